@@ -1,0 +1,195 @@
+"""Train a classifier on drawn batches, keep its best moment by val, predict probabilities."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from augpipe.classifiers import Classifier, ClassifierOptions, Shape, build
+from augpipe.images import ImageSet, to_float
+from augpipe.nn.losses import classification as cross_entropy
+from augpipe.runtime import Pool, Runtime
+from augpipe.seeds import torch_stream
+
+PREDICTED_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images uint8 (N,C,H,W), labels int64 (N,), synthetic bool (N,)."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    synthetic: torch.Tensor
+
+
+class Batches(Protocol):
+    """What a classifier learns from."""
+
+    origin_flag: bool
+    loss_weights: torch.Tensor | None  # (K,)
+
+    def draw(self, n: int) -> Batch:
+        """The next batch."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A look at val during training."""
+
+    step: int
+    loss: float  # mean training loss since the last one
+    val_macro_recall: float
+    val_loss: float
+
+
+@dataclass
+class Trained:
+    """A classifier at its best moment by val."""
+
+    net: Classifier
+    origin_flag: bool
+    best_step: int
+    history: list[Evaluation]
+
+
+def train(
+    batches: Batches,
+    val: ImageSet,
+    options: ClassifierOptions,
+    runtime: Runtime,
+    *,
+    seed: int,
+    on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
+) -> Trained:
+    """AdamW with a one-cycle rate; the weights of the best macro recall on val (then lowest loss) are kept.
+
+    Two calls of one seed start from the same weights, whatever they learn from: arms are paired.
+    """
+    shape = Shape(
+        val.spec.channels + int(batches.origin_flag), len(val.classes), options.width
+    )
+    net = build(options, shape, torch_stream(seed, "classifier"))
+    runtime.place(net)
+    if runtime.device.type != "cpu":
+        from augpipe.nn.blocks import use_rng
+
+        use_rng(net, torch_stream(seed, "classifier dropout", device=runtime.device))
+    optimiser = torch.optim.AdamW(
+        net.parameters(), options.learning_rate, weight_decay=options.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, options.learning_rate, total_steps=options.steps
+    )
+    weights = None if batches.loss_weights is None else batches.loss_weights.to(runtime.device)
+    trained = Trained(net, batches.origin_flag, 0, [])
+    best: tuple[tuple[float, float], dict[str, Any]] | None = None
+    looks = {round(options.steps * k / options.evaluations) for k in range(1, options.evaluations + 1)}
+    total, since = torch.zeros((), device=runtime.device), 0
+    for step in range(1, options.steps + 1):
+        net.train()
+        batch = batches.draw(options.batch)
+        with runtime.autocast():
+            logits = net(inputs(batch.images, batch.synthetic, batches.origin_flag, runtime))
+        loss = cross_entropy(logits, batch.labels.to(runtime.device), weights)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        total, since = total + loss.detach(), since + 1
+        if step in looks:
+            recall, val_loss = _look(net, val, batches.origin_flag, runtime)
+            trained.history.append(Evaluation(step, float(total) / since, recall, val_loss))
+            total, since = torch.zeros_like(total), 0
+            if best is None or (-recall, val_loss) < best[0]:
+                best = ((-recall, val_loss), copy.deepcopy(net.state_dict()))
+                trained.best_step = step
+            on_evaluation(trained.history[-1])
+    assert best is not None  # the last step is always looked at
+    net.load_state_dict(best[1])
+    net.eval()
+    return trained
+
+
+def inputs(
+    images: torch.Tensor, synthetic: torch.Tensor | None, origin_flag: bool, runtime: Runtime
+) -> torch.Tensor:
+    """uint8 (N,C,H,W) → float32 in [-1,1] on the device; with a plane of the flag where asked.
+
+    The flag is 1 for synthetic and 0 for real; without `synthetic` every image is real (DAGAN: Antoniou
+    et al. 2017 give the classifier the flag; at test time it says real).
+    """
+    x = to_float(runtime.move(images))
+    if not origin_flag:
+        return x
+    n, _, h, w = x.shape
+    flag = torch.zeros(n) if synthetic is None else synthetic.float()
+    plane = flag.to(x.device)[:, None, None, None].expand(n, 1, h, w)
+    return torch.cat([x, plane], 1).contiguous(memory_format=runtime.memory_format)
+
+
+@torch.no_grad()
+def _forward(
+    call: Callable[[torch.Tensor], torch.Tensor], net: Classifier, images: ImageSet,
+    origin_flag: bool, runtime: Runtime,
+) -> torch.Tensor:
+    net.eval()
+    pool = Pool(images, runtime, limit=0)
+    parts = []
+    for rows in torch.arange(len(images)).split(PREDICTED_AT_ONCE):
+        with runtime.autocast():
+            parts.append(call(inputs(pool.gather(rows), None, origin_flag, runtime)).float().cpu())
+    return torch.cat(parts)
+
+
+def predict(trained: Trained, images: ImageSet, runtime: Runtime) -> NDArray[np.float32]:
+    """Probabilities float32 (N,K); the flag, where the classifier has one, says real."""
+    logits = _forward(trained.net, trained.net, images, trained.origin_flag, runtime)
+    probabilities: NDArray[np.float32] = torch.softmax(logits, 1).numpy()
+    return probabilities
+
+
+def embed(trained: Trained, images: ImageSet, runtime: Runtime) -> NDArray[np.float32]:
+    """Penultimate features float32 (N,F)."""
+    net = trained.net
+    features: NDArray[np.float32] = _forward(
+        net.features, net, images, trained.origin_flag, runtime
+    ).numpy()
+    return features
+
+
+def _look(
+    net: Classifier, val: ImageSet, origin_flag: bool, runtime: Runtime
+) -> tuple[float, float]:
+    """Macro recall and mean cross-entropy on val."""
+    logits = _forward(net, net, val, origin_flag, runtime)
+    labels = torch.from_numpy(np.array(val.labels))
+    right = (logits.argmax(1) == labels).double()
+    per_class = [right[labels == c].mean() for c in labels.unique()]
+    return float(torch.stack(per_class).mean()), float(cross_entropy(logits, labels))
+
+
+def state_of(trained: Trained, options: ClassifierOptions, shape: Shape) -> dict[str, Any]:
+    """All that `from_state` needs, as tensors and plain values."""
+    return {
+        "weights": trained.net.state_dict(),
+        "options": options.model_dump(mode="json"),
+        "shape": [shape.channels, shape.classes, shape.width],
+        "origin_flag": trained.origin_flag,
+        "best_step": trained.best_step,
+    }
+
+
+def from_state(state: dict[str, Any], runtime: Runtime) -> Trained:
+    """A trained classifier out of its stored state."""
+    options = ClassifierOptions.model_validate(state["options"])
+    net = build(options, Shape(*state["shape"]), torch.Generator())
+    net.load_state_dict(state["weights"])
+    runtime.place(net).eval()
+    return Trained(net, state["origin_flag"], state["best_step"], [])

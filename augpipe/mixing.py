@@ -1,0 +1,129 @@
+"""real + synthetic + mix → what a classifier's batch is drawn from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import AfterValidator, Field
+
+from augpipe.classification import Batch
+from augpipe.counts import Counts, Fill
+from augpipe.images import ImageSet
+from augpipe.runtime import Pool, Runtime
+from augpipe.schema import Strict
+from augpipe.seeds import entropy, torch_stream
+from augpipe.transforms import Transform, policies
+
+
+def _known(policy: str | None) -> str | None:
+    if policy is not None:
+        policies[policy]
+    return policy
+
+
+Share = Annotated[float, Field(ge=0, le=1)] | Literal["fill"]
+
+
+class Mix(Strict):
+    """What an arm's classifier sees.
+
+    fill: how many synthetic images a class gets (see `counts.plan`). share: how often an item of such a
+    class is a synthetic one; `fill` means as often as they stand in the pool. sampler: how often a class
+    comes, `natural` by its images (synthetic ones counted in), `sqrt` by their square root, `balanced`
+    uniformly. weights: of the loss. transform: classical augmentation of every image drawn.
+    """
+
+    fill: Fill = "auto"
+    share: Share = "fill"
+    sampler: Literal["natural", "sqrt", "balanced"] = "natural"
+    weights: Literal["none", "balanced"] = "none"
+    transform: Annotated[str | None, AfterValidator(_known)] = None
+    origin_flag: bool = False
+
+
+_POWER = {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}
+
+
+class Mixture:
+    """Endless class-wise batches of real and synthetic images.
+
+    Every batch uses up the same random numbers whatever the mix: arms of one seed and sampler see the
+    same classes and, where an item is real, the same image.
+    """
+
+    def __init__(
+        self, real: ImageSet, synthetic: ImageSet | None, mix: Mix, runtime: Runtime, *, seed: int
+    ) -> None:
+        self.origin_flag = mix.origin_flag
+        self._real = Pool(real, runtime)
+        self._made = None if synthetic is None else Pool(synthetic, runtime)
+        self._real_rows = _Rows(real)
+        self._made_rows = _Rows(synthetic) if synthetic is not None else None
+        have = real.counts()
+        made = synthetic.counts() if synthetic is not None else dict.fromkeys(have, 0)
+        self.class_probabilities = class_probabilities(have, made, mix)
+        self.shares = shares(have, made, mix)
+        self.loss_weights = balanced_weights(have) if mix.weights == "balanced" else None
+        self._cumulative = torch.cumsum(self.class_probabilities, 0)
+        self._rng = torch_stream(seed, "classifier batches")
+        self._transform = (
+            Transform(mix.transform, entropy(seed, "transform")) if mix.transform else None
+        )
+
+    def draw(self, n: int) -> Batch:
+        """n images with replacement: the class first, then real or synthetic, then which."""
+        u = torch.rand(3, n, generator=self._rng, dtype=torch.float64)
+        last = len(self._cumulative) - 1
+        labels = torch.searchsorted(self._cumulative, u[0] * self._cumulative[-1], right=True)
+        labels = labels.clamp_(max=last)
+        synthetic = u[1] < self.shares[labels]
+        images = self._real.gather(self._real_rows.pick(labels, u[2]))
+        if self._made is not None and self._made_rows is not None and bool(synthetic.any()):
+            rows = self._made_rows.pick(labels[synthetic], u[2][synthetic])
+            images[synthetic.to(images.device)] = self._made.gather(rows)
+        if self._transform is not None:
+            images = self._transform(images)
+        return Batch(images, labels, synthetic)
+
+
+class _Rows:
+    """Rows of each class side by side, so that a uniform number picks one without a loop."""
+
+    def __init__(self, images: ImageSet) -> None:
+        labels = torch.from_numpy(images.labels)
+        self._order = torch.argsort(labels, stable=True)
+        self._sizes = torch.bincount(labels, minlength=len(images.classes))
+        self._starts = torch.cumsum(self._sizes, 0) - self._sizes
+
+    def pick(self, labels: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        """For each label the row that u in [0,1) names within its class."""
+        at = (u * self._sizes[labels]).long()
+        return self._order[self._starts[labels] + at]
+
+
+def class_probabilities(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
+    """How often each class comes, float64 (K,), sum 1; classes without a real image never come."""
+    pooled = torch.tensor([real[c] + made[c] if real[c] else 0 for c in sorted(real)]).double()
+    weight = torch.where(pooled > 0, pooled ** _POWER[mix.sampler], 0.0)
+    return weight / weight.sum()
+
+
+def shares(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
+    """How often an item of each class is synthetic, float64 (K,); 0 where none were made."""
+    if mix.share == "fill":
+        values = [made[c] / max(1, real[c] + made[c]) for c in sorted(real)]
+    else:
+        values = [float(mix.share) if made[c] else 0.0 for c in sorted(real)]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def balanced_weights(real: Counts) -> torch.Tensor:
+    """n / (K · n_c), float32 (K,): scikit-learn's `balanced` (King & Zeng 2001); 0 for an empty class."""
+    n = torch.tensor([real[c] for c in sorted(real)], dtype=torch.float32)
+    return torch.where(n > 0, n.sum() / (len(n) * n.clamp(min=1)), 0.0)
+
+
+def expected_share(mixture: Mixture) -> float:
+    """Share of all items that are synthetic."""
+    return float((mixture.class_probabilities * mixture.shares).sum())

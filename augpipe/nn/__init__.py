@@ -1,0 +1,1 @@
+"""Parts of networks: blocks, losses, augmentation, averages. Pure; blind to families."""

@@ -1,0 +1,86 @@
+"""Layers and initialisation whose randomness is an argument."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+
+from augpipe.errors import UserError
+
+
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) that draws from a given generator, not from the global one."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self.rng: torch.Generator | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, ...) → the same shape; in training each value is 0 with probability p, else x/(1-p)."""
+        if not self.training or self.p == 0:
+            return x
+        if self.rng is None:
+            raise RuntimeError("this Dropout has no generator: call use_rng(module, rng) first")
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.rng)
+        return x * keep / (1 - self.p)
+
+
+def use_rng(module: nn.Module, rng: torch.Generator) -> None:
+    """Let every Dropout below `module` draw from `rng`."""
+    for part in module.modules():
+        if isinstance(part, Dropout):
+            part.rng = rng
+
+
+Scheme = Literal["kaiming", "dcgan"]
+
+
+def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaiming") -> None:
+    """Set every parameter from `rng` (on the CPU): two modules of one shape and seed are equal.
+
+    kaiming: N(0, 2/fan_out) for convolutions, U(±1/sqrt(fan_in)) for linear layers (He et al. 2015).
+    dcgan: N(0, 0.02²) for both (Radford et al. 2016). Norms start at 1 and 0, biases at 0,
+    embeddings at N(0, 1). Raises TypeError for a layer with parameters it does not know.
+    """
+    for part in module.modules():
+        own = [name for name, _ in part.named_parameters(recurse=False)]
+        if not own:
+            continue
+        weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            if scheme == "dcgan":
+                nn.init.normal_(part.weight, 0.0, 0.02, generator=rng)
+            elif isinstance(part, nn.Linear):
+                bound = 1 / math.sqrt(part.in_features)
+                nn.init.uniform_(part.weight, -bound, bound, generator=rng)
+            else:
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", generator=rng)
+        elif isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, generator=rng)
+        elif isinstance(part, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
+            if weight is not None:
+                nn.init.ones_(weight)
+        else:
+            raise TypeError(f"initialise does not know {type(part).__name__} ({', '.join(own)})")
+        if bias is not None:
+            nn.init.zeros_(bias)
+
+
+def doublings(size: int) -> tuple[int, int]:
+    """Image size → (base, k) with size = base · 2^k and base in 4..7.
+
+    Raises UserError for a size no stack of doublings reaches.
+    """
+    base, k = size, 0
+    while base >= 8 and base % 2 == 0:
+        base, k = base // 2, k + 1
+    if not (4 <= base <= 7 and k >= 1):
+        good = sorted(b * 2**j for b in range(4, 8) for j in range(1, 6) if b * 2**j <= 128)
+        raise UserError(
+            f"image size {size} is not 4, 5, 6 or 7 doubled; have {', '.join(map(str, good))}"
+        )
+    return base, k

@@ -1,0 +1,115 @@
+"""Where and how arithmetic runs: device, precision, memory format, threads (Lightning Fabric)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from augpipe.images import ImageSet
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "bf16-mixed", "32-true"]
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One device's ways; made by `start`."""
+
+    fabric: Fabric
+    precision: str
+    memory_format: torch.memory_format
+
+    @property
+    def device(self) -> torch.device:
+        return self.fabric.device
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Move a module here, in this device's memory format."""
+        # nn.Module.to with both arguments is missing from torch's stubs.
+        place: Any = module.to
+        placed: nn.Module = place(device=self.device, memory_format=self.memory_format)
+        return placed
+
+    def move(self, images: torch.Tensor) -> torch.Tensor:
+        """Move (N,C,H,W) images here, in this device's memory format."""
+        return images.to(self.device, non_blocking=True).contiguous(
+            memory_format=self.memory_format
+        )
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context in which forward passes run at this runtime's precision."""
+        return self.fabric.autocast()
+
+
+def fast_bf16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; elsewhere float32 is faster."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return bool(probe and probe())
+    return False
+
+
+def pick_device(asked: Device) -> str:
+    """`auto` → cuda, mps or cpu, the first there is."""
+    if asked != "auto":
+        return asked
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def start(device: Device = "auto", precision: Precision = "auto", threads: int = 1) -> Runtime:
+    """Set this process's thread count and choose device, precision and memory format.
+
+    The number of threads changes the order of sums: equal runs need an equal number.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    where = pick_device(device)
+    if precision == "auto":
+        precision = "bf16-mixed" if fast_bf16(where) else "32-true"
+    with warnings.catch_warnings():
+        # Fabric warns where it stands in a process pool's worker; one device needs no launcher.
+        warnings.simplefilter("ignore")
+        fabric = Fabric(accelerator=where, devices=1, precision=precision)
+    channels_last = where in {"cpu", "cuda"}
+    return Runtime(
+        fabric, precision, torch.channels_last if channels_last else torch.contiguous_format
+    )
+
+
+class Pool:
+    """A set's images and labels where a loop can gather batches from them fast.
+
+    The images lie on the device where they take no more than `limit` bytes, else they stay memory-mapped.
+    """
+
+    def __init__(self, images: ImageSet, runtime: Runtime, limit: int = 2 * 2**30) -> None:
+        self._source = images
+        self._device = runtime.device
+        self.labels = torch.from_numpy(np.array(images.labels)).to(self._device)
+        self._resident: torch.Tensor | None = None
+        if images.images.nbytes <= limit:
+            self._resident = torch.from_numpy(np.array(images.images)).to(self._device)
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """int64 (N,) → uint8 (N,C,H,W) on the device."""
+        if self._resident is not None:
+            return self._resident[rows.to(self._device)]
+        return torch.from_numpy(self._source.images[rows.cpu().numpy()]).to(self._device)
