@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from augpipe.classifiers import Classifier, ClassifierOptions, Shape, build
 from augpipe.images import ImageSet, to_float
+from augpipe.nn.blocks import use_rng
 from augpipe.nn.losses import classification as cross_entropy
 from augpipe.runtime import Pool, Runtime
 from augpipe.seeds import torch_stream
@@ -72,49 +74,74 @@ def train(
 
     Two calls of one seed start from the same weights, whatever they learn from: arms are paired.
     """
-    shape = Shape(
-        val.spec.channels + int(batches.origin_flag), len(val.classes), options.width
-    )
+    shape = Shape(val.spec.channels + int(batches.origin_flag), len(val.classes), options.width)
     net = build(options, shape, torch_stream(seed, "classifier"))
     runtime.place(net)
-    if runtime.device.type != "cpu":
-        from augpipe.nn.blocks import use_rng
-
-        use_rng(net, torch_stream(seed, "classifier dropout", device=runtime.device))
-    optimiser = torch.optim.AdamW(
-        net.parameters(), options.learning_rate, weight_decay=options.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, options.learning_rate, total_steps=options.steps
-    )
-    weights = None if batches.loss_weights is None else batches.loss_weights.to(runtime.device)
+    use_rng(net, torch_stream(seed, "classifier dropout", device=runtime.device))
     trained = Trained(net, batches.origin_flag, 0, [])
-    best: tuple[tuple[float, float], dict[str, Any]] | None = None
-    looks = {round(options.steps * k / options.evaluations) for k in range(1, options.evaluations + 1)}
-    total, since = torch.zeros((), device=runtime.device), 0
-    for step in range(1, options.steps + 1):
-        net.train()
-        batch = batches.draw(options.batch)
-        with runtime.autocast():
-            logits = net(inputs(batch.images, batch.synthetic, batches.origin_flag, runtime))
-        loss = cross_entropy(logits, batch.labels.to(runtime.device), weights)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        total, since = total + loss.detach(), since + 1
-        if step in looks:
-            recall, val_loss = _look(net, val, batches.origin_flag, runtime)
-            trained.history.append(Evaluation(step, float(total) / since, recall, val_loss))
-            total, since = torch.zeros_like(total), 0
-            if best is None or (-recall, val_loss) < best[0]:
-                best = ((-recall, val_loss), copy.deepcopy(net.state_dict()))
-                trained.best_step = step
-            on_evaluation(trained.history[-1])
-    assert best is not None  # the last step is always looked at
-    net.load_state_dict(best[1])
+    learner = _Learner(net, batches, options, runtime)
+    best, state = (math.inf, math.inf), net.state_dict()
+    for step, looked_at in _steps(options):
+        learner.step()
+        if not looked_at:
+            continue
+        recall, val_loss = _look(net, val, batches.origin_flag, runtime)
+        evaluation = Evaluation(step, learner.mean_loss(), recall, val_loss)
+        trained.history.append(evaluation)
+        if (-recall, val_loss) < best:
+            best, trained.best_step = (-recall, val_loss), step
+            state = copy.deepcopy(net.state_dict())
+        on_evaluation(evaluation)
+    net.load_state_dict(state)
     net.eval()
     return trained
+
+
+def _steps(options: ClassifierOptions) -> Iterator[tuple[int, bool]]:
+    """(step from 1 on, whether val is looked at after it); the last always is."""
+    each = options.steps / options.evaluations
+    looks = {max(1, round(each * k)) for k in range(1, options.evaluations + 1)}
+    for step in range(1, options.steps + 1):
+        yield step, step in looks
+
+
+class _Learner:
+    """One classifier's optimiser and running loss."""
+
+    def __init__(
+        self, net: Classifier, batches: Batches, options: ClassifierOptions, runtime: Runtime
+    ) -> None:
+        self._net, self._batches, self._runtime = net, batches, runtime
+        self._batch = options.batch
+        self._optimiser = torch.optim.AdamW(
+            net.parameters(), options.learning_rate, weight_decay=options.weight_decay
+        )
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimiser, options.learning_rate, total_steps=options.steps
+        )
+        given = batches.loss_weights
+        self._weights = None if given is None else given.to(runtime.device)
+        self._total, self._since = torch.zeros((), device=runtime.device), 0
+
+    def step(self) -> None:
+        """One batch, one update."""
+        self._net.train()
+        batch = self._batches.draw(self._batch)
+        x = inputs(batch.images, batch.synthetic, self._batches.origin_flag, self._runtime)
+        with self._runtime.autocast():
+            logits = self._net(x)
+        loss = cross_entropy(logits, batch.labels.to(self._runtime.device), self._weights)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        self._schedule.step()
+        self._total, self._since = self._total + loss.detach(), self._since + 1
+
+    def mean_loss(self) -> float:
+        """Since it was last asked for."""
+        mean = float(self._total) / self._since
+        self._total, self._since = torch.zeros_like(self._total), 0
+        return mean
 
 
 def inputs(
@@ -136,8 +163,11 @@ def inputs(
 
 @torch.no_grad()
 def _forward(
-    call: Callable[[torch.Tensor], torch.Tensor], net: Classifier, images: ImageSet,
-    origin_flag: bool, runtime: Runtime,
+    call: Callable[[torch.Tensor], torch.Tensor],
+    net: Classifier,
+    images: ImageSet,
+    origin_flag: bool,
+    runtime: Runtime,
 ) -> torch.Tensor:
     net.eval()
     pool = Pool(images, runtime, limit=0)

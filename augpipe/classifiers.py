@@ -74,8 +74,8 @@ def resnet18(shape: Shape) -> Classifier:
     """ResNet-18 (He et al. 2016) whose stem is one conv3 without pooling, as for CIFAR."""
     net = torchvision_resnet18(weights=None)
     net.conv1 = nn.Conv2d(shape.channels, 64, 3, padding=1, bias=False)
-    net.maxpool = nn.Identity()  # type: ignore[assignment]
-    net.fc = nn.Identity()  # type: ignore[assignment]
+    net.maxpool = nn.Identity()
+    net.fc = nn.Identity()
     return Classifier(net, 512, shape.classes)
 
 

@@ -230,13 +230,23 @@ def _sentence(found: Comparison, generative: Mapping[str, bool]) -> str:
         if found.strongest == found.baseline:
             return f"Synthetic images helped: {found.best!r} changed macro recall by {told} over {found.baseline!r}."
         rival = found.over_strongest[found.best]
-        lead = "helped" if rival.verdict == "better" else "beat the baseline, but are not shown to be needed"
+        lead = (
+            "helped"
+            if rival.verdict == "better"
+            else "beat the baseline, but are not shown to be needed"
+        )
         return (
             f"Synthetic images {lead}: {found.best!r} changed macro recall by {told} over {found.baseline!r}, "
             f"and by {told_gain(rival)} over the strongest arm without them, {found.strongest!r}."
         )
-    nothing = "nothing beat the baseline" if not better else f"only {_names(better)} beat the baseline"
-    harm = "Synthetic images did harm" if gain_of_best.verdict == "worse" else "No gain from synthetic images is shown"
+    nothing = (
+        "nothing beat the baseline" if not better else f"only {_names(better)} beat the baseline"
+    )
+    harm = (
+        "Synthetic images did harm"
+        if gain_of_best.verdict == "worse"
+        else "No gain from synthetic images is shown"
+    )
     return (
         f"{harm}: the best arm with them by validation, {found.best!r}, changed macro recall by {told} over "
         f"{found.baseline!r}, and {nothing}."

@@ -37,6 +37,7 @@ class Natural(Profile):
     """As it comes."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """Everything."""
         return dict(have)
 
 
@@ -48,6 +49,7 @@ class Step(Profile):
     keep: float = Field(gt=0, le=1)
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """round(keep · n) of a named class, at least 1."""
         cut = {label_of(name, classes) for name in self.classes}
         return {c: max(1, round(n * self.keep)) if c in cut else n for c, n in have.items()}
 
@@ -59,6 +61,7 @@ class LongTail(Profile):
     factor: float = Field(ge=1)
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """The curve's value at the class's place."""
         most, last = max(have.values()), max(1, len(have) - 1)
         return {
             c: min(n, max(1, round(most * self.factor ** (-c / last)))) for c, n in have.items()
@@ -72,6 +75,7 @@ class Explicit(Profile):
     counts: Mapping[str | int, Annotated[int, Field(ge=1)]]
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """As asked; UserError where there are fewer."""
         asked = {label_of(name, classes): n for name, n in self.counts.items()}
         for label, n in asked.items():
             if n > have[label]:
@@ -89,6 +93,7 @@ class Drop(Profile):
     percent: float = Field(ge=0, lt=100)
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """round((1 - percent/100) · n) of the class, at least 1."""
         label = label_of(self.drop_class, classes)
         return {**have, label: max(1, round(have[label] * (1 - self.percent / 100)))}
 
@@ -109,9 +114,7 @@ def _resolve(value: Any) -> Any:
 Imbalance = Annotated[SerializeAsAny[Profile], BeforeValidator(_resolve)]
 
 
-def thin(
-    labels: NDArray[np.int64], target: Counts, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def thin(labels: NDArray[np.int64], target: Counts, rng: np.random.Generator) -> NDArray[np.int64]:
     """Rows to keep, sorted, so that class c has target[c] images; drawn without replacement."""
     kept = [
         rng.permutation(np.flatnonzero(labels == label))[:n] for label, n in sorted(target.items())
@@ -129,7 +132,7 @@ _NAMED: dict[str, Callable[[Counts], set[int]]] = {
     "minority": lambda have: {min(have, key=lambda c: (have[c], c))},
     "not minority": lambda have: set(have) - {min(have, key=lambda c: (have[c], c))},
     "not majority": lambda have: set(have) - {max(have, key=lambda c: (have[c], -c))},
-    "all": lambda have: set(have),
+    "all": set,
 }
 _NAMED["auto"] = _NAMED["not majority"]
 
@@ -161,7 +164,9 @@ def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         asked = dict.fromkeys(have, fill)
     else:
         if not 0 < fill <= 1:
-            raise UserError(f"a fill that is a share of the largest class lies in (0, 1]; got {fill}")
+            raise UserError(
+                f"a fill that is a share of the largest class lies in (0, 1]; got {fill}"
+            )
         asked = {c: round(most * fill) - n for c, n in have.items()}
     if isinstance(fill, int | Mapping) and any(n < 0 for n in asked.values()):
         raise UserError(f"a fill cannot be negative; got {fill!r}")

@@ -85,7 +85,10 @@ def measure(real: Embedded, synthetic: Embedded, classes: tuple[str, ...]) -> pd
     parts = [("", real, synthetic)]
     parts += [(name, real.of(c), synthetic.of(c)) for c, name in enumerate(classes)]
     for name, a, b in parts:
-        rows += [(name, "n_real", float(len(a.labels))), (name, "n_synthetic", float(len(b.labels)))]
+        rows += [
+            (name, "n_real", float(len(a.labels))),
+            (name, "n_synthetic", float(len(b.labels))),
+        ]
         enough = min(len(a.labels), len(b.labels)) >= LEAST
         rows += [
             (name, metric, function(a, b) if enough else float("nan"))

@@ -37,6 +37,7 @@ class ImageSpec:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
         return (self.channels, self.size, self.size)
 
 
@@ -80,9 +81,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         table: pd.DataFrame,
     ) -> None:
         if images.dtype != np.uint8 or images.ndim != 4:
-            raise ValueError(
-                f"images must be uint8 (N,C,H,W), got {images.dtype} {images.shape}"
-            )
+            raise ValueError(f"images must be uint8 (N,C,H,W), got {images.dtype} {images.shape}")
         if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
             raise ValueError(
                 f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}"
@@ -92,7 +91,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
                 f"provenance must have {len(images)} rows of {', '.join(PROVENANCE)}; "
                 f"got {len(table)} of {', '.join(table.columns)}"
             )
-        if len(labels) and not (0 <= labels.min() and labels.max() < len(classes)):
+        if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
             raise ValueError(f"labels must lie in 0..{len(classes) - 1}, got up to {labels.max()}")
         self.images = images
         self.labels = labels
@@ -107,6 +106,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
 
     @property
     def spec(self) -> ImageSpec:
+        """Shape of one image."""
         return ImageSpec(size=self.images.shape[2], channels=self.images.shape[1])
 
     def counts(self) -> dict[int, int]:

@@ -14,9 +14,7 @@ from augpipe.errors import unknown
 def kinds_in(package: str) -> tuple[str, ...]:
     """Names of the modules in `package`: each public one is a kind."""
     paths = importlib.import_module(package).__path__
-    return tuple(
-        sorted(m.name for m in pkgutil.iter_modules(paths) if not m.name.startswith("_"))
-    )
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(paths) if not m.name.startswith("_")))
 
 
 def load_kind(package: str, kind: object, what: str) -> ModuleType:
@@ -38,6 +36,8 @@ class Registry(Generic[T]):
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
+        """Decorator: enter a function or class under `name`."""
+
         def add(item: T) -> T:
             if name in self._items:
                 raise ValueError(f"{self.what} {name!r} is registered twice")
@@ -55,4 +55,5 @@ class Registry(Generic[T]):
         return iter(self._items)
 
     def items(self) -> Iterator[tuple[str, T]]:
+        """Names and values in the order of their registration."""
         return iter(self._items.items())

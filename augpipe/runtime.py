@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from contextlib import AbstractContextManager
@@ -35,6 +36,7 @@ class Runtime:
 
     @property
     def device(self) -> torch.device:
+        """Where tensors go."""
         return self.fabric.device
 
     def place(self, module: nn.Module) -> nn.Module:
@@ -58,7 +60,7 @@ class Runtime:
 def fast_bf16(device: str) -> bool:
     """Whether the device multiplies bfloat16 in hardware; elsewhere float32 is faster."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":
         probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
         return bool(probe and probe())
@@ -84,6 +86,8 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
     where = pick_device(device)
     if precision == "auto":
         precision = "bf16-mixed" if fast_bf16(where) else "32-true"
+    # Fabric announces its precision at every start, and a run starts one in each task.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Fabric warns where it stands in a process pool's worker; one device needs no launcher.
         warnings.simplefilter("ignore")

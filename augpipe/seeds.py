@@ -23,9 +23,7 @@ def numpy_stream(root: int, *names: object) -> np.random.Generator:
     return np.random.default_rng(entropy(root, *names))
 
 
-def torch_stream(
-    root: int, *names: object, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def torch_stream(root: int, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
     """torch generator of the stream `names`, on `device`."""
     rng = torch.Generator(device=device)
     rng.manual_seed(entropy(root, *names))

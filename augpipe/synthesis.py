@@ -24,7 +24,9 @@ def sample(
     A synthetic image made from a train image carries that one's id as parent and its group; any other
     is a group of its own. `name` begins the ids and stands as the source.
     """
-    order = torch.cat([torch.full((n,), c) for c, n in sorted(counts.items()) if n > 0] or [torch.empty(0)])
+    order = torch.cat(
+        [torch.full((n,), c) for c, n in sorted(counts.items()) if n > 0] or [torch.empty(0)]
+    )
     labels = order.to(torch.int64)
     rng = torch_stream(seed, "synthesis")
 

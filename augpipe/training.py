@@ -108,7 +108,9 @@ def fit(
         fitted.ticks.append(tick)
         on_tick(tick, generator)
     if not math.isfinite(fitted.best_metric):
-        raise RuntimeError(f"the generator never reached a finite validation metric: {fitted.stopped}")
+        raise RuntimeError(
+            f"the generator never reached a finite validation metric: {fitted.stopped}"
+        )
     return fitted
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field, SerializeAsAny
 
+from augpipe.errors import UserError
 from augpipe.images import ImageSet, ImageSpec
 from augpipe.kinds import kinds_in, load_kind
 from augpipe.runtime import Runtime
 from augpipe.schema import KindConfig, by_kind
+from augpipe.store import Ref, load_images
 
 
 class GeneratorConfig(KindConfig):
@@ -85,3 +88,39 @@ def build(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int
         config, problem, runtime, seed
     )
     return generator
+
+
+def pack(
+    config: GeneratorConfig, problem: Problem, seed: int, train: Ref, state: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A checkpoint that stands alone: tensors and plain values, readable with `weights_only=True`.
+
+    train: the set it learned from, which a generator that derives images needs again.
+    """
+    return {
+        "config": config.model_dump(mode="json"),
+        "spec": [problem.spec.size, problem.spec.channels],
+        "classes": list(problem.classes),
+        "seed": seed,
+        "train": {"path": str(train.path), "sha256": train.sha256},
+        "state": dict(state),
+    }
+
+
+def unpack(checkpoint: Mapping[str, Any], runtime: Runtime) -> tuple[Generator, Problem]:
+    """The generator out of what `pack` made, ready to sample; UserError where its train set is needed and gone."""
+    config: GeneratorConfig = load_kind(
+        __name__, checkpoint["config"]["kind"], "generator"
+    ).Config.model_validate(checkpoint["config"])
+    size, channels = checkpoint["spec"]
+    problem = Problem(ImageSpec(size, channels), tuple(checkpoint["classes"]))
+    generator = build(config, problem, runtime, checkpoint["seed"])
+    if isinstance(generator, Deriving):
+        train = Path(checkpoint["train"]["path"])
+        if not train.is_dir():
+            raise UserError(
+                f"{config.kind} makes images from its training set, which is gone: {train}"
+            )
+        generator.prepare(load_images(train))
+    generator.load_state_dict(checkpoint["state"])
+    return generator, problem

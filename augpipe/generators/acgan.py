@@ -10,6 +10,7 @@ weights with recomputed batch statistics.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -61,12 +62,13 @@ class GeneratorNet(nn.Module):
         self.first = nn.Linear(config.latent, widths[0] * self.base**2)
         self.norm = nn.BatchNorm2d(widths[0])
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             layers += [nn.ConvTranspose2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU()]
         layers += [nn.ConvTranspose2d(widths[-1], problem.spec.channels, 4, 2, 1), nn.Tanh()]
         self.up = nn.Sequential(*layers)
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
         x = self.first(z * self.embedding(labels))
         x = x.view(len(z), -1, self.base, self.base)
         out: torch.Tensor = self.up(torch.relu(self.norm(x)))
@@ -95,6 +97,7 @@ class DiscriminatorNet(nn.Module):
         self.classes = nn.Linear(below * base**2, len(problem.classes))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See the class."""
         h = self.trunk(x).flatten(1)
         return self.real(h).squeeze(1).float(), self.classes(h).float()
 
@@ -148,7 +151,9 @@ class ACGAN:
         real, labels = to_float(self.runtime.move(images)), labels.to(self.runtime.device)
         loss_d, accuracy = self._discriminator_loss(real, labels)
         _update(self.opt_d, loss_d)
-        self.d.requires_grad_(False)  # the generator's backward pass needs no gradient of its weights
+        self.d.requires_grad_(
+            False
+        )  # the generator's backward pass needs no gradient of its weights
         loss_g = self._generator_loss(2 * len(real))
         _update(self.opt_g, loss_g)
         self.d.requires_grad_(True)
@@ -209,6 +214,7 @@ class ACGAN:
         self._stale = False
 
     def state_dict(self) -> dict[str, Any]:
+        """Nets, average, optimisers, random streams, images seen."""
         return {
             "g": self.g.state_dict(),
             "d": self.d.state_dict(),
@@ -221,6 +227,7 @@ class ACGAN:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave."""
         for name, part in (
             ("g", self.g),
             ("d", self.d),
@@ -228,7 +235,7 @@ class ACGAN:
             ("opt_g", self.opt_g),
             ("opt_d", self.opt_d),
         ):
-            part.load_state_dict(state[name])  # type: ignore[attr-defined]
+            part.load_state_dict(state[name])
         restore(self.rngs, state["rngs"])
         self.seen, self._stale = state["seen"], state["stale"]
 

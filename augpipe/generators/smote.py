@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from imblearn.over_sampling import SMOTE as ImbalancedSMOTE
+from imblearn import over_sampling
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
@@ -80,7 +80,7 @@ class SMOTE:
         # the same amount, neighbours stay what they are.
         tagged = sparse.hstack([sparse.csr_matrix(own), sparse.identity(len(own))], format="csr")
         other = sparse.csr_matrix((1, tagged.shape[1]))  # the sampler refuses a single class
-        sampler = ImbalancedSMOTE(
+        sampler = over_sampling.SMOTE(
             sampling_strategy={0: len(own) + n},
             k_neighbors=min(self.config.neighbours, len(own) - 1),
             random_state=seed,

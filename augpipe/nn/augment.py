@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -50,7 +51,7 @@ def translation(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Shift by up to 1/8 of a side in whole pixels; what comes in is -1 (black)."""
     n, _, h, w = x.shape
     reach_y, reach_x = int(h / 8 + 0.5), int(w / 8 + 0.5)
-    draw = dict(generator=rng, device=rng.device)
+    draw: dict[str, Any] = {"generator": rng, "device": rng.device}
     dy = torch.randint(-reach_y, reach_y + 1, (n, 1), **draw).to(x.device)
     dx = torch.randint(-reach_x, reach_x + 1, (n, 1), **draw).to(x.device)
     # Index into an image with one black line before and after each side: clamped reads hit black.
@@ -66,7 +67,7 @@ def cutout(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Set a square of half the side, at a random place, to 0 (mid grey)."""
     n, _, h, w = x.shape
     half_y, half_x = int(h / 2 + 0.5), int(w / 2 + 0.5)
-    draw = dict(generator=rng, device=rng.device)
+    draw: dict[str, Any] = {"generator": rng, "device": rng.device}
     cy = torch.randint(0, h + (1 - half_y % 2), (n, 1), **draw).to(x.device)
     cx = torch.randint(0, w + (1 - half_x % 2), (n, 1), **draw).to(x.device)
     ys, xs = torch.arange(h, device=x.device), torch.arange(w, device=x.device)

@@ -32,8 +32,8 @@ class EMA:
         beta = self.decay(seen, batch)
         for mean, now in zip(self.module.parameters(), module.parameters(), strict=True):
             mean.lerp_(now, 1 - beta)
-        for mean, now in zip(self.module.buffers(), module.buffers(), strict=True):
-            mean.copy_(now)
+        for kept, current in zip(self.module.buffers(), module.buffers(), strict=True):
+            kept.copy_(current)
 
 
 @torch.no_grad()

@@ -26,9 +26,7 @@ def load(config: Config, options: ImageOptions) -> ImageSet:
     bunch = load_digits()
     grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)
     mode = "L" if spec.channels == 1 else "RGB"
-    images = np.stack(
-        [fit(Image.fromarray(g).convert(mode), spec, options.resize) for g in grey]
-    )
+    images = np.stack([fit(Image.fromarray(g).convert(mode), spec, options.resize) for g in grey])
     ids = [f"digits/{row:04d}" for row in range(len(images))]
     return ImageSet(
         images,

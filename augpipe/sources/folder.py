@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,9 @@ from augpipe.sources._pictures import SUFFIXES, read_picture
 
 # Sizes every generator family can build: base 4..7, doubled.
 SIZES = (16, 24, 28, 32, 48, 56, 64, 96, 112, 128)
+LARGEST = (
+    64  # chosen by itself: beyond, a run on a plain machine takes hours, and who wants it says so
+)
 LOOKED_AT = 200  # pictures whose headers choose size and channels
 
 
@@ -31,7 +35,7 @@ def load(config: Config, options: ImageOptions) -> ImageSet:
     """Every picture of every class; UserError names the first file that cannot be read."""
     names, files = _listing(config)
     paths = [path for own in files for path in own]
-    spec = _spec(paths, options)
+    spec, _ = _shape(paths, options)
     images = np.empty((len(paths), *spec.shape), np.uint8)
     for row, path in enumerate(paths):
         try:
@@ -77,10 +81,24 @@ def _pictures(folder: Path) -> list[Path]:
     )
 
 
-def _spec(paths: list[Path], options: ImageOptions) -> ImageSpec:
-    """Size and channels as asked, else from the pictures: the next size below their median short side."""
-    if options.size and options.channels:
-        return ImageSpec(options.size, options.channels)
+@dataclass(frozen=True)
+class Survey:
+    """What a look at the folder finds: images of each class, the shape that fits them, and why."""
+
+    counts: dict[str, int]
+    spec: ImageSpec
+    about: str
+
+
+def survey(config: Config, options: ImageOptions) -> Survey:
+    """Listing and picture headers only; UserError where there is nothing to read."""
+    names, files = _listing(config)
+    counts = {name: len(own) for name, own in zip(names, files, strict=True)}
+    return Survey(counts, *_shape([path for own in files for path in own], options))
+
+
+def _shape(paths: list[Path], options: ImageOptions) -> tuple[ImageSpec, str]:
+    """Size and channels as asked, else the next size below the pictures' median short side."""
     sides, colour = [], False
     for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
         try:
@@ -89,8 +107,9 @@ def _spec(paths: list[Path], options: ImageOptions) -> ImageSpec:
                 colour = colour or not picture.mode.startswith(("1", "L", "I", "F"))
         except (OSError, Image.DecompressionBombError):
             continue  # `load` names it, with the reason
-    side = float(np.median(sides)) if sides else SIZES[0]
-    # Beyond 64 px a run on a plain machine takes hours: who wants it says so.
-    fitting = [size for size in SIZES if size <= min(side, 64)]
+    side = float(np.median(sides)) if sides else float(SIZES[0])
+    fitting = [size for size in SIZES if size <= min(side, LARGEST)]
     size = options.size or (fitting[-1] if fitting else SIZES[0])
-    return ImageSpec(size, options.channels or (3 if colour else 1))
+    channels = options.channels or (3 if colour else 1)
+    about = f"median short side {side:g} px, {'colour' if colour else 'grey'}"
+    return ImageSpec(size, channels), about

@@ -1,0 +1,185 @@
+"""An experiment: one YAML file, checked as a whole before any work starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+
+from augpipe.classifiers import ClassifierOptions
+from augpipe.counts import Imbalance, Natural
+from augpipe.errors import UserError, choices, unknown
+from augpipe.generators import AnyGenerator
+from augpipe.images import ImageOptions
+from augpipe.mixing import Mix
+from augpipe.runtime import Device, Precision
+from augpipe.schema import Strict, explain
+from augpipe.sources import Source
+from augpipe.splits import SplitOptions
+
+
+def _plain(name: str) -> str:
+    # Names of arms and generators become names of files, runs and columns.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.+-]{0,63}", name):
+        raise ValueError(
+            f"the name {name!r} must be 1 to 64 letters, digits, spaces or _ . + - and begin with a letter or digit"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(_plain)]
+
+
+class Arm(Strict):
+    """One way of making a training set; baselines are arms too."""
+
+    name: Name
+    generator: str | None = None
+    mix: Mix = Mix()
+
+
+class Runner(Strict):
+    """Where tasks run: `workers` processes (auto: one a core, one a GPU), each with its share of threads."""
+
+    kind: Literal["processes"] = "processes"
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+
+class Experiment(Strict):
+    """All that a run follows from, with code and data."""
+
+    name: Name
+    source: Source
+    image: ImageOptions = ImageOptions()
+    imbalance: Imbalance = Natural(profile="natural")
+    split: SplitOptions = SplitOptions()
+    generators: Mapping[Name, AnyGenerator] = Field(default_factory=dict)
+    classifier: ClassifierOptions = ClassifierOptions()
+    arms: tuple[Arm, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
+    baseline: str
+    runner: Runner = Runner()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_or_list(cls, value: Any) -> Any:
+        """`3` → (0, 1, 2)."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            return value
+        if value < 1:
+            raise ValueError(f"at least one seed is needed; got {value}")
+        return tuple(range(value))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Experiment:
+        names = [arm.name for arm in self.arms]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two arms have the name {twice[0]!r}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must be different numbers; got {list(self.seeds)}")
+        if self.baseline not in names:
+            raise unknown("baseline", self.baseline, names)
+        for arm in self.arms:
+            if arm.generator is not None and arm.generator not in self.generators:
+                raise unknown(f"generator of arm {arm.name!r}:", arm.generator, self.generators)
+        return self
+
+    def generative(self) -> dict[str, bool]:
+        """Whether each arm uses a trained generator."""
+        return {
+            arm.name: arm.generator is not None and self.generators[arm.generator].generative
+            for arm in self.arms
+        }
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice: the first one would vanish without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int) and key in seen:
+                raise UserError(f"key {key!r} is given twice (line {key_node.start_mark.line + 1})")
+            seen.add(key if isinstance(key, str | int) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """Text → plain values; UserError names the place of a mistake."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment in a YAML file, with `a.b=value` overrides applied."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the config {path}: {error}") from None
+    return build(read_yaml(text, f"the config {path}"), overrides, where=f"the config {path}")
+
+
+def build(values: Any, overrides: Sequence[str] = (), where: str = "the config") -> Experiment:
+    """Plain values → Experiment; UserError in one line."""
+    if not isinstance(values, dict):
+        raise UserError(f"{where} must hold keys and values; got {type(values).__name__}")
+    for override in overrides:
+        _set(values, override)
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{where}: {explain(error)}") from None
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Apply `a.b=value`; a step into a list is a position, or the `name` of one of its entries."""
+    path, separator, text = override.partition("=")
+    if not separator or not path:
+        raise UserError(f"--set takes key.key=value; got {override!r}")
+    at: Any = values
+    steps = path.split(".")
+    for step in steps[:-1]:
+        at = _into(at, step, override)
+    value = read_yaml(text, f"the value of --set {override}")
+    if isinstance(at, dict):
+        at[steps[-1]] = value
+    elif isinstance(at, list) and steps[-1].isdigit() and int(steps[-1]) < len(at):
+        at[int(steps[-1])] = value
+    else:
+        raise UserError(f"--set {override}: {'.'.join(steps[:-1])} has no keys")
+
+
+def _into(at: Any, step: str, override: str) -> Any:
+    if isinstance(at, list):
+        names = [str(item.get("name", i)) for i, item in enumerate(at) if isinstance(item, dict)]
+        for position, item in enumerate(at):
+            if step == str(position) or (isinstance(item, dict) and item.get("name") == step):
+                return item
+        raise UserError(f"--set {override}: no entry {step!r}; have {choices(names)}")
+    if isinstance(at, dict):
+        inner = at.setdefault(step, {})
+        if inner is None:
+            inner = at[step] = {}
+        if isinstance(inner, dict | list):
+            return inner
+    raise UserError(f"--set {override}: {step!r} has no keys")
+
+
+def dump(experiment: Experiment) -> str:
+    """The experiment as YAML with every default spelled out; `build` reads it back to an equal one."""
+    text: str = yaml.safe_dump(
+        experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+    )
+    return text

@@ -1,0 +1,1 @@
+"""What a run leaves behind: tables, sample grids, and one self-contained HTML page."""

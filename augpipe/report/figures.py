@@ -1,0 +1,113 @@
+"""The report's figures as data URIs: SVG for charts, PNG for images. Colours readable without hue."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from augpipe.comparison import Gain
+from augpipe.grids import grid
+
+# Okabe & Ito's palette: told apart with every common colour blindness, and as greys in print.
+BLUE, ORANGE, GREY, BLACK = "#0072B2", "#E69F00", "#999999", "#222222"
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "augpipe",  # equal figures, equal bytes
+    "axes.edgecolor": "#666666",
+    "text.parse_math": False,  # a class called $x$ is no formula
+}
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _short(name: str, most: int = 24) -> str:
+    """A name that leaves room for the figure."""
+    flat = " ".join(name.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def counts_bars(classes: Sequence[str], real: Sequence[int], synthetic: Sequence[int]) -> str:
+    """Stacked bars: a class's real training images and the synthetic ones made for it."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(max(4.5, min(14, 0.5 * len(classes) + 2)), 2.6))
+        axes: Axes = figure.subplots()
+        at = np.arange(len(classes))
+        axes.bar(at, real, color=BLUE, label="real")
+        axes.bar(at, synthetic, bottom=real, color=ORANGE, hatch="///", edgecolor="white",
+                 label="synthetic")  # fmt: skip
+        axes.set_xticks(
+            at, [_short(c, 12) for c in classes], rotation=45 if len(classes) > 12 else 0
+        )
+        axes.set_ylabel("training images")
+        # Above the bars: they may fill the whole height.
+        axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+        return _svg(figure)
+
+
+def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str) -> str:
+    """One line an arm: mean gain in points of macro recall as a dot, its interval as a bar."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 0.42 * len(gains) + 1.1))
+        axes: Axes = figure.subplots()
+        for row, (g, made) in enumerate(zip(gains, generative, strict=True)):
+            colour, marker = (ORANGE, "D") if made else (BLUE, "o")
+            i = g.interval
+            axes.plot([100 * i.low, 100 * i.high], [row, row], color=colour, lw=2)
+            axes.plot(100 * i.mean, row, marker, color=colour, ms=7, mec=BLACK, mew=0.6)
+        axes.axvline(0, color=BLACK, lw=0.8)
+        axes.set_yticks(range(len(gains)), [_short(g.arm) for g in gains])
+        axes.invert_yaxis()
+        axes.set_xlabel(f"gain over {_short(reference)!r} in points of macro recall, 95% interval")
+        axes.grid(axis="x", color="#dddddd", lw=0.6)
+        axes.set_axisbelow(True)
+        return _svg(figure)
+
+
+def recall_heatmap(
+    arms: Sequence[str], classes: Sequence[str], counts: Sequence[int], recall: NDArray[np.float64]
+) -> str:
+    """(arms, classes) recall as shades with the figure written in; real training images below."""
+    with matplotlib.rc_context({**STYLE, "font.size": 8}):
+        width = max(5.0, min(16, 0.55 * len(classes) + 2.4))
+        figure = Figure(figsize=(width, 0.36 * len(arms) + 1.3))
+        axes: Axes = figure.subplots()
+        axes.imshow(recall, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        if len(classes) <= 30:
+            for (y, x), value in np.ndenumerate(recall):
+                axes.text(
+                    x, y, f"{100 * value:.0f}", ha="center", va="center",
+                    color="black" if value > 0.55 else "white",
+                )  # fmt: skip
+        axes.set_xticks(
+            range(len(classes)),
+            [f"{_short(c, 12)}\n{n}" for c, n in zip(classes, counts, strict=True)],
+            rotation=90 if len(classes) > 12 else 0,
+        )
+        axes.set_yticks(range(len(arms)), [_short(a) for a in arms])
+        axes.set_xlabel("class, with its real training images")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        return _svg(figure)
+
+
+def image_strip(images: NDArray[np.uint8]) -> str:
+    """uint8 (N,C,H,W) in one row, enlarged to at least 32 px a side."""
+    buffer = io.BytesIO()
+    picture = grid(images, max(1, len(images)), gap=2, scale=max(1, -(-32 // images.shape[2])))
+    picture.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,277 @@
+"""A comparison's results, gathered from the store into tables and one summary."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import augpipe
+from augpipe.comparison import LEVEL, Comparison, Gain, Interval, compare
+from augpipe.config import Arm, Experiment
+from augpipe.counts import imbalance_ratio
+from augpipe.images import ImageSet
+from augpipe.seeds import numpy_stream
+from augpipe.splits import NAMES
+from augpipe.store import Ref, SplitRefs, load_images, load_json, load_state, load_table
+
+Key = tuple[str, int]  # name, seed
+VERSIONED = (
+    "albumentations", "imbalanced-learn", "mlflow", "numpy", "prefect", "scikit-learn", "scipy",
+    "torch", "torchvision",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm over all seeds."""
+
+    arm: Arm
+    generative: bool
+    recipe: dict[str, Any]  # see the mix task: counts, shares
+    seconds: float  # mean over seeds: classifier, and generator and synthesis where it has them
+
+
+@dataclass(frozen=True)
+class GeneratorResult:
+    """One generator over all seeds; samples are the first seed's."""
+
+    name: str
+    kind: str
+    samples: ImageSet
+    best_kimg: tuple[float, ...]
+    stopped: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the files of a run are made from."""
+
+    experiment: Experiment
+    splits: Mapping[str, ImageSet]
+    fingerprint: str
+    arms: tuple[ArmResult, ...]
+    generators: tuple[GeneratorResult, ...]
+    scores: pd.DataFrame  # arm, seed, split, metric, class, value
+    fidelity: pd.DataFrame  # generator, class, metric, value
+    comparison: Comparison
+    seconds: float
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.splits["train"].classes
+
+    def mean(self, arm: str, metric: str, name: str = "", split: str = "test") -> float:
+        """Mean over seeds of one figure."""
+        s = self.scores
+        own = (s.arm == arm) & (s.split == split) & (s.metric == metric) & (s["class"] == name)
+        return float(s.value[own].mean())
+
+    def headline(self) -> dict[str, float]:
+        """Gains and intervals as flat numbers, for tracking."""
+        found: dict[str, float] = {}
+        for at, arm in enumerate(self.experiment.arms):
+            if arm.name in self.comparison.over_baseline:
+                i = self.comparison.over_baseline[arm.name].interval
+                found |= {f"gain/{at}": i.mean, f"gain_low/{at}": i.low, f"gain_high/{at}": i.high}
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` holds."""
+        found = self.comparison
+        return {
+            "experiment": self.experiment.name,
+            "verdict": found.sentence,
+            "metric": "macro_recall",
+            "level": LEVEL,
+            "baseline": found.baseline,
+            "strongest_without_generator": found.strongest,
+            "best_with_generator": found.best,
+            "seeds": list(self.experiment.seeds),
+            "arms": {result.arm.name: self._arm(result) for result in self.arms},
+            "generators": {
+                g.name: {
+                    "kind": g.kind,
+                    "best_kimg": dict(
+                        zip(map(str, self.experiment.seeds), g.best_kimg, strict=True)
+                    ),
+                    "stopped": sorted(set(g.stopped)),
+                    "seconds": round(g.seconds, 2),
+                }
+                for g in self.generators
+            },
+            "data": {
+                "fingerprint": self.fingerprint,
+                "classes": list(self.classes),
+                "image": list(self.splits["train"].spec.shape),
+                "counts": {name: self._named(self.splits[name].counts()) for name in NAMES},
+                "imbalance_ratio": imbalance_ratio(self.splits["train"].counts()),
+            },
+            "versions": versions(),
+            "seconds": round(self.seconds, 2),
+        }
+
+    def _named(self, counts: Mapping[int, int]) -> dict[str, int]:
+        return {self.classes[c]: n for c, n in counts.items()}
+
+    def _arm(self, result: ArmResult) -> dict[str, Any]:
+        name, found = result.arm.name, self.comparison
+        seeds = self.experiment.seeds
+        s = self.scores
+        own = s[(s.arm == name) & (s.split == "test") & (s.metric == "macro_recall")]
+        by_seed = dict(zip(own.seed, own.value, strict=True))
+        return {
+            **_interval(found.levels[name]),
+            "val": self.mean(name, "macro_recall", split="val"),
+            "by_seed": {str(seed): float(by_seed[seed]) for seed in seeds},
+            "gain": _gain(found.over_baseline.get(name)),
+            "gain_over_strongest": _gain(found.over_strongest.get(name)),
+            "generator": result.arm.generator,
+            "generative": result.generative,
+            "real_counts": self._named(dict(enumerate(result.recipe["real_count"]))),
+            "synthetic_counts": self._named(dict(enumerate(result.recipe["synthetic_count"]))),
+            "share": result.recipe["synthetic_share"],
+            "share_by_class": dict(zip(self.classes, result.recipe["class_share"], strict=True)),
+            "ratio": result.recipe["synthetic_ratio"],
+            "mix": result.arm.mix.model_dump(mode="json"),
+            "seconds": round(result.seconds, 2),
+        }
+
+
+def _interval(found: Interval) -> dict[str, float]:
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _gain(found: Gain | None) -> dict[str, Any] | None:
+    """None for an arm against itself."""
+    if found is None:
+        return None
+    effect = found.effect_size
+    return {
+        **_interval(found.interval),
+        "reference": found.reference,
+        "p": found.p,
+        "p_holm": found.p_holm,
+        "effect_size": effect if np.isfinite(effect) else None,
+        "verdict": found.verdict,
+        "seeds_needed": found.seeds_needed,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"augpipe": augpipe.__version__, "python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where the parts of a run's results lie, by (arm or generator, seed)."""
+
+    splits: SplitRefs
+    fingerprint: str
+    recipes: Mapping[Key, Ref]
+    tables: Mapping[Key, Ref]
+    probabilities: Mapping[Key, Ref]
+    samples: Mapping[Key, Ref]
+    best_kimg: Mapping[Key, float]
+    stopped: Mapping[Key, str]
+    fidelity: Mapping[Key, Ref]
+    seconds: Mapping[Key, float]  # of arms and of generators
+
+
+def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
+    """Load what was stored and compare the arms."""
+    splits = {name: load_images(getattr(stored.splits, name)) for name in NAMES}
+    labels = np.array(splits["test"].labels)
+    seeds = experiment.seeds
+    right: dict[str, NDArray[np.bool_]] = {
+        arm.name: np.stack([_hits(stored.probabilities[arm.name, seed], labels) for seed in seeds])
+        for arm in experiment.arms
+    }
+    scores = _stack(
+        [
+            (arm.name, seed, stored.tables[arm.name, seed])
+            for arm in experiment.arms
+            for seed in seeds
+        ]
+    )
+    on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
+    generative = experiment.generative()
+    found = compare(
+        right,
+        labels,
+        {str(name): float(own.value.mean()) for name, own in on_val.groupby("arm")},
+        generative,
+        experiment.baseline,
+        numpy_stream(experiment.split.seed, "bootstrap"),
+    )
+    arms = tuple(
+        ArmResult(
+            arm,
+            generative[arm.name],
+            load_json(stored.recipes[arm.name, seeds[0]]),
+            float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
+        )
+        for arm in experiment.arms
+    )
+    names = [name for name in experiment.generators if (name, seeds[0]) in stored.samples]
+    generators = tuple(_generator(experiment, stored, name) for name in names)
+    return Results(
+        experiment, splits, stored.fingerprint, arms, generators, scores,
+        _fidelity(names, seeds, stored), found, seconds,
+    )  # fmt: skip
+
+
+def _hits(ref: Ref, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    probabilities = load_state(ref)["test"].numpy()
+    hits: NDArray[np.bool_] = probabilities.argmax(1) == labels
+    return hits
+
+
+def _stack(parts: list[tuple[str, int, Ref]]) -> pd.DataFrame:
+    tables = []
+    for arm, seed, ref in parts:
+        table = load_table(ref)
+        table.insert(0, "seed", seed)
+        table.insert(0, "arm", arm)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _generator(experiment: Experiment, stored: Stored, name: str) -> GeneratorResult:
+    seeds = experiment.seeds
+    return GeneratorResult(
+        name,
+        experiment.generators[name].kind,
+        load_images(stored.samples[name, seeds[0]]),
+        tuple(stored.best_kimg[name, seed] for seed in seeds),
+        tuple(stored.stopped[name, seed] for seed in seeds),
+        float(np.mean([stored.seconds[f"generator {name}", seed] for seed in seeds])),
+    )
+
+
+def _fidelity(names: list[str], seeds: tuple[int, ...], stored: Stored) -> pd.DataFrame:
+    """Mean over seeds of each figure, in the metrics' own order."""
+    tables = []
+    for name in names:
+        each = [load_table(stored.fidelity[name, seed]) for seed in seeds]
+        mean = each[0].copy()
+        mean["value"] = np.mean([pd.to_numeric(t["value"]).to_numpy() for t in each], axis=0)
+        mean.insert(0, "generator", name)
+        tables.append(mean)
+    columns = ["generator", "class", "metric", "value"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)

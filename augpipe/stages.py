@@ -1,0 +1,277 @@
+"""The stages of a run: load by Ref, call the library, write a Ref. No stage knows who orchestrates it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+
+from augpipe import (
+    classification,
+    features,
+    fidelity,
+    generators,
+    mixing,
+    scores,
+    synthesis,
+    training,
+)
+from augpipe.classifiers import Shape
+from augpipe.config import Arm
+from augpipe.counts import plan, thin
+from augpipe.grids import grid
+from augpipe.images import ImageSet, provenance, require_classes
+from augpipe.records import (
+    Job,
+    Prepared,
+    Scored,
+    Synthesised,
+    Timed,
+    TrainedClassifier,
+    TrainedGenerator,
+)
+from augpipe.seeds import entropy, numpy_stream, torch_stream
+from augpipe.sources import load
+from augpipe.splits import NAMES, stratified
+from augpipe.store import Ref, SplitRefs, Store, load_images, load_json, load_splits, load_state
+
+VALIDATED = 30  # images a class that a generator's checkpoint is judged by
+MEASURED = 100  # images a class that fidelity stands on
+SHOWN = 10  # images a class in a preview or sample grid
+Report = Callable[[str, float], None]  # a few words, and how far
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._began, self._start = time.time(), time.perf_counter()
+
+    def stop(self) -> Timed:
+        return Timed(began=self._began, seconds=time.perf_counter() - self._start)
+
+
+def prepare(job: Job) -> Prepared:
+    """source → split → thinned train, each stored; every arm's fill resolved before anything is trained."""
+    clock, store = _Clock(), Store(job.store)
+    experiment = job.experiment
+    images = load(experiment.source, experiment.image)
+    require_classes(images)
+    rows = stratified(
+        images.labels,
+        images.classes,
+        experiment.split,
+        numpy_stream(experiment.split.seed, "split"),
+    )
+    train = images.take(rows["train"])
+    target = experiment.imbalance.target(train.counts(), train.classes)
+    train = train.take(thin(train.labels, target, numpy_stream(experiment.split.seed, "thin")))
+    sets = {"train": train, "val": images.take(rows["val"]), "test": images.take(rows["test"])}
+    refs = SplitRefs(**{name: store.put_images(sets[name]) for name in NAMES})
+    return Prepared(
+        splits=refs,
+        classes=images.classes,
+        size=images.spec.size,
+        channels=images.spec.channels,
+        counts={name: sets[name].counts() for name in NAMES},
+        plans={a.name: _plan(a, train) for a in experiment.arms},
+        fingerprint=f"{entropy(0, *(getattr(refs, name).sha256 for name in NAMES)):016x}",
+        time=clock.stop(),
+    )
+
+
+def _plan(arm: Arm, train: ImageSet) -> dict[int, int]:
+    return plan(arm.mix.fill, train.counts(), train.classes) if arm.generator else {}
+
+
+def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
+    """The real-only classifier whose features and classes judge synthetic images."""
+    store, here = job.start()
+    splits = load_splits(prepared.splits)
+    options = job.experiment.classifier
+    domain = features.train_domain(splits, options, here, seed=entropy(seed, "domain"))
+    shape = Shape(prepared.channels, len(prepared.classes), options.width)
+    return store.put_state("classifiers", classification.state_of(domain, options, shape))
+
+
+def train_generator(
+    job: Job, prepared: Prepared, domain: Ref, name: str, seed: int, *, report: Report
+) -> TrainedGenerator:
+    """One generator: its checkpoint with the lowest class-wise KID against val is kept."""
+    clock, (store, here) = _Clock(), job.start()
+    train, val = load_images(prepared.splits.train), load_images(prepared.splits.val)
+    config = job.experiment.generators[name]
+    own = entropy(seed, "generator", name)
+    generator = generators.build(config, prepared.problem, here, own)
+    judge = classification.from_state(load_state(domain), here)
+    real = features.embed_set(judge, val, here)
+    k = len(prepared.classes)
+    asked = torch.arange(k).repeat_interleave(VALIDATED)
+    shown = torch.arange(k).repeat_interleave(SHOWN)
+    rows: list[tuple[float, str, float]] = []
+    previews: list[tuple[float, Ref]] = []
+
+    def validate(current: generators.Generator) -> float:
+        images = synthesis.draw(current, asked, torch_stream(own, "validation")).images
+        return fidelity.class_kid(
+            real, features.embed_set(judge, _image_set(images, asked, train), here)
+        )
+
+    def on_tick(tick: training.Tick, current: generators.Generator) -> None:
+        told = {**tick.losses, "val_kid": tick.metric, "images_per_second": tick.images_per_second}
+        rows.extend((tick.kimg, metric, value) for metric, value in told.items())
+        previews.append((tick.kimg, _grid(store, current, shown, own)))
+        left = (tick.total_kimg - tick.kimg) * 1000 / max(tick.images_per_second, 1e-9)
+        report(f"{tick.images_per_second:.0f} img/s, {left:.0f} s left", tick.kimg)
+
+    fitted = training.fit(
+        generator, train, config, here, seed=own, validate=validate, on_tick=on_tick
+    )
+    generator.load_state_dict(fitted.state)
+    images = synthesis.draw(generator, shown, torch_stream(own, "preview")).images
+    checkpoint = generators.pack(config, prepared.problem, own, prepared.splits.train, fitted.state)
+    return TrainedGenerator(
+        name=name,
+        seed=seed,
+        checkpoint=store.put_state("generators", checkpoint),
+        history=store.put_table(
+            "histories", pd.DataFrame(rows, columns=["kimg", "metric", "value"])
+        ),
+        previews=tuple(previews),
+        samples=store.put_images(_image_set(images, shown, train)),
+        best_kimg=fitted.best_kimg,
+        best_metric=fitted.best_metric,
+        stopped=fitted.stopped,
+        time=clock.stop(),
+    )
+
+
+def _image_set(images: torch.Tensor, labels: torch.Tensor, like: ImageSet) -> ImageSet:
+    """Loose images as a set, for measuring."""
+    ids = [str(row) for row in range(len(labels))]
+    return ImageSet(
+        images.numpy(), labels.numpy(), like.classes, provenance(ids, origin="synthetic")
+    )
+
+
+def _grid(store: Store, generator: generators.Generator, labels: torch.Tensor, seed: int) -> Ref:
+    """A preview with the same latents at every tick."""
+    images = synthesis.draw(generator, labels, torch_stream(seed, "preview")).images.numpy()
+    picture = grid(images, SHOWN, scale=max(1, 48 // images.shape[2]))
+    return store.put("previews", lambda path: picture.save(path, format="PNG"), ".png")
+
+
+def synthesise(
+    job: Job, prepared: Prepared, generator: TrainedGenerator, counts: Mapping[int, int]
+) -> Synthesised:
+    """The planned images of each class, on disk."""
+    clock, (store, here) = _Clock(), job.start()
+    made, _ = generators.unpack(load_state(generator.checkpoint), here)
+    train = load_images(prepared.splits.train)
+    ref = synthesis.sample(
+        made, counts, train, name=generator.name, seed=generator.seed, store=store
+    )
+    return Synthesised(images=ref, time=clock.stop())
+
+
+def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerator) -> Ref:
+    """Fidelity of fresh images of every class against val."""
+    store, here = job.start()
+    made, _ = generators.unpack(load_state(generator.checkpoint), here)
+    judge = classification.from_state(load_state(domain), here)
+    val = load_images(prepared.splits.val)
+    labels = torch.arange(len(prepared.classes)).repeat_interleave(MEASURED)
+    drawn = synthesis.draw(made, labels, torch_stream(generator.seed, "measure")).images
+    table = fidelity.measure(
+        features.embed_set(judge, val, here),
+        features.embed_set(judge, _image_set(drawn, labels, val), here),
+        prepared.classes,
+    )
+    return store.put_table("fidelity", table)
+
+
+def mix(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised | None) -> Ref:
+    """What an arm's classifier is drawn from, as a recipe: sets, counts, class probabilities, shares."""
+    real = load_images(prepared.splits.train)
+    made = load_images(synthetic.images) if synthetic else None
+    have = real.counts()
+    added = made.counts() if made else dict.fromkeys(have, 0)
+    probabilities = mixing.class_probabilities(have, added, arm.mix)
+    share = mixing.shares(have, added, arm.mix)
+    recipe = {
+        "real": prepared.splits.train.model_dump(mode="json"),
+        "synthetic": synthetic.images.model_dump(mode="json") if synthetic else None,
+        "mix": arm.mix.model_dump(mode="json"),
+        "real_count": list(have.values()),
+        "synthetic_count": list(added.values()),
+        "class_probability": probabilities.tolist(),
+        "class_share": share.tolist(),
+        "synthetic_share": float((probabilities * share).sum()),
+        "synthetic_ratio": sum(added.values()) / max(1, sum(have.values())),
+    }
+    return Store(job.store).put_json("mixtures", recipe)
+
+
+def train_classifier(
+    job: Job, prepared: Prepared, recipe: Ref, arm: str, seed: int, *, report: Report
+) -> TrainedClassifier:
+    """One classifier on one mixture; its best moment by val macro recall is kept."""
+    clock, (store, here) = _Clock(), job.start()
+    told = load_json(recipe)
+    real = load_images(Ref.model_validate(told["real"]))
+    made = load_images(Ref.model_validate(told["synthetic"])) if told["synthetic"] else None
+    mixture = mixing.Mixture(
+        real, made, mixing.Mix.model_validate(told["mix"]), here, seed=entropy(seed, "mixture")
+    )
+    options = job.experiment.classifier
+    trained = classification.train(
+        mixture,
+        load_images(prepared.splits.val),
+        options,
+        here,
+        seed=entropy(seed, "classifier"),
+        on_evaluation=lambda e: report(f"val macro recall {e.val_macro_recall:.3f}", e.step),
+    )
+    history = [
+        (e.step, metric, value)
+        for e in trained.history
+        for metric, value in (
+            ("loss", e.loss),
+            ("val_macro_recall", e.val_macro_recall),
+            ("val_loss", e.val_loss),
+        )
+    ]
+    shape = Shape(
+        prepared.channels + int(mixture.origin_flag), len(prepared.classes), options.width
+    )
+    return TrainedClassifier(
+        arm=arm,
+        seed=seed,
+        state=store.put_state("classifiers", classification.state_of(trained, options, shape)),
+        history=store.put_table(
+            "histories", pd.DataFrame(history, columns=["step", "metric", "value"])
+        ),
+        best_step=trained.best_step,
+        time=clock.stop(),
+    )
+
+
+def score(job: Job, prepared: Prepared, classifier: TrainedClassifier) -> Scored:
+    """Val and, this once, test."""
+    store, here = job.start()
+    trained = classification.from_state(load_state(classifier.state), here)
+    tables, probabilities = [], {}
+    for split in ("val", "test"):
+        images = load_images(getattr(prepared.splits, split))
+        found = classification.predict(trained, images, here)
+        probabilities[split] = torch.from_numpy(np.ascontiguousarray(found))
+        table = scores.score(found, images.labels, prepared.classes)
+        table.insert(0, "split", split)
+        tables.append(table)
+    return Scored(
+        arm=classifier.arm,
+        seed=classifier.seed,
+        table=store.put_table("scores", pd.concat(tables)),
+        probabilities=store.put_state("probabilities", probabilities),
+    )

@@ -1,0 +1,21 @@
+"""Orchestration: the only place that knows Prefect and MLflow."""
+
+from __future__ import annotations
+
+import os
+
+# Nothing phones home: neither the libraries' usage figures nor their looks for newer versions. Set before
+# they are imported, and inherited by every process that a run starts.
+os.environ.update(
+    {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+        "NO_ALBUMENTATIONS_UPDATE": "1",
+    }
+)
+# One line a task would bury the progress bars; who wants them sets the level.
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

@@ -1,0 +1,138 @@
+"""The `augpipe` command. Exit status: 0 done, 2 the user's mistake (one line), 1 ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.table import Table
+
+import augpipe
+from augpipe.errors import UserError, unknown
+from flows.engine import settle
+
+app = App(
+    name="augpipe",
+    help="Do synthetic images help on an imbalanced image set: from which generator, how many, how sure?",
+    version=augpipe.__version__,
+)
+out = Console()
+err = Console(stderr=True)
+
+
+@app.command
+def run(
+    config: Path,
+    /,
+    *,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+) -> None:
+    """Compare arms end to end, from a config or a folder of class sub-folders.
+
+    Parameters
+    ----------
+    config
+        A YAML file, or a folder with a sub-folder of pictures for each class.
+    set_
+        Change a value of the config: `--set seeds=5 --set arms.acgan.mix.share=0.1`.
+    out
+        Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
+    """
+    settle()
+    from augpipe.report.write import check_out, check_place
+    from augpipe.store import home
+
+    experiment = _experiment(config, set_)
+    folder = out or home() / "runs" / experiment.name
+    source = getattr(experiment.source, "path", None)
+    check_out(folder, source)
+    check_place(home(), source, "AUGPIPE_HOME")
+    from flows.compare import run as compare
+
+    summary = compare(experiment, folder)
+    _tell(summary, folder)
+
+
+def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
+    from augpipe.config import load
+    from augpipe.defaults import for_folder
+
+    if config.is_dir():
+        experiment, choices = for_folder(config, overrides)
+        for choice in choices:
+            err.print(f"chose {choice.what}: {choice.why}", markup=False, highlight=False)
+        return experiment
+    if not config.exists():
+        raise UserError(f"no config or folder {str(config)!r}")
+    return load(config, overrides)
+
+
+def _tell(summary: dict[str, Any], folder: Path) -> None:
+    """The arms as a table, the verdict, and where the report is."""
+    table = Table(box=None, pad_edge=False)
+    for column in (
+        "arm",
+        "macro recall",
+        f"gain over {summary['baseline']}",
+        "95% interval",
+        "verdict",
+    ):
+        table.add_column(column, justify="left" if column in ("arm", "verdict") else "right")
+    for name, arm in summary["arms"].items():
+        gain = arm["gain"]
+        cells = ("", "", "baseline")
+        if gain:
+            told = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
+            cells = (f"{100 * gain['mean']:+.1f}", told, gain["verdict"])
+        table.add_row(name, f"{100 * arm['mean']:.1f}", *cells)
+    out.print(table)
+    for line in ("", summary["verdict"], f"report: {folder / 'report.html'}"):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(name="list")
+def list_(what: str, /) -> None:
+    """Print the families, sources, metrics or classifiers there are.
+
+    Parameters
+    ----------
+    what
+        families, sources, metrics or classifiers.
+    """
+    from augpipe import classifiers, fidelity, generators, scores, sources
+
+    have = {
+        "families": generators.families(),
+        "sources": sources.sources(),
+        "metrics": (
+            *scores.metrics,
+            *scores.per_class,
+            *(f"fidelity: {m}" for m in fidelity.metrics),
+        ),
+        "classifiers": tuple(classifiers.classifiers),
+    }
+    if what not in have:
+        raise unknown("list", what, have)
+    for name in have[what]:
+        out.print(name, markup=False, highlight=False)
+
+
+def main() -> None:
+    """The command's entry: the user's mistakes are one line and exit status 2."""
+    try:
+        app(exit_on_error=False, print_error=False, result_action="return_value")
+    except (UserError, CycloptsError) as error:
+        line = " ".join(str(error).split())
+        err.print(f"augpipe: {line}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("augpipe: stopped; nothing was left half-written", markup=False)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

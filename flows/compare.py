@@ -1,0 +1,206 @@
+"""The main job: do synthetic images help here, from which generator, how many, and how sure is that?"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from prefect import flow
+from prefect.futures import PrefectFuture, as_completed
+from rich.console import Console
+
+from augpipe.config import Arm, Experiment
+from augpipe.records import (
+    Job,
+    Prepared,
+    Scored,
+    Synthesised,
+    TrainedClassifier,
+    TrainedGenerator,
+)
+from augpipe.report.results import Results, Stored, collect
+from augpipe.report.write import write
+from augpipe.store import Ref, home
+from flows import tasks
+from flows.engine import pool, prefect_api, workers_and_threads
+from flows.progress import Board
+from flows.tracking import Tracker
+
+T = TypeVar("T")
+Key = tuple[str, int]  # an arm's or a generator's name, and a seed
+
+
+@dataclass
+class Futures:
+    """What is under way: every stage's tasks, by name and seed."""
+
+    domains: dict[int, PrefectFuture[Ref]] = field(default_factory=dict)
+    generators: dict[Key, PrefectFuture[TrainedGenerator]] = field(default_factory=dict)
+    synthesised: dict[Key, PrefectFuture[Synthesised]] = field(default_factory=dict)
+    measured: dict[Key, PrefectFuture[Ref]] = field(default_factory=dict)
+    mixed: dict[Key, PrefectFuture[Ref]] = field(default_factory=dict)
+    trained: dict[Key, PrefectFuture[TrainedClassifier]] = field(default_factory=dict)
+    scored: dict[Key, PrefectFuture[Scored]] = field(default_factory=dict)
+
+    def all(self) -> Iterator[tuple[str, Key, PrefectFuture[object]]]:
+        """(stage, name and seed, future) of every task."""
+        for stage, futures in vars(self).items():
+            for key, future in futures.items():
+                yield stage, key if isinstance(key, tuple) else ("", key), future
+
+
+def run(experiment: Experiment, out: Path) -> dict[str, Any]:
+    """Run a comparison, leave its files in `out`, return its summary; UserError for the user's mistakes.
+
+    Starts Prefect's server and workers where none are given. `out` is written beside and renamed.
+    """
+    jobs = len(experiment.seeds) * len(experiment.arms)
+    runner = experiment.runner
+    workers, threads = workers_and_threads(runner.workers, runner.device, jobs)
+    with prefect_api(), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
+        named = compare.with_options(
+            task_runner=pool(workers, threads),
+            flow_run_name=f"{experiment.name}: {len(experiment.arms)} arms, {len(experiment.seeds)} seeds",
+        )
+        return named(experiment, out, threads=threads, progress=Path(progress))
+
+
+@flow(name="compare", validate_parameters=False)
+def compare(experiment: Experiment, out: Path, threads: int, progress: Path) -> dict[str, Any]:
+    """Prepare the data, train generators, fill and mix, train classifiers, score, compare, tell."""
+    begun = time.perf_counter()
+    job = Job(experiment=experiment, store=home() / "store", progress=progress, threads=threads)
+    prepared = tasks.prepare.submit(job).result()
+    tracker = Tracker(experiment)
+    with tracker.comparison(prepared):
+        futures = submit(job, prepared)
+        follow(futures, prepared, tracker, progress)
+        results = gather(experiment, prepared, futures, time.perf_counter() - begun)
+        write(results, out)
+        tracker.result(out, results.comparison.sentence, results.headline())
+        tracker.cost()
+    return results.summary()
+
+
+def submit(job: Job, prepared: Prepared) -> Futures:
+    """Submit every task, upstream first: generators take longest, so nothing stands before them."""
+    futures, seeds = Futures(), job.experiment.seeds
+    used = {arm.generator for arm in job.experiment.arms if arm.generator}
+    longest_first = sorted(used, key=lambda name: (-job.experiment.generators[name].kimg, name))
+    if used:
+        for seed in seeds:
+            futures.domains[seed] = tasks.train_features.submit(job, prepared, seed)
+    for name in longest_first:
+        for seed in seeds:
+            futures.generators[name, seed] = tasks.train_generator.submit(
+                job, prepared, promised(futures.domains[seed]), name, seed
+            )
+    # Arms without a generator keep the cores busy while the last generators train.
+    for generated in (False, True):
+        arms = [arm for arm in job.experiment.arms if bool(arm.generator) == generated]
+        if generated:
+            _fill(job, prepared, arms, futures)
+        _learn(job, prepared, arms, futures)
+    for name in longest_first:
+        for seed in seeds:
+            futures.measured[name, seed] = tasks.measure.submit(
+                job,
+                prepared,
+                promised(futures.domains[seed]),
+                promised(futures.generators[name, seed]),
+            )
+    return futures
+
+
+def _fill(job: Job, prepared: Prepared, arms: list[Arm], futures: Futures) -> None:
+    """Synthesise for each arm; arms of one generator and plan share their images."""
+    shared: dict[tuple[str, tuple[tuple[int, int], ...], int], PrefectFuture[Synthesised]] = {}
+    for arm in arms:
+        plan = prepared.plans[arm.name]
+        for seed in job.experiment.seeds:
+            key = (str(arm.generator), tuple(plan.items()), seed)
+            if key not in shared:
+                shared[key] = tasks.synthesise.submit(
+                    job,
+                    prepared,
+                    promised(futures.generators[str(arm.generator), seed]),
+                    dict(plan),
+                )
+            futures.synthesised[arm.name, seed] = shared[key]
+
+
+def _learn(job: Job, prepared: Prepared, arms: list[Arm], futures: Futures) -> None:
+    """Mix, train a classifier and score it, for each arm and seed."""
+    keys = [(arm, (arm.name, seed)) for seed in job.experiment.seeds for arm in arms]
+    for arm, key in keys:
+        made = futures.synthesised.get(key)
+        futures.mixed[key] = tasks.mix.submit(job, prepared, arm, promised(made) if made else None)
+    for arm, key in keys:
+        futures.trained[key] = tasks.train_classifier.submit(
+            job, prepared, promised(futures.mixed[key]), arm.name, key[1]
+        )
+    for _, key in keys:
+        futures.scored[key] = tasks.score.submit(job, prepared, promised(futures.trained[key]))
+
+
+def follow(futures: Futures, prepared: Prepared, tracker: Tracker, progress: Path) -> None:
+    """Show progress and track each generator and arm as it ends; the first failure ends the run."""
+    stages: dict[PrefectFuture[object], list[tuple[str, Key]]] = {}
+    for stage, key, future in futures.all():
+        stages.setdefault(future, []).append((stage, key))
+    board = Board(progress, len(stages), Console(stderr=True))
+    with board.live():
+        for future in as_completed(list(stages)):
+            result = future.result()
+            stage, key = stages[future][0]
+            told = ""
+            if isinstance(result, TrainedGenerator):
+                tracker.generator(prepared, result)
+                told = (
+                    f"generator {result.name}, seed {result.seed}: best at {result.best_kimg:g} kimg "
+                    f"(val KID {result.best_metric:.3g}), {result.time.seconds:.0f} s"
+                )
+            elif isinstance(result, Scored):
+                trained = futures.trained[key].result()
+                tracker.arm(prepared, futures.mixed[key].result(), trained, result)
+                told = f"arm {key[0]}, seed {key[1]}: scored, {trained.time.seconds:.0f} s"
+            board.advance(told)
+
+
+def gather(experiment: Experiment, prepared: Prepared, futures: Futures, seconds: float) -> Results:
+    """Everything the report needs, out of the tasks' Refs."""
+    generators, trained = _results(futures.generators), _results(futures.trained)
+    made, scored = _results(futures.synthesised), _results(futures.scored)
+    spent = {(f"generator {name}", seed): g.time.seconds for (name, seed), g in generators.items()}
+    for arm in experiment.arms:
+        for seed in experiment.seeds:
+            key = (arm.name, seed)
+            spent[key] = trained[key].time.seconds
+            if arm.generator:
+                spent[key] += made[key].time.seconds + generators[arm.generator, seed].time.seconds
+    stored = Stored(
+        splits=prepared.splits,
+        fingerprint=prepared.fingerprint,
+        recipes=_results(futures.mixed),
+        tables={key: value.table for key, value in scored.items()},
+        probabilities={key: value.probabilities for key, value in scored.items()},
+        samples={key: g.samples for key, g in generators.items()},
+        best_kimg={key: g.best_kimg for key, g in generators.items()},
+        stopped={key: g.stopped for key, g in generators.items()},
+        fidelity=_results(futures.measured),
+        seconds=spent,
+    )
+    return collect(experiment, stored, seconds)
+
+
+def promised(future: PrefectFuture[T]) -> T:
+    """A future where its value is meant: Prefect puts the value in before the task starts."""
+    return cast(T, future)
+
+
+def _results(futures: Mapping[Key, PrefectFuture[T]]) -> dict[Key, T]:
+    return {key: future.result() for key, future in futures.items()}

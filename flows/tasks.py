@@ -1,0 +1,87 @@
+"""Thin tasks over the library's stages: Refs and frozen configs in, Refs out.
+
+The functions name nothing but `stages` and `Reporter`: Prefect ships a task's function to its workers by
+value, with whatever it refers to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from augpipe import stages
+from augpipe.config import Arm
+from augpipe.records import (
+    Job,
+    Prepared,
+    Scored,
+    Synthesised,
+    TrainedClassifier,
+    TrainedGenerator,
+)
+from augpipe.store import Ref
+from flows.progress import Reporter
+
+# Caching by content needs `code` fingerprints of the modules used; until then no task is skipped.
+OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+@task(task_run_name="prepare", **OPTIONS)
+def prepare(job: Job) -> Prepared:
+    """source → split → thinned train; every fill resolved."""
+    return stages.prepare(job)
+
+
+@task(task_run_name="domain features, seed {seed}", **OPTIONS)
+def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
+    """The real-only classifier that judges synthetic images."""
+    return stages.train_features(job, prepared, seed)
+
+
+@task(task_run_name="train {name}, seed {seed}", **OPTIONS)
+def train_generator(
+    job: Job, prepared: Prepared, domain: Ref, name: str, seed: int
+) -> TrainedGenerator:
+    """One generator at its best moment by val."""
+    total = job.experiment.generators[name].kimg
+    with Reporter(job.progress, f"{name}, seed {seed}", total) as report:
+        return stages.train_generator(job, prepared, domain, name, seed, report=report)
+
+
+@task(task_run_name="synthesise {generator.name}, seed {generator.seed}", **OPTIONS)
+def synthesise(
+    job: Job, prepared: Prepared, generator: TrainedGenerator, counts: Mapping[int, int]
+) -> Synthesised:
+    """The planned images of each class."""
+    return stages.synthesise(job, prepared, generator, counts)
+
+
+@task(task_run_name="measure {generator.name}, seed {generator.seed}", **OPTIONS)
+def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerator) -> Ref:
+    """Fidelity against val."""
+    return stages.measure(job, prepared, domain, generator)
+
+
+@task(task_run_name="mix {arm.name}", **OPTIONS)
+def mix(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised | None) -> Ref:
+    """What an arm's classifier is drawn from."""
+    return stages.mix(job, prepared, arm, synthetic)
+
+
+@task(task_run_name="train classifier {arm}, seed {seed}", **OPTIONS)
+def train_classifier(
+    job: Job, prepared: Prepared, recipe: Ref, arm: str, seed: int
+) -> TrainedClassifier:
+    """One classifier at its best moment by val."""
+    total = job.experiment.classifier.steps
+    with Reporter(job.progress, f"classifier {arm}, seed {seed}", total) as report:
+        return stages.train_classifier(job, prepared, recipe, arm, seed, report=report)
+
+
+@task(task_run_name="score {classifier.arm}, seed {classifier.seed}", **OPTIONS)
+def score(job: Job, prepared: Prepared, classifier: TrainedClassifier) -> Scored:
+    """Val and, this once, test."""
+    return stages.score(job, prepared, classifier)

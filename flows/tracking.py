@@ -1,0 +1,282 @@
+"""MLflow: one parent run a comparison, a child for each generator and arm of each seed.
+
+Everything is written by the process that runs the flow, from what tasks left behind, in batches: workers
+know nothing of MLflow, no two processes write to one SQLite file, and a child's times are those of its work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ParamSchema, Schema, TensorSpec
+from mlflow.types import ParamSpec as ModelParam
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from PIL import Image
+
+import augpipe
+from augpipe.config import Experiment
+from augpipe.errors import UserError
+from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
+from augpipe.store import Ref, home, load_json, load_table
+
+BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
+PARAMS: Final = 100  # params in one call, likewise
+
+
+class Tracker:
+    """The tracking of one comparison. `seconds`: what it has cost so far."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        begun = time.perf_counter()
+        self._experiment = experiment
+        self._uri, artifacts = _where()
+        mlflow.set_tracking_uri(self._uri)
+        self._client = MlflowClient(self._uri)
+        found = self._client.get_experiment_by_name(experiment.name)
+        if found is None:
+            self._id = self._client.create_experiment(experiment.name, artifact_location=artifacts)
+        elif found.lifecycle_stage != "active":
+            raise UserError(
+                f"the MLflow experiment {experiment.name!r} is deleted; restore it, or set another name"
+            )
+        else:
+            self._id = found.experiment_id
+        self.parent = ""
+        self.seconds = time.perf_counter() - begun
+
+    @contextmanager
+    def comparison(self, prepared: Prepared) -> Iterator[Tracker]:
+        """The parent run: open while the block runs, then FINISHED, FAILED or KILLED."""
+        self._begin(prepared)
+        status = "FAILED"
+        try:
+            yield self
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            self._client.set_terminated(self.parent, status)
+
+    def _begin(self, prepared: Prepared) -> None:
+        run = self._client.create_run(
+            self._id,
+            run_name=f"{self._experiment.name}: {len(self._experiment.arms)} arms",
+            tags={"augpipe.kind": "comparison", "augpipe.data": prepared.fingerprint},
+        )
+        self.parent = run.info.run_id
+        params = flat(self._experiment.model_dump(mode="json"))
+        counts = {
+            f"real_count/{split}/{name}": float(n)
+            for split, per in prepared.counts.items()
+            for name, n in zip(safe_names(prepared.classes), per.values(), strict=True)
+        }
+        self._log(self.parent, params, [(k, v, 0) for k, v in counts.items()], prepared.time)
+        inputs = [
+            DatasetInput(
+                _dataset(getattr(prepared.splits, split), f"{self._experiment.name}-{split}"),
+                [InputTag("mlflow.data.context", split)],
+            )
+            for split in prepared.counts
+        ]
+        self._client.log_inputs(self.parent, inputs)
+
+    def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
+        """A child run for a trained generator: losses over kimg, previews, the model."""
+        run = self._child("generator", f"{trained.name} seed {trained.seed}", trained.time)
+        self._tag(run, trained.seed, generator=trained.name)
+        table = load_table(trained.history)
+        metrics = [
+            (str(row.metric), float(row.value), round(float(row.kimg)))
+            for row in table.itertuples()
+        ]
+        metrics += [
+            ("best_kimg", trained.best_kimg, 0),
+            ("best_val_kid", trained.best_metric, 0),
+            ("seconds", trained.time.seconds, 0),
+        ]
+        config = self._experiment.generators[trained.name].model_dump(mode="json")
+        self._log(run, {**flat(config), "stopped": trained.stopped}, metrics, trained.time)
+        for kimg, ref in trained.previews:
+            with Image.open(ref.path) as picture:
+                self._client.log_image(
+                    run, picture.convert("RGB"), key="preview", step=round(kimg), synchronous=True
+                )
+        shape = prepared.problem.spec.shape
+        signature = ModelSignature(
+            Schema([TensorSpec(np.dtype(np.int64), (-1,), "labels")]),
+            Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+            ParamSchema([ModelParam("seed", "integer", 0)]),
+        )
+        self._model(run, "generator", trained.checkpoint, signature)
+        self._end(run, trained.time)
+
+    def arm(
+        self,
+        prepared: Prepared,
+        recipe: Ref,
+        trained: TrainedClassifier,
+        scored: Scored,
+    ) -> None:
+        """A child run for an arm and seed: what was mixed, how it learned, what it scored, the model."""
+        own = next(arm for arm in self._experiment.arms if arm.name == trained.arm)
+        run = self._child("arm", f"{trained.arm} seed {trained.seed}", trained.time)
+        self._tag(run, trained.seed, arm=trained.arm, generator=own.generator or "none")
+        mixed, names = load_json(recipe), safe_names(prepared.classes)
+        metrics: list[tuple[str, float, int]] = [
+            ("synthetic_share", mixed["synthetic_share"], 0),
+            ("synthetic_ratio", mixed["synthetic_ratio"], 0),
+            ("best_step", trained.best_step, 0),
+            ("seconds", trained.time.seconds, 0),
+        ]
+        for kind in ("real_count", "synthetic_count"):
+            counts = zip(names, mixed[kind], strict=True)
+            metrics += [(f"{kind}/{name}", float(n), 0) for name, n in counts]
+        history = load_table(trained.history)
+        metrics += [
+            (f"history/{row.metric}", float(row.value), int(row.step))
+            for row in history.itertuples()
+        ]
+        of_class = dict(zip(prepared.classes, names, strict=True))
+        for row in load_table(scored.table).to_dict("records"):
+            name = str(row["class"])
+            # An empty class is the overall figure; class names come back from CSV as they were written.
+            key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
+            metrics.append((key, float(row["value"]), 0))
+        self._log(run, flat({"arm": own.model_dump(mode="json")}), metrics, trained.time)
+        if mixed["synthetic"] is not None:
+            made = _dataset(
+                Ref.model_validate(mixed["synthetic"]), f"{own.generator}-seed{trained.seed}"
+            )
+            self._client.log_inputs(
+                run, [DatasetInput(made, [InputTag("mlflow.data.context", "synthetic")])]
+            )
+        signature = ModelSignature(
+            Schema([TensorSpec(np.dtype(np.uint8), (-1, *prepared.problem.spec.shape))]),
+            Schema([TensorSpec(np.dtype(np.float32), (-1, len(prepared.classes)))]),
+        )
+        self._model(run, "classifier", trained.state, signature)
+        self._end(run, trained.time)
+
+    def result(self, out: Path, sentence: str, metrics: Mapping[str, float]) -> None:
+        """The verdict, the gains, and the out folder's files, on the parent run."""
+        now = Timed(began=time.time(), seconds=0)
+        self._log(self.parent, {}, [(k, v, 0) for k, v in metrics.items()], now)
+        self._client.set_tag(self.parent, "augpipe.verdict", sentence[:5000])
+        self._client.log_artifacts(self.parent, str(out))
+
+    def cost(self) -> None:
+        """Log what tracking itself has cost."""
+        self._client.log_metric(self.parent, "tracking_seconds", self.seconds)
+
+    def _child(self, kind: str, name: str, timed: Timed) -> str:
+        run = self._client.create_run(
+            self._id,
+            start_time=round(timed.began * 1000),
+            run_name=name,
+            tags={MLFLOW_PARENT_RUN_ID: self.parent, "augpipe.kind": kind},
+        )
+        return str(run.info.run_id)
+
+    def _tag(self, run: str, seed: int, **tags: str) -> None:
+        named = [RunTag(f"augpipe.{key}", value) for key, value in tags.items()]
+        self._client.log_batch(run, tags=[*named, RunTag("augpipe.seed", str(seed))])
+
+    def _log(
+        self,
+        run: str,
+        params: Mapping[str, Any],
+        metrics: Sequence[tuple[str, float, int]],
+        timed: Timed,
+    ) -> None:
+        """Params and (name, value, step) in as few calls as MLflow allows; what is not a number is left out."""
+        stamp = round((timed.began + timed.seconds) * 1000)
+        given = [Param(key, str(value)[:6000]) for key, value in params.items()]
+        found = [Metric(k, v, stamp, step) for k, v, step in metrics if np.isfinite(v)]
+        for start in range(0, len(given), PARAMS):
+            self._client.log_batch(run, params=given[start : start + PARAMS])
+        for start in range(0, len(found), BATCH):
+            self._client.log_batch(run, metrics=found[start : start + BATCH])
+
+    def _model(self, run: str, name: str, state: Ref, signature: ModelSignature) -> None:
+        import mlflow.pyfunc
+
+        with warnings.catch_warnings():
+            # An input example is asked for by warning; the signature says all that it would.
+            warnings.simplefilter("ignore")
+            Model.log(
+                None,
+                mlflow.pyfunc,
+                name=name,
+                run_id=run,
+                loader_module="flows.serving",
+                data_path=str(state.path),
+                signature=signature,
+                pip_requirements=[f"augpipe=={augpipe.__version__}"],
+            )
+
+    def _end(self, run: str, timed: Timed) -> None:
+        self._client.set_terminated(run, end_time=round((timed.began + timed.seconds) * 1000))
+
+
+def _where() -> tuple[str, str | None]:
+    """Tracking URI and, for our own file, where its artifacts go."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if given:
+        return given, None
+    place = home()
+    place.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{place / 'mlflow.db'}", (place / "artifacts").as_uri()
+
+
+def _dataset(ref: Ref, name: str) -> Any:
+    """A stored image set as MLflow's data set, with our digest (MLflow keeps 36 characters)."""
+    source = resolve_dataset_source(str(ref.path))
+    # MLflow's own class leaves an abstract property unfilled, which only a type checker minds.
+    data = MetaDataset(source, name=name, digest=ref.sha256[:36])  # type: ignore[abstract]
+    return data._to_mlflow_entity()
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists → one mapping with dotted keys; empty ones stay as `{}` or `[]`."""
+    items: Iterator[tuple[str, Any]] | None = None
+    if isinstance(values, Mapping) and values:
+        items = ((str(key), value) for key, value in values.items())
+    elif isinstance(values, list) and values and isinstance(values[0], dict | list):
+        items = ((str(key), value) for key, value in enumerate(values))
+    if items is None:
+        return {_safe(prefix): json.dumps(values) if isinstance(values, list) else values}
+    return {
+        key: value
+        for name, inner in items
+        for key, value in flat(inner, f"{prefix}.{name}" if prefix else name).items()
+    }
+
+
+def _safe(name: str) -> str:
+    """A name MLflow takes: letters, digits, `_ - . /` and spaces; any other character becomes `_`."""
+    return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
+
+
+def safe_names(classes: Sequence[str]) -> list[str]:
+    """Class names as MLflow takes them, still all different."""
+    names: list[str] = []
+    for label, name in enumerate(classes):
+        plain = _safe(name).replace("/", "_").strip(" .") or "class"
+        names.append(plain if plain == name else f"{plain}_{label}")
+    return names
