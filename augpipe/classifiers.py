@@ -9,7 +9,6 @@ from typing import Annotated
 import torch
 from pydantic import AfterValidator, Field
 from torch import nn
-from torchvision.models import resnet18 as torchvision_resnet18
 
 from augpipe.kinds import Registry
 from augpipe.nn.blocks import Dropout, initialise, use_rng
@@ -72,7 +71,10 @@ def small_cnn(shape: Shape) -> Classifier:
 @classifiers.register("resnet18")
 def resnet18(shape: Shape) -> Classifier:
     """ResNet-18 (He et al. 2016) whose stem is one conv3 without pooling, as for CIFAR."""
-    net = torchvision_resnet18(weights=None)
+    # torchvision takes 160 MB and two seconds of every process that imports it.
+    from torchvision.models import resnet18 as backbone
+
+    net = backbone(weights=None)
     net.conv1 = nn.Conv2d(shape.channels, 64, 3, padding=1, bias=False)
     net.maxpool = nn.Identity()
     net.fc = nn.Identity()
@@ -88,7 +90,7 @@ class ClassifierOptions(Strict):
     """The classifier and how long and how fast it learns; the same for every arm."""
 
     kind: Annotated[str, AfterValidator(_known)] = "small_cnn"
-    width: float = Field(default=1.0, gt=0)
+    width: float = Field(default=1.0, gt=0, le=16)
     steps: int = Field(default=600, ge=1)
     batch: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=2e-3, gt=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -19,8 +19,15 @@ from scipy import stats
 LEVEL: Final = 0.95
 DRAWS: Final = 2000
 LEAST_SEEDS: Final = 3
+LEAST_IMAGES: Final = 5  # test images of every class: fewer cannot tell how much they vary
 Right = NDArray[np.bool_]  # (seeds, test images): whether an image was classified rightly
-Verdict = Literal["better", "worse", "no difference shown", "too few seeds to say"]
+Verdict = Literal[
+    "better",
+    "worse",
+    "no difference shown",
+    "too few seeds to say",
+    "too few test images to say",
+]
 
 
 @dataclass(frozen=True)
@@ -66,42 +73,69 @@ def interval(
 ) -> Interval:
     """Interval of the class-balanced mean of `values` (S, N) by hierarchical bootstrap.
 
-    Test images are drawn with replacement within their class, the same for all seeds; seeds are drawn with
-    replacement from deviations stretched by sqrt(S/(S-1)), since S values spread less than their law. The
-    percentiles are then widened by t/z with Satterthwaite's degrees of freedom, without which an interval
-    of 3 seeds covers far less than its level (Hesterberg 2015, sections 3 and 4.1.2).
+    Test images are drawn with replacement within their class, the same for all seeds, and seeds with
+    replacement; the deviations of both are stretched by sqrt(n/(n-1)), since n values spread less than
+    their law. What images alone make seeds differ by is taken off the seeds, where it would count twice.
+    The percentiles are then widened by t/z with Satterthwaite's degrees of freedom, without which an
+    interval of 3 seeds covers far less than its level (Hesterberg 2015, sections 3 and 4.1.2).
     """
-    s, n = values.shape
+    s = len(values)
     weights = _image_weights(labels)
     estimates = values @ weights
     mean = float(estimates.mean())
-    by_seed = np.empty((DRAWS, s))
-    groups = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    for start in range(0, DRAWS, 100):
-        drawn = np.zeros((100, n))
-        for own in groups:
-            drawn[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=100)
-        by_seed[start : start + 100] = (drawn * weights) @ values.T
-    centre = by_seed.mean(1)
-    drawn_means = centre
+    drawn = _image_draws(values.mean(0), labels, rng)
+    images, seeds, spread = float(drawn.var(ddof=1)), 0.0, 0.0
     if s > 1:
-        stretched = (by_seed - centre[:, None]) * math.sqrt(s / (s - 1))
-        picks = rng.integers(0, s, size=(DRAWS, s))
-        drawn_means = centre + np.take_along_axis(stretched, picks, axis=1).mean(1)
-    error = float(drawn_means.std(ddof=1))
-    df = _degrees(float(estimates.var(ddof=1)) / s if s > 1 else 0.0, float(centre.var(ddof=1)), s)
+        spread = float(estimates.var(ddof=1))
+        seeds = max(0.0, spread - _image_share(values, labels)) / s
+        deviations = (estimates - mean) * math.sqrt(s * seeds / max(spread, 1e-300) * s / (s - 1))
+        drawn = drawn + deviations[rng.integers(0, s, size=(DRAWS, s))].mean(1)
+    df = _degrees(seeds + images, spread / s, images, s, labels)
     tail = (1 - LEVEL) / 2
     wider = float(stats.t.ppf(1 - tail, df) / stats.norm.ppf(1 - tail))
-    low, high = np.quantile(drawn_means, [tail, 1 - tail])
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    error = math.sqrt(seeds + images)
     return Interval(mean, mean + (low - mean) * wider, mean + (high - mean) * wider, error, df)
 
 
-def _degrees(seeds: float, images: float, s: int) -> float:
-    """Satterthwaite's degrees of freedom of a sum of two variances: S-1 for seeds, many for images."""
-    total = seeds + images
-    if seeds <= 0 or s < 2 or total <= 0:
-        return 1e6
-    return min(1e6, total**2 / (seeds**2 / (s - 1)))
+def _image_draws(
+    values: NDArray[np.float64], labels: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """DRAWS class-balanced means of `values` (N,) over test images drawn anew within their class."""
+    total = np.zeros(DRAWS)
+    present = np.unique(labels)
+    for c in present:
+        own = values[labels == c]
+        n = len(own)
+        picks = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) @ own / n
+        total += own.mean() + (picks - own.mean()) * math.sqrt(n / max(1, n - 1))
+    drawn: NDArray[np.float64] = total / len(present)
+    return drawn
+
+
+def _image_share(values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Variance between seeds' estimates that comes from seeds differing on single test images."""
+    s = len(values)
+    present = np.unique(labels)
+    apart = values - values.mean(0)
+    share = 0.0
+    for c in present:
+        own = apart[:, labels == c]
+        n = own.shape[1]
+        if n > 1:
+            share += float(own.var(axis=1, ddof=1).mean()) * s / (s - 1) / n
+    return share / len(present) ** 2
+
+
+def _degrees(total: float, seeds: float, images: float, s: int, labels: NDArray[np.int64]) -> float:
+    """Satterthwaite's degrees of freedom of `total`, from the two variances it is made of.
+
+    seeds: the variance between seeds as observed, with S-1 degrees: taking the images' part off it, in
+    `total`, makes it no surer. images: N-K degrees.
+    """
+    of_images = max(1, len(labels) - len(np.unique(labels)))
+    parts = images**2 / of_images + (seeds**2 / (s - 1) if s > 1 else 0.0)
+    return float(np.clip(total**2 / parts, 1.0, 1e6)) if parts > 0 else 1e6
 
 
 def gain(
@@ -118,23 +152,26 @@ def gain(
     s = len(per_seed)
     spread = float(per_seed.std(ddof=1)) if s > 1 else float("nan")
     p = 1.0
-    if found.error > 0:
+    if found.error > 1e-12:
         p = float(2 * stats.t.sf(abs(found.mean) / found.error, found.df))
     # Twins have a spread of 0 up to rounding; an effect in units of nothing is not defined.
     effect = found.mean / spread if s > 1 and spread > 1e-12 else float("nan")
-    needed = _seeds_needed(found.mean, spread, found.error, s)
-    return Gain(arm, reference, found, p, p, effect, "no difference shown", needed)
+    return Gain(arm, reference, found, p, p, effect, "no difference shown", None)
 
 
-def _seeds_needed(mean: float, spread: float, error: float, s: int) -> int | None:
-    """Seeds at which a gain of this size leaves 0 outside its interval, from 2 up to 1000."""
-    if s < 2 or mean == 0:
-        return None
-    images = max(0.0, error**2 - spread**2 / s)
-    for more in range(2, 1001):
-        seeds = spread**2 / more
-        t = stats.t.ppf(1 - (1 - LEVEL) / 2, _degrees(seeds, images, more))
-        if abs(mean) > t * math.sqrt(seeds + images):
+def seeds_needed(
+    found: Interval, variance: tuple[float, float], seeds: int, labels: NDArray[np.int64], arms: int
+) -> int | None:
+    """Seeds, more than there are, at which a gain of this size would be shown; None up to 1000.
+
+    variance: of one seed, and of the test images, which more seeds do not lessen. arms: how many p-values
+    are corrected together.
+    """
+    of_seed, images = variance
+    for more in range(max(LEAST_SEEDS, seeds + 1), 1001):
+        df = _degrees(of_seed / more + images, of_seed / more, images, more, labels)
+        t = stats.t.ppf(1 - (1 - LEVEL) / 2 / arms, df)
+        if abs(found.mean) > t * math.sqrt(of_seed / more + images):
             return more
     return None
 
@@ -155,17 +192,32 @@ def gains(
     """Every arm but `reference` against it, p-values corrected over them, with verdicts."""
     found = [gain(arm, reference, right, labels, rng) for arm in right if arm != reference]
     corrected = holm([g.p for g in found])
-    return [
-        Gain(
-            g.arm, g.reference, g.interval, g.p, p, g.effect_size,
-            verdict(g.interval, p, len(right[g.arm])), g.seeds_needed,
-        )
-        for g, p in zip(found, corrected, strict=True)
-    ]  # fmt: skip
+    told = []
+    for g, p in zip(found, corrected, strict=True):
+        seeds = len(right[g.arm])
+        judged = verdict(g.interval, p, seeds, labels)
+        needed = None
+        if judged in ("no difference shown", "too few seeds to say") and seeds > 1:
+            values = right[g.arm].astype(np.float64) - right[reference].astype(np.float64)
+            parts = _variances(values, labels, g.interval)
+            needed = seeds_needed(g.interval, parts, seeds, labels, len(found))
+        told.append(replace(g, p_holm=p, verdict=judged, seeds_needed=needed))
+    return told
 
 
-def verdict(found: Interval, p_holm: float, seeds: int) -> Verdict:
-    """`better` or `worse` only where interval and corrected p agree; nothing under LEAST_SEEDS seeds."""
+def _variances(
+    values: NDArray[np.float64], labels: NDArray[np.int64], found: Interval
+) -> tuple[float, float]:
+    """Variance of one seed, and of the test images."""
+    estimates = values @ _image_weights(labels)
+    of_seed = max(0.0, float(estimates.var(ddof=1)) - _image_share(values, labels))
+    return of_seed, max(0.0, found.error**2 - of_seed / len(values))
+
+
+def verdict(found: Interval, p_holm: float, seeds: int, labels: NDArray[np.int64]) -> Verdict:
+    """`better` or `worse` only where interval and corrected p agree, on enough seeds and test images."""
+    if int(np.unique(labels, return_counts=True)[1].min()) < LEAST_IMAGES:
+        return "too few test images to say"
     if seeds < LEAST_SEEDS:
         return "too few seeds to say"
     if p_holm < 1 - LEVEL and found.low > 0:
@@ -204,53 +256,73 @@ def compare(
     strongest = max((a for a in right if not generative[a]), key=lambda a: val[a])
     candidates = [a for a in right if generative[a]]
     best = max(candidates, key=lambda a: val[a]) if candidates else None
-    levels = {a: interval(r.astype(np.float64), labels, rng) for a, r in right.items()}
+    levels = {a: _level(r, labels, rng) for a, r in right.items()}
     over_baseline = {g.arm: g for g in gains(right, labels, baseline, rng)}
     over_strongest = {g.arm: g for g in gains(right, labels, strongest, rng)}
     found = Comparison(baseline, strongest, best, levels, over_baseline, over_strongest, "")
-    return Comparison(**{**vars(found), "sentence": _sentence(found, generative)})
+    return replace(found, sentence=_sentence(found, generative))
+
+
+def _level(right: Right, labels: NDArray[np.int64], rng: np.random.Generator) -> Interval:
+    """Interval of an arm's own macro recall, which lies in 0..1."""
+    found = interval(right.astype(np.float64), labels, rng)
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 def _sentence(found: Comparison, generative: Mapping[str, bool]) -> str:
     """The verdict in one sentence with its uncertainty."""
-    better = [a for a, g in found.over_baseline.items() if g.verdict == "better"]
-    helped = [a for a in better if generative[a]]
-    others = [a for a in better if not generative[a]]
+    lead = found.best or found.strongest
+    own = found.over_baseline.get(lead)
+    if own is None:
+        return (
+            f"No arm uses a trained generator, and by validation none is better than the baseline "
+            f"{found.baseline!r}."
+        )
+    change = f"{lead!r} changed macro recall by {told_gain(own)} over {found.baseline!r}"
+    if own.verdict in ("too few seeds to say", "too few test images to say"):
+        need = (
+            f"at least {LEAST_SEEDS} seeds are needed"
+            if own.verdict == "too few seeds to say"
+            else f"at least {LEAST_IMAGES} test images of every class are needed"
+        )
+        kind = "arm with a trained generator" if found.best else "arm"
+        return f"{own.verdict[0].upper()}{own.verdict[1:]}: the best {kind} by validation, {change}; {need}."
     if found.best is None:
-        told = f"beat the baseline: {_names(others)}" if others else "nothing beat the baseline"
-        return f"No arm uses a trained generator; {told} {found.baseline!r}."
-    gain_of_best = found.over_baseline[found.best]
-    told = told_gain(gain_of_best)
-    if gain_of_best.verdict == "too few seeds to say":
         return (
-            f"Too few seeds to say: the best arm with synthetic images by validation, {found.best!r}, "
-            f"changed macro recall by {told} over {found.baseline!r}; at least {LEAST_SEEDS} seeds are needed."
+            f"No arm uses a trained generator; the best arm by validation, {change}: {own.verdict}."
         )
-    if found.best in helped:
-        if found.strongest == found.baseline:
-            return f"Synthetic images helped: {found.best!r} changed macro recall by {told} over {found.baseline!r}."
-        rival = found.over_strongest[found.best]
-        lead = (
-            "helped"
-            if rival.verdict == "better"
-            else "beat the baseline, but are not shown to be needed"
-        )
-        return (
-            f"Synthetic images {lead}: {found.best!r} changed macro recall by {told} over {found.baseline!r}, "
-            f"and by {told_gain(rival)} over the strongest arm without them, {found.strongest!r}."
-        )
-    nothing = (
-        "nothing beat the baseline" if not better else f"only {_names(better)} beat the baseline"
-    )
-    harm = (
-        "Synthetic images did harm"
-        if gain_of_best.verdict == "worse"
-        else "No gain from synthetic images is shown"
-    )
+    if own.verdict == "better":
+        return _sentence_of_a_gain(found, change)
+    harm = own.verdict == "worse"
+    said = "Synthetic images did harm" if harm else "No gain from a trained generator is shown"
+    return f"{said}: the best arm with one by validation, {change}; {_who_else(found, generative)}."
+
+
+def _sentence_of_a_gain(found: Comparison, change: str) -> str:
+    """The best generative arm beat the baseline; what of the strongest arm without a generator?"""
+    if found.strongest == found.baseline:
+        return f"Synthetic images helped: {change}."
+    rival = found.over_strongest[str(found.best)]
+    said = {
+        "better": "Synthetic images helped",
+        "worse": "Synthetic images beat the baseline, but not the strongest arm without a trained generator",
+    }.get(rival.verdict, "Synthetic images beat the baseline, but are not shown to be needed")
     return (
-        f"{harm}: the best arm with them by validation, {found.best!r}, changed macro recall by {told} over "
-        f"{found.baseline!r}, and {nothing}."
+        f"{said}: {change}, and by {told_gain(rival)} over the strongest arm without a trained "
+        f"generator, {found.strongest!r}."
     )
+
+
+def _who_else(found: Comparison, generative: Mapping[str, bool]) -> str:
+    """Which arms did beat the baseline, though the one chosen on val did not."""
+    better = [a for a, g in found.over_baseline.items() if g.verdict == "better"]
+    if not better:
+        return "nothing beat the baseline"
+    told = f"{_names(better)} beat the baseline"
+    if any(generative[a] for a in better):
+        told += ", but validation did not choose "
+        told += _names([a for a in better if generative[a]])
+    return told
 
 
 def _names(arms: Sequence[str]) -> str:

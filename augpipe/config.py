@@ -84,11 +84,17 @@ class Experiment(Strict):
             raise ValueError(f"two arms have the name {twice[0]!r}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must be different numbers; got {list(self.seeds)}")
-        if self.baseline not in names:
-            raise unknown("baseline", self.baseline, names)
         for arm in self.arms:
             if arm.generator is not None and arm.generator not in self.generators:
                 raise unknown(f"generator of arm {arm.name!r}:", arm.generator, self.generators)
+        if self.baseline not in names:
+            raise unknown("baseline", self.baseline, names)
+        if self.generative()[self.baseline]:
+            plain = [name for name, made in self.generative().items() if not made]
+            raise ValueError(
+                f"the baseline {self.baseline!r} uses a trained generator; a gain is measured over an arm "
+                f"without one; have {choices(plain)}"
+            )
         return self
 
     def generative(self) -> dict[str, bool]:
@@ -105,6 +111,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int) and key in seen:
                 raise UserError(f"key {key!r} is given twice (line {key_node.start_mark.line + 1})")
@@ -116,6 +124,8 @@ def read_yaml(text: str, where: str) -> Any:
     """Text → plain values; UserError names the place of a mistake."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except RecursionError:
+        raise UserError(f"{where} is nested too deeply") from None
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
     except UserError as error:
@@ -155,7 +165,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     value = read_yaml(text, f"the value of --set {override}")
     if isinstance(at, dict):
         at[steps[-1]] = value
-    elif isinstance(at, list) and steps[-1].isdigit() and int(steps[-1]) < len(at):
+    elif isinstance(at, list) and steps[-1].isdecimal() and int(steps[-1]) < len(at):
         at[int(steps[-1])] = value
     else:
         raise UserError(f"--set {override}: {'.'.join(steps[:-1])} has no keys")

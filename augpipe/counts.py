@@ -15,8 +15,6 @@ from augpipe.kinds import Registry
 from augpipe.schema import Strict, explain
 
 Counts = Mapping[int, int]
-# How many synthetic images a class gets, in any of its spellings (see `plan`).
-Fill = str | int | float | Mapping[str | int, int]
 
 
 class Profile(Strict):
@@ -128,6 +126,32 @@ def imbalance_ratio(counts: Counts) -> float:
     return max(counts.values()) / least if least else float("inf")
 
 
+def _plain_fill(value: Any) -> Any:
+    """Names of classes as text, numbers not negative, words known; UserError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Mapping):
+        raise UserError(f"a fill is a word, a number or a dict; got {value!r}")
+    if isinstance(value, str):
+        if value not in _NAMED:
+            raise UserError(
+                f"unknown fill {value!r}; have {', '.join(_NAMED)}, a float in (0, 1], "
+                "a count, or a count per class"
+            )
+        return value
+    if isinstance(value, float):
+        if not 0 < value <= 1:
+            raise UserError(
+                f"a fill that is a share of the largest class lies in (0, 1]; got {value}"
+            )
+        return value
+    counts = {str(k): n for k, n in value.items()} if isinstance(value, Mapping) else {"": value}
+    if isinstance(value, Mapping) and len(counts) < len(value):
+        raise UserError(f"a class is given twice in the fill {dict(value)!r}")
+    for n in counts.values():
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise UserError(f"a fill counts images with whole numbers from 0 on; got {n!r}")
+    return counts if isinstance(value, Mapping) else value
+
+
 _NAMED: dict[str, Callable[[Counts], set[int]]] = {
     "minority": lambda have: {min(have, key=lambda c: (have[c], c))},
     "not minority": lambda have: set(have) - {min(have, key=lambda c: (have[c], c))},
@@ -135,6 +159,9 @@ _NAMED: dict[str, Callable[[Counts], set[int]]] = {
     "all": set,
 }
 _NAMED["auto"] = _NAMED["not majority"]
+
+# How many synthetic images a class gets, in any of its spellings (see `plan`).
+Fill = Annotated[str | int | float | Mapping[str, int], BeforeValidator(_plain_fill)]
 
 
 def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:
@@ -148,26 +175,13 @@ def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:
       says how many are made).
     Raises UserError for anything else.
     """
-    most = max(have.values())
+    most, fill = max(have.values()), _plain_fill(fill)
     if isinstance(fill, str):
-        if fill not in _NAMED:
-            raise UserError(
-                f"unknown fill {fill!r}; have {', '.join(_NAMED)}, a float in (0, 1], "
-                "a count, or a count per class"
-            )
         asked = {c: most - have[c] for c in _NAMED[fill](have)}
     elif isinstance(fill, Mapping):
         asked = {label_of(name, classes): int(n) for name, n in fill.items()}
-    elif isinstance(fill, bool):
-        raise UserError(f"a fill is a word, a number or a dict; got {fill!r}")
     elif isinstance(fill, int):
         asked = dict.fromkeys(have, fill)
     else:
-        if not 0 < fill <= 1:
-            raise UserError(
-                f"a fill that is a share of the largest class lies in (0, 1]; got {fill}"
-            )
         asked = {c: round(most * fill) - n for c, n in have.items()}
-    if isinstance(fill, int | Mapping) and any(n < 0 for n in asked.values()):
-        raise UserError(f"a fill cannot be negative; got {fill!r}")
     return {c: n for c, n in sorted(asked.items()) if n > 0}

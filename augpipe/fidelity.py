@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import linalg
+from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 from augpipe.features import Embedded
@@ -34,12 +35,16 @@ def agreement(real: Embedded, synthetic: Embedded) -> float:
 def kid(real: Embedded, synthetic: Embedded) -> float:
     """Unbiased squared MMD with the kernel (x·y/F + 1)³ (Bińkowski et al. 2018); 0 when alike, may fall below."""
     x, y = real.vectors.astype(np.float64), synthetic.vectors.astype(np.float64)
-    m, n, dim = len(x), len(y), x.shape[1]
-    within_x, within_y = (x @ x.T / dim + 1) ** 3, (y @ y.T / dim + 1) ** 3
-    across = (x @ y.T / dim + 1) ** 3
-    a = (within_x.sum() - np.trace(within_x)) / (m * (m - 1))
-    b = (within_y.sum() - np.trace(within_y)) / (n * (n - 1))
-    return float(a + b - 2 * across.mean())
+    across = (x @ y.T / x.shape[1] + 1) ** 3
+    return _within(x) + _within(y) - 2 * float(across.mean())
+
+
+def _within(x: NDArray[np.float64]) -> float:
+    """Mean kernel value between different images; of one image, with itself."""
+    kernel = (x @ x.T / x.shape[1] + 1) ** 3
+    n = len(x)
+    # One image has no pair. Its own value, not an estimate but a constant, keeps checkpoints in order.
+    return float((kernel.sum() - np.trace(kernel)) / (n * (n - 1)) if n > 1 else kernel[0, 0])
 
 
 @metrics.register("fid")
@@ -73,9 +78,8 @@ def _covered(centres: NDArray[np.float32], points: NDArray[np.float32], block: i
     radius = index.kneighbors(centres)[0][:, -1]
     inside = 0
     for start in range(0, len(points), block):
-        part = points[start : start + block].astype(np.float64)
-        gaps = ((part[:, None] - centres[None].astype(np.float64)) ** 2).sum(-1)
-        inside += int((gaps <= radius**2).any(1).sum())
+        gaps = cdist(points[start : start + block], centres)
+        inside += int((gaps <= radius).any(1).sum())
     return inside / len(points)
 
 
@@ -100,12 +104,8 @@ def measure(real: Embedded, synthetic: Embedded, classes: tuple[str, ...]) -> pd
 def class_kid(real: Embedded, synthetic: Embedded) -> float:
     """Mean over classes of `kid`: what a generator's checkpoints are chosen by; lower is better.
 
-    Per class, because a generator that draws the wrong class well has a good overall figure. Classes with
-    fewer than 2 images on either side are left out; nan where none is left.
+    Per class, because a generator that draws the wrong class well has a good overall figure. Every class
+    counts, be it with one real image: the smallest are what a generator is trained for.
     """
-    values = []
-    for label in np.unique(real.labels):
-        a, b = real.of(int(label)), synthetic.of(int(label))
-        if min(len(a.labels), len(b.labels)) >= 2:
-            values.append(kid(a, b))
-    return float(np.mean(values)) if values else float("nan")
+    labels = np.intersect1d(real.labels, synthetic.labels)
+    return float(np.mean([kid(real.of(int(c)), synthetic.of(int(c))) for c in labels]))

@@ -64,7 +64,9 @@ class Mixture:
         made = synthetic.counts() if synthetic is not None else dict.fromkeys(have, 0)
         self.class_probabilities = class_probabilities(have, made, mix)
         self.shares = shares(have, made, mix)
-        self.loss_weights = balanced_weights(have) if mix.weights == "balanced" else None
+        self.loss_weights = (
+            balanced_weights(self.class_probabilities) if mix.weights == "balanced" else None
+        )
         self._cumulative = torch.cumsum(self.class_probabilities, 0)
         self._rng = torch_stream(seed, "classifier batches")
         self._transform = (
@@ -118,12 +120,11 @@ def shares(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def balanced_weights(real: Counts) -> torch.Tensor:
-    """n / (K · n_c), float32 (K,): scikit-learn's `balanced` (King & Zeng 2001); 0 for an empty class."""
-    n = torch.tensor([real[c] for c in sorted(real)], dtype=torch.float32)
-    return torch.where(n > 0, n.sum() / (len(n) * n.clamp(min=1)), 0.0)
+def balanced_weights(probabilities: torch.Tensor) -> torch.Tensor:
+    """1 / (K · p_c), float32 (K,), so that every class weighs the same in the loss; 0 for one that never comes.
 
-
-def expected_share(mixture: Mixture) -> float:
-    """Share of all items that are synthetic."""
-    return float((mixture.class_probabilities * mixture.shares).sum())
+    For real images at their natural frequency n_c / n this is scikit-learn's `balanced` (King & Zeng
+    2001); a sampler or synthetic images that even the classes out leave less to weigh.
+    """
+    k = int((probabilities > 0).sum())
+    return torch.where(probabilities > 0, 1 / (k * probabilities), 0.0).float()

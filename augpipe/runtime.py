@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from augpipe.errors import UserError
 from augpipe.images import ImageSet
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -68,12 +69,16 @@ def fast_bf16(device: str) -> bool:
 
 
 def pick_device(asked: Device) -> str:
-    """`auto` → cuda, mps or cpu, the first there is."""
-    if asked != "auto":
-        return asked
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """`auto` → cuda, mps or cpu, the first there is; UserError for one there is not."""
+    have = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    there = [name for name, here in have.items() if here]
+    if asked != "auto" and asked not in there:
+        raise UserError(f"no device {asked!r} on this machine; have {', '.join(there)}")
+    return there[0] if asked == "auto" else asked
 
 
 def start(device: Device = "auto", precision: Precision = "auto", threads: int = 1) -> Runtime:

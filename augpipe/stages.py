@@ -22,6 +22,7 @@ from augpipe import (
 from augpipe.classifiers import Shape
 from augpipe.config import Arm
 from augpipe.counts import plan, thin
+from augpipe.generators import Problem
 from augpipe.grids import grid
 from augpipe.images import ImageSet, provenance, require_classes
 from augpipe.records import (
@@ -58,6 +59,8 @@ def prepare(job: Job) -> Prepared:
     experiment = job.experiment
     images = load(experiment.source, experiment.image)
     require_classes(images)
+    for name in {arm.generator for arm in experiment.arms if arm.generator}:
+        generators.check(experiment.generators[name], Problem(images.spec, images.classes))
     rows = stratified(
         images.labels,
         images.classes,

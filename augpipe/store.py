@@ -79,15 +79,20 @@ def beside(target: Path) -> Iterator[Path]:
     Nothing half-written is ever seen at `target`. A folder there is replaced as a whole.
     Raises UserError where the place cannot be written to.
     """
+    target = target.resolve()
     with _draft(target) as draft:
         yield draft
-        if target.is_dir():
-            old = draft.with_suffix(".old")
-            os.rename(target, old)
-            os.rename(draft, target)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
+        if not target.is_dir():
             os.replace(draft, target)
+            return
+        old = draft.with_suffix(".old")
+        os.rename(target, old)
+        try:
+            os.rename(draft, target)
+        except OSError:
+            os.rename(old, target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def digest(path: Path) -> str:
@@ -140,12 +145,18 @@ class Store:
         return self.put(kind, lambda path: write_json(path, value), ".json")
 
     def put_table(self, kind: str, table: pd.DataFrame) -> Ref:
-        """Store a table as CSV; floats keep every digit, so that equal runs give equal bytes."""
-        return self.put(kind, lambda path: table.to_csv(path, index=False), ".csv")
+        """Store a table as Parquet: floats keep every digit and text stays text, whatever it says."""
+        return self.put(kind, lambda path: table.to_parquet(path, index=False), ".parquet")
 
     def put_state(self, kind: str, state: Mapping[str, Any]) -> Ref:
         """Store tensors and plain values, readable with `weights_only=True`."""
-        return self.put(kind, lambda path: torch.save(dict(state), path), ".pt")
+
+        def write(path: Path) -> None:
+            # Given a path, torch writes the file's name into the file: equal states would differ.
+            with path.open("wb") as stream:
+                torch.save(dict(state), stream)
+
+        return self.put(kind, write, ".pt")
 
 
 @contextmanager
@@ -195,8 +206,8 @@ def load_state(ref: Ref | Path) -> dict[str, Any]:
 
 
 def load_table(ref: Ref) -> pd.DataFrame:
-    """A stored CSV table; empty text stays empty text."""
-    return pd.read_csv(ref.path, keep_default_na=False, float_precision="round_trip")
+    """A stored table."""
+    return pd.read_parquet(ref.path)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -42,7 +42,6 @@ def run(
     out
         Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
     """
-    settle()
     from augpipe.report.write import check_out, check_place
     from augpipe.store import home
 
@@ -51,6 +50,7 @@ def run(
     source = getattr(experiment.source, "path", None)
     check_out(folder, source)
     check_place(home(), source, "AUGPIPE_HOME")
+    settle()
     from flows.compare import run as compare
 
     summary = compare(experiment, folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from augpipe.errors import UserError
-from augpipe.runtime import cores, pick_device
+from augpipe.runtime import Device, cores, pick_device
 from augpipe.store import home
 
 
@@ -60,10 +60,11 @@ def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
     return not (told and isinstance(told[1], UserError)) and "UserError" not in str(record.msg)
 
 
-def workers_and_threads(workers: int | str, device: str, jobs: int) -> tuple[int, int]:
+def workers_and_threads(workers: int | str, device: Device, jobs: int) -> tuple[int, int]:
     """Worker processes, at most one a job, and each one's share of the cores."""
+    where = pick_device(device)
     if workers == "auto":
-        workers = cores() if pick_device(device) == "cpu" else 1  # type: ignore[arg-type]
+        workers = cores() if where == "cpu" else 1
     count = max(1, min(int(workers), jobs))
     return count, max(1, cores() // count)
 

@@ -246,7 +246,10 @@ def _where() -> tuple[str, str | None]:
 
 def _dataset(ref: Ref, name: str) -> Any:
     """A stored image set as MLflow's data set, with our digest (MLflow keeps 36 characters)."""
-    source = resolve_dataset_source(str(ref.path))
+    with warnings.catch_warnings():
+        # A local path is one of its sources under two names.
+        warnings.simplefilter("ignore")
+        source = resolve_dataset_source(str(ref.path))
     # MLflow's own class leaves an abstract property unfilled, which only a type checker minds.
     data = MetaDataset(source, name=name, digest=ref.sha256[:36])  # type: ignore[abstract]
     return data._to_mlflow_entity()

@@ -1,6 +1,7 @@
 """The Generator protocol and the resolver; then one file a family.
 
-A family's file has `Config(GeneratorConfig)` and `build(config, problem, runtime, seed) -> Generator`.
+A family's file has `Config(GeneratorConfig)`, `build(config, problem, runtime, seed) -> Generator` and,
+where it cannot make every kind of image, `check(config, problem)`.
 """
 
 from __future__ import annotations
@@ -80,6 +81,13 @@ AnyGenerator = Annotated[SerializeAsAny[GeneratorConfig], by_kind(__name__, "gen
 def families() -> tuple[str, ...]:
     """The generator families there are."""
     return kinds_in(__name__)
+
+
+def check(config: GeneratorConfig, problem: Problem) -> None:
+    """UserError where the family cannot make such images: asked before anything is trained."""
+    module = load_kind(__name__, config.kind, "generator")
+    if hasattr(module, "check"):
+        module.check(config, problem)
 
 
 def build(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int) -> Generator:

@@ -35,7 +35,7 @@ class Config(GeneratorConfig):
 
     kind: Literal["acgan"]
     latent: int = Field(default=100, ge=1)
-    width: float = Field(default=1.0, gt=0)
+    width: float = Field(default=1.0, gt=0, le=16)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     learning_rate: float = Field(default=2e-4, gt=0)
     real_target: float = Field(default=0.9, gt=0.5, le=1)  # one-sided label smoothing
@@ -190,6 +190,8 @@ class ACGAN:
     @torch.no_grad()
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Images of the averaged generator, whose batch statistics are recomputed after each step."""
+        if len(labels) == 0:
+            return torch.empty((0, *self.problem.spec.shape), dtype=torch.uint8)
         if self._stale:
             self._recalibrate()
         done = []
@@ -198,8 +200,6 @@ class ACGAN:
             with self.runtime.autocast():
                 images = self.ema.module(z, part.to(self.runtime.device))
             done.append(to_uint8(images).cpu())
-        if not done:
-            return torch.empty((0, *self.problem.spec.shape), dtype=torch.uint8)
         return torch.cat(done).contiguous()
 
     def _recalibrate(self) -> None:
@@ -244,6 +244,11 @@ def _update(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
+
+
+def check(config: Config, problem: Problem) -> None:
+    """UserError for an image size that no stack of doublings reaches."""
+    doublings(problem.spec.size)
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> ACGAN:

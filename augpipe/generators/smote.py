@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
 
-from augpipe.errors import UserError
 from augpipe.generators import Derived, GeneratorConfig, Problem
 from augpipe.images import ImageSet
 from augpipe.runtime import Runtime
@@ -34,14 +33,14 @@ class SMOTE:
     def __init__(self, config: Config, problem: Problem) -> None:
         self.config, self.problem = config, problem
         self.rows: dict[int, NDArray[np.int64]] = {}
-        self.pixels: dict[int, NDArray[np.float64]] = {}
+        self.pixels: dict[int, NDArray[np.uint8]] = {}
 
     def prepare(self, train: ImageSet) -> None:
         """Keep each class's images as rows of pixels."""
         for label in train.counts():
             self.rows[label] = np.flatnonzero(train.labels == label).astype(np.int64)
             own = train.images[self.rows[label]]
-            self.pixels[label] = own.reshape(len(own), -1).astype(np.float64)
+            self.pixels[label] = own.reshape(len(own), -1)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Nothing is trained."""
@@ -54,7 +53,7 @@ class SMOTE:
     def derive(self, labels: torch.Tensor, rng: torch.Generator) -> Derived:
         """An image between two of the class; its parent is the nearer end.
 
-        UserError for a class with one image: it has no neighbour.
+        A class with one image has nothing to lie between: that image is repeated.
         """
         images = torch.empty((len(labels), *self.problem.spec.shape), dtype=torch.uint8)
         parents = torch.empty(len(labels), dtype=torch.int64)
@@ -71,10 +70,9 @@ class SMOTE:
         self, label: int, n: int, seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """n rows of pixels and, for each, the position of the nearer end within the class."""
-        own = self.pixels[label]
-        if len(own) < 2:
-            name = self.problem.classes[label]
-            raise UserError(f"SMOTE needs at least 2 images of a class; {name!r} has {len(own)}")
+        own = self.pixels[label].astype(np.float64)
+        if len(own) == 1:
+            return np.repeat(own, n, axis=0), np.zeros(n, np.int64)
         # imbalanced-learn does not tell which images it interpolates. One more column an image, 1 for
         # that image alone, comes out as the two weights, and as every pair of images moves apart by
         # the same amount, neighbours stay what they are.

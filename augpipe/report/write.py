@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ from augpipe.errors import UserError
 from augpipe.grids import grid
 from augpipe.report.page import page
 from augpipe.report.results import Results
-from augpipe.store import beside, write_json
+from augpipe.store import beside, home, write_json
 
 FILES: Final = (
     "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
@@ -19,41 +20,65 @@ FILES: Final = (
 
 
 def check_out(out: Path, source: Path | None = None) -> None:
-    """UserError where `out` cannot become a run's folder: checked before any work is done.
+    """UserError where `out` cannot become a run's folder: checked before any work is done, and at its end.
 
     A run replaces the folder of an earlier run, never a folder with anything else in it, and never writes
     below the folder that the images come from.
     """
     check_place(out, source, "the out folder")
-    if not out.is_dir():
-        return
+    place = out.resolve()
+    for keep, what in (
+        (home(), "AUGPIPE_HOME"),
+        (Path.cwd(), "the working directory"),
+        (source, "the images"),
+    ):
+        if keep is not None and keep.resolve().is_relative_to(place):
+            raise UserError(
+                f"the out folder {out} is replaced as a whole and holds {what}; choose another --out"
+            )
+    if place.is_mount():
+        raise UserError(
+            f"the out folder {out} is a mount point and cannot be replaced; choose one below it"
+        )
+    if place.is_dir() and any(place.iterdir()):
+        _check_replaceable(out)
+
+
+def _check_replaceable(out: Path) -> None:
+    """UserError for a folder with anything in it that a run has not written."""
     try:
-        foreign = sorted(p.name for p in out.iterdir() if p.name not in FILES)
+        names = {p.relative_to(out).as_posix() for p in out.rglob("*")}
     except OSError as error:
         raise UserError(f"cannot read the out folder {out}: {error.strerror}") from None
-    if foreign:
-        raise UserError(
-            f"the out folder {out} holds {foreign[0]!r}, which no run has written; choose another --out"
-        )
+    foreign = sorted(n for n in names if n not in FILES and not fnmatch(n, "samples/*.png"))
+    if foreign or not {"summary.json", "experiment.yaml"} <= names:
+        what = f"holds {foreign[0]!r}, which no run has written" if foreign else "is not a run's"
+        raise UserError(f"the out folder {out} {what}; choose another --out")
 
 
 def check_place(place: Path, source: Path | None, what: str) -> None:
     """UserError where a folder `place` cannot be made or written to, or lies below `source`."""
-    if source is not None and _inside(place, source):
-        raise UserError(f"{what} {place} lies in the image folder {source}; choose another place")
-    ground = next(p for p in (place, *place.absolute().parents) if p.exists())
-    if not ground.is_dir():
-        raise UserError(f"{what} {place} cannot be a folder: {ground} is a file")
-    if not os.access(ground, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write to {what} {place}: no permission in {ground}")
+    whole = place.resolve()
+    if source is not None and whole.is_relative_to(source.resolve()):
+        raise UserError(
+            f"{what} {place} lies in the image folder {source}, where nothing is written; choose another place"
+        )
+    # A folder is written beside and renamed: its parent has to let it.
+    for ground in {_first(whole), _first(whole.parent)}:
+        if not ground.is_dir():
+            raise UserError(f"{what} {place} cannot be a folder: {ground} is a file")
+        if not os.access(ground, os.W_OK | os.X_OK):
+            raise UserError(f"cannot write to {what} {place}: no permission in {ground}")
 
 
-def _inside(inner: Path, outer: Path) -> bool:
-    return inner.resolve().is_relative_to(outer.resolve())
+def _first(path: Path) -> Path:
+    """The nearest that exists of a path and its parents."""
+    return next(p for p in (path, *path.parents) if p.exists())
 
 
 def write(results: Results, out: Path) -> None:
     """Every file of the contract; `out` appears, or changes, as a whole."""
+    check_out(out)  # once more: much may have come there since the run began
     with beside(out) as draft:
         (draft / "samples").mkdir(parents=True)
         results.scores.to_csv(draft / "scores.csv", index=False)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import Field, field_validator
 
 from augpipe.errors import UserError
 from augpipe.images import ImageOptions, ImageSet, ImageSpec, provenance
@@ -23,12 +24,25 @@ LARGEST = (
 LOOKED_AT = 200  # pictures whose headers choose size and channels
 
 
+# What Pillow raises for files that are broken one way or another.
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+
+
 class Config(KindConfig):
     """`path`: the folder; `classes`: only these sub-folders, in this order (default: all, sorted)."""
 
     kind: Literal["folder"]
     path: Path
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = Field(default=None, min_length=2)
+
+    @field_validator("classes")
+    @classmethod
+    def _no_class_twice(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
+            if names and names.count(name) > 1:
+                # Its pictures would be two classes, and stand on both sides of the split.
+                raise ValueError(f"the class {name!r} is given twice")
+        return names
 
 
 def load(config: Config, options: ImageOptions) -> ImageSet:
@@ -40,7 +54,7 @@ def load(config: Config, options: ImageOptions) -> ImageSet:
     for row, path in enumerate(paths):
         try:
             images[row] = read_picture(path, spec, options.resize)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             raise UserError(f"cannot read the picture {path}: {error}") from None
     ids = [path.relative_to(config.path).as_posix() for path in paths]
     labels = np.repeat(np.arange(len(names), dtype=np.int64), [len(own) for own in files])
@@ -53,7 +67,7 @@ def _listing(config: Config) -> tuple[tuple[str, ...], list[list[Path]]]:
     if not root.is_dir():
         what = "is a file, not a folder of class folders" if root.exists() else "does not exist"
         raise UserError(f"the folder {root} {what}")
-    have = sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
+    have = sorted(p.name for p in _entries(root) if p.is_dir())
     names = config.classes or tuple(have)
     if len(names) < 2:
         raise UserError(
@@ -63,7 +77,9 @@ def _listing(config: Config) -> tuple[tuple[str, ...], list[list[Path]]]:
     for name in names:
         if name not in have:
             raise UserError(f"no class folder {name!r} in {root}; have {', '.join(have)}")
-    files = [_pictures(root / name) for name in names]
+    for name in names:
+        _stays_inside(root / name, root)
+    files = [_pictures(root / name, root) for name in names]
     for name, own in zip(names, files, strict=True):
         if not own:
             raise UserError(
@@ -72,13 +88,33 @@ def _listing(config: Config) -> tuple[tuple[str, ...], list[list[Path]]]:
     return names, files
 
 
-def _pictures(folder: Path) -> list[Path]:
-    found = (e for e in os.scandir(folder) if e.is_file(follow_symlinks=False))
-    return sorted(
-        Path(e.path)
-        for e in found
-        if e.name.lower().endswith(SUFFIXES) and not e.name.startswith(".")
-    )
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder but for hidden files; UserError where it cannot be listed or named."""
+    try:
+        found = [Path(e.path) for e in os.scandir(folder) if not e.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"cannot list the folder {folder}: {error.strerror}") from None
+    for path in found:
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"the name {path.name!r} in {folder} is not UTF-8; rename it") from None
+    return found
+
+
+def _pictures(folder: Path, root: Path) -> list[Path]:
+    pictures = sorted(p for p in _entries(folder) if p.name.lower().endswith(SUFFIXES))
+    for path in pictures:
+        _stays_inside(path, root)
+    return [path for path in pictures if path.is_file()]
+
+
+def _stays_inside(path: Path, root: Path) -> None:
+    """UserError for a link to somewhere else: what it shows is not in the folder that was named."""
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"the link {path} leaves the folder {root}; copy what it shows, or remove it"
+        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +141,7 @@ def _shape(paths: list[Path], options: ImageOptions) -> tuple[ImageSpec, str]:
             with Image.open(path) as picture:
                 sides.append(min(picture.size))
                 colour = colour or not picture.mode.startswith(("1", "L", "I", "F"))
-        except (OSError, Image.DecompressionBombError):
+        except UNREADABLE:
             continue  # `load` names it, with the reason
     side = float(np.median(sides)) if sides else float(SIZES[0])
     fitting = [size for size in SIZES if size <= min(side, LARGEST)]

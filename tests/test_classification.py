@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from augpipe import classification, scores
+from augpipe.classifiers import ClassifierOptions, Shape, build, classifiers
+from augpipe.images import SYNTHETIC
+from augpipe.mixing import Mix, Mixture
+
+QUICK = ClassifierOptions(width=0.25, steps=40, batch=16, evaluations=4)
+
+
+def test_it_learns_and_keeps_its_best_moment_by_val(here, make_shapes) -> None:
+    train, val = make_shapes((40, 12, 8)), make_shapes((15, 15, 15), seed=1)
+    mixture = Mixture(train, None, Mix(sampler="balanced"), here, seed=0)
+    trained = classification.train(mixture, val, QUICK, here, seed=0)
+    assert [e.step for e in trained.history] == [10, 20, 30, 40]
+    best = max(trained.history, key=lambda e: (e.val_macro_recall, -e.val_loss))
+    assert trained.best_step == best.step
+    found = classification.predict(trained, val, here)
+    assert scores.macro_recall(found, val.labels) == pytest.approx(best.val_macro_recall)
+    assert best.val_macro_recall > 0.9
+    assert found.sum(1) == pytest.approx(np.ones(45), abs=1e-5)
+
+
+def test_same_seed_same_classifier_whatever_the_global_generator(here, make_shapes) -> None:
+    train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
+    found = []
+    for seed, global_seed in ((0, 1), (0, 2), (1, 1)):
+        torch.manual_seed(global_seed)
+        mixture = Mixture(train, None, Mix(transform="light"), here, seed=seed)
+        trained = classification.train(mixture, val, QUICK, here, seed=seed)
+        found.append(classification.predict(trained, val, here))
+    assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
+
+
+def test_loss_weights_reach_the_loss(here, make_shapes) -> None:
+    train, val = make_shapes((30, 3)), make_shapes((5, 5), seed=1)
+    histories = []
+    for weights in ("none", "balanced"):
+        mixture = Mixture(train, None, Mix(weights=weights), here, seed=0)
+        histories.append(classification.train(mixture, val, QUICK, here, seed=0).history)
+    assert histories[0] != histories[1]
+
+
+def test_the_origin_flag_is_a_plane_that_says_real_at_test(here, make_shapes) -> None:
+    images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    x = classification.inputs(images, torch.tensor([True, False, True]), True, here)
+    assert x.shape == (3, 2, 4, 4)
+    assert x[:, 1].mean((1, 2)).tolist() == [1, 0, 1]
+    assert classification.inputs(images, None, True, here)[:, 1].abs().max() == 0
+    assert classification.inputs(images, None, False, here).shape == (3, 1, 4, 4)
+
+    # Synthetic images that say the opposite do no harm to a classifier that knows which they are.
+    train, val = make_shapes((40, 40)), make_shapes((20, 20), seed=1)
+    liar = make_shapes((40, 40), seed=2)
+    liar.labels[:] = 1 - liar.labels
+    liar.table["origin"] = SYNTHETIC
+    recall = {}
+    for flag in (False, True):
+        mix = Mix(share=0.5, origin_flag=flag)
+        options = ClassifierOptions(width=0.25, steps=150, batch=32, evaluations=1)
+        mixture = Mixture(train, liar, mix, here, seed=0)
+        trained = classification.train(mixture, val, options, here, seed=0)
+        found = classification.predict(trained, val, here)
+        recall[flag] = float(np.log(found[np.arange(40), val.labels]).mean())
+    assert recall[True] > recall[False] + 0.3
+
+
+@pytest.mark.parametrize("kind", list(classifiers))
+def test_every_classifier_through_a_file(kind, here, make_shapes) -> None:
+    options = ClassifierOptions(kind=kind, width=0.25, steps=2, batch=8, evaluations=1)
+    train = make_shapes((6, 6), channels=3)
+    trained = classification.train(
+        Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0
+    )
+    buffer = io.BytesIO()
+    torch.save(classification.state_of(trained, options, Shape(3, 2, 0.25)), buffer)
+    buffer.seek(0)
+    back = classification.from_state(torch.load(buffer, weights_only=True), here)
+    assert np.array_equal(
+        classification.predict(back, train, here), classification.predict(trained, train, here)
+    )
+    features = classification.embed(back, train, here)
+    assert features.shape[0] == 12 and features.dtype == np.float32
+    head = trained.net.head
+    logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    assert np.allclose(
+        torch.softmax(torch.from_numpy(logits), 1).numpy(),
+        classification.predict(back, train, here),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("kind", list(classifiers))
+def test_weights_follow_from_the_generator(kind) -> None:
+    def made(global_seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(global_seed)
+        net = build(
+            ClassifierOptions(kind=kind), Shape(1, 4, 0.5), torch.Generator().manual_seed(0)
+        )
+        return list(net.parameters())
+
+    assert all(torch.equal(a, b) for a, b in zip(made(0), made(1), strict=True))

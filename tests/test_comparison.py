@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from references import holm_by_definition
+from scipy import stats
+
+from augpipe import comparison
+from augpipe.comparison import compare, gain, gains, holm, interval, macro_recall
+
+LABELS = np.repeat(np.arange(4), [60, 60, 60, 60]).astype(np.int64)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def runs(p: float, seeds: int = 3, spread: float = 0.0, seed: int = 0, labels=LABELS) -> np.ndarray:
+    """Hits of `seeds` runs whose true rate varies by `spread` around p."""
+    r = rng(seed)
+    rates = np.clip(p + spread * r.normal(size=seeds), 0, 1)
+    return r.random((seeds, len(labels))) < rates[:, None]
+
+
+def test_macro_recall_weighs_classes_equally() -> None:
+    labels = np.array([0, 0, 0, 0, 1], dtype=np.int64)
+    right = np.array([[True, True, True, False, False], [False, False, False, False, True]])
+    assert macro_recall(right, labels).tolist() == pytest.approx([0.375, 0.5])
+
+
+def test_interval_of_one_run_is_the_binomial_one() -> None:
+    labels = np.zeros(400, np.int64)
+    right = rng().random((1, 400)) < 0.8
+    found = interval(right.astype(float), labels, rng(1))
+    p = right.mean()
+    half = 1.96 * (p * (1 - p) / 400) ** 0.5
+    assert found.mean == pytest.approx(p)
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.1)
+
+
+def test_error_holds_seeds_and_images() -> None:
+    """Against the variance of many fresh replicates of the whole experiment."""
+    fresh = [macro_recall(runs(0.7, 4, 0.06, seed=s), LABELS).mean() for s in range(400)]
+    told = [
+        interval(runs(0.7, 4, 0.06, seed=1000 + s).astype(float), LABELS, rng(s)).error ** 2
+        for s in range(60)
+    ]
+    assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.25)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_intervals_cover_as_often_as_they_say(seeds: int) -> None:
+    covered = 0
+    for s in range(200):
+        found = interval(runs(0.7, seeds, 0.05, seed=s).astype(float), LABELS, rng(s))
+        covered += found.low <= 0.7 <= found.high
+    assert covered >= 180  # 95% of 200 is 190; 180 lies 3 deviations below
+
+
+def test_false_alarms_of_equal_arms_are_rare() -> None:
+    """Same law under two names: `better` at most in 5%, here of 200 (15 lies 2 deviations above 10)."""
+    better = 0
+    for s in range(200):
+        right = {"a": runs(0.7, 3, 0.03, seed=2 * s), "b": runs(0.7, 3, 0.03, seed=2 * s + 1)}
+        found = gains(right, LABELS, "a", rng(s))[0]
+        better += found.verdict == "better"
+    assert better <= 10
+
+
+def test_a_planted_gain_is_found() -> None:
+    base = runs(0.6, 5, 0.01, seed=0)
+    lift = base | (rng(9).random(base.shape) < 0.25)
+    found = gains({"base": base, "lift": lift}, LABELS, "base", rng())[0]
+    assert found.verdict == "better"
+    assert found.interval.mean == pytest.approx((lift.mean() - base.mean()), abs=1e-9)
+    worse = gains({"base": lift, "lift": base}, LABELS, "base", rng())[0]
+    assert worse.verdict == "worse" and worse.interval.high < 0
+
+
+def test_pairing_takes_common_luck_out() -> None:
+    base = runs(0.7, 3, 0.1, seed=4)
+    twin = base.copy()
+    twin[:, ::40] = True
+    paired = gain("twin", "base", {"base": base, "twin": twin}, LABELS, rng()).interval
+    apart = interval(base.astype(float), LABELS, rng())
+    assert paired.error < apart.error / 5
+
+
+def test_an_arm_against_its_twin() -> None:
+    base = runs(0.7)
+    found = gains({"a": base, "b": base.copy()}, LABELS, "a", rng())[0]
+    assert (found.interval.mean, found.interval.low, found.interval.high) == (0, 0, 0)
+    assert found.p == 1 and found.verdict == "no difference shown" and found.seeds_needed is None
+    assert np.isnan(found.effect_size)
+
+
+def test_too_few_seeds() -> None:
+    right = {"a": runs(0.2, 2), "b": runs(0.9, 2, seed=1)}
+    assert gains(right, LABELS, "a", rng())[0].verdict == "too few seeds to say"
+    one = gains({k: v[:1] for k, v in right.items()}, LABELS, "a", rng())[0]
+    assert one.verdict == "too few seeds to say" and one.seeds_needed is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_its_definition(p_values: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(holm_by_definition(p_values))
+
+
+def test_holm_on_a_worked_example() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_seeds_needed_would_do() -> None:
+    found = comparison.Interval(0.02, 0, 0.04, 0.01, 2)
+    parts = (0.02**2, 0.004**2)
+    n = comparison.seeds_needed(found, parts, 3, LABELS, arms=4)
+    assert n is not None and n > 4
+    for seeds, shown in ((n, True), (n - 1, False)):
+        var = parts[0] / seeds
+        df = (var + parts[1]) ** 2 / (var**2 / (seeds - 1) + parts[1] ** 2 / (len(LABELS) - 4))
+        t = stats.t.ppf(1 - 0.025 / 4, df)
+        assert (found.mean > t * (var + parts[1]) ** 0.5) == shown
+    small = comparison.Interval(0.001, 0, 0, 0.01, 2)
+    assert comparison.seeds_needed(small, (0.02**2, 0.01**2), 3, LABELS, arms=1) is None
+    # What is there did not do, so more is needed.
+    sure = comparison.Interval(0.5, 0, 1, 0.01, 2)
+    assert comparison.seeds_needed(sure, (0, 0), 5, LABELS, arms=1) == 6
+
+
+def test_few_test_images_are_not_taken_for_many() -> None:
+    labels = np.repeat(np.arange(5), 1).astype(np.int64)
+    flip = {"a": np.zeros((3, 5), bool), "b": np.ones((3, 5), bool)}
+    assert gains(flip, labels, "a", rng())[0].verdict == "too few test images to say"
+    # Two images a class: the spread is told, not the (n - 1) / n of it.
+    labels = np.repeat(np.arange(30), 2).astype(np.int64)
+    fresh = [macro_recall(runs(0.7, 1, seed=s, labels=labels), labels)[0] for s in range(300)]
+    told = [
+        interval(runs(0.7, 1, seed=500 + s, labels=labels).astype(float), labels, rng(s)).error ** 2
+        for s in range(100)
+    ]
+    assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.15)
+
+
+@pytest.mark.parametrize("common", [0.0, 0.6])
+def test_luck_of_single_images_is_counted_once(common: float) -> None:
+    """Whether seeds miss the same images or each its own, the error is the one of fresh replicates."""
+
+    def replicate(seed: int) -> np.ndarray:
+        r = rng(seed)
+        hard = r.random(len(LABELS)) < common * 0.4
+        return (r.random((3, len(LABELS))) < 0.75) & ~hard
+
+    fresh = [macro_recall(replicate(s), LABELS).mean() for s in range(500)]
+    told = [
+        interval(replicate(1000 + s).astype(float), LABELS, rng(s)).error ** 2 for s in range(80)
+    ]
+    assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.25)
+
+
+def test_a_level_stays_within_its_range() -> None:
+    labels = np.repeat(np.arange(4), 5).astype(np.int64)
+    found = compare(
+        {"real": runs(0.95, 3, 0.1, labels=labels)},
+        labels,
+        {"real": 1.0},
+        {"real": False},
+        "real",
+        rng(),
+    )
+    assert 0 <= found.levels["real"].low <= found.levels["real"].high <= 1
+
+
+def told(
+    arms: dict[str, np.ndarray], generative: dict[str, bool], **val: float
+) -> comparison.Comparison:
+    means = {a: float(r.mean()) for a, r in arms.items()} | val
+    return compare(arms, LABELS, means, generative, "real", rng())
+
+
+BASE = runs(0.6, 4, 0.005, seed=3)
+UP = BASE | (rng(5).random(BASE.shape) < 0.2)
+MORE = UP | (rng(6).random(BASE.shape) < 0.4)
+
+
+def test_sentence_synthetic_images_helped() -> None:
+    found = told(
+        {"real": BASE, "classic": UP, "gan": MORE}, {"real": False, "classic": False, "gan": True}
+    )
+    assert found.sentence.startswith("Synthetic images helped: 'gan'")
+    assert "'classic'" in found.sentence and "95% interval" in found.sentence
+
+
+def test_sentence_better_than_the_baseline_but_not_needed() -> None:
+    found = told(
+        {"real": BASE, "classic": UP.copy(), "gan": UP},
+        {"real": False, "classic": False, "gan": True},
+    )
+    assert "beat the baseline, but are not shown to be needed" in found.sentence
+
+
+def test_sentence_nothing_beat_the_baseline() -> None:
+    found = told({"real": BASE, "gan": BASE.copy()}, {"real": False, "gan": True})
+    assert found.sentence.startswith("No gain from a trained generator is shown")
+    assert "nothing beat the baseline" in found.sentence
+
+
+def test_sentence_harm_and_who_won_instead() -> None:
+    found = told(
+        {"real": UP, "classic": MORE, "gan": BASE}, {"real": False, "classic": False, "gan": True}
+    )
+    assert found.sentence.startswith("Synthetic images did harm")
+    assert "'classic' beat the baseline" in found.sentence
+
+
+def test_sentence_without_generative_arms_and_with_too_few_seeds() -> None:
+    found = told({"real": BASE, "classic": UP}, {"real": False, "classic": False})
+    assert found.sentence.startswith(
+        "No arm uses a trained generator; the best arm by validation, 'classic'"
+    )
+    assert found.sentence.endswith(": better.") and "95% interval" in found.sentence
+    few = told({"real": BASE[:2], "gan": MORE[:2]}, {"real": False, "gan": True})
+    assert few.sentence.startswith("Too few seeds to say")
+
+
+def test_arms_are_named_by_val_not_by_test() -> None:
+    arms = {"real": BASE, "a": UP, "b": MORE}
+    found = told(arms, {"real": False, "a": True, "b": True}, a=0.99, b=0.5)
+    assert found.best == "a"
+
+
+def test_sentence_worse_than_the_strongest_arm_without_a_generator() -> None:
+    most = MORE | (rng(8).random(BASE.shape) < 0.6)
+    found = told(
+        {"real": BASE, "classic": most, "gan": UP}, {"real": False, "classic": False, "gan": True}
+    )
+    assert "but not the strongest arm without a trained generator" in found.sentence
+
+
+def test_sentence_another_generative_arm_won() -> None:
+    arms = {"real": BASE, "a": BASE.copy(), "b": MORE}
+    found = told(arms, {"real": False, "a": True, "b": True}, a=0.99)
+    assert (
+        found.best == "a"
+        and "'b' beat the baseline, but validation did not choose 'b'" in found.sentence
+    )
+
+
+def test_sentence_few_seeds_without_a_generator() -> None:
+    found = told({"real": BASE[:1], "classic": MORE[:1]}, {"real": False, "classic": False})
+    assert found.sentence.startswith("Too few seeds to say")

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from augpipe import config
+from augpipe.config import build, dump, load
+from augpipe.errors import UserError
+
+DIGITS = Path(__file__).resolve().parents[1] / "configs" / "digits.yaml"
+
+
+def values() -> dict:
+    return yaml.safe_load(DIGITS.read_text())
+
+
+def test_the_demo_is_what_was_asked_for() -> None:
+    demo = load(DIGITS)
+    assert [arm.name for arm in demo.arms] == [
+        "real", "weighted", "oversample", "classic", "smote", "acgan", "acgan+classic",
+    ]  # fmt: skip
+    assert demo.seeds == (0, 1, 2) and demo.image.size == 16 and demo.baseline == "real"
+    assert demo.generative() == {
+        "real": False, "weighted": False, "oversample": False, "classic": False, "smote": False,
+        "acgan": True, "acgan+classic": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(DIGITS.parent.rglob("*.yaml")), ids=lambda p: p.name)
+def test_every_config_loads_and_comes_back_equal(path: Path) -> None:
+    experiment = load(path)
+    assert build(yaml.safe_load(dump(experiment))) == experiment
+    head = path.read_text().splitlines()[:4]
+    assert any("augpipe run" in line for line in head), "a config's head says its command"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.05, 2), st.floats(0.05, 2))
+def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> None:
+    """Typed as their base class, widths would vanish and two experiments would look the same."""
+    texts = []
+    for width in (one, two):
+        given = values()
+        given["generators"]["acgan"]["width"] = width
+        texts.append(dump(build(given)))
+        assert build(yaml.safe_load(texts[-1])).generators["acgan"].width == width
+    assert (texts[0] == texts[1]) == (one == two)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("arms.acgan.mix.shear=1", "unknown key 'shear' (did you mean 'share'?); have fill, share"),
+        (
+            "generators.acgan.kind=acgn",
+            "unknown generator 'acgn' (did you mean 'acgan'?); have acgan, smote",
+        ),
+        ("generators.acgan.widht=2", "unknown key 'widht' (did you mean 'width'?)"),
+        ("source.kind=digts", "unknown source 'digts'; have bundled, folder"),
+        ("source=digits", "a source is a mapping with a kind; got 'digits'"),
+        ("imbalance.profile=stp", "unknown imbalance profile 'stp' (did you mean 'step'?)"),
+        ("baseline=reel", "unknown baseline 'reel' (did you mean 'real'?)"),
+        ("arms.real.mix.transform=lite", "unknown transform 'lite'"),
+        ("arms.acgan.generator=x", "unknown generator of arm 'acgan': 'x'; have smote, acgan"),
+        ("arms.acgan.name=real", "two arms have the name 'real'"),
+        ("arms.acgan.name=a/b", "the name 'a/b' must be"),
+        ("classifier.kind=vgg", "unknown classifier 'vgg'; have small_cnn"),
+        ("seeds=0", "at least one seed is needed; got 0"),
+        ("seeds=[1, 1]", "seeds must be different numbers"),
+        ("seeds=-1", "at least one seed"),
+        ("split.val=.9", "leave nothing for train"),
+        ("arms.nope.mix.share=1", "no entry 'nope'; have real"),
+        ("arms.acgan.mix.share=2", "less than or equal to 1 (got 2)"),
+        ("arms.acgan.mix.share=.nan", "arms"),
+        ("generators.acgan.kimg=abc", "valid number"),
+        ("classifier.steps=0", "greater than or equal to 1 (got 0)"),
+        ("nme=x", "unknown key 'nme' (did you mean 'name'?)"),
+        ("arms=[]", "arms"),
+        ("seeds", "--set takes key.key=value"),
+        ("name.x=1", "'name' has no keys"),
+        ("name=[1", "is not YAML"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(override: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(DIGITS, [override])
+    line = str(caught.value)
+    assert told in line and "\n" not in line and len(line) < 400, line
+
+
+def test_overrides_reach_lists_by_name_and_by_position() -> None:
+    found = load(DIGITS, ["arms.acgan.mix.share=0.1", "arms.0.mix.sampler=sqrt", "seeds=[4, 7]"])
+    assert found.arms[5].mix.share == 0.1 and found.arms[0].mix.sampler == "sqrt"
+    assert found.seeds == (4, 7)
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(DIGITS.read_text() + "seeds: 5\n")
+    with pytest.raises(UserError, match=r"'seeds' is given twice \(line"):
+        load(path)
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"name: !!python/object/apply:os.mkdir ['{tmp_path / 'ran'}']\n")
+    with pytest.raises(UserError, match="is not YAML"):
+        load(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_that_are_no_config(tmp_path: Path) -> None:
+    for content, told in (
+        (b"\xff\xfe\x00", "cannot read"),
+        (b"- 1\n", "must hold keys"),
+        (b"", "must hold keys"),
+    ):
+        (tmp_path / "c.yaml").write_bytes(content)
+        with pytest.raises(UserError, match=told):
+            load(tmp_path / "c.yaml")
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        config.load(DIGITS).name = "x"  # type: ignore[misc]

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from augpipe.defaults import for_folder
+from augpipe.errors import UserError
+from augpipe.generators import Problem, build
+from augpipe.images import ImageOptions, ImageSpec
+from augpipe.sources import load
+
+
+def test_choices_follow_the_folder(tmp_path: Path, make_shapes, make_folder) -> None:
+    experiment, choices = for_folder(
+        make_folder(tmp_path / "My scans!", make_shapes((60, 12), size=30))
+    )
+    assert experiment.name == "My-scans"
+    assert (experiment.image.size, experiment.image.channels) == (28, 1)
+    assert [arm.name for arm in experiment.arms] == [
+        "real", "weighted", "oversample", "classic", "smote", "acgan", "acgan+classic",
+    ]  # fmt: skip
+    assert all(arm.mix.fill == "auto" for arm in experiment.arms if arm.generator)
+    assert len(choices) >= 5 and all(c.what and c.why for c in choices)
+
+
+def test_balanced_data_get_a_count_and_tiny_classes_no_smote(
+    tmp_path: Path, make_shapes, make_folder
+) -> None:
+    balanced, _ = for_folder(make_folder(tmp_path / "b", make_shapes((20, 20))))
+    assert {arm.mix.fill for arm in balanced.arms if arm.generator} == {12}
+    tiny, choices = for_folder(make_folder(tmp_path / "t", make_shapes((20, 4))))
+    assert "smote" not in [arm.name for arm in tiny.arms] and "smote" not in tiny.generators
+    assert any("smallest class has 4" in c.why for c in choices)
+
+
+@pytest.mark.parametrize("side", [10, 17, 33, 50, 120])
+def test_every_chosen_size_can_be_generated(
+    tmp_path: Path, side: int, here, make_shapes, make_folder
+) -> None:
+    experiment, _ = for_folder(make_folder(tmp_path / "x", make_shapes((6, 6), size=side)))
+    size = experiment.image.size
+    assert size is not None and size <= max(16, min(64, side))
+    build(experiment.generators["acgan"], Problem(ImageSpec(size, 1), ("a", "b")), here, 0)
+    assert load(experiment.source, ImageOptions(size=size, channels=1)).spec.size == size
+
+
+def test_overrides_apply_to_what_was_chosen(tmp_path: Path, make_shapes, make_folder) -> None:
+    folder = make_folder(tmp_path / "x", make_shapes((6, 6)))
+    experiment, _ = for_folder(folder, ("seeds=1", "image.size=32"))
+    assert experiment.seeds == (0,) and experiment.image.size == 32
+    with pytest.raises(UserError, match="unknown key 'sedes'"):
+        for_folder(folder, ("sedes=1",))

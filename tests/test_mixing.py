@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+
+from augpipe import mixing
+from augpipe.images import SYNTHETIC, ImageSet, provenance
+from augpipe.mixing import Mix, Mixture
+
+REAL, MADE = {0: 60, 1: 30, 2: 10}, {0: 0, 1: 30, 2: 50}
+
+
+def test_natural_counts_synthetic_images_in() -> None:
+    found = mixing.class_probabilities(REAL, MADE, Mix())
+    assert found.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    found = mixing.class_probabilities(REAL, dict.fromkeys(REAL, 0), Mix())
+    assert found.tolist() == pytest.approx([0.6, 0.3, 0.1])
+
+
+def test_balanced_and_square_root() -> None:
+    none = dict.fromkeys(REAL, 0)
+    assert mixing.class_probabilities(
+        REAL, none, Mix(sampler="balanced")
+    ).tolist() == pytest.approx([1 / 3] * 3)
+    roots = np.sqrt([60, 30, 10])
+    found = mixing.class_probabilities(REAL, none, Mix(sampler="sqrt"))
+    assert found.tolist() == pytest.approx((roots / roots.sum()).tolist())
+
+
+def test_share_says_how_often_an_item_is_synthetic() -> None:
+    assert mixing.shares(REAL, MADE, Mix(share=0.3)).tolist() == pytest.approx([0, 0.3, 0.3])
+    assert mixing.shares(REAL, MADE, Mix(share="fill")).tolist() == pytest.approx([0, 0.5, 5 / 6])
+
+
+def test_class_weights_are_scikit_learns() -> None:
+    y = np.repeat([0, 1, 2], [60, 30, 10])
+    theirs = compute_class_weight("balanced", classes=np.arange(3), y=y)
+    natural = mixing.class_probabilities(REAL, dict.fromkeys(REAL, 0), Mix())
+    assert mixing.balanced_weights(natural).tolist() == pytest.approx(theirs.tolist(), rel=1e-6)
+
+
+def test_class_weights_do_not_weigh_twice_what_is_drawn_evenly() -> None:
+    even = mixing.class_probabilities(REAL, dict.fromkeys(REAL, 0), Mix(sampler="balanced"))
+    assert mixing.balanced_weights(even).tolist() == pytest.approx([1, 1, 1])
+    absent = mixing.balanced_weights(torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64))
+    assert absent.tolist() == pytest.approx([1, 1, 0])
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=2, max_size=5),
+    st.sampled_from(["natural", "sqrt", "balanced"]),
+    st.floats(0, 1),
+)
+def test_probabilities_sum_to_one_and_shares_stay_in_range(sizes, sampler, share) -> None:
+    have = dict(enumerate(sizes))
+    made = {c: (n * 3) % 7 for c, n in have.items()}
+    mix = Mix(sampler=sampler, share=share)
+    assert float(mixing.class_probabilities(have, made, mix).sum()) == pytest.approx(1)
+    found = mixing.shares(have, made, mix)
+    assert all(0 <= s <= 1 for s in found.tolist())
+    assert all(s == 0 for s, n in zip(found.tolist(), made.values(), strict=True) if n == 0)
+
+
+def flat_set(counts: tuple[int, ...], value: int, origin: str = "real") -> ImageSet:
+    """Every pixel of an image is `value` + its row: an image says which it is."""
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+    rows = (value + np.arange(len(labels))).astype(np.uint8)
+    images = np.broadcast_to(rows[:, None, None, None], (len(rows), 1, 8, 8)).copy()
+    names = tuple(str(c) for c in range(len(counts)))
+    return ImageSet(
+        images, labels, names, provenance([f"{origin}{r}" for r in rows], origin=origin)
+    )
+
+
+def test_what_is_drawn_follows_probabilities_and_shares(here) -> None:
+    real, made = flat_set((20, 4), 0), flat_set((0, 10), 100, SYNTHETIC)
+    mixture = Mixture(real, made, Mix(share=0.3, sampler="balanced"), here, seed=0)
+    batch = mixture.draw(20_000)
+    value = batch.images[:, 0, 0, 0]
+    assert torch.equal(value >= 100, batch.synthetic)
+    assert torch.equal(batch.labels == 0, value < 20)
+    assert (batch.labels == 1).float().mean() == pytest.approx(0.5, abs=0.015)
+    assert batch.synthetic[batch.labels == 1].float().mean() == pytest.approx(0.3, abs=0.015)
+    assert not batch.synthetic[batch.labels == 0].any()
+    assert set(value.tolist()) == {*range(24), *range(100, 110)}
+    assert float((mixture.class_probabilities * mixture.shares).sum()) == pytest.approx(0.15)
+
+
+def test_arms_of_a_seed_are_paired(here) -> None:
+    """Another share changes which items are synthetic, not the classes nor the real images drawn."""
+    real, made = flat_set((20, 4), 0), flat_set((0, 10), 100, SYNTHETIC)
+    mix = Mix(sampler="balanced")
+    plain = Mixture(real, None, mix, here, seed=7)
+    mixed = Mixture(real, made, mix.model_copy(update={"share": 0.3}), here, seed=7)
+    for _ in range(3):
+        a, b = plain.draw(64), mixed.draw(64)
+        assert torch.equal(a.labels, b.labels)
+        assert torch.equal(a.images[~b.synthetic], b.images[~b.synthetic])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31))
+def test_a_uniform_number_next_to_one_stays_inside(seed: int) -> None:
+    rows = mixing._Rows(flat_set((3, 5), 0))
+    u = torch.full((8,), 1 - 2**-53, dtype=torch.float64)
+    labels = torch.randint(0, 2, (8,), generator=torch.Generator().manual_seed(seed))
+    assert torch.equal((rows.pick(labels, u) >= 3).long(), labels)
+
+
+def test_transform_is_named_where_it_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="unknown transform 'lihgt'"):
+        Mix(transform="lihgt")

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.classification import MulticlassAUROC, MulticlassF1Score, MulticlassRecall
+
+from augpipe import scores
+
+
+def random_case(n: int = 300, k: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(k, n, p=np.array([0.5, 0.25, 0.15, 0.07, 0.03])).astype(np.int64)
+    logits = rng.normal(size=(n, k))
+    logits[np.arange(n), labels] += 1
+    return torch.softmax(torch.from_numpy(logits), 1).numpy().astype(np.float32), labels
+
+
+def test_against_torchmetrics() -> None:
+    p, y = random_case()
+    tp, ty = torch.from_numpy(p), torch.from_numpy(y)
+    for name, theirs in (
+        ("macro_recall", MulticlassRecall(5, average="macro")),
+        ("macro_f1", MulticlassF1Score(5, average="macro")),
+        ("macro_auc", MulticlassAUROC(5, average="macro")),
+    ):
+        assert scores.metrics[name](p, y) == pytest.approx(float(theirs(tp, ty)), abs=1e-5), name
+    assert scores.recall(p, y) == pytest.approx(
+        MulticlassRecall(5, average=None)(tp, ty).numpy(), abs=1e-6
+    )
+
+
+def test_a_worked_example() -> None:
+    p = np.eye(2)[[0, 0, 0, 1, 1, 0]].astype(np.float32)
+    y = np.array([0, 0, 0, 0, 1, 1])
+    assert scores.recall(p, y).tolist() == [0.75, 0.5]
+    assert scores.macro_recall(p, y) == pytest.approx(0.625)
+    assert scores.accuracy(p, y) == pytest.approx(4 / 6)
+    assert scores.geometric_mean(p, y) == pytest.approx((0.75 * 0.5) ** 0.5)
+    # precision 3/4 and 1/2, so F1 of 3/4 and 1/2
+    assert scores.macro_f1(p, y) == pytest.approx(0.625)
+
+
+def test_a_class_never_found_makes_the_geometric_mean_zero() -> None:
+    p = np.eye(3)[[0, 1, 1]].astype(np.float32)
+    assert scores.geometric_mean(p, np.array([0, 1, 2])) == 0
+
+
+def test_the_table_is_tidy_with_class_names() -> None:
+    p, y = random_case()
+    names = ["a", "b,c", 'd"', "ü", "e"]
+    table = scores.score(p, y, names)
+    assert list(table.columns) == ["metric", "class", "value"]
+    assert table[table.metric == "recall"]["class"].tolist() == names
+    assert set(table[table["class"] == ""].metric) == set(scores.metrics)
