@@ -145,46 +145,46 @@ def build(values: Any, overrides: Sequence[str] = (), where: str = "the config")
     """Plain values → Experiment; UserError in one line."""
     if not isinstance(values, dict):
         raise UserError(f"{where} must hold keys and values; got {type(values).__name__}")
-    for override in overrides:
-        _set(values, override)
+    for one in overrides:
+        override(values, one)
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error)}") from None
 
 
-def _set(values: dict[str, Any], override: str) -> None:
+def override(values: dict[str, Any], text: str) -> None:
     """Apply `a.b=value`; a step into a list is a position, or the `name` of one of its entries."""
-    path, separator, text = override.partition("=")
+    path, separator, given = text.partition("=")
     if not separator or not path:
-        raise UserError(f"--set takes key.key=value; got {override!r}")
+        raise UserError(f"--set takes key.key=value; got {text!r}")
     at: Any = values
     steps = path.split(".")
     for step in steps[:-1]:
-        at = _into(at, step, override)
-    value = read_yaml(text, f"the value of --set {override}")
+        at = _into(at, step, text)
+    value = read_yaml(given, f"the value of --set {text}")
     if isinstance(at, dict):
         at[steps[-1]] = value
     elif isinstance(at, list) and steps[-1].isdecimal() and int(steps[-1]) < len(at):
         at[int(steps[-1])] = value
     else:
-        raise UserError(f"--set {override}: {'.'.join(steps[:-1])} has no keys")
+        raise UserError(f"--set {text}: {'.'.join(steps[:-1])} has no keys")
 
 
-def _into(at: Any, step: str, override: str) -> Any:
+def _into(at: Any, step: str, text: str) -> Any:
     if isinstance(at, list):
         names = [str(item.get("name", i)) for i, item in enumerate(at) if isinstance(item, dict)]
         for position, item in enumerate(at):
             if step == str(position) or (isinstance(item, dict) and item.get("name") == step):
                 return item
-        raise UserError(f"--set {override}: no entry {step!r}; have {choices(names)}")
+        raise UserError(f"--set {text}: no entry {step!r}; have {choices(names)}")
     if isinstance(at, dict):
         inner = at.setdefault(step, {})
         if inner is None:
             inner = at[step] = {}
         if isinstance(inner, dict | list):
             return inner
-    raise UserError(f"--set {override}: {step!r} has no keys")
+    raise UserError(f"--set {text}: {step!r} has no keys")
 
 
 def dump(experiment: Experiment) -> str:

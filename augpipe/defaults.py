@@ -3,75 +3,122 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augpipe.config import Experiment, build
-from augpipe.counts import imbalance_ratio
+from augpipe.config import Experiment, build, override
+from augpipe.counts import imbalance_ratio, plan
 from augpipe.images import ImageOptions
 from augpipe.sources.folder import Config, Survey, survey
+from augpipe.splits import SplitOptions
 
 EPOCHS = 30  # of train, for a classifier, within STEPS
 STEPS = (300, 3000)
-KIMG = (40.0, 200.0)
 PASSES = 60  # of train, for a generator, within KIMG
+KIMG = (40.0, 200.0)
 BALANCED = 1.5  # imbalance ratio below which filling up to the largest class makes next to nothing
+MOST = 20_000  # synthetic images of all classes: more are never seen at the shares chosen here
+SMOTE_LEAST = 5  # images of a class: below, train may keep one, with no neighbour to lie between
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, and why."""
+    """What was chosen for a key of the config, and why."""
 
-    what: str
+    key: str
+    value: str
     why: str
 
 
-def for_folder(
-    path: Path, overrides: tuple[str, ...] = ()
-) -> tuple[Experiment, tuple[Choice, ...]]:
-    """Sizes, steps and arms chosen from the folder's pictures; UserError where it has none."""
-    found = survey(Config(kind="folder", path=path), ImageOptions())
-    values, told = _suggest(found, path)
-    return build(values, overrides, where=f"the folder {path}"), told
+def for_folder(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, tuple[Choice, ...]]:
+    """Sizes, steps and arms chosen from the folder's pictures; UserError where it has none.
+
+    What `overrides` sets is taken into account, and not told as a choice.
+    """
+    given: dict[str, Any] = {"source": {"kind": "folder", "path": str(path)}}
+    for one in overrides:
+        if one.startswith(("source.", "image.", "split.", "source=", "image=", "split=")):
+            override(given, one)
+    # Built by the parts' own models, so that a mistake is told before anything is looked at.
+    part = {"name": "x", "arms": [{"name": "x"}], "baseline": "x", **given}
+    asked = build(part, where=f"the folder {path}")
+    assert isinstance(asked.source, Config)  # noqa: S101 (set above; an override of it was refused)
+    found = survey(asked.source, asked.image)
+    values, told = _suggest(found, path, asked.split, asked.image)
+    values |= {key: {**values.get(key, {}), **own} for key, own in given.items()}
+    experiment = build(values, overrides, where=f"the folder {path}")
+    keys = [one.partition("=")[0] for one in overrides]
+    return experiment, tuple(c for c in told if not any(_about(k, c.key) for k in keys))
 
 
-def _suggest(found: Survey, path: Path) -> tuple[dict[str, Any], tuple[Choice, ...]]:
-    n_train = round(0.6 * sum(found.counts.values()))
-    fewest = min(found.counts.values())
-    ratio = imbalance_ratio(dict(enumerate(found.counts.values())))
+def _about(override_key: str, key: str) -> bool:
+    return (
+        override_key == key
+        or override_key.startswith(f"{key}.")
+        or key.startswith(f"{override_key}.")
+    )
+
+
+def _suggest(
+    found: Survey, path: Path, split: SplitOptions, image: ImageOptions
+) -> tuple[dict[str, Any], tuple[Choice, ...]]:
+    kept = 1 - split.val - split.test
+    train = {c: max(1, round(kept * n)) for c, n in enumerate(found.counts.values())}
+    n_train, fewest = sum(train.values()), min(found.counts.values())
     size = found.spec.size
-    steps = _between(round(EPOCHS * n_train / 64), *STEPS)
+    steps = int(_between(round(EPOCHS * n_train / 64), *STEPS))
     kimg = _between(PASSES * n_train / 1000, *KIMG)
-    width = 0.25 if size <= 16 else 0.5
-    fill: str | int = "auto" if ratio >= BALANCED else max(1, round(0.6 * fewest))
-    # SMOTE draws between two images of a class; train keeps 0.6 of each class, one at the least.
-    smote = fewest >= 5
+    fill = _fill(train, tuple(found.counts))
+    smote = fewest >= SMOTE_LEAST
     values: dict[str, Any] = {
-        "name": re.sub(r"[^A-Za-z0-9_.+-]+", "-", path.resolve().name).strip("-.+_") or "folder",
-        "source": {"kind": "folder", "path": str(path)},
+        "name": _name(path),
         "image": {"size": size, "channels": found.spec.channels},
-        "split": {"val": 0.2, "test": 0.2},
-        "generators": _generators(kimg, width, smote),
+        "split": split.model_dump(),
+        "generators": _generators(kimg, 0.25 if size <= 16 else 0.5, smote),
         "classifier": {"width": 0.5 if size <= 32 else 1.0, "steps": steps},
         "arms": _arms(fill, smote),
         "baseline": "real",
         "seeds": 3,
     }
+    names = ", ".join(arm["name"] for arm in values["arms"])
     told = (
-        Choice(f"image {found.spec.channels}x{size}x{size}", f"from the pictures: {found.about}"),
-        Choice(f"classifier steps {steps}", f"{EPOCHS} passes of about {n_train} training images"),
-        Choice(f"generator {kimg:g} kimg", f"{PASSES} passes, within {KIMG[0]:g} to {KIMG[1]:g}"),
-        Choice(f"fill {fill}", f"imbalance ratio {ratio:.1f}"),
+        Choice("image.size", str(size), found.about),
+        Choice("image.channels", str(found.spec.channels), found.about),
+        Choice("classifier.steps", str(steps), f"{EPOCHS} passes of {n_train} training images"),
         Choice(
-            "arms " + ", ".join(arm["name"] for arm in values["arms"]),
-            "all" if smote else f"no smote: the smallest class has {fewest} images",
+            "generators.acgan.kimg",
+            f"{kimg:g}",
+            f"{PASSES} passes, within {KIMG[0]:g} to {KIMG[1]:g}",
         ),
+        Choice("fill", str(fill), f"imbalance ratio {imbalance_ratio(train):.1f}"),
+        Choice(
+            "arms", names, "all" if smote else f"no smote: the smallest class has {fewest} images"
+        ),
+        Choice("seeds", "3", "the fewest that a verdict stands on; more narrow its interval"),
     )
     return values, told
 
 
-def _between(value: Any, low: Any, high: Any) -> Any:
+def _name(path: Path) -> str:
+    """A name for runs and files out of the folder's."""
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", path.resolve().name)[:64]
+    return plain.strip("-.+_") or "folder"
+
+
+def _fill(train: dict[int, int], classes: tuple[str, ...]) -> Any:
+    """Up to the largest class; a count for classes that are even; at most MOST images in all."""
+    if imbalance_ratio(train) < BALANCED:
+        return min(max(1, min(train.values())), max(1, MOST // len(train)))
+    made = plan("auto", train, classes)
+    if sum(made.values()) <= MOST:
+        return "auto"
+    cap = max(1, MOST // len(made))
+    return {classes[c]: min(n, cap) for c, n in made.items()}
+
+
+def _between(value: float, low: float, high: float) -> float:
     return max(low, min(high, value))
 
 
@@ -80,7 +127,7 @@ def _generators(kimg: float, width: float, smote: bool) -> dict[str, Any]:
     return {"acgan": acgan, **({"smote": {"kind": "smote"}} if smote else {})}
 
 
-def _arms(fill: str | int, smote: bool) -> list[dict[str, Any]]:
+def _arms(fill: Any, smote: bool) -> list[dict[str, Any]]:
     mixed = {"fill": fill, "share": 0.3, "sampler": "balanced"}
     arms: list[dict[str, Any]] = [
         {"name": "real"},

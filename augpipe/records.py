@@ -60,7 +60,7 @@ class TrainedGenerator(BaseModel, frozen=True):
     name: str
     seed: int
     checkpoint: Ref
-    history: Ref  # kimg, metric, value
+    history: Ref  # kimg, seconds, metric, value
     previews: tuple[tuple[float, Ref], ...]
     samples: Ref
     best_kimg: float

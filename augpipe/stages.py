@@ -112,7 +112,7 @@ def train_generator(
     k = len(prepared.classes)
     asked = torch.arange(k).repeat_interleave(VALIDATED)
     shown = torch.arange(k).repeat_interleave(SHOWN)
-    rows: list[tuple[float, str, float]] = []
+    rows: list[tuple[float, float, str, float]] = []
     previews: list[tuple[float, Ref]] = []
 
     def validate(current: generators.Generator) -> float:
@@ -123,7 +123,8 @@ def train_generator(
 
     def on_tick(tick: training.Tick, current: generators.Generator) -> None:
         told = {**tick.losses, "val_kid": tick.metric, "images_per_second": tick.images_per_second}
-        rows.extend((tick.kimg, metric, value) for metric, value in told.items())
+        now = clock.stop().seconds
+        rows.extend((tick.kimg, now, metric, value) for metric, value in told.items())
         previews.append((tick.kimg, _grid(store, current, shown, own)))
         left = (tick.total_kimg - tick.kimg) * 1000 / max(tick.images_per_second, 1e-9)
         report(f"{tick.images_per_second:.0f} img/s, {left:.0f} s left", tick.kimg)
@@ -139,7 +140,7 @@ def train_generator(
         seed=seed,
         checkpoint=store.put_state("generators", checkpoint),
         history=store.put_table(
-            "histories", pd.DataFrame(rows, columns=["kimg", "metric", "value"])
+            "histories", pd.DataFrame(rows, columns=["kimg", "seconds", "metric", "value"])
         ),
         previews=tuple(previews),
         samples=store.put_images(_image_set(images, shown, train)),

@@ -170,6 +170,10 @@ def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.u
         yield np.empty(shape, np.uint8)
         return
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        # A memory map on a full disk dies by SIGBUS; asked for its blocks first, it is an error.
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
     yield rows
     rows.flush()
 

@@ -42,6 +42,8 @@ def run(
     out
         Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
     """
+    if not config.exists():  # told before a second of imports
+        raise UserError(f"no config or folder {str(config)!r}")
     from augpipe.report.write import check_out, check_place
     from augpipe.store import home
 
@@ -64,10 +66,13 @@ def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
     if config.is_dir():
         experiment, choices = for_folder(config, overrides)
         for choice in choices:
-            err.print(f"chose {choice.what}: {choice.why}", markup=False, highlight=False)
+            err.print(
+                f"chose {choice.key} {choice.value} ({choice.why})",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
         return experiment
-    if not config.exists():
-        raise UserError(f"no config or folder {str(config)!r}")
     return load(config, overrides)
 
 
@@ -124,7 +129,7 @@ def list_(what: str, /) -> None:
 def main() -> None:
     """The command's entry: the user's mistakes are one line and exit status 2."""
     try:
-        app(exit_on_error=False, print_error=False, result_action="return_value")
+        app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except (UserError, CycloptsError) as error:
         line = " ".join(str(error).split())
         err.print(f"augpipe: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -74,7 +74,8 @@ def compare(experiment: Experiment, out: Path, threads: int, progress: Path) -> 
     """Prepare the data, train generators, fill and mix, train classifiers, score, compare, tell."""
     begun = time.perf_counter()
     job = Job(experiment=experiment, store=home() / "store", progress=progress, threads=threads)
-    prepared = tasks.prepare.submit(job).result()
+    # Called, not submitted: a mistake in the data is told before any worker is started.
+    prepared = tasks.prepare(job)
     tracker = Tracker(experiment)
     with tracker.comparison(prepared):
         futures = submit(job, prepared)

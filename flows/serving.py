@@ -27,7 +27,7 @@ class ServedClassifier:
         self._classes = tuple(str(c) for c in range(state["shape"][1]))
 
     def predict(
-        self, images: NDArray[np.uint8], params: dict[str, Any] | None = None
+        self, images: NDArray[np.uint8], params: dict[str, int] | None = None
     ) -> NDArray[np.float32]:
         """Probabilities of each class."""
         n = len(images)
@@ -47,7 +47,7 @@ class ServedGenerator:
         self._generator, _ = generators.unpack(checkpoint, runtime.start(threads=runtime.cores()))
 
     def predict(
-        self, labels: NDArray[np.int64], params: dict[str, Any] | None = None
+        self, labels: NDArray[np.int64], params: dict[str, int] | None = None
     ) -> NDArray[np.uint8]:
         """An image of each label's class."""
         rng = torch.Generator()

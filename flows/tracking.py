@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import mlflow
 import numpy as np
@@ -36,6 +36,15 @@ from augpipe.store import Ref, home, load_json, load_table
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
 PARAMS: Final = 100  # params in one call, likewise
+
+
+class Point(NamedTuple):
+    """A value of a metric; `after`: seconds since the run began, the run's end where left out."""
+
+    name: str
+    value: float
+    step: int = 0
+    after: float | None = None
 
 
 class Tracker:
@@ -60,9 +69,19 @@ class Tracker:
         self.seconds = time.perf_counter() - begun
 
     @contextmanager
+    def _cost(self) -> Iterator[None]:
+        """Count the block's seconds into `self.seconds`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - begun
+
+    @contextmanager
     def comparison(self, prepared: Prepared) -> Iterator[Tracker]:
         """The parent run: open while the block runs, then FINISHED, FAILED or KILLED."""
-        self._begin(prepared)
+        with self._cost():
+            self._begin(prepared)
         status = "FAILED"
         try:
             yield self
@@ -86,7 +105,7 @@ class Tracker:
             for split, per in prepared.counts.items()
             for name, n in zip(safe_names(prepared.classes), per.values(), strict=True)
         }
-        self._log(self.parent, params, [(k, v, 0) for k, v in counts.items()], prepared.time)
+        self._log(self.parent, params, [Point(k, v) for k, v in counts.items()], prepared.time)
         inputs = [
             DatasetInput(
                 _dataset(getattr(prepared.splits, split), f"{self._experiment.name}-{split}"),
@@ -98,33 +117,39 @@ class Tracker:
 
     def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
         """A child run for a trained generator: losses over kimg, previews, the model."""
-        run = self._child("generator", f"{trained.name} seed {trained.seed}", trained.time)
-        self._tag(run, trained.seed, generator=trained.name)
-        table = load_table(trained.history)
-        metrics = [
-            (str(row.metric), float(row.value), round(float(row.kimg)))
-            for row in table.itertuples()
-        ]
-        metrics += [
-            ("best_kimg", trained.best_kimg, 0),
-            ("best_val_kid", trained.best_metric, 0),
-            ("seconds", trained.time.seconds, 0),
-        ]
-        config = self._experiment.generators[trained.name].model_dump(mode="json")
-        self._log(run, {**flat(config), "stopped": trained.stopped}, metrics, trained.time)
-        for kimg, ref in trained.previews:
-            with Image.open(ref.path) as picture:
-                self._client.log_image(
-                    run, picture.convert("RGB"), key="preview", step=round(kimg), synchronous=True
-                )
-        shape = prepared.problem.spec.shape
-        signature = ModelSignature(
-            Schema([TensorSpec(np.dtype(np.int64), (-1,), "labels")]),
-            Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
-            ParamSchema([ModelParam("seed", "integer", 0)]),
-        )
-        self._model(run, "generator", trained.checkpoint, signature)
-        self._end(run, trained.time)
+        with self._cost():
+            run = self._child("generator", f"{trained.name} seed {trained.seed}", trained.time)
+            self._tag(run, trained.seed, generator=trained.name)
+            table = load_table(trained.history)
+            # Ticks of a small budget may share a step, but no two share step and time.
+            metrics = [
+                Point(str(row.metric), float(row.value), round(float(row.kimg)), float(row.seconds))
+                for row in table.itertuples()
+            ]
+            metrics += [
+                Point("best_kimg", trained.best_kimg),
+                Point("best_val_kid", trained.best_metric),
+                Point("seconds", trained.time.seconds),
+            ]
+            config = self._experiment.generators[trained.name].model_dump(mode="json")
+            self._log(run, {**flat(config), "stopped": trained.stopped}, metrics, trained.time)
+            for kimg, ref in trained.previews:
+                with Image.open(ref.path) as picture:
+                    self._client.log_image(
+                        run,
+                        picture.convert("RGB"),
+                        key="preview",
+                        step=round(kimg),
+                        synchronous=True,
+                    )
+            shape = prepared.problem.spec.shape
+            signature = ModelSignature(
+                Schema([TensorSpec(np.dtype(np.int64), (-1,), "labels")]),
+                Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+                ParamSchema([ModelParam("seed", "integer", 0)]),
+            )
+            self._model(run, "generator", trained.checkpoint, signature)
+            self._end(run, trained.time)
 
     def arm(
         self,
@@ -134,51 +159,60 @@ class Tracker:
         scored: Scored,
     ) -> None:
         """A child run for an arm and seed: what was mixed, how it learned, what it scored, the model."""
-        own = next(arm for arm in self._experiment.arms if arm.name == trained.arm)
-        run = self._child("arm", f"{trained.arm} seed {trained.seed}", trained.time)
-        self._tag(run, trained.seed, arm=trained.arm, generator=own.generator or "none")
-        mixed, names = load_json(recipe), safe_names(prepared.classes)
-        metrics: list[tuple[str, float, int]] = [
-            ("synthetic_share", mixed["synthetic_share"], 0),
-            ("synthetic_ratio", mixed["synthetic_ratio"], 0),
-            ("best_step", trained.best_step, 0),
-            ("seconds", trained.time.seconds, 0),
-        ]
-        for kind in ("real_count", "synthetic_count"):
-            counts = zip(names, mixed[kind], strict=True)
-            metrics += [(f"{kind}/{name}", float(n), 0) for name, n in counts]
-        history = load_table(trained.history)
-        metrics += [
-            (f"history/{row.metric}", float(row.value), int(row.step))
-            for row in history.itertuples()
-        ]
-        of_class = dict(zip(prepared.classes, names, strict=True))
-        for row in load_table(scored.table).to_dict("records"):
-            name = str(row["class"])
-            # An empty class is the overall figure; class names come back from CSV as they were written.
-            key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
-            metrics.append((key, float(row["value"]), 0))
-        self._log(run, flat({"arm": own.model_dump(mode="json")}), metrics, trained.time)
-        if mixed["synthetic"] is not None:
-            made = _dataset(
-                Ref.model_validate(mixed["synthetic"]), f"{own.generator}-seed{trained.seed}"
+        with self._cost():
+            own = next(arm for arm in self._experiment.arms if arm.name == trained.arm)
+            run = self._child("arm", f"{trained.arm} seed {trained.seed}", trained.time)
+            self._tag(run, trained.seed, arm=trained.arm, generator=own.generator or "none")
+            mixed, names = load_json(recipe), safe_names(prepared.classes)
+            metrics = [
+                Point("synthetic_share", mixed["synthetic_share"]),
+                Point("synthetic_ratio", mixed["synthetic_ratio"]),
+                Point("best_step", trained.best_step),
+                Point("seconds", trained.time.seconds),
+            ]
+            for kind in ("real_count", "synthetic_count"):
+                counts = zip(names, mixed[kind], strict=True)
+                metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]
+            history = load_table(trained.history)
+            metrics += [
+                Point(f"history/{row.metric}", float(row.value), int(row.step))
+                for row in history.itertuples()
+            ]
+            of_class = dict(zip(prepared.classes, names, strict=True))
+            for row in load_table(scored.table).to_dict("records"):
+                name = str(row["class"])
+                # An empty class is the overall figure; class names come back from CSV as they were written.
+                key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
+                metrics.append(Point(key, float(row["value"])))
+            self._log(run, flat({"arm": own.model_dump(mode="json")}), metrics, trained.time)
+            if mixed["synthetic"] is not None:
+                made = _dataset(
+                    Ref.model_validate(mixed["synthetic"]), f"{own.generator}-seed{trained.seed}"
+                )
+                self._client.log_inputs(
+                    run, [DatasetInput(made, [InputTag("mlflow.data.context", "synthetic")])]
+                )
+            signature = ModelSignature(
+                Schema([TensorSpec(np.dtype(np.uint8), (-1, *prepared.problem.spec.shape))]),
+                Schema([TensorSpec(np.dtype(np.float32), (-1, len(prepared.classes)))]),
             )
-            self._client.log_inputs(
-                run, [DatasetInput(made, [InputTag("mlflow.data.context", "synthetic")])]
-            )
-        signature = ModelSignature(
-            Schema([TensorSpec(np.dtype(np.uint8), (-1, *prepared.problem.spec.shape))]),
-            Schema([TensorSpec(np.dtype(np.float32), (-1, len(prepared.classes)))]),
-        )
-        self._model(run, "classifier", trained.state, signature)
-        self._end(run, trained.time)
+            self._model(run, "classifier", trained.state, signature)
+            self._end(run, trained.time)
 
-    def result(self, out: Path, sentence: str, metrics: Mapping[str, float]) -> None:
+    def result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
         """The verdict, the gains, and the out folder's files, on the parent run."""
-        now = Timed(began=time.time(), seconds=0)
-        self._log(self.parent, {}, [(k, v, 0) for k, v in metrics.items()], now)
-        self._client.set_tag(self.parent, "augpipe.verdict", sentence[:5000])
-        self._client.log_artifacts(self.parent, str(out))
+        with self._cost():
+            now = Timed(began=time.time(), seconds=0)
+            arms = [arm.name for arm in self._experiment.arms]
+            names = dict(zip(arms, safe_names(arms), strict=True))
+            points = [
+                Point(f"{kind}/{names[arm]}", value)
+                for arm, figures in gains.items()
+                for kind, value in figures.items()
+            ]
+            self._log(self.parent, {}, points, now)
+            self._client.set_tag(self.parent, "augpipe.verdict", sentence[:5000])
+            self._client.log_artifacts(self.parent, str(out))
 
     def cost(self) -> None:
         """Log what tracking itself has cost."""
@@ -201,13 +235,21 @@ class Tracker:
         self,
         run: str,
         params: Mapping[str, Any],
-        metrics: Sequence[tuple[str, float, int]],
+        metrics: Sequence[Point],
         timed: Timed,
     ) -> None:
-        """Params and (name, value, step) in as few calls as MLflow allows; what is not a number is left out."""
-        stamp = round((timed.began + timed.seconds) * 1000)
+        """Params and metrics in as few calls as MLflow allows; what is not finite is left out."""
+
+        def stamp(point: Point) -> int:
+            after = timed.seconds if point.after is None else point.after
+            return round((timed.began + after) * 1000)
+
         given = [Param(key, str(value)[:6000]) for key, value in params.items()]
-        found = [Metric(k, v, stamp, step) for k, v, step in metrics if np.isfinite(v)]
+        found = [
+            Metric(point.name, point.value, stamp(point), point.step)
+            for point in metrics
+            if np.isfinite(point.value)
+        ]
         for start in range(0, len(given), PARAMS):
             self._client.log_batch(run, params=given[start : start + PARAMS])
         for start in range(0, len(found), BATCH):

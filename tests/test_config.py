@@ -127,3 +127,40 @@ def test_files_that_are_no_config(tmp_path: Path) -> None:
 def test_configs_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         config.load(DIGITS).name = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "baseline=acgan",
+            "the baseline 'acgan' uses a trained generator; a gain is measured over an arm without",
+        ),
+        ("arms.real.mix.fill=majorty", "unknown fill 'majorty'; have minority"),
+        ("arms.acgan.mix.fill={5: -1}", "whole numbers from 0 on; got -1"),
+        ("arms.acgan.mix.fill=true", "a fill is a word, a number or a dict; got True"),
+        ("arms.acgan.mix.fill={5: 1, '5': 2}", "given twice"),
+        ("arms.²=1", "--set arms.²=1"),
+        ("generators.acgan.width=1e300", "less than or equal to 16"),
+        (f"name={'[' * 5000}", "nested too deeply"),
+    ],
+)
+def test_mistakes_that_once_came_through(override: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(DIGITS, [override])
+    assert told in str(caught.value), str(caught.value)[:300]
+
+
+def test_a_fill_for_a_class_called_by_a_number_comes_back_equal() -> None:
+    experiment = load(DIGITS, ["arms.acgan.mix.fill={5: 3}"])
+    assert experiment.arms[5].mix.fill == {"5": 3}
+    assert build(yaml.safe_load(dump(experiment))) == experiment
+
+
+def test_merge_keys_are_yaml_too(tmp_path: Path) -> None:
+    text = DIGITS.read_text().replace(
+        "classifier: {", "x-shared: &c {kind: small_cnn, width: 0.5}\nclassifier: {<<: *c, "
+    )
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(UserError, match="unknown key 'x-shared'"):  # parsed, then checked
+        load(tmp_path / "c.yaml")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from augpipe import defaults
 from augpipe.defaults import for_folder
 from augpipe.errors import UserError
 from augpipe.generators import Problem, build
@@ -21,7 +22,7 @@ def test_choices_follow_the_folder(tmp_path: Path, make_shapes, make_folder) -> 
         "real", "weighted", "oversample", "classic", "smote", "acgan", "acgan+classic",
     ]  # fmt: skip
     assert all(arm.mix.fill == "auto" for arm in experiment.arms if arm.generator)
-    assert len(choices) >= 5 and all(c.what and c.why for c in choices)
+    assert len(choices) >= 5 and all(c.value and c.why for c in choices)
 
 
 def test_balanced_data_get_a_count_and_tiny_classes_no_smote(
@@ -29,6 +30,8 @@ def test_balanced_data_get_a_count_and_tiny_classes_no_smote(
 ) -> None:
     balanced, _ = for_folder(make_folder(tmp_path / "b", make_shapes((20, 20))))
     assert {arm.mix.fill for arm in balanced.arms if arm.generator} == {12}
+    long, _ = for_folder((tmp_path / "b").rename(tmp_path / ("n" * 200)))
+    assert len(long.name) <= 64
     tiny, choices = for_folder(make_folder(tmp_path / "t", make_shapes((20, 4))))
     assert "smote" not in [arm.name for arm in tiny.arms] and "smote" not in tiny.generators
     assert any("smallest class has 4" in c.why for c in choices)
@@ -47,7 +50,19 @@ def test_every_chosen_size_can_be_generated(
 
 def test_overrides_apply_to_what_was_chosen(tmp_path: Path, make_shapes, make_folder) -> None:
     folder = make_folder(tmp_path / "x", make_shapes((6, 6)))
-    experiment, _ = for_folder(folder, ("seeds=1", "image.size=32"))
+    experiment, choices = for_folder(folder, ("seeds=1", "image.size=32", "split.test=0.4"))
     assert experiment.seeds == (0,) and experiment.image.size == 32
+    # What the user set is taken into account, and not told as a choice.
+    assert {c.key for c in choices}.isdisjoint({"seeds", "image.size"})
+    assert experiment.generators["acgan"].width == 0.5 and experiment.split.test == 0.4
+    chosen, _ = for_folder(folder, ("source.classes=[c1, c0]",))
+    assert chosen.source.classes == ("c1", "c0")
     with pytest.raises(UserError, match="unknown key 'sedes'"):
         for_folder(folder, ("sedes=1",))
+
+
+def test_a_fill_has_a_bound() -> None:
+    train = {0: 30_000, **dict.fromkeys(range(1, 11), 100)}
+    names = tuple(f"k{c}" for c in train)
+    fill = defaults._fill(train, names)
+    assert sum(fill.values()) <= defaults.MOST and "k0" not in fill and fill["k3"] == 2000

@@ -112,3 +112,28 @@ def test_class_kid_sees_swapped_classes() -> None:
     swapped = Embedded(good.vectors, good.predicted, 1 - good.labels)
     assert fidelity.kid(real, swapped) == pytest.approx(fidelity.kid(real, good))
     assert fidelity.class_kid(real, swapped) > 100 * abs(fidelity.class_kid(real, good))
+
+
+def test_a_class_with_one_real_image_still_orders_generators() -> None:
+    real = embedded(
+        np.concatenate([gauss(1, 4), gauss(30, 4, 5, seed=1)]), np.repeat([0, 1], [1, 30])
+    )
+    near = embedded(
+        np.concatenate([gauss(20, 4, seed=2), gauss(20, 4, 5, seed=3)]), np.repeat([0, 1], 20)
+    )
+    far = embedded(
+        np.concatenate([gauss(20, 4, 9, seed=2), gauss(20, 4, 5, seed=3)]), np.repeat([0, 1], 20)
+    )
+    assert fidelity.class_kid(real, near) < fidelity.class_kid(real, far)
+
+
+def test_neighbours_are_sought_in_blocks() -> None:
+    """30,000 points against 2,000 centres of 64 features: 31 GB at once, some 16 MB a block."""
+    import tracemalloc
+
+    centres, points = gauss(2000, 64), gauss(30_000, 64, seed=1)
+    tracemalloc.start()
+    fidelity._covered(centres, points)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6

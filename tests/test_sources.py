@@ -129,3 +129,32 @@ def test_every_source_has_its_parts() -> None:
         module = load_kind("augpipe.sources", kind, "source")
         assert module.Config.model_fields["kind"] and callable(module.load)
         assert hashlib.sha256(module.__doc__.encode()).hexdigest()  # a head that says what it reads
+
+
+def test_headers_that_are_broken_otherwise(tmp_path: Path) -> None:
+    root = build_bad(tmp_path / "x", "")
+    for name, content in (
+        ("h.ppm", b"P5 2x 24 255"),
+        ("i.png", b"\x89PNG\r\n\x1a\n\x00\x00\x00\x02IHDR\x00"),
+    ):
+        (root / "a" / name).write_bytes(content)
+        with pytest.raises(UserError, match="cannot read the picture"):
+            load(folder_config(root), ImageOptions())
+        (root / "a" / name).unlink()
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    import os
+
+    root = build_bad(tmp_path / "x", "")
+    try:
+        os.rename(root / "a" / "ok.png", os.fsencode(root / "a") + b"/\xff.png")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    with pytest.raises(UserError, match="is not UTF-8; rename it"):
+        load(folder_config(root), ImageOptions())
+
+
+def test_a_class_given_twice() -> None:
+    with pytest.raises(ValueError, match="the class 'a' is given twice"):
+        folder_config(Path("x"), classes=("a", "a"))

@@ -88,3 +88,20 @@ def test_a_table_keeps_every_digit(tmp_path: Path) -> None:
     back = load_table(Store(tmp_path).put_table("t", table))
     assert back["class"].tolist() == ["", "NA", "1,5"]
     assert back["value"].tolist() == table["value"].tolist()
+
+
+def test_equal_states_are_stored_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    refs = {store.put_state("s", {"w": torch.arange(5), "n": 3}) for _ in range(3)}
+    assert len(refs) == 1
+    assert load_state(refs.pop())["w"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with beside(tmp_path / "link") as draft:
+        draft.mkdir()
+        (draft / "new").touch()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "new").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]

@@ -75,14 +75,12 @@ class Results:
         own = (s.arm == arm) & (s.split == split) & (s.metric == metric) & (s["class"] == name)
         return float(s.value[own].mean())
 
-    def headline(self) -> dict[str, float]:
-        """Gains and intervals as flat numbers, for tracking."""
-        found: dict[str, float] = {}
-        for at, arm in enumerate(self.experiment.arms):
-            if arm.name in self.comparison.over_baseline:
-                i = self.comparison.over_baseline[arm.name].interval
-                found |= {f"gain/{at}": i.mean, f"gain_low/{at}": i.low, f"gain_high/{at}": i.high}
-        return found
+    def headline(self) -> dict[str, dict[str, float]]:
+        """Each arm's gain over the baseline and its interval, for tracking."""
+        return {
+            arm: {"gain": g.interval.mean, "gain_low": g.interval.low, "gain_high": g.interval.high}
+            for arm, g in self.comparison.over_baseline.items()
+        }
 
     def summary(self) -> dict[str, Any]:
         """What `summary.json` holds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
@@ -67,8 +67,13 @@ def check_place(place: Path, source: Path | None, what: str) -> None:
     for ground in {_first(whole), _first(whole.parent)}:
         if not ground.is_dir():
             raise UserError(f"{what} {place} cannot be a folder: {ground} is a file")
-        if not os.access(ground, os.W_OK | os.X_OK):
-            raise UserError(f"cannot write to {what} {place}: no permission in {ground}")
+        try:
+            with tempfile.TemporaryDirectory(prefix=".augpipe-", dir=ground):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {what} {place}: {error.strerror} in {ground}"
+            ) from None
 
 
 def _first(path: Path) -> Path:

@@ -1,0 +1,155 @@
+"""The command: exit status, one line for a mistake, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import CONFIG, ROOT, augpipe, environment
+
+from flows import cli
+
+
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
+    """Run the command in this process, up to where work would begin; status and what it said."""
+    monkeypatch.setattr(sys, "argv", ["augpipe", *arguments])
+    status = 0
+    try:
+        cli.main()
+    except SystemExit as error:
+        status = int(error.code or 0)
+    said = capsys.readouterr()
+    return status, (said.err or said.out).strip()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "nowhere.yaml"], "no config or folder 'nowhere.yaml'"),
+        (["run", "tiny.yaml", "--set", "arms.acgan.mix.shear=1"], "unknown key 'shear'"),
+        (["run", "tiny.yaml", "--out", "tiny.yaml"], "is a file"),
+        (["run", "tiny.yaml", "--out", "data"], "holds AUGPIPE_HOME"),
+        (
+            ["run", "tiny.yaml", "--set", "runner.device=cuda"],
+            "no device 'cuda' on this machine; have cpu",
+        ),
+        (["run", "empty"], "needs a sub-folder for each of at least 2 classes; has none"),
+        (["run", "tiny.yaml", "--oot", "x"], "--oot"),
+        (["run"], "config"),
+        (["rnu", "tiny.yaml"], "rnu"),
+        (["list", "familys"], "unknown list 'familys' (did you mean 'families'?); have families"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    arguments, told, place, monkeypatch, capsys
+) -> None:
+    if "cuda" in told:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has the device")
+    (place / "empty").mkdir()
+    status, said = call(monkeypatch, capsys, *arguments)
+    assert status == 2 and told in said
+    assert said.startswith("augpipe: ") and "\n" not in said and "Traceback" not in said
+    assert {p.name for p in place.iterdir()} <= {"empty", "tiny.yaml", "data"}
+    assert not (place / "data" / "store").exists()
+
+
+def test_list(place, monkeypatch, capsys) -> None:
+    assert call(monkeypatch, capsys, "list", "families") == (0, "acgan\nsmote")
+    status, said = call(monkeypatch, capsys, "list", "metrics")
+    assert status == 0 and "macro_recall" in said and "fidelity: kid" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("imbalance.classes=[7, eight]", "unknown class 'eight'; have 0, 1, 2"),
+        ("image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled"),
+    ],
+)
+def test_a_mistake_that_only_the_data_show(tmp_path: Path, override: str, told: str) -> None:
+    """Found in a worker process: still one line, exit 2, and no out folder."""
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    done = augpipe(tmp_path, "run", "tiny.yaml", "--out", "out", "--set", override)
+    assert done.status == 2, done.err
+    assert told in done.err and "Traceback" not in done.err
+    assert len(done.err.strip().splitlines()) == 1, done.err
+    assert not (tmp_path / "out").exists() and done.out == ""
+
+
+def test_a_class_with_fewer_images_than_the_split_needs(
+    tmp_path: Path, make_shapes, make_folder
+) -> None:
+    make_folder(tmp_path / "pics", make_shapes((9, 2)))
+    done = augpipe(tmp_path, "run", "pics", "--out", "out")
+    assert (
+        done.status == 2
+        and "class 'c1' has 2 images; train, val and test need at least 3" in done.err
+    )
+    assert "Traceback" not in done.err and not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
+    """Files may grow to 64 kB only: told as the user's to mend."""
+    script = (
+        "import numpy as np, sys; sys.path.insert(0, 'tests');"
+        "from conftest import shapes; from augpipe.store import Store; from pathlib import Path;"
+        f"Store(Path({str(tmp_path)!r})).put_images(shapes((400, 400)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment(tmp_path), text=True, capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)),
+    )  # fmt: skip
+    assert "UserError: cannot write to" in done.stderr and "File too large" in done.stderr
+    assert not list((tmp_path / "images").iterdir())
+
+
+def test_a_folder_of_pictures_goes_through(tmp_path: Path, shared: Path, make_folder) -> None:
+    """Real pictures of another data set: 60 each of three kinds of clothing."""
+    import gzip
+
+    import numpy as np
+
+    from augpipe.images import ImageSet, provenance
+
+    raw = shared / "FashionMNIST" / "raw"
+
+    def idx(name: str, offset: int) -> np.ndarray:
+        return np.frombuffer(gzip.decompress((raw / name).read_bytes()), np.uint8, offset=offset)
+
+    images, labels = idx("t10k-images-idx3-ubyte.gz", 16), idx("t10k-labels-idx1-ubyte.gz", 8)
+    rows = np.concatenate([np.flatnonzero(labels == c)[:n] for c, n in ((0, 60), (1, 60), (8, 14))])
+    names = np.searchsorted([0, 1, 8], labels[rows]).astype(np.int64)
+    some = ImageSet(
+        images.reshape(-1, 1, 28, 28)[rows], names, ("t-shirt", "trouser", "bag"),
+        provenance([str(r) for r in rows]),
+    )  # fmt: skip
+    folder = make_folder(tmp_path / "clothes", some)
+    before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
+    done = augpipe(
+        tmp_path, "run", "clothes", "--out", "out", "--set", "classifier.steps=30",
+        "--set", "generators.acgan.kimg=0.5", "--set", "seeds=1",
+    )  # fmt: skip
+    assert done.status == 0, done.err[-3000:]
+    assert re.search(r"chose image.size 28 \(median short side 28 px, grey\)", done.err)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert len(summary["arms"]) == 7 and summary["data"]["classes"] == ["bag", "t-shirt", "trouser"]
+    assert summary["verdict"].startswith("Too few")
+    assert sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*")) == before

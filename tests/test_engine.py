@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from augpipe import runtime
+from augpipe.errors import UserError
+from flows import engine
+
+
+def test_workers_share_the_cores() -> None:
+    n = runtime.cores()
+    assert engine.workers_and_threads("auto", "cpu", jobs=100) == (n, 1)
+    assert engine.workers_and_threads(1, "cpu", jobs=100) == (1, n)
+    assert engine.workers_and_threads("auto", "cpu", jobs=1) == (1, n)
+    assert engine.workers_and_threads(8 * n, "cpu", jobs=100) == (8 * n, 1)
+
+
+def test_prefects_home_is_below_ours_unless_there_is_one(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_HOME", "kept")
+    engine.settle()
+    assert not (tmp_path / "data").exists()
+    monkeypatch.delenv("PREFECT_HOME")
+    (tmp_path / ".prefect").mkdir()
+    engine.settle()
+    assert not (tmp_path / "data").exists()
+    (tmp_path / ".prefect").rmdir()
+    import os
+
+    engine.settle()
+    assert os.environ["PREFECT_HOME"] == str(tmp_path / "data" / "prefect")
+    assert (tmp_path / "data" / "prefect").is_dir()
+    monkeypatch.delenv("PREFECT_HOME")
+
+
+def test_only_the_users_mistakes_are_kept_from_the_log() -> None:
+    def record(error: BaseException | None) -> logging.LogRecord:
+        told = (type(error), error, None) if error else None
+        return logging.LogRecord("x", logging.ERROR, "f", 1, "m", (), told)
+
+    assert not engine._not_the_users_mistakes(record(UserError("x")))
+    assert engine._not_the_users_mistakes(record(ValueError("x")))
+    assert engine._not_the_users_mistakes(record(None))
+
+
+def test_nothing_phones_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    import flows
+
+    assert flows.__doc__
+    assert os.environ["DO_NOT_TRACK"] == "1" and os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    from mlflow.telemetry.utils import is_telemetry_disabled
+    from prefect.settings import get_current_settings
+
+    assert is_telemetry_disabled()
+    assert not get_current_settings().server.analytics_enabled

@@ -1,0 +1,212 @@
+"""The out folder and its page, from results made by hand: no training."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from augpipe import config, scores
+from augpipe.errors import UserError
+from augpipe.images import ImageSet, provenance
+from augpipe.report.page import page
+from augpipe.report.results import Results, Stored, collect
+from augpipe.report.write import FILES, check_out, check_place, write
+from augpipe.store import SplitRefs, Store
+
+EVIL = '<script>alert("x")</script>'
+CLASSES = (EVIL, 'a,"b"\nc', "größe $x^2$")
+
+
+def renamed(images: ImageSet) -> ImageSet:
+    return ImageSet(images.images, images.labels, CLASSES, images.table)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    from conftest import shapes
+
+    store = Store(tmp_path_factory.mktemp("store"))
+    sets = {
+        "train": renamed(shapes((30, 10, 5))),
+        "val": renamed(shapes((8, 8, 8), seed=1)),
+        "test": renamed(shapes((20, 20, 20), seed=2)),
+    }
+    experiment = config.build(
+        {
+            "name": "made by hand",
+            "source": {"kind": "bundled"},
+            "generators": {"gan": {"kind": "acgan"}},
+            "arms": [{"name": "real"}, {"name": "classic"}, {"name": "gan", "generator": "gan"}],
+            "baseline": "real",
+        }
+    )
+    rng = np.random.default_rng(0)
+    right = {"real": 0.6, "classic": 0.7, "gan": 0.95}
+    tables, probabilities, recipes = {}, {}, {}
+    for arm, rate in right.items():
+        for seed in experiment.seeds:
+            found = {}
+            for split in ("val", "test"):
+                y = sets[split].labels
+                hit = rng.random(len(y)) < rate
+                found[split] = np.eye(3, dtype=np.float32)[np.where(hit, y, (y + 1) % 3)]
+            parts = [scores.score(found[s], sets[s].labels, CLASSES).assign(split=s) for s in found]
+            tables[arm, seed] = store.put_table(
+                "scores", pd.concat(parts)[["split", "metric", "class", "value"]]
+            )
+            probabilities[arm, seed] = store.put_state(
+                "p", {k: torch.from_numpy(v) for k, v in found.items()}
+            )
+            made = [0, 20, 25] if arm == "gan" else [0, 0, 0]
+            recipes[arm, seed] = store.put_json(
+                "mix",
+                {
+                    "real_count": [30, 10, 5], "synthetic_count": made, "class_share": [0, 0.3, 0.3],
+                    "synthetic_share": 0.2 if arm == "gan" else 0.0, "synthetic_ratio": sum(made) / 45,
+                },
+            )  # fmt: skip
+    fidelity = pd.DataFrame(
+        [
+            (c, m, v)
+            for c in ("", *CLASSES)
+            for m, v in (
+                ("n_real", 8.0),
+                ("n_synthetic", 9.0),
+                ("kid", float("nan") if c == EVIL else 0.5),
+            )
+        ],
+        columns=["class", "metric", "value"],
+    )
+    keys = [("gan", seed) for seed in experiment.seeds]
+    stored = Stored(
+        splits=SplitRefs(**{k: store.put_images(v) for k, v in sets.items()}),
+        fingerprint="f" * 16,
+        recipes=recipes,
+        tables=tables,
+        probabilities=probabilities,
+        samples={k: store.put_images(sets["train"]) for k in keys},
+        best_kimg=dict.fromkeys(keys, 1.5),
+        stopped=dict.fromkeys(keys, "the budget is spent"),
+        fidelity=dict.fromkeys(keys, store.put_table("fidelity", fidelity)),
+        seconds={(a, s): 1.0 for a in (*right, "generator gan") for s in experiment.seeds},
+    )
+    return collect(experiment, stored, 12.0)
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_stands_alone_and_escapes_what_users_named(results: Results) -> None:
+    text = page(results)
+    seen = Tags()
+    seen.feed(text)
+    assert "script" not in {tag for tag, _ in seen.tags}
+    assert EVIL not in text and "&lt;script&gt;" in text
+    images = [attrs for tag, attrs in seen.tags if tag == "img"]
+    assert len(images) >= 3 + 6
+    assert all(str(a["src"]).startswith("data:image/") and a["alt"] for a in images)
+    for tag, attrs in seen.tags:
+        for key in ("href", "src", "action"):
+            assert str(attrs.get(key) or "data:").startswith("data:"), (tag, attrs)
+    # The figures' own addresses (namespaces) aside, nothing names a place in a network.
+    assert not re.search(r"https?://", re.sub(r"data:[^\"]*", "", text))
+    assert "default-src 'none'" in text and len(text) < 8e6
+
+
+def test_the_page_says_what_it_should(results: Results) -> None:
+    text = page(results)
+    assert "Synthetic images helped" in text
+    for arm in ("real", "classic", "gan"):
+        assert text.count(arm) > 3
+    for heading in ("What was asked", "Gain of each arm", "Training images of each class",
+                    "Recall of each class", "Real beside synthetic", "Fidelity", "Settings"):  # fmt: skip
+        assert heading in text
+    assert "too few images" in text  # a metric that was refused
+
+
+def test_summary_holds_the_contract(results: Results) -> None:
+    found = json.loads(json.dumps(results.summary(), allow_nan=False))
+    assert set(found["arms"]) == {"real", "classic", "gan"}
+    gan = found["arms"]["gan"]
+    assert set(gan["by_seed"]) == {"0", "1", "2"}
+    assert gan["gain"]["low"] < gan["gain"]["mean"] < gan["gain"]["high"]
+    assert gan["gain"]["mean"] == pytest.approx(gan["mean"] - found["arms"]["real"]["mean"])
+    assert gan["synthetic_counts"] == dict(zip(CLASSES, [0, 20, 25], strict=True))
+    assert found["arms"]["real"]["gain"] is None and found["baseline"] == "real"
+    assert (
+        found["best_with_generator"] == "gan" and found["strongest_without_generator"] == "classic"
+    )
+    assert found["data"]["imbalance_ratio"] == 6 and found["versions"]["torch"]
+
+
+def test_the_folder_holds_exactly_the_contracts_files(
+    results: Results, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
+    out = tmp_path / "deep" / "out"
+    for _ in range(2):  # and again over itself
+        write(results, out)
+        assert {p.name for p in out.iterdir()} == set(FILES)
+        assert [p.name for p in (out / "samples").iterdir()] == ["gan.png"]
+        assert [p.name for p in out.parent.iterdir()] == ["out"]
+    back = pd.read_csv(out / "scores.csv", keep_default_na=False)
+    assert list(back.columns) == ["arm", "seed", "split", "metric", "class", "value"]
+    assert set(back["class"]) == {"", *CLASSES}
+    assert list(pd.read_csv(out / "fidelity.csv").columns) == [
+        "generator",
+        "class",
+        "metric",
+        "value",
+    ]
+    assert config.load(out / "experiment.yaml") == results.experiment
+
+
+def test_places_that_cannot_be_an_out_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home" / "data"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    images = tmp_path / "images"
+    mine = tmp_path / "mine"
+    for folder in (images, mine / "samples"):
+        folder.mkdir(parents=True)
+    (mine / "samples" / "mine.txt").write_text("dear")
+    refused = {
+        tmp_path / "file": "is a file",
+        tmp_path / "file" / "x": "is a file",
+        mine: "holds 'samples/mine.txt', which no run has written",
+        images / "out": "lies in the image folder",
+        tmp_path / "home": "holds AUGPIPE_HOME",
+        tmp_path / "home" / "data": "holds AUGPIPE_HOME",
+        Path(): "holds",
+        tmp_path: "holds",
+    }
+    for out, told in refused.items():
+        with pytest.raises(UserError, match=re.escape(told)):
+            check_out(out, images)
+    check_out(tmp_path / "new" / "deep", images)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "images", "mine"]
+    assert (mine / "samples" / "mine.txt").read_text() == "dear"
+
+
+def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
+    if not Path("/proc/self").is_dir():
+        pytest.skip("no /proc on this system")
+    with pytest.raises(UserError, match="cannot write to the out folder"):
+        check_place(Path("/proc/augpipe/out"), None, "the out folder")
+
+
+def test_provenance_columns() -> None:
+    assert list(provenance(["a"]).columns) == ["id", "group", "origin", "parent", "source"]
