@@ -21,7 +21,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, Schema, TensorSpec
 from mlflow.types import ParamSpec as ModelParam
@@ -48,10 +48,10 @@ class Point(NamedTuple):
 
 
 class Tracker:
-    """The tracking of one comparison. `seconds`: what it has cost so far."""
+    """The tracking of one comparison. `seconds`: the processor time it has taken so far."""
 
     def __init__(self, experiment: Experiment) -> None:
-        begun = time.perf_counter()
+        begun = time.thread_time()
         self._experiment = experiment
         self._uri, artifacts = _where()
         mlflow.set_tracking_uri(self._uri)
@@ -66,16 +66,16 @@ class Tracker:
         else:
             self._id = found.experiment_id
         self.parent = ""
-        self.seconds = time.perf_counter() - begun
+        self.seconds = time.thread_time() - begun
 
     @contextmanager
     def _cost(self) -> Iterator[None]:
-        """Count the block's seconds into `self.seconds`."""
-        begun = time.perf_counter()
+        """Count the block's processor time into `self.seconds`: beside busy workers, wall time is mostly theirs."""
+        begun = time.thread_time()
         try:
             yield
         finally:
-            self.seconds += time.perf_counter() - begun
+            self.seconds += time.thread_time() - begun
 
     @contextmanager
     def comparison(self, prepared: Prepared) -> Iterator[Tracker]:
@@ -118,8 +118,16 @@ class Tracker:
     def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
         """A child run for a trained generator: losses over kimg, previews, the model."""
         with self._cost():
-            run = self._child("generator", f"{trained.name} seed {trained.seed}", trained.time)
-            self._tag(run, trained.seed, generator=trained.name)
+            run = self._child(
+                "generator", trained.name, trained.seed, trained.time, generator=trained.name
+            )
+            shape = prepared.problem.spec.shape
+            signature = ModelSignature(
+                Schema([TensorSpec(np.dtype(np.int64), (-1,), "labels")]),
+                Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+                ParamSchema([ModelParam("seed", "integer", 0)]),
+            )
+            self._model(run, "generator", trained.checkpoint, signature)
             table = load_table(trained.history)
             # Ticks of a small budget may share a step, but no two share step and time.
             metrics = [
@@ -142,13 +150,6 @@ class Tracker:
                         step=round(kimg),
                         synchronous=True,
                     )
-            shape = prepared.problem.spec.shape
-            signature = ModelSignature(
-                Schema([TensorSpec(np.dtype(np.int64), (-1,), "labels")]),
-                Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
-                ParamSchema([ModelParam("seed", "integer", 0)]),
-            )
-            self._model(run, "generator", trained.checkpoint, signature)
             self._end(run, trained.time)
 
     def arm(
@@ -161,8 +162,19 @@ class Tracker:
         """A child run for an arm and seed: what was mixed, how it learned, what it scored, the model."""
         with self._cost():
             own = next(arm for arm in self._experiment.arms if arm.name == trained.arm)
-            run = self._child("arm", f"{trained.arm} seed {trained.seed}", trained.time)
-            self._tag(run, trained.seed, arm=trained.arm, generator=own.generator or "none")
+            run = self._child(
+                "arm",
+                trained.arm,
+                trained.seed,
+                trained.time,
+                arm=trained.arm,
+                generator=own.generator or "none",
+            )
+            signature = ModelSignature(
+                Schema([TensorSpec(np.dtype(np.uint8), (-1, *prepared.problem.spec.shape))]),
+                Schema([TensorSpec(np.dtype(np.float32), (-1, len(prepared.classes)))]),
+            )
+            self._model(run, "classifier", trained.state, signature)
             mixed, names = load_json(recipe), safe_names(prepared.classes)
             metrics = [
                 Point("synthetic_share", mixed["synthetic_share"]),
@@ -192,11 +204,6 @@ class Tracker:
                 self._client.log_inputs(
                     run, [DatasetInput(made, [InputTag("mlflow.data.context", "synthetic")])]
                 )
-            signature = ModelSignature(
-                Schema([TensorSpec(np.dtype(np.uint8), (-1, *prepared.problem.spec.shape))]),
-                Schema([TensorSpec(np.dtype(np.float32), (-1, len(prepared.classes)))]),
-            )
-            self._model(run, "classifier", trained.state, signature)
             self._end(run, trained.time)
 
     def result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
@@ -215,21 +222,23 @@ class Tracker:
             self._client.log_artifacts(self.parent, str(out))
 
     def cost(self) -> None:
-        """Log what tracking itself has cost."""
+        """Log the processor seconds that tracking itself has taken."""
         self._client.log_metric(self.parent, "tracking_seconds", self.seconds)
 
-    def _child(self, kind: str, name: str, timed: Timed) -> str:
+    def _child(self, kind: str, name: str, seed: int, timed: Timed, **tags: str) -> str:
+        """A nested run, begun when its work began."""
         run = self._client.create_run(
             self._id,
             start_time=round(timed.began * 1000),
-            run_name=name,
-            tags={MLFLOW_PARENT_RUN_ID: self.parent, "augpipe.kind": kind},
+            run_name=f"{name} seed {seed}",
+            tags={
+                MLFLOW_PARENT_RUN_ID: self.parent,
+                "augpipe.kind": kind,
+                "augpipe.seed": str(seed),
+                **{f"augpipe.{key}": value for key, value in tags.items()},
+            },
         )
         return str(run.info.run_id)
-
-    def _tag(self, run: str, seed: int, **tags: str) -> None:
-        named = [RunTag(f"augpipe.{key}", value) for key, value in tags.items()]
-        self._client.log_batch(run, tags=[*named, RunTag("augpipe.seed", str(seed))])
 
     def _log(
         self,
@@ -250,12 +259,16 @@ class Tracker:
             for point in metrics
             if np.isfinite(point.value)
         ]
-        for start in range(0, len(given), PARAMS):
+        # The first call takes both, as far as they fit.
+        first = BATCH - PARAMS
+        self._client.log_batch(run, params=given[:PARAMS], metrics=found[:first])
+        for start in range(PARAMS, len(given), PARAMS):
             self._client.log_batch(run, params=given[start : start + PARAMS])
-        for start in range(0, len(found), BATCH):
+        for start in range(first, len(found), BATCH):
             self._client.log_batch(run, metrics=found[start : start + BATCH])
 
     def _model(self, run: str, name: str, state: Ref, signature: ModelSignature) -> None:
+        """Log a model; before the run's metrics, which MLflow would else read back one by one."""
         import mlflow.pyfunc
 
         with warnings.catch_warnings():
@@ -283,7 +296,10 @@ def _where() -> tuple[str, str | None]:
         return given, None
     place = home()
     place.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{place / 'mlflow.db'}", (place / "artifacts").as_uri()
+    artifacts = (place / "artifacts").as_uri()
+    # Without a root of its own, a store on a file makes `mlruns` in the working directory.
+    os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", artifacts)
+    return f"sqlite:///{place / 'mlflow.db'}", artifacts
 
 
 def _dataset(ref: Ref, name: str) -> Any:

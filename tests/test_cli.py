@@ -50,7 +50,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (["run", "empty"], "needs a sub-folder for each of at least 2 classes; has none"),
         (["run", "tiny.yaml", "--oot", "x"], "--oot"),
-        (["run"], "config"),
+        (["run"], "CONFIG"),
         (["rnu", "tiny.yaml"], "rnu"),
         (["list", "familys"], "unknown list 'familys' (did you mean 'families'?); have families"),
     ],
@@ -77,33 +77,15 @@ def test_list(place, monkeypatch, capsys) -> None:
     assert status == 0 and "macro_recall" in said and "fidelity: kid" in said
 
 
-@pytest.mark.parametrize(
-    ("override", "told"),
-    [
-        ("imbalance.classes=[7, eight]", "unknown class 'eight'; have 0, 1, 2"),
-        ("image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled"),
-    ],
-)
-def test_a_mistake_that_only_the_data_show(tmp_path: Path, override: str, told: str) -> None:
-    """Found in a worker process: still one line, exit 2, and no out folder."""
+def test_a_mistake_that_only_the_data_show(tmp_path: Path) -> None:
+    """Found when the run is under way: still one line, exit 2, and no out folder."""
     (tmp_path / "tiny.yaml").write_text(CONFIG)
+    override = "imbalance.classes=[7, eight]"
     done = augpipe(tmp_path, "run", "tiny.yaml", "--out", "out", "--set", override)
     assert done.status == 2, done.err
-    assert told in done.err and "Traceback" not in done.err
+    assert "unknown class 'eight'; have 0, 1, 2" in done.err and "Traceback" not in done.err
     assert len(done.err.strip().splitlines()) == 1, done.err
     assert not (tmp_path / "out").exists() and done.out == ""
-
-
-def test_a_class_with_fewer_images_than_the_split_needs(
-    tmp_path: Path, make_shapes, make_folder
-) -> None:
-    make_folder(tmp_path / "pics", make_shapes((9, 2)))
-    done = augpipe(tmp_path, "run", "pics", "--out", "out")
-    assert (
-        done.status == 2
-        and "class 'c1' has 2 images; train, val and test need at least 3" in done.err
-    )
-    assert "Traceback" not in done.err and not (tmp_path / "out").exists()
 
 
 def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
@@ -115,7 +97,7 @@ def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env=environment(tmp_path), text=True, capture_output=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)),
+        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)),
     )  # fmt: skip
     assert "UserError: cannot write to" in done.stderr and "File too large" in done.stderr
     assert not list((tmp_path / "images").iterdir())

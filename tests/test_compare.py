@@ -147,6 +147,7 @@ def test_synthetic_sets_are_inputs_of_the_arms_that_used_them(runs: list[Run]) -
         assert len(used) == (run.data.tags["augpipe.arm"] in ("smote", "acgan"))
 
 
+@pytest.mark.filterwarnings("ignore:.*Any type hint")  # of MLflow, about numpy's array types
 def test_logged_models_load_and_agree(ran: Ran, runs: list[Run]) -> None:
     from augpipe.store import load_images
 

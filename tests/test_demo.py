@@ -1,0 +1,38 @@
+"""The demo's own command, whole, as `make demo` runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sqlite3
+import time
+from pathlib import Path
+
+from tiny import ROOT, augpipe
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    begun = time.perf_counter()
+    done = augpipe(tmp_path, "run", "configs/digits.yaml", "--out", "data/demo")
+    seconds = time.perf_counter() - begun
+    assert done.status == 0, done.err[-3000:]
+    summary = json.loads((tmp_path / "data" / "demo" / "summary.json").read_text())
+    assert list(summary["arms"]) == [
+        "acgan", "acgan+classic", "classic", "oversample", "real", "smote", "weighted",
+    ]  # fmt: skip
+    assert all(set(arm["by_seed"]) == {"0", "1", "2"} for arm in summary["arms"].values())
+    # Far above chance in every arm, and the generator draws what it is asked for.
+    assert all(arm["mean"] > 0.8 for arm in summary["arms"].values())
+    fidelity = (tmp_path / "data" / "demo" / "fidelity.csv").read_text().splitlines()
+    agreement = [line for line in fidelity if line.startswith("acgan,,agreement,")]
+    assert float(agreement[0].rsplit(",", 1)[1]) > 0.9
+    if (os.cpu_count() or 1) >= 2:
+        assert seconds <= 240, f"{seconds:.0f} s: the demo is to take at most 4 minutes on 2 cores"
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    assert peak <= 1.5, f"{peak:.2f} GB in the largest process"
+    # Tracking costs less than 2% of the run.
+    with sqlite3.connect(tmp_path / "data" / "mlflow.db") as base:
+        ((cost,),) = base.execute("select value from latest_metrics where key = 'tracking_seconds'")
+    assert cost < 0.02 * seconds, f"tracking took {cost:.1f} of {seconds:.0f} s"

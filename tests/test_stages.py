@@ -1,0 +1,114 @@
+"""Stages by hand, without an orchestrator: what a notebook would do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from tiny import CONFIG
+
+from augpipe import config, stages
+from augpipe.errors import UserError
+from augpipe.records import Job, Prepared
+from augpipe.store import load_images, load_json, load_splits, load_table
+
+
+def job(tmp_path: Path, *overrides: str) -> Job:
+    values = yaml.safe_load(CONFIG)
+    experiment = config.build(values, ["runner.device=cpu", "runner.precision=32-true", *overrides])
+    return Job(experiment=experiment, store=tmp_path / "store", progress=tmp_path / "p", threads=1)
+
+
+def silent(told: str, done: float) -> None:
+    pass
+
+
+def test_only_train_is_thinned_and_nothing_stands_twice(tmp_path: Path) -> None:
+    prepared = stages.prepare(job(tmp_path))
+    splits = load_splits(prepared.splits)
+    assert splits.train.counts()[0] > 100 and splits.train.counts()[9] == 14
+    assert splits.test.counts()[9] == 18 and splits.val.counts()[9] == 18
+    ids = [set(s.table["id"]) for s in (splits.train, splits.val, splits.test)]
+    assert not (ids[0] & ids[1] or ids[0] & ids[2] or ids[1] & ids[2])
+    assert prepared.plans["real"] == {} and prepared.plans["smote"][9] > 100
+    assert prepared.counts["train"] == splits.train.counts()
+    again = stages.prepare(job(tmp_path))
+    assert again.fingerprint == prepared.fingerprint and again.splits == prepared.splits
+    other = stages.prepare(job(tmp_path, "split.seed=1"))
+    assert other.fingerprint != prepared.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("imbalance.classes=[7, eight]", "unknown class 'eight'"),
+        ("image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled"),
+        ("arms.acgan.mix.fill={ten: 5}", "unknown class 'ten'"),
+        ("imbalance={profile: counts, counts: {3: 5000}}", "fewer than the 5000 asked for"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(
+    tmp_path: Path, override: str, told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        stages.prepare(job(tmp_path, override))
+
+
+def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
+    work = job(tmp_path)
+    prepared = stages.prepare(work)
+    domain = stages.train_features(work, prepared, 0)
+    trained = stages.train_generator(work, prepared, domain, "acgan", 0, report=silent)
+    assert [kimg for kimg, _ in trained.previews] == [0.5, 1.0]
+    history = load_table(trained.history)
+    assert set(history.metric) == {
+        "loss_d",
+        "loss_g",
+        "class_accuracy_real",
+        "val_kid",
+        "images_per_second",
+    }
+    kids = history[history.metric == "val_kid"]
+    assert trained.best_metric == kids.value.min()
+    assert trained.best_kimg == kids.kimg[kids.value.idxmin()]
+
+    made = stages.synthesise(work, prepared, trained, prepared.plans["acgan"])
+    assert {c: n for c, n in load_images(made.images).counts().items() if n} == prepared.plans[
+        "acgan"
+    ]
+    arm = next(a for a in work.experiment.arms if a.name == "acgan")
+    recipe = stages.mix(work, prepared, arm, made)
+    told = load_json(recipe)
+    assert told["synthetic_share"] == pytest.approx(
+        np.dot(told["class_probability"], told["class_share"])
+    )
+    assert told["synthetic_ratio"] == pytest.approx(
+        sum(prepared.plans["acgan"].values()) / sum(prepared.counts["train"].values())
+    )
+    classifier = stages.train_classifier(work, prepared, recipe, "acgan", 0, report=silent)
+    scored = stages.score(work, prepared, classifier)
+    table = load_table(scored.table)
+    assert set(table.split) == {"val", "test"} and len(table) == 2 * 15
+    fidelity = load_table(stages.measure(work, prepared, domain, trained))
+    assert {"agreement", "kid", "fid"} <= set(fidelity.metric)
+
+
+def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:
+    """Decision D: with another test set, every chosen thing stays the same to the byte."""
+    work = job(tmp_path)
+    prepared = stages.prepare(work)
+    train = load_images(prepared.splits.train)
+    other = prepared.splits.model_copy(update={"test": stages.Store(work.store).put_images(train)})
+    swapped: Prepared = prepared.model_copy(update={"splits": other})
+    found = []
+    for data in (prepared, swapped):
+        domain = stages.train_features(work, data, 0)
+        trained = stages.train_generator(work, data, domain, "acgan", 0, report=silent)
+        recipe = stages.mix(work, data, work.experiment.arms[0], None)
+        classifier = stages.train_classifier(work, data, recipe, "real", 0, report=silent)
+        found.append(
+            (domain.sha256, trained.checkpoint.sha256, trained.best_metric, classifier.state.sha256)
+        )
+    assert found[0] == found[1]
