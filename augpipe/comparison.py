@@ -278,7 +278,7 @@ def _sentence(found: Comparison, generative: Mapping[str, bool]) -> str:
             f"No arm uses a trained generator, and by validation none is better than the baseline "
             f"{found.baseline!r}."
         )
-    change = f"{lead!r} changed macro recall by {told_gain(own)} over {found.baseline!r}"
+    change = f"changed macro recall by {told_gain(own)} over {found.baseline!r}"
     if own.verdict in ("too few seeds to say", "too few test images to say"):
         need = (
             f"at least {LEAST_SEEDS} seeds are needed"
@@ -286,16 +286,14 @@ def _sentence(found: Comparison, generative: Mapping[str, bool]) -> str:
             else f"at least {LEAST_IMAGES} test images of every class are needed"
         )
         kind = "arm with a trained generator" if found.best else "arm"
-        return f"{own.verdict[0].upper()}{own.verdict[1:]}: the best {kind} by validation, {change}; {need}."
+        return f"{own.verdict[0].upper()}{own.verdict[1:]}: the best {kind} by validation, {lead!r}, {change}; {need}."
     if found.best is None:
-        return (
-            f"No arm uses a trained generator; the best arm by validation, {change}: {own.verdict}."
-        )
+        return f"No arm uses a trained generator; the best arm by validation, {lead!r}, {change}: {own.verdict}."
     if own.verdict == "better":
-        return _sentence_of_a_gain(found, change)
+        return _sentence_of_a_gain(found, f"{lead!r} {change}")
     harm = own.verdict == "worse"
     said = "Synthetic images did harm" if harm else "No gain from a trained generator is shown"
-    return f"{said}: the best arm with one by validation, {change}; {_who_else(found, generative)}."
+    return f"{said}: the best arm with one by validation, {lead!r}, {change}; {_who_else(found, generative)}."
 
 
 def _sentence_of_a_gain(found: Comparison, change: str) -> str:

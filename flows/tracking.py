@@ -48,10 +48,12 @@ class Point(NamedTuple):
 
 
 class Tracker:
-    """The tracking of one comparison. `seconds`: the processor time it has taken so far."""
+    """The tracking of one comparison. `seconds`: the processor time that logging has taken so far.
+
+    A new store's tables are made once, before the first run, and not counted.
+    """
 
     def __init__(self, experiment: Experiment) -> None:
-        begun = time.thread_time()
         self._experiment = experiment
         self._uri, artifacts = _where()
         mlflow.set_tracking_uri(self._uri)
@@ -66,7 +68,7 @@ class Tracker:
         else:
             self._id = found.experiment_id
         self.parent = ""
-        self.seconds = time.thread_time() - begun
+        self.seconds = 0.0
 
     @contextmanager
     def _cost(self) -> Iterator[None]:
