@@ -10,6 +10,7 @@ from typing import Any
 
 from augpipe.config import Experiment, build, override
 from augpipe.counts import imbalance_ratio, plan
+from augpipe.errors import UserError
 from augpipe.images import ImageOptions
 from augpipe.sources.folder import Config, Survey, survey
 from augpipe.splits import SplitOptions
@@ -44,7 +45,8 @@ def for_folder(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, t
     # Built by the parts' own models, so that a mistake is told before anything is looked at.
     part = {"name": "x", "arms": [{"name": "x"}], "baseline": "x", **given}
     asked = build(part, where=f"the folder {path}")
-    assert isinstance(asked.source, Config)  # noqa: S101 (set above; an override of it was refused)
+    if not isinstance(asked.source, Config):
+        raise UserError(f"the folder {path} is the source; --set source=... asks for another one")
     found = survey(asked.source, asked.image)
     values, told = _suggest(found, path, asked.split, asked.image)
     values |= {key: {**values.get(key, {}), **own} for key, own in given.items()}

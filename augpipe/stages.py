@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -122,9 +122,7 @@ def train_generator(
         )
 
     def on_tick(tick: training.Tick, current: generators.Generator) -> None:
-        told = {**tick.losses, "val_kid": tick.metric, "images_per_second": tick.images_per_second}
-        now = clock.stop().seconds
-        rows.extend((tick.kimg, now, metric, value) for metric, value in told.items())
+        rows.extend(_told(tick, clock.stop().seconds))
         previews.append((tick.kimg, _grid(store, current, shown, own)))
         left = (tick.total_kimg - tick.kimg) * 1000 / max(tick.images_per_second, 1e-9)
         report(f"{tick.images_per_second:.0f} img/s, {left:.0f} s left", tick.kimg)
@@ -149,6 +147,13 @@ def train_generator(
         stopped=fitted.stopped,
         time=clock.stop(),
     )
+
+
+def _told(tick: training.Tick, seconds: float) -> Iterator[tuple[float, float, str, float]]:
+    """A tick as rows of kimg, seconds, metric, value."""
+    told = {**tick.losses, "val_kid": tick.metric, "images_per_second": tick.images_per_second}
+    for metric, value in told.items():
+        yield tick.kimg, seconds, metric, value
 
 
 def _image_set(images: torch.Tensor, labels: torch.Tensor, like: ImageSet) -> ImageSet:

@@ -177,27 +177,8 @@ class Tracker:
                 Schema([TensorSpec(np.dtype(np.float32), (-1, len(prepared.classes)))]),
             )
             self._model(run, "classifier", trained.state, signature)
-            mixed, names = load_json(recipe), safe_names(prepared.classes)
-            metrics = [
-                Point("synthetic_share", mixed["synthetic_share"]),
-                Point("synthetic_ratio", mixed["synthetic_ratio"]),
-                Point("best_step", trained.best_step),
-                Point("seconds", trained.time.seconds),
-            ]
-            for kind in ("real_count", "synthetic_count"):
-                counts = zip(names, mixed[kind], strict=True)
-                metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]
-            history = load_table(trained.history)
-            metrics += [
-                Point(f"history/{row.metric}", float(row.value), int(row.step))
-                for row in history.itertuples()
-            ]
-            of_class = dict(zip(prepared.classes, names, strict=True))
-            for row in load_table(scored.table).to_dict("records"):
-                name = str(row["class"])
-                # An empty class is the overall figure; class names come back from CSV as they were written.
-                key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
-                metrics.append(Point(key, float(row["value"])))
+            mixed = load_json(recipe)
+            metrics = _arm_points(mixed, prepared, trained, scored)
             self._log(run, flat({"arm": own.model_dump(mode="json")}), metrics, trained.time)
             if mixed["synthetic"] is not None:
                 made = _dataset(
@@ -289,6 +270,34 @@ class Tracker:
 
     def _end(self, run: str, timed: Timed) -> None:
         self._client.set_terminated(run, end_time=round((timed.began + timed.seconds) * 1000))
+
+
+def _arm_points(
+    mixed: Mapping[str, Any], prepared: Prepared, trained: TrainedClassifier, scored: Scored
+) -> list[Point]:
+    """What an arm mixed, how its classifier learned, and what it scored."""
+    names = safe_names(prepared.classes)
+    metrics = [
+        Point("synthetic_share", mixed["synthetic_share"]),
+        Point("synthetic_ratio", mixed["synthetic_ratio"]),
+        Point("best_step", trained.best_step),
+        Point("seconds", trained.time.seconds),
+    ]
+    for kind in ("real_count", "synthetic_count"):
+        counts = zip(names, mixed[kind], strict=True)
+        metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]
+    history = load_table(trained.history)
+    metrics += [
+        Point(f"history/{row.metric}", float(row.value), int(row.step))
+        for row in history.itertuples()
+    ]
+    of_class = dict(zip(prepared.classes, names, strict=True))
+    for row in load_table(scored.table).to_dict("records"):
+        name = str(row["class"])
+        # An empty class is the overall figure; class names come back from CSV as they were written.
+        key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
+        metrics.append(Point(key, float(row["value"])))
+    return metrics
 
 
 def _where() -> tuple[str, str | None]:
