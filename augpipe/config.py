@@ -135,7 +135,7 @@ def read_yaml(text: str, where: str) -> Any:
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment in a YAML file, with `a.b=value` overrides applied."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the config {path}: {error}") from None
     return build(read_yaml(text, f"the config {path}"), overrides, where=f"the config {path}")

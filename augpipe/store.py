@@ -194,7 +194,9 @@ def load_images(ref: Ref | Path) -> ImageSet:
     empty = len(labels) == 0  # an empty file cannot be memory-mapped
     images = np.load(folder / "images.npy", mmap_mode=None if empty else "r", allow_pickle=False)
     table = pd.read_parquet(folder / "table.parquet")
-    return ImageSet(images, labels, json.loads((folder / "classes.json").read_text()), table)
+    return ImageSet(
+        images, labels, json.loads((folder / "classes.json").read_text(encoding="utf-8")), table
+    )
 
 
 def load_splits(refs: SplitRefs) -> Splits:
@@ -216,9 +218,10 @@ def load_table(ref: Ref) -> pd.DataFrame:
 
 def write_json(path: Path, value: Any) -> None:
     """JSON with sorted keys and a last line end."""
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def load_json(ref: Ref | Path) -> Any:
     """A stored JSON value."""
-    return json.loads((ref.path if isinstance(ref, Ref) else ref).read_text())
+    return json.loads((ref.path if isinstance(ref, Ref) else ref).read_text(encoding="utf-8"))

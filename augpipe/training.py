@@ -94,6 +94,8 @@ def fit(
                 losses[name] = losses.get(name, torch.zeros_like(loss)) + loss
             seen += budget.batch
             steps += 1
+        if steps == 0 and budget.kimg > 0:
+            continue  # more ticks than steps: there is nothing new to look at
         means = {name: float(total) / steps for name, total in losses.items()}
         seconds = max(time.perf_counter() - begun, 1e-9)
         if not all(math.isfinite(value) for value in means.values()):

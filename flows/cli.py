@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -128,15 +131,29 @@ def list_(what: str, /) -> None:
 
 def main() -> None:
     """The command's entry: the user's mistakes are one line and exit status 2."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except (UserError, CycloptsError) as error:
         line = " ".join(str(error).split())
         err.print(f"augpipe: {line}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
+    except BrokenProcessPool:
+        err.print(
+            "augpipe: a worker process was killed, often for lack of memory; "
+            "--set runner.workers=1 needs the least",
+            markup=False,
+            soft_wrap=True,
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         err.print("augpipe: stopped; nothing was left half-written", markup=False)
         sys.exit(130)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """SIGTERM unwinds like Ctrl-C, so that servers and workers end with the run."""
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

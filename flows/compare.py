@@ -26,9 +26,9 @@ from augpipe.report.results import Results, Stored, collect
 from augpipe.report.write import write
 from augpipe.store import Ref, home
 from flows import tasks
-from flows.engine import pool, prefect_api, workers_and_threads
+from flows.engine import pool, prefect_api, stop_workers, workers_and_threads
 from flows.progress import Board
-from flows.tracking import Tracker
+from flows.tracking import Tracker, check_store
 
 T = TypeVar("T")
 Key = tuple[str, int]  # an arm's or a generator's name, and a seed
@@ -61,6 +61,7 @@ def run(experiment: Experiment, out: Path) -> dict[str, Any]:
     jobs = len(experiment.seeds) * len(experiment.arms)
     runner = experiment.runner
     workers, threads = workers_and_threads(runner.workers, runner.device, jobs)
+    check_store()
     with prefect_api(), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
         named = compare.with_options(
             task_runner=pool(workers, threads),
@@ -78,8 +79,12 @@ def compare(experiment: Experiment, out: Path, threads: int, progress: Path) -> 
     prepared = tasks.prepare(job)
     tracker = Tracker(experiment)
     with tracker.comparison(prepared):
-        futures = submit(job, prepared)
-        follow(futures, prepared, tracker, progress)
+        try:
+            futures = submit(job, prepared)
+            follow(futures, prepared, tracker, progress)
+        except BaseException:
+            stop_workers()
+            raise
         results = gather(experiment, prepared, futures, time.perf_counter() - begun)
         write(results, out)
         tracker.result(out, results.comparison.sentence, results.headline())

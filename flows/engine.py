@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 from augpipe.errors import UserError
 from augpipe.runtime import Device, cores, pick_device
 from augpipe.store import home
+
+START_UP: Final = 120.0  # seconds a server may take on a loaded machine
+PATIENCE: Final = 10.0  # seconds to wait for an answer
 
 
 def settle() -> None:
@@ -33,25 +43,98 @@ def settle() -> None:
 def prefect_api() -> Iterator[None]:
     """An API for flows: `PREFECT_API_URL` where set, else a server of our own on loopback.
 
-    Prefect would start a server by itself, but another one in each worker process as well.
+    Prefect would start a server by itself, but another one in each worker process as well. UserError where
+    the one that is set does not answer.
     """
     from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-    logging.getLogger("prefect").addFilter(_not_the_users_mistakes)
-    for name in ("flow_runs", "task_runs"):
-        logging.getLogger(f"prefect.{name}").addFilter(_not_the_users_mistakes)
-    if get_current_settings().api.url:
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_not_the_users_mistakes)
+    given = get_current_settings().api.url
+    if given:
+        _check_given(given)
         yield
         return
-    from prefect.server.api.server import SubprocessASGIServer
+    with _server() as url, temporary_settings({PREFECT_API_URL: url}):
+        yield
 
-    server = SubprocessASGIServer()
-    server.start()
+
+def _check_given(url: str) -> None:
+    import httpx
+    from prefect.client.orchestration import get_client
+
     try:
-        with temporary_settings({PREFECT_API_URL: server.api_url}):
-            yield
+        with get_client(sync_client=True, httpx_settings={"timeout": PATIENCE}) as client:
+            error = client.api_healthcheck()
+    except (httpx.HTTPError, ValueError, RuntimeError) as raised:
+        error = raised
+    if error is not None:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"no Prefect server answers at PREFECT_API_URL {bare(url)}: {reason}")
+
+
+def bare(url: str) -> str:
+    """An address without the user and password it may hold."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """A Prefect server on loopback with its database below our home; gone when the block ends.
+
+    It runs in a session of its own: Ctrl-C in the terminal ends the run first, and the run ends the server.
+    """
+    place = home() / "prefect"
+    place.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ours = {
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{place / 'prefect.db'}",
+    }
+    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command += [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--log-level",
+        "error",
+        "--lifespan",
+        "on",
+    ]
+    process = subprocess.Popen(command, env={**os.environ, **ours}, start_new_session=True)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/api/health", process)
+        yield f"http://127.0.0.1:{port}/api"
     finally:
-        server.stop()
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Until the server answers; RuntimeError where it ends or takes longer than START_UP."""
+    import httpx
+
+    until = time.monotonic() + START_UP
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"Prefect's server ended with status {process.returncode}")
+        try:
+            if httpx.get(url, timeout=PATIENCE).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError(f"Prefect's server did not answer within {START_UP:.0f} s")
 
 
 def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
@@ -79,6 +162,14 @@ def pool(workers: int, threads: int) -> Any:
 
 
 def _begin_worker(threads: int) -> None:
+    # Ctrl-C reaches every process of the terminal. The run alone answers it, and ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     logging.getLogger("prefect.task_runs").addFilter(_not_the_users_mistakes)
+
+
+def stop_workers() -> None:
+    """End this process's workers at once: a run that fails or is stopped waits for no task."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()

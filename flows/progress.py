@@ -81,7 +81,7 @@ class Board:
         found = {}
         for path in sorted(self._folder.glob("*.json")):
             try:
-                values = json.loads(path.read_text())
+                values = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue  # it ended between listing and reading
             found[values["name"]] = values

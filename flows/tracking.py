@@ -7,32 +7,37 @@ know nothing of MLflow, no two processes write to one SQLite file, and a child's
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
+import httpx
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, Schema, TensorSpec
 from mlflow.types import ParamSpec as ModelParam
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
-import augpipe
 from augpipe.config import Experiment
 from augpipe.errors import UserError
 from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
 from augpipe.store import Ref, home, load_json, load_table
+from flows.engine import PATIENCE, bare
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
 PARAMS: Final = 100  # params in one call, likewise
@@ -58,6 +63,7 @@ class Tracker:
         self._uri, artifacts = _where()
         mlflow.set_tracking_uri(self._uri)
         self._client = MlflowClient(self._uri)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         found = self._client.get_experiment_by_name(experiment.name)
         if found is None:
             self._id = self._client.create_experiment(experiment.name, artifact_location=artifacts)
@@ -81,26 +87,34 @@ class Tracker:
 
     @contextmanager
     def comparison(self, prepared: Prepared) -> Iterator[Tracker]:
-        """The parent run: open while the block runs, then FINISHED, FAILED or KILLED."""
+        """The parent run: open while the block runs, then FINISHED, FAILED or, where stopped, KILLED."""
         with self._cost():
-            self._begin(prepared)
-        status = "FAILED"
-        try:
+            self.parent = self._client.create_run(
+                self._id,
+                run_name=f"{self._experiment.name}: {len(self._experiment.arms)} arms",
+                tags={"augpipe.kind": "comparison", "augpipe.data": prepared.fingerprint},
+            ).info.run_id
+        with self._ended(self.parent):
+            with self._cost():
+                self._describe(prepared)
             yield self
+
+    @contextmanager
+    def _ended(self, run: str, timed: Timed | None = None) -> Iterator[None]:
+        """See to it that a run is not left open, whatever the block does."""
+        status = "KILLED"
+        try:
+            yield
             status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
+        except Exception:
+            status = "FAILED"
             raise
         finally:
-            self._client.set_terminated(self.parent, status)
+            end = None if timed is None else round((timed.began + timed.seconds) * 1000)
+            self._client.set_terminated(run, status, end)
 
-    def _begin(self, prepared: Prepared) -> None:
-        run = self._client.create_run(
-            self._id,
-            run_name=f"{self._experiment.name}: {len(self._experiment.arms)} arms",
-            tags={"augpipe.kind": "comparison", "augpipe.data": prepared.fingerprint},
-        )
-        self.parent = run.info.run_id
+    def _describe(self, prepared: Prepared) -> None:
+        """The config as params, the data's counts, and the data sets with their digests."""
         params = flat(self._experiment.model_dump(mode="json"))
         counts = {
             f"real_count/{split}/{name}": float(n)
@@ -119,10 +133,11 @@ class Tracker:
 
     def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
         """A child run for a trained generator: losses over kimg, previews, the model."""
-        with self._cost():
+        with self._cost(), ExitStack() as ended:
             run = self._child(
                 "generator", trained.name, trained.seed, trained.time, generator=trained.name
             )
+            ended.enter_context(self._ended(run, trained.time))
             shape = prepared.problem.spec.shape
             signature = ModelSignature(
                 Schema([TensorSpec(np.dtype(np.int64), (-1,), "labels")]),
@@ -152,7 +167,6 @@ class Tracker:
                         step=round(kimg),
                         synchronous=True,
                     )
-            self._end(run, trained.time)
 
     def arm(
         self,
@@ -162,7 +176,7 @@ class Tracker:
         scored: Scored,
     ) -> None:
         """A child run for an arm and seed: what was mixed, how it learned, what it scored, the model."""
-        with self._cost():
+        with self._cost(), ExitStack() as ended:
             own = next(arm for arm in self._experiment.arms if arm.name == trained.arm)
             run = self._child(
                 "arm",
@@ -172,6 +186,7 @@ class Tracker:
                 arm=trained.arm,
                 generator=own.generator or "none",
             )
+            ended.enter_context(self._ended(run, trained.time))
             signature = ModelSignature(
                 Schema([TensorSpec(np.dtype(np.uint8), (-1, *prepared.problem.spec.shape))]),
                 Schema([TensorSpec(np.dtype(np.float32), (-1, len(prepared.classes)))]),
@@ -187,7 +202,6 @@ class Tracker:
                 self._client.log_inputs(
                     run, [DatasetInput(made, [InputTag("mlflow.data.context", "synthetic")])]
                 )
-            self._end(run, trained.time)
 
     def result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
         """The verdict, the gains, and the out folder's files, on the parent run."""
@@ -265,11 +279,10 @@ class Tracker:
                 loader_module="flows.serving",
                 data_path=str(state.path),
                 signature=signature,
-                pip_requirements=[f"augpipe=={augpipe.__version__}"],
+                # The loader is augpipe, as installed. It is not named here: whoever held that name on a
+                # package registry could run code wherever the model is served.
+                pip_requirements=[f"torch=={version('torch')}", f"numpy=={version('numpy')}"],
             )
-
-    def _end(self, run: str, timed: Timed) -> None:
-        self._client.set_terminated(run, end_time=round((timed.began + timed.seconds) * 1000))
 
 
 def _arm_points(
@@ -298,6 +311,25 @@ def _arm_points(
         key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
         metrics.append(Point(key, float(row["value"])))
     return metrics
+
+
+def check_store() -> None:
+    """UserError where the tracking store that is set cannot be one, or does not answer."""
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    scheme = urlsplit(given).scheme
+    if scheme in ("http", "https"):
+        try:
+            httpx.get(given.rstrip("/") + "/health", timeout=PATIENCE)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UserError(
+                f"no MLflow server answers at MLFLOW_TRACKING_URI {bare(given)}: {error}"
+            ) from None
+    elif given:
+        try:
+            MlflowClient(given)
+        except MlflowException as error:
+            line = " ".join(str(error).split())
+            raise UserError(f"MLFLOW_TRACKING_URI {bare(given)}: {line[:300]}") from None
 
 
 def _where() -> tuple[str, str | None]:

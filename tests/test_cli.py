@@ -127,7 +127,8 @@ def test_a_folder_of_pictures_goes_through(tmp_path: Path, shared: Path, make_fo
     before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
     done = augpipe(
         tmp_path, "run", "clothes", "--out", "out", "--set", "classifier.steps=30",
-        "--set", "generators.acgan.kimg=0.5", "--set", "seeds=1",
+        "--set", "generators.acgan.kimg=0.5", "--set", "generators.acgan.ticks=1",
+        "--set", "generators.acgan.width=0.1", "--set", "seeds=1",
     )  # fmt: skip
     assert done.status == 0, done.err[-3000:]
     assert re.search(r"chose image.size 28 \(median short side 28 px, grey\)", done.err)
@@ -135,3 +136,30 @@ def test_a_folder_of_pictures_goes_through(tmp_path: Path, shared: Path, make_fo
     assert len(summary["arms"]) == 7 and summary["data"]["classes"] == ["bag", "t-shirt", "trouser"]
     assert summary["verdict"].startswith("Too few")
     assert sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            "http://me:secret@127.0.0.1:9",
+            "no MLflow server answers at MLFLOW_TRACKING_URI http://127.0.0.1:9",
+        ),
+        ("foo://x", "MLFLOW_TRACKING_URI foo://x"),
+    ],
+)
+def test_a_tracking_store_that_does_not_answer(value, told, place, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
+    monkeypatch.setenv("PREFECT_HOME", str(place / "prefect"))
+    status, said = call(monkeypatch, capsys, "run", "tiny.yaml", "--out", "out")
+    assert status == 2 and told in said and "secret" not in said and "\n" not in said
+    assert not (place / "out").exists()
+
+
+def test_a_prefect_server_that_does_not_answer(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    url = "http://127.0.0.1:9/api"
+    done = augpipe(tmp_path, "run", "tiny.yaml", "--out", "out", PREFECT_API_URL=url)
+    assert done.status == 2, done.err[-2000:]
+    assert f"no Prefect server answers at PREFECT_API_URL {url}" in done.err
+    assert len(done.err.strip().splitlines()) == 1, done.err

@@ -115,3 +115,12 @@ def test_batches_follow_from_the_seed(here, make_shapes) -> None:
         )
         found.append(recorder.labels)
     assert found[0] == found[1] != found[2]
+
+
+def test_more_ticks_than_steps(here, make_shapes) -> None:
+    fitted = training.fit(
+        Recorder(), make_shapes((9, 9)), config(kimg=0.1, batch=50, ticks=8), here, seed=0,
+        validate=lambda g: 1.0,
+    )  # fmt: skip
+    assert [t.kimg for t in fitted.ticks] == [0.05, 0.1]
+    assert all(t.images_per_second > 0 for t in fitted.ticks)

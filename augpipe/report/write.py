@@ -59,6 +59,9 @@ def _check_replaceable(out: Path) -> None:
 def check_place(place: Path, source: Path | None, what: str) -> None:
     """UserError where a folder `place` cannot be made or written to, or lies below `source`."""
     whole = place.resolve()
+    if set("?#") & set(str(whole)) and what == "AUGPIPE_HOME":
+        # The address of a database file cannot hold them: it would lie elsewhere.
+        raise UserError(f"{what} {place} has a ? or # in it; choose another place")
     if source is not None and whole.is_relative_to(source.resolve()):
         raise UserError(
             f"{what} {place} lies in the image folder {source}, where nothing is written; choose another place"
@@ -89,10 +92,10 @@ def write(results: Results, out: Path) -> None:
         results.scores.to_csv(draft / "scores.csv", index=False)
         results.fidelity.to_csv(draft / "fidelity.csv", index=False)
         write_json(draft / "summary.json", results.summary())
-        (draft / "experiment.yaml").write_text(dump(results.experiment))
+        (draft / "experiment.yaml").write_text(dump(results.experiment), encoding="utf-8")
         for generator in results.generators:
             images = generator.samples.images
             columns = max(1, len(images) // len(results.classes))
             picture = grid(images, columns, scale=max(1, 48 // images.shape[2]))
             picture.save(draft / "samples" / f"{generator.name}.png")
-        (draft / "report.html").write_text(page(results))
+        (draft / "report.html").write_text(page(results), encoding="utf-8")

@@ -35,6 +35,12 @@ class Config(KindConfig):
     path: Path
     classes: tuple[str, ...] | None = Field(default=None, min_length=2)
 
+    @field_validator("path")
+    @classmethod
+    def _whole(cls, path: Path) -> Path:
+        # Told in full, the experiment can be run again from anywhere.
+        return path.expanduser().absolute()
+
     @field_validator("classes")
     @classmethod
     def _no_class_twice(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
