@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from augpipe.errors import UserError
 from augpipe.images import ImageSet
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "bf16-mixed", "32-true"]
@@ -81,6 +84,23 @@ def pick_device(asked: Device) -> str:
     return there[0] if asked == "auto" else asked
 
 
+def _fabric() -> type[Fabric]:
+    """The class, without what its import drags along.
+
+    Fabric imports torchmetrics to read its version, and that imports torchvision: 200 MB and two seconds
+    of every worker. A module that is None counts as not installed.
+    """
+    unread = "torchmetrics" not in sys.modules
+    if unread:
+        sys.modules["torchmetrics"] = None  # type: ignore[assignment]
+    try:
+        from lightning_fabric import Fabric
+    finally:
+        if unread:
+            del sys.modules["torchmetrics"]
+    return Fabric
+
+
 def start(device: Device = "auto", precision: Precision = "auto", threads: int = 1) -> Runtime:
     """Set this process's thread count and choose device, precision and memory format.
 
@@ -96,7 +116,7 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
     with warnings.catch_warnings():
         # Fabric warns where it stands in a process pool's worker; one device needs no launcher.
         warnings.simplefilter("ignore")
-        fabric = Fabric(accelerator=where, devices=1, precision=precision)
+        fabric = _fabric()(accelerator=where, devices=1, precision=precision)
     channels_last = where in {"cpu", "cuda"}
     return Runtime(
         fabric, precision, torch.channels_last if channels_last else torch.contiguous_format

@@ -27,8 +27,10 @@ PATIENCE: Final = 10.0  # seconds to wait for an answer
 def settle() -> None:
     """Give Prefect a home below ours; called before Prefect is imported.
 
-    A home or profile that the user has stays in charge.
+    A home or profile that the user has stays in charge. Matplotlib's font cache goes there too: a run
+    leaves nothing in the user's own home.
     """
+    os.environ.setdefault("MPLCONFIGDIR", str(home() / "matplotlib"))
     if "PREFECT_HOME" in os.environ or (Path.home() / ".prefect").exists():
         return
     place = home() / "prefect"
@@ -46,7 +48,8 @@ def prefect_api() -> Iterator[None]:
     Prefect would start a server by itself, but another one in each worker process as well. UserError where
     the one that is set does not answer.
     """
-    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
 
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_not_the_users_mistakes)
@@ -55,8 +58,16 @@ def prefect_api() -> Iterator[None]:
         _check_given(given)
         yield
         return
-    with _server() as url, temporary_settings({PREFECT_API_URL: url}):
-        yield
+    with _server() as url:
+        # In the environment, not in this thread's context alone: Prefect's own threads would not find
+        # it there, and start another server.
+        os.environ["PREFECT_API_URL"] = url
+        refresh_global_settings_context()
+        try:
+            yield
+        finally:
+            del os.environ["PREFECT_API_URL"]
+            refresh_global_settings_context()
 
 
 def _check_given(url: str) -> None:

@@ -10,6 +10,8 @@ import json
 import logging
 import os
 import re
+import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +24,10 @@ from urllib.parse import urlsplit
 import httpx
 import mlflow
 import numpy as np
-from mlflow import MlflowClient
+from mlflow import MlflowClient, pyfunc
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, Schema, TensorSpec
@@ -265,24 +267,24 @@ class Tracker:
             self._client.log_batch(run, metrics=found[start : start + BATCH])
 
     def _model(self, run: str, name: str, state: Ref, signature: ModelSignature) -> None:
-        """Log a model; before the run's metrics, which MLflow would else read back one by one."""
-        import mlflow.pyfunc
+        """Log a checkpoint as a model that MLflow's pyfunc loads with `flows.serving`.
 
-        with warnings.catch_warnings():
-            # An input example is asked for by warning; the signature says all that it would.
-            warnings.simplefilter("ignore")
-            Model.log(
-                None,
-                mlflow.pyfunc,
-                name=name,
-                run_id=run,
-                loader_module="flows.serving",
-                data_path=str(state.path),
-                signature=signature,
-                # The loader is augpipe, as installed. It is not named here: whoever held that name on a
-                # package registry could run code wherever the model is served.
-                pip_requirements=[f"torch=={version('torch')}", f"numpy=={version('numpy')}"],
-            )
+        Written by parts: MLflow's own `log_model` looks through every installed package and reads the
+        run's metrics back one by one, which cost more than all the rest of tracking.
+        """
+        logged = self._client.create_logged_model(self._id, name, source_run_id=run)
+        model = Model(run_id=run, signature=signature, model_id=logged.model_id)
+        pyfunc.add_to_model(model, loader_module="flows.serving", data="weights.pt")
+        with tempfile.TemporaryDirectory(prefix="augpipe-model-") as folder:
+            shutil.copyfile(state.path, Path(folder) / "weights.pt")
+            # The loader is augpipe, as installed. It is not named here: whoever held that name on a
+            # package registry could run code wherever the model is served.
+            needs = "".join(f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch"))
+            (Path(folder) / "requirements.txt").write_text(needs, encoding="utf-8")
+            model.save(str(Path(folder) / "MLmodel"))
+            self._client.log_model_artifacts(logged.model_id, folder)
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        self._client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
 
 
 def _arm_points(

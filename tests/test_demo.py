@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sqlite3
 import time
@@ -14,7 +13,7 @@ from tiny import ROOT, augpipe
 
 def test_the_demo(tmp_path: Path) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = augpipe(tmp_path, "run", "configs/digits.yaml", "--out", "data/demo")
     seconds = time.perf_counter() - begun
     assert done.status == 0, done.err[-3000:]
@@ -28,9 +27,11 @@ def test_the_demo(tmp_path: Path) -> None:
     fidelity = (tmp_path / "data" / "demo" / "fidelity.csv").read_text().splitlines()
     agreement = [line for line in fidelity if line.startswith("acgan,,agreement,")]
     assert float(agreement[0].rsplit(",", 1)[1]) > 0.9
-    if (os.cpu_count() or 1) >= 2:
-        assert seconds <= 240, f"{seconds:.0f} s: the demo is to take at most 4 minutes on 2 cores"
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    # At most 4 minutes of 2 cores. In processor time: on a shared machine wall time is also others'.
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent <= 2 * 240, f"{spent:.0f} s of processor time, {seconds:.0f} s in all"
+    peak = after.ru_maxrss / 1e6
     assert peak <= 1.5, f"{peak:.2f} GB in the largest process"
     # Tracking costs less than 2% of the run.
     with sqlite3.connect(tmp_path / "data" / "mlflow.db") as base:

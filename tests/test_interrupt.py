@@ -75,7 +75,7 @@ def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
         for pid in processes_of(tmp_path) if process.poll() is None else []:
             os.kill(pid, signal.SIGKILL)
     seconds = time.monotonic() - begun
-    assert seconds < 20, f"{seconds:.0f} s to end"
+    assert seconds < 30, f"{seconds:.0f} s to end"
     assert process.returncode == {"ctrl-c": 130, "terminate": 143, "a worker is killed": 1}[how], (
         err[-3000:]
     )

@@ -10,7 +10,6 @@ from typing import Final
 from augpipe.config import dump
 from augpipe.errors import UserError
 from augpipe.grids import grid
-from augpipe.report.page import page
 from augpipe.report.results import Results
 from augpipe.store import beside, home, write_json
 
@@ -86,6 +85,9 @@ def _first(path: Path) -> Path:
 
 def write(results: Results, out: Path) -> None:
     """Every file of the contract; `out` appears, or changes, as a whole."""
+    # Drawing is imported when there is something to draw: a mistake in the config is told sooner.
+    from augpipe.report.page import page
+
     check_out(out)  # once more: much may have come there since the run began
     with beside(out) as draft:
         (draft / "samples").mkdir(parents=True)
