@@ -44,6 +44,8 @@ def start(place: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         command, cwd=place, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,
+        # Started in the background of a script, this test has SIGINT ignored, and would pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     until = time.monotonic() + 120
     while not list((place / "data" / "store").glob("mixtures/*.json")):
