@@ -142,7 +142,7 @@ class Tracker:
             ended.enter_context(self._ended(run, trained.time))
             shape = prepared.problem.spec.shape
             signature = ModelSignature(
-                Schema([TensorSpec(np.dtype(np.int64), (-1,), "labels")]),
+                Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
                 Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
                 ParamSchema([ModelParam("seed", "integer", 0)]),
             )
