@@ -111,12 +111,13 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
     where = pick_device(device)
     if precision == "auto":
         precision = "bf16-mixed" if fast_bf16(where) else "32-true"
-    # Fabric announces its precision at every start, and a run starts one in each task.
+    build = _fabric()
+    # It announces its precision at every start, and a run starts one in each task.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Fabric warns where it stands in a process pool's worker; one device needs no launcher.
         warnings.simplefilter("ignore")
-        fabric = _fabric()(accelerator=where, devices=1, precision=precision)
+        fabric = build(accelerator=where, devices=1, precision=precision)
     channels_last = where in {"cpu", "cuda"}
     return Runtime(
         fabric, precision, torch.channels_last if channels_last else torch.contiguous_format
