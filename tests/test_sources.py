@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +127,7 @@ def test_every_source_has_its_parts() -> None:
     for kind in sources():
         module = load_kind("augpipe.sources", kind, "source")
         assert module.Config.model_fields["kind"] and callable(module.load)
-        assert hashlib.sha256(module.__doc__.encode()).hexdigest()  # a head that says what it reads
+        assert module.__doc__  # a head that says what it reads
 
 
 def test_headers_that_are_broken_otherwise(tmp_path: Path) -> None:
