@@ -15,6 +15,7 @@ from augpipe.counts import Imbalance, Natural
 from augpipe.errors import UserError, choices, unknown
 from augpipe.generators import AnyGenerator
 from augpipe.images import ImageOptions
+from augpipe.intake import Duplicates, OnBad, Policy
 from augpipe.mixing import Mix
 from augpipe.runtime import Device, Precision
 from augpipe.schema import Strict, explain
@@ -52,13 +53,19 @@ class Runner(Strict):
 
 
 class Experiment(Strict):
-    """All that a run follows from, with code and data."""
+    """All that a run follows from, with code and data.
+
+    on_bad, duplicates, min_images: see `intake.Policy`.
+    """
 
     name: Name
     source: Source
     image: ImageOptions = ImageOptions()
     imbalance: Imbalance = Natural(profile="natural")
     split: SplitOptions = SplitOptions()
+    on_bad: OnBad = "quarantine"
+    duplicates: Duplicates = "exact"
+    min_images: int = Field(default=1, ge=1)
     generators: Mapping[Name, AnyGenerator] = Field(default_factory=dict)
     classifier: ClassifierOptions = ClassifierOptions()
     arms: tuple[Arm, ...] = Field(min_length=1)
@@ -96,6 +103,11 @@ class Experiment(Strict):
                 f"without one; have {choices(plain)}"
             )
         return self
+
+    @property
+    def policy(self) -> Policy:
+        """What happens to bad files, duplicates and tiny classes."""
+        return Policy(on_bad=self.on_bad, duplicates=self.duplicates, min_images=self.min_images)
 
     def generative(self) -> dict[str, bool]:
         """Whether each arm uses a trained generator."""

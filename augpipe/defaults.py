@@ -1,4 +1,4 @@
-"""An experiment for somebody's folder, chosen from what is in it."""
+"""An experiment for somebody's pictures, chosen from what they are."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from augpipe import sources
 from augpipe.config import Experiment, build, override
 from augpipe.counts import imbalance_ratio, plan
-from augpipe.errors import UserError
-from augpipe.images import ImageOptions
-from augpipe.sources.folder import Config, Survey, survey
+from augpipe.images import require_classes
+from augpipe.intake import Survey, survey
+from augpipe.partition import without_small
 from augpipe.splits import SplitOptions
 
 EPOCHS = 30  # of train, for a classifier, within STEPS
@@ -21,6 +24,10 @@ PASSES = 60  # of train, for a generator, within KIMG
 KIMG = (40.0, 200.0)
 BALANCED = 1.5  # imbalance ratio below which filling up to the largest class makes next to nothing
 MOST = 20_000  # synthetic images of all classes: more are never seen at the shares chosen here
+# What says which pictures there are, and is needed before they are looked at.
+_EARLY = tuple(
+    f"{key}{end}" for key in ("source", "image", "split", "min_images") for end in (".", "=")
+)
 SMOTE_LEAST = 5  # images of a class: below, train may keep one, with no neighbour to lie between
 
 
@@ -33,24 +40,26 @@ class Choice:
     why: str
 
 
-def for_folder(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, tuple[Choice, ...]]:
-    """Sizes, steps and arms chosen from the folder's pictures; UserError where it has none.
+def for_source(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, tuple[Choice, ...]]:
+    """Sizes, steps and arms chosen from the pictures at a path; UserError where it has none.
 
-    What `overrides` sets is taken into account, and not told as a choice.
+    path: a folder, an archive, a table of files or an .npz. What `overrides` sets is taken into account,
+    and not told as a choice.
     """
-    given: dict[str, Any] = {"source": {"kind": "folder", "path": str(path)}}
+    given: dict[str, Any] = {"source": sources.suggest(path)}
     for one in overrides:
-        if one.startswith(("source.", "image.", "split.", "source=", "image=", "split=")):
+        if one.startswith(_EARLY):
             override(given, one)
     # Built by the parts' own models, so that a mistake is told before anything is looked at.
     part = {"name": "x", "arms": [{"name": "x"}], "baseline": "x", **given}
-    asked = build(part, where=f"the folder {path}")
-    if not isinstance(asked.source, Config):
-        raise UserError(f"the folder {path} is the source; --set source=... asks for another one")
-    found = survey(asked.source, asked.image)
-    values, told = _suggest(found, path, asked.split, asked.image)
-    values |= {key: {**values.get(key, {}), **own} for key, own in given.items()}
-    experiment = build(values, overrides, where=f"the folder {path}")
+    asked = build(part, where=str(path))
+    listed = without_small(sources.listing(asked.source), asked.min_images)
+    require_classes(listed.classes)
+    found = survey(listed, asked.image)
+    values, told = _suggest(found, _train_counts(listed, asked.split), path, asked.split)
+    values |= {key: {**values.get(key, {}), **own} if isinstance(own, dict) else own
+               for key, own in given.items()}  # fmt: skip
+    experiment = build(values, overrides, where=str(path))
     keys = [one.partition("=")[0] for one in overrides]
     return experiment, tuple(c for c in told if not any(_about(k, c.key) for k in keys))
 
@@ -63,11 +72,19 @@ def _about(override_key: str, key: str) -> bool:
     )
 
 
-def _suggest(
-    found: Survey, path: Path, split: SplitOptions, image: ImageOptions
-) -> tuple[dict[str, Any], tuple[Choice, ...]]:
+def _train_counts(listed: sources.Listing, split: SplitOptions) -> dict[int, int]:
+    """Images of each class that train will have, about."""
+    if listed.splits is not None and split.kind in ("auto", "official"):
+        own = listed.labels[listed.splits == "train"]
+        counts = np.bincount(own, minlength=len(listed.classes))
+        return {c: max(1, int(n)) for c, n in enumerate(counts)}
     kept = 1 - split.val - split.test
-    train = {c: max(1, round(kept * n)) for c, n in enumerate(found.counts.values())}
+    return {c: max(1, round(kept * n)) for c, n in enumerate(listed.counts().values())}
+
+
+def _suggest(
+    found: Survey, train: dict[int, int], path: Path, split: SplitOptions
+) -> tuple[dict[str, Any], tuple[Choice, ...]]:
     n_train, fewest = sum(train.values()), min(found.counts.values())
     size = found.spec.size
     steps = int(_between(round(EPOCHS * n_train / 64), *STEPS))
@@ -75,7 +92,7 @@ def _suggest(
     fill = _fill(train, tuple(found.counts))
     smote = fewest >= SMOTE_LEAST
     values: dict[str, Any] = {
-        "name": _name(path),
+        "name": name_of(path),
         "image": {"size": size, "channels": found.spec.channels},
         "split": split.model_dump(),
         "generators": _generators(kimg, 0.25 if size <= 16 else 0.5, smote),
@@ -103,10 +120,12 @@ def _suggest(
     return values, told
 
 
-def _name(path: Path) -> str:
-    """A name for runs and files out of the folder's."""
-    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", path.resolve().name)[:64]
-    return plain.strip("-.+_") or "folder"
+def name_of(path: Path) -> str:
+    """A name for runs and files out of the folder's or file's."""
+    whole = path.resolve()
+    stem = whole.name if whole.is_dir() else re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", whole.name)
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", stem)[:64]
+    return plain.strip("-.+_") or "pictures"
 
 
 def _fill(train: dict[int, int], classes: tuple[str, ...]) -> Any:

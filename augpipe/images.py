@@ -4,28 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch.utils.data import Dataset
 
 from augpipe.errors import UserError, unknown
 from augpipe.schema import Strict
 
 REAL, SYNTHETIC = "real", "synthetic"
-PROVENANCE = ("id", "group", "origin", "parent", "source")
+PROVENANCE = ("id", "group", "origin", "parent", "source", "weight")
+Resize = Literal["stretch", "fit", "crop"]
+Window = tuple[float, float] | Literal["full"]
+
+
+def _rising(window: Window | None) -> Window | None:
+    if window is not None and window != "full" and not window[0] < window[1]:
+        raise ValueError(f"a window goes from low to high; got {list(window)}")
+    return window
 
 
 class ImageOptions(Strict):
-    """How a source's pictures become arrays. `size` and `channels` left out are chosen from the data."""
+    """How a source's pictures become arrays. `size` and `channels` left out are chosen from the data.
+
+    resize: what becomes of a picture that is not square: stretched, fitted with black borders, cropped.
+    window: which values of a picture of more than 8 bits become 0 and 255, `[low, high]`; `full` is all
+    that its type can hold. Without one such a picture is refused: it would lose what lies beyond 255.
+    """
 
     size: int | None = Field(default=None, ge=8, le=1024)
     channels: Literal[1, 3] | None = None
-    resize: Literal["stretch", "fit", "crop"] = "fit"
+    resize: Resize = "fit"
+    window: Annotated[Window | None, AfterValidator(_rising)] = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +62,13 @@ def provenance(
     origin: str = REAL,
     parents: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> pd.DataFrame:
-    """Table with a row an image and the columns of PROVENANCE, all text.
+    """Table with a row an image and the columns of PROVENANCE, all text but for the weight.
 
     group: what must not stand on two sides of a split (patient, identity); an image's own id by default.
     parent: id of the real image a synthetic one was made from, "" where there is none.
+    weight: how often an image is drawn, against the others of its class; 1 by default.
     """
     n = len(ids)
     return pd.DataFrame(
@@ -62,6 +78,7 @@ def provenance(
             "origin": np.full(n, origin, dtype=object),
             "parent": np.asarray([""] * n if parents is None else parents, dtype=object),
             "source": np.asarray([""] * n if sources is None else sources, dtype=object),
+            "weight": np.ones(n) if weights is None else np.asarray(weights, np.float64),
         }
     )
 
@@ -109,9 +126,10 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         """Shape of one image."""
         return ImageSpec(size=self.images.shape[2], channels=self.images.shape[1])
 
-    def counts(self) -> dict[int, int]:
-        """Images of each class, zeros included."""
-        found = np.bincount(self.labels, minlength=len(self.classes))
+    def counts(self, rows: NDArray[np.int64] | None = None) -> dict[int, int]:
+        """Images of each class, zeros included; of `rows` only, where they are given."""
+        labels = self.labels if rows is None else self.labels[rows]
+        found = np.bincount(labels, minlength=len(self.classes))
         return {label: int(n) for label, n in enumerate(found)}
 
     def take(self, rows: NDArray[np.int64]) -> ImageSet:
@@ -155,9 +173,7 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
     return images.detach().float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def require_classes(images: ImageSet, least: int = 2) -> None:
-    """UserError where a set has fewer classes than a comparison needs."""
-    if len(images.classes) < least:
-        raise UserError(
-            f"at least {least} classes are needed; have {', '.join(images.classes) or 'none'}"
-        )
+def require_classes(classes: Sequence[str], least: int = 2) -> None:
+    """UserError where there are fewer classes than a comparison needs."""
+    if len(classes) < least:
+        raise UserError(f"at least {least} classes are needed; have {', '.join(classes) or 'none'}")

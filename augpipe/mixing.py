@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from augpipe.classification import Batch
 from augpipe.counts import Counts, Fill
 from augpipe.images import ImageSet
-from augpipe.runtime import Pool, Runtime
+from augpipe.runtime import ClassRows, Pool, Runtime
 from augpipe.schema import Strict
 from augpipe.seeds import entropy, torch_stream
 from augpipe.transforms import Transform, policies
@@ -58,8 +58,8 @@ class Mixture:
         self.origin_flag = mix.origin_flag
         self._real = Pool(real, runtime)
         self._made = None if synthetic is None else Pool(synthetic, runtime)
-        self._real_rows = _Rows(real)
-        self._made_rows = _Rows(synthetic) if synthetic is not None else None
+        self._real_rows = ClassRows(real)
+        self._made_rows = ClassRows(synthetic) if synthetic is not None else None
         have = real.counts()
         made = synthetic.counts() if synthetic is not None else dict.fromkeys(have, 0)
         self.class_probabilities = class_probabilities(have, made, mix)
@@ -87,21 +87,6 @@ class Mixture:
         if self._transform is not None:
             images = self._transform(images)
         return Batch(images, labels, synthetic)
-
-
-class _Rows:
-    """Rows of each class side by side, so that a uniform number picks one without a loop."""
-
-    def __init__(self, images: ImageSet) -> None:
-        labels = torch.from_numpy(images.labels)
-        self._order = torch.argsort(labels, stable=True)
-        self._sizes = torch.bincount(labels, minlength=len(images.classes))
-        self._starts = torch.cumsum(self._sizes, 0) - self._sizes
-
-    def pick(self, labels: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-        """For each label the row that u in [0,1) names within its class."""
-        at = (u * self._sizes[labels]).long()
-        return self._order[self._starts[labels] + at]
 
 
 def class_probabilities(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:

@@ -36,9 +36,23 @@ class Timed(BaseModel, frozen=True):
     seconds: float
 
 
+class IntakeRecord(BaseModel, frozen=True):
+    """What came in from the source, and what did not; fingerprint: of the source's images alone."""
+
+    fingerprint: str
+    images: int
+    quarantined: int
+    removed: int  # taken from a side of the split, because they are also on a later one
+    ignored: Mapping[str, int]  # suffix → files that are no pictures
+    split: str
+    groups: int | None
+    notes: tuple[str, ...]
+
+
 class Prepared(BaseModel, frozen=True):
     """The split, its counts, and how many synthetic images each arm's `fill` comes to."""
 
+    data: Ref
     splits: SplitRefs
     classes: tuple[str, ...]
     size: int
@@ -46,6 +60,8 @@ class Prepared(BaseModel, frozen=True):
     counts: Mapping[str, Mapping[int, int]]
     plans: Mapping[str, Mapping[int, int]]
     fingerprint: str
+    intake: IntakeRecord
+    quarantine: Ref  # id, class, what, reason
     time: Timed
 
     @property

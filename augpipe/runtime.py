@@ -143,3 +143,39 @@ class Pool:
         if self._resident is not None:
             return self._resident[rows.to(self._device)]
         return torch.from_numpy(self._source.images[rows.cpu().numpy()]).to(self._device)
+
+
+class ClassRows:
+    """Rows of each class side by side, so that a uniform number picks one without a loop.
+
+    Within a class an image comes as often as its weight says (the table's `weight`; equal by default).
+    """
+
+    def __init__(self, images: ImageSet) -> None:
+        labels = torch.from_numpy(np.array(images.labels))
+        self._order = torch.argsort(labels, stable=True)
+        self.sizes = torch.bincount(labels, minlength=len(images.classes))
+        self._starts = torch.cumsum(self.sizes, 0) - self.sizes
+        weights = images.table["weight"].to_numpy(np.float64)
+        self._ends: torch.Tensor | None = None
+        if len(weights) and not (weights == weights[0]).all():
+            # Where each row's part of its class's unit interval ends, after as many units as classes before.
+            own = torch.from_numpy(weights)[self._order]
+            of = labels[self._order]
+            total = torch.zeros(len(self.sizes), dtype=torch.float64).index_add_(0, of, own)
+            whole = torch.cumsum(own, 0)
+            before = torch.cat([torch.zeros(1, dtype=torch.float64), whole])[
+                self._starts.clamp(max=len(own))
+            ]
+            self._ends = of + (whole - before[of]) / total[of]
+
+    def pick(self, labels: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        """For each label the row that u in [0,1) names within its class."""
+        if self._ends is None:
+            at = self._starts[labels] + (u * self.sizes[labels]).long()
+        else:
+            at = torch.searchsorted(self._ends, labels + u, right=True)
+            # Rounding may put the last of a class's interval a hair before its end.
+            last = self._starts[labels] + self.sizes[labels] - 1
+            at = torch.maximum(torch.minimum(at, last), self._starts[labels])
+        return self._order[at]

@@ -1,8 +1,9 @@
-"""Train, val and test: stratified, drawn once for an experiment."""
+"""Train, val and test: the source's own, stratified, grouped, or a fold; drawn once for an experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,28 @@ from augpipe.errors import UserError
 from augpipe.schema import Strict
 
 NAMES = ("train", "val", "test")
+TRIES: Final = 20  # drawings of a grouped split, of which the one nearest to the shares is taken
+MANY: Final = 5000  # groups from which on one drawing is as even as another
+Rows = NDArray[np.int64]
+Groups = NDArray[np.object_]
+Kind = Literal["auto", "official", "stratified", "grouped", "k_fold"]
 
 
 class SplitOptions(Strict):
-    """Shares of each class that go to val and test; train takes the rest."""
+    """How images come to train, val and test.
 
+    kind: `official` takes the source's own, and draws from its train what it lacks; `stratified` draws
+    shares of each class; `grouped` does so by whole groups (patient, identity); `k_fold` makes `folds`
+    parts, of which `fold` is test and the next one val, by whole groups where there are any. `auto` is
+    official where the source has a split, else grouped where it has groups, else stratified.
+    val, test: shares of each class; train takes the rest.
+    """
+
+    kind: Kind = "auto"
     val: float = Field(default=0.2, gt=0, lt=1)
     test: float = Field(default=0.2, gt=0, lt=1)
+    folds: int = Field(default=5, ge=3)
+    fold: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -27,27 +43,55 @@ class SplitOptions(Strict):
             raise ValueError(
                 f"val {self.val} and test {self.test} leave nothing for train: their sum must be below 1"
             )
+        if self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds}; have 0 to {self.folds - 1}")
         return self
 
 
-def stratified(
-    labels: NDArray[np.int64],
+def split(
+    labels: Rows,
     classes: Sequence[str],
     options: SplitOptions,
     rng: np.random.Generator,
-) -> dict[str, NDArray[np.int64]]:
-    """Disjoint, sorted rows of train, val and test that together hold every row.
+    *,
+    groups: Groups | None = None,
+    official: Groups | None = None,
+) -> tuple[str, dict[str, Rows]]:
+    """The kind that was used, and disjoint, sorted rows of train, val and test that hold every row.
 
-    Each class gives round(share · n) images to val and to test, at least one to each of the three.
+    groups: text (N,), None where every image is its own. official: "train", "val" or "test" (N,), None where
+    the source has none. UserError where the kind asks for what is not there, or a class is too small.
+    """
+    kind = options.kind
+    if kind == "auto":
+        kind = "official" if official is not None else "stratified" if groups is None else "grouped"
+    if kind == "official":
+        if official is None:
+            raise UserError("split.kind is official, and the source has no split of its own")
+        return kind, _official(labels, classes, options, rng, groups, official)
+    if kind == "grouped":
+        if groups is None:
+            raise UserError("split.kind is grouped, and the source has no groups")
+        return kind, grouped(labels, classes, groups, _shares(options), rng)
+    if kind == "k_fold":
+        return kind, k_fold(labels, classes, options, rng, groups)
+    return kind, stratified(labels, classes, options, rng)
+
+
+def stratified(
+    labels: Rows, classes: Sequence[str], options: SplitOptions, rng: np.random.Generator
+) -> dict[str, Rows]:
+    """Each class gives round(share · n) images to val and to test, at least one to each of the three.
+
     UserError where a class has fewer than three images.
     """
-    rows: dict[str, list[NDArray[np.int64]]] = {name: [] for name in NAMES}
+    rows: dict[str, list[Rows]] = {name: [] for name in NAMES}
     for label, name in enumerate(classes):
         own = rng.permutation(np.flatnonzero(labels == label))
         if len(own) < len(NAMES):
             raise UserError(
                 f"class {name!r} has {len(own)} image{'' if len(own) == 1 else 's'}; train, val and test "
-                f"need at least {len(NAMES)}: add images or leave the class out"
+                f"need at least {len(NAMES)}: add images or leave the class out (min_images: {len(NAMES)})"
             )
         n_val = max(1, round(options.val * len(own)))
         n_test = max(1, round(options.test * len(own)))
@@ -58,3 +102,180 @@ def stratified(
         rows["test"].append(own[n_val : n_val + n_test])
         rows["train"].append(own[n_val + n_test :])
     return {name: np.sort(np.concatenate(parts)).astype(np.int64) for name, parts in rows.items()}
+
+
+def grouped(
+    labels: Rows,
+    classes: Sequence[str],
+    groups: Groups,
+    shares: Mapping[str, float],
+    rng: np.random.Generator,
+) -> dict[str, Rows]:
+    """Whole groups to the sides of `shares`, each class as near to its shares as the groups allow.
+
+    Iterative stratification (Sechidis et al. 2011) over groups: the class with the fewest groups left goes
+    first, its largest group to the side that lacks most of that class; every class gets to every side. The
+    best of TRIES drawings. UserError where a class has fewer groups than there are sides.
+    """
+    names, member = np.unique(groups.astype(str), return_inverse=True)
+    table = np.zeros((len(names), len(classes)), np.int64)
+    np.add.at(table, (member, labels), 1)
+    per_class = (table > 0).sum(0)
+    for label, name in enumerate(classes):
+        if per_class[label] < len(shares):
+            raise UserError(
+                f"class {name!r} has {per_class[label]} group{'' if per_class[label] == 1 else 's'}; "
+                f"{', '.join(shares)} need at least {len(shares)}, as no group stands on two sides: add "
+                "groups, leave the class out, or set split.kind: stratified where groups do not matter"
+            )
+    wanted = np.array(list(shares.values()))[:, None] * table.sum(0)
+    best: tuple[float, NDArray[np.int64]] | None = None
+    for _ in range(TRIES if len(names) <= MANY else 2):
+        sides = _assign(table, wanted, rng)
+        have = np.stack([table[sides == side].sum(0) for side in range(len(shares))])
+        if (have == 0).any():
+            continue
+        off = float((np.abs(have - wanted) / table.sum(0)).sum())
+        if best is None or off < best[0]:
+            best = (off, sides)
+    if best is None:
+        raise UserError(
+            "the groups cannot be parted so that every class stands on every side: too few groups hold "
+            "several classes at once; set split.kind: stratified where groups do not matter"
+        )
+    return {
+        name: np.flatnonzero(best[1][member] == side).astype(np.int64)
+        for side, name in enumerate(shares)
+    }
+
+
+def _assign(
+    table: NDArray[np.int64], wanted: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Groups x classes of counts, sides x classes of wishes → a side for each group."""
+    n_sides = len(wanted)
+    sides = np.full(len(table), -1, np.int64)
+    lack = wanted.astype(np.float64).copy()
+    holds = np.zeros(wanted.shape, bool)
+    left = (table > 0).sum(0)
+    tie = rng.random((len(table), n_sides))
+    # Each class's groups, largest first; a pointer skips those that another class has placed.
+    order = [np.lexsort((tie[:, 0], -table[:, c])) for c in range(table.shape[1])]
+    at = [0] * table.shape[1]
+    for _ in range(len(table)):
+        label = int(np.argmin(np.where(left > 0, left, np.iinfo(np.int64).max)))
+        while sides[order[label][at[label]]] >= 0:
+            at[label] += 1
+        group = order[label][at[label]]
+        without = np.flatnonzero(~holds[:, label])
+        # As many groups left as sides that have none: each of those gets one.
+        among = without if len(without) >= left[label] else np.arange(n_sides)
+        best = np.lexsort((tie[group, among], -lack[among].sum(1), -lack[among, label]))[0]
+        side = among[best]
+        sides[group] = side
+        lack[side] -= table[group]
+        holds[side] |= table[group] > 0
+        left -= table[group] > 0
+    return sides
+
+
+def k_fold(
+    labels: Rows,
+    classes: Sequence[str],
+    options: SplitOptions,
+    rng: np.random.Generator,
+    groups: Groups | None = None,
+) -> dict[str, Rows]:
+    """`fold` of `folds` is test, the next one val, the rest train; equal `rng` states give one set of folds.
+
+    By whole groups where there are any. UserError where a class has fewer images, or groups, than folds.
+    """
+    units = np.arange(len(labels)).astype(object) if groups is None else groups
+    parts = [str(fold) for fold in range(options.folds)]
+    if groups is None:
+        folds = _even(labels, classes, len(parts), rng)
+    else:
+        made = grouped(labels, classes, units, dict.fromkeys(parts, 1 / len(parts)), rng)
+        folds = np.empty(len(labels), np.int64)
+        for name, rows in made.items():
+            folds[rows] = int(name)
+    val = (options.fold + 1) % options.folds
+    return {
+        "train": np.flatnonzero((folds != options.fold) & (folds != val)).astype(np.int64),
+        "val": np.flatnonzero(folds == val).astype(np.int64),
+        "test": np.flatnonzero(folds == options.fold).astype(np.int64),
+    }
+
+
+def _even(labels: Rows, classes: Sequence[str], n: int, rng: np.random.Generator) -> Rows:
+    """A fold for each image: classes dealt out like cards, one after the other, so that folds are even."""
+    folds = np.empty(len(labels), np.int64)
+    dealt = 0
+    for label, name in enumerate(classes):
+        own = rng.permutation(np.flatnonzero(labels == label))
+        if len(own) < n:
+            raise UserError(f"class {name!r} has {len(own)} images; {n} folds need at least {n}")
+        folds[own] = (dealt + np.arange(len(own))) % n
+        dealt += len(own)
+    return folds
+
+
+def _official(
+    labels: Rows,
+    classes: Sequence[str],
+    options: SplitOptions,
+    rng: np.random.Generator,
+    groups: Groups | None,
+    official: Groups,
+) -> dict[str, Rows]:
+    """The source's own sides; one that it lacks is drawn from its train."""
+    have = {name: np.flatnonzero(official == name).astype(np.int64) for name in NAMES}
+    missing = [name for name in ("val", "test") if not len(have[name])]
+    if not len(have["train"]):
+        raise UserError("the source's own split has no train; set split.kind: stratified")
+    train = have["train"]
+    if missing:
+        shares = {name: getattr(options, name) for name in missing}
+        shares = {"train": 1 - sum(shares.values()), **shares}
+        own = labels[train]
+        drawn = (
+            _drawn(own, classes, shares, rng)
+            if groups is None
+            else grouped(own, classes, groups[train], shares, rng)
+        )
+        have |= {name: train[rows] for name, rows in drawn.items()}
+    for name in NAMES:
+        absent = [c for label, c in enumerate(classes) if not (labels[have[name]] == label).any()]
+        if absent:
+            raise UserError(
+                f"the source's own {name} has no image of class {absent[0]!r}"
+                + (f" and {len(absent) - 1} more" if len(absent) > 1 else "")
+                + "; set split.kind: stratified"
+            )
+    return have
+
+
+def _drawn(
+    labels: Rows, classes: Sequence[str], shares: Mapping[str, float], rng: np.random.Generator
+) -> dict[str, Rows]:
+    """Images of each class to two or three sides, at least one to each, train taking what is left."""
+    rows: dict[str, list[Rows]] = {name: [] for name in shares}
+    for label, name in enumerate(classes):
+        own = rng.permutation(np.flatnonzero(labels == label))
+        if len(own) < len(shares):
+            raise UserError(
+                f"class {name!r} has {len(own)} images in the source's own train; "
+                f"{', '.join(shares)} need at least {len(shares)}"
+            )
+        at = 0
+        for side, share in list(shares.items())[1:]:
+            rest = len(own) - at - 1
+            n = min(max(1, round(share * len(own))), max(1, rest))
+            rows[side].append(own[at : at + n])
+            at += n
+        rows["train"].append(own[at:])
+    return {name: np.sort(np.concatenate(parts)).astype(np.int64) for name, parts in rows.items()}
+
+
+def _shares(options: SplitOptions) -> dict[str, float]:
+    return {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from augpipe import (
     classification,
@@ -15,17 +16,21 @@ from augpipe import (
     fidelity,
     generators,
     mixing,
+    partition,
     scores,
+    sources,
     synthesis,
     training,
 )
 from augpipe.classifiers import Shape
-from augpipe.config import Arm
+from augpipe.config import Arm, Experiment
 from augpipe.counts import plan, thin
 from augpipe.generators import Problem
 from augpipe.grids import grid
 from augpipe.images import ImageSet, provenance, require_classes
+from augpipe.intake import Intake, Progress, quarantine, survey, take_in
 from augpipe.records import (
+    IntakeRecord,
     Job,
     Prepared,
     Scored,
@@ -35,8 +40,7 @@ from augpipe.records import (
     TrainedGenerator,
 )
 from augpipe.seeds import entropy, numpy_stream, torch_stream
-from augpipe.sources import load
-from augpipe.splits import NAMES, stratified
+from augpipe.splits import NAMES
 from augpipe.store import Ref, SplitRefs, Store, load_images, load_json, load_splits, load_state
 
 VALIDATED = 30  # images a class that a generator's checkpoint is judged by
@@ -53,39 +57,66 @@ class _Clock:
         return Timed(began=self._began, seconds=time.perf_counter() - self._start)
 
 
-def prepare(job: Job) -> Prepared:
+def prepare(job: Job, progress: Progress = lambda done, total: None) -> Prepared:
     """source → split → thinned train, each stored; every arm's fill resolved before anything is trained."""
     clock, store = _Clock(), Store(job.store)
     experiment = job.experiment
-    images = load(experiment.source, experiment.image)
-    require_classes(images)
+    policy, options = experiment.policy, experiment.split
+    listed = partition.without_small(sources.listing(experiment.source), policy.min_images)
+    require_classes(listed.classes)
+    partition.check_names(listed.classes)
+    found = survey(listed, experiment.image)
     for name in {arm.generator for arm in experiment.arms if arm.generator}:
-        generators.check(experiment.generators[name], Problem(images.spec, images.classes))
-    rows = stratified(
-        images.labels,
-        images.classes,
-        experiment.split,
-        numpy_stream(experiment.split.seed, "split"),
-    )
-    train = images.take(rows["train"])
-    target = experiment.imbalance.target(train.counts(), train.classes)
-    train = train.take(thin(train.labels, target, numpy_stream(experiment.split.seed, "thin")))
-    sets = {"train": train, "val": images.take(rows["val"]), "test": images.take(rows["test"])}
-    refs = SplitRefs(**{name: store.put_images(sets[name]) for name in NAMES})
+        generators.check(experiment.generators[name], Problem(found.spec, listed.classes))
+    with store.scratch() as scratch:
+        taken = take_in(
+            listed, experiment.image, policy, folder=scratch, found=found, progress=progress
+        )
+        partition.check_classes(taken)
+        parted = partition.part(taken, options, policy, numpy_stream(options.seed, "split"))
+        images = taken.image_set()
+        rows = {**parted.rows, "train": _thinned(images, parted.rows["train"], experiment)}
+        data = store.put_images(images)
+        refs = SplitRefs(**{name: store.put_images(images, rows[name]) for name in NAMES})
+        counts = {name: images.counts(rows[name]) for name in NAMES}
     return Prepared(
+        data=data,
         splits=refs,
         classes=images.classes,
-        size=images.spec.size,
-        channels=images.spec.channels,
-        counts={name: sets[name].counts() for name in NAMES},
-        plans={a.name: _plan(a, train) for a in experiment.arms},
+        size=found.spec.size,
+        channels=found.spec.channels,
+        counts=counts,
+        plans={
+            arm.name: plan(arm.mix.fill, counts["train"], images.classes) if arm.generator else {}
+            for arm in experiment.arms
+        },
         fingerprint=f"{entropy(0, *(getattr(refs, name).sha256 for name in NAMES)):016x}",
+        intake=_told(taken, parted),
+        quarantine=store.put_table("quarantine", quarantine(taken.bad, parted.removed)),
         time=clock.stop(),
     )
 
 
-def _plan(arm: Arm, train: ImageSet) -> dict[int, int]:
-    return plan(arm.mix.fill, train.counts(), train.classes) if arm.generator else {}
+def _thinned(
+    images: ImageSet, rows: NDArray[np.int64], experiment: Experiment
+) -> NDArray[np.int64]:
+    target = experiment.imbalance.target(images.counts(rows), images.classes)
+    rng = numpy_stream(experiment.split.seed, "thin")
+    return rows[thin(images.labels[rows], target, rng)]
+
+
+def _told(taken: Intake, parted: partition.Partition) -> IntakeRecord:
+    groups = taken.groups
+    return IntakeRecord(
+        fingerprint=taken.fingerprint(),
+        images=len(taken.rows),
+        quarantined=len(taken.bad),
+        removed=len(parted.removed),
+        ignored=dict(sorted(taken.listing.ignored.items())),
+        split=parted.kind,
+        groups=None if groups is None else len(set(groups.tolist())),
+        notes=(*taken.notes, *parted.notes),
+    )
 
 
 def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
@@ -122,7 +153,7 @@ def train_generator(
         )
 
     def on_tick(tick: training.Tick, current: generators.Generator) -> None:
-        rows.extend(_told(tick, clock.stop().seconds))
+        rows.extend(_tick_rows(tick, clock.stop().seconds))
         previews.append((tick.kimg, _grid(store, current, shown, own)))
         left = (tick.total_kimg - tick.kimg) * 1000 / max(tick.images_per_second, 1e-9)
         report(f"{tick.images_per_second:.0f} img/s, {left:.0f} s left", tick.kimg)
@@ -149,7 +180,7 @@ def train_generator(
     )
 
 
-def _told(tick: training.Tick, seconds: float) -> Iterator[tuple[float, float, str, float]]:
+def _tick_rows(tick: training.Tick, seconds: float) -> Iterator[tuple[float, float, str, float]]:
     """A tick as rows of kimg, seconds, metric, value."""
     told = {**tick.losses, "val_kid": tick.metric, "images_per_second": tick.images_per_second}
     for metric, value in told.items():

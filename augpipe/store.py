@@ -129,16 +129,24 @@ class Store:
                         raise
         return Ref(path=final, sha256=sha)
 
-    def put_images(self, images: ImageSet) -> Ref:
-        """Store an image set."""
+    def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
+        """Store an image set, or those of its `rows`; no more than CHUNK images are ever in memory."""
+        own = np.arange(len(images)) if rows is None else rows
 
         def write(folder: Path) -> None:
-            with image_writer(folder, len(images), images.spec) as rows:
-                for start in range(0, len(images), CHUNK):
-                    rows[start : start + CHUNK] = images.images[start : start + CHUNK]
-            write_labels(folder, images.labels, images.classes, images.table)
+            with image_writer(folder, len(own), images.spec) as out:
+                for start in range(0, len(own), CHUNK):
+                    out[start : start + CHUNK] = images.images[own[start : start + CHUNK]]
+            table = images.table if rows is None else images.table.iloc[rows].reset_index(drop=True)
+            write_labels(folder, images.labels[own], images.classes, table)
 
         return self.put("images", write)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A path for a folder that is gone when the block ends."""
+        with _draft(self.root / "scratch" / "new") as draft:
+            yield draft
 
     def put_json(self, kind: str, value: Any) -> Ref:
         """Store a value as JSON with sorted keys."""

@@ -13,7 +13,7 @@ import torch
 
 from augpipe.generators import Generator, GeneratorConfig
 from augpipe.images import ImageSet
-from augpipe.runtime import Pool, Runtime
+from augpipe.runtime import ClassRows, Pool, Runtime
 from augpipe.seeds import torch_stream
 
 # Lower is better; sees train and val only.
@@ -49,19 +49,16 @@ class ClassUniform:
     Drawn by natural frequency a rare class is hardly ever seen, and its generator starves.
     """
 
-    def __init__(self, labels: torch.Tensor, rng: torch.Generator) -> None:
-        labels = labels.cpu()
-        self._rows = [torch.nonzero(labels == c).squeeze(1) for c in labels.unique()]
+    def __init__(self, train: ImageSet, rng: torch.Generator) -> None:
+        self._rows = ClassRows(train)
+        self._classes = torch.nonzero(self._rows.sizes).squeeze(1)
         self._rng = rng
 
     def draw(self, n: int) -> torch.Tensor:
         """int64 (n,)."""
-        classes = torch.randint(0, len(self._rows), (n,), generator=self._rng)
+        at = torch.randint(0, len(self._classes), (n,), generator=self._rng)
         u = torch.rand(n, generator=self._rng, dtype=torch.float64)
-        sizes = torch.tensor([len(rows) for rows in self._rows])
-        starts = torch.cumsum(sizes, 0) - sizes
-        at = starts[classes] + (u * sizes[classes]).long()
-        return torch.cat(self._rows)[at]
+        return self._rows.pick(self._classes[at], u)
 
 
 def fit(
@@ -81,7 +78,7 @@ def fit(
     """
     generator.prepare(train)
     pool = Pool(train, runtime)
-    rows = ClassUniform(pool.labels, torch_stream(seed, "generator batches"))
+    rows = ClassUniform(train, torch_stream(seed, "generator batches"))
     fitted = Fitted(copy.deepcopy(generator.state_dict()), 0.0, math.inf)
     seen = 0.0
     for target in _targets(budget):

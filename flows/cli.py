@@ -17,6 +17,7 @@ import augpipe
 from augpipe.errors import UserError, unknown
 from flows.engine import settle
 
+CONFIGS = (".yaml", ".yml")
 app = App(
     name="augpipe",
     help="Do synthetic images help on an imbalanced image set: from which generator, how many, how sure?",
@@ -34,12 +35,13 @@ def run(
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     out: Annotated[Path | None, Parameter(name="--out")] = None,
 ) -> None:
-    """Compare arms end to end, from a config or a folder of class sub-folders.
+    """Compare arms end to end, from a config or from pictures.
 
     Parameters
     ----------
     config
-        A YAML file, or a folder with a sub-folder of pictures for each class.
+        A YAML file; or pictures: a folder with a sub-folder for each class, a zip or tar of one, a CSV or
+        Parquet table of files and labels, an .npz.
     set_
         Change a value of the config: `--set seeds=5 --set arms.acgan.mix.share=0.1`.
     out
@@ -48,11 +50,12 @@ def run(
     if not config.exists():  # told before a second of imports
         raise UserError(f"no config or folder {str(config)!r}")
     from augpipe.report.write import check_out, check_place
+    from augpipe.sources import place
     from augpipe.store import home
 
     experiment = _experiment(config, set_)
     folder = out or home() / "runs" / experiment.name
-    source = getattr(experiment.source, "path", None)
+    source = place(experiment.source)
     check_out(folder, source)
     check_place(home(), source, "AUGPIPE_HOME")
     settle()
@@ -64,10 +67,10 @@ def run(
 
 def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
     from augpipe.config import load
-    from augpipe.defaults import for_folder
+    from augpipe.defaults import for_source
 
-    if config.is_dir():
-        experiment, choices = for_folder(config, overrides)
+    if config.is_dir() or config.suffix.lower() not in CONFIGS:
+        experiment, choices = for_source(config, overrides)
         for choice in choices:
             err.print(
                 f"chose {choice.key} {choice.value} ({choice.why})",
@@ -100,6 +103,39 @@ def _tell(summary: dict[str, Any], folder: Path) -> None:
     out.print(table)
     for line in ("", summary["verdict"], f"report: {folder / 'report.html'}"):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command
+def inspect(
+    source: Path,
+    /,
+    *,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+) -> None:
+    """Look at images before a run: counts, sizes, duplicates, files that cannot be used, contact sheets.
+
+    Parameters
+    ----------
+    source
+        Pictures as `run` takes them, or a config: its source and its split.
+    set_
+        Change a value: `--set image.window=full --set source.layout={label}/{group}/*`.
+    json
+        Print the facts as JSON, and nothing else.
+    out
+        Where inspect.html, inspect.json and quarantine.csv go (default: inspections/NAME below AUGPIPE_HOME).
+    """
+    if not source.exists():
+        raise UserError(f"no config, folder or file {str(source)!r}")
+    from flows.inspecting import look, print_json, tell
+
+    found, folder = look(source, set_, out)
+    if json:
+        print_json(found)
+    else:
+        tell(found, folder)
 
 
 @app.command(name="list")

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from augpipe.config import Arm, Experiment
 from augpipe.records import (
+    IntakeRecord,
     Job,
     Prepared,
     Scored,
@@ -77,6 +78,8 @@ def compare(experiment: Experiment, out: Path, threads: int, progress: Path) -> 
     job = Job(experiment=experiment, store=home() / "store", progress=progress, threads=threads)
     # Called, not submitted: a mistake in the data is told before any worker is started.
     prepared = tasks.prepare(job)
+    for line in told(prepared.intake):
+        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     tracker = Tracker(experiment)
     with tracker.comparison(prepared):
         try:
@@ -90,6 +93,13 @@ def compare(experiment: Experiment, out: Path, threads: int, progress: Path) -> 
         tracker.result(out, results.comparison.sentence, results.headline())
         tracker.cost()
     return results.summary()
+
+
+def told(intake: IntakeRecord) -> Iterator[str]:
+    """What the user should know of what came in, a line each; nothing where there is nothing to say."""
+    if intake.quarantined:
+        yield f"{intake.quarantined:,} files cannot be used; quarantine.csv says why"
+    yield from intake.notes
 
 
 def submit(job: Job, prepared: Prepared) -> Futures:
@@ -191,6 +201,8 @@ def gather(experiment: Experiment, prepared: Prepared, futures: Futures, seconds
     stored = Stored(
         splits=prepared.splits,
         fingerprint=prepared.fingerprint,
+        intake=prepared.intake,
+        quarantine=prepared.quarantine,
         recipes=_results(futures.mixed),
         tables={key: value.table for key, value in scored.items()},
         probabilities={key: value.probabilities for key, value in scored.items()},

@@ -1,6 +1,6 @@
 """Thin tasks over the library's stages: Refs and frozen configs in, Refs out.
 
-The functions name nothing but `stages` and `Reporter`: Prefect ships a task's function to its workers by
+The functions name nothing but `stages`, `Reporter` and `bar`: Prefect ships a task's function to its workers by
 value, with whatever it refers to.
 """
 
@@ -23,7 +23,7 @@ from augpipe.records import (
     TrainedGenerator,
 )
 from augpipe.store import Ref
-from flows.progress import Reporter
+from flows.progress import Reporter, bar
 
 # Caching by content needs `code` fingerprints of the modules used; until then no task is skipped.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -32,7 +32,8 @@ OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 @task(task_run_name="prepare", **OPTIONS)
 def prepare(job: Job) -> Prepared:
     """source → split → thinned train; every fill resolved."""
-    return stages.prepare(job)
+    with bar("reading pictures") as progress:
+        return stages.prepare(job, progress)
 
 
 @task(task_run_name="domain features, seed {seed}", **OPTIONS)

@@ -48,7 +48,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ["run", "tiny.yaml", "--set", "runner.device=cuda"],
             "no device 'cuda' on this machine; have cpu",
         ),
-        (["run", "empty"], "needs a sub-folder for each of at least 2 classes; has none"),
+        (
+            ["run", "empty"],
+            "needs a sub-folder of pictures for each of at least 2 classes; has none",
+        ),
         (["run", "tiny.yaml", "--oot", "x"], "--oot"),
         (["run"], "CONFIG"),
         (["rnu", "tiny.yaml"], "rnu"),

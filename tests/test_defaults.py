@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 
 from augpipe import defaults
-from augpipe.defaults import for_folder
+from augpipe.defaults import for_source
 from augpipe.errors import UserError
 from augpipe.generators import Problem, build
 from augpipe.images import ImageOptions, ImageSpec
-from augpipe.sources import load
+from augpipe.intake import survey
+from augpipe.sources import listing
 
 
 def test_choices_follow_the_folder(tmp_path: Path, make_shapes, make_folder) -> None:
-    experiment, choices = for_folder(
+    experiment, choices = for_source(
         make_folder(tmp_path / "My scans!", make_shapes((60, 12), size=30))
     )
     assert experiment.name == "My-scans"
@@ -28,11 +29,11 @@ def test_choices_follow_the_folder(tmp_path: Path, make_shapes, make_folder) -> 
 def test_balanced_data_get_a_count_and_tiny_classes_no_smote(
     tmp_path: Path, make_shapes, make_folder
 ) -> None:
-    balanced, _ = for_folder(make_folder(tmp_path / "b", make_shapes((20, 20))))
+    balanced, _ = for_source(make_folder(tmp_path / "b", make_shapes((20, 20))))
     assert {arm.mix.fill for arm in balanced.arms if arm.generator} == {12}
-    long, _ = for_folder((tmp_path / "b").rename(tmp_path / ("n" * 200)))
+    long, _ = for_source((tmp_path / "b").rename(tmp_path / ("n" * 200)))
     assert len(long.name) <= 64
-    tiny, choices = for_folder(make_folder(tmp_path / "t", make_shapes((20, 4))))
+    tiny, choices = for_source(make_folder(tmp_path / "t", make_shapes((20, 4))))
     assert "smote" not in [arm.name for arm in tiny.arms] and "smote" not in tiny.generators
     assert any("smallest class has 4" in c.why for c in choices)
 
@@ -41,24 +42,24 @@ def test_balanced_data_get_a_count_and_tiny_classes_no_smote(
 def test_every_chosen_size_can_be_generated(
     tmp_path: Path, side: int, here, make_shapes, make_folder
 ) -> None:
-    experiment, _ = for_folder(make_folder(tmp_path / "x", make_shapes((6, 6), size=side)))
+    experiment, _ = for_source(make_folder(tmp_path / "x", make_shapes((6, 6), size=side)))
     size = experiment.image.size
     assert size is not None and size <= max(16, min(64, side))
     build(experiment.generators["acgan"], Problem(ImageSpec(size, 1), ("a", "b")), here, 0)
-    assert load(experiment.source, ImageOptions(size=size, channels=1)).spec.size == size
+    assert survey(listing(experiment.source), ImageOptions(size=size)).spec.size == size
 
 
 def test_overrides_apply_to_what_was_chosen(tmp_path: Path, make_shapes, make_folder) -> None:
     folder = make_folder(tmp_path / "x", make_shapes((6, 6)))
-    experiment, choices = for_folder(folder, ("seeds=1", "image.size=32", "split.test=0.4"))
+    experiment, choices = for_source(folder, ("seeds=1", "image.size=32", "split.test=0.4"))
     assert experiment.seeds == (0,) and experiment.image.size == 32
     # What the user set is taken into account, and not told as a choice.
     assert {c.key for c in choices}.isdisjoint({"seeds", "image.size"})
     assert experiment.generators["acgan"].width == 0.5 and experiment.split.test == 0.4
-    chosen, _ = for_folder(folder, ("source.classes=[c1, c0]",))
+    chosen, _ = for_source(folder, ("source.classes=[c1, c0]",))
     assert chosen.source.classes == ("c1", "c0")
     with pytest.raises(UserError, match="unknown key 'sedes'"):
-        for_folder(folder, ("sedes=1",))
+        for_source(folder, ("sedes=1",))
 
 
 def test_a_fill_has_a_bound() -> None:

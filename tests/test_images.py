@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from augpipe.errors import UserError
-from augpipe.images import ImageSet, label_of, provenance, to_float, to_uint8
+from augpipe.images import ImageOptions, ImageSet, label_of, provenance, to_float, to_uint8
 
 
 def test_float_and_back_is_the_identity() -> None:
@@ -45,6 +45,16 @@ def test_take_keeps_image_label_and_provenance_together(make_shapes) -> None:
     assert images.counts() == {0: 3, 1: 4}
     item, label = images[6]
     assert item.dtype == torch.uint8 and item.shape == (1, 16, 16) and label == 1
+
+
+def test_counts_of_some_rows(make_shapes) -> None:
+    assert make_shapes((3, 4)).counts(np.array([0, 5, 6])) == {0: 1, 1: 2}
+
+
+@pytest.mark.parametrize("window", [(3, 3), (9.0, 1.0)])
+def test_a_window_rises(window) -> None:
+    with pytest.raises(ValueError, match="a window goes from low to high"):
+        ImageOptions(window=window)
 
 
 def test_a_misspelt_class_names_the_choices() -> None:

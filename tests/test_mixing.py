@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from augpipe import mixing
+from augpipe.runtime import ClassRows
 from augpipe.images import SYNTHETIC, ImageSet, provenance
 from augpipe.mixing import Mix, Mixture
 
@@ -105,7 +106,7 @@ def test_arms_of_a_seed_are_paired(here) -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31))
 def test_a_uniform_number_next_to_one_stays_inside(seed: int) -> None:
-    rows = mixing._Rows(flat_set((3, 5), 0))
+    rows = ClassRows(flat_set((3, 5), 0))
     u = torch.full((8,), 1 - 2**-53, dtype=torch.float64)
     labels = torch.randint(0, 2, (8,), generator=torch.Generator().manual_seed(seed))
     assert torch.equal((rows.pick(labels, u) >= 3).long(), labels)

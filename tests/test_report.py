@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 import torch
 
-from augpipe import config, scores
+from augpipe import config, intake, scores
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
+from augpipe.records import IntakeRecord
 from augpipe.report.page import page
 from augpipe.report.results import Results, Stored, collect
 from augpipe.report.write import FILES, check_out, check_place, write
+from augpipe.sources import Bad
 from augpipe.store import SplitRefs, Store
 
 EVIL = '<script>alert("x")</script>'
@@ -89,6 +91,23 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     stored = Stored(
         splits=SplitRefs(**{k: store.put_images(v) for k, v in sets.items()}),
         fingerprint="f" * 16,
+        intake=IntakeRecord(
+            fingerprint="0" * 16,
+            images=129,
+            quarantined=1,
+            removed=1,
+            ignored={".txt": 2},
+            split="grouped",
+            groups=40,
+            notes=(f"a note on {EVIL}",),
+        ),
+        quarantine=store.put_table(
+            "quarantine",
+            intake.quarantine(
+                (Bad(f"{EVIL}/x.png", "no picture of a known format", EVIL),),
+                {"b.png": (CLASSES[1], "taken from train: equal to c.png in test")},
+            ),
+        ),
         recipes=recipes,
         tables=tables,
         probabilities=probabilities,
@@ -133,7 +152,7 @@ def test_the_page_says_what_it_should(results: Results) -> None:
     assert html.escape(results.comparison.sentence).replace("&#x27;", "&#39;") in text
     for arm in ("real", "classic", "gan"):
         assert text.count(arm) > 3
-    for heading in ("What was asked", "Gain of each arm", "Training images of each class",
+    for heading in ("What was asked", "What came in", "Gain of each arm", "Training images of each class",
                     "Recall of each class", "Real beside synthetic", "Fidelity", "Settings"):  # fmt: skip
         assert heading in text
     assert "too few images" in text  # a metric that was refused
@@ -151,6 +170,7 @@ def test_summary_holds_the_contract(results: Results) -> None:
     assert (
         found["best_with_generator"] == "gan" and found["strongest_without_generator"] == "classic"
     )
+    assert found["data"]["intake"]["quarantined"] == 1 and found["data"]["intake"]["groups"] == 40
     assert found["data"]["imbalance_ratio"] == 6 and found["versions"]["torch"]
 
 
@@ -173,6 +193,9 @@ def test_the_folder_holds_exactly_the_contracts_files(
         "metric",
         "value",
     ]
+    left_out = pd.read_csv(out / "quarantine.csv", keep_default_na=False)
+    assert left_out["what"].tolist() == ["quarantined", "removed"]
+    assert left_out["class"].tolist() == [EVIL, CLASSES[1]]
     assert config.load(out / "experiment.yaml") == results.experiment
 
 
@@ -211,4 +234,5 @@ def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
 
 
 def test_provenance_columns() -> None:
-    assert list(provenance(["a"]).columns) == ["id", "group", "origin", "parent", "source"]
+    columns = ["id", "group", "origin", "parent", "source", "weight"]
+    assert list(provenance(["a"]).columns) == columns

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from augpipe import runtime
-from augpipe.runtime import Pool
+from augpipe.images import ImageSet, provenance
+from augpipe.runtime import ClassRows, Pool
 
 
 def test_pool_gathers_the_same_from_memory_and_from_disk(here, make_shapes) -> None:
@@ -39,3 +41,29 @@ def test_auto_device_exists() -> None:
         and runtime.pick_device("cpu") == "cpu"
     )
     assert runtime.cores() >= 1
+
+
+def weighted(labels: list[int], weights: list[float], k: int) -> ClassRows:
+    ids = [str(row) for row in range(len(labels))]
+    table = provenance(ids, weights=np.array(weights))
+    images = np.zeros((len(labels), 1, 4, 4), np.uint8)
+    return ClassRows(ImageSet(images, np.array(labels), tuple("abcd"[:k]), table))
+
+
+def test_within_a_class_images_come_as_their_weights_say() -> None:
+    labels, weights = [2, 0, 0, 2, 2], [1.0, 3.0, 1.0, 0.5, 2.5]
+    rows = weighted(labels, weights, 3)  # class 1 has no image
+    u = (torch.arange(8000, dtype=torch.float64) + 0.5) / 8000
+    for label, own in ((0, {1: 0.75, 2: 0.25}), (2, {0: 0.25, 3: 0.125, 4: 0.625})):
+        found = rows.pick(torch.full((8000,), label), u)
+        shares = {row: float((found == row).double().mean()) for row in set(found.tolist())}
+        assert shares == pytest.approx(own)
+    nearly_one = torch.full((3,), 1 - 2**-53, dtype=torch.float64)
+    assert rows.pick(torch.tensor([0, 2, 0]), nearly_one).tolist() == [2, 4, 2]
+
+
+def test_equal_weights_change_nothing() -> None:
+    u = torch.rand(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.randint(0, 2, (500,), generator=torch.Generator().manual_seed(1))
+    plain = weighted([0, 1, 1, 0, 1], [1.0] * 5, 2).pick(labels, u)
+    assert torch.equal(weighted([0, 1, 1, 0, 1], [7.0] * 5, 2).pick(labels, u), plain)

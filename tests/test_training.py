@@ -3,11 +3,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from augpipe import training
 from augpipe.generators import GeneratorConfig
+from augpipe.images import ImageSet, provenance
 from augpipe.training import ClassUniform
 
 
@@ -77,8 +79,11 @@ def test_classes_come_uniformly(here, make_shapes) -> None:
 
 
 def test_rows_within_a_class_come_uniformly() -> None:
-    labels = torch.tensor([0, 1, 1, 0, 3, 1, 1])
-    rows = ClassUniform(labels, torch.Generator().manual_seed(0)).draw(30_000)
+    labels = np.array([0, 1, 1, 0, 3, 1, 1])
+    train = ImageSet(
+        np.zeros((7, 1, 4, 4), np.uint8), labels, ("a", "b", "c", "d"), provenance(list("abcdefg"))
+    )
+    rows = ClassUniform(train, torch.Generator().manual_seed(0)).draw(30_000)
     seen = Counter(rows.tolist())
     for row, label in enumerate(labels.tolist()):
         share = 1 / 3 / {0: 2, 1: 4, 3: 1}[label]

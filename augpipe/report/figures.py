@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -60,6 +60,27 @@ def counts_bars(classes: Sequence[str], real: Sequence[int], synthetic: Sequence
         axes.set_ylabel("training images")
         # Above the bars: they may fill the whole height.
         axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+        return _svg(figure)
+
+
+def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
+    """Stacked bars: a class's images on each side of the split."""
+    looks = ((BLUE, ""), (ORANGE, "///"), (GREY, "..."))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(max(4.5, min(14, 0.5 * len(classes) + 2)), 2.6))
+        axes: Axes = figure.subplots()
+        at, below = np.arange(len(classes)), np.zeros(len(classes))
+        for (side, values), (colour, hatch) in zip(counts.items(), looks, strict=False):
+            axes.bar(
+                at, values, bottom=below, color=colour, hatch=hatch, edgecolor="white", label=side
+            )
+            below = below + np.asarray(values)
+        axes.set_xticks(
+            at, [_short(c, 12) for c in classes], rotation=90 if len(classes) > 12 else 0
+        )
+        axes.set_ylabel("images")
+        if len(counts) > 1:
+            axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
         return _svg(figure)
 
 

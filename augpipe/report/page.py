@@ -15,9 +15,10 @@ from augpipe.report.figures import counts_bars, gain_dots, image_strip, recall_h
 from augpipe.report.results import Results, versions
 
 SHOWN = 8  # images of a class in a strip
+QUARANTINED = 20  # rows of quarantine.csv that the page shows
 CLASSES = 40  # classes with strips, so that the page stays small
 
-_TEMPLATES = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("augpipe.report", "templates"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
@@ -35,11 +36,12 @@ def page(results: Results) -> str:
     others = [a for a in arms if a in found.over_baseline]
     generative = {result.arm.name: result.generative for result in results.arms}
     gains = [found.over_baseline[a] for a in others]
-    return _TEMPLATES.get_template("report.html").render(
+    return TEMPLATES.get_template("report.html").render(
         results=results,
         experiment=results.experiment,
         found=found,
         asked=_asked(results),
+        came_in=_came_in(results),
         counts_figures=_counts_figures(results),
         gains_figure=gain_dots(gains, [generative[a] for a in others], found.baseline)
         if gains
@@ -63,6 +65,17 @@ def _asked(results: Results) -> dict[str, Any]:
         "ratio": imbalance_ratio(train.counts()),
         "imbalance": results.experiment.imbalance.profile,
         "source": results.experiment.source.kind,
+    }
+
+
+def _came_in(results: Results) -> dict[str, Any]:
+    """What was read, what could not be used, and the first rows of quarantine.csv."""
+    intake, table = results.intake, results.quarantine
+    return {
+        "intake": intake,
+        "ignored": ", ".join(f"{n:,} {suffix}" for suffix, n in intake.ignored.items()),
+        "rows": list(table.head(QUARANTINED).itertuples(index=False, name=None)),
+        "more": max(0, len(table) - QUARANTINED),
     }
 
 

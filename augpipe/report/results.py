@@ -17,6 +17,7 @@ from augpipe.comparison import LEVEL, Comparison, Gain, Interval, compare
 from augpipe.config import Arm, Experiment
 from augpipe.counts import imbalance_ratio
 from augpipe.images import ImageSet
+from augpipe.records import IntakeRecord
 from augpipe.seeds import numpy_stream
 from augpipe.splits import NAMES
 from augpipe.store import Ref, SplitRefs, load_images, load_json, load_state, load_table
@@ -57,6 +58,8 @@ class Results:
     experiment: Experiment
     splits: Mapping[str, ImageSet]
     fingerprint: str
+    intake: IntakeRecord
+    quarantine: pd.DataFrame  # id, class, what, reason
     arms: tuple[ArmResult, ...]
     generators: tuple[GeneratorResult, ...]
     scores: pd.DataFrame  # arm, seed, split, metric, class, value
@@ -108,6 +111,7 @@ class Results:
             },
             "data": {
                 "fingerprint": self.fingerprint,
+                "intake": self.intake.model_dump(mode="json"),
                 "classes": list(self.classes),
                 "image": list(self.splits["train"].spec.shape),
                 "counts": {name: self._named(self.splits[name].counts()) for name in NAMES},
@@ -181,6 +185,8 @@ class Stored:
 
     splits: SplitRefs
     fingerprint: str
+    intake: IntakeRecord
+    quarantine: Ref
     recipes: Mapping[Key, Ref]
     tables: Mapping[Key, Ref]
     probabilities: Mapping[Key, Ref]
@@ -229,7 +235,7 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
     names = [name for name in experiment.generators if (name, seeds[0]) in stored.samples]
     generators = tuple(_generator(experiment, stored, name) for name in names)
     return Results(
-        experiment, splits, stored.fingerprint, arms, generators, scores,
+        experiment, splits, stored.fingerprint, stored.intake, load_table(stored.quarantine), arms, generators, scores,
         _fidelity(names, seeds, stored), found, seconds,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
@@ -15,14 +16,15 @@ from augpipe.store import beside, home, write_json
 
 FILES: Final = (
     "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
+    "quarantine.csv",
 )  # fmt: skip
 
 
-def check_out(out: Path, source: Path | None = None) -> None:
+def check_out(out: Path, source: Path | None = None, files: Sequence[str] = FILES) -> None:
     """UserError where `out` cannot become a run's folder: checked before any work is done, and at its end.
 
     A run replaces the folder of an earlier run, never a folder with anything else in it, and never writes
-    below the folder that the images come from.
+    below the folder that the images come from. files: what such a folder holds.
     """
     check_place(out, source, "the out folder")
     place = out.resolve()
@@ -40,17 +42,18 @@ def check_out(out: Path, source: Path | None = None) -> None:
             f"the out folder {out} is a mount point and cannot be replaced; choose one below it"
         )
     if place.is_dir() and any(place.iterdir()):
-        _check_replaceable(out)
+        _check_replaceable(out, files)
 
 
-def _check_replaceable(out: Path) -> None:
+def _check_replaceable(out: Path, files: Sequence[str]) -> None:
     """UserError for a folder with anything in it that a run has not written."""
     try:
         names = {p.relative_to(out).as_posix() for p in out.rglob("*")}
     except OSError as error:
         raise UserError(f"cannot read the out folder {out}: {error.strerror}") from None
-    foreign = sorted(n for n in names if n not in FILES and not fnmatch(n, "samples/*.png"))
-    if foreign or not {"summary.json", "experiment.yaml"} <= names:
+    samples = "samples/*.png" if "samples" in files else ""
+    foreign = sorted(n for n in names if n not in files and not fnmatch(n, samples))
+    if foreign or not {name for name in files if name.endswith((".json", ".yaml"))} <= names:
         what = f"holds {foreign[0]!r}, which no run has written" if foreign else "is not a run's"
         raise UserError(f"the out folder {out} {what}; choose another --out")
 
@@ -93,6 +96,7 @@ def write(results: Results, out: Path) -> None:
         (draft / "samples").mkdir(parents=True)
         results.scores.to_csv(draft / "scores.csv", index=False)
         results.fidelity.to_csv(draft / "fidelity.csv", index=False)
+        results.quarantine.to_csv(draft / "quarantine.csv", index=False)
         write_json(draft / "summary.json", results.summary())
         (draft / "experiment.yaml").write_text(dump(results.experiment), encoding="utf-8")
         for generator in results.generators:

@@ -1,28 +1,220 @@
-"""One picture file → one array; what every source of files shares."""
+"""One picture → one array: what every source shares, and the reasons why a picture cannot be used."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
-from augpipe.images import ImageSpec
+from augpipe.images import ImageSpec, Resize, Window
+from augpipe.sources._dicom import is_dicom, read_dicom
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
-Resize = Literal["stretch", "fit", "crop"]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp", ".gif")
+# What files may hold, whatever their names say. Pillow knows more formats, some of which start other programs
+# (EPS) or read other files. Named by their modules: Pillow knows a format only once its module is imported.
+FORMATS: Final = tuple(
+    module.__name__.split(".")[-1].removesuffix("ImagePlugin").upper()
+    for module in (
+        PngImagePlugin, JpegImagePlugin, BmpImagePlugin, TiffImagePlugin, PpmImagePlugin,
+        WebPImagePlugin, GifImagePlugin,
+    )
+)  # fmt: skip
+MOST_PIXELS: Final = (
+    89_478_485  # a larger picture is taken for a decompression bomb (Pillow's own limit)
+)
+THUMB: Final = 32  # side of the grey thumbnail that perceptual hashes come from
+# What Pillow and pydicom raise for files that are broken one way or another.
+UNREADABLE: Final = (
+    OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, IndexError, AttributeError,
+    NotImplementedError, OverflowError, MemoryError, RuntimeError, Image.DecompressionBombError,
+    Image.DecompressionBombWarning, ArithmeticError, AssertionError,
+)  # fmt: skip
+
+# A file, its bytes, pixels (H,W) or (H,W,C), or why there is nothing to read.
+Blob = Path | bytes | Image.Image | NDArray[Any] | Exception
 
 
-def read_picture(path: Path, spec: ImageSpec, resize: Resize) -> NDArray[np.uint8]:
-    """Picture file → uint8 (C,H,W) of `spec`. Raises OSError or ValueError where it cannot be read."""
-    with Image.open(path) as picture:
-        # A grey picture of more than 8 bits would be cut off at 255 without a word.
-        if picture.mode.startswith(("I", "F")):
-            raise ValueError(f"{picture.mode} pixels of more than 8 bits are not read yet")
-        upright = ImageOps.exif_transpose(picture)
-        return fit(upright.convert("L" if spec.channels == 1 else "RGB"), spec, resize)
+@dataclass(frozen=True)
+class Picture:
+    """A picture, upright, as L or RGB of 8 bits, and what it was before."""
+
+    pixels: Image.Image
+    mode: str
+    format: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Read:
+    """A picture as the set holds it, and what duplicates are found by."""
+
+    image: NDArray[np.uint8]  # (C,H,W)
+    thumb: NDArray[np.uint8]  # grey (THUMB,THUMB)
+    content: bytes  # 16 bytes that name the pixels at their own size
+    width: int
+    height: int
+    mode: str
+    format: str
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's warnings become what they mean: a bomb and broken EXIF are errors, the rest is silent."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("error", message="(?i)corrupt exif")
+        yield
+
+
+def read(blob: Blob, spec: ImageSpec, resize: Resize, window: Window | None) -> Read:
+    """A blob → arrays. Raises one of UNREADABLE with the reason where it cannot be used."""
+    picture = decode(blob, window)
+    pixels = picture.pixels
+    name = f"{pixels.mode} {pixels.width}x{pixels.height}".encode()
+    content = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=name[:16]).digest()
+    grey = pixels if pixels.mode == "L" else pixels.convert("L")
+    thumb = np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.BOX))
+    wanted = pixels.convert("L" if spec.channels == 1 else "RGB")
+    image = fit(wanted, spec, resize)
+    return Read(
+        image, thumb, content, *pixels.size, picture.mode, picture.format, picture.notes
+    )  # fmt: skip
+
+
+def decode(blob: Blob, window: Window | None) -> Picture:
+    """A blob → an upright picture of 8 bits. Raises one of UNREADABLE with the reason."""
+    if isinstance(blob, Exception):
+        raise blob
+    if isinstance(blob, np.ndarray):
+        return Picture(from_array(blob, window), _array_mode(blob), "array")
+    if isinstance(blob, Image.Image):
+        return _upright(blob, window)
+    if isinstance(blob, bytes):
+        return _from_file(io.BytesIO(blob), window)
+    with blob.open("rb") as stream:
+        return _from_file(stream, window)
+
+
+def _from_file(stream: Any, window: Window | None) -> Picture:
+    if is_dicom(stream):
+        pixels, told = read_dicom(stream, window)
+        return Picture(from_array(pixels, None), told, "DICOM")
+    with Image.open(stream, formats=FORMATS) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise ValueError(
+                f"{opened.width}x{opened.height} pixels, a decompression bomb: more than {MOST_PIXELS:,}"
+            )
+        frames = getattr(opened, "n_frames", 1)
+        # A phone's JPEG may carry a second picture (MPO); the first is the one that is meant.
+        if frames > 1 and opened.format != "MPO":
+            raise ValueError(f"a {opened.format} of {frames} frames; a picture has one")
+        return _upright(opened, window)
+
+
+def _upright(opened: Image.Image, window: Window | None) -> Picture:
+    """Rotated as EXIF says, then of 8 bits."""
+    stored = [str(tile) for tile in getattr(opened, "tile", ())]  # gone once it is loaded
+    opened.load()
+    mode, notes = opened.mode, []
+    if mode in ("RGB", "RGBA") and any(";16" in tile for tile in stored) and window != "full":
+        # Pillow reads the upper 8 bits, which is what the whole range comes to.
+        raise ValueError("16 bits a channel need image.window: full, the only one for colour")
+    turned = opened
+    if opened.format is not None and ("exif" in opened.info or opened.format == "TIFF"):
+        try:
+            turned = ImageOps.exif_transpose(opened)
+        except Exception:  # whatever broken metadata raise, the pixels are there
+            notes.append("EXIF that cannot be read; taken as it lies")
+    return Picture(eight_bits(turned, window), mode, opened.format or "array", tuple(notes))
+
+
+def eight_bits(picture: Image.Image, window: Window | None) -> Image.Image:
+    """Any mode → L or RGB. Transparent pixels become black; more than 8 bits go through `window`."""
+    mode = picture.mode
+    if mode in ("L", "RGB") and "transparency" not in picture.info:
+        return picture
+    if mode.startswith(("I", "F")):
+        return from_array(np.asarray(picture), window)
+    if mode == "1":
+        return picture.convert("L")
+    if mode in ("LA", "La"):
+        grey = Image.new("L", picture.size)
+        grey.paste(picture.convert("LA").getchannel("L"), mask=picture.getchannel("A"))
+        return grey
+    if mode in ("RGBA", "RGBa", "PA") or "transparency" in picture.info:
+        clear = picture.convert("RGBA")
+        plain = Image.new("RGB", picture.size)
+        plain.paste(clear.convert("RGB"), mask=clear.getchannel("A"))
+        return plain
+    return picture.convert("RGB")
+
+
+def from_array(pixels: NDArray[Any], window: Window | None) -> Image.Image:
+    """(H,W), (H,W,1) or (H,W,3) of any number type → L or RGB; ValueError where it would lose values."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise ValueError(f"pixels of shape {pixels.shape}; a picture is (H,W), (H,W,1) or (H,W,3)")
+    if 0 in pixels.shape:
+        raise ValueError(f"pixels of shape {pixels.shape}: an empty picture")
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype != np.uint8:
+        pixels = through_window(pixels, window)
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def through_window(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
+    """Numbers of any type → uint8: `window`'s low becomes 0, its high 255; what lies outside is clipped."""
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"values of type {values.dtype} are no pixels")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError("NaN or infinite pixels")
+    if window is None:
+        low, high = values.min(), values.max()
+        raise ValueError(
+            f"values from {low:g} to {high:g} ({values.dtype}), of more than 8 bits, need a window: "
+            "image.window: [low, high], or full"
+        )
+    if window == "full":
+        if values.dtype.kind == "f":
+            raise ValueError(f"{values.dtype} pixels have no full range; image.window: [low, high]")
+        # Pillow holds 16 bits in its type of 32.
+        top = 65535 if values.dtype.itemsize == 4 else np.iinfo(values.dtype).max
+        low_high = (0.0, float(top))
+        if values.min() < 0 or values.max() > top:
+            raise ValueError(f"values from {values.min()} to {values.max()} lie outside 0 to {top}")
+    else:
+        low_high = window
+    scaled = (values.astype(np.float64) - low_high[0]) * (255 / (low_high[1] - low_high[0]))
+    return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
+
+
+def _array_mode(pixels: NDArray[Any]) -> str:
+    colour = pixels.ndim == 3 and pixels.shape[2] == 3
+    plain = "RGB" if colour else "L"
+    return plain if pixels.dtype == np.uint8 else f"{plain} {pixels.dtype}"
 
 
 def fit(picture: Image.Image, spec: ImageSpec, resize: Resize) -> NDArray[np.uint8]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from PIL import Image
-from sklearn.datasets import load_digits
 
-from augpipe.images import ImageOptions, ImageSet, ImageSpec, provenance
 from augpipe.schema import KindConfig
-from augpipe.sources._pictures import fit
+from augpipe.sources._listing import Listing, Rows
+from augpipe.sources._pictures import Blob
 
 
 class Config(KindConfig):
@@ -20,17 +19,19 @@ class Config(KindConfig):
     name: Literal["digits"] = "digits"
 
 
-def load(config: Config, options: ImageOptions) -> ImageSet:
-    """The whole set at `options.size` (default 16), grey or RGB; its 17 grey levels spread over 0..255."""
-    spec = ImageSpec(size=options.size or 16, channels=options.channels or 1)
+def listing(config: Config) -> Listing:
+    """The whole set; its 17 grey levels spread over 0..255."""
+    from sklearn.datasets import load_digits  # 50 MB: only where it is asked for
+
     bunch = load_digits()
     grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)
-    mode = "L" if spec.channels == 1 else "RGB"
-    images = np.stack([fit(Image.fromarray(g).convert(mode), spec, options.resize) for g in grey])
-    ids = [f"digits/{row:04d}" for row in range(len(images))]
-    return ImageSet(
-        images,
-        bunch.target.astype(np.int64),
-        tuple(str(name) for name in bunch.target_names),
-        provenance(ids, sources=ids),
+
+    def fetch(rows: Rows) -> Iterator[Blob]:
+        yield from grey[rows]
+
+    return Listing(
+        ids=[f"digits/{row:04d}" for row in range(len(grey))],
+        labels=bunch.target.astype(np.int64),
+        classes=tuple(str(name) for name in bunch.target_names),
+        fetch=fetch,
     )

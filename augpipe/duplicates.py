@@ -1,0 +1,117 @@
+"""Equal and nearly equal images: content hashes, perceptual hashes (DCT), and pairs confirmed by pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+BITS: Final = (
+    3  # bits of 64 in which two hashes may differ: one of four chunks of 16 is then the same
+)
+CORRELATION: Final = 0.995  # of two thumbnails, from which on they show the same picture
+FLAT: Final = (
+    2.0  # standard deviation of grey levels below which a thumbnail has nothing to correlate
+)
+AT_ONCE: Final = 2**18  # pairs compared at a time
+Hashes = NDArray[np.uint64]
+
+
+def perceptual_hashes(thumbs: NDArray[np.uint8]) -> Hashes:
+    """uint8 (N,S,S) grey thumbnails → uint64 (N,): signs of the 8x8 lowest frequencies about their median.
+
+    The DCT hash of Zauner (2010), section 3.2.1; of the 64 the constant term counts as any other.
+    """
+    low = dct(dct(thumbs.astype(np.float32), axis=1)[:, :8], axis=2)[:, :, :8].reshape(-1, 64)
+    # What rounding leaves of a frequency that is not there has no sign.
+    low[np.abs(low) < 1e-2 * thumbs.shape[1]] = 0.0
+    bits = low > np.median(low, axis=1, keepdims=True)
+    packed: Hashes = np.packbits(bits, axis=1).view(">u8").astype(np.uint64).reshape(-1)
+    return packed
+
+
+def equal_groups(contents: NDArray[np.void]) -> NDArray[np.int64]:
+    """16-byte contents (N,) → for each the group of those that are equal, numbered from 0."""
+    _, groups = np.unique(contents, return_inverse=True)
+    return groups.astype(np.int64)
+
+
+def near_groups(
+    equal: NDArray[np.int64], hashes: Hashes, thumbs: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    """Groups of images that are equal or nearly so; a chain of near ones is one group.
+
+    equal: `equal_groups`. thumbs: uint8 (N,S,S). Near: hashes differ in at most BITS bits, and thumbnails
+    correlate by at least CORRELATION, brightness and contrast apart. O(candidate pairs) time, not memory.
+    """
+    _, one_of_each = np.unique(equal, return_index=True)
+    own = hashes[one_of_each]
+    pairs = [
+        confirmed
+        for candidates in _candidates(own)
+        if len(confirmed := _confirmed(candidates, one_of_each, thumbs))
+    ]
+    n = len(one_of_each)
+    found = np.concatenate(pairs) if pairs else np.empty((0, 2), np.int64)
+    links = coo_matrix((np.ones(len(found), np.int8), (found[:, 0], found[:, 1])), shape=(n, n))
+    _, joined = connected_components(links, directed=False)
+    whole: NDArray[np.int64] = joined.astype(np.int64)[equal]
+    return whole
+
+
+def _candidates(hashes: Hashes) -> Iterator[NDArray[np.int64]]:
+    """Pairs (P,2) of rows whose hashes differ in at most BITS bits, in blocks; a pair may come again."""
+    for chunk in range(4):
+        part = (hashes >> np.uint64(16 * chunk)) & np.uint64(0xFFFF)
+        order = np.argsort(part, kind="stable")
+        part, ordered = part[order], hashes[order]
+        waiting: list[NDArray[np.int64]] = []
+        held = 0
+        # Each row against the one k places on, for as long as any such pair shares the chunk.
+        active = np.arange(len(order) - 1)
+        step = 1
+        while len(active):
+            active = active[active + step < len(order)]
+            active = active[part[active] == part[active + step]]
+            apart = np.bitwise_count(ordered[active] ^ ordered[active + step])
+            near = active[apart <= BITS]
+            if len(near):
+                waiting.append(np.stack([order[near], order[near + step]], axis=1))
+                held += len(near)
+            if held >= AT_ONCE:
+                yield np.concatenate(waiting)
+                waiting, held = [], 0
+            step += 1
+        if waiting:
+            yield np.concatenate(waiting)
+
+
+def _confirmed(
+    pairs: NDArray[np.int64], rows: NDArray[np.int64], thumbs: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    """The pairs whose thumbnails show the same."""
+    kept = []
+    for start in range(0, len(pairs), AT_ONCE):
+        block = pairs[start : start + AT_ONCE]
+        kept.append(block[same(thumbs[rows[block[:, 0]]], thumbs[rows[block[:, 1]]])])
+    return np.concatenate(kept)
+
+
+def same(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """uint8 (P,S,S) twice → whether each pair shows the same picture, brightness and contrast apart."""
+    x = a.reshape(len(a), -1).astype(np.float32)
+    y = b.reshape(len(b), -1).astype(np.float32)
+    x -= x.mean(1, keepdims=True)
+    y -= y.mean(1, keepdims=True)
+    sx, sy = x.std(1), y.std(1)
+    flat = (sx < FLAT) | (sy < FLAT)
+    correlation = (x * y).mean(1) / np.maximum(sx * sy, 1e-6)
+    alike: NDArray[np.bool_] = np.where(
+        flat, (sx < FLAT) & (sy < FLAT) & (np.abs(x - y).max(1) <= FLAT), correlation >= CORRELATION
+    )
+    return alike

@@ -1,0 +1,363 @@
+"""A source's pictures → one array: streamed, checked, hashed; what cannot be used is listed with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from augpipe.duplicates import perceptual_hashes
+from augpipe.errors import UserError
+from augpipe.images import ImageOptions, ImageSet, ImageSpec, provenance
+from augpipe.runtime import cores
+from augpipe.schema import Strict
+from augpipe.sources import Bad, Blob, Listing
+from augpipe.sources._pictures import THUMB, UNREADABLE, Read, decode, quiet, read
+from augpipe.store import image_writer
+
+# Sizes every generator family can build: base 4..7, doubled.
+SIZES: Final = (16, 24, 28, 32, 48, 56, 64, 96, 112, 128)
+# Chosen by itself: beyond, a run on a plain machine takes hours, and who wants it says so.
+LARGEST: Final = 64
+LOOKED_AT: Final = 200  # pictures that choose size and channels
+COLOURED: Final = 8  # levels by which a pixel's channels differ where a picture is one of colour
+CHUNK: Final = 512  # small pictures handled at a time
+BIG: Final = 128 * 128  # pixels from which on decoding is worth a thread
+MOST_BAD: Final = 0.05  # share of files that may be bad
+KEPT_THUMB: Final = 16  # side of the thumbnails that are kept
+Progress = Callable[[int, int], None]  # images done, of how many
+
+
+OnBad = Literal["quarantine", "fail"]
+Duplicates = Literal["exact", "near", "keep"]
+
+
+class Policy(Strict):
+    """What happens to files that cannot be used, to images that are there twice, and to tiny classes.
+
+    on_bad: `quarantine` lists them and goes on, up to a share of MOST_BAD; `fail` stops at the first.
+    duplicates: `exact` takes from train what is equal to an image of val or test, and from val what is equal
+    to one of test; `near` also what is nearly equal; `keep` leaves them.
+    min_images: classes with fewer are left out, and said.
+    """
+
+    on_bad: OnBad = "quarantine"
+    duplicates: Duplicates = "exact"
+    min_images: int = Field(default=1, ge=1)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look at some pictures finds: images of each class, the shape that fits them, and why."""
+
+    counts: dict[str, int]
+    spec: ImageSpec
+    about: str
+    pixels: int  # of a picture, median
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of each image that was read, (N,) each."""
+
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    mode: NDArray[np.object_]
+    format: NDArray[np.object_]
+    content: NDArray[np.void]  # 16 bytes that name the pixels
+    hashes: NDArray[np.uint64]  # perceptual
+    thumbs: NDArray[np.uint8]  # (N,KEPT_THUMB,KEPT_THUMB)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """All images of a source. `rows`: which of the listing's were read; `images` (N,C,H,W), None where only
+    facts were asked for."""
+
+    listing: Listing
+    rows: NDArray[np.int64]
+    images: NDArray[np.uint8] | None
+    spec: ImageSpec
+    facts: Facts
+    bad: tuple[Bad, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 (N,)."""
+        return self.listing.labels[self.rows]
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the images."""
+        return [self.listing.ids[int(row)] for row in self.rows]
+
+    @property
+    def groups(self) -> NDArray[np.object_] | None:
+        """What must not stand on two sides of a split; None where every image is its own."""
+        return None if self.listing.groups is None else self.listing.groups[self.rows]
+
+    @property
+    def splits(self) -> NDArray[np.object_] | None:
+        """The source's own sides; None where it has none."""
+        return None if self.listing.splits is None else self.listing.splits[self.rows]
+
+    def image_set(self) -> ImageSet:
+        """The images with their provenance; ValueError where only facts were read."""
+        if self.images is None:
+            raise ValueError("the pictures were looked at, not kept")
+        ids, groups = self.ids, self.groups
+        weights = None if self.listing.weights is None else self.listing.weights[self.rows]
+        table = provenance(
+            ids, groups=None if groups is None else groups.tolist(), sources=ids, weights=weights
+        )
+        return ImageSet(self.images, self.labels, self.listing.classes, table)
+
+    def fingerprint(self) -> str:
+        """16 hex digits that follow from every image's name, class, group, side, weight and pixels alone."""
+        listing, whole = self.listing, hashlib.sha256()
+        for at, row in enumerate(self.rows):
+            told = [listing.ids[int(row)], listing.classes[listing.labels[row]]]
+            told += [
+                "" if column is None else str(column[row])
+                for column in (listing.groups, listing.splits, listing.weights)
+            ]
+            whole.update("\0".join(told).encode("utf-8", "surrogatepass") + b"\n")
+            whole.update(self.facts.content[at].tobytes())
+        return whole.hexdigest()[:16]
+
+
+def survey(listing: Listing, options: ImageOptions) -> Survey:
+    """Size and channels as asked, else the next size below the pictures' median short side."""
+    sides, areas, colour = [], [], False
+    looked = np.unique(np.linspace(0, len(listing) - 1, min(LOOKED_AT, len(listing))).astype(int))
+    with quiet():
+        for blob in listing.fetch(looked) if len(listing) else ():
+            picture = _glimpse(blob, options)
+            if picture is None:
+                continue  # named, with its reason, when all are read
+            sides.append(min(picture.size))
+            areas.append(picture.size[0] * picture.size[1])
+            colour = colour or _coloured(picture)
+    side = float(np.median(sides)) if sides else float(SIZES[0])
+    fitting = [size for size in SIZES if size <= min(side, LARGEST)]
+    size = options.size or (fitting[-1] if fitting else SIZES[0])
+    channels: int = options.channels or (3 if colour else 1)
+    about = f"median short side {side:g} px, {'colour' if colour else 'grey'}"
+    pixels = int(np.median(areas)) if areas else 0
+    return Survey(listing.counts(), ImageSpec(size, channels), about, pixels)
+
+
+def _glimpse(blob: Blob, options: ImageOptions) -> Any:
+    for window in (options.window, "full", (0.0, 1.0)):
+        try:
+            return decode(blob, window).pixels
+        except UNREADABLE:
+            continue
+    return None
+
+
+def picture(blob: Blob, spec: ImageSpec, options: ImageOptions) -> NDArray[np.uint8] | None:
+    """One blob → uint8 (C,H,W), fitted; None where it cannot be used."""
+    with quiet():
+        try:
+            return read(blob, spec, "fit", options.window).image
+        except UNREADABLE:
+            return None
+
+
+def _coloured(picture: Any) -> bool:
+    """Whether an RGB picture has colour: X-rays are often stored as RGB with three equal channels."""
+    if picture.mode != "RGB":
+        return False
+    pixels = np.asarray(picture.resize((64, 64), 0)).astype(np.int16)
+    return bool((pixels.max(2) - pixels.min(2)).max() > COLOURED)
+
+
+def take_in(
+    listing: Listing,
+    options: ImageOptions,
+    policy: Policy | None = None,
+    *,
+    folder: Path | None = None,
+    found: Survey | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Intake:
+    """Read every picture once.
+
+    folder: where the images are written, memory-mapped; None: only facts are kept. found: what `survey`
+    found, where it was asked before. policy: what to do with
+    bad files; None: go on whatever they are. UserError where the policy stops.
+    """
+    found = found or survey(listing, options)
+    n = len(listing)
+    bad = list(listing.bad)
+    _check_bad(bad, n + len(bad), policy)
+    sink = _Sink(n)
+    with quiet():
+        if folder is None:
+            _pour(listing, options, found, sink, None, bad, policy, progress)
+            return _finished(listing, found.spec, sink, bad, None)
+        with image_writer(folder, n, found.spec) as images:
+            _pour(listing, options, found, sink, images, bad, policy, progress)
+            return _finished(listing, found.spec, sink, bad, images[: sink.n])
+
+
+def _pour(
+    listing: Listing, options: ImageOptions, found: Survey, sink: _Sink,
+    images: NDArray[np.uint8] | None, bad: list[Bad], policy: Policy | None, progress: Progress,
+) -> None:  # fmt: skip
+    """Read all, the good ones one after the other into `images`."""
+    n = len(listing)
+    blobs = listing.fetch(np.arange(n))
+    for start, results in _chunks(blobs, options, found):
+        for at, result in enumerate(results, start):
+            if isinstance(result, Read):
+                if images is not None:
+                    images[sink.n] = result.image
+                sink.add(at, result)
+            else:
+                label = listing.classes[listing.labels[at]]
+                bad.append(Bad(listing.ids[at], _reason(result), label))
+        _check_bad(bad, n + len(listing.bad), policy)
+        progress(start + len(results), n)
+
+
+def _chunks(
+    blobs: Iterator[Blob], options: ImageOptions, found: Survey
+) -> Iterator[tuple[int, list[Read | Exception]]]:
+    """Blocks of results, with the row of the first. Threads where decoding outweighs the interpreter."""
+
+    def one(blob: Blob) -> Read | Exception:
+        try:
+            return read(blob, found.spec, options.resize, options.window)
+        except UNREADABLE as error:
+            return error
+
+    start, threads = 0, cores()
+    big = found.pixels >= BIG and threads > 1
+    with ThreadPoolExecutor(threads) as pool:
+        while block := list(islice(blobs, 4 * threads if big else CHUNK)):
+            results = list(pool.map(one, block)) if big else [one(blob) for blob in block]
+            yield start, results
+            start += len(block)
+
+
+def _reason(error: Exception) -> str:
+    """Why a picture cannot be used, on one line, without Python's names and addresses."""
+    name = type(error).__name__
+    if name == "UnidentifiedImageError":
+        return "no picture of a known format"
+    if name in ("DecompressionBombError", "DecompressionBombWarning"):
+        return f"a decompression bomb: {' '.join(str(error).split())}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    told = " ".join(str(error).split())
+    return (
+        told
+        if told and not isinstance(error, KeyError | AttributeError)
+        else f"broken: {name} {told}".strip()
+    )
+
+
+class _Sink:
+    """Facts of the images as they come, in arrays that are filled, not lists that grow."""
+
+    def __init__(self, n: int) -> None:
+        self.n = 0
+        self.rows = np.empty(n, np.int64)
+        self._size = np.empty((n, 2), np.int32)
+        self._kind = np.empty(n, np.int16)
+        self._kinds: dict[tuple[str, str], int] = {}
+        self._content = np.empty(n, "V16")
+        self._hashes = np.empty(n, np.uint64)
+        self._thumbs = np.empty((n, KEPT_THUMB, KEPT_THUMB), np.uint8)
+        self._waiting: list[NDArray[np.uint8]] = []
+        self.notes: Counter[str] = Counter()
+
+    def add(self, row: int, one: Read) -> None:
+        """Enter one image."""
+        at = self.n
+        self.rows[at] = row
+        self._size[at] = one.width, one.height
+        self._kind[at] = self._kinds.setdefault((one.mode, one.format), len(self._kinds))
+        self._content[at] = one.content
+        self._waiting.append(one.thumb)
+        self.notes.update(one.notes)
+        self.n += 1
+        if len(self._waiting) >= CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            thumbs = np.stack(self._waiting)
+            own = slice(self.n - len(thumbs), self.n)
+            self._hashes[own] = perceptual_hashes(thumbs)
+            half = THUMB // KEPT_THUMB
+            parts = thumbs.reshape(-1, KEPT_THUMB, half, KEPT_THUMB, half).astype(np.float32)
+            self._thumbs[own] = np.round(parts.mean((2, 4)))
+            self._waiting = []
+
+    def facts(self) -> Facts:
+        """What was entered."""
+        self._flush()
+        n, kinds = self.n, list(self._kinds)
+        modes = np.array([mode for mode, _ in kinds], object)
+        formats = np.array([of for _, of in kinds], object)
+        kind = self._kind[:n]
+        return Facts(
+            self._size[:n, 0], self._size[:n, 1], modes[kind] if kinds else np.empty(0, object),
+            formats[kind] if kinds else np.empty(0, object), self._content[:n], self._hashes[:n],
+            self._thumbs[:n],
+        )  # fmt: skip
+
+
+def _finished(
+    listing: Listing, spec: ImageSpec, sink: _Sink, bad: list[Bad], images: Any
+) -> Intake:
+    notes = (*listing.notes, *(f"{n:,} pictures: {told}" for told, n in sink.notes.items()))
+    return Intake(listing, sink.rows[: sink.n], images, spec, sink.facts(), tuple(bad), notes)
+
+
+def _check_bad(bad: list[Bad], total: int, policy: Policy | None) -> None:
+    """UserError where there are more bad files than the policy lets through."""
+    if policy is None or not bad:
+        return
+    first = f"{bad[0].id}: {bad[0].reason}"
+    if policy.on_bad == "fail":
+        raise UserError(f"cannot use {first} (on_bad: quarantine goes on without it)")
+    if len(bad) > MOST_BAD * max(1, total):
+        raise UserError(
+            f"more than {100 * MOST_BAD:g}% of {total:,} files cannot be used, {len(bad):,} so far ({reasons(bad)}); "
+            f"the first is {first}; `augpipe inspect` lists them all"
+        )
+
+
+def reasons(bad: Sequence[Bad], most: int | None = 3) -> str:
+    """`12 no picture of a known format, 3 ...`: the most common reasons, or all."""
+    found = Counter(kind_of(one.reason) for one in bad)
+    told = [f"{n:,} {reason}" for reason, n in found.most_common(most)]
+    return ", ".join(told) + (" and others" if len(found) > len(told) else "")
+
+
+def kind_of(reason: str) -> str:
+    """A reason without what differs from file to file: numbers, and the row."""
+    return re.sub(r"-?\d[\d,.]*", "…", re.sub(r"^row \d+: ", "", reason))
+
+
+def quarantine(bad: tuple[Bad, ...], removed: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """The table of `quarantine.csv`: id, class, what was done, and why. removed: id → (class, reason)."""
+    rows = [(one.id, one.label, "quarantined", one.reason) for one in bad]
+    rows += [(name, label, "removed", reason) for name, (label, reason) in removed.items()]
+    return pd.DataFrame(rows, columns=["id", "class", "what", "reason"])

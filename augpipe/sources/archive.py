@@ -1,0 +1,273 @@
+"""A zip or tar of class folders, read in place: nothing is unpacked, so nothing can land elsewhere."""
+
+from __future__ import annotations
+
+import io
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field
+
+from augpipe.errors import UserError
+from augpipe.schema import KindConfig
+from augpipe.sources._layout import Template, arrange, without_shared_top
+from augpipe.sources._listing import Bad, Classes, Fetch, Listing, Rows, WholePath
+from augpipe.sources._pictures import SUFFIXES, Blob
+
+ZIPS: Final = (".zip",)
+TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+LARGEST: Final = 2**28  # bytes of one member, unpacked: more is a bomb, not a picture
+BROKEN: Final = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError, NotImplementedError,
+    RuntimeError, ValueError,
+)  # fmt: skip
+
+
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
+class Config(KindConfig):
+    """`path`: one archive or several, whose class folders are put together; zips inside a zip are opened.
+
+    classes, layout: as for a folder. A folder that an archive wraps around everything is no class.
+    """
+
+    kind: Literal["archive"]
+    path: Annotated[tuple[WholePath, ...], BeforeValidator(_several), Field(min_length=1)]
+    classes: Classes = None
+    layout: Template | None = None
+
+
+Key = str | tuple[int, int]  # a zip's name for a member; where a tar's begins, and its length
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """Where a picture lies: the archive, the key in it, and the zip inside the archive that holds it."""
+
+    archive: int
+    key: Key
+    inner: Key | None = None
+
+
+@dataclass
+class _Found:
+    """Pictures by their id; what cannot be used; what is no picture, by suffix."""
+
+    members: dict[str, _Member] = field(default_factory=dict)
+    bad: list[Bad] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+def suggest(path: Path) -> dict[str, Any] | None:
+    """The config for what a user points at; None where it is not this kind's."""
+    named = path.is_file() and path.name.lower().endswith((*ZIPS, *TARS))
+    return {"kind": "archive", "path": str(path)} if named else None
+
+
+def listing(config: Config) -> Listing:
+    """Every picture of every archive; UserError where one cannot be opened."""
+    found = _Found()
+    for at, path in enumerate(config.path):
+        _list(at, path, found)
+    where = " and ".join(f"the archive {path}" for path in config.path)
+
+    def opening(ids: Sequence[str]) -> Fetch:
+        def fetch(rows: Rows) -> Iterator[Blob]:
+            return _fetch(config.path, [found.members[ids[row]] for row in rows])
+
+        return fetch
+
+    made = arrange(tuple(found.members), config.layout, config.classes, where, opening)
+    return replace(made, bad=(*found.bad, *made.bad), ignored=dict(found.ignored))
+
+
+def _list(at: int, path: Path, found: _Found) -> None:
+    """Enter one archive's members, and those of zips that lie in it."""
+    members: dict[str, _Member] = {}
+    with _opened(path) as archive:
+        for name, key, reason in archive.names():
+            if name.lower().endswith(ZIPS) and not reason:
+                try:
+                    with archive.inner(key) as inner:
+                        own = {n: _Member(at, k, key) for n, k in _pictures(inner, found)}
+                except BROKEN as error:
+                    found.bad.append(Bad(name, f"a zip that cannot be read: {error}"))
+                    continue
+                _enter(own, PurePosixPath(name).stem, found)
+            else:
+                for told, known in _pictures([(name, key, reason)], found):
+                    if told in members:
+                        found.bad.append(Bad(told, "a name that stands twice in the archive"))
+                    members.setdefault(told, _Member(at, known))
+    _enter(members, path.name.split(".")[0], found)
+
+
+def _pictures(
+    archive: _Zip | list[tuple[str, Key, str]], found: _Found
+) -> Iterator[tuple[str, Key]]:
+    """Plain path and key of each member that is a picture; what is none is noted."""
+    for name, key, reason in archive if isinstance(archive, list) else archive.names():
+        told = _sorted_out(name, reason, found)
+        if told is not None:
+            yield told, key
+
+
+def _enter(members: Mapping[str, _Member], stem: str, found: _Found) -> None:
+    """Add an archive's pictures, without a folder wrapped around them; loose ones are of its name's class."""
+    loose = not any("/" in told for told in members)
+    shared = 0 if loose else without_shared_top(tuple(members))
+    for told, member in members.items():
+        inside = f"{stem}/{told}" if loose else told[shared:]
+        # The same name in two archives is two pictures.
+        key = inside if inside not in found.members else f"{inside} ({stem})"
+        found.members[key] = member
+
+
+def _sorted_out(name: str, reason: str, found: _Found) -> str | None:
+    """A member's plain path; None for one that is no picture or may not be used, which is noted."""
+    pure = PurePosixPath(name.replace("\\", "/"))
+    hidden = any(p.startswith(".") and p != ".." for p in pure.parts) or "__MACOSX" in pure.parts
+    if hidden:
+        found.ignored["hidden"] += 1
+        return None
+    if not name.lower().endswith(SUFFIXES):
+        found.ignored[pure.suffix.lower() or "no suffix"] += 1
+        return None
+    drive = len(name) > 1 and name[1] == ":"
+    if pure.is_absolute() or ".." in pure.parts or drive:
+        reason = "a path that leaves the archive"
+    if not reason:
+        try:
+            str(pure).encode()
+        except UnicodeEncodeError:
+            reason = "a name that is not UTF-8"
+    if reason:
+        shown = str(pure).encode("utf-8", "backslashreplace").decode()
+        found.bad.append(Bad(shown, reason))
+        return None
+    return str(pure)
+
+
+def _fetch(paths: Sequence[Path], members: Sequence[_Member]) -> Iterator[Blob]:
+    """The members' bytes; an archive is opened once for all that follow each other."""
+    with ExitStack() as opened:
+        now: tuple[int, Key | None] | None = None
+        archive: Any = None
+        for member in members:
+            try:
+                if now != (member.archive, member.inner):
+                    opened.close()
+                    now = None
+                    archive = opened.enter_context(_opened(paths[member.archive]))
+                    if member.inner is not None:
+                        archive = opened.enter_context(archive.inner(member.inner))
+                    now = (member.archive, member.inner)
+                blob: Blob = archive.read(member.key)
+            except (*BROKEN, KeyError) as error:
+                blob = ValueError(" ".join(str(error).split()))
+            yield blob
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Zip | _Tar]:
+    """An archive's members; UserError where it is none."""
+    if not path.is_file():
+        raise UserError(
+            f"the archive {path} {'is a folder' if path.is_dir() else 'does not exist'}"
+        )
+    opening: Callable[[Path], Any] = _Tar if path.name.lower().endswith(TARS) else _Zip
+    try:
+        archive = opening(path)
+    except BROKEN as error:
+        raise UserError(f"cannot read the archive {path}: {' '.join(str(error).split())}") from None
+    with archive:
+        yield archive
+
+
+class _Zip:
+    """A zip file's members."""
+
+    def __init__(self, file: Path | IO[bytes]) -> None:
+        self._zip = zipfile.ZipFile(file)
+
+    def __enter__(self) -> _Zip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def names(self) -> Iterator[tuple[str, Key, str]]:
+        """Each file's name and key, and why it cannot be used, "" where it can."""
+        for info in self._zip.infolist():
+            if info.is_dir():
+                continue
+            reason = ""
+            if info.flag_bits & 1:
+                reason = "encrypted"
+            elif stat.S_ISLNK(info.external_attr >> 16):
+                reason = "a link"
+            elif info.file_size > LARGEST:
+                reason = f"{info.file_size:,} bytes unpacked, a bomb: more than {LARGEST:,}"
+            yield info.filename, info.filename, reason
+
+    def read(self, key: Key) -> bytes:
+        """A member's bytes, no more than any picture has."""
+        with self._zip.open(str(key)) as stream:
+            found = stream.read(LARGEST + 1)
+        if len(found) > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} bytes unpacked, a bomb")
+        return found
+
+    def inner(self, key: Key) -> _Zip:
+        """A zip that lies in this one."""
+        return _Zip(io.BytesIO(self.read(key)))
+
+
+class _Tar:
+    """A tar file's members, compressed or not."""
+
+    def __init__(self, path: Path) -> None:
+        self._tar = tarfile.open(path)  # noqa: SIM115 (closed by __exit__)
+
+    def __enter__(self) -> _Tar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tar.close()
+
+    def names(self) -> Iterator[tuple[str, Key, str]]:
+        """Each file's name and key, and why it cannot be used, "" where it can."""
+        for info in self._tar:
+            if info.isdir():
+                continue
+            link = info.issym() or info.islnk()
+            reason = "" if info.isreg() else "a link" if link else "a device or a sparse file"
+            if info.size > LARGEST:
+                reason = f"{info.size:,} bytes, a bomb: more than {LARGEST:,}"
+            yield info.name, (info.offset_data, info.size), reason
+
+    def read(self, key: Key) -> bytes:
+        """A member's bytes."""
+        if isinstance(key, str):
+            raise ValueError("a tar's member is known by its place")
+        start, length = key
+        stream: Any = self._tar.fileobj
+        stream.seek(start)
+        found: bytes = stream.read(length)
+        if len(found) < length:
+            raise ValueError("the archive ends within it")
+        return found
+
+    def inner(self, key: Key) -> _Zip:
+        """A zip that lies in this tar."""
+        return _Zip(io.BytesIO(self.read(key)))

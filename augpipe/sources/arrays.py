@@ -1,0 +1,320 @@
+"""Arrays: an .npz in MedMNIST's form or with `images` and `labels`, or a pair of .npy files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from pydantic import Field
+
+from augpipe.errors import UserError, choices
+from augpipe.schema import KindConfig
+from augpipe.sources._listing import SPLITS, Listing, Rows, WholePath
+from augpipe.sources._pictures import Blob
+
+AT_ONCE: Final = 2**24  # bytes of pixels read at a time
+MOST_CLASSES: Final = 10_000
+
+
+class Config(KindConfig):
+    """`path`: an .npz with `images` and `labels` (and `groups`, `weights` where it has them), or with
+    `train_images`, `train_labels` and so on for train, val and test; or an .npy of images.
+
+    labels: the .npy of labels that goes with an .npy of images. names: what the labels 0, 1, ... are called.
+    official: false puts the file's own splits together, for others to be drawn.
+    Images are (N,H,W), (N,H,W,C) or (N,C,H,W); floats lie in 0 to 1 or in 0 to 255, or take an image.window.
+    """
+
+    kind: Literal["arrays"]
+    path: WholePath
+    labels: WholePath | None = None
+    names: tuple[str, ...] | None = Field(default=None, min_length=2)
+    official: bool = True
+
+
+def suggest(path: Path) -> dict[str, Any] | None:
+    """The config for what a user points at; None where it is not this kind's."""
+    return {"kind": "arrays", "path": str(path)} if path.suffix.lower() == ".npz" else None
+
+
+def listing(config: Config) -> Listing:
+    """Every image of every array; UserError where the file is of another form."""
+    parts = _npz(config) if config.path.suffix.lower() == ".npz" else [_pair(config)]
+    labels = np.concatenate([part.labels for part in parts])
+    codes, classes = _classes(labels, config)
+    starts = np.cumsum([0, *(part.images.n for part in parts)])
+    scale = _Scale.of([part.images for part in parts])
+
+    def fetch(rows: Rows) -> Iterator[Blob]:
+        for part, start, end in zip(parts, starts, starts[1:], strict=False):
+            own = rows[(rows >= start) & (rows < end)] - start
+            for pixels in part.images.at(own):
+                yield scale.apply(pixels)
+
+    named = [part.name for part in parts for _ in range(part.images.n)]
+    official = config.official and parts[0].name != ""
+    return Listing(
+        ids=[
+            f"{part.name or 'images'}/{row:06d}" for part in parts for row in range(part.images.n)
+        ],
+        labels=codes,
+        classes=classes,
+        fetch=fetch,
+        splits=np.array(named, object) if official else None,
+        groups=_column([part.groups for part in parts]),
+        weights=_weights([part.weights for part in parts], config.path),
+        notes=scale.notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One array of images with what belongs to it; `name` is its split, "" where there is none."""
+
+    name: str
+    images: _Images
+    labels: NDArray[Any]
+    groups: NDArray[Any] | None = None
+    weights: NDArray[Any] | None = None
+
+
+class _Images:
+    """An array of images on disk, read a block at a time; never more than AT_ONCE bytes in memory."""
+
+    def __init__(self, path: Path, member: str | None, where: str) -> None:
+        self._path, self._member, self._where = path, member, where
+        with self._open() as stream:
+            self.shape, self.dtype = _head(stream, where)
+        if len(self.shape) not in (3, 4) or 0 in self.shape:
+            raise UserError(
+                f"{where} has the shape {self.shape}; images are (N,H,W), (N,H,W,C) or (N,C,H,W)"
+            )
+        self._planes_first = (
+            len(self.shape) == 4 and self.shape[1] in (1, 3) and self.shape[3] not in (1, 3)
+        )
+        if len(self.shape) == 4 and not self._planes_first and self.shape[3] not in (1, 3):
+            raise UserError(f"{where} has the shape {self.shape}; images have 1 or 3 channels")
+
+    @property
+    def n(self) -> int:
+        """How many images."""
+        return int(self.shape[0])
+
+    def _open(self) -> IO[bytes]:
+        if self._member is None:
+            return self._path.open("rb")
+        # The file within lives as long as its handle: zipfile counts its users.
+        with zipfile.ZipFile(self._path) as archive:
+            return archive.open(self._member)
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """All of it, in order."""
+        each = int(np.prod(self.shape[1:]))
+        step = max(1, AT_ONCE // (each * self.dtype.itemsize))
+        with self._open() as stream:
+            _head(stream, self._where)
+            for start in range(0, self.n, step):
+                count = min(step, self.n - start)
+                raw = stream.read(count * each * self.dtype.itemsize)
+                if len(raw) < count * each * self.dtype.itemsize:
+                    raise UserError(f"{self._where} ends before its last image")
+                yield np.frombuffer(raw, self.dtype).reshape(count, *self.shape[1:])
+
+    def at(self, rows: Rows) -> Iterator[NDArray[Any]]:
+        """The images at ascending `rows`, (H,W) or (H,W,C)."""
+        if not len(rows):
+            return
+        start = 0
+        for block in self.blocks():
+            inside = rows[(rows >= start) & (rows < start + len(block))] - start
+            for row in inside:
+                one = block[row]
+                yield one.transpose(1, 2, 0) if self._planes_first else one
+            start += len(block)
+            if start > rows[-1]:
+                return
+
+
+def _head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """An .npy's shape and type, the stream left where its values begin."""
+    try:
+        version = npy.read_magic(stream)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{where} is no array: {' '.join(str(error).split())}") from None
+    if dtype.hasobject:
+        raise UserError(f"{where} holds Python objects; save numbers, or text of one type")
+    if fortran and len(shape) > 1:
+        raise UserError(f"{where} is stored in Fortran's order; save np.ascontiguousarray(it)")
+    return shape, dtype
+
+
+def _npz(config: Config) -> list[_Part]:
+    """The file's parts; UserError where the arrays' names are others or their lengths differ."""
+    path = config.path
+    if not path.is_file():
+        raise UserError(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            have = [name.removesuffix(".npy") for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    names = [s for s in SPLITS if f"{s}_images" in have]
+    if names:
+        if "train" not in names:
+            raise UserError(f"{path} has no train_images; have {choices(have)}")
+        return [_part(path, name, f"{name}_", have) for name in names]
+    if "images" not in have:
+        raise UserError(
+            f"{path} holds neither images and labels nor train_images and train_labels; "
+            f"have {choices(have)}"
+        )
+    return [_part(path, "", "", have)]
+
+
+def _part(path: Path, name: str, prefix: str, have: list[str]) -> _Part:
+
+    def column(what: str) -> NDArray[Any] | None:
+        if f"{prefix}{what}" not in have:
+            return None
+        with zipfile.ZipFile(path) as archive, archive.open(f"{prefix}{what}.npy") as stream:
+            return _values(stream, f"{prefix}{what} of {path}")
+
+    images = _Images(path, f"{prefix}images.npy", f"{prefix}images of {path}")
+    labels = column("labels")
+    if labels is None:
+        raise UserError(f"{path} has no {prefix}labels; have {choices(have)}")
+    part = _Part(name, images, labels, column("groups"), column("weights"))
+    _lengths(part, f"of {path}", prefix)
+    return part
+
+
+def _pair(config: Config) -> _Part:
+    if config.labels is None:
+        raise UserError(
+            f"{config.path} is an array of images; source.labels names that of its labels"
+        )
+    for path in (config.path, config.labels):
+        if not path.is_file():
+            raise UserError(f"the file {path} does not exist")
+    with config.labels.open("rb") as stream:
+        labels = _values(stream, str(config.labels))
+    part = _Part("", _Images(config.path, None, str(config.path)), labels)
+    _lengths(part, f"in {config.path}", "")
+    return part
+
+
+def _values(stream: IO[bytes], where: str) -> NDArray[Any]:
+    """A small array as a whole; (N,1) becomes (N,)."""
+    shape, dtype = _head(stream, where)
+    count = int(np.prod(shape))
+    raw = stream.read(count * dtype.itemsize)
+    if len(raw) < count * dtype.itemsize:
+        raise UserError(f"{where} ends before its last value")
+    found = np.frombuffer(raw, dtype).reshape(shape)
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.ndim != 1:
+        raise UserError(
+            f"{where} has the shape {found.shape}; one label an image is (N,) or (N,1), and several "
+            "labels of one image are no classes"
+        )
+    return found
+
+
+def _lengths(part: _Part, where: str, prefix: str) -> None:
+    for what in ("labels", "groups", "weights"):
+        column = getattr(part, what)
+        if column is not None and len(column) != part.images.n:
+            raise UserError(
+                f"{prefix}images {where} are {part.images.n}, {prefix}{what} {len(column)}: "
+                "each image needs one"
+            )
+
+
+def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels → places in the class names; UserError for what is no label."""
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
+            odd = labels[~np.isfinite(labels) | (labels != np.round(labels))][0]
+            raise UserError(
+                f"the labels of {config.path} hold {odd:g}; a label is a whole number or text"
+            )
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind not in "iubUS":
+        raise UserError(
+            f"the labels of {config.path} are of type {labels.dtype}, no numbers or text"
+        )
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8")
+    found, codes = np.unique(labels, return_inverse=True)
+    if len(found) > MOST_CLASSES:
+        raise UserError(
+            f"the labels of {config.path} have {len(found):,} values; are they classes?"
+        )
+    if config.names is None:
+        return codes.astype(np.int64), tuple(str(name) for name in found)
+    if labels.dtype.kind not in "iub" or found[0] < 0 or found[-1] >= len(config.names):
+        raise UserError(
+            f"source.names has {len(config.names)} names for the labels 0 to {len(config.names) - 1}; "
+            f"{config.path} has {choices(found[[0, -1]])}"
+        )
+    return labels.astype(np.int64), config.names
+
+
+def _column(parts: list[NDArray[Any] | None]) -> NDArray[np.object_] | None:
+    """Groups as text; None unless every part has them."""
+    if any(part is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.asarray(p).astype(str).astype(object) for p in parts if p is not None]
+    )
+
+
+def _weights(parts: list[NDArray[Any] | None], path: Path) -> NDArray[np.float64] | None:
+    if any(part is None for part in parts):
+        return None
+    found = np.concatenate([np.asarray(p, np.float64) for p in parts if p is not None])
+    if not (np.isfinite(found) & (found > 0)).all():
+        raise UserError(f"weights of {path} must be numbers above 0")
+    return found
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How floats become pixels: one factor for the whole set, so that no image is brighter than it was."""
+
+    factor: float | None  # None: handed on as they are
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, arrays: list[_Images]) -> _Scale:
+        """Decided by the least and greatest finite value of all."""
+        if not any(a.dtype.kind == "f" for a in arrays):
+            return cls(None)
+        low, high = np.inf, -np.inf
+        for array in arrays:
+            for block in array.blocks():
+                sound = block[np.isfinite(block)]
+                if sound.size:
+                    low, high = min(low, float(sound.min())), max(high, float(sound.max()))
+        if low >= 0 and high <= 1:
+            return cls(255.0, (f"floats from {low:g} to {high:g}, taken as 0 to 1",))
+        if low >= 0 and high <= 255:
+            return cls(1.0, (f"floats from {low:g} to {high:g}, taken as 0 to 255",))
+        return cls(None)  # a window has to say, or each image is refused
+
+    def apply(self, pixels: NDArray[Any]) -> Blob:
+        """Floats → uint8 where the factor is known; the reason where an image has none."""
+        if self.factor is None or pixels.dtype.kind != "f":
+            return pixels
+        if not np.isfinite(pixels).all():
+            return ValueError("NaN or infinite pixels")
+        return np.clip(np.round(pixels * self.factor), 0, 255).astype(np.uint8)

@@ -1,0 +1,98 @@
+"""A folder of DICOM files in class folders; a patient's images stand on one side of a split."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from augpipe.schema import KindConfig
+from augpipe.sources._dicom import is_dicom, pydicom
+from augpipe.sources._files import walk
+from augpipe.sources._layout import Template, arrange
+from augpipe.sources._listing import Classes, Listing, WholePath
+from augpipe.sources._pictures import UNREADABLE
+from augpipe.sources.folder import opening, require_folder
+
+SUFFIXES: Final = (".dcm", ".dicom")
+LOOKED_AT: Final = 200  # files of a folder that say whether it holds DICOM
+# Files beside the images that are none.
+OTHERS: Final = (".txt", ".csv", ".json", ".xml", ".md", ".html", ".pdf", ".xlsx", ".log")
+
+
+class Config(KindConfig):
+    """`path`: the folder; classes, layout: as for a folder of pictures.
+
+    group: the header's field that says what belongs together; none where the layout has a {group}.
+    """
+
+    kind: Literal["dicom"]
+    path: WholePath
+    classes: Classes = None
+    layout: Template | None = None
+    group: str = "PatientID"
+
+
+def suggest(path: Path) -> dict[str, Any] | None:
+    """The config for a folder whose first files are DICOM by their names; None for any other."""
+    if not path.is_dir():
+        return None
+    files = islice((f for f in path.rglob("*") if f.suffix), LOOKED_AT)
+    named = any(f.suffix.lower() in SUFFIXES for f in files)
+    return {"kind": "dicom", "path": str(path)} if named else None
+
+
+def place(config: Config) -> Path:
+    """Where nothing is ever written."""
+    return config.path
+
+
+def listing(config: Config) -> Listing:
+    """Every DICOM file of every class, whatever its name, grouped by patient."""
+    library = pydicom()
+    require_folder(config.path)
+    found = walk(config.path, None)
+    named = [path for path in found.paths if path.lower().endswith(SUFFIXES)]
+    others = [p for p in found.paths if not p.lower().endswith((*SUFFIXES, *OTHERS))]
+    known = set(named) | {path for path in others if _begins_so(config.path / path)}
+    paths = [path for path in found.paths if path in known]
+    where = f"the folder {config.path}"
+    made = arrange(paths, config.layout, config.classes, where, opening(config.path), found.folders)
+    ignored = dict(found.ignored)
+    if len(found.paths) > len(paths):
+        ignored["no DICOM"] = len(found.paths) - len(paths)
+    made = replace(made, bad=(*found.bad, *made.bad), ignored=ignored)
+    return made if made.groups is not None else _grouped(made, config, library)
+
+
+def _begins_so(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return is_dicom(stream)
+    except OSError:
+        return True  # it is named with its reason when it is read
+
+
+def _grouped(made: Listing, config: Config, library: Any) -> Listing:
+    """Groups by a field of the header; a file without it is a group of its own, and said."""
+    groups, without = [], 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for path in made.ids:
+            try:
+                head = library.dcmread(
+                    config.path / path, stop_before_pixels=True, specific_tags=[config.group]
+                )
+                value = str(head.get(config.group) or "")
+            except (*UNREADABLE, library.errors.InvalidDicomError):
+                value = ""  # it is named with its reason when it is read
+            without += not value
+            groups.append(value or path)
+    notes = made.notes
+    if without:
+        notes = (*notes, f"{without:,} files have no {config.group}: each is a group of its own")
+    return replace(made, groups=np.array(groups, object), notes=notes)

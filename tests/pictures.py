@@ -1,0 +1,72 @@
+"""Real files of every kind, good and bad, and a source read as a run reads it."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from augpipe import sources
+from augpipe.images import ImageOptions
+from augpipe.intake import Intake, Policy, take_in
+from augpipe.kinds import load_kind
+
+
+def noise(seed: int, *shape: int) -> NDArray[np.uint8]:
+    """Pixels that no two seeds share."""
+    return np.random.default_rng(seed).integers(0, 255, shape or (16, 16), dtype=np.uint8)
+
+
+def save(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
+    """An array as a picture file; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def folders(root: Path, n: int = 30, names: tuple[str, ...] = ("a", "b")) -> Path:
+    """n different pictures in each of some class folders."""
+    for c, name in enumerate(names):
+        for i in range(n):
+            save(root / name / f"{i:03d}.png", noise(1000 * c + i))
+    return root
+
+
+def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
+    """A PNG file by hand; kind: 0 grey, 2 RGB, 4 grey with alpha, 6 RGBA."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def source(kind: str, **values: Any) -> Any:
+    """A source's config."""
+    return load_kind("augpipe.sources", kind, "source").Config(kind=kind, **values)
+
+
+def came(
+    kind: str,
+    folder: Path,
+    options: ImageOptions | None = None,
+    policy: Policy | None = None,
+    **values: Any,
+) -> Intake:
+    """A source, read whole; the images below `folder`, memory-mapped."""
+    listed = sources.listing(source(kind, **values))
+    return take_in(listed, options or ImageOptions(), policy, folder=folder / "taken")
+
+
+def why(intake: Intake) -> dict[str, str]:
+    """What could not be used → the reason."""
+    return {one.id: one.reason for one in intake.bad}
