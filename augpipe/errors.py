@@ -10,6 +10,10 @@ class UserError(ValueError):
     """A mistake in what the user gave: one line that names the value and the choices (exit status 2)."""
 
 
+class PictureError(ValueError):
+    """A picture that cannot be used, and why, in words for the user."""
+
+
 def choices(have: Iterable[object]) -> str:
     """`a, b, c`, or `none` where there is nothing to choose from."""
     return ", ".join(str(item) for item in have) or "none"

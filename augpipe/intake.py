@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augpipe.duplicates import perceptual_hashes
-from augpipe.errors import UserError
+from augpipe.errors import PictureError, UserError
 from augpipe.images import ImageOptions, ImageSet, ImageSpec, provenance
 from augpipe.runtime import cores
 from augpipe.schema import Strict
@@ -126,9 +126,10 @@ class Intake:
 
     def fingerprint(self) -> str:
         """16 hex digits that follow from every image's name, class, group, side, weight and pixels alone."""
-        listing, whole = self.listing, hashlib.sha256()
-        for at, row in enumerate(self.rows):
-            told = [listing.ids[int(row)], listing.classes[listing.labels[row]]]
+        listing, whole, ids = self.listing, hashlib.sha256(), self.ids
+        for at in sorted(range(len(ids)), key=ids.__getitem__):
+            row = self.rows[at]
+            told = [ids[at], listing.classes[listing.labels[row]]]
             told += [
                 "" if column is None else str(column[row])
                 for column in (listing.groups, listing.splits, listing.weights)
@@ -264,11 +265,10 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     told = " ".join(str(error).split())
-    return (
-        told
-        if told and not isinstance(error, KeyError | AttributeError)
-        else f"broken: {name} {told}".strip()
-    )
+    if isinstance(error, PictureError | UserError):
+        return told
+    plain = isinstance(error, OSError | ValueError) and told
+    return f"broken: {told if plain else f'{name} {told}'.strip()}"
 
 
 class _Sink:

@@ -156,7 +156,7 @@ class ClassRows:
         self._order = torch.argsort(labels, stable=True)
         self.sizes = torch.bincount(labels, minlength=len(images.classes))
         self._starts = torch.cumsum(self.sizes, 0) - self.sizes
-        weights = images.table["weight"].to_numpy(np.float64)
+        weights = np.array(images.table["weight"], np.float64)
         self._ends: torch.Tensor | None = None
         if len(weights) and not (weights == weights[0]).all():
             # Where each row's part of its class's unit interval ends, after as many units as classes before.

@@ -58,13 +58,13 @@ def source(kind: str, **values: Any) -> Any:
 def came(
     kind: str,
     folder: Path,
-    options: ImageOptions | None = None,
+    image: ImageOptions | None = None,
     policy: Policy | None = None,
     **values: Any,
 ) -> Intake:
     """A source, read whole; the images below `folder`, memory-mapped."""
     listed = sources.listing(source(kind, **values))
-    return take_in(listed, options or ImageOptions(), policy, folder=folder / "taken")
+    return take_in(listed, image or ImageOptions(), policy, folder=folder / "taken")
 
 
 def why(intake: Intake) -> dict[str, str]:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from augpipe import mixing
-from augpipe.runtime import ClassRows
 from augpipe.images import SYNTHETIC, ImageSet, provenance
 from augpipe.mixing import Mix, Mixture
+from augpipe.runtime import ClassRows
 
 REAL, MADE = {0: 60, 1: 30, 2: 10}, {0: 0, 1: 30, 2: 50}
 

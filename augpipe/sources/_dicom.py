@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.errors import UserError
+from augpipe.errors import PictureError, UserError
 from augpipe.images import Window
 
 PREAMBLE = 128  # bytes before the letters DICM
@@ -39,7 +39,7 @@ def read_dicom(stream: Any, window: Window | None) -> tuple[NDArray[np.uint8], s
 
     Grey values are rescaled (slope and intercept, or the modality's table), then windowed: by `window` in
     those units (Hounsfield for CT), else by the file's own; MONOCHROME1 is turned so that high is bright.
-    Raises ValueError where a picture of more than 8 bits has no window, or has several frames.
+    Raises PictureError where a picture of more than 8 bits has no window, or has several frames.
     """
     library = pydicom()
     with warnings.catch_warnings():
@@ -48,9 +48,9 @@ def read_dicom(stream: Any, window: Window | None) -> tuple[NDArray[np.uint8], s
         )  # values that stray from the standard; pixels are what counts
         data = library.dcmread(stream)
         if "PixelData" not in data:
-            raise ValueError("a DICOM file without pixels")
+            raise PictureError("a DICOM file without pixels")
         if int(data.get("NumberOfFrames") or 1) > 1:
-            raise ValueError(f"a DICOM file of {data.NumberOfFrames} frames; a picture has one")
+            raise PictureError(f"a DICOM file of {data.NumberOfFrames} frames; a picture has one")
         kind = str(data.get("PhotometricInterpretation", ""))
         stored = library.pixels.pixel_array(data)
         told = f"{kind} {data.get('BitsStored')} bits"
@@ -60,7 +60,7 @@ def read_dicom(stream: Any, window: Window | None) -> tuple[NDArray[np.uint8], s
         if kind == "PALETTE COLOR":
             stored = library.pixels.apply_color_lut(stored, data)
     if stored.ndim != 3 or stored.shape[2] < 3:
-        raise ValueError(f"a photometric interpretation that is not read: {kind}")
+        raise PictureError(f"a photometric interpretation that is not read: {kind}")
     colour = stored[:, :, :3]
     # What is no palette's table of 16 bits is stored in 8.
     return (colour >> 8 if colour.dtype.itemsize == 2 else colour).astype(np.uint8), told
@@ -89,7 +89,7 @@ def _grey(
         low, high = _range(data)
         part = (values - low) / (high - low)
     else:
-        raise ValueError(
+        raise PictureError(
             f"values from {values.min():g} to {values.max():g} without a window in the file; "
             "image.window: [low, high] in these units, or full"
         )
@@ -101,7 +101,7 @@ def windowed(
 ) -> NDArray[np.float64]:
     """Values → [0, 1] by the DICOM VOI function (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
     if width < 1 or (function != "LINEAR" and width <= 0):
-        raise ValueError(f"a window of width {width:g}")
+        raise PictureError(f"a window of width {width:g}")
     if function == "LINEAR":
         if width == 1:
             return (values > center - 0.5).astype(np.float64)
@@ -111,7 +111,7 @@ def windowed(
     elif function == "SIGMOID":
         part = 1 / (1 + np.exp(-4 * (values - center) / width))
     else:
-        raise ValueError(f"unknown window function {function!r}")
+        raise PictureError(f"unknown window function {function!r}")
     return np.clip(part, 0, 1)
 
 

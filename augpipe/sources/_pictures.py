@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from augpipe.errors import PictureError
 from augpipe.images import ImageSpec, Resize, Window
 from augpipe.sources._dicom import is_dicom, read_dicom
 
@@ -77,13 +79,21 @@ class Read:
     notes: tuple[str, ...]
 
 
+_heard = threading.local()  # what Pillow warned of while this thread read a picture
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warnings become what they mean: a bomb and broken EXIF are errors, the rest is silent."""
+    """Pillow's warnings become what they mean: a bomb is an error, broken EXIF a note, the rest is silent."""
+
+    def hear(message: Warning | str, *_: object, **__: object) -> None:
+        _heard.exif = True
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("error", message="(?i)corrupt exif")
+        warnings.filterwarnings("always", message="(?i)corrupt exif")
+        warnings.showwarning = hear
         yield
 
 
@@ -120,15 +130,16 @@ def _from_file(stream: Any, window: Window | None) -> Picture:
     if is_dicom(stream):
         pixels, told = read_dicom(stream, window)
         return Picture(from_array(pixels, None), told, "DICOM")
+    _heard.exif = False
     with Image.open(stream, formats=FORMATS) as opened:
         if opened.width * opened.height > MOST_PIXELS:
-            raise ValueError(
+            raise PictureError(
                 f"{opened.width}x{opened.height} pixels, a decompression bomb: more than {MOST_PIXELS:,}"
             )
         frames = getattr(opened, "n_frames", 1)
         # A phone's JPEG may carry a second picture (MPO); the first is the one that is meant.
         if frames > 1 and opened.format != "MPO":
-            raise ValueError(f"a {opened.format} of {frames} frames; a picture has one")
+            raise PictureError(f"a {opened.format} of {frames} frames; a picture has one")
         return _upright(opened, window)
 
 
@@ -139,13 +150,16 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
     mode, notes = opened.mode, []
     if mode in ("RGB", "RGBA") and any(";16" in tile for tile in stored) and window != "full":
         # Pillow reads the upper 8 bits, which is what the whole range comes to.
-        raise ValueError("16 bits a channel need image.window: full, the only one for colour")
+        raise PictureError("16 bits a channel need image.window: full, the only one for colour")
     turned = opened
     if opened.format is not None and ("exif" in opened.info or opened.format == "TIFF"):
         try:
             turned = ImageOps.exif_transpose(opened)
         except Exception:  # whatever broken metadata raise, the pixels are there
-            notes.append("EXIF that cannot be read; taken as it lies")
+            _heard.exif = True
+    if getattr(_heard, "exif", False):
+        _heard.exif = False
+        notes.append("EXIF that cannot be read; taken as they lie")
     return Picture(eight_bits(turned, window), mode, opened.format or "array", tuple(notes))
 
 
@@ -171,13 +185,15 @@ def eight_bits(picture: Image.Image, window: Window | None) -> Image.Image:
 
 
 def from_array(pixels: NDArray[Any], window: Window | None) -> Image.Image:
-    """(H,W), (H,W,1) or (H,W,3) of any number type → L or RGB; ValueError where it would lose values."""
+    """(H,W), (H,W,1) or (H,W,3) of any number type → L or RGB; PictureError where it would lose values."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        raise ValueError(f"pixels of shape {pixels.shape}; a picture is (H,W), (H,W,1) or (H,W,3)")
+        raise PictureError(
+            f"pixels of shape {pixels.shape}; a picture is (H,W), (H,W,1) or (H,W,3)"
+        )
     if 0 in pixels.shape:
-        raise ValueError(f"pixels of shape {pixels.shape}: an empty picture")
+        raise PictureError(f"pixels of shape {pixels.shape}: an empty picture")
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype != np.uint8:
@@ -188,23 +204,27 @@ def from_array(pixels: NDArray[Any], window: Window | None) -> Image.Image:
 def through_window(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
     """Numbers of any type → uint8: `window`'s low becomes 0, its high 255; what lies outside is clipped."""
     if values.dtype.kind not in "iuf":
-        raise ValueError(f"values of type {values.dtype} are no pixels")
+        raise PictureError(f"values of type {values.dtype} are no pixels")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ValueError("NaN or infinite pixels")
+        raise PictureError("NaN or infinite pixels")
     if window is None:
         low, high = values.min(), values.max()
-        raise ValueError(
+        raise PictureError(
             f"values from {low:g} to {high:g} ({values.dtype}), of more than 8 bits, need a window: "
             "image.window: [low, high], or full"
         )
     if window == "full":
         if values.dtype.kind == "f":
-            raise ValueError(f"{values.dtype} pixels have no full range; image.window: [low, high]")
+            raise PictureError(
+                f"{values.dtype} pixels have no full range; image.window: [low, high]"
+            )
         # Pillow holds 16 bits in its type of 32.
         top = 65535 if values.dtype.itemsize == 4 else np.iinfo(values.dtype).max
         low_high = (0.0, float(top))
         if values.min() < 0 or values.max() > top:
-            raise ValueError(f"values from {values.min()} to {values.max()} lie outside 0 to {top}")
+            raise PictureError(
+                f"values from {values.min()} to {values.max()} lie outside 0 to {top}"
+            )
     else:
         low_high = window
     scaled = (values.astype(np.float64) - low_high[0]) * (255 / (low_high[1] - low_high[0]))

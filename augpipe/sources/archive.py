@@ -16,7 +16,7 @@ from typing import IO, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from augpipe.errors import UserError
+from augpipe.errors import PictureError, UserError
 from augpipe.schema import KindConfig
 from augpipe.sources._layout import Template, arrange, without_shared_top
 from augpipe.sources._listing import Bad, Classes, Fetch, Listing, Rows, WholePath
@@ -174,7 +174,7 @@ def _fetch(paths: Sequence[Path], members: Sequence[_Member]) -> Iterator[Blob]:
                     now = (member.archive, member.inner)
                 blob: Blob = archive.read(member.key)
             except (*BROKEN, KeyError) as error:
-                blob = ValueError(" ".join(str(error).split()))
+                blob = PictureError(" ".join(str(error).split()))
             yield blob
 
 
@@ -225,7 +225,7 @@ class _Zip:
         with self._zip.open(str(key)) as stream:
             found = stream.read(LARGEST + 1)
         if len(found) > LARGEST:
-            raise ValueError(f"more than {LARGEST:,} bytes unpacked, a bomb")
+            raise PictureError(f"more than {LARGEST:,} bytes unpacked, a bomb")
         return found
 
     def inner(self, key: Key) -> _Zip:

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from augpipe.errors import UserError, choices
+from augpipe.errors import PictureError, UserError, choices
 from augpipe.schema import KindConfig
 from augpipe.sources._listing import SPLITS, Listing, Rows, WholePath
 from augpipe.sources._pictures import Blob
@@ -316,5 +316,5 @@ class _Scale:
         if self.factor is None or pixels.dtype.kind != "f":
             return pixels
         if not np.isfinite(pixels).all():
-            return ValueError("NaN or infinite pixels")
+            return PictureError("NaN or infinite pixels")
         return np.clip(np.round(pixels * self.factor), 0, 255).astype(np.uint8)
