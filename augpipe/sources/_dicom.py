@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from augpipe.errors import PictureError, UserError
 from augpipe.images import Window
@@ -109,7 +110,7 @@ def windowed(
     elif function == "LINEAR_EXACT":
         part = (values - center) / width + 0.5
     elif function == "SIGMOID":
-        part = 1 / (1 + np.exp(-4 * (values - center) / width))
+        part = expit(4 * (values - center) / width)
     else:
         raise PictureError(f"unknown window function {function!r}")
     return np.clip(part, 0, 1)
