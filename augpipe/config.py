@@ -174,13 +174,23 @@ def override(values: dict[str, Any], text: str) -> None:
     steps = path.split(".")
     for step in steps[:-1]:
         at = _into(at, step, text)
-    value = read_yaml(given, f"the value of --set {text}")
+    value = _value(given, text)
     if isinstance(at, dict):
         at[steps[-1]] = value
     elif isinstance(at, list) and steps[-1].isdecimal() and int(steps[-1]) < len(at):
         at[int(steps[-1])] = value
     else:
         raise UserError(f"--set {text}: {'.'.join(steps[:-1])} has no keys")
+
+
+def _value(given: str, text: str) -> Any:
+    """YAML; what only looks like it, a layout such as {label}/*, is text."""
+    try:
+        return read_yaml(given, f"the value of --set {text}")
+    except UserError:
+        if given[:1] in "*{" and given[-1:] not in "}]":
+            return given
+        raise
 
 
 def _into(at: Any, step: str, text: str) -> Any:

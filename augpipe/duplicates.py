@@ -16,7 +16,7 @@ CORRELATION: Final = 0.995  # of two thumbnails, from which on they show the sam
 FLAT: Final = (
     2.0  # standard deviation of grey levels below which a thumbnail has nothing to correlate
 )
-AT_ONCE: Final = 2**18  # pairs compared at a time
+AT_ONCE: Final = 2**15  # pairs compared at a time
 Hashes = NDArray[np.uint64]
 
 

@@ -14,6 +14,11 @@ class PictureError(ValueError):
     """A picture that cannot be used, and why, in words for the user."""
 
 
+def several(n: int, what: str) -> str:
+    """`1 image`, `1,200 images`, `2 classes`."""
+    return f"{n:,} {what}" + ("" if n == 1 else "es" if what.endswith("s") else "s")
+
+
 def choices(have: Iterable[object]) -> str:
     """`a, b, c`, or `none` where there is nothing to choose from."""
     return ", ".join(str(item) for item in have) or "none"

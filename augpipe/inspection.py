@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from augpipe.counts import imbalance_ratio
 from augpipe.duplicates import equal_groups, near_groups
-from augpipe.errors import UserError
+from augpipe.errors import UserError, several
 from augpipe.images import ImageOptions, ImageSpec
 from augpipe.intake import (
     MOST_BAD,
@@ -261,19 +261,19 @@ def _leaks(equal: Twins, near: Twins, taken: Intake, sides: Sides | None) -> lis
         late, early = what.split(" in ")
         if n:
             found.append(
-                f"{n:,} images of {late} are also in {early}; a run takes them out of {early}"
+                f"{several(n, 'image')} of {late} also in {early}; a run takes them out of {early}"
             )
     for what, n in near.crossing.items():
         late, early = what.split(" in ")
         if n:
             found.append(
-                f"{n:,} images of {late} are nearly equal to one in {early}: look at them; "
+                f"{several(n, 'image')} of {late} nearly equal to one in {early}: look at them; "
                 "duplicates: near takes them out"
             )
     torn = torn_groups(taken.groups, rows_of(sides))
     if torn:
         found.append(
-            f"{torn:,} groups stand on several sides; split.kind: grouped keeps each on one"
+            f"{several(torn, 'group')} on several sides; split.kind: grouped keeps each on one"
         )
     return [Problem("leak", text) for text in found]
 
@@ -281,15 +281,15 @@ def _leaks(equal: Twins, near: Twins, taken: Intake, sides: Sides | None) -> lis
 def _warnings(taken: Intake, sides: Sides | None, equal: Twins) -> list[Problem]:
     found = []
     if taken.bad:
-        found.append(f"{len(taken.bad):,} files cannot be used: {reasons(taken.bad)}")
+        found.append(f"{several(len(taken.bad), 'file')} that cannot be used: {reasons(taken.bad)}")
     if equal.torn:
-        found.append(f"{equal.torn:,} images are there under several classes")
+        found.append(f"{several(equal.torn, 'image')} under several classes")
     have = Counter(taken.labels.tolist())
     few = [name for c, name in enumerate(taken.listing.classes) if 0 < have[c] < TINY]
     if few:
         some = ", ".join(repr(name) for name in few[:5]) + (" ..." if len(few) > 5 else "")
         found.append(
-            f"{len(few):,} classes have fewer than {TINY} images, too few for a test to say much: {some}"
+            f"{several(len(few), 'class')} of fewer than {TINY} images, too few for a test to say much: {some}"
         )
     return [Problem("warning", text) for text in found]
 

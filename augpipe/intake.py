@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augpipe.duplicates import perceptual_hashes
-from augpipe.errors import PictureError, UserError
+from augpipe.errors import PictureError, UserError, several
 from augpipe.images import ImageOptions, ImageSet, ImageSpec, provenance
 from augpipe.runtime import cores
 from augpipe.schema import Strict
@@ -326,7 +326,10 @@ class _Sink:
 def _finished(
     listing: Listing, spec: ImageSpec, sink: _Sink, bad: list[Bad], images: Any
 ) -> Intake:
-    notes = (*listing.notes, *(f"{n:,} pictures: {told}" for told, n in sink.notes.items()))
+    notes = (
+        *listing.notes,
+        *(f"{several(n, 'picture')}: {told}" for told, n in sink.notes.items()),
+    )
     return Intake(listing, sink.rows[: sink.n], images, spec, sink.facts(), tuple(bad), notes)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.duplicates import equal_groups, near_groups
-from augpipe.errors import UserError
+from augpipe.errors import UserError, several
 from augpipe.intake import Intake, Policy
 from augpipe.sources import Listing, alike, only
 from augpipe.splits import NAMES, SplitOptions, split
@@ -46,8 +46,8 @@ def without_small(listing: Listing, least: int) -> Listing:
     place[keep] = np.arange(len(keep))
     kept = only(listing, place[listing.labels] >= 0)
     told = (
-        f"{len(have) - len(keep):,} classes of fewer than {least} images are left out "
-        f"({len(listing) - len(kept):,} images)"
+        f"{several(len(have) - len(keep), 'class')} of fewer than {least} images left out "
+        f"({several(len(listing) - len(kept), 'image')})"
     )
     return replace(
         kept,
@@ -86,7 +86,7 @@ def part(
         n = sum(reason.startswith(f"taken from {side}") for _, reason in removed.values())
         if n:
             of = "val or test" if side == "train" else "test"
-            notes.append(f"{n:,} images were taken from {side}: they are also in {of}")
+            notes.append(f"{several(n, 'image')} taken from {side}: also in {of}")
     for side in NAMES:
         for label, name in enumerate(classes):
             if not (labels[rows[side]] == label).any():
@@ -128,9 +128,7 @@ def _apart(
 def _torn(groups: NDArray[np.object_] | None, rows: dict[str, Rows]) -> tuple[str, ...]:
     """A line where a group stands on several sides, as the source's own split or a stratified one may have it."""
     n = torn_groups(groups, rows)
-    told = (
-        f"{n:,} groups stand on several sides of the split; split.kind: grouped keeps each on one"
-    )
+    told = f"{several(n, 'group')} on several sides of the split; split.kind: grouped keeps each on one"
     return (told,) if n else ()
 
 

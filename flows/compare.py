@@ -14,6 +14,7 @@ from prefect.futures import PrefectFuture, as_completed
 from rich.console import Console
 
 from augpipe.config import Arm, Experiment
+from augpipe.errors import several
 from augpipe.records import (
     IntakeRecord,
     Job,
@@ -98,7 +99,7 @@ def compare(experiment: Experiment, out: Path, threads: int, progress: Path) -> 
 def told(intake: IntakeRecord) -> Iterator[str]:
     """What the user should know of what came in, a line each; nothing where there is nothing to say."""
     if intake.quarantined:
-        yield f"{intake.quarantined:,} files cannot be used; quarantine.csv says why"
+        yield f"{several(intake.quarantined, 'file')} that cannot be used; quarantine.csv says why"
     yield from intake.notes
 
 

@@ -266,7 +266,7 @@ def test_a_folder_of_dicom_is_grouped_by_patient(tmp_path: Path) -> None:
     assert set(taken.facts.format) == {"DICOM"} and taken.facts.mode[0] == "MONOCHROME2 8 bits"
     assert sources.suggest(root)["kind"] == "dicom"
     by_study = sources.listing(source("dicom", path=root, group="StudyInstanceUID"))
-    assert any("have no StudyInstanceUID" in note for note in by_study.notes)
+    assert any("without StudyInstanceUID" in note for note in by_study.notes)
 
 
 def test_dicom_in_a_folder_of_pictures_and_in_a_manifest(tmp_path: Path) -> None:

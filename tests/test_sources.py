@@ -113,7 +113,7 @@ def test_only_the_classes_that_are_asked_for(tmp_path: Path) -> None:
     folders(tmp_path, 2, ("a", "b", "c"))
     listed = sources.listing(source("folder", path=tmp_path, classes=("c", "a")))
     assert listed.classes == ("c", "a") and listed.labels.tolist() == [1, 1, 0, 0]
-    assert listed.notes == ("2 pictures of other classes are left out",)
+    assert listed.notes == ("2 pictures of other classes left out",)
     with pytest.raises(UserError, match=r"no class 'd' in the folder .*; have a, b, c"):
         sources.listing(source("folder", path=tmp_path, classes=("a", "d")))
     with pytest.raises(ValueError, match="the class 'a' is given twice"):

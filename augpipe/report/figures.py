@@ -76,7 +76,7 @@ def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> st
             )
             below = below + np.asarray(values)
         axes.set_xticks(
-            at, [_short(c, 12) for c in classes], rotation=90 if len(classes) > 12 else 0
+            at, [_short(c, 12) for c in classes], rotation=90 if len(classes) > 6 else 0
         )
         axes.set_ylabel("images")
         if len(counts) > 1:

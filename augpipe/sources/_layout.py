@@ -9,7 +9,7 @@ from typing import Annotated, Final, NamedTuple
 import numpy as np
 from pydantic import AfterValidator
 
-from augpipe.errors import UserError
+from augpipe.errors import UserError, several
 from augpipe.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
 
 FIELDS: Final = ("label", "group", "split")
@@ -120,7 +120,7 @@ def arrange(
         bad=bad,
         notes=(
             *_notes(ids, layout, template),
-            *([f"{left:,} pictures of other classes are left out"] if left else []),
+            *([f"{several(left, 'picture')} of other classes left out"] if left else []),
         ),
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from augpipe.errors import several
 from augpipe.schema import KindConfig
 from augpipe.sources._dicom import is_dicom, pydicom
 from augpipe.sources._files import walk
@@ -94,5 +95,8 @@ def _grouped(made: Listing, config: Config, library: Any) -> Listing:
             groups.append(value or path)
     notes = made.notes
     if without:
-        notes = (*notes, f"{without:,} files have no {config.group}: each is a group of its own")
+        notes = (
+            *notes,
+            f"{several(without, 'file')} without {config.group}, each a group of its own",
+        )
     return replace(made, groups=np.array(groups, object), notes=notes)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.errors import UserError, choices
+from augpipe.errors import UserError, choices, several
 from augpipe.schema import KindConfig, Strict
 from augpipe.sources._files import printable
 from augpipe.sources._listing import Bad, Classes, Listing, Rows, WholePath, known_split, labelled
@@ -87,7 +87,7 @@ def listing(config: Config) -> Listing:
         splits=None if rows.splits is None else rows.splits[keep],
         weights=None if rows.weights is None else rows.weights[keep],
         bad=rows.bad(),
-        notes=(f"{left:,} rows of other classes are left out",) if left else (),
+        notes=(f"{several(left, 'row')} of other classes left out",) if left else (),
     )
 
 
