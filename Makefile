@@ -7,13 +7,17 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: demo test lint format setup lock clean
+.PHONY: demo test bench lint format setup lock clean
 
 demo: $(READY)
 	$(BIN)/augpipe run configs/digits.yaml --out data/demo
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# What is measured, not tested; minutes. BENCH_ROOT: a folder that holds FashionMNIST/raw.
+bench: $(READY)
+	$(BIN)/python tests/bench_inspect.py $(if $(BENCH_ROOT),--root $(BENCH_ROOT))
 
 lint: $(READY)
 	$(BIN)/ruff check .
