@@ -15,8 +15,8 @@ from augpipe.counts import Imbalance, Natural
 from augpipe.errors import UserError, choices, unknown
 from augpipe.generators import AnyGenerator
 from augpipe.images import ImageOptions
-from augpipe.intake import Duplicates, OnBad, Policy
 from augpipe.mixing import Mix
+from augpipe.quarantine import Duplicates, OnBad, Policy
 from augpipe.runtime import Device, Precision
 from augpipe.schema import Strict, explain
 from augpipe.sources import Source
@@ -55,7 +55,7 @@ class Runner(Strict):
 class Experiment(Strict):
     """All that a run follows from, with code and data.
 
-    on_bad, duplicates, min_images: see `intake.Policy`.
+    on_bad, duplicates, min_images: see `quarantine.Policy`.
     """
 
     name: Name

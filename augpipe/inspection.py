@@ -14,18 +14,9 @@ from augpipe.counts import imbalance_ratio
 from augpipe.duplicates import equal_groups, near_groups
 from augpipe.errors import UserError, several
 from augpipe.images import ImageOptions, ImageSpec
-from augpipe.intake import (
-    MOST_BAD,
-    Intake,
-    Policy,
-    Progress,
-    Survey,
-    picture,
-    reasons,
-    survey,
-    take_in,
-)
+from augpipe.intake import Intake, Progress, Survey, picture, survey, take_in
 from augpipe.partition import check_classes, check_names, part, torn_groups
+from augpipe.quarantine import MOST_BAD, Policy, reasons
 from augpipe.seeds import numpy_stream
 from augpipe.sources import Listing
 from augpipe.splits import NAMES, SplitOptions

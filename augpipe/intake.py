@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from augpipe.duplicates import perceptual_hashes
 from augpipe.errors import PictureError, UserError, several
 from augpipe.images import ImageOptions, ImageSet, ImageSpec, provenance
+from augpipe.quarantine import Policy, check_bad
 from augpipe.runtime import cores
-from augpipe.schema import Strict
 from augpipe.sources import Bad, Blob, Listing
 from augpipe.sources._pictures import THUMB, UNREADABLE, Read, decode, quiet, read
 from augpipe.store import image_writer
@@ -34,27 +31,8 @@ LOOKED_AT: Final = 200  # pictures that choose size and channels
 COLOURED: Final = 8  # levels by which a pixel's channels differ where a picture is one of colour
 CHUNK: Final = 512  # small pictures handled at a time
 BIG: Final = 128 * 128  # pixels from which on decoding is worth a thread
-MOST_BAD: Final = 0.05  # share of files that may be bad
 KEPT_THUMB: Final = 16  # side of the thumbnails that are kept
 Progress = Callable[[int, int], None]  # images done, of how many
-
-
-OnBad = Literal["quarantine", "fail"]
-Duplicates = Literal["exact", "near", "keep"]
-
-
-class Policy(Strict):
-    """What happens to files that cannot be used, to images that are there twice, and to tiny classes.
-
-    on_bad: `quarantine` lists them and goes on, up to a share of MOST_BAD; `fail` stops at the first.
-    duplicates: `exact` takes from train what is equal to an image of val or test, and from val what is equal
-    to one of test; `near` also what is nearly equal; `keep` leaves them.
-    min_images: classes with fewer are left out, and said.
-    """
-
-    on_bad: OnBad = "quarantine"
-    duplicates: Duplicates = "exact"
-    min_images: int = Field(default=1, ge=1)
 
 
 @dataclass(frozen=True)
@@ -201,28 +179,43 @@ def take_in(
     found, where it was asked before. policy: what to do with
     bad files; None: go on whatever they are. UserError where the policy stops.
     """
-    found = found or survey(listing, options)
-    n = len(listing)
-    bad = list(listing.bad)
-    _check_bad(bad, n + len(bad), policy)
-    sink = _Sink(n)
+    work = _Work(listing, options, found or survey(listing, options), policy)
+    bad, sink = list(listing.bad), _Sink(len(listing))
+    check_bad(bad, work.files, policy)
     with quiet():
         if folder is None:
-            _pour(listing, options, found, sink, None, bad, policy, progress)
-            return _finished(listing, found.spec, sink, bad, None)
-        with image_writer(folder, n, found.spec) as images:
-            _pour(listing, options, found, sink, images, bad, policy, progress)
-            return _finished(listing, found.spec, sink, bad, images[: sink.n])
+            _pour(work, sink, bad, None, progress)
+            return _finished(work, sink, bad, None)
+        with image_writer(folder, len(listing), work.found.spec) as images:
+            _pour(work, sink, bad, images, progress)
+            return _finished(work, sink, bad, images[: sink.n])
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is read, and how."""
+
+    listing: Listing
+    options: ImageOptions
+    found: Survey
+    policy: Policy | None
+
+    @property
+    def files(self) -> int:
+        """Good and bad ones."""
+        return len(self.listing) + len(self.listing.bad)
 
 
 def _pour(
-    listing: Listing, options: ImageOptions, found: Survey, sink: _Sink,
-    images: NDArray[np.uint8] | None, bad: list[Bad], policy: Policy | None, progress: Progress,
-) -> None:  # fmt: skip
+    work: _Work,
+    sink: _Sink,
+    bad: list[Bad],
+    images: NDArray[np.uint8] | None,
+    progress: Progress,
+) -> None:
     """Read all, the good ones one after the other into `images`."""
-    n = len(listing)
-    blobs = listing.fetch(np.arange(n))
-    for start, results in _chunks(blobs, options, found):
+    listing = work.listing
+    for start, results in _chunks(listing.fetch(np.arange(len(listing))), work.options, work.found):
         for at, result in enumerate(results, start):
             if isinstance(result, Read):
                 if images is not None:
@@ -231,8 +224,8 @@ def _pour(
             else:
                 label = listing.classes[listing.labels[at]]
                 bad.append(Bad(listing.ids[at], _reason(result), label))
-        _check_bad(bad, n + len(listing.bad), policy)
-        progress(start + len(results), n)
+        check_bad(bad, work.files, work.policy)
+        progress(start + len(results), len(listing))
 
 
 def _chunks(
@@ -323,44 +316,8 @@ class _Sink:
         )  # fmt: skip
 
 
-def _finished(
-    listing: Listing, spec: ImageSpec, sink: _Sink, bad: list[Bad], images: Any
-) -> Intake:
-    notes = (
-        *listing.notes,
-        *(f"{several(n, 'picture')}: {told}" for told, n in sink.notes.items()),
-    )
-    return Intake(listing, sink.rows[: sink.n], images, spec, sink.facts(), tuple(bad), notes)
-
-
-def _check_bad(bad: list[Bad], total: int, policy: Policy | None) -> None:
-    """UserError where there are more bad files than the policy lets through."""
-    if policy is None or not bad:
-        return
-    first = f"{bad[0].id}: {bad[0].reason}"
-    if policy.on_bad == "fail":
-        raise UserError(f"cannot use {first} (on_bad: quarantine goes on without it)")
-    if len(bad) > MOST_BAD * max(1, total):
-        raise UserError(
-            f"more than {100 * MOST_BAD:g}% of {total:,} files cannot be used, {len(bad):,} so far ({reasons(bad)}); "
-            f"the first is {first}; `augpipe inspect` lists them all"
-        )
-
-
-def reasons(bad: Sequence[Bad], most: int | None = 3) -> str:
-    """`12 no picture of a known format, 3 ...`: the most common reasons, or all."""
-    found = Counter(kind_of(one.reason) for one in bad)
-    told = [f"{n:,} {reason}" for reason, n in found.most_common(most)]
-    return ", ".join(told) + (" and others" if len(found) > len(told) else "")
-
-
-def kind_of(reason: str) -> str:
-    """A reason without what differs from file to file: numbers, and the row."""
-    return re.sub(r"-?\d[\d,.]*", "…", re.sub(r"^row \d+: ", "", reason))
-
-
-def quarantine(bad: tuple[Bad, ...], removed: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """The table of `quarantine.csv`: id, class, what was done, and why. removed: id → (class, reason)."""
-    rows = [(one.id, one.label, "quarantined", one.reason) for one in bad]
-    rows += [(name, label, "removed", reason) for name, (label, reason) in removed.items()]
-    return pd.DataFrame(rows, columns=["id", "class", "what", "reason"])
+def _finished(work: _Work, sink: _Sink, bad: list[Bad], images: NDArray[np.uint8] | None) -> Intake:
+    notes = work.listing.notes
+    notes += tuple(f"{several(n, 'picture')}: {told}" for told, n in sink.notes.items())
+    rows = sink.rows[: sink.n]
+    return Intake(work.listing, rows, images, work.found.spec, sink.facts(), tuple(bad), notes)

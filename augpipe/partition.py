@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from augpipe.duplicates import equal_groups, near_groups
 from augpipe.errors import UserError, several
-from augpipe.intake import Intake, Policy
+from augpipe.intake import Intake
+from augpipe.quarantine import Policy
 from augpipe.sources import Listing, alike, only
 from augpipe.splits import NAMES, SplitOptions, split
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from augpipe.errors import UserError
+from augpipe.errors import UserError, several
 from augpipe.schema import Strict
 
 NAMES = ("train", "val", "test")
@@ -75,32 +75,36 @@ def split(
         return kind, grouped(labels, classes, groups, _shares(options), rng)
     if kind == "k_fold":
         return kind, k_fold(labels, classes, options, rng, groups)
-    return kind, stratified(labels, classes, options, rng)
+    return kind, stratified(labels, classes, _shares(options), rng)
 
 
 def stratified(
-    labels: Rows, classes: Sequence[str], options: SplitOptions, rng: np.random.Generator
+    labels: Rows,
+    classes: Sequence[str],
+    shares: Mapping[str, float],
+    rng: np.random.Generator,
 ) -> dict[str, Rows]:
-    """Each class gives round(share · n) images to val and to test, at least one to each of the three.
+    """Each class gives round(share · n) images to every side but the first, which takes the rest; at least one each.
 
-    UserError where a class has fewer than three images.
+    UserError where a class has fewer images than there are sides.
     """
-    rows: dict[str, list[Rows]] = {name: [] for name in NAMES}
+    first, *others = shares
+    rows: dict[str, list[Rows]] = {name: [] for name in shares}
     for label, name in enumerate(classes):
         own = rng.permutation(np.flatnonzero(labels == label))
-        if len(own) < len(NAMES):
+        if len(own) < len(shares):
             raise UserError(
-                f"class {name!r} has {len(own)} image{'' if len(own) == 1 else 's'}; train, val and test "
-                f"need at least {len(NAMES)}: add images or leave the class out (min_images: {len(NAMES)})"
+                f"class {name!r} has {several(len(own), 'image')}; {' and '.join((', '.join([first, *others[:-1]]), others[-1]))} "
+                f"need at least {len(shares)}: add images or leave the class out (min_images: {len(shares)})"
             )
-        n_val = max(1, round(options.val * len(own)))
-        n_test = max(1, round(options.test * len(own)))
-        # Rounding up twice may eat a tiny class whole; test gives back first, then val.
-        while n_val + n_test >= len(own):
-            n_val, n_test = (n_val, n_test - 1) if n_test >= n_val else (n_val - 1, n_test)
-        rows["val"].append(own[:n_val])
-        rows["test"].append(own[n_val : n_val + n_test])
-        rows["train"].append(own[n_val + n_test :])
+        sizes = [max(1, round(shares[side] * len(own))) for side in others]
+        # Rounding up may eat a tiny class whole; the largest side gives back, the last of equals first.
+        while sum(sizes) >= len(own):
+            largest = max(range(len(sizes)), key=lambda at: (sizes[at], at))
+            sizes[largest] -= 1
+        ends = np.cumsum(sizes)
+        for side, part in zip([*others, first], np.split(own, ends), strict=True):
+            rows[side].append(part)
     return {name: np.sort(np.concatenate(parts)).astype(np.int64) for name, parts in rows.items()}
 
 
@@ -239,7 +243,7 @@ def _official(
         shares = {"train": 1 - sum(shares.values()), **shares}
         own = labels[train]
         drawn = (
-            _drawn(own, classes, shares, rng)
+            stratified(own, classes, shares, rng)
             if groups is None
             else grouped(own, classes, groups[train], shares, rng)
         )
@@ -253,28 +257,6 @@ def _official(
                 + "; set split.kind: stratified"
             )
     return have
-
-
-def _drawn(
-    labels: Rows, classes: Sequence[str], shares: Mapping[str, float], rng: np.random.Generator
-) -> dict[str, Rows]:
-    """Images of each class to two or three sides, at least one to each, train taking what is left."""
-    rows: dict[str, list[Rows]] = {name: [] for name in shares}
-    for label, name in enumerate(classes):
-        own = rng.permutation(np.flatnonzero(labels == label))
-        if len(own) < len(shares):
-            raise UserError(
-                f"class {name!r} has {len(own)} images in the source's own train; "
-                f"{', '.join(shares)} need at least {len(shares)}"
-            )
-        at = 0
-        for side, share in list(shares.items())[1:]:
-            rest = len(own) - at - 1
-            n = min(max(1, round(share * len(own))), max(1, rest))
-            rows[side].append(own[at : at + n])
-            at += n
-        rows["train"].append(own[at:])
-    return {name: np.sort(np.concatenate(parts)).astype(np.int64) for name, parts in rows.items()}
 
 
 def _shares(options: SplitOptions) -> dict[str, float]:

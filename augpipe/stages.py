@@ -28,7 +28,8 @@ from augpipe.counts import plan, thin
 from augpipe.generators import Problem
 from augpipe.grids import grid
 from augpipe.images import ImageSet, provenance, require_classes
-from augpipe.intake import Intake, Progress, quarantine, survey, take_in
+from augpipe.intake import Intake, Progress, survey, take_in
+from augpipe.quarantine import quarantine
 from augpipe.records import (
     IntakeRecord,
     Job,

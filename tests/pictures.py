@@ -13,8 +13,9 @@ from PIL import Image
 
 from augpipe import sources
 from augpipe.images import ImageOptions
-from augpipe.intake import Intake, Policy, take_in
+from augpipe.intake import Intake, take_in
 from augpipe.kinds import load_kind
+from augpipe.quarantine import Policy
 
 
 def noise(seed: int, *shape: int) -> NDArray[np.uint8]:

@@ -20,7 +20,8 @@ from tiny import ROOT, environment
 from augpipe import partition, sources
 from augpipe.errors import UserError
 from augpipe.images import ImageOptions
-from augpipe.intake import Policy, take_in
+from augpipe.intake import take_in
+from augpipe.quarantine import Policy
 
 FULL = ImageOptions(window="full")
 
@@ -390,7 +391,7 @@ def test_two_million_rows(tmp_path: Path) -> None:
         out.write("path,label,group\n")
         out.writelines(f"{row}\n" for row in rows)
     script = (
-        "import sys, resource, time; sys.path.insert(0, 'tests'); from pictures import *; from augpipe.intake import *;"
+        "import sys, resource, time; sys.path.insert(0, 'tests'); from pictures import *; from augpipe.intake import *; from augpipe.quarantine import *;"
         f"begun = time.time(); listed = sources.listing(source('manifest', path={str(path)!r}));"
         "print(len(listed.bad), time.time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
         "try: take_in(listed, ImageOptions(), Policy())\n"

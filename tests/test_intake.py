@@ -8,8 +8,8 @@ from pictures import came, folders, noise, save, source, why
 
 from augpipe import intake, sources
 from augpipe.images import ImageOptions
-from augpipe.intake import SIZES, Policy, quarantine, reasons, survey, take_in
-from augpipe.sources import Bad
+from augpipe.intake import SIZES, survey, take_in
+from augpipe.quarantine import Policy
 
 
 @pytest.mark.parametrize(("side", "size"), [(9, 16), (17, 16), (30, 28), (64, 64), (300, 64)])
@@ -83,21 +83,3 @@ def test_facts_alone_keep_no_images(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="looked at, not kept"):
         taken.image_set()
-
-
-def test_reasons_are_counted_by_kind() -> None:
-    bad = [Bad("a", "row 3: no label"), Bad("b", "row 9: no label"), Bad("c", "values from 1 to 5")]
-    assert reasons(bad) == "2 no label, 1 values from … to …"
-    many = [Bad(str(i), f"reason {chr(97 + i)}") for i in range(5)]
-    assert reasons(many).endswith("and others") and not reasons(many, most=None).endswith("others")
-
-
-def test_the_quarantine_table() -> None:
-    table = quarantine(
-        (Bad("x.png", "truncated", "cat"),), {"y.png": ("dog", "equal to z.png in test")}
-    )
-    assert table.to_dict("records") == [
-        {"id": "x.png", "class": "cat", "what": "quarantined", "reason": "truncated"},
-        {"id": "y.png", "class": "dog", "what": "removed", "reason": "equal to z.png in test"},
-    ]
-    assert list(quarantine((), {}).columns) == ["id", "class", "what", "reason"]

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import came, noise, save
 
-from augpipe.intake import Policy
 from augpipe.partition import part, torn_groups
+from augpipe.quarantine import Policy
 from augpipe.splits import NAMES, SplitOptions
 
 

@@ -10,11 +10,11 @@ import pytest
 from pictures import came, source
 from tiny import ROOT, augpipe
 
-from augpipe import config, sources
+from augpipe import sources
 from augpipe.images import ImageOptions
 from augpipe.inspection import inspect
-from augpipe.intake import Policy
 from augpipe.partition import part, torn_groups
+from augpipe.quarantine import Policy
 from augpipe.splits import NAMES, SplitOptions
 
 
@@ -113,11 +113,3 @@ def test_each_config_runs_short(name: str, shared: Path, tmp_path: Path) -> None
     kind = {"pneumonia": "official", "orl": "stratified", "omniglot": "grouped"}[name]
     assert summary["data"]["intake"]["split"] == kind
     assert summary["data"]["intake"]["removed"] == (10 if name == "pneumonia" else 0)
-
-
-def test_configs_say_what_they_are() -> None:
-    """Each loads, and its head says how it is run."""
-    for path in sorted((ROOT / "configs").glob("*.yaml")):
-        experiment = config.load(path)
-        head = path.read_text().split("\n\n")[0]
-        assert f"augpipe run configs/{path.name}" in head and experiment.name == path.stem

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from augpipe import config, intake, scores
+from augpipe import config, quarantine, scores
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
 from augpipe.records import IntakeRecord
@@ -103,7 +103,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         ),
         quarantine=store.put_table(
             "quarantine",
-            intake.quarantine(
+            quarantine.quarantine(
                 (Bad(f"{EVIL}/x.png", "no picture of a known format", EVIL),),
                 {"b.png": (CLASSES[1], "taken from train: equal to c.png in test")},
             ),

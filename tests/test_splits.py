@@ -10,6 +10,7 @@ from augpipe import counts, splits
 from augpipe.errors import UserError
 from augpipe.splits import NAMES, SplitOptions, k_fold, split, stratified
 
+SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 sizes_of = st.lists(st.integers(3, 300), min_size=2, max_size=6)
 
 
@@ -24,15 +25,15 @@ def whole(rows: dict[str, np.ndarray], n: int) -> bool:
 @given(sizes_of, st.floats(0.01, 0.6), st.floats(0.01, 0.39), st.integers(0, 99))
 def test_no_overlap_nothing_lost_every_class_on_every_side(sizes, val, test, seed) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    options = SplitOptions(val=val, test=test)
-    rows = stratified(labels, names(len(sizes)), options, np.random.default_rng(seed))
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    rows = stratified(labels, names(len(sizes)), shares, np.random.default_rng(seed))
     assert whole(rows, len(labels))
     for part in rows.values():
         assert set(labels[part]) == set(range(len(sizes)))
     for c, n in enumerate(sizes):
         if n >= 20:
             assert (labels[rows["test"]] == c).sum() == pytest.approx(max(1, test * n), abs=1)
-    again = stratified(labels, names(len(sizes)), options, np.random.default_rng(seed))
+    again = stratified(labels, names(len(sizes)), shares, np.random.default_rng(seed))
     assert all(np.array_equal(rows[k], again[k]) for k in rows)
 
 
@@ -177,9 +178,7 @@ def test_a_class_too_small_is_named(n: int) -> None:
     with pytest.raises(
         UserError, match=f"class 'b' has {n} {image}; train, val and test need at least 3"
     ):
-        stratified(
-            np.array([0] * 5 + [1] * n), ["a", "b"], SplitOptions(), np.random.default_rng(0)
-        )
+        stratified(np.array([0] * 5 + [1] * n), ["a", "b"], SHARES, np.random.default_rng(0))
     with pytest.raises(UserError, match=f"class 'b' has {n} images; 5 folds need at least 5"):
         k_fold(np.array([0] * 9 + [1] * n), ["a", "b"], SplitOptions(), np.random.default_rng(0))
 
@@ -202,7 +201,7 @@ def test_thinned_and_filled_up_again_is_balanced(sizes, seed, data) -> None:
     """plan(profile(...)) balances, and only train is thinned."""
     k = len(sizes)
     labels = np.repeat(np.arange(k), sizes)
-    rows = stratified(labels, names(k), SplitOptions(), np.random.default_rng(seed))
+    rows = stratified(labels, names(k), SHARES, np.random.default_rng(seed))
     profile = data.draw(st.sampled_from([
         counts.Natural(profile="natural"), counts.LongTail(profile="long_tail", factor=20),
         counts.Step(profile="step", classes=("0",), keep=0.3),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from augpipe.duplicates import BITS, CORRELATION
 from augpipe.images import ImageOptions
 from augpipe.inspection import Inspection, Twins, pictures, sheet_rows
-from augpipe.intake import quarantine
+from augpipe.quarantine import quarantine
 from augpipe.report.figures import image_strip, side_bars
 from augpipe.report.page import TEMPLATES
 from augpipe.splits import NAMES

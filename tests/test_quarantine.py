@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from augpipe.quarantine import quarantine, reasons
+from augpipe.sources import Bad
+
+
+def test_reasons_are_counted_by_kind() -> None:
+    bad = [Bad("a", "row 3: no label"), Bad("b", "row 9: no label"), Bad("c", "values from 1 to 5")]
+    assert reasons(bad) == "2 no label, 1 values from … to …"
+    many = [Bad(str(i), f"reason {chr(97 + i)}") for i in range(5)]
+    assert reasons(many).endswith("and others") and not reasons(many, most=None).endswith("others")
+
+
+def test_the_quarantine_table() -> None:
+    table = quarantine(
+        (Bad("x.png", "truncated", "cat"),), {"y.png": ("dog", "equal to z.png in test")}
+    )
+    assert table.to_dict("records") == [
+        {"id": "x.png", "class": "cat", "what": "quarantined", "reason": "truncated"},
+        {"id": "y.png", "class": "dog", "what": "removed", "reason": "equal to z.png in test"},
+    ]
+    assert list(quarantine((), {}).columns) == ["id", "class", "what", "reason"]
