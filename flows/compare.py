@@ -30,7 +30,8 @@ from augpipe.store import Ref, home
 from flows import tasks
 from flows.engine import pool, prefect_api, stop_workers, workers_and_threads
 from flows.progress import Board
-from flows.tracking import Tracker, check_store
+from flows.tracking import Tracker
+from flows.tracking_store import check_store
 
 T = TypeVar("T")
 Key = tuple[str, int]  # an arm's or a generator's name, and a seed

@@ -6,29 +6,20 @@ know nothing of MLflow, no two processes write to one SQLite file, and a child's
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import re
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-import httpx
 import mlflow
 import numpy as np
 from mlflow import MlflowClient, pyfunc
-from mlflow.data.dataset_source_registry import resolve_dataset_source
-from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, Schema, TensorSpec
 from mlflow.types import ParamSpec as ModelParam
@@ -38,20 +29,12 @@ from PIL import Image
 from augpipe.config import Experiment
 from augpipe.errors import UserError
 from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
-from augpipe.store import Ref, home, load_json, load_table
-from flows.engine import PATIENCE, bare
+from augpipe.store import Ref, load_json, load_table
+from flows.figures import Point, arm_points, flat, safe_names
+from flows.tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
 PARAMS: Final = 100  # params in one call, likewise
-
-
-class Point(NamedTuple):
-    """A value of a metric; `after`: seconds since the run began, the run's end where left out."""
-
-    name: str
-    value: float
-    step: int = 0
-    after: float | None = None
 
 
 class Tracker:
@@ -62,7 +45,7 @@ class Tracker:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self._uri, artifacts = _where()
+        self._uri, artifacts = where()
         mlflow.set_tracking_uri(self._uri)
         self._client = MlflowClient(self._uri)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -94,7 +77,11 @@ class Tracker:
             self.parent = self._client.create_run(
                 self._id,
                 run_name=f"{self._experiment.name}: {len(self._experiment.arms)} arms",
-                tags={"augpipe.kind": "comparison", "augpipe.data": prepared.fingerprint},
+                tags={
+                    "augpipe.kind": "comparison",
+                    "augpipe.data": prepared.fingerprint,
+                    "augpipe.source": prepared.intake.fingerprint,
+                },
             ).info.run_id
         with self._ended(self.parent):
             with self._cost():
@@ -123,10 +110,16 @@ class Tracker:
             for split, per in prepared.counts.items()
             for name, n in zip(safe_names(prepared.classes), per.values(), strict=True)
         }
+        intake = prepared.intake
+        counts |= {
+            "source_images": float(intake.images),
+            "quarantined": float(intake.quarantined),
+            "removed_duplicates": float(intake.removed),
+        }
         self._log(self.parent, params, [Point(k, v) for k, v in counts.items()], prepared.time)
         inputs = [
             DatasetInput(
-                _dataset(getattr(prepared.splits, split), f"{self._experiment.name}-{split}"),
+                dataset(getattr(prepared.splits, split), f"{self._experiment.name}-{split}"),
                 [InputTag("mlflow.data.context", split)],
             )
             for split in prepared.counts
@@ -195,10 +188,10 @@ class Tracker:
             )
             self._model(run, "classifier", trained.state, signature)
             mixed = load_json(recipe)
-            metrics = _arm_points(mixed, prepared, trained, scored)
+            metrics = arm_points(mixed, prepared, trained, scored)
             self._log(run, flat({"arm": own.model_dump(mode="json")}), metrics, trained.time)
             if mixed["synthetic"] is not None:
-                made = _dataset(
+                made = dataset(
                     Ref.model_validate(mixed["synthetic"]), f"{own.generator}-seed{trained.seed}"
                 )
                 self._client.log_inputs(
@@ -285,104 +278,3 @@ class Tracker:
             self._client.log_model_artifacts(logged.model_id, folder)
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
-
-
-def _arm_points(
-    mixed: Mapping[str, Any], prepared: Prepared, trained: TrainedClassifier, scored: Scored
-) -> list[Point]:
-    """What an arm mixed, how its classifier learned, and what it scored."""
-    names = safe_names(prepared.classes)
-    metrics = [
-        Point("synthetic_share", mixed["synthetic_share"]),
-        Point("synthetic_ratio", mixed["synthetic_ratio"]),
-        Point("best_step", trained.best_step),
-        Point("seconds", trained.time.seconds),
-    ]
-    for kind in ("real_count", "synthetic_count"):
-        counts = zip(names, mixed[kind], strict=True)
-        metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]
-    history = load_table(trained.history)
-    metrics += [
-        Point(f"history/{row.metric}", float(row.value), int(row.step))
-        for row in history.itertuples()
-    ]
-    of_class = dict(zip(prepared.classes, names, strict=True))
-    for row in load_table(scored.table).to_dict("records"):
-        name = str(row["class"])
-        # An empty class is the overall figure; class names come back from CSV as they were written.
-        key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
-        metrics.append(Point(key, float(row["value"])))
-    return metrics
-
-
-def check_store() -> None:
-    """UserError where the tracking store that is set cannot be one, or does not answer."""
-    given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    scheme = urlsplit(given).scheme
-    if scheme in ("http", "https"):
-        try:
-            httpx.get(given.rstrip("/") + "/health", timeout=PATIENCE)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UserError(
-                f"no MLflow server answers at MLFLOW_TRACKING_URI {bare(given)}: {error}"
-            ) from None
-    elif given:
-        try:
-            MlflowClient(given)
-        except MlflowException as error:
-            line = " ".join(str(error).split())
-            raise UserError(f"MLFLOW_TRACKING_URI {bare(given)}: {line[:300]}") from None
-
-
-def _where() -> tuple[str, str | None]:
-    """Tracking URI and, for our own file, where its artifacts go."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if given:
-        return given, None
-    place = home()
-    place.mkdir(parents=True, exist_ok=True)
-    artifacts = (place / "artifacts").as_uri()
-    # Without a root of its own, a store on a file makes `mlruns` in the working directory.
-    os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", artifacts)
-    return f"sqlite:///{place / 'mlflow.db'}", artifacts
-
-
-def _dataset(ref: Ref, name: str) -> Any:
-    """A stored image set as MLflow's data set, with our digest (MLflow keeps 36 characters)."""
-    with warnings.catch_warnings():
-        # A local path is one of its sources under two names.
-        warnings.simplefilter("ignore")
-        source = resolve_dataset_source(str(ref.path))
-    # MLflow's own class leaves an abstract property unfilled, which only a type checker minds.
-    data = MetaDataset(source, name=name, digest=ref.sha256[:36])  # type: ignore[abstract]
-    return data._to_mlflow_entity()
-
-
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings and lists → one mapping with dotted keys; empty ones stay as `{}` or `[]`."""
-    items: Iterator[tuple[str, Any]] | None = None
-    if isinstance(values, Mapping) and values:
-        items = ((str(key), value) for key, value in values.items())
-    elif isinstance(values, list) and values and isinstance(values[0], dict | list):
-        items = ((str(key), value) for key, value in enumerate(values))
-    if items is None:
-        return {_safe(prefix): json.dumps(values) if isinstance(values, list) else values}
-    return {
-        key: value
-        for name, inner in items
-        for key, value in flat(inner, f"{prefix}.{name}" if prefix else name).items()
-    }
-
-
-def _safe(name: str) -> str:
-    """A name MLflow takes: letters, digits, `_ - . /` and spaces; any other character becomes `_`."""
-    return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
-
-
-def safe_names(classes: Sequence[str]) -> list[str]:
-    """Class names as MLflow takes them, still all different."""
-    names: list[str] = []
-    for label, name in enumerate(classes):
-        plain = _safe(name).replace("/", "_").strip(" .") or "class"
-        names.append(plain if plain == name else f"{plain}_{label}")
-    return names

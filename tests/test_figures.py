@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from flows.tracking import flat, safe_names
+from flows.figures import flat, safe_names
 
 
 def test_nested_values_become_dotted_names() -> None:

@@ -1,0 +1,78 @@
+"""What is logged: figures and settings under names that MLflow takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from augpipe.records import Prepared, Scored, TrainedClassifier
+from augpipe.store import load_table
+
+
+class Point(NamedTuple):
+    """A value of a metric; `after`: seconds since the run began, the run's end where left out."""
+
+    name: str
+    value: float
+    step: int = 0
+    after: float | None = None
+
+
+def arm_points(
+    mixed: Mapping[str, Any], prepared: Prepared, trained: TrainedClassifier, scored: Scored
+) -> list[Point]:
+    """What an arm mixed, how its classifier learned, and what it scored."""
+    names = safe_names(prepared.classes)
+    metrics = [
+        Point("synthetic_share", mixed["synthetic_share"]),
+        Point("synthetic_ratio", mixed["synthetic_ratio"]),
+        Point("best_step", trained.best_step),
+        Point("seconds", trained.time.seconds),
+    ]
+    for kind in ("real_count", "synthetic_count"):
+        counts = zip(names, mixed[kind], strict=True)
+        metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]
+    history = load_table(trained.history)
+    metrics += [
+        Point(f"history/{row.metric}", float(row.value), int(row.step))
+        for row in history.itertuples()
+    ]
+    of_class = dict(zip(prepared.classes, names, strict=True))
+    for row in load_table(scored.table).to_dict("records"):
+        name = str(row["class"])
+        # An empty class is the overall figure; class names come back from CSV as they were written.
+        key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
+        metrics.append(Point(key, float(row["value"])))
+    return metrics
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists → one mapping with dotted keys; empty ones stay as `{}` or `[]`."""
+    items: Iterator[tuple[str, Any]] | None = None
+    if isinstance(values, Mapping) and values:
+        items = ((str(key), value) for key, value in values.items())
+    elif isinstance(values, list) and values and isinstance(values[0], dict | list):
+        items = ((str(key), value) for key, value in enumerate(values))
+    if items is None:
+        return {_safe(prefix): json.dumps(values) if isinstance(values, list) else values}
+    return {
+        key: value
+        for name, inner in items
+        for key, value in flat(inner, f"{prefix}.{name}" if prefix else name).items()
+    }
+
+
+def _safe(name: str) -> str:
+    """A name MLflow takes: letters, digits, `_ - . /` and spaces; any other character becomes `_`."""
+    return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
+
+
+def safe_names(classes: Sequence[str]) -> list[str]:
+    """Class names as MLflow takes them, still all different."""
+    names: list[str] = []
+    for label, name in enumerate(classes):
+        plain = _safe(name).replace("/", "_").strip(" .") or "class"
+        names.append(plain if plain == name else f"{plain}_{label}")
+    return names
