@@ -139,7 +139,9 @@ def test_the_parent_holds_config_data_and_verdict(
     summary = json.loads((ran.folder / "summary.json").read_text())
     assert parent.data.tags["augpipe.verdict"] == summary["verdict"]
     assert parent.data.tags["augpipe.source"] == summary["data"]["intake"]["fingerprint"]
-    told = {k: parent.data.metrics[k] for k in ("source_images", "quarantined", "removed_duplicates")}
+    told = {
+        k: parent.data.metrics[k] for k in ("source_images", "quarantined", "removed_duplicates")
+    }
     assert told == {"source_images": 1797, "quarantined": 0, "removed_duplicates": 0}
     logged = {a.path for a in client.list_artifacts(parent.info.run_id)}
     assert {"report.html", "scores.csv", "summary.json"} <= logged

@@ -279,6 +279,16 @@ def test_several_archives_and_zips_inside_a_zip(tmp_path: Path) -> None:
     assert sources.listing(both).counts() == {"a": 3, "b": 2}
 
 
+def test_a_picture_packed_into_two_archives_is_one(tmp_path: Path) -> None:
+    root = folders(tmp_path / "pics", 4)
+    one = zipped(root, tmp_path / "one.zip", "one/")
+    save(root / "a" / "000.png", noise(777))  # the same name, another picture
+    two = zipped(root, tmp_path / "two.zip", "two/")
+    taken = came("archive", tmp_path, path=[one, two])
+    assert taken.listing.counts() == {"a": 5, "b": 4} and "a/000.png (two)" in taken.ids
+    assert taken.notes == ("7 pictures packed into several archives, taken once",)
+
+
 # torchvision
 
 

@@ -16,7 +16,7 @@ from typing import IO, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from augpipe.errors import PictureError, UserError
+from augpipe.errors import PictureError, UserError, several
 from augpipe.schema import KindConfig
 from augpipe.sources._layout import Template, arrange, without_shared_top
 from augpipe.sources._listing import Bad, Classes, Fetch, Listing, Rows, WholePath
@@ -57,6 +57,7 @@ class _Member:
     archive: int
     key: Key
     inner: Key | None = None
+    sum: tuple[int, int] | None = None  # checksum and length, where the archive tells them
 
 
 @dataclass
@@ -66,6 +67,7 @@ class _Found:
     members: dict[str, _Member] = field(default_factory=dict)
     bad: list[Bad] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
@@ -88,7 +90,13 @@ def listing(config: Config) -> Listing:
         return fetch
 
     made = arrange(tuple(found.members), config.layout, config.classes, where, opening)
-    return replace(made, bad=(*found.bad, *made.bad), ignored=dict(found.ignored))
+    again = f"{several(found.repeated, 'picture')} packed into several archives, taken once"
+    return replace(
+        made,
+        bad=(*found.bad, *made.bad),
+        ignored=dict(found.ignored),
+        notes=(*made.notes, *([again] if found.repeated else [])),
+    )
 
 
 def _list(at: int, path: Path, found: _Found) -> None:
@@ -99,7 +107,9 @@ def _list(at: int, path: Path, found: _Found) -> None:
             if name.lower().endswith(ZIPS) and not reason:
                 try:
                     with archive.inner(key) as inner:
-                        own = {n: _Member(at, k, key) for n, k in _pictures(inner, found)}
+                        own = {
+                            n: _Member(at, k, key, inner.sum(k)) for n, k in _pictures(inner, found)
+                        }
                 except BROKEN as error:
                     found.bad.append(Bad(name, f"a zip that cannot be read: {error}"))
                     continue
@@ -108,7 +118,7 @@ def _list(at: int, path: Path, found: _Found) -> None:
                 for told, known in _pictures([(name, key, reason)], found):
                     if told in members:
                         found.bad.append(Bad(told, "a name that stands twice in the archive"))
-                    members.setdefault(told, _Member(at, known))
+                    members.setdefault(told, _Member(at, known, sum=archive.sum(known)))
     _enter(members, path.name.split(".")[0], found)
 
 
@@ -128,9 +138,12 @@ def _enter(members: Mapping[str, _Member], stem: str, found: _Found) -> None:
     shared = 0 if loose else without_shared_top(tuple(members))
     for told, member in members.items():
         inside = f"{stem}/{told}" if loose else told[shared:]
+        before = found.members.get(inside)
+        if before is not None and before.sum == member.sum and member.sum is not None:
+            found.repeated += 1  # the same file, packed into both
+            continue
         # The same name in two archives is two pictures.
-        key = inside if inside not in found.members else f"{inside} ({stem})"
-        found.members[key] = member
+        found.members[inside if before is None else f"{inside} ({stem})"] = member
 
 
 def _sorted_out(name: str, reason: str, found: _Found) -> str | None:
@@ -220,6 +233,11 @@ class _Zip:
                 reason = f"{info.file_size:,} bytes unpacked, a bomb: more than {LARGEST:,}"
             yield info.filename, info.filename, reason
 
+    def sum(self, key: Key) -> tuple[int, int] | None:
+        """A member's checksum and length."""
+        info = self._zip.getinfo(str(key))
+        return info.CRC, info.file_size
+
     def read(self, key: Key) -> bytes:
         """A member's bytes, no more than any picture has."""
         with self._zip.open(str(key)) as stream:
@@ -255,6 +273,10 @@ class _Tar:
             if info.size > LARGEST:
                 reason = f"{info.size:,} bytes, a bomb: more than {LARGEST:,}"
             yield info.name, (info.offset_data, info.size), reason
+
+    def sum(self, key: Key) -> tuple[int, int] | None:
+        """A tar does not tell."""
+        return None
 
     def read(self, key: Key) -> bytes:
         """A member's bytes."""
