@@ -312,7 +312,7 @@ def pictures(found: Inspection, rows: Sequence[int], options: ImageOptions) -> N
     own = np.array(sorted(set(rows)), np.int64)
     images = np.zeros((len(own), *spec.shape), np.uint8)
     for at, blob in enumerate(taken.listing.fetch(taken.rows[own])):
-        one = picture(blob, spec, options)
+        one = picture(blob, spec, options.window or taken.listing.window)
         if one is not None:
             images[at] = one
     place = {int(row): at for at, row in enumerate(own)}

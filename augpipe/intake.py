@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from augpipe.duplicates import perceptual_hashes
 from augpipe.errors import PictureError, UserError, several
-from augpipe.images import ImageOptions, ImageSet, ImageSpec, provenance
+from augpipe.images import ImageOptions, ImageSet, ImageSpec, Window, provenance
 from augpipe.quarantine import Policy, check_bad
 from augpipe.runtime import cores
 from augpipe.sources import Bad, Blob, Listing
@@ -123,7 +123,7 @@ def survey(listing: Listing, options: ImageOptions) -> Survey:
     looked = np.unique(np.linspace(0, len(listing) - 1, min(LOOKED_AT, len(listing))).astype(int))
     with quiet():
         for blob in listing.fetch(looked) if len(listing) else ():
-            picture = _glimpse(blob, options)
+            picture = _glimpse(blob, options.window or listing.window)
             if picture is None:
                 continue  # named, with its reason, when all are read
             sides.append(min(picture.size))
@@ -138,8 +138,8 @@ def survey(listing: Listing, options: ImageOptions) -> Survey:
     return Survey(listing.counts(), ImageSpec(size, channels), about, pixels)
 
 
-def _glimpse(blob: Blob, options: ImageOptions) -> Any:
-    for window in (options.window, "full", (0.0, 1.0)):
+def _glimpse(blob: Blob, asked: Window | None) -> Any:
+    for window in (asked, "full", (0.0, 1.0)):
         try:
             return decode(blob, window).pixels
         except UNREADABLE:
@@ -147,11 +147,11 @@ def _glimpse(blob: Blob, options: ImageOptions) -> Any:
     return None
 
 
-def picture(blob: Blob, spec: ImageSpec, options: ImageOptions) -> NDArray[np.uint8] | None:
+def picture(blob: Blob, spec: ImageSpec, window: Window | None) -> NDArray[np.uint8] | None:
     """One blob → uint8 (C,H,W), fitted; None where it cannot be used."""
     with quiet():
         try:
-            return read(blob, spec, "fit", options.window).image
+            return read(blob, spec, "fit", window).image
         except UNREADABLE:
             return None
 
@@ -215,7 +215,7 @@ def _pour(
 ) -> None:
     """Read all, the good ones one after the other into `images`."""
     listing = work.listing
-    for start, results in _chunks(listing.fetch(np.arange(len(listing))), work.options, work.found):
+    for start, results in _chunks(listing.fetch(np.arange(len(listing))), work):
         for at, result in enumerate(results, start):
             if isinstance(result, Read):
                 if images is not None:
@@ -228,19 +228,18 @@ def _pour(
         progress(start + len(results), len(listing))
 
 
-def _chunks(
-    blobs: Iterator[Blob], options: ImageOptions, found: Survey
-) -> Iterator[tuple[int, list[Read | Exception]]]:
+def _chunks(blobs: Iterator[Blob], work: _Work) -> Iterator[tuple[int, list[Read | Exception]]]:
     """Blocks of results, with the row of the first. Threads where decoding outweighs the interpreter."""
+    window = work.options.window or work.listing.window
 
     def one(blob: Blob) -> Read | Exception:
         try:
-            return read(blob, found.spec, options.resize, options.window)
+            return read(blob, work.found.spec, work.options.resize, window)
         except UNREADABLE as error:
             return error
 
     start, threads = 0, cores()
-    big = found.pixels >= BIG and threads > 1
+    big = work.found.pixels >= BIG and threads > 1
     with ThreadPoolExecutor(threads) as pool:
         while block := list(islice(blobs, 4 * threads if big else CHUNK)):
             results = list(pool.map(one, block)) if big else [one(blob) for blob in block]

@@ -56,7 +56,7 @@ def reasons(bad: Sequence[Bad], most: int | None = 3) -> str:
 
 def kind_of(reason: str) -> str:
     """A reason without what differs from file to file: numbers, and the row."""
-    return re.sub(r"-?\d[\d,.]*", "…", re.sub(r"^row \d+: ", "", reason))
+    return re.sub(r"(?<![\w>])-?\d[\w,.+-]*", "…", re.sub(r"^row \d+: ", "", reason))
 
 
 def quarantine(bad: tuple[Bad, ...], removed: Mapping[str, tuple[str, str]]) -> pd.DataFrame:

@@ -366,6 +366,7 @@ def test_labels_of_mixed_type(tmp_path: Path) -> None:
         ("path,label\n", "has no rows"),
         ("path,label,label\na,b,c\n", "has twice the column 'label'"),
         ("path,label\na\n", "cannot read the manifest"),
+        ("path;lable\na;b\n", r"has no column 'label'; have path, lable"),
         ("file,label\na,b\n", r"has no column 'path'; have file, label \(source\.columns"),
     ],
 )
@@ -424,7 +425,7 @@ def test_floats_in_either_range(tmp_path: Path) -> None:
     unit[0, 0, :2] = 0, 1
     one = came("arrays", tmp_path / "1", path=arrays(tmp_path / "1.npz", unit, labels))
     assert np.array_equal(one.images[:, 0], np.round(unit * 255).astype(np.uint8))
-    assert any("taken as 0 to 1" in note for note in one.notes)
+    assert any("taken as 0 to 1 where" in note for note in one.notes)
     wide = came("arrays", tmp_path / "2", path=arrays(tmp_path / "2.npz", unit * 255.0, labels))
     assert np.array_equal(wide.images, one.images) and any(
         "0 to 255" in note for note in wide.notes
@@ -432,6 +433,10 @@ def test_floats_in_either_range(tmp_path: Path) -> None:
     signed = arrays(tmp_path / "3.npz", unit * 2 - 1, labels)
     with pytest.raises(UserError, match=r"values from -.* need a window"):
         came("arrays", tmp_path / "3", policy=Policy(), path=signed)
+    half = came("arrays", tmp_path / "5", ImageOptions(window=(0, 0.5)), path=tmp_path / "1.npz")
+    assert np.array_equal(
+        half.images, np.clip(np.round(unit * 510), 0, 255).astype(np.uint8)[:, None]
+    )
     windowed = came("arrays", tmp_path / "4", ImageOptions(window=(-1, 1)), path=signed)
     assert np.abs(windowed.images.astype(int) - one.images).max() <= 1
 
@@ -449,6 +454,9 @@ def test_nan_and_inf_are_quarantined(tmp_path: Path) -> None:
 
 
 def test_sixteen_bits_need_a_window(tmp_path: Path) -> None:
+    low = np.random.default_rng(0).integers(0, 200, (20, 16, 16)).astype(np.int64)
+    wide = came("arrays", tmp_path / "3", path=arrays(tmp_path / "y.npz", low, np.arange(20) % 2))
+    assert np.array_equal(wide.images[:, 0], low) and "int64 from 0 to 199" in wide.notes[0]
     deep = np.random.default_rng(0).integers(0, 4096, (20, 16, 16)).astype(np.uint16)
     path = arrays(tmp_path / "x.npz", deep, np.arange(20) % 2)
     with pytest.raises(UserError, match=r"values from 0 to 4095|need a window"):

@@ -194,6 +194,18 @@ def test_labels_stay_what_they_are(tmp_path: Path) -> None:
     assert listed.classes == ("0", "1") and [b.reason for b in listed.bad] == ["row 3: no label"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["path;label\nimg/0.png;cat\nimg/1.png;dog\n", "path, label\nimg/0.png, cat\nimg/1.png, dog \n",
+     '\ufeffpath,label\r\n"img/0.png","cat"\r\nimg/1.png,dog\r\n', "path\tlabel\nimg/0.png\tcat\nimg/1.png\tdog\n"],
+)  # fmt: skip
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, text: str) -> None:
+    rows_of(tmp_path, 2)
+    (tmp_path / "m.csv").write_text(text, newline="")
+    listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
+    assert listed.classes == ("cat", "dog") and listed.ids == ["img/0.png", "img/1.png"]
+
+
 # arrays
 
 
@@ -211,6 +223,19 @@ def test_an_npz_in_medmnists_form(tmp_path: Path) -> None:
     assert taken.splits.tolist() == ["train"] * 20 + ["val"] * 6 + ["test"] * 8
     mine = source("arrays", path=tmp_path / "x.npz", official=False)
     assert sources.listing(mine).splits is None
+
+
+def test_arrays_in_fortrans_order_and_of_another_byte_order(tmp_path: Path) -> None:
+    pixels = noise(0, 12, 16, 18)
+    for name, images in (("f", np.asfortranarray(pixels)), ("b", pixels.astype(">u2"))):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=(np.arange(12) % 2).astype(">i4"))
+        taken = came(
+            "arrays",
+            tmp_path / name,
+            ImageOptions(size=16, resize="crop"),
+            path=tmp_path / f"{name}.npz",
+        )
+        assert np.array_equal(taken.images[:, 0], pixels[:, :, 1:17]), name
 
 
 @pytest.mark.parametrize("shape", [(10, 14, 14), (10, 14, 14, 1), (10, 1, 14, 14), (10, 3, 14, 14)])

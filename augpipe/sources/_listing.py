@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from augpipe.errors import UserError, choices
+from augpipe.images import Window
 from augpipe.sources._pictures import Blob
 
 SPLITS: Final = ("train", "val", "test")
@@ -64,7 +65,8 @@ class Listing:
     fetch: rows, ascending → a blob for each, in that order; one open file serves them all.
     groups, splits ("train", "val", "test", or "" for one to be drawn), weights: None where there are none.
     bad: what cannot be used, known without reading. ignored: suffixes of files that are no pictures.
-    notes: what the user should know about how it was read.
+    notes: what the user should know about how it was read. window: what values that are no bytes are between,
+    where the source knows; image.window comes before it.
     """
 
     ids: Sequence[str]
@@ -77,6 +79,7 @@ class Listing:
     bad: tuple[Bad, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    window: Window | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

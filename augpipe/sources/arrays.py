@@ -13,7 +13,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from augpipe.errors import PictureError, UserError, choices
+from augpipe.errors import UserError, choices
+from augpipe.images import Window
 from augpipe.schema import KindConfig
 from augpipe.sources._listing import SPLITS, Listing, Rows, WholePath
 from augpipe.sources._pictures import Blob
@@ -28,7 +29,8 @@ class Config(KindConfig):
 
     labels: the .npy of labels that goes with an .npy of images. names: what the labels 0, 1, ... are called.
     official: false puts the file's own splits together, for others to be drawn.
-    Images are (N,H,W), (N,H,W,C) or (N,C,H,W); floats lie in 0 to 1 or in 0 to 255, or take an image.window.
+    Images are (N,H,W), (N,H,W,C) or (N,C,H,W); floats lie in 0 to 1 or in 0 to 255 and
+    integers in 0 to 255, or take an image.window.
     """
 
     kind: Literal["arrays"]
@@ -49,13 +51,12 @@ def listing(config: Config) -> Listing:
     labels = np.concatenate([part.labels for part in parts])
     codes, classes = _classes(labels, config)
     starts = np.cumsum([0, *(part.images.n for part in parts)])
-    scale = _Scale.of([part.images for part in parts])
+    window, notes = _window([part.images for part in parts])
 
     def fetch(rows: Rows) -> Iterator[Blob]:
         for part, start, end in zip(parts, starts, starts[1:], strict=False):
             own = rows[(rows >= start) & (rows < end)] - start
-            for pixels in part.images.at(own):
-                yield scale.apply(pixels)
+            yield from part.images.at(own)
 
     named = [part.name for part in parts for _ in range(part.images.n)]
     official = config.official and parts[0].name != ""
@@ -69,7 +70,8 @@ def listing(config: Config) -> Listing:
         splits=np.array(named, object) if official else None,
         groups=_column([part.groups for part in parts]),
         weights=_weights([part.weights for part in parts], config.path),
-        notes=scale.notes,
+        window=window,
+        notes=notes,
     )
 
 
@@ -90,7 +92,7 @@ class _Images:
     def __init__(self, path: Path, member: str | None, where: str) -> None:
         self._path, self._member, self._where = path, member, where
         with self._open() as stream:
-            self.shape, self.dtype = _head(stream, where)
+            self.shape, self.dtype, self._columns_first = _head(stream, where)
         if len(self.shape) not in (3, 4) or 0 in self.shape:
             raise UserError(
                 f"{where} has the shape {self.shape}; images are (N,H,W), (N,H,W,C) or (N,C,H,W)"
@@ -117,6 +119,9 @@ class _Images:
         """All of it, in order."""
         each = int(np.prod(self.shape[1:]))
         step = max(1, AT_ONCE // (each * self.dtype.itemsize))
+        if self._columns_first:
+            yield self._turned()
+            return
         with self._open() as stream:
             _head(stream, self._where)
             for start in range(0, self.n, step):
@@ -125,6 +130,15 @@ class _Images:
                 if len(raw) < count * each * self.dtype.itemsize:
                     raise UserError(f"{self._where} ends before its last image")
                 yield np.frombuffer(raw, self.dtype).reshape(count, *self.shape[1:])
+
+    def _turned(self) -> NDArray[Any]:
+        """All at once: stored in Fortran's order, no image stands in one piece."""
+        with self._open() as stream:
+            _head(stream, self._where)
+            raw = stream.read()
+        if len(raw) < int(np.prod(self.shape)) * self.dtype.itemsize:
+            raise UserError(f"{self._where} ends before its last image")
+        return np.ascontiguousarray(np.frombuffer(raw, self.dtype).reshape(self.shape, order="F"))
 
     def at(self, rows: Rows) -> Iterator[NDArray[Any]]:
         """The images at ascending `rows`, (H,W) or (H,W,C)."""
@@ -141,8 +155,8 @@ class _Images:
                 return
 
 
-def _head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """An .npy's shape and type, the stream left where its values begin."""
+def _head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """An .npy's shape, type, and whether it is in Fortran's order; the stream is left where its values begin."""
     try:
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -151,9 +165,7 @@ def _head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]
         raise UserError(f"{where} is no array: {' '.join(str(error).split())}") from None
     if dtype.hasobject:
         raise UserError(f"{where} holds Python objects; save numbers, or text of one type")
-    if fortran and len(shape) > 1:
-        raise UserError(f"{where} is stored in Fortran's order; save np.ascontiguousarray(it)")
-    return shape, dtype
+    return shape, dtype, fortran and len(shape) > 1
 
 
 def _npz(config: Config) -> list[_Part]:
@@ -213,12 +225,12 @@ def _pair(config: Config) -> _Part:
 
 def _values(stream: IO[bytes], where: str) -> NDArray[Any]:
     """A small array as a whole; (N,1) becomes (N,)."""
-    shape, dtype = _head(stream, where)
+    shape, dtype, columns_first = _head(stream, where)
     count = int(np.prod(shape))
     raw = stream.read(count * dtype.itemsize)
     if len(raw) < count * dtype.itemsize:
         raise UserError(f"{where} ends before its last value")
-    found = np.frombuffer(raw, dtype).reshape(shape)
+    found = np.frombuffer(raw, dtype).reshape(shape, order="F" if columns_first else "C")
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.ndim != 1:
@@ -287,34 +299,25 @@ def _weights(parts: list[NDArray[Any] | None], path: Path) -> NDArray[np.float64
     return found
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """How floats become pixels: one factor for the whole set, so that no image is brighter than it was."""
+def _window(arrays: list[_Images]) -> tuple[Window | None, tuple[str, ...]]:
+    """The window of floats and wide integers, where their least and greatest finite values tell it, and a note.
 
-    factor: float | None  # None: handed on as they are
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, arrays: list[_Images]) -> _Scale:
-        """Decided by the least and greatest finite value of all."""
-        if not any(a.dtype.kind == "f" for a in arrays):
-            return cls(None)
-        low, high = np.inf, -np.inf
-        for array in arrays:
-            for block in array.blocks():
-                sound = block[np.isfinite(block)]
-                if sound.size:
-                    low, high = min(low, float(sound.min())), max(high, float(sound.max()))
-        if low >= 0 and high <= 1:
-            return cls(255.0, (f"floats from {low:g} to {high:g}, taken as 0 to 1",))
-        if low >= 0 and high <= 255:
-            return cls(1.0, (f"floats from {low:g} to {high:g}, taken as 0 to 255",))
-        return cls(None)  # a window has to say, or each image is refused
-
-    def apply(self, pixels: NDArray[Any]) -> Blob:
-        """Floats → uint8 where the factor is known; the reason where an image has none."""
-        if self.factor is None or pixels.dtype.kind != "f":
-            return pixels
-        if not np.isfinite(pixels).all():
-            return PictureError("NaN or infinite pixels")
-        return np.clip(np.round(pixels * self.factor), 0, 255).astype(np.uint8)
+    One for the whole set, so that no image is brighter than it was.
+    """
+    if all(a.dtype == np.uint8 or a.dtype.kind not in "iuf" for a in arrays):
+        return None, ()
+    low, high = np.inf, -np.inf
+    for array in arrays:
+        for block in array.blocks():
+            sound = block[np.isfinite(block)] if block.dtype.kind == "f" else block
+            if sound.size:
+                low, high = min(low, float(sound.min())), max(high, float(sound.max()))
+    floats = any(a.dtype.kind == "f" for a in arrays)
+    if low < 0 or high > 255:
+        return None, ()  # a window has to say, or each image is refused
+    top = 1.0 if floats and high <= 1 else 255.0
+    kind = "floats" if floats else str(arrays[0].dtype)
+    told = (
+        f"{kind} from {low:g} to {high:g}, taken as 0 to {top:g} where image.window says no other"
+    )
+    return (0.0, top), (told,)

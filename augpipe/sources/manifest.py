@@ -119,7 +119,17 @@ def _table(config: Config) -> pd.DataFrame:
                for key, name in wanted.items() if name in have}  # fmt: skip
     if not found.num_rows:
         raise UserError(f"the manifest {path} has no rows")
-    return pd.DataFrame(columns)
+    return pd.DataFrame(
+        {key: told if key == "path" else _stripped(told) for key, told in columns.items()}
+    )
+
+
+def _stripped(column: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Without spaces around: ` cat` after a comma is cat."""
+    kinds = {name: str(name).strip() for name in pd.unique(column)}
+    if all(name == plain for name, plain in kinds.items()):
+        return column
+    return np.array([kinds[name] for name in column], object)
 
 
 def _read(path: Path) -> Any:
@@ -129,15 +139,22 @@ def _read(path: Path) -> Any:
     if path.suffix.lower() == ".parquet":
         return parquet.read_table(path)
     # Read as text throughout: a guessed type makes 1 and 01 the same, and NA of a class called NA.
-    parsing = csv.ParseOptions(
-        delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True
-    )
+    parsing = csv.ParseOptions(delimiter=_delimiter(path), newlines_in_values=True)
     with csv.open_csv(path, parse_options=parsing) as peek:
         names = peek.schema.names
     converting = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
     )
-    return csv.read_csv(path, parse_options=parsing, convert_options=converting)
+    found = csv.read_csv(path, parse_options=parsing, convert_options=converting)
+    # Spaces after a delimiter belong to nobody's name.
+    return found.rename_columns([name.strip() for name in names])
+
+
+def _delimiter(path: Path) -> str:
+    """What parts the head's names: a comma, a semicolon (as spreadsheets in many countries write) or a tab."""
+    with path.open(encoding="utf-8-sig") as stream:
+        head = stream.readline(10_000)
+    return max(",;\t", key=head.count) if head.strip() else ","
 
 
 def _text(column: Any, where: str) -> NDArray[np.object_]:
