@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -45,21 +46,44 @@ def near_groups(
     """Groups of images that are equal or nearly so; a chain of near ones is one group.
 
     equal: `equal_groups`. thumbs: uint8 (N,S,S). Near: hashes differ in at most BITS bits, and thumbnails
-    correlate by at least CORRELATION, brightness and contrast apart. O(candidate pairs) time, not memory.
+    correlate by at least CORRELATION, brightness and contrast apart. Pairs that are joined already are not
+    compared again, so that many alike cost little; memory is O(N).
     """
     _, one_of_each = np.unique(equal, return_index=True)
     own = hashes[one_of_each]
-    pairs = [
-        confirmed
-        for candidates in _candidates(own)
-        if len(confirmed := _confirmed(candidates, one_of_each, thumbs))
-    ]
-    n = len(one_of_each)
-    found = np.concatenate(pairs) if pairs else np.empty((0, 2), np.int64)
-    links = coo_matrix((np.ones(len(found), np.int8), (found[:, 0], found[:, 1])), shape=(n, n))
-    _, joined = connected_components(links, directed=False)
-    whole: NDArray[np.int64] = joined.astype(np.int64)[equal]
+    joined = np.arange(len(own))
+    for candidates in chain((_same_hash(own),), _candidates(own)):
+        joined = _join(joined, candidates, one_of_each, thumbs)
+    _, numbered = np.unique(joined, return_inverse=True)
+    whole: NDArray[np.int64] = numbered.astype(np.int64)[equal]
     return whole
+
+
+def _join(
+    joined: NDArray[np.int64],
+    pairs: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    thumbs: NDArray[np.uint8],
+) -> NDArray[np.int64]:
+    """Components after the pairs whose thumbnails show the same."""
+    for start in range(0, len(pairs), AT_ONCE):
+        block = pairs[start : start + AT_ONCE]
+        block = block[joined[block[:, 0]] != joined[block[:, 1]]]
+        if not len(block):
+            continue
+        links = joined[block[same(thumbs[rows[block[:, 0]]], thumbs[rows[block[:, 1]]])]]
+        n = len(joined)
+        graph = coo_matrix((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(n, n))
+        joined = connected_components(graph, directed=False)[1].astype(np.int64)[joined]
+    return joined
+
+
+def _same_hash(hashes: Hashes) -> NDArray[np.int64]:
+    """Each row beside the first of its hash, (P,2)."""
+    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    pairs = np.stack([first[place], np.arange(len(hashes))], axis=1)
+    others: NDArray[np.int64] = pairs[pairs[:, 0] != pairs[:, 1]]
+    return others
 
 
 def _candidates(hashes: Hashes) -> Iterator[NDArray[np.int64]]:
@@ -90,17 +114,6 @@ def _candidates(hashes: Hashes) -> Iterator[NDArray[np.int64]]:
             step += 1
         if waiting:
             yield np.concatenate(waiting)
-
-
-def _confirmed(
-    pairs: NDArray[np.int64], rows: NDArray[np.int64], thumbs: NDArray[np.uint8]
-) -> NDArray[np.int64]:
-    """The pairs whose thumbnails show the same."""
-    kept = []
-    for start in range(0, len(pairs), AT_ONCE):
-        block = pairs[start : start + AT_ONCE]
-        kept.append(block[same(thumbs[rows[block[:, 0]]], thumbs[rows[block[:, 1]]])])
-    return np.concatenate(kept)
 
 
 def same(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.bool_]:

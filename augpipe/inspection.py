@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -15,7 +15,7 @@ from augpipe.duplicates import equal_groups, near_groups
 from augpipe.errors import UserError, several
 from augpipe.images import ImageOptions, ImageSpec
 from augpipe.intake import Intake, Progress, Survey, picture, survey, take_in
-from augpipe.partition import check_classes, check_names, part, torn_groups
+from augpipe.partition import check_classes, check_names, part, torn_groups, without_small
 from augpipe.quarantine import MOST_BAD, Policy, reasons
 from augpipe.seeds import numpy_stream
 from augpipe.sources import Listing
@@ -152,14 +152,18 @@ def inspect(
 
     split: the one of an experiment, else only the source's own is looked at. Never stops at bad files.
     """
+    rules = policy or Policy()
+    listing = without_small(listing, rules.min_images)
     found = survey(listing, options)
     taken = take_in(listing, options, None, found=found, progress=progress)
     problems = list(_stopping(taken))
     sides, kind = taken.splits, "official" if taken.splits is not None else "none"
     if split is not None and not problems:
         try:
-            keep = (policy or Policy()).model_copy(update={"duplicates": "keep"})
+            # As it stands, twins and all; then as a run would leave it, for what that may refuse.
+            keep = rules.model_copy(update={"duplicates": "keep"})
             parted = part(taken, split, keep, numpy_stream(split.seed, "split"))
+            part(taken, split, rules, numpy_stream(split.seed, "split"))
             kind, sides = parted.kind, np.empty(len(taken.rows), object)
             for name, rows in parted.rows.items():
                 sides[rows] = name
@@ -226,7 +230,7 @@ def _crossing(groups: NDArray[np.int64], sides: Sides | None) -> dict[str, int]:
 
 def _stopping(taken: Intake) -> list[Problem]:
     """What a run would refuse, by the run's own checks."""
-    problems = []
+    problems = [f"cannot enter {lost}" for lost in taken.listing.lost]
     n, bad = len(taken.rows), len(taken.bad)
     if bad > MOST_BAD * max(1, n + bad):
         problems.append(
@@ -305,18 +309,18 @@ def _ratio(counts: Mapping[str, int]) -> float | None:
     return ratio if np.isfinite(ratio) else None
 
 
-def pictures(found: Inspection, rows: Sequence[int], options: ImageOptions) -> NDArray[np.uint8]:
-    """The images at `rows`, uint8 (N,C,SIDE,SIDE), fitted; black where one cannot be read again."""
+def pictures(
+    found: Inspection, rows: Iterable[int], options: ImageOptions
+) -> dict[int, NDArray[np.uint8]]:
+    """Row → uint8 (C,SIDE,SIDE), fitted; all read in one pass; black where one cannot be read again."""
     taken = found.intake
     spec = ImageSpec(SIDE, found.survey.spec.channels)
     own = np.array(sorted(set(rows)), np.int64)
-    images = np.zeros((len(own), *spec.shape), np.uint8)
-    for at, blob in enumerate(taken.listing.fetch(taken.rows[own])):
+    images = {}
+    for row, blob in zip(own, taken.listing.fetch(taken.rows[own]), strict=True):
         one = picture(blob, spec, options.window or taken.listing.window)
-        if one is not None:
-            images[at] = one
-    place = {int(row): at for at, row in enumerate(own)}
-    return images[[place[int(row)] for row in rows]] if len(rows) else images
+        images[int(row)] = np.zeros(spec.shape, np.uint8) if one is None else one
+    return images
 
 
 def sheet_rows(found: Inspection) -> dict[str, list[int]]:

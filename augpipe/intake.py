@@ -181,6 +181,8 @@ def take_in(
     """
     work = _Work(listing, options, found or survey(listing, options), policy)
     bad, sink = list(listing.bad), _Sink(len(listing))
+    if policy is not None and listing.lost:
+        raise UserError(f"cannot enter {listing.lost[0]}")
     check_bad(bad, work.files, policy)
     with quiet():
         if folder is None:
@@ -241,10 +243,14 @@ def _chunks(blobs: Iterator[Blob], work: _Work) -> Iterator[tuple[int, list[Read
     start, threads = 0, cores()
     big = work.found.pixels >= BIG and threads > 1
     with ThreadPoolExecutor(threads) as pool:
-        while block := list(islice(blobs, 4 * threads if big else CHUNK)):
+        while True:
+            block = islice(blobs, 2 * threads if big else CHUNK)
+            # Small ones one by one: a block of undecoded files may hold gigabytes.
             results = list(pool.map(one, block)) if big else [one(blob) for blob in block]
+            if not results:
+                return
             yield start, results
-            start += len(block)
+            start += len(results)
 
 
 def _reason(error: Exception) -> str:

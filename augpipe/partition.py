@@ -58,10 +58,15 @@ def without_small(listing: Listing, least: int) -> Listing:
     )
 
 
-def check_classes(intake: Intake) -> None:
-    """UserError for a class without a picture that can be used."""
+def check_classes(intake: Intake, least: int = 1) -> None:
+    """UserError for a class without a picture that can be used, or with fewer than `least` that can."""
     have = np.bincount(intake.labels, minlength=len(intake.listing.classes))
     for name, n in zip(intake.listing.classes, have, strict=True):
+        if 0 < n < least:
+            raise UserError(
+                f"class {name!r} has {several(int(n), 'picture')} that can be used, fewer than min_images {least}: "
+                "leave it out with source.classes, or mend its files"
+            )
         if n == 0:
             lost = [one for one in intake.bad if one.label == name]
             why = f": {len(lost)} could not be used, the first: {lost[0].reason}" if lost else ""
@@ -88,6 +93,12 @@ def part(
         if n:
             of = "val or test" if side == "train" else "test"
             notes.append(f"{several(n, 'image')} taken from {side}: also in {of}")
+    if policy.duplicates == "once":
+        rows, again = _once(intake, rows)
+        removed |= again
+        if again:
+            told = several(len(again), "image")
+            notes.append(f"{told} equal to another of the same side, taken once")
     for side in NAMES:
         for label, name in enumerate(classes):
             if not (labels[rows[side]] == label).any():
@@ -123,6 +134,25 @@ def _apart(
                 told += f", which is of class {classes[labels[twin]]}"
             removed[ids[int(row)]] = (classes[labels[row]], told)
         kept[side] = rows[side][~twice]
+    return kept, removed
+
+
+def _once(
+    intake: Intake, rows: dict[str, Rows]
+) -> tuple[dict[str, Rows], dict[str, tuple[str, str]]]:
+    """Rows of which the first of equal ones stays on each side; ids of the others, with class and reason."""
+    same, ids = equal_groups(intake.facts.content), intake.ids
+    labels, classes = intake.labels, intake.listing.classes
+    kept, removed = {}, {}
+    for side, own in rows.items():
+        _, first, place = np.unique(same[own], return_index=True, return_inverse=True)
+        kept[side] = own[np.sort(first)]
+        for row, twin in zip(own, own[first[place]], strict=True):
+            if row != twin:
+                told = f"taken from {side}: equal to {ids[int(twin)]} in {side}"
+                if labels[row] != labels[twin]:
+                    told += f", which is of class {classes[labels[twin]]}"
+                removed[ids[int(row)]] = (classes[labels[row]], told)
     return kept, removed
 
 

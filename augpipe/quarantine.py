@@ -16,7 +16,7 @@ from augpipe.sources import Bad
 
 MOST_BAD: Final = 0.05  # share of files that may be bad
 OnBad = Literal["quarantine", "fail"]
-Duplicates = Literal["exact", "near", "keep"]
+Duplicates = Literal["exact", "near", "once", "keep"]
 
 
 class Policy(Strict):
@@ -24,7 +24,8 @@ class Policy(Strict):
 
     on_bad: `quarantine` lists them and goes on, up to a share of MOST_BAD; `fail` stops at the first.
     duplicates: `exact` takes from train what is equal to an image of val or test, and from val what is equal
-    to one of test; `near` also what is nearly equal; `keep` leaves them.
+    to one of test; `near` also what is nearly equal; `once` also what is equal to another of its own side;
+    `keep` leaves them.
     min_images: classes with fewer are left out, and said.
     """
 

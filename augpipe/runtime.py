@@ -162,12 +162,9 @@ class ClassRows:
             # Where each row's part of its class's unit interval ends, after as many units as classes before.
             own = torch.from_numpy(weights)[self._order]
             of = labels[self._order]
-            total = torch.zeros(len(self.sizes), dtype=torch.float64).index_add_(0, of, own)
-            whole = torch.cumsum(own, 0)
-            before = torch.cat([torch.zeros(1, dtype=torch.float64), whole])[
-                self._starts.clamp(max=len(own))
-            ]
-            self._ends = of + (whole - before[of]) / total[of]
+            # Class by class: beside a class of large weights small ones would be lost in the sum.
+            ends = [torch.cumsum(part, 0) / part.sum() for part in own.split(self.sizes.tolist())]
+            self._ends = of + torch.cat(ends)
 
     def pick(self, labels: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
         """For each label the row that u in [0,1) names within its class."""

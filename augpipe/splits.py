@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -14,6 +15,8 @@ from augpipe.schema import Strict
 
 NAMES = ("train", "val", "test")
 TRIES: Final = 20  # drawings of a grouped split, of which the one nearest to the shares is taken
+SMALL: Final = 200  # groups of which MANY_TRIES cost little where a parting is hard to find
+MANY_TRIES: Final = 400
 MANY: Final = 5000  # groups from which on one drawing is as even as another
 Rows = NDArray[np.int64]
 Groups = NDArray[np.object_]
@@ -121,7 +124,7 @@ def grouped(
     first, its largest group to the side that lacks most of that class; every class gets to every side. The
     best of TRIES drawings. UserError where a class has fewer groups than there are sides.
     """
-    names, member = np.unique(groups.astype(str), return_inverse=True)
+    member, names = pd.factorize(groups, sort=True)
     table = np.zeros((len(names), len(classes)), np.int64)
     np.add.at(table, (member, labels), 1)
     per_class = (table > 0).sum(0)
@@ -134,7 +137,10 @@ def grouped(
             )
     wanted = np.array(list(shares.values()))[:, None] * table.sum(0)
     best: tuple[float, NDArray[np.int64]] | None = None
-    for _ in range(TRIES if len(names) <= MANY else 2):
+    most = TRIES if len(names) <= MANY else 2
+    for n in range(MANY_TRIES if len(names) <= SMALL else most):
+        if n >= most and best is not None:
+            break
         sides = _assign(table, wanted, rng)
         have = np.stack([table[sides == side].sum(0) for side in range(len(shares))])
         if (have == 0).any():
@@ -144,8 +150,9 @@ def grouped(
             best = (off, sides)
     if best is None:
         raise UserError(
-            "the groups cannot be parted so that every class stands on every side: too few groups hold "
-            "several classes at once; set split.kind: stratified where groups do not matter"
+            "no parting of the groups was found that brings every class to every side: few "
+            "groups hold several classes at once; another split.seed may, or set split.kind: stratified "
+            "where groups do not matter"
         )
     return {
         name: np.flatnonzero(best[1][member] == side).astype(np.int64)

@@ -73,7 +73,7 @@ def prepare(job: Job, progress: Progress = lambda done, total: None) -> Prepared
         taken = take_in(
             listed, experiment.image, policy, folder=scratch, found=found, progress=progress
         )
-        partition.check_classes(taken)
+        partition.check_classes(taken, policy.min_images)
         parted = partition.part(taken, options, policy, numpy_stream(options.seed, "split"))
         images = taken.image_set()
         rows = {**parted.rows, "train": _thinned(images, parted.rows["train"], experiment)}

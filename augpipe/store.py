@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, ImageSpec, Splits
 
-CHUNK: Final = 4096  # rows moved at a time, so that what streams never holds more
+BLOCK: Final = 2**24  # bytes moved at a time, so that what streams never holds more
 
 
 class Ref(BaseModel, frozen=True):
@@ -130,13 +130,14 @@ class Store:
         return Ref(path=final, sha256=sha)
 
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
-        """Store an image set, or those of its `rows`; no more than CHUNK images are ever in memory."""
+        """Store an image set, or those of its `rows`; no more than BLOCK bytes of them are ever in memory."""
         own = np.arange(len(images)) if rows is None else rows
+        step = max(1, BLOCK // int(np.prod(images.spec.shape)))
 
         def write(folder: Path) -> None:
             with image_writer(folder, len(own), images.spec) as out:
-                for start in range(0, len(own), CHUNK):
-                    out[start : start + CHUNK] = images.images[own[start : start + CHUNK]]
+                for start in range(0, len(own), step):
+                    out[start : start + step] = images.images[own[start : start + step]]
             table = images.table if rows is None else images.table.iloc[rows].reset_index(drop=True)
             write_labels(folder, images.labels[own], images.classes, table)
 

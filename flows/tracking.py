@@ -124,6 +124,8 @@ class Tracker:
             )
             for split in prepared.counts
         ]
+        whole = dataset(prepared.data, f"{self._experiment.name}-source")
+        inputs.append(DatasetInput(whole, [InputTag("mlflow.data.context", "source")]))
         self._client.log_inputs(self.parent, inputs)
 
     def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:

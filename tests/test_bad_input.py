@@ -248,11 +248,14 @@ def test_links(tmp_path: Path) -> None:
     (root / "a" / "self.png").symlink_to(root / "a" / "self.png")
     (root / "a" / "loop").symlink_to(root)
     (root / "c").symlink_to(outside.parent)
+    os.mkfifo(root / "b" / ".pipe")
+    (root / "a" / "pipe.png").symlink_to(root / "b" / ".pipe")
     taken = came("folder", tmp_path, path=root)
     assert len(taken.rows) == 61  # the link that stays inside is read
     reasons = why(taken)
     assert "leaves the folder" in reasons["a/out.png"] and "leaves the folder" in reasons["c"]
     assert "leads nowhere" in reasons["a/nowhere.png"] and "to itself" in reasons["a/self.png"]
+    assert reasons["a/pipe.png"] == "a link to what is neither a file nor a folder"
     assert reasons["a/loop"] == "a link to a folder, which is not followed"
 
 
@@ -562,6 +565,96 @@ def test_an_archive_that_is_cut_or_a_bomb(tmp_path: Path, monkeypatch) -> None:
     assert len(taken.bad) == 2 and any("CRC" in r or "decompress" in r for r in why(taken).values())
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
+@pytest.mark.parametrize("share", [0.3, 0.62, 0.9])
+def test_a_tar_that_is_cut(tmp_path: Path, suffix: str, share: float) -> None:
+    root = folders(tmp_path / "pics", 20)
+    with tarfile.open(tmp_path / f"x{suffix}", f"w:{suffix[5:]}") as archive:
+        archive.add(root, "w")
+    whole = (tmp_path / f"x{suffix}").read_bytes()
+    at = int(len(whole) * share) // 512 * 512 if suffix == ".tar" else int(len(whole) * share)
+    (tmp_path / f"x{suffix}").write_bytes(whole[:at])
+    with pytest.raises(UserError, match=r"cannot read the archive .*x\.tar"):
+        sources.listing(source("archive", path=tmp_path / f"x{suffix}"))
+
+
+def test_zips_inside_a_zip_that_cannot_be_used(tmp_path: Path, monkeypatch) -> None:
+    from augpipe.sources import archive as module
+
+    def zipped(names: list[str]) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for i, name in enumerate(names):
+                archive.writestr(name, entry(noise(i)))
+        return buffer.getvalue()
+
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as outer:
+        outer.writestr("ok.zip", zipped(["a/0.png", "b/0.png"]))
+        outer.writestr("broken.zip", b"no zip")
+        outer.writestr("big.zip", zipped([f"a/{i}.png" for i in range(9)]))
+        outer.writestr("__MACOSX/._x.zip", b"x")
+    monkeypatch.setattr(module, "LARGEST", 2000)
+    listed = sources.listing(source("archive", path=tmp_path / "x.zip"))
+    assert listed.counts() == {"a": 1, "b": 1} and listed.ignored == {"hidden": 1}
+    assert "zip that cannot be read" in listed.bad[0].reason and "a bomb" in listed.bad[1].reason
+
+
+def test_splits_in_archives_of_their_own(tmp_path: Path) -> None:
+    for side, n in (("train", 6), ("test", 3)):
+        with zipfile.ZipFile(tmp_path / f"{side}.zip", "w") as archive:
+            for c in "ab":
+                for i in range(n):
+                    archive.writestr(f"{side}/{c}/{i}.png", entry(noise(i + 50 * ord(c) + n)))
+    both = [tmp_path / "train.zip", tmp_path / "test.zip"]
+    listed = sources.listing(source("archive", path=both))
+    assert listed.classes == ("a", "b") and listed.splits.tolist() == ["train"] * 12 + ["test"] * 6
+    same = [tmp_path / name / "s.zip" for name in "xyz"]
+    for k, path in enumerate(same):
+        path.parent.mkdir()
+        with zipfile.ZipFile(path, "w") as archive:
+            for c in "ab":
+                archive.writestr(f"{c}/1.png", entry(noise(k + 10 * ord(c))))
+    listed = sources.listing(source("archive", path=same))
+    assert listed.counts() == {"a": 3, "b": 3} and listed.ids[2:4] == ["a/1~2.png", "b/1~2.png"]
+
+
+def test_train_and_test_beside_another_folder_are_asked_about(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "test/a", "test/b", "docs"):
+        save(tmp_path / name / "x.png", noise(len(name)))
+    with pytest.raises(UserError, match=r"holds train and test beside docs: .*layout: '\{split\}"):
+        sources.listing(source("folder", path=tmp_path))
+    assert len(sources.listing(source("folder", path=tmp_path, layout="{split}/{label}/*"))) == 4
+
+
+def test_a_class_folder_that_cannot_be_entered_stops_a_run(tmp_path: Path) -> None:
+    root = folders(tmp_path / "pics")
+    folders(tmp_path / "elsewhere", 30, ("c",))
+    (root / "c").symlink_to(tmp_path / "elsewhere" / "c")
+    with pytest.raises(UserError, match="cannot enter the folder c: a link that leaves the folder"):
+        came("folder", tmp_path, policy=Policy(), path=root)
+
+
+def test_the_same_picture_in_grey_and_in_colour_is_one(tmp_path: Path) -> None:
+    root = folders(tmp_path / "pics")
+    grey = Image.fromarray(noise(500))
+    for mode, name in (("L", "g.png"), ("RGB", "c.png"), ("P", "p.gif"), ("RGBA", "t.png")):
+        grey.convert("L").convert(mode).save(root / "ab"[mode == "RGB"] / name)
+    taken = came("folder", tmp_path, path=root)
+    assert len(set(taken.facts.content.tolist())) == 61
+
+
+def test_a_broken_npz(tmp_path: Path) -> None:
+    path = arrays(tmp_path / "x.npz", noise(0, 40, 16, 16), np.arange(40) % 2)
+    hurt = bytearray(path.read_bytes())
+    hurt[3000] ^= 0xFF
+    path.write_bytes(hurt)
+    with pytest.raises(UserError, match=r"cannot read .*x\.npz: Bad CRC-32"):
+        came("arrays", tmp_path, path=path)
+    np.savez(tmp_path / "y.npz", images=noise(0, 4, 8, 8), labels=np.array(["", "a", "b", "a"]))
+    with pytest.raises(UserError, match=r"the labels of .* miss that of image 0"):
+        sources.listing(source("arrays", path=tmp_path / "y.npz"))
+
+
 def test_an_encrypted_zip(tmp_path: Path) -> None:
     plain = io.BytesIO()
     with zipfile.ZipFile(plain, "w") as archive:
@@ -583,7 +676,7 @@ def test_the_same_image_under_two_labels_and_on_two_sides(tmp_path: Path) -> Non
     for side, n in (("train", 30), ("val", 10), ("test", 10)):
         for c in "ab":
             for i in range(n):
-                save(root / side / c / f"{i}.png", noise(hash((side, c, i)) % 2**31))
+                save(root / side / c / f"{i}.png", noise(1000 * len(side) + 100 * ord(c) + i))
     shared = noise(1)
     save(root / "train" / "a" / "copy.png", shared)
     save(root / "test" / "a" / "original.bmp", shared)  # another file, the same pixels
@@ -608,6 +701,6 @@ def test_a_class_that_only_repeats_test_is_told(tmp_path: Path) -> None:
     root = tmp_path / "pics"
     for side in ("train", "val", "test"):
         for c in "ab":
-            save(root / side / c / "x.png", noise(ord(c)) if c == "a" else noise(hash(side) % 999))
+            save(root / side / c / "x.png", noise(ord(c)) if c == "a" else noise(len(side + c) * 7))
     with pytest.raises(UserError, match="class 'a' has no image left in train once"):
         parted(came("folder", tmp_path, path=root))

@@ -131,9 +131,9 @@ def test_the_parent_holds_config_data_and_verdict(
         parent.data.params["arms.3.mix.share"] == "0.3" and parent.data.params["baseline"] == "real"
     )
     inputs = {i.dataset.name: i for i in parent.inputs.dataset_inputs}
-    assert set(inputs) == {"tiny-train", "tiny-val", "tiny-test"}
+    assert set(inputs) == {"tiny-source", "tiny-train", "tiny-val", "tiny-test"}
     digests = {i.dataset.digest for i in inputs.values()}
-    assert len(digests) == 3
+    assert len(digests) == 4
     stored = {p.name for p in (ran.home / "store" / "images").iterdir()}
     assert {d[:20] for d in digests} <= stored, "the digest is that of the stored set"
     summary = json.loads((ran.folder / "summary.json").read_text())

@@ -111,6 +111,17 @@ def test_equal_groups_are_those_of_equal_bytes() -> None:
     assert found[0] == found[2] and len(set(found.tolist())) == 3
 
 
+def test_thousands_of_frames_that_are_nearly_one_take_seconds() -> None:
+    """As of a video: every pair is near; none is compared once it is known to be joined."""
+    rng = np.random.default_rng(0)
+    scene = np.asarray(photographs()[3].convert("L").resize((32, 32)), np.int16)
+    frames = np.clip(scene + rng.integers(-3, 4, (8000, 32, 32)), 0, 255).astype(np.uint8)
+    small = frames.reshape(-1, 16, 2, 16, 2).mean((2, 4)).astype(np.uint8)
+    begun = time.perf_counter()
+    found = near_groups(np.arange(8000), perceptual_hashes(frames), small)
+    assert np.bincount(found).max() > 7900 and time.perf_counter() - begun < 30
+
+
 def test_a_hundred_thousand_images_take_seconds() -> None:
     """Twenty times as many, not four hundred times as long: no matrix of all pairs."""
     rng = np.random.default_rng(0)

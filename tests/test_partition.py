@@ -66,6 +66,16 @@ def test_near_copies_are_taken_only_where_that_is_asked_for(tmp_path: Path) -> N
         assert f"nearly equal to {name[:-3]}" in reason, (name, reason)
 
 
+def test_each_picture_once(tmp_path: Path) -> None:
+    pixels = np.stack([noise(row % 50) for row in range(100)])
+    np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(100) % 2)
+    taken = came("arrays", tmp_path, path=tmp_path / "x.npz")
+    found = part(taken, SplitOptions(), Policy(duplicates="once"), np.random.default_rng(0))
+    kept = np.concatenate([found.rows[name] for name in NAMES])
+    assert len(kept) == 50 == len(set(taken.facts.content[kept].tolist()))
+    assert len(found.removed) == 50
+
+
 def test_groups_on_several_sides_are_said(tmp_path: Path) -> None:
     for i in range(30):
         save(tmp_path / "img" / f"{i}.png", noise(i))

@@ -237,9 +237,63 @@ def test_pydicoms_own_files(name: str) -> None:
         from pydicom.pixels import apply_color_lut
 
         theirs = apply_color_lut(data.pixel_array, data)
-        assert np.array_equal(
-            decoded(blob), theirs // (257 if theirs.max() > 255 else 1)
-        ) or np.array_equal(decoded(blob), (theirs >> 8).astype(np.uint8))
+        assert theirs.dtype == np.uint16 and not (theirs & 0xFF).any()  # 8 bits in the upper byte
+        assert np.array_equal(decoded(blob), theirs >> 8)
+
+
+def test_colour_of_more_than_eight_bits_and_tables(tmp_path: Path) -> None:
+    deep = np.array([[[0, 2048, 4095], [1, 16, 4095]]], np.uint16)
+    path = dicom(tmp_path / "x.dcm", deep, BitsStored=12, HighBit=11)
+    with pytest.raises(PictureError, match=r"12 bits a channel need image\.window: full"):
+        decode(path.read_bytes(), None)
+    assert decoded(path.read_bytes(), "full").tolist() == [[[0, 128, 255], [0, 1, 255]]]
+    item = pydicom.Dataset()
+    item.LUTDescriptor, item.LUTData = [4, 10, 8], [0, 50, 100, 255]
+    item["LUTDescriptor"].VR, item["LUTData"].VR = "US", "US"
+    values = np.array([[0, 10, 11, 12, 13, 4000]], np.uint16)
+    path = dicom(tmp_path / "y.dcm", values, BitsStored=12, HighBit=11, VOILUTSequence=[item])
+    assert decoded(path.read_bytes()).tolist() == [[0, 0, 50, 100, 255, 255]]
+
+
+def test_a_dicom_bomb_and_a_broken_file(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "x.dcm", noise(0), Rows=30_000, Columns=30_000)
+    with pytest.raises(PictureError, match="30000x30000 pixels, more than"):
+        decode(path.read_bytes(), None)
+    whole = dicom(tmp_path / "y.dcm", noise(0)).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        hurt = bytearray(whole)
+        for at in rng.integers(132, len(hurt), 4):
+            hurt[at] = rng.integers(0, 256)
+        try:
+            decode(bytes(hurt), "full")
+        except PictureError as error:
+            assert str(error)
+
+
+def test_windows_of_pnm_mean_the_values_in_the_file() -> None:
+    pgm = b"P5 3 1 4095\n" + np.array([0, 2048, 4095], ">u2").tobytes()
+    for window in ((0, 4095), "full"):
+        assert decoded(pgm, window).tolist() == [[0, 128, 255]]
+    with pytest.raises(PictureError, match="values from 0 to 4095"):
+        decode(pgm, None)
+    ppm = b"P6 1 1 4095\n" + np.array([0, 2048, 4095], ">u2").tobytes()
+    with pytest.raises(PictureError, match="16 bits a channel need"):
+        decode(ppm, None)
+    assert np.abs(decoded(ppm, "full").astype(int) - [[[0, 128, 255]]]).max() <= 1
+
+
+def test_broken_exif_is_noted_whatever_the_threads(tmp_path: Path, monkeypatch) -> None:
+    from augpipe import intake
+
+    monkeypatch.setattr(intake, "cores", lambda: 4)
+    exif = b"Exif\0\0MM\x00\x2a\xff\xff\xff\xff garbage"
+    for i in range(24):
+        save(tmp_path / "pics" / "a" / f"{i}.jpg", noise(i, 150, 150), exif=exif)
+        dicom(tmp_path / "pics" / "b" / f"{i}.dcm", noise(100 + i, 150, 150))
+        save(tmp_path / "pics" / "b" / f"{i}.png", noise(200 + i, 150, 150))
+    taken = came("folder", tmp_path, path=tmp_path / "pics")
+    assert taken.notes == ("24 pictures: EXIF that cannot be read; taken as they lie",)
 
 
 def test_eight_bits_need_no_window_and_frames_are_refused(tmp_path: Path) -> None:

@@ -62,6 +62,13 @@ def test_within_a_class_images_come_as_their_weights_say() -> None:
     assert rows.pick(torch.tensor([0, 2, 0]), nearly_one).tolist() == [2, 4, 2]
 
 
+def test_a_class_of_great_weights_does_not_drown_another() -> None:
+    rows = weighted([0, 0, 1, 1], [1e17, 2e17, 1.0, 3.0], 2)
+    u = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
+    found = rows.pick(torch.ones(400, dtype=torch.int64), u)
+    assert float((found == 2).double().mean()) == pytest.approx(0.25)
+
+
 def test_equal_weights_change_nothing() -> None:
     u = torch.rand(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.randint(0, 2, (500,), generator=torch.Generator().manual_seed(1))

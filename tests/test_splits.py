@@ -83,21 +83,26 @@ def test_a_class_of_too_few_groups_is_named() -> None:
 
 
 def test_groups_that_cannot_be_parted_are_told() -> None:
-    # Three groups hold both classes, and a fourth nearly everything: each side needs one of the three.
-    groups = np.array(["a", "a", "b", "b", "c", "c"], object)
-    rows = split(np.array([0, 1] * 3), ["x", "y"], SplitOptions(kind="grouped"), np.random.default_rng(0),
-                 groups=groups)[1]  # fmt: skip
-    assert [len(rows[n]) for n in NAMES] == [2, 2, 2]
-    tangled = np.array(["a", "a", "a", "b", "b", "c", "d", "e"], object)
-    labels = np.array([0, 1, 2, 0, 1, 0, 1, 2])  # class 2 has two groups
-    with pytest.raises(UserError, match="class 'z' has 2 groups"):
+    # a, b, c lie apart for x; so d lies with c for y; then z, in a, c and d, is on two sides at most.
+    holds = {"a": "xyz", "b": "xy", "c": "xz", "d": "yz"}
+    groups = np.array([g for g, classes in holds.items() for _ in classes], object)
+    labels = np.array(["xyz".index(c) for classes in holds.values() for c in classes])
+    with pytest.raises(
+        UserError, match="no parting of the groups was found that brings every class"
+    ):
         split(
             labels,
             ["x", "y", "z"],
             SplitOptions(kind="grouped"),
             np.random.default_rng(0),
-            groups=tangled,
+            groups=groups,
         )
+    easy = np.array(["a", "a", "b", "b", "c", "c"], object)
+    options = SplitOptions(kind="grouped")
+    rows = split(np.array([0, 1] * 3), ["x", "y"], options, np.random.default_rng(0), groups=easy)[
+        1
+    ]
+    assert [len(rows[n]) for n in NAMES] == [2, 2, 2]
 
 
 @settings(deadline=None, max_examples=30)

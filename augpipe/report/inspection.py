@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from augpipe.duplicates import BITS, CORRELATION
 from augpipe.images import ImageOptions
@@ -38,6 +42,8 @@ def inspection_page(found: Inspection, options: ImageOptions, name: str) -> str:
     bars = {side: list(found.counts(side).values()) for side in sides}
     ratios = {of: "–" if r is None else f"{r:.1f}" for of, r in facts["imbalance_ratio"].items()}
     sheets = sheet_rows(found)
+    twins = [row for of in (found.equal, found.near) for group in of.examples for row in group]
+    images = pictures(found, [*twins, *(row for rows in sheets.values() for row in rows)], options)
     return TEMPLATES.get_template("inspection.html").render(
         name=name,
         facts=facts,
@@ -49,7 +55,7 @@ def inspection_page(found: Inspection, options: ImageOptions, name: str) -> str:
         if 0 < len(classes) <= CHARTED
         else None,
         duplicates=[
-            (what, facts["duplicates"][key], _strips(found, twins, options))
+            (what, facts["duplicates"][key], _strips(found, twins, images))
             for what, key, twins in (
                 ("Equal", "equal", found.equal), ("Nearly equal", "near", found.near),
             )
@@ -59,20 +65,26 @@ def inspection_page(found: Inspection, options: ImageOptions, name: str) -> str:
         bad=found.intake.bad[:BAD],
         bad_more=max(0, len(found.intake.bad) - BAD),
         sheets=[
-            (of, image_strip(pictures(found, rows, options)) if rows else "")
+            (of, _strip(images, rows) if rows else "")
             for of, rows in sheets.items()
         ],
         sheets_more=len(classes) - len(sheets),
     )  # fmt: skip
 
 
-def _strips(found: Inspection, twins: Twins, options: ImageOptions) -> list[tuple[str, str]]:
+def _strip(images: Mapping[int, NDArray[np.uint8]], rows: Sequence[int]) -> str:
+    return image_strip(np.stack([images[row] for row in rows]))
+
+
+def _strips(
+    found: Inspection, twins: Twins, images: Mapping[int, NDArray[np.uint8]]
+) -> list[tuple[str, str]]:
     """The shown groups as strips, with what each image is."""
     strips = []
     for rows in twins.examples:
         told = [found.named(row) for row in rows]
         words = "; ".join(_words(one) for one in told)
-        strips.append((image_strip(pictures(found, rows, options)), words))
+        strips.append((_strip(images, rows), words))
     return strips
 
 

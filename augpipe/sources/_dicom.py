@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from types import ModuleType
 from typing import Any
 
@@ -35,36 +34,56 @@ def is_dicom(stream: Any) -> bool:
     return bool(head[PREAMBLE:] == b"DICM")
 
 
-def read_dicom(stream: Any, window: Window | None) -> tuple[NDArray[np.uint8], str]:
+def read_dicom(
+    stream: Any, window: Window | None, most_pixels: int
+) -> tuple[NDArray[np.uint8], str]:
     """A stream at its beginning → uint8 (H,W) or (H,W,3), and what it was.
 
     Grey values are rescaled (slope and intercept, or the modality's table), then windowed: by `window` in
     those units (Hounsfield for CT), else by the file's own; MONOCHROME1 is turned so that high is bright.
-    Raises PictureError where a picture of more than 8 bits has no window, or has several frames.
+    Raises PictureError where a picture of more than 8 bits has no window, has several frames or more than
+    `most_pixels`, or where the file is broken.
     """
     library = pydicom()
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # values that stray from the standard; pixels are what counts
-        data = library.dcmread(stream)
-        if "PixelData" not in data:
-            raise PictureError("a DICOM file without pixels")
-        if int(data.get("NumberOfFrames") or 1) > 1:
-            raise PictureError(f"a DICOM file of {data.NumberOfFrames} frames; a picture has one")
-        kind = str(data.get("PhotometricInterpretation", ""))
-        stored = library.pixels.pixel_array(data)
-        told = f"{kind} {data.get('BitsStored')} bits"
-        if kind.startswith("MONOCHROME"):
-            grey = _grey(library, data, stored, window)
-            return (255 - grey if kind == "MONOCHROME1" else grey), told
-        if kind == "PALETTE COLOR":
-            stored = library.pixels.apply_color_lut(stored, data)
+    try:
+        return _pixels(library, library.dcmread(stream), window, most_pixels)
+    except PictureError:
+        raise
+    except Exception as error:  # a broken file makes pydicom raise whatever its parts raise
+        raise PictureError(f"broken DICOM: {type(error).__name__} {error}") from None
+
+
+def _pixels(
+    library: ModuleType, data: Any, window: Window | None, most_pixels: int
+) -> tuple[NDArray[np.uint8], str]:
+    if "PixelData" not in data:
+        raise PictureError("a DICOM file without pixels")
+    if int(data.get("NumberOfFrames") or 1) > 1:
+        raise PictureError(f"a DICOM file of {data.NumberOfFrames} frames; a picture has one")
+    if int(data.Rows) * int(data.Columns) > most_pixels:
+        raise PictureError(f"{data.Columns}x{data.Rows} pixels, more than {most_pixels:,}")
+    kind, bits = str(data.get("PhotometricInterpretation", "")), int(data.BitsStored)
+    stored = library.pixels.pixel_array(data)
+    told = f"{kind} {bits} bits"
+    if kind.startswith("MONOCHROME"):
+        grey = _grey(library, data, stored, window)
+        return (255 - grey if kind == "MONOCHROME1" else grey), told
+    if kind == "PALETTE COLOR":
+        stored = library.pixels.apply_color_lut(stored, data)
+        # A table of 16 bits holds its 8 in the upper byte.
+        stored, bits = (stored >> 8 if stored.dtype.itemsize == 2 else stored), 8
+    elif bits > 8 and window != "full":
+        raise PictureError(
+            f"{bits} bits a channel need image.window: full, the only one for colour"
+        )
     if stored.ndim != 3 or stored.shape[2] < 3:
         raise PictureError(f"a photometric interpretation that is not read: {kind}")
-    colour = stored[:, :, :3]
-    # What is no palette's table of 16 bits is stored in 8.
-    return (colour >> 8 if colour.dtype.itemsize == 2 else colour).astype(np.uint8), told
+    return _eight(stored[:, :, :3] / (2.0**bits - 1)), told
+
+
+def _eight(part: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """[0,1] → uint8, clipped and rounded."""
+    return np.clip(np.round(part * 255), 0, 255).astype(np.uint8)
 
 
 def _grey(
@@ -77,8 +96,7 @@ def _grey(
     elif window is not None:
         part = (values - window[0]) / (window[1] - window[0])
     elif data.get("VOILUTSequence"):
-        table = library.pixels.apply_voi(values.astype(np.int64), data)
-        part = table / (2.0 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1)
+        part = _through_table(values, data.VOILUTSequence[0])
     elif data.get("WindowCenter") is not None and data.get("WindowWidth") is not None:
         part = windowed(
             values,
@@ -94,7 +112,7 @@ def _grey(
             f"values from {values.min():g} to {values.max():g} without a window in the file; "
             "image.window: [low, high] in these units, or full"
         )
-    return np.clip(np.round(part * 255), 0, 255).astype(np.uint8)
+    return _eight(part)
 
 
 def windowed(
@@ -116,8 +134,22 @@ def windowed(
     return np.clip(part, 0, 1)
 
 
+def _through_table(values: NDArray[np.float64], item: Any) -> NDArray[np.float64]:
+    """Values → [0,1] by a VOI LUT (PS3.3 C.11.2.1.1): its first entry for all that lie below, its last above."""
+    n, first, bits = (int(v) for v in item.LUTDescriptor)
+    given = item.LUTData
+    wide = (
+        given if not isinstance(given, bytes) else np.frombuffer(given, "<u2" if bits > 8 else "u1")
+    )
+    table = np.asarray(wide, np.float64)
+    at = np.clip(values - first, 0, (n or 65536) - 1).astype(np.int64)
+    return np.asarray(table[np.minimum(at, len(table) - 1)] / (2.0**bits - 1))
+
+
 def _range(data: Any) -> tuple[float, float]:
-    """The least and greatest value that the stored bits can hold, rescaled."""
+    """The least and greatest value that the stored bits, or the modality's table, can hold, rescaled."""
+    if data.get("ModalityLUTSequence"):
+        return 0.0, 2.0 ** int(data.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
     bits, signed = int(data.BitsStored), int(data.get("PixelRepresentation", 0))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     slope, intercept = (

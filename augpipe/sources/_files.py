@@ -18,6 +18,9 @@ class Found:
     paths: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
+    lost: list[str] = field(
+        default_factory=list
+    )  # folders that were not entered, so that their files are missing
     ignored: Counter[str] = field(default_factory=Counter)
 
 
@@ -44,6 +47,8 @@ def walk(root: Path, suffixes: tuple[str, ...] | None) -> Found:
             if reason is not None:
                 if reason:
                     found.bad.append(Bad(printable(path), reason))
+                    if os.path.isdir(entry.path) and "not followed" not in reason:  # noqa: PTH112 (False where it loops)
+                        found.lost.append(f"the folder {printable(path)}: {reason}")
                 else:
                     found.ignored[Path(entry.name).suffix.lower() or "no suffix"] += 1
             elif entry.is_dir(follow_symlinks=False):
@@ -82,6 +87,8 @@ def _link(entry: os.DirEntry[str], root: Path, wanted: bool) -> str | None:
         return f"a link that leaves the folder {root}; copy what it shows"
     if target.is_dir():
         return "a link to a folder, which is not followed"
+    if not target.is_file():
+        return "a link to what is neither a file nor a folder"
     return None if wanted else ""
 
 

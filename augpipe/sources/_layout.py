@@ -9,7 +9,7 @@ from typing import Annotated, Final, NamedTuple
 import numpy as np
 from pydantic import AfterValidator
 
-from augpipe.errors import UserError, several
+from augpipe.errors import UserError, choices, several
 from augpipe.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
 
 FIELDS: Final = ("label", "group", "split")
@@ -92,7 +92,7 @@ def arrange(
     opening: ids → how they are fetched. folders: all there are, so that a class folder without a picture is
     seen. UserError where there is no class.
     """
-    layout = Layout(template or layout_of(paths))
+    layout = Layout(template or layout_of(paths, where))
     found = [(path, layout.match(path)) for path in paths]
     own = "lies in no class folder" if template is None else "is not of the layout"
     bad = tuple(Bad(path, f"{own} {layout.template}") for path, told in found if told is None)
@@ -151,12 +151,19 @@ def _notes(paths: Sequence[str], layout: Layout, template: str | None) -> tuple[
     return tuple(notes)
 
 
-def layout_of(paths: Iterable[str]) -> str:
-    """By split where the first folders are called train and test or val, else by class."""
+def layout_of(paths: Iterable[str], where: str) -> str:
+    """By split where the first folders are called train and test or val, else by class; UserError for a mixture."""
     first = {path.split("/", 1)[0] for path in paths if "/" in path}
     named = {SPLIT_NAMES.get(name.lower()) for name in first}
-    split = None not in named and "train" in named and len(named) > 1
-    return BY_SPLIT if split else BY_CLASS
+    if "train" not in named or len(named - {None}) < 2:
+        return BY_CLASS
+    if None in named:
+        others = sorted(name for name in first if name.lower() not in SPLIT_NAMES)
+        raise UserError(
+            f"{where} holds train and test beside {choices(others[:5])}: are they sides of a split or classes? "
+            f"layout: '{BY_SPLIT}' or '{BY_CLASS}' says it"
+        )
+    return BY_SPLIT
 
 
 def without_shared_top(paths: Sequence[str]) -> int:
@@ -165,6 +172,6 @@ def without_shared_top(paths: Sequence[str]) -> int:
     while True:
         firsts = {path[cut:].split("/", 1)[0] for path in paths}
         inner = all(path[cut:].count("/") >= 2 for path in paths)
-        if len(firsts) != 1 or not inner:
+        if len(firsts) != 1 or not inner or firsts & set(SPLIT_NAMES):
             return cut
         cut += len(firsts.pop()) + 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
@@ -63,8 +64,9 @@ class Listing:
 
     ids: unique names that do not change from machine to machine. labels: int64 (N,), places in `classes`.
     fetch: rows, ascending → a blob for each, in that order; one open file serves them all.
-    groups, splits ("train", "val", "test", or "" for one to be drawn), weights: None where there are none.
-    bad: what cannot be used, known without reading. ignored: suffixes of files that are no pictures.
+    groups, splits ("train", "val" or "test"), weights: None where there are none.
+    bad: what cannot be used, known without reading. lost: folders that could not be entered, with the reason; a
+    run stops at one, for what is in them is missing. ignored: suffixes of files that are no pictures.
     notes: what the user should know about how it was read. window: what values that are no bytes are between,
     where the source knows; image.window comes before it.
     """
@@ -77,6 +79,7 @@ class Listing:
     splits: NDArray[np.object_] | None = None
     weights: NDArray[np.float64] | None = None
     bad: tuple[Bad, ...] = ()
+    lost: tuple[str, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     window: Window | None = None
@@ -97,7 +100,8 @@ def labelled(
 
     UserError where a class that was asked for does not occur.
     """
-    have, codes = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)
+    # As objects: an array of text is as wide as its longest name.
+    codes, have = pd.factorize(np.asarray(names, dtype=object), sort=True)
     present = [str(name) for name in have]
     if classes is None:
         return codes.astype(np.int64), tuple(present)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ THUMB: Final = 32  # side of the grey thumbnail that perceptual hashes come from
 UNREADABLE: Final = (
     OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, IndexError, AttributeError,
     NotImplementedError, OverflowError, MemoryError, RuntimeError, Image.DecompressionBombError,
-    Image.DecompressionBombWarning, ArithmeticError, AssertionError,
+    Image.DecompressionBombWarning, ArithmeticError, AssertionError, struct.error,
 )  # fmt: skip
 
 # A file, its bytes, pixels (H,W) or (H,W,C), or why there is nothing to read.
@@ -100,7 +101,7 @@ def quiet() -> Iterator[None]:
 def read(blob: Blob, spec: ImageSpec, resize: Resize, window: Window | None) -> Read:
     """A blob → arrays. Raises one of UNREADABLE with the reason where it cannot be used."""
     picture = decode(blob, window)
-    pixels = picture.pixels
+    pixels = _grey_if_so(picture.pixels)
     name = f"{pixels.mode} {pixels.width}x{pixels.height}".encode()
     content = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=name[:16]).digest()
     grey = pixels if pixels.mode == "L" else pixels.convert("L")
@@ -110,6 +111,17 @@ def read(blob: Blob, spec: ImageSpec, resize: Resize, window: Window | None) -> 
     return Read(
         image, thumb, content, *pixels.size, picture.mode, picture.format, picture.notes
     )  # fmt: skip
+
+
+def _grey_if_so(pixels: Image.Image) -> Image.Image:
+    """RGB with three equal channels, as X-rays are often stored, → L: the same picture is known as the same."""
+    if pixels.mode != "RGB":
+        return pixels
+    planes = np.asarray(pixels)
+    grey = planes[:, :, 0]
+    if (grey == planes[:, :, 1]).all() and (grey == planes[:, :, 2]).all():
+        return Image.fromarray(np.ascontiguousarray(grey))
+    return pixels
 
 
 def decode(blob: Blob, window: Window | None) -> Picture:
@@ -128,7 +140,7 @@ def decode(blob: Blob, window: Window | None) -> Picture:
 
 def _from_file(stream: Any, window: Window | None) -> Picture:
     if is_dicom(stream):
-        pixels, told = read_dicom(stream, window)
+        pixels, told = read_dicom(stream, window, MOST_PIXELS)
         return Picture(from_array(pixels, None), told, "DICOM")
     _heard.exif = False
     with Image.open(stream, formats=FORMATS) as opened:
@@ -145,10 +157,13 @@ def _from_file(stream: Any, window: Window | None) -> Picture:
 
 def _upright(opened: Image.Image, window: Window | None) -> Picture:
     """Rotated as EXIF says, then of 8 bits."""
-    stored = [str(tile) for tile in getattr(opened, "tile", ())]  # gone once it is loaded
+    tiles = getattr(opened, "tile", ())
+    stored = [str(tile) for tile in tiles]  # gone once it is loaded
+    most = _most(opened, tiles)
     opened.load()
     mode, notes = opened.mode, []
-    if mode in ("RGB", "RGBA") and any(";16" in tile for tile in stored) and window != "full":
+    deep = any(";16" in tile for tile in stored) or most > 255
+    if mode in ("RGB", "RGBA") and deep and window != "full":
         # Pillow reads the upper 8 bits, which is what the whole range comes to.
         raise PictureError("16 bits a channel need image.window: full, the only one for colour")
     turned = opened
@@ -160,7 +175,25 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
     if getattr(_heard, "exif", False):
         _heard.exif = False
         notes.append("EXIF that cannot be read; taken as they lie")
+    if most > 255 and mode == "I":
+        # Pillow spreads them over 16 bits; a window means the values that the file holds.
+        values = np.round(np.asarray(turned) * (most / 65535))
+        whole = (0.0, float(most)) if window == "full" else window
+        return Picture(from_array(values.astype(np.int32), whole), mode, "PPM", tuple(notes))
     return Picture(eight_bits(turned, window), mode, opened.format or "array", tuple(notes))
+
+
+def _most(opened: Image.Image, tiles: Any) -> int:
+    """The greatest value a PGM or PPM may hold, by its head; 0 for other formats."""
+    if opened.format != "PPM":
+        return 0
+    for tile in tiles:
+        arguments = tile[3]
+        if isinstance(arguments, tuple) and len(arguments) > 1 and isinstance(arguments[1], int):
+            return int(arguments[1])
+        if "16" in str(arguments):
+            return 65535
+    return 0
 
 
 def eight_bits(picture: Image.Image, window: Window | None) -> Image.Image:

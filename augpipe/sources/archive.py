@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -24,10 +26,10 @@ from augpipe.sources._pictures import SUFFIXES, Blob
 
 ZIPS: Final = (".zip",)
 TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-LARGEST: Final = 2**28  # bytes of one member, unpacked: more is a bomb, not a picture
+LARGEST: Final = 2**27  # bytes of one member, unpacked: more is a bomb, not a picture
 BROKEN: Final = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError, NotImplementedError,
-    RuntimeError, ValueError,
+    RuntimeError, ValueError, lzma.LZMAError, struct.error,
 )  # fmt: skip
 
 
@@ -38,7 +40,7 @@ def _several(value: Any) -> Any:
 class Config(KindConfig):
     """`path`: one archive or several, whose class folders are put together; zips inside a zip are opened.
 
-    classes, layout: as for a folder. A folder that an archive wraps around everything is no class.
+    classes, layout: as for a folder. A folder that is wrapped around everything is no class.
     """
 
     kind: Literal["archive"]
@@ -47,7 +49,9 @@ class Config(KindConfig):
     layout: Template | None = None
 
 
-Key = str | tuple[int, int]  # a zip's name for a member; where a tar's begins, and its length
+Key = (
+    int | tuple[int, int]
+)  # a zip's member by its place in the directory; where a tar's begins, and its length
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +85,17 @@ def listing(config: Config) -> Listing:
     found = _Found()
     for at, path in enumerate(config.path):
         _list(at, path, found)
+    shared = without_shared_top(tuple(found.members))
+    members = {told[shared:]: member for told, member in found.members.items()}
     where = " and ".join(f"the archive {path}" for path in config.path)
 
     def opening(ids: Sequence[str]) -> Fetch:
         def fetch(rows: Rows) -> Iterator[Blob]:
-            return _fetch(config.path, [found.members[ids[row]] for row in rows])
+            return _fetch(config.path, [members[ids[row]] for row in rows])
 
         return fetch
 
-    made = arrange(tuple(found.members), config.layout, config.classes, where, opening)
+    made = arrange(tuple(members), config.layout, config.classes, where, opening)
     again = f"{several(found.repeated, 'picture')} packed into several archives, taken once"
     return replace(
         made,
@@ -100,57 +106,81 @@ def listing(config: Config) -> Listing:
 
 
 def _list(at: int, path: Path, found: _Found) -> None:
-    """Enter one archive's members, and those of zips that lie in it."""
-    members: dict[str, _Member] = {}
-    with _opened(path) as archive:
-        for name, key, reason in archive.names():
-            if name.lower().endswith(ZIPS) and not reason:
-                try:
-                    with archive.inner(key) as inner:
-                        own = {
-                            n: _Member(at, k, key, inner.sum(k)) for n, k in _pictures(inner, found)
-                        }
-                except BROKEN as error:
-                    found.bad.append(Bad(name, f"a zip that cannot be read: {error}"))
-                    continue
-                _enter(own, PurePosixPath(name).stem, found)
-            else:
-                for told, known in _pictures([(name, key, reason)], found):
-                    if told in members:
-                        found.bad.append(Bad(told, "a name that stands twice in the archive"))
-                    members.setdefault(told, _Member(at, known, sum=archive.sum(known)))
-    _enter(members, path.name.split(".")[0], found)
+    """Enter one archive's members, and those of zips that lie in it; UserError where it is broken."""
+    try:
+        with _opened(path) as archive:
+            own: dict[str, _Member] = {}
+            for name, key, reason in archive.names():
+                if not name.lower().endswith(ZIPS) or _hidden(PurePosixPath(name)):
+                    _collect(
+                        own, (name, key, reason), _Member(at, key, sum=archive.sum(key)), found
+                    )
+                elif reason:
+                    found.bad.append(Bad(name, reason))
+                else:
+                    _list_inner(at, archive, (name, key), found)
+            _enter(own, path.name.split(".")[0], found)
+    except BROKEN as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read the archive {path}: {_words(error)}") from None
 
 
-def _pictures(
-    archive: _Zip | list[tuple[str, Key, str]], found: _Found
-) -> Iterator[tuple[str, Key]]:
-    """Plain path and key of each member that is a picture; what is none is noted."""
-    for name, key, reason in archive if isinstance(archive, list) else archive.names():
-        told = _sorted_out(name, reason, found)
-        if told is not None:
-            yield told, key
+def _list_inner(at: int, archive: _Zip | _Tar, named: tuple[str, Key], found: _Found) -> None:
+    name, key = named
+    own: dict[str, _Member] = {}
+    try:
+        with archive.inner(key) as inner:
+            for member in inner.names():
+                _collect(own, member, _Member(at, member[1], key, inner.sum(member[1])), found)
+    except BROKEN as error:
+        found.bad.append(Bad(name, f"a zip that cannot be read: {_words(error)}"))
+        return
+    _enter(own, PurePosixPath(name).stem, found)
+
+
+def _collect(
+    own: dict[str, _Member], named: tuple[str, Key, str], member: _Member, found: _Found
+) -> None:
+    """Add a member that is a picture; what is none, or stands twice, is noted."""
+    told = _sorted_out(named[0], named[2], found)
+    if told is None:
+        return
+    if told in own:
+        found.bad.append(Bad(told, "a name that stands twice in the archive"))
+        return
+    own[told] = member
 
 
 def _enter(members: Mapping[str, _Member], stem: str, found: _Found) -> None:
-    """Add an archive's pictures, without a folder wrapped around them; loose ones are of its name's class."""
+    """Add an archive's pictures; where none lies in a folder, all are of the class of the archive's name."""
     loose = not any("/" in told for told in members)
-    shared = 0 if loose else without_shared_top(tuple(members))
     for told, member in members.items():
-        inside = f"{stem}/{told}" if loose else told[shared:]
+        inside = f"{stem}/{told}" if loose else told
         before = found.members.get(inside)
         if before is not None and before.sum == member.sum and member.sum is not None:
             found.repeated += 1  # the same file, packed into both
             continue
         # The same name in two archives is two pictures.
-        found.members[inside if before is None else f"{inside} ({stem})"] = member
+        pure, n = PurePosixPath(inside), 2
+        while inside in found.members:
+            inside = str(pure.with_name(f"{pure.stem}~{n}{pure.suffix}"))
+            n += 1
+        found.members[inside] = member
+
+
+def _hidden(pure: PurePosixPath) -> bool:
+    return any(p.startswith(".") and p != ".." for p in pure.parts) or "__MACOSX" in pure.parts
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _sorted_out(name: str, reason: str, found: _Found) -> str | None:
     """A member's plain path; None for one that is no picture or may not be used, which is noted."""
     pure = PurePosixPath(name.replace("\\", "/"))
-    hidden = any(p.startswith(".") and p != ".." for p in pure.parts) or "__MACOSX" in pure.parts
-    if hidden:
+    if _hidden(pure):
         found.ignored["hidden"] += 1
         return None
     if not name.lower().endswith(SUFFIXES):
@@ -207,11 +237,16 @@ def _opened(path: Path) -> Iterator[_Zip | _Tar]:
         yield archive
 
 
+def _place(key: Key) -> int:
+    return key if isinstance(key, int) else key[0]
+
+
 class _Zip:
     """A zip file's members."""
 
     def __init__(self, file: Path | IO[bytes]) -> None:
         self._zip = zipfile.ZipFile(file)
+        self._infos = self._zip.infolist()
 
     def __enter__(self) -> _Zip:
         return self
@@ -221,7 +256,7 @@ class _Zip:
 
     def names(self) -> Iterator[tuple[str, Key, str]]:
         """Each file's name and key, and why it cannot be used, "" where it can."""
-        for info in self._zip.infolist():
+        for at, info in enumerate(self._infos):
             if info.is_dir():
                 continue
             reason = ""
@@ -231,16 +266,16 @@ class _Zip:
                 reason = "a link"
             elif info.file_size > LARGEST:
                 reason = f"{info.file_size:,} bytes unpacked, a bomb: more than {LARGEST:,}"
-            yield info.filename, info.filename, reason
+            yield info.filename, at, reason
 
     def sum(self, key: Key) -> tuple[int, int] | None:
         """A member's checksum and length."""
-        info = self._zip.getinfo(str(key))
+        info = self._infos[_place(key)]
         return info.CRC, info.file_size
 
     def read(self, key: Key) -> bytes:
         """A member's bytes, no more than any picture has."""
-        with self._zip.open(str(key)) as stream:
+        with self._zip.open(self._infos[_place(key)]) as stream:
             found = stream.read(LARGEST + 1)
         if len(found) > LARGEST:
             raise PictureError(f"more than {LARGEST:,} bytes unpacked, a bomb")
@@ -269,10 +304,24 @@ class _Tar:
             if info.isdir():
                 continue
             link = info.issym() or info.islnk()
-            reason = "" if info.isreg() else "a link" if link else "a device or a sparse file"
+            plain = info.isreg() and not info.issparse()
+            reason = "" if plain else "a link" if link else "a device or a sparse file"
             if info.size > LARGEST:
                 reason = f"{info.size:,} bytes, a bomb: more than {LARGEST:,}"
             yield info.name, (info.offset_data, info.size), reason
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """A cut tar looks like one that ends: only zeros, a block of them at least, may follow."""
+        stream: Any = self._tar.fileobj
+        stream.seek(self._tar.offset)
+        length = 0
+        while block := stream.read(2**20):
+            length += len(block)
+            if block.strip(b"\0"):
+                raise tarfile.ReadError("something that is no member stands before its end")
+        if length < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("it ends without an end mark: a part is missing")
 
     def sum(self, key: Key) -> tuple[int, int] | None:
         """A tar does not tell."""
@@ -280,9 +329,7 @@ class _Tar:
 
     def read(self, key: Key) -> bytes:
         """A member's bytes."""
-        if isinstance(key, str):
-            raise ValueError("a tar's member is known by its place")
-        start, length = key
+        start, length = (key, 0) if isinstance(key, int) else key
         stream: Any = self._tar.fileobj
         stream.seek(start)
         found: bytes = stream.read(length)

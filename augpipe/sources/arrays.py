@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,15 @@ from augpipe.sources._pictures import Blob
 
 AT_ONCE: Final = 2**24  # bytes of pixels read at a time
 MOST_CLASSES: Final = 10_000
+BROKEN: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    RuntimeError,
+)
 
 
 class Config(KindConfig):
@@ -46,7 +56,20 @@ def suggest(path: Path) -> dict[str, Any] | None:
 
 
 def listing(config: Config) -> Listing:
-    """Every image of every array; UserError where the file is of another form."""
+    """Every image of every array; UserError where the file is of another form, or broken."""
+    try:
+        return _listing(config)
+    except UserError:
+        raise
+    except BROKEN as error:
+        raise _unreadable(config.path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def _listing(config: Config) -> Listing:
     parts = _npz(config) if config.path.suffix.lower() == ".npz" else [_pair(config)]
     labels = np.concatenate([part.labels for part in parts])
     codes, classes = _classes(labels, config)
@@ -60,15 +83,14 @@ def listing(config: Config) -> Listing:
 
     named = [part.name for part in parts for _ in range(part.images.n)]
     official = config.official and parts[0].name != ""
+    ids = [f"{part.name or 'images'}/{row:06d}" for part in parts for row in range(part.images.n)]
     return Listing(
-        ids=[
-            f"{part.name or 'images'}/{row:06d}" for part in parts for row in range(part.images.n)
-        ],
+        ids=ids,
         labels=codes,
         classes=classes,
         fetch=fetch,
         splits=np.array(named, object) if official else None,
-        groups=_column([part.groups for part in parts]),
+        groups=_column([part.groups for part in parts], np.array(ids, object)),
         weights=_weights([part.weights for part in parts], config.path),
         window=window,
         notes=notes,
@@ -116,7 +138,15 @@ class _Images:
             return archive.open(self._member)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """All of it, in order."""
+        """All of it, in order; UserError where it is broken."""
+        try:
+            yield from self._blocks()
+        except (*BROKEN, UserError) as error:
+            raise (
+                error if isinstance(error, UserError) else _unreadable(self._path, error)
+            ) from None
+
+    def _blocks(self) -> Iterator[NDArray[Any]]:
         each = int(np.prod(self.shape[1:]))
         step = max(1, AT_ONCE // (each * self.dtype.itemsize))
         if self._columns_first:
@@ -266,6 +296,9 @@ def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], t
         )
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8")
+    if labels.dtype.kind == "U" and (labels == "").any():
+        row = int(np.flatnonzero(labels == "")[0])
+        raise UserError(f"the labels of {config.path} miss that of image {row}")
     found, codes = np.unique(labels, return_inverse=True)
     if len(found) > MOST_CLASSES:
         raise UserError(
@@ -281,13 +314,16 @@ def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], t
     return labels.astype(np.int64), config.names
 
 
-def _column(parts: list[NDArray[Any] | None]) -> NDArray[np.object_] | None:
+def _column(
+    parts: list[NDArray[Any] | None], ids: NDArray[np.object_]
+) -> NDArray[np.object_] | None:
     """Groups as text; None unless every part has them."""
     if any(part is None for part in parts):
         return None
-    return np.concatenate(
+    found = np.concatenate(
         [np.asarray(p).astype(str).astype(object) for p in parts if p is not None]
     )
+    return np.where(found == "", ids, found)  # without a group, a group of its own
 
 
 def _weights(parts: list[NDArray[Any] | None], path: Path) -> NDArray[np.float64] | None:

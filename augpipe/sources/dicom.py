@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,12 +12,13 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from augpipe.errors import several
+from augpipe.errors import UserError, several
 from augpipe.schema import KindConfig
 from augpipe.sources._dicom import is_dicom, pydicom
 from augpipe.sources._files import walk
 from augpipe.sources._layout import Template, arrange
-from augpipe.sources._listing import Classes, Listing, WholePath
+from augpipe.sources._listing import Bad, Classes, Listing, WholePath
+from augpipe.sources._pictures import SUFFIXES as PICTURES
 from augpipe.sources._pictures import UNREADABLE
 from augpipe.sources.folder import opening, require_folder
 
@@ -39,12 +42,20 @@ class Config(KindConfig):
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """The config for a folder whose first files are DICOM by their names; None for any other."""
+    """The config for a folder whose first files are mostly DICOM by their names; None for any other."""
     if not path.is_dir():
         return None
-    files = islice((f for f in path.rglob("*") if f.suffix), LOOKED_AT)
-    named = any(f.suffix.lower() in SUFFIXES for f in files)
-    return {"kind": "dicom", "path": str(path)} if named else None
+    files = list(islice(_names(path), LOOKED_AT))
+    named = sum(name.lower().endswith(SUFFIXES) for name in files)
+    pictures = sum(name.lower().endswith(PICTURES) for name in files)
+    return {"kind": "dicom", "path": str(path)} if named > pictures else None
+
+
+def _names(path: Path) -> Iterator[str]:
+    """File names, in an order that does not hang on the file system."""
+    for _, folders, files in os.walk(path):
+        folders.sort()
+        yield from sorted(files)
 
 
 def place(config: Config) -> Path:
@@ -55,6 +66,10 @@ def place(config: Config) -> Path:
 def listing(config: Config) -> Listing:
     """Every DICOM file of every class, whatever its name, grouped by patient."""
     library = pydicom()
+    if config.group and library.datadict.tag_for_keyword(config.group) is None:
+        raise UserError(
+            f"unknown field {config.group!r} of a DICOM header in source.group; one is PatientID"
+        )
     require_folder(config.path)
     found = walk(config.path, None)
     named = [path for path in found.paths if path.lower().endswith(SUFFIXES)]
@@ -64,9 +79,11 @@ def listing(config: Config) -> Listing:
     where = f"the folder {config.path}"
     made = arrange(paths, config.layout, config.classes, where, opening(config.path), found.folders)
     ignored = dict(found.ignored)
-    if len(found.paths) > len(paths):
-        ignored["no DICOM"] = len(found.paths) - len(paths)
-    made = replace(made, bad=(*found.bad, *made.bad), ignored=ignored)
+    bad = [Bad(p, "a picture that is no DICOM file") for p in found.paths
+           if p not in known and p.lower().endswith(PICTURES)]  # fmt: skip
+    if left := len(found.paths) - len(paths) - len(bad):
+        ignored["no DICOM"] = left
+    made = replace(made, bad=(*found.bad, *bad, *made.bad), lost=tuple(found.lost), ignored=ignored)
     return made if made.groups is not None else _grouped(made, config, library)
 
 

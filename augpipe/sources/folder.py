@@ -47,7 +47,9 @@ def listing(config: Config) -> Listing:
         found.paths, config.layout, config.classes, f"the folder {config.path}",
         opening(config.path), found.folders,
     )  # fmt: skip
-    return replace(made, bad=(*found.bad, *made.bad), ignored=dict(found.ignored))
+    return replace(
+        made, bad=(*found.bad, *made.bad), lost=tuple(found.lost), ignored=dict(found.ignored)
+    )
 
 
 def require_folder(root: Path) -> None:

@@ -309,9 +309,12 @@ class _Paths:
             return {"": "no such file" if missing else str(getattr(error, "strerror", error))}
         names = {}
         for entry in entries:
-            names[entry.name] = "" if entry.is_file() else "not a file"
-            if entry.is_symlink():
-                target = Path(entry.path).resolve()
-                if not target.is_relative_to(whole):
+            try:
+                names[entry.name] = "" if entry.is_file() else "not a file"
+                if entry.is_symlink() and not Path(entry.path).resolve(strict=True).is_relative_to(
+                    whole
+                ):
                     names[entry.name] = f"a link that leaves the root {self.root}"
+            except (OSError, RuntimeError):
+                names[entry.name] = "a link that leads nowhere, or to itself"
         return names
