@@ -11,6 +11,7 @@ from pictures import came, source
 from tiny import ROOT, augpipe
 
 from augpipe import sources
+from augpipe.errors import UserError
 from augpipe.images import ImageOptions
 from augpipe.inspection import inspect
 from augpipe.partition import part, torn_groups
@@ -69,15 +70,25 @@ def test_orl_by_person(shared: Path, tmp_path: Path) -> None:
 
 
 def test_omniglot_by_character_and_by_alphabet(shared: Path) -> None:
+    """Two zips of five alphabets each, two of which are in both: told, and taken once where that is asked for."""
     zips = sorted((shared / "omniglot").glob("*.zip"))
-    by_character = sources.listing(source("archive", path=zips, layout="{label}/{label}/*"))
-    assert len(by_character.classes) == 242 and set(by_character.counts().values()) == {20}
-    alphabets = source("archive", path=zips, layout="{label}/{group}/*")
+    one = sources.listing(source("archive", path=zips[0]))
+    assert one.classes == ("Balinese", "Early_Aramaic", "Greek", "Korean", "Latin")
+    by_character = sources.listing(source("archive", path=zips, layout="*/{label}/{label}/*"))
+    assert len(by_character.classes) == 242 and len(by_character) == 5840
+    assert sorted(set(by_character.counts().values())) == [20, 40]
+    alphabets = source("archive", path=zips, layout="*/{label}/{group}/*")
     found = inspect(sources.listing(alphabets), ImageOptions(), SplitOptions())
     facts = found.facts()
-    assert facts["images"] == 4840 and found.split == "grouped"
-    assert facts["groups"]["on_several_sides"] == 0
-    assert set(facts["modes"]) == {"1"} and facts["sizes"]["most_common"] == [[105, 105, 4840]]
+    assert found.split == "grouped" and facts["groups"]["on_several_sides"] == 0
+    assert found.equal.extra == 1000 and found.equal.torn == 0
+    assert set(facts["modes"]) == {"1"} and facts["sizes"]["most_common"] == [[105, 105, 5840]]
+    rules = Policy(duplicates="once")
+    parted = part(found.intake, SplitOptions(), rules, np.random.default_rng(0))
+    kept = np.concatenate([parted.rows[name] for name in NAMES])
+    assert len(kept) == 4840
+    with pytest.raises(UserError, match=r"is of the layout '\{label\}/\*'; one is called"):
+        sources.listing(source("archive", path=zips, layout="{label}/*"))
 
 
 PLACES = {
@@ -112,4 +123,6 @@ def test_each_config_runs_short(name: str, shared: Path, tmp_path: Path) -> None
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     kind = {"pneumonia": "official", "orl": "stratified", "omniglot": "grouped"}[name]
     assert summary["data"]["intake"]["split"] == kind
-    assert summary["data"]["intake"]["removed"] == (10 if name == "pneumonia" else 0)
+    assert (
+        summary["data"]["intake"]["removed"] == {"pneumonia": 10, "orl": 0, "omniglot": 1000}[name]
+    )

@@ -99,6 +99,10 @@ def arrange(
     sound = [(path, told) for path, told in found if told is not None]
     empty = _class_folders(folders, layout, sound) if template is None else []
     names = [told.label for _, told in sound]
+    if not names and not empty and template is not None and paths:
+        raise UserError(
+            f"no picture of {where} is of the layout {template!r}; one is called {paths[0]!r}"
+        )
     if not names and not empty:
         raise UserError(
             f"{where} needs a sub-folder of pictures for each of at least 2 classes; has none"
