@@ -17,6 +17,7 @@ CORRELATION: Final = 0.995  # of two thumbnails, from which on they show the sam
 FLAT: Final = (
     2.0  # standard deviation of grey levels below which a thumbnail has nothing to correlate
 )
+TINT: Final = 12  # levels by which mean colours may differ
 AT_ONCE: Final = 2**15  # pairs compared at a time
 Hashes = NDArray[np.uint64]
 
@@ -41,19 +42,26 @@ def equal_groups(contents: NDArray[np.void]) -> NDArray[np.int64]:
 
 
 def near_groups(
-    equal: NDArray[np.int64], hashes: Hashes, thumbs: NDArray[np.uint8]
+    equal: NDArray[np.int64],
+    hashes: Hashes,
+    thumbs: NDArray[np.uint8],
+    tints: NDArray[np.int16] | None = None,
 ) -> NDArray[np.int64]:
     """Groups of images that are equal or nearly so; a chain of near ones is one group.
 
-    equal: `equal_groups`. thumbs: uint8 (N,S,S). Near: hashes differ in at most BITS bits, and thumbnails
-    correlate by at least CORRELATION, brightness and contrast apart. Pairs that are joined already are not
+    equal: `equal_groups`. thumbs: uint8 (N,S,S). tints: (N,2) mean colour differences, where there is colour. Near: hashes differ in at most BITS bits, and thumbnails
+    correlate by at least CORRELATION, brightness and contrast apart, and colours are alike. Pairs that are joined already are not
     compared again, so that many alike cost little; memory is O(N).
     """
     _, one_of_each = np.unique(equal, return_index=True)
     own = hashes[one_of_each]
     joined = np.arange(len(own))
     for candidates in chain((_same_hash(own),), _candidates(own)):
-        joined = _join(joined, candidates, one_of_each, thumbs)
+        alike = candidates
+        if tints is not None and len(candidates):
+            a, b = (tints[one_of_each[candidates[:, side]]] for side in (0, 1))
+            alike = candidates[np.abs(a - b).max(1) <= TINT]
+        joined = _join(joined, alike, one_of_each, thumbs)
     _, numbered = np.unique(joined, return_inverse=True)
     whole: NDArray[np.int64] = numbered.astype(np.int64)[equal]
     return whole
@@ -117,15 +125,16 @@ def _candidates(hashes: Hashes) -> Iterator[NDArray[np.int64]]:
 
 
 def same(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """uint8 (P,S,S) twice → whether each pair shows the same picture, brightness and contrast apart."""
+    """uint8 (P,S,S) twice → whether each pair shows the same picture, brightness and contrast apart; even ones by their grey."""
     x = a.reshape(len(a), -1).astype(np.float32)
     y = b.reshape(len(b), -1).astype(np.float32)
+    apart = np.abs(x - y).max(1)
     x -= x.mean(1, keepdims=True)
     y -= y.mean(1, keepdims=True)
     sx, sy = x.std(1), y.std(1)
     flat = (sx < FLAT) | (sy < FLAT)
     correlation = (x * y).mean(1) / np.maximum(sx * sy, 1e-6)
     alike: NDArray[np.bool_] = np.where(
-        flat, (sx < FLAT) & (sy < FLAT) & (np.abs(x - y).max(1) <= FLAT), correlation >= CORRELATION
+        flat, (sx < FLAT) & (sy < FLAT) & (apart <= 2 * FLAT), correlation >= CORRELATION
     )
     return alike

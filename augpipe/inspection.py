@@ -169,13 +169,24 @@ def inspect(
                 sides[rows] = name
         except UserError as error:
             problems.append(Problem("stop", str(error)))
+    elif sides is not None and not problems:
+        problems += _refusals(taken, SplitOptions(), rules)
     same = equal_groups(taken.facts.content)
-    joined = near_groups(same, taken.facts.hashes, taken.facts.thumbs)
+    joined = near_groups(same, taken.facts.hashes, taken.facts.thumbs, taken.facts.tints)
     equal = _twins(same, taken.labels, sides, None)
     near = _twins(joined, taken.labels, sides, same)
     problems += _leaks(equal, near, taken, sides)
     problems += _warnings(taken, sides, equal)
     return Inspection(taken, found, sides, kind, equal, near, tuple(problems))
+
+
+def _refusals(taken: Intake, split: SplitOptions, rules: Policy) -> list[Problem]:
+    """What a run with the source's own split would refuse."""
+    try:
+        part(taken, split, rules, numpy_stream(split.seed, "split"))
+    except UserError as error:
+        return [Problem("stop", str(error))]
+    return []
 
 
 def rows_of(sides: Sides | None) -> dict[str, NDArray[np.int64]]:
@@ -318,7 +329,7 @@ def pictures(
     own = np.array(sorted(set(rows)), np.int64)
     images = {}
     for row, blob in zip(own, taken.listing.fetch(taken.rows[own]), strict=True):
-        one = picture(blob, spec, options.window or taken.listing.window)
+        one = picture(blob, spec, options.window)
         images[int(row)] = np.zeros(spec.shape, np.uint8) if one is None else one
     return images
 

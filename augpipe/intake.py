@@ -56,6 +56,7 @@ class Facts:
     content: NDArray[np.void]  # 16 bytes that name the pixels
     hashes: NDArray[np.uint64]  # perceptual
     thumbs: NDArray[np.uint8]  # (N,KEPT_THUMB,KEPT_THUMB)
+    tints: NDArray[np.int16]  # (N,2) mean red less green, green less blue
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def survey(listing: Listing, options: ImageOptions) -> Survey:
     looked = np.unique(np.linspace(0, len(listing) - 1, min(LOOKED_AT, len(listing))).astype(int))
     with quiet():
         for blob in listing.fetch(looked) if len(listing) else ():
-            picture = _glimpse(blob, options.window or listing.window)
+            picture = _glimpse(blob, options.window)
             if picture is None:
                 continue  # named, with its reason, when all are read
             sides.append(min(picture.size))
@@ -139,7 +140,8 @@ def survey(listing: Listing, options: ImageOptions) -> Survey:
 
 
 def _glimpse(blob: Blob, asked: Window | None) -> Any:
-    for window in (asked, "full", (0.0, 1.0)):
+    guesses: tuple[Window, ...] = ("full", (0.0, 1.0))
+    for window in (asked, *guesses):
         try:
             return decode(blob, window).pixels
         except UNREADABLE:
@@ -232,7 +234,7 @@ def _pour(
 
 def _chunks(blobs: Iterator[Blob], work: _Work) -> Iterator[tuple[int, list[Read | Exception]]]:
     """Blocks of results, with the row of the first. Threads where decoding outweighs the interpreter."""
-    window = work.options.window or work.listing.window
+    window = work.options.window
 
     def one(blob: Blob) -> Read | Exception:
         try:
@@ -281,6 +283,7 @@ class _Sink:
         self._content = np.empty(n, "V16")
         self._hashes = np.empty(n, np.uint64)
         self._thumbs = np.empty((n, KEPT_THUMB, KEPT_THUMB), np.uint8)
+        self._tints = np.zeros((n, 2), np.int16)
         self._waiting: list[NDArray[np.uint8]] = []
         self.notes: Counter[str] = Counter()
 
@@ -291,6 +294,9 @@ class _Sink:
         self._size[at] = one.width, one.height
         self._kind[at] = self._kinds.setdefault((one.mode, one.format), len(self._kinds))
         self._content[at] = one.content
+        if len(one.image) == 3:
+            red, green, blue = one.image.reshape(3, -1).mean(1)
+            self._tints[at] = round(red - green), round(green - blue)
         self._waiting.append(one.thumb)
         self.notes.update(one.notes)
         self.n += 1
@@ -317,7 +323,7 @@ class _Sink:
         return Facts(
             self._size[:n, 0], self._size[:n, 1], modes[kind] if kinds else np.empty(0, object),
             formats[kind] if kinds else np.empty(0, object), self._content[:n], self._hashes[:n],
-            self._thumbs[:n],
+            self._thumbs[:n], self._tints[:n],
         )  # fmt: skip
 
 

@@ -116,7 +116,7 @@ def _apart(
     facts = intake.facts
     same = equal_groups(facts.content)
     if near:
-        same = near_groups(same, facts.hashes, facts.thumbs)
+        same = near_groups(same, facts.hashes, facts.thumbs, facts.tints)
     kept, removed = dict(rows), {}
     ids, labels, classes = intake.ids, intake.labels, intake.listing.classes
     for side, later in (("train", ("val", "test")), ("val", ("test",))):

@@ -245,6 +245,7 @@ def _official(
     if not len(have["train"]):
         raise UserError("the source's own split has no train; set split.kind: stratified")
     train = have["train"]
+    _check_sides(labels, classes, {name: have[name] for name in NAMES if name not in missing})
     if missing:
         shares = {name: getattr(options, name) for name in missing}
         shares = {"train": 1 - sum(shares.values()), **shares}
@@ -255,15 +256,19 @@ def _official(
             else grouped(own, classes, groups[train], shares, rng)
         )
         have |= {name: train[rows] for name, rows in drawn.items()}
-    for name in NAMES:
-        absent = [c for label, c in enumerate(classes) if not (labels[have[name]] == label).any()]
+    return have
+
+
+def _check_sides(labels: Rows, classes: Sequence[str], rows: Mapping[str, Rows]) -> None:
+    """UserError where a side lacks a class."""
+    for name, own in rows.items():
+        absent = [c for label, c in enumerate(classes) if not (labels[own] == label).any()]
         if absent:
             raise UserError(
                 f"the source's own {name} has no image of class {absent[0]!r}"
                 + (f" and {len(absent) - 1} more" if len(absent) > 1 else "")
-                + "; set split.kind: stratified"
+                + "; set split.kind: stratified, or leave the class out"
             )
-    return have
 
 
 def _shares(options: SplitOptions) -> dict[str, float]:

@@ -101,6 +101,9 @@ def told(intake: IntakeRecord) -> Iterator[str]:
     """What the user should know of what came in, a line each; nothing where there is nothing to say."""
     if intake.quarantined:
         yield f"{several(intake.quarantined, 'file')} that cannot be used; quarantine.csv says why"
+    if intake.ignored:
+        ignored = ", ".join(f"{n:,} {suffix}" for suffix, n in intake.ignored.items())
+        yield f"no pictures by their names, left alone: {ignored}"
     yield from intake.notes
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from augpipe import sources
-from augpipe.config import Experiment, build, load, override
+from augpipe.config import Experiment, build, read_yaml
 from augpipe.defaults import name_of
 from augpipe.errors import UserError
 from augpipe.inspection import Inspection, inspect
@@ -28,7 +29,8 @@ WORDS = {"stop": "stops a run", "leak": "leak", "warning": "note"}
 def look(source: Path, overrides: Sequence[str], out: Path | None) -> tuple[Inspection, Path]:
     """Inspect a config's source, or pictures, and write what was found; the folder it was written to."""
     whole = source.is_file() and source.suffix.lower() in (".yaml", ".yml")
-    asked = load(source, overrides) if whole else _pictures(source, overrides)
+    given = _config(source) if whole else {"source": sources.suggest(source)}
+    asked = _experiment(given, source, overrides)
     folder = out or home() / "inspections" / asked.name
     check_out(folder, sources.place(asked.source), FILES)
     with bar("looking at pictures") as progress:
@@ -43,16 +45,28 @@ def look(source: Path, overrides: Sequence[str], out: Path | None) -> tuple[Insp
     return found, folder
 
 
-def _pictures(source: Path, overrides: Sequence[str]) -> Experiment:
-    """Pictures as an experiment that is never run: its source, image and split are what counts."""
-    values: dict[str, Any] = {"source": sources.suggest(source), "name": name_of(source)}
-    values |= {"arms": [{"name": "real"}], "baseline": "real"}
-    for one in overrides:
-        key = one.partition("=")[0].split(".")[0]
-        if key not in ("source", "image", "split"):
-            raise UserError(f"--set {one}: inspect knows source, image and split")
-        override(values, one)
-    return build(values, where=str(source))
+def _config(source: Path) -> dict[str, Any]:
+    """A config, whole or no more than a source."""
+    try:
+        values = read_yaml(source.read_text(encoding="utf-8"), f"the config {source}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the config {source}: {error}") from None
+    if not isinstance(values, dict) or "source" not in values:
+        raise UserError(f"the config {source} has no source")
+    return values
+
+
+def _experiment(values: dict[str, Any], source: Path, overrides: Sequence[str]) -> Experiment:
+    """An experiment that is never run: its source, image, split and policy are what counts."""
+    values.setdefault("name", name_of(source))
+    values.setdefault("arms", [{"name": "real"}])
+    values.setdefault("baseline", values["arms"][0]["name"])
+    return build(values, overrides, where=str(source))
+
+
+def plain(text: str) -> str:
+    """Text that a terminal shows as it is: what moves the cursor or the colours is written out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split(" ")))
 
 
 def print_json(found: Inspection) -> None:
@@ -71,8 +85,8 @@ def tell(found: Inspection, folder: Path) -> None:
         table.add_column(column, justify="right")
     for row in facts["classes"][:SHOWN]:
         cells = [f"{row[key]:,}" for key in ("images", *sides, "unusable")]
-        table.add_row(" ".join(row["name"].split()), *cells)
-    out.print(table, markup=False)
+        table.add_row(escape(plain(row["name"])), *cells)
+    out.print(table)
     left = len(facts["classes"]) - SHOWN
     ratio = facts["imbalance_ratio"]["all"]
     lines = [f"and {left:,} more classes"] if left > 0 else []
@@ -82,6 +96,9 @@ def tell(found: Inspection, folder: Path) -> None:
     )
     lines += [f"{WORDS[problem['severity']]}: {problem['text']}" for problem in facts["problems"]]
     lines += [f"note: {note}" for note in facts["notes"]]
+    if facts["ignored"]:
+        told = ", ".join(f"{n:,} {suffix}" for suffix, n in facts["ignored"].items())
+        lines.append(f"note: no pictures by their names, left alone: {told}")
     lines.append(f"page: {folder / 'inspect.html'}")
     for line in lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        out.print(plain(line), markup=False, highlight=False, soft_wrap=True)

@@ -433,6 +433,17 @@ def test_floats_in_either_range(tmp_path: Path) -> None:
     assert np.array_equal(wide.images, one.images) and any(
         "0 to 255" in note for note in wide.notes
     )
+    mixed = np.concatenate([unit[:20], unit[20:] * 255])
+    hot = unit.copy()
+    hot[0, 0, 0] = 1.5  # one pixel above 1: are they 0 to 1, or nearly black?
+    for n, doubtful in enumerate((mixed, hot)):
+        with pytest.raises(UserError, match=r"need a window: image\.window: \[low, high\];"):
+            came(
+                "arrays",
+                tmp_path / f"6{n}",
+                policy=Policy(),
+                path=arrays(tmp_path / "6.npz", doubtful, labels),
+            )
     signed = arrays(tmp_path / "3.npz", unit * 2 - 1, labels)
     with pytest.raises(UserError, match=r"values from -.* need a window"):
         came("arrays", tmp_path / "3", policy=Policy(), path=signed)
@@ -456,6 +467,28 @@ def test_nan_and_inf_are_quarantined(tmp_path: Path) -> None:
     assert np.array_equal(taken.images[3, 0], np.round(unit[4] * 255).astype(np.uint8))
 
 
+def test_each_array_has_its_own_range(tmp_path: Path) -> None:
+    parts = {"train_images": noise(0, 20, 16, 16), "test_images": noise(1, 10, 16, 16) / 255.0}
+    np.savez(
+        tmp_path / "x.npz", **parts, train_labels=np.arange(20) % 2, test_labels=np.arange(10) % 2
+    )
+    taken = came("arrays", tmp_path, path=tmp_path / "x.npz")
+    assert np.array_equal(taken.images[:20, 0], noise(0, 20, 16, 16))
+    assert np.array_equal(taken.images[20:, 0], noise(1, 10, 16, 16))
+    assert "test: float64" in taken.notes[0]
+
+
+def test_pictures_by_other_names_and_formats_are_not_lost(tmp_path: Path) -> None:
+    root = folders(tmp_path / "pics")
+    (root / "a" / "photo").write_bytes(entry(noise(900)))
+    (root / "a" / "scan.jfif").write_bytes(jpeg(noise(901)))
+    (root / "a" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (root / "a" / "LICENSE").write_text("words")
+    taken = came("folder", tmp_path, path=root)
+    assert len(taken.rows) == 62 and taken.listing.ignored == {"no suffix": 1}
+    assert why(taken) == {"a/phone.HEIC": "HEIC, a format that is not read"}
+
+
 def test_sixteen_bits_need_a_window(tmp_path: Path) -> None:
     low = np.random.default_rng(0).integers(0, 200, (20, 16, 16)).astype(np.int64)
     wide = came("arrays", tmp_path / "3", path=arrays(tmp_path / "y.npz", low, np.arange(20) % 2))
@@ -472,6 +505,8 @@ def test_sixteen_bits_need_a_window(tmp_path: Path) -> None:
     ("parts", "told"),
     [
         ({"images": noise(0, 5, 8, 8), "labels": np.arange(4)}, "images of .* are 5, labels 4"),
+        ({"images": noise(0, 5, 8, 8), "labels": np.array(["1", "01", "2", "2", "2"])}, "two spellings"),
+        ({"images": noise(0, 5, 8, 8), "train_images": noise(0, 5, 8, 8)}, "holds both images and train"),
         ({"images": noise(0, 5, 8, 8)}, "has no labels; have images"),
         ({"x": noise(0, 5, 8, 8)}, "holds neither images and labels nor train_images"),
         ({"test_images": noise(0, 5, 8, 8), "test_labels": np.zeros(5)}, "has no train_images"),
@@ -666,6 +701,13 @@ def test_an_encrypted_zip(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(data)
     listed = sources.listing(source("archive", path=tmp_path / "x.zip"))
     assert [(b.id, b.reason) for b in listed.bad] == [("a/0.png", "encrypted")]
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 8] |= 1
+    (tmp_path / "y.zip").write_bytes(data)
+    with pytest.raises(
+        UserError, match=r"no picture that can be used; the first, a/0\.png: encrypted"
+    ):
+        sources.listing(source("archive", path=tmp_path / "y.zip"))
 
 
 # leaks

@@ -3,11 +3,13 @@ from __future__ import annotations
 import io
 import itertools
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import came, save
 from PIL import Image, ImageEnhance
 from scipy.fft import dctn
 from sklearn.datasets import load_sample_images
@@ -75,11 +77,23 @@ def test_altered_copies_of_photographs_are_found_and_nothing_else(
 
 
 def test_flat_pictures_are_near_only_where_they_are_alike() -> None:
-    flat = [Image.new("L", (40, 40), v) for v in (0, 0, 90)]
+    flat = [Image.new("L", (40, 40), v) for v in (10, 12, 240)]
     half = Image.new("L", (40, 40))
     half.paste(255, (0, 0, 20, 40))
     found = groups([*flat, half])
-    assert found[0] == found[1] == found[2] and found[3] != found[0]
+    assert found[0] == found[1] and len({found[0], found[2], found[3]}) == 3
+
+
+def test_one_shape_in_two_colours_is_two_pictures(tmp_path: Path) -> None:
+    for i, colour in enumerate(((200, 20, 20), (20, 128, 20), (190, 22, 22))):
+        picture = Image.new("RGB", (40, 40))
+        picture.paste(colour, (5, 8, 30, 22))
+        save(tmp_path / "pics" / "ab"[i % 2] / f"{i}.png", np.asarray(picture))
+    found = came("folder", tmp_path, path=tmp_path / "pics")
+    facts = found.facts
+    joined = near_groups(equal_groups(facts.content), facts.hashes, facts.thumbs, facts.tints)
+    by_id = dict(zip(found.ids, joined.tolist(), strict=True))
+    assert by_id["a/0.png"] == by_id["a/2.png"] != by_id["b/1.png"]
 
 
 hashes = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40)

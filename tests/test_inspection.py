@@ -106,6 +106,24 @@ def test_a_split_that_is_asked_for_is_looked_at(tmp_path: Path) -> None:
     assert any("class 'c' has 1 image" in p.text for p in few.problems if p.severity == "stop")
 
 
+def test_a_split_of_the_sources_own_that_a_run_refuses(tmp_path: Path) -> None:
+    for side, c in (("train", "a"), ("train", "b"), ("test", "a"), ("test", "b"), ("test", "c")):
+        for i in range(5):
+            save(tmp_path / side / c / f"{i}.png", noise(len(side) * 100 + ord(c) * 7 + i))
+    stops = [p.text for p in look(tmp_path).problems if p.severity == "stop"]
+    assert stops == [
+        "the source's own train has no image of class 'c'; set split.kind: stratified, or leave the class out"
+    ]
+
+
+def test_a_config_that_is_no_more_than_a_source(tmp_path: Path) -> None:
+    folders(tmp_path / "pics", 12, ("a", "b\x1b[31m"))
+    (tmp_path / "x.yaml").write_text("source: {kind: folder, path: pics}\non_bad: fail\n")
+    done = augpipe(tmp_path, "inspect", "x.yaml", "--set", "min_images=2")
+    assert done.status == 0 and "24 images of 2 classes" in done.out, done.err
+    assert "\x1b[31m" not in done.out and "b\\x1b[31m" in done.out
+
+
 def test_groups_are_counted(tmp_path: Path) -> None:
     for i in range(30):
         save(tmp_path / "img" / f"{i}.png", noise(i))

@@ -167,6 +167,15 @@ def test_an_official_split_that_lacks_a_class_is_told() -> None:
     own = official_of(("train", 2), ("val", 2), ("test", 2))
     with pytest.raises(UserError, match="the source's own test has no image of class '1'"):
         split(labels, names(2), SplitOptions(), np.random.default_rng(0), official=own)
+    lacking = official_of(("train", 2), ("test", 4))
+    with pytest.raises(UserError, match="the source's own train has no image of class '1'"):
+        split(
+            np.array([0, 0, 0, 1, 0, 1]),
+            names(2),
+            SplitOptions(),
+            np.random.default_rng(0),
+            official=lacking,
+        )
     with pytest.raises(UserError, match="has no train"):
         split(
             labels,

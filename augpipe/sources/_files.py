@@ -9,6 +9,7 @@ from pathlib import Path
 
 from augpipe.errors import UserError
 from augpipe.sources._listing import Bad
+from augpipe.sources._pictures import OTHER_FORMATS, begins_as_picture
 
 
 @dataclass
@@ -37,7 +38,11 @@ def walk(root: Path, suffixes: tuple[str, ...] | None) -> Found:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            raise UserError(f"cannot list the folder {folder}: {error.strerror}") from None
+            if not inner:
+                raise UserError(f"cannot list the folder {folder}: {error.strerror}") from None
+            found.bad.append(Bad(inner[:-1], f"a folder that cannot be listed: {error.strerror}"))
+            found.lost.append(f"the folder {inner[:-1]}: {error.strerror}")
+            continue
         for entry in entries:
             path = f"{inner}{entry.name}"
             if entry.name.startswith("."):
@@ -74,8 +79,17 @@ def _refused(entry: os.DirEntry[str], root: Path, suffixes: tuple[str, ...] | No
     if plain_folder:
         return None
     if not wanted:
-        return ""
+        return _unwanted(entry)
     return None if entry.is_file(follow_symlinks=False) else "neither a file nor a folder"
+
+
+def _unwanted(entry: os.DirEntry[str]) -> str | None:
+    """Of a file that is not called a picture: a format that is not read, none at all, or one by its content."""
+    suffix = Path(entry.name).suffix.lower()
+    if suffix in OTHER_FORMATS:
+        return f"{suffix[1:].upper()}, a format that is not read"
+    plain = not suffix and entry.is_file(follow_symlinks=False)
+    return None if plain and begins_as_picture(Path(entry.path)) else ""
 
 
 def _link(entry: os.DirEntry[str], root: Path, wanted: bool) -> str | None:

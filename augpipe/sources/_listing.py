@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from augpipe.errors import UserError, choices
-from augpipe.images import Window
 from augpipe.sources._pictures import Blob
 
 SPLITS: Final = ("train", "val", "test")
@@ -67,8 +66,7 @@ class Listing:
     groups, splits ("train", "val" or "test"), weights: None where there are none.
     bad: what cannot be used, known without reading. lost: folders that could not be entered, with the reason; a
     run stops at one, for what is in them is missing. ignored: suffixes of files that are no pictures.
-    notes: what the user should know about how it was read. window: what values that are no bytes are between,
-    where the source knows; image.window comes before it.
+    notes: what the user should know about how it was read.
     """
 
     ids: Sequence[str]
@@ -82,7 +80,6 @@ class Listing:
     lost: tuple[str, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    window: Window | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,6 +108,21 @@ def labelled(
     place = {name: at for at, name in enumerate(classes)}
     of = np.array([place.get(name, -1) for name in present], np.int64)
     return of[codes], classes
+
+
+def one_spelling(names: Iterable[str], where: str) -> None:
+    """UserError where labels write one number in two ways: 1 and 1.0 would be two classes."""
+    seen: dict[float, str] = {}
+    for name in names:
+        try:
+            number = float(name)
+        except ValueError:
+            continue
+        if number in seen:
+            raise UserError(
+                f"the labels {seen[number]!r} and {name!r} of {where} are one number in two spellings; write one"
+            )
+        seen[number] = name
 
 
 def alike(classes: Sequence[str]) -> list[tuple[str, ...]]:

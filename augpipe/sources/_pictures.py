@@ -31,7 +31,24 @@ from augpipe.errors import PictureError
 from augpipe.images import ImageSpec, Resize, Window
 from augpipe.sources._dicom import is_dicom, read_dicom
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp", ".gif")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".pbm",
+    ".webp", ".gif",
+)  # fmt: skip
+# Pictures, too, of formats that are not read: not to be taken for files that are none.
+OTHER_FORMATS = (".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".svg", ".eps", ".raw", ".dng", ".nef",
+                 ".cr2", ".ico", ".tga", ".exr")  # fmt: skip
+_MAGIC = (
+    b"\x89PNG\r\n",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"II*\0",
+    b"MM\0*",
+    b"P5",
+    b"P6",
+    b"BM",
+    b"RIFF",
+)
 # What files may hold, whatever their names say. Pillow knows more formats, some of which start other programs
 # (EPS) or read other files. Named by their modules: Pillow knows a format only once its module is imported.
 FORMATS: Final = tuple(
@@ -52,8 +69,17 @@ UNREADABLE: Final = (
     Image.DecompressionBombWarning, ArithmeticError, AssertionError, struct.error,
 )  # fmt: skip
 
+
+@dataclass(frozen=True)
+class Valued:
+    """Pixels (H,W) or (H,W,C) whose source knows what they lie between; image.window comes before it."""
+
+    pixels: NDArray[Any]
+    window: Window
+
+
 # A file, its bytes, pixels (H,W) or (H,W,C), or why there is nothing to read.
-Blob = Path | bytes | Image.Image | NDArray[Any] | Exception
+Blob = Path | bytes | Image.Image | NDArray[Any] | Valued | Exception
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,15 @@ class Read:
 
 
 _heard = threading.local()  # what Pillow warned of while this thread read a picture
+
+
+def begins_as_picture(path: Path) -> bool:
+    """Whether a file without a suffix holds a picture, by its first bytes."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(8).startswith(_MAGIC)
+    except OSError:
+        return True  # it is named with its reason when it is read
 
 
 @contextmanager
@@ -128,6 +163,8 @@ def decode(blob: Blob, window: Window | None) -> Picture:
     """A blob → an upright picture of 8 bits. Raises one of UNREADABLE with the reason."""
     if isinstance(blob, Exception):
         raise blob
+    if isinstance(blob, Valued):
+        return decode(blob.pixels, window or blob.window)
     if isinstance(blob, np.ndarray):
         return Picture(from_array(blob, window), _array_mode(blob), "array")
     if isinstance(blob, Image.Image):
@@ -244,7 +281,7 @@ def through_window(values: NDArray[Any], window: Window | None) -> NDArray[np.ui
         low, high = values.min(), values.max()
         raise PictureError(
             f"values from {low:g} to {high:g} ({values.dtype}), of more than 8 bits, need a window: "
-            "image.window: [low, high], or full"
+            f"image.window: [low, high]{'' if values.dtype.kind == 'f' else ', or full'}"
         )
     if window == "full":
         if values.dtype.kind == "f":

@@ -22,7 +22,7 @@ from augpipe.errors import PictureError, UserError, several
 from augpipe.schema import KindConfig
 from augpipe.sources._layout import Template, arrange, without_shared_top
 from augpipe.sources._listing import Bad, Classes, Fetch, Listing, Rows, WholePath
-from augpipe.sources._pictures import SUFFIXES, Blob
+from augpipe.sources._pictures import OTHER_FORMATS, SUFFIXES, Blob
 
 ZIPS: Final = (".zip",)
 TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -95,6 +95,11 @@ def listing(config: Config) -> Listing:
 
         return fetch
 
+    if not members and found.bad:
+        first = found.bad[0]
+        raise UserError(
+            f"{where} holds no picture that can be used; the first, {first.id}: {first.reason}"
+        )
     made = arrange(tuple(members), config.layout, config.classes, where, opening)
     again = f"{several(found.repeated, 'picture')} packed into several archives, taken once"
     return replace(
@@ -183,7 +188,9 @@ def _sorted_out(name: str, reason: str, found: _Found) -> str | None:
     if _hidden(pure):
         found.ignored["hidden"] += 1
         return None
-    if not name.lower().endswith(SUFFIXES):
+    if pure.suffix.lower() in OTHER_FORMATS:
+        reason = reason or f"{pure.suffix[1:].upper()}, a format that is not read"
+    elif not name.lower().endswith(SUFFIXES):
         found.ignored[pure.suffix.lower() or "no suffix"] += 1
         return None
     drive = len(name) > 1 and name[1] == ":"

@@ -17,11 +17,13 @@ from pydantic import Field
 from augpipe.errors import UserError, choices
 from augpipe.images import Window
 from augpipe.schema import KindConfig
-from augpipe.sources._listing import SPLITS, Listing, Rows, WholePath
-from augpipe.sources._pictures import Blob
+from augpipe.sources._listing import SPLITS, Listing, Rows, WholePath, one_spelling
+from augpipe.sources._pictures import Blob, Valued
 
 AT_ONCE: Final = 2**24  # bytes of pixels read at a time
 MOST_CLASSES: Final = 10_000
+DOUBTFUL: Final = 4.0  # floats up to here may be meant to lie in 0 to 1
+DIM: Final = 0.02  # share of images within 0 to 1 from which on a set in 0 to 255 is in doubt
 BROKEN: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -74,12 +76,13 @@ def _listing(config: Config) -> Listing:
     labels = np.concatenate([part.labels for part in parts])
     codes, classes = _classes(labels, config)
     starts = np.cumsum([0, *(part.images.n for part in parts)])
-    window, notes = _window([part.images for part in parts])
+    windows = [_window(part.images, part.name) for part in parts]
 
     def fetch(rows: Rows) -> Iterator[Blob]:
-        for part, start, end in zip(parts, starts, starts[1:], strict=False):
+        for part, start, end, (window, _) in zip(parts, starts, starts[1:], windows, strict=False):
             own = rows[(rows >= start) & (rows < end)] - start
-            yield from part.images.at(own)
+            for pixels in part.images.at(own):
+                yield pixels if window is None else Valued(pixels, window)
 
     named = [part.name for part in parts for _ in range(part.images.n)]
     official = config.official and parts[0].name != ""
@@ -92,8 +95,7 @@ def _listing(config: Config) -> Listing:
         splits=np.array(named, object) if official else None,
         groups=_column([part.groups for part in parts], np.array(ids, object)),
         weights=_weights([part.weights for part in parts], config.path),
-        window=window,
-        notes=notes,
+        notes=tuple(note for _, notes in windows for note in notes),
     )
 
 
@@ -209,6 +211,10 @@ def _npz(config: Config) -> list[_Part]:
     except (zipfile.BadZipFile, OSError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
     names = [s for s in SPLITS if f"{s}_images" in have]
+    if names and "images" in have:
+        raise UserError(
+            f"{path} holds both images and {names[0]}_images; which are meant? have {choices(have)}"
+        )
     if names:
         if "train" not in names:
             raise UserError(f"{path} has no train_images; have {choices(have)}")
@@ -304,6 +310,8 @@ def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], t
         raise UserError(
             f"the labels of {config.path} have {len(found):,} values; are they classes?"
         )
+    if labels.dtype.kind == "U":
+        one_spelling([str(name) for name in found], str(config.path))
     if config.names is None:
         return codes.astype(np.int64), tuple(str(name) for name in found)
     if labels.dtype.kind not in "iub" or found[0] < 0 or found[-1] >= len(config.names):
@@ -335,25 +343,28 @@ def _weights(parts: list[NDArray[Any] | None], path: Path) -> NDArray[np.float64
     return found
 
 
-def _window(arrays: list[_Images]) -> tuple[Window | None, tuple[str, ...]]:
-    """The window of floats and wide integers, where their least and greatest finite values tell it, and a note.
+def _window(array: _Images, name: str) -> tuple[Window | None, tuple[str, ...]]:
+    """The window of floats or wide integers, where their values tell it beyond doubt, and a note.
 
-    One for the whole set, so that no image is brighter than it was.
+    One for the whole array, so that no image is brighter than it was. None where a window has to say: values
+    beyond 255, just above 1, or images of which some lie in 0 to 1 and some in 0 to 255.
     """
-    if all(a.dtype == np.uint8 or a.dtype.kind not in "iuf" for a in arrays):
+    if array.dtype == np.uint8 or array.dtype.kind not in "iuf":
         return None, ()
-    low, high = np.inf, -np.inf
-    for array in arrays:
-        for block in array.blocks():
-            sound = block[np.isfinite(block)] if block.dtype.kind == "f" else block
-            if sound.size:
-                low, high = min(low, float(sound.min())), max(high, float(sound.max()))
-    floats = any(a.dtype.kind == "f" for a in arrays)
+    lows, highs = [], []
+    for block in array.blocks():
+        flat = block.reshape(len(block), -1)
+        sound = np.where(np.isfinite(flat), flat, 0) if block.dtype.kind == "f" else flat
+        lows.append(sound.min(1))
+        highs.append(sound.max(1))
+    low, most = float(np.concatenate(lows).min()), np.concatenate(highs).astype(np.float64)
+    high = float(most.max())
     if low < 0 or high > 255:
-        return None, ()  # a window has to say, or each image is refused
+        return None, ()
+    floats = array.dtype.kind == "f"
     top = 1.0 if floats and high <= 1 else 255.0
-    kind = "floats" if floats else str(arrays[0].dtype)
-    told = (
-        f"{kind} from {low:g} to {high:g}, taken as 0 to {top:g} where image.window says no other"
-    )
-    return (0.0, top), (told,)
+    lit = most[most > 0]
+    if floats and high > 1 and (high <= DOUBTFUL or (lit <= 1).mean() > DIM):
+        return None, ()
+    told = f"{array.dtype} from {low:g} to {high:g}, taken as 0 to {top:g} where image.window says no other"
+    return (0.0, top), (f"{name}: {told}" if name else told,)

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from augpipe.errors import UserError, choices, several
 from augpipe.schema import KindConfig, Strict
 from augpipe.sources._files import printable
-from augpipe.sources._listing import Bad, Classes, Listing, Rows, WholePath, known_split, labelled
+from augpipe.sources._listing import (
+    Bad,
+    Classes,
+    Listing,
+    Rows,
+    WholePath,
+    known_split,
+    labelled,
+    one_spelling,
+)
 from augpipe.sources._pictures import Blob
 
 SUFFIXES: Final = (".csv", ".tsv", ".parquet")
@@ -87,8 +96,17 @@ def listing(config: Config) -> Listing:
         splits=None if rows.splits is None else rows.splits[keep],
         weights=None if rows.weights is None else rows.weights[keep],
         bad=rows.bad(),
-        notes=(f"{several(left, 'row')} of other classes left out",) if left else (),
+        notes=(
+            *_odd(classes),
+            *((f"{several(left, 'row')} of other classes left out",) if left else ()),
+        ),
     )
+
+
+def _odd(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """A note on classes that are called what programs write for a missing value."""
+    odd = [name for name in classes if name.lower() in ("nan", "none", "null", "n/a", "<na>")]
+    return tuple(f"the label {name!r} is taken as a class of that name" for name in odd)
 
 
 def _table(config: Config) -> pd.DataFrame:
@@ -252,18 +270,7 @@ class _Checks:
                 f"the column {self._config.columns.label!r} of {self._config.path} has {len(names):,} "
                 "different labels; is it the class?"
             )
-        seen: dict[float, str] = {}
-        for name in names:
-            try:
-                number = float(name)
-            except ValueError:
-                continue
-            if number in seen:
-                raise UserError(
-                    f"the labels {seen[number]!r} and {name!r} of {self._config.path} are one number in "
-                    "two spellings; write one"
-                )
-            seen[number] = name
+        one_spelling(names, str(self._config.path))
 
 
 @dataclass
