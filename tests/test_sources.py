@@ -251,9 +251,9 @@ def test_shapes_of_arrays(tmp_path: Path, shape: tuple[int, ...]) -> None:
 
 
 def test_an_npz_with_groups_and_weights_is_read_in_blocks(tmp_path: Path, monkeypatch) -> None:
-    from augpipe.sources import arrays
+    from augpipe.sources import _npy
 
-    monkeypatch.setattr(arrays, "AT_ONCE", 16 * 16 * 7)
+    monkeypatch.setattr(_npy, "AT_ONCE", 16 * 16 * 7)
     pixels, weights = noise(0, 40, 16, 16), np.linspace(1, 2, 40)
     np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(40) % 4,
              groups=np.arange(40) // 8, weights=weights)  # fmt: skip
