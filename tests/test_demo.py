@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import json
-import resource
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-from tiny import ROOT, augpipe
+from tiny import ROOT, environment
 
 
 def test_the_demo(tmp_path: Path) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = augpipe(tmp_path, "run", "configs/digits.yaml", "--out", "data/demo")
+    begun = time.perf_counter()
+    command = [
+        str(Path(sys.executable).parent / "augpipe"),
+        "run",
+        "configs/digits.yaml",
+        "--out",
+        "data/demo",
+    ]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment(tmp_path), stdout=said, stderr=said
+        )
+        # Of this process and those it waited for; RUSAGE_CHILDREN would hold every earlier test's.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - begun
-    assert done.status == 0, done.err[-3000:]
+    assert process.returncode == 0, (tmp_path / "said").read_text()[-3000:]
     summary = json.loads((tmp_path / "data" / "demo" / "summary.json").read_text())
     assert list(summary["arms"]) == [
         "acgan", "acgan+classic", "classic", "oversample", "real", "smote", "weighted",
@@ -28,10 +43,9 @@ def test_the_demo(tmp_path: Path) -> None:
     agreement = [line for line in fidelity if line.startswith("acgan,,agreement,")]
     assert float(agreement[0].rsplit(",", 1)[1]) > 0.9
     # At most 4 minutes of 2 cores. In processor time: on a shared machine wall time is also others'.
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    spent = used.ru_utime + used.ru_stime
     assert spent <= 2 * 240, f"{spent:.0f} s of processor time, {seconds:.0f} s in all"
-    peak = after.ru_maxrss / 1e6
+    peak = used.ru_maxrss / 1e6
     assert peak <= 1.5, f"{peak:.2f} GB in the largest process"
     # Tracking costs less than 2% of the run.
     with sqlite3.connect(tmp_path / "data" / "mlflow.db") as base:
