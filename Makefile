@@ -30,11 +30,13 @@ format: $(READY)
 
 setup: $(READY)
 
+# The lock is whole, so nothing is resolved: asked to, older pips take a newer release of what is wanted with
+# extras, find no hash for it, and stop.
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "augpipe needs Python 3.11 or 3.12; found neither (make PYTHON=/path/to/python3.12)" >&2; exit 2; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
