@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, SerializeAsAny
@@ -27,6 +28,20 @@ class Job(BaseModel, frozen=True):
         """The store, and this process's runtime."""
         runner = self.experiment.runner
         return Store(self.store), runtime.start(runner.device, runner.precision, self.threads)
+
+
+Report = Callable[[str, float], None]  # a few words, and how far
+
+
+class Clock:
+    """A stage's stop-watch."""
+
+    def __init__(self) -> None:
+        self._began, self._start = time.time(), time.perf_counter()
+
+    def stop(self) -> Timed:
+        """Since the clock was made."""
+        return Timed(began=self._began, seconds=time.perf_counter() - self._start)
 
 
 class Timed(BaseModel, frozen=True):
@@ -70,11 +85,38 @@ class Prepared(BaseModel, frozen=True):
         return Problem(ImageSpec(self.size, self.channels), self.classes)
 
 
-class TrainedGenerator(BaseModel, frozen=True):
-    """A generator at its best moment by val, how it got there, and grids with fixed latents."""
+class Part(BaseModel, frozen=True):
+    """What one training makes: a generator of all classes, or with `label` of one class (`per_class`).
+
+    together: a model of all classes without labels, that models of single classes start from. start: the
+    checkpoint to start from. last: folder of the training's own checkpoint; in the store by default.
+    """
 
     name: str
     seed: int
+    label: int | None = None
+    together: bool = False
+    start: Ref | None = None
+    last: Path | None = None
+    of: str = ""  # the class's name, to be told
+
+    @property
+    def told(self) -> str:
+        """`class x, `, `all classes, `, or nothing for a whole generator."""
+        if self.together:
+            return "all classes, "
+        return f"class {self.of}, " if self.label is not None else ""
+
+
+class TrainedGenerator(BaseModel, frozen=True):
+    """A generator at its best moment by val, how it got there, and grids with fixed latents.
+
+    part: the class of a model of one class, or "all" of one that others start from; "" for a whole one.
+    """
+
+    name: str
+    seed: int
+    part: str = ""
     checkpoint: Ref
     history: Ref  # kimg, seconds, metric, value
     previews: tuple[tuple[float, Ref], ...]
@@ -83,6 +125,11 @@ class TrainedGenerator(BaseModel, frozen=True):
     best_metric: float
     stopped: str
     time: Timed
+
+    @property
+    def told(self) -> str:
+        """`class x, ` of a model of one class, else nothing."""
+        return f"class {self.part}, " if self.part else ""
 
 
 class Synthesised(BaseModel, frozen=True):

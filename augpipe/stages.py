@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -20,23 +19,23 @@ from augpipe import (
     scores,
     sources,
     synthesis,
-    training,
 )
 from augpipe.classifiers import Shape
 from augpipe.config import Arm, Experiment
 from augpipe.counts import plan, thin
+from augpipe.generating import loose_set
 from augpipe.generators import Problem
-from augpipe.grids import grid
-from augpipe.images import ImageSet, provenance, require_classes
+from augpipe.images import ImageSet, require_classes
 from augpipe.intake import Intake, Progress, survey, take_in
 from augpipe.quarantine import quarantine
 from augpipe.records import (
+    Clock,
     IntakeRecord,
     Job,
     Prepared,
+    Report,
     Scored,
     Synthesised,
-    Timed,
     TrainedClassifier,
     TrainedGenerator,
 )
@@ -44,23 +43,12 @@ from augpipe.seeds import entropy, numpy_stream, torch_stream
 from augpipe.splits import NAMES
 from augpipe.store import Ref, SplitRefs, Store, load_images, load_json, load_splits, load_state
 
-VALIDATED = 30  # images a class that a generator's checkpoint is judged by
 MEASURED = 100  # images a class that fidelity stands on
-SHOWN = 10  # images a class in a preview or sample grid
-Report = Callable[[str, float], None]  # a few words, and how far
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self._began, self._start = time.time(), time.perf_counter()
-
-    def stop(self) -> Timed:
-        return Timed(began=self._began, seconds=time.perf_counter() - self._start)
 
 
 def prepare(job: Job, progress: Progress = lambda done, total: None) -> Prepared:
     """source → split → thinned train, each stored; every arm's fill resolved before anything is trained."""
-    clock, store = _Clock(), Store(job.store)
+    clock, store = Clock(), Store(job.store)
     experiment = job.experiment
     policy, options = experiment.policy, experiment.split
     listed = partition.without_small(sources.listing(experiment.source), policy.min_images)
@@ -130,84 +118,11 @@ def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
     return store.put_state("classifiers", classification.state_of(domain, options, shape))
 
 
-def train_generator(
-    job: Job, prepared: Prepared, domain: Ref, name: str, seed: int, *, report: Report
-) -> TrainedGenerator:
-    """One generator: its checkpoint with the lowest class-wise KID against val is kept."""
-    clock, (store, here) = _Clock(), job.start()
-    train, val = load_images(prepared.splits.train), load_images(prepared.splits.val)
-    config = job.experiment.generators[name]
-    own = entropy(seed, "generator", name)
-    generator = generators.build(config, prepared.problem, here, own)
-    judge = classification.from_state(load_state(domain), here)
-    real = features.embed_set(judge, val, here)
-    k = len(prepared.classes)
-    asked = torch.arange(k).repeat_interleave(VALIDATED)
-    shown = torch.arange(k).repeat_interleave(SHOWN)
-    rows: list[tuple[float, float, str, float]] = []
-    previews: list[tuple[float, Ref]] = []
-
-    def validate(current: generators.Generator) -> float:
-        images = synthesis.draw(current, asked, torch_stream(own, "validation")).images
-        return fidelity.class_kid(
-            real, features.embed_set(judge, _image_set(images, asked, train), here)
-        )
-
-    def on_tick(tick: training.Tick, current: generators.Generator) -> None:
-        rows.extend(_tick_rows(tick, clock.stop().seconds))
-        previews.append((tick.kimg, _grid(store, current, shown, own)))
-        left = (tick.total_kimg - tick.kimg) * 1000 / max(tick.images_per_second, 1e-9)
-        report(f"{tick.images_per_second:.0f} img/s, {left:.0f} s left", tick.kimg)
-
-    fitted = training.fit(
-        generator, train, config, here, seed=own, validate=validate, on_tick=on_tick
-    )
-    generator.load_state_dict(fitted.state)
-    images = synthesis.draw(generator, shown, torch_stream(own, "preview")).images
-    checkpoint = generators.pack(config, prepared.problem, own, prepared.splits.train, fitted.state)
-    return TrainedGenerator(
-        name=name,
-        seed=seed,
-        checkpoint=store.put_state("generators", checkpoint),
-        history=store.put_table(
-            "histories", pd.DataFrame(rows, columns=["kimg", "seconds", "metric", "value"])
-        ),
-        previews=tuple(previews),
-        samples=store.put_images(_image_set(images, shown, train)),
-        best_kimg=fitted.best_kimg,
-        best_metric=fitted.best_metric,
-        stopped=fitted.stopped,
-        time=clock.stop(),
-    )
-
-
-def _tick_rows(tick: training.Tick, seconds: float) -> Iterator[tuple[float, float, str, float]]:
-    """A tick as rows of kimg, seconds, metric, value."""
-    told = {**tick.losses, "val_kid": tick.metric, "images_per_second": tick.images_per_second}
-    for metric, value in told.items():
-        yield tick.kimg, seconds, metric, value
-
-
-def _image_set(images: torch.Tensor, labels: torch.Tensor, like: ImageSet) -> ImageSet:
-    """Loose images as a set, for measuring."""
-    ids = [str(row) for row in range(len(labels))]
-    return ImageSet(
-        images.numpy(), labels.numpy(), like.classes, provenance(ids, origin="synthetic")
-    )
-
-
-def _grid(store: Store, generator: generators.Generator, labels: torch.Tensor, seed: int) -> Ref:
-    """A preview with the same latents at every tick."""
-    images = synthesis.draw(generator, labels, torch_stream(seed, "preview")).images.numpy()
-    picture = grid(images, SHOWN, scale=max(1, 48 // images.shape[2]))
-    return store.put("previews", lambda path: picture.save(path, format="PNG"), ".png")
-
-
 def synthesise(
     job: Job, prepared: Prepared, generator: TrainedGenerator, counts: Mapping[int, int]
 ) -> Synthesised:
     """The planned images of each class, on disk."""
-    clock, (store, here) = _Clock(), job.start()
+    clock, (store, here) = Clock(), job.start()
     made, _ = generators.unpack(load_state(generator.checkpoint), here)
     train = load_images(prepared.splits.train)
     ref = synthesis.sample(
@@ -222,11 +137,12 @@ def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerat
     made, _ = generators.unpack(load_state(generator.checkpoint), here)
     judge = classification.from_state(load_state(domain), here)
     val = load_images(prepared.splits.val)
-    labels = torch.arange(len(prepared.classes)).repeat_interleave(MEASURED)
+    have = [label for label, n in prepared.counts["train"].items() if n > 0]
+    labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(MEASURED)
     drawn = synthesis.draw(made, labels, torch_stream(generator.seed, "measure")).images
     table = fidelity.measure(
         features.embed_set(judge, val, here),
-        features.embed_set(judge, _image_set(drawn, labels, val), here),
+        features.embed_set(judge, loose_set(drawn, labels, val), here),
         prepared.classes,
     )
     return store.put_table("fidelity", table)
@@ -258,7 +174,7 @@ def train_classifier(
     job: Job, prepared: Prepared, recipe: Ref, arm: str, seed: int, *, report: Report
 ) -> TrainedClassifier:
     """One classifier on one mixture; its best moment by val macro recall is kept."""
-    clock, (store, here) = _Clock(), job.start()
+    clock, (store, here) = Clock(), job.start()
     told = load_json(recipe)
     real = load_images(Ref.model_validate(told["real"]))
     made = load_images(Ref.model_validate(told["synthetic"])) if told["synthetic"] else None

@@ -23,7 +23,7 @@ app = App(
     help="Do synthetic images help on an imbalanced image set: from which generator, how many, how sure?",
     version=augpipe.__version__,
 )
-out = Console()
+console = Console()
 err = Console(stderr=True)
 
 
@@ -65,6 +65,54 @@ def run(
     _tell(summary, folder)
 
 
+@app.command
+def train(
+    config: Path,
+    /,
+    *,
+    generator: str,
+    seed: int = 0,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Train one generator of a config: checkpoint.pt, history.csv and samples.png.
+
+    Parameters
+    ----------
+    config
+        A YAML file, or pictures as `run` takes them.
+    generator
+        Its name in the config.
+    seed
+        Which of its replicates.
+    set_
+        Change a value of the config: `--set generators.cgan.kimg=500`.
+    out
+        Where the files go (default: trained/NAME-GENERATOR-seedN below AUGPIPE_HOME).
+    resume
+        Go on with the training that was stopped in the out folder; its settings must be the same.
+    """
+    if not config.exists():
+        raise UserError(f"no config or folder {str(config)!r}")
+    from augpipe.report.write import check_place
+    from augpipe.sources import place
+    from augpipe.store import home
+
+    experiment = _experiment(config, set_)
+    folder = out or home() / "trained" / f"{experiment.name}-{generator}-seed{seed}"
+    check_place(home(), place(experiment.source), "AUGPIPE_HOME")
+    settle()
+    from flows.train import run as train_one
+
+    trained = train_one(experiment, generator, seed, folder, resume)
+    told = (
+        f"best at {trained.best_kimg:g} kimg (val KID {trained.best_metric:.3g}); ended because "
+        f"{trained.stopped}; {folder / 'samples.png'}"
+    )
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
 def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
     from augpipe.config import load
     from augpipe.defaults import for_source
@@ -100,9 +148,9 @@ def _tell(summary: dict[str, Any], folder: Path) -> None:
             told = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
             cells = (f"{100 * gain['mean']:+.1f}", told, gain["verdict"])
         table.add_row(name, f"{100 * arm['mean']:.1f}", *cells)
-    out.print(table)
+    console.print(table)
     for line in ("", summary["verdict"], f"report: {folder / 'report.html'}"):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command
@@ -162,7 +210,7 @@ def list_(what: str, /) -> None:
     if what not in have:
         raise unknown("list", what, have)
     for name in have[what]:
-        out.print(name, markup=False, highlight=False)
+        console.print(name, markup=False, highlight=False)
 
 
 def main() -> None:

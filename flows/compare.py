@@ -13,11 +13,13 @@ from prefect import flow
 from prefect.futures import PrefectFuture, as_completed
 from rich.console import Console
 
+from augpipe import generating
 from augpipe.config import Arm, Experiment
 from augpipe.errors import several
 from augpipe.records import (
     IntakeRecord,
     Job,
+    Part,
     Prepared,
     Scored,
     Synthesised,
@@ -42,6 +44,7 @@ class Futures:
     """What is under way: every stage's tasks, by name and seed."""
 
     domains: dict[int, PrefectFuture[Ref]] = field(default_factory=dict)
+    parts: dict[tuple[str, int, str], PrefectFuture[TrainedGenerator]] = field(default_factory=dict)
     generators: dict[Key, PrefectFuture[TrainedGenerator]] = field(default_factory=dict)
     synthesised: dict[Key, PrefectFuture[Synthesised]] = field(default_factory=dict)
     measured: dict[Key, PrefectFuture[Ref]] = field(default_factory=dict)
@@ -53,7 +56,7 @@ class Futures:
         """(stage, name and seed, future) of every task."""
         for stage, futures in vars(self).items():
             for key, future in futures.items():
-                yield stage, key if isinstance(key, tuple) else ("", key), future
+                yield stage, key[:2] if isinstance(key, tuple) else ("", key), future
 
 
 def run(experiment: Experiment, out: Path) -> dict[str, Any]:
@@ -117,9 +120,7 @@ def submit(job: Job, prepared: Prepared) -> Futures:
             futures.domains[seed] = tasks.train_features.submit(job, prepared, seed)
     for name in longest_first:
         for seed in seeds:
-            futures.generators[name, seed] = tasks.train_generator.submit(
-                job, prepared, promised(futures.domains[seed]), name, seed
-            )
+            grow(job, prepared, Part(name=name, seed=seed), futures)
     # Arms without a generator keep the cores busy while the last generators train.
     for generated in (False, True):
         arms = [arm for arm in job.experiment.arms if bool(arm.generator) == generated]
@@ -135,6 +136,31 @@ def submit(job: Job, prepared: Prepared) -> Futures:
                 promised(futures.generators[name, seed]),
             )
     return futures
+
+
+def grow(job: Job, prepared: Prepared, whole: Part, futures: Futures) -> None:
+    """Train a generator: as a whole, or a model a class, each a task, and join them."""
+    name, seed = whole.name, whole.seed
+    first, parts = generating.parts_of(job, prepared, whole)
+    domain = promised(futures.domains[seed])
+    if first is not None:
+        futures.parts[name, seed, "all"] = tasks.train_generator.submit(
+            job, prepared, domain, first
+        )
+    if parts[0].label is None:
+        futures.generators[name, seed] = tasks.train_generator.submit(
+            job, prepared, domain, parts[0]
+        )
+        return
+    trained = []
+    for part in parts:
+        small = first is not None and generating.is_small(job, prepared, part)
+        start = promised(futures.parts[name, seed, "all"]) if small else None
+        trained.append(tasks.train_generator.submit(job, prepared, domain, part, start))
+        futures.parts[name, seed, f"class {part.label}"] = trained[-1]
+    futures.generators[name, seed] = tasks.join_generators.submit(
+        job, prepared, [promised(part) for part in trained]
+    )
 
 
 def _fill(job: Job, prepared: Prepared, arms: list[Arm], futures: Futures) -> None:
@@ -182,7 +208,7 @@ def follow(futures: Futures, prepared: Prepared, tracker: Tracker, progress: Pat
             if isinstance(result, TrainedGenerator):
                 tracker.generator(prepared, result)
                 told = (
-                    f"generator {result.name}, seed {result.seed}: best at {result.best_kimg:g} kimg "
+                    f"generator {result.name}, {result.told}seed {result.seed}: best at {result.best_kimg:g} kimg "
                     f"(val KID {result.best_metric:.3g}), {result.time.seconds:.0f} s"
                 )
             elif isinstance(result, Scored):

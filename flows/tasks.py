@@ -1,6 +1,6 @@
 """Thin tasks over the library's stages: Refs and frozen configs in, Refs out.
 
-The functions name nothing but `stages`, `Reporter` and `bar`: Prefect ships a task's function to its workers by
+The functions name nothing but `stages`, `generating`, `Reporter` and `bar`: Prefect ships a task's function to its workers by
 value, with whatever it refers to.
 """
 
@@ -12,10 +12,11 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from augpipe import stages
+from augpipe import generating, stages
 from augpipe.config import Arm
 from augpipe.records import (
     Job,
+    Part,
     Prepared,
     Scored,
     Synthesised,
@@ -42,14 +43,25 @@ def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
     return stages.train_features(job, prepared, seed)
 
 
-@task(task_run_name="train {name}, seed {seed}", **OPTIONS)
+@task(task_run_name="train {part.name}, {part.told}seed {part.seed}", **OPTIONS)
 def train_generator(
-    job: Job, prepared: Prepared, domain: Ref, name: str, seed: int
+    job: Job, prepared: Prepared, domain: Ref, part: Part, start: TrainedGenerator | None = None
 ) -> TrainedGenerator:
-    """One generator at its best moment by val."""
-    total = job.experiment.generators[name].kimg
-    with Reporter(job.progress, f"{name}, seed {seed}", total) as report:
-        return stages.train_generator(job, prepared, domain, name, seed, report=report)
+    """One generator, or its model of one class, at its best moment by val."""
+    own = job.experiment.generators[part.name]
+    total = own.pretrain if part.together else own.kimg
+    if start is not None:
+        part = part.model_copy(update={"start": start.checkpoint})
+    with Reporter(job.progress, f"{part.name}, {part.told}seed {part.seed}", total) as report:
+        return generating.train_generator(job, prepared, domain, part, report=report)
+
+
+@task(task_run_name="join {parts[0].name}, seed {parts[0].seed}", **OPTIONS)
+def join_generators(
+    job: Job, prepared: Prepared, parts: list[TrainedGenerator]
+) -> TrainedGenerator:
+    """Models of single classes as one generator."""
+    return generating.join_generators(job, prepared, parts)
 
 
 @task(task_run_name="synthesise {generator.name}, seed {generator.seed}", **OPTIONS)

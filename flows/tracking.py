@@ -131,9 +131,12 @@ class Tracker:
     def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
         """A child run for a trained generator: losses over kimg, previews, the model."""
         with self._cost(), ExitStack() as ended:
+            own = {"part": trained.part} if trained.part else {}
             run = self._child(
-                "generator", trained.name, trained.seed, trained.time, generator=trained.name
-            )
+                "generator part" if trained.part else "generator",
+                f"{trained.name} {trained.part}".strip(),
+                trained.seed, trained.time, generator=trained.name, **own,
+            )  # fmt: skip
             ended.enter_context(self._ended(run, trained.time))
             shape = prepared.problem.spec.shape
             signature = ModelSignature(

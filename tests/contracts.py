@@ -13,12 +13,32 @@ from augpipe.kinds import load_kind
 from augpipe.runtime import Runtime
 
 # The smallest settings at which a family still does all it does.
-TINY: dict[str, dict[str, Any]] = {"acgan": {"width": 0.06, "latent": 8, "batch": 8, "kimg": 0.1}}
+TINY: dict[str, dict[str, Any]] = {
+    "acgan": {"width": 0.06, "latent": 8, "batch": 8, "kimg": 0.1},
+    "bagan": {"width": 0.06, "latent": 8, "batch": 8, "kimg": 0.1, "autoencoder": 0.08},
+    "cgan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
+    "dagan": {"width": 0.06, "latent": 8, "batch": 8, "kimg": 0.1, "inner": 1, "critic_inner": 1, "critic_steps": 2},
+    "dcgan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
+    "progan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.05},
+}  # fmt: skip
+# What else a family can be, by its own options; the contracts hold for these too.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "acgan, all options": ("acgan", {"loss": "hinge", "spectral": True, "conditional_norm": True, "class_loss": "d2d", "embedding": 16, "r1": 0.01}),
+    "acgan, ADA": ("acgan", {"adaptive": True, "augment": ["rotation", "scale", "brightness", "saturation"], "ada_kimg": 0.05}),
+    "bagan, gradient penalty": ("bagan", {"gradient_penalty": True, "critic_steps": 2}),
+    "bagan, rebalancing": ("bagan", {"labels": "rebalance"}),
+    "cgan, projection": ("cgan", {"head": "projection", "spectral": True}),
+    "dcgan, per class": ("dcgan", {"per_class": True}),
+    "progan, per class": ("progan", {"per_class": True}),
+    "dagan, per class": ("dagan", {"per_class": True}),
+}  # fmt: skip
 
 
-def tiny(family: str) -> GeneratorConfig:
+def tiny(name: str, **more: Any) -> GeneratorConfig:
+    """The smallest config of a family, or of one of the VARIANTS."""
+    family, options = VARIANTS.get(name, (name, {}))
     config: GeneratorConfig = load_kind("augpipe.generators", family, "generator").Config(
-        kind=family, **TINY.get(family, {})
+        kind=family, **TINY.get(family, {}), **options, **more
     )
     return config
 

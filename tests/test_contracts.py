@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from contracts import draw, fresh, steps, tiny
+from contracts import VARIANTS, draw, fresh, steps, tiny
 
 from augpipe import generators
 from augpipe.generators import Deriving, Problem, families
 from augpipe.seeds import torch_stream
 from augpipe.store import Store
 
-every_family = pytest.mark.parametrize("family", families())
+every_family = pytest.mark.parametrize("family", [*families(), *VARIANTS])
 
 
 @every_family
@@ -127,4 +129,75 @@ def test_configs_are_strict_and_keep_what_only_the_family_knows(family) -> None:
     config = tiny(family)
     assert type(config).model_validate(config.model_dump(mode="json")) == config
     with pytest.raises(ValueError, match="unknown key 'nope'"):
-        type(config)(kind=family, nope=1)
+        type(config)(kind=config.kind, nope=1)
+
+
+@every_family
+def test_labels_that_train_lacks_change_nothing_for_the_others(family, here, make_shapes) -> None:
+    full = make_shapes((8, 6, 7))
+    train = full.take(np.flatnonzero(full.labels != 1))
+    generator = fresh(family, train, here)
+    told = steps(generator, train, 3)
+    assert all(math.isfinite(value) for losses in told for value in losses.values())
+    assert draw(generator, [0, 2, 2, 0]).shape == (4, 1, 16, 16)
+
+
+@every_family
+def test_a_lower_learning_rate_is_kept_in_the_state(family, here, make_shapes) -> None:
+    train = make_shapes((8, 6))
+    generator = fresh(family, train, here)
+    steps(generator, train, 1)
+    rates = list(_rates(generator.state_dict()))
+    generator.lower_learning_rate(0.5)
+    assert list(_rates(generator.state_dict())) == [r / 2 for r in rates]
+
+
+def _rates(state: Any) -> Iterator[float]:
+    """Every `lr` in a nested state."""
+    if isinstance(state, dict):
+        for key, value in state.items():
+            if key == "lr":
+                yield value
+            else:
+                yield from _rates(value)
+    elif isinstance(state, list):
+        for value in state:
+            yield from _rates(value)
+
+
+@pytest.mark.parametrize("size", [16, 32, 64, 128])
+@pytest.mark.parametrize("family", families())
+def test_16_to_128_pixels(family, size, here, make_shapes) -> None:
+    train = make_shapes((4, 4), size=size, channels=3)
+    generator = fresh(family, train, here)
+    images, labels = train.tensors()
+    generator.step(images, labels)
+    assert draw(generator, [1, 0]).shape == (2, 3, size, size)
+
+
+@pytest.mark.parametrize("family", families())
+def test_a_hundred_classes(family, here, make_shapes) -> None:
+    train = make_shapes((2,) * 100)
+    generator = fresh(family, train, here)
+    steps(generator, train, 2)
+    assert draw(generator, list(range(100))).shape == (100, 1, 16, 16)
+
+
+@pytest.mark.parametrize("family", [f for f in families() if f != "smote"])
+def test_per_class_and_pretrain_of_any_trained_family(family, here, make_shapes) -> None:
+    train = make_shapes((8, 6))
+    config = tiny(family, per_class=True)
+    problem = Problem(train.spec, train.classes)
+    joined = generators.build(config, problem, here, 0)
+    joined.prepare(train)
+    steps(joined, train, 2)
+    first, second = joined.parts[0].state_dict(), joined.parts[1].state_dict()
+    # Models of one shape and of different seeds, each of which saw its own class.
+    assert not torch.equal(*(next(iter(s["nets"]["generator"].values())) for s in (first, second)))
+    joined.parts[0].warm_start(second)
+    for name, net in second["nets"].items():
+        for key, value in joined.parts[0].state_dict()["nets"][name].items():
+            assert torch.equal(value, net[key]), (name, key)
+    steps(joined, train, 2)
+    with pytest.raises(ValueError, match="per_class: true"):
+        tiny(family, pretrain=1.0)

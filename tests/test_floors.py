@@ -12,10 +12,10 @@ FLOORS = {
     "errors": 0, "kinds": 0, "schema": 0, "seeds": 0, "images": 0, "counts": 0,
     "grids": 1, "store": 1, "sources": 1, "intake": 1, "quarantine": 1, "duplicates": 1, "splits": 1, "transforms": 1, "runtime": 1, "nn": 1,
     "partition": 2, "generators": 2, "classifiers": 2,
-    "training": 3, "classification": 3,
+    "checkpoints": 2, "training": 3, "classification": 3,
     "synthesis": 4, "mixing": 4,
     "features": 5, "fidelity": 5, "scores": 5,
-    "comparison": 6, "config": 6, "defaults": 6, "records": 6, "stages": 6, "inspection": 6, "report": 6,
+    "comparison": 6, "config": 6, "defaults": 6, "records": 6, "generating": 6, "stages": 6, "inspection": 6, "report": 6,
     "flows": 7,
 }  # fmt: skip
 FILES = sorted((*ROOT.glob("augpipe/**/*.py"), *ROOT.glob("flows/**/*.py")))

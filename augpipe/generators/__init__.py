@@ -1,7 +1,8 @@
 """The Generator protocol and the resolver; then one file a family.
 
 A family's file has `Config(GeneratorConfig)`, `build(config, problem, runtime, seed) -> Generator` and,
-where it cannot make every kind of image, `check(config, problem)`.
+where it cannot make every kind of image, `check(config, problem)`. `per_class: true` gives any family one
+model a class (see `per_class`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, ImageSpec
@@ -23,7 +24,13 @@ from augpipe.store import Ref, load_images
 
 
 class GeneratorConfig(KindConfig):
-    """What every family's configuration holds; the family adds its own."""
+    """What every family's configuration holds; the family adds its own.
+
+    patience: training ends after so many ticks without a new best; null goes on to the budget's end.
+    collapse: share of the real images' diversity below which a class counts as collapsed.
+    per_class: one model a class. pretrain: thousands of images that a model of all classes together sees
+    first; the classes with fewer than `pretrain_below` train images start from it.
+    """
 
     # Whether images come from a trained model; a baseline that only interpolates says False.
     generative: ClassVar[bool] = True
@@ -31,6 +38,19 @@ class GeneratorConfig(KindConfig):
     kimg: float = Field(default=60.0, ge=0)  # budget, thousands of real images seen
     batch: int = Field(default=100, ge=2)  # real images a step
     ticks: int = Field(default=6, ge=1)  # validations and previews, evenly over the budget
+    patience: int | None = Field(default=5, ge=1)
+    collapse: float = Field(default=0.1, ge=0, lt=1)
+    per_class: bool = False
+    pretrain: float = Field(default=0.0, ge=0)
+    pretrain_below: int = Field(default=200, ge=1)
+
+    @model_validator(mode="after")
+    def _pretrains_parts(self) -> GeneratorConfig:
+        if self.pretrain and not self.per_class:
+            raise ValueError("pretrain starts models of single classes; it needs per_class: true")
+        if self.per_class and not self.generative:
+            raise ValueError(f"{self.kind} trains no model, so there is none to have per_class")
+        return self
 
 
 @dataclass(frozen=True)
@@ -52,6 +72,9 @@ class Generator(Protocol):
 
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """int64 (N,) → uint8 (N,C,H,W) on the CPU; a function of weights, labels and rng (on the CPU)."""
+
+    def lower_learning_rate(self, factor: float) -> None:
+        """Multiply every learning rate by `factor`; nothing where none is trained."""
 
     def state_dict(self) -> dict[str, Any]:
         """All that a next step or sample depends on: tensors and plain values."""
@@ -75,6 +98,14 @@ class Deriving(Protocol):
         """Like `sample`, with parents."""
 
 
+@runtime_checkable
+class WarmStarting(Protocol):
+    """A generator that can begin with the nets of one like it."""
+
+    def warm_start(self, state: Mapping[str, Any]) -> None:
+        """Take over the nets of another's `state_dict`; optimisers and counts stay fresh."""
+
+
 AnyGenerator = Annotated[SerializeAsAny[GeneratorConfig], by_kind(__name__, "generator")]
 
 
@@ -90,12 +121,21 @@ def check(config: GeneratorConfig, problem: Problem) -> None:
         module.check(config, problem)
 
 
-def build(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int) -> Generator:
-    """A fresh generator of `config`'s family; its weights and noise follow from `seed`."""
+def build_one(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int) -> Generator:
+    """A fresh model of `config`'s family, whatever `per_class` says."""
     generator: Generator = load_kind(__name__, config.kind, "generator").build(
         config, problem, runtime, seed
     )
     return generator
+
+
+def build(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int) -> Generator:
+    """A fresh generator of `config`'s family; its weights and noise follow from `seed`."""
+    if config.per_class:
+        from augpipe.generators._per_class import join  # it imports this module
+
+        return join(config, problem, runtime, seed)
+    return build_one(config, problem, runtime, seed)
 
 
 def pack(

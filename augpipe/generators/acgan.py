@@ -3,52 +3,77 @@
 Topology of the paper's appendix A for 32x32, shortened or lengthened to other sizes; practice of the
 public MNIST implementations: the latent is multiplied by a label embedding, labels of fakes are drawn
 uniformly, the discriminator's class loss stands on reals only, the generator's batch is twice the
-discriminator's. Added for small classes: DiffAugment in both steps, and an average of the generator's
-weights with recomputed batch statistics.
+discriminator's. Added for small classes: DiffAugment or ADA in both steps, and an average of the
+generator's weights with recomputed batch statistics. Options: hinge loss, spectral norm, class-conditional
+batch norm, lazy R1, and ReACGAN's data-to-data cross-entropy in place of the class head (Kang et al. 2021).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 from torch import nn
+from torch.nn import functional as F
 
-from augpipe.generators import GeneratorConfig, Problem
-from augpipe.images import ImageSet, to_float, to_uint8
+from augpipe.generators import Problem
+from augpipe.generators._adversarial import Adversarial, AdversarialConfig
+from augpipe.images import to_float
 from augpipe.nn import losses
-from augpipe.nn.augment import diff_augment, ops
-from augpipe.nn.blocks import Dropout, doublings, initialise, use_rng
-from augpipe.nn.ema import EMA, recalibrate
+from augpipe.nn.blocks import Dropout, doublings
+from augpipe.nn.ema import EMA
+from augpipe.nn.norms import ConditionalBatchNorm2d
+from augpipe.nn.penalties import r1
 from augpipe.runtime import Runtime
-from augpipe.seeds import capture, restore, torch_stream
-
-SAMPLED_AT_ONCE = 256
-RECALIBRATION = (8, 128)  # batches and their size
 
 
-class Config(GeneratorConfig):
-    """Options of ACGAN; widths are multiples of the paper's."""
+class Config(AdversarialConfig):
+    """Options of ACGAN; widths are multiples of the paper's.
+
+    loss: `bce` as in the paper, or `hinge`. spectral: spectral norm in the discriminator, in place of its
+    batch norm. conditional_norm: a gain and bias of batch norm for each class in the generator. class_loss:
+    `head`, the paper's classifier, or `d2d`, data-to-data cross-entropy on a normalised embedding.
+    """
 
     kind: Literal["acgan"]
-    latent: int = Field(default=100, ge=1)
-    width: float = Field(default=1.0, gt=0, le=16)
     dropout: float = Field(default=0.5, ge=0, lt=1)
-    learning_rate: float = Field(default=2e-4, gt=0)
-    real_target: float = Field(default=0.9, gt=0.5, le=1)  # one-sided label smoothing
+    loss: Literal["bce", "hinge"] = "bce"
+    real_target: float = Field(default=0.9, gt=0.5, le=1)  # one-sided label smoothing, of bce
+    class_loss: Literal["head", "d2d"] = "head"
     class_weight: float = Field(default=1.0, ge=0)  # of the class loss, against real/fake
-    augment: tuple[str, ...] = ("translation", "cutout")
-    ema_half_kimg: float = Field(default=5.0, gt=0)
+    embedding: int = Field(default=512, ge=2)  # of d2d
+    margin: float = Field(default=0.98, gt=0, le=1)  # of d2d
+    temperature: float = Field(default=0.5, gt=0)  # of d2d
+    spectral: bool = False
+    conditional_norm: bool = False
+    r1: float = Field(default=0.0, ge=0)  # gamma, taken every `r1_every` steps
+    r1_every: int = Field(default=16, ge=1)
 
-    @field_validator("augment")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            ops[name]
-        return names
+    @model_validator(mode="after")
+    def _target_is_of_bce(self) -> Config:
+        if (
+            self.loss == "hinge"
+            and self.real_target != type(self).model_fields["real_target"].default
+        ):
+            raise ValueError("real_target smooths the labels of loss bce; hinge has none")
+        return self
+
+
+class _Norm(nn.Module):
+    """Batch norm, with a gain and bias of each class's own where asked for."""
+
+    def __init__(self, width: int, classes: int, conditional: bool) -> None:
+        super().__init__()
+        self.conditional = conditional
+        self.norm: nn.Module = (
+            ConditionalBatchNorm2d(width, classes) if conditional else nn.BatchNorm2d(width)
+        )
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.norm(x, labels) if self.conditional else self.norm(x)
+        return out
 
 
 class GeneratorNet(nn.Module):
@@ -58,25 +83,26 @@ class GeneratorNet(nn.Module):
         super().__init__()
         self.base, k = doublings(problem.spec.size)
         widths = [max(8, round(config.width * 384 / 2**level)) for level in range(k)]
-        self.embedding = nn.Embedding(len(problem.classes), config.latent)
+        classes, conditional = len(problem.classes), config.conditional_norm
+        self.embedding = nn.Embedding(classes, config.latent)
         self.first = nn.Linear(config.latent, widths[0] * self.base**2)
-        self.norm = nn.BatchNorm2d(widths[0])
-        layers: list[nn.Module] = []
-        for a, b in pairwise(widths):
-            layers += [nn.ConvTranspose2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(widths[-1], problem.spec.channels, 4, 2, 1), nn.Tanh()]
-        self.up = nn.Sequential(*layers)
+        self.norms = nn.ModuleList(_Norm(w, classes, conditional) for w in widths)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
+        self.last = nn.ConvTranspose2d(widths[-1], problem.spec.channels, 4, 2, 1)
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See the class."""
         x = self.first(z * self.embedding(labels))
         x = x.view(len(z), -1, self.base, self.base)
-        out: torch.Tensor = self.up(torch.relu(self.norm(x)))
+        x = F.relu(self.norms[0](x, labels))
+        for up, norm in zip(self.up, list(self.norms)[1:], strict=True):
+            x = F.relu(norm(up(x), labels))
+        out: torch.Tensor = torch.tanh(self.last(x))
         return out
 
 
 class DiscriminatorNet(nn.Module):
-    """(N,C,H,W) in [-1,1] → logits real/fake (N,) and class (N,K), both float32."""
+    """(N,C,H,W) in [-1,1] → logits real/fake (N,) and class logits (N,K) or embeddings (N,E), float32."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
@@ -88,162 +114,100 @@ class DiscriminatorNet(nn.Module):
         below = problem.spec.channels
         for level, width in enumerate(widths):
             layers.append(nn.Conv2d(below, width, 3, 2 - level % 2, 1))
-            if level:
+            if level and not config.spectral:
                 layers.append(nn.BatchNorm2d(width))
             layers += [nn.LeakyReLU(0.2), Dropout(config.dropout)]
             below = width
         self.trunk = nn.Sequential(*layers)
-        self.real = nn.Linear(below * base**2, 1)
-        self.classes = nn.Linear(below * base**2, len(problem.classes))
+        classes, flat = len(problem.classes), below * base**2
+        self.real = nn.Linear(flat, 1)
+        d2d = config.class_loss == "d2d"
+        self.classes = nn.Linear(flat, config.embedding if d2d else classes)
+        self.proxies = nn.Embedding(classes, config.embedding) if d2d else None
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See the class."""
         h = self.trunk(x).flatten(1)
         return self.real(h).squeeze(1).float(), self.classes(h).float()
 
+    def class_logits(self, told: torch.Tensor) -> torch.Tensor:
+        """The class head's output, or the embedding's cosine to each class's proxy, (N,K)."""
+        if self.proxies is None:
+            return told
+        return F.normalize(told, dim=1) @ F.normalize(self.proxies.weight, dim=1).T
 
-class ACGAN:
+
+class ACGAN(Adversarial):
     """See the module's head."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
-        self.config, self.problem, self.runtime = config, problem, runtime
-        generator, discriminator = (
-            GeneratorNet(config, problem),
-            DiscriminatorNet(config, problem),
-        )
-        for name, net in (("generator", generator), ("discriminator", discriminator)):
-            initialise(net, torch_stream(seed, "weights", name), "dcgan")
-        self.g, self.d = runtime.place(generator), runtime.place(discriminator)
+        super().__init__(config, problem, runtime, seed)
+        self.config = config
+        self.g = self.add("generator", GeneratorNet(config, problem), "dcgan")
+        d = DiscriminatorNet(config, problem)
+        self.d = d
+        self.add("discriminator", d, "dcgan", spectral=config.spectral)
         self.ema = EMA(self.g, config.ema_half_kimg)
-        self.opt_g, self.opt_d = (
-            torch.optim.Adam(net.parameters(), config.learning_rate, betas=(0.5, 0.999))
-            for net in (self.g, self.d)
-        )
-        # Two streams: what is drawn on the CPU and what is drawn where the nets are.
-        self.rngs = {
-            "noise": torch_stream(seed, "noise"),
-            "device": torch_stream(seed, "device", device=runtime.device),
-        }
-        use_rng(self.d, self.rngs["device"])
-        self.seen = 0
-        self._stale = False  # the averaged weights moved since their batch statistics were computed
+        self.adam("g", self.g, config.learning_rate, (0.5, 0.999))
+        self.adam("d", self.d, config.learning_rate, (0.5, 0.999))
 
-    def prepare(self, train: ImageSet) -> None:
-        """Nothing to look at."""
-
-    def _latents(self, n: int, rng: torch.Generator) -> torch.Tensor:
+    def latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """U(-1,1) of (n, latent)."""
-        z = torch.rand(n, self.config.latent, generator=rng) * 2 - 1
-        return z.to(self.runtime.device)
-
-    def _labels(self, n: int, rng: torch.Generator) -> torch.Tensor:
-        """Uniform over classes, (n,)."""
-        k = len(self.problem.classes)
-        return torch.randint(0, k, (n,), generator=rng).to(self.runtime.device)
-
-    def _judge(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = diff_augment(x, self.config.augment, self.rngs["device"])
-        logits: tuple[torch.Tensor, torch.Tensor] = self.d(x)
-        return logits
+        return torch.rand(len(labels), self.config.latent, generator=rng) * 2 - 1
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """One discriminator update on a batch, one generator update on twice its size."""
         real, labels = to_float(self.runtime.move(images)), labels.to(self.runtime.device)
         loss_d, accuracy = self._discriminator_loss(real, labels)
-        _update(self.opt_d, loss_d)
-        self.d.requires_grad_(
-            False
-        )  # the generator's backward pass needs no gradient of its weights
-        loss_g = self._generator_loss(2 * len(real))
-        _update(self.opt_g, loss_g)
-        self.d.requires_grad_(True)
-        self.ema.update(self.g, self.seen, len(real))
-        self.seen += len(real)
-        self._stale = True
+        self.update("d", loss_d)
+        with self.frozen("discriminator"):
+            loss_g = self._generator_loss(2 * len(real))
+            self.update("g", loss_g)
+        self.stepped(len(real))
         return {
             "loss_d": loss_d.detach(),
             "loss_g": loss_g.detach(),
             "class_accuracy_real": accuracy,
         }
 
+    def _class_loss(self, told: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.d.proxies is None:
+            return losses.classification(told, labels)
+        return losses.data_to_data(
+            told, self.d.proxies.weight, labels,
+            margin=self.config.margin, temperature=self.config.temperature,
+        )  # fmt: skip
+
     def _discriminator_loss(
         self, real: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        n, noise = len(real), self.rngs["noise"]
+        real = self.augmented(real)
         with self.runtime.autocast():
             with torch.no_grad():
-                fake = self.g(self._latents(n, noise), self._labels(n, noise))
-            on_real, classes = self._judge(real)
-            on_fake, _ = self._judge(fake.float())
-        loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
-        loss = loss + self.config.class_weight * losses.classification(classes, labels)
-        return loss, (classes.argmax(1) == labels).float().mean()
+                fake = self.g(*self.noise(self.asked(len(real))))
+            on_real, told = self.d(real)
+            on_fake, _ = self.d(self.augmented(fake))
+        if self.config.loss == "hinge":
+            loss = losses.discriminator_hinge(on_real, on_fake)
+        else:
+            loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
+        loss = loss + self.config.class_weight * self._class_loss(told, labels)
+        if self.config.r1 and self.steps % self.config.r1_every == 0:
+            with self.runtime.autocast():
+                penalty = r1(lambda x: self.d(x)[0], real)
+            loss = loss + self.config.r1 * self.config.r1_every * penalty
+        self.observe(on_real)
+        return loss, (self.d.class_logits(told).argmax(1) == labels).float().mean()
 
     def _generator_loss(self, n: int) -> torch.Tensor:
-        noise = self.rngs["noise"]
-        asked = self._labels(n, noise)
         with self.runtime.autocast():
-            on_fake, classes = self._judge(self.g(self._latents(n, noise), asked).float())
-        loss = losses.generator_bce(on_fake)
-        return loss + self.config.class_weight * losses.classification(classes, asked)
-
-    @torch.no_grad()
-    def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Images of the averaged generator, whose batch statistics are recomputed after each step."""
-        if len(labels) == 0:
-            return torch.empty((0, *self.problem.spec.shape), dtype=torch.uint8)
-        if self._stale:
-            self._recalibrate()
-        done = []
-        for part in labels.split(SAMPLED_AT_ONCE):
-            z = self._latents(len(part), rng)
-            with self.runtime.autocast():
-                images = self.ema.module(z, part.to(self.runtime.device))
-            done.append(to_uint8(images).cpu())
-        return torch.cat(done).contiguous()
-
-    def _recalibrate(self) -> None:
-        batches, size = RECALIBRATION
-        # A stream of its own: looking at the generator must not change its training.
-        rng = torch_stream(0, "recalibration")
-        with self.runtime.autocast():
-            recalibrate(
-                self.ema.module,
-                ((self._latents(size, rng), self._labels(size, rng)) for _ in range(batches)),
-            )
-        self._stale = False
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nets, average, optimisers, random streams, images seen."""
-        return {
-            "g": self.g.state_dict(),
-            "d": self.d.state_dict(),
-            "ema": self.ema.module.state_dict(),
-            "opt_g": self.opt_g.state_dict(),
-            "opt_d": self.opt_d.state_dict(),
-            "rngs": capture(self.rngs),
-            "seen": self.seen,
-            "stale": self._stale,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
-        for name, part in (
-            ("g", self.g),
-            ("d", self.d),
-            ("ema", self.ema.module),
-            ("opt_g", self.opt_g),
-            ("opt_d", self.opt_d),
-        ):
-            part.load_state_dict(state[name])
-        restore(self.rngs, state["rngs"])
-        self.seen, self._stale = state["seen"], state["stale"]
-
-
-def _update(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
+            z, asked = self.noise(self.asked(n))
+            on_fake, told = self.d(self.augmented(self.g(z, asked)))
+        if self.config.loss == "hinge":
+            loss = losses.generator_score(on_fake)
+        else:
+            loss = losses.generator_bce(on_fake)
+        return loss + self.config.class_weight * self._class_loss(told, asked)
 
 
 def check(config: Config, problem: Problem) -> None:

@@ -40,7 +40,7 @@ class SMOTE:
         for label in train.counts():
             self.rows[label] = np.flatnonzero(train.labels == label).astype(np.int64)
             own = train.images[self.rows[label]]
-            self.pixels[label] = own.reshape(len(own), -1)
+            self.pixels[label] = own.reshape(len(own), int(np.prod(own.shape[1:])))
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Nothing is trained."""
@@ -89,6 +89,9 @@ class SMOTE:
         made = x[len(own) + 1 :]
         pixels = own.shape[1]
         return made[:, :pixels].toarray(), np.asarray(made[:, pixels:].argmax(axis=1)).ravel()
+
+    def lower_learning_rate(self, factor: float) -> None:
+        """There is none."""
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: everything follows from train."""

@@ -1,11 +1,17 @@
-"""DiffAugment (Zhao et al. 2020): differentiable augmentation of whole batches, for reals and fakes alike."""
+"""Differentiable augmentation of whole batches, for reals and fakes alike.
+
+DiffAugment (Zhao et al. 2020) applies every operation to every image; ADA (Karras et al. 2020) each with a
+probability p that follows how much the discriminator overfits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator
 from torch.nn import functional as F
 
 from augpipe.kinds import Registry
@@ -14,11 +20,68 @@ Op = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 ops: Registry[Op] = Registry("augmentation")
 
 
-def diff_augment(x: torch.Tensor, names: Sequence[str], rng: torch.Generator) -> torch.Tensor:
-    """float (N,C,H,W) in [-1,1] → the same shape, each image changed by its own draw; differentiable in x."""
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
-        x = ops[name](x, rng)
+        ops[name]
+    return names
+
+
+# Names of operations, as a config gives them.
+Operations = Annotated[tuple[str, ...], AfterValidator(_known)]
+
+
+def diff_augment(
+    x: torch.Tensor, names: Sequence[str], rng: torch.Generator, p: float = 1.0
+) -> torch.Tensor:
+    """float (N,C,H,W) in [-1,1] → the same shape, each image changed by its own draw; differentiable in x.
+
+    p: probability of each operation for each image; below .8 it does not leak into what a generator
+    draws (Karras et al. 2020, 2.2), since images as they are stay the most frequent ones.
+    """
+    for name in names:
+        changed = ops[name](x, rng)
+        x = changed if p >= 1 else torch.where(_uniform(len(x), rng, x) < p, changed, x)
     return x
+
+
+class Adaptive:
+    """ADA's controller: p rises while the discriminator is too sure of the reals, else falls.
+
+    Overfitting is told by r = E[sign D(real)]; every `every` batches p moves by as many images as were
+    seen over `kimg`, up where r is above `target`, down where it is below (Karras et al. 2020, 3.1).
+    """
+
+    MOST = 0.8  # beyond, augmentations begin to show in samples
+
+    def __init__(self, kimg: float = 500.0, target: float = 0.6, every: int = 4) -> None:
+        self.kimg, self.target, self.every = kimg, target, every
+        self.p = 0.0
+        self._signs, self._images, self._batches = 0.0, 0, 0
+
+    def observe(self, real: torch.Tensor) -> None:
+        """The discriminator's scores (N,) of a batch of reals: above 0 means real."""
+        self._signs += float(real.detach().sign().sum())
+        self._images += len(real)
+        self._batches += 1
+        if self._batches == self.every:
+            surer = self._signs / self._images > self.target
+            step = self._images / (self.kimg * 1000)
+            self.p = min(self.MOST, max(0.0, self.p + (step if surer else -step)))
+            self._signs, self._images, self._batches = 0.0, 0, 0
+
+    def state_dict(self) -> dict[str, float]:
+        """p, and what was seen since it last moved."""
+        return {
+            "p": self.p,
+            "signs": self._signs,
+            "images": self._images,
+            "batches": self._batches,
+        }
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Put back what `state_dict` gave."""
+        self.p, self._signs = state["p"], state["signs"]
+        self._images, self._batches = int(state["images"]), int(state["batches"])
 
 
 def _uniform(n: int, rng: torch.Generator, x: torch.Tensor) -> torch.Tensor:
@@ -74,3 +137,44 @@ def cutout(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     in_y = (ys >= cy - half_y // 2) & (ys < cy - half_y // 2 + half_y)
     in_x = (xs >= cx - half_x // 2) & (xs < cx - half_x // 2 + half_x)
     return x.masked_fill((in_y[:, :, None] & in_x[:, None, :])[:, None], 0.0)
+
+
+@ops.register("rotation")
+def rotation(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Turn by U(-pi, pi) about the centre; for ADA, as it would show in samples at p = 1."""
+    turn = (_uniform(len(x), rng, x).flatten() * 2 - 1) * math.pi
+    return _warped(x, torch.ones_like(turn), turn)
+
+
+@ops.register("scale")
+def scale(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Enlarge by exp(N(0, (0.2 ln 2)²)) about the centre, as ADA does."""
+    draw: dict[str, Any] = {"generator": rng, "device": rng.device}
+    size = torch.exp2(0.2 * torch.randn(len(x), **draw)).to(x.device, x.dtype)
+    return _warped(x, size, torch.zeros_like(size))
+
+
+@ops.register("affine")
+def affine(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Turn by up to 12 degrees, enlarge by 0.9 to 1.1, shift by up to 8% of a side: classical augmentation."""
+    turn, size, dy, dx = (_uniform(len(x), rng, x).flatten() * 2 - 1 for _ in range(4))
+    shift = torch.stack([dx, dy], 1) * 0.16  # the grid's sides are 2 long
+    return _warped(x, 1 + 0.1 * size, turn * math.radians(12), shift)
+
+
+@ops.register("flip")
+def flip(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Mirror half of the images: only for classes that a mirror keeps."""
+    return torch.where(_uniform(len(x), rng, x) < 0.5, x.flip(3), x)
+
+
+def _warped(
+    x: torch.Tensor, size: torch.Tensor, turn: torch.Tensor, shift: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Enlarged by `size` (N,), turned by `turn` (N,), moved by `shift` (N,2); what comes in is -1 (black)."""
+    cos, sin = torch.cos(turn) / size, torch.sin(turn) / size
+    moved = torch.zeros(len(x), 2, device=x.device, dtype=x.dtype) if shift is None else -shift
+    matrix = torch.stack([cos, -sin, moved[:, 0], sin, cos, moved[:, 1]], 1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    # Shifted by one, black is the zero that grid_sample pads with.
+    return F.grid_sample(x + 1, grid, padding_mode="zeros", align_corners=False) - 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from augpipe.errors import UserError
 
@@ -39,6 +40,14 @@ def use_rng(module: nn.Module, rng: torch.Generator) -> None:
 Scheme = Literal["kaiming", "dcgan"]
 
 
+@runtime_checkable
+class Drawn(Protocol):
+    """A layer that knows itself how its parameters are drawn."""
+
+    def draw_parameters(self, rng: torch.Generator) -> None:
+        """Set this layer's own parameters from `rng`."""
+
+
 def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaiming") -> None:
     """Set every parameter from `rng` (on the CPU): two modules of one shape and seed are equal.
 
@@ -49,6 +58,9 @@ def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaimin
     for part in module.modules():
         own = [name for name, _ in part.named_parameters(recurse=False)]
         if not own:
+            continue
+        if isinstance(part, Drawn):
+            part.draw_parameters(rng)
             continue
         weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -70,6 +82,49 @@ def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaimin
             nn.init.zeros_(bias)
 
 
+class EqualConv2d(nn.Module):
+    """Same-size convolution whose weights are N(0,1), scaled by gain/sqrt(fan_in) as they are used.
+
+    The scale at run time gives every layer the same effective learning rate under Adam (Karras et al.
+    2018, 4.1). (N,I,H,W) → (N,O,H,W) for an odd `kernel`; one without padding for an even one.
+    """
+
+    def __init__(self, i: int, o: int, kernel: int, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(o, i, kernel, kernel))
+        self.bias = nn.Parameter(torch.empty(o))
+        self.scale = gain / math.sqrt(i * kernel * kernel)
+        self.padding = kernel // 2 if kernel % 2 else 0
+
+    def draw_parameters(self, rng: torch.Generator) -> None:
+        """N(0,1) and 0."""
+        nn.init.normal_(self.weight, generator=rng)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class EqualLinear(nn.Module):
+    """Linear layer with weights N(0,1), scaled by gain/sqrt(fan_in) as they are used (see EqualConv2d)."""
+
+    def __init__(self, i: int, o: int, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(o, i))
+        self.bias = nn.Parameter(torch.empty(o))
+        self.scale = gain / math.sqrt(i)
+
+    def draw_parameters(self, rng: torch.Generator) -> None:
+        """N(0,1) and 0."""
+        nn.init.normal_(self.weight, generator=rng)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N,I) → (N,O)."""
+        return F.linear(x, self.weight * self.scale, self.bias)
+
+
 def doublings(size: int) -> tuple[int, int]:
     """Image size → (base, k) with size = base · 2^k and base in 4..7.
 
@@ -84,3 +139,8 @@ def doublings(size: int) -> tuple[int, int]:
             f"image size {size} is not 4, 5, 6 or 7 doubled; have {', '.join(map(str, good))}"
         )
     return base, k
+
+
+def widths(width: float, k: int, most: int = 8) -> list[int]:
+    """Channels at base resolution, then after each of k doublings: they halve, from at most `most` widths."""
+    return [max(8, round(width * min(2 ** (k - level), most))) for level in range(k + 1)]

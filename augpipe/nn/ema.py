@@ -30,8 +30,9 @@ class EMA:
     def update(self, module: nn.Module, seen: int, batch: int) -> None:
         """Move the average towards `module` after a step."""
         beta = self.decay(seen, batch)
-        for mean, now in zip(self.module.parameters(), module.parameters(), strict=True):
-            mean.lerp_(now, 1 - beta)
+        means: list[torch.Tensor] = list(self.module.parameters())
+        now: list[torch.Tensor] = list(module.parameters())
+        torch._foreach_lerp_(means, now, 1 - beta)  # one call: small nets have many small tensors
         for kept, current in zip(self.module.buffers(), module.buffers(), strict=True):
             kept.copy_(current)
 
@@ -50,7 +51,9 @@ def recalibrate(module: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]]) 
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative mean
-    module.train()
+    module.eval()  # dropout, say, stays as in sampling
+    for norm in norms:
+        norm.train()
     for batch in batches:
         module(*batch)
     module.eval()

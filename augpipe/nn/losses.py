@@ -23,8 +23,69 @@ def generator_bce(fake: torch.Tensor) -> torch.Tensor:
     return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
 
 
+def discriminator_hinge(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """Logits (N,), (M,) → E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))] (Lim & Ye 2017, eq. 10)."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def critic_wasserstein(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """Scores (N,), (M,) → E[D(G(z))] - E[D(x)] (Arjovsky et al. 2017, eq. 2, to be made small)."""
+    return fake.mean() - real.mean()
+
+
+def generator_score(fake: torch.Tensor) -> torch.Tensor:
+    """Scores (N,) → -E[D(G(z))]: the generator's side of the hinge and of the Wasserstein loss."""
+    return -fake.mean()
+
+
+def drift(real: torch.Tensor) -> torch.Tensor:
+    """Scores (N,) → E[D(x)²]: keeps a Wasserstein critic near zero (Karras et al. 2018, appendix A.1)."""
+    return real.square().mean()
+
+
 def classification(
     logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Logits (N,K), labels (N,) → cross-entropy; weights (K,) make it a weighted mean."""
     return F.cross_entropy(logits, labels, weight=weights)
+
+
+def class_or_fake(
+    real: torch.Tensor, labels: torch.Tensor, fake: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (N,K+1), labels (N,), logits (M,K+1) → cross-entropy of reals to their class, of fakes to K.
+
+    One softmax over the classes and FAKE (Mariani et al. 2018, 3.2), so that "rare" and "fake" never
+    contradict each other. The generator's side is `classification` to the class that was asked for.
+    """
+    k = real.shape[1] - 1
+    as_fake = torch.full((len(fake),), k, dtype=torch.int64, device=fake.device)
+    return F.cross_entropy(real, labels), F.cross_entropy(fake, as_fake)
+
+
+def realness(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Logits (N,K+1), labels (N,) → logit of the class minus that of FAKE, (N,): a softmax critic's score."""
+    return logits.gather(1, labels[:, None]).squeeze(1) - logits[:, -1]
+
+
+def data_to_data(
+    embedding: torch.Tensor,
+    proxies: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    margin: float = 0.98,
+    temperature: float = 0.5,
+) -> torch.Tensor:
+    """Data-to-data cross-entropy of normalised embeddings (N,E), proxies (K,E) and labels (N,).
+
+    ReACGAN (Kang et al. 2021, eq. 7): an image against its class's proxy and all images of other classes.
+    Similarity s to the own proxy counts as min(0, s - margin) / temperature, to an image of another class
+    as max(0, s - (1 - margin)) / temperature: pairs that are easy already are cut off.
+    """
+    h, proxies = F.normalize(embedding, dim=1), F.normalize(proxies, dim=1)
+    own = (h * proxies[labels]).sum(1)
+    positive = (own - margin).clamp(max=0) / temperature
+    negative = (h @ h.T - (1 - margin)).clamp(min=0) / temperature
+    negative = negative.masked_fill(labels[:, None] == labels[None, :], float("-inf"))
+    both = torch.cat([positive[:, None], negative], 1)
+    return (both.logsumexp(1) - positive).mean()

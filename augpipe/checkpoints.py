@@ -1,0 +1,78 @@
+"""Checkpoints of a training that goes on: written atomically, resumed only under equal settings."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from augpipe.errors import UserError, several
+from augpipe.runtime import Runtime
+from augpipe.store import beside, load_state
+
+LIBRARIES = ("augpipe", "numpy")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file and what the training it belongs to follows from: config, seed, data fingerprint, versions.
+
+    A training resumed under another header would not equal an unbroken one, so it is refused.
+    """
+
+    path: Path
+    header: Mapping[str, Any]
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the state beside and rename it: whoever is killed meanwhile leaves the one before."""
+        with beside(self.path) as draft, draft.open("wb") as stream:
+            torch.save({"header": dict(self.header), **state}, stream)
+
+    def load(self) -> dict[str, Any] | None:
+        """The state last saved, None where there is none; UserError that names what differs."""
+        if not self.path.is_file():
+            return None
+        try:
+            state = load_state(self.path)
+            there = state.pop("header")
+        except Exception as error:
+            raise UserError(
+                f"{self.path} is no checkpoint of augpipe ({type(error).__name__})"
+            ) from None
+        unlike = list(differences(there, self.header))
+        if unlike:
+            more = f" (and {several(len(unlike) - 1, 'more difference')})" if unlike[1:] else ""
+            raise UserError(f"cannot resume {self.path}: {unlike[0]}{more}")
+        return state
+
+    def remove(self) -> None:
+        """Take the file away, where it is."""
+        self.path.unlink(missing_ok=True)
+
+
+def surroundings(runtime: Runtime) -> dict[str, Any]:
+    """What results follow from besides config and data: versions, device, precision, threads."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        "torch": str(torch.__version__),  # with its build
+        "device": runtime.device.type,
+        "precision": runtime.precision,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
+    """What differs between two headers, a phrase each: `config.width is 0.5 here and was 0.25`."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in [*here, *(k for k in there if k not in here)]:
+            yield from differences(
+                there.get(key), here.get(key), f"{path}.{key}" if path else str(key)
+            )
+    elif there != here:
+        yield f"{path} is {here!r} here and was {there!r}"

@@ -1,0 +1,381 @@
+"""BAGAN: a GAN that starts from an autoencoder of all classes (Mariani et al. 2018), and BAGAN-GP.
+
+The paper's way: an autoencoder learns on every class; its encoder's convolutions become the
+discriminator's, its decoder the generator; each class's latents are drawn from a Gaussian fitted to the
+class's encodings; the discriminator has one softmax over the classes and FAKE. The covariance of a small
+class is singular: Ledoit & Wolf's shrinkage mends that. `gradient_penalty: true` is BAGAN-GP (Huang &
+Jafari 2021): a label embedding in the autoencoder, mean absolute error, a critic that is also shown real
+images under a wrong label, and WGAN-GP. Unlike its public code, a wrong label is never the right one and
+the critic does start from the encoder. Added for small classes: DiffAugment or ADA, lazy R1, an average of
+the generator's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from sklearn.covariance import ledoit_wolf
+from torch import nn
+from torch.nn import functional as F
+
+from augpipe.generators import Problem
+from augpipe.generators._adversarial import Adversarial, AdversarialConfig
+from augpipe.images import ImageSet, to_float
+from augpipe.nn import losses
+from augpipe.nn.blocks import Dropout, doublings
+from augpipe.nn.ema import EMA
+from augpipe.nn.penalties import gradient_penalty, r1
+from augpipe.runtime import Runtime
+from augpipe.seeds import numpy_stream
+
+ENCODED_AT_ONCE = 256
+MOST_ENCODED = 5000  # images a class that its Gaussian stands on
+
+
+class Config(AdversarialConfig):
+    """Options of BAGAN; widths are multiples of the paper's.
+
+    autoencoder: its share of the budget. labels: classes of fakes, `uniform`, or `rebalance`, where class
+    c comes in proportion to max(0, 2/K - its share of train), as in the paper.
+    """
+
+    kind: Literal["bagan"]
+    batch: int = Field(default=64, ge=2)
+    autoencoder: float = Field(default=0.25, gt=0, lt=1)
+    labels: Literal["uniform", "rebalance"] = "uniform"
+    gradient_penalty: bool = False
+    critic_steps: int = Field(default=5, ge=1)  # of gradient_penalty, a generator step
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    r1: float = Field(
+        default=0.01, ge=0
+    )  # gamma, taken every `r1_every` steps; not of gradient_penalty
+    r1_every: int = Field(default=16, ge=1)
+    width: float = Field(default=0.25, gt=0, le=16)
+    learning_rate: float = Field(default=2e-4, gt=0)
+
+
+def _channels(config: Config, k: int) -> list[int]:
+    """Of the trunk, one a halving: the paper's 32, 64, 128, 256, more of the last for larger images."""
+    paper = [64, 128, 256, 256, 256] if k <= 2 else [32, 64, 128, 256, 256]
+    return [max(8, round(config.width * w)) for w in paper[:k]]
+
+
+class Trunk(nn.Module):
+    """(N,C,H,W) in [-1,1] → features (N,F): a strided and a plain conv3 for each halving, without norms."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        base, k = doublings(problem.spec.size)
+        layers: list[nn.Module] = []
+        below = problem.spec.channels
+        for width in _channels(config, k):
+            layers += [nn.Conv2d(below, width, 3, 2, 1), nn.LeakyReLU(0.2), Dropout(config.dropout)]
+            layers += [nn.Conv2d(width, width, 3, 1, 1), nn.LeakyReLU(0.2), Dropout(config.dropout)]
+            below = width
+        self.layers = nn.Sequential(*layers)
+        self.width = below * base**2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        out: torch.Tensor = self.layers(x).flatten(1)
+        return out
+
+
+class Decoder(nn.Module):
+    """latent (N,Z), labels (N,) → (N,C,H,W) in [-1,1]; labels count in BAGAN-GP alone."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        self.base, k = doublings(problem.spec.size)
+        hidden = max(64, round(config.width * 1024))
+        channels = _channels(config, k)[::-1]
+        self.embedding = (
+            nn.Embedding(len(problem.classes), config.latent) if config.gradient_penalty else None
+        )
+        self.first = nn.Linear(config.latent, hidden)
+        self.second = nn.Linear(hidden, channels[0] * self.base**2)
+        layers: list[nn.Module] = []
+        for i, width in enumerate(channels):
+            below = channels[max(0, i - 1)]
+            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(below, width, 5, 1, 2), nn.ReLU()]
+        self.up = nn.Sequential(*layers)
+        self.last = nn.Conv2d(channels[-1], problem.spec.channels, 3, 1, 1)
+
+    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        if self.embedding is not None:
+            z = z * self.embedding(labels)
+        x = F.relu(self.second(F.relu(self.first(z))))
+        x = self.up(x.view(len(z), -1, self.base, self.base))
+        out: torch.Tensor = torch.tanh(self.last(x))
+        return out
+
+
+class Encoder(nn.Module):
+    """(N,C,H,W) in [-1,1] → latent (N,Z)."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        self.trunk = Trunk(config, problem)
+        self.last = nn.Linear(self.trunk.width, config.latent)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        out: torch.Tensor = self.last(self.trunk(x))
+        return out
+
+
+class Discriminator(nn.Module):
+    """(N,C,H,W), labels (N,) → logits (N,K+1) over classes and FAKE; scores (N,) in BAGAN-GP. float32."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        classes = len(problem.classes)
+        self.trunk = Trunk(config, problem)
+        self.head = nn.Linear(self.trunk.width, 1 if config.gradient_penalty else classes + 1)
+        self.embedding = (
+            nn.Embedding(classes, self.trunk.width) if config.gradient_penalty else None
+        )
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        h = self.trunk(x)
+        if self.embedding is None:
+            out: torch.Tensor = self.head(h)
+            return out.float()
+        score: torch.Tensor = self.head(h).squeeze(1) + (h * self.embedding(labels)).mean(1)
+        return score.float()
+
+
+class Latents:
+    """A Gaussian for each class: means (K,Z) and factors (K,Z,Z) of the covariances, all-zero where unseen."""
+
+    def __init__(self, classes: int, latent: int) -> None:
+        self.means, self.factors = (
+            torch.zeros(classes, latent),
+            torch.zeros(classes, latent, latent),
+        )
+
+    def fit(self, label: int, encodings: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+        """Mean and shrunk covariance of a class's encodings (N,Z) (Ledoit & Wolf 2004)."""
+        mean = encodings.mean(0)
+        if len(encodings) > 1:
+            covariance, _ = ledoit_wolf(encodings)
+            values, vectors = np.linalg.eigh(covariance)
+            factor = vectors * np.sqrt(values.clip(0))
+        else:
+            factor = np.zeros((len(mean), len(mean)))
+        self.means[label] = torch.from_numpy(mean)
+        self.factors[label] = torch.from_numpy(factor)
+
+    def draw(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """z_c ~ N(mu_c, Sigma_c), float32 (N,Z)."""
+        noise = torch.randn(len(labels), self.means.shape[1], generator=rng)
+        out = self.means[labels]
+        for label in labels.unique():
+            own = labels == label
+            out[own] += noise[own] @ self.factors[label].T
+        return out
+
+
+class BAGAN(Adversarial):
+    """See the module's head."""
+
+    def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
+        super().__init__(config, problem, runtime, seed)
+        self.config = config
+        encoder, d = Encoder(config, problem), Discriminator(config, problem)
+        self.encoder, self.d = encoder, d
+        self.add("encoder", encoder)
+        self.g = self.add("generator", Decoder(config, problem))
+        self.add("discriminator", d)
+        self.ema = EMA(self.g, config.ema_half_kimg)
+        self.gaussians = Latents(len(problem.classes), config.latent)
+        self.ready = False  # the nets start as the autoencoder's, its encodings are fitted
+        self._warm = False
+        self._reset_optimisers()
+        self._train: ImageSet | None = None
+        self._fake_shares = torch.ones(len(problem.classes))
+
+    def _reset_optimisers(self) -> None:
+        """Fresh ones: the autoencoder's moments say nothing about the adversarial losses."""
+        betas = (0.5, 0.9) if self.config.gradient_penalty else (0.5, 0.999)
+        for name, net in (("e", self.encoder), ("g", self.g), ("d", self.d)):
+            old = self.optimisers.get(name)
+            rate = old.param_groups[0]["lr"] if old else self.config.learning_rate
+            self.adam(name, net, rate, betas)
+
+    def prepare(self, train: ImageSet) -> None:
+        """Keep train, whose encodings are fitted after the autoencoder's phase."""
+        super().prepare(train)
+        self._train = train
+        counts = torch.tensor(list(train.counts().values()), dtype=torch.float64)
+        k, have = len(self.present), counts > 0
+        if self.config.labels == "rebalance":
+            share = (2 / k - counts / counts.sum()).clamp(min=0) * have
+        else:
+            share = have.double()
+        self._fake_shares = share / share.sum()
+
+    def asked(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
+        """Labels (n,) for fakes, as `labels` says."""
+        return torch.multinomial(
+            self._fake_shares, n, replacement=True, generator=rng or self.rngs["noise"]
+        )
+
+    def latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Of each class's own Gaussian; N(0,1) before it is known."""
+        if self.ready:
+            return self.gaussians.draw(labels, rng)
+        return super().latents(labels, rng)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """An update of the autoencoder in its share of the budget, then of the GAN."""
+        real, labels = to_float(self.runtime.move(images)), labels.to(self.runtime.device)
+        if not self.ready and (
+            self._warm or self.seen >= self.config.autoencoder * self.config.kimg * 1000
+        ):
+            self.initialise()
+        told = self._adversarial(real, labels) if self.ready else self._autoencode(real, labels)
+        self.stepped(len(real))
+        return told
+
+    def _autoencode(self, real: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        with self.runtime.autocast():
+            back = self.g(self.encoder(real), labels).float()
+        if self.config.gradient_penalty:
+            loss = (back - real).abs().mean()
+        else:
+            loss = F.mse_loss(back, real)
+        for name in ("e", "g"):
+            self.optimisers[name].zero_grad(set_to_none=True)
+        loss.backward()
+        for name in ("e", "g"):
+            self.optimisers[name].step()
+        return {"loss_autoencoder": loss.detach()}
+
+    def initialise(self) -> None:
+        """The step between the phases: copy the encoder's trunk, fit each class's Gaussian.
+
+        The decoder is the generator already.
+        """
+        self.d.trunk.load_state_dict(self.encoder.trunk.state_dict())
+        if self._train is None:
+            raise RuntimeError("BAGAN fits its latents to train: call prepare(train) first")
+        self.encoder.eval()
+        for label in self.present.tolist():
+            self.gaussians.fit(label, self._encodings(self._train, label))
+        self.encoder.train()
+        self._reset_optimisers()
+        self.ready = True
+
+    @torch.no_grad()
+    def _encodings(self, train: ImageSet, label: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Latents of a class's images, float64 (N,Z); of MOST_ENCODED drawn ones where there are more."""
+        rows = np.flatnonzero(train.labels == label)
+        if len(rows) > MOST_ENCODED:
+            rng = numpy_stream(self._seed, "encodings", label)
+            rows = np.sort(rng.choice(rows, MOST_ENCODED, replace=False))
+        found = []
+        for start in range(0, len(rows), ENCODED_AT_ONCE):
+            part = torch.from_numpy(train.images[rows[start : start + ENCODED_AT_ONCE]])
+            with self.runtime.autocast():
+                found.append(self.encoder(to_float(self.runtime.move(part))).float().cpu())
+        return torch.cat(found).double().numpy()
+
+    def _adversarial(self, real: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        loss_d = self._critic_loss(real, labels)
+        self.update("d", loss_d)
+        told = {"loss_d": loss_d.detach()}
+        if self.config.gradient_penalty and self.steps % self.config.critic_steps:
+            return told
+        with self.frozen("discriminator"):
+            with self.runtime.autocast():
+                z, asked = self.noise(self.asked(len(real)))
+                out = self.d(self.augmented(self.g(z, asked)), asked)
+            if self.config.gradient_penalty:
+                loss_g = losses.generator_score(out)
+            else:
+                loss_g = losses.classification(out, asked)
+            self.update("g", loss_g)
+        return {**told, "loss_g": loss_g.detach()}
+
+    def _critic_loss(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.config.gradient_penalty:
+            return self._wasserstein(real, labels)
+        # A share of 1/(K+1) for each output of the softmax: ceil(B/K) fakes beside B reals.
+        n = -(-len(real) // len(self.present))
+        real = self.augmented(real)
+        with self.runtime.autocast():
+            z, asked = self.noise(self.asked(n))
+            with torch.no_grad():
+                fake = self.g(z, asked)
+            on_real = self.d(real, labels)
+            on_fake = self.d(self.augmented(fake), asked)
+        as_class, as_fake = losses.class_or_fake(on_real, labels, on_fake)
+        loss = (len(real) * as_class + n * as_fake) / (len(real) + n)
+        self.observe(losses.realness(on_real, labels))
+        if self.config.r1 and self.steps % self.config.r1_every == 0:
+            with self.runtime.autocast():
+                penalty = r1(lambda x: losses.realness(self.d(x, labels), labels), real)
+            loss = loss + self.config.r1 * self.config.r1_every * penalty
+        return loss
+
+    def _wasserstein(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Fakes of the batch's own labels and reals under wrong ones, half each, against reals."""
+        real = self.augmented(real)
+        with self.runtime.autocast():
+            z, asked = self.noise(labels.cpu())
+            with torch.no_grad():
+                fake = self.augmented(self.g(z, asked))
+            on_real, on_fake = self.d(real, labels), self.d(fake, asked)
+            loss = losses.critic_wasserstein(on_real, on_fake)
+            if len(self.present) > 1:
+                on_wrong = self.d(real, self.wrong(labels))
+                loss = 0.5 * (loss + losses.critic_wasserstein(on_real, on_wrong))
+            penalty = gradient_penalty(lambda x: self.d(x, labels), real, fake, self.rngs["device"])
+        self.observe(on_real)
+        return loss + 10 * penalty
+
+    def wrong(self, labels: torch.Tensor) -> torch.Tensor:
+        """For each label another one of those present, uniformly; never the label itself."""
+        k = len(self.present)
+        at = torch.searchsorted(self.present, labels.cpu())
+        shift = torch.randint(1, k, (len(labels),), generator=self.rngs["noise"])
+        return self.present[(at + shift) % k].to(labels.device)
+
+    def warm_start(self, state: Mapping[str, Any]) -> None:
+        """Nets of a like BAGAN; the latents are fitted to the new train set at the first step."""
+        super().warm_start(state)
+        self._warm = True
+
+    def more_state(self) -> dict[str, Any]:
+        """The phase, the Gaussians and the shares of fakes."""
+        return {
+            "ready": self.ready,
+            "warm": self._warm,
+            "means": self.gaussians.means,
+            "factors": self.gaussians.factors,
+            "fake_shares": self._fake_shares,
+        }
+
+    def load_more(self, state: Mapping[str, Any]) -> None:
+        """See `more_state`."""
+        self.ready, self._warm = state["ready"], state["warm"]
+        self.gaussians.means = state["means"].clone()
+        self.gaussians.factors = state["factors"].clone()
+        self._fake_shares = state["fake_shares"].clone()
+
+
+def check(config: Config, problem: Problem) -> None:
+    """UserError for an image size that no stack of doublings reaches."""
+    doublings(problem.spec.size)
+
+
+def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> BAGAN:
+    """A fresh BAGAN."""
+    return BAGAN(config, problem, runtime, seed)

@@ -1,0 +1,37 @@
+"""Gradient penalties. A critic is a function of images (N,C,H,W) that gives scores (N,)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+Critic = Callable[[torch.Tensor], torch.Tensor]
+
+
+def input_gradients(critic: Critic, x: torch.Tensor) -> torch.Tensor:
+    """Gradient of each image's score to that image, float32 (N, C·H·W), itself differentiable."""
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(x).float().sum(), x, create_graph=True)
+    return gradient.float().flatten(1)
+
+
+def gradient_penalty(
+    critic: Critic, real: torch.Tensor, fake: torch.Tensor, rng: torch.Generator
+) -> torch.Tensor:
+    """E[(|grad D(x̂)| - 1)²] at x̂ between a real and a fake image (Gulrajani et al. 2017, eq. 3).
+
+    The norm is over all non-batch axes. real, fake: (N,C,H,W); rng: on their device.
+    """
+    u = torch.rand(len(real), 1, 1, 1, generator=rng, device=rng.device).to(real)
+    between = torch.lerp(fake.detach(), real, u)
+    norms = input_gradients(critic, between).square().sum(1).sqrt()
+    return (norms - 1).square().mean()
+
+
+def r1(critic: Critic, real: torch.Tensor) -> torch.Tensor:
+    """½ E[|grad D(x)|²] at real images (Mescheder et al. 2018, eq. 9); to be weighed by gamma.
+
+    Lazy (Karras et al. 2020, appendix B): taken every 16 steps and weighed 16 times as much.
+    """
+    return 0.5 * input_gradients(critic, real).square().sum(1).mean()

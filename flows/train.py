@@ -1,0 +1,102 @@
+"""One generator of an experiment: trained, or gone on with where it was stopped, and left as files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from prefect import flow
+from rich.console import Console
+
+from augpipe.config import Experiment
+from augpipe.errors import UserError, unknown
+from augpipe.generating import SHOWN
+from augpipe.grids import grid
+from augpipe.records import Job, Part, Prepared, TrainedGenerator
+from augpipe.report.write import check_place
+from augpipe.sources import place
+from augpipe.store import beside, home, load_images, load_table
+from flows import tasks
+from flows.compare import Futures, follow, grow, told
+from flows.engine import pool, prefect_api, stop_workers, workers_and_threads
+from flows.tracking import Tracker
+from flows.tracking_store import check_store
+
+FILES = ("checkpoint.pt", "history.csv", "samples.png")
+
+
+def run(experiment: Experiment, name: str, seed: int, out: Path, resume: bool) -> TrainedGenerator:
+    """Train one generator and leave its files in `out`; UserError for the user's mistakes.
+
+    While it trains, `out` holds a checkpoint of every tick, from which `resume` goes on.
+    """
+    if name not in experiment.generators:
+        raise unknown("generator", name, experiment.generators)
+    _check(out, place(experiment.source), resume)
+    jobs = 1 if not experiment.generators[name].per_class else 2
+    workers, threads = workers_and_threads(
+        experiment.runner.workers, experiment.runner.device, jobs
+    )
+    check_store()
+    with prefect_api(), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
+        named = train.with_options(
+            task_runner=pool(workers, threads),
+            flow_run_name=f"{experiment.name}: train {name}, seed {seed}",
+        )
+        job = Job(
+            experiment=experiment, store=home() / "store", progress=Path(progress), threads=threads
+        )
+        return named(job, name, seed, out.resolve())
+
+
+def _check(out: Path, source: Path | None, resume: bool) -> None:
+    check_place(out, source, "the out folder")
+    begun = sorted(out.glob("last*.pt")) if out.is_dir() else []
+    if resume and not begun:
+        raise UserError(f"there is no training to resume in {out}")
+    if not resume and begun:
+        raise UserError(
+            f"{out} holds a training that was begun; --resume goes on with it, another --out starts anew"
+        )
+    foreign = [
+        path.name for path in (out.iterdir() if out.is_dir() else ())
+        if path.name not in FILES and path not in begun
+    ]  # fmt: skip
+    if foreign:
+        raise UserError(
+            f"the out folder {out} holds {sorted(foreign)[0]!r}, which no training has written; choose another --out"
+        )
+
+
+@flow(name="train", validate_parameters=False)
+def train(job: Job, name: str, seed: int, out: Path) -> TrainedGenerator:
+    """Prepare the data, train the generator or its models of single classes, write its files."""
+    prepared = tasks.prepare(job)
+    for line in told(prepared.intake):
+        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    tracker = Tracker(job.experiment)
+    with tracker.comparison(prepared):
+        futures = Futures()
+        try:
+            futures.domains[seed] = tasks.train_features.submit(job, prepared, seed)
+            grow(job, prepared, Part(name=name, seed=seed, last=out), futures)
+            follow(futures, prepared, tracker, job.progress)
+        except BaseException:
+            stop_workers()
+            raise
+        trained = futures.generators[name, seed].result()
+        write(trained, prepared, out)
+        tracker.cost()
+    return trained
+
+
+def write(trained: TrainedGenerator, prepared: Prepared, out: Path) -> None:
+    """The generator's checkpoint, its history and ten images of each class, each written beside first."""
+    images = load_images(trained.samples).images
+    with beside(out / "checkpoint.pt") as draft:
+        shutil.copyfile(trained.checkpoint.path, draft)
+    with beside(out / "history.csv") as draft:
+        load_table(trained.history).to_csv(draft, index=False)
+    with beside(out / "samples.png") as draft:
+        grid(images, SHOWN, scale=max(1, 48 // images.shape[2])).save(draft, format="PNG")

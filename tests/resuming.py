@@ -1,0 +1,75 @@
+"""A process that trains families one after the other, says each tick, and goes on where it was killed.
+
+python resuming.py FOLDER NAME...: leaves FOLDER/NAME.sha256, the digest of the trained generator's whole state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from conftest import shapes
+from contracts import draw, tiny
+
+from augpipe import generators, runtime, training
+from augpipe.checkpoints import Checkpoint
+from augpipe.generators import Problem
+
+
+def leaves(state: Any, path: str = "") -> Iterator[tuple[str, bytes]]:
+    """Every value of a nested state, by its place."""
+    if isinstance(state, dict):
+        for key in state:
+            yield from leaves(state[key], f"{path}/{key}")
+    elif isinstance(state, list | tuple):
+        for at, value in enumerate(state):
+            yield from leaves(value, f"{path}/{at}")
+    elif isinstance(state, torch.Tensor):
+        yield path, state.contiguous().numpy().tobytes()
+    else:
+        yield path, repr(state).encode()
+
+
+def digest(state: Any) -> str:
+    found = hashlib.sha256()
+    for path, value in leaves(state):
+        found.update(path.encode() + b"\0" + value)
+    return found.hexdigest()
+
+
+def train(name: str, folder: Path) -> None:
+    here = runtime.start("cpu", "auto", threads=1)
+    images = shapes((9, 6, 5))
+    config = tiny(name).model_copy(update={"ticks": 6, "patience": None})
+    config = config.model_copy(update={"kimg": config.kimg * 3})
+    generator = generators.build(config, Problem(images.spec, images.classes), here, 7)
+
+    def validate(current: generators.Generator) -> float:
+        return float(np.mean(draw(current, [0, 1, 2, 0]).numpy()))
+
+    def on_tick(tick: training.Tick, current: generators.Generator) -> dict[str, Any]:
+        print(f"{name}|{tick.kimg}", flush=True)
+        time.sleep(0.15)  # so that a kill falls before, in or after the writing of a checkpoint
+        return {}
+
+    fitted = training.fit(
+        generator, images, config, here, seed=5,
+        hooks=training.Hooks(validate, on_tick),
+        checkpoint=Checkpoint(folder / f"{name}.pt", {"name": name}),
+    )  # fmt: skip
+    ticks = [(t.kimg, t.losses, t.metric, t.best, t.diversity) for t in fitted.ticks]
+    whole = {"best": fitted.state, "last": generator.state_dict(), "ticks": ticks}
+    (folder / f"{name}.sha256").write_text(digest(whole))
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    for family in sys.argv[2:]:
+        if not (place / f"{family}.sha256").exists():
+            train(family, place)
