@@ -38,7 +38,7 @@ def tiny(name: str, **more: Any) -> GeneratorConfig:
     """The smallest config of a family, or of one of the VARIANTS."""
     family, options = VARIANTS.get(name, (name, {}))
     config: GeneratorConfig = load_kind("augpipe.generators", family, "generator").Config(
-        kind=family, **TINY.get(family, {}), **options, **more
+        kind=family, **{**TINY.get(family, {}), **options, **more}
     )
     return config
 

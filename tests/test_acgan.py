@@ -18,7 +18,7 @@ def nets(size: int, width: float = 1.0) -> tuple[acgan.GeneratorNet, acgan.Discr
 
 def test_topology_at_32_px_is_the_papers() -> None:
     g, d = nets(32)
-    up = [m for m in g.up if isinstance(m, torch.nn.ConvTranspose2d)]
+    up = [*g.up, g.last]
     assert [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in up] == [
         (384, 192, 4, 2), (192, 96, 4, 2), (96, 3, 4, 2),
     ]  # fmt: skip
@@ -52,7 +52,7 @@ def test_it_learns_which_class_is_which(here: Runtime, make_shapes) -> None:
         dropout=0.1, augment=("translation",), ema_half_kimg=1.0,
     )  # fmt: skip
     generator = acgan.build(config, Problem(train.spec, train.classes), here, 0)
-    training.fit(generator, train, config, here, seed=0, validate=lambda g: 0.0)
+    training.fit(generator, train, config, here, seed=0, hooks=training.Hooks(lambda g: 0.0))
     labels = torch.arange(3).repeat_interleave(30)
     images = generator.sample(labels, torch.Generator().manual_seed(0)).float()
     means = torch.stack(
@@ -64,5 +64,34 @@ def test_it_learns_which_class_is_which(here: Runtime, make_shapes) -> None:
 
 
 def test_unknown_augmentation_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown augmentation 'rotate'; have brightness"):
+    with pytest.raises(ValueError, match="unknown augmentation 'rotate'.*have brightness"):
         acgan.Config(kind="acgan", augment=("rotate",))
+
+
+def test_class_conditional_norm_spectral_norm_and_embedding_are_where_they_are_asked_for() -> None:
+    problem = Problem(ImageSpec(16, 1), tuple("abc"))
+    plain = acgan.Config(kind="acgan", width=0.1)
+    told = acgan.Config(
+        kind="acgan",
+        width=0.1,
+        spectral=True,
+        conditional_norm=True,
+        class_loss="d2d",
+        embedding=24,
+    )
+    kinds = [
+        {type(m).__name__ for net in (acgan.GeneratorNet(c, problem), acgan.DiscriminatorNet(c, problem)) for m in net.modules()}
+        for c in (plain, told)
+    ]  # fmt: skip
+    assert "ConditionalBatchNorm2d" not in kinds[0] and "ConditionalBatchNorm2d" in kinds[1]
+    d = acgan.DiscriminatorNet(told, problem)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in d.modules())
+    real, embedding = d.eval()(torch.randn(5, 1, 16, 16))
+    assert real.shape == (5,) and embedding.shape == (5, 24)
+    cosine = d.class_logits(embedding)
+    assert cosine.shape == (5, 3) and cosine.abs().max() <= 1 + 1e-5
+
+
+def test_hinge_has_no_smoothed_labels() -> None:
+    with pytest.raises(ValueError, match="real_target smooths"):
+        acgan.Config(kind="acgan", loss="hinge", real_target=0.8)

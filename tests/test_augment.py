@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from augpipe.nn.augment import diff_augment, ops
+from augpipe.nn.augment import Adaptive, diff_augment, ops
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -70,3 +70,95 @@ def test_brightness_and_contrast_ranges() -> None:
     scale = ((y - x.mean((1, 2, 3), keepdim=True)) / centred).median(3)[0].median(2)[0].flatten()
     assert scale.min() >= 0.49 and scale.max() <= 1.51
     assert y.mean((1, 2, 3)).sub(x.mean((1, 2, 3))).abs().max() < 1e-5
+
+
+def test_each_operation_comes_with_probability_p() -> None:
+    x = torch.rand(4000, 1, 8, 8)
+    for p in (0.0, 0.3, 1.0):
+        y = diff_augment(x, ["brightness"], rng(), p)
+        changed = (y != x).flatten(1).any(1).float().mean().item()
+        assert changed == pytest.approx(p, abs=0.03)
+    one, other = (diff_augment(x, [name], rng(), 0.5) for name in ("brightness", "contrast"))
+    both = diff_augment(x, ["brightness", "contrast"], rng(), 0.5)
+    same = (both == x).flatten(1).all(1).float().mean().item()
+    assert same == pytest.approx(0.25, abs=0.03)  # drawn for each operation on its own
+    assert not torch.equal(one, other)
+
+
+def test_rotation_and_scale_keep_the_centre_and_fill_with_black() -> None:
+    x = torch.full((200, 1, 17, 17), -1.0)
+    x[:, :, 8, 8] = 1.0
+    x[:, :, 8, 12] = 0.5
+    for name in ("rotation", "scale"):
+        y = diff_augment(x, [name], rng())
+        assert torch.allclose(y[:, 0, 8, 8], torch.ones(200), atol=1e-4)
+        assert y.min() >= -1 - 1e-5
+    x[:, :, 8, 8] = -1.0
+    weight = diff_augment(x, ["rotation"], rng()) + 1
+    places = torch.arange(17.0) - 8
+    down = (weight * places.view(1, 1, 17, 1)).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    across = (weight * places.view(1, 1, 1, 17)).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    radius = torch.hypot(down, across)
+    assert radius.min() > 3.5 and radius.max() < 4.5  # 4 pixels away from the centre, as before
+    angles = torch.atan2(down, across)
+    assert angles.min() < -2.5 and angles.max() > 2.5  # all the way round
+
+
+def test_affine_stays_small() -> None:
+    x = torch.full((500, 1, 25, 25), -1.0)
+    x[:, :, 12, 12] = 1.0
+    y = diff_augment(x, ["affine"], rng()) + 1
+    places = torch.arange(25.0) - 12
+    across = (y * places.view(1, 1, 1, 25)).sum((1, 2, 3)) / y.sum((1, 2, 3))
+    assert across.abs().max() <= 0.08 * 25 + 0.1 and across.std() > 0.5
+
+
+def test_flip_mirrors_half_of_the_images() -> None:
+    x = torch.rand(2000, 1, 4, 4)
+    y = diff_augment(x, ["flip"], rng())
+    mirrored = (y == x.flip(3)).flatten(1).all(1)
+    assert ((y == x).flatten(1).all(1) | mirrored).all()
+    assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.04)
+
+
+def test_ada_raises_p_while_the_discriminator_is_too_sure_and_lowers_it_else() -> None:
+    ada = Adaptive(kimg=10.0, target=0.6, every=4)
+    sure = torch.ones(50)
+    for _ in range(3):
+        ada.observe(sure)
+    assert ada.p == 0  # it moves every fourth batch
+    ada.observe(sure)
+    assert ada.p == pytest.approx(4 * 50 / 10_000)  # images over those that take p from 0 to 1
+    for _ in range(20 * 4):
+        ada.observe(sure)
+    assert ada.p == pytest.approx(21 * 0.02)
+    unsure = torch.cat([torch.ones(39), -torch.ones(11)])  # mean sign .56
+    before = ada.p
+    for _ in range(4):
+        ada.observe(unsure)
+    assert ada.p == pytest.approx(before - 0.02)
+    for _ in range(1000):
+        ada.observe(-sure)
+    assert ada.p == 0
+    for _ in range(10_000):
+        ada.observe(sure)
+    assert ada.p == Adaptive.MOST
+
+
+def test_ada_drives_a_discriminator_that_augmentation_weakens_to_its_target() -> None:
+    """A stand-in whose mean sign is 1 - p: the controller settles where it is the target."""
+    ada, draws = Adaptive(kimg=20.0, target=0.6), rng()
+    for _ in range(3000):
+        ada.observe(torch.where(torch.rand(64, generator=draws) < ada.p / 2, -1.0, 1.0))
+    assert ada.p == pytest.approx(0.4, abs=0.08)
+
+
+def test_ada_goes_through_its_state() -> None:
+    one, other = Adaptive(kimg=10.0), Adaptive(kimg=10.0)
+    for _ in range(6):
+        one.observe(torch.ones(30))
+    other.load_state_dict(one.state_dict())
+    for ada in (one, other):
+        for _ in range(2):
+            ada.observe(torch.ones(30))
+    assert one.state_dict() == other.state_dict() and one.p == pytest.approx(2 * 0.012)

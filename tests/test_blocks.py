@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from augpipe.errors import UserError
-from augpipe.nn.blocks import Dropout, doublings, initialise, use_rng
+from augpipe.nn.blocks import (
+    Dropout,
+    EqualConv2d,
+    EqualLinear,
+    doublings,
+    initialise,
+    use_rng,
+    widths,
+)
 
 
 def test_dropout_keeps_the_mean_and_draws_from_its_generator() -> None:
@@ -61,3 +71,38 @@ def test_doublings() -> None:
     for bad in (7, 15, 17, 36, 100):
         with pytest.raises(UserError, match=f"image size {bad}"):
             doublings(bad)
+
+
+@pytest.mark.parametrize("i", [3, 64])
+def test_equalised_layers_keep_the_variance_whatever_the_fan_in(i: int) -> None:
+    """Weights are N(0,1) and scaled by gain/sqrt(fan_in) at run time (He's constant, Karras et al. 2018, 4.1)."""
+    rng = torch.Generator().manual_seed(0)
+    conv, linear = EqualConv2d(i, 256, 3, gain=1.0), EqualLinear(i, 4096, gain=1.0)
+    initialise(torch.nn.ModuleList([conv, linear]), rng)
+    assert conv.weight.std().item() == pytest.approx(1, rel=0.05)
+    assert conv.scale == pytest.approx(1 / math.sqrt(9 * i))
+    assert linear.scale == pytest.approx(1 / math.sqrt(i))
+    x = torch.randn(16, i, 8, 8, generator=rng)
+    assert conv(x)[:, :, 1:-1, 1:-1].std().item() == pytest.approx(1, rel=0.1)
+    by_hand = torch.nn.functional.conv2d(x, conv.weight / math.sqrt(9 * i), conv.bias, padding=1)
+    assert torch.allclose(conv(x), by_hand, atol=1e-5)
+    assert linear(x[:, :, 0, 0]).std().item() == pytest.approx(1, rel=0.1)
+
+
+def test_adam_moves_equalised_layers_alike() -> None:
+    """Under Adam the parameters of every layer move at one rate, so the effective weights by its own scale."""
+    layers = [EqualLinear(4, 4, gain=1.0), EqualLinear(400, 4, gain=1.0)]
+    for layer in layers:
+        layer.draw_parameters(torch.Generator().manual_seed(0))
+        before = layer.weight.detach().clone()
+        optimiser = torch.optim.Adam(layer.parameters(), 0.01)
+        layer(torch.ones(2, layer.weight.shape[1])).sum().backward()
+        optimiser.step()
+        moved = (layer.weight.detach() - before).abs() / before.abs().mean()
+        assert moved.mean().item() == pytest.approx(0.01 / before.abs().mean().item(), rel=1e-3)
+
+
+def test_widths_halve_with_each_doubling() -> None:
+    assert widths(16, 3) == [128, 64, 32, 16]
+    assert widths(16, 5, most=8) == [128, 128, 128, 64, 32, 16]
+    assert widths(1, 2) == [8, 8, 8]

@@ -17,7 +17,9 @@ def test_there_and_back(tmp_path: Path) -> None:
     checkpoint.save({"x": torch.arange(3), "n": 1.5})
     back = checkpoint.load()
     assert back is not None and back["n"] == 1.5 and torch.equal(back["x"], torch.arange(3))
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["last.pt"]  # nothing half-written beside it
+    assert [p.name for p in (tmp_path / "new").iterdir()] == [
+        "last.pt"
+    ]  # nothing half-written beside it
     checkpoint.remove()
     assert checkpoint.load() is None
 

@@ -40,22 +40,24 @@ class Config(AdversarialConfig):
     """Options of BAGAN; widths are multiples of the paper's.
 
     autoencoder: its share of the budget. labels: classes of fakes, `uniform`, or `rebalance`, where class
-    c comes in proportion to max(0, 2/K - its share of train), as in the paper.
+    c comes in proportion to max(0, 2/K - its share of train), as in the paper. fakes: how many stand beside a
+    real one in the critic's batch; null is the paper's 1/K, as many as of each class.
     """
 
     kind: Literal["bagan"]
     batch: int = Field(default=64, ge=2)
     autoencoder: float = Field(default=0.25, gt=0, lt=1)
     labels: Literal["uniform", "rebalance"] = "uniform"
+    fakes: float | None = Field(default=1.0, gt=0)
     gradient_penalty: bool = False
     critic_steps: int = Field(default=5, ge=1)  # of gradient_penalty, a generator step
     dropout: float = Field(default=0.3, ge=0, lt=1)
     r1: float = Field(
-        default=0.01, ge=0
+        default=0.003, ge=0
     )  # gamma, taken every `r1_every` steps; not of gradient_penalty
     r1_every: int = Field(default=16, ge=1)
     width: float = Field(default=0.25, gt=0, le=16)
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: float = Field(default=8e-4, gt=0)  # the paper: 5e-5
 
 
 def _channels(config: Config, k: int) -> list[int]:
@@ -307,8 +309,7 @@ class BAGAN(Adversarial):
     def _critic_loss(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.config.gradient_penalty:
             return self._wasserstein(real, labels)
-        # A share of 1/(K+1) for each output of the softmax: ceil(B/K) fakes beside B reals.
-        n = -(-len(real) // len(self.present))
+        n = self.fakes(len(real))
         real = self.augmented(real)
         with self.runtime.autocast():
             z, asked = self.noise(self.asked(n))
@@ -324,6 +325,12 @@ class BAGAN(Adversarial):
                 penalty = r1(lambda x: losses.realness(self.d(x, labels), labels), real)
             loss = loss + self.config.r1 * self.config.r1_every * penalty
         return loss
+
+    def fakes(self, reals: int) -> int:
+        """How many fakes stand beside so many reals in the critic's batch."""
+        if self.config.fakes is None:
+            return -(-reals // len(self.present))
+        return max(1, round(self.config.fakes * reals))
 
     def _wasserstein(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Fakes of the batch's own labels and reals under wrong ones, half each, against reals."""

@@ -30,17 +30,18 @@ from augpipe.runtime import Runtime
 class Config(AdversarialConfig):
     """Options; width: channels at full resolution, doubled with each halving of it.
 
+    class_weight: of the softmax head's cross-entropy among the classes alone, in the generator's loss.
     r1: its gamma, taken every `r1_every` steps.
     """
 
     kind: Literal["cgan"]
     batch: int = Field(default=64, ge=2)
     kimg: float = Field(default=300.0, ge=0)
-    width: float = Field(default=24.0, gt=0, le=512)
+    width: float = Field(default=16.0, gt=0, le=512)
     head: Literal["softmax", "projection"] = "softmax"
     class_weight: float = Field(default=0.0, ge=0)
     spectral: bool = False
-    r1: float = Field(default=0.01, ge=0)
+    r1: float = Field(default=0.005, ge=0)
     r1_every: int = Field(default=16, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
 

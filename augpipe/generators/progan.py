@@ -38,7 +38,7 @@ class Config(AdversarialConfig):
 
     kind: Literal["progan"]
     batch: int = Field(default=32, ge=2)
-    width: float = Field(default=16.0, gt=0, le=512)
+    width: float = Field(default=8.0, gt=0, le=512)
     growth: float = Field(default=0.5, ge=0, lt=1)
     penalty: float = Field(default=10.0, ge=0)
     drift: float = Field(default=1e-3, ge=0)

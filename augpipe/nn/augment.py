@@ -173,8 +173,10 @@ def _warped(
 ) -> torch.Tensor:
     """Enlarged by `size` (N,), turned by `turn` (N,), moved by `shift` (N,2); what comes in is -1 (black)."""
     cos, sin = torch.cos(turn) / size, torch.sin(turn) / size
-    moved = torch.zeros(len(x), 2, device=x.device, dtype=x.dtype) if shift is None else -shift
-    matrix = torch.stack([cos, -sin, moved[:, 0], sin, cos, moved[:, 1]], 1).view(-1, 2, 3)
+    dx, dy = (torch.zeros_like(size),) * 2 if shift is None else shift.unbind(1)
+    # Where each place of the result is read: back by the shift, then turned and shrunk about the centre.
+    back_x, back_y = sin * dy - cos * dx, -sin * dx - cos * dy
+    matrix = torch.stack([cos, -sin, back_x, sin, cos, back_y], 1).view(-1, 2, 3)
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
     # Shifted by one, black is the zero that grid_sample pads with.
     return F.grid_sample(x + 1, grid, padding_mode="zeros", align_corners=False) - 1

@@ -48,8 +48,9 @@ class _Spectral(nn.Module):
     def __init__(self, weight: torch.Tensor, rng: torch.Generator, warm_up: int = 15) -> None:
         super().__init__()
         matrix = weight.detach().flatten(1)
-        self.register_buffer("u", F.normalize(torch.randn(len(matrix), generator=rng), dim=0))
-        self.register_buffer("v", F.normalize(torch.randn(matrix.shape[1], generator=rng), dim=0))
+        for name, n in (("u", len(matrix)), ("v", matrix.shape[1])):
+            drawn = torch.randn(n, generator=rng).to(matrix.dtype)
+            self.register_buffer(name, F.normalize(drawn, dim=0))
         self.u: torch.Tensor
         self.v: torch.Tensor
         self._iterate(matrix, warm_up)
