@@ -24,7 +24,7 @@ TINY: dict[str, dict[str, Any]] = {
 # What else a family can be, by its own options; the contracts hold for these too.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "acgan, all options": ("acgan", {"loss": "hinge", "spectral": True, "conditional_norm": True, "class_loss": "d2d", "embedding": 16, "r1": 0.01}),
-    "acgan, ADA": ("acgan", {"adaptive": True, "augment": ["rotation", "scale", "brightness", "saturation"], "ada_kimg": 0.05}),
+    "acgan, ADA": ("acgan", {"ada": {"kimg": 0.05}, "augment": ["rotation", "scale", "brightness", "saturation"]}),
     "bagan, gradient penalty": ("bagan", {"gradient_penalty": True, "critic_steps": 2}),
     "bagan, rebalancing": ("bagan", {"labels": "rebalance"}),
     "cgan, projection": ("cgan", {"head": "projection", "spectral": True}),

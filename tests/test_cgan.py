@@ -15,13 +15,16 @@ def test_the_heads(head: str) -> None:
     x, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])
     out = critic(x, labels)
     if head == "softmax":
-        assert out.shape == (4, 4)  # three classes and FAKE
+        assert out.classes.shape == (4, 4)  # three classes and FAKE
+        by_hand = out.classes[torch.arange(4), labels] - out.classes[:, 3]
+        assert torch.allclose(out.score, by_hand)
         return
+    assert out.classes.shape == (4, 3)
     # Miyato & Koyama 2018, eq. 5: psi(phi(x)) + <embedding(y), phi(x)>
-    assert critic.embedding is not None
+    assert critic.embedding is not None and critic.real is not None
     phi = critic.features(x)
-    by_hand = critic.head(phi).squeeze(1) + (critic.embedding.weight[labels] * phi).sum(1)
-    assert torch.allclose(out, by_hand, atol=1e-5)
+    by_hand = critic.real(phi).squeeze(1) + (critic.embedding.weight[labels] * phi).sum(1)
+    assert torch.allclose(out.score, by_hand, atol=1e-5)
 
 
 def test_r1_is_lazy_and_weighs_as_much_on_average(here, make_shapes, monkeypatch) -> None:
@@ -54,7 +57,7 @@ def centred(n: int = 200, size: int = 16) -> ImageSet:
     "options",
     [
         {"augment": ["translation", "cutout"]},
-        {"adaptive": True, "ada_kimg": 2.0, "ada_target": 0.2, "augment": ["rotation", "translation", "brightness"]},
+        {"ada": {"kimg": 20.0, "target": 0.2}, "augment": ["rotation", "translation", "brightness"]},
     ],
     ids=["DiffAugment", "ADA"],
 )  # fmt: skip
@@ -66,6 +69,7 @@ def test_samples_do_not_show_the_augmentation(here, options) -> None:
     )
     generator = generators.build(config, Problem(train.spec, train.classes), here, 0)
     training.fit(generator, train, config, here, seed=0, hooks=training.Hooks(lambda g: 0.0))
+    assert generator.adaptive is None or generator.adaptive.p > 0.1  # it was at work
     labels = torch.arange(100) % 2
     drawn = generator.sample(labels, torch.Generator().manual_seed(0)).float()[:, 0]
     places = torch.arange(16.0) - 7.5

@@ -58,7 +58,7 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
         ("arms.acgan.mix.shear=1", "unknown key 'shear' (did you mean 'share'?); have fill, share"),
         (
             "generators.acgan.kind=acgn",
-            "unknown generator 'acgn' (did you mean 'acgan'?); have acgan, smote",
+            "unknown generator 'acgn' (did you mean 'acgan'?); have acgan, bagan, cgan",
         ),
         ("generators.acgan.widht=2", "unknown key 'widht' (did you mean 'width'?)"),
         ("source.kind=digts", "unknown source 'digts'; have archive, arrays, bundled, dicom"),

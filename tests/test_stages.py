@@ -9,9 +9,9 @@ import pytest
 import yaml
 from tiny import CONFIG
 
-from augpipe import config, stages
+from augpipe import config, generating, stages
 from augpipe.errors import UserError
-from augpipe.records import Job, Prepared
+from augpipe.records import Job, Part, Prepared
 from augpipe.store import load_images, load_json, load_splits, load_table
 
 
@@ -60,7 +60,9 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
     work = job(tmp_path)
     prepared = stages.prepare(work)
     domain = stages.train_features(work, prepared, 0)
-    trained = stages.train_generator(work, prepared, domain, "acgan", 0, report=silent)
+    trained = generating.train_generator(
+        work, prepared, domain, Part(name="acgan", seed=0), report=silent
+    )
     assert [kimg for kimg, _ in trained.previews] == [0.5, 1.0]
     history = load_table(trained.history)
     assert set(history.metric) == {
@@ -69,6 +71,7 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
         "class_accuracy_real",
         "val_kid",
         "images_per_second",
+        "diversity",
     }
     kids = history[history.metric == "val_kid"]
     assert trained.best_metric == kids.value.min()
@@ -105,7 +108,9 @@ def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:
     found = []
     for data in (prepared, swapped):
         domain = stages.train_features(work, data, 0)
-        trained = stages.train_generator(work, data, domain, "acgan", 0, report=silent)
+        trained = generating.train_generator(
+            work, data, domain, Part(name="acgan", seed=0), report=silent
+        )
         recipe = stages.mix(work, data, work.experiment.arms[0], None)
         classifier = stages.train_classifier(work, data, recipe, "real", 0, report=silent)
         found.append(

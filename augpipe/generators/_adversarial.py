@@ -20,27 +20,32 @@ from augpipe.nn.blocks import Scheme, initialise, use_rng
 from augpipe.nn.ema import EMA, recalibrate
 from augpipe.nn.norms import spectral_norm
 from augpipe.runtime import Runtime
+from augpipe.schema import Strict
 from augpipe.seeds import capture, restore, torch_stream
 
 SAMPLED_AT_ONCE = 256
 RECALIBRATION = (8, 128)  # batches and their size
 
 
+class Ada(Strict):
+    """ADA's controller: towards E[sign D(real)] = `target`, from 0 to 1 in `kimg` at the fastest."""
+
+    target: float = Field(default=0.6, gt=-1, lt=1)
+    kimg: float = Field(default=500.0, gt=0)
+
+
 class AdversarialConfig(GeneratorConfig):
     """Options that every adversarial family has.
 
     augment: operations on reals and fakes, in the discriminator's and in the generator's step.
-    adaptive: ADA; each operation comes with a probability that goes from 0 to 1 in `ada_kimg` at most,
-    driven towards E[sign D(real)] = `ada_target`. Without it each operation comes always (DiffAugment).
+    ada: each operation comes with a probability that ADA's controller sets; null: always (DiffAugment).
     """
 
     latent: int = Field(default=100, ge=1)
     width: float = Field(default=1.0, gt=0, le=64)
     learning_rate: float = Field(default=2e-4, gt=0)
     augment: Operations = ("translation", "cutout")
-    adaptive: bool = False
-    ada_target: float = Field(default=0.6, gt=-1, lt=1)
-    ada_kimg: float = Field(default=500.0, gt=0)
+    ada: Ada | None = None
     ema_half_kimg: float = Field(default=5.0, gt=0)
 
 
@@ -55,7 +60,7 @@ class Adversarial:
     ) -> None:
         self.problem, self.runtime, self._seed = problem, runtime, seed
         self._latent, self._augment = config.latent, config.augment
-        self.adaptive = Adaptive(config.ada_kimg, config.ada_target) if config.adaptive else None
+        self.adaptive = Adaptive(config.ada.kimg, config.ada.target) if config.ada else None
         self.nets: dict[str, nn.Module] = {}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         # Two streams: what is drawn on the CPU and what is drawn where the nets are.

@@ -38,6 +38,7 @@ class Config(AdversarialConfig):
     """
 
     kind: Literal["acgan"]
+    width: float = Field(default=1.0, gt=0, le=16)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     loss: Literal["bce", "hinge"] = "bce"
     real_target: float = Field(default=0.9, gt=0.5, le=1)  # one-sided label smoothing, of bce

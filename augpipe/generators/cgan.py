@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -90,15 +90,16 @@ class GeneratorNet(nn.Module):
         super().__init__()
         self.base, k = doublings(problem.spec.size)
         channels, classes = widths(config.width, k), len(problem.classes)
-        self.embedding = nn.Embedding(classes, config.latent)
-        self.first = nn.Linear(2 * config.latent, channels[0] * self.base**2)
+        # The class comes in by the norms alone: with its embedding beside the latent, each class was soon
+        # drawn as one image.
+        self.first = nn.Linear(config.latent, channels[0] * self.base**2)
         self.up = nn.ModuleList(Up(a, b, classes) for a, b in pairwise(channels))
         self.norm = ConditionalBatchNorm2d(channels[-1], classes)
         self.last = nn.Conv2d(channels[-1], problem.spec.channels, 3, 1, 1)
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        x = self.first(torch.cat([z, self.embedding(labels)], 1))
+        x = self.first(z)
         x = x.view(len(z), -1, self.base, self.base)
         for block in self.up:
             x = block(x, labels)
@@ -106,8 +107,15 @@ class GeneratorNet(nn.Module):
         return out
 
 
+class Judged(NamedTuple):
+    """score (N,): above 0 is real, of the label told. classes: logits (N,K), of the softmax head (N,K+1)."""
+
+    score: torch.Tensor
+    classes: torch.Tensor
+
+
 class CriticNet(nn.Module):
-    """(N,C,H,W) in [-1,1] → features (N,F); `head` → logits (N,K+1), or with labels a score (N,)."""
+    """(N,C,H,W) in [-1,1], labels (N,) → Judged, float32."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
@@ -118,7 +126,8 @@ class CriticNet(nn.Module):
         self.conv = nn.Conv2d(channels[-1] + 1, channels[-1], 3, 1, 1)
         self.flat = nn.Linear(channels[-1] * base**2, channels[-1])
         self.softmax = config.head == "softmax"
-        self.head = nn.Linear(channels[-1], classes + 1 if self.softmax else 1)
+        self.classes = nn.Linear(channels[-1], classes + 1 if self.softmax else classes)
+        self.real = None if self.softmax else nn.Linear(channels[-1], 1)
         self.embedding = None if self.softmax else nn.Embedding(classes, channels[-1])
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
@@ -128,14 +137,14 @@ class CriticNet(nn.Module):
         out: torch.Tensor = self.flat(h.flatten(1))
         return F.leaky_relu(out, 0.2)
 
-    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Logits (N,K+1) of the softmax head; scores (N,) of the projection head (Miyato & Koyama 2018, eq. 5)."""
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> Judged:
+        """The projection head's score is that of Miyato & Koyama (2018, eq. 5)."""
         h = self.features(x)
-        out: torch.Tensor = self.head(h)
-        if self.embedding is None:
-            return out.float()
-        score: torch.Tensor = out.squeeze(1) + (h * self.embedding(labels)).sum(1)
-        return score.float()
+        classes = self.classes(h).float()
+        if self.real is None or self.embedding is None:
+            return Judged(losses.realness(classes, labels), classes)
+        score = self.real(h).squeeze(1) + (h * self.embedding(labels)).sum(1)
+        return Judged(score.float(), classes)
 
 
 class CGAN(Adversarial):
@@ -161,9 +170,6 @@ class CGAN(Adversarial):
         self.stepped(len(real))
         return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach(), **told}
 
-    def _score(self, out: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return losses.realness(out, labels) if self.config.head == "softmax" else out
-
     def _critic_loss(
         self, real: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -174,30 +180,33 @@ class CGAN(Adversarial):
                 fake = self.g(z, asked)
             on_real, on_fake = self.d(real, labels), self.d(self.augmented(fake), asked)
         if self.config.head == "softmax":
-            as_class, as_fake = losses.class_or_fake(on_real, labels, on_fake)
+            as_class, as_fake = losses.class_or_fake(on_real.classes, labels, on_fake.classes)
             loss = as_class + as_fake
         else:
-            loss = losses.discriminator_hinge(on_real, on_fake)
-        score = self._score(on_real, labels).detach()
-        self.observe(score)
+            loss = losses.discriminator_hinge(on_real.score, on_fake.score)
+            # Of reals alone: of fakes it would learn whatever the generator draws.
+            if self.config.class_weight:
+                loss = loss + losses.classification(on_real.classes, labels)
+        self.observe(on_real.score)
         if self.config.r1 and self.steps % self.config.r1_every == 0:
             with self.runtime.autocast():
-                penalty = r1(lambda x: self._score(self.d(x, labels), labels), real)
+                penalty = r1(lambda x: self.d(x, labels).score, real)
             loss = loss + self.config.r1 * self.config.r1_every * penalty
         # The critic at chance teaches nothing; the mean sign tells.
-        return loss, {"sign_real": score.sign().mean()}
+        return loss, {"sign_real": on_real.score.detach().sign().mean()}
 
     def _generator_loss(self, n: int) -> torch.Tensor:
         with self.runtime.autocast():
             z, asked = self.noise(self.asked(n).sort()[0])
-            out = self.d(self.augmented(self.g(z, asked)), asked)
+            judged = self.d(self.augmented(self.g(z, asked)), asked)
         if self.config.head == "softmax":
-            loss = losses.generator_bce(losses.realness(out, asked))
-            if self.config.class_weight:
-                classes = losses.classification(out[:, :-1], asked)
-                loss = loss + self.config.class_weight * classes
-            return loss
-        return losses.generator_score(out)
+            loss = losses.generator_bce(judged.score)
+        else:
+            loss = losses.generator_score(judged.score)
+        if self.config.class_weight:
+            classes = judged.classes[:, : len(self.problem.classes)]
+            loss = loss + self.config.class_weight * losses.classification(classes, asked)
+        return loss
 
 
 def check(config: Config, problem: Problem) -> None:
