@@ -40,7 +40,7 @@ class Checkpoint:
         try:
             state = load_state(self.path)
             there = state.pop("header")
-        except Exception as error:
+        except Exception as error:  # whatever reading a foreign file brings up
             raise UserError(
                 f"{self.path} is no checkpoint of augpipe ({type(error).__name__})"
             ) from None

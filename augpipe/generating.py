@@ -19,7 +19,7 @@ from augpipe.records import Clock, Job, Part, Prepared, Report, TrainedGenerator
 from augpipe.seeds import entropy, torch_stream
 from augpipe.store import Ref, Store, load_images, load_state
 
-VALIDATED = 30  # images a class that a generator's checkpoint is judged by
+VALIDATED = 64  # images a class that a generator's checkpoint is judged by
 SHOWN = 10  # images a class in a preview or sample grid
 
 

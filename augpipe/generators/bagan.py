@@ -18,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from sklearn.covariance import ledoit_wolf
 from torch import nn
 from torch.nn import functional as F
 
@@ -28,6 +27,7 @@ from augpipe.images import ImageSet, to_float
 from augpipe.nn import losses
 from augpipe.nn.blocks import Dropout, doublings
 from augpipe.nn.ema import EMA
+from augpipe.nn.gaussians import ClassGaussians
 from augpipe.nn.penalties import gradient_penalty, r1
 from augpipe.runtime import Runtime
 from augpipe.seeds import numpy_stream
@@ -153,37 +153,6 @@ class Discriminator(nn.Module):
         return score.float()
 
 
-class Latents:
-    """A Gaussian for each class: means (K,Z) and factors (K,Z,Z) of the covariances, all-zero where unseen."""
-
-    def __init__(self, classes: int, latent: int) -> None:
-        self.means, self.factors = (
-            torch.zeros(classes, latent),
-            torch.zeros(classes, latent, latent),
-        )
-
-    def fit(self, label: int, encodings: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-        """Mean and shrunk covariance of a class's encodings (N,Z) (Ledoit & Wolf 2004)."""
-        mean = encodings.mean(0)
-        if len(encodings) > 1:
-            covariance, _ = ledoit_wolf(encodings)
-            values, vectors = np.linalg.eigh(covariance)
-            factor = vectors * np.sqrt(values.clip(0))
-        else:
-            factor = np.zeros((len(mean), len(mean)))
-        self.means[label] = torch.from_numpy(mean)
-        self.factors[label] = torch.from_numpy(factor)
-
-    def draw(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """z_c ~ N(mu_c, Sigma_c), float32 (N,Z)."""
-        noise = torch.randn(len(labels), self.means.shape[1], generator=rng)
-        out = self.means[labels]
-        for label in labels.unique():
-            own = labels == label
-            out[own] += noise[own] @ self.factors[label].T
-        return out
-
-
 class BAGAN(Adversarial):
     """See the module's head."""
 
@@ -196,7 +165,7 @@ class BAGAN(Adversarial):
         self.g = self.add("generator", Decoder(config, problem))
         self.add("discriminator", d)
         self.ema = EMA(self.g, config.ema_half_kimg)
-        self.gaussians = Latents(len(problem.classes), config.latent)
+        self.gaussians = ClassGaussians(len(problem.classes), config.latent)
         self.ready = False  # the nets start as the autoencoder's, its encodings are fitted
         self._warm = False
         self._reset_optimisers()

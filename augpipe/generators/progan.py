@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -172,7 +172,8 @@ class ProGAN(Adversarial):
         """Put the phase into the nets; fresh optimisers where a level begins."""
         level, alpha = self.phase()
         for net in (self.g, self.d, self.ema.module):
-            net.level, net.alpha = level, min(1.0, alpha)  # type: ignore[assignment]
+            grown = cast(_Growing, net)
+            grown.level, grown.alpha = level, min(1.0, alpha)
         if level != self._level:
             self._level = level
             for name, net in (("g", self.g), ("d", self.d)):
@@ -234,7 +235,8 @@ class ProGAN(Adversarial):
 
     def _grow_net(self, net: nn.Module) -> None:
         level, alpha = self.phase()
-        net.level, net.alpha = level, min(1.0, alpha)  # type: ignore[assignment]
+        grown = cast(_Growing, net)
+        grown.level, grown.alpha = level, min(1.0, alpha)
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
         """Nets of a like generator, which has grown already."""
