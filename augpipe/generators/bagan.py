@@ -41,7 +41,8 @@ class Config(AdversarialConfig):
 
     autoencoder: its share of the budget. labels: classes of fakes, `uniform`, or `rebalance`, where class
     c comes in proportion to max(0, 2/K - its share of train), as in the paper. fakes: how many stand beside a
-    real one in the critic's batch; null is the paper's 1/K, as many as of each class.
+    real one in the critic's batch; null is the paper's 1/K, as many as of each class. generator_loss: `class` asks
+    for the class against all else, as in the paper; `realness` for the class against FAKE, which keeps more variety.
     """
 
     kind: Literal["bagan"]
@@ -49,6 +50,7 @@ class Config(AdversarialConfig):
     autoencoder: float = Field(default=0.25, gt=0, lt=1)
     labels: Literal["uniform", "rebalance"] = "uniform"
     fakes: float | None = Field(default=1.0, gt=0)
+    generator_loss: Literal["class", "realness"] = "class"
     gradient_penalty: bool = False
     critic_steps: int = Field(default=5, ge=1)  # of gradient_penalty, a generator step
     dropout: float = Field(default=0.3, ge=0, lt=1)
@@ -270,8 +272,10 @@ class BAGAN(Adversarial):
                 out = self.d(self.augmented(self.g(z, asked)), asked)
             if self.config.gradient_penalty:
                 loss_g = losses.generator_score(out)
-            else:
+            elif self.config.generator_loss == "class":
                 loss_g = losses.classification(out, asked)
+            else:
+                loss_g = losses.generator_bce(losses.realness(out, asked))
             self.update("g", loss_g)
         return {**told, "loss_g": loss_g.detach()}
 
