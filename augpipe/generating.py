@@ -80,7 +80,7 @@ class _Work:
             if not isinstance(made, WarmStarting):
                 raise UserError(f"{self.config.kind} cannot start from a pretrained model")
             made.warm_start(load_state(self.part.start)["state"])
-        if isinstance(made, Deriving) and self.part.label is not None:
+        if isinstance(made, Deriving) and (self.part.together or self.part.label is not None):
             self.train_ref = self.store.put_images(self.train)
         return made
 
@@ -95,7 +95,7 @@ class _Work:
             "data": {"train": splits.train.sha256, "val": splits.val.sha256},
             "classes": list(self.problem.classes),
             "image": [self.problem.spec.size, self.problem.spec.channels],
-            "validation": self.domain.sha256,
+            "validation": [self.job.experiment.classifier.model_dump(mode="json"), VALIDATED],
             "start": part.start.sha256 if part.start else None,
             "with": surroundings(self.runtime),
         }

@@ -167,7 +167,10 @@ class ClassRows:
             self._ends = of + torch.cat(ends)
 
     def pick(self, labels: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-        """For each label the row that u in [0,1) names within its class."""
+        """For each label the row that u in [0,1) names within its class; ValueError for one without images."""
+        if len(labels) and int(self.sizes[labels].min()) == 0:
+            empty = int(labels[self.sizes[labels] == 0][0])
+            raise ValueError(f"there is no image of class {empty} to pick")
         if self._ends is None:
             at = self._starts[labels] + (u * self.sizes[labels]).long()
         else:

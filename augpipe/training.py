@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from augpipe.checkpoints import Checkpoint
+from augpipe.errors import UserError
 from augpipe.generators import Generator, GeneratorConfig
 from augpipe.images import ImageSet
 from augpipe.runtime import ClassRows, Pool, Runtime
@@ -147,7 +148,7 @@ def fit(
     class collapses, the last good state comes back with half the learning rate, TRIES times at most; then
     training ends with the best so far. With a `checkpoint` every tick is saved, and a training that was
     begun goes on, to the same result bit for bit on one machine's CPU.
-    Raises RuntimeError where no finite metric was ever reached, UserError where the checkpoint is another's.
+    Raises UserError where no finite metric was ever reached, or the checkpoint is another training's.
     """
     generator.prepare(train)
     loop = _Loop(generator, train, budget, runtime, seed, hooks)
@@ -159,7 +160,10 @@ def fit(
         loop.tick(targets[loop.at.tick], checkpoint)
     if not math.isfinite(loop.at.best_metric):
         why = loop.at.stopped or "the budget is spent"
-        raise RuntimeError(f"the generator never reached a finite validation metric: {why}")
+        raise UserError(
+            f"the generator never reached a finite validation metric: {why}; "
+            "a lower learning_rate may help"
+        )
     return loop.fitted()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 from prefect import flow
 from rich.console import Console
 
+from augpipe import generators
 from augpipe.config import Experiment
 from augpipe.errors import UserError, unknown
 from augpipe.generating import SHOWN
@@ -50,8 +53,17 @@ def run(experiment: Experiment, name: str, seed: int, out: Path, resume: bool) -
         return named(job, name, seed, out.resolve())
 
 
+def _ours(name: str) -> bool:
+    """Whether a file is one that a killed training leaves: a draft of its own, or a trial of the place."""
+    whole = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.(tmp|old)", name)
+    draft = whole is not None and (whole[1] in FILES or fnmatch(whole[1], "last*.pt"))
+    return draft or name.startswith(".augpipe-")
+
+
 def _check(out: Path, source: Path | None, resume: bool) -> None:
     check_place(out, source, "the out folder")
+    for left in [path for path in (out.iterdir() if out.is_dir() else ()) if _ours(path.name)]:
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     begun = sorted(out.glob("last*.pt")) if out.is_dir() else []
     if resume and not begun:
         raise UserError(f"there is no training to resume in {out}")
@@ -73,6 +85,7 @@ def _check(out: Path, source: Path | None, resume: bool) -> None:
 def train(job: Job, name: str, seed: int, out: Path) -> TrainedGenerator:
     """Prepare the data, train the generator or its models of single classes, write its files."""
     prepared = tasks.prepare(job)
+    generators.check(job.experiment.generators[name], prepared.problem)
     for line in told(prepared.intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     tracker = Tracker(job.experiment)

@@ -29,6 +29,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "bagan, rebalancing": ("bagan", {"labels": "rebalance"}),
     "cgan, projection": ("cgan", {"head": "projection", "spectral": True}),
     "dcgan, per class": ("dcgan", {"per_class": True}),
+    "cgan, ADA": ("cgan", {"ada": {"kimg": 0.05}}),
     "progan, per class": ("progan", {"per_class": True}),
     "dagan, per class": ("dagan", {"per_class": True}),
 }  # fmt: skip

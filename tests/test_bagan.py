@@ -101,3 +101,39 @@ def test_one_softmax_over_the_classes_and_fake(here, make_shapes) -> None:
     for penalty, shape in ((False, (5, 4)), (True, (5,))):
         config = tiny("bagan", gradient_penalty=penalty, dropout=0.0)
         assert bagan.Discriminator(config, problem)(x, labels).shape == shape
+
+
+def test_the_critic_with_a_penalty_scores_by_projection(make_shapes) -> None:
+    problem = Problem(make_shapes((2, 2, 2)).spec, ("a", "b", "c"))
+    d = bagan.Discriminator(tiny("bagan", gradient_penalty=True, dropout=0.0), problem)
+    x, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])
+    assert d.embedding is not None
+    h = d.trunk(x)
+    likeness = (d.embedding.weight[labels] * h).sum(1) / h.shape[1] ** 0.5
+    assert torch.allclose(d(x, labels), d.head(h).squeeze(1) + likeness, atol=1e-5)
+
+
+def test_an_autoencoder_that_diverged_is_set_back(here, make_shapes) -> None:
+    train = make_shapes((20, 9))
+    generator = made(train, here, kimg=1.0)
+    with torch.no_grad():
+        for p in generator.encoder.parameters():
+            p.fill_(float("nan"))
+    generator.seen = 900
+    told = steps(generator, train, 1)
+    assert np.isnan(told[0]["loss_autoencoder"]) and not generator.ready
+
+
+def test_a_warm_start_keeps_the_trained_discriminator(here, make_shapes) -> None:
+    train = make_shapes((20, 9))
+    old, early, new = (made(train, here, kimg=0.16, autoencoder=0.25) for _ in range(3))
+    steps(old, train, 8)
+    assert old.ready
+    new.warm_start(old.state_dict())
+    assert new.initialise()
+    for key, value in old.d.state_dict().items():
+        assert torch.equal(new.d.state_dict()[key], value), key
+    steps(early, train, 2)  # still an autoencoder: there is no discriminator to keep
+    new = made(train, here, kimg=0.16, autoencoder=0.25)
+    new.warm_start(early.state_dict())
+    assert "loss_autoencoder" in steps(new, train, 1)[0]

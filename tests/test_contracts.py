@@ -10,7 +10,7 @@ import pytest
 import torch
 from contracts import VARIANTS, draw, fresh, steps, tiny
 
-from augpipe import generators
+from augpipe import generators, runtime
 from augpipe.generators import Deriving, Problem, families
 from augpipe.seeds import torch_stream
 from augpipe.store import Store
@@ -163,6 +163,25 @@ def _rates(state: Any) -> Iterator[float]:
     elif isinstance(state, list):
         for value in state:
             yield from _rates(value)
+
+
+@every_family
+def test_half_precision_where_the_device_has_it(family, make_shapes) -> None:
+    """bf16 is what `auto` picks where the hardware multiplies it; here it is emulated if need be."""
+    half = runtime.start("cpu", "bf16-mixed", threads=1)
+    train = make_shapes((8, 6))
+    generator = fresh(family, train, half)
+    told = steps(generator, train, 6)
+    assert all(math.isfinite(value) for losses in told for value in losses.values())
+    assert draw(generator, [0, 1, 1]).dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    ("family", "options"), [("progan", {}), ("dagan", {}), ("bagan", {"gradient_penalty": True})]
+)
+def test_ada_has_nothing_to_follow_in_a_wasserstein_critic(family, options) -> None:
+    with pytest.raises(ValueError, match="set ada: null"):
+        tiny(family, ada={}, **options)
 
 
 @pytest.mark.parametrize("size", [16, 32, 64, 128])

@@ -72,6 +72,26 @@ def test_what_comes_out_depends_on_the_image_and_on_the_noise(here, make_shapes)
     assert not torch.equal(g(both, z[:1].expand(2, -1))[0], g(both, z[:1].expand(2, -1))[1])
 
 
+def test_both_images_of_a_pair_are_augmented_alike_and_apart(here, make_shapes) -> None:
+    train = make_shapes((9, 7))
+    generator = made(train, here, augment=("contrast", "translation"))
+    dark, light = torch.full((4, 1, 16, 16), -0.9), torch.full((4, 1, 16, 16), 0.9)
+    pair = generator._pair(dark, light)
+    inner = pair[:, :, 4:12, 4:12]
+    # A flat image has no contrast to change, whatever its partner looks like.
+    assert torch.allclose(inner[:, 0], dark[:, 0, 4:12, 4:12], atol=1e-5)
+    assert torch.allclose(inner[:, 1], light[:, 0, 4:12, 4:12], atol=1e-5)
+    same = generator._pair(light, light)
+    assert torch.equal(same[:, 0], same[:, 1])  # one draw for both
+
+
+def test_a_class_that_train_lacks_has_nothing_to_start_from(here, make_shapes) -> None:
+    full = make_shapes((9, 7, 8))
+    generator = made(full.take(np.flatnonzero(full.labels != 1)), here)
+    with pytest.raises(ValueError, match="no image of class 1"):
+        generator.sample(torch.tensor([0, 1]), torch.Generator())
+
+
 @pytest.mark.parametrize("size", [16, 28, 30, 64])
 def test_skips_fit_at_any_size(size: int) -> None:
     problem = Problem(ImageSpec(size, 1), ("a", "b"))

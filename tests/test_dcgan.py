@@ -51,3 +51,13 @@ def test_classical_augmentation_is_of_reals_alone(here, make_shapes, monkeypatch
     generator.prepare(train)
     steps(generator, train, 3)
     assert seen == [(("affine",), 8)] * 3
+
+
+def test_labels_count_by_projection() -> None:
+    problem = Problem(ImageSpec(16, 1), ("a", "b", "c"))
+    d = dcgan.DiscriminatorNet(tiny("dcgan"), problem).eval()
+    x, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])
+    assert d.embedding is not None
+    h = d.trunk(x).flatten(1)
+    likeness = (d.embedding.weight[labels] * h).sum(1) / h.shape[1] ** 0.5
+    assert torch.allclose(d(x, labels), d.last(h).squeeze(1) + likeness, atol=1e-5)

@@ -41,6 +41,8 @@ def test_minibatch_stddev_averages_over_features_and_positions() -> None:
 def test_minibatch_stddev_of_any_batch(n: int) -> None:
     y = minibatch_stddev(torch.randn(n, 2, 3, 3, generator=rng()))
     assert y.shape == (n, 3, 3, 3) and y.isfinite().all()
+    if n > 1:
+        assert (y[:, 2] > 0.1).all()  # the images that are left over have a group too
 
 
 def test_a_class_has_its_own_gain_and_bias() -> None:

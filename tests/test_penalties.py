@@ -37,6 +37,15 @@ def test_penalty_is_zero_for_a_unit_gradient_and_drives_the_critic_there() -> No
     assert torch.allclose(w.grad, 2 * (w.norm() - 1) * w.detach() / w.norm(), rtol=1e-4)
 
 
+def test_a_critic_that_is_constant_leaves_no_nan() -> None:
+    w = torch.zeros(1, 2, 2, requires_grad=True)
+    x = torch.randn(3, 1, 2, 2, generator=rng())
+    penalty = gradient_penalty(linear(w), x, -x, rng())
+    penalty.backward()
+    assert penalty.item() == pytest.approx(1, abs=1e-5)
+    assert w.grad is not None and w.grad.isfinite().all()
+
+
 def test_penalty_is_taken_between_real_and_fake() -> None:
     seen = []
 

@@ -140,8 +140,13 @@ def test_latents_lie_on_the_unit_sphere_up_to_the_dimension() -> None:
     assert torch.allclose(g(z, labels), g(z * 17, labels), atol=1e-5)  # the length does not count
 
 
-def test_a_warm_start_goes_on_at_full_size(here, make_shapes) -> None:
-    one, other = built(here, make_shapes, kimg=10.0), built(here, make_shapes, kimg=10.0)
-    steps(one, make_shapes((9, 9)), 2)
-    other.warm_start(one.state_dict())
-    assert other.phase() == (2, 1.0) and other.seen == 0 and one.phase() == (0, 1.0)
+def test_a_warm_start_goes_on_where_the_other_had_grown_to(here, make_shapes) -> None:
+    train = make_shapes((9, 9))
+    early, late, new = (built(here, make_shapes, kimg=0.2) for _ in range(3))
+    steps(early, train, 2)
+    steps(late, train, 25)
+    assert early.phase() == (0, 1.0) and late.phase() == (2, 1.0)
+    new.warm_start(early.state_dict())
+    assert new.phase() == (0, 1.0)  # its upper layers have learned nothing yet
+    new.warm_start(late.state_dict())
+    assert new.phase() == (2, 1.0) and new.seen == 0

@@ -44,7 +44,8 @@ def killed_at(folder: Path, kills: dict[str, int], rng: random.Random) -> bool:
 
 def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
     whole = start(tmp_path / "whole")
-    rng = random.Random(time.time_ns())  # any moment will do: each run tries others
+    seed = time.time_ns()  # any moment will do: each run tries others
+    rng = random.Random(seed)
     kills = {name: rng.randint(1, 4) for name in NAMES}
     broken = tmp_path / "broken"
     for _ in range(len(NAMES) + 1):
@@ -55,5 +56,5 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert kills == {}  # every one was killed once
     for name in NAMES:
         told = [(tmp_path / run / f"{name}.sha256").read_text() for run in ("whole", "broken")]
-        assert told[0] == told[1], f"{name} differs after a kill"
+        assert told[0] == told[1], f"{name} differs after a kill (seed {seed})"
     assert out.count("\n") == 6 * len(NAMES)

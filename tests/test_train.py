@@ -79,10 +79,13 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
     again = augpipe(here, "train", "tiny.yaml", "--out", "broken", *OPTIONS)
     assert again.status == 2 and "--resume goes on with it" in again.err
 
+    # What a kill in the middle of a write leaves is its own, and goes.
+    (here / "broken" / ".last.pt.deadbeef.tmp").write_bytes(b"half")
     before = last.stat().st_mtime_ns
     resumed = augpipe(here, "train", "tiny.yaml", "--out", "broken", *OPTIONS, "--resume")
     assert resumed.status == 0, resumed.err[-2000:]
     assert last.stat().st_mtime_ns > before
+    assert not list((here / "broken").glob(".*"))
     ours, theirs = ((here / f / "checkpoint.pt").read_bytes() for f in ("whole", "broken"))
     assert ours == theirs
     history = [pd.read_csv(here / f / "history.csv") for f in ("whole", "broken")]
@@ -96,13 +99,15 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
         (["--generator", "acgna"], "unknown generator 'acgna' (did you mean 'acgan'?)"),
         (["--generator", "acgan", "--resume"], "there is no training to resume in"),
         (["--generator", "acgan", "--out", "full"], "holds 'mine.txt', which no training has written"),
+        (["--generator", "lonely", "--set", "image.size=36"], "image size 36 is not 4, 5, 6 or 7 doubled"),
         (["--generator", "acgan", "--out", "junk", "--resume"], "last.pt is no checkpoint of augpipe"),
         (["--generator", "acgan", "--set", "generators.acgan.pretrain=1"], "it needs per_class: true"),
         (["--generator", "smote", "--set", "generators.smote.per_class=true"], "trains no model"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(tmp_path: Path, arguments: list[str], told: str) -> None:
-    here = place(tmp_path)
+    lonely = "  lonely: {kind: acgan, kimg: 1, width: 0.06}  # in no arm\nclassifier:"
+    here = place(tmp_path, CONFIG.replace("classifier:", lonely))
     for folder, name in (("full", "mine.txt"), ("junk", "last.pt")):
         (here / folder).mkdir()
         (here / folder / name).write_text("mine")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from augpipe import training
+from augpipe.errors import UserError
 from augpipe.generators import GeneratorConfig
 from augpipe.images import ImageSet, provenance
 from augpipe.runtime import Runtime
@@ -146,7 +147,7 @@ def test_after_three_restarts_the_best_so_far_is_kept(here, make_shapes) -> None
     assert len(fitted.ticks) == 5  # a good one, a failure, three tries
     assert fitted.best_kimg == 0.25 and fitted.state["steps"] == 5
     assert "after 3 restarts" in fitted.stopped
-    with pytest.raises(RuntimeError, match="never reached a finite"):
+    with pytest.raises(UserError, match="never reached a finite"):
         run(Failing(set(range(1000))), make_shapes((9, 9)), here)
 
 
@@ -158,7 +159,7 @@ def test_a_good_tick_does_not_give_the_tries_back(here, make_shapes) -> None:
 
 def test_a_nan_is_seen_long_before_a_tick_ends(here, make_shapes) -> None:
     generator = Failing(set(range(1, 10_000)))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UserError):
         run(generator, make_shapes((9, 9)), here, kimg=500, ticks=1)
     assert generator.life <= 4 * training.CHECKED
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from augpipe.generators import GeneratorConfig, Problem
@@ -41,12 +41,23 @@ class AdversarialConfig(GeneratorConfig):
     ada: each operation comes with a probability that ADA's controller sets; null: always (DiffAugment).
     """
 
+    # Whether a score above 0 means real. A Wasserstein critic's sign means nothing, so ADA has nothing to follow.
+    signed: ClassVar[bool] = True
+
     latent: int = Field(default=100, ge=1)
     width: float = Field(default=1.0, gt=0, le=64)
     learning_rate: float = Field(default=2e-4, gt=0)
     augment: Operations = ("translation", "cutout")
     ada: Ada | None = None
     ema_half_kimg: float = Field(default=5.0, gt=0)
+
+    @model_validator(mode="after")
+    def _ada_needs_a_sign(self) -> AdversarialConfig:
+        if self.ada and not self.signed:
+            raise ValueError(
+                f"ada follows the sign of the critic's score, which {self.kind}'s has none of; set ada: null"
+            )
+        return self
 
 
 class Adversarial:
@@ -135,7 +146,8 @@ class Adversarial:
     def augmented(self, x: torch.Tensor) -> torch.Tensor:
         """float (N,C,H,W) → changed as the config says, each image by its own draw."""
         p = self.adaptive.p if self.adaptive else 1.0
-        return diff_augment(x.float(), self._augment, self.rngs["device"], p) if p > 0 else x
+        x = x.float()
+        return diff_augment(x, self._augment, self.rngs["device"], p) if p > 0 else x
 
     def observe(self, real: torch.Tensor) -> None:
         """Scores of reals, for ADA."""
@@ -186,9 +198,11 @@ class Adversarial:
                 group["lr"] *= factor
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
-        """Take over nets and average of a like generator's state; optimisers and counts stay fresh."""
+        """Take over a like generator's nets, the average for the generator; optimisers and counts stay fresh."""
         for name, net in self.nets.items():
             net.load_state_dict(state["nets"][name])
+        # The average is the better generator, and its ramp forgets what it starts from at the first step.
+        self.nets["generator"].load_state_dict(state["ema"])
         self.ema.module.load_state_dict(state["ema"])
         self._stale = True
 

@@ -50,7 +50,11 @@ class PerClass:
                 part.prepare(own)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """A step of each model whose class has two images or more in the batch; mean losses."""
+        """A step of each model whose class has two images or more in the batch; mean losses.
+
+        Each counts its own images: phases that are shares of a budget take K times as long as in a model of
+        its own, as the flows train them.
+        """
         told: dict[str, list[torch.Tensor]] = {}
         for label in labels.unique().tolist():
             own = images[labels == label]

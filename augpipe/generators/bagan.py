@@ -12,12 +12,13 @@ the generator's weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
@@ -61,9 +62,20 @@ class Config(AdversarialConfig):
     width: float = Field(default=0.25, gt=0, le=16)
     learning_rate: float = Field(default=8e-4, gt=0)  # the paper: 5e-5
 
+    @model_validator(mode="after")
+    def _ada_needs_a_softmax(self) -> Config:
+        if self.ada and self.gradient_penalty:
+            raise ValueError(
+                "ada follows the sign of the critic's score, which gradient_penalty's has none of; set ada: null"
+            )
+        return self
+
 
 def _channels(config: Config, k: int) -> list[int]:
-    """Of the trunk, one a halving: the paper's 32, 64, 128, 256, more of the last for larger images."""
+    """Of the trunk's levels, from the image down: a level has two convolutions of one width.
+
+    The paper's level has two widths (32 and 64, 128 and 256).
+    """
     paper = [64, 128, 256, 256, 256] if k <= 2 else [32, 64, 128, 256, 256]
     return [max(8, round(config.width * w)) for w in paper[:k]]
 
@@ -151,7 +163,9 @@ class Discriminator(nn.Module):
         if self.embedding is None:
             out: torch.Tensor = self.head(h)
             return out.float()
-        score: torch.Tensor = self.head(h).squeeze(1) + (h * self.embedding(labels)).mean(1)
+        # Projection (Miyato & Koyama 2018); its scale is that of the head's own sum.
+        likeness = (h * self.embedding(labels)).sum(1) / math.sqrt(h.shape[1])
+        score: torch.Tensor = self.head(h).squeeze(1) + likeness
         return score.float()
 
 
@@ -209,10 +223,9 @@ class BAGAN(Adversarial):
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """An update of the autoencoder in its share of the budget, then of the GAN."""
         real, labels = to_float(self.runtime.move(images)), labels.to(self.runtime.device)
-        if not self.ready and (
-            self._warm or self.seen >= self.config.autoencoder * self.config.kimg * 1000
-        ):
-            self.initialise()
+        due = self.seen >= self.config.autoencoder * self.config.kimg * 1000
+        if not self.ready and (self._warm or due) and not self.initialise():
+            return {"loss_autoencoder": torch.tensor(math.nan)}  # the loop sets it back
         told = self._adversarial(real, labels) if self.ready else self._autoencode(real, labels)
         self.stepped(len(real))
         return told
@@ -231,20 +244,26 @@ class BAGAN(Adversarial):
             self.optimisers[name].step()
         return {"loss_autoencoder": loss.detach()}
 
-    def initialise(self) -> None:
+    def initialise(self) -> bool:
         """The step between the phases: copy the encoder's trunk, fit each class's Gaussian.
 
-        The decoder is the generator already.
+        The decoder is the generator already. After a warm start from a trained BAGAN the Gaussians alone
+        are fitted. Whether it could: an autoencoder that diverged has nothing to fit.
         """
-        self.d.trunk.load_state_dict(self.encoder.trunk.state_dict())
         if self._train is None:
             raise RuntimeError("BAGAN fits its latents to train: call prepare(train) first")
         self.encoder.eval()
-        for label in self.present.tolist():
-            self.gaussians.fit(label, self._encodings(self._train, label))
+        found = {label: self._encodings(self._train, label) for label in self.present.tolist()}
         self.encoder.train()
+        if not all(np.isfinite(encodings).all() for encodings in found.values()):
+            return False
+        for label, encodings in found.items():
+            self.gaussians.fit(label, encodings)
+        if not self._warm:
+            self.d.trunk.load_state_dict(self.encoder.trunk.state_dict())
         self._reset_optimisers()
         self.ready = True
+        return True
 
     @torch.no_grad()
     def _encodings(self, train: ImageSet, label: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -318,7 +337,6 @@ class BAGAN(Adversarial):
                 on_wrong = self.d(real, self.wrong(labels))
                 loss = 0.5 * (loss + losses.critic_wasserstein(on_real, on_wrong))
             penalty = gradient_penalty(lambda x: self.d(x, labels), real, fake, self.rngs["device"])
-        self.observe(on_real)
         return loss + 10 * penalty
 
     def wrong(self, labels: torch.Tensor) -> torch.Tensor:
@@ -329,9 +347,9 @@ class BAGAN(Adversarial):
         return self.present[(at + shift) % k].to(labels.device)
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
-        """Nets of a like BAGAN; the latents are fitted to the new train set at the first step."""
+        """Nets of a like BAGAN; if that was past its autoencoder, only the latents are fitted anew."""
         super().warm_start(state)
-        self._warm = True
+        self._warm = bool(state["more"]["ready"])
 
     def more_state(self) -> dict[str, Any]:
         """The phase, the Gaussians and the shares of fakes."""

@@ -30,7 +30,9 @@ from augpipe.runtime import Runtime
 class Config(AdversarialConfig):
     """Options; width: channels at full resolution, doubled with each halving of it.
 
-    class_weight: of the softmax head's cross-entropy among the classes alone, in the generator's loss.
+    class_weight: of the cross-entropy among the classes in the generator's loss; above 0, the projection critic
+    learns the classes of reals besides. The softmax head's generator asks to be told from FAKE as its class, not
+    for the class against all else, as BAGAN's does.
     r1: its gamma, taken every `r1_every` steps.
     """
 

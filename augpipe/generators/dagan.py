@@ -8,7 +8,7 @@ non-batch axes, five critic updates a generator's. Every image records the train
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -40,6 +40,8 @@ class Config(AdversarialConfig):
 
     inner, critic_inner: convolutions of a level, in the generator and in the critic.
     """
+
+    signed: ClassVar[bool] = False
 
     kind: Literal["dagan"]
     batch: int = Field(default=32, ge=2)
@@ -204,8 +206,11 @@ class DAGAN(Adversarial):
         return made.float()
 
     def _pair(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """Stacked on channels, both changed by the same draw."""
-        return self.augmented(torch.cat([one, other], 1))
+        """Stacked on channels, each changed by the same draw."""
+        before = self.rngs["device"].get_state()
+        one = self.augmented(one)
+        self.rngs["device"].set_state(before)
+        return torch.cat([one, self.augmented(other)], 1)
 
     def _critic_loss(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         with self.runtime.autocast():
@@ -214,9 +219,7 @@ class DAGAN(Adversarial):
             real = self._pair(one, other)
             on_real, on_fake = self.d(real), self.d(fake)
             loss = losses.critic_wasserstein(on_real, on_fake)
-            loss = loss + 10 * gradient_penalty(self.d, real, fake, self.rngs["device"])
-        self.observe(on_real)
-        return loss
+            return loss + 10 * gradient_penalty(self.d, real, fake, self.rngs["device"])
 
     def _generator_loss(self, one: torch.Tensor) -> torch.Tensor:
         with self.runtime.autocast():

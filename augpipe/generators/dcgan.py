@@ -1,12 +1,13 @@
 """DCGAN (Radford et al. 2016), meant for one model a class as in Frid-Adar et al. (2018): `per_class: true`.
 
 That work trained each class's model on classically augmented images: `classic` operations are applied to
-reals alone, and are meant to show in what is drawn. Without `per_class` the label is embedded beside the
-latent and the discriminator scores by projection (Miyato & Koyama 2018).
+reals alone, and are meant to show in what is drawn. Without `per_class` the latent is multiplied by
+the label's embedding and the discriminator scores by projection (Miyato & Koyama 2018).
 """
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Literal
 
@@ -50,8 +51,7 @@ class GeneratorNet(nn.Module):
         self.base, k = doublings(problem.spec.size)
         channels, classes = widths(config.width, k - 1), len(problem.classes)
         self.embedding = nn.Embedding(classes, config.latent) if classes > 1 else None
-        inputs = config.latent * (2 if classes > 1 else 1)
-        self.first = nn.Linear(inputs, channels[0] * self.base**2)
+        self.first = nn.Linear(config.latent, channels[0] * self.base**2)
         layers: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU()]
         for a, b in pairwise(channels):
             layers += [nn.ConvTranspose2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU()]
@@ -61,7 +61,7 @@ class GeneratorNet(nn.Module):
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See the class."""
         if self.embedding is not None:
-            z = torch.cat([z, self.embedding(labels)], 1)
+            z = z * self.embedding(labels)  # beside the latent, it would soon stand for all of it
         out: torch.Tensor = self.up(self.first(z).view(len(z), -1, self.base, self.base))
         return out
 
@@ -90,7 +90,7 @@ class DiscriminatorNet(nn.Module):
         h = self.trunk(x).flatten(1)
         logit: torch.Tensor = self.last(h).squeeze(1)
         if self.embedding is not None:
-            logit = logit + (h * self.embedding(labels)).mean(1)
+            logit = logit + (h * self.embedding(labels)).sum(1) / math.sqrt(h.shape[1])
         return logit.float()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -35,6 +35,8 @@ class Config(AdversarialConfig):
     growth: share of the budget in which the nets grow, in equal parts of stabilising and fading in; the
     rest is spent at full resolution. drift: weight of E[D(x)²].
     """
+
+    signed: ClassVar[bool] = False
 
     kind: Literal["progan"]
     batch: int = Field(default=32, ge=2)
@@ -214,7 +216,6 @@ class ProGAN(Adversarial):
                 fake = self.augmented(self.g(z, labels))
             on_real, on_fake = self.d(real, labels), self.d(fake, labels)
             penalty = gradient_penalty(lambda x: self.d(x, labels), real, fake, self.rngs["device"])
-        self.observe(on_real)
         return (
             losses.critic_wasserstein(on_real, on_fake)
             + self.config.penalty * penalty
@@ -239,9 +240,9 @@ class ProGAN(Adversarial):
         grown.level, grown.alpha = level, min(1.0, alpha)
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
-        """Nets of a like generator, which has grown already."""
+        """Nets of a like generator; it grows again, unless that one had grown to the end."""
         super().warm_start(state)
-        self._grown = True
+        self._grown = state["more"]["level"] == self.doublings
         self._grow()
 
     def more_state(self) -> dict[str, Any]:

@@ -86,13 +86,19 @@ def minibatch_stddev(x: torch.Tensor, group: int = 4) -> torch.Tensor:
     """(N,C,H,W) → (N,C+1,H,W): how much the images of a group differ, as one more map (Karras et al. 2018, 3).
 
     Standard deviation over the group for each feature and position, averaged over both; groups of `group`
-    neighbours in the batch, of the next smaller size that divides it where that does not. Batches come in
-    class order: in a mixed group the classes' difference hides that one class is always the same image.
+    neighbours in the batch, where images are left over the last `group` again. Batches come in class order:
+    in a mixed group the classes' difference hides that one class is always the same image.
     """
-    n = len(x)
-    group = next(g for g in range(min(group, n), 0, -1) if n % g == 0)
-    y = x.float().reshape(n // group, group, *x.shape[1:])
-    # torch's own variance over a leading axis took a sixth of a small GAN's time.
-    spread = ((y - y.mean(1, keepdim=True)).square().mean(1) + 1e-8).sqrt().mean((1, 2, 3))
-    extra = spread.repeat_interleave(group)[:, None, None, None].expand(n, 1, *x.shape[2:])
+    n, group = len(x), min(group, len(x))
+    whole = n - n % group
+    spread = _spread(x[:whole].float().reshape(-1, group, *x.shape[1:])).repeat_interleave(group)
+    if whole < n:
+        spread = torch.cat([spread, _spread(x[n - group :].float()[None]).expand(n - whole)])
+    extra = spread[:, None, None, None].expand(n, 1, *x.shape[2:])
     return torch.cat([x, extra.to(x.dtype)], 1)
+
+
+def _spread(y: torch.Tensor) -> torch.Tensor:
+    """(G,M,C,H,W) → mean standard deviation within each group (G,)."""
+    # torch's own variance over a leading axis took a sixth of a small GAN's time.
+    return ((y - y.mean(1, keepdim=True)).square().mean(1) + 1e-8).sqrt().mean((1, 2, 3))

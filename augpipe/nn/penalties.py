@@ -25,7 +25,8 @@ def gradient_penalty(
     """
     u = torch.rand(len(real), 1, 1, 1, generator=rng, device=rng.device).to(real)
     between = torch.lerp(fake.detach(), real, u)
-    norms = input_gradients(critic, between).square().sum(1).sqrt()
+    # A root has no gradient at 0, where a critic that is constant somewhere would leave NaN.
+    norms = (input_gradients(critic, between).square().sum(1) + 1e-12).sqrt()
     return (norms - 1).square().mean()
 
 
