@@ -37,13 +37,8 @@ class Checkpoint:
         """The state last saved, None where there is none; UserError that names what differs."""
         if not self.path.is_file():
             return None
-        try:
-            state = load_state(self.path)
-            there = state.pop("header")
-        except Exception as error:  # whatever reading a foreign file brings up
-            raise UserError(
-                f"{self.path} is no checkpoint of augpipe ({type(error).__name__})"
-            ) from None
+        state = _read(self.path)
+        there = state.pop("header")
         unlike = list(differences(there, self.header))
         if unlike:
             more = f" (and {several(len(unlike) - 1, 'more difference')})" if unlike[1:] else ""
@@ -53,6 +48,24 @@ class Checkpoint:
     def remove(self) -> None:
         """Take the file away, where it is."""
         self.path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A checkpoint's content; UserError for a file that is none."""
+    try:
+        state = load_state(path)
+        if not isinstance(state["header"], Mapping):
+            raise TypeError("header")
+    except Exception as error:  # whatever reading a foreign file brings up
+        raise UserError(
+            f"{path} is no checkpoint of augpipe, or a damaged one ({type(error).__name__})"
+        ) from None
+    return state
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """What the training of a checkpoint follows from; UserError for a file that is none."""
+    return dict(_read(path)["header"])
 
 
 def surroundings(runtime: Runtime) -> dict[str, Any]:

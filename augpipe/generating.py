@@ -181,9 +181,12 @@ def _record(
 
 
 def join_generators(
-    job: Job, prepared: Prepared, parts: Sequence[TrainedGenerator]
+    job: Job,
+    prepared: Prepared,
+    parts: Sequence[TrainedGenerator],
+    start: TrainedGenerator | None = None,
 ) -> TrainedGenerator:
-    """Models of single classes as one generator; its kimg and seconds are theirs together."""
+    """Models of single classes as one generator; its kimg and seconds are theirs and their start's together."""
     clock, (store, here) = Clock(), job.start()
     name, seed = parts[0].name, parts[0].seed
     config: GeneratorConfig = job.experiment.generators[name]
@@ -200,7 +203,8 @@ def join_generators(
         (part.best_kimg, part.time.seconds, f"val_kid/{part.part}", part.best_metric)
         for part in parts
     ]
-    seconds = clock.stop().seconds + sum(part.time.seconds for part in parts)
+    spent = [*parts, *([start] if start else [])]
+    seconds = clock.stop().seconds + sum(part.time.seconds for part in spent)
     return TrainedGenerator(
         name=name,
         seed=seed,
@@ -208,7 +212,7 @@ def join_generators(
         history=_history(store, rows),
         previews=(),
         samples=store.put_images(loose_set(images, shown, load_images(prepared.splits.train))),
-        best_kimg=sum(part.best_kimg for part in parts),
+        best_kimg=sum(part.best_kimg for part in spent),
         best_metric=sum(part.best_metric for part in parts) / len(parts),
         stopped="; ".join(sorted({part.stopped for part in parts})),
         time=clock.stop().model_copy(update={"seconds": seconds}),

@@ -159,7 +159,10 @@ def grow(job: Job, prepared: Prepared, whole: Part, futures: Futures) -> None:
         trained.append(tasks.train_generator.submit(job, prepared, domain, part, start))
         futures.parts[name, seed, f"class {part.label}"] = trained[-1]
     futures.generators[name, seed] = tasks.join_generators.submit(
-        job, prepared, [promised(part) for part in trained]
+        job,
+        prepared,
+        [promised(part) for part in trained],
+        promised(futures.parts[name, seed, "all"]) if first is not None else None,
     )
 
 

@@ -76,3 +76,13 @@ def safe_names(classes: Sequence[str]) -> list[str]:
         plain = _safe(name).replace("/", "_").strip(" .") or "class"
         names.append(plain if plain == name else f"{plain}_{label}")
     return names
+
+
+def safe_metrics(names: Sequence[str]) -> dict[str, str]:
+    """Names of metrics, `val_kid` or `val_kid/<class>` → names as MLflow takes them, still all different."""
+    classed = [name for name in names if "/" in name]
+    tails = safe_names([name.partition("/")[2] for name in classed])
+    named = {
+        name: f"{name.partition('/')[0]}/{tail}" for name, tail in zip(classed, tails, strict=True)
+    }
+    return {name: named.get(name, name) for name in names}

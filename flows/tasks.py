@@ -58,10 +58,13 @@ def train_generator(
 
 @task(task_run_name="join {parts[0].name}, seed {parts[0].seed}", **OPTIONS)
 def join_generators(
-    job: Job, prepared: Prepared, parts: list[TrainedGenerator]
+    job: Job,
+    prepared: Prepared,
+    parts: list[TrainedGenerator],
+    start: TrainedGenerator | None = None,
 ) -> TrainedGenerator:
     """Models of single classes as one generator."""
-    return generating.join_generators(job, prepared, parts)
+    return generating.join_generators(job, prepared, parts, start)
 
 
 @task(task_run_name="synthesise {generator.name}, seed {generator.seed}", **OPTIONS)

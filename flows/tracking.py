@@ -30,7 +30,7 @@ from augpipe.config import Experiment
 from augpipe.errors import UserError
 from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
 from augpipe.store import Ref, load_json, load_table
-from flows.figures import Point, arm_points, flat, safe_names
+from flows.figures import Point, arm_points, flat, safe_metrics, safe_names
 from flows.tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
@@ -147,8 +147,14 @@ class Tracker:
             self._model(run, "generator", trained.checkpoint, signature)
             table = load_table(trained.history)
             # Ticks of a small budget may share a step, but no two share step and time.
+            named = safe_metrics([str(name) for name in table.metric.unique()])
             metrics = [
-                Point(str(row.metric), float(row.value), round(float(row.kimg)), float(row.seconds))
+                Point(
+                    named[str(row.metric)],
+                    float(row.value),
+                    round(float(row.kimg)),
+                    float(row.seconds),
+                )
                 for row in table.itertuples()
             ]
             metrics += [

@@ -12,6 +12,7 @@ from prefect import flow
 from rich.console import Console
 
 from augpipe import generators
+from augpipe.checkpoints import header_of
 from augpipe.config import Experiment
 from augpipe.errors import UserError, unknown
 from augpipe.generating import SHOWN
@@ -36,7 +37,10 @@ def run(experiment: Experiment, name: str, seed: int, out: Path, resume: bool) -
     """
     if name not in experiment.generators:
         raise unknown("generator", name, experiment.generators)
+    if seed < 0:
+        raise UserError(f"a seed is 0 or more; got {seed}")
     _check(out, place(experiment.source), resume)
+    _check_same(out, name, seed, experiment.generators[name].per_class)
     jobs = 1 if not experiment.generators[name].per_class else 2
     workers, threads = workers_and_threads(
         experiment.runner.workers, experiment.runner.device, jobs
@@ -60,11 +64,29 @@ def _ours(name: str) -> bool:
     return draft or name.startswith(".augpipe-")
 
 
+def _begun(out: Path) -> list[Path]:
+    """Checkpoints of a training, in its out folder."""
+    names = out.glob("last*.pt") if out.is_dir() else ()
+    return sorted(path for path in names if re.fullmatch(r"last(-all|-\d+)?\.pt", path.name))
+
+
+def _check_same(out: Path, name: str, seed: int, per_class: bool) -> None:
+    """UserError where the out folder holds another generator's training."""
+    for path in _begun(out):
+        header = header_of(path)
+        there = (header.get("generator"), header.get("seed"), header.get("part") is not None)
+        for what, ours, theirs in zip(
+            ("generator", "seed", "per_class"), (name, seed, per_class), there, strict=True
+        ):
+            if ours != theirs:
+                raise UserError(f"cannot resume {path}: {what} is {ours!r} here and was {theirs!r}")
+
+
 def _check(out: Path, source: Path | None, resume: bool) -> None:
     check_place(out, source, "the out folder")
     for left in [path for path in (out.iterdir() if out.is_dir() else ()) if _ours(path.name)]:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    begun = sorted(out.glob("last*.pt")) if out.is_dir() else []
+    begun = _begun(out)
     if resume and not begun:
         raise UserError(f"there is no training to resume in {out}")
     if not resume and begun:

@@ -79,6 +79,14 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
     )  # fmt: skip
     assert other.status == 2 and "config.learning_rate is 0.5 here and was 0.0002" in other.err
     assert other.err.strip().count("\n") <= 1, other.err
+    # So is another generator's, or another seed's, before anything is done.
+    for options, what in (
+        (["--generator", "smote"], "generator is 'smote' here and was 'acgan'"),
+        (["--generator", "acgan", "--seed", "1"], "seed is 1 here and was 0"),
+        (["--generator", "acgan", "--set", "generators.acgan.per_class=true"], "per_class is True here and was False"),
+    ):  # fmt: skip
+        other = augpipe(here, "train", "tiny.yaml", "--out", "broken", "--resume", *options)
+        assert other.status == 2 and what in other.err, other.err
     # Begun anew in the same place, likewise.
     again = augpipe(here, "train", "tiny.yaml", "--out", "broken", *OPTIONS)
     assert again.status == 2 and "--resume goes on with it" in again.err
@@ -101,10 +109,11 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
     ("arguments", "told"),
     [
         (["--generator", "acgna"], "unknown generator 'acgna' (did you mean 'acgan'?)"),
+        (["--generator", "acgan", "--seed", "-3"], "a seed is 0 or more; got -3"),
         (["--generator", "acgan", "--resume"], "there is no training to resume in"),
         (["--generator", "acgan", "--out", "full"], "holds 'mine.txt', which no training has written"),
         (["--generator", "lonely", "--set", "image.size=36"], "image size 36 is not 4, 5, 6 or 7 doubled"),
-        (["--generator", "acgan", "--out", "junk", "--resume"], "last.pt is no checkpoint of augpipe"),
+        (["--generator", "acgan", "--out", "junk", "--resume"], "last.pt is no checkpoint of augpipe, or a damaged one"),
         (["--generator", "acgan", "--set", "generators.acgan.pretrain=1"], "it needs per_class: true"),
         (["--generator", "smote", "--set", "generators.smote.per_class=true"], "trains no model"),
     ],

@@ -77,7 +77,7 @@ def _channels(config: Config, k: int) -> list[int]:
     The paper's level has two widths (32 and 64, 128 and 256).
     """
     paper = [64, 128, 256, 256, 256] if k <= 2 else [32, 64, 128, 256, 256]
-    return [max(8, round(config.width * w)) for w in paper[:k]]
+    return [max(8, round(config.width * w)) for w in [*paper, *[256] * k][:k]]
 
 
 class Trunk(nn.Module):
