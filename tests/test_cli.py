@@ -75,7 +75,10 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 
 
 def test_list(place, monkeypatch, capsys) -> None:
-    assert call(monkeypatch, capsys, "list", "families") == (0, "acgan\nsmote")
+    assert call(monkeypatch, capsys, "list", "families") == (
+        0,
+        "acgan\nbagan\ncgan\ndagan\ndcgan\nprogan\nsmote",
+    )
     status, said = call(monkeypatch, capsys, "list", "metrics")
     assert status == 0 and "macro_recall" in said and "fidelity: kid" in said
 
