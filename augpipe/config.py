@@ -12,7 +12,10 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from augpipe.classifiers import ClassifierOptions
 from augpipe.counts import Imbalance, Natural
+from augpipe.curation import Curation
 from augpipe.errors import UserError, choices, unknown
+from augpipe.fidelity.options import FidelityOptions
+from augpipe.gates import Gate
 from augpipe.generators import AnyGenerator
 from augpipe.images import ImageOptions
 from augpipe.mixing import Mix
@@ -55,7 +58,8 @@ class Runner(Strict):
 class Experiment(Strict):
     """All that a run follows from, with code and data.
 
-    on_bad, duplicates, min_images: see `quarantine.Policy`.
+    on_bad, duplicates, min_images: see `quarantine.Policy`. gate: what must hold of a balanced set before it
+    is published (see `gates`).
     """
 
     name: Name
@@ -67,6 +71,9 @@ class Experiment(Strict):
     duplicates: Duplicates = "exact"
     min_images: int = Field(default=1, ge=1)
     generators: Mapping[Name, AnyGenerator] = Field(default_factory=dict)
+    fidelity: FidelityOptions = FidelityOptions()
+    curation: Curation = Curation()
+    gate: tuple[Gate, ...] = ("memorisation.p > 0.01",)
     classifier: ClassifierOptions = ClassifierOptions()
     arms: tuple[Arm, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
@@ -115,6 +122,13 @@ class Experiment(Strict):
             arm.name: arm.generator is not None and self.generators[arm.generator].generative
             for arm in self.arms
         }
+
+    def curates(self, arm: Arm) -> bool:
+        """Whether the arm's synthetic images pass the checks."""
+        wanted = arm.mix.curated
+        return arm.generator is not None and (
+            self.generative()[arm.name] if wanted is None else wanted
+        )
 
 
 class _Loader(yaml.SafeLoader):

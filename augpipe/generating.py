@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from augpipe import classification, features, fidelity, generators, synthesis, training
+from augpipe import classification, generators, synthesis, training
 from augpipe.checkpoints import Checkpoint, surroundings
 from augpipe.errors import UserError
+from augpipe.features import Eyes
+from augpipe.fidelity import class_kid
 from augpipe.generators import Deriving, Generator, GeneratorConfig, Problem, WarmStarting
 from augpipe.generators._per_class import part_problem, part_seed, part_set
 from augpipe.grids import grid
@@ -146,13 +148,14 @@ def train_generator(
 def _judge(work: _Work) -> training.Validate:
     """Class-wise KID of fresh images against val, in the real-only classifier's features."""
     judge = classification.from_state(load_state(work.domain), work.runtime)
-    real = features.embed_set(judge, work.val, work.runtime)
+    look = Eyes(judge, work.runtime)
+    real = look.embed(work.val)
     asked = work.present(VALIDATED)
 
     def validate(current: Generator) -> float:
         images = synthesis.draw(current, asked, torch_stream(work.seed, "validation")).images
         made = loose_set(images, asked, work.train)
-        return fidelity.class_kid(real, features.embed_set(judge, made, work.runtime))
+        return class_kid(real, look.embed(made))
 
     return validate
 

@@ -31,7 +31,8 @@ class Mix(Strict):
     fill: how many synthetic images a class gets (see `counts.plan`). share: how often an item of such a
     class is a synthetic one; `fill` means as often as they stand in the pool. sampler: how often a class
     comes, `natural` by its images (synthetic ones counted in), `sqrt` by their square root, `balanced`
-    uniformly. weights: of the loss. transform: classical augmentation of every image drawn.
+    uniformly. weights: of the loss. transform: classical augmentation of every image drawn. curated: whether
+    synthetic images pass the checks of `curation`; null: those of a trained generator do.
     """
 
     fill: Fill = "auto"
@@ -40,6 +41,7 @@ class Mix(Strict):
     weights: Literal["none", "balanced"] = "none"
     transform: Annotated[str | None, AfterValidator(_known)] = None
     origin_flag: bool = False
+    curated: bool | None = None
 
 
 _POWER = {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}

@@ -133,9 +133,24 @@ class TrainedGenerator(BaseModel, frozen=True):
 
 
 class Synthesised(BaseModel, frozen=True):
-    """Images of one generator and seed for one plan."""
+    """Images of one generator and seed for one plan, and what curation let pass.
+
+    checks: id, and each check's value, a row an image. funnel: class, check, seen, passed. short: class → images
+    that are missing from the plan, where any are.
+    """
 
     images: Ref
+    checks: Ref
+    funnel: Ref
+    short: Mapping[int, int]
+    time: Timed
+
+
+class Measured(BaseModel, frozen=True):
+    """table: of `fidelity.COLUMNS`. gallery: image set of synthetic, nearest train, nearest val image, in threes."""
+
+    table: Ref
+    gallery: Ref
     time: Timed
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 import torch
@@ -12,18 +10,15 @@ from numpy.typing import NDArray
 from augpipe import (
     classification,
     features,
-    fidelity,
     generators,
     mixing,
     partition,
     scores,
     sources,
-    synthesis,
 )
 from augpipe.classifiers import Shape
 from augpipe.config import Arm, Experiment
 from augpipe.counts import plan, thin
-from augpipe.generating import loose_set
 from augpipe.generators import Problem
 from augpipe.images import ImageSet, require_classes
 from augpipe.intake import Intake, Progress, survey, take_in
@@ -37,13 +32,19 @@ from augpipe.records import (
     Scored,
     Synthesised,
     TrainedClassifier,
-    TrainedGenerator,
 )
-from augpipe.seeds import entropy, numpy_stream, torch_stream
+from augpipe.seeds import entropy, numpy_stream
 from augpipe.splits import NAMES
-from augpipe.store import Ref, SplitRefs, Store, load_images, load_json, load_splits, load_state
-
-MEASURED = 100  # images a class that fidelity stands on
+from augpipe.store import (
+    Ref,
+    SplitRefs,
+    Store,
+    load_images,
+    load_json,
+    load_splits,
+    load_state,
+    load_table,
+)
 
 
 def prepare(job: Job, progress: Progress = lambda done, total: None) -> Prepared:
@@ -118,36 +119,6 @@ def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
     return store.put_state("classifiers", classification.state_of(domain, options, shape))
 
 
-def synthesise(
-    job: Job, prepared: Prepared, generator: TrainedGenerator, counts: Mapping[int, int]
-) -> Synthesised:
-    """The planned images of each class, on disk."""
-    clock, (store, here) = Clock(), job.start()
-    made, _ = generators.unpack(load_state(generator.checkpoint), here)
-    train = load_images(prepared.splits.train)
-    ref = synthesis.sample(
-        made, counts, train, name=generator.name, seed=generator.seed, store=store
-    )
-    return Synthesised(images=ref, time=clock.stop())
-
-
-def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerator) -> Ref:
-    """Fidelity of fresh images of every class against val."""
-    store, here = job.start()
-    made, _ = generators.unpack(load_state(generator.checkpoint), here)
-    judge = classification.from_state(load_state(domain), here)
-    val = load_images(prepared.splits.val)
-    have = [label for label, n in prepared.counts["train"].items() if n > 0]
-    labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(MEASURED)
-    drawn = synthesis.draw(made, labels, torch_stream(generator.seed, "measure")).images
-    table = fidelity.measure(
-        features.embed_set(judge, val, here),
-        features.embed_set(judge, loose_set(drawn, labels, val), here),
-        prepared.classes,
-    )
-    return store.put_table("fidelity", table)
-
-
 def mix(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised | None) -> Ref:
     """What an arm's classifier is drawn from, as a recipe: sets, counts, class probabilities, shares."""
     real = load_images(prepared.splits.train)
@@ -166,6 +137,10 @@ def mix(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised | None) -
         "class_share": share.tolist(),
         "synthetic_share": float((probabilities * share).sum()),
         "synthetic_ratio": sum(added.values()) / max(1, sum(have.values())),
+        "short": {
+            prepared.classes[c]: n for c, n in (synthetic.short if synthetic else {}).items()
+        },
+        "funnel": load_table(synthetic.funnel).to_dict("records") if synthetic else [],
     }
     return Store(job.store).put_json("mixtures", recipe)
 

@@ -167,6 +167,18 @@ class Store:
 
         return self.put(kind, write, ".pt")
 
+    def keyed(
+        self, kind: str, key: str, make: Callable[[], dict[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """What `make` gives, made once for a key that says all that it follows from."""
+        path = self.root / kind / f"{key}.pt"
+        if not path.exists():
+            found = make()
+            with beside(path) as draft:
+                torch.save(found, draft)
+            return found
+        return load_state(path)
+
 
 @contextmanager
 def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.uint8]]:

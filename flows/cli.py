@@ -1,4 +1,7 @@
-"""The `augpipe` command. Exit status: 0 done, 2 the user's mistake (one line), 1 ours."""
+"""The `augpipe` command.
+
+Exit status: 0 done, 2 the user's mistake (one line), 1 ours, 3 a balanced set whose gate does not hold.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from augpipe.errors import UserError, unknown
 from flows.engine import settle
 
 CONFIGS = (".yaml", ".yml")
+GATE = 3  # exit status of a set that was not published because a gate does not hold
 app = App(
     name="augpipe",
     help="Do synthetic images help on an imbalanced image set: from which generator, how many, how sure?",
@@ -154,6 +158,59 @@ def _tell(summary: dict[str, Any], folder: Path) -> None:
 
 
 @app.command
+def balance(
+    config: Path,
+    /,
+    *,
+    arm: str,
+    seed: int | None = None,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    override: str | None = None,
+) -> None:
+    """Publish an arm's balanced set: class folders, manifest.csv with lineage, and a data card.
+
+    Parameters
+    ----------
+    config
+        A YAML file, or pictures as `run` takes them.
+    arm
+        Its name in the config; one with a generator.
+    seed
+        Which of its replicates (default: the config's first).
+    set_
+        Change a value of the config: `--set arms.acgan.mix.fill=500`.
+    out
+        Where the set goes (default: balanced/NAME-ARM below AUGPIPE_HOME).
+    override
+        Publish although a gate does not hold; the reason, which the card records.
+    """
+    if not config.exists():
+        raise UserError(f"no config or folder {str(config)!r}")
+    from augpipe.report.write import check_place
+    from augpipe.sources import place
+    from augpipe.store import home
+
+    experiment = _experiment(config, set_)
+    folder = out or home() / "balanced" / f"{experiment.name}-{arm}"
+    check_place(home(), place(experiment.source), "AUGPIPE_HOME")
+    settle()
+    from flows.balance import run as balance_one
+
+    found = balance_one(experiment, arm, seed, folder, override)
+    for gate in found.gates:
+        told = f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.told})"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+    if found.override is None and not all(gate.holds for gate in found.gates):
+        err.print(
+            "augpipe: a gate does not hold, and nothing was published; --override REASON publishes all the same",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        sys.exit(GATE)
+    console.print(f"balanced set: {folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command
 def inspect(
     source: Path,
     /,
@@ -188,14 +245,14 @@ def inspect(
 
 @app.command(name="list")
 def list_(what: str, /) -> None:
-    """Print the families, sources, metrics or classifiers there are.
+    """Print the families, sources, metrics, checks or classifiers there are.
 
     Parameters
     ----------
     what
-        families, sources, metrics or classifiers.
+        families, sources, metrics, checks or classifiers.
     """
-    from augpipe import classifiers, fidelity, generators, scores, sources
+    from augpipe import classifiers, curation, fidelity, gates, generators, scores, sources
 
     have = {
         "families": generators.families(),
@@ -203,8 +260,9 @@ def list_(what: str, /) -> None:
         "metrics": (
             *scores.metrics,
             *scores.per_class,
-            *(f"fidelity: {m}" for m in fidelity.metrics),
+            *(f"fidelity: {m}" for m in (*fidelity.names(), *gates.EXTRA)),
         ),
+        "checks": tuple(curation.checks),
         "classifiers": tuple(classifiers.classifiers),
     }
     if what not in have:

@@ -19,6 +19,7 @@ from augpipe.errors import several
 from augpipe.records import (
     IntakeRecord,
     Job,
+    Measured,
     Part,
     Prepared,
     Scored,
@@ -47,7 +48,7 @@ class Futures:
     parts: dict[tuple[str, int, str], PrefectFuture[TrainedGenerator]] = field(default_factory=dict)
     generators: dict[Key, PrefectFuture[TrainedGenerator]] = field(default_factory=dict)
     synthesised: dict[Key, PrefectFuture[Synthesised]] = field(default_factory=dict)
-    measured: dict[Key, PrefectFuture[Ref]] = field(default_factory=dict)
+    measured: dict[Key, PrefectFuture[Measured]] = field(default_factory=dict)
     mixed: dict[Key, PrefectFuture[Ref]] = field(default_factory=dict)
     trained: dict[Key, PrefectFuture[TrainedClassifier]] = field(default_factory=dict)
     scored: dict[Key, PrefectFuture[Scored]] = field(default_factory=dict)
@@ -95,6 +96,7 @@ def compare(experiment: Experiment, out: Path, threads: int, progress: Path) -> 
             raise
         results = gather(experiment, prepared, futures, time.perf_counter() - begun)
         write(results, out)
+        tracker.fidelity(results.judged.fidelity, prepared.classes)
         tracker.result(out, results.comparison.sentence, results.headline())
         tracker.cost()
     return results.summary()
@@ -168,17 +170,19 @@ def grow(job: Job, prepared: Prepared, whole: Part, futures: Futures) -> None:
 
 def _fill(job: Job, prepared: Prepared, arms: list[Arm], futures: Futures) -> None:
     """Synthesise for each arm; arms of one generator and plan share their images."""
-    shared: dict[tuple[str, tuple[tuple[int, int], ...], int], PrefectFuture[Synthesised]] = {}
+    shared: dict[tuple[str, str, bool, int], PrefectFuture[Synthesised]] = {}
     for arm in arms:
-        plan = prepared.plans[arm.name]
+        plan, curated = prepared.plans[arm.name], job.experiment.curates(arm)
         for seed in job.experiment.seeds:
-            key = (str(arm.generator), tuple(plan.items()), seed)
+            key = (str(arm.generator), repr(plan), curated, seed)
             if key not in shared:
                 shared[key] = tasks.synthesise.submit(
                     job,
                     prepared,
+                    promised(futures.domains[seed]),
                     promised(futures.generators[str(arm.generator), seed]),
                     dict(plan),
+                    curated,
                 )
             futures.synthesised[arm.name, seed] = shared[key]
 
@@ -218,7 +222,21 @@ def follow(futures: Futures, prepared: Prepared, tracker: Tracker, progress: Pat
                 trained = futures.trained[key].result()
                 tracker.arm(prepared, futures.mixed[key].result(), trained, result)
                 told = f"arm {key[0]}, seed {key[1]}: scored, {trained.time.seconds:.0f} s"
+            elif isinstance(result, Synthesised):
+                short = shortage(prepared, key, result)
+                if short:
+                    board.say(short)
             board.advance(told)
+
+
+def shortage(prepared: Prepared, key: Key, made: Synthesised) -> str:
+    """What curation left missing, or ""."""
+    missing = ", ".join(f"{n} of class {prepared.classes[c]}" for c, n in made.short.items())
+    return (
+        f"arm {key[0]}, seed {key[1]}: too few images passed the checks; missing: {missing}"
+        if missing
+        else ""
+    )
 
 
 def gather(experiment: Experiment, prepared: Prepared, futures: Futures, seconds: float) -> Results:
@@ -243,7 +261,7 @@ def gather(experiment: Experiment, prepared: Prepared, futures: Futures, seconds
         samples={key: g.samples for key, g in generators.items()},
         best_kimg={key: g.best_kimg for key, g in generators.items()},
         stopped={key: g.stopped for key, g in generators.items()},
-        fidelity=_results(futures.measured),
+        measured=_results(futures.measured),
         seconds=spent,
     )
     return collect(experiment, stored, seconds)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from augpipe.records import Prepared, Scored, TrainedClassifier
 from augpipe.store import load_table
 
@@ -31,6 +33,13 @@ def arm_points(
         Point("best_step", trained.best_step),
         Point("seconds", trained.time.seconds),
     ]
+    of_class = dict(zip(prepared.classes, names, strict=True))
+    metrics += [
+        Point(f"kept/{line['check']}/{of_class[line['class']]}", line["passed"] / line["seen"])
+        for line in mixed["funnel"]
+        if line["seen"]
+    ]
+    metrics += [Point(f"short/{of_class[name]}", float(n)) for name, n in mixed["short"].items()]
     for kind in ("real_count", "synthetic_count"):
         counts = zip(names, mixed[kind], strict=True)
         metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]
@@ -39,13 +48,23 @@ def arm_points(
         Point(f"history/{row.metric}", float(row.value), int(row.step))
         for row in history.itertuples()
     ]
-    of_class = dict(zip(prepared.classes, names, strict=True))
     for row in load_table(scored.table).to_dict("records"):
         name = str(row["class"])
         # An empty class is the overall figure; class names come back from CSV as they were written.
         key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
         metrics.append(Point(key, float(row["value"])))
     return metrics
+
+
+def fidelity_points(
+    table: pd.DataFrame, classes: Sequence[str], prefix: str = "fidelity"
+) -> list[Point]:
+    """Rows of a fidelity table as `prefix/figure`, and `prefix/figure/class` for a class's own."""
+    of_class = dict(zip(classes, safe_names(classes), strict=True))
+    return [
+        Point(f"{prefix}/{metric}" + (f"/{of_class[name]}" if name else ""), float(value))
+        for metric, name, value in zip(table.metric, table["class"], table.value, strict=True)
+    ]
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Thin tasks over the library's stages: Refs and frozen configs in, Refs out.
 
-The functions name nothing but `stages`, `generating`, `Reporter` and `bar`: Prefect ships a task's function to its workers by
-value, with whatever it refers to.
+The functions name nothing but `stages`, `generating`, `judging`, `Reporter` and `bar`: Prefect ships a task's
+function to its workers by value, with whatever it refers to.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from augpipe import generating, stages
+from augpipe import generating, judging, stages
 from augpipe.config import Arm
 from augpipe.records import (
     Job,
+    Measured,
     Part,
     Prepared,
     Scored,
@@ -69,16 +70,29 @@ def join_generators(
 
 @task(task_run_name="synthesise {generator.name}, seed {generator.seed}", **OPTIONS)
 def synthesise(
-    job: Job, prepared: Prepared, generator: TrainedGenerator, counts: Mapping[int, int]
+    job: Job,
+    prepared: Prepared,
+    domain: Ref,
+    generator: TrainedGenerator,
+    counts: Mapping[int, int],
+    curated: bool,
 ) -> Synthesised:
-    """The planned images of each class."""
-    return stages.synthesise(job, prepared, generator, counts)
+    """The planned images of each class, checked where they are to be."""
+    return judging.synthesise(job, prepared, domain, generator, counts, curated)
 
 
 @task(task_run_name="measure {generator.name}, seed {generator.seed}", **OPTIONS)
-def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerator) -> Ref:
+def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerator) -> Measured:
     """Fidelity against val."""
-    return stages.measure(job, prepared, domain, generator)
+    return judging.measure(job, prepared, domain, generator)
+
+
+@task(task_run_name="measure what was made, seed {seed}", **OPTIONS)
+def measure_made(
+    job: Job, prepared: Prepared, domain: Ref, made: Synthesised, seed: int
+) -> Measured:
+    """Fidelity of the images that are to be published, against val."""
+    return judging.measure_made(job, prepared, domain, made, seed)
 
 
 @task(task_run_name="mix {arm.name}", **OPTIONS)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow import MlflowClient, pyfunc
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param
 from mlflow.models import Model, ModelSignature
@@ -26,11 +27,12 @@ from mlflow.types import ParamSpec as ModelParam
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
+from augpipe.balancing import FILES, Balanced
 from augpipe.config import Experiment
 from augpipe.errors import UserError
 from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
 from augpipe.store import Ref, load_json, load_table
-from flows.figures import Point, arm_points, flat, safe_metrics, safe_names
+from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
 from flows.tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
@@ -223,6 +225,38 @@ class Tracker:
             self._log(self.parent, {}, points, now)
             self._client.set_tag(self.parent, "augpipe.verdict", sentence[:5000])
             self._client.log_artifacts(self.parent, str(out))
+
+    def balanced(self, found: Balanced, out: Path | None) -> None:
+        """A child run for a balanced set: its figures, its gates, and its card where it was published."""
+        with self._cost(), ExitStack() as ended:
+            run = self._child(
+                "balanced set", found.arm.name, found.generator.seed, found.measured.time,
+                arm=found.arm.name, generator=found.generator.name,
+                published=str(out is not None).lower(), override=found.override or "",
+            )  # fmt: skip
+            ended.enter_context(self._ended(run, found.measured.time))
+            params = {
+                f"gate.{at}": f"{g.gate}: {g.holds}, {g.told}" for at, g in enumerate(found.gates)
+            }
+            points = fidelity_points(found.fidelity, found.prepared.classes)
+            self._log(run, params, points, found.measured.time)
+            made = dataset(found.made.images, f"{found.generator.name}-seed{found.generator.seed}")
+            self._client.log_inputs(
+                run, [DatasetInput(made, [InputTag("mlflow.data.context", "synthetic")])]
+            )
+            for name in FILES if out is not None else ():
+                self._client.log_artifact(run, str(Path(str(out)) / name))
+
+    def fidelity(self, table: pd.DataFrame, classes: Sequence[str]) -> None:
+        """What each generator's images are like, on the parent run."""
+        with self._cost():
+            now = Timed(began=time.time(), seconds=0)
+            names = list(dict.fromkeys(table.generator))
+            for name, safe in zip(names, safe_names(names), strict=True):
+                points = fidelity_points(
+                    table[table.generator == name], classes, f"fidelity/{safe}"
+                )
+                self._log(self.parent, {}, points, now)
 
     def cost(self) -> None:
         """Log the processor seconds that tracking itself has taken."""

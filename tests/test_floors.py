@@ -11,10 +11,12 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
     "errors": 0, "kinds": 0, "schema": 0, "seeds": 0, "images": 0, "counts": 0,
     "grids": 1, "store": 1, "sources": 1, "intake": 1, "quarantine": 1, "duplicates": 1, "splits": 1, "transforms": 1, "runtime": 1, "nn": 1,
+    "neighbours": 1,
     "partition": 2, "generators": 2, "classifiers": 2,
     "checkpoints": 2, "training": 3, "classification": 3,
     "synthesis": 4, "mixing": 4,
-    "features": 5, "fidelity": 5, "scores": 5,
+    "features": 5, "extractors": 5, "fidelity": 5, "curation": 5, "gates": 5, "scores": 5,
+    "judging": 6, "balancing": 6,
     "comparison": 6, "config": 6, "defaults": 6, "records": 6, "generating": 6, "stages": 6, "inspection": 6, "report": 6,
     "flows": 7,
 }  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field, model_validator
@@ -41,9 +41,6 @@ class AdversarialConfig(GeneratorConfig):
     ada: each operation comes with a probability that ADA's controller sets; null: always (DiffAugment).
     """
 
-    # Whether a score above 0 means real. A Wasserstein critic's sign means nothing, so ADA has nothing to follow.
-    signed: ClassVar[bool] = True
-
     latent: int = Field(default=100, ge=1)
     width: float = Field(default=1.0, gt=0, le=64)
     learning_rate: float = Field(default=2e-4, gt=0)
@@ -51,11 +48,16 @@ class AdversarialConfig(GeneratorConfig):
     ada: Ada | None = None
     ema_half_kimg: float = Field(default=5.0, gt=0)
 
+    @property
+    def signed(self) -> bool:
+        """Whether a score above 0 means real: a Wasserstein critic's sign means nothing."""
+        return True
+
     @model_validator(mode="after")
     def _ada_needs_a_sign(self) -> AdversarialConfig:
         if self.ada and not self.signed:
             raise ValueError(
-                f"ada follows the sign of the critic's score, which {self.kind}'s has none of; set ada: null"
+                f"ada follows the sign of the critic's score, which means nothing in this {self.kind}; set ada: null"
             )
         return self
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
@@ -44,6 +44,8 @@ class Config(AdversarialConfig):
     c comes in proportion to max(0, 2/K - its share of train), as in the paper. fakes: how many stand beside a
     real one in the critic's batch; null is the paper's 1/K, as many as of each class. generator_loss: `class` asks
     for the class against all else, as in the paper; `realness` for the class against FAKE, which keeps more variety.
+    label_embedding: the decoder's latent is multiplied by the class's embedding; null: in BAGAN-GP alone. Latents of
+    classes that look alike overlap, and without it nothing else tells the decoder which one is asked for.
     """
 
     kind: Literal["bagan"]
@@ -53,6 +55,7 @@ class Config(AdversarialConfig):
     fakes: float | None = Field(default=1.0, gt=0)
     generator_loss: Literal["class", "realness"] = "class"
     gradient_penalty: bool = False
+    label_embedding: bool | None = None
     critic_steps: int = Field(default=5, ge=1)  # of gradient_penalty, a generator step
     dropout: float = Field(default=0.3, ge=0, lt=1)
     r1: float = Field(
@@ -62,13 +65,15 @@ class Config(AdversarialConfig):
     width: float = Field(default=0.25, gt=0, le=16)
     learning_rate: float = Field(default=8e-4, gt=0)  # the paper: 5e-5
 
-    @model_validator(mode="after")
-    def _ada_needs_a_softmax(self) -> Config:
-        if self.ada and self.gradient_penalty:
-            raise ValueError(
-                "ada follows the sign of the critic's score, which gradient_penalty's has none of; set ada: null"
-            )
-        return self
+    @property
+    def signed(self) -> bool:
+        """With the softmax, where the class stands against FAKE."""
+        return not self.gradient_penalty
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the decoder is told the class."""
+        return self.gradient_penalty if self.label_embedding is None else self.label_embedding
 
 
 def _channels(config: Config, k: int) -> list[int]:
@@ -102,7 +107,7 @@ class Trunk(nn.Module):
 
 
 class Decoder(nn.Module):
-    """latent (N,Z), labels (N,) → (N,C,H,W) in [-1,1]; labels count in BAGAN-GP alone."""
+    """latent (N,Z), labels (N,) → (N,C,H,W) in [-1,1]; labels count with `label_embedding`."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
@@ -110,7 +115,7 @@ class Decoder(nn.Module):
         hidden = max(64, round(config.width * 1024))
         channels = _channels(config, k)[::-1]
         self.embedding = (
-            nn.Embedding(len(problem.classes), config.latent) if config.gradient_penalty else None
+            nn.Embedding(len(problem.classes), config.latent) if config.embeds else None
         )
         self.first = nn.Linear(config.latent, hidden)
         self.second = nn.Linear(hidden, channels[0] * self.base**2)

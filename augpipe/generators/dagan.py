@@ -2,13 +2,14 @@
 
 A U-Net of residual, densely connected blocks; its critic sees pairs, either two images of one class or an
 image and what was made from it, and so learns what a class shares. WGAN-GP with weight 10 over all
-non-batch axes, five critic updates a generator's. Every image records the train image that it was made from.
+non-batch axes, five critic updates a generator's; or, cheaper, the logistic loss with lazy R1. Every image
+records the train image that it was made from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -27,7 +28,7 @@ from augpipe.nn import losses
 from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import Dropout
 from augpipe.nn.ema import EMA, recalibrate
-from augpipe.nn.penalties import gradient_penalty
+from augpipe.nn.penalties import gradient_penalty, r1
 from augpipe.runtime import ClassRows, Pool, Runtime
 from augpipe.seeds import torch_stream
 
@@ -38,10 +39,9 @@ NOISE_MAPS = (8, 4, 2)  # channels of noise at the decoder's first levels
 class Config(AdversarialConfig):
     """Options of DAGAN; widths are multiples of the paper's.
 
-    inner, critic_inner: convolutions of a level, in the generator and in the critic.
+    inner, critic_inner: convolutions of a level, in the generator and in the critic. loss: `wasserstein` with its
+    gradient penalty as in the paper, or `logistic` with R1 of weight `r1` every `r1_every` critic updates.
     """
-
-    signed: ClassVar[bool] = False
 
     kind: Literal["dagan"]
     batch: int = Field(default=32, ge=2)
@@ -50,8 +50,16 @@ class Config(AdversarialConfig):
     critic_inner: int = Field(default=5, ge=1, le=8)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     critic_steps: int = Field(default=5, ge=1)
+    loss: Literal["wasserstein", "logistic"] = "wasserstein"
+    r1: float = Field(default=0.01, ge=0)  # of logistic
+    r1_every: int = Field(default=16, ge=1)  # of logistic
     learning_rate: float = Field(default=1e-4, gt=0)
     augment: Operations = ()
+
+    @property
+    def signed(self) -> bool:
+        """With the logistic loss alone."""
+        return self.loss == "logistic"
 
 
 def _plan(config: Config, problem: Problem) -> list[int]:
@@ -175,21 +183,41 @@ class DAGAN(Adversarial):
         super().prepare(train)
         self._source = (Pool(train, self.runtime), ClassRows(train))
 
+    def _sources(self) -> tuple[Pool, ClassRows]:
+        if self._source is None:
+            raise RuntimeError("DAGAN makes images from train's: call prepare(train) first")
+        return self._source
+
     def _drawn(
         self, labels: torch.Tensor, rng: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows (N,) of train images of the classes asked for, and the images (N,C,H,W) in [-1,1]."""
-        if self._source is None:
-            raise RuntimeError("DAGAN makes images from train's: call prepare(train) first")
-        pool, by_class = self._source
+        pool, by_class = self._sources()
         u = torch.rand(len(labels), generator=rng, dtype=torch.float64)
         rows = by_class.pick(labels.cpu(), u)
         return rows, to_float(self.runtime.move(pool.gather(rows)))
 
+    def _others(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """uint8 (N,C,H,W): for each image another one of its class; itself where the class has no other.
+
+        A real pair of one image twice would teach the generator to hand back what it is given (section 3).
+        """
+        pool, by_class = self._sources()
+        labels = labels.cpu()
+        u = torch.rand(len(labels), generator=self.rngs["noise"], dtype=torch.float64)
+        found = pool.gather(by_class.pick(labels, u))
+        same = (found == images.to(found.device)).flatten(1).all(1)
+        if bool(same.any()):
+            own = labels[same.cpu()]
+            shifted = (u[same.cpu()] + 1 / by_class.sizes[own]) % 1
+            found[same] = pool.gather(by_class.pick(own, shifted))
+        return found
+
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """One critic update on pairs; every `critic_steps`-th time one of the generator."""
-        one, labels = to_float(self.runtime.move(images)), labels.to(self.runtime.device)
-        loss_d = self._critic_loss(one, self._drawn(labels, self.rngs["noise"])[1])
+        other = to_float(self.runtime.move(self._others(images, labels)))
+        one = to_float(self.runtime.move(images))
+        loss_d = self._critic_loss(one, other)
         self.update("d", loss_d)
         told = {"loss_d": loss_d.detach()}
         if (self.steps + 1) % self.config.critic_steps == 0:
@@ -218,12 +246,21 @@ class DAGAN(Adversarial):
                 fake = self._pair(one, self._made(one))
             real = self._pair(one, other)
             on_real, on_fake = self.d(real), self.d(fake)
-            loss = losses.critic_wasserstein(on_real, on_fake)
-            return loss + 10 * gradient_penalty(self.d, real, fake, self.rngs["device"])
+            if self.config.loss == "wasserstein":
+                loss = losses.critic_wasserstein(on_real, on_fake)
+                return loss + 10 * gradient_penalty(self.d, real, fake, self.rngs["device"])
+            loss = losses.discriminator_bce(on_real, on_fake)
+            self.observe(on_real)
+            if self.config.r1 and self.steps % self.config.r1_every == 0:
+                loss = loss + self.config.r1 * self.config.r1_every * r1(self.d, real)
+            return loss
 
     def _generator_loss(self, one: torch.Tensor) -> torch.Tensor:
         with self.runtime.autocast():
-            return losses.generator_score(self.d(self._pair(one, self._made(one))))
+            score = self.d(self._pair(one, self._made(one)))
+        if self.config.loss == "wasserstein":
+            return losses.generator_score(score)
+        return losses.generator_bce(score)
 
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """See `derive`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -36,8 +36,6 @@ class Config(AdversarialConfig):
     rest is spent at full resolution. drift: weight of E[D(x)²].
     """
 
-    signed: ClassVar[bool] = False
-
     kind: Literal["progan"]
     batch: int = Field(default=32, ge=2)
     width: float = Field(default=8.0, gt=0, le=512)
@@ -46,6 +44,11 @@ class Config(AdversarialConfig):
     drift: float = Field(default=1e-3, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0)
     augment: Operations = ("translation",)
+
+    @property
+    def signed(self) -> bool:
+        """Never: the critic is Wasserstein's."""
+        return False
 
 
 def up(x: torch.Tensor) -> torch.Tensor:

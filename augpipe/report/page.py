@@ -12,6 +12,7 @@ from augpipe.config import dump
 from augpipe.counts import imbalance_ratio
 from augpipe.images import ImageSet
 from augpipe.report.figures import counts_bars, gain_dots, image_strip, recall_heatmap
+from augpipe.report.judgement import sections
 from augpipe.report.results import Results, versions
 
 SHOWN = 8  # images of a class in a strip
@@ -51,7 +52,7 @@ def page(results: Results) -> str:
         recall=[(a, [f"{100 * v:.1f}" for v in row]) for a, row in zip(arms, recall, strict=True)],
         strips=_strips(results),
         left_out=max(0, len(results.classes) - CLASSES),
-        fidelity=_fidelity(results),
+        judged=sections(results.judged, CLASSES) if len(results.judged.fidelity) else None,
         config=dump(results.experiment),
         versions=versions(),
     )
@@ -125,6 +126,7 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "val": f"{100 * results.mean(arm, 'macro_recall', split='val'):.2f}",
         "gain": _points(found.over_baseline.get(arm)),
         "over_strongest": _points(found.over_strongest.get(arm)),
+        "short": ", ".join(f"{n} of {name}" for name, n in own.recipe["short"].items()),
         "synthetic": sum(own.recipe["synthetic_count"]),
         "share": f"{own.recipe['synthetic_share']:.2f}",
         "seconds": f"{own.seconds:.0f}",
@@ -148,20 +150,3 @@ def _strips(results: Results) -> list[dict[str, Any]]:
 def _strip(images: ImageSet, label: int) -> str:
     rows = np.flatnonzero(images.labels == label)[:SHOWN]
     return image_strip(images.images[rows])
-
-
-def _fidelity(results: Results) -> dict[str, Any] | None:
-    """Overall and per class, metrics as columns."""
-    table = results.fidelity
-    if table.empty:
-        return None
-    metrics = [m for m in dict.fromkeys(table.metric) if not m.startswith("n_")]
-    rows = []
-    for (generator, name), own in table.groupby(["generator", "class"], sort=False):
-        values = dict(zip(own.metric, own.value, strict=True))
-        cells = [
-            f"{values[m]:.3g}" if np.isfinite(values[m]) else "too few images" for m in metrics
-        ]
-        stands_on = f"{values['n_real']:.0f} / {values['n_synthetic']:.0f}"
-        rows.append((generator, name or "all", stands_on, cells))
-    return {"metrics": metrics, "rows": rows}

@@ -17,7 +17,8 @@ from augpipe.comparison import LEVEL, Comparison, Gain, Interval, compare
 from augpipe.config import Arm, Experiment
 from augpipe.counts import imbalance_ratio
 from augpipe.images import ImageSet
-from augpipe.records import IntakeRecord
+from augpipe.records import IntakeRecord, Measured
+from augpipe.report.judged import JudgedResult, judged
 from augpipe.seeds import numpy_stream
 from augpipe.splits import NAMES
 from augpipe.store import Ref, SplitRefs, load_images, load_json, load_state, load_table
@@ -63,7 +64,7 @@ class Results:
     arms: tuple[ArmResult, ...]
     generators: tuple[GeneratorResult, ...]
     scores: pd.DataFrame  # arm, seed, split, metric, class, value
-    fidelity: pd.DataFrame  # generator, class, metric, value
+    judged: JudgedResult
     comparison: Comparison
     seconds: float
 
@@ -106,6 +107,10 @@ class Results:
                     ),
                     "stopped": sorted(set(g.stopped)),
                     "seconds": round(g.seconds, 2),
+                    "gates": {
+                        one.gate: {"holds": one.holds, "told": one.told}
+                        for one in self.judged.gates[g.name]
+                    },
                 }
                 for g in self.generators
             },
@@ -141,6 +146,8 @@ class Results:
             "real_counts": self._named(dict(enumerate(result.recipe["real_count"]))),
             "synthetic_counts": self._named(dict(enumerate(result.recipe["synthetic_count"]))),
             "share": result.recipe["synthetic_share"],
+            "short": result.recipe["short"],
+            "curated": self.experiment.curates(result.arm),
             "share_by_class": dict(zip(self.classes, result.recipe["class_share"], strict=True)),
             "ratio": result.recipe["synthetic_ratio"],
             "mix": result.arm.mix.model_dump(mode="json"),
@@ -193,7 +200,7 @@ class Stored:
     samples: Mapping[Key, Ref]
     best_kimg: Mapping[Key, float]
     stopped: Mapping[Key, str]
-    fidelity: Mapping[Key, Ref]
+    measured: Mapping[Key, Measured]
     seconds: Mapping[Key, float]  # of arms and of generators
 
 
@@ -223,11 +230,12 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
         experiment.baseline,
         numpy_stream(experiment.split.seed, "bootstrap"),
     )
+    recipes = {key: load_json(ref) for key, ref in stored.recipes.items()}
     arms = tuple(
         ArmResult(
             arm,
             generative[arm.name],
-            load_json(stored.recipes[arm.name, seeds[0]]),
+            recipes[arm.name, seeds[0]],
             float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
         )
         for arm in experiment.arms
@@ -236,7 +244,7 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
     generators = tuple(_generator(experiment, stored, name) for name in names)
     return Results(
         experiment, splits, stored.fingerprint, stored.intake, load_table(stored.quarantine), arms, generators, scores,
-        _fidelity(names, seeds, stored), found, seconds,
+        judged(experiment, names, stored.measured, recipes), found, seconds,
     )  # fmt: skip
 
 
@@ -266,16 +274,3 @@ def _generator(experiment: Experiment, stored: Stored, name: str) -> GeneratorRe
         tuple(stored.stopped[name, seed] for seed in seeds),
         float(np.mean([stored.seconds[f"generator {name}", seed] for seed in seeds])),
     )
-
-
-def _fidelity(names: list[str], seeds: tuple[int, ...], stored: Stored) -> pd.DataFrame:
-    """Mean over seeds of each figure, in the metrics' own order."""
-    tables = []
-    for name in names:
-        each = [load_table(stored.fidelity[name, seed]) for seed in seeds]
-        mean = each[0].copy()
-        mean["value"] = np.mean([pd.to_numeric(t["value"]).to_numpy() for t in each], axis=0)
-        mean.insert(0, "generator", name)
-        tables.append(mean)
-    columns = ["generator", "class", "metric", "value"]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)

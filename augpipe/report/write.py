@@ -95,7 +95,7 @@ def write(results: Results, out: Path) -> None:
     with beside(out) as draft:
         (draft / "samples").mkdir(parents=True)
         results.scores.to_csv(draft / "scores.csv", index=False)
-        results.fidelity.to_csv(draft / "fidelity.csv", index=False)
+        results.judged.fidelity.to_csv(draft / "fidelity.csv", index=False)
         results.quarantine.to_csv(draft / "quarantine.csv", index=False)
         write_json(draft / "summary.json", results.summary())
         (draft / "experiment.yaml").write_text(dump(results.experiment), encoding="utf-8")
@@ -104,4 +104,8 @@ def write(results: Results, out: Path) -> None:
             columns = max(1, len(images) // len(results.classes))
             picture = grid(images, columns, scale=max(1, 48 // images.shape[2]))
             picture.save(draft / "samples" / f"{generator.name}.png")
+            threes = results.judged.galleries[generator.name].images
+            if len(threes):
+                picture = grid(threes, 3, scale=max(1, 48 // threes.shape[2]))
+                picture.save(draft / "samples" / f"{generator.name}-nearest.png")
         (draft / "report.html").write_text(page(results), encoding="utf-8")

@@ -1,0 +1,156 @@
+"""Embeddings by networks that learned elsewhere: torchvision's with their published weights, and Inception.
+
+Weights are kept below `AUGPIPE_HOME/weights/checkpoints`, under the names that their publishers gave them, and
+fetched there where they are missing. A file put there by hand needs no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import AfterValidator
+from torch import nn
+
+from augpipe.errors import UserError, unknown
+from augpipe.features import Extractor
+from augpipe.images import ImageSet
+from augpipe.runtime import Runtime
+from augpipe.store import home
+
+AT_ONCE: Final = 64
+PREFIX: Final = "torchvision:"
+INCEPTION: Final = "inception"
+INCEPTION_WEIGHTS: Final = "weights-inception-2015-12-05-6726825d.pth"
+
+
+def _known(name: str) -> str:
+    if name in ("domain", INCEPTION):
+        return name
+    if not name.startswith(PREFIX):
+        raise unknown("features", name, ("domain", INCEPTION, f"{PREFIX}MODEL"))
+    from torchvision.models import list_models
+
+    models = [m for m in list_models() if m.islower() and "." not in m]
+    if name.removeprefix(PREFIX) not in models:
+        raise unknown(f"torchvision model of features {name!r}:", name.removeprefix(PREFIX), models)
+    return name
+
+
+# `domain`, `inception` or `torchvision:MODEL`.
+FeatureName = Annotated[str, AfterValidator(_known)]
+
+
+class Frozen:
+    """A network in eval mode over batches of colour images; `ready` makes its input of uint8 (N,3,H,W)."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        ready: Callable[[torch.Tensor], torch.Tensor],
+        runtime: Runtime,
+        name: str,
+    ) -> None:
+        self._net, self._ready, self._runtime = runtime.place(net).eval(), ready, runtime
+        whole = hashlib.sha256(name.encode())
+        for value in net.state_dict().values():
+            whole.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        self.digest = f"{name} {whole.hexdigest()}"
+
+    @torch.no_grad()
+    def vectors(self, images: ImageSet) -> NDArray[np.float32]:
+        """float32 (N,F); grey images are shown as three equal channels."""
+        parts = []
+        for start in range(0, len(images), AT_ONCE):
+            part = torch.from_numpy(np.array(images.images[start : start + AT_ONCE]))
+            batch = part.to(self._runtime.device)
+            if batch.shape[1] == 1:
+                batch = batch.expand(-1, 3, -1, -1)
+            found = self._net(self._ready(batch))
+            found = found[0] if isinstance(found, tuple) else found
+            parts.append(found.float().flatten(1).cpu())
+        out: NDArray[np.float32] = torch.cat(parts).numpy()
+        return out
+
+
+def extractor(name: str, runtime: Runtime) -> Extractor | None:
+    """The network of that name, None for `domain`; UserError where its weights are not to be had."""
+    if name == "domain":
+        return None
+    return _inception(runtime) if name == INCEPTION else _torchvision(name, runtime)
+
+
+def weights_folder() -> Path:
+    """Where weights lie."""
+    return home() / "weights" / "checkpoints"
+
+
+@contextmanager
+def _fetching(what: str, file: str) -> Iterator[None]:
+    """torch's downloads go to our folder; what fails is one line that says where to put the file."""
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(str(home() / "weights"))
+    try:
+        weights_folder().mkdir(parents=True, exist_ok=True)
+        yield
+    except (URLError, ConnectionError, TimeoutError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UserError(
+            f"cannot fetch the weights of {what} ({' '.join(str(reason).split())}): without a network, put {file} "
+            f"into {weights_folder()}, or use features: domain"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"cannot keep the weights of {what} in {weights_folder()}: {error.strerror or error}"
+        ) from None
+    finally:
+        torch.hub.set_dir(before)
+
+
+def _torchvision(name: str, runtime: Runtime) -> Extractor:
+    """The model without its last linear layer, on inputs as its weights want them."""
+    from torchvision.models import get_model, get_model_weights
+
+    model = name.removeprefix(PREFIX)
+    weights = get_model_weights(model).DEFAULT
+    file = Path(weights.url).name
+    with _fetching(f"torchvision's {model}", file):
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    net: nn.Module = get_model(model, weights=None)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError:
+        raise UserError(f"{weights_folder() / file} does not hold the weights of {model}") from None
+    _without_head(net)
+    return Frozen(net, weights.transforms(), runtime, name)
+
+
+def _without_head(net: nn.Module) -> None:
+    """Let the last linear layer hand through what comes in."""
+    last = [path for path, part in net.named_modules() if isinstance(part, nn.Linear)][-1]
+    above, _, own = last.rpartition(".")
+    setattr(net.get_submodule(above), own, nn.Identity())
+
+
+def _inception(runtime: Runtime) -> Extractor:
+    """InceptionV3 as ported from the original FID code: figures comparable to the literature (2048 features)."""
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError:
+        raise UserError(
+            "features: inception needs torch-fidelity: pip install 'augpipe[fidelity]'"
+        ) from None
+    path = weights_folder() / INCEPTION_WEIGHTS
+    with _fetching("Inception", INCEPTION_WEIGHTS):
+        given: dict[str, Any] = (
+            {"feature_extractor_weights_path": str(path)} if path.exists() else {}
+        )
+        net = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], **given)
+    return Frozen(net, lambda batch: batch, runtime, INCEPTION)

@@ -1,0 +1,150 @@
+"""The stages that judge what generators draw: curated synthesis, and fidelity against val."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from augpipe import classification, fidelity, generators, scores, synthesis
+from augpipe.classification import Trained
+from augpipe.curation import Curator, Reference
+from augpipe.extractors import extractor
+from augpipe.features import Embedded, Eyes
+from augpipe.fidelity import COLUMNS, Compared
+from augpipe.generating import loose_set
+from augpipe.images import ImageSet
+from augpipe.mixing import Mix, Mixture
+from augpipe.records import Clock, Job, Measured, Prepared, Synthesised, TrainedGenerator
+from augpipe.runtime import Runtime
+from augpipe.seeds import entropy, torch_stream
+from augpipe.store import Ref, Store, load_images, load_state
+
+SUSPICIOUS = 24  # images of the gallery
+FUNNEL = ("class", "check", "seen", "passed")
+
+
+def eyes(job: Job, domain: Ref, store: Store | None, here: Runtime) -> Eyes:
+    """What a run looks at images with."""
+    judge = classification.from_state(load_state(domain), here)
+    return Eyes(judge, here, extractor(job.experiment.fidelity.features, here), store)
+
+
+def synthesise(
+    job: Job,
+    prepared: Prepared,
+    domain: Ref,
+    generator: TrainedGenerator,
+    counts: Mapping[int, int],
+    curated: bool,
+) -> Synthesised:
+    """The planned images of each class, on disk; with `curated`, those that pass the checks."""
+    clock, (store, here) = Clock(), job.start()
+    made, _ = generators.unpack(load_state(generator.checkpoint), here)
+    train = load_images(prepared.splits.train)
+    judge = _curator(job, prepared, domain, here) if curated else None
+    sampled = synthesis.sample(
+        made, counts, train, name=generator.name, seed=generator.seed, store=store, judge=judge
+    )
+    return Synthesised(
+        images=sampled.images,
+        checks=sampled.checks,
+        funnel=store.put_table("funnels", _funnel(judge, prepared.classes)),
+        short=sampled.short,
+        time=clock.stop(),
+    )
+
+
+def _curator(job: Job, prepared: Prepared, domain: Ref, here: Runtime) -> Curator:
+    options = job.experiment.curation
+    kept, loose = eyes(job, domain, Store(job.store), here), eyes(job, domain, None, here)
+    train, val = load_images(prepared.splits.train), load_images(prepared.splits.val)
+
+    def embed(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Embedded:
+        return loose.embed(loose_set(torch.from_numpy(images), torch.from_numpy(labels), train))
+
+    return Curator(options, Reference(kept.embed(train), kept.embed(val), options.reject), embed)
+
+
+def _funnel(judge: Curator | None, classes: tuple[str, ...]) -> pd.DataFrame:
+    """How many candidates each check saw and let pass, class by class."""
+    seen, passed = (judge.seen, judge.passed) if judge else ({}, {})
+    rows = [(classes[label], check, n, passed[check, label]) for (check, label), n in seen.items()]
+    return pd.DataFrame(rows, columns=list(FUNNEL))
+
+
+def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerator) -> Measured:
+    """Fidelity of fresh, uncurated images of every class that train has."""
+    _, here = job.start()
+    made, _ = generators.unpack(load_state(generator.checkpoint), here)
+    train = load_images(prepared.splits.train)
+    have = [label for label, n in prepared.counts["train"].items() if n > 0]
+    labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(job.experiment.fidelity.images)
+    drawn = synthesis.draw(made, labels, torch_stream(generator.seed, "measure")).images
+    return measure_set(job, prepared, domain, loose_set(drawn, labels, train), generator.seed)
+
+
+def measure_made(
+    job: Job, prepared: Prepared, domain: Ref, made: Synthesised, seed: int
+) -> Measured:
+    """Fidelity of the images that an arm was filled with."""
+    return measure_set(job, prepared, domain, load_images(made.images), seed)
+
+
+def measure_set(job: Job, prepared: Prepared, domain: Ref, images: ImageSet, seed: int) -> Measured:
+    """Fidelity of synthetic images against val, and against train where memorisation is asked after."""
+    clock, (store, here) = Clock(), job.start()
+    look = eyes(job, domain, store, here)
+    val, train = load_images(prepared.splits.val), load_images(prepared.splits.train)
+    compared = Compared(look.embed(val), look.embed(images), look.embed(train), seed)
+    table = fidelity.measure(compared, prepared.classes)
+    if job.experiment.fidelity.gan_train and len(images):
+        table = pd.concat([table, _gan_train(job, images, val, here, seed)], ignore_index=True)
+    rows = (
+        fidelity.memorisation.gallery(compared, SUSPICIOUS)
+        if len(images)
+        else np.empty((0, 3), np.int64)
+    )
+    shown = [images.images[rows[:, 0]], train.images[rows[:, 1]], val.images[rows[:, 2]]]
+    pixels = np.stack(shown, 1).reshape(-1, *images.spec.shape)
+    of = np.array(images.labels)[rows[:, 0]].repeat(3)
+    gallery = loose_set(torch.from_numpy(pixels), torch.from_numpy(of), images)
+    return Measured(
+        table=store.put_table("fidelity", table),
+        gallery=store.put_images(gallery),
+        time=clock.stop(),
+    )
+
+
+def _gan_train(job: Job, images: ImageSet, val: ImageSet, here: Runtime, seed: int) -> pd.DataFrame:
+    """Recall on val of a classifier that saw synthetic images alone (Shmelkov et al. 2018; Ravuri & Vinyals 2019).
+
+    Overall it is the mean over classes. Nothing is chosen on val: the last weights count.
+    """
+    options = job.experiment.classifier.model_copy(update={"evaluations": 1})
+    mixture = Mixture(
+        images,
+        None,
+        Mix(sampler="balanced", transform="light"),
+        here,
+        seed=entropy(seed, "gan-train"),
+    )
+    trained: Trained = classification.train(
+        mixture, val, options, here, seed=entropy(seed, "gan-train")
+    )
+    found = scores.score(classification.predict(trained, val, here), val.labels, val.classes)
+    wanted = {"macro_recall": "", "recall": "class"}
+    n, made = val.counts(), images.counts()
+    label = {name: at for at, name in enumerate(val.classes)}
+    rows = [
+        (
+            name, "gan_train", float(value),
+            n[label[name]] if name else len(val), made[label[name]] if name else len(images), "",
+        )
+        for metric, name, value in found[["metric", "class", "value"]].itertuples(index=False)
+        if metric in wanted
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS))

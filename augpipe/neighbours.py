@@ -1,0 +1,118 @@
+"""Exact nearest neighbours and ball counts in blocks: no matrix of all pairs is ever in memory.
+
+Sets are arrays (N,...) of uint8 or floats, each item flattened; distances are Euclidean, in the items' own
+units. Pairs are ranked by the product form of the distance, which loses digits between near copies; the
+distances that are handed out are taken from differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Items = NDArray[Any]
+QUERIES, POINTS = 1024, 8192  # of a block: 32 MB of distances
+
+
+def _block(items: Items, start: int, stop: int, centre: torch.Tensor) -> torch.Tensor:
+    """Items as float32 (n,F), moved by the centre: products of numbers far from 0 lose digits."""
+    return torch.from_numpy(np.array(items[start:stop])).flatten(1).float() - centre
+
+
+def _centre(items: Items) -> torch.Tensor:
+    total = torch.zeros(int(np.prod(items.shape[1:])), dtype=torch.float64)
+    for start in range(0, len(items), POINTS):
+        # A copy: what is memory-mapped cannot be written to, and torch warns of that.
+        total += (
+            torch.from_numpy(np.array(items[start : start + POINTS])).flatten(1).double().sum(0)
+        )
+    return (total / max(1, len(items))).float()
+
+
+def _squared(queries: Items, points: Items) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """(row of the first query, row of the first point, squared distances of a block); queries outermost."""
+    centre = _centre(points)
+    for q in range(0, len(queries), QUERIES):
+        a = _block(queries, q, q + QUERIES, centre)
+        for p in range(0, len(points), POINTS):
+            b = _block(points, p, p + POINTS, centre)
+            # |a - b|² = |a|² + |b|² - 2 ab, in one product and without a second block.
+            found = torch.addmm(b.square().sum(1)[None], a, b.T, alpha=-2)
+            yield q, p, found.add_(a.square().sum(1)[:, None]).clamp_(min=0)
+
+
+def nearest(
+    queries: Items, points: Items, k: int = 1, *, without_self: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Distances float32 (N,k), ascending, and rows int64 (N,k) of the k nearest points of each query.
+
+    without_self: queries and points are one set, and no item is its own neighbour.
+    Raises ValueError where there are fewer than k points.
+    """
+    have = len(points) - int(without_self)
+    if have < k:
+        raise ValueError(f"{k} neighbours are asked of {have} points")
+    best = torch.full((len(queries), k), torch.inf)
+    rows = torch.zeros((len(queries), k), dtype=torch.int64)
+    for q, p, found in _squared(queries, points):
+        n, m = found.shape
+        if without_self:
+            first, last = max(q, p), min(q + n, p + m)
+            own = torch.arange(first, max(first, last))
+            found[own - q, own - p] = torch.inf
+        here = min(k, m)
+        value, at = found.min(1, keepdim=True) if here == 1 else found.topk(here, largest=False)
+        both = torch.cat([best[q : q + n], value], 1)
+        kept, which = both.topk(k, largest=False)
+        best[q : q + n] = kept
+        rows[q : q + n] = torch.cat([rows[q : q + n], at + p], 1).gather(1, which)
+    return _exact(queries, points, rows.numpy())
+
+
+def _exact(
+    queries: Items, points: Items, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The same rows with distances from differences, in their order."""
+    n, k = rows.shape
+    width = int(np.prod(queries.shape[1:]))
+    distances = np.empty((n, k), np.float32)
+    step = max(1, 2**24 // max(1, width * k))
+    for start in range(0, n, step):
+        own = rows[start : start + step]
+        a = torch.from_numpy(np.array(queries[start : start + step]))
+        b = torch.from_numpy(points[own.reshape(-1)])
+        gap = b.view(len(own), k, -1).float() - a.view(len(own), 1, -1).float()
+        distances[start : start + step] = gap.square().sum(2).sqrt().numpy()
+    order = np.argsort(distances, 1, kind="stable")
+    return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def radii(points: Items, k: int) -> NDArray[np.float32]:
+    """Distance of each point to its k-th nearest fellow, float32 (N,)."""
+    return nearest(points, points, k, without_self=True)[0][:, -1]
+
+
+def balls(queries: Items, points: Items, radius: NDArray[np.float32]) -> NDArray[np.int64]:
+    """For each query the number of points whose ball of that radius holds it, int64 (N,)."""
+    held = np.zeros(len(queries), np.int64)
+    limit = torch.from_numpy(np.asarray(radius)).square()
+    for q, p, found in _squared(queries, points):
+        n, m = found.shape
+        held[q : q + n] += (found <= limit[p : p + m]).sum(1).numpy()
+    return held
+
+
+def reach(queries: Items, points: Items, radius: NDArray[np.float32]) -> NDArray[np.float32]:
+    """For each query the largest radius of a point over its distance to it, float32 (N,); 1 or more: inside."""
+    best = torch.zeros(len(queries))
+    limit = torch.from_numpy(np.asarray(radius)).square()
+    for q, p, found in _squared(queries, points):
+        n, m = found.shape
+        share = (limit[p : p + m] / found.clamp_(min=1e-12)).amax(1)
+        best[q : q + n] = torch.maximum(best[q : q + n], share)
+    found_reach: NDArray[np.float32] = best.sqrt().numpy()
+    return found_reach

@@ -1,0 +1,104 @@
+"""Fidelity, memorisation, curation and gates of a run's generators, gathered over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from augpipe import gates
+from augpipe.config import Experiment
+from augpipe.fidelity import COLUMNS
+from augpipe.gates import Outcome
+from augpipe.images import ImageSet
+from augpipe.records import Measured
+from augpipe.store import load_images, load_table
+
+Key = tuple[str, int]
+CURATED = ("generator", "class", "check", "seen", "passed")
+
+
+@dataclass(frozen=True)
+class JudgedResult:
+    """fidelity: generator and `fidelity.COLUMNS`, means over seeds, with the kept shares. curation: CURATED.
+
+    galleries: of the first seed, threes of synthetic, nearest train and nearest held-out image. gates: by generator.
+    """
+
+    fidelity: pd.DataFrame
+    curation: pd.DataFrame
+    galleries: Mapping[str, ImageSet]
+    gates: Mapping[str, tuple[Outcome, ...]]
+
+
+def judged(
+    experiment: Experiment,
+    names: Sequence[str],
+    measured: Mapping[Key, Measured],
+    recipes: Mapping[Key, Mapping[str, Any]],
+) -> JudgedResult:
+    """recipes: what each arm and seed mixed, with the checks' counts."""
+    curation = _curation(experiment, recipes)
+    tables = {
+        name: _mean([load_table(measured[name, s].table) for s in experiment.seeds])
+        for name in names
+    }
+    parts = [
+        pd.concat([table, kept_rows(curation[curation.generator == name])]).assign(generator=name)
+        for name, table in tables.items()
+    ]
+    columns = ["generator", *COLUMNS]
+    whole = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    return JudgedResult(
+        fidelity=whole,
+        curation=curation,
+        galleries={n: load_images(measured[n, experiment.seeds[0]].gallery) for n in names},
+        gates={n: tuple(gates.outcome(g, t) for g in experiment.gate) for n, t in tables.items()},
+    )
+
+
+def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Mean over seeds of each figure, in the metrics' own order; nan where a seed has none, with its word."""
+    mean = tables[0].copy()
+    mean["value"] = np.mean([pd.to_numeric(t["value"]).to_numpy() for t in tables], axis=0)
+    notes = zip(*(t["note"] for t in tables), strict=True)
+    mean["note"] = [next((note for note in own if note), "") for own in notes]
+    return mean
+
+
+def _curation(experiment: Experiment, recipes: Mapping[Key, Mapping[str, Any]]) -> pd.DataFrame:
+    """What the checks saw and let pass of each generator's images, over arms and seeds."""
+    rows = [
+        (arm.generator, line["class"], line["check"], line["seen"], line["passed"])
+        for arm in experiment.arms
+        for seed in experiment.seeds
+        for line in recipes[arm.name, seed]["funnel"]
+    ]
+    table = pd.DataFrame(rows, columns=list(CURATED))
+    by = ["generator", "class", "check"]
+    return table.groupby(by, sort=False, as_index=False)[["seen", "passed"]].sum()
+
+
+def kept_rows(curation: pd.DataFrame) -> pd.DataFrame:
+    """Kept shares as rows of a fidelity table: `kept.CHECK`, and `kept` of all checks, overall and by class."""
+    if curation.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    first, last = curation.check.iloc[0], list(dict.fromkeys(curation.check))[-1]
+    rows: list[tuple[str, str, float, int, int, str]] = []
+    parts = [("", curation), *curation.groupby("class", sort=False)]
+    for name, own in parts:
+        sums = own.groupby("check", sort=False)[["seen", "passed"]].sum()
+        rows += [
+            (str(name), f"kept.{check}", _share(one.passed, one.seen), 0, int(one.seen), "")
+            for check, one in sums.iterrows()
+        ]
+        drawn = int(sums.seen.get(first, 0))
+        rows.append((str(name), "kept", _share(sums.passed.get(last, 0), drawn), 0, drawn, ""))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _share(passed: float, seen: float) -> float:
+    return float(passed / seen) if seen else float("nan")

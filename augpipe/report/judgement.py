@@ -1,0 +1,104 @@
+"""The report's sections on fidelity, memorisation, curation and gates, as plain rows for the template."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from augpipe.report.figures import image_strip
+from augpipe.report.judged import JudgedResult
+
+# Figures that the page's first tables show; every one is in fidelity.csv.
+HEADLINE: Final = (
+    "agreement", "kid", "kid_spread", "fid", "precision", "recall", "density", "coverage", "one_nn",
+    "ssim", "ssim_real", "gan_train",
+)  # fmt: skip
+MEMORISED: Final = (
+    "memorisation.p", "memorisation.p_features", "memorisation.p_pixels", "memorisation.near_copies",
+    "memorisation.nearer", "memorisation.membership_auc",
+)  # fmt: skip
+GALLERY: Final = 8  # threes that the page shows of each generator
+
+
+def sections(found: JudgedResult, classes: int) -> dict[str, Any]:
+    """What the template's sections need; `classes`: how many of them are shown one by one."""
+    table = found.fidelity
+    return {
+        "fidelity": _wide(table, HEADLINE, classes),
+        "memorisation": _wide(table, MEMORISED, classes),
+        "others": _overall(table),
+        "curation": _curation(found, classes),
+        "galleries": [(name, _gallery(found, name)) for name in found.galleries],
+        "gates": [
+            (name, one.gate, "holds" if one.holds else "does not hold", one.told)
+            for name, all_ in found.gates.items()
+            for one in all_
+        ],
+    }
+
+
+def _cell(value: float, note: str) -> str:
+    return f"{value:.3g}" if np.isfinite(value) else note or "–"
+
+
+def _wide(table: pd.DataFrame, metrics: tuple[str, ...], classes: int) -> dict[str, Any]:
+    """A row a generator and class, a column a figure."""
+    have = [m for m in metrics if (table.metric == m).any()]
+    rows = []
+    for generator, own in table[table.metric.isin(have)].groupby("generator", sort=False):
+        for name, part in list(own.groupby("class", sort=False))[: classes + 1]:
+            cells = {
+                r.metric: _cell(float(r.value), str(r.note)) for r in part.itertuples(index=False)
+            }
+            on = f"{int(part.n_real.max())} / {int(part.n_synthetic.max())}"
+            rows.append((generator, name or "all", on, [cells.get(m, "–") for m in have]))
+    return {"metrics": have, "rows": rows}
+
+
+def _overall(table: pd.DataFrame) -> dict[str, Any]:
+    """Every further figure of all images, a row each, a column a generator."""
+    shown = {*HEADLINE, *MEMORISED}
+    own = table[
+        (table["class"] == "") & ~table.metric.isin(shown) & ~table.metric.str.startswith("kept")
+    ]
+    generators = list(dict.fromkeys(own.generator))
+    rows = []
+    for metric, part in own.groupby("metric", sort=False):
+        cells = {
+            r.generator: _cell(float(r.value), str(r.note)) for r in part.itertuples(index=False)
+        }
+        rows.append((metric, [cells.get(name, "–") for name in generators]))
+    return {"generators": generators, "rows": rows}
+
+
+def _curation(found: JudgedResult, classes: int) -> dict[str, Any]:
+    """Kept share of each check, overall and by class."""
+    table = found.fidelity[found.fidelity.metric.str.startswith("kept")]
+    names = list(dict.fromkeys(table.metric))
+    rows = []
+    for generator, own in table.groupby("generator", sort=False):
+        for name, part in list(own.groupby("class", sort=False))[: classes + 1]:
+            cells = {r.metric: _cell(float(r.value), "") for r in part.itertuples(index=False)}
+            rows.append(
+                (
+                    generator,
+                    name or "all",
+                    int(part.n_synthetic.max()),
+                    [cells.get(m, "–") for m in names],
+                )
+            )
+    return {
+        "checks": [n.removeprefix("kept.") if n != "kept" else "all" for n in names],
+        "rows": rows,
+    }
+
+
+def _gallery(found: JudgedResult, name: str) -> list[tuple[str, str]]:
+    """(what, strip) of the most suspicious images and their neighbours."""
+    images = found.galleries[name].images[: 3 * GALLERY]
+    if not len(images):
+        return []
+    told = ("synthetic", "nearest of train", "nearest held out")
+    return [(what, image_strip(images[at::3])) for at, what in enumerate(told)]

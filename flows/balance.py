@@ -1,0 +1,100 @@
+"""The balanced set of one arm: trained, filled, checked, measured, and published where its gates hold."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from prefect import flow
+from rich.console import Console
+
+from augpipe import gates
+from augpipe.balancing import Balanced, check_out, publish
+from augpipe.config import Arm, Experiment
+from augpipe.errors import UserError, unknown
+from augpipe.records import Job, Part
+from augpipe.sources import place
+from augpipe.store import home, load_table
+from flows import tasks
+from flows.compare import Futures, follow, grow, promised, told
+from flows.engine import pool, prefect_api, stop_workers, workers_and_threads
+from flows.tracking import Tracker
+from flows.tracking_store import check_store
+
+
+def run(
+    experiment: Experiment, arm: str, seed: int | None, out: Path, override: str | None
+) -> Balanced:
+    """Make an arm's balanced set and publish it to `out` where every gate holds, or `override` says why not.
+
+    UserError for the user's mistakes. What comes back tells whether the gates held; `out` is untouched where they
+    did not.
+    """
+    own = _arm(experiment, arm)
+    if override is not None and not override.strip():
+        raise UserError("--override takes the reason, which is recorded; got an empty one")
+    which = experiment.seeds[0] if seed is None else seed
+    if which < 0:
+        raise UserError(f"a seed is 0 or more; got {which}")
+    check_out(out, place(experiment.source))
+    jobs = 2 if experiment.generators[str(own.generator)].per_class else 1
+    runner = experiment.runner
+    workers, threads = workers_and_threads(runner.workers, runner.device, jobs)
+    check_store()
+    with prefect_api(), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
+        named = balance.with_options(
+            task_runner=pool(workers, threads),
+            flow_run_name=f"{experiment.name}: balance {arm}, seed {which}",
+        )
+        job = Job(
+            experiment=experiment, store=home() / "store", progress=Path(progress), threads=threads
+        )
+        return named(job, own, which, out.resolve(), override)
+
+
+def _arm(experiment: Experiment, name: str) -> Arm:
+    """The arm of that name; UserError where there is none, or it makes no images."""
+    arms = {arm.name: arm for arm in experiment.arms if arm.generator}
+    if name not in arms:
+        raise unknown("arm with a generator", name, arms)
+    return arms[name]
+
+
+@flow(name="balance", validate_parameters=False)
+def balance(job: Job, arm: Arm, seed: int, out: Path, override: str | None) -> Balanced:
+    """Prepare, train the generator, fill, check, measure, hold the gates, publish."""
+    prepared = tasks.prepare(job)
+    for line in told(prepared.intake):
+        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    tracker = Tracker(job.experiment)
+    with tracker.comparison(prepared):
+        futures, key = Futures(), (arm.name, seed)
+        try:
+            futures.domains[seed] = tasks.train_features.submit(job, prepared, seed)
+            domain = promised(futures.domains[seed])
+            grow(job, prepared, Part(name=str(arm.generator), seed=seed), futures)
+            generator = futures.generators[str(arm.generator), seed]
+            futures.synthesised[key] = tasks.synthesise.submit(
+                job, prepared, domain, promised(generator), dict(prepared.plans[arm.name]),
+                job.experiment.curates(arm),
+            )  # fmt: skip
+            futures.measured[key] = tasks.measure_made.submit(
+                job, prepared, domain, promised(futures.synthesised[key]), seed
+            )
+            follow(futures, prepared, tracker, job.progress)
+        except BaseException:
+            stop_workers()
+            raise
+        measured = futures.measured[key].result()
+        table = load_table(measured.table)
+        outcomes = tuple(gates.outcome(gate, table) for gate in job.experiment.gate)
+        broken = not all(one.holds for one in outcomes)
+        found = Balanced(
+            job.experiment, arm, prepared, generator.result(), futures.synthesised[key].result(),
+            measured, outcomes, override if broken else None,
+        )  # fmt: skip
+        if not broken or override is not None:
+            publish(found, out)
+        tracker.balanced(found, out if not broken or override is not None else None)
+        tracker.cost()
+    return found
