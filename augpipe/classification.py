@@ -185,13 +185,19 @@ def predict(trained: Trained, images: ImageSet, runtime: Runtime) -> NDArray[np.
     return probabilities
 
 
-def embed(trained: Trained, images: ImageSet, runtime: Runtime) -> NDArray[np.float32]:
-    """Penultimate features float32 (N,F)."""
+def embed_and_predict(
+    trained: Trained, images: ImageSet, runtime: Runtime
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Penultimate features float32 (N,F) and probabilities (N,K) as `predict` gives them, in one pass."""
     net = trained.net
-    features: NDArray[np.float32] = _forward(
-        net.features, net, images, trained.origin_flag, runtime
-    ).numpy()
-    return features
+
+    def both(x: torch.Tensor) -> torch.Tensor:
+        h = net.trunk(x)
+        return torch.cat([h.float(), net.head(h).float()], 1)
+
+    found = _forward(both, net, images, trained.origin_flag, runtime)
+    width = net.head.in_features
+    return found[:, :width].numpy(), torch.softmax(found[:, width:], 1).numpy()
 
 
 def _look(

@@ -229,7 +229,7 @@ class Curation(Strict):
         "blank", "agreement", "realism", "copies", "duplicates",
     )  # fmt: skip
     reject: float = Field(default=0.05, gt=0, lt=1)
-    rounds: int = Field(default=8, ge=1)
+    rounds: int = Field(default=5, ge=1)
     oversample: float = Field(default=1.2, ge=1, le=10)
 
 

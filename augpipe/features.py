@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe.classification import Trained, embed, predict, train
+from augpipe.classification import Trained, embed_and_predict, train
 from augpipe.classifiers import ClassifierOptions
 from augpipe.images import ImageSet, Splits
 from augpipe.mixing import Mix, Mixture
@@ -123,12 +123,9 @@ class Eyes:
                 "vectors": torch.empty(0, wide),
                 "probabilities": torch.empty(0, len(images.classes)),
             }
-        probabilities = predict(self._domain, images, self._runtime)
-        vectors = (
-            self._extractor.vectors(images)
-            if self._extractor
-            else embed(self._domain, images, self._runtime)
-        )
+        vectors, probabilities = embed_and_predict(self._domain, images, self._runtime)
+        if self._extractor is not None:
+            vectors = self._extractor.vectors(images)
         return {
             "vectors": torch.from_numpy(np.ascontiguousarray(vectors)),
             "probabilities": torch.from_numpy(np.ascontiguousarray(probabilities)),

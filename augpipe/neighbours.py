@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Items = NDArray[Any]
 QUERIES, POINTS = 1024, 8192  # of a block: 32 MB of distances
+SPARE = 8  # candidates beyond those asked for, put in order by their exact distances
+UNSURE = 1e-5  # share of the squared lengths by which the product form may be wrong
 
 
 def _block(items: Items, start: int, stop: int, centre: torch.Tensor) -> torch.Tensor:
@@ -56,6 +58,7 @@ def nearest(
     have = len(points) - int(without_self)
     if have < k:
         raise ValueError(f"{k} neighbours are asked of {have} points")
+    wanted, k = k, min(k + SPARE, have)
     best = torch.full((len(queries), k), torch.inf)
     rows = torch.zeros((len(queries), k), dtype=torch.int64)
     for q, p, found in _squared(queries, points):
@@ -65,12 +68,13 @@ def nearest(
             own = torch.arange(first, max(first, last))
             found[own - q, own - p] = torch.inf
         here = min(k, m)
-        value, at = found.min(1, keepdim=True) if here == 1 else found.topk(here, largest=False)
+        value, at = found.topk(here, largest=False)
         both = torch.cat([best[q : q + n], value], 1)
         kept, which = both.topk(k, largest=False)
         best[q : q + n] = kept
         rows[q : q + n] = torch.cat([rows[q : q + n], at + p], 1).gather(1, which)
-    return _exact(queries, points, rows.numpy())
+    distances, order = _exact(queries, points, rows.numpy())
+    return distances[:, :wanted].copy(), order[:, :wanted].copy()
 
 
 def _exact(
@@ -99,11 +103,40 @@ def radii(points: Items, k: int) -> NDArray[np.float32]:
 def balls(queries: Items, points: Items, radius: NDArray[np.float32]) -> NDArray[np.int64]:
     """For each query the number of points whose ball of that radius holds it, int64 (N,)."""
     held = np.zeros(len(queries), np.int64)
-    limit = torch.from_numpy(np.asarray(radius)).square()
+    limit = torch.from_numpy(np.asarray(radius, np.float32)).square()
+    length = max(_longest(queries, points), _longest(points, points))
     for q, p, found in _squared(queries, points):
         n, m = found.shape
-        held[q : q + n] += (found <= limit[p : p + m]).sum(1).numpy()
+        gap = found - limit[p : p + m]
+        inside = gap <= 0
+        a, b = (gap.abs() <= UNSURE * length).nonzero(as_tuple=True)
+        if len(a):
+            inside[a, b] = _pairs(queries, points, a + q, b + p) <= limit[b + p]
+        held[q : q + n] += inside.sum(1).numpy()
     return held
+
+
+def _longest(items: Items, points: Items) -> float:
+    """Largest squared length of an item about the points' centre."""
+    centre = _centre(points)
+    blocks = (
+        _block(items, start, start + POINTS, centre) for start in range(0, len(items), POINTS)
+    )
+    return max((float(block.square().sum(1).max()) for block in blocks), default=0.0)
+
+
+def _pairs(queries: Items, points: Items, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Squared distances of single pairs from differences, float32 (P,)."""
+    width = int(np.prod(queries.shape[1:]))
+    step = max(1, 2**24 // max(1, width))
+    parts = [
+        (
+            torch.from_numpy(queries[i.numpy()]).flatten(1).float()
+            - torch.from_numpy(points[j.numpy()]).flatten(1).float()
+        ).square().sum(1)
+        for i, j in zip(a.split(step), b.split(step), strict=True)
+    ]  # fmt: skip
+    return torch.cat(parts)
 
 
 def reach(queries: Items, points: Items, radius: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -20,7 +20,8 @@ from augpipe.seeds import torch_stream
 from augpipe.store import Ref, Store, image_writer, write_labels
 
 AT_ONCE = 1024
-LEAST_RATE: Final = 1 / 8  # of candidates kept that a round counts on at the least
+LEAST_RATE: Final = 1 / 4  # of candidates kept that a round counts on at the least
+HOPELESS: Final = 100  # candidates of a class of which none was kept: no more are drawn
 
 Rows = NDArray[np.int64]
 Values = Mapping[str, NDArray[np.float32]]
@@ -124,7 +125,7 @@ class _Filling:
     def run(self, rng: torch.Generator) -> None:
         """Draw until the plan is met, or the rounds are over."""
         for _ in range(self.judge.rounds if self.judge else 1):
-            asked = [torch.full((self._asked(c),), c) for c in self.want if self._missing(c)]
+            asked = [torch.full((self._asked(c),), c) for c in self.want if self._hopeful(c)]
             if not asked:
                 return
             for part in torch.cat(asked).to(torch.int64).split(AT_ONCE):
@@ -132,6 +133,11 @@ class _Filling:
 
     def _missing(self, label: int) -> int:
         return self.want[label] - self.done[label]
+
+    def _hopeful(self, label: int) -> bool:
+        """Whether a class misses images, and is worth another round."""
+        tried = self.drawn[label] >= HOPELESS and self.kept[label] == 0
+        return self._missing(label) > 0 and not tried
 
     def _asked(self, label: int) -> int:
         """Candidates of a class: those missing, over the share that was kept so far."""

@@ -73,14 +73,19 @@ class Tracker:
             self.seconds += time.thread_time() - begun
 
     @contextmanager
-    def comparison(self, prepared: Prepared) -> Iterator[Tracker]:
-        """The parent run: open while the block runs, then FINISHED, FAILED or, where stopped, KILLED."""
+    def comparison(
+        self, prepared: Prepared, kind: str = "comparison", what: str = ""
+    ) -> Iterator[Tracker]:
+        """The parent run: open while the block runs, then FINISHED, FAILED or, where stopped, KILLED.
+
+        what: said in its name; by default the number of arms.
+        """
         with self._cost():
             self.parent = self._client.create_run(
                 self._id,
-                run_name=f"{self._experiment.name}: {len(self._experiment.arms)} arms",
+                run_name=f"{self._experiment.name}: {what or f'{len(self._experiment.arms)} arms'}",
                 tags={
-                    "augpipe.kind": "comparison",
+                    "augpipe.kind": kind,
                     "augpipe.data": prepared.fingerprint,
                     "augpipe.source": prepared.intake.fingerprint,
                 },

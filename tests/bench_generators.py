@@ -5,7 +5,7 @@ python tests/bench_generators.py CONFIG --out FOLDER [--only NAME ...] [--set KE
 Trains each generator of the config as a run would (checkpoints chosen by KID against val, in features of a
 classifier that saw train only), draws IMAGES of each class, and judges them by an oracle: a classifier trained
 on the full official train set, used here and nowhere else. Leaves FOLDER/NAME.json (share confirmed by the
-oracle and SSIM of pairs for each class, seconds, kimg), NAME.png (ten images of each class, none picked) and
+oracle and SSIM of pairs for each class, before and after curation's checks, seconds, kimg), NAME.png (ten images of each class, none picked) and
 NAME-nearest.png (five images a class, each over the nearest image of train by pixels), and prints a table.
 """
 
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-from augpipe import classification, generating, generators, stages, store, synthesis
+from augpipe import classification, generating, generators, judging, stages, store, synthesis
 from augpipe.classification import Trained
 from augpipe.classifiers import ClassifierOptions, Shape
 from augpipe.config import Experiment, load
@@ -31,6 +32,7 @@ from augpipe.grids import grid
 from augpipe.images import ImageSet
 from augpipe.mixing import Mix, Mixture
 from augpipe.records import Job, Part, Prepared, TrainedGenerator
+from augpipe.report.judged import kept_rows
 from augpipe.runtime import Runtime
 from augpipe.seeds import torch_stream
 
@@ -93,9 +95,32 @@ def similarity(images: torch.Tensor, seed: int = 0) -> float:
     return float(found) if isinstance(found, torch.Tensor) else float("nan")
 
 
+def after_checks(
+    job: Job, prepared: Prepared, judge: Trained, domain: store.Ref, made: TrainedGenerator,
+    have: list[int],
+) -> dict[int, dict[str, float]]:  # fmt: skip
+    """What curation keeps: share kept, images made of IMAGES asked for, share of them confirmed, SSIM of pairs."""
+    _, here = job.start()
+    found = judging.synthesise(job, prepared, domain, made, dict.fromkeys(have, IMAGES), True)
+    images = store.load_images(found.images)
+    right = _right(judge, images, here) if len(images) else np.empty(0, bool)
+    shares = kept_rows(store.load_table(found.funnel)).set_index(["class", "metric"])["value"]
+    told = {}
+    for c in have:
+        own = images.labels == c
+        told[c] = {
+            "kept": float(shares[prepared.classes[c], "kept"]),
+            "made": int(own.sum()),
+            "confirmed_curated": float(right[own].mean()) if own.any() else float("nan"),
+            "ssim_curated": similarity(torch.from_numpy(np.array(images.images[own]))),
+        }
+    return told
+
+
 def measure(
-    job: Job, prepared: Prepared, judge: Trained, made: TrainedGenerator, out: Path
-) -> dict[str, Any]:
+    job: Job, prepared: Prepared, judge: Trained, domain: store.Ref, made: TrainedGenerator,
+    out: Path, plain: bool,
+) -> dict[str, Any]:  # fmt: skip
     """Judge fresh images of a trained generator; leaves its pictures."""
     _, here = job.start()
     generator, _ = generators.unpack(store.load_state(made.checkpoint), here)
@@ -106,6 +131,13 @@ def measure(
     images = synthesis.draw(generator, asked, torch_stream(0, "bench")).images
     drawing = time.perf_counter() - begun
     right = _right(judge, generating.loose_set(images, asked, train), here)
+    curated = {c: dict[str, float]() for c in have}
+    overall = pd.DataFrame({"metric": [], "value": []})
+    if not plain:
+        curated = after_checks(job, prepared, judge, domain, made, have)
+        loose = generating.loose_set(images, asked, train)
+        table = store.load_table(judging.measure_set(job, prepared, domain, loose, 0).table)
+        overall = table[(table["class"] == "") & ~table.value.isna()]
     classes: dict[str, dict[str, float]] = {}
     nearest = []
     for c in have:
@@ -113,6 +145,7 @@ def measure(
         classes[prepared.classes[c]] = {
             "real": len(real),
             "confirmed": float(right[(asked == c).numpy()].mean()),
+            **curated[c],
             "ssim": similarity(own),
             "ssim_real": similarity(real),
         }
@@ -124,6 +157,7 @@ def measure(
     grid(torch.cat(nearest).numpy(), 5, scale=scale).save(out / f"{made.name}-nearest.png")
     return {
         "name": made.name,
+        "figures": {m: float(v) for m, v in zip(overall.metric, overall.value, strict=True)},
         "config": job.experiment.generators[made.name].model_dump(mode="json"),
         "classes": classes,
         "training_seconds": made.time.seconds,
@@ -137,20 +171,39 @@ def measure(
 def table(found: list[dict[str, Any]]) -> str:
     """Markdown: a row a generator."""
     lines = [
-        "| generator | mean | worst class | SSIM (real) | best kimg | seconds |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| generator | mean | worst class | SSIM (real) | after checks: mean | worst class | kept "
+        "| memorisation.p | near copies | best kimg | seconds |",
+        "| --- " * 11 + "|",
     ]
     for one in found:
-        share = {name: c["confirmed"] for name, c in one["classes"].items()}
-        worst = min(share, key=lambda name: share[name])
-        alike, real = (
-            np.nanmean([c[key] for c in one["classes"].values()]) for key in ("ssim", "ssim_real")
-        )
-        lines.append(
-            f"| {one['name']} | {np.mean(list(share.values())):.3f} | {share[worst]:.3f} ({worst}) "
-            f"| {alike:.2f} ({real:.2f}) | {one['best_kimg']:g} | {one['training_seconds']:.0f} |"
-        )
+        classes = one["classes"]
+        alike, real = (np.mean([c[key] for c in classes.values()]) for key in ("ssim", "ssim_real"))
+        made = {n: c["confirmed_curated"] for n, c in classes.items() if c.get("made")}
+        kept = [c["kept"] for c in classes.values() if "kept" in c]
+        figures = one.get("figures", {})
+        after = ("–", "–") if not made else (f"{np.mean(list(made.values())):.3f}", worst(made))
+        cells = [
+            one["name"],
+            f"{np.mean([c['confirmed'] for c in classes.values()]):.3f}",
+            worst({n: c["confirmed"] for n, c in classes.items()}),
+            f"{alike:.2f} ({real:.2f})",
+            *after,
+            f"{np.mean(kept):.2f}" if kept else "–",
+            *(
+                f"{figures[m]:.3f}" if m in figures else "–"
+                for m in ("memorisation.p", "memorisation.near_copies")
+            ),
+            f"{one['best_kimg']:g}",
+            f"{one['training_seconds']:.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def worst(share: dict[str, float]) -> str:
+    """The least, and of which class."""
+    name = min(share, key=lambda n: share[n])
+    return f"{share[name]:.3f} ({name})"
 
 
 def main() -> None:
@@ -162,6 +215,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], dest="overrides")
     parser.add_argument("--oracle", type=Path, help="folder of oracles (default: --out)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--plain", action="store_true", help="no checks and no further figures")
     parser.add_argument("--table", action="store_true", help="only print the table of --out")
     given = parser.parse_args()
     experiment: Experiment = load(given.config, given.overrides)
@@ -176,7 +230,8 @@ def main() -> None:
         prepared = stages.prepare(job)
         domain = stages.train_features(job, prepared, 0)
         for name in names:
-            found = measure(job, prepared, judge, trained(job, prepared, domain, name), given.out)
+            made = trained(job, prepared, domain, name)
+            found = measure(job, prepared, judge, domain, made, given.out, given.plain)
             store.write_json(given.out / f"{name}.json", found)
             print(table([found]), flush=True)
     done = [given.out / f"{name}.json" for name in names]

@@ -26,11 +26,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "acgan, all options": ("acgan", {"loss": "hinge", "spectral": True, "conditional_norm": True, "class_loss": "d2d", "embedding": 16, "r1": 0.01}),
     "acgan, ADA": ("acgan", {"ada": {"kimg": 0.05}, "augment": ["rotation", "scale", "brightness", "saturation"]}),
     "bagan, gradient penalty": ("bagan", {"gradient_penalty": True, "critic_steps": 2}),
+    "bagan, label embedding": ("bagan", {"label_embedding": True, "generator_loss": "realness", "stddev": True}),
     "bagan, rebalancing": ("bagan", {"labels": "rebalance"}),
     "cgan, projection": ("cgan", {"head": "projection", "spectral": True}),
     "dcgan, per class": ("dcgan", {"per_class": True}),
     "cgan, ADA": ("cgan", {"ada": {"kimg": 0.05}}),
     "progan, per class": ("progan", {"per_class": True}),
+    "dagan, logistic": ("dagan", {"loss": "logistic", "critic_steps": 1, "r1_every": 2, "mismatched": 0.5, "ada": {"kimg": 0.05}, "augment": ["translation"]}),
     "dagan, per class": ("dagan", {"per_class": True}),
 }  # fmt: skip
 

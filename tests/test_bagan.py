@@ -95,6 +95,18 @@ def test_a_wrong_label_is_never_the_right_one_nor_one_that_train_lacks(here, mak
         assert others[others > 0].tolist() == pytest.approx([250, 250], rel=0.2)
 
 
+def test_the_decoder_is_told_the_class_where_asked(make_shapes) -> None:
+    problem = Problem(make_shapes((2, 2, 2)).spec, ("a", "b", "c"))
+    z = torch.randn(1, 8).expand(3, -1)
+    for options, told in (
+        ({}, False), ({"label_embedding": True}, True), ({"gradient_penalty": True}, True),
+        ({"gradient_penalty": True, "label_embedding": False}, False),
+    ):  # fmt: skip
+        g = bagan.Decoder(tiny("bagan", dropout=0.0, **options), problem)
+        out = g(z, torch.tensor([0, 1, 2]))
+        assert torch.equal(out[0], out[1]) is not told
+
+
 def test_one_softmax_over_the_classes_and_fake(here, make_shapes) -> None:
     problem = Problem(make_shapes((2, 2, 2)).spec, ("a", "b", "c"))
     x, labels = torch.zeros(5, 1, 16, 16), torch.zeros(5, dtype=torch.int64)

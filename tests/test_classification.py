@@ -85,7 +85,7 @@ def test_every_classifier_through_a_file(kind, here, make_shapes) -> None:
     assert np.array_equal(
         classification.predict(back, train, here), classification.predict(trained, train, here)
     )
-    features = classification.embed(back, train, here)
+    features, _ = classification.embed_and_predict(back, train, here)
     assert features.shape[0] == 12 and features.dtype == np.float32
     head = trained.net.head
     logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
@@ -106,3 +106,16 @@ def test_weights_follow_from_the_generator(kind) -> None:
         return list(net.parameters())
 
     assert all(torch.equal(a, b) for a, b in zip(made(0), made(1), strict=True))
+
+
+def test_features_and_probabilities_of_one_pass_are_those_of_two(here, make_shapes) -> None:
+    images = make_shapes((30, 20))
+    options = ClassifierOptions(width=0.25, steps=3)
+    net = build(options, Shape(1, 2, options.width), torch.Generator().manual_seed(0))
+    here.place(net).eval()
+    judge = classification.Trained(net, False, 0, [])
+    vectors, probabilities = classification.embed_and_predict(judge, images, here)
+    assert np.array_equal(probabilities, classification.predict(judge, images, here))
+    with torch.no_grad():
+        x = classification.inputs(images.tensors()[0], None, False, here)
+        assert np.allclose(vectors, net.features(x).numpy(), atol=1e-6)

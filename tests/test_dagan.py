@@ -20,21 +20,32 @@ def made(train: ImageSet, here: Runtime, **options) -> DAGAN:
     return found
 
 
-def test_pairs_are_of_one_class(here, make_shapes, monkeypatch) -> None:
-    train = make_shapes((9, 7, 5))
+def test_a_real_pair_is_two_images_of_one_class(here, make_shapes) -> None:
+    train = make_shapes((9, 7, 2, 1))
     generator = made(train, here)
-    asked: list[torch.Tensor] = []
-    real = generator._drawn
+    images, labels = train.tensors()
+    pixels = images.flatten(1).float()
+    for _ in range(20):
+        others = generator._others(images, labels).flatten(1).float()
+        row = torch.cdist(others, pixels).argmin(1)
+        assert torch.equal(torch.cdist(others, pixels).amin(1), torch.zeros(len(row)))
+        assert torch.equal(labels[row], labels)
+        same = row == torch.arange(len(row))
+        # The last class has one image, and no other to stand beside it.
+        assert same.tolist() == [False] * 18 + [True]
 
-    def spy(labels: torch.Tensor, rng: torch.Generator):
-        rows, images = real(labels, rng)
-        asked.append(torch.stack([labels, torch.from_numpy(train.labels)[rows]]))
-        return rows, images
 
-    monkeypatch.setattr(generator, "_drawn", spy)
-    steps(generator, train, 6)
-    pairs = torch.cat(asked, 1)
-    assert pairs.shape[1] == 6 * 8 and torch.equal(pairs[0], pairs[1])
+def test_every_other_image_of_a_class_comes_as_a_partner(here, make_shapes) -> None:
+    train = make_shapes((4, 3))
+    generator = made(train, here)
+    images, labels = train.tensors()
+    pixels = images.flatten(1).float()
+    seen = set()
+    for _ in range(60):
+        others = generator._others(images, labels).flatten(1).float()
+        seen |= set(enumerate(torch.cdist(others, pixels).argmin(1).tolist()))
+    apart = {(i, j) for i in range(7) for j in range(7) if labels[i] == labels[j] and i != j}
+    assert seen == apart
 
 
 def test_the_critic_sees_both_images_of_a_pair(here) -> None:
@@ -110,8 +121,70 @@ def test_synthetic_images_carry_parents_and_their_groups(here, make_shapes, tmp_
     train.table["group"] = [f"patient{row // 2}" for row in range(len(train))]
     generator = made(train, here)
     steps(generator, train, 2)
-    ref = synthesis.sample(generator, {0: 4, 1: 6}, train, name="d", seed=0, store=Store(tmp_path))
-    table = load_images(ref).table
+    sampled = synthesis.sample(
+        generator, {0: 4, 1: 6}, train, name="d", seed=0, store=Store(tmp_path)
+    )
+    table = load_images(sampled.images).table
     rows = [train.table["id"].tolist().index(parent) for parent in table["parent"]]
     assert np.array_equal(train.labels[rows], [0] * 4 + [1] * 6)
     assert table["group"].tolist() == train.table["group"].to_numpy()[rows].tolist()
+
+
+def test_logistic_losses_are_those_of_the_scores(here, make_shapes) -> None:
+    """Goodfellow et al. 2014 with R1 at reals alone, every `r1_every`-th step."""
+    train = make_shapes((6, 6))
+    generator = made(train, here, loss="logistic", dropout=0.0, r1=0.0)
+    one, other = (torch.rand(4, 1, 16, 16) * 2 - 1 for _ in range(2))
+    state = generator.rngs["noise"].get_state()
+    told = generator._critic_loss(one, other)
+    generator.rngs["noise"].set_state(state)
+    with torch.no_grad():
+        fake = torch.cat([one, generator._made(one)], 1)
+        on_real, on_fake = generator.d(torch.cat([one, other], 1)), generator.d(fake)
+    expected = torch.log1p(torch.exp(-on_real)).mean() + torch.log1p(torch.exp(on_fake)).mean()
+    assert told.item() == pytest.approx(expected.item(), rel=1e-4)
+
+    generator.rngs["noise"].set_state(state)
+    pair = torch.cat([one, other], 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(generator.d(pair).sum(), pair)
+    generator.config = generator.config.model_copy(update={"r1": 0.5, "r1_every": 1})
+    with_r1 = generator._critic_loss(one, other)
+    penalty = 0.5 * gradient.square().flatten(1).sum(1).mean()
+    assert (with_r1 - told).item() == pytest.approx(0.5 * penalty.item(), rel=1e-3)
+
+
+def test_ada_needs_the_loss_whose_sign_means_something() -> None:
+    assert tiny("dagan", loss="logistic", ada={"kimg": 1}).signed
+    with pytest.raises(ValueError, match="ada follows the sign"):
+        tiny("dagan", ada={"kimg": 1})
+
+
+def test_strangers_are_of_another_class_and_count_as_asked(here, make_shapes) -> None:
+    train = make_shapes((6, 5, 4))
+    images, labels = train.tensors()
+    generator = made(train, here, loss="logistic", dropout=0.0, r1=0.0, mismatched=0.25)
+    strangers = generator._strangers(labels)
+    assert strangers is not None
+    pixels = (images.float() / 127.5 - 1).flatten(1)
+    of = labels[torch.cdist(strangers.flatten(1), pixels).argmin(1)]
+    assert (of != labels).all()
+    one = images.float() / 127.5 - 1
+    state = generator.rngs["noise"].get_state()
+    both = generator._critic_loss(one, one.flip(0), strangers)
+    found = []
+    for other in (None, strangers):
+        generator.rngs["noise"].set_state(state)
+        found.append(generator._critic_loss(one, one.flip(0), other))
+    generator.rngs["noise"].set_state(state)
+    with torch.no_grad():
+        real, wrong = (generator.d(torch.cat([one, x], 1)) for x in (one.flip(0), strangers))
+    mismatch = torch.log1p(torch.exp(-real)).mean() + torch.log1p(torch.exp(wrong)).mean()
+    expected = 0.75 * found[0].item() + 0.25 * mismatch.item()
+    assert both.item() == pytest.approx(expected, rel=1e-4) == found[1].item()
+
+
+def test_one_class_has_no_strangers(here, make_shapes) -> None:
+    train = make_shapes((6,))
+    generator = made(train, here, loss="logistic", mismatched=0.5)
+    assert generator._strangers(torch.zeros(3, dtype=torch.int64)) is None
+    steps(generator, train, 2)

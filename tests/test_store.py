@@ -105,3 +105,26 @@ def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
         (draft / "new").touch()
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "new").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_what_has_a_key_is_made_once(tmp_path: Path) -> None:
+    store, made = Store(tmp_path), []
+
+    def make() -> dict[str, torch.Tensor]:
+        made.append(1)
+        return {"x": torch.arange(3)}
+
+    first, again = store.keyed("features", "a", make), store.keyed("features", "a", make)
+    assert made == [1] and torch.equal(first["x"], again["x"])
+    store.keyed("features", "b", make)
+    assert made == [1, 1]
+    assert sorted(p.name for p in (tmp_path / "features").iterdir()) == ["a.pt", "b.pt"]
+
+
+def test_what_is_not_made_leaves_nothing_under_its_key(tmp_path: Path) -> None:
+    def fail() -> dict[str, torch.Tensor]:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        Store(tmp_path).keyed("features", "a", fail)
+    assert not list(tmp_path.rglob("*.pt"))

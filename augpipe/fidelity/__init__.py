@@ -42,11 +42,12 @@ def _rows(name: str, compared: Compared) -> Iterator[Row]:
     """Every figure of one part."""
     have = len(compared.real), len(compared.synthetic)
     for _, entry in metrics.items():
-        for figure, told in _figures(entry, compared).items():
+        for figure, told in figures(entry, compared).items():
             yield (name, figure, told.value, *have, told.note)
 
 
-def _figures(entry: Metric, compared: Compared) -> dict[str, Told]:
+def figures(entry: Metric, compared: Compared) -> dict[str, Told]:
+    """Every figure of one metric, or the word why there is none."""
     word = _too_few(entry, compared)
     if not word:
         try:

@@ -41,7 +41,7 @@ def c2st(c: Compared) -> dict[str, float]:
     x = np.concatenate([c.real.vectors[a], c.synthetic.vectors[b]])
     y = np.arange(len(x)) >= len(a)
     learn = np.concatenate([c.rng("halves").permutation(len(a)) < len(a) // 2 for _ in range(2)])
-    judge = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, tol=1e-3))
     judge.fit(x[learn], y[learn])
     right = judge.predict(x[~learn]) == y[~learn]
     p = binomtest(int(right.sum()), len(right), 0.5, alternative="greater").pvalue

@@ -133,6 +133,13 @@ class Adversarial:
         at = torch.randint(0, len(self.present), (n,), generator=rng or self.rngs["noise"])
         return self.present[at]
 
+    def wrong(self, labels: torch.Tensor) -> torch.Tensor:
+        """For each label another one of those present, uniformly; never the label itself. Needs two classes."""
+        k = len(self.present)
+        at = torch.searchsorted(self.present, labels.cpu())
+        shift = torch.randint(1, k, (len(labels),), generator=self.rngs["noise"])
+        return self.present[(at + shift) % k].to(labels.device)
+
     def noise(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents and labels on the device, for training."""
         z = self.latents(labels, self.rngs["noise"])

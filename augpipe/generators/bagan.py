@@ -29,11 +29,13 @@ from augpipe.nn import losses
 from augpipe.nn.blocks import Dropout, doublings
 from augpipe.nn.ema import EMA
 from augpipe.nn.gaussians import ClassGaussians
+from augpipe.nn.norms import minibatch_stddev
 from augpipe.nn.penalties import gradient_penalty, r1
 from augpipe.runtime import Runtime
 from augpipe.seeds import numpy_stream
 
 ENCODED_AT_ONCE = 256
+HIDDEN = 128  # features between the trunk and the head, with `stddev`
 MOST_ENCODED = 5000  # images a class that its Gaussian stands on
 
 
@@ -46,6 +48,8 @@ class Config(AdversarialConfig):
     for the class against all else, as in the paper; `realness` for the class against FAKE, which keeps more variety.
     label_embedding: the decoder's latent is multiplied by the class's embedding; null: in BAGAN-GP alone. Latents of
     classes that look alike overlap, and without it nothing else tells the decoder which one is asked for.
+    stddev: the critic also sees how much the images of a class in the batch differ (Karras et al. 2018), in one more
+    layer before its head.
     """
 
     kind: Literal["bagan"]
@@ -56,6 +60,7 @@ class Config(AdversarialConfig):
     generator_loss: Literal["class", "realness"] = "class"
     gradient_penalty: bool = False
     label_embedding: bool | None = None
+    stddev: bool = False
     critic_steps: int = Field(default=5, ge=1)  # of gradient_penalty, a generator step
     dropout: float = Field(default=0.3, ge=0, lt=1)
     r1: float = Field(
@@ -157,14 +162,17 @@ class Discriminator(nn.Module):
         super().__init__()
         classes = len(problem.classes)
         self.trunk = Trunk(config, problem)
-        self.head = nn.Linear(self.trunk.width, 1 if config.gradient_penalty else classes + 1)
-        self.embedding = (
-            nn.Embedding(classes, self.trunk.width) if config.gradient_penalty else None
-        )
+        # How much is too little depends on the class: a head that is linear in it could not tell.
+        self.mixed = nn.Linear(self.trunk.width + 1, HIDDEN) if config.stddev else None
+        width = HIDDEN if config.stddev else self.trunk.width
+        self.head = nn.Linear(width, 1 if config.gradient_penalty else classes + 1)
+        self.embedding = nn.Embedding(classes, width) if config.gradient_penalty else None
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See the class."""
         h = self.trunk(x)
+        if self.mixed is not None:
+            h = F.leaky_relu(self.mixed(minibatch_stddev(h[:, :, None, None]).flatten(1)), 0.2)
         if self.embedding is None:
             out: torch.Tensor = self.head(h)
             return out.float()
@@ -218,6 +226,11 @@ class BAGAN(Adversarial):
         return torch.multinomial(
             self._fake_shares, n, replacement=True, generator=rng or self.rngs["noise"]
         )
+
+    def _asked_in_order(self, n: int) -> torch.Tensor:
+        """`asked`, by class where the critic compares the images of a class."""
+        asked = self.asked(n)
+        return asked.sort()[0] if self.config.stddev else asked
 
     def latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Of each class's own Gaussian; N(0,1) before it is known."""
@@ -285,6 +298,9 @@ class BAGAN(Adversarial):
         return torch.cat(found).double().numpy()
 
     def _adversarial(self, real: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        if self.config.stddev:
+            labels, order = labels.sort(stable=True)
+            real = real[order]
         loss_d = self._critic_loss(real, labels)
         self.update("d", loss_d)
         told = {"loss_d": loss_d.detach()}
@@ -292,7 +308,7 @@ class BAGAN(Adversarial):
             return told
         with self.frozen("discriminator"):
             with self.runtime.autocast():
-                z, asked = self.noise(self.asked(len(real)))
+                z, asked = self.noise(self._asked_in_order(len(real)))
                 out = self.d(self.augmented(self.g(z, asked)), asked)
             if self.config.gradient_penalty:
                 loss_g = losses.generator_score(out)
@@ -309,7 +325,7 @@ class BAGAN(Adversarial):
         n = self.fakes(len(real))
         real = self.augmented(real)
         with self.runtime.autocast():
-            z, asked = self.noise(self.asked(n))
+            z, asked = self.noise(self._asked_in_order(n))
             with torch.no_grad():
                 fake = self.g(z, asked)
             on_real = self.d(real, labels)
@@ -343,13 +359,6 @@ class BAGAN(Adversarial):
                 loss = 0.5 * (loss + losses.critic_wasserstein(on_real, on_wrong))
             penalty = gradient_penalty(lambda x: self.d(x, labels), real, fake, self.rngs["device"])
         return loss + 10 * penalty
-
-    def wrong(self, labels: torch.Tensor) -> torch.Tensor:
-        """For each label another one of those present, uniformly; never the label itself."""
-        k = len(self.present)
-        at = torch.searchsorted(self.present, labels.cpu())
-        shift = torch.randint(1, k, (len(labels),), generator=self.rngs["noise"])
-        return self.present[(at + shift) % k].to(labels.device)
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
         """Nets of a like BAGAN; if that was past its autoencoder, only the latents are fitted anew."""

@@ -41,6 +41,8 @@ class Config(AdversarialConfig):
 
     inner, critic_inner: convolutions of a level, in the generator and in the critic. loss: `wasserstein` with its
     gradient penalty as in the paper, or `logistic` with R1 of weight `r1` every `r1_every` critic updates.
+    mismatched: weight, beside that of fake pairs, of real pairs from two classes, which the critic is to tell from
+    real ones too (Reed et al. 2016, 4.2); 0 as in the paper.
     """
 
     kind: Literal["dagan"]
@@ -51,6 +53,7 @@ class Config(AdversarialConfig):
     dropout: float = Field(default=0.5, ge=0, lt=1)
     critic_steps: int = Field(default=5, ge=1)
     loss: Literal["wasserstein", "logistic"] = "wasserstein"
+    mismatched: float = Field(default=0.0, ge=0, lt=1)
     r1: float = Field(default=0.01, ge=0)  # of logistic
     r1_every: int = Field(default=16, ge=1)  # of logistic
     learning_rate: float = Field(default=1e-4, gt=0)
@@ -217,7 +220,7 @@ class DAGAN(Adversarial):
         """One critic update on pairs; every `critic_steps`-th time one of the generator."""
         other = to_float(self.runtime.move(self._others(images, labels)))
         one = to_float(self.runtime.move(images))
-        loss_d = self._critic_loss(one, other)
+        loss_d = self._critic_loss(one, other, self._strangers(labels))
         self.update("d", loss_d)
         told = {"loss_d": loss_d.detach()}
         if (self.steps + 1) % self.config.critic_steps == 0:
@@ -240,16 +243,28 @@ class DAGAN(Adversarial):
         self.rngs["device"].set_state(before)
         return torch.cat([one, self.augmented(other)], 1)
 
-    def _critic_loss(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    def _strangers(self, labels: torch.Tensor) -> torch.Tensor | None:
+        """For each label an image of another class, where such pairs are shown."""
+        if not self.config.mismatched or len(self.present) < 2:
+            return None
+        return self._drawn(self.wrong(labels.cpu()), self.rngs["noise"])[1]
+
+    def _critic_loss(
+        self, one: torch.Tensor, other: torch.Tensor, stranger: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        wasserstein = self.config.loss == "wasserstein"
+        against = losses.critic_wasserstein if wasserstein else losses.discriminator_bce
         with self.runtime.autocast():
             with torch.no_grad():
                 fake = self._pair(one, self._made(one))
             real = self._pair(one, other)
             on_real, on_fake = self.d(real), self.d(fake)
-            if self.config.loss == "wasserstein":
-                loss = losses.critic_wasserstein(on_real, on_fake)
+            loss = against(on_real, on_fake)
+            if stranger is not None:
+                on_wrong = self.d(self._pair(one, stranger))
+                loss = torch.lerp(loss, against(on_real, on_wrong), self.config.mismatched)
+            if wasserstein:
                 return loss + 10 * gradient_penalty(self.d, real, fake, self.rngs["device"])
-            loss = losses.discriminator_bce(on_real, on_fake)
             self.observe(on_real)
             if self.config.r1 and self.steps % self.config.r1_every == 0:
                 loss = loss + self.config.r1 * self.config.r1_every * r1(self.d, real)

@@ -12,7 +12,7 @@ from augpipe.report.judged import JudgedResult
 
 # Figures that the page's first tables show; every one is in fidelity.csv.
 HEADLINE: Final = (
-    "agreement", "kid", "kid_spread", "fid", "precision", "recall", "density", "coverage", "one_nn",
+    "agreement", "kid", "fid", "precision", "recall", "density", "coverage", "one_nn",
     "ssim", "ssim_real", "gan_train",
 )  # fmt: skip
 MEMORISED: Final = (
@@ -20,6 +20,7 @@ MEMORISED: Final = (
     "memorisation.nearer", "memorisation.membership_auc",
 )  # fmt: skip
 GALLERY: Final = 8  # threes that the page shows of each generator
+WORDS: Final = 6  # reasons why figures are not given that the page shows
 
 
 def sections(found: JudgedResult, classes: int) -> dict[str, Any]:
@@ -44,17 +45,19 @@ def _cell(value: float, note: str) -> str:
 
 
 def _wide(table: pd.DataFrame, metrics: tuple[str, ...], classes: int) -> dict[str, Any]:
-    """A row a generator and class, a column a figure."""
+    """A row a generator, then a row a generator and class; a column a figure. words: why some are not given."""
     have = [m for m in metrics if (table.metric == m).any()]
-    rows = []
+    whole, single = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+    words = dict[str, None]()
     for generator, own in table[table.metric.isin(have)].groupby("generator", sort=False):
         for name, part in list(own.groupby("class", sort=False))[: classes + 1]:
-            cells = {
-                r.metric: _cell(float(r.value), str(r.note)) for r in part.itertuples(index=False)
-            }
+            cells = {r.metric: _cell(float(r.value), "") for r in part.itertuples(index=False)}
             on = f"{int(part.n_real.max())} / {int(part.n_synthetic.max())}"
-            rows.append((generator, name or "all", on, [cells.get(m, "–") for m in have]))
-    return {"metrics": have, "rows": rows}
+            row = (generator, name or "all", on, [cells.get(m, "–") for m in have])
+            (single if name else whole).append(row)
+        missing = own[~np.isfinite(own.value.astype(float))]
+        words |= {f"{r.metric} {r.note}": None for r in missing.itertuples(index=False)}
+    return {"metrics": have, "whole": whole, "single": single, "words": list(words)[:WORDS]}
 
 
 def _overall(table: pd.DataFrame) -> dict[str, Any]:
