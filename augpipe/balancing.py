@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,12 @@ from augpipe.records import Measured, Prepared, Synthesised, TrainedGenerator
 from augpipe.report.judged import kept_rows
 from augpipe.report.judgement import HEADLINE, MEMORISED
 from augpipe.report.results import versions
-from augpipe.report.write import check_place
+from augpipe.report.write import check_whole
 from augpipe.store import beside, load_images, load_table, write_json
 
 FILES: Final = ("manifest.csv", "card.md", "card.json", "fidelity.csv", "experiment.yaml")
 KIND: Final = "augpipe balanced set"
+LONGEST: Final = 120  # bytes of a class's folder, of the 255 that file systems take
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,12 @@ class Balanced:
 
 def check_out(out: Path, source: Path | None) -> None:
     """UserError where `out` cannot become a balanced set's folder; an earlier one's is replaced as a whole."""
-    check_place(out, source, "the out folder")
+    check_whole(out, source)
     if not out.is_dir() or not any(out.iterdir()):
         return
     known = set(FILES)
-    manifest = out / "manifest.csv"
-    if manifest.is_file() and all((out / name).is_file() for name in FILES):
-        table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
-        known |= set(table["file"]) if "file" in table else set()
+    if all((out / name).is_file() for name in FILES):
+        known |= _files_of(out / "manifest.csv")
         known |= {str(Path(name).parent) for name in known}
     foreign = sorted(
         name
@@ -69,21 +69,33 @@ def check_out(out: Path, source: Path | None) -> None:
         )
 
 
+def _files_of(manifest: Path) -> set[str]:
+    """Names in a manifest's column of files; none where it is no manifest."""
+    try:
+        table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+    except ValueError:  # whatever pandas cannot read
+        return set()
+    return set(table["file"]) if "file" in table else set()
+
+
 def folder_names(classes: Sequence[str]) -> list[str]:
     """Class names as folders: no separators, no leading dot, all different even where case does not count."""
     names: list[str] = []
-    taken: set[str] = set()
+    taken = {name.casefold() for name in FILES}
     for label, name in enumerate(classes):
-        plain = re.sub(r"[^\w .+-]", "_", name).strip(" .")[:80] or "class"
-        if plain.casefold() in taken or plain in FILES:
-            plain = f"{plain}_{label}"
-        names.append(plain)
-        taken.add(plain.casefold())
+        plain = re.sub(r"[^\w .+-]", "_", unicodedata.normalize("NFC", name))
+        plain = plain.encode()[:LONGEST].decode(errors="ignore").strip(" .") or "class"
+        own, at = plain, label
+        while own.casefold() in taken:
+            own, at = f"{plain}_{at}", at + 1
+        names.append(own)
+        taken.add(own.casefold())
     return names
 
 
 def publish(found: Balanced, out: Path) -> None:
     """Every file of the set; `out` appears, or changes, as a whole."""
+    check_out(out, None)  # once more: a generator was trained since the set was asked for
     real = load_images(found.prepared.splits.train)
     made = load_images(found.made.images)
     with beside(out) as draft:
@@ -223,7 +235,7 @@ def card_text(card: dict[str, Any]) -> str:
         "",
         f"Made from {sum(real.values())} real training images (source {card['made_from']['source']}, fingerprint "
         f"{card['made_from']['data_fingerprint']}) and {sum(made.values())} synthetic ones of {generator['kind']} "
-        f"`{_plain(generator['name'])}`, seed {generator['seed']}, checkpoint {generator['checkpoint'][:20]} at "
+        f"`{generator['name']}`, seed {generator['seed']}, checkpoint {generator['checkpoint'][:20]} at "
         f"{generator['kimg']:g} kimg.",
         "",
         "| class | real | synthetic | missing |",

@@ -47,7 +47,9 @@ class Reference:
         self.classes = train.probabilities.shape[1]
 
     def limits(self, values: Floats, labels: NDArray[np.int64], share: float) -> Floats:
-        """The `share` quantile of real images' values by class, float32 (K,)."""
+        """The `share` quantile of real images' finite values by class, float32 (K,)."""
+        given = np.isfinite(values)
+        values, labels = values[given], labels[given]
         whole = np.quantile(values, share) if len(values) else 0.0
         found = np.full(self.classes, whole, np.float32)
         for label in np.unique(labels):
@@ -114,9 +116,7 @@ class Reference:
         """Distance below which an image is a near copy of a train image."""
         found = self.to_train(self.val)
         return {
-            name: np.maximum(
-                self.limits(gap[np.isfinite(gap)], self.val.labels[np.isfinite(gap)], NEAR), TINY
-            )
+            name: np.maximum(self.limits(gap, self.val.labels, NEAR), TINY)
             for name, gap in found.items()
         }
 

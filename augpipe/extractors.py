@@ -7,10 +7,11 @@ fetched there where they are missing. A file put there by hand needs no network.
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.error import URLError
 
 import numpy as np
@@ -36,9 +37,10 @@ def _known(name: str) -> str:
         return name
     if not name.startswith(PREFIX):
         raise unknown("features", name, ("domain", INCEPTION, f"{PREFIX}MODEL"))
-    from torchvision.models import list_models
+    from torchvision import models as classifying
 
-    models = [m for m in list_models() if m.islower() and "." not in m]
+    # Of this module alone: those below it segment, detect or watch videos.
+    models = classifying.list_models(module=classifying)
     if name.removeprefix(PREFIX) not in models:
         raise unknown(f"torchvision model of features {name!r}:", name.removeprefix(PREFIX), models)
     return name
@@ -114,43 +116,58 @@ def _fetching(what: str, file: str) -> Iterator[None]:
         torch.hub.set_dir(before)
 
 
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    """A file that does not hold the weights is the user's to mend."""
+    try:
+        yield
+    except (pickle.UnpicklingError, EOFError, RuntimeError, TypeError, AttributeError, KeyError):
+        raise UserError(
+            f"{path} does not hold the weights of {what}; remove it or replace it"
+        ) from None
+
+
 def _torchvision(name: str, runtime: Runtime) -> Extractor:
-    """The model without its last linear layer, on inputs as its weights want them."""
+    """The model without its last layer, on inputs as its weights want them."""
     from torchvision.models import get_model, get_model_weights
 
     model = name.removeprefix(PREFIX)
     weights = get_model_weights(model).DEFAULT
     file = Path(weights.url).name
-    with _fetching(f"torchvision's {model}", file):
-        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    net: nn.Module = get_model(model, weights=None)
-    try:
-        net.load_state_dict(state)
-    except RuntimeError:
-        raise UserError(f"{weights_folder() / file} does not hold the weights of {model}") from None
+    with _fetching(f"torchvision's {model}", file), _reading(weights_folder() / file, model):
+        # torchvision reads files in a way that may run code: what this has read cannot.
+        weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        # Not `load_state_dict`: old files have other names, and some models take other inputs with weights.
+        net: nn.Module = get_model(model, weights=weights, progress=False)
     _without_head(net)
     return Frozen(net, weights.transforms(), runtime, name)
 
 
 def _without_head(net: nn.Module) -> None:
-    """Let the last linear layer hand through what comes in."""
-    last = [path for path, part in net.named_modules() if isinstance(part, nn.Linear)][-1]
-    above, _, own = last.rpartition(".")
+    """Let the last linear layer hand through what comes in; the last convolution where there is none."""
+    parts = list(net.named_modules())
+    heads = [path for path, part in parts if isinstance(part, nn.Linear)] or [
+        path for path, part in parts if isinstance(part, nn.Conv2d)
+    ]
+    above, _, own = heads[-1].rpartition(".")
     setattr(net.get_submodule(above), own, nn.Identity())
 
 
 def _inception(runtime: Runtime) -> Extractor:
     """InceptionV3 as ported from the original FID code: figures comparable to the literature (2048 features)."""
     try:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        from torch_fidelity import feature_extractor_inceptionv3 as ported
     except ImportError:
         raise UserError(
             "features: inception needs torch-fidelity: pip install 'augpipe[fidelity]'"
         ) from None
     path = weights_folder() / INCEPTION_WEIGHTS
-    with _fetching("Inception", INCEPTION_WEIGHTS):
-        given: dict[str, Any] = (
-            {"feature_extractor_weights_path": str(path)} if path.exists() else {}
+    with _fetching("Inception", INCEPTION_WEIGHTS), _reading(path, "Inception"):
+        torch.hub.load_state_dict_from_url(
+            ported.URL_INCEPTION_V3, file_name=INCEPTION_WEIGHTS, progress=False, check_hash=True,
+            map_location="cpu", weights_only=True,
+        )  # fmt: skip
+        net = ported.FeatureExtractorInceptionV3(
+            "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
         )
-        net = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], **given)
     return Frozen(net, lambda batch: batch, runtime, INCEPTION)

@@ -58,6 +58,8 @@ class Embedded:
 
     def join(self, other: Embedded) -> Embedded:
         """Both, one after the other."""
+        if min(len(self), len(other)) == 0:  # of no images, the width of features may be unknown
+            return self if len(self) else other
         return Embedded(
             np.concatenate([self.vectors, other.vectors]),
             np.concatenate([self.probabilities, other.probabilities]),

@@ -65,6 +65,8 @@ def outcome(gate: str, table: pd.DataFrame) -> Outcome:
     """Whether a gate holds in a table of `fidelity.COLUMNS`. A figure that could not be given holds nothing."""
     each, name, sign, bound = _parse(gate)
     own = table[(table.metric == name) & ((table["class"] != "") == each)]
+    if each:  # a class that nothing was made of has nothing to ask after
+        own = own[own.n_synthetic > 0]
     told, holds = [], len(own) > 0
     for label, value, note in zip(own["class"], own.value, own.note, strict=True):
         good = math.isfinite(value) and OPERATORS[sign](value, bound)

@@ -37,14 +37,24 @@ def _centre(items: Items) -> torch.Tensor:
 
 def _squared(queries: Items, points: Items) -> Iterator[tuple[int, int, torch.Tensor]]:
     """(row of the first query, row of the first point, squared distances of a block); queries outermost."""
+    for q, p, found, _, _ in _measured(queries, points):
+        yield q, p, found
+
+
+Block = tuple[int, int, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def _measured(queries: Items, points: Items) -> Iterator[Block]:
+    """As `_squared`, with the queries' and the points' squared lengths about the points' centre."""
     centre = _centre(points)
     for q in range(0, len(queries), QUERIES):
         a = _block(queries, q, q + QUERIES, centre)
         for p in range(0, len(points), POINTS):
             b = _block(points, p, p + POINTS, centre)
             # |a - b|² = |a|² + |b|² - 2 ab, in one product and without a second block.
-            found = torch.addmm(b.square().sum(1)[None], a, b.T, alpha=-2)
-            yield q, p, found.add_(a.square().sum(1)[:, None]).clamp_(min=0)
+            of_a, of_b = a.square().sum(1), b.square().sum(1)
+            found = torch.addmm(of_b[None], a, b.T, alpha=-2)
+            yield q, p, found.add_(of_a[:, None]).clamp_(min=0), of_a, of_b
 
 
 def nearest(
@@ -104,25 +114,16 @@ def balls(queries: Items, points: Items, radius: NDArray[np.float32]) -> NDArray
     """For each query the number of points whose ball of that radius holds it, int64 (N,)."""
     held = np.zeros(len(queries), np.int64)
     limit = torch.from_numpy(np.asarray(radius, np.float32)).square()
-    length = max(_longest(queries, points), _longest(points, points))
-    for q, p, found in _squared(queries, points):
+    for q, p, found, of_a, of_b in _measured(queries, points):
         n, m = found.shape
         gap = found - limit[p : p + m]
         inside = gap <= 0
-        a, b = (gap.abs() <= UNSURE * length).nonzero(as_tuple=True)
+        unsure = gap.abs_() <= UNSURE * (of_a[:, None] + of_b)
+        a, b = unsure.nonzero(as_tuple=True)
         if len(a):
             inside[a, b] = _pairs(queries, points, a + q, b + p) <= limit[b + p]
         held[q : q + n] += inside.sum(1).numpy()
     return held
-
-
-def _longest(items: Items, points: Items) -> float:
-    """Largest squared length of an item about the points' centre."""
-    centre = _centre(points)
-    blocks = (
-        _block(items, start, start + POINTS, centre) for start in range(0, len(items), POINTS)
-    )
-    return max((float(block.square().sum(1).max()) for block in blocks), default=0.0)
 
 
 def _pairs(queries: Items, points: Items, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

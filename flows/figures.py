@@ -90,10 +90,15 @@ def _safe(name: str) -> str:
 
 def safe_names(classes: Sequence[str]) -> list[str]:
     """Class names as MLflow takes them, still all different."""
+    wanted = [_safe(name).replace("/", "_").strip(" .") or "class" for name in classes]
+    taken = {plain for plain, name in zip(wanted, classes, strict=True) if plain == name}
     names: list[str] = []
-    for label, name in enumerate(classes):
-        plain = _safe(name).replace("/", "_").strip(" .") or "class"
-        names.append(plain if plain == name else f"{plain}_{label}")
+    for label, (plain, name) in enumerate(zip(wanted, classes, strict=True)):
+        own = plain if plain == name else f"{plain}_{label}"
+        while own != name and own in taken:
+            own += "_"
+        names.append(own)
+        taken.add(own)
     return names
 
 

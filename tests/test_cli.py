@@ -81,6 +81,9 @@ def test_list(place, monkeypatch, capsys) -> None:
     )
     status, said = call(monkeypatch, capsys, "list", "metrics")
     assert status == 0 and "macro_recall" in said and "fidelity: kid" in said
+    assert {"fidelity: gan_train", "fidelity: memorisation.p"} <= set(said.splitlines())
+    told = "blank\nagreement\nrealism\ncopies\nduplicates"
+    assert call(monkeypatch, capsys, "list", "checks") == (0, told)
 
 
 def test_a_mistake_that_only_the_data_show(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from tiny import Ran, environment, run_tiny
 
+from augpipe import fidelity
+
 ARMS = ("real", "classic", "smote", "acgan")
 
 
@@ -56,7 +58,9 @@ def test_the_out_folder_is_whole_and_alone(ran: Ran) -> None:
         "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
         "quarantine.csv",
     }  # fmt: skip
-    assert {p.name for p in (ran.folder / "samples").iterdir()} == {"acgan.png", "smote.png"}
+    assert {p.name for p in (ran.folder / "samples").iterdir()} == {
+        "acgan.png", "acgan~nearest.png", "smote.png", "smote~nearest.png",
+    }  # fmt: skip
     assert {p.name for p in ran.place.iterdir()} == {"home", "data", "out", "tiny.yaml"}
     assert not list((ran.place / "home").iterdir()), "something was left in the user's home"
     summary = json.loads((ran.folder / "summary.json").read_text())
@@ -111,6 +115,48 @@ def test_what_an_arm_logs(ran: Ran, runs: list[Run], client: MlflowClient) -> No
     assert acgan["share"] == pytest.approx(0.3 * 3 / 10) and acgan["real_counts"]["9"] < 20
 
 
+def test_what_checks_kept_is_logged_where_images_are_checked(ran: Ran, runs: list[Run]) -> None:
+    summary = json.loads((ran.folder / "summary.json").read_text())
+    assert {name: arm["curated"] for name, arm in summary["arms"].items()} == {
+        "real": False, "classic": False, "smote": False, "acgan": True,
+    }  # fmt: skip
+    real = summary["arms"]["acgan"]["real_counts"]
+    planned = sum(round(0.5 * max(real.values())) - real[name] for name in "789")
+    for run in children(runs, "arm"):
+        kept = {k: v for k, v in run.data.metrics.items() if k.startswith("kept/")}
+        if run.data.tags["augpipe.arm"] != "acgan":
+            assert not kept
+            continue
+        assert set(kept) == {"kept/copies/7", "kept/copies/8", "kept/copies/9"}
+        assert all(0 < share <= 1 for share in kept.values())
+        # The plan is met or what is missing is said.
+        missing = sum(v for k, v in run.data.metrics.items() if k.startswith("short/"))
+        made = sum(v for k, v in run.data.metrics.items() if k.startswith("synthetic_count/"))
+        assert made > 0 and made + missing == planned
+
+
+def test_fidelity_is_told_in_a_table_and_on_the_parent(ran: Ran, runs: list[Run]) -> None:
+    table = pd.read_csv(
+        ran.folder / "fidelity.csv", keep_default_na=False, na_values={"value": [""]}
+    )
+    assert list(table.columns) == ["generator", *fidelity.COLUMNS]
+    figures = {*fidelity.names(), "gan_train"}
+    for name, own in table[~table.metric.str.startswith("kept")].groupby("generator"):
+        assert set(own.metric) == figures and len(own) == 11 * len(figures), name
+        assert (own[own.value.isna()].note != "").all()
+    parent = next(r for r in runs if r.data.tags["augpipe.kind"] == "comparison")
+    given = table[table.value.notna()]
+    assert len(given) > 500
+    for row in given.to_dict("records"):
+        key = f"fidelity/{row['generator']}/{row['metric']}" + (
+            f"/{row['class']}" if row["class"] else ""
+        )
+        assert parent.data.metrics[key] == pytest.approx(row["value"], abs=1e-12), key
+    # Images between train images are as near to them as copies: the default gate says so.
+    gates = json.loads((ran.folder / "summary.json").read_text())["generators"]["smote"]["gates"]
+    assert list(gates) == ["memorisation.p > 0.01"] and not gates["memorisation.p > 0.01"]["holds"]
+
+
 def test_what_a_generator_logs(runs: list[Run], client: MlflowClient) -> None:
     for run in children(runs, "generator"):
         assert run.data.params["kind"] == run.data.tags["augpipe.generator"]
@@ -159,7 +205,8 @@ def test_logged_models_load_and_agree(ran: Ran, runs: list[Run]) -> None:
 
     sets = [load_images(p) for p in (ran.home / "store" / "images").iterdir()]
     # val or test: the smallest of the real sets.
-    images = min((s for s in sets if (s.table["origin"] == "real").all()), key=len)
+    real = [s for s in sets if len(s) and (s.table["origin"] == "real").all()]
+    images = min(real, key=len)
     run = next(r for r in children(runs, "arm") if r.data.tags["augpipe.arm"] == "classic")
     model = mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
     found = model.predict(np.array(images.images))

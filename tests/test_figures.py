@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import re
 
-from flows.figures import flat, safe_metrics, safe_names
+import numpy as np
+import pandas as pd
+import pytest
+
+from augpipe import fidelity
+from flows.figures import Point, fidelity_points, flat, safe_metrics, safe_names
 
 
 def test_nested_values_become_dotted_names() -> None:
@@ -27,3 +32,24 @@ def test_metrics_of_classes_with_odd_names_are_ones_that_mlflow_takes() -> None:
     assert named["val_kid/a b"] == "val_kid/a b" and named["loss_d"] == "loss_d"
     odd = [named['val_kid/50% "x"'], named["val_kid/50% 'x'"]]
     assert len(set(odd)) == 2 and all(re.fullmatch(r"[\w/. :-]+", name) for name in odd)
+
+
+@pytest.mark.parametrize("names", [("a_b_1", "a/b"), ("x__1", "x*"), ("class_2", "cat", "  ")])
+def test_a_made_up_name_is_not_another_class_s_own(names: tuple[str, ...]) -> None:
+    assert len(set(safe_names(names))) == len(names)
+
+
+def test_rows_of_fidelity_become_metrics_overall_and_of_each_class() -> None:
+    table = pd.DataFrame(
+        [
+            ("", "memorisation.p", 0.5, 10, 20, ""),
+            ("a/b", "kid", np.nan, 1, 20, "needs 5 real images, has 1"),
+            ("cat", "kept.blank", 0.9, 0, 20, ""),
+        ],
+        columns=list(fidelity.COLUMNS),
+    )
+    found = fidelity_points(table, ("cat", "a/b"), "fidelity/gan")
+    assert [point.name for point in found] == [
+        "fidelity/gan/memorisation.p", "fidelity/gan/kid/a_b_1", "fidelity/gan/kept.blank/cat",
+    ]  # fmt: skip
+    assert found[0] == Point("fidelity/gan/memorisation.p", 0.5) and np.isnan(found[1].value)

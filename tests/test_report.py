@@ -6,6 +6,7 @@ import html
 import html.parser
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,17 @@ import pandas as pd
 import pytest
 import torch
 
-from augpipe import config, quarantine, scores
+from augpipe import config, fidelity, quarantine, scores
+from augpipe.config import Experiment
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
-from augpipe.records import IntakeRecord
+from augpipe.records import IntakeRecord, Measured, Timed
+from augpipe.report.judged import judged
 from augpipe.report.page import page
 from augpipe.report.results import Results, Stored, collect
 from augpipe.report.write import FILES, check_out, check_place, write
 from augpipe.sources import Bad
-from augpipe.store import SplitRefs, Store
+from augpipe.store import SplitRefs, Store, load_json
 
 EVIL = '<script>alert("x")</script>'
 CLASSES = (EVIL, 'a,"b"\nc', "größe $x^2$")
@@ -31,8 +34,34 @@ def renamed(images: ImageSet) -> ImageSet:
     return ImageSet(images.images, images.labels, CLASSES, images.table)
 
 
+def _fidelity(seed: int) -> pd.DataFrame:
+    """KID of .4, .5 and .6 by seed; p of .2, .02 and .002; a class and a seed without a figure."""
+    return pd.DataFrame(
+        [
+            (c, m, v, 8, 9, "" if np.isfinite(v) else f"too few images of {c or 'all'}")
+            for c in ("", *CLASSES)
+            for m, v in (
+                ("kid", float("nan") if c == EVIL else 0.4 + 0.1 * seed),
+                ("fid", float("nan") if seed == 1 else 3.0),
+                ("memorisation.p", 2 * 10.0 ** -(seed + 1)),
+                ("agreement", 0.9),
+            )
+        ],
+        columns=list(fidelity.COLUMNS),
+    )
+
+
+def _funnel(seed: int) -> list[dict[str, object]]:
+    """Of 10 candidates of each class and seed 8 are not blank; of those, as many look real as the seed says."""
+    return [
+        {"class": c, "check": check, "seen": seen, "passed": passed}
+        for c in CLASSES
+        for check, seen, passed in (("blank", 10, 8), ("realism", 8, 2 * seed))
+    ]
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored]:
     from conftest import shapes
 
     store = Store(tmp_path_factory.mktemp("store"))
@@ -46,6 +75,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
             "name": "made by hand",
             "source": {"kind": "bundled"},
             "generators": {"gan": {"kind": "acgan"}},
+            "gate": ["memorisation.p > 0.01", "each agreement > 0.5"],
             "arms": [{"name": "real"}, {"name": "classic"}, {"name": "gan", "generator": "gan"}],
             "baseline": "real",
         }
@@ -73,22 +103,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
                 {
                     "real_count": [30, 10, 5], "synthetic_count": made, "class_share": [0, 0.3, 0.3],
                     "synthetic_share": 0.2 if arm == "gan" else 0.0, "synthetic_ratio": sum(made) / 45,
+                    "short": {EVIL: 4} if arm == "gan" else {},
+                    "funnel": _funnel(seed) if arm == "gan" else [],
                 },
             )  # fmt: skip
-    fidelity = pd.DataFrame(
-        [
-            (c, m, v)
-            for c in ("", *CLASSES)
-            for m, v in (
-                ("n_real", 8.0),
-                ("n_synthetic", 9.0),
-                ("kid", float("nan") if c == EVIL else 0.5),
-            )
-        ],
-        columns=["class", "metric", "value"],
-    )
     keys = [("gan", seed) for seed in experiment.seeds]
-    stored = Stored(
+    return experiment, Stored(
         splits=SplitRefs(**{k: store.put_images(v) for k, v in sets.items()}),
         fingerprint="f" * 16,
         intake=IntakeRecord(
@@ -114,10 +134,21 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         samples={k: store.put_images(sets["train"]) for k in keys},
         best_kimg=dict.fromkeys(keys, 1.5),
         stopped=dict.fromkeys(keys, "the budget is spent"),
-        fidelity=dict.fromkeys(keys, store.put_table("fidelity", fidelity)),
+        measured={
+            (name, seed): Measured(
+                table=store.put_table("fidelity", _fidelity(seed)),
+                gallery=store.put_images(sets["train"].take(np.arange(9))),
+                time=Timed(began=0, seconds=1),
+            )
+            for name, seed in keys
+        },
         seconds={(a, s): 1.0 for a in (*right, "generator gan") for s in experiment.seeds},
     )
-    return collect(experiment, stored, 12.0)
+
+
+@pytest.fixture(scope="module")
+def results(stored: tuple[Experiment, Stored]) -> Results:
+    return collect(*stored, 12.0)
 
 
 class Tags(html.parser.HTMLParser):
@@ -153,7 +184,7 @@ def test_the_page_says_what_it_should(results: Results) -> None:
     for arm in ("real", "classic", "gan"):
         assert text.count(arm) > 3
     for heading in ("What was asked", "What came in", "Gain of each arm", "Training images of each class",
-                    "Recall of each class", "Real beside synthetic", "Fidelity", "Settings"):  # fmt: skip
+                    "Recall of each class", "Real beside synthetic", "Fidelity", "Memorisation", "Curation", "Gates", "Settings"):  # fmt: skip
         assert heading in text
     assert "too few images" in text  # a metric that was refused
 
@@ -182,21 +213,102 @@ def test_the_folder_holds_exactly_the_contracts_files(
     for _ in range(2):  # and again over itself
         write(results, out)
         assert {p.name for p in out.iterdir()} == set(FILES)
-        assert [p.name for p in (out / "samples").iterdir()] == ["gan.png"]
+        pictures = sorted(p.name for p in (out / "samples").iterdir())
+        assert sorted(pictures) == ["gan.png", "gan~nearest.png"]
         assert [p.name for p in out.parent.iterdir()] == ["out"]
     back = pd.read_csv(out / "scores.csv", keep_default_na=False)
     assert list(back.columns) == ["arm", "seed", "split", "metric", "class", "value"]
     assert set(back["class"]) == {"", *CLASSES}
-    assert list(pd.read_csv(out / "fidelity.csv").columns) == [
-        "generator",
-        "class",
-        "metric",
-        "value",
-    ]
+    figures = pd.read_csv(out / "fidelity.csv", keep_default_na=False)
+    assert list(figures.columns) == ["generator", *fidelity.COLUMNS]
+    assert set(figures["class"]) == {"", *CLASSES} and set(figures.generator) == {"gan"}
     left_out = pd.read_csv(out / "quarantine.csv", keep_default_na=False)
     assert left_out["what"].tolist() == ["quarantined", "removed"]
     assert left_out["class"].tolist() == [EVIL, CLASSES[1]]
     assert config.load(out / "experiment.yaml") == results.experiment
+
+
+def test_figures_are_means_over_seeds_and_missing_ones_say_why(results: Results) -> None:
+    table = results.judged.fidelity.set_index(["class", "metric"])
+    assert table.loc[("", "kid"), "value"] == pytest.approx(0.5)
+    assert np.isnan(table.loc[(EVIL, "kid"), "value"])
+    assert table.loc[(EVIL, "kid"), "note"] == f"too few images of {EVIL}"
+    # One seed of three could not give it: no mean over the others passes for it.
+    assert np.isnan(table.loc[("", "fid"), "value"])
+    assert table.loc[("", "fid"), "note"] == "too few images of all"
+    # Kept by the checks over three seeds: 24 of 30, then 0, 2 and 4 of 8.
+    assert table.loc[(EVIL, "kept.blank"), "value"] == pytest.approx(0.8)
+    assert table.loc[("", "kept.realism"), "value"] == pytest.approx(6 / 24)
+    assert table.loc[("", "kept"), "value"] == pytest.approx(6 / 30)
+    assert table.loc[("", "kept"), "n_synthetic"] == 90
+    assert results.judged.curation.seen.sum() == 3 * 3 * 18
+
+
+def test_a_gate_must_hold_for_every_seed(results: Results) -> None:
+    """A mean of p-values is no p-value: .07 would hold, and the third seed's .002 does not."""
+    of = {one.gate: one for one in results.judged.gates["gan"]}
+    assert list(of) == list(results.experiment.gate)
+    assert not of["memorisation.p > 0.01"].holds and of["memorisation.p > 0.01"].told == "0.002"
+    assert of["each agreement > 0.5"].holds
+    told = results.summary()["generators"]["gan"]["gates"]
+    assert told["memorisation.p > 0.01"] == {"holds": False, "told": "0.002"}
+    text = page(results)
+    assert "does not hold" in text and "memorisation.p &gt; 0.01" in text
+
+
+def test_what_checks_left_missing_is_told(results: Results) -> None:
+    summary = results.summary()
+    assert summary["arms"]["gan"]["short"] == {EVIL: 4}
+    assert summary["arms"]["gan"]["curated"] is True
+    assert summary["arms"]["real"]["short"] == {} and summary["arms"]["real"]["curated"] is False
+    assert "missing 4 of &lt;script&gt;" in page(results)
+
+
+def test_what_another_seed_than_the_first_is_missing_is_told_too(
+    stored: tuple[Experiment, Stored], tmp_path: Path
+) -> None:
+    experiment, found = stored
+    first = load_json(found.recipes["gan", 0])
+    whole = Store(tmp_path).put_json("mix", {**first, "short": {}})
+    later = collect(experiment, replace(found, recipes={**found.recipes, ("gan", 0): whole}), 12.0)
+    assert EVIL in later.summary()["arms"]["gan"]["short"]
+    assert "too few images passed" in page(later)
+
+
+def test_without_generators_there_is_nothing_to_judge(results: Results) -> None:
+    found = judged(results.experiment, [], {}, _no_recipes(results))
+    assert len(found.fidelity) == 0 and found.gates == {} and found.galleries == {}
+    bare = page(replace(results, judged=found, generators=()))
+    for heading in ("Fidelity", "Memorisation", "Curation", "Gates"):
+        assert f"<h2>{heading}</h2>" in page(results) and f"<h2>{heading}</h2>" not in bare
+
+
+def test_without_checks_there_is_no_section_on_them(results: Results) -> None:
+    found = results.judged
+    none = found.fidelity[~found.fidelity.metric.str.startswith("kept")]
+    empty = replace(found, fidelity=none, curation=found.curation[:0])
+    assert "<h2>Curation</h2>" not in page(replace(results, judged=empty))
+
+
+def _no_recipes(results: Results) -> dict[tuple[str, int], dict[str, list[object]]]:
+    experiment = results.experiment
+    return {
+        (arm.name, seed): {"funnel": []} for arm in experiment.arms for seed in experiment.seeds
+    }
+
+
+def test_no_two_generators_pictures_have_one_name(
+    results: Results, tmp_path: Path, monkeypatch
+) -> None:
+    """A generator may be called as the other one's picture of nearest images is."""
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
+    gan = results.generators[0]
+    both = (gan, replace(gan, name="gan-nearest"))
+    galleries = {g.name: results.judged.galleries["gan"] for g in both}
+    gates = {g.name: results.judged.gates["gan"] for g in both}
+    found = replace(results.judged, galleries=galleries, gates=gates)
+    write(replace(results, generators=both, judged=found), tmp_path / "out")
+    assert len(list((tmp_path / "out" / "samples").iterdir())) == 4
 
 
 def test_places_that_cannot_be_an_out_folder(tmp_path: Path, monkeypatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tiny import CONFIG
 
-from augpipe import config, generating, stages
+from augpipe import config, generating, judging, stages
 from augpipe.errors import UserError
 from augpipe.records import Job, Part, Prepared
 from augpipe.store import load_images, load_json, load_splits, load_table
@@ -77,25 +77,37 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
     assert trained.best_metric == kids.value.min()
     assert trained.best_kimg == kids.kimg[kids.value.idxmin()]
 
-    made = stages.synthesise(work, prepared, trained, prepared.plans["acgan"])
-    assert {c: n for c, n in load_images(made.images).counts().items() if n} == prepared.plans[
-        "acgan"
-    ]
     arm = next(a for a in work.experiment.arms if a.name == "acgan")
+    plan = prepared.plans["acgan"]
+    made = judging.synthesise(work, prepared, domain, trained, plan, work.experiment.curates(arm))
+    counts = load_images(made.images).counts()
+    assert {c: n - counts[c] for c, n in plan.items() if n > counts[c]} == made.short
+    assert sum(counts[c] for c in plan) == sum(counts.values())
     recipe = stages.mix(work, prepared, arm, made)
     told = load_json(recipe)
     assert told["synthetic_share"] == pytest.approx(
         np.dot(told["class_probability"], told["class_share"])
     )
+    assert told["synthetic_count"] == list(counts.values())
     assert told["synthetic_ratio"] == pytest.approx(
-        sum(prepared.plans["acgan"].values()) / sum(prepared.counts["train"].values())
+        sum(counts.values()) / sum(prepared.counts["train"].values())
     )
+    assert told["short"] == {str(label): n for label, n in made.short.items()}  # digits' own names
+    assert {line["check"] for line in told["funnel"]} <= set(work.experiment.curation.checks)
+    assert all(line["seen"] >= line["passed"] >= 0 for line in told["funnel"]) and told["funnel"]
     classifier = stages.train_classifier(work, prepared, recipe, "acgan", 0, report=silent)
     scored = stages.score(work, prepared, classifier)
     table = load_table(scored.table)
     assert set(table.split) == {"val", "test"} and len(table) == 2 * 15
-    fidelity = load_table(stages.measure(work, prepared, domain, trained))
-    assert {"agreement", "kid", "fid"} <= set(fidelity.metric)
+    measured = judging.measure(work, prepared, domain, trained)
+    assert {"agreement", "kid", "fid"} <= set(load_table(measured.table).metric)
+
+
+def test_an_arm_without_a_generator_has_nothing_missing(tmp_path: Path) -> None:
+    work = job(tmp_path)
+    prepared = stages.prepare(work)
+    told = load_json(stages.mix(work, prepared, work.experiment.arms[0], None))
+    assert told["short"] == {} and told["funnel"] == [] and told["synthetic"] is None
 
 
 def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:

@@ -4,6 +4,14 @@ import cloudpickle
 import pytest
 from prefect import Task
 
+from augpipe.records import (
+    Measured,
+    Prepared,
+    Scored,
+    Synthesised,
+    TrainedClassifier,
+    TrainedGenerator,
+)
 from flows import tasks
 
 TASKS = [value for value in vars(tasks).values() if isinstance(value, Task)]
@@ -11,8 +19,8 @@ TASKS = [value for value in vars(tasks).values() if isinstance(value, Task)]
 
 def test_there_is_a_task_for_every_stage() -> None:
     assert {t.fn.__name__ for t in TASKS} == {
-        "prepare", "train_features", "train_generator", "join_generators", "synthesise", "measure", "mix",
-        "train_classifier", "score",
+        "prepare", "train_features", "train_generator", "join_generators", "synthesise", "measure",
+        "measure_made", "mix", "train_classifier", "score",
     }  # fmt: skip
 
 
@@ -20,7 +28,7 @@ def test_there_is_a_task_for_every_stage() -> None:
 def test_a_task_ships_to_a_worker(task: Task) -> None:
     """By value, with what it refers to: a reference to torch would drag what cannot be pickled along."""
     assert set(task.fn.__code__.co_names) <= {
-        "stages", "generating", "Reporter", "bar", "progress", "name", "told", "seed", "together", "pretrain",
+        "stages", "generating", "judging", "Reporter", "bar", "progress", "name", "told", "seed", "together", "pretrain",
         "model_copy", "checkpoint", "experiment", "generators", "classifier", "kimg", "steps",
         task.fn.__name__,
     }  # fmt: skip
@@ -29,8 +37,8 @@ def test_a_task_ships_to_a_worker(task: Task) -> None:
 
 
 def test_nothing_but_refs_and_frozen_configs_crosses() -> None:
-    from augpipe.records import Prepared, Scored, Synthesised, TrainedClassifier, TrainedGenerator
-
-    for record in (Prepared, TrainedGenerator, Synthesised, TrainedClassifier, Scored):
+    for record in (
+        Measured, Prepared, Scored, Synthesised, TrainedClassifier, TrainedGenerator,
+    ):  # fmt: skip
         assert record.model_config["frozen"]
         assert not [f for f in record.model_fields.values() if "Tensor" in str(f.annotation)]

@@ -29,6 +29,7 @@ MISSED: Final = 1e-4  # how often one of the two kinds may be missing among them
 NEAR: Final = (
     0.01  # share of held-out images that lie as near to train as what counts as a near copy
 )
+COPIED: Final = 1e-3  # of the median distance: nearer is the same image
 HELD_OUT: Final = 10
 MOST: Final = (
     2000  # images of a side that are looked at in a class's permutation test, and in pixels
@@ -155,9 +156,10 @@ class _Dealt:
         distance, self.row = neighbours.nearest(
             made, pool, min(_candidates(self.members, self.n), self.n)
         )
-        # An exact copy is as near as the least difference that is not one; its log must be finite.
+        # The log of an exact copy's distance must be finite; nearer than this, all copies are one's evidence.
         positive = distance[distance > 0]
-        self.logs = np.log(np.maximum(distance, positive.min() if len(positive) else 1.0))
+        least = COPIED * float(np.median(positive)) if len(positive) else 1.0
+        self.logs = np.log(np.maximum(distance, least))
 
     def pull(self, rng: np.random.Generator | None = None) -> float:
         """The statistic summed over this class's images, as it is, or with the real images dealt by `rng`."""

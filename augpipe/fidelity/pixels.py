@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,8 @@ PAIRS: Final = 200  # random pairs of one class
 MULTISCALE: Final = 161  # pixels a side that five scales of an 11-pixel window need
 WINDOW: Final = 11  # pixels a side that SSIM's window needs
 LPIPS_WEIGHTS: Final = "alexnet-owt-7be5be79.pth"
-LPIPS_AT_ONCE: Final = 50
+ALEXNET: Final = 31  # pixels a side that AlexNet's layers need
+AT_ONCE: Final = 2**20  # values of an image set in one call
 
 
 def pairs(images: Embedded, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -35,11 +37,19 @@ def pairs(images: Embedded, rng: np.random.Generator) -> NDArray[np.int64]:
     return np.stack([one, order[start + (place[one] - start + shift) % n]])
 
 
-def _two(images: Embedded, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both images of each pair, float32 (PAIRS,C,H,W) in [0,255]."""
+def _mean(
+    images: Embedded,
+    rng: np.random.Generator,
+    alike: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> float:
+    """Mean of `alike` over the pairs: float32 (N,C,H,W) twice, in [0,255] → (N,); a few pairs at once."""
     rows = pairs(images, rng)
-    one, other = (torch.from_numpy(np.ascontiguousarray(images.images[r])).float() for r in rows)
-    return one, other
+    step = max(1, AT_ONCE // int(np.prod(images.images.shape[1:])))
+    found = [
+        alike(*(torch.from_numpy(np.array(images.images[r])).float() for r in part))
+        for part in np.array_split(rows, range(step, PAIRS, step), axis=1)
+    ]
+    return float(torch.cat([part.flatten() for part in found]).mean())
 
 
 @metric("ssim", "ssim_real")
@@ -51,11 +61,15 @@ def ssim(c: Compared) -> dict[str, float]:
     from torchmetrics.functional.image import structural_similarity_index_measure as similarity
 
     _large_enough(c, WINDOW)
-    found = {}
-    for name, images in (("ssim", c.synthetic), ("ssim_real", c.real)):
-        value = similarity(*_two(images, c.rng("pairs")), data_range=255.0)
-        found[name] = float(value) if isinstance(value, torch.Tensor) else float("nan")
-    return found
+
+    def alike(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        value = similarity(a, b, data_range=255.0, reduction="none")
+        return value if isinstance(value, torch.Tensor) else value[0]
+
+    return {
+        "ssim": _mean(c.synthetic, c.rng("pairs"), alike),
+        "ssim_real": _mean(c.real, c.rng("pairs"), alike),
+    }
 
 
 def _large_enough(c: Compared, least: int) -> None:
@@ -72,15 +86,20 @@ def ms_ssim(c: Compared) -> dict[str, float]:
     )
 
     _large_enough(c, MULTISCALE)
+
+    def alike(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return similarity(a, b, data_range=255.0, reduction="none")
+
     return {
-        name: float(similarity(*_two(images, c.rng("pairs")), data_range=255.0))
-        for name, images in (("ms_ssim", c.synthetic), ("ms_ssim_real", c.real))
+        "ms_ssim": _mean(c.synthetic, c.rng("pairs"), alike),
+        "ms_ssim_real": _mean(c.real, c.rng("pairs"), alike),
     }
 
 
 @metric("lpips", "lpips_real")
 def lpips(c: Compared) -> dict[str, float]:
     """Mean LPIPS (Zhang et al. 2018, AlexNet) of the same pairs; only where its weights lie, never fetched."""
+    _large_enough(c, ALEXNET)
     if not (weights_folder() / LPIPS_WEIGHTS).exists():
         raise RefusedError(f"needs {LPIPS_WEIGHTS} in {weights_folder()}")
     from torchmetrics.functional.image.lpips import _LPIPS
@@ -88,16 +107,18 @@ def lpips(c: Compared) -> dict[str, float]:
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(weights_folder().parent))
     try:
+        # torchvision reads the file in a way that may run code: what this has read cannot.
+        torch.load(weights_folder() / LPIPS_WEIGHTS, map_location="cpu", weights_only=True)
         net = _LPIPS(pretrained=True, net="alex").eval()
     finally:
         torch.hub.set_dir(before)
-    found = {}
-    for name, images in (("lpips", c.synthetic), ("lpips_real", c.real)):
-        one, other = (x.expand(-1, 3, -1, -1) / 127.5 - 1 for x in _two(images, c.rng("pairs")))
+
+    def apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            parts = [
-                net(a, b).flatten()
-                for a, b in zip(one.split(LPIPS_AT_ONCE), other.split(LPIPS_AT_ONCE), strict=True)
-            ]
-        found[name] = float(torch.cat(parts).mean())
-    return found
+            found: torch.Tensor = net(*(x.expand(-1, 3, -1, -1) / 127.5 - 1 for x in (a, b)))
+        return found
+
+    return {
+        "lpips": _mean(c.synthetic, c.rng("pairs"), apart),
+        "lpips_real": _mean(c.real, c.rng("pairs"), apart),
+    }

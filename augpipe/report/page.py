@@ -126,7 +126,7 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "val": f"{100 * results.mean(arm, 'macro_recall', split='val'):.2f}",
         "gain": _points(found.over_baseline.get(arm)),
         "over_strongest": _points(found.over_strongest.get(arm)),
-        "short": ", ".join(f"{n} of {name}" for name, n in own.recipe["short"].items()),
+        "short": ", ".join(f"{n} of {name}" for name, n in own.short.items()),
         "synthetic": sum(own.recipe["synthetic_count"]),
         "share": f"{own.recipe['synthetic_share']:.2f}",
         "seconds": f"{own.seconds:.0f}",

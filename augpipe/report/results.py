@@ -36,7 +36,8 @@ class ArmResult:
 
     arm: Arm
     generative: bool
-    recipe: dict[str, Any]  # see the mix task: counts, shares
+    recipe: dict[str, Any]  # of the first seed, see the mix task: counts, shares
+    short: dict[str, int]  # class → images missing from the plan, at the worst seed
     seconds: float  # mean over seeds: classifier, and generator and synthesis where it has them
 
 
@@ -146,7 +147,7 @@ class Results:
             "real_counts": self._named(dict(enumerate(result.recipe["real_count"]))),
             "synthetic_counts": self._named(dict(enumerate(result.recipe["synthetic_count"]))),
             "share": result.recipe["synthetic_share"],
-            "short": result.recipe["short"],
+            "short": result.short,
             "curated": self.experiment.curates(result.arm),
             "share_by_class": dict(zip(self.classes, result.recipe["class_share"], strict=True)),
             "ratio": result.recipe["synthetic_ratio"],
@@ -236,6 +237,7 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
             arm,
             generative[arm.name],
             recipes[arm.name, seeds[0]],
+            _short([recipes[arm.name, seed] for seed in seeds]),
             float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
         )
         for arm in experiment.arms
@@ -246,6 +248,14 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
         experiment, splits, stored.fingerprint, stored.intake, load_table(stored.quarantine), arms, generators, scores,
         judged(experiment, names, stored.measured, recipes), found, seconds,
     )  # fmt: skip
+
+
+def _short(recipes: list[dict[str, Any]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for recipe in recipes:
+        for name, n in recipe["short"].items():
+            found[name] = max(n, found.get(name, 0))
+    return found
 
 
 def _hits(ref: Ref, labels: NDArray[np.int64]) -> NDArray[np.bool_]:

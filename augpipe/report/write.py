@@ -26,6 +26,13 @@ def check_out(out: Path, source: Path | None = None, files: Sequence[str] = FILE
     A run replaces the folder of an earlier run, never a folder with anything else in it, and never writes
     below the folder that the images come from. files: what such a folder holds.
     """
+    check_whole(out, source)
+    if out.is_dir() and any(out.iterdir()):
+        _check_replaceable(out, files)
+
+
+def check_whole(out: Path, source: Path | None) -> None:
+    """UserError where a folder that is replaced as a whole cannot be made, or holds what a run works in."""
     check_place(out, source, "the out folder")
     place = out.resolve()
     for keep, what in (
@@ -41,8 +48,6 @@ def check_out(out: Path, source: Path | None = None, files: Sequence[str] = FILE
         raise UserError(
             f"the out folder {out} is a mount point and cannot be replaced; choose one below it"
         )
-    if place.is_dir() and any(place.iterdir()):
-        _check_replaceable(out, files)
 
 
 def _check_replaceable(out: Path, files: Sequence[str]) -> None:
@@ -104,8 +109,9 @@ def write(results: Results, out: Path) -> None:
             columns = max(1, len(images) // len(results.classes))
             picture = grid(images, columns, scale=max(1, 48 // images.shape[2]))
             picture.save(draft / "samples" / f"{generator.name}.png")
+            # No generator's name has a ~ in it.
             threes = results.judged.galleries[generator.name].images
             if len(threes):
                 picture = grid(threes, 3, scale=max(1, 48 // threes.shape[2]))
-                picture.save(draft / "samples" / f"{generator.name}-nearest.png")
+                picture.save(draft / "samples" / f"{generator.name}~nearest.png")
         (draft / "report.html").write_text(page(results), encoding="utf-8")
