@@ -233,8 +233,10 @@ def test_densenets_published_names_are_understood(here) -> None:
         if not name.endswith("num_batches_tracked")
     }
     save(old, published("densenet121"))
-    torch.hub.set_dir(str(weights_folder().parent))  # torchvision itself reads them from there
-    get_model("densenet121", weights="DEFAULT")
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(str(weights_folder().parent))
+    get_model("densenet121", weights="DEFAULT")  # torchvision itself understands them
+    torch.hub.set_dir(before)
     assert extractor("torchvision:densenet121", here).vectors(pictures(2)).shape == (2, 1024)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_stages import job, silent
 
-from augpipe import generating, generators, stages, training
+from augpipe import generating, generators, judging, stages, training
 from augpipe.records import Part
 from augpipe.store import load_images, load_state, load_table
 
@@ -66,7 +66,7 @@ def test_parts_are_joined_into_one_generator_of_every_class(tmp_path: Path) -> N
             for g, asked in ((whole, label), (alone, 0))
         ]
         assert torch.equal(*images)
-    made = stages.synthesise(work, prepared, joined, {9: 7, 2: 1})
+    made = judging.synthesise(work, prepared, domain, joined, {9: 7, 2: 1}, False)
     assert load_images(made.images).counts()[9] == 7
 
 

@@ -91,7 +91,7 @@ def test_every_figure_is_given_overall_and_of_each_class(ready: Ready) -> None:
 
 
 def test_gan_train_is_what_a_classifier_of_synthetic_images_alone_finds(ready: Ready) -> None:
-    longer = job(ready.job.store.parent, *FEW, "classifier.steps=80")
+    longer = job(ready.job.store.parent, *FEW, "classifier.steps=50")
     made = load_images(ready.synthesise(dict.fromkeys(range(10), 40), curated=False).images)
     shifted = ImageSet(made.images, (made.labels + 1) % 10, made.classes, made.table)
     found = []
@@ -102,7 +102,7 @@ def test_gan_train_is_what_a_classifier_of_synthetic_images_alone_finds(ready: R
         assert own[""] == pytest.approx(own.drop("").mean())
         found.append(own[""])
     # Images between train images teach the classes; under the next class's name they teach that one.
-    assert found[0] > 0.6 and found[1] < 0.1
+    assert found[0] > 0.5 and found[1] < 0.1
 
 
 def test_gan_train_of_a_class_that_val_lacks_is_not_given(ready: Ready) -> None:
@@ -118,15 +118,9 @@ def test_gan_train_of_a_class_that_val_lacks_is_not_given(ready: Ready) -> None:
     assert own.value[""] == pytest.approx(own.value.drop(["", "9"]).mean())
 
 
-def test_gan_train_can_be_left_out(ready: Ready) -> None:
-    table = load_table(
-        judging.measure(quick(ready), ready.prepared, ready.domain, ready.smote).table
-    )
-    assert set(table.metric) == set(fidelity.names())
-
-
 def test_the_gallery_is_threes_of_one_class(ready: Ready) -> None:
     found = judging.measure(quick(ready), ready.prepared, ready.domain, ready.smote)
+    assert set(load_table(found.table).metric) == set(fidelity.names()), "gan_train is left out"
     gallery = load_images(found.gallery)
     assert len(gallery) == 3 * judging.SUSPICIOUS
     made, near, far = (np.array(gallery.images[at::3]) for at in range(3))
@@ -249,7 +243,7 @@ def test_test_images_are_never_read(ready: Ready) -> None:
     found = []
     for own in (ready, blind):
         made = own.synthesise({7: 6, 9: 6}, curated=True)
-        measured = judging.measure(own.job, own.prepared, own.domain, own.smote)
+        measured = judging.measure(quick(own), own.prepared, own.domain, own.smote)
         again = judging.measure_made(quick(own), own.prepared, own.domain, made, 0)
         refs = (
             made.images,

@@ -8,6 +8,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from augpipe.config import Experiment
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
 from augpipe.records import IntakeRecord, Measured, Timed
-from augpipe.report.judged import judged
+from augpipe.report.judged import _curation, judged
 from augpipe.report.page import page
 from augpipe.report.results import Results, Stored, collect
 from augpipe.report.write import FILES, check_out, check_place, write
@@ -105,6 +106,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored
                     "synthetic_share": 0.2 if arm == "gan" else 0.0, "synthetic_ratio": sum(made) / 45,
                     "short": {EVIL: 4} if arm == "gan" else {},
                     "funnel": _funnel(seed) if arm == "gan" else [],
+                    "synthetic": {"sha256": f"{seed}"} if arm == "gan" else None,
                 },
             )  # fmt: skip
     keys = [("gan", seed) for seed in experiment.seeds]
@@ -290,10 +292,30 @@ def test_without_checks_there_is_no_section_on_them(results: Results) -> None:
     assert "<h2>Curation</h2>" not in page(replace(results, judged=empty))
 
 
-def _no_recipes(results: Results) -> dict[tuple[str, int], dict[str, list[object]]]:
+def test_images_that_two_arms_share_were_checked_once(results: Results) -> None:
+    gan = next(arm for arm in results.experiment.arms if arm.name == "gan")
+    twice = results.experiment.model_copy(
+        update={"arms": (*results.experiment.arms, gan.model_copy(update={"name": "again"}))}
+    )
+    recipes = _no_recipes(replace(results, experiment=twice))
+    for seed in twice.seeds:
+        for name in ("gan", "again"):
+            recipes[name, seed] = {
+                "funnel": list(_funnel(seed)),
+                "synthetic": {"sha256": f"{seed}"},
+            }
+    assert _curation(twice, recipes).seen.sum() == 3 * 3 * 18
+    for seed in twice.seeds:  # of another plan
+        recipes["again", seed] = {**recipes["again", seed], "synthetic": {"sha256": f"{seed} b"}}
+    assert _curation(twice, recipes).seen.sum() == 2 * 3 * 3 * 18
+
+
+def _no_recipes(results: Results) -> dict[tuple[str, int], dict[str, Any]]:
     experiment = results.experiment
     return {
-        (arm.name, seed): {"funnel": []} for arm in experiment.arms for seed in experiment.seeds
+        (arm.name, seed): {"funnel": [], "synthetic": None}
+        for arm in experiment.arms
+        for seed in experiment.seeds
     }
 
 

@@ -83,12 +83,17 @@ def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _curation(experiment: Experiment, recipes: Mapping[Key, Mapping[str, Any]]) -> pd.DataFrame:
-    """What the checks saw and let pass of each generator's images, over arms and seeds."""
-    rows = [
-        (arm.generator, line["class"], line["check"], line["seen"], line["passed"])
+    """What the checks saw and let pass of each generator's images, over plans and seeds."""
+    # Arms of one plan share their images, which were checked once.
+    drawn = {
+        (arm.generator, seed, repr(recipes[arm.name, seed]["synthetic"])): recipes[arm.name, seed]
         for arm in experiment.arms
         for seed in experiment.seeds
-        for line in recipes[arm.name, seed]["funnel"]
+    }
+    rows = [
+        (key[0], line["class"], line["check"], line["seen"], line["passed"])
+        for key, recipe in drawn.items()
+        for line in recipe["funnel"]
     ]
     table = pd.DataFrame(rows, columns=list(CURATED))
     by = ["generator", "class", "check"]
