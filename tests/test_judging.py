@@ -281,6 +281,23 @@ def test_measuring_draws_other_images_than_synthesis(ready: Ready) -> None:
     assert np.array_equal(made.images, drawn[0]) and not np.array_equal(made.images, drawn[1])
 
 
+def test_no_word_to_a_figure_names_a_place_on_this_machine(
+    make_shapes, tmp_path: Path, monkeypatch
+) -> None:
+    """fidelity.csv is published, and the same bytes wherever it is made."""
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
+
+    def look(seed: int) -> Embedded:
+        found = make_shapes((20, 20), size=32, seed=seed)
+        vectors = found.images.reshape(40, -1)[:, ::64].astype(np.float32)
+        return Embedded(
+            vectors, np.eye(2, dtype=np.float32)[found.labels], found.labels, found.images
+        )
+
+    table = fidelity.measure(fidelity.Compared(look(0), look(1), look(2)), ("a", "b"))
+    assert not [note for note in table.note if str(tmp_path) in note]
+
+
 @pytest.mark.parametrize(
     ("curated", "expected"),
     [
