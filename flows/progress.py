@@ -81,7 +81,7 @@ class Board:
 
     def say(self, told: str) -> None:
         """A line above the bars."""
-        self._bars.console.print(told, markup=False, highlight=False)
+        self._bars.console.print(told, markup=False, highlight=False, soft_wrap=True)
 
     def look(self) -> None:
         """Read the tasks' files once."""

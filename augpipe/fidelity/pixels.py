@@ -101,7 +101,7 @@ def lpips(c: Compared) -> dict[str, float]:
     """Mean LPIPS (Zhang et al. 2018, AlexNet) of the same pairs; only where its weights lie, never fetched."""
     _large_enough(c, ALEXNET)
     if not (weights_folder() / LPIPS_WEIGHTS).exists():
-        raise RefusedError(f"needs {LPIPS_WEIGHTS} in {weights_folder()}")
+        raise RefusedError(f"needs {LPIPS_WEIGHTS} below AUGPIPE_HOME, in weights/checkpoints")
     from torchmetrics.functional.image.lpips import _LPIPS
 
     before = torch.hub.get_dir()
