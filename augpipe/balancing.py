@@ -272,6 +272,6 @@ def card_text(card: dict[str, Any]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that stays one cell: no line ends, bars, backticks or tags."""
+    """Text that stays one cell: no line ends, bars, backticks, tags or entities."""
     line = " ".join(str(text).split())
-    return re.sub(r"([|`<>\\*_\[\]])", r"\\\1", line)
+    return re.sub(r"([|`<>&\\*_\[\]])", r"\\\1", line)

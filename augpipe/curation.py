@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Annotated, Final, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
@@ -42,8 +41,10 @@ class Judged(NamedTuple):
 class Reference:
     """Real images that synthetic ones are held against; thresholds are taken when first asked for."""
 
-    def __init__(self, train: Embedded, val: Embedded, reject: float) -> None:
-        self.train, self.val, self.reject = train, val, reject
+    def __init__(
+        self, train: Embedded, val: Embedded, reject: float, purity: float | None = None
+    ) -> None:
+        self.train, self.val, self.reject, self.purity = train, val, reject, purity
         self.classes = train.probabilities.shape[1]
 
     def limits(self, values: Floats, labels: NDArray[np.int64], share: float) -> Floats:
@@ -69,6 +70,25 @@ class Reference:
         p = self.val.probabilities[np.arange(len(self.val)), self.val.labels]
         right = self.val.predicted == self.val.labels
         return self.limits(p[right], self.val.labels[right], self.reject)
+
+    @cached_property
+    def pure(self) -> Floats:
+        """Least probability from which `purity` of the val images taken for a class are of it, float32 (K,).
+
+        Classes count alike, as many images as they have: a generator's mistakes follow no class's share. A class that
+        too few val images are taken for has the threshold of all together; where none is pure enough, the purest.
+        """
+        if self.purity is None or len(self.val) == 0:
+            return np.zeros(self.classes, np.float32)
+        taken, sure = self.val.predicted, self.val.probabilities.max(1)
+        right = taken == self.val.labels
+        weight = 1 / np.bincount(self.val.labels, minlength=self.classes)[self.val.labels]
+        found = np.full(self.classes, _purest(sure, right, weight, self.purity), np.float32)
+        for label in range(self.classes):
+            own = taken == label
+            if (own & right).sum() >= OWN:
+                found[label] = _purest(sure[own], right[own], weight[own], self.purity)
+        return found
 
     @cached_property
     def radii(self) -> dict[int, Floats]:
@@ -136,6 +156,19 @@ class Reference:
         return DULL * self.limits(contrast(self.train), self.train.labels, 0.0)
 
 
+def _purest(
+    sure: Floats, right: NDArray[np.bool_], weight: NDArray[np.float64], wanted: float
+) -> float:
+    """The least value such that, of those that reach it, a share `wanted` is right; else the one of the largest share."""
+    order = np.argsort(-sure, kind="stable")
+    values = sure[order]
+    share = np.cumsum((weight * right)[order]) / np.cumsum(weight[order])
+    last = np.append(values[1:] < values[:-1], True)  # equal values come in together
+    values, share = values[last], share[last]
+    enough = np.flatnonzero(share >= min(wanted, float(share.max())))
+    return float(values[enough[-1]])
+
+
 def contrast(images: Embedded) -> Floats:
     """Standard deviation of each image's pixels, float32 (N,)."""
     found = np.empty(len(images), np.float32)
@@ -162,9 +195,10 @@ def blank(real: Reference, made: Embedded, kept: Embedded) -> Judged:
 
 @check("agreement")
 def agreement(real: Reference, made: Embedded, kept: Embedded) -> Judged:
-    """The real-only classifier sees the class, as surely as all but `reject` of val's images."""
+    """The real-only classifier sees the class, as surely as all but `reject` of val's images, and surely enough."""
     values = made.probabilities[np.arange(len(made)), made.labels]
-    keep = (made.predicted == made.labels) & (values >= real.confident[made.labels])
+    limit = np.maximum(real.confident, real.pure)
+    keep = (made.predicted == made.labels) & (values >= limit[made.labels])
     return Judged(values, keep)
 
 
@@ -193,21 +227,12 @@ def duplicates(real: Reference, made: Embedded, kept: Embedded) -> Judged:
         for start in range(0, len(rows), AT_ONCE):
             own = rows[start : start + AT_ONCE]
             images = made.images[own]
-            gap = _to_earlier(images)
+            gap = neighbours.nearest_earlier(images)
             if len(before):
                 gap = np.minimum(gap, neighbours.nearest(images, before)[0][:, 0])
             values[own] = gap / real.twin_limits[label]
             before = np.concatenate([before, images])
     return Judged(values, values > 1)
-
-
-def _to_earlier(images: NDArray[np.uint8]) -> Floats:
-    """Distance of each image to the nearest of those before it, inf for the first, float32 (N,)."""
-    flat = torch.from_numpy(np.ascontiguousarray(images)).flatten(1).float()
-    gaps = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
-    later = torch.ones_like(gaps, dtype=torch.bool).triu()
-    found: Floats = gaps.masked_fill(later, torch.inf).amin(1).numpy()
-    return found
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -221,7 +246,9 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
 class Curation(Strict):
     """Which checks synthetic images pass, and how hard a plan is tried to be met.
 
-    reject: share of real held-out images that agreement, and realism, may turn away. rounds: how often what is
+    reject: share of real held-out images that agreement, and realism, may turn away. purity: share of the held-out
+    images that agreement takes for a class, classes counting alike, that must be of it, whatever else it turns away
+    for that; null: any. rounds: how often what is
     missing is drawn anew. oversample: images drawn over those missing, beside what the kept share asks for.
     """
 
@@ -229,6 +256,7 @@ class Curation(Strict):
         "blank", "agreement", "realism", "copies", "duplicates",
     )  # fmt: skip
     reject: float = Field(default=0.05, gt=0, lt=1)
+    purity: float | None = Field(default=0.95, gt=0, lt=1)
     rounds: int = Field(default=5, ge=1)
     oversample: float = Field(default=1.2, ge=1, le=10)
 

@@ -29,6 +29,10 @@ from augpipe.store import home
 AT_ONCE: Final = 64
 PREFIX: Final = "torchvision:"
 INCEPTION: Final = "inception"
+# What reading weights from another file than theirs raises.
+UNREADABLE: Final = (
+    pickle.UnpicklingError, EOFError, RuntimeError, TypeError, AttributeError, KeyError,
+)  # fmt: skip
 INCEPTION_WEIGHTS: Final = "weights-inception-2015-12-05-6726825d.pth"
 
 
@@ -121,7 +125,7 @@ def _reading(path: Path, what: str) -> Iterator[None]:
     """A file that does not hold the weights is the user's to mend."""
     try:
         yield
-    except (pickle.UnpicklingError, EOFError, RuntimeError, TypeError, AttributeError, KeyError):
+    except UNREADABLE:
         raise UserError(
             f"{path} does not hold the weights of {what}; remove it or replace it"
         ) from None

@@ -24,7 +24,10 @@ from augpipe.seeds import entropy, torch_stream
 from augpipe.store import Ref, Store, load_images, load_state
 
 SUSPICIOUS = 24  # images of the gallery
+NONE_MADE = "needs a synthetic image, has none"
 NONE_REAL = "needs a real image, has none"
+NONE_CLASS = "needs a synthetic image, has none"
+ONE_CLASS = "needs two classes with real and synthetic images"
 FUNNEL = ("class", "check", "seen", "passed")
 
 
@@ -67,7 +70,8 @@ def _curator(job: Job, prepared: Prepared, domain: Ref, here: Runtime) -> Curato
     def embed(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Embedded:
         return loose.embed(loose_set(torch.from_numpy(images), torch.from_numpy(labels), train))
 
-    return Curator(options, Reference(kept.embed(train), kept.embed(val), options.reject), embed)
+    real = Reference(kept.embed(train), kept.embed(val), options.reject, options.purity)
+    return Curator(options, real, embed)
 
 
 def _funnel(judge: Curator | None, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -123,25 +127,33 @@ def measure_set(job: Job, prepared: Prepared, domain: Ref, images: ImageSet, see
 def _gan_train(job: Job, images: ImageSet, val: ImageSet, here: Runtime, seed: int) -> pd.DataFrame:
     """Recall on val of a classifier that saw synthetic images alone (Shmelkov et al. 2018; Ravuri & Vinyals 2019).
 
-    Overall it is the mean over the classes that val has. Nothing is chosen on val: the last weights count.
+    Overall it is the mean over the classes that have both kinds of images; of val, only theirs are asked. Nothing is
+    chosen on val: the last weights count.
     """
-    options = job.experiment.classifier.model_copy(update={"evaluations": 1})
-    mixture = Mixture(
-        images,
-        None,
-        Mix(sampler="balanced", transform="light"),
-        here,
-        seed=entropy(seed, "gan-train"),
-    )
-    trained: Trained = classification.train(
-        mixture, val, options, here, seed=entropy(seed, "gan-train")
-    )
-    recalls = scores.recall(classification.predict(trained, val, here), val.labels)
-    n, made = val.counts(), images.counts()
-    given = [float(recalls[label]) for label in n if n[label]]
-    mean = float(np.mean(given)) if given else float("nan")
-    rows = [("", "gan_train", mean, len(val), len(images), "" if given else NONE_REAL)]
+    made, n = images.counts(), val.counts()
+    filled = [label for label in made if made[label] and n[label]]
+    recalls = np.full(len(made), np.nan)
+    if len(filled) > 1:
+        asked = val.take(np.flatnonzero(np.isin(val.labels, filled)))
+        recalls[filled] = _taught(job, images, asked, here, entropy(seed, "gan-train"))[filled]
+    rows = []
     for label, name in enumerate(val.classes):
-        value, note = (float(recalls[label]), "") if n[label] else (float("nan"), NONE_REAL)
-        rows.append((name, "gan_train", value, n[label], made[label], note))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        word = NONE_MADE if not made[label] else NONE_REAL if not n[label] else ONE_CLASS
+        known = np.isfinite(recalls[label])
+        rows.append((name, float(recalls[label]), n[label], made[label], "" if known else word))
+    mean = float(recalls[filled].mean()) if filled else float("nan")
+    word = "" if len(filled) > 1 else ONE_CLASS if filled else NONE_REAL
+    rows.insert(0, ("", mean, sum(n[label] for label in filled), len(images), word))
+    found = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "metric"])
+    found.insert(1, "metric", "gan_train")
+    return found
+
+
+def _taught(
+    job: Job, images: ImageSet, asked: ImageSet, here: Runtime, seed: int
+) -> NDArray[np.float64]:
+    """Recall on the asked images, class by class, of a classifier of synthetic images alone, (K,)."""
+    options = job.experiment.classifier.model_copy(update={"evaluations": 1})
+    mixture = Mixture(images, None, Mix(sampler="balanced", transform="light"), here, seed=seed)
+    trained: Trained = classification.train(mixture, asked, options, here, seed=seed)
+    return scores.recall(classification.predict(trained, asked, here), asked.labels)

@@ -33,7 +33,7 @@ from augpipe.store import Ref, SplitRefs, Store, load_images, load_table
 
 NASTY = (
     "../x", "a/b", "T-shirt/top", ".hidden", "CON", "Cat", "cat", "manifest.csv", "..", "/etc/passwd",
-    "<b>bold</b>", "a | b", "`code`", "[link](http://x)", "*star*_under_", "a\nb", "größe, \"x\"", "x" * 300,
+    "<b>bold</b>", "a | b", "`code`", "[link](http://x)", "*star*_under_", "&lt;i&gt; &amp;", "a\nb", "größe, \"x\"", "x" * 300,
 )  # fmt: skip
 TIME = Timed(began=0, seconds=1)
 LINEAGE = [

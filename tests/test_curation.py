@@ -104,6 +104,62 @@ def test_an_image_seen_as_another_class_never_agrees() -> None:
     assert found.keep.tolist() == [False, False, True, True]
 
 
+def claims(
+    of_first: list[float], of_second: list[float], n_first: int = 0, n_second: int = 0
+) -> Embedded:
+    """Val images taken for class 0, with these probabilities: its own, and class 1's; with n of a class in all."""
+    more = max(0, n_first - len(of_first)), max(0, n_second - len(of_second))
+    first = [*of_first, *[0.1] * more[0]]
+    second = [*(1 - np.array(of_second)), *[0.9] * more[1]]
+    return embedded(np.repeat([0, 1], [len(first), len(second)]), sure=np.array([*first, *second]))
+
+
+def test_agreement_asks_for_a_probability_from_which_a_share_of_val_is_of_the_class() -> None:
+    # From .8 on: 24 of class 0 and 1 of class 1, of 40 images each: .96. Below .8 comes 1 more of class 1: .92.
+    own, other = [0.95] * 12 + [0.8] * 12, [0.85, 0.75]
+    val = claims(own, other, 40, 40)
+    real = Reference(val, val, 0.05, 0.95)
+    assert real.pure[0] == pytest.approx(0.8)
+    assert Reference(val, val, 0.05, 0.97).pure[0] == pytest.approx(0.95)
+    assert Reference(val, val, 0.05, 0.9).pure[0] == pytest.approx(0.75)
+    assert (Reference(val, val, 0.05).pure == 0).all()
+    made = embedded([0] * 4, sure=np.array([0.7, 0.79, 0.81, 0.99]))
+    assert judged("agreement", real, made).keep.tolist() == [False, False, True, True]
+
+
+def test_purity_weighs_classes_alike_however_many_images_they_have() -> None:
+    # One of class 1 in 24 and 1: 4%. With ten times as many images of class 1 in val it stands for a tenth: .996.
+    for n_second, expected in ((40, 0.8), (400, 0.75)):
+        val = claims([0.95] * 12 + [0.8] * 12, [0.85, 0.75], 40, n_second)
+        assert Reference(val, val, 0.05, 0.95).pure[0] == pytest.approx(expected)
+
+
+def test_where_none_is_pure_enough_the_purest_are_asked_for() -> None:
+    val = claims([0.9] * 20 + [0.7] * 10, [0.9] * 2 + [0.7] * 10 + [0.95], 40, 40)
+    # From .95 on: none of 1. From .9: 20 of 23, the most. From .7: 30 of 43.
+    assert Reference(val, val, 0.05, 0.99).pure[0] == pytest.approx(0.9)
+
+
+def test_a_class_that_few_are_rightly_taken_for_has_the_purity_of_all_together() -> None:
+    # 19 of class 0 alone would ask for .6; with those of class 1, surely seen, and one mistake among them, for more.
+    val = claims([0.6] * 19, [0.7], 19, 30)
+    found = Reference(val, val, 0.05, 0.99).pure
+    sure, right = val.probabilities.max(1), val.predicted == val.labels
+    weight = 1 / np.array([19, 30])[val.labels]
+    share = [(weight * right)[sure >= t].sum() / weight[sure >= t].sum() for t in (0.6, 0.7, 0.9)]
+    assert share[2] == 1 and max(share[:2]) < 0.99 and found[0] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("gap", [19, 20, 21])
+def test_as_near_as_the_limit_is_a_copy(gap: int) -> None:
+    """Every fresh image of val lies 20 grey levels from train: no nearer than that is an image that is kept."""
+    train = embedded([0] * 2, line(0, 1000), steps([0, 0]))
+    val = embedded([0] * 30, line(*[50.0] * 30), steps([20] * 30))
+    made = embedded([0], line(500), steps([gap]))
+    found = judged("copies", Reference(train, val, 0.05), made)
+    assert found.values[0] == pytest.approx(gap / 20) and found.keep[0] == (gap > 20)
+
+
 def line(*values: float) -> NDArray[np.float64]:
     return np.array(values, np.float64)[:, None]
 

@@ -471,6 +471,22 @@ def test_lpips_without_weights_is_refused_with_their_place(own_home: Path) -> No
         assert str(own_home) not in told.note  # no path of a machine in a report
 
 
+@pytest.mark.parametrize("spoilt", [b"", b"<html>", b"PK\x03\x04", "other"])
+def test_lpips_of_a_spoilt_file_is_refused_with_a_word(own_home: Path, spoilt) -> None:
+    path = weights_folder() / pixels.LPIPS_WEIGHTS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if spoilt == "other":
+        torch.save({"weight": torch.zeros(3)}, path)
+    else:
+        path.write_bytes(spoilt)
+    before = torch.hub.get_dir()
+    found = fidelity.figures(fidelity.metrics["lpips"], Compared(pictures(6, 64), pictures(6, 64)))
+    assert all(
+        math.isnan(told.value) and pixels.LPIPS_WEIGHTS in told.note for told in found.values()
+    )
+    assert torch.hub.get_dir() == before
+
+
 @pytest.mark.usefixtures("an_alexnet")
 @pytest.mark.parametrize("channels", [1, 3])
 def test_lpips_of_one_picture_over_and_over_is_nothing(channels: int) -> None:
@@ -520,7 +536,7 @@ def test_table_of_a_class_without_synthetic_or_real_images() -> None:
     assert found.note["a", "kid"] == "needs 5 synthetic images, has 0"
     assert found.note["b", "kid"] == "needs 5 real images, has 0"
     assert found.value[["a", "b"]].isna().all()
-    assert found.note["", "memorisation.p"].startswith("needs a class with")
+    assert found.note["", "memorisation.p"] == "needs 10 real images, has 0"
 
 
 def test_class_figures_are_those_of_the_class_alone() -> None:
@@ -578,7 +594,8 @@ def test_a_metric_gives_a_figure_or_a_word_whatever_the_sizes(
 @pytest.mark.parametrize("name", [n for n in fidelity.metrics if n not in ("lpips", "ms_ssim")])
 def test_a_metric_is_given_from_its_least_number_of_images_on(name: str) -> None:
     entry = fidelity.metrics[name]
-    c = Compared(*(drawn("alike", entry.least, seed) for seed in range(3)))
+    real, made, train = entry.least_real, entry.least, entry.least
+    c = Compared(*(drawn("alike", n, s) for s, n in enumerate((real, made, train))))
     for told in fidelity.figures(entry, c).values():
         assert math.isfinite(told.value)
 
@@ -603,6 +620,22 @@ def test_any_classes_of_any_sizes_give_figures_or_words(real, made, train) -> No
     for label, name in enumerate("abc"):
         part = table[table["class"] == name]
         assert set(part.n_real) == {real[label]} and set(part.n_synthetic) == {made[label]}
+
+
+def test_overall_only_the_classes_that_were_made_are_compared() -> None:
+    """Images of one class of three, as real ones are: nothing is missing of it."""
+    labels = np.repeat(np.arange(3), 60)
+    real, train = (
+        embedded(gauss(180, 4, seed=s) + 20 * labels[:, None], labels, classes=3) for s in (0, 1)
+    )
+    made = embedded(gauss(60, 4, seed=2) + 20, np.full(60, 1), classes=3)
+    table = fidelity.measure(Compared(real, made, train), ("a", "b", "c"))
+    overall, own = (table[table["class"] == name].set_index("metric") for name in ("", "b"))
+    assert set(overall.n_real) == {60} and overall.value["coverage"] > 0.7
+    assert overall.value["kid"] == pytest.approx(own.value["kid"])
+    assert set(table[table["class"] == "a"].n_real) == {60}
+    lacking = fidelity.measure(Compared(real.of(0), made, train), ("a", "b", "c"))
+    assert lacking.value.isna().all() and set(lacking.n_real[lacking["class"] == ""]) == {0}
 
 
 def test_an_empty_train_set_is_no_train_set() -> None:

@@ -10,7 +10,7 @@ from embeddings import embedded, gauss, painted
 from scipy.spatial.distance import cdist
 from scipy.stats import kstest, mannwhitneyu
 
-from augpipe.fidelity import Compared, memorisation
+from augpipe.fidelity import Compared, figures, memorisation, metrics
 from augpipe.fidelity.memorisation import Space, exchange_test, gallery
 
 D = 24
@@ -169,7 +169,7 @@ def test_copies_in_one_class_of_two_are_found() -> None:
     made.images[60:] = sets["train"].images[80:140]
     found = memorisation.memorisation(Compared(**sets))
     assert found["memorisation.p"] == 2 / (memorisation.PERMUTATIONS + 1)
-    assert found["memorisation.near_copies"] >= 0.5
+    assert memorisation.near_copies(Compared(**sets))["memorisation.near_copies"] >= 0.5
 
 
 @pytest.mark.parametrize("only", ["vectors", "images"])
@@ -263,21 +263,55 @@ def test_membership_tells_what_is_near_train_and_nearer_what_is_typical() -> Non
     assert found["memorisation.p"] > 0.05
 
 
-@pytest.mark.usefixtures("quick")
+BOTH = ("near_copies", "near_copies_features")
+
+
 def test_one_in_a_hundred_independent_images_is_a_near_copy() -> None:
-    found = [memorisation.memorisation(one_class(seed, 400, 200, 600)) for seed in range(8)]
-    for name in ("near_copies", "near_copies_features"):
+    found = [memorisation.near_copies(one_class(seed, 400, 200, 600)) for seed in range(8)]
+    for name in BOTH:
         share = np.mean([f[f"memorisation.{name}"] for f in found])
         assert share == pytest.approx(0.01, abs=0.006)
 
 
-@pytest.mark.usefixtures("quick")
+def test_of_few_held_out_images_a_class_one_in_a_hundred_is_a_near_copy() -> None:
+    """Twelve classes with ten held-out images each, every second of them four times as wide."""
+    found = []
+    for seed in range(8):
+        draw = drawing(seed)
+        sets = {}
+        for name, n in (("real", 10), ("synthetic", 100), ("train", 60)):
+            labels = np.repeat(np.arange(12), n)
+            sets[name] = embedded(
+                draw(12 * n) * np.where(labels % 2, 1.0, 0.25)[:, None], labels, classes=12
+            )
+        found.append(memorisation.near_copies(Compared(**sets)))
+    for name in BOTH:
+        assert np.mean([f[f"memorisation.{name}"] for f in found]) == pytest.approx(0.01, abs=0.01)
+
+
+def test_too_few_held_out_images_tell_no_near_copy() -> None:
+    entry = metrics["memorisation.near_copies"]
+    for n, given in ((98, False), (99, True)):
+        told = figures(entry, one_class(0, 50, 60, n))
+        assert [np.isfinite(told[f"memorisation.{name}"].value) for name in BOTH] == [given] * 2
+        assert given or "needs 99 real images, has 98" in told["memorisation.near_copies"].note
+
+
+def test_copies_are_near_copies_where_held_out_images_are_copies_themselves() -> None:
+    c = one_class(0, 100, 120, 100)
+    vectors = np.concatenate([c.train.vectors[:60], c.real.vectors[60:]])
+    images = np.concatenate([c.train.images[:60], c.real.images[60:]])
+    copier = embedded(c.train.vectors[:100], images=c.train.images[:100])
+    found = memorisation.near_copies(Compared(embedded(vectors, images=images), copier, c.train))
+    assert found == {f"memorisation.{name}": 1.0 for name in BOTH}
+
+
 def test_copies_are_near_copies() -> None:
     c = one_class(0, 200, 200, 200)
     vectors, images = c.synthetic.vectors.copy(), c.synthetic.images.copy()
     vectors[:50], images[:50] = c.train.vectors[:50], c.train.images[:50]
-    found = memorisation.memorisation(Compared(c.real, embedded(vectors, images=images), c.train))
-    for name in ("near_copies", "near_copies_features"):
+    found = memorisation.near_copies(Compared(c.real, embedded(vectors, images=images), c.train))
+    for name in BOTH:
         assert 0.25 <= found[f"memorisation.{name}"] < 0.3
 
 
@@ -304,7 +338,16 @@ def test_of_more_images_than_are_looked_at_a_part_is_drawn(monkeypatch) -> None:
     vectors[80:], images[80:] = c.train.vectors + 0.01, c.train.images
     found = memorisation.memorisation(Compared(c.real, embedded(vectors, images=images), c.train))
     assert found["memorisation.p"] <= 0.01
-    assert found["memorisation.near_copies"] == pytest.approx(0.5, abs=0.2)
+
+
+def test_of_more_images_a_part_is_held_against_train_for_near_copies(monkeypatch) -> None:
+    monkeypatch.setattr(memorisation, "MOST", 120)
+    c = one_class(0, 480, 240, 240)
+    vectors, images = c.synthetic.vectors.copy(), c.synthetic.images.copy()
+    vectors[240:], images[240:] = c.train.vectors + 0.01, c.train.images
+    found = memorisation.near_copies(Compared(c.real, embedded(vectors, images=images), c.train))
+    for name in BOTH:
+        assert found[f"memorisation.{name}"] == pytest.approx(0.5, abs=0.15)
 
 
 # The gallery

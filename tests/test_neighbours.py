@@ -161,6 +161,28 @@ def test_a_small_ball_holds_its_own_centre(width: int, radius: float) -> None:
     np.testing.assert_array_equal(neighbours.balls(own, own, np.full(200, radius, np.float32)), 1)
 
 
+@pytest.mark.parametrize("kind", ["images", "vectors", "columns"])
+@pytest.mark.parametrize("n", [0, 1, 2, 40])
+def test_the_nearest_of_those_before(kind: str, n: int, blocks) -> None:
+    own = items(kind, n, 0)
+    found = neighbours.nearest_earlier(own)
+    pairs = every_pair(own, own) if n else np.empty((0, 0))
+    expected = [pairs[row, :row].min() if row else np.inf for row in range(n)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("apart", [0.0, 10.0, 1000.0])
+def test_balls_of_tight_heaps_however_far_apart(apart: float, blocks) -> None:
+    rng = np.random.default_rng(0)
+    heaps = [rng.normal(size=(60, 16)) + apart * rng.normal(size=16) for _ in range(3)]
+    own = np.concatenate(heaps).astype(np.float32)
+    radius = neighbours.radii(own, 3)
+    # The neighbour that sets a radius lies on its ball: rounding may count it or not.
+    least, most = ((every_pair(own, own) <= radius * (1 + by)).sum(1) for by in (-1e-5, 1e-5))
+    found = neighbours.balls(own, own, radius)
+    assert (least <= found).all() and (found <= most).all() and most.max() > 3
+
+
 def test_near_neighbours_far_from_all_others_are_told_apart() -> None:
     """Two tight heaps a thousand of their widths apart."""
     own = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)

@@ -277,6 +277,25 @@ def test_what_another_seed_than_the_first_is_missing_is_told_too(
     assert "too few images passed" in page(later)
 
 
+def test_counts_and_shares_of_an_arm_are_the_mean_over_seeds(
+    stored: tuple[Experiment, Stored], tmp_path: Path
+) -> None:
+    experiment, found = stored
+    first = load_json(found.recipes["gan", 0])
+    more = [n + 3 * len(experiment.seeds) for n in first["synthetic_count"]]
+    other = Store(tmp_path).put_json(
+        "mix", {**first, "synthetic_count": more, "synthetic_share": 1.0}
+    )
+    later = collect(experiment, replace(found, recipes={**found.recipes, ("gan", 0): other}), 12.0)
+    before = collect(experiment, found, 12.0).summary()["arms"]["gan"]
+    told = later.summary()["arms"]["gan"]
+    assert list(told["synthetic_counts"].values()) == [
+        n + 3 for n in before["synthetic_counts"].values()
+    ]
+    seeds = len(experiment.seeds)
+    assert told["share"] == pytest.approx(before["share"] + (1 - first["synthetic_share"]) / seeds)
+
+
 def test_without_generators_there_is_nothing_to_judge(results: Results) -> None:
     found = judged(results.experiment, [], {}, _no_recipes(results))
     assert len(found.fidelity) == 0 and found.gates == {} and found.galleries == {}

@@ -31,8 +31,11 @@ def names() -> tuple[str, ...]:
 
 
 def measure(compared: Compared, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Tidy table of COLUMNS; the empty class is all images. note: why there is no value, or a word to it."""
-    rows = list(_rows("", compared))
+    """Tidy table of COLUMNS. note: why there is no value, or a word to it.
+
+    The empty class is all that synthetic images were made of: what was not asked for is not missing.
+    """
+    rows = list(_rows("", compared.filled()))
     for label, name in enumerate(classes):
         rows += _rows(name, compared.of(label))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -66,9 +69,12 @@ def _told(value: float | Told) -> Told:
 
 def _too_few(entry: Metric, compared: Compared) -> str:
     """Why there are not enough images, or ""."""
-    for what, n in (("real", len(compared.real)), ("synthetic", len(compared.synthetic))):
-        if n < entry.least:
-            return f"needs {entry.least} {what} images, has {n}"
+    for what, least, n in (
+        ("real", entry.least_real, len(compared.real)),
+        ("synthetic", entry.least, len(compared.synthetic)),
+    ):
+        if n < least:
+            return f"needs {least} {what} images, has {n}"
     if entry.needs_train and (compared.train is None or len(compared.train) == 0):
         return "needs train images, has none"
     return ""

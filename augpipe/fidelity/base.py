@@ -45,6 +45,18 @@ class Compared:
         train = None if self.train is None else self.train.of(label)
         return Compared(self.real.of(label), self.synthetic.of(label), train, self.seed)
 
+    def filled(self) -> Compared:
+        """Only the classes that there are synthetic images of; whole where there are none at all."""
+        have = np.unique(self.synthetic.labels)
+        if len(have) == 0:
+            return self
+
+        def of_them(images: Embedded) -> Embedded:
+            return images.take(np.flatnonzero(np.isin(images.labels, have)))
+
+        train = None if self.train is None else of_them(self.train)
+        return Compared(of_them(self.real), self.synthetic, train, self.seed)
+
     def rng(self, name: str) -> np.random.Generator:
         """A stream of this comparison's."""
         return numpy_stream(self.seed, "fidelity", name)
@@ -78,11 +90,12 @@ Result = float | Told | Mapping[str, float | Told]
 
 @dataclass(frozen=True)
 class Metric:
-    """gives: the names of its figures. least: images on either side that it needs."""
+    """gives: the names of its figures. least: images on either side that it needs; least_real: of the real ones."""
 
     function: Callable[[Compared], Result]
     gives: tuple[str, ...]
     least: int
+    least_real: int
     needs_train: bool
 
 
@@ -90,12 +103,13 @@ metrics: Registry[Metric] = Registry("fidelity metric")
 
 
 def metric(
-    *gives: str, least: int = LEAST, needs_train: bool = False
+    *gives: str, least: int = LEAST, least_real: int | None = None, needs_train: bool = False
 ) -> Callable[[Callable[[Compared], Result]], Callable[[Compared], Result]]:
     """Decorator: enter a function of `Compared` as a metric; its figures' names in the order of the table."""
 
     def add(function: Callable[[Compared], Result]) -> Callable[[Compared], Result]:
-        metrics.register(gives[0])(Metric(function, gives, least, needs_train))
+        real = least if least_real is None else least_real
+        metrics.register(gives[0])(Metric(function, gives, least, real, needs_train))
         return function
 
     return add

@@ -29,6 +29,8 @@ MISSED: Final = 1e-4  # how often one of the two kinds may be missing among them
 NEAR: Final = (
     0.01  # share of held-out images that lie as near to train as what counts as a near copy
 )
+FEWEST: Final = round(1 / NEAR) - 1  # held-out images whose nearest stands for that share
+TINY: Final = 1e-6
 COPIED: Final = 1e-3  # of the median distance: nearer is the same image
 HELD_OUT: Final = 10
 MOST: Final = (
@@ -73,7 +75,6 @@ def strata(c: Compared) -> list[dict[str, Space]]:
 
 @metric(
     "memorisation.p", "memorisation.p_features", "memorisation.p_pixels",
-    "memorisation.near_copies", "memorisation.near_copies_features",
     "memorisation.nearer", "memorisation.nearer_p",
     "memorisation.membership_auc", "memorisation.membership_p",
     least=HELD_OUT, needs_train=True,
@@ -81,10 +82,9 @@ def strata(c: Compared) -> list[dict[str, Space]]:
 def memorisation(c: Compared) -> dict[str, float]:
     """One-sided p (small: memorised), Bonferroni over both spaces, and the figures behind it.
 
-    near_copies: share of synthetic images nearer to train, in pixels, than 1% of held-out ones are. nearer:
-    probability that a synthetic image is nearer to train than a held-out one (features; .5 alike). membership_auc:
-    how well the distance to the nearest synthetic image tells train from held-out images (features; .5: not).
-    All compare images of one class, and are put together over classes.
+    nearer: probability that a synthetic image is nearer to train than a held-out one (features; .5 alike).
+    membership_auc: how well the distance to the nearest synthetic image tells train from held-out images (features;
+    .5: not). All compare images of one class, and are put together over classes.
     """
     classes = strata(c)
     features = [of["features"] for of in classes]
@@ -96,19 +96,12 @@ def memorisation(c: Compared) -> dict[str, float]:
     to_made = [
         (_nearest(s.train, s.synthetic), _nearest(s.held_out, s.synthetic)) for s in features
     ]
-    rng = c.rng("near copies")
-    in_pixels = [
-        tuple(_nearest(_drawn(part, rng), s.train) for part in (s.synthetic, s.held_out))
-        for s in (of["pixels"] for of in classes)
-    ]
     nearer, nearer_p = _less(to_train)
     auc, auc_p = _less(to_made)
     return {
         "memorisation.p": min(1.0, 2 * min(p_features, p_pixels)),
         "memorisation.p_features": p_features,
         "memorisation.p_pixels": p_pixels,
-        "memorisation.near_copies": _near_copies(in_pixels),
-        "memorisation.near_copies_features": _near_copies(to_train),
         "memorisation.nearer": nearer,
         "memorisation.nearer_p": nearer_p,
         "memorisation.membership_auc": auc,
@@ -135,10 +128,46 @@ def _less(parts: Sequence[tuple[Floats, ...]]) -> tuple[float, float]:
     return below / pairs, float(norm.sf(apart / np.sqrt(spread)))
 
 
-def _near_copies(parts: Sequence[tuple[Floats, ...]]) -> float:
-    """Share of synthetic images nearer to train than all but NEAR of the held-out ones of their class are."""
-    near = [ours < np.quantile(theirs, NEAR) for ours, theirs in parts]
+@metric(
+    "memorisation.near_copies", "memorisation.near_copies_features",
+    least=HELD_OUT, least_real=FEWEST, needs_train=True,
+)  # fmt: skip
+def near_copies(c: Compared) -> dict[str, float]:
+    """Share of synthetic images nearer to train than 1% of held-out images of their class are, in pixels and features.
+
+    Distances of a class with fewer than FEWEST held-out images are taken in units of the median of these, and held
+    against those of all classes together.
+    """
+    classes, rng = strata(c), c.rng("near copies")
+    found = {}
+    for figure, space in (("near_copies", "pixels"), ("near_copies_features", "features")):
+        gaps = []
+        for own in (of[space] for of in classes):
+            sides = (_drawn(part, rng) for part in (own.synthetic, own.held_out))
+            made, held = (_nearest(side, own.train) for side in sides)
+            gaps.append((made, held))
+        found[f"memorisation.{figure}"] = _nearer_than_real(gaps)
+    return found
+
+
+def _nearer_than_real(parts: Sequence[tuple[Floats, Floats]]) -> float:
+    """Share of distances of synthetic images (the first of a class) below the limit of held-out ones (the second)."""
+    scaled = []
+    for made, held in parts:
+        unit = max(float(np.median(held)), TINY)
+        scaled.append((made / unit, held / unit))
+    pooled = np.sort(np.concatenate([held for _, held in scaled]))
+    if len(pooled) < FEWEST:
+        raise RefusedError(f"needs {FEWEST} held-out images, has {len(pooled)}")
+    near = [
+        made < _limit(np.sort(held) if len(held) >= FEWEST else pooled) for made, held in scaled
+    ]
     return float(np.concatenate(near).mean())
+
+
+def _limit(ascending: Floats) -> float:
+    """An order statistic that one more of the same kind lies below with a chance of NEAR at most."""
+    return max(TINY, float(ascending[int(NEAR * (len(ascending) + 1) + TINY) - 1]))
 
 
 def _drawn(items: Items, rng: np.random.Generator) -> Items:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe.extractors import weights_folder
+from augpipe.extractors import UNREADABLE, weights_folder
 from augpipe.features import Embedded
 from augpipe.fidelity.base import Compared, RefusedError, metric
 
@@ -102,16 +102,7 @@ def lpips(c: Compared) -> dict[str, float]:
     _large_enough(c, ALEXNET)
     if not (weights_folder() / LPIPS_WEIGHTS).exists():
         raise RefusedError(f"needs {LPIPS_WEIGHTS} below AUGPIPE_HOME, in weights/checkpoints")
-    from torchmetrics.functional.image.lpips import _LPIPS
-
-    before = torch.hub.get_dir()
-    torch.hub.set_dir(str(weights_folder().parent))
-    try:
-        # torchvision reads the file in a way that may run code: what this has read cannot.
-        torch.load(weights_folder() / LPIPS_WEIGHTS, map_location="cpu", weights_only=True)
-        net = _LPIPS(pretrained=True, net="alex").eval()
-    finally:
-        torch.hub.set_dir(before)
+    net = _lpips_net()
 
     def apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -122,3 +113,19 @@ def lpips(c: Compared) -> dict[str, float]:
         "lpips": _mean(c.synthetic, c.rng("pairs"), apart),
         "lpips_real": _mean(c.real, c.rng("pairs"), apart),
     }
+
+
+def _lpips_net() -> torch.nn.Module:
+    from torchmetrics.functional.image.lpips import _LPIPS
+
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(str(weights_folder().parent))
+    try:
+        # torchvision reads the file in a way that may run code: what this has read cannot.
+        torch.load(weights_folder() / LPIPS_WEIGHTS, map_location="cpu", weights_only=True)
+        net: torch.nn.Module = _LPIPS(pretrained=True, net="alex").eval()
+    except UNREADABLE:
+        raise RefusedError(f"{LPIPS_WEIGHTS} does not hold AlexNet's weights") from None
+    finally:
+        torch.hub.set_dir(before)
+    return net

@@ -45,7 +45,7 @@ def _short(name: str, most: int = 24) -> str:
     return flat if len(flat) <= most else flat[: most - 1] + "…"
 
 
-def counts_bars(classes: Sequence[str], real: Sequence[int], synthetic: Sequence[int]) -> str:
+def counts_bars(classes: Sequence[str], real: Sequence[float], synthetic: Sequence[float]) -> str:
     """Stacked bars: a class's real training images and the synthetic ones made for it."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(4.5, min(14, 0.5 * len(classes) + 2)), 2.6))

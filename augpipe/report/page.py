@@ -82,7 +82,7 @@ def _came_in(results: Results) -> dict[str, Any]:
 
 def _counts_figures(results: Results) -> list[tuple[str, str, str]]:
     """(arms, alt text, figure) for each different filling; the first is the data as they are."""
-    seen: dict[tuple[int, ...], list[str]] = {}
+    seen: dict[tuple[float, ...], list[str]] = {}
     for result in results.arms:
         seen.setdefault(tuple(result.recipe["synthetic_count"]), []).append(result.arm.name)
     real = results.arms[0].recipe["real_count"]
@@ -90,7 +90,7 @@ def _counts_figures(results: Results) -> list[tuple[str, str, str]]:
         (
             ", ".join(arms),
             "; ".join(
-                f"{c}: {r} real, {s} synthetic"
+                f"{c}: {r:g} real, {s:g} synthetic"
                 for c, r, s in zip(results.classes, real, made, strict=True)
             ),
             counts_bars(results.classes, real, made),
@@ -127,7 +127,7 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "gain": _points(found.over_baseline.get(arm)),
         "over_strongest": _points(found.over_strongest.get(arm)),
         "short": ", ".join(f"{n} of {name}" for name, n in own.short.items()),
-        "synthetic": sum(own.recipe["synthetic_count"]),
+        "synthetic": f"{sum(own.recipe['synthetic_count']):g}",
         "share": f"{own.recipe['synthetic_share']:.2f}",
         "seconds": f"{own.seconds:.0f}",
         "others": {

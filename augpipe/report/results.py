@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ class ArmResult:
 
     arm: Arm
     generative: bool
-    recipe: dict[str, Any]  # of the first seed, see the mix task: counts, shares
+    recipe: dict[str, Any]  # mean over seeds, see `mean_recipe`
     short: dict[str, int]  # class → images missing from the plan, at the worst seed
     seconds: float  # mean over seeds: classifier, and generator and synthesis where it has them
 
@@ -236,7 +236,7 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
         ArmResult(
             arm,
             generative[arm.name],
-            recipes[arm.name, seeds[0]],
+            mean_recipe([recipes[arm.name, seed] for seed in seeds]),
             _short([recipes[arm.name, seed] for seed in seeds]),
             float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
         )
@@ -248,6 +248,23 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
         experiment, splits, stored.fingerprint, stored.intake, load_table(stored.quarantine), arms, generators, scores,
         judged(experiment, names, stored.measured, recipes), found, seconds,
     )  # fmt: skip
+
+
+MEANS: Final = (
+    "real_count",
+    "synthetic_count",
+    "class_share",
+    "synthetic_share",
+    "synthetic_ratio",
+)
+
+
+def mean_recipe(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts and shares of an arm, mean over its seeds: where checks turn images away, seeds differ."""
+    means = {name: np.mean([recipe[name] for recipe in recipes], 0).tolist() for name in MEANS}
+    for name in ("real_count", "synthetic_count"):
+        means[name] = [int(n) if n == int(n) else n for n in means[name]]
+    return means
 
 
 def _short(recipes: list[dict[str, Any]]) -> dict[str, int]:
