@@ -256,7 +256,7 @@ class Curation(Strict):
         "blank", "agreement", "realism", "copies", "duplicates",
     )  # fmt: skip
     reject: float = Field(default=0.05, gt=0, lt=1)
-    purity: float | None = Field(default=0.95, gt=0, lt=1)
+    purity: float | None = Field(default=None, gt=0, lt=1)
     rounds: int = Field(default=5, ge=1)
     oversample: float = Field(default=1.2, ge=1, le=10)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from prefect import flow
@@ -14,12 +13,12 @@ from augpipe.config import Arm, Experiment
 from augpipe.errors import UserError, unknown
 from augpipe.records import Job, Part
 from augpipe.sources import place
-from augpipe.store import home, load_table
+from augpipe.store import load_table
 from flows import tasks
 from flows.compare import Futures, follow, grow, promised, told
-from flows.engine import pool, prefect_api, stop_workers, workers_and_threads
+from flows.engine import stop_workers
+from flows.starting import started
 from flows.tracking import Tracker
-from flows.tracking_store import check_store
 
 
 def run(
@@ -38,18 +37,9 @@ def run(
         raise UserError(f"a seed is 0 or more; got {which}")
     check_out(out, place(experiment.source))
     jobs = 2 if experiment.generators[str(own.generator)].per_class else 1
-    runner = experiment.runner
-    workers, threads = workers_and_threads(runner.workers, runner.device, jobs)
-    check_store()
-    with prefect_api(), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
-        named = balance.with_options(
-            task_runner=pool(workers, threads),
-            flow_run_name=f"{experiment.name}: balance {arm}, seed {which}",
-        )
-        job = Job(
-            experiment=experiment, store=home() / "store", progress=Path(progress), threads=threads
-        )
-        return named(job, own, which, out.resolve(), override)
+    with started(experiment, jobs) as ready:
+        named = ready.named(balance, f"balance {arm}, seed {which}")
+        return named(ready.job, own, which, out.resolve(), override)
 
 
 def _arm(experiment: Experiment, name: str) -> Arm:

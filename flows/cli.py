@@ -18,6 +18,7 @@ from rich.table import Table
 
 import augpipe
 from augpipe.errors import UserError, unknown
+from augpipe.store import home
 from flows.engine import settle
 
 CONFIGS = (".yaml", ".yml")
@@ -51,18 +52,12 @@ def run(
     out
         Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
     """
-    if not config.exists():  # told before a second of imports
-        raise UserError(f"no config or folder {str(config)!r}")
-    from augpipe.report.write import check_out, check_place
+    experiment = _given(config, set_)
+    from augpipe.report.write import check_out
     from augpipe.sources import place
-    from augpipe.store import home
 
-    experiment = _experiment(config, set_)
     folder = out or home() / "runs" / experiment.name
-    source = place(experiment.source)
-    check_out(folder, source)
-    check_place(home(), source, "AUGPIPE_HOME")
-    settle()
+    check_out(folder, place(experiment.source))
     from flows.compare import run as compare
 
     summary = compare(experiment, folder)
@@ -97,16 +92,8 @@ def train(
     resume
         Go on with the training that was stopped in the out folder; its settings must be the same.
     """
-    if not config.exists():
-        raise UserError(f"no config or folder {str(config)!r}")
-    from augpipe.report.write import check_place
-    from augpipe.sources import place
-    from augpipe.store import home
-
-    experiment = _experiment(config, set_)
+    experiment = _given(config, set_)
     folder = out or home() / "trained" / f"{experiment.name}-{generator}-seed{seed}"
-    check_place(home(), place(experiment.source), "AUGPIPE_HOME")
-    settle()
     from flows.train import run as train_one
 
     trained = train_one(experiment, generator, seed, folder, resume)
@@ -115,6 +102,19 @@ def train(
         f"{trained.stopped}; {folder / 'samples.png'}"
     )
     console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+def _given(config: Path, overrides: tuple[str, ...]) -> Any:
+    """The experiment, checked; Prefect may be imported from here on."""
+    if not config.exists():  # told before a second of imports
+        raise UserError(f"no config or folder {str(config)!r}")
+    from augpipe.report.write import check_place
+    from augpipe.sources import place
+
+    experiment = _experiment(config, overrides)
+    check_place(home(), place(experiment.source), "AUGPIPE_HOME")
+    settle()
+    return experiment
 
 
 def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
@@ -185,16 +185,8 @@ def balance(
     override
         Publish although a gate does not hold; the reason, which the card records.
     """
-    if not config.exists():
-        raise UserError(f"no config or folder {str(config)!r}")
-    from augpipe.report.write import check_place
-    from augpipe.sources import place
-    from augpipe.store import home
-
-    experiment = _experiment(config, set_)
+    experiment = _given(config, set_)
     folder = out or home() / "balanced" / f"{experiment.name}-{arm}"
-    check_place(home(), place(experiment.source), "AUGPIPE_HOME")
-    settle()
     from flows.balance import run as balance_one
 
     found = balance_one(experiment, arm, seed, folder, override)

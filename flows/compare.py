@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,12 +28,12 @@ from augpipe.records import (
 )
 from augpipe.report.results import Results, Stored, collect
 from augpipe.report.write import write
-from augpipe.store import Ref, home
+from augpipe.store import Ref
 from flows import tasks
-from flows.engine import pool, prefect_api, stop_workers, workers_and_threads
+from flows.engine import stop_workers
 from flows.progress import Board
+from flows.starting import started
 from flows.tracking import Tracker
-from flows.tracking_store import check_store
 
 T = TypeVar("T")
 Key = tuple[str, int]  # an arm's or a generator's name, and a seed
@@ -65,23 +64,15 @@ def run(experiment: Experiment, out: Path) -> dict[str, Any]:
 
     Starts Prefect's server and workers where none are given. `out` is written beside and renamed.
     """
-    jobs = len(experiment.seeds) * len(experiment.arms)
-    runner = experiment.runner
-    workers, threads = workers_and_threads(runner.workers, runner.device, jobs)
-    check_store()
-    with prefect_api(), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
-        named = compare.with_options(
-            task_runner=pool(workers, threads),
-            flow_run_name=f"{experiment.name}: {len(experiment.arms)} arms, {len(experiment.seeds)} seeds",
-        )
-        return named(experiment, out, threads=threads, progress=Path(progress))
+    seeds, arms = len(experiment.seeds), len(experiment.arms)
+    with started(experiment, seeds * arms) as ready:
+        return ready.named(compare, f"{arms} arms, {seeds} seeds")(ready.job, out)
 
 
 @flow(name="compare", validate_parameters=False)
-def compare(experiment: Experiment, out: Path, threads: int, progress: Path) -> dict[str, Any]:
+def compare(job: Job, out: Path) -> dict[str, Any]:
     """Prepare the data, train generators, fill and mix, train classifiers, score, compare, tell."""
-    begun = time.perf_counter()
-    job = Job(experiment=experiment, store=home() / "store", progress=progress, threads=threads)
+    begun, experiment = time.perf_counter(), job.experiment
     # Called, not submitted: a mistake in the data is told before any worker is started.
     prepared = tasks.prepare(job)
     for line in told(prepared.intake):
@@ -90,7 +81,7 @@ def compare(experiment: Experiment, out: Path, threads: int, progress: Path) -> 
     with tracker.comparison(prepared):
         try:
             futures = submit(job, prepared)
-            follow(futures, prepared, tracker, progress)
+            follow(futures, prepared, tracker, job.progress)
         except BaseException:
             stop_workers()
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -20,12 +19,12 @@ from augpipe.grids import grid
 from augpipe.records import Job, Part, Prepared, TrainedGenerator
 from augpipe.report.write import check_place
 from augpipe.sources import place
-from augpipe.store import beside, home, load_images, load_table
+from augpipe.store import beside, load_images, load_table
 from flows import tasks
 from flows.compare import Futures, follow, grow, told
-from flows.engine import pool, prefect_api, stop_workers, workers_and_threads
+from flows.engine import stop_workers
+from flows.starting import started
 from flows.tracking import Tracker
-from flows.tracking_store import check_store
 
 FILES = ("checkpoint.pt", "history.csv", "samples.png")
 
@@ -41,20 +40,11 @@ def run(experiment: Experiment, name: str, seed: int, out: Path, resume: bool) -
         raise UserError(f"a seed is 0 or more; got {seed}")
     _check(out, place(experiment.source), resume)
     _check_same(out, name, seed, experiment.generators[name].per_class)
-    jobs = 1 if not experiment.generators[name].per_class else 2
-    workers, threads = workers_and_threads(
-        experiment.runner.workers, experiment.runner.device, jobs
-    )
-    check_store()
-    with prefect_api(), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
-        named = train.with_options(
-            task_runner=pool(workers, threads),
-            flow_run_name=f"{experiment.name}: train {name}, seed {seed}",
+    jobs = 2 if experiment.generators[name].per_class else 1
+    with started(experiment, jobs) as ready:
+        return ready.named(train, f"train {name}, seed {seed}")(
+            ready.job, name, seed, out.resolve()
         )
-        job = Job(
-            experiment=experiment, store=home() / "store", progress=Path(progress), threads=threads
-        )
-        return named(job, name, seed, out.resolve())
 
 
 def _ours(name: str) -> bool:

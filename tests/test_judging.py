@@ -24,7 +24,6 @@ from augpipe.store import Ref, Store, load_images, load_json, load_state, load_t
 
 FEW = (
     "fidelity.images=12", "imbalance.keep=0.2", "curation.rounds=3",
-    "curation.purity=null",  # so short a training makes no sure classifier
     f"curation.checks=[{', '.join(curation.checks)}]",
 )  # fmt: skip
 
