@@ -13,7 +13,7 @@ from typing import Annotated, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from augpipe import neighbours
 from augpipe.features import Embedded
@@ -159,13 +159,17 @@ class Reference:
 def _purest(
     sure: Floats, right: NDArray[np.bool_], weight: NDArray[np.float64], wanted: float
 ) -> float:
-    """The least value such that, of those that reach it, a share `wanted` is right; else the one of the largest share."""
+    """The least value such that, of those that reach it, a share `wanted` is right; else the one of the largest share.
+
+    Shares of fewer than OWN images, where there are more, are of chance.
+    """
     order = np.argsort(-sure, kind="stable")
     values = sure[order]
     share = np.cumsum((weight * right)[order]) / np.cumsum(weight[order])
     last = np.append(values[1:] < values[:-1], True)  # equal values come in together
+    last[: min(OWN, len(values)) - 1] = False
     values, share = values[last], share[last]
-    enough = np.flatnonzero(share >= min(wanted, float(share.max())))
+    enough = np.flatnonzero(share >= min(wanted, float(share.max())) - TINY)
     return float(values[enough[-1]])
 
 
@@ -247,8 +251,8 @@ class Curation(Strict):
     """Which checks synthetic images pass, and how hard a plan is tried to be met.
 
     reject: share of real held-out images that agreement, and realism, may turn away. purity: share of the held-out
-    images that agreement takes for a class, classes counting alike, that must be of it, whatever else it turns away
-    for that; null: any. rounds: how often what is
+    images that agreement takes for a class, classes counting alike, that must be of it, or the largest share that any
+    threshold with 20 of them reaches; null: any. rounds: how often what is
     missing is drawn anew. oversample: images drawn over those missing, beside what the kept share asks for.
     """
 
@@ -259,6 +263,14 @@ class Curation(Strict):
     purity: float | None = Field(default=None, gt=0, lt=1)
     rounds: int = Field(default=5, ge=1)
     oversample: float = Field(default=1.2, ge=1, le=10)
+
+    @model_validator(mode="after")
+    def _of_agreement(self) -> Curation:
+        if self.purity is not None and "agreement" not in self.checks:
+            raise ValueError(
+                f"purity {self.purity:g} is of agreement, which is not among the checks"
+            )
+        return self
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,8 @@ PREFIX: Final = "torchvision:"
 INCEPTION: Final = "inception"
 # What reading weights from another file than theirs raises.
 UNREADABLE: Final = (
-    pickle.UnpicklingError, EOFError, RuntimeError, TypeError, AttributeError, KeyError,
+    pickle.UnpicklingError, struct.error, AssertionError, AttributeError, EOFError, LookupError,
+    RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 INCEPTION_WEIGHTS: Final = "weights-inception-2015-12-05-6726825d.pth"
 

@@ -26,7 +26,6 @@ from augpipe.store import Ref, Store, load_images, load_state
 SUSPICIOUS = 24  # images of the gallery
 NONE_MADE = "needs a synthetic image, has none"
 NONE_REAL = "needs a real image, has none"
-NONE_CLASS = "needs a synthetic image, has none"
 ONE_CLASS = "needs two classes with real and synthetic images"
 FUNNEL = ("class", "check", "seen", "passed")
 
@@ -143,7 +142,8 @@ def _gan_train(job: Job, images: ImageSet, val: ImageSet, here: Runtime, seed: i
         rows.append((name, float(recalls[label]), n[label], made[label], "" if known else word))
     mean = float(recalls[filled].mean()) if filled else float("nan")
     word = "" if len(filled) > 1 else ONE_CLASS if filled else NONE_REAL
-    rows.insert(0, ("", mean, sum(n[label] for label in filled), len(images), word))
+    real, own = (sum(of[label] for label in filled) for of in (n, made))
+    rows.insert(0, ("", mean, real, own, word))
     found = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "metric"])
     found.insert(1, "metric", "gan_train")
     return found

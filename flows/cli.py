@@ -58,6 +58,7 @@ def run(
 
     folder = out or home() / "runs" / experiment.name
     check_out(folder, place(experiment.source))
+    settle()
     from flows.compare import run as compare
 
     summary = compare(experiment, folder)
@@ -94,6 +95,7 @@ def train(
     """
     experiment = _given(config, set_)
     folder = out or home() / "trained" / f"{experiment.name}-{generator}-seed{seed}"
+    settle()
     from flows.train import run as train_one
 
     trained = train_one(experiment, generator, seed, folder, resume)
@@ -105,7 +107,7 @@ def train(
 
 
 def _given(config: Path, overrides: tuple[str, ...]) -> Any:
-    """The experiment, checked; Prefect may be imported from here on."""
+    """The experiment, its places checked; nothing is written yet."""
     if not config.exists():  # told before a second of imports
         raise UserError(f"no config or folder {str(config)!r}")
     from augpipe.report.write import check_place
@@ -113,7 +115,6 @@ def _given(config: Path, overrides: tuple[str, ...]) -> Any:
 
     experiment = _experiment(config, overrides)
     check_place(home(), place(experiment.source), "AUGPIPE_HOME")
-    settle()
     return experiment
 
 
@@ -187,6 +188,7 @@ def balance(
     """
     experiment = _given(config, set_)
     folder = out or home() / "balanced" / f"{experiment.name}-{arm}"
+    settle()
     from flows.balance import run as balance_one
 
     found = balance_one(experiment, arm, seed, folder, override)

@@ -115,11 +115,12 @@ def claims(
 
 
 def test_agreement_asks_for_a_probability_from_which_a_share_of_val_is_of_the_class() -> None:
-    # From .8 on: 24 of class 0 and 1 of class 1, of 40 images each: .96. Below .8 comes 1 more of class 1: .92.
-    own, other = [0.95] * 12 + [0.8] * 12, [0.85, 0.75]
-    val = claims(own, other, 40, 40)
+    # From .8 on: 48 of class 0 and 2 of class 1, of 80 images each: .96. Below .8 come 2 more of class 1: .92.
+    own, other = [0.95] * 24 + [0.8] * 24, [0.85] * 2 + [0.75] * 2
+    val = claims(own, other, 80, 80)
     real = Reference(val, val, 0.05, 0.95)
     assert real.pure[0] == pytest.approx(0.8)
+    assert Reference(val, val, 0.05, 0.96).pure[0] == pytest.approx(0.8), "just as much is enough"
     assert Reference(val, val, 0.05, 0.97).pure[0] == pytest.approx(0.95)
     assert Reference(val, val, 0.05, 0.9).pure[0] == pytest.approx(0.75)
     assert (Reference(val, val, 0.05).pure == 0).all()
@@ -128,26 +129,29 @@ def test_agreement_asks_for_a_probability_from_which_a_share_of_val_is_of_the_cl
 
 
 def test_purity_weighs_classes_alike_however_many_images_they_have() -> None:
-    # One of class 1 in 24 and 1: 4%. With ten times as many images of class 1 in val it stands for a tenth: .996.
-    for n_second, expected in ((40, 0.8), (400, 0.75)):
-        val = claims([0.95] * 12 + [0.8] * 12, [0.85, 0.75], 40, n_second)
+    # Four of class 1 beside 48: 8%. With ten times as many images of class 1 in val each stands for a tenth: .8%.
+    for n_second, expected in ((80, 0.8), (800, 0.75)):
+        val = claims([0.95] * 24 + [0.8] * 24, [0.85] * 2 + [0.75] * 2, 80, n_second)
         assert Reference(val, val, 0.05, 0.95).pure[0] == pytest.approx(expected)
 
 
-def test_where_none_is_pure_enough_the_purest_are_asked_for() -> None:
-    val = claims([0.9] * 20 + [0.7] * 10, [0.9] * 2 + [0.7] * 10 + [0.95], 40, 40)
-    # From .95 on: none of 1. From .9: 20 of 23, the most. From .7: 30 of 43.
+def test_where_none_is_pure_enough_the_purest_of_twenty_are_asked_for() -> None:
+    # From .9: 20 of 23, the most; from .7: 30 of 43. The surest 5 alone are all right, but they are five.
+    val = claims([0.99] * 5 + [0.9] * 15 + [0.7] * 10, [0.95] + [0.9] * 2 + [0.7] * 10, 40, 40)
     assert Reference(val, val, 0.05, 0.99).pure[0] == pytest.approx(0.9)
 
 
 def test_a_class_that_few_are_rightly_taken_for_has_the_purity_of_all_together() -> None:
-    # 19 of class 0 alone would ask for .6; with those of class 1, surely seen, and one mistake among them, for more.
-    val = claims([0.6] * 19, [0.7], 19, 30)
-    found = Reference(val, val, 0.05, 0.99).pure
-    sure, right = val.probabilities.max(1), val.predicted == val.labels
-    weight = 1 / np.array([19, 30])[val.labels]
-    share = [(weight * right)[sure >= t].sum() / weight[sure >= t].sum() for t in (0.6, 0.7, 0.9)]
-    assert share[2] == 1 and max(share[:2]) < 0.99 and found[0] == pytest.approx(0.9)
+    # 19 of class 0 alone would ask for .6; with 30 of class 1, seen more surely, and a mistake between, for .9.
+    val = claims([0.6] * 19, [0.7], 19, 31)
+    assert Reference(val, val, 0.05, 0.99).pure[0] == pytest.approx(0.9)
+    alone = claims([0.6] * 20, [], 20, 30)
+    assert Reference(alone, alone, 0.05, 0.99).pure[0] == pytest.approx(0.6)
+
+
+def test_a_purity_that_no_check_asks_for_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="purity 0.9 is of agreement, which is not among"):
+        Curation(checks=("blank",), purity=0.9)
 
 
 @pytest.mark.parametrize("gap", [19, 20, 21])

@@ -471,11 +471,15 @@ def test_lpips_without_weights_is_refused_with_their_place(own_home: Path) -> No
         assert str(own_home) not in told.note  # no path of a machine in a report
 
 
-@pytest.mark.parametrize("spoilt", [b"", b"<html>", b"PK\x03\x04", "other"])
+@pytest.mark.parametrize(
+    "spoilt", [b"", b"<html>", b"PK\x03\x04", b"\x80", b"\x80\x02l", "other", "folder"]
+)
 def test_lpips_of_a_spoilt_file_is_refused_with_a_word(own_home: Path, spoilt) -> None:
     path = weights_folder() / pixels.LPIPS_WEIGHTS
     path.parent.mkdir(parents=True, exist_ok=True)
-    if spoilt == "other":
+    if spoilt == "folder":
+        path.mkdir()
+    elif spoilt == "other":
         torch.save({"weight": torch.zeros(3)}, path)
     else:
         path.write_bytes(spoilt)

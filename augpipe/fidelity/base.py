@@ -52,7 +52,8 @@ class Compared:
             return self
 
         def of_them(images: Embedded) -> Embedded:
-            return images.take(np.flatnonzero(np.isin(images.labels, have)))
+            own = np.isin(images.labels, have)
+            return images if own.all() else images.take(np.flatnonzero(own))
 
         train = None if self.train is None else of_them(self.train)
         return Compared(of_them(self.real), self.synthetic, train, self.seed)

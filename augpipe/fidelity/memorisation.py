@@ -135,39 +135,51 @@ def _less(parts: Sequence[tuple[Floats, ...]]) -> tuple[float, float]:
 def near_copies(c: Compared) -> dict[str, float]:
     """Share of synthetic images nearer to train than 1% of held-out images of their class are, in pixels and features.
 
-    Distances of a class with fewer than FEWEST held-out images are taken in units of the median of these, and held
-    against those of all classes together.
+    Distances of a class with fewer than FEWEST held-out images are taken in units of the median distance between train
+    images and their nearest fellows, and held against those of all classes together.
     """
     classes, rng = strata(c), c.rng("near copies")
-    found = {}
-    for figure, space in (("near_copies", "pixels"), ("near_copies_features", "features")):
-        gaps = []
-        for own in (of[space] for of in classes):
-            sides = (_drawn(part, rng) for part in (own.synthetic, own.held_out))
-            made, held = (_nearest(side, own.train) for side in sides)
-            gaps.append((made, held))
-        found[f"memorisation.{figure}"] = _nearer_than_real(gaps)
-    return found
+    held_out = sum(len(of["pixels"].held_out) for of in classes)
+    if held_out < FEWEST:
+        raise RefusedError(f"needs {FEWEST} held-out images, has {held_out}")
+    return {
+        f"memorisation.{figure}": _nearer_than_real([of[space] for of in classes], rng)
+        for figure, space in (("near_copies", "pixels"), ("near_copies_features", "features"))
+    }
 
 
-def _nearer_than_real(parts: Sequence[tuple[Floats, Floats]]) -> float:
-    """Share of distances of synthetic images (the first of a class) below the limit of held-out ones (the second)."""
-    scaled = []
-    for made, held in parts:
-        unit = max(float(np.median(held)), TINY)
-        scaled.append((made / unit, held / unit))
-    pooled = np.sort(np.concatenate([held for _, held in scaled]))
-    if len(pooled) < FEWEST:
-        raise RefusedError(f"needs {FEWEST} held-out images, has {len(pooled)}")
-    near = [
-        made < _limit(np.sort(held) if len(held) >= FEWEST else pooled) for made, held in scaled
-    ]
-    return float(np.concatenate(near).mean())
+def _nearer_than_real(classes: Sequence[Space], rng: np.random.Generator) -> float:
+    """Share of synthetic images nearer to train than the limit that held-out ones set."""
+    own, small, scaled = list[NDArray[np.bool_]](), list[Floats](), list[Floats]()
+    for space in classes:
+        sides = (_drawn(part, rng) for part in (space.synthetic, space.held_out))
+        made, held = (_nearest(side, space.train) for side in sides)
+        unit = _apart(space, rng)
+        scaled.append(held / unit)
+        if len(held) >= FEWEST:
+            own.append(made < _limit(held))
+        else:
+            small.append(made / unit)
+    limit = _limit(np.concatenate(scaled))
+    near = np.concatenate([*own, *(made < limit for made in small)])
+    return float(near.mean())
 
 
-def _limit(ascending: Floats) -> float:
+def _apart(space: Space, rng: np.random.Generator) -> float:
+    """Median distance of a train image to its nearest fellow; of held-out images to train where there is none.
+
+    Not that of the held-out images themselves: in units of their own median, few are never near.
+    """
+    if len(space.train) > 1:
+        gaps = neighbours.nearest(_drawn(space.train, rng), space.train, 2)[0][:, 1]
+    else:
+        gaps = _nearest(space.held_out, space.train)
+    return max(float(np.median(gaps)), TINY)
+
+
+def _limit(values: Floats) -> float:
     """An order statistic that one more of the same kind lies below with a chance of NEAR at most."""
-    return max(TINY, float(ascending[int(NEAR * (len(ascending) + 1) + TINY) - 1]))
+    return max(TINY, float(np.sort(values)[int(NEAR * (len(values) + 1) + TINY) - 1]))
 
 
 def _drawn(items: Items, rng: np.random.Generator) -> Items:

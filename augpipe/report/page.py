@@ -90,7 +90,7 @@ def _counts_figures(results: Results) -> list[tuple[str, str, str]]:
         (
             ", ".join(arms),
             "; ".join(
-                f"{c}: {r:g} real, {s:g} synthetic"
+                f"{c}: {r:.12g} real, {s:.12g} synthetic"
                 for c, r, s in zip(results.classes, real, made, strict=True)
             ),
             counts_bars(results.classes, real, made),
@@ -127,7 +127,7 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "gain": _points(found.over_baseline.get(arm)),
         "over_strongest": _points(found.over_strongest.get(arm)),
         "short": ", ".join(f"{n} of {name}" for name, n in own.short.items()),
-        "synthetic": f"{sum(own.recipe['synthetic_count']):g}",
+        "synthetic": f"{sum(own.recipe['synthetic_count']):.12g}",
         "share": f"{own.recipe['synthetic_share']:.2f}",
         "seconds": f"{own.seconds:.0f}",
         "others": {
