@@ -150,7 +150,7 @@ def test_a_class_that_few_are_rightly_taken_for_has_the_purity_of_all_together()
 
 
 def test_a_purity_that_no_check_asks_for_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="purity 0.9 is of agreement, which is not among"):
+    with pytest.raises(ValueError, match=r"purity 0\.9 is of agreement, which is not among"):
         Curation(checks=("blank",), purity=0.9)
 
 
