@@ -8,10 +8,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from embeddings import embedded, gauss
+from scipy.ndimage import gaussian_filter
+from sklearn.datasets import load_digits
 
-from augpipe import fidelity
-from augpipe.features import Embedded
+from augpipe import fidelity, runtime
+from augpipe.classifiers import ClassifierOptions
+from augpipe.features import Embedded, Eyes, train_domain
 from augpipe.fidelity import Compared, memorisation
+from augpipe.images import ImageSet, Splits, provenance
 
 N, D = 240, 12
 MODES = 6 * np.eye(4, D, dtype=np.float32)  # of class 0, 0, 1, 1
@@ -185,3 +189,42 @@ def test_swapped_classes_are_caught_class_by_class_and_by_agreement(
     for part in ("a", "b"):
         assert found[part, "kid"] > 20 * floor[part, "kid_spread"]
         assert found[part, "precision"] < 0.1 and found[part, "coverage"] < 0.1
+
+
+@pytest.fixture(scope="module")
+def scans() -> dict[str, Embedded]:
+    """scikit-learn's digits through a classifier of a third of them: train, val, others, and these blurred."""
+    found = load_digits()
+    pixels = np.kron((found.images * 15.9).astype(np.uint8), np.ones((1, 2, 2), np.uint8))[:, None]
+    order = np.random.default_rng(0).permutation(len(pixels))
+    blurred = gaussian_filter(pixels, (0, 0, 2.5, 2.5))
+
+    def part(of: np.ndarray, rows: np.ndarray) -> ImageSet:
+        names = tuple(map(str, range(10)))
+        return ImageSet(of[rows], found.target[rows], names, provenance([str(r) for r in rows]))
+
+    rows = np.array_split(order, 3)
+    train, val, others = (part(pixels, own) for own in rows)
+    here = runtime.start("cpu", "32-true", threads=1)
+    options = ClassifierOptions(width=0.25, steps=300, evaluations=2)
+    judge = train_domain(Splits(train, val, others), options, here, seed=0)
+    sets = {"train": train, "val": val, "others": others, "blurred": part(blurred, rows[2])}
+    return {name: Eyes(judge, here).embed(images) for name, images in sets.items()}
+
+
+def test_a_blurred_generator_is_caught_by_precision_and_not_by_memorisation(
+    scans: dict[str, Embedded],
+) -> None:
+    names = tuple(map(str, range(10)))
+    floor, blurred = (
+        fidelity.measure(Compared(scans["val"], scans[made], scans["train"]), names)
+        .set_index(["class", "metric"])
+        .value.loc[""]
+        for made in ("others", "blurred")
+    )
+    assert floor["precision"] > 0.7 and floor["recall"] > 0.7
+    for name in ("precision", "density", "realism"):
+        assert blurred[name] < 0.6 * floor[name], name
+    assert blurred["kid"] > 10 * floor["kid_spread"]
+    for found in (floor, blurred):
+        assert found["memorisation.p"] > 0.01 and found["memorisation.near_copies"] < 0.05

@@ -150,19 +150,19 @@ def near_copies(c: Compared) -> dict[str, float]:
 
 def _nearer_than_real(classes: Sequence[Space], rng: np.random.Generator) -> float:
     """Share of synthetic images nearer to train than the limit that held-out ones set."""
-    own, small, scaled = list[NDArray[np.bool_]](), list[Floats](), list[Floats]()
+    few = any(len(space.held_out) < FEWEST for space in classes)
+    own, small, pooled = list[NDArray[np.bool_]](), list[Floats](), list[Floats]()
     for space in classes:
         sides = (_drawn(part, rng) for part in (space.synthetic, space.held_out))
         made, held = (_nearest(side, space.train) for side in sides)
-        unit = _apart(space, rng)
-        scaled.append(held / unit)
+        unit = _apart(space, rng) if few else 1.0
+        pooled.append(held / unit)
         if len(held) >= FEWEST:
             own.append(made < _limit(held))
         else:
             small.append(made / unit)
-    limit = _limit(np.concatenate(scaled))
-    near = np.concatenate([*own, *(made < limit for made in small)])
-    return float(near.mean())
+    near = [*own, *(made < _limit(np.concatenate(pooled)) for made in small)]
+    return float(np.concatenate(near).mean())
 
 
 def _apart(space: Space, rng: np.random.Generator) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe.extractors import weights_folder
+from augpipe.extractors import UNREADABLE, weights_folder
 from augpipe.features import Embedded
 from augpipe.fidelity.base import Compared, RefusedError, metric
 
@@ -124,9 +124,7 @@ def _lpips_net() -> torch.nn.Module:
         # torchvision reads the file in a way that may run code: what this has read cannot.
         torch.load(weights_folder() / LPIPS_WEIGHTS, map_location="cpu", weights_only=True)
         net: torch.nn.Module = _LPIPS(pretrained=True, net="alex").eval()
-    except MemoryError:
-        raise
-    except Exception:  # a damaged file raises whatever its bytes led to
+    except (*UNREADABLE, OSError):
         raise RefusedError(f"{LPIPS_WEIGHTS} cannot be read as AlexNet's weights") from None
     finally:
         torch.hub.set_dir(before)
