@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe.classifiers import Classifier, ClassifierOptions, Shape, build
+from augpipe.classifiers import Classifier, ClassifierOptions, Shape, build, start
 from augpipe.images import ImageSet, to_float
+from augpipe.nn.blend import Blender
 from augpipe.nn.blocks import use_rng
 from augpipe.nn.losses import classification as cross_entropy
+from augpipe.objectives import Named, Objective
 from augpipe.runtime import Pool, Runtime
-from augpipe.seeds import torch_stream
+from augpipe.seeds import numpy_stream, torch_stream
 
 PREDICTED_AT_ONCE = 512
 
@@ -35,10 +37,13 @@ class Batches(Protocol):
     """What a classifier learns from."""
 
     origin_flag: bool
-    loss_weights: torch.Tensor | None  # (K,)
+    objective: Objective
+    blend: str  # MixUp, CutMix (see `nn.blend`), or none
+    alpha: float | None  # of its Beta; null: the paper's
+    synthetic_weight: float  # of a synthetic image in the loss, where a real one has 1
 
-    def draw(self, n: int) -> Batch:
-        """The next batch."""
+    def draw(self, n: int, done: float) -> Batch:
+        """The next batch; done: share of training, in [0, 1)."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,15 @@ def train(
 
     Two calls of one seed start from the same weights, whatever they learn from: arms are paired.
     """
-    shape = Shape(val.spec.channels + int(batches.origin_flag), len(val.classes), options.width)
-    net = build(options, shape, torch_stream(seed, "classifier"))
+    channels = val.spec.channels + int(batches.origin_flag)
+    shape = Shape(
+        channels, len(val.classes), options.width, batches.objective.scale, options.pretrained
+    )
+    net = start(options, shape, torch_stream(seed, "classifier"))
     runtime.place(net)
     use_rng(net, torch_stream(seed, "classifier dropout", device=runtime.device))
     trained = Trained(net, batches.origin_flag, 0, [])
-    learner = _Learner(net, batches, options, runtime)
+    learner = _Learner(net, batches, options, runtime, numpy_stream(seed, "blend"))
     best, state = (math.inf, math.inf), net.state_dict()
     for step, looked_at in _steps(options):
         learner.step()
@@ -109,33 +117,54 @@ class _Learner:
     """One classifier's optimiser and running loss."""
 
     def __init__(
-        self, net: Classifier, batches: Batches, options: ClassifierOptions, runtime: Runtime
+        self,
+        net: Classifier,
+        batches: Batches,
+        options: ClassifierOptions,
+        runtime: Runtime,
+        rng: np.random.Generator,
     ) -> None:
         self._net, self._batches, self._runtime = net, batches, runtime
-        self._batch = options.batch
+        self._batch, self._steps, self._done = options.batch, options.steps, 0
         self._optimiser = torch.optim.AdamW(
             net.parameters(), options.learning_rate, weight_decay=options.weight_decay
         )
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser, options.learning_rate, total_steps=options.steps
         )
-        given = batches.loss_weights
-        self._weights = None if given is None else given.to(runtime.device)
+        blend = batches.blend
+        self._blender = None if blend == "none" else Blender(blend, batches.alpha, rng)
         self._total, self._since = torch.zeros((), device=runtime.device), 0
 
     def step(self) -> None:
         """One batch, one update."""
         self._net.train()
-        batch = self._batches.draw(self._batch)
+        done = self._done / self._steps
+        batch = self._batches.draw(self._batch, done)
         x = inputs(batch.images, batch.synthetic, self._batches.origin_flag, self._runtime)
+        x, names = self._named(x, batch)
         with self._runtime.autocast():
             logits = self._net(x)
-        loss = cross_entropy(logits, batch.labels.to(self._runtime.device), self._weights)
+        loss = self._batches.objective(logits, names, done)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self._optimiser.step()
         self._schedule.step()
         self._total, self._since = self._total + loss.detach(), self._since + 1
+        self._done += 1
+
+    def _named(self, x: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, list[Named]]:
+        """The input, blended where it is to be, and what its items are called."""
+        weight = torch.where(batch.synthetic, self._batches.synthetic_weight, 1.0).to(x.device)
+        labels = batch.labels.to(x.device)
+        if self._blender is None:
+            return x, [Named(labels, None if self._batches.synthetic_weight == 1 else weight)]
+        x, other, own = self._blender(x)
+        x = x.contiguous(memory_format=self._runtime.memory_format)
+        return x, [
+            Named(labels, own * weight),
+            Named(labels[other], (1 - own) * weight[other]),
+        ]
 
     def mean_loss(self) -> float:
         """Since it was last asked for."""
@@ -211,12 +240,13 @@ def _look(
     return float(torch.stack(per_class).mean()), float(cross_entropy(logits, labels))
 
 
-def state_of(trained: Trained, options: ClassifierOptions, shape: Shape) -> dict[str, Any]:
+def state_of(trained: Trained, options: ClassifierOptions) -> dict[str, Any]:
     """All that `from_state` needs, as tensors and plain values."""
+    shape = trained.net.shape
     return {
         "weights": trained.net.state_dict(),
         "options": options.model_dump(mode="json"),
-        "shape": [shape.channels, shape.classes, shape.width],
+        "shape": [shape.channels, shape.classes, shape.width, shape.scale, shape.pretrained],
         "origin_flag": trained.origin_flag,
         "best_step": trained.best_step,
     }

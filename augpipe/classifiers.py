@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Final
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from torch import nn
+from torch.nn import functional as F
 
+from augpipe.errors import choices
 from augpipe.kinds import Registry
 from augpipe.nn.blocks import Dropout, initialise, use_rng
 from augpipe.schema import Strict
+from augpipe.weights import torchvision_state
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a classifier is built for: input channels (image's and flag's), classes, a width multiple."""
+    """What a classifier is built for: input channels (image's and flag's), classes, a width multiple.
+
+    scale: of a cosine head; None for a linear one. pretrained: for published weights.
+    """
 
     channels: int
     classes: int
     width: float
+    scale: float | None = None
+    pretrained: bool = False
+
+
+class CosineLinear(nn.Linear):
+    """Features (N,F) → scale · cos(features, class's weights), (N,K)."""
+
+    def __init__(self, features: int, classes: int, scale: float) -> None:
+        super().__init__(features, classes, bias=False)
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        weight = F.normalize(self.weight.float())
+        return self.scale * F.linear(F.normalize(x.float()), weight)
 
 
 class Classifier(nn.Module):
     """trunk: (N,C,H,W) in [-1,1] → features (N,F); head: features → logits (N,K)."""
 
-    def __init__(self, trunk: nn.Module, features: int, classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, trunk: nn.Module, features: int, shape: Shape, dropout: float = 0.0) -> None:
         super().__init__()
+        self.shape = shape
         self.trunk = trunk
         self.dropout = Dropout(dropout)
-        self.head = nn.Linear(features, classes)
+        self.head = (
+            nn.Linear(features, shape.classes)
+            if shape.scale is None
+            else CosineLinear(features, shape.classes, shape.scale)
+        )
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Penultimate activations (N,F), float32."""
@@ -45,6 +73,7 @@ class Classifier(nn.Module):
 
 
 Build = Callable[[Shape], Classifier]
+OWN: Final = ("small_cnn", "resnet32")  # without published weights
 classifiers: Registry[Build] = Registry("classifier")
 
 
@@ -65,20 +94,120 @@ def small_cnn(shape: Shape) -> Classifier:
         if stage < len(widths) - 1:
             layers.append(nn.MaxPool2d(2))
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return Classifier(nn.Sequential(*layers), below, shape.classes, dropout=0.3)
+    return Classifier(nn.Sequential(*layers), below, shape, dropout=0.3)
 
 
-@classifiers.register("resnet18")
-def resnet18(shape: Shape) -> Classifier:
-    """ResNet-18 (He et al. 2016) whose stem is one conv3 without pooling, as for CIFAR."""
-    # torchvision takes 160 MB and two seconds of every process that imports it.
-    from torchvision.models import resnet18 as backbone
+class CifarBlock(nn.Module):
+    """conv3-BN-ReLU-conv3-BN beside a shortcut without weights: subsampled, new channels 0 (He et al. 2016, 4.2)."""
 
-    net = backbone(weights=None)
-    net.conv1 = nn.Conv2d(shape.channels, 64, 3, padding=1, bias=False)
-    net.maxpool = nn.Identity()
-    net.fc = nn.Identity()
-    return Classifier(net, 512, shape.classes)
+    def __init__(self, below: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.more = stride, width - below
+        self.layers = nn.Sequential(
+            nn.Conv2d(below, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N,C,H,W) → (N,W,H/s,W/s)."""
+        past = x[:, :, :: self.stride, :: self.stride]
+        return F.relu(self.layers(x) + F.pad(past, (0, 0, 0, 0, 0, self.more)))
+
+
+@classifiers.register("resnet32")
+def resnet32(shape: Shape) -> Classifier:
+    """ResNet-32 for CIFAR: three stages of five blocks, 16 to 64 channels (He et al. 2016, 4.2)."""
+    widths = [max(8, round(shape.width * w)) for w in (16, 32, 64)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(shape.channels, widths[0], 3, padding=1, bias=False),
+        nn.BatchNorm2d(widths[0]),
+        nn.ReLU(),
+    ]
+    below = widths[0]
+    for stage, width in enumerate(widths):
+        for block in range(5):
+            layers.append(CifarBlock(below, width, 2 if stage and not block else 1))
+            below = width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return Classifier(nn.Sequential(*layers), below, shape)
+
+
+def _resnet(name: str) -> Build:
+    def build(shape: Shape) -> Classifier:
+        # torchvision takes 160 MB and two seconds of every process that imports it.
+        from torchvision.models import get_model
+
+        net = get_model(name, weights=None)
+        features = net.fc.in_features
+        # Published weights are of a kernel of 7: they keep it, at full resolution.
+        kernel = 7 if shape.pretrained else 3
+        net.conv1 = nn.Conv2d(shape.channels, 64, kernel, padding=kernel // 2, bias=False)
+        net.maxpool, net.fc = nn.Identity(), nn.Identity()
+        return Classifier(net, features, shape)
+
+    return build
+
+
+for _name in ("resnet18", "resnet34", "resnet50"):  # He et al. 2016; no pooling in the stem
+    classifiers.register(_name)(_resnet(_name))
+
+
+def _mobile(name: str, features: int, drop: float) -> Build:
+    def build(shape: Shape) -> Classifier:
+        from torchvision.models import get_model
+
+        # Its own dropping of blocks and features would draw from the global generator.
+        options = {} if name.startswith("mobilenet") else {"stochastic_depth_prob": 0.0}
+        net = get_model(name, weights=None, **options)
+        stem = net.features[0]
+        first = stem[0]
+        # Half the stride of the published stem: an image of 28 pixels would be one of 1 at the end.
+        stem[0] = nn.Conv2d(
+            shape.channels,
+            first.out_channels,
+            first.kernel_size,
+            first.stride[0] // 2,
+            first.padding if first.padding[0] else 1,
+            bias=first.bias is not None,
+        )
+        for part in net.modules():
+            scale = getattr(part, "layer_scale", None)
+            if isinstance(scale, nn.Parameter):
+                part.draw_parameters = partial(_small_scale, scale)
+        trunk = nn.Sequential(
+            OrderedDict(features=net.features, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten())
+        )
+        return Classifier(trunk, features, shape, dropout=drop)
+
+    return build
+
+
+def _small_scale(scale: nn.Parameter, rng: torch.Generator) -> None:
+    """ConvNeXt's blocks begin as next to nothing (Liu et al. 2022)."""
+    nn.init.constant_(scale, 1e-6)
+
+
+# Howard et al. 2019, Tan & Le 2019, Liu et al. 2022; features of the last layer that is pooled.
+for _name, _features, _drop in (
+    ("mobilenet_v3_small", 576, 0.2), ("mobilenet_v3_large", 960, 0.2), ("efficientnet_b0", 1280, 0.2),
+    ("convnext_tiny", 768, 0.0),
+):  # fmt: skip
+    classifiers.register(_name)(_mobile(_name, _features, _drop))
+
+
+def _take_over(net: Classifier, kind: str) -> None:
+    """Published weights into a torchvision backbone; the first convolution's are shared among its channels.
+
+    Their sum over colours stays what it was, so that a grey image looks as three equal channels did.
+    """
+    state = dict(torchvision_state(kind, "classifier.pretrained: false"))
+    own = net.trunk.state_dict()
+    first = next(name for name, value in own.items() if value.ndim == 4)
+    state[first] = state[first].sum(1, keepdim=True).expand_as(own[first]) / own[first].shape[1]
+    net.trunk.load_state_dict({name: state[name] for name in own})
 
 
 def _known(kind: str) -> str:
@@ -96,6 +225,16 @@ class ClassifierOptions(Strict):
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=5e-4, ge=0)
     evaluations: int = Field(default=10, ge=1)  # on val, evenly over the steps; the best is kept
+    pretrained: bool = False  # starts from torchvision's published weights
+
+    @model_validator(mode="after")
+    def _published(self) -> ClassifierOptions:
+        if self.pretrained and self.kind in OWN:
+            have = [kind for kind in classifiers if kind not in OWN]
+            raise ValueError(
+                f"there are no published weights of {self.kind}; have {choices(have)}, or pretrained: false"
+            )
+        return self
 
 
 def build(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Classifier:
@@ -103,4 +242,12 @@ def build(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Cla
     net = classifiers[options.kind](shape)
     initialise(net, rng)
     use_rng(net, rng)
+    return net
+
+
+def start(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Classifier:
+    """What training starts from: a fresh one, with published weights where asked; UserError without them."""
+    net = build(options, shape, rng)
+    if options.pretrained:
+        _take_over(net, options.kind)
     return net

@@ -1,19 +1,14 @@
 """Embeddings by networks that learned elsewhere: torchvision's with their published weights, and Inception.
 
-Weights are kept below `AUGPIPE_HOME/weights/checkpoints`, under the names that their publishers gave them, and
-fetched there where they are missing. A file put there by hand needs no network.
+Where weights come from and are kept: `weights`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -25,16 +20,12 @@ from augpipe.errors import UserError, unknown
 from augpipe.features import Extractor
 from augpipe.images import ImageSet
 from augpipe.runtime import Runtime
-from augpipe.store import home
+from augpipe.weights import fetching, reading, torchvision_state, weights_folder
 
 AT_ONCE: Final = 64
 PREFIX: Final = "torchvision:"
 INCEPTION: Final = "inception"
-# What reading weights from another file than theirs raises.
-UNREADABLE: Final = (
-    pickle.UnpicklingError, struct.error, AssertionError, AttributeError, EOFError, LookupError,
-    RuntimeError, TypeError, ValueError,
-)  # fmt: skip
+DOMAIN: Final = "features: domain"  # what needs no weights
 INCEPTION_WEIGHTS: Final = "weights-inception-2015-12-05-6726825d.pth"
 
 
@@ -95,54 +86,15 @@ def extractor(name: str, runtime: Runtime) -> Extractor | None:
     return _inception(runtime) if name == INCEPTION else _torchvision(name, runtime)
 
 
-def weights_folder() -> Path:
-    """Where weights lie."""
-    return home() / "weights" / "checkpoints"
-
-
-@contextmanager
-def _fetching(what: str, file: str) -> Iterator[None]:
-    """torch's downloads go to our folder; what fails is one line that says where to put the file."""
-    before = torch.hub.get_dir()
-    torch.hub.set_dir(str(home() / "weights"))
-    try:
-        weights_folder().mkdir(parents=True, exist_ok=True)
-        yield
-    except (URLError, ConnectionError, TimeoutError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UserError(
-            f"cannot fetch the weights of {what} ({' '.join(str(reason).split())}): without a network, put {file} "
-            f"into {weights_folder()}, or use features: domain"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"cannot keep the weights of {what} in {weights_folder()}: {error.strerror or error}"
-        ) from None
-    finally:
-        torch.hub.set_dir(before)
-
-
-@contextmanager
-def _reading(path: Path, what: str) -> Iterator[None]:
-    """A file that does not hold the weights is the user's to mend."""
-    try:
-        yield
-    except UNREADABLE:
-        raise UserError(
-            f"{path} does not hold the weights of {what}; remove it or replace it"
-        ) from None
-
-
 def _torchvision(name: str, runtime: Runtime) -> Extractor:
     """The model without its last layer, on inputs as its weights want them."""
     from torchvision.models import get_model, get_model_weights
 
     model = name.removeprefix(PREFIX)
     weights = get_model_weights(model).DEFAULT
-    file = Path(weights.url).name
-    with _fetching(f"torchvision's {model}", file), _reading(weights_folder() / file, model):
-        # torchvision reads files in a way that may run code: what this has read cannot.
-        weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    torchvision_state(model, DOMAIN)  # fetched, and read in a way that cannot run code
+    path = weights_folder() / Path(weights.url).name
+    with fetching(f"torchvision's {model}", path.name, DOMAIN), reading(path, model):
         # Not `load_state_dict`: old files have other names, and some models take other inputs with weights.
         net: nn.Module = get_model(model, weights=weights, progress=False)
     _without_head(net)
@@ -168,7 +120,7 @@ def _inception(runtime: Runtime) -> Extractor:
             "features: inception needs torch-fidelity: pip install 'augpipe[fidelity]'"
         ) from None
     path = weights_folder() / INCEPTION_WEIGHTS
-    with _fetching("Inception", INCEPTION_WEIGHTS), _reading(path, "Inception"):
+    with fetching("Inception", INCEPTION_WEIGHTS, DOMAIN), reading(path, "Inception"):
         torch.hub.load_state_dict_from_url(
             ported.URL_INCEPTION_V3, file_name=INCEPTION_WEIGHTS, progress=False, check_hash=True,
             map_location="cpu", weights_only=True,

@@ -5,22 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import Field, model_validator
 
 from augpipe.classification import Batch
 from augpipe.counts import Counts, Fill
 from augpipe.images import ImageSet
+from augpipe.objectives import AnyLoss, CrossEntropy, Weighting, objective
 from augpipe.runtime import ClassRows, Pool, Runtime
 from augpipe.schema import Strict
 from augpipe.seeds import entropy, torch_stream
-from augpipe.transforms import Transform, policies
-
-
-def _known(policy: str | None) -> str | None:
-    if policy is not None:
-        policies[policy]
-    return policy
-
+from augpipe.transforms import AnyTransform, transform
 
 Share = Annotated[float, Field(ge=0, le=1)] | Literal["fill"]
 
@@ -31,17 +25,36 @@ class Mix(Strict):
     fill: how many synthetic images a class gets (see `counts.plan`). share: how often an item of such a
     class is a synthetic one; `fill` means as often as they stand in the pool. sampler: how often a class
     comes, `natural` by its images (synthetic ones counted in), `sqrt` by their square root, `balanced`
-    uniformly. weights: of the loss. transform: classical augmentation of every image drawn. curated: whether
-    synthetic images pass the checks of `curation`; null: those of a trained generator do.
+    uniformly. transform: classical augmentation of every image drawn. curated: whether synthetic images pass the
+    checks of `curation`; null: those of a trained generator do.
+    until: the share of training after which only real images come: with `share: 1` synthetic images are for
+    pretraining, with less of it they come early and real ones late.
+    loss: see `objectives`. weights: of the classes in it, after the share `defer` of training. synthetic_weight: of
+    a synthetic image in it, where a real one has 1. blend: MixUp or CutMix with an own share for each pair, from
+    Beta(alpha, alpha); null: the papers' 0.2 and 1.
     """
 
     fill: Fill = "auto"
     share: Share = "fill"
     sampler: Literal["natural", "sqrt", "balanced"] = "natural"
-    weights: Literal["none", "balanced"] = "none"
-    transform: Annotated[str | None, AfterValidator(_known)] = None
+    loss: AnyLoss = CrossEntropy()
+    weights: Weighting = "none"
+    defer: float = Field(default=0.0, ge=0, lt=1)
+    until: float = Field(default=1.0, ge=0, le=1)
+    synthetic_weight: float = Field(default=1.0, ge=0, le=100)
+    blend: Literal["none", "mixup", "cutmix"] = "none"
+    alpha: float | None = Field(default=None, gt=0, le=100)
+    transform: AnyTransform = None
     origin_flag: bool = False
     curated: bool | None = None
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Mix:
+        if self.defer and self.weights == "none":
+            raise ValueError(f"defer: {self.defer:g} puts off weights, and weights is none")
+        if self.alpha is not None and self.blend == "none":
+            raise ValueError(f"alpha: {self.alpha:g} is of a blend, and blend is none")
+        return self
 
 
 _POWER = {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}
@@ -66,22 +79,23 @@ class Mixture:
         made = synthetic.counts() if synthetic is not None else dict.fromkeys(have, 0)
         self.class_probabilities = class_probabilities(have, made, mix)
         self.shares = shares(have, made, mix)
-        self.loss_weights = (
-            balanced_weights(self.class_probabilities) if mix.weights == "balanced" else None
-        )
+        self.objective = objective(mix.loss, mix.weights, mix.defer, self.class_probabilities, have)
+        self.blend: str = mix.blend
+        self.alpha = mix.alpha
+        self.synthetic_weight, self._until = mix.synthetic_weight, mix.until
         self._cumulative = torch.cumsum(self.class_probabilities, 0)
         self._rng = torch_stream(seed, "classifier batches")
         self._transform = (
-            Transform(mix.transform, entropy(seed, "transform")) if mix.transform else None
+            transform(mix.transform, entropy(seed, "transform")) if mix.transform else None
         )
 
-    def draw(self, n: int) -> Batch:
+    def draw(self, n: int, done: float = 0.0) -> Batch:
         """n images with replacement: the class first, then real or synthetic, then which."""
         u = torch.rand(3, n, generator=self._rng, dtype=torch.float64)
         last = len(self._cumulative) - 1
         labels = torch.searchsorted(self._cumulative, u[0] * self._cumulative[-1], right=True)
         labels = labels.clamp_(max=last)
-        synthetic = u[1] < self.shares[labels]
+        synthetic = (u[1] < self.shares[labels]) & (done < self._until)
         images = self._real.gather(self._real_rows.pick(labels, u[2]))
         if self._made is not None and self._made_rows is not None and bool(synthetic.any()):
             rows = self._made_rows.pick(labels[synthetic], u[2][synthetic])
@@ -105,13 +119,3 @@ def shares(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
     else:
         values = [float(mix.share) if made[c] else 0.0 for c in sorted(real)]
     return torch.tensor(values, dtype=torch.float64)
-
-
-def balanced_weights(probabilities: torch.Tensor) -> torch.Tensor:
-    """1 / (K · p_c), float32 (K,), so that every class weighs the same in the loss; 0 for one that never comes.
-
-    For real images at their natural frequency n_c / n this is scikit-learn's `balanced` (King & Zeng
-    2001); a sampler or synthetic images that even the classes out leave less to weigh.
-    """
-    k = int((probabilities > 0).sum())
-    return torch.where(probabilities > 0, 1 / (k * probabilities), 0.0).float()

@@ -16,7 +16,6 @@ from augpipe import (
     scores,
     sources,
 )
-from augpipe.classifiers import Shape
 from augpipe.config import Arm, Experiment
 from augpipe.counts import plan, thin
 from augpipe.generators import Problem
@@ -115,8 +114,7 @@ def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
     splits = load_splits(prepared.splits)
     options = job.experiment.classifier
     domain = features.train_domain(splits, options, here, seed=entropy(seed, "domain"))
-    shape = Shape(prepared.channels, len(prepared.classes), options.width)
-    return store.put_state("classifiers", classification.state_of(domain, options, shape))
+    return store.put_state("classifiers", classification.state_of(domain, options))
 
 
 def mix(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised | None) -> Ref:
@@ -135,7 +133,7 @@ def mix(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised | None) -
         "synthetic_count": list(added.values()),
         "class_probability": probabilities.tolist(),
         "class_share": share.tolist(),
-        "synthetic_share": float((probabilities * share).sum()),
+        "synthetic_share": float((probabilities * share).sum()) * arm.mix.until,
         "synthetic_ratio": sum(added.values()) / max(1, sum(have.values())),
         "short": {
             prepared.classes[c]: n for c, n in (synthetic.short if synthetic else {}).items()
@@ -174,13 +172,10 @@ def train_classifier(
             ("val_loss", e.val_loss),
         )
     ]
-    shape = Shape(
-        prepared.channels + int(mixture.origin_flag), len(prepared.classes), options.width
-    )
     return TrainedClassifier(
         arm=arm,
         seed=seed,
-        state=store.put_state("classifiers", classification.state_of(trained, options, shape)),
+        state=store.put_state("classifiers", classification.state_of(trained, options)),
         history=store.put_table(
             "histories", pd.DataFrame(history, columns=["step", "metric", "value"])
         ),
@@ -198,7 +193,7 @@ def score(job: Job, prepared: Prepared, classifier: TrainedClassifier) -> Scored
         images = load_images(getattr(prepared.splits, split))
         found = classification.predict(trained, images, here)
         probabilities[split] = torch.from_numpy(np.ascontiguousarray(found))
-        table = scores.score(found, images.labels, prepared.classes)
+        table = scores.score(found, images.labels, prepared.classes, prepared.counts["train"])
         table.insert(0, "split", split)
         tables.append(table)
     return Scored(

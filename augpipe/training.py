@@ -14,7 +14,7 @@ import torch
 
 from augpipe.checkpoints import Checkpoint
 from augpipe.errors import UserError
-from augpipe.generators import Generator, GeneratorConfig
+from augpipe.generators import Generator, GeneratorConfig, drawn_together
 from augpipe.images import ImageSet
 from augpipe.runtime import ClassRows, Pool, Runtime
 from augpipe.seeds import torch_stream
@@ -82,19 +82,20 @@ class Hooks:
 class ClassUniform:
     """Endless rows of train, class drawn uniformly, then the image within it; classes without images apart.
 
-    Drawn by natural frequency a rare class is hardly ever seen, and its generator starves.
+    Drawn by natural frequency a rare class is hardly ever seen, and its generator starves. together: images that a
+    class is drawn for at a time.
     """
 
-    def __init__(self, train: ImageSet, rng: torch.Generator) -> None:
-        self._rows = ClassRows(train)
+    def __init__(self, train: ImageSet, rng: torch.Generator, together: int = 1) -> None:
+        self._rows, self._together = ClassRows(train), together
         self._classes = torch.nonzero(self._rows.sizes).squeeze(1)
         self.rng = rng
 
     def draw(self, n: int) -> torch.Tensor:
         """int64 (n,)."""
-        at = torch.randint(0, len(self._classes), (n,), generator=self.rng)
+        labels = drawn_together(self._classes, n, self._together, self.rng)
         u = torch.rand(n, generator=self.rng, dtype=torch.float64)
-        return self._rows.pick(self._classes[at], u)
+        return self._rows.pick(labels, u)
 
 
 class Diversity:
@@ -199,7 +200,7 @@ class _Loop:
     ) -> None:  # fmt: skip
         self._generator, self._budget, self._hooks = generator, budget, hooks
         self._pool = Pool(train, runtime)
-        self._rows = ClassUniform(train, torch_stream(seed, "generator batches"))
+        self._rows = ClassUniform(train, torch_stream(seed, "generator batches"), budget.together)
         watched = budget.kimg > 0 and budget.collapse > 0
         self._diversity = Diversity(train, seed) if watched else None
         self.at, self._ticks = _Place(), list[Tick]()

@@ -1,9 +1,17 @@
-"""Classical augmentation of real and synthetic training images: albumentations policies by name."""
+"""Classical augmentation of real and synthetic training images: policies by name, or an albumentations pipeline.
+
+`light`, `medical` and `faces` are albumentations pipelines, `randaugment`, `trivialaugment` and `augmix` torchvision's.
+Any pipeline that albumentations serialises may be given instead, as a mapping or as a file of one (JSON or YAML), which
+the experiment then holds whole.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 # albumentations asks a server for its newest version at import unless told not to.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -11,36 +19,156 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations as A
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
+from pydantic import BeforeValidator
 
+from augpipe.errors import UserError, choices
 from augpipe.kinds import Registry
 
-policies: Registry[Callable[[], list[A.BasicTransform]]] = Registry("transform")
+Images = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N,C,H,W) → uint8 (N,C,H,W)
+policies: Registry[Callable[[int], Images]] = Registry("transform")
+FILES = (".json", ".yaml", ".yml")
 
 
-@policies.register("light")
-def light() -> list[A.BasicTransform]:
-    """Small affine and elastic changes; no flips, since a flipped digit or organ is another one."""
-    return [
-        A.Affine(
-            scale=(0.9, 1.1),
-            translate_percent=(-0.08, 0.08),
-            rotate=(-12, 12),
-            shear=(-6, 6),
-            p=0.9,
-        ),
-        A.ElasticTransform(alpha=6.0, sigma=3.0, p=0.3),
-    ]
+class Albumentations:
+    """uint8 (N,C,H,W) → uint8 (N,C,H,W), each image changed on its own; one random stream."""
 
-
-class Transform:
-    """uint8 (N,C,H,W) → uint8 (N,C,H,W), each image changed on its own; one random stream a transform."""
-
-    def __init__(self, policy: str, seed: int) -> None:
-        self._apply = A.Compose(policies[policy](), seed=seed % 2**32)
+    def __init__(self, pipeline: A.Compose, seed: int) -> None:
+        self._apply = pipeline
+        pipeline.set_random_seed(seed % 2**32)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """A changed copy of each image."""
         rows: NDArray[np.uint8] = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         done = np.stack([np.atleast_3d(self._apply(image=row)["image"]) for row in rows])
         return torch.from_numpy(done).permute(0, 3, 1, 2).to(images.device)
+
+
+class Torchvision:
+    """uint8 (N,C,H,W) → uint8 (N,C,H,W), each image by its own draw: over a batch all would be changed alike."""
+
+    def __init__(self, change: Images, seed: int) -> None:
+        self._change = change
+        self._rng = torch.Generator().manual_seed(seed % 2**63)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """A changed copy of each image."""
+        # torchvision draws from the global generator alone: it is set for the batch and put back.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=self._rng)))
+            return torch.cat([self._change(image) for image in images.split(1)])
+
+
+@policies.register("light")
+def light(seed: int) -> Images:
+    """Small affine and elastic changes; no flips, since a flipped digit or organ is another one."""
+    return Albumentations(
+        A.Compose([_affine(), A.ElasticTransform(alpha=6.0, sigma=3.0, p=0.3)]), seed
+    )
+
+
+@policies.register("medical")
+def medical(seed: int) -> Images:
+    """`light`, and what scanners differ in: brightness, contrast, noise, sharpness; no flips."""
+    scanner = [
+        A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.2, p=0.6),
+        A.RandomGamma(gamma_limit=(80, 125), p=0.3),
+        A.OneOf([A.GaussianBlur(blur_limit=(3, 3), p=1.0), A.GaussNoise(std_range=(0.01, 0.04), p=1.0)], p=0.3),
+    ]  # fmt: skip
+    return Albumentations(
+        A.Compose([_affine(), A.ElasticTransform(alpha=6.0, sigma=3.0, p=0.2), *scanner]), seed
+    )
+
+
+@policies.register("faces")
+def faces(seed: int) -> Images:
+    """Mirrored in half of all cases, small affine changes, light and contrast, a covered patch."""
+    return Albumentations(
+        A.Compose([
+            A.HorizontalFlip(p=0.5),
+            _affine(),
+            A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.6),
+            A.CoarseDropout(num_holes_range=(1, 1), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), p=0.3),
+        ]),
+        seed,
+    )  # fmt: skip
+
+
+def _affine() -> A.BasicTransform:
+    return A.Affine(
+        scale=(0.9, 1.1), translate_percent=(-0.08, 0.08), rotate=(-12, 12), shear=(-6, 6), p=0.9
+    )
+
+
+@policies.register("randaugment")
+def randaugment(seed: int) -> Images:
+    """Two operations of magnitude 9 (Cubuk et al. 2020)."""
+    # torchvision takes 160 MB and two seconds of every process that imports it.
+    from torchvision.transforms import v2
+
+    return Torchvision(v2.RandAugment(), seed)
+
+
+@policies.register("trivialaugment")
+def trivialaugment(seed: int) -> Images:
+    """One operation of any magnitude (Müller & Hutter 2021, the wide space)."""
+    from torchvision.transforms import v2
+
+    return Torchvision(v2.TrivialAugmentWide(), seed)
+
+
+@policies.register("augmix")
+def augmix(seed: int) -> Images:
+    """Three chains of operations, mixed (Hendrycks et al. 2020), without the consistency loss."""
+    from torchvision.transforms import v2
+
+    return Torchvision(v2.AugMix(), seed)
+
+
+def transform(given: str | Mapping[str, Any], seed: int) -> Images:
+    """The policy of that name, or the serialised pipeline; the same seed changes the same images alike."""
+    return (
+        policies[given](seed) if isinstance(given, str) else Albumentations(_pipeline(given), seed)
+    )
+
+
+def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
+    """UserError for what is no pipeline."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a misspelt argument is but a warning there
+            found = A.from_dict(dict(serialised))
+    except Exception as error:  # whatever its classes raise for what they are given
+        told = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the transform is no albumentations pipeline: {type(error).__name__}: {told}"
+        ) from None
+    return found if isinstance(found, A.Compose) else A.Compose([found])
+
+
+def _known(given: Any) -> Any:
+    """A name, or a pipeline as plain values: files are read here, so that the experiment holds what was in them."""
+    if isinstance(given, str) and given.endswith(FILES):
+        given = _read(Path(given))
+    if isinstance(given, str):
+        policies[given]
+    elif isinstance(given, Mapping):
+        _pipeline(given)
+    elif given is not None:
+        raise UserError(
+            f"a transform is a name, a file or a mapping; got {given!r}; have {choices(policies)}"
+        )
+    return given
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"cannot read the transform {path}: {' '.join(str(error).split())}"
+        ) from None
+
+
+AnyTransform = Annotated[str | Mapping[str, Any] | None, BeforeValidator(_known)]

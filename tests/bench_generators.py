@@ -25,7 +25,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 
 from augpipe import classification, generating, generators, judging, stages, store, synthesis
 from augpipe.classification import Trained
-from augpipe.classifiers import ClassifierOptions, Shape
+from augpipe.classifiers import ClassifierOptions
 from augpipe.config import Experiment, load
 from augpipe.counts import Natural
 from augpipe.grids import grid
@@ -54,8 +54,7 @@ def oracle(job: Job, folder: Path) -> Trained:
     found = classification.train(batches, splits.val, ORACLE, here, seed=0)
     right = _right(found, splits.test, here)
     print(f"oracle of {whole.name}: {100 * right.mean():.2f}% right on the official test set")
-    shape = Shape(prepared.channels, len(prepared.classes), ORACLE.width)
-    torch.save(classification.state_of(found, ORACLE, shape), path)
+    torch.save(classification.state_of(found, ORACLE), path)
     return found
 
 

@@ -38,13 +38,73 @@ def test_same_seed_same_classifier_whatever_the_global_generator(here, make_shap
     assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
 
 
-def test_loss_weights_reach_the_loss(here, make_shapes) -> None:
-    train, val = make_shapes((30, 3)), make_shapes((5, 5), seed=1)
-    histories = []
-    for weights in ("none", "balanced"):
-        mixture = Mixture(train, None, Mix(weights=weights), here, seed=0)
-        histories.append(classification.train(mixture, val, QUICK, here, seed=0).history)
-    assert histories[0] != histories[1]
+OBJECTIVES = {
+    "plain": {},
+    "weights": {"weights": "balanced"},
+    "deferred": {"weights": "balanced", "defer": 0.5},
+    "effective": {"weights": "effective"},
+    "focal": {"loss": "focal"},
+    "logit adjustment": {"loss": "logit_adjustment"},
+    "ldam": {"loss": "ldam"},
+    "ldam, deferred": {"loss": "ldam", "weights": "effective", "defer": 0.5},
+    "mixup": {"blend": "mixup"},
+    "cutmix": {"blend": "cutmix"},
+    "cutmix of little": {"blend": "cutmix", "alpha": 0.1},
+    "mixup, ldam, weights": {"blend": "mixup", "loss": "ldam", "weights": "balanced"},
+}
+
+
+def test_every_way_of_learning_learns_and_is_its_own(here, make_shapes) -> None:
+    train, val = make_shapes((40, 12, 8)), make_shapes((15, 15, 15), seed=1)
+    told = []
+    options = ClassifierOptions(width=0.25, steps=80, batch=24, evaluations=2)
+    for name, more in OBJECTIVES.items():
+        mixture = Mixture(train, None, Mix(sampler="sqrt", **more), here, seed=0)
+        trained = classification.train(mixture, val, options, here, seed=0)
+        assert max(e.val_macro_recall for e in trained.history) > 0.85, name
+        told.append([e.loss for e in trained.history])
+    assert all(a != b for i, a in enumerate(told) for b in told[:i])
+    plain, deferred = told[0], told[2]
+    assert plain[0] == deferred[0] and plain[1] != deferred[1]
+
+
+def test_two_classifiers_of_one_seed_blend_alike(here, make_shapes) -> None:
+    train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
+    found = []
+    for seed, global_seed in ((0, 1), (0, 2), (1, 1)):
+        np.random.seed(global_seed)
+        mixture = Mixture(train, None, Mix(blend="cutmix"), here, seed=0)
+        found.append(classification.train(mixture, val, QUICK, here, seed=seed).history)
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_synthetic_image_of_no_weight_teaches_nothing(here, make_shapes) -> None:
+    """Liars that are drawn half of the time, and count for nothing, do no harm."""
+    train, val = make_shapes((40, 40)), make_shapes((20, 20), seed=1)
+    liar = make_shapes((40, 40), seed=2)
+    liar.labels[:] = 1 - liar.labels
+    liar.table["origin"] = SYNTHETIC
+    recall = {}
+    for weight in (0.0, 1.0):
+        mix = Mix(share=0.7, synthetic_weight=weight)
+        options = ClassifierOptions(width=0.25, steps=100, batch=32, evaluations=1)
+        trained = classification.train(
+            Mixture(train, liar, mix, here, seed=0), val, options, here, seed=0
+        )
+        recall[weight] = trained.history[-1].val_macro_recall
+    assert recall[0.0] > 0.9 > 0.5 > recall[1.0]
+
+
+def test_a_cosine_head_goes_through_a_file(here, make_shapes) -> None:
+    train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
+    mixture = Mixture(train, None, Mix(loss="ldam"), here, seed=0)
+    trained = classification.train(mixture, val, QUICK, here, seed=0)
+    back = classification.from_state(classification.state_of(trained, QUICK), here)
+    assert np.array_equal(
+        classification.predict(back, val, here), classification.predict(trained, val, here)
+    )
+    logits = trained.net(classification.inputs(val.tensors()[0], None, False, here))
+    assert float(logits.detach().abs().max()) <= 30.0 + 1e-3
 
 
 def test_the_origin_flag_is_a_plane_that_says_real_at_test(here, make_shapes) -> None:
@@ -79,7 +139,7 @@ def test_every_classifier_through_a_file(kind, here, make_shapes) -> None:
         Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0
     )
     buffer = io.BytesIO()
-    torch.save(classification.state_of(trained, options, Shape(3, 2, 0.25)), buffer)
+    torch.save(classification.state_of(trained, options), buffer)
     buffer.seek(0)
     back = classification.from_state(torch.load(buffer, weights_only=True), here)
     assert np.array_equal(

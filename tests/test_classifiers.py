@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from torchvision.models import get_model, get_model_weights
 
-from augpipe.classifiers import ClassifierOptions, Shape, build, classifiers
+from augpipe import classifiers as classifiers_module
+from augpipe.classifiers import ClassifierOptions, CosineLinear, Shape, build, classifiers, start
+from augpipe.errors import UserError
 
 
 @pytest.mark.parametrize("kind", list(classifiers))
@@ -20,6 +25,84 @@ def test_the_small_image_stem_keeps_resolution() -> None:
     assert net.trunk.conv1.stride == (1, 1) and isinstance(net.trunk.maxpool, torch.nn.Identity)
 
 
+def published(kind: str) -> str:
+    return Path(get_model_weights(kind).DEFAULT.url).name
+
+
+PUBLISHED = [kind for kind in classifiers if kind not in classifiers_module.OWN]
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_published_weights_see_what_they_saw(kind, channels, tmp_path, monkeypatch) -> None:
+    """The backbone on colour images of its own size, but for the stem's stride: equal where that is equal."""
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path))
+    torch.manual_seed(0)
+    model = get_model(kind, weights=None).eval()
+    folder = tmp_path / "weights" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(model.state_dict(), folder / published(kind))
+    options = ClassifierOptions(kind=kind, pretrained=True)
+    shape = Shape(channels, 5, 1.0, pretrained=True)
+    net = start(options, shape, torch.Generator().manual_seed(0)).eval()
+    # At the published stride: what comes out of the trunk is what the model's own head takes.
+    stem = next(part for part in net.trunk.modules() if isinstance(part, torch.nn.Conv2d))
+    own = next(part for part in model.modules() if isinstance(part, torch.nn.Conv2d))
+    stem.stride, stem.padding = own.stride, own.padding
+    if hasattr(net.trunk, "maxpool"):
+        net.trunk.maxpool = model.maxpool
+    pooled = []
+    model.avgpool.register_forward_hook(lambda m, i, o: pooled.append(o.flatten(1)))
+    grey = torch.rand(2, 1, 64, 64)
+    x = grey.expand(2, channels, 64, 64)
+    with torch.no_grad():
+        model(grey.expand(2, 3, 64, 64))
+        assert torch.allclose(net.trunk(x), pooled[0], atol=1e-4)
+
+
+def test_pretrained_is_refused_where_nothing_is_published() -> None:
+    for kind in ("small_cnn", "resnet32"):
+        with pytest.raises(ValueError, match=f"no published weights of {kind}; have resnet18"):
+            ClassifierOptions(kind=kind, pretrained=True)
+
+
+def test_weights_that_cannot_be_had_are_one_line(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path))
+    folder = tmp_path / "weights" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / published("resnet18")).write_bytes(b"no weights")
+    options = ClassifierOptions(kind="resnet18", pretrained=True)
+    with pytest.raises(UserError, match="does not hold the weights of resnet18"):
+        start(options, Shape(1, 2, 1.0, pretrained=True), torch.Generator())
+
+
+def test_resnet32_has_the_papers_size() -> None:
+    """0.46 million weights (He et al. 2016, table 6); its shortcuts have none."""
+    net = build(ClassifierOptions(kind="resnet32"), Shape(3, 10, 1.0), torch.Generator())
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(0.46e6, rel=0.02)
+    convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) + 1 == 32  # and the head
+    assert all(m.kernel_size == (3, 3) for m in convolutions)
+
+
+def test_a_cosine_head_is_the_angle() -> None:
+    head = CosineLinear(3, 2, 30.0)
+    head.weight.data = torch.tensor([[2.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
+    found = head(torch.tensor([[5.0, 0.0, 0.0]]))
+    assert found[0].tolist() == pytest.approx([30.0, 30.0 / 2**0.5])
+
+
+def test_arms_of_a_seed_share_weights_whatever_their_head() -> None:
+    linear, cosine = (
+        build(ClassifierOptions(), Shape(1, 4, 0.5, scale), torch.Generator().manual_seed(0))
+        for scale in (None, 30.0)
+    )
+    for name, value in cosine.named_parameters():
+        assert torch.equal(value, dict(linear.named_parameters())[name]), name
+
+
 def test_unknown_kind_lists_what_there_is() -> None:
-    with pytest.raises(ValueError, match="unknown classifier 'vgg'; have small_cnn, resnet18"):
+    with pytest.raises(
+        ValueError, match="unknown classifier 'vgg'; have small_cnn, resnet32, resnet18"
+    ):
         ClassifierOptions(kind="vgg")

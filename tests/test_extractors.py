@@ -17,11 +17,12 @@ from torchvision.models import get_model, get_model_weights, list_models, resnet
 from torchvision.transforms import functional as F
 
 from augpipe.errors import UserError
-from augpipe.extractors import INCEPTION_WEIGHTS, extractor, weights_folder
+from augpipe.extractors import INCEPTION_WEIGHTS, extractor
 from augpipe.features import Eyes
 from augpipe.fidelity.options import FidelityOptions
 from augpipe.images import ImageSet, provenance
 from augpipe.schema import explain
+from augpipe.weights import weights_folder
 
 RESNET = "resnet18-f37072fd.pth"
 

@@ -30,10 +30,10 @@ from torchmetrics.image.kid import poly_mmd
 from torchvision.models import alexnet
 
 from augpipe import fidelity
-from augpipe.extractors import weights_folder
 from augpipe.features import Embedded
 from augpipe.fidelity import Compared, distances, judges, manifolds, memorisation, pixels
 from augpipe.fidelity.base import NEIGHBOURS, Metric, RefusedError, Told
+from augpipe.weights import weights_folder
 
 
 def double(x: np.ndarray) -> torch.Tensor:

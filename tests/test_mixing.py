@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.utils.class_weight import compute_class_weight
 
 from augpipe import mixing
 from augpipe.images import SYNTHETIC, ImageSet, provenance
@@ -35,20 +34,6 @@ def test_balanced_and_square_root() -> None:
 def test_share_says_how_often_an_item_is_synthetic() -> None:
     assert mixing.shares(REAL, MADE, Mix(share=0.3)).tolist() == pytest.approx([0, 0.3, 0.3])
     assert mixing.shares(REAL, MADE, Mix(share="fill")).tolist() == pytest.approx([0, 0.5, 5 / 6])
-
-
-def test_class_weights_are_scikit_learns() -> None:
-    y = np.repeat([0, 1, 2], [60, 30, 10])
-    theirs = compute_class_weight("balanced", classes=np.arange(3), y=y)
-    natural = mixing.class_probabilities(REAL, dict.fromkeys(REAL, 0), Mix())
-    assert mixing.balanced_weights(natural).tolist() == pytest.approx(theirs.tolist(), rel=1e-6)
-
-
-def test_class_weights_do_not_weigh_twice_what_is_drawn_evenly() -> None:
-    even = mixing.class_probabilities(REAL, dict.fromkeys(REAL, 0), Mix(sampler="balanced"))
-    assert mixing.balanced_weights(even).tolist() == pytest.approx([1, 1, 1])
-    absent = mixing.balanced_weights(torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64))
-    assert absent.tolist() == pytest.approx([1, 1, 0])
 
 
 @given(
@@ -103,6 +88,14 @@ def test_arms_of_a_seed_are_paired(here) -> None:
         assert torch.equal(a.images[~b.synthetic], b.images[~b.synthetic])
 
 
+def test_after_until_only_real_images_come(here) -> None:
+    """Pretraining on synthetic images: the same classes and draws, but for the origin."""
+    real, made = flat_set((20, 4), 0), flat_set((10, 10), 100, SYNTHETIC)
+    mixture = Mixture(real, made, Mix(share=1.0, until=0.5, sampler="balanced"), here, seed=0)
+    assert mixture.draw(64, 0.0).synthetic.all() and mixture.draw(64, 0.49).synthetic.all()
+    assert not mixture.draw(64, 0.5).synthetic.any() and not mixture.draw(64, 0.99).synthetic.any()
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31))
 def test_a_uniform_number_next_to_one_stays_inside(seed: int) -> None:
@@ -115,3 +108,11 @@ def test_a_uniform_number_next_to_one_stays_inside(seed: int) -> None:
 def test_transform_is_named_where_it_does_not_exist() -> None:
     with pytest.raises(ValueError, match="unknown transform 'lihgt'"):
         Mix(transform="lihgt")
+
+
+def test_an_objective_is_of_what_is_drawn(here) -> None:
+    real, made = flat_set((30, 10), 0), flat_set((0, 20), 100, SYNTHETIC)
+    even = Mixture(real, made, Mix(weights="balanced"), here, seed=0)
+    assert even.objective.weights.tolist() == pytest.approx([1, 1])  # 30 of each are drawn
+    alone = Mixture(real, None, Mix(weights="balanced"), here, seed=0)
+    assert alone.objective.weights.tolist() == pytest.approx([4 / 6, 2])

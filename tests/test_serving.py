@@ -5,7 +5,7 @@ import torch
 from contracts import draw, fresh, steps, tiny
 
 from augpipe import classification, generators
-from augpipe.classifiers import ClassifierOptions, Shape
+from augpipe.classifiers import ClassifierOptions
 from augpipe.generators import Problem
 from augpipe.mixing import Mix, Mixture
 from augpipe.store import Store
@@ -18,7 +18,7 @@ def test_a_served_classifier_is_the_trained_one(here, make_shapes, tmp_path) -> 
     trained = classification.train(
         Mixture(images, None, Mix(origin_flag=True), here, seed=0), images, options, here, seed=0
     )
-    ref = store.put_state("c", classification.state_of(trained, options, Shape(2, 3, 0.25)))
+    ref = store.put_state("c", classification.state_of(trained, options))
     served = serving._load_pyfunc(str(ref.path))
     expected = classification.predict(trained, images, here)
     # Served at this machine's own precision.

@@ -1,29 +1,96 @@
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
+import albumentations as A
 import pytest
 import torch
+import yaml
 
-from augpipe.transforms import Transform, policies
+from augpipe.mixing import Mix
+from augpipe.transforms import policies, transform
+
+
+def bars(n: int = 6, channels: int = 1) -> torch.Tensor:
+    x = torch.zeros(n, channels, 16, 16, dtype=torch.uint8)
+    x[:, :, 5:11, 7:9] = 255
+    return x
 
 
 @pytest.mark.parametrize("policy", list(policies))
 @pytest.mark.parametrize("channels", [1, 3])
 def test_same_seed_same_changes_shape_and_type_kept(policy: str, channels: int) -> None:
-    x = torch.zeros(6, channels, 16, 16, dtype=torch.uint8)
-    x[:, :, 5:11, 7:9] = 255
-    first, again, other = (Transform(policy, seed)(x) for seed in (1, 1, 2))
+    x = bars(12, channels)
+    found = []
+    for seed, global_seed in ((1, 1), (1, 2), (2, 1)):
+        torch.manual_seed(global_seed)
+        found.append(transform(policy, seed)(x))
+    first, again, other = found
     assert first.shape == x.shape and first.dtype == torch.uint8
     assert torch.equal(first, again) and not torch.equal(first, other)
+    # Each image by its own draw: a batch that is changed as a whole is one augmentation, not twelve.
     assert any(not torch.equal(a, b) for a, b in pairwise(first))
 
 
-def test_light_does_not_flip() -> None:
-    # An L lit at the left and below stays so in every draw.
-    x = torch.zeros(64, 1, 16, 16, dtype=torch.uint8)
-    x[:, :, 3:13, 3:6] = 255
-    x[:, :, 10:13, 3:13] = 255
-    y = Transform("light", 0)(x).float()
-    assert (y[..., :8].sum((1, 2, 3)) > y[..., 8:].sum((1, 2, 3))).all()
-    assert (y[:, :, 8:].sum((1, 2, 3)) > y[:, :, :8].sum((1, 2, 3))).all()
+@pytest.mark.parametrize("policy", list(policies))
+def test_one_batch_after_another_is_changed_anew_and_no_global_draw_is_lost(policy: str) -> None:
+    change, x = transform(policy, 0), bars(12)
+    torch.manual_seed(5)
+    assert not torch.equal(change(x), change(x))
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(1))
+
+
+@pytest.mark.parametrize("policy", ["light", "medical", "randaugment", "trivialaugment", "augmix"])
+def test_nothing_but_faces_is_mirrored(policy: str) -> None:
+    # A picture that is bright at the left stays so on average; a flip in half of all cases would even it out.
+    x = torch.zeros(400, 1, 32, 32, dtype=torch.uint8)
+    x[..., 4:12] = 200
+    y = transform(policy, 0)(x).float()
+    left, right = y[..., :16].mean(), y[..., 16:].mean()
+    assert float(left - right) > 60
+    faces = transform("faces", 0)(x).float()
+    assert abs(float(faces[..., :16].mean() - faces[..., 16:].mean())) < 15
+
+
+PIPELINE = A.Compose([A.Affine(rotate=(-30, 30), p=1.0), A.HorizontalFlip(p=0.5)])
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_a_serialised_pipeline_from_a_file_is_held_whole(suffix: str, tmp_path) -> None:
+    path = tmp_path / f"own.{suffix}"
+    A.save(PIPELINE, path, data_format=suffix)
+    mix = Mix(transform=str(path))
+    path.unlink()
+    # As an experiment's YAML gives it back.
+    again = Mix.model_validate(yaml.safe_load(yaml.safe_dump(mix.model_dump(mode="json"))))
+    assert again == mix
+    x = bars(20)
+    found = transform(again.transform, 3)(x)
+    assert torch.equal(found, transform(json.loads(json.dumps(A.to_dict(PIPELINE))), 3)(x))
+    assert not torch.equal(found, x)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("lihgt", "unknown transform 'lihgt' (did you mean 'light'?)"),
+        ("gone.yaml", "cannot read the transform gone.yaml"),
+        (3, "a transform is a name, a file or a mapping; got 3"),
+        ({"transform": {"__class_fullname__": "os.system", "p": 1}}, "no albumentations pipeline: KeyError: 'os.system'"),
+        ({"transform": {"__class_fullname__": "Affine", "p": 1, "rotat": 3}}, "no albumentations pipeline"),
+        ({"transforms": []}, "no albumentations pipeline: KeyError"),
+    ],
+)  # fmt: skip
+def test_what_is_no_transform_is_refused_in_a_line(given, said) -> None:
+    with pytest.raises(ValueError, match="transform") as refused:
+        Mix(transform=given)
+    assert said in str(refused.value)
+
+
+def test_a_single_serialised_change_is_a_pipeline() -> None:
+    flip = A.to_dict(A.HorizontalFlip(p=1.0))
+    x = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(transform(flip, 0)(x), x.flip(3))

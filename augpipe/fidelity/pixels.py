@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe.extractors import UNREADABLE, weights_folder
 from augpipe.features import Embedded
 from augpipe.fidelity.base import Compared, RefusedError, metric
+from augpipe.weights import UNREADABLE, weights_folder
 
 PAIRS: Final = 200  # random pairs of one class
 MULTISCALE: Final = 161  # pixels a side that five scales of an 11-pixel window need

@@ -28,6 +28,8 @@ class GeneratorConfig(KindConfig):
 
     patience: training ends after so many ticks without a new best; null goes on to the budget's end.
     collapse: share of the real images' diversity below which a class counts as collapsed.
+    together: images that a class is drawn for at a time. What looks at the variety within a class (the minibatch
+    standard deviation: at four) finds none where a small batch is spread over many classes.
     per_class: one model a class. pretrain: thousands of images that a model of all classes together sees
     first; the classes with fewer than `pretrain_below` train images start from it.
     """
@@ -40,6 +42,7 @@ class GeneratorConfig(KindConfig):
     ticks: int = Field(default=6, ge=1)  # validations and previews, evenly over the budget
     patience: int | None = Field(default=5, ge=1)
     collapse: float = Field(default=0.1, ge=0, lt=1)
+    together: int = Field(default=1, ge=1, le=64)
     per_class: bool = False
     pretrain: float = Field(default=0.0, ge=0)
     pretrain_below: int = Field(default=200, ge=1)
@@ -51,6 +54,14 @@ class GeneratorConfig(KindConfig):
         if self.per_class and not self.generative:
             raise ValueError(f"{self.kind} trains no model, so there is none to have per_class")
         return self
+
+
+def drawn_together(
+    classes: torch.Tensor, n: int, together: int, rng: torch.Generator
+) -> torch.Tensor:
+    """Labels (n,) drawn uniformly from `classes`, each for `together` items in a row."""
+    at = torch.randint(0, len(classes), (-(-n // together),), generator=rng)
+    return classes[at].repeat_interleave(together)[:n]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from augpipe.generators import GeneratorConfig, Problem
+from augpipe.generators import GeneratorConfig, Problem, drawn_together
 from augpipe.images import ImageSet, to_float, to_uint8
 from augpipe.nn.augment import Adaptive, Operations, diff_augment
 from augpipe.nn.blocks import Scheme, initialise, use_rng
@@ -73,6 +73,7 @@ class Adversarial:
     ) -> None:
         self.problem, self.runtime, self._seed = problem, runtime, seed
         self._latent, self._augment = config.latent, config.augment
+        self._together = config.together
         self.adaptive = Adaptive(config.ada.kimg, config.ada.target) if config.ada else None
         self.nets: dict[str, nn.Module] = {}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
@@ -130,8 +131,7 @@ class Adversarial:
 
     def asked(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
         """Labels (n,) for fakes, uniform over the classes that have images."""
-        at = torch.randint(0, len(self.present), (n,), generator=rng or self.rngs["noise"])
-        return self.present[at]
+        return drawn_together(self.present, n, self._together, rng or self.rngs["noise"])
 
     def wrong(self, labels: torch.Tensor) -> torch.Tensor:
         """For each label another one of those present, uniformly; never the label itself. Needs two classes."""
