@@ -45,6 +45,15 @@ class Arm(Strict):
     generator: str | None = None
     mix: Mix = Mix()
 
+    @model_validator(mode="after")
+    def _synthetic_only_where_made(self) -> Arm:
+        for key in ("until", "synthetic_weight"):
+            if self.generator is None and getattr(self.mix, key) != 1:
+                raise ValueError(
+                    f"mix.{key} of arm {self.name!r} is of synthetic images, and it has no generator"
+                )
+        return self
+
 
 class Runner(Strict):
     """Where tasks run: `workers` processes (auto: one a core, one a GPU), each with its share of threads."""

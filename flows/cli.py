@@ -239,14 +239,24 @@ def inspect(
 
 @app.command(name="list")
 def list_(what: str, /) -> None:
-    """Print the families, sources, metrics, checks or classifiers there are.
+    """Print the families, sources, metrics, checks, classifiers, losses or transforms there are.
 
     Parameters
     ----------
     what
-        families, sources, metrics, checks or classifiers.
+        families, sources, metrics, checks, classifiers, losses or transforms.
     """
-    from augpipe import classifiers, curation, fidelity, gates, generators, scores, sources
+    from augpipe import (
+        classifiers,
+        curation,
+        fidelity,
+        gates,
+        generators,
+        objectives,
+        scores,
+        sources,
+        transforms,
+    )
 
     have = {
         "families": generators.families(),
@@ -254,10 +264,13 @@ def list_(what: str, /) -> None:
         "metrics": (
             *scores.metrics,
             *scores.per_class,
+            "minority_recall",
             *(f"fidelity: {m}" for m in (*fidelity.names(), *gates.EXTRA)),
         ),
         "checks": tuple(curation.checks),
         "classifiers": tuple(classifiers.classifiers),
+        "losses": tuple(objectives.losses),
+        "transforms": tuple(transforms.policies),
     }
     if what not in have:
         raise unknown("list", what, have)

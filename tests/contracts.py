@@ -19,6 +19,7 @@ TINY: dict[str, dict[str, Any]] = {
     "cgan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
     "dagan": {"width": 0.06, "latent": 8, "batch": 8, "kimg": 0.1, "inner": 1, "critic_inner": 1, "critic_steps": 2},
     "dcgan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
+    "deepsmote": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
     "progan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.05},
 }  # fmt: skip
 # What else a family can be, by its own options; the contracts hold for these too.
@@ -33,6 +34,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "cgan, ADA": ("cgan", {"ada": {"kimg": 0.05}}),
     "progan, per class": ("progan", {"per_class": True}),
     "dagan, logistic": ("dagan", {"loss": "logistic", "critic_steps": 1, "r1_every": 2, "mismatched": 0.5, "ada": {"kimg": 0.05}, "augment": ["translation"]}),
+    "deepsmote, per class": ("deepsmote", {"per_class": True}),
+    "smote, borderline": ("smote", {"method": "borderline"}),
+    "smote, adasyn": ("smote", {"method": "adasyn"}),
+    "cgan, classes together": ("cgan", {"together": 4}),
     "dagan, per class": ("dagan", {"per_class": True}),
 }  # fmt: skip
 

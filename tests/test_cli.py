@@ -77,13 +77,17 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 def test_list(place, monkeypatch, capsys) -> None:
     assert call(monkeypatch, capsys, "list", "families") == (
         0,
-        "acgan\nbagan\ncgan\ndagan\ndcgan\nprogan\nsmote",
+        "acgan\nbagan\ncgan\ndagan\ndcgan\ndeepsmote\nprogan\nsmote",
     )
     status, said = call(monkeypatch, capsys, "list", "metrics")
     assert status == 0 and "macro_recall" in said and "fidelity: kid" in said
     assert {"fidelity: gan_train", "fidelity: memorisation.p"} <= set(said.splitlines())
     told = "blank\nagreement\nrealism\ncopies\nduplicates"
     assert call(monkeypatch, capsys, "list", "checks") == (0, told)
+    told = "cross_entropy\nfocal\nlogit_adjustment\nldam"
+    assert call(monkeypatch, capsys, "list", "losses") == (0, told)
+    told = "light\nmedical\nfaces\nrandaugment\ntrivialaugment\naugmix"
+    assert call(monkeypatch, capsys, "list", "transforms") == (0, told)
 
 
 def test_a_mistake_that_only_the_data_show(tmp_path: Path) -> None:

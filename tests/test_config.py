@@ -165,3 +165,15 @@ def test_merge_keys_are_yaml_too(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(UserError, match="unknown key 'x-shared'"):  # parsed, then checked
         load(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("setting", ["until: 0.5", "synthetic_weight: 0.5"])
+def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "name: x\nsource: {kind: bundled}\nbaseline: real\n"
+        f"arms: [{{name: real, mix: {{{setting}}}}}]\n"
+    )
+    key = setting.partition(":")[0]
+    with pytest.raises(UserError, match=f"mix.{key} of arm 'real' is of synthetic images"):
+        load(path)

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from augpipe import training
 from augpipe.errors import UserError
-from augpipe.generators import GeneratorConfig
+from augpipe.generators import GeneratorConfig, drawn_together
 from augpipe.images import ImageSet, provenance
 from augpipe.runtime import Runtime
 from augpipe.training import ClassUniform, Hooks
@@ -261,3 +263,21 @@ def test_more_ticks_than_steps(here, make_shapes) -> None:
     )  # fmt: skip
     assert [t.kimg for t in fitted.ticks] == [0.05, 0.1]
     assert all(t.images_per_second > 0 for t in fitted.ticks)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 30), st.integers(1, 100), st.integers(1, 8), st.integers(0, 1000))
+def test_classes_are_drawn_for_images_in_a_row(k: int, n: int, together: int, seed: int) -> None:
+    classes = torch.arange(k) * 3
+    labels = drawn_together(classes, n, together, torch.Generator().manual_seed(seed))
+    assert len(labels) == n and set(labels.tolist()) <= set(classes.tolist())
+    for part in labels.split(together):
+        assert len(set(part.tolist())) == 1
+
+
+def test_classes_drawn_together_come_as_often_as_each_other(make_shapes) -> None:
+    rows = ClassUniform(make_shapes((30, 5, 2)), torch.Generator().manual_seed(0), together=4)
+    drawn = torch.cat([rows.draw(40) for _ in range(300)])
+    shares = torch.bincount((drawn >= 30).long() + (drawn >= 35).long()) / len(drawn)
+    assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
+    assert len(drawn.unique()) == 37

@@ -1,0 +1,112 @@
+"""DeepSMOTE: what it makes small, and what its images lie between."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from contracts import steps, tiny
+from sklearn.neighbors import NearestNeighbors
+from torch.nn import functional as F
+
+from augpipe import generators
+from augpipe.generators import Problem
+from augpipe.generators.deepsmote import DeepSMOTE
+from augpipe.images import ImageSet, to_float
+from augpipe.runtime import Runtime
+
+
+def made(train: ImageSet, here: Runtime, **options) -> DeepSMOTE:
+    found = generators.build(
+        tiny("deepsmote", **options), Problem(train.spec, train.classes), here, 0
+    )
+    found.prepare(train)
+    assert isinstance(found, DeepSMOTE)
+    return found
+
+
+def test_the_penalty_is_the_distance_from_another_image_of_the_class(here, make_shapes) -> None:
+    """Where the nets hand through what they are given it is that between images of the class (algorithm 1)."""
+    train = make_shapes((6, 5))
+    generator = made(train, here)
+    generator.net.encode = lambda x: x.flatten(1)
+    generator.net.decode = lambda z: z.view(-1, 1, 16, 16)
+    before = generator.rngs["noise"].get_state()
+    found = float(generator._penalty(64))
+    generator.rngs["noise"].set_state(before)
+    pool, rows = generator._sources()
+    rng = generator.rngs["noise"]
+    label = generator.present[torch.randint(0, 2, (1,), generator=rng)].expand(64)
+    own = to_float(
+        pool.gather(rows.pick(label, torch.rand(64, generator=rng, dtype=torch.float64)))
+    )
+    order = torch.randperm(64, generator=rng)
+    assert found == pytest.approx(float(F.mse_loss(own[order], own)), rel=1e-5)
+    # Independent of which was drawn: twice the variance within one class, about.
+    spreads = [
+        2
+        * float(
+            to_float(torch.from_numpy(train.images[train.labels == c])).var(0, correction=0).mean()
+        )
+        for c in (0, 1)
+    ]
+    assert 0.5 * min(spreads) < found < 1.5 * max(spreads)
+
+
+def test_it_learns_to_reconstruct(here, make_shapes) -> None:
+    train = make_shapes((30, 30))
+    generator = made(train, here, width=8, latent=16, learning_rate=2e-3)
+    told = steps(generator, train, 150)
+    first, last = (
+        np.mean([t["loss_reconstruction"] for t in part]) for part in (told[:5], told[-10:])
+    )
+    assert last < 0.3 * first
+
+
+def test_an_image_lies_between_its_parents_code_and_a_neighbours(here, make_shapes) -> None:
+    train = make_shapes((9, 12))
+    generator = made(train, here, neighbours=3)
+    steps(generator, train, 3)
+    generator._recalibrate()
+    rng = torch.Generator().manual_seed(1)
+    codes, parents = generator._between(1, 50, rng)
+    rows, known, _ = generator._known(1)
+    assert np.array_equal(train.labels[rows], np.ones(12))
+    near = NearestNeighbors(n_neighbors=4).fit(known).kneighbors(known)[1][:, 1:]
+    for code, parent in zip(codes, parents, strict=True):
+        at = int(np.flatnonzero(rows == int(parent))[0])
+        fits = []
+        for other in range(12):
+            way = known[other] - known[at]
+            if other == at:
+                continue
+            u = float((code - known[at]) @ way / (way @ way))
+            off = float((known[at] + u * way - code).norm())
+            if off < 1e-4 and -1e-4 <= u <= 0.5 + 1e-4:
+                fits.append(other in near[at] or at in near[other])
+        assert any(fits)
+
+
+def test_the_only_image_of_a_class_is_rebuilt(here, make_shapes) -> None:
+    train = make_shapes((8, 1))
+    generator = made(train, here)
+    steps(generator, train, 2)
+    found = generator.derive(torch.tensor([1, 1, 1]), torch.Generator().manual_seed(0))
+    assert found.parents.tolist() == [8, 8, 8]
+    assert torch.equal(found.images[0], found.images[1])
+
+
+def test_new_weights_give_new_codes(here, make_shapes) -> None:
+    train = make_shapes((8, 6))
+    generator = made(train, here)
+    steps(generator, train, 1)
+    asked = torch.tensor([0] * 8)
+    before = generator.sample(asked, torch.Generator().manual_seed(0))
+    steps(generator, train, 20)
+    assert not torch.equal(before, generator.sample(asked, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("wrong", [{"augment": ["translation"]}, {"ada": {}}])
+def test_there_is_no_discriminator_to_augment_for(wrong) -> None:
+    with pytest.raises(ValueError, match="deepsmote has no discriminator"):
+        tiny("deepsmote", **wrong)
