@@ -57,6 +57,7 @@ class _Work:
         self.seed = entropy(part.seed, "generator", part.name)
         self.problem, self.train_ref = prepared.problem, prepared.splits.train
         self.train, self.val = load_images(self.train_ref), load_images(prepared.splits.val)
+        prepared.refuse_leaks(self.train, f"generator {part.name!r}")
         self.config = whole
         if whole.per_class:
             kimg = whole.pretrain if part.together else whole.kimg

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, SerializeAsAny
 
-from augpipe import runtime
+from augpipe import leaks, runtime
 from augpipe.config import Experiment
 from augpipe.generators import Problem
-from augpipe.images import ImageSpec
+from augpipe.images import ImageSet, ImageSpec
 from augpipe.runtime import Runtime
-from augpipe.store import Ref, SplitRefs, Store
+from augpipe.store import Ref, SplitRefs, Store, load_images
 
 
 class Job(BaseModel, frozen=True):
@@ -83,6 +83,11 @@ class Prepared(BaseModel, frozen=True):
     def problem(self) -> Problem:
         """What a generator is made for."""
         return Problem(ImageSpec(self.size, self.channels), self.classes)
+
+    def refuse_leaks(self, learned: ImageSet, what: str) -> None:
+        """LeakError where `learned` holds, or was made from, an image of val or test: asked before each training."""
+        held_out = {side: load_images(getattr(self.splits, side)) for side in ("val", "test")}
+        leaks.check(learned, load_images(self.data), held_out, what)
 
 
 class Part(BaseModel, frozen=True):

@@ -112,6 +112,7 @@ def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
     """The real-only classifier whose features and classes judge synthetic images."""
     store, here = job.start()
     splits = load_splits(prepared.splits)
+    prepared.refuse_leaks(splits.train, "the classifier that judges generators")
     options = job.experiment.classifier
     domain = features.train_domain(splits, options, here, seed=entropy(seed, "domain"))
     return store.put_state("classifiers", classification.state_of(domain, options))
@@ -151,6 +152,9 @@ def train_classifier(
     told = load_json(recipe)
     real = load_images(Ref.model_validate(told["real"]))
     made = load_images(Ref.model_validate(told["synthetic"])) if told["synthetic"] else None
+    for images in (real, made):
+        if images is not None:
+            prepared.refuse_leaks(images, f"the classifier of arm {arm!r}")
     mixture = mixing.Mixture(
         real, made, mixing.Mix.model_validate(told["mix"]), here, seed=entropy(seed, "mixture")
     )

@@ -11,6 +11,7 @@ from tiny import CONFIG
 
 from augpipe import config, generating, judging, stages
 from augpipe.errors import UserError
+from augpipe.images import ImageSet, provenance
 from augpipe.records import Job, Part, Prepared
 from augpipe.store import load_images, load_json, load_splits, load_table
 
@@ -98,7 +99,7 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
     classifier = stages.train_classifier(work, prepared, recipe, "acgan", 0, report=silent)
     scored = stages.score(work, prepared, classifier)
     table = load_table(scored.table)
-    assert set(table.split) == {"val", "test"} and len(table) == 2 * 15
+    assert set(table.split) == {"val", "test"} and len(table) == 2 * (17 + 10)
     measured = judging.measure(work, prepared, domain, trained)
     assert {"agreement", "kid", "fid"} <= set(load_table(measured.table).metric)
 
@@ -114,8 +115,15 @@ def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:
     """Decision D: with another test set, every chosen thing stays the same to the byte."""
     work = job(tmp_path)
     prepared = stages.prepare(work)
-    train = load_images(prepared.splits.train)
-    other = prepared.splits.model_copy(update={"test": stages.Store(work.store).put_images(train)})
+    test = load_images(prepared.splits.test)
+    strangers = ImageSet(
+        255 - test.images,
+        np.array(test.labels)[::-1].copy(),
+        test.classes,
+        provenance([f"stranger {i}" for i in range(len(test))]),
+    )
+    ref = stages.Store(work.store).put_images(strangers)
+    other = prepared.splits.model_copy(update={"test": ref})
     swapped: Prepared = prepared.model_copy(update={"splits": other})
     found = []
     for data in (prepared, swapped):
