@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import html.parser
 import json
@@ -20,9 +21,11 @@ from augpipe.config import Experiment
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
 from augpipe.records import IntakeRecord, Measured, Timed
+from augpipe.report.contrasts import contrasts
+from augpipe.report.figures import cost_dots
 from augpipe.report.judged import _curation, judged
 from augpipe.report.page import page
-from augpipe.report.results import Results, Stored, collect
+from augpipe.report.results import Results, Stored, collect, confusion
 from augpipe.report.write import FILES, check_out, check_place, write
 from augpipe.sources import Bad
 from augpipe.store import SplitRefs, Store, load_json
@@ -91,7 +94,12 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored
                 y = sets[split].labels
                 hit = rng.random(len(y)) < rate
                 found[split] = np.eye(3, dtype=np.float32)[np.where(hit, y, (y + 1) % 3)]
-            parts = [scores.score(found[s], sets[s].labels, CLASSES).assign(split=s) for s in found]
+            parts = [
+                scores.score(found[s], sets[s].labels, CLASSES, sets["train"].counts()).assign(
+                    split=s
+                )
+                for s in found
+            ]
             tables[arm, seed] = store.put_table(
                 "scores", pd.concat(parts)[["split", "metric", "class", "value"]]
             )
@@ -186,9 +194,50 @@ def test_the_page_says_what_it_should(results: Results) -> None:
     for arm in ("real", "classic", "gan"):
         assert text.count(arm) > 3
     for heading in ("What was asked", "What came in", "Gain of each arm", "Training images of each class",
-                    "Recall of each class", "Real beside synthetic", "Fidelity", "Memorisation", "Curation", "Gates", "Settings"):  # fmt: skip
+                    "Recall of each class", "How many synthetic images", "Gain and cost", "What is taken for what", "Real beside synthetic", "Fidelity", "Memorisation", "Curation", "Gates", "Settings"):  # fmt: skip
         assert heading in text
     assert "too few images" in text  # a metric that was refused
+
+
+def test_confusions_are_shares_of_a_class(results: Results) -> None:
+    said = np.array([[0, 1, 1, 2], [0, 0, 1, 1]])
+    labels = np.array([0, 0, 1, 2])
+    found = confusion(said, labels, 4)
+    assert found[0].tolist() == [0.75, 0.25, 0, 0] and found[1].tolist() == [0, 1, 0, 0]
+    assert found[2].tolist() == [0, 0.5, 0.5, 0] and not found[3].any()
+    for arm, table in results.confusions.items():
+        recall = [results.mean(arm, "recall", name) for name in CLASSES]
+        assert np.diag(table).tolist() == pytest.approx(recall)
+        assert table.sum(1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_contrasts_tell_what_the_figures_show(results: Results) -> None:
+    found = contrasts(results)
+    level = results.comparison.levels["gan"]
+    assert found["ratio"]["rows"] == [
+        (
+            "gan",
+            "gan",
+            "0.200",
+            f"{100 * level.mean:.2f}",
+            f"{100 * level.low:.2f} to {100 * level.high:.2f}",
+        )
+    ]
+    assert [row[0] for row in found["cost"]["rows"]] == ["classic", "gan"]
+    assert [row[2] for row in found["cost"]["rows"]] == ["–", "2"]
+    assert found["confusion"]["lead"] == "gan"
+    # Made by hand: what is wrong is taken for the next class.
+    pairs = {(a, b) for a, b, *_ in found["confusion"]["rows"]}
+    assert pairs == {(CLASSES[c], CLASSES[(c + 1) % 3]) for c in range(3)}
+
+
+def test_without_generators_there_is_no_ratio_to_show(results: Results) -> None:
+    arms = tuple(r for r in results.arms if r.arm.generator is None)
+    comparison = replace(results.comparison, best=None)
+    bare = contrasts(replace(results, arms=arms, generators=(), comparison=comparison))
+    assert bare["ratio"] is None and bare["confusion"]["lead"] == "classic"
+    same = replace(comparison, strongest="real")
+    assert contrasts(replace(results, arms=arms, comparison=same))["confusion"] is None
 
 
 def test_summary_holds_the_contract(results: Results) -> None:
@@ -389,3 +438,10 @@ def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
 def test_provenance_columns() -> None:
     columns = ["id", "group", "origin", "parent", "source", "weight"]
     assert list(provenance(["a"]).columns) == columns
+
+
+def test_seconds_are_written_as_numbers(results: Results) -> None:
+    """Formulas are not parsed in figures: a class may be called $x$, and a logarithmic axis labels itself with them."""
+    costs = results.comparison.over_baseline["gan"]
+    figure = base64.b64decode(cost_dots(["gan"], [120.0], [costs], [True]).split(",")[1]).decode()
+    assert "mathdefault" not in figure and "<!-- 100 -->" in figure

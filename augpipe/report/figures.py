@@ -14,11 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from augpipe.comparison import Gain
+from augpipe.comparison import Gain, Interval
 from augpipe.grids import grid
 
 # Okabe & Ito's palette: told apart with every common colour blindness, and as greys in print.
 BLUE, ORANGE, GREY, BLACK = "#0072B2", "#E69F00", "#999999", "#222222"
+GREEN, VERMILION, PURPLE, SKY = "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -127,6 +128,96 @@ def recall_heatmap(
         axes.set_xlabel("class, with its real training images")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
+        return _svg(figure)
+
+
+LINES = ("-", "--", "-.", ":")
+MARKS = "osD^vP*X"
+
+
+def ratio_curve(
+    series: Mapping[str, Sequence[tuple[float, Interval]]], levels: Mapping[str, Interval]
+) -> str:
+    """Macro recall over the share of items that are synthetic: a line a generator, its points one arm each.
+
+    levels: arms without synthetic images, as lines across, the first with its interval as a band.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.4))
+        axes: Axes = figure.subplots()
+        for at, (name, level) in enumerate(levels.items()):
+            if at == 0:
+                axes.axhspan(100 * level.low, 100 * level.high, color="#eeeeee", lw=0)
+            axes.axhline(100 * level.mean, color=BLACK, lw=1, ls=LINES[at % 4], label=_short(name))
+        colours = (ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY, GREY)
+        for at, (name, points) in enumerate(series.items()):
+            ordered = sorted(points, key=lambda point: point[0])
+            x = [share for share, _ in ordered]
+            y = np.array([[100 * i.mean, 100 * i.low, 100 * i.high] for _, i in ordered])
+            axes.errorbar(
+                x, y[:, 0], [y[:, 0] - y[:, 1], y[:, 2] - y[:, 0]], color=colours[at % len(colours)],
+                marker=MARKS[at % len(MARKS)], ms=6, mec=BLACK, mew=0.6, lw=1.4, capsize=3,
+                label=_short(name),
+            )  # fmt: skip
+        axes.set_xlabel("share of a batch's items that are synthetic")
+        axes.set_ylabel("macro recall on test, %")
+        axes.set_xlim(left=0)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+        return _svg(figure)
+
+
+def cost_dots(
+    names: Sequence[str],
+    seconds: Sequence[float],
+    gains: Sequence[Gain],
+    generative: Sequence[bool],
+) -> str:
+    """Gain over seconds a seed, each with its interval; the axis of seconds is logarithmic."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.4))
+        axes: Axes = figure.subplots()
+        for at, (name, x, g, made) in enumerate(
+            zip(names, seconds, gains, generative, strict=True)
+        ):
+            colour = ORANGE if made else BLUE
+            i = g.interval
+            axes.plot([x, x], [100 * i.low, 100 * i.high], color=colour, lw=1.4)
+            axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=_short(name))  # fmt: skip
+        axes.axhline(0, color=BLACK, lw=0.8)
+        axes.set_xscale("log")
+        # The default writes powers of ten as formulas, which are not parsed here.
+        axes.xaxis.set_major_formatter(lambda x, at: f"{x:,.12g}")
+        axes.xaxis.set_minor_formatter(lambda x, at: "")
+        axes.set_xlabel("seconds a seed: generator, synthesis and classifier")
+        axes.set_ylabel("gain, points of macro recall")
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+        return _svg(figure)
+
+
+def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float64]]) -> str:
+    """Two arms' (K,K) shares side by side: a row a true class, a column what it was taken for."""
+    k = len(classes)
+    with matplotlib.rc_context({**STYLE, "font.size": 7}):
+        side = max(2.6, min(7.0, 0.32 * k + 1.2))
+        figure = Figure(figsize=(2 * side + 0.8, side + 0.5))
+        axes = figure.subplots(1, len(tables), squeeze=False)[0]
+        for ax, (arm, table) in zip(axes, tables.items(), strict=True):
+            ax.imshow(table, cmap="cividis", vmin=0, vmax=1)
+            if k <= 12:
+                for (y, x), value in np.ndenumerate(table):
+                    if value >= 0.005:
+                        ax.text(x, y, f"{100 * value:.0f}", ha="center", va="center",
+                                color="black" if value > 0.55 else "white")  # fmt: skip
+            ticks = range(k) if k <= 40 else []
+            names = [_short(c, 10) for c in classes] if k <= 40 else []
+            ax.set_xticks(ticks, names, rotation=90)
+            ax.set_yticks(ticks, names)
+            ax.set_title(_short(arm))
+            ax.set_xlabel("taken for")
+            ax.spines[:].set_visible(False)
+            ax.tick_params(length=0)
+        axes[0].set_ylabel("class")
+        figure.tight_layout()
         return _svg(figure)
 
 

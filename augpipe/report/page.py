@@ -11,6 +11,7 @@ from augpipe.comparison import Gain
 from augpipe.config import dump
 from augpipe.counts import imbalance_ratio
 from augpipe.images import ImageSet
+from augpipe.report.contrasts import contrasts
 from augpipe.report.figures import counts_bars, gain_dots, image_strip, recall_heatmap
 from augpipe.report.judgement import sections
 from augpipe.report.results import Results, versions
@@ -47,6 +48,7 @@ def page(results: Results) -> str:
         gains_figure=gain_dots(gains, [generative[a] for a in others], found.baseline)
         if gains
         else None,
+        contrasts=contrasts(results),
         arms=[_row(results, a, generative[a]) for a in arms],
         recall_figure=recall_heatmap(arms, results.classes, list(train.counts().values()), recall),
         recall=[(a, [f"{100 * v:.1f}" for v in row]) for a, row in zip(arms, recall, strict=True)],
@@ -109,7 +111,7 @@ def _points(gain: Gain | None) -> dict[str, str]:
     return {
         "mean": f"{100 * i.mean:+.2f}",
         "interval": f"{100 * i.low:+.2f} to {100 * i.high:+.2f}",
-        "p": f"{gain.p_holm:.3f}",
+        "p": f"{gain.p_holm:.3f}" if gain.p_holm >= 0.001 else "< 0.001",
         "verdict": gain.verdict + (needed if unsure else ""),
     }
 
@@ -131,10 +133,21 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "share": f"{own.recipe['synthetic_share']:.2f}",
         "seconds": f"{own.seconds:.0f}",
         "others": {
-            metric: f"{100 * results.mean(arm, metric):.2f}"
-            for metric in ("macro_f1", "accuracy", "macro_auc", "geometric_mean")
+            metric: _percent(results.mean(arm, metric))
+            for metric in (
+                "macro_f1",
+                "accuracy",
+                "macro_auc",
+                "geometric_mean",
+                "minority_recall",
+                "ece",
+            )
         },
     }
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}" if np.isfinite(share) else "–"
 
 
 def _strips(results: Results) -> list[dict[str, Any]]:

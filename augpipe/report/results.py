@@ -67,6 +67,7 @@ class Results:
     scores: pd.DataFrame  # arm, seed, split, metric, class, value
     judged: JudgedResult
     comparison: Comparison
+    confusions: Mapping[str, NDArray[np.float64]]  # arm → (K,K), see `confusion`
     seconds: float
 
     @property
@@ -210,10 +211,12 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
     splits = {name: load_images(getattr(stored.splits, name)) for name in NAMES}
     labels = np.array(splits["test"].labels)
     seeds = experiment.seeds
-    right: dict[str, NDArray[np.bool_]] = {
-        arm.name: np.stack([_hits(stored.probabilities[arm.name, seed], labels) for seed in seeds])
+    said = {
+        arm.name: np.stack([_said(stored.probabilities[arm.name, seed]) for seed in seeds])
         for arm in experiment.arms
     }
+    right: dict[str, NDArray[np.bool_]] = {arm: own == labels for arm, own in said.items()}
+    k = len(splits["test"].classes)
     scores = _stack(
         [
             (arm.name, seed, stored.tables[arm.name, seed])
@@ -246,7 +249,8 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
     generators = tuple(_generator(experiment, stored, name) for name in names)
     return Results(
         experiment, splits, stored.fingerprint, stored.intake, load_table(stored.quarantine), arms, generators, scores,
-        judged(experiment, names, stored.measured, recipes), found, seconds,
+        judged(experiment, names, stored.measured, recipes), found,
+        {arm: confusion(own, labels, k) for arm, own in said.items()}, seconds,
     )  # fmt: skip
 
 
@@ -275,10 +279,22 @@ def _short(recipes: list[dict[str, Any]]) -> dict[str, int]:
     return found
 
 
-def _hits(ref: Ref, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    probabilities = load_state(ref)["test"].numpy()
-    hits: NDArray[np.bool_] = probabilities.argmax(1) == labels
-    return hits
+def _said(ref: Ref) -> NDArray[np.int64]:
+    """What an arm's classifier took each test image for, (N,)."""
+    found: NDArray[np.int64] = load_state(ref)["test"].numpy().argmax(1)
+    return found
+
+
+def confusion(said: NDArray[np.int64], labels: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    """said (S,N), labels (N,) → (K,K): share of a class's test images taken for each class, mean over seeds.
+
+    Rows of classes that test has none of are 0.
+    """
+    counts = np.zeros((k, k))
+    for own in said:
+        np.add.at(counts, (labels, own), 1)
+    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return shares
 
 
 def _stack(parts: list[tuple[str, int, Ref]]) -> pd.DataFrame:

@@ -1,0 +1,97 @@
+"""What synthetic images change, beside what they cost: ratio curve, confusions of two arms, gain against seconds."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from augpipe.comparison import Interval
+from augpipe.report.figures import confusion_pair, cost_dots, ratio_curve
+from augpipe.report.results import Results
+
+CONFUSED: Final = 15  # pairs of classes in the table
+LEAST: Final = 0.005  # share of a class's images that counts as confused
+
+
+def contrasts(results: Results) -> dict[str, Any]:
+    """Figures and tables; None where there is nothing to show."""
+    return {"ratio": _ratio(results), "confusion": _confusion(results), "cost": _cost(results)}
+
+
+def _ratio(results: Results) -> dict[str, Any] | None:
+    """The share of synthetic items against macro recall, arms without any as lines."""
+    found = results.comparison
+    series: dict[str, list[tuple[float, Interval]]] = {}
+    rows = []
+    for result in results.arms:
+        level, share = found.levels[result.arm.name], float(result.recipe["synthetic_share"])
+        if result.arm.generator is None:
+            continue
+        series.setdefault(result.arm.generator, []).append((share, level))
+        rows.append((result.arm.generator, result.arm.name, f"{share:.3f}", *_level(level)))
+    if not series:
+        return None
+    plain = dict.fromkeys((found.baseline, found.strongest))
+    own = {result.arm.name for result in results.arms if result.arm.generator is None}
+    levels = {name: found.levels[name] for name in plain if name in own}
+    return {"figure": ratio_curve(series, levels), "rows": sorted(rows)}
+
+
+def _level(level: Interval) -> tuple[str, str]:
+    return f"{100 * level.mean:.2f}", f"{100 * level.low:.2f} to {100 * level.high:.2f}"
+
+
+def _confusion(results: Results) -> dict[str, Any] | None:
+    """The baseline beside the best arm by val, and what differs most."""
+    found = results.comparison
+    lead = found.best or found.strongest
+    if lead == found.baseline:
+        return None
+    before, after = (results.confusions[name] for name in (found.baseline, lead))
+    worst = np.maximum(before, after)
+    np.fill_diagonal(worst, 0)
+    pairs = [
+        (int(at) // len(worst), int(at) % len(worst))
+        for at in np.argsort(-worst, axis=None, kind="stable")[:CONFUSED]
+    ]
+    rows = [
+        (
+            results.classes[a],
+            results.classes[b],
+            f"{100 * before[a, b]:.1f}",
+            f"{100 * after[a, b]:.1f}",
+        )
+        for a, b in pairs
+        if worst[a, b] >= LEAST
+    ]
+    figure = confusion_pair(results.classes, {found.baseline: before, lead: after})
+    return {"figure": figure, "lead": lead, "rows": rows}
+
+
+def _cost(results: Results) -> dict[str, Any] | None:
+    """Seconds and kimg beside the gain over the baseline."""
+    found = results.comparison
+    kimg = {g.name: float(np.mean(g.best_kimg)) for g in results.generators}
+    others = [r for r in results.arms if r.arm.name in found.over_baseline]
+    if not others:
+        return None
+    gains = [found.over_baseline[r.arm.name] for r in others]
+    rows = [
+        (
+            r.arm.name,
+            f"{r.seconds:.0f}",
+            f"{kimg[r.arm.generator]:.0f}"
+            if kimg.get(str(r.arm.generator)) and r.arm.generator
+            else "–",
+            f"{100 * g.interval.mean:+.2f}",
+        )
+        for r, g in zip(others, gains, strict=True)
+    ]
+    figure = cost_dots(
+        [r.arm.name for r in others],
+        [max(r.seconds, 0.1) for r in others],
+        gains,
+        [r.generative for r in others],
+    )
+    return {"figure": figure, "rows": rows}

@@ -1,0 +1,84 @@
+"""The report in a real browser: on a wide and on a narrow screen, without a word in its console or a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import CHROMIUM, Tab, tab
+from test_report import EVIL, results, stored
+
+from augpipe.report.page import page
+
+__all__ = ["results", "stored"]  # fixtures
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with tab(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def report(results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(page(results), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_it_renders_without_errors_or_requests(report: Path, chromium: Tab, width: int) -> None:
+    chromium.open(report, width)
+    chromium.screenshot(report.with_name(f"{width}.png"))
+    assert (
+        chromium.of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
+    )
+    asked = [e["request"]["url"] for e in chromium.of("Network.requestWillBeSent")]
+    assert [url[:60] for url in asked if not url.startswith("data:")] == [report.as_uri()[:60]]
+    # What is wider than the screen scrolls in its own box, not the page.
+    assert chromium.run("document.documentElement.scrollWidth") <= width
+    assert chromium.run("document.body.innerText.includes('Do synthetic images help')")
+
+
+def test_every_image_is_drawn_and_has_a_text(report: Path, chromium: Tab) -> None:
+    chromium.open(report, 1280)
+    images = chromium.run(
+        "[...document.images].map(i => [i.naturalWidth, i.alt, i.getBoundingClientRect().width])"
+    )
+    assert len(images) > 10
+    for natural, alt, shown in images:
+        assert natural > 0 and alt.strip()
+        assert shown > 0 or "images of" in alt  # a strip in a closed fold
+
+
+def test_a_class_called_like_a_script_is_but_text(report: Path, chromium: Tab) -> None:
+    chromium.open(report, 1280)
+    assert chromium.run("document.scripts.length") == 0
+    assert EVIL in chromium.run("document.body.textContent")
+
+
+def test_every_figure_has_a_table_below_it(report: Path, chromium: Tab) -> None:
+    chromium.open(report, 1280)
+    bare = chromium.run(
+        """[...document.querySelectorAll('img.chart')].filter(i => {
+            for (let n = i.nextElementSibling; n && n.tagName !== 'H2'; n = n.nextElementSibling)
+                if (n.matches('table, .scroll, details')) return false;
+            return true;
+        }).map(i => i.alt.slice(0, 60))"""
+    )
+    # The bars of class counts: their text has every figure.
+    assert all(alt.startswith("Training images of each class") for alt in bare)
+
+
+def test_the_look_for_errors_finds_them(chromium: Tab, tmp_path: Path) -> None:
+    """A page with a script that fails, a picture from elsewhere and a table too wide is caught by the same looks."""
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        "<img src='http://127.0.0.1:9/x.png'><div style='width:3000px'>x</div><script>boom()</script>"
+    )
+    chromium.open(bad, 400)
+    assert chromium.of("Runtime.exceptionThrown")
+    assert any("127.0.0.1" in e["request"]["url"] for e in chromium.of("Network.requestWillBeSent"))
+    assert chromium.run("document.documentElement.scrollWidth") > 400
