@@ -52,6 +52,10 @@ class Arm(Strict):
                 raise ValueError(
                     f"mix.{key} of arm {self.name!r} is of synthetic images, and it has no generator"
                 )
+        if self.generator is None and self.mix.searches:
+            raise ValueError(
+                f"share: auto and fill: search of arm {self.name!r} are of synthetic images, and it has no generator"
+            )
         return self
 
 

@@ -158,7 +158,7 @@ _NAMED: dict[str, Callable[[Counts], set[int]]] = {
     "not majority": lambda have: set(have) - {max(have, key=lambda c: (have[c], -c))},
     "all": set,
 }
-_NAMED["auto"] = _NAMED["not majority"]
+_NAMED["auto"] = _NAMED["search"] = _NAMED["not majority"]
 
 # How many synthetic images a class gets, in any of its spellings (see `plan`).
 Fill = Annotated[str | int | float | Mapping[str, int], BeforeValidator(_plain_fill)]
@@ -168,7 +168,8 @@ def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:
     """Every spelling of `fill` → class → **synthetic** images to make; classes that get none are left out.
 
     - `minority | not minority | not majority | all | auto`: the named classes are filled up to the
-      largest class (imbalanced-learn's `sampling_strategy`; `auto` is `not majority`);
+      largest class (imbalanced-learn's `sampling_strategy`; `auto` is `not majority`); `search` is the same, of
+      which an arm uses the part that val chooses;
     - a float in (0, 1]: every class is filled up to that share of the largest class;
     - an int: every class gets so many;
     - a dict class name → so many for that class (imbalanced-learn counts real ones in; here the number

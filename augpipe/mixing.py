@@ -16,14 +16,15 @@ from augpipe.schema import Strict
 from augpipe.seeds import entropy, torch_stream
 from augpipe.transforms import AnyTransform, transform
 
-Share = Annotated[float, Field(ge=0, le=1)] | Literal["fill"]
+Share = Annotated[float, Field(ge=0, le=1)] | Literal["fill", "auto"]
 
 
 class Mix(Strict):
     """What an arm's classifier sees.
 
     fill: how many synthetic images a class gets (see `counts.plan`). share: how often an item of such a
-    class is a synthetic one; `fill` means as often as they stand in the pool. sampler: how often a class
+    class is a synthetic one; `fill` means as often as they stand in the pool. `share: auto` and `fill: search` are
+    chosen on val (see `searching`). sampler: how often a class
     comes, `natural` by its images (synthetic ones counted in), `sqrt` by their square root, `balanced`
     uniformly. transform: classical augmentation of every image drawn. curated: whether synthetic images pass the
     checks of `curation`; null: those of a trained generator do.
@@ -47,6 +48,11 @@ class Mix(Strict):
     transform: AnyTransform = None
     origin_flag: bool = False
     curated: bool | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Whether something of it is chosen on val."""
+        return self.share == "auto" or self.fill == "search"
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> Mix:
@@ -114,6 +120,8 @@ def class_probabilities(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
 
 def shares(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
     """How often an item of each class is synthetic, float64 (K,); 0 where none were made."""
+    if mix.share == "auto":
+        raise ValueError("share: auto stands for a number that is chosen on val first")
     if mix.share == "fill":
         values = [made[c] / max(1, real[c] + made[c]) for c in sorted(real)]
     else:

@@ -12,6 +12,7 @@ from augpipe import leaks, runtime
 from augpipe.config import Experiment
 from augpipe.generators import Problem
 from augpipe.images import ImageSet, ImageSpec
+from augpipe.mixing import Share
 from augpipe.runtime import Runtime
 from augpipe.store import Ref, SplitRefs, Store, load_images
 
@@ -156,6 +157,19 @@ class Measured(BaseModel, frozen=True):
 
     table: Ref
     gallery: Ref
+    time: Timed
+
+
+class Chosen(BaseModel, frozen=True):
+    """What val chose of an arm's mix for one seed; steps: of training that the search took.
+
+    table: rung, share, part, steps, val_macro_recall, val_loss, stayed; a row an attempt.
+    """
+
+    share: Share
+    part: float
+    steps: int
+    table: Ref
     time: Timed
 
 

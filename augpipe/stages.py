@@ -14,6 +14,7 @@ from augpipe import (
     mixing,
     partition,
     scores,
+    searching,
     sources,
 )
 from augpipe.config import Arm, Experiment
@@ -23,6 +24,7 @@ from augpipe.images import ImageSet, require_classes
 from augpipe.intake import Intake, Progress, survey, take_in
 from augpipe.quarantine import quarantine
 from augpipe.records import (
+    Chosen,
     Clock,
     IntakeRecord,
     Job,
@@ -32,6 +34,7 @@ from augpipe.records import (
     Synthesised,
     TrainedClassifier,
 )
+from augpipe.searching import Candidate
 from augpipe.seeds import entropy, numpy_stream
 from augpipe.splits import NAMES
 from augpipe.store import (
@@ -118,30 +121,90 @@ def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
     return store.put_state("classifiers", classification.state_of(domain, options))
 
 
-def mix(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised | None) -> Ref:
+def search_steps(job: Job, arm: Arm) -> int:
+    """How many steps of training `choose` takes."""
+    return searching.steps_of(searching.candidates(arm.mix), job.experiment.classifier.steps)
+
+
+def choose(
+    job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised, seed: int, *, report: Report
+) -> Chosen:
+    """An arm's share, and how much of its fill, by successive halving on val."""
+    clock, (store, here) = Clock(), job.start()
+    real, made = load_images(prepared.splits.train), load_images(synthetic.images)
+    for images in (real, made):
+        prepared.refuse_leaks(images, f"the classifier of arm {arm.name!r}")
+    val, options = load_images(prepared.splits.val), job.experiment.classifier
+    spent = 0
+
+    def attempt(candidate: Candidate, steps: int) -> tuple[float, float]:
+        nonlocal spent
+        spent += steps
+        report(f"share {candidate.share}, {candidate.part:.0%} of the images", spent)
+        some = made.take(searching.rows_of(made, candidate.part))
+        mixture = mixing.Mixture(
+            real, some, searching.settled(arm.mix, candidate), here, seed=entropy(seed, "mixture")
+        )
+        short = options.model_copy(
+            update={"steps": steps, "evaluations": min(options.evaluations, steps)}
+        )
+        trained = classification.train(mixture, val, short, here, seed=entropy(seed, "classifier"))
+        best = min(trained.history, key=lambda e: (-e.val_macro_recall, e.val_loss))
+        return best.val_macro_recall, best.val_loss
+
+    open_ = searching.candidates(arm.mix) if len(made) else searching.candidates(arm.mix)[:1]
+    best, tried = searching.halve(open_, options.steps, attempt)
+    rows = [(t.rung, *t.candidate, t.steps, t.recall, t.loss, t.stayed) for t in tried]
+    names = ["rung", "share", "part", "steps", "val_macro_recall", "val_loss", "stayed"]
+    return Chosen(
+        share=best.share,
+        part=best.part,
+        steps=spent,
+        table=store.put_table("searches", pd.DataFrame(rows, columns=names)),
+        time=clock.stop(),
+    )
+
+
+def mix(
+    job: Job,
+    prepared: Prepared,
+    arm: Arm,
+    synthetic: Synthesised | None,
+    chosen: Chosen | None = None,
+) -> Ref:
     """What an arm's classifier is drawn from, as a recipe: sets, counts, class probabilities, shares."""
+    store, own = Store(job.store), arm.mix
     real = load_images(prepared.splits.train)
-    made = load_images(synthetic.images) if synthetic else None
+    ref = synthetic.images if synthetic else None
+    made = load_images(ref) if ref else None
+    if chosen is not None and made is not None:
+        own = searching.settled(own, Candidate(chosen.share, chosen.part))
+        if chosen.part < 1:
+            ref = store.put_images(made, searching.rows_of(made, chosen.part))
+            made = load_images(ref)
     have = real.counts()
     added = made.counts() if made else dict.fromkeys(have, 0)
-    probabilities = mixing.class_probabilities(have, added, arm.mix)
-    share = mixing.shares(have, added, arm.mix)
+    probabilities = mixing.class_probabilities(have, added, own)
+    share = mixing.shares(have, added, own)
     recipe = {
         "real": prepared.splits.train.model_dump(mode="json"),
-        "synthetic": synthetic.images.model_dump(mode="json") if synthetic else None,
-        "mix": arm.mix.model_dump(mode="json"),
+        "synthetic": ref.model_dump(mode="json") if ref else None,
+        "mix": own.model_dump(mode="json"),
+        "chosen": chosen.model_dump(mode="json", include={"share", "part", "steps"})
+        if chosen
+        else None,
         "real_count": list(have.values()),
         "synthetic_count": list(added.values()),
         "class_probability": probabilities.tolist(),
         "class_share": share.tolist(),
-        "synthetic_share": float((probabilities * share).sum()) * arm.mix.until,
+        "synthetic_share": float((probabilities * share).sum()) * own.until,
         "synthetic_ratio": sum(added.values()) / max(1, sum(have.values())),
         "short": {
             prepared.classes[c]: n for c, n in (synthetic.short if synthetic else {}).items()
         },
         "funnel": load_table(synthetic.funnel).to_dict("records") if synthetic else [],
     }
-    return Store(job.store).put_json("mixtures", recipe)
+    return store.put_json("mixtures", recipe)
 
 
 def train_classifier(

@@ -47,6 +47,11 @@ def _arm(experiment: Experiment, name: str) -> Arm:
     arms = {arm.name: arm for arm in experiment.arms if arm.generator}
     if name not in arms:
         raise unknown("arm with a generator", name, arms)
+    if arms[name].mix.fill == "search":
+        raise UserError(
+            f"arm {name!r} leaves its fill to a search by val, which a comparison does; "
+            f"--set arms.{name}.mix.fill=N says how many images to publish"
+        )
     return arms[name]
 
 

@@ -16,6 +16,7 @@ from augpipe import generating
 from augpipe.config import Arm, Experiment
 from augpipe.errors import several
 from augpipe.records import (
+    Chosen,
     IntakeRecord,
     Job,
     Measured,
@@ -48,6 +49,7 @@ class Futures:
     generators: dict[Key, PrefectFuture[TrainedGenerator]] = field(default_factory=dict)
     synthesised: dict[Key, PrefectFuture[Synthesised]] = field(default_factory=dict)
     measured: dict[Key, PrefectFuture[Measured]] = field(default_factory=dict)
+    chosen: dict[Key, PrefectFuture[Chosen]] = field(default_factory=dict)
     mixed: dict[Key, PrefectFuture[Ref]] = field(default_factory=dict)
     trained: dict[Key, PrefectFuture[TrainedClassifier]] = field(default_factory=dict)
     scored: dict[Key, PrefectFuture[Scored]] = field(default_factory=dict)
@@ -183,7 +185,16 @@ def _learn(job: Job, prepared: Prepared, arms: list[Arm], futures: Futures) -> N
     keys = [(arm, (arm.name, seed)) for seed in job.experiment.seeds for arm in arms]
     for arm, key in keys:
         made = futures.synthesised.get(key)
-        futures.mixed[key] = tasks.mix.submit(job, prepared, arm, promised(made) if made else None)
+        if made is not None and arm.mix.searches:
+            futures.chosen[key] = tasks.choose.submit(job, prepared, arm, promised(made), key[1])
+        chosen = futures.chosen.get(key)
+        futures.mixed[key] = tasks.mix.submit(
+            job,
+            prepared,
+            arm,
+            promised(made) if made else None,
+            promised(chosen) if chosen else None,
+        )
     for arm, key in keys:
         futures.trained[key] = tasks.train_classifier.submit(
             job, prepared, promised(futures.mixed[key]), arm.name, key[1]
@@ -213,6 +224,11 @@ def follow(futures: Futures, prepared: Prepared, tracker: Tracker, progress: Pat
                 trained = futures.trained[key].result()
                 tracker.arm(prepared, futures.mixed[key].result(), trained, result)
                 told = f"arm {key[0]}, seed {key[1]}: scored, {trained.time.seconds:.0f} s"
+            elif isinstance(result, Chosen):
+                told = (
+                    f"arm {key[0]}, seed {key[1]}: share {result.share} of {result.part:.0%} of the images by val, "
+                    f"{result.time.seconds:.0f} s"
+                )
             elif isinstance(result, Synthesised):
                 short = shortage(prepared, key, result)
                 if short:
@@ -234,6 +250,7 @@ def gather(experiment: Experiment, prepared: Prepared, futures: Futures, seconds
     """Everything the report needs, out of the tasks' Refs."""
     generators, trained = _results(futures.generators), _results(futures.trained)
     made, scored = _results(futures.synthesised), _results(futures.scored)
+    chosen = _results(futures.chosen)
     spent = {(f"generator {name}", seed): g.time.seconds for (name, seed), g in generators.items()}
     for arm in experiment.arms:
         for seed in experiment.seeds:
@@ -241,6 +258,8 @@ def gather(experiment: Experiment, prepared: Prepared, futures: Futures, seconds
             spent[key] = trained[key].time.seconds
             if arm.generator:
                 spent[key] += made[key].time.seconds + generators[arm.generator, seed].time.seconds
+            if key in chosen:
+                spent[key] += chosen[key].time.seconds
     stored = Stored(
         splits=prepared.splits,
         fingerprint=prepared.fingerprint,

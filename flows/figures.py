@@ -40,6 +40,11 @@ def arm_points(
         if line["seen"]
     ]
     metrics += [Point(f"short/{of_class[name]}", float(n)) for name, n in mixed["short"].items()]
+    metrics += [
+        Point(f"chosen_{key}", float(value))
+        for key, value in (mixed["chosen"] or {}).items()
+        if value != "fill"
+    ]
     for kind in ("real_count", "synthetic_count"):
         counts = zip(names, mixed[kind], strict=True)
         metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]

@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from augpipe import generating, judging, stages
 from augpipe.config import Arm
 from augpipe.records import (
+    Chosen,
     Job,
     Measured,
     Part,
@@ -95,10 +96,24 @@ def measure_made(
     return judging.measure_made(job, prepared, domain, made, seed)
 
 
+@task(task_run_name="choose the mix of {arm.name}, seed {seed}", **OPTIONS)
+def choose(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised, seed: int) -> Chosen:
+    """An arm's share and fill by val."""
+    total = stages.search_steps(job, arm)
+    with Reporter(job.progress, f"mix of {arm.name}, seed {seed}", total) as report:
+        return stages.choose(job, prepared, arm, synthetic, seed, report=report)
+
+
 @task(task_run_name="mix {arm.name}", **OPTIONS)
-def mix(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised | None) -> Ref:
+def mix(
+    job: Job,
+    prepared: Prepared,
+    arm: Arm,
+    synthetic: Synthesised | None,
+    chosen: Chosen | None = None,
+) -> Ref:
     """What an arm's classifier is drawn from."""
-    return stages.mix(job, prepared, arm, synthetic)
+    return stages.mix(job, prepared, arm, synthetic, chosen)
 
 
 @task(task_run_name="train classifier {arm}, seed {seed}", **OPTIONS)

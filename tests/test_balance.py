@@ -151,6 +151,7 @@ def test_an_override_publishes_and_is_recorded(broken: Ran, place: Path) -> None
     ("arguments", "told"),
     [
         (["--arm", "acgna"], "unknown arm with a generator 'acgna' (did you mean 'acgan'?); have smote, acgan"),
+        (["--arm", "smote", "--set", "arms.smote.mix.fill=search"], "leaves its fill to a search by val"),
         (["--arm", "classic"], "unknown arm with a generator 'classic'; have smote, acgan"),
         (["--arm", "acgan", "--override", " "], "--override takes the reason"),
         (["--arm", "acgan", "--override", ""], "--override takes the reason"),

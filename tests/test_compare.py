@@ -19,6 +19,7 @@ from mlflow.entities import Run
 from tiny import Ran, environment, run_tiny
 
 from augpipe import fidelity
+from augpipe.searching import SHARES
 
 ARMS = ("real", "classic", "smote", "acgan")
 
@@ -72,7 +73,7 @@ def test_the_out_folder_is_whole_and_alone(ran: Ran) -> None:
 def test_scores_hold_every_arm_seed_split_and_metric(ran: Ran) -> None:
     scores = pd.read_csv(ran.folder / "scores.csv", keep_default_na=False)
     per = scores.groupby(["arm", "seed", "split"]).size()
-    assert len(per) == 4 * 3 * 2 and set(per) == {5 + 10}
+    assert len(per) == 4 * 3 * 2 and set(per) == {7 + 20}
     assert scores.value.between(0, 1).all()
 
 
@@ -96,6 +97,7 @@ def test_the_tree_of_runs(runs: list[Run]) -> None:
 def test_what_an_arm_logs(ran: Ran, runs: list[Run], client: MlflowClient) -> None:
     scores = pd.read_csv(ran.folder / "scores.csv", keep_default_na=False)
     summary = json.loads((ran.folder / "summary.json").read_text())
+    shares: dict[str, list[float]] = {}
     for run in children(runs, "arm"):
         arm, seed = run.data.tags["augpipe.arm"], int(run.data.tags["augpipe.seed"])
         found, own = run.data.metrics, scores[(scores.arm == arm) & (scores.seed == seed)]
@@ -107,10 +109,22 @@ def test_what_an_arm_logs(ran: Ran, runs: list[Run], client: MlflowClient) -> No
         for name, n in told["synthetic_counts"].items():
             assert found[f"synthetic_count/{name}"] == n
             assert found[f"real_count/{name}"] == told["real_counts"][name]
-        assert found["synthetic_share"] == pytest.approx(told["share"])
+        shares.setdefault(arm, []).append(found["synthetic_share"])
+        chosen = told["chosen"].get(str(seed), {})
+        assert {k: v for k, v in found.items() if k.startswith("chosen_")} == {
+            f"chosen_{k}": v for k, v in chosen.items()
+        }
+        assert bool(chosen) == (arm == "smote")
         assert found["synthetic_ratio"] == pytest.approx(told["ratio"])
         assert found["seconds"] > 0
         assert len(client.get_metric_history(run.info.run_id, "history/loss")) == 3
+    for arm, own in shares.items():
+        assert np.mean(own) == pytest.approx(summary["arms"][arm]["share"])
+    # By val and by seed: five shares for 8 of 30 steps, the better two for 16.
+    assert all(
+        one["share"] in SHARES and one["steps"] == 5 * 8 + 2 * 16 and one["part"] == 1
+        for one in summary["arms"]["smote"]["chosen"].values()
+    )
     acgan = summary["arms"]["acgan"]
     assert acgan["share"] == pytest.approx(0.3 * 3 / 10) and acgan["real_counts"]["9"] < 20
 

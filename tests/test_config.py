@@ -167,7 +167,9 @@ def test_merge_keys_are_yaml_too(tmp_path: Path) -> None:
         load(tmp_path / "c.yaml")
 
 
-@pytest.mark.parametrize("setting", ["until: 0.5", "synthetic_weight: 0.5"])
+@pytest.mark.parametrize(
+    "setting", ["until: 0.5", "synthetic_weight: 0.5", "share: auto", "fill: search"]
+)
 def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(
@@ -175,5 +177,5 @@ def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: P
         f"arms: [{{name: real, mix: {{{setting}}}}}]\n"
     )
     key = setting.partition(":")[0]
-    with pytest.raises(UserError, match=f"mix.{key} of arm 'real' is of synthetic images"):
+    with pytest.raises(UserError, match=rf"{key}.*of arm 'real' (is|are) of synthetic images"):
         load(path)

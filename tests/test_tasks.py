@@ -20,7 +20,7 @@ TASKS = [value for value in vars(tasks).values() if isinstance(value, Task)]
 def test_there_is_a_task_for_every_stage() -> None:
     assert {t.fn.__name__ for t in TASKS} == {
         "prepare", "train_features", "train_generator", "join_generators", "synthesise", "measure",
-        "measure_made", "mix", "train_classifier", "score",
+        "measure_made", "choose", "mix", "train_classifier", "score",
     }  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def test_a_task_ships_to_a_worker(task: Task) -> None:
     """By value, with what it refers to: a reference to torch would drag what cannot be pickled along."""
     assert set(task.fn.__code__.co_names) <= {
         "stages", "generating", "judging", "Reporter", "bar", "progress", "name", "told", "seed", "together", "pretrain",
-        "model_copy", "checkpoint", "experiment", "generators", "classifier", "kimg", "steps",
+        "search_steps", "model_copy", "checkpoint", "experiment", "generators", "classifier", "kimg", "steps",
         task.fn.__name__,
     }  # fmt: skip
     assert len(cloudpickle.dumps(task)) < 50_000

@@ -23,7 +23,7 @@ curation: {checks: [copies]}  # trained as little as this, nothing passes the ot
 arms:
   - {name: real}
   - {name: classic, mix: {sampler: balanced, transform: light}}
-  - {name: smote, generator: smote}
+  - {name: smote, generator: smote, mix: {share: auto}}
   - {name: acgan, generator: acgan, mix: {fill: 0.5, share: 0.3, sampler: balanced}}
 baseline: real
 seeds: 3

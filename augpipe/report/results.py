@@ -38,6 +38,9 @@ class ArmResult:
     generative: bool
     recipe: dict[str, Any]  # mean over seeds, see `mean_recipe`
     short: dict[str, int]  # class → images missing from the plan, at the worst seed
+    chosen: dict[
+        str, dict[str, Any]
+    ]  # seed → share, part of the images and steps of the search, where val chose
     seconds: float  # mean over seeds: classifier, and generator and synthesis where it has them
 
 
@@ -150,6 +153,7 @@ class Results:
             "share": result.recipe["synthetic_share"],
             "short": result.short,
             "curated": self.experiment.curates(result.arm),
+            "chosen": result.chosen,
             "share_by_class": dict(zip(self.classes, result.recipe["class_share"], strict=True)),
             "ratio": result.recipe["synthetic_ratio"],
             "mix": result.arm.mix.model_dump(mode="json"),
@@ -241,6 +245,11 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
             generative[arm.name],
             mean_recipe([recipes[arm.name, seed] for seed in seeds]),
             _short([recipes[arm.name, seed] for seed in seeds]),
+            {
+                str(seed): chosen
+                for seed in seeds
+                if (chosen := recipes[arm.name, seed].get("chosen"))
+            },
             float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
         )
         for arm in experiment.arms

@@ -1,0 +1,126 @@
+"""Successive halving on val: what goes on, what it costs, and that it finds the best where val can tell."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_stages import job, silent
+
+from augpipe import generating, judging, searching, stages
+from augpipe.mixing import Mix
+from augpipe.records import Part
+from augpipe.searching import PARTS, SHARES, Candidate, candidates, halve, rows_of, steps_of
+from augpipe.store import load_images, load_json, load_table
+
+
+def test_candidates_are_what_a_mix_leaves_open() -> None:
+    assert candidates(Mix(share="auto")) == [Candidate(s, 1.0) for s in SHARES]
+    assert candidates(Mix(fill="search", share=0.3)) == [Candidate(0.3, p) for p in PARTS]
+    both = candidates(Mix(fill="search", share="auto"))
+    assert len(both) == len(set(both)) == len(SHARES) * len(PARTS)
+    assert candidates(Mix(share=0.2)) == [Candidate(0.2, 1.0)]
+    assert not Mix(share=0.2).searches and Mix(share="auto").searches
+
+
+def test_halving_by_hand() -> None:
+    """Five candidates at a quarter of the steps, the better two at half, one left."""
+    open_ = [Candidate(s, 1.0) for s in SHARES]
+    asked = []
+
+    def attempt(candidate: Candidate, steps: int) -> tuple[float, float]:
+        asked.append((candidate.share, steps))
+        # The second is best at first; with more steps the third is.
+        return {0.1: 0.9, 0.2: 0.8 + 0.2 * (steps > 100)}.get(candidate.share, 0.5), 1.0
+
+    best, tried = halve(open_, 400, attempt)
+    assert best.share == 0.2
+    assert asked == [(s, 100) for s in SHARES] + [(0.1, 200), (0.2, 200)]
+    assert [(t.rung, t.candidate.share) for t in tried if t.stayed] == [
+        (0, 0.1),
+        (0, 0.2),
+        (1, 0.2),
+    ]
+    assert steps_of(open_, 400) == 5 * 100 + 2 * 200
+
+
+def test_equal_recalls_are_told_apart_by_the_loss() -> None:
+    best, _ = halve([Candidate(s, 1.0) for s in SHARES], 100, lambda c, n: (0.5, -float(c.share)))
+    assert best.share == max(SHARES)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 15), st.integers(1, 2000), st.integers(0, 1000))
+def test_the_best_is_found_where_val_can_tell_within_the_budget(
+    n: int, steps: int, seed: int
+) -> None:
+    open_ = [Candidate(s, p) for p in PARTS for s in SHARES][:n]
+    worth = dict(zip(open_, np.random.default_rng(seed).permutation(n) / 20, strict=True))
+    best, tried = halve(open_, steps, lambda c, _: (worth[c], 0.0))
+    assert worth[best] == max(worth.values())
+    assert all(1 <= t.steps <= steps for t in tried)
+    # Six whole trainings at most, and each of fewer than 2n attempts is rounded up.
+    assert sum(t.steps for t in tried) <= 6 * steps + 2 * n
+    assert (n == 1) == (not tried)
+
+
+def test_a_part_is_the_first_images_of_each_class(make_shapes) -> None:
+    made = make_shapes((10, 3, 0))
+    assert rows_of(made, 0.5).tolist() == [0, 1, 2, 3, 4, 10, 11]
+    assert rows_of(made, 1.0).tolist() == list(range(13))
+    assert rows_of(made, 0.01).tolist() == [0, 10]
+
+
+def test_a_share_that_is_not_yet_chosen_mixes_nothing(here, make_shapes) -> None:
+    from augpipe.mixing import Mixture
+
+    with pytest.raises(ValueError, match="chosen on val first"):
+        Mixture(make_shapes((5, 5)), make_shapes((0, 5)), Mix(share="auto"), here, seed=0)
+
+
+def test_an_arm_takes_what_val_chose(tmp_path: Path) -> None:
+    """A stage by hand: the choice is in the recipe, the same again, and no other than val's."""
+    work = job(tmp_path, "arms.smote.mix={fill: search, share: auto}", "classifier.steps=40")
+    prepared = stages.prepare(work)
+    arm = next(a for a in work.experiment.arms if a.name == "smote")
+    domain = stages.train_features(work, prepared, 0)
+    made = judging.synthesise(
+        work, prepared, domain,
+        generating.train_generator(work, prepared, domain, Part(name="smote", seed=0), report=silent),
+        prepared.plans["smote"], False,
+    )  # fmt: skip
+    chosen = stages.choose(work, prepared, arm, made, 0, report=silent)
+    again = stages.choose(work, prepared, arm, made, 0, report=silent)
+    assert (chosen.share, chosen.part, chosen.table) == (again.share, again.part, again.table)
+    table = load_table(chosen.table)
+    assert chosen.steps == table.steps.sum() == stages.search_steps(work, arm)
+    last = table[table.rung == table.rung.max()]
+    winner = last.sort_values(["val_macro_recall", "val_loss"], ascending=[False, True]).iloc[0]
+    assert (winner.share, winner.part) == (chosen.share, chosen.part)
+    recipe = load_json(stages.mix(work, prepared, arm, made, chosen))
+    assert recipe["chosen"] == {"share": chosen.share, "part": chosen.part, "steps": chosen.steps}
+    assert recipe["mix"]["share"] == chosen.share
+    counts = load_images(made.images).counts()
+    assert recipe["synthetic_count"] == [math.ceil(chosen.part * n) for n in counts.values()]
+    ref = stages.mix(work, prepared, arm, made, chosen)
+    trained = stages.train_classifier(work, prepared, ref, "smote", 0, report=silent)
+    assert torch.is_tensor(next(iter(stages.load_state(trained.state)["weights"].values())))
+
+
+def test_without_a_synthetic_image_there_is_nothing_to_try(tmp_path: Path) -> None:
+    work = job(tmp_path, "arms.smote.mix={share: auto}")
+    prepared = stages.prepare(work)
+    arm = next(a for a in work.experiment.arms if a.name == "smote")
+    domain = stages.train_features(work, prepared, 0)
+    generator = generating.train_generator(
+        work, prepared, domain, Part(name="smote", seed=0), report=silent
+    )
+    made = judging.synthesise(work, prepared, domain, generator, {}, False)
+    chosen = stages.choose(work, prepared, arm, made, 0, report=silent)
+    assert chosen.steps == 0 and chosen.share == searching.SHARES[0]
+    stages.mix(work, prepared, arm, made, chosen)
