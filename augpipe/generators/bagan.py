@@ -45,7 +45,8 @@ class Config(AdversarialConfig):
     autoencoder: its share of the budget. labels: classes of fakes, `uniform`, or `rebalance`, where class
     c comes in proportion to max(0, 2/K - its share of train), as in the paper. fakes: how many stand beside a
     real one in the critic's batch; null is the paper's 1/K, as many as of each class. generator_loss: `class` asks
-    for the class against all else, as in the paper; `realness` for the class against FAKE, which keeps more variety.
+    for the class against all else, as in the paper; `realness` for the class against FAKE, which keeps more variety;
+    `class_weight` adds so much of the former to the latter.
     label_embedding: the decoder's latent is multiplied by the class's embedding; null: in BAGAN-GP alone. Latents of
     classes that look alike overlap, and without it nothing else tells the decoder which one is asked for.
     stddev: the critic also sees how much the images of a class in the batch differ (Karras et al. 2018), in one more
@@ -58,6 +59,7 @@ class Config(AdversarialConfig):
     labels: Literal["uniform", "rebalance"] = "uniform"
     fakes: float | None = Field(default=1.0, gt=0)
     generator_loss: Literal["class", "realness"] = "class"
+    class_weight: float = Field(default=0.0, ge=0)  # of realness
     gradient_penalty: bool = False
     label_embedding: bool | None = None
     stddev: bool = False
@@ -316,6 +318,8 @@ class BAGAN(Adversarial):
                 loss_g = losses.classification(out, asked)
             else:
                 loss_g = losses.generator_bce(losses.realness(out, asked))
+                if self.config.class_weight:
+                    loss_g = loss_g + self.config.class_weight * losses.classification(out, asked)
             self.update("g", loss_g)
         return {**told, "loss_g": loss_g.detach()}
 
