@@ -149,3 +149,16 @@ def test_a_warm_start_keeps_the_trained_discriminator(here, make_shapes) -> None
     new = made(train, here, kimg=0.16, autoencoder=0.25)
     new.warm_start(early.state_dict())
     assert "loss_autoencoder" in steps(new, train, 1)[0]
+
+
+def test_class_weight_adds_so_much_of_the_papers_loss(here, make_shapes) -> None:
+    """At one state, and over one draw: realness + w · cross-entropy to the class (Mariani et al. 2018, 3.2)."""
+    train = make_shapes((20, 9))
+    told = {}
+    for loss, weight in (("realness", 0.0), ("realness", 0.1), ("realness", 1.0), ("class", 0.0)):
+        generator = made(train, here, kimg=0.1, generator_loss=loss, class_weight=weight)
+        told[loss, weight] = steps(generator, train, 2)[-1]["loss_g"]
+    plain, whole = told["realness", 0.0], told["class", 0.0]
+    assert told["realness", 0.1] == pytest.approx(plain + 0.1 * whole, rel=1e-4)
+    assert told["realness", 1.0] == pytest.approx(plain + whole, rel=1e-4)
+    assert told["class", 0.0] != pytest.approx(plain)
