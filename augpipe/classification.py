@@ -17,6 +17,7 @@ from augpipe.images import ImageSet, to_float
 from augpipe.nn.blend import Blender
 from augpipe.nn.blocks import use_rng
 from augpipe.nn.losses import classification as cross_entropy
+from augpipe.nn.norms import apart
 from augpipe.objectives import Named, Objective
 from augpipe.runtime import Pool, Runtime
 from augpipe.seeds import numpy_stream, torch_stream
@@ -41,6 +42,7 @@ class Batches(Protocol):
     blend: str  # MixUp, CutMix (see `nn.blend`), or none
     alpha: float | None  # of its Beta; null: the paper's
     synthetic_weight: float  # of a synthetic image in the loss, where a real one has 1
+    norms_apart: bool  # batch norms of their own for synthetic images
 
     def draw(self, n: int, done: float) -> Batch:
         """The next batch; done: share of training, in [0, 1)."""
@@ -81,7 +83,12 @@ def train(
     """
     channels = val.spec.channels + int(batches.origin_flag)
     shape = Shape(
-        channels, len(val.classes), options.width, batches.objective.scale, options.pretrained
+        channels,
+        len(val.classes),
+        options.width,
+        batches.objective.scale,
+        options.pretrained,
+        batches.norms_apart,
     )
     net = start(options, shape, torch_stream(seed, "classifier"))
     runtime.place(net)
@@ -144,7 +151,7 @@ class _Learner:
         x = inputs(batch.images, batch.synthetic, self._batches.origin_flag, self._runtime)
         x, names = self._named(x, batch)
         with self._runtime.autocast():
-            logits = self._net(x)
+            logits = self._logits(x, batch.synthetic)
         loss = self._batches.objective(logits, names, done)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -152,6 +159,19 @@ class _Learner:
         self._schedule.step()
         self._total, self._since = self._total + loss.detach(), self._since + 1
         self._done += 1
+
+    def _logits(self, x: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
+        """(N,K); with norms apart, synthetic images pass through theirs. A lone one has no statistics: it joins the others."""
+        made = synthetic.to(x.device)
+        if not self._batches.norms_apart or not 2 <= int(made.sum()) <= len(made) - 2:
+            plain: torch.Tensor = self._net(x)
+            return plain
+        real: torch.Tensor = self._net(x[~made])
+        with apart(self._net):
+            other: torch.Tensor = self._net(x[made])
+        logits = real.new_empty(len(x), real.shape[1])
+        logits[~made], logits[made] = real, other
+        return logits
 
     def _named(self, x: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, list[Named]]:
         """The input, blended where it is to be, and what its items are called."""
@@ -246,7 +266,14 @@ def state_of(trained: Trained, options: ClassifierOptions) -> dict[str, Any]:
     return {
         "weights": trained.net.state_dict(),
         "options": options.model_dump(mode="json"),
-        "shape": [shape.channels, shape.classes, shape.width, shape.scale, shape.pretrained],
+        "shape": [
+            shape.channels,
+            shape.classes,
+            shape.width,
+            shape.scale,
+            shape.pretrained,
+            shape.apart,
+        ],
         "origin_flag": trained.origin_flag,
         "best_step": trained.best_step,
     }

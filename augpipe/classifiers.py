@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Final
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from augpipe.errors import choices
 from augpipe.kinds import Registry
 from augpipe.nn.blocks import Dropout, initialise, use_rng
+from augpipe.nn.norms import norms_apart
 from augpipe.schema import Strict
 from augpipe.weights import torchvision_state
 
@@ -24,7 +25,8 @@ from augpipe.weights import torchvision_state
 class Shape:
     """What a classifier is built for: input channels (image's and flag's), classes, a width multiple.
 
-    scale: of a cosine head; None for a linear one. pretrained: for published weights.
+    scale: of a cosine head; None for a linear one. pretrained: for published weights. apart: with a second batch norm
+    beside each, for synthetic images.
     """
 
     channels: int
@@ -32,6 +34,7 @@ class Shape:
     width: float
     scale: float | None = None
     pretrained: bool = False
+    apart: bool = False
 
 
 class CosineLinear(nn.Linear):
@@ -242,12 +245,17 @@ def build(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Cla
     net = classifiers[options.kind](shape)
     initialise(net, rng)
     use_rng(net, rng)
+    if shape.apart:
+        norms_apart(net)
     return net
 
 
 def start(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Classifier:
     """What training starts from: a fresh one, with published weights where asked; UserError without them."""
-    net = build(options, shape, rng)
+    net = build(options, replace(shape, apart=False), rng)
     if options.pretrained:
         _take_over(net, options.kind)
+    if shape.apart:
+        norms_apart(net)
+        net.shape = shape
     return net

@@ -47,8 +47,9 @@ class Arm(Strict):
 
     @model_validator(mode="after")
     def _synthetic_only_where_made(self) -> Arm:
-        for key in ("until", "synthetic_weight"):
-            if self.generator is None and getattr(self.mix, key) != 1:
+        plain = Mix()
+        for key in ("until", "synthetic_weight", "norms_apart", "prefer"):
+            if self.generator is None and getattr(self.mix, key) != getattr(plain, key):
                 raise ValueError(
                     f"mix.{key} of arm {self.name!r} is of synthetic images, and it has no generator"
                 )
@@ -114,6 +115,12 @@ class Experiment(Strict):
         for arm in self.arms:
             if arm.generator is not None and arm.generator not in self.generators:
                 raise unknown(f"generator of arm {arm.name!r}:", arm.generator, self.generators)
+            prefer = arm.mix.prefer
+            if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
+                raise ValueError(
+                    f"arm {arm.name!r} prefers by {prefer.check!r}, a check that its images do not pass; have "
+                    f"{choices(self.curation.checks) if self.curates(arm) else 'none: they are not curated'}"
+                )
         if self.baseline not in names:
             raise unknown("baseline", self.baseline, names)
         if self.generative()[self.baseline]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
+import pandas as pd
 import torch
 from pydantic import Field, model_validator
 
@@ -19,6 +21,17 @@ from augpipe.transforms import AnyTransform, transform
 Share = Annotated[float, Field(ge=0, le=1)] | Literal["fill", "auto"]
 
 
+class Prefer(Strict):
+    """Which synthetic images come more often: in proportion to a check's value, to the power `power`.
+
+    Of agreement a power above 0 prefers those that the real-only classifier is sure of, one below 0 those near to its
+    decision boundary; of realism one below 0 prefers those where real images are rare.
+    """
+
+    check: str
+    power: float = Field(default=1.0, ge=-10, le=10)
+
+
 class Mix(Strict):
     """What an arm's classifier sees.
 
@@ -32,7 +45,8 @@ class Mix(Strict):
     pretraining, with less of it they come early and real ones late.
     loss: see `objectives`. weights: of the classes in it, after the share `defer` of training. synthetic_weight: of
     a synthetic image in it, where a real one has 1. blend: MixUp or CutMix with an own share for each pair, from
-    Beta(alpha, alpha); null: the papers' 0.2 and 1.
+    Beta(alpha, alpha); null: the papers' 0.2 and 1. norms_apart: synthetic images have batch norms of their own, which
+    are not used at test. prefer: see `Prefer`.
     """
 
     fill: Fill = "auto"
@@ -45,6 +59,8 @@ class Mix(Strict):
     synthetic_weight: float = Field(default=1.0, ge=0, le=100)
     blend: Literal["none", "mixup", "cutmix"] = "none"
     alpha: float | None = Field(default=None, gt=0, le=100)
+    norms_apart: bool = False
+    prefer: Prefer | None = None
     transform: AnyTransform = None
     origin_flag: bool = False
     curated: bool | None = None
@@ -60,9 +76,14 @@ class Mix(Strict):
             raise ValueError(f"defer: {self.defer:g} puts off weights, and weights is none")
         if self.alpha is not None and self.blend == "none":
             raise ValueError(f"alpha: {self.alpha:g} is of a blend, and blend is none")
+        if self.norms_apart and self.blend != "none":
+            raise ValueError(
+                "norms_apart: a blend of a real and a synthetic image is neither; set blend: none"
+            )
         return self
 
 
+LEAST_VALUE = 1e-3  # of a check, so that a power below 0 keeps to numbers
 _POWER = {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}
 
 
@@ -88,6 +109,7 @@ class Mixture:
         self.objective = objective(mix.loss, mix.weights, mix.defer, self.class_probabilities, have)
         self.blend: str = mix.blend
         self.alpha = mix.alpha
+        self.norms_apart = mix.norms_apart
         self.synthetic_weight, self._until = mix.synthetic_weight, mix.until
         self._cumulative = torch.cumsum(self.class_probabilities, 0)
         self._rng = torch_stream(seed, "classifier batches")
@@ -127,3 +149,13 @@ def shares(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
     else:
         values = [float(mix.share) if made[c] else 0.0 for c in sorted(real)]
     return torch.tensor(values, dtype=torch.float64)
+
+
+def preferred(made: ImageSet, checks: pd.DataFrame, prefer: Prefer) -> ImageSet:
+    """The same images with weights to be drawn by (mean 1); checks: id, and each check's value."""
+    order = checks.set_index("id").loc[made.table["id"], prefer.check].to_numpy(np.float64)
+    known = np.isfinite(order)
+    most = order[known].max() if known.any() else 1.0
+    values = np.where(known, order, most).clip(LEAST_VALUE) ** prefer.power
+    weights = values / values.mean() if len(values) else values
+    return ImageSet(made.images, made.labels, made.classes, made.table.assign(weight=weights))

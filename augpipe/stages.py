@@ -131,7 +131,7 @@ def choose(
 ) -> Chosen:
     """An arm's share, and how much of its fill, by successive halving on val."""
     clock, (store, here) = Clock(), job.start()
-    real, made = load_images(prepared.splits.train), load_images(synthetic.images)
+    real, made = load_images(prepared.splits.train), _made(arm, synthetic)
     for images in (real, made):
         prepared.refuse_leaks(images, f"the classifier of arm {arm.name!r}")
     val, options = load_images(prepared.splits.val), job.experiment.classifier
@@ -165,6 +165,15 @@ def choose(
     )
 
 
+def _made(arm: Arm, synthetic: Synthesised) -> ImageSet:
+    """The arm's synthetic images, weighted where it prefers some."""
+    made = load_images(synthetic.images)
+    prefer = arm.mix.prefer
+    if prefer is None or len(made) == 0:
+        return made
+    return mixing.preferred(made, load_table(synthetic.checks), prefer)
+
+
 def mix(
     job: Job,
     prepared: Prepared,
@@ -176,12 +185,13 @@ def mix(
     store, own = Store(job.store), arm.mix
     real = load_images(prepared.splits.train)
     ref = synthetic.images if synthetic else None
-    made = load_images(ref) if ref else None
-    if chosen is not None and made is not None:
+    made = _made(arm, synthetic) if synthetic else None
+    if chosen is not None:
         own = searching.settled(own, Candidate(chosen.share, chosen.part))
-        if chosen.part < 1:
-            ref = store.put_images(made, searching.rows_of(made, chosen.part))
-            made = load_images(ref)
+    part = chosen.part if chosen else 1.0
+    if made is not None and (part < 1 or arm.mix.prefer):
+        ref = store.put_images(made, searching.rows_of(made, part))
+        made = load_images(ref)
     have = real.counts()
     added = made.counts() if made else dict.fromkeys(have, 0)
     probabilities = mixing.class_probabilities(have, added, own)

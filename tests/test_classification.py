@@ -95,6 +95,44 @@ def test_a_synthetic_image_of_no_weight_teaches_nothing(here, make_shapes) -> No
     assert recall[0.0] > 0.9 > 0.5 > recall[1.0]
 
 
+def test_norms_apart_keep_synthetic_statistics_out_of_the_test(here, make_shapes) -> None:
+    """Synthetic images of twice the brightness: their statistics are another's, and nothing of them is used at test."""
+    train, val = make_shapes((40, 40)), make_shapes((20, 20), seed=1)
+    made = make_shapes((40, 40), seed=2)
+    made.images[:] = 255 - made.images // 2
+    made.table["origin"] = SYNTHETIC
+    trained = {}
+    for own in (False, True):
+        mix = Mix(share=0.5, norms_apart=own)
+        mixture = Mixture(train, made, mix, here, seed=0)
+        trained[own] = classification.train(mixture, val, QUICK, here, seed=0)
+    first = {
+        own: next(m for m in t.net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+        for own, t in trained.items()
+    }
+    real, mixed, other = (
+        first[True].running_mean,
+        first[False].running_mean,
+        first[True].other.running_mean,
+    )
+    assert float((other - real).norm()) > 2 * float((mixed - real).norm()) > 0
+    back = classification.from_state(classification.state_of(trained[True], QUICK), here)
+    assert np.array_equal(
+        classification.predict(back, val, here), classification.predict(trained[True], val, here)
+    )
+    assert max(e.val_macro_recall for e in trained[True].history) > 0.9
+
+
+def test_arms_of_a_seed_start_alike_with_norms_apart(here, make_shapes) -> None:
+    """Without a synthetic image norms apart change nothing."""
+    train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
+    found = []
+    for own in (False, True):
+        mixture = Mixture(train, None, Mix(norms_apart=own), here, seed=0)
+        found.append(classification.train(mixture, val, QUICK, here, seed=0).history)
+    assert found[0] == found[1]
+
+
 def test_a_cosine_head_goes_through_a_file(here, make_shapes) -> None:
     train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
     mixture = Mixture(train, None, Mix(loss="ldam"), here, seed=0)

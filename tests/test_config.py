@@ -179,3 +179,18 @@ def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: P
     key = setting.partition(":")[0]
     with pytest.raises(UserError, match=rf"{key}.*of arm 'real' (is|are) of synthetic images"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["arms.acgan.mix.prefer={check: agreemnt}"], "prefers by 'agreemnt', a check that its images do not pass; have blank, agreement"),
+        (["arms.acgan.mix.prefer={check: agreement}", "arms.acgan.mix.curated=false"], "have none: they are not curated"),
+        (["arms.smote.mix.prefer={check: agreement}"], "have none: they are not curated"),
+        (["arms.acgan.mix.prefer={check: realism}", "curation.checks=[copies]"], "have copies"),
+    ],
+)  # fmt: skip
+def test_a_preference_is_of_a_check_that_the_images_pass(overrides: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        build(values(), overrides)
+    assert build(values(), ["arms.acgan.mix.prefer={check: realism, power: -1}"])

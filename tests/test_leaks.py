@@ -16,7 +16,7 @@ from augpipe.store import Ref, Store, load_images, load_json
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Prepared, Ref]:
-    work = job(tmp_path_factory.mktemp("leaks"))
+    work = job(tmp_path_factory.mktemp("leaks"), "arms.smote.mix.share=0.5")
     prepared = stages.prepare(work)
     return work, prepared, stages.train_features(work, prepared, 0)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from augpipe import mixing
 from augpipe.images import SYNTHETIC, ImageSet, provenance
-from augpipe.mixing import Mix, Mixture
+from augpipe.mixing import Mix, Mixture, Prefer
 from augpipe.runtime import ClassRows
 
 REAL, MADE = {0: 60, 1: 30, 2: 10}, {0: 0, 1: 30, 2: 50}
@@ -116,3 +117,38 @@ def test_an_objective_is_of_what_is_drawn(here) -> None:
     assert even.objective.weights.tolist() == pytest.approx([1, 1])  # 30 of each are drawn
     alone = Mixture(real, None, Mix(weights="balanced"), here, seed=0)
     assert alone.objective.weights.tolist() == pytest.approx([4 / 6, 2])
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, -1.0, 0.0])
+def test_preferred_images_come_in_proportion_to_the_checks_value(here, power) -> None:
+    real, made = flat_set((4, 4), 0), flat_set((0, 4), 100, SYNTHETIC)
+    values = np.array([0.2, 0.4, 0.6, 0.8])
+    ids = list(made.table["id"])
+    # The table of checks is by id, in any order.
+    checks = pd.DataFrame({"id": ids[::-1], "agreement": values[::-1]})
+    weighted = mixing.preferred(made, checks, Prefer(check="agreement", power=power))
+    assert weighted.table["weight"].mean() == pytest.approx(1)
+    mixture = Mixture(real, weighted, Mix(share=1.0, sampler="balanced"), here, seed=0)
+    batch = mixture.draw(40_000)
+    drawn = batch.images[batch.synthetic][:, 0, 0, 0].long() - 100
+    shares = torch.bincount(drawn, minlength=4) / len(drawn)
+    assert shares.tolist() == pytest.approx(
+        (values**power / (values**power).sum()).tolist(), abs=0.015
+    )
+
+
+def test_values_that_are_not_finite_prefer_nothing_absurd() -> None:
+    made = flat_set((0, 3), 100, SYNTHETIC)
+    checks = pd.DataFrame({"id": made.table["id"], "duplicates": [np.inf, 2.0, 0.0]})
+    for power in (1.0, -1.0):
+        weights = mixing.preferred(made, checks, Prefer(check="duplicates", power=power)).table[
+            "weight"
+        ]
+        assert np.isfinite(weights).all() and (weights >= 0).all()
+
+
+def test_a_blend_of_two_origins_has_no_norms() -> None:
+    with pytest.raises(
+        ValueError, match="norms_apart: a blend of a real and a synthetic image is neither"
+    ):
+        Mix(norms_apart=True, blend="mixup")

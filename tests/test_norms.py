@@ -5,7 +5,15 @@ import torch
 from torch import nn
 
 from augpipe.nn.blocks import initialise
-from augpipe.nn.norms import ConditionalBatchNorm2d, minibatch_stddev, pixel_norm, spectral_norm
+from augpipe.nn.norms import (
+    ApartBatchNorm2d,
+    ConditionalBatchNorm2d,
+    apart,
+    minibatch_stddev,
+    norms_apart,
+    pixel_norm,
+    spectral_norm,
+)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -128,3 +136,28 @@ def test_the_same_seed_gives_the_same_vectors_whatever_the_global_generator_says
         spectral_norm(net, rng(1))
         found.append(net[0].parametrizations.weight[0].u)
     assert torch.equal(found[0], found[1])
+
+
+def test_norms_apart_keep_two_sets_of_statistics() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU()))
+    initialise(net, rng())
+    x, other = (
+        torch.randn(8, 1, 6, 6, generator=rng(1)),
+        5 + torch.randn(8, 1, 6, 6, generator=rng(2)),
+    )
+    plain = net(x)
+    net[1][0].reset_running_stats()
+    norms_apart(net)
+    norm = net[1][0]
+    assert isinstance(norm, ApartBatchNorm2d) and len(list(net[1])) == 2
+    assert torch.equal(net(x), plain)  # the first set alone
+    before = norm.running_mean.clone()
+    with apart(net):
+        net(other)
+    assert torch.equal(norm.running_mean, before)
+    assert not torch.allclose(norm.other.running_mean, before, atol=0.05)
+    net.eval()
+    first = net(other)
+    with apart(net):
+        assert not torch.allclose(net(other), first)
+    assert torch.equal(net(other), first)

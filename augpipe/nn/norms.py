@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -102,3 +105,39 @@ def _spread(y: torch.Tensor) -> torch.Tensor:
     """(G,M,C,H,W) → mean standard deviation within each group (G,)."""
     # torch's own variance over a leading axis took a sixth of a small GAN's time.
     return ((y - y.mean(1, keepdim=True)).square().mean(1) + 1e-8).sqrt().mean((1, 2, 3))
+
+
+class ApartBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm with a second gain, bias and statistics for what `apart` says (Xie et al. 2020, section 4)."""
+
+    def __init__(self, like: nn.BatchNorm2d) -> None:
+        super().__init__(like.num_features, like.eps, like.momentum, like.affine)
+        self.load_state_dict(like.state_dict())
+        self.other = nn.BatchNorm2d(like.num_features, like.eps, like.momentum, like.affine)
+        self.other.load_state_dict(like.state_dict())
+        self.apart = False
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        out: torch.Tensor = self.other(input) if self.apart else super().forward(input)
+        return out
+
+
+def norms_apart(module: nn.Module) -> None:
+    """Give every batch norm below `module` a second one, which begins as the first does."""
+    for name, part in list(module.named_children()):
+        if isinstance(part, nn.BatchNorm2d):
+            setattr(module, name, ApartBatchNorm2d(part))
+        else:
+            norms_apart(part)
+
+
+@contextmanager
+def apart(module: nn.Module) -> Iterator[None]:
+    """While it lasts, the second norms are used."""
+    norms = [part for part in module.modules() if isinstance(part, ApartBatchNorm2d)]
+    for norm in norms:
+        norm.apart = True
+    yield
+    for norm in norms:
+        norm.apart = False
