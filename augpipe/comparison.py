@@ -8,7 +8,7 @@ that of the drawn test images.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -253,12 +253,27 @@ def compare(
     val: mean val macro recall of each arm, by which the arms named in the verdict are chosen: the best of
     many by test would flatter itself. generative: whether an arm uses a trained generator.
     """
-    strongest = max((a for a in right if not generative[a]), key=lambda a: val[a])
-    candidates = [a for a in right if generative[a]]
-    best = max(candidates, key=lambda a: val[a]) if candidates else None
     levels = {a: _level(r, labels, rng) for a, r in right.items()}
-    over_baseline = {g.arm: g for g in gains(right, labels, baseline, rng)}
-    over_strongest = {g.arm: g for g in gains(right, labels, strongest, rng)}
+
+    def against(reference: str) -> list[Gain]:
+        return gains(right, labels, reference, rng)
+
+    return conclude(levels, against, val, generative, baseline)
+
+
+def conclude(
+    levels: dict[str, Interval],
+    against: Callable[[str], list[Gain]],
+    val: Mapping[str, float],
+    generative: Mapping[str, bool],
+    baseline: str,
+) -> Comparison:
+    """The comparison out of each arm's level and its gains against a reference; the rest as in `compare`."""
+    strongest = max((a for a in levels if not generative[a]), key=lambda a: val[a])
+    candidates = [a for a in levels if generative[a]]
+    best = max(candidates, key=lambda a: val[a]) if candidates else None
+    over_baseline = {g.arm: g for g in against(baseline)}
+    over_strongest = {g.arm: g for g in against(strongest)}
     found = Comparison(baseline, strongest, best, levels, over_baseline, over_strongest, "")
     return replace(found, sentence=_sentence(found, generative))
 

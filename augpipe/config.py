@@ -73,7 +73,8 @@ class Experiment(Strict):
     """All that a run follows from, with code and data.
 
     on_bad, duplicates, min_images: see `quarantine.Policy`. gate: what must hold of a balanced set before it
-    is published (see `gates`).
+    is published (see `gates`). resplit: each seed draws a split of its own, and the comparison allows for their overlap
+    (see `resampled`); otherwise the split stays what `split.seed` makes of it.
     """
 
     name: Name
@@ -92,6 +93,7 @@ class Experiment(Strict):
     arms: tuple[Arm, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
     baseline: str
+    resplit: bool = False
     runner: Runner = Runner()
 
     @field_validator("seeds", mode="before")
@@ -121,6 +123,10 @@ class Experiment(Strict):
                     f"arm {arm.name!r} prefers by {prefer.check!r}, a check that its images do not pass; have "
                     f"{choices(self.curation.checks) if self.curates(arm) else 'none: they are not curated'}"
                 )
+        if self.resplit and self.split.kind == "official":
+            raise ValueError(
+                "resplit draws a split for each seed, and split.kind is official, which is but one"
+            )
         if self.baseline not in names:
             raise unknown("baseline", self.baseline, names)
         if self.generative()[self.baseline]:

@@ -17,8 +17,9 @@ from augpipe import (
     searching,
     sources,
 )
-from augpipe.config import Arm, Experiment
-from augpipe.counts import plan, thin
+from augpipe.config import Arm
+from augpipe.counts import Imbalance, plan, thin
+from augpipe.errors import UserError
 from augpipe.generators import Problem
 from augpipe.images import ImageSet, require_classes
 from augpipe.intake import Intake, Progress, survey, take_in
@@ -49,11 +50,18 @@ from augpipe.store import (
 )
 
 
-def prepare(job: Job, progress: Progress = lambda done, total: None) -> Prepared:
-    """source → split → thinned train, each stored; every arm's fill resolved before anything is trained."""
+def prepare(
+    job: Job, progress: Progress = lambda done, total: None, seed: int | None = None
+) -> Prepared:
+    """source → split → thinned train, each stored; every arm's fill resolved before anything is trained.
+
+    seed: of a replicate that draws a split of its own; None for the experiment's one.
+    """
     clock, store = Clock(), Store(job.store)
     experiment = job.experiment
     policy, options = experiment.policy, experiment.split
+    if seed is not None:
+        options = options.model_copy(update={"seed": entropy(options.seed, "resplit", seed)})
     listed = partition.without_small(sources.listing(experiment.source), policy.min_images)
     require_classes(listed.classes)
     partition.check_names(listed.classes)
@@ -66,8 +74,14 @@ def prepare(job: Job, progress: Progress = lambda done, total: None) -> Prepared
         )
         partition.check_classes(taken, policy.min_images)
         parted = partition.part(taken, options, policy, numpy_stream(options.seed, "split"))
+        if seed is not None and parted.kind == "official":
+            raise UserError(
+                "resplit draws a split for each seed, and the source has its own: set split.kind to stratified, "
+                "grouped or k_fold"
+            )
         images = taken.image_set()
-        rows = {**parted.rows, "train": _thinned(images, parted.rows["train"], experiment)}
+        thinned = _thinned(images, parted.rows["train"], experiment.imbalance, options.seed)
+        rows = {**parted.rows, "train": thinned}
         data = store.put_images(images)
         refs = SplitRefs(**{name: store.put_images(images, rows[name]) for name in NAMES})
         counts = {name: images.counts(rows[name]) for name in NAMES}
@@ -90,11 +104,10 @@ def prepare(job: Job, progress: Progress = lambda done, total: None) -> Prepared
 
 
 def _thinned(
-    images: ImageSet, rows: NDArray[np.int64], experiment: Experiment
+    images: ImageSet, rows: NDArray[np.int64], imbalance: Imbalance, seed: int
 ) -> NDArray[np.int64]:
-    target = experiment.imbalance.target(images.counts(rows), images.classes)
-    rng = numpy_stream(experiment.split.seed, "thin")
-    return rows[thin(images.labels[rows], target, rng)]
+    target = imbalance.target(images.counts(rows), images.classes)
+    return rows[thin(images.labels[rows], target, numpy_stream(seed, "thin"))]
 
 
 def _told(taken: Intake, parted: partition.Partition) -> IntakeRecord:

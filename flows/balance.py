@@ -76,7 +76,7 @@ def balance(job: Job, arm: Arm, seed: int, out: Path, override: str | None) -> B
             futures.measured[key] = tasks.measure_made.submit(
                 job, prepared, domain, promised(futures.synthesised[key]), seed
             )
-            follow(futures, prepared, tracker, job.progress)
+            follow(futures, {seed: prepared}, tracker, job.progress)
         except BaseException:
             stop_workers()
             raise

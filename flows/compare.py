@@ -38,6 +38,8 @@ from flows.tracking import Tracker
 
 T = TypeVar("T")
 Key = tuple[str, int]  # an arm's or a generator's name, and a seed
+# One and the same for every seed, but where each has a split of its own.
+BySeed = Mapping[int, Prepared]
 
 
 @dataclass
@@ -76,18 +78,23 @@ def compare(job: Job, out: Path) -> dict[str, Any]:
     """Prepare the data, train generators, fill and mix, train classifiers, score, compare, tell."""
     begun, experiment = time.perf_counter(), job.experiment
     # Called, not submitted: a mistake in the data is told before any worker is started.
-    prepared = tasks.prepare(job)
+    seeds = experiment.seeds
+    if experiment.resplit:
+        by_seed = {seed: tasks.prepare(job, seed) for seed in seeds}
+    else:
+        by_seed = dict.fromkeys(seeds, tasks.prepare(job))
+    prepared = by_seed[seeds[0]]
     for line in told(prepared.intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     tracker = Tracker(experiment)
     with tracker.comparison(prepared):
         try:
-            futures = submit(job, prepared)
-            follow(futures, prepared, tracker, job.progress)
+            futures = submit(job, by_seed)
+            follow(futures, by_seed, tracker, job.progress)
         except BaseException:
             stop_workers()
             raise
-        results = gather(experiment, prepared, futures, time.perf_counter() - begun)
+        results = gather(experiment, by_seed, futures, time.perf_counter() - begun)
         write(results, out)
         tracker.fidelity(results.judged.fidelity, prepared.classes)
         tracker.result(out, results.comparison.sentence, results.headline())
@@ -105,17 +112,17 @@ def told(intake: IntakeRecord) -> Iterator[str]:
     yield from intake.notes
 
 
-def submit(job: Job, prepared: Prepared) -> Futures:
+def submit(job: Job, prepared: BySeed) -> Futures:
     """Submit every task, upstream first: generators take longest, so nothing stands before them."""
     futures, seeds = Futures(), job.experiment.seeds
     used = {arm.generator for arm in job.experiment.arms if arm.generator}
     longest_first = sorted(used, key=lambda name: (-job.experiment.generators[name].kimg, name))
     if used:
         for seed in seeds:
-            futures.domains[seed] = tasks.train_features.submit(job, prepared, seed)
+            futures.domains[seed] = tasks.train_features.submit(job, prepared[seed], seed)
     for name in longest_first:
         for seed in seeds:
-            grow(job, prepared, Part(name=name, seed=seed), futures)
+            grow(job, prepared[seed], Part(name=name, seed=seed), futures)
     # Arms without a generator keep the cores busy while the last generators train.
     for generated in (False, True):
         arms = [arm for arm in job.experiment.arms if bool(arm.generator) == generated]
@@ -126,7 +133,7 @@ def submit(job: Job, prepared: Prepared) -> Futures:
         for seed in seeds:
             futures.measured[name, seed] = tasks.measure.submit(
                 job,
-                prepared,
+                prepared[seed],
                 promised(futures.domains[seed]),
                 promised(futures.generators[name, seed]),
             )
@@ -161,17 +168,18 @@ def grow(job: Job, prepared: Prepared, whole: Part, futures: Futures) -> None:
     )
 
 
-def _fill(job: Job, prepared: Prepared, arms: list[Arm], futures: Futures) -> None:
+def _fill(job: Job, prepared: BySeed, arms: list[Arm], futures: Futures) -> None:
     """Synthesise for each arm; arms of one generator and plan share their images."""
     shared: dict[tuple[str, str, bool, int], PrefectFuture[Synthesised]] = {}
     for arm in arms:
-        plan, curated = prepared.plans[arm.name], job.experiment.curates(arm)
+        curated = job.experiment.curates(arm)
         for seed in job.experiment.seeds:
+            plan = prepared[seed].plans[arm.name]
             key = (str(arm.generator), repr(plan), curated, seed)
             if key not in shared:
                 shared[key] = tasks.synthesise.submit(
                     job,
-                    prepared,
+                    prepared[seed],
                     promised(futures.domains[seed]),
                     promised(futures.generators[str(arm.generator), seed]),
                     dict(plan),
@@ -180,30 +188,34 @@ def _fill(job: Job, prepared: Prepared, arms: list[Arm], futures: Futures) -> No
             futures.synthesised[arm.name, seed] = shared[key]
 
 
-def _learn(job: Job, prepared: Prepared, arms: list[Arm], futures: Futures) -> None:
+def _learn(job: Job, prepared: BySeed, arms: list[Arm], futures: Futures) -> None:
     """Mix, train a classifier and score it, for each arm and seed."""
     keys = [(arm, (arm.name, seed)) for seed in job.experiment.seeds for arm in arms]
     for arm, key in keys:
         made = futures.synthesised.get(key)
         if made is not None and arm.mix.searches:
-            futures.chosen[key] = tasks.choose.submit(job, prepared, arm, promised(made), key[1])
+            futures.chosen[key] = tasks.choose.submit(
+                job, prepared[key[1]], arm, promised(made), key[1]
+            )
         chosen = futures.chosen.get(key)
         futures.mixed[key] = tasks.mix.submit(
             job,
-            prepared,
+            prepared[key[1]],
             arm,
             promised(made) if made else None,
             promised(chosen) if chosen else None,
         )
     for arm, key in keys:
         futures.trained[key] = tasks.train_classifier.submit(
-            job, prepared, promised(futures.mixed[key]), arm.name, key[1]
+            job, prepared[key[1]], promised(futures.mixed[key]), arm.name, key[1]
         )
     for _, key in keys:
-        futures.scored[key] = tasks.score.submit(job, prepared, promised(futures.trained[key]))
+        futures.scored[key] = tasks.score.submit(
+            job, prepared[key[1]], promised(futures.trained[key])
+        )
 
 
-def follow(futures: Futures, prepared: Prepared, tracker: Tracker, progress: Path) -> None:
+def follow(futures: Futures, prepared: BySeed, tracker: Tracker, progress: Path) -> None:
     """Show progress and track each generator and arm as it ends; the first failure ends the run."""
     stages: dict[PrefectFuture[object], list[tuple[str, Key]]] = {}
     for stage, key, future in futures.all():
@@ -215,14 +227,14 @@ def follow(futures: Futures, prepared: Prepared, tracker: Tracker, progress: Pat
             stage, key = stages[future][0]
             told = ""
             if isinstance(result, TrainedGenerator):
-                tracker.generator(prepared, result)
+                tracker.generator(prepared[result.seed], result)
                 told = (
                     f"generator {result.name}, {result.told}seed {result.seed}: best at {result.best_kimg:g} kimg "
                     f"(val KID {result.best_metric:.3g}), {result.time.seconds:.0f} s"
                 )
             elif isinstance(result, Scored):
                 trained = futures.trained[key].result()
-                tracker.arm(prepared, futures.mixed[key].result(), trained, result)
+                tracker.arm(prepared[result.seed], futures.mixed[key].result(), trained, result)
                 told = f"arm {key[0]}, seed {key[1]}: scored, {trained.time.seconds:.0f} s"
             elif isinstance(result, Chosen):
                 told = (
@@ -230,7 +242,7 @@ def follow(futures: Futures, prepared: Prepared, tracker: Tracker, progress: Pat
                     f"{result.time.seconds:.0f} s"
                 )
             elif isinstance(result, Synthesised):
-                short = shortage(prepared, key, result)
+                short = shortage(prepared[key[1]], key, result)
                 if short:
                     board.say(short)
             board.advance(told)
@@ -246,8 +258,9 @@ def shortage(prepared: Prepared, key: Key, made: Synthesised) -> str:
     )
 
 
-def gather(experiment: Experiment, prepared: Prepared, futures: Futures, seconds: float) -> Results:
+def gather(experiment: Experiment, by_seed: BySeed, futures: Futures, seconds: float) -> Results:
     """Everything the report needs, out of the tasks' Refs."""
+    prepared = by_seed[experiment.seeds[0]]
     generators, trained = _results(futures.generators), _results(futures.trained)
     made, scored = _results(futures.synthesised), _results(futures.scored)
     chosen = _results(futures.chosen)
@@ -262,6 +275,7 @@ def gather(experiment: Experiment, prepared: Prepared, futures: Futures, seconds
                 spent[key] += chosen[key].time.seconds
     stored = Stored(
         splits=prepared.splits,
+        by_seed={seed: own.splits for seed, own in by_seed.items()},
         fingerprint=prepared.fingerprint,
         intake=prepared.intake,
         quarantine=prepared.quarantine,

@@ -33,10 +33,10 @@ OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 @task(task_run_name="prepare", **OPTIONS)
-def prepare(job: Job) -> Prepared:
-    """source → split → thinned train; every fill resolved."""
+def prepare(job: Job, seed: int | None = None) -> Prepared:
+    """source → split → thinned train; every fill resolved. seed: of a replicate with a split of its own."""
     with bar("reading pictures") as progress:
-        return stages.prepare(job, progress)
+        return stages.prepare(job, progress, seed)
 
 
 @task(task_run_name="domain features, seed {seed}", **OPTIONS)

@@ -106,7 +106,7 @@ def train(job: Job, name: str, seed: int, out: Path) -> TrainedGenerator:
         try:
             futures.domains[seed] = tasks.train_features.submit(job, prepared, seed)
             grow(job, prepared, Part(name=name, seed=seed, last=out), futures)
-            follow(futures, prepared, tracker, job.progress)
+            follow(futures, {seed: prepared}, tracker, job.progress)
         except BaseException:
             stop_workers()
             raise

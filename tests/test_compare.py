@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from tiny import Ran, environment, run_tiny
+from scipy import stats
+from tiny import CONFIG, Ran, augpipe, environment, run_tiny
 
 from augpipe import fidelity
 from augpipe.searching import SHARES
@@ -310,3 +311,25 @@ def test_given_servers_are_used_and_the_scores_are_the_same_to_the_byte(
             break
         time.sleep(0.5)
     assert {"prepare", "train acgan, seed 0", "score smote, seed 2"} <= tasks
+
+
+def test_each_seed_has_a_split_of_its_own_where_asked(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    done = augpipe(
+        tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "resplit=true", "--set", "generators={}",
+        "--set", "arms=[{name: real}, {name: classic, mix: {sampler: balanced}}]",
+    )  # fmt: skip
+    assert done.status == 0, done.err[-3000:]
+    summary = json.loads((done.folder / "summary.json").read_text())
+    assert summary["resplit"] is True
+    # Against the equation, from the scores themselves.
+    scores = pd.read_csv(done.folder / "scores.csv", keep_default_na=False)
+    own = scores[(scores.split == "test") & (scores.metric == "macro_recall")]
+    by_arm = {arm: part.sort_values("seed").value.to_numpy() for arm, part in own.groupby("arm")}
+    apart = by_arm["classic"] - by_arm["real"]
+    counts = {side: sum(n.values()) for side, n in summary["data"]["counts"].items()}
+    error = np.sqrt((1 / 3 + counts["test"] / counts["train"]) * apart.var(ddof=1))
+    gain = summary["arms"]["classic"]["gain"]
+    assert gain["mean"] == pytest.approx(apart.mean())
+    assert gain["high"] - gain["mean"] == pytest.approx(stats.t.ppf(0.975, 2) * error)
+    assert "corrected resampled t-test" in (done.folder / "report.html").read_text()

@@ -118,8 +118,10 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored
                 },
             )  # fmt: skip
     keys = [("gan", seed) for seed in experiment.seeds]
+    splits = SplitRefs(**{k: store.put_images(v) for k, v in sets.items()})
     return experiment, Stored(
-        splits=SplitRefs(**{k: store.put_images(v) for k, v in sets.items()}),
+        splits=splits,
+        by_seed=dict.fromkeys(experiment.seeds, splits),
         fingerprint="f" * 16,
         intake=IntakeRecord(
             fingerprint="0" * 16,
@@ -200,8 +202,8 @@ def test_the_page_says_what_it_should(results: Results) -> None:
 
 
 def test_confusions_are_shares_of_a_class(results: Results) -> None:
-    said = np.array([[0, 1, 1, 2], [0, 0, 1, 1]])
-    labels = np.array([0, 0, 1, 2])
+    said = [np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1])]
+    labels = [np.array([0, 0, 1, 2])] * 2
     found = confusion(said, labels, 4)
     assert found[0].tolist() == [0.75, 0.25, 0, 0] and found[1].tolist() == [0, 1, 0, 0]
     assert found[2].tolist() == [0, 0.5, 0.5, 0] and not found[3].any()

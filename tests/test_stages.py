@@ -22,6 +22,9 @@ def job(tmp_path: Path, *overrides: str) -> Job:
     return Job(experiment=experiment, store=tmp_path / "store", progress=tmp_path / "p", threads=1)
 
 
+SPLIT = {"train": np.r_[:6, 12:18], "val": np.r_[6:9, 18:21], "test": np.r_[9:12, 21:24]}
+
+
 def silent(told: str, done: float) -> None:
     pass
 
@@ -39,6 +42,41 @@ def test_only_train_is_thinned_and_nothing_stands_twice(tmp_path: Path) -> None:
     assert again.fingerprint == prepared.fingerprint and again.splits == prepared.splits
     other = stages.prepare(job(tmp_path, "split.seed=1"))
     assert other.fingerprint != prepared.fingerprint
+
+
+def test_each_seed_draws_a_split_of_its_own_where_asked(tmp_path: Path) -> None:
+    work = job(tmp_path, "resplit=true")
+    one, other, again = (stages.prepare(work, seed=seed) for seed in (0, 1, 0))
+    assert one.splits == again.splits and one.data == other.data
+    assert one.counts == other.counts  # thinned alike, of other images
+    tests = [set(load_images(p.splits.test).table["id"]) for p in (one, other)]
+    assert 0 < len(tests[0] & tests[1]) < len(tests[0])
+    trains = [set(load_images(p.splits.train).table["id"]) for p in (one, other)]
+    assert not trains[0] & tests[0] and not trains[1] & tests[1] and trains[0] & tests[1]
+
+
+def test_a_sources_own_split_is_but_one(tmp_path: Path, make_shapes) -> None:
+    images = make_shapes((12, 12))
+    np.savez(
+        tmp_path / "x.npz",
+        **{f"{s}_images": images.images[rows, 0] for s, rows in SPLIT.items()},
+        **{f"{s}_labels": images.labels[rows] for s, rows in SPLIT.items()},
+    )
+    values = {
+        "name": "x", "source": {"kind": "arrays", "path": str(tmp_path / "x.npz")}, "resplit": True,
+        "arms": [{"name": "real"}], "baseline": "real",
+    }  # fmt: skip
+    work = job(tmp_path).model_copy(update={"experiment": config.build(values)})
+    with pytest.raises(
+        UserError, match=r"the source has its own: set split\.kind to stratified, grouped or k_fold"
+    ):
+        stages.prepare(work, seed=0)
+    free = config.build({**values, "split": {"kind": "stratified"}})
+    assert stages.prepare(work.model_copy(update={"experiment": free}), seed=0).classes
+    with pytest.raises(
+        UserError, match=r"resplit draws a split for each seed, and split\.kind is official"
+    ):
+        config.build({**values, "split": {"kind": "official"}})
 
 
 @pytest.mark.parametrize(

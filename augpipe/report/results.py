@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import augpipe
+from augpipe import resampled
 from augpipe.comparison import LEVEL, Comparison, Gain, Interval, compare
 from augpipe.config import Arm, Experiment
 from augpipe.counts import imbalance_ratio
@@ -99,6 +100,7 @@ class Results:
             "verdict": found.sentence,
             "metric": "macro_recall",
             "level": LEVEL,
+            "resplit": self.experiment.resplit,
             "baseline": found.baseline,
             "strongest_without_generator": found.strongest,
             "best_with_generator": found.best,
@@ -197,6 +199,7 @@ class Stored:
     """Where the parts of a run's results lie, by (arm or generator, seed)."""
 
     splits: SplitRefs
+    by_seed: Mapping[int, SplitRefs]  # equal to `splits`, but where each seed has its own
     fingerprint: str
     intake: IntakeRecord
     quarantine: Ref
@@ -213,13 +216,12 @@ class Stored:
 def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
     """Load what was stored and compare the arms."""
     splits = {name: load_images(getattr(stored.splits, name)) for name in NAMES}
-    labels = np.array(splits["test"].labels)
     seeds = experiment.seeds
+    labels = [np.array(load_images(stored.by_seed[seed].test).labels) for seed in seeds]
     said = {
-        arm.name: np.stack([_said(stored.probabilities[arm.name, seed]) for seed in seeds])
+        arm.name: [_said(stored.probabilities[arm.name, seed]) for seed in seeds]
         for arm in experiment.arms
     }
-    right: dict[str, NDArray[np.bool_]] = {arm: own == labels for arm, own in said.items()}
     k = len(splits["test"].classes)
     scores = _stack(
         [
@@ -230,14 +232,8 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
     )
     on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
     generative = experiment.generative()
-    found = compare(
-        right,
-        labels,
-        {str(name): float(own.value.mean()) for name, own in on_val.groupby("arm")},
-        generative,
-        experiment.baseline,
-        numpy_stream(experiment.split.seed, "bootstrap"),
-    )
+    val = {str(name): float(own.value.mean()) for name, own in on_val.groupby("arm")}
+    found = _compared(experiment, said, labels, len(splits["train"]), val)
     recipes = {key: load_json(ref) for key, ref in stored.recipes.items()}
     arms = tuple(
         ArmResult(
@@ -261,6 +257,25 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
         judged(experiment, names, stored.measured, recipes), found,
         {arm: confusion(own, labels, k) for arm, own in said.items()}, seconds,
     )  # fmt: skip
+
+
+def _compared(
+    experiment: Experiment,
+    said: Mapping[str, Sequence[NDArray[np.int64]]],
+    labels: Sequence[NDArray[np.int64]],
+    n_train: int,
+    val: Mapping[str, float],
+) -> Comparison:
+    """By seeds and test images where the split is one, by splits where each seed has its own."""
+    generative, baseline = experiment.generative(), experiment.baseline
+    if experiment.resplit:
+        poorest = min(labels, key=lambda y: int(np.unique(y, return_counts=True)[1].min()))
+        values = resampled.estimates(said, labels)
+        ratio = max(len(y) for y in labels) / n_train
+        return resampled.compare(values, poorest, ratio, val, generative, baseline)
+    right = {arm: np.stack(own) == labels[0] for arm, own in said.items()}
+    rng = numpy_stream(experiment.split.seed, "bootstrap")
+    return compare(right, labels[0], val, generative, baseline, rng)
 
 
 MEANS: Final = (
@@ -294,14 +309,16 @@ def _said(ref: Ref) -> NDArray[np.int64]:
     return found
 
 
-def confusion(said: NDArray[np.int64], labels: NDArray[np.int64], k: int) -> NDArray[np.float64]:
-    """said (S,N), labels (N,) → (K,K): share of a class's test images taken for each class, mean over seeds.
+def confusion(
+    said: Sequence[NDArray[np.int64]], labels: Sequence[NDArray[np.int64]], k: int
+) -> NDArray[np.float64]:
+    """What each test image was taken for and what it is, seed by seed → (K,K): share of a class's images taken for each.
 
     Rows of classes that test has none of are 0.
     """
     counts = np.zeros((k, k))
-    for own in said:
-        np.add.at(counts, (labels, own), 1)
+    for own, y in zip(said, labels, strict=True):
+        np.add.at(counts, (y, own), 1)
     shares: NDArray[np.float64] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     return shares
 
