@@ -39,11 +39,26 @@ Name = Annotated[str, AfterValidator(_plain)]
 
 
 class Arm(Strict):
-    """One way of making a training set; baselines are arms too."""
+    """One way of making a training set; baselines are arms too.
+
+    generator: one, or several whose images are pooled, each making an even part of every class's fill.
+    """
 
     name: Name
-    generator: str | None = None
+    generator: str | Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     mix: Mix = Mix()
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """None, one or several."""
+        if self.generator is None:
+            return ()
+        return (self.generator,) if isinstance(self.generator, str) else self.generator
+
+    @property
+    def made_by(self) -> str:
+        """The generators' names, to be told."""
+        return " + ".join(self.generators)
 
     @model_validator(mode="after")
     def _synthetic_only_where_made(self) -> Arm:
@@ -115,8 +130,11 @@ class Experiment(Strict):
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must be different numbers; got {list(self.seeds)}")
         for arm in self.arms:
-            if arm.generator is not None and arm.generator not in self.generators:
-                raise unknown(f"generator of arm {arm.name!r}:", arm.generator, self.generators)
+            for name in arm.generators:
+                if name not in self.generators:
+                    raise unknown(f"generator of arm {arm.name!r}:", name, self.generators)
+            if len(set(arm.generators)) < len(arm.generators):
+                raise ValueError(f"arm {arm.name!r} names a generator twice: {arm.made_by}")
             prefer = arm.mix.prefer
             if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
                 raise ValueError(
@@ -145,16 +163,15 @@ class Experiment(Strict):
     def generative(self) -> dict[str, bool]:
         """Whether each arm uses a trained generator."""
         return {
-            arm.name: arm.generator is not None and self.generators[arm.generator].generative
+            arm.name: any(self.generators[name].generative for name in arm.generators)
             for arm in self.arms
         }
 
-    def curates(self, arm: Arm) -> bool:
-        """Whether the arm's synthetic images pass the checks."""
+    def curates(self, arm: Arm, generator: str | None = None) -> bool:
+        """Whether the arm's synthetic images, or those of one of its generators, pass the checks."""
         wanted = arm.mix.curated
-        return arm.generator is not None and (
-            self.generative()[arm.name] if wanted is None else wanted
-        )
+        names = arm.generators if generator is None else (generator,)
+        return any(self.generators[name].generative if wanted is None else wanted for name in names)
 
 
 class _Loader(yaml.SafeLoader):

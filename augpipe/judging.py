@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,13 @@ from augpipe.mixing import Mix, Mixture
 from augpipe.records import Clock, Job, Measured, Prepared, Synthesised, TrainedGenerator
 from augpipe.runtime import Runtime
 from augpipe.seeds import entropy, torch_stream
-from augpipe.store import Ref, Store, load_images, load_state
+from augpipe.store import Ref, Store, load_images, load_state, load_table
 
 SUSPICIOUS = 24  # images of the gallery
 NONE_MADE = "needs a synthetic image, has none"
 NONE_REAL = "needs a real image, has none"
 ONE_CLASS = "needs two classes with real and synthetic images"
-FUNNEL = ("class", "check", "seen", "passed")
+FUNNEL = ("generator", "class", "check", "seen", "passed")
 
 
 def eyes(job: Job, domain: Ref, store: Store | None, here: Runtime) -> Eyes:
@@ -55,7 +55,7 @@ def synthesise(
     return Synthesised(
         images=sampled.images,
         checks=sampled.checks,
-        funnel=store.put_table("funnels", _funnel(judge, prepared.classes)),
+        funnel=store.put_table("funnels", _funnel(judge, generator.name, prepared.classes)),
         short=sampled.short,
         time=clock.stop(),
     )
@@ -73,10 +73,49 @@ def _curator(job: Job, prepared: Prepared, domain: Ref, here: Runtime) -> Curato
     return Curator(options, real, embed)
 
 
-def _funnel(judge: Curator | None, classes: tuple[str, ...]) -> pd.DataFrame:
+def pool(job: Job, made: Sequence[Synthesised]) -> Synthesised:
+    """Images of several generators as one set, in class order."""
+    clock, store = Clock(), Store(job.store)
+    sets = [load_images(part.images) for part in made]
+    labels = np.concatenate([part.labels for part in sets])
+    order = np.argsort(labels, kind="stable")
+    table = pd.concat([part.table for part in sets], ignore_index=True)
+    images = ImageSet(
+        np.concatenate([part.images for part in sets]), labels, sets[0].classes, table
+    )
+    missing: dict[int, int] = {}
+    for part in made:
+        for label, n in part.short.items():
+            missing[label] = missing.get(label, 0) + n
+    return Synthesised(
+        images=store.put_images(images, order),
+        checks=store.put_table("checks", _stacked([part.checks for part in made])),
+        funnel=store.put_table("funnels", _stacked([part.funnel for part in made])),
+        short=missing,
+        time=clock.stop().model_copy(update={"seconds": sum(p.time.seconds for p in made)}),
+    )
+
+
+def _stacked(refs: Sequence[Ref]) -> pd.DataFrame:
+    """Tables below each other; an empty one has no say in the columns' types."""
+    tables = [load_table(ref) for ref in refs]
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
+
+
+def shares_of(plan: Mapping[int, int], parts: int) -> list[dict[int, int]]:
+    """A plan dealt to several generators evenly; the first ones make what is left over."""
+    return [
+        {label: n // parts + (at < n % parts) for label, n in plan.items()} for at in range(parts)
+    ]
+
+
+def _funnel(judge: Curator | None, name: str, classes: tuple[str, ...]) -> pd.DataFrame:
     """How many candidates each check saw and let pass, class by class."""
     seen, passed = (judge.seen, judge.passed) if judge else ({}, {})
-    rows = [(classes[label], check, n, passed[check, label]) for (check, label), n in seen.items()]
+    rows = [
+        (name, classes[label], check, n, passed[check, label]) for (check, label), n in seen.items()
+    ]
     return pd.DataFrame(rows, columns=list(FUNNEL))
 
 

@@ -141,7 +141,7 @@ class TrainedGenerator(BaseModel, frozen=True):
 class Synthesised(BaseModel, frozen=True):
     """Images of one generator and seed for one plan, and what curation let pass.
 
-    checks: id, and each check's value, a row an image. funnel: class, check, seen, passed. short: class → images
+    checks: id, and each check's value, a row an image. funnel: generator, class, check, seen, passed. short: class → images
     that are missing from the plan, where any are.
     """
 

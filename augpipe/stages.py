@@ -66,7 +66,7 @@ def prepare(
     require_classes(listed.classes)
     partition.check_names(listed.classes)
     found = survey(listed, experiment.image)
-    for name in {arm.generator for arm in experiment.arms if arm.generator}:
+    for name in {name for arm in experiment.arms for name in arm.generators}:
         generators.check(experiment.generators[name], Problem(found.spec, listed.classes))
     with store.scratch() as scratch:
         taken = take_in(

@@ -52,6 +52,10 @@ def _arm(experiment: Experiment, name: str) -> Arm:
             f"arm {name!r} leaves its fill to a search by val, which a comparison does; "
             f"--set arms.{name}.mix.fill=N says how many images to publish"
         )
+    if len(arms[name].generators) > 1:
+        raise UserError(
+            f"arm {name!r} pools {arms[name].made_by}; a set is published of one: --set arms.{name}.generator=NAME"
+        )
     return arms[name]
 
 

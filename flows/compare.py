@@ -15,6 +15,7 @@ from rich.console import Console
 from augpipe import generating
 from augpipe.config import Arm, Experiment
 from augpipe.errors import several
+from augpipe.judging import shares_of
 from augpipe.records import (
     Chosen,
     IntakeRecord,
@@ -115,7 +116,7 @@ def told(intake: IntakeRecord) -> Iterator[str]:
 def submit(job: Job, prepared: BySeed) -> Futures:
     """Submit every task, upstream first: generators take longest, so nothing stands before them."""
     futures, seeds = Futures(), job.experiment.seeds
-    used = {arm.generator for arm in job.experiment.arms if arm.generator}
+    used = {name for arm in job.experiment.arms for name in arm.generators}
     longest_first = sorted(used, key=lambda name: (-job.experiment.generators[name].kimg, name))
     if used:
         for seed in seeds:
@@ -172,20 +173,27 @@ def _fill(job: Job, prepared: BySeed, arms: list[Arm], futures: Futures) -> None
     """Synthesise for each arm; arms of one generator and plan share their images."""
     shared: dict[tuple[str, str, bool, int], PrefectFuture[Synthesised]] = {}
     for arm in arms:
-        curated = job.experiment.curates(arm)
         for seed in job.experiment.seeds:
-            plan = prepared[seed].plans[arm.name]
-            key = (str(arm.generator), repr(plan), curated, seed)
-            if key not in shared:
-                shared[key] = tasks.synthesise.submit(
-                    job,
-                    prepared[seed],
-                    promised(futures.domains[seed]),
-                    promised(futures.generators[str(arm.generator), seed]),
-                    dict(plan),
-                    curated,
-                )
-            futures.synthesised[arm.name, seed] = shared[key]
+            plans = shares_of(prepared[seed].plans[arm.name], len(arm.generators))
+            parts = []
+            for name, plan in zip(arm.generators, plans, strict=True):
+                curated = job.experiment.curates(arm, name)
+                key = (name, repr(plan), curated, seed)
+                if key not in shared:
+                    shared[key] = tasks.synthesise.submit(
+                        job,
+                        prepared[seed],
+                        promised(futures.domains[seed]),
+                        promised(futures.generators[name, seed]),
+                        plan,
+                        curated,
+                    )
+                parts.append(shared[key])
+            futures.synthesised[arm.name, seed] = (
+                tasks.pool.submit(job, [promised(part) for part in parts])
+                if len(parts) > 1
+                else parts[0]
+            )
 
 
 def _learn(job: Job, prepared: BySeed, arms: list[Arm], futures: Futures) -> None:
@@ -269,8 +277,9 @@ def gather(experiment: Experiment, by_seed: BySeed, futures: Futures, seconds: f
         for seed in experiment.seeds:
             key = (arm.name, seed)
             spent[key] = trained[key].time.seconds
-            if arm.generator:
-                spent[key] += made[key].time.seconds + generators[arm.generator, seed].time.seconds
+            if arm.generators:
+                spent[key] += made[key].time.seconds
+            spent[key] += sum(generators[name, seed].time.seconds for name in arm.generators)
             if key in chosen:
                 spent[key] += chosen[key].time.seconds
     stored = Stored(

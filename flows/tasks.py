@@ -82,6 +82,12 @@ def synthesise(
     return judging.synthesise(job, prepared, domain, generator, counts, curated)
 
 
+@task(task_run_name="pool the images of several generators", **OPTIONS)
+def pool(job: Job, made: list[Synthesised]) -> Synthesised:
+    """Images of several generators as one set."""
+    return judging.pool(job, made)
+
+
 @task(task_run_name="measure {generator.name}, seed {generator.seed}", **OPTIONS)
 def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerator) -> Measured:
     """Fidelity against val."""

@@ -197,7 +197,7 @@ class Tracker:
                 trained.seed,
                 trained.time,
                 arm=trained.arm,
-                generator=own.generator or "none",
+                generator=own.made_by or "none",
             )
             ended.enter_context(self._ended(run, trained.time))
             signature = ModelSignature(
@@ -210,7 +210,7 @@ class Tracker:
             self._log(run, flat({"arm": own.model_dump(mode="json")}), metrics, trained.time)
             if mixed["synthetic"] is not None:
                 made = dataset(
-                    Ref.model_validate(mixed["synthetic"]), f"{own.generator}-seed{trained.seed}"
+                    Ref.model_validate(mixed["synthetic"]), f"{own.made_by}-seed{trained.seed}"
                 )
                 self._client.log_inputs(
                     run, [DatasetInput(made, [InputTag("mlflow.data.context", "synthetic")])]

@@ -194,3 +194,21 @@ def test_a_preference_is_of_a_check_that_the_images_pass(overrides: list[str], t
     with pytest.raises(UserError, match=told):
         build(values(), overrides)
     assert build(values(), ["arms.acgan.mix.prefer={check: realism, power: -1}"])
+
+
+def test_an_arm_may_pool_several_generators() -> None:
+    made = build(values(), ["arms.acgan.generator=[acgan, smote]"])
+    arm = next(a for a in made.arms if a.name == "acgan")
+    assert arm.generators == ("acgan", "smote") and arm.made_by == "acgan + smote"
+    assert made.generative()["acgan"] and build(config.read_yaml(dump(made), "x")) == made
+    # A trained generator's images are checked, those of SMOTE are not, unless the arm says so.
+    assert made.curates(arm, "acgan") and not made.curates(arm, "smote")
+    every = build(values(), ["arms.acgan.generator=[acgan, smote]", "arms.acgan.mix.curated=true"])
+    assert every.curates(next(a for a in every.arms if a.name == "acgan"), "smote")
+    for wrong, told in (
+        ("[acgan, smoet]", "unknown generator of arm 'acgan': 'smoet' .did you mean 'smote'"),
+        ("[smote, smote]", "arm 'acgan' names a generator twice"),
+        ("[smote]", "arms.*generator"),
+    ):
+        with pytest.raises(UserError, match=told):
+            build(values(), [f"arms.acgan.generator={wrong}"])

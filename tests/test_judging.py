@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_stages import job, silent
 
 from augpipe import curation, fidelity, gates, generating, generators, judging, stages, synthesis
@@ -351,3 +353,41 @@ def test_what_is_judged_can_be_published(ready: Ready, tmp_path: Path) -> None:
     assert np.bincount(found.labels).tolist() == [
         n + m for n, m in zip(train.counts().values(), images.counts().values(), strict=True)
     ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.integers(0, 5), st.integers(0, 50), min_size=1), st.integers(1, 4))
+def test_a_plan_is_dealt_evenly(plan: dict[int, int], parts: int) -> None:
+    dealt = judging.shares_of(plan, parts)
+    assert len(dealt) == parts
+    for label, n in plan.items():
+        own = [part[label] for part in dealt]
+        assert sum(own) == n and max(own) - min(own) <= 1
+
+
+def test_images_of_several_generators_are_one_set(tmp_path: Path) -> None:
+    work = job(tmp_path)
+    prepared = stages.prepare(work)
+    domain = stages.train_features(work, prepared, 0)
+    made = []
+    for name, plan in zip(("smote", "acgan"), judging.shares_of({7: 9, 9: 4}, 2), strict=True):
+        trained = generating.train_generator(
+            work, prepared, domain, Part(name=name, seed=0), report=silent
+        )
+        made.append(judging.synthesise(work, prepared, domain, trained, plan, name == "acgan"))
+    pooled = judging.pool(work, made)
+    images = load_images(pooled.images)
+    assert images.labels.tolist() == sorted(images.labels.tolist())
+    assert len(images) == sum(len(load_images(part.images)) for part in made)
+    counts = images.counts()
+    assert counts[7] + pooled.short.get(7, 0) == 9 and counts[9] + pooled.short.get(9, 0) == 4
+    own = images.table[images.table["source"] == "smote"]
+    assert len(own) == 7 and (own["parent"] != "").all()
+    assert set(load_table(pooled.checks)["id"]) == set(images.table["id"])
+    assert set(load_table(pooled.funnel)["generator"]) == {"acgan"}
+    # An arm's mixture takes it as it takes one generator's.
+    arm = next(a for a in work.experiment.arms if a.name == "acgan")
+    both = arm.model_copy(update={"generator": ("smote", "acgan")})
+    assert load_json(stages.mix(work, prepared, both, pooled))["synthetic_count"] == list(
+        counts.values()
+    )

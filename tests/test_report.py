@@ -58,7 +58,7 @@ def _fidelity(seed: int) -> pd.DataFrame:
 def _funnel(seed: int) -> list[dict[str, object]]:
     """Of 10 candidates of each class and seed 8 are not blank; of those, as many look real as the seed says."""
     return [
-        {"class": c, "check": check, "seen": seen, "passed": passed}
+        {"generator": "gan", "class": c, "check": check, "seen": seen, "passed": passed}
         for c in CLASSES
         for check, seen, passed in (("blank", 10, 8), ("realism", 8, 2 * seed))
     ]

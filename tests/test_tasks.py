@@ -19,7 +19,7 @@ TASKS = [value for value in vars(tasks).values() if isinstance(value, Task)]
 
 def test_there_is_a_task_for_every_stage() -> None:
     assert {t.fn.__name__ for t in TASKS} == {
-        "prepare", "train_features", "train_generator", "join_generators", "synthesise", "measure",
+        "prepare", "train_features", "train_generator", "join_generators", "synthesise", "pool", "measure",
         "measure_made", "choose", "mix", "train_classifier", "score",
     }  # fmt: skip
 

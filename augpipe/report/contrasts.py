@@ -26,14 +26,14 @@ def _ratio(results: Results) -> dict[str, Any] | None:
     rows = []
     for result in results.arms:
         level, share = found.levels[result.arm.name], float(result.recipe["synthetic_share"])
-        if result.arm.generator is None:
+        if not result.arm.generators:
             continue
-        series.setdefault(result.arm.generator, []).append((share, level))
-        rows.append((result.arm.generator, result.arm.name, f"{share:.3f}", *_level(level)))
+        series.setdefault(result.arm.made_by, []).append((share, level))
+        rows.append((result.arm.made_by, result.arm.name, f"{share:.3f}", *_level(level)))
     if not series:
         return None
     plain = dict.fromkeys((found.baseline, found.strongest))
-    own = {result.arm.name for result in results.arms if result.arm.generator is None}
+    own = {result.arm.name for result in results.arms if not result.arm.generators}
     levels = {name: found.levels[name] for name in plain if name in own}
     return {"figure": ratio_curve(series, levels), "rows": sorted(rows)}
 
@@ -81,9 +81,7 @@ def _cost(results: Results) -> dict[str, Any] | None:
         (
             r.arm.name,
             f"{r.seconds:.0f}",
-            f"{kimg[r.arm.generator]:.0f}"
-            if kimg.get(str(r.arm.generator)) and r.arm.generator
-            else "–",
+            ", ".join(f"{kimg[name]:.0f}" for name in r.arm.generators if kimg.get(name)) or "–",
             f"{100 * g.interval.mean:+.2f}",
         )
         for r, g in zip(others, gains, strict=True)

@@ -91,8 +91,8 @@ def _curation(experiment: Experiment, recipes: Mapping[Key, Mapping[str, Any]]) 
         for seed in experiment.seeds
     }
     rows = [
-        (key[0], line["class"], line["check"], line["seen"], line["passed"])
-        for key, recipe in drawn.items()
+        tuple(line[column] for column in CURATED)
+        for recipe in drawn.values()
         for line in recipe["funnel"]
     ]
     table = pd.DataFrame(rows, columns=list(CURATED))

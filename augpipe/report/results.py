@@ -148,7 +148,7 @@ class Results:
             "by_seed": {str(seed): float(by_seed[seed]) for seed in seeds},
             "gain": _gain(found.over_baseline.get(name)),
             "gain_over_strongest": _gain(found.over_strongest.get(name)),
-            "generator": result.arm.generator,
+            "generator": result.arm.made_by or None,
             "generative": result.generative,
             "real_counts": self._named(dict(enumerate(result.recipe["real_count"]))),
             "synthetic_counts": self._named(dict(enumerate(result.recipe["synthetic_count"]))),
