@@ -35,7 +35,9 @@ def test_every_config_loads_and_comes_back_equal(path: Path) -> None:
     experiment = load(path)
     assert build(yaml.safe_load(dump(experiment))) == experiment
     head = path.read_text().split("\nname: ")[0]
-    assert f"augpipe run configs/{path.name}" in head, "a config's head says its command"
+    assert f"augpipe run {path.relative_to(DIGITS.parents[1])}" in head, (
+        "a config's head says its command"
+    )
     assert experiment.name == path.stem
 
 
