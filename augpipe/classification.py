@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -161,10 +162,12 @@ class _Learner:
         self._done += 1
 
     def _logits(self, x: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
-        """(N,K); with norms apart, synthetic images pass through theirs. A lone one has no statistics: it joins the others."""
+        """(N,K); with norms apart, synthetic images pass through theirs. A lone image has no statistics: it joins the others."""
         made = synthetic.to(x.device)
-        if not self._batches.norms_apart or not 2 <= int(made.sum()) <= len(made) - 2:
-            plain: torch.Tensor = self._net(x)
+        n = int(made.sum()) if self._batches.norms_apart else 0
+        if n < 2 or len(made) - n < 2:
+            with apart(self._net) if n > len(made) / 2 else nullcontext():
+                plain: torch.Tensor = self._net(x)
             return plain
         real: torch.Tensor = self._net(x[~made])
         with apart(self._net):

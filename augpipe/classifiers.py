@@ -13,12 +13,12 @@ from pydantic import AfterValidator, Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from augpipe.errors import choices
+from augpipe.errors import UserError, choices
 from augpipe.kinds import Registry
 from augpipe.nn.blocks import Dropout, initialise, use_rng
 from augpipe.nn.norms import norms_apart
 from augpipe.schema import Strict
-from augpipe.weights import torchvision_state
+from augpipe.weights import published_file, reading, torchvision_state
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class Classifier(nn.Module):
 
 
 Build = Callable[[Shape], Classifier]
+COUNTER: Final = "num_batches_tracked"
+UNNORMED: Final = ("convnext_tiny",)  # without a batch norm
 OWN: Final = ("small_cnn", "resnet32")  # without published weights
 classifiers: Registry[Build] = Registry("classifier")
 
@@ -202,15 +204,23 @@ for _name, _features, _drop in (
 
 
 def _take_over(net: Classifier, kind: str) -> None:
-    """Published weights into a torchvision backbone; the first convolution's are shared among its channels.
+    """Published weights into a torchvision backbone.
 
-    Their sum over colours stays what it was, so that a grey image looks as three equal channels did.
+    Its first convolution sees colours: of a grey image, whose three channels would be equal, their sum; a plane of the
+    origin flag begins without weight. Inputs stay in [-1,1], which is near to what the weights were trained on.
     """
     state = dict(torchvision_state(kind, "classifier.pretrained: false"))
     own = net.trunk.state_dict()
     first = next(name for name, value in own.items() if value.ndim == 4)
-    state[first] = state[first].sum(1, keepdim=True).expand_as(own[first]) / own[first].shape[1]
-    net.trunk.load_state_dict({name: state[name] for name in own})
+    with reading(published_file(kind), kind):
+        colours = state[first]
+        seen = colours if own[first].shape[1] >= 3 else colours.sum(1, keepdim=True)
+        flags = own[first].shape[1] - seen.shape[1]
+        state[first] = torch.cat([seen, torch.zeros_like(seen[:, :1]).repeat(1, flags, 1, 1)], 1)
+        # Older files lack the counters of batches, which matter to nothing here.
+        kept = {name: state.get(name, own[name]) for name in own if name.endswith(COUNTER)}
+        weights = {name: state[name] for name in own if not name.endswith(COUNTER)}
+        net.trunk.load_state_dict({**weights, **kept})
 
 
 def _known(kind: str) -> str:
@@ -259,3 +269,16 @@ def start(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Cla
         norms_apart(net)
         net.shape = shape
     return net
+
+
+def check(options: ClassifierOptions, channels: int, classes: int, size: int) -> None:
+    """UserError where the classifier cannot take images of that size: asked before anything is trained."""
+    net = build(options, Shape(channels, classes, options.width), torch.Generator()).eval()
+    try:
+        with torch.no_grad():
+            net(torch.zeros(1, channels, size, size))
+    except RuntimeError:
+        raise UserError(
+            f"classifier {options.kind} cannot take images of {size} pixels; a larger image.size, or another "
+            f"classifier.kind: {choices(classifiers)}"
+        ) from None

@@ -280,8 +280,14 @@ def conclude(
 
 def _level(right: Right, labels: NDArray[np.int64], rng: np.random.Generator) -> Interval:
     """Interval of an arm's own macro recall, which lies in 0..1."""
-    found = interval(right.astype(np.float64), labels, rng)
-    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+    return as_share(interval(right.astype(np.float64), labels, rng))
+
+
+def as_share(found: Interval) -> Interval:
+    """An interval of what lies in 0..1, around its mean: where nothing varies, rounding may put the mean beyond an end."""
+    mean = min(1.0, max(0.0, found.mean))
+    low, high = max(0.0, min(found.low, mean)), min(1.0, max(found.high, mean))
+    return replace(found, mean=mean, low=low, high=high)
 
 
 def _sentence(found: Comparison, generative: Mapping[str, bool]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from augpipe.classifiers import ClassifierOptions
+from augpipe.classifiers import UNNORMED, ClassifierOptions
 from augpipe.counts import Imbalance, Natural
 from augpipe.curation import Curation
 from augpipe.errors import UserError, choices, unknown
@@ -141,6 +141,8 @@ class Experiment(Strict):
                     f"arm {arm.name!r} prefers by {prefer.check!r}, a check that its images do not pass; have "
                     f"{choices(self.curation.checks) if self.curates(arm) else 'none: they are not curated'}"
                 )
+        if self.classifier.kind in UNNORMED and any(arm.mix.norms_apart for arm in self.arms):
+            raise ValueError(f"norms_apart is of batch norms, and {self.classifier.kind} has none")
         if self.resplit and self.split.kind == "official":
             raise ValueError(
                 "resplit draws a split for each seed, and split.kind is official, which is but one"

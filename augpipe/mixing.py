@@ -47,6 +47,8 @@ class Mix(Strict):
     a synthetic image in it, where a real one has 1. blend: MixUp or CutMix with an own share for each pair, from
     Beta(alpha, alpha); null: the papers' 0.2 and 1. norms_apart: synthetic images have batch norms of their own, which
     are not used at test. prefer: see `Prefer`.
+    A share below 1 is less for a class of which so few were made that one would come over OFTEN times as often as a
+    real one.
     """
 
     fill: Fill = "auto"
@@ -84,6 +86,7 @@ class Mix(Strict):
 
 
 LEAST_VALUE = 1e-3  # of a check, so that a power below 0 keeps to numbers
+OFTEN = 10.0  # as often as a real image of its class a synthetic one comes at most
 _POWER = {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}
 
 
@@ -106,7 +109,10 @@ class Mixture:
         made = synthetic.counts() if synthetic is not None else dict.fromkeys(have, 0)
         self.class_probabilities = class_probabilities(have, made, mix)
         self.shares = shares(have, made, mix)
-        self.objective = objective(mix.loss, mix.weights, mix.defer, self.class_probabilities, have)
+        # What a class counts for in the loss, where synthetic images count for less or more.
+        counted = self.class_probabilities * (1 + self.shares * (mix.synthetic_weight - 1))
+        prior = counted / counted.sum().clamp(min=LEAST_VALUE)
+        self.objective = objective(mix.loss, mix.weights, mix.defer, prior, have)
         self.blend: str = mix.blend
         self.alpha = mix.alpha
         self.norms_apart = mix.norms_apart
@@ -147,8 +153,19 @@ def shares(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
     if mix.share == "fill":
         values = [made[c] / max(1, real[c] + made[c]) for c in sorted(real)]
     else:
-        values = [float(mix.share) if made[c] else 0.0 for c in sorted(real)]
+        values = [_share(float(mix.share), real[c], made[c]) for c in sorted(real)]
     return torch.tensor(values, dtype=torch.float64)
+
+
+def _share(asked: float, real: int, made: int) -> float:
+    """A class that lacks one image to the largest gets one, which is not to be half of what is seen of it.
+
+    A share of 1 asks for synthetic images alone, and is that.
+    """
+    if asked == 1 or not made:
+        return asked if made else 0.0
+    odds = OFTEN * made / max(1, real)
+    return min(asked, odds / (1 + odds))
 
 
 def preferred(made: ImageSet, checks: pd.DataFrame, prefer: Prefer) -> ImageSet:

@@ -21,6 +21,7 @@ from augpipe.schema import Strict, explain
 
 ItemLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits (N,K), labels (N,) → (N,)
 Weighting = Literal["none", "balanced", "effective"]
+LEAST = 1e-12
 BETA = 0.9999  # of the effective number of images
 
 
@@ -149,7 +150,7 @@ class Objective:
         """Weighted mean over items and over what they are called; done: share of training, in [0, 1]."""
         parts = [self._part(logits, name, done) for name in names]
         total, weight = (torch.stack(side).sum() for side in zip(*parts, strict=True))
-        return total / weight
+        return total / weight.clamp(min=LEAST)  # nothing to learn where all items weigh 0
 
     def _part(
         self, logits: torch.Tensor, name: Named, done: float

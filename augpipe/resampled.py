@@ -21,6 +21,7 @@ from augpipe.comparison import (
     Comparison,
     Gain,
     Interval,
+    as_share,
     conclude,
     holm,
     macro_recall,
@@ -42,23 +43,30 @@ def estimates(
     }
 
 
-def interval(values: NDArray[np.float64], ratio: float) -> Interval:
+def grain(labels: NDArray[np.int64]) -> float:
+    """What one test image of the smallest class is worth in macro recall."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return 1 / (len(counts) * int(counts.min()))
+
+
+def interval(values: NDArray[np.float64], ratio: float, step: float = 0.0) -> Interval:
     """Mean of `values` (S,) with its corrected interval; of one seed the whole range, since nothing is known of its spread.
 
-    ratio: test images over training images.
+    ratio: test images over training images. step: to which values are rounded, as macro recalls are to single test
+    images: equal ones differ by so much without showing it, a variance of step² / 12.
     """
     s, mean = len(values), float(values.mean())
     if s < 2:
         return Interval(mean, mean - 1, mean + 1, 1.0, 1.0)
-    error = math.sqrt((1 / s + ratio) * float(values.var(ddof=1)))
+    error = math.sqrt((1 / s + ratio) * max(float(values.var(ddof=1)), step**2 / 12))
     half = float(stats.t.ppf((1 + LEVEL) / 2, s - 1)) * error
     return Interval(mean, mean - half, mean + half, error, s - 1.0)
 
 
-def gain(arm: str, reference: str, values: Estimates, ratio: float) -> Gain:
+def gain(arm: str, reference: str, values: Estimates, ratio: float, step: float = 0.0) -> Gain:
     """One arm against another, paired by split; p uncorrected for the number of arms."""
     apart = values[arm] - values[reference]
-    found = interval(apart, ratio)
+    found = interval(apart, ratio, step)
     spread = float(apart.std(ddof=1)) if len(apart) > 1 else float("nan")
     p = 1.0
     if len(apart) > 1 and found.error > 1e-12:
@@ -69,7 +77,8 @@ def gain(arm: str, reference: str, values: Estimates, ratio: float) -> Gain:
 
 def gains(values: Estimates, reference: str, ratio: float, labels: NDArray[np.int64]) -> list[Gain]:
     """Every arm but `reference` against it, p-values corrected over them, with verdicts. labels: of the poorest test set."""
-    found = [gain(arm, reference, values, ratio) for arm in values if arm != reference]
+    step = grain(labels)
+    found = [gain(arm, reference, values, ratio, step) for arm in values if arm != reference]
     told = []
     for g, p in zip(found, holm([g.p for g in found]), strict=True):
         seeds = len(values[g.arm])
@@ -104,11 +113,7 @@ def compare(
 ) -> Comparison:
     """As `comparison.compare`, over splits. labels: of the test set with the fewest images of a class."""
 
-    def level(own: NDArray[np.float64]) -> Interval:
-        found = interval(own, ratio)
-        return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
-
-    levels = {arm: level(own) for arm, own in values.items()}
+    levels = {arm: as_share(interval(own, ratio, grain(labels))) for arm, own in values.items()}
     return conclude(
         levels, lambda reference: gains(values, reference, ratio, labels), val, generative, baseline
     )

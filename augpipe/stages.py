@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from augpipe import (
     classification,
+    classifiers,
     features,
     generators,
     mixing,
@@ -68,6 +69,9 @@ def prepare(
     found = survey(listed, experiment.image)
     for name in {name for arm in experiment.arms for name in arm.generators}:
         generators.check(experiment.generators[name], Problem(found.spec, listed.classes))
+    classifiers.check(
+        experiment.classifier, found.spec.channels, len(listed.classes), found.spec.size
+    )
     with store.scratch() as scratch:
         taken = take_in(
             listed, experiment.image, policy, folder=scratch, found=found, progress=progress
@@ -212,6 +216,9 @@ def mix(
     recipe = {
         "real": prepared.splits.train.model_dump(mode="json"),
         "synthetic": ref.model_dump(mode="json") if ref else None,
+        "drawn": synthetic.images.sha256
+        if synthetic
+        else None,  # before any were left out or weighted
         "mix": own.model_dump(mode="json"),
         "chosen": chosen.model_dump(mode="json", include={"share", "part", "steps"})
         if chosen

@@ -41,8 +41,30 @@ class Albumentations:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """A changed copy of each image."""
         rows: NDArray[np.uint8] = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        done = np.stack([np.atleast_3d(self._apply(image=row)["image"]) for row in rows])
+        done = np.stack([self._changed(row) for row in rows])
         return torch.from_numpy(done).permute(0, 3, 1, 2).to(images.device)
+
+    def _changed(self, row: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """UserError for a pipeline that does not give back an image of the same shape and type."""
+        try:
+            found: Any = self._apply(image=row)["image"]
+        except Exception as error:  # whatever its parts raise for an image they cannot take
+            told = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"the transform fails on an image of {row.shape}: {type(error).__name__}: {told}"
+            ) from None
+        kept = np.atleast_3d(found) if isinstance(found, np.ndarray) else None
+        if kept is None or kept.dtype != np.uint8 or kept.shape != row.shape:
+            what = (
+                f"{found.dtype} {tuple(found.shape)}"
+                if hasattr(found, "dtype")
+                else type(found).__name__
+            )
+            raise UserError(
+                f"the transform makes {what} of an image uint8 {row.shape}; it must keep size, channels and type "
+                "(leave out Normalize, ToTensorV2, Resize and crops)"
+            )
+        return kept
 
 
 class Torchvision:
@@ -154,12 +176,24 @@ def _known(given: Any) -> Any:
     if isinstance(given, str):
         policies[given]
     elif isinstance(given, Mapping):
-        _pipeline(given)
+        _tried(_pipeline(given))
     elif given is not None:
         raise UserError(
             f"a transform is a name, a file or a mapping; got {given!r}; have {choices(policies)}"
         )
     return given
+
+
+def _tried(pipeline: A.Compose) -> None:
+    """UserError for one that serves neither grey images nor those in colour."""
+    told: list[UserError] = []
+    for channels in (3, 1):
+        try:
+            Albumentations(pipeline, 0)(torch.full((1, channels, 32, 32), 100, dtype=torch.uint8))
+        except UserError as error:
+            told.append(error)
+    if len(told) == 2:
+        raise told[0]
 
 
 def _read(path: Path) -> Any:

@@ -66,13 +66,20 @@ def reading(path: Path, what: str) -> Iterator[None]:
         ) from None
 
 
+def published_file(model: str) -> Path:
+    """Where the published weights of one of torchvision's classifying models lie."""
+    from torchvision.models import get_model_weights
+
+    return weights_folder() / Path(get_model_weights(model).DEFAULT.url).name
+
+
 def torchvision_state(model: str, instead: str) -> Mapping[str, torch.Tensor]:
     """The published state of one of torchvision's classifying models; UserError where it is not to be had."""
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(model).DEFAULT
-    file = Path(weights.url).name
-    with fetching(f"torchvision's {model}", file, instead), reading(weights_folder() / file, model):
+    path = published_file(model)
+    with fetching(f"torchvision's {model}", path.name, instead), reading(path, model):
         # torchvision itself reads files in a way that may run code: what this has read cannot.
         state: Mapping[str, torch.Tensor] = weights.get_state_dict(
             progress=False, check_hash=True, weights_only=True

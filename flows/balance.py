@@ -62,7 +62,7 @@ def _arm(experiment: Experiment, name: str) -> Arm:
 @flow(name="balance", validate_parameters=False)
 def balance(job: Job, arm: Arm, seed: int, out: Path, override: str | None) -> Balanced:
     """Prepare, train the generator, fill, check, measure, hold the gates, publish."""
-    prepared = tasks.prepare(job)
+    prepared = tasks.prepare(job, seed if job.experiment.resplit else None)
     for line in told(prepared.intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     tracker = Tracker(job.experiment)

@@ -96,7 +96,7 @@ def _check(out: Path, source: Path | None, resume: bool) -> None:
 @flow(name="train", validate_parameters=False)
 def train(job: Job, name: str, seed: int, out: Path) -> TrainedGenerator:
     """Prepare the data, train the generator or its models of single classes, write its files."""
-    prepared = tasks.prepare(job)
+    prepared = tasks.prepare(job, seed if job.experiment.resplit else None)
     generators.check(job.experiment.generators[name], prepared.problem)
     for line in told(prepared.intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)

@@ -217,3 +217,14 @@ def test_features_and_probabilities_of_one_pass_are_those_of_two(here, make_shap
     with torch.no_grad():
         x = classification.inputs(images.tensors()[0], None, False, here)
         assert np.allclose(vectors, net.features(x).numpy(), atol=1e-6)
+
+
+def test_batches_that_are_all_synthetic_leave_the_real_norms_alone(here, make_shapes) -> None:
+    """Pretraining on synthetic images: until real ones come, the norms used at test have seen nothing."""
+    train, val = make_shapes((40, 40)), make_shapes((5, 5), seed=1)
+    made = make_shapes((40, 40), seed=2)
+    made.table["origin"] = SYNTHETIC
+    mixture = Mixture(train, made, Mix(share=1.0, norms_apart=True), here, seed=0)
+    trained = classification.train(mixture, val, QUICK, here, seed=0)
+    norm = next(m for m in trained.net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert not norm.running_mean.any() and norm.other.running_mean.abs().sum() > 0

@@ -32,32 +32,69 @@ def published(kind: str) -> str:
 PUBLISHED = [kind for kind in classifiers if kind not in classifiers_module.OWN]
 
 
+@pytest.mark.parametrize("counters", [True, False])
 @pytest.mark.parametrize("kind", PUBLISHED)
-@pytest.mark.parametrize("channels", [1, 3])
-def test_published_weights_see_what_they_saw(kind, channels, tmp_path, monkeypatch) -> None:
-    """The backbone on colour images of its own size, but for the stem's stride: equal where that is equal."""
+def test_published_weights_see_what_they_saw(kind, counters, tmp_path, monkeypatch) -> None:
+    """At the published stride the trunk gives what the model's own head takes, colours and all; older files lack counters."""
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path))
     torch.manual_seed(0)
     model = get_model(kind, weights=None).eval()
     folder = tmp_path / "weights" / "checkpoints"
     folder.mkdir(parents=True)
-    torch.save(model.state_dict(), folder / published(kind))
+    state = {
+        k: v
+        for k, v in model.state_dict().items()
+        if counters or not k.endswith("num_batches_tracked")
+    }
+    torch.save(state, folder / published(kind))
     options = ClassifierOptions(kind=kind, pretrained=True)
-    shape = Shape(channels, 5, 1.0, pretrained=True)
-    net = start(options, shape, torch.Generator().manual_seed(0)).eval()
-    # At the published stride: what comes out of the trunk is what the model's own head takes.
-    stem = next(part for part in net.trunk.modules() if isinstance(part, torch.nn.Conv2d))
-    own = next(part for part in model.modules() if isinstance(part, torch.nn.Conv2d))
-    stem.stride, stem.padding = own.stride, own.padding
-    if hasattr(net.trunk, "maxpool"):
-        net.trunk.maxpool = model.maxpool
     pooled = []
     model.avgpool.register_forward_hook(lambda m, i, o: pooled.append(o.flatten(1)))
-    grey = torch.rand(2, 1, 64, 64)
-    x = grey.expand(2, channels, 64, 64)
+    colour, grey = torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64)
+    flag = torch.ones(2, 1, 64, 64)
     with torch.no_grad():
+        model(colour)
         model(grey.expand(2, 3, 64, 64))
-        assert torch.allclose(net.trunk(x), pooled[0], atol=1e-4)
+    # A plane of the origin flag begins without weight.
+    for x, expected in (
+        (colour, 0),
+        (grey, 1),
+        (torch.cat([colour, flag], 1), 0),
+        (torch.cat([grey, flag], 1), 1),
+    ):
+        shape = Shape(x.shape[1], 5, 1.0, pretrained=True)
+        net = start(options, shape, torch.Generator().manual_seed(0)).eval()
+        stem = next(part for part in net.trunk.modules() if isinstance(part, torch.nn.Conv2d))
+        own = next(part for part in model.modules() if isinstance(part, torch.nn.Conv2d))
+        stem.stride, stem.padding = own.stride, own.padding
+        if hasattr(net.trunk, "maxpool"):
+            net.trunk.maxpool = model.maxpool
+        with torch.no_grad():
+            assert torch.allclose(net.trunk(x), pooled[expected], atol=1e-4), x.shape
+
+
+def test_a_file_of_another_model_is_one_line(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path))
+    folder = tmp_path / "weights" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(get_model("resnet34", weights=None).state_dict(), folder / published("resnet50"))
+    options = ClassifierOptions(kind="resnet50", pretrained=True)
+    with pytest.raises(UserError, match="does not hold the weights of resnet50"):
+        start(options, Shape(3, 2, 1.0, pretrained=True), torch.Generator())
+
+
+def test_images_too_small_for_a_classifier_are_told_before_training() -> None:
+    classifiers_module.check(ClassifierOptions(kind="convnext_tiny"), 1, 2, 16)
+    with pytest.raises(UserError, match="classifier convnext_tiny cannot take images of 8 pixels"):
+        classifiers_module.check(ClassifierOptions(kind="convnext_tiny"), 1, 2, 8)
+    classifiers_module.check(ClassifierOptions(), 3, 2, 8)
+
+
+@pytest.mark.parametrize("kind", list(classifiers))
+def test_which_have_batch_norms(kind: str) -> None:
+    net = build(ClassifierOptions(kind=kind), Shape(1, 2, 0.5), torch.Generator())
+    norms = any(isinstance(part, torch.nn.BatchNorm2d) for part in net.modules())
+    assert norms == (kind not in classifiers_module.UNNORMED)
 
 
 def test_pretrained_is_refused_where_nothing_is_published() -> None:

@@ -250,3 +250,15 @@ def test_sentence_another_generative_arm_won() -> None:
 def test_sentence_few_seeds_without_a_generator() -> None:
     found = told({"real": BASE[:1], "classic": MORE[:1]}, {"real": False, "classic": False})
     assert found.sentence.startswith("Too few seeds to say")
+
+
+@pytest.mark.parametrize("n", [5, 7, 30, 33])
+def test_a_level_without_spread_lies_in_its_own_interval(n: int) -> None:
+    """All right, in every seed: the mean of weights that sum to 1 may come out a hair above it."""
+    labels = np.repeat(np.arange(3), n).astype(np.int64)
+    right = {"real": np.ones((3, 3 * n), bool), "one": np.tile(labels == 0, (3, 1))}
+    found = compare(
+        right, labels, {"real": 1.0, "one": 0.3}, dict.fromkeys(right, False), "real", rng()
+    )
+    for level in found.levels.values():
+        assert 0 <= level.low <= level.mean <= level.high <= 1

@@ -198,6 +198,13 @@ def test_a_preference_is_of_a_check_that_the_images_pass(overrides: list[str], t
     assert build(values(), ["arms.acgan.mix.prefer={check: realism, power: -1}"])
 
 
+def test_norms_apart_need_norms() -> None:
+    with pytest.raises(
+        UserError, match="norms_apart is of batch norms, and convnext_tiny has none"
+    ):
+        build(values(), ["arms.acgan.mix.norms_apart=true", "classifier.kind=convnext_tiny"])
+
+
 def test_an_arm_may_pool_several_generators() -> None:
     made = build(values(), ["arms.acgan.generator=[acgan, smote]"])
     arm = next(a for a in made.arms if a.name == "acgan")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import math
 from collections.abc import Iterator
@@ -220,3 +221,16 @@ def test_per_class_and_pretrain_of_any_trained_family(family, here, make_shapes)
     steps(joined, train, 2)
     with pytest.raises(ValueError, match="per_class: true"):
         tiny(family, pretrain=1.0)
+
+
+@every_family
+def test_an_old_state_draws_its_own_images(family, here, make_shapes) -> None:
+    """The loop looks at the last state, then loads the best one: nothing kept from the former may be drawn with."""
+    train = make_shapes((8, 6))
+    generator = fresh(family, train, here)
+    steps(generator, train, 2)
+    kept, before = copy.deepcopy(generator.state_dict()), draw(generator, [0, 1, 1, 0])
+    steps(generator, train, 8, seed=3)
+    draw(generator, [0, 1])
+    generator.load_state_dict(kept)
+    assert torch.equal(draw(generator, [0, 1, 1, 0]), before)

@@ -152,3 +152,24 @@ def test_a_blend_of_two_origins_has_no_norms() -> None:
         ValueError, match="norms_apart: a blend of a real and a synthetic image is neither"
     ):
         Mix(norms_apart=True, blend="mixup")
+
+
+def test_a_class_that_lacks_one_image_is_not_half_synthetic() -> None:
+    """However large the share, one synthetic image comes at most ten times as often as a real one of its class."""
+    found = mixing.shares({0: 146, 1: 100, 2: 40}, {0: 1, 1: 10, 2: 600}, Mix(share=0.5))
+    one = found[0] / 1
+    assert float(one) == pytest.approx(10 * float(1 - found[0]) / 146)
+    assert found.tolist() == pytest.approx([10 / 156, 0.5, 0.5])
+    assert mixing.shares({0: 146}, {0: 1}, Mix(share=1.0)).tolist() == [1.0]
+    assert mixing.shares({0: 146}, {0: 0}, Mix(share=1.0)).tolist() == [0.0]
+
+
+def test_class_weights_count_synthetic_images_at_their_weight(here) -> None:
+    """Real 60 and 20, 40 made: at a weight of .1 the second class is drawn half of the time, and still weighs the same."""
+    real, made = flat_set((60, 20), 0), flat_set((0, 40), 100, SYNTHETIC)
+    for weight in (1.0, 0.5, 0.1):
+        mix = Mix(weights="balanced", synthetic_weight=weight)
+        mixture = Mixture(real, made, mix, here, seed=0)
+        p, s = mixture.class_probabilities, mixture.shares
+        masses = p * (1 + s * (weight - 1)) * mixture.objective.weights
+        assert (masses / masses.sum()).tolist() == pytest.approx([0.5, 0.5])

@@ -200,3 +200,11 @@ def test_settings_without_effect_are_refused() -> None:
         Mix(defer=0.5)
     with pytest.raises(ValueError, match="alpha: 1 is of a blend, and blend is none"):
         Mix(alpha=1.0)
+
+
+def test_items_of_no_weight_teach_nothing_and_break_nothing() -> None:
+    z, y = batch()
+    z.requires_grad_()
+    loss = made("cross_entropy", "balanced")(z, [Named(y, torch.zeros(len(z)))])
+    loss.backward()
+    assert float(loss.detach()) == 0 and not z.grad.abs().any()

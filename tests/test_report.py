@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from augpipe import config, fidelity, quarantine, scores
+from augpipe.comparison import Interval
 from augpipe.config import Experiment
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
@@ -115,6 +116,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored
                     "short": {EVIL: 4} if arm == "gan" else {},
                     "funnel": _funnel(seed) if arm == "gan" else [],
                     "synthetic": {"sha256": f"{seed}"} if arm == "gan" else None,
+                    "drawn": f"{seed}" if arm == "gan" else None,
                 },
             )  # fmt: skip
     keys = [("gan", seed) for seed in experiment.seeds]
@@ -231,6 +233,13 @@ def test_contrasts_tell_what_the_figures_show(results: Results) -> None:
     # Made by hand: what is wrong is taken for the next class.
     pairs = {(a, b) for a, b, *_ in found["confusion"]["rows"]}
     assert pairs == {(CLASSES[c], CLASSES[(c + 1) % 3]) for c in range(3)}
+
+
+def test_an_arm_that_is_always_right_is_drawn(results: Results) -> None:
+    levels = results.comparison.levels
+    perfect = Interval(1.0000000000000002, 1.0, 1.0, 0.0, 1e6)
+    comparison = replace(results.comparison, levels={**levels, "gan": perfect})
+    assert contrasts(replace(results, comparison=comparison))["ratio"]["rows"][0][3] == "100.00"
 
 
 def test_without_generators_there_is_no_ratio_to_show(results: Results) -> None:
@@ -372,18 +381,19 @@ def test_images_that_two_arms_share_were_checked_once(results: Results) -> None:
         for name in ("gan", "again"):
             recipes[name, seed] = {
                 "funnel": list(_funnel(seed)),
-                "synthetic": {"sha256": f"{seed}"},
+                "synthetic": {"sha256": f"{seed} of {name}"},  # a part of them, or weighted
+                "drawn": f"{seed}",
             }
     assert _curation(twice, recipes).seen.sum() == 3 * 3 * 18
     for seed in twice.seeds:  # of another plan
-        recipes["again", seed] = {**recipes["again", seed], "synthetic": {"sha256": f"{seed} b"}}
+        recipes["again", seed] = {**recipes["again", seed], "drawn": f"{seed} b"}
     assert _curation(twice, recipes).seen.sum() == 2 * 3 * 3 * 18
 
 
 def _no_recipes(results: Results) -> dict[tuple[str, int], dict[str, Any]]:
     experiment = results.experiment
     return {
-        (arm.name, seed): {"funnel": [], "synthetic": None}
+        (arm.name, seed): {"funnel": [], "synthetic": None, "drawn": None}
         for arm in experiment.arms
         for seed in experiment.seeds
     }

@@ -52,6 +52,7 @@ def test_an_arm_against_its_twin() -> None:
     values["b"] = values["a"].copy()
     found = gains(values, "a", 0.25, LABELS)[0]
     assert found.p == 1 and found.verdict == "no difference shown" and np.isnan(found.effect_size)
+    assert found.interval.low < 0 < found.interval.high
 
 
 def test_estimates_are_macro_recalls_of_each_splits_own_labels() -> None:
@@ -127,3 +128,14 @@ def test_a_comparison_over_splits() -> None:
         == "too few test images to say"
     )
     assert isinstance(replace(resampled.interval(base, 0.1), low=0.0), Interval)
+
+
+def test_equal_gains_on_every_split_are_not_surer_than_a_test_image() -> None:
+    """Macro recalls come in steps of 1 / (K · n): .05 three times over has the spread of its rounding, step² / 12."""
+    base = np.array([0.70, 0.72, 0.71])
+    found = gains({"a": base, "b": base + 0.05}, "a", 0.25, LABELS)[0]
+    error = math.sqrt((1 / 3 + 0.25) / 12) / 120
+    assert found.interval.error == pytest.approx(error)
+    assert found.p == pytest.approx(2 * stats.t.sf(0.05 / error, 2))
+    assert found.interval.low < found.interval.mean < found.interval.high
+    assert found.verdict == "better"

@@ -171,7 +171,12 @@ def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:
         )
         recipe = stages.mix(work, data, work.experiment.arms[0], None)
         classifier = stages.train_classifier(work, data, recipe, "real", 0, report=silent)
+        arm = next(a for a in work.experiment.arms if a.name == "acgan")
+        searching = arm.model_copy(update={"mix": arm.mix.model_copy(update={"share": "auto"})})
+        made = judging.synthesise(work, data, domain, trained, {9: 30}, False)
+        chosen = stages.choose(work, data, searching, made, 0, report=silent)
         found.append(
-            (domain.sha256, trained.checkpoint.sha256, trained.best_metric, classifier.state.sha256)
-        )
+            (domain.sha256, trained.checkpoint.sha256, trained.best_metric, classifier.state.sha256,
+             chosen.share, chosen.table.sha256)
+        )  # fmt: skip
     assert found[0] == found[1]

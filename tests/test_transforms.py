@@ -82,6 +82,9 @@ def test_a_serialised_pipeline_from_a_file_is_held_whole(suffix: str, tmp_path) 
         ({"transform": {"__class_fullname__": "os.system", "p": 1}}, "no albumentations pipeline: KeyError: 'os.system'"),
         ({"transform": {"__class_fullname__": "Affine", "p": 1, "rotat": 3}}, "no albumentations pipeline"),
         ({"transforms": []}, "no albumentations pipeline: KeyError"),
+        (A.to_dict(A.Compose([A.Normalize()])), "the transform makes float32 (32, 32, 3) of an image uint8 (32, 32, 3)"),
+        (A.to_dict(A.Compose([A.CenterCrop(20, 20)])), "it must keep size, channels and type"),
+        (A.to_dict(A.Compose([A.RandomCrop(64, 64)])), "the transform fails on an image of (32, 32, 3)"),
     ],
 )  # fmt: skip
 def test_what_is_no_transform_is_refused_in_a_line(given, said) -> None:
@@ -94,3 +97,9 @@ def test_a_single_serialised_change_is_a_pipeline() -> None:
     flip = A.to_dict(A.HorizontalFlip(p=1.0))
     x = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     assert torch.equal(transform(flip, 0)(x), x.flip(3))
+
+
+def test_a_pipeline_for_colour_says_so_of_grey_images() -> None:
+    colour = A.to_dict(A.Compose([A.ToGray(num_output_channels=1, p=1.0)]))
+    with pytest.raises(ValueError, match="it must keep size, channels and type"):
+        transform(colour, 0)(bars(2, 3))

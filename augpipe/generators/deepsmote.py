@@ -9,9 +9,9 @@ uniform over classes here, in the paper as they come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -129,6 +129,16 @@ class DeepSMOTE(Adversarial):
         super().prepare(train)
         self._source = (Pool(train, self.runtime), ClassRows(train))
         self._labels, self._codes = np.array(train.labels), {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave; codes are of the nets before."""
+        super().load_state_dict(state)
+        self._codes = {}
+
+    def warm_start(self, state: Mapping[str, Any]) -> None:
+        """See `Adversarial`; likewise."""
+        super().warm_start(state)
+        self._codes = {}
 
     def _sources(self) -> tuple[Pool, ClassRows]:
         if self._source is None:

@@ -138,6 +138,8 @@ def apart(module: nn.Module) -> Iterator[None]:
     norms = [part for part in module.modules() if isinstance(part, ApartBatchNorm2d)]
     for norm in norms:
         norm.apart = True
-    yield
-    for norm in norms:
-        norm.apart = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.apart = False

@@ -20,7 +20,7 @@ def contrasts(results: Results) -> dict[str, Any]:
 
 
 def _ratio(results: Results) -> dict[str, Any] | None:
-    """The share of synthetic items against macro recall, arms without any as lines."""
+    """The share of synthetic items against macro recall; the baseline and the strongest arm without a trained generator as lines."""
     found = results.comparison
     series: dict[str, list[tuple[float, Interval]]] = {}
     rows = []
@@ -32,9 +32,7 @@ def _ratio(results: Results) -> dict[str, Any] | None:
         rows.append((result.arm.made_by, result.arm.name, f"{share:.3f}", *_level(level)))
     if not series:
         return None
-    plain = dict.fromkeys((found.baseline, found.strongest))
-    own = {result.arm.name for result in results.arms if not result.arm.generators}
-    levels = {name: found.levels[name] for name in plain if name in own}
+    levels = {name: found.levels[name] for name in (found.baseline, found.strongest)}
     return {"figure": ratio_curve(series, levels), "rows": sorted(rows)}
 
 

@@ -140,7 +140,7 @@ def ratio_curve(
 ) -> str:
     """Macro recall over the share of items that are synthetic: a line a generator, its points one arm each.
 
-    levels: arms without synthetic images, as lines across, the first with its interval as a band.
+    levels: arms as lines across, the first with its interval as a band.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.4))
@@ -155,7 +155,7 @@ def ratio_curve(
             x = [share for share, _ in ordered]
             y = np.array([[100 * i.mean, 100 * i.low, 100 * i.high] for _, i in ordered])
             axes.errorbar(
-                x, y[:, 0], [y[:, 0] - y[:, 1], y[:, 2] - y[:, 0]], color=colours[at % len(colours)],
+                x, y[:, 0], [np.maximum(0, y[:, 0] - y[:, 1]), np.maximum(0, y[:, 2] - y[:, 0])], color=colours[at % len(colours)],
                 marker=MARKS[at % len(MARKS)], ms=6, mec=BLACK, mew=0.6, lw=1.4, capsize=3,
                 label=_short(name),
             )  # fmt: skip

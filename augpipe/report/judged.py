@@ -86,7 +86,7 @@ def _curation(experiment: Experiment, recipes: Mapping[Key, Mapping[str, Any]]) 
     """What the checks saw and let pass of each generator's images, over plans and seeds."""
     # Arms of one plan share their images, which were checked once.
     drawn = {
-        (arm.generator, seed, repr(recipes[arm.name, seed]["synthetic"])): recipes[arm.name, seed]
+        (arm.generator, seed, recipes[arm.name, seed]["drawn"]): recipes[arm.name, seed]
         for arm in experiment.arms
         for seed in experiment.seeds
     }
