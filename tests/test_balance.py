@@ -13,9 +13,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 from test_cli import call
+from test_stages import job
 from tiny import CONFIG, Ran, augpipe
 
+from augpipe import stages
 from augpipe.balancing import FILES
+from augpipe.store import load_images
 
 QUICK = CONFIG.replace("seeds: 3", "seeds: 2").replace(
     "classifier:", "fidelity: {images: 10, gan_train: false}\nclassifier:"
@@ -185,3 +188,19 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert (tmp_path / "mine" / "mine.txt").read_text() == "dear"
     assert {p.name for p in tmp_path.iterdir()} <= {"tiny.yaml", "mine", "images", "data"}
     assert not (tmp_path / "data" / "store").exists()
+
+
+def test_the_set_of_a_replicate_stands_on_its_own_split(tmp_path: Path) -> None:
+    """Under resplit the train side of the experiment's one split may hold what is test in the replicate."""
+    done = balance(
+        tmp_path, "smote", "--out", "out", "--seed", "1", "--set", "resplit=true", "--set", "gate=[]",
+        "--set", "arms.smote.mix={fill: {7: 5}}",
+    )  # fmt: skip
+    assert done.status == 0, done.err[-3000:]
+    table = pd.read_csv(tmp_path / "out" / "manifest.csv", dtype=str, keep_default_na=False)
+    work = job(tmp_path / "again", "resplit=true", "arms.smote.mix={fill: {7: 5}}")
+    own, one = (
+        set(load_images(stages.prepare(work, seed=seed).splits.train).table["id"])
+        for seed in (1, None)
+    )
+    assert set(table[table["origin"] == "real"]["id"]) == own != one

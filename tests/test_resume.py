@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from contracts import VARIANTS
+from contracts import VARIANTS, tiny
 
 from augpipe.generators import families
 
-NAMES = [*(name for name in families() if name != "smote"), *VARIANTS]
+NAMES = [name for name in (*families(), *VARIANTS) if tiny(name).kimg]  # those that are trained
 WORKER = Path(__file__).with_name("resuming.py")
 
 
