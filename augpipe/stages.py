@@ -18,12 +18,12 @@ from augpipe import (
     searching,
     sources,
 )
-from augpipe.config import Arm
+from augpipe.config import Arm, Experiment
 from augpipe.counts import Imbalance, plan, thin
 from augpipe.errors import UserError
 from augpipe.generators import Problem
 from augpipe.images import ImageSet, require_classes
-from augpipe.intake import Intake, Progress, survey, take_in
+from augpipe.intake import Intake, Progress, Survey, survey, take_in
 from augpipe.quarantine import quarantine
 from augpipe.records import (
     Chosen,
@@ -67,11 +67,7 @@ def prepare(
     require_classes(listed.classes)
     partition.check_names(listed.classes)
     found = survey(listed, experiment.image)
-    for name in {name for arm in experiment.arms for name in arm.generators}:
-        generators.check(experiment.generators[name], Problem(found.spec, listed.classes))
-    classifiers.check(
-        experiment.classifier, found.spec.channels, len(listed.classes), found.spec.size
-    )
+    _check(experiment, found, listed.classes)
     with store.scratch() as scratch:
         taken = take_in(
             listed, experiment.image, policy, folder=scratch, found=found, progress=progress
@@ -105,6 +101,13 @@ def prepare(
         quarantine=store.put_table("quarantine", quarantine(taken.bad, parted.removed)),
         time=clock.stop(),
     )
+
+
+def _check(experiment: Experiment, found: Survey, classes: tuple[str, ...]) -> None:
+    """UserError for a generator or a classifier that cannot make or take such images."""
+    for name in {name for arm in experiment.arms for name in arm.generators}:
+        generators.check(experiment.generators[name], Problem(found.spec, classes))
+    classifiers.check(experiment.classifier, found.spec.channels, len(classes), found.spec.size)
 
 
 def _thinned(

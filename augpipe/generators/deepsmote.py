@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -234,8 +234,7 @@ class DeepSMOTE(Adversarial):
         return torch.cat(done)
 
     def _average(self) -> Autoencoder:
-        net: Autoencoder = self.ema.module  # type: ignore[assignment]
-        return net
+        return cast(Autoencoder, self.ema.module)
 
     def _recalibrate(self) -> None:
         batches, size = RECALIBRATION
