@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from augpipe.comparison import Gain, Interval
@@ -185,6 +186,7 @@ def cost_dots(
             axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=_short(name))  # fmt: skip
         axes.axhline(0, color=BLACK, lw=0.8)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         # The default writes powers of ten as formulas, which are not parsed here.
         axes.xaxis.set_major_formatter(lambda x, at: f"{x:,.12g}")
         axes.xaxis.set_minor_formatter(lambda x, at: "")
