@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from augpipe.classifiers import Classifier, ClassifierOptions, Shape, build, start
 from augpipe.images import ImageSet, to_float
+from augpipe.neighbours import nearest
 from augpipe.nn.blend import Blender
 from augpipe.nn.blocks import use_rng
 from augpipe.nn.losses import classification as cross_entropy
@@ -228,6 +229,24 @@ def _forward(
         with runtime.autocast():
             parts.append(call(inputs(pool.gather(rows), None, origin_flag, runtime)).float().cpu())
     return torch.cat(parts)
+
+
+def predict_beside(
+    trained: Trained, images: ImageSet, others: ImageSet, k: int, weight: float, runtime: Runtime
+) -> NDArray[np.float32]:
+    """Probabilities float32 (N,K) of features that are `weight` the mean of those of the k nearest of `others`.
+
+    `others` look to the classifier as real images do. Fewer than k of them: all; none: as `predict`.
+    """
+    own, _ = embed_and_predict(trained, images, runtime)
+    if len(others):
+        points, _ = embed_and_predict(trained, others, runtime)
+        _, rows = nearest(own, points, min(k, len(others)))
+        own = (1 - weight) * own + weight * points[rows].mean(1)
+    with torch.no_grad(), runtime.autocast():
+        logits = trained.net.head(torch.from_numpy(own).to(runtime.device)).float().cpu()
+    probabilities: NDArray[np.float32] = torch.softmax(logits, 1).numpy()
+    return probabilities
 
 
 def predict(trained: Trained, images: ImageSet, runtime: Runtime) -> NDArray[np.float32]:

@@ -63,7 +63,7 @@ class Arm(Strict):
     @model_validator(mode="after")
     def _synthetic_only_where_made(self) -> Arm:
         plain = Mix()
-        for key in ("until", "synthetic_weight", "norms_apart", "prefer"):
+        for key in ("until", "synthetic_weight", "norms_apart", "prefer", "soft", "beside"):
             if self.generator is None and getattr(self.mix, key) != getattr(plain, key):
                 raise ValueError(
                     f"mix.{key} of arm {self.name!r} is of synthetic images, and it has no generator"

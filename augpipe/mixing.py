@@ -32,6 +32,16 @@ class Prefer(Strict):
     power: float = Field(default=1.0, ge=-10, le=10)
 
 
+class Beside(Strict):
+    """At test: an image's features become `1 - weight` of them and `weight` of the mean of its k nearest synthetic images'.
+
+    Neighbours by Euclidean distance of the classifier's penultimate features, of whatever class: none is known at test.
+    """
+
+    k: int = Field(default=5, ge=1, le=1000)
+    weight: float = Field(default=0.3, ge=0, le=1)
+
+
 class Mix(Strict):
     """What an arm's classifier sees.
 
@@ -46,7 +56,9 @@ class Mix(Strict):
     loss: see `objectives`. weights: of the classes in it, after the share `defer` of training. synthetic_weight: of
     a synthetic image in it, where a real one has 1. blend: MixUp or CutMix with an own share for each pair, from
     Beta(alpha, alpha); null: the papers' 0.2 and 1. norms_apart: synthetic images have batch norms of their own, which
-    are not used at test. prefer: see `Prefer`.
+    are not used at test. prefer: see `Prefer`. soft: the share of a synthetic image's label that the real-only
+    classifier says, the rest being the class it was made for; the label is drawn anew each time the image comes, which
+    on average is the loss of the soft label, whichever loss. beside: synthetic images used at test, see `Beside`.
     A share below 1 is less for a class of which so few were made that one would come over OFTEN times as often as a
     real one.
     """
@@ -63,6 +75,8 @@ class Mix(Strict):
     alpha: float | None = Field(default=None, gt=0, le=100)
     norms_apart: bool = False
     prefer: Prefer | None = None
+    soft: float = Field(default=0.0, ge=0, le=1)
+    beside: Beside | None = None
     transform: AnyTransform = None
     origin_flag: bool = False
     curated: bool | None = None
@@ -98,8 +112,16 @@ class Mixture:
     """
 
     def __init__(
-        self, real: ImageSet, synthetic: ImageSet | None, mix: Mix, runtime: Runtime, *, seed: int
+        self,
+        real: ImageSet,
+        synthetic: ImageSet | None,
+        mix: Mix,
+        runtime: Runtime,
+        *,
+        seed: int,
+        said: torch.Tensor | None = None,
     ) -> None:
+        """said: float (M,K), what the real-only classifier says of each synthetic image; needed where labels are soft."""
         self.origin_flag = mix.origin_flag
         self._real = Pool(real, runtime)
         self._made = None if synthetic is None else Pool(synthetic, runtime)
@@ -119,6 +141,7 @@ class Mixture:
         self.synthetic_weight, self._until = mix.synthetic_weight, mix.until
         self._cumulative = torch.cumsum(self.class_probabilities, 0)
         self._rng = torch_stream(seed, "classifier batches")
+        self._soft = None if synthetic is None or not mix.soft else _Soft(mix.soft, said, seed)
         self._transform = (
             transform(mix.transform, entropy(seed, "transform")) if mix.transform else None
         )
@@ -134,9 +157,28 @@ class Mixture:
         if self._made is not None and self._made_rows is not None and bool(synthetic.any()):
             rows = self._made_rows.pick(labels[synthetic], u[2][synthetic])
             images[synthetic.to(images.device)] = self._made.gather(rows)
+            if self._soft is not None:
+                labels[synthetic] = self._soft.drawn(labels[synthetic], rows)
         if self._transform is not None:
             images = self._transform(images)
         return Batch(images, labels, synthetic)
+
+
+class _Soft:
+    """Labels of synthetic images, drawn for each time that one comes."""
+
+    def __init__(self, share: float, said: torch.Tensor | None, seed: int) -> None:
+        if said is None:
+            raise ValueError("soft labels need what the real-only classifier says of each image")
+        self._share, self._ends = share, torch.cumsum(said.double(), 1)
+        self._rng = torch_stream(seed, "soft labels")
+
+    def drawn(self, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """int64 (N,): each label, or by `share` one that the classifier's probabilities for the row give."""
+        u = torch.rand(2, len(rows), generator=self._rng, dtype=torch.float64)
+        ends = self._ends[rows]
+        other = torch.searchsorted(ends, (u[0] * ends[:, -1])[:, None], right=True)[:, 0]
+        return torch.where(u[1] < self._share, other.clamp_(max=ends.shape[1] - 1), labels)
 
 
 def class_probabilities(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:

@@ -147,23 +147,36 @@ def search_steps(job: Job, arm: Arm) -> int:
 
 
 def choose(
-    job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised, seed: int, *, report: Report
+    job: Job,
+    prepared: Prepared,
+    arm: Arm,
+    synthetic: Synthesised,
+    seed: int,
+    domain: Ref | None = None,
+    *,
+    report: Report,
 ) -> Chosen:
-    """An arm's share, and how much of its fill, by successive halving on val."""
+    """An arm's share, and how much of its fill, by successive halving on val. domain: as in `mix`."""
     clock, (store, here) = Clock(), job.start()
     real, made = load_images(prepared.splits.train), _made(arm, synthetic)
     for images in (real, made):
         prepared.refuse_leaks(images, f"the classifier of arm {arm.name!r}")
     val, options = load_images(prepared.splits.val), job.experiment.classifier
+    said = _said(job, domain, arm, made)
     spent = 0
 
     def attempt(candidate: Candidate, steps: int) -> tuple[float, float]:
         nonlocal spent
         spent += steps
         report(f"share {candidate.share}, {candidate.part:.0%} of the images", spent)
-        some = made.take(searching.rows_of(made, candidate.part))
+        rows = searching.rows_of(made, candidate.part)
         mixture = mixing.Mixture(
-            real, some, searching.settled(arm.mix, candidate), here, seed=entropy(seed, "mixture")
+            real,
+            made.take(rows),
+            searching.settled(arm.mix, candidate),
+            here,
+            seed=entropy(seed, "mixture"),
+            said=None if said is None else said[torch.from_numpy(rows)],
         )
         short = options.model_copy(
             update={"steps": steps, "evaluations": min(options.evaluations, steps)}
@@ -194,14 +207,29 @@ def _made(arm: Arm, synthetic: Synthesised) -> ImageSet:
     return mixing.preferred(made, load_table(synthetic.checks), prefer)
 
 
+def _said(job: Job, domain: Ref | None, arm: Arm, made: ImageSet) -> torch.Tensor | None:
+    """What the real-only classifier says of each image, float32 (N,K), where the arm's labels are soft."""
+    if not arm.mix.soft:
+        return None
+    if domain is None:
+        raise ValueError(f"the soft labels of arm {arm.name!r} need the real-only classifier")
+    _, here = job.start()
+    judge = classification.from_state(load_state(domain), here)
+    return torch.from_numpy(classification.predict(judge, made, here))
+
+
 def mix(
     job: Job,
     prepared: Prepared,
     arm: Arm,
     synthetic: Synthesised | None,
     chosen: Chosen | None = None,
+    domain: Ref | None = None,
 ) -> Ref:
-    """What an arm's classifier is drawn from, as a recipe: sets, counts, class probabilities, shares."""
+    """What an arm's classifier is drawn from, as a recipe: sets, counts, class probabilities, shares.
+
+    domain: the real-only classifier, whose word soft labels are.
+    """
     store, own = Store(job.store), arm.mix
     real = load_images(prepared.splits.train)
     ref = synthetic.images if synthetic else None
@@ -214,11 +242,15 @@ def mix(
         made = load_images(ref)
     have = real.counts()
     added = made.counts() if made else dict.fromkeys(have, 0)
+    said = _said(job, domain, arm, made) if made is not None else None
     probabilities = mixing.class_probabilities(have, added, own)
     share = mixing.shares(have, added, own)
     recipe = {
         "real": prepared.splits.train.model_dump(mode="json"),
         "synthetic": ref.model_dump(mode="json") if ref else None,
+        "said": store.put_state("said", {"probabilities": said}).model_dump(mode="json")
+        if said is not None
+        else None,
         "drawn": synthetic.images.sha256
         if synthetic
         else None,  # before any were left out or weighted
@@ -251,8 +283,14 @@ def train_classifier(
     for images in (real, made):
         if images is not None:
             prepared.refuse_leaks(images, f"the classifier of arm {arm!r}")
+    said = load_state(Ref.model_validate(told["said"]))["probabilities"] if told["said"] else None
     mixture = mixing.Mixture(
-        real, made, mixing.Mix.model_validate(told["mix"]), here, seed=entropy(seed, "mixture")
+        real,
+        made,
+        mixing.Mix.model_validate(told["mix"]),
+        here,
+        seed=entropy(seed, "mixture"),
+        said=said,
     )
     options = job.experiment.classifier
     trained = classification.train(
@@ -284,14 +322,22 @@ def train_classifier(
     )
 
 
-def score(job: Job, prepared: Prepared, classifier: TrainedClassifier) -> Scored:
+def score(job: Job, prepared: Prepared, classifier: TrainedClassifier, recipe: Ref) -> Scored:
     """Val and, this once, test."""
     store, here = job.start()
     trained = classification.from_state(load_state(classifier.state), here)
+    told = load_json(recipe)
+    beside = mixing.Mix.model_validate(told["mix"]).beside
+    made = load_images(Ref.model_validate(told["synthetic"])) if beside else None
     tables, probabilities = [], {}
     for split in ("val", "test"):
         images = load_images(getattr(prepared.splits, split))
-        found = classification.predict(trained, images, here)
+        if beside is None or made is None:
+            found = classification.predict(trained, images, here)
+        else:
+            found = classification.predict_beside(
+                trained, images, made, beside.k, beside.weight, here
+            )
         probabilities[split] = torch.from_numpy(np.ascontiguousarray(found))
         table = scores.score(found, images.labels, prepared.classes, prepared.counts["train"])
         table.insert(0, "split", split)

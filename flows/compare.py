@@ -201,9 +201,10 @@ def _learn(job: Job, prepared: BySeed, arms: list[Arm], futures: Futures) -> Non
     keys = [(arm, (arm.name, seed)) for seed in job.experiment.seeds for arm in arms]
     for arm, key in keys:
         made = futures.synthesised.get(key)
-        if made is not None and arm.mix.searches:
+        domain = promised(futures.domains[key[1]]) if made else None
+        if made is not None and domain is not None and arm.mix.searches:
             futures.chosen[key] = tasks.choose.submit(
-                job, prepared[key[1]], arm, promised(made), key[1]
+                job, prepared[key[1]], arm, promised(made), key[1], domain
             )
         chosen = futures.chosen.get(key)
         futures.mixed[key] = tasks.mix.submit(
@@ -212,6 +213,7 @@ def _learn(job: Job, prepared: BySeed, arms: list[Arm], futures: Futures) -> Non
             arm,
             promised(made) if made else None,
             promised(chosen) if chosen else None,
+            domain if arm.mix.soft else None,
         )
     for arm, key in keys:
         futures.trained[key] = tasks.train_classifier.submit(
@@ -219,7 +221,7 @@ def _learn(job: Job, prepared: BySeed, arms: list[Arm], futures: Futures) -> Non
         )
     for _, key in keys:
         futures.scored[key] = tasks.score.submit(
-            job, prepared[key[1]], promised(futures.trained[key])
+            job, prepared[key[1]], promised(futures.trained[key]), promised(futures.mixed[key])
         )
 
 

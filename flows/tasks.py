@@ -103,11 +103,13 @@ def measure_made(
 
 
 @task(task_run_name="choose the mix of {arm.name}, seed {seed}", **OPTIONS)
-def choose(job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised, seed: int) -> Chosen:
+def choose(
+    job: Job, prepared: Prepared, arm: Arm, synthetic: Synthesised, seed: int, domain: Ref
+) -> Chosen:
     """An arm's share and fill by val."""
     total = stages.search_steps(job, arm)
     with Reporter(job.progress, f"mix of {arm.name}, seed {seed}", total) as report:
-        return stages.choose(job, prepared, arm, synthetic, seed, report=report)
+        return stages.choose(job, prepared, arm, synthetic, seed, domain, report=report)
 
 
 @task(task_run_name="mix {arm.name}", **OPTIONS)
@@ -117,9 +119,10 @@ def mix(
     arm: Arm,
     synthetic: Synthesised | None,
     chosen: Chosen | None = None,
+    domain: Ref | None = None,
 ) -> Ref:
     """What an arm's classifier is drawn from."""
-    return stages.mix(job, prepared, arm, synthetic, chosen)
+    return stages.mix(job, prepared, arm, synthetic, chosen, domain)
 
 
 @task(task_run_name="train classifier {arm}, seed {seed}", **OPTIONS)
@@ -133,6 +136,6 @@ def train_classifier(
 
 
 @task(task_run_name="score {classifier.arm}, seed {classifier.seed}", **OPTIONS)
-def score(job: Job, prepared: Prepared, classifier: TrainedClassifier) -> Scored:
+def score(job: Job, prepared: Prepared, classifier: TrainedClassifier, recipe: Ref) -> Scored:
     """Val and, this once, test."""
-    return stages.score(job, prepared, classifier)
+    return stages.score(job, prepared, classifier, recipe)

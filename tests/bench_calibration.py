@@ -41,7 +41,7 @@ def hits(job: Job, arm: str, runs: int) -> tuple[NDArray[np.bool_], NDArray[np.i
         trained = stages.train_classifier(
             job, prepared, recipe, arm, seed, report=lambda told, kimg: None
         )
-        found = store.load_state(stages.score(job, prepared, trained).probabilities)["test"]
+        found = store.load_state(stages.score(job, prepared, trained, recipe).probabilities)["test"]
         right.append(found.numpy().argmax(1) == labels)
         print(f"run {seed}: {100 * macro_recall(right[-1][None], labels)[0]:.2f}", flush=True)
     return np.stack(right), labels

@@ -228,3 +228,30 @@ def test_batches_that_are_all_synthetic_leave_the_real_norms_alone(here, make_sh
     trained = classification.train(mixture, val, QUICK, here, seed=0)
     norm = next(m for m in trained.net.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert not norm.running_mean.any() and norm.other.running_mean.abs().sum() > 0
+
+
+def test_features_beside_synthetic_ones(here, make_shapes) -> None:
+    """Against a plain loop: the k nearest by Euclid, their mean, the weighted sum, then the head."""
+    train, val = make_shapes((30, 30)), make_shapes((9, 9), seed=1)
+    made = make_shapes((6, 6), seed=2)
+    trained = classification.train(
+        Mixture(train, None, Mix(sampler="balanced"), here, seed=0), val, QUICK, here, seed=0
+    )
+    own, plain = classification.embed_and_predict(trained, val, here)
+    points, _ = classification.embed_and_predict(trained, made, here)
+    moved = []
+    for x in own:
+        near = sorted(points, key=lambda p, x=x: float(((p - x) ** 2).sum()))[:3]
+        moved.append(0.6 * x + 0.4 * np.mean(near, axis=0))
+    head = trained.net.head
+    with torch.no_grad(), here.autocast():
+        wanted = torch.softmax(head(torch.from_numpy(np.stack(moved))).float(), 1).numpy()
+    found = classification.predict_beside(trained, val, made, 3, 0.4, here)
+    assert found == pytest.approx(wanted, abs=2e-2)  # a head in bfloat16 rounds to three digits
+    assert not np.allclose(found, plain, atol=1e-3)
+    for others, k, weight in ((made, 3, 0.0), (val, 1, 1.0), (made.take(np.arange(0)), 3, 1.0)):
+        same = classification.predict_beside(trained, val, others, k, weight, here)
+        assert same == pytest.approx(plain, abs=2e-2)
+    # Fewer synthetic images than asked for: all of them.
+    all_ = classification.predict_beside(trained, val, made, 1000, 0.4, here)
+    assert all_ == pytest.approx(classification.predict_beside(trained, val, made, 12, 0.4, here))

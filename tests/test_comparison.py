@@ -262,3 +262,22 @@ def test_a_level_without_spread_lies_in_its_own_interval(n: int) -> None:
     )
     for level in found.levels.values():
         assert 0 <= level.low <= level.mean <= level.high <= 1
+
+
+def test_images_of_one_value_are_drawn_as_one_with_the_same_law() -> None:
+    """Against images drawn one by one: quantiles of the means agree within what DRAWS of them vary."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [400, 60])
+    values = rng.choice([-0.4, -0.2, 0.0, 0.2], p=[0.02, 0.05, 0.83, 0.1], size=460)
+    found = comparison._image_draws(values, labels, rng)
+    one_by_one = np.zeros(20_000)
+    for c in (0, 1):
+        own = values[labels == c]
+        drawn = own[rng.integers(0, len(own), (20_000, len(own)))].mean(1)
+        one_by_one += (own.mean() + (drawn - own.mean()) * (len(own) / (len(own) - 1)) ** 0.5) / 2
+    assert found.mean() == pytest.approx(one_by_one.mean(), abs=4 * found.std() / 2000**0.5)
+    assert found.std() == pytest.approx(one_by_one.std(), rel=0.07)
+    for q in (0.025, 0.5, 0.975):
+        assert np.quantile(found, q) == pytest.approx(
+            np.quantile(one_by_one, q), abs=0.2 * found.std()
+        )

@@ -170,7 +170,15 @@ def test_merge_keys_are_yaml_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["until: 0.5", "synthetic_weight: 0.5", "share: auto", "fill: search"]
+    "setting",
+    [
+        "until: 0.5",
+        "synthetic_weight: 0.5",
+        "share: auto",
+        "fill: search",
+        "soft: 0.5",
+        "beside: {k: 3}",
+    ],
 )
 def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"

@@ -173,3 +173,27 @@ def test_class_weights_count_synthetic_images_at_their_weight(here) -> None:
         p, s = mixture.class_probabilities, mixture.shares
         masses = p * (1 + s * (weight - 1)) * mixture.objective.weights
         assert (masses / masses.sum()).tolist() == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_soft_labels_are_on_average_what_the_classifier_says(here, share) -> None:
+    """Of each synthetic image: `share` of the label by its probabilities, the rest the class it was made for."""
+    real, made = flat_set((4, 4, 4), 0), flat_set((0, 0, 2), 100, SYNTHETIC)
+    said = torch.tensor([[0.6, 0.3, 0.1], [0.0, 0.0, 1.0]])
+    mix = Mix(share=1.0, sampler="balanced", soft=share)
+    batch = Mixture(real, made, mix, here, seed=0, said=said).draw(60_000)
+    hard = Mixture(real, made, mix.model_copy(update={"soft": 0.0}), here, seed=0).draw(60_000)
+    assert torch.equal(batch.images, hard.images) and torch.equal(batch.synthetic, hard.synthetic)
+    assert torch.equal(batch.labels[~batch.synthetic], hard.labels[~hard.synthetic])
+    which = batch.images[:, 0, 0, 0].long() - 100
+    for row in (0, 1):
+        own = batch.labels[batch.synthetic & (which == row)]
+        found = torch.bincount(own, minlength=3) / len(own)
+        wanted = share * said[row] + (1 - share) * torch.tensor([0.0, 0.0, 1.0])
+        assert found.tolist() == pytest.approx(wanted.tolist(), abs=0.02)
+
+
+def test_soft_labels_need_the_classifiers_word(here) -> None:
+    real, made = flat_set((4, 4), 0), flat_set((0, 2), 100, SYNTHETIC)
+    with pytest.raises(ValueError, match="need what the real-only classifier says"):
+        Mixture(real, made, Mix(soft=0.5), here, seed=0)

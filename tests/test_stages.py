@@ -9,11 +9,12 @@ import pytest
 import yaml
 from tiny import CONFIG
 
-from augpipe import config, generating, judging, stages
+from augpipe import classification, config, generating, judging, stages
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
+from augpipe.mixing import Beside
 from augpipe.records import Job, Part, Prepared
-from augpipe.store import load_images, load_json, load_splits, load_table
+from augpipe.store import Ref, load_images, load_json, load_splits, load_state, load_table
 
 
 def job(tmp_path: Path, *overrides: str) -> Job:
@@ -135,11 +136,26 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
     assert {line["check"] for line in told["funnel"]} <= set(work.experiment.curation.checks)
     assert all(line["seen"] >= line["passed"] >= 0 for line in told["funnel"]) and told["funnel"]
     classifier = stages.train_classifier(work, prepared, recipe, "acgan", 0, report=silent)
-    scored = stages.score(work, prepared, classifier)
+    scored = stages.score(work, prepared, classifier, recipe)
     table = load_table(scored.table)
     assert set(table.split) == {"val", "test"} and len(table) == 2 * (17 + 10)
     measured = judging.measure(work, prepared, domain, trained)
     assert {"agreement", "kid", "fid"} <= set(load_table(measured.table).metric)
+
+    # Soft labels take the judge's word of the very images, and synthetic images are used at test where asked.
+    own = arm.mix.model_copy(update={"soft": 0.5, "beside": Beside(k=2, weight=0.5)})
+    soft = arm.model_copy(update={"mix": own})
+    with pytest.raises(ValueError, match="need the real-only classifier"):
+        stages.mix(work, prepared, soft, made)
+    recipe = stages.mix(work, prepared, soft, made, domain=domain)
+    said = load_state(Ref.model_validate(load_json(recipe)["said"]))["probabilities"]
+    judge = classification.from_state(load_state(domain), work.start()[1])
+    wanted = classification.predict(judge, load_images(made.images), work.start()[1])
+    assert said.numpy() == pytest.approx(wanted)
+    classifier = stages.train_classifier(work, prepared, recipe, "acgan", 0, report=silent)
+    beside = stages.score(work, prepared, classifier, recipe)
+    plain = stages.score(work, prepared, classifier, stages.mix(work, prepared, arm, made))
+    assert beside.probabilities.sha256 != plain.probabilities.sha256
 
 
 def test_an_arm_without_a_generator_has_nothing_missing(tmp_path: Path) -> None:
