@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,6 +162,8 @@ _NAMED["auto"] = _NAMED["search"] = _NAMED["not majority"]
 
 # How many synthetic images a class gets, in any of its spellings (see `plan`).
 Fill = Annotated[str | int | float | Mapping[str, int], BeforeValidator(_plain_fill)]
+# How often an item of a class is a synthetic one: see `mixing.Mix`.
+Share = Annotated[float, Field(ge=0, le=1)] | Literal["fill", "auto"]
 
 
 def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:

@@ -14,10 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe.classification import Trained, embed_and_predict, train
-from augpipe.classifiers import ClassifierOptions
-from augpipe.images import ImageSet, Splits
-from augpipe.mixing import Mix, Mixture
+from augpipe.classification import Trained, embed_and_predict
+from augpipe.images import ImageSet
 from augpipe.runtime import Runtime
 from augpipe.store import Store
 
@@ -75,15 +73,6 @@ class Extractor(Protocol):
 
     def vectors(self, images: ImageSet) -> NDArray[np.float32]:
         """The features of a set."""
-
-
-def train_domain(
-    splits: Splits, options: ClassifierOptions, runtime: Runtime, *, seed: int
-) -> Trained:
-    """A classifier of class-balanced, lightly transformed real images; sees train, its epoch chosen on val."""
-    mix = Mix(sampler="balanced", transform="light")
-    mixture = Mixture(splits.train, None, mix, runtime, seed=seed)
-    return train(mixture, splits.val, options, runtime, seed=seed)
 
 
 class Eyes:

@@ -9,10 +9,11 @@ import pandas as pd
 import torch
 
 from augpipe import classification, generators, synthesis, training
+from augpipe.caching import reads
 from augpipe.checkpoints import Checkpoint, surroundings
 from augpipe.errors import UserError
 from augpipe.features import Eyes
-from augpipe.fidelity import class_kid
+from augpipe.fidelity.distances import class_kid
 from augpipe.generators import Deriving, Generator, GeneratorConfig, Problem, WarmStarting
 from augpipe.generators._per_class import part_problem, part_seed, part_set
 from augpipe.grids import grid
@@ -114,6 +115,7 @@ class _Work:
         return torch.tensor(have, dtype=torch.int64).repeat_interleave(n)
 
 
+@reads("classifier")
 def train_generator(
     job: Job, prepared: Prepared, domain: Ref, part: Part, *, report: Report
 ) -> TrainedGenerator:
@@ -184,6 +186,7 @@ def _record(
     )
 
 
+@reads()
 def join_generators(
     job: Job,
     prepared: Prepared,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,13 @@ import torch
 from pydantic import Field, model_validator
 
 from augpipe.classification import Batch
-from augpipe.counts import Counts, Fill
+from augpipe.counts import Counts, Fill, Share
 from augpipe.images import ImageSet
 from augpipe.objectives import AnyLoss, CrossEntropy, Weighting, objective
 from augpipe.runtime import ClassRows, Pool, Runtime
 from augpipe.schema import Strict
 from augpipe.seeds import entropy, torch_stream
 from augpipe.transforms import AnyTransform, transform
-
-Share = Annotated[float, Field(ge=0, le=1)] | Literal["fill", "auto"]
 
 
 class Prefer(Strict):

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, SerializeAsAny
 
 from augpipe import leaks, runtime
 from augpipe.config import Experiment
+from augpipe.counts import Share
 from augpipe.generators import Problem
 from augpipe.images import ImageSet, ImageSpec
-from augpipe.mixing import Share
 from augpipe.runtime import Runtime
 from augpipe.store import Ref, SplitRefs, Store, load_images
 
 
 class Job(BaseModel, frozen=True):
-    """What every task of a run knows."""
+    """What every task of a run knows. fresh: whether nothing is recalled from earlier runs (see `caching`)."""
 
     experiment: SerializeAsAny[Experiment]
     store: Path
     progress: Path
     threads: int
+    fresh: bool = False
+
+    def only(self, settings: Collection[str], generators: Collection[str]) -> Job:
+        """The same, but of the experiment nothing is there besides `settings`, these generators and the runner.
+
+        Whatever reads something else meets an AttributeError, so that no result can follow from it.
+        """
+        whole = self.experiment
+        kept = {name: getattr(whole, name) for name in (*settings, "runner")}
+        kept["generators"] = {name: whole.generators[name] for name in sorted(generators)}
+        part: Experiment = cast(Any, Experiment).model_construct()
+        object.__setattr__(part, "__dict__", kept)
+        return self.model_copy(update={"experiment": part})
+
+    def settings(self, names: Collection[str]) -> dict[str, Any]:
+        """These fields of the experiment as plain values, each by its concrete type."""
+        return self.experiment.model_dump(mode="json", include=set(names))
 
     def start(self) -> tuple[Store, Runtime]:
         """The store, and this process's runtime."""
@@ -43,6 +61,12 @@ class Clock:
     def stop(self) -> Timed:
         """Since the clock was made."""
         return Timed(began=self._began, seconds=time.perf_counter() - self._start)
+
+
+class Record(BaseModel, frozen=True):
+    """What a stage hands on. uncounted: fields that what is made of it does not follow from."""
+
+    uncounted: ClassVar[frozenset[str]] = frozenset({"time"})
 
 
 class Timed(BaseModel, frozen=True):
@@ -65,8 +89,10 @@ class IntakeRecord(BaseModel, frozen=True):
     notes: tuple[str, ...]
 
 
-class Prepared(BaseModel, frozen=True):
+class Prepared(Record, frozen=True):
     """The split, its counts, and how many synthetic images each arm's `fill` comes to."""
+
+    uncounted = frozenset({"plans", "fingerprint", "intake", "quarantine", "time"})
 
     data: Ref
     splits: SplitRefs
@@ -91,12 +117,14 @@ class Prepared(BaseModel, frozen=True):
         leaks.check(learned, load_images(self.data), held_out, what)
 
 
-class Part(BaseModel, frozen=True):
+class Part(Record, frozen=True):
     """What one training makes: a generator of all classes, or with `label` of one class (`per_class`).
 
     together: a model of all classes without labels, that models of single classes start from. start: the
     checkpoint to start from. last: folder of the training's own checkpoint; in the store by default.
     """
+
+    uncounted = frozenset({"last"})
 
     name: str
     seed: int
@@ -114,11 +142,13 @@ class Part(BaseModel, frozen=True):
         return f"class {self.of}, " if self.label is not None else ""
 
 
-class TrainedGenerator(BaseModel, frozen=True):
+class TrainedGenerator(Record, frozen=True):
     """A generator at its best moment by val, how it got there, and grids with fixed latents.
 
     part: the class of a model of one class, or "all" of one that others start from; "" for a whole one.
     """
+
+    uncounted = frozenset({"history", "previews", "samples", "time"})  # a history has seconds
 
     name: str
     seed: int
@@ -138,7 +168,7 @@ class TrainedGenerator(BaseModel, frozen=True):
         return f"class {self.part}, " if self.part else ""
 
 
-class Synthesised(BaseModel, frozen=True):
+class Synthesised(Record, frozen=True):
     """Images of one generator and seed for one plan, and what curation let pass.
 
     checks: id, and each check's value, a row an image. funnel: generator, class, check, seen, passed. short: class → images
@@ -152,7 +182,7 @@ class Synthesised(BaseModel, frozen=True):
     time: Timed
 
 
-class Measured(BaseModel, frozen=True):
+class Measured(Record, frozen=True):
     """table: of `fidelity.COLUMNS`. gallery: image set of synthetic, nearest train, nearest val image, in threes."""
 
     table: Ref
@@ -160,7 +190,7 @@ class Measured(BaseModel, frozen=True):
     time: Timed
 
 
-class Chosen(BaseModel, frozen=True):
+class Chosen(Record, frozen=True):
     """What val chose of an arm's mix for one seed; steps: of training that the search took.
 
     table: rung, share, part, steps, val_macro_recall, val_loss, stayed; a row an attempt.
@@ -173,7 +203,7 @@ class Chosen(BaseModel, frozen=True):
     time: Timed
 
 
-class TrainedClassifier(BaseModel, frozen=True):
+class TrainedClassifier(Record, frozen=True):
     """A classifier at its best moment by val."""
 
     arm: str
@@ -184,7 +214,7 @@ class TrainedClassifier(BaseModel, frozen=True):
     time: Timed
 
 
-class Scored(BaseModel, frozen=True):
+class Scored(Record, frozen=True):
     """Scores on val and test, and the probabilities behind them."""
 
     arm: str

@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from augpipe.counts import Share
 from augpipe.images import ImageSet
-from augpipe.mixing import Mix, Share
+from augpipe.mixing import Mix
 
 SHARES: Final = (0.05, 0.1, 0.2, 0.3, 0.5)
 PARTS: Final = (0.25, 0.5, 1.0)  # of the images that were made

@@ -1,7 +1,8 @@
 """Thin tasks over the library's stages: Refs and frozen configs in, Refs out.
 
-The functions name nothing but `stages`, `generating`, `judging`, `Reporter` and `bar`: Prefect ships a task's
-function to its workers by value, with whatever it refers to.
+The functions name nothing but `stages`, `once`, `Reporter` and `bar`: Prefect ships a task's function to its workers by
+value, with whatever it refers to. What a stage made before is recalled (see `augpipe.caching`), but for `prepare`, which
+looks at the source itself.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from augpipe import generating, judging, stages
+from augpipe import stages
 from augpipe.config import Arm
 from augpipe.records import (
     Chosen,
@@ -27,8 +28,9 @@ from augpipe.records import (
 )
 from augpipe.store import Ref
 from flows.progress import Reporter, bar
+from flows.recalling import once
 
-# Caching by content needs `code` fingerprints of the modules used; until then no task is skipped.
+# Prefect's own cache sees a task's text, not the code below it, and writes its results in place.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
@@ -42,7 +44,7 @@ def prepare(job: Job, seed: int | None = None) -> Prepared:
 @task(task_run_name="domain features, seed {seed}", **OPTIONS)
 def train_features(job: Job, prepared: Prepared, seed: int) -> Ref:
     """The real-only classifier that judges synthetic images."""
-    return stages.train_features(job, prepared, seed)
+    return once(stages.train_features, job, prepared, seed)
 
 
 @task(task_run_name="train {part.name}, {part.told}seed {part.seed}", **OPTIONS)
@@ -52,10 +54,14 @@ def train_generator(
     """One generator, or its model of one class, at its best moment by val."""
     own = job.experiment.generators[part.name]
     total = own.pretrain if part.together else own.kimg
+    if part.last is not None:
+        job = job.model_copy(
+            update={"fresh": True}
+        )  # a training of its own, with a folder to go on in
     if start is not None:
         part = part.model_copy(update={"start": start.checkpoint})
     with Reporter(job.progress, f"{part.name}, {part.told}seed {part.seed}", total) as report:
-        return generating.train_generator(job, prepared, domain, part, report=report)
+        return once(stages.train_generator, job, prepared, domain, part, report=report)
 
 
 @task(task_run_name="join {parts[0].name}, seed {parts[0].seed}", **OPTIONS)
@@ -66,7 +72,7 @@ def join_generators(
     start: TrainedGenerator | None = None,
 ) -> TrainedGenerator:
     """Models of single classes as one generator."""
-    return generating.join_generators(job, prepared, parts, start)
+    return once(stages.join_generators, job, prepared, parts, start)
 
 
 @task(task_run_name="synthesise {generator.name}, seed {generator.seed}", **OPTIONS)
@@ -79,19 +85,19 @@ def synthesise(
     curated: bool,
 ) -> Synthesised:
     """The planned images of each class, checked where they are to be."""
-    return judging.synthesise(job, prepared, domain, generator, counts, curated)
+    return once(stages.synthesise, job, prepared, domain, generator, counts, curated)
 
 
 @task(task_run_name="pool the images of several generators", **OPTIONS)
 def pool(job: Job, made: list[Synthesised]) -> Synthesised:
     """Images of several generators as one set."""
-    return judging.pool(job, made)
+    return once(stages.pool, job, made)
 
 
 @task(task_run_name="measure {generator.name}, seed {generator.seed}", **OPTIONS)
 def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerator) -> Measured:
     """Fidelity against val."""
-    return judging.measure(job, prepared, domain, generator)
+    return once(stages.measure, job, prepared, domain, generator)
 
 
 @task(task_run_name="measure what was made, seed {seed}", **OPTIONS)
@@ -99,7 +105,7 @@ def measure_made(
     job: Job, prepared: Prepared, domain: Ref, made: Synthesised, seed: int
 ) -> Measured:
     """Fidelity of the images that are to be published, against val."""
-    return judging.measure_made(job, prepared, domain, made, seed)
+    return once(stages.measure_made, job, prepared, domain, made, seed)
 
 
 @task(task_run_name="choose the mix of {arm.name}, seed {seed}", **OPTIONS)
@@ -109,7 +115,7 @@ def choose(
     """An arm's share and fill by val."""
     total = stages.search_steps(job, arm)
     with Reporter(job.progress, f"mix of {arm.name}, seed {seed}", total) as report:
-        return stages.choose(job, prepared, arm, synthetic, seed, domain, report=report)
+        return once(stages.choose, job, prepared, arm, synthetic, seed, domain, report=report)
 
 
 @task(task_run_name="mix {arm.name}", **OPTIONS)
@@ -122,7 +128,7 @@ def mix(
     domain: Ref | None = None,
 ) -> Ref:
     """What an arm's classifier is drawn from."""
-    return stages.mix(job, prepared, arm, synthetic, chosen, domain)
+    return once(stages.mix, job, prepared, arm, synthetic, chosen, domain)
 
 
 @task(task_run_name="train classifier {arm}, seed {seed}", **OPTIONS)
@@ -132,10 +138,10 @@ def train_classifier(
     """One classifier at its best moment by val."""
     total = job.experiment.classifier.steps
     with Reporter(job.progress, f"classifier {arm}, seed {seed}", total) as report:
-        return stages.train_classifier(job, prepared, recipe, arm, seed, report=report)
+        return once(stages.train_classifier, job, prepared, recipe, arm, seed, report=report)
 
 
 @task(task_run_name="score {classifier.arm}, seed {classifier.seed}", **OPTIONS)
 def score(job: Job, prepared: Prepared, classifier: TrainedClassifier, recipe: Ref) -> Scored:
     """Val and, this once, test."""
-    return stages.score(job, prepared, classifier, recipe)
+    return once(stages.score, job, prepared, classifier, recipe)

@@ -23,9 +23,10 @@ import numpy as np
 from augpipe import fidelity, neighbours, runtime
 from augpipe.classifiers import ClassifierOptions
 from augpipe.curation import Curation, Curator, Reference
-from augpipe.features import Eyes, train_domain
+from augpipe.features import Eyes
 from augpipe.fidelity import Compared
 from augpipe.images import ImageSet, Splits, provenance
+from augpipe.learning import train_domain
 from augpipe.store import Store
 
 CLASSES = 10

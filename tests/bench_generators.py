@@ -23,7 +23,16 @@ import pandas as pd
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-from augpipe import classification, generating, generators, judging, stages, store, synthesis
+from augpipe import (
+    classification,
+    generating,
+    generators,
+    judging,
+    measuring,
+    stages,
+    store,
+    synthesis,
+)
 from augpipe.classification import Trained
 from augpipe.classifiers import ClassifierOptions
 from augpipe.config import Experiment, load
@@ -135,7 +144,7 @@ def measure(
     if not plain:
         curated = after_checks(job, prepared, judge, domain, made, have)
         loose = generating.loose_set(images, asked, train)
-        table = store.load_table(judging.measure_set(job, prepared, domain, loose, 0).table)
+        table = store.load_table(measuring.measure_set(job, prepared, domain, loose, 0).table)
         overall = table[(table["class"] == "") & ~table.value.isna()]
     classes: dict[str, dict[str, float]] = {}
     nearest = []

@@ -13,9 +13,10 @@ from sklearn.datasets import load_digits
 
 from augpipe import fidelity, runtime
 from augpipe.classifiers import ClassifierOptions
-from augpipe.features import Embedded, Eyes, train_domain
+from augpipe.features import Embedded, Eyes
 from augpipe.fidelity import Compared, memorisation
 from augpipe.images import ImageSet, Splits, provenance
+from augpipe.learning import train_domain
 
 N, D = 240, 12
 MODES = 6 * np.eye(4, D, dtype=np.float32)  # of class 0, 0, 1, 1

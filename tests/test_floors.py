@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
-    "errors": 0, "kinds": 0, "schema": 0, "seeds": 0, "images": 0, "counts": 0,
+    "errors": 0, "kinds": 0, "code": 0, "schema": 0, "seeds": 0, "images": 0, "counts": 0,
     "grids": 1, "store": 1, "sources": 1, "intake": 1, "quarantine": 1, "duplicates": 1, "splits": 1, "transforms": 1, "runtime": 1, "nn": 1,
     "neighbours": 1, "leaks": 1, "weights": 2, "objectives": 3,
     "partition": 2, "generators": 2, "classifiers": 2,
@@ -17,7 +17,7 @@ FLOORS = {
     "synthesis": 4, "mixing": 4,
     "features": 5, "extractors": 5, "fidelity": 5, "curation": 5, "gates": 5, "scores": 5,
     "judging": 6, "balancing": 6,
-    "comparison": 6, "resampled": 6, "config": 6, "defaults": 6, "records": 6, "generating": 6, "searching": 6, "stages": 6, "inspection": 6, "report": 6,
+    "comparison": 6, "resampled": 6, "config": 6, "defaults": 6, "records": 6, "caching": 6, "preparing": 6, "generating": 6, "searching": 6, "mixtures": 6, "learning": 6, "scoring": 6, "looking": 6, "measuring": 6, "stages": 6, "inspection": 6, "report": 6,
     "flows": 7,
 }  # fmt: skip
 FILES = sorted((*ROOT.glob("augpipe/**/*.py"), *ROOT.glob("flows/**/*.py")))

@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_stages import job, silent
 
-from augpipe import curation, fidelity, gates, generating, generators, judging, stages, synthesis
+from augpipe import (
+    curation,
+    fidelity,
+    gates,
+    generating,
+    generators,
+    judging,
+    measuring,
+    stages,
+    synthesis,
+)
 from augpipe.balancing import Balanced, publish
 from augpipe.config import Arm
 from augpipe.curation import Reference
@@ -71,7 +81,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Ready:
 
 
 def test_every_figure_is_given_overall_and_of_each_class(ready: Ready) -> None:
-    found = judging.measure(ready.job, ready.prepared, ready.domain, ready.acgan)
+    found = measuring.measure(ready.job, ready.prepared, ready.domain, ready.acgan)
     table = load_table(found.table)
     assert list(table.columns) == list(fidelity.COLUMNS)
     wanted = {*fidelity.names(), *gates.EXTRA}
@@ -98,7 +108,7 @@ def test_gan_train_is_what_a_classifier_of_synthetic_images_alone_finds(ready: R
     shifted = ImageSet(made.images, (made.labels + 1) % 10, made.classes, made.table)
     found = []
     for images in (made, shifted):
-        told = judging.measure_set(longer, ready.prepared, ready.domain, images, 0)
+        told = measuring.measure_set(longer, ready.prepared, ready.domain, images, 0)
         table = load_table(told.table)
         own = table[table.metric == "gan_train"].set_index("class").value
         assert own[""] == pytest.approx(own.drop("").mean())
@@ -114,7 +124,7 @@ def test_gan_train_of_a_class_that_val_lacks_is_not_given(ready: Ready) -> None:
     splits = ready.prepared.splits.model_copy(update={"val": lacking})
     prepared = ready.prepared.model_copy(update={"splits": splits})
     made = load_images(ready.synthesise(dict.fromkeys(range(10), 6), curated=False).images)
-    table = load_table(judging.measure_set(ready.job, prepared, ready.domain, made, 0).table)
+    table = load_table(measuring.measure_set(ready.job, prepared, ready.domain, made, 0).table)
     own = table[table.metric == "gan_train"].set_index("class")
     assert np.isnan(own.value["9"]) and own.note["9"]
     assert own.value[""] == pytest.approx(own.value.drop(["", "9"]).mean())
@@ -125,7 +135,9 @@ def test_gan_train_asks_of_val_the_classes_that_were_made(ready: Ready) -> None:
     tables = []
     for labels in ((7, 8, 9), (8,)):
         made = load_images(ready.synthesise(dict.fromkeys(labels, 40), curated=False).images)
-        table = load_table(judging.measure_set(longer, ready.prepared, ready.domain, made, 0).table)
+        table = load_table(
+            measuring.measure_set(longer, ready.prepared, ready.domain, made, 0).table
+        )
         tables.append(table[table.metric == "gan_train"].set_index("class"))
     three, one = tables
     val = ready.prepared.counts["val"]
@@ -140,10 +152,10 @@ def test_gan_train_asks_of_val_the_classes_that_were_made(ready: Ready) -> None:
 
 
 def test_the_gallery_is_threes_of_one_class(ready: Ready) -> None:
-    found = judging.measure(quick(ready), ready.prepared, ready.domain, ready.smote)
+    found = measuring.measure(quick(ready), ready.prepared, ready.domain, ready.smote)
     assert set(load_table(found.table).metric) == set(fidelity.names()), "gan_train is left out"
     gallery = load_images(found.gallery)
-    assert len(gallery) == 3 * judging.SUSPICIOUS
+    assert len(gallery) == 3 * measuring.SUSPICIOUS
     made, near, far = (np.array(gallery.images[at::3]) for at in range(3))
     train, val = (load_images(getattr(ready.prepared.splits, s)) for s in ("train", "val"))
     suspicion = []
@@ -226,7 +238,7 @@ def test_copies_of_train_never_pass(ready: Ready) -> None:
     funnel = load_table(made.funnel)
     assert funnel["passed"].tolist() == [0] and funnel["seen"].iloc[0] >= 10
     # An empty set can be measured and mixed: nothing is given, and each figure says why.
-    measured = judging.measure_made(work, prepared, ready.domain, made, 0)
+    measured = measuring.measure_made(work, prepared, ready.domain, made, 0)
     table = load_table(measured.table)
     assert table.value.isna().all() and (table.note != "").all()
     assert len(load_images(measured.gallery)) == 0
@@ -239,7 +251,7 @@ def test_copies_of_train_never_pass(ready: Ready) -> None:
 def test_what_an_arm_was_filled_with_is_what_is_measured(ready: Ready) -> None:
     made = ready.synthesise({7: 12, 8: 3}, curated=False)
     table = load_table(
-        judging.measure_made(quick(ready), ready.prepared, ready.domain, made, 0).table
+        measuring.measure_made(quick(ready), ready.prepared, ready.domain, made, 0).table
     )
     whole = table[(table["class"] == "") & (table.metric == "agreement")].iloc[0]
     own = ready.look(made.images)
@@ -252,7 +264,7 @@ def test_what_an_arm_was_filled_with_is_what_is_measured(ready: Ready) -> None:
 def test_a_gate_on_each_class_asks_those_that_were_filled(ready: Ready) -> None:
     """By default the largest class is filled with nothing: were it asked, no such gate could ever hold."""
     made = ready.synthesise({7: 12, 8: 12}, curated=False)
-    told = judging.measure_made(quick(ready), ready.prepared, ready.domain, made, 0)
+    told = measuring.measure_made(quick(ready), ready.prepared, ready.domain, made, 0)
     assert gates.outcome("each agreement >= 0", load_table(told.table)).holds
 
 
@@ -264,8 +276,8 @@ def test_test_images_are_never_read(ready: Ready) -> None:
     found = []
     for own in (ready, blind):
         made = own.synthesise({7: 6, 9: 6}, curated=True)
-        measured = judging.measure(quick(own), own.prepared, own.domain, own.smote)
-        again = judging.measure_made(quick(own), own.prepared, own.domain, made, 0)
+        measured = measuring.measure(quick(own), own.prepared, own.domain, own.smote)
+        again = measuring.measure_made(quick(own), own.prepared, own.domain, made, 0)
         refs = (
             made.images,
             made.checks,
@@ -284,7 +296,7 @@ def test_judging_is_repeatable_in_another_store(ready: Ready, tmp_path: Path) ->
     for store in (ready.job.store, tmp_path / "store"):
         own = ready._replace(job=quick(ready).model_copy(update={"store": store}))
         made = own.synthesise({7: 6, 9: 6}, of="acgan", curated=True)
-        measured = judging.measure(own.job, own.prepared, own.domain, own.acgan)
+        measured = measuring.measure(own.job, own.prepared, own.domain, own.acgan)
         found.append([made.images.sha256, made.checks.sha256, measured.table.sha256])
     assert found[0] == found[1]
 
@@ -337,7 +349,7 @@ def test_trained_generators_are_curated_unless_an_arm_says_otherwise(
 
 def test_what_is_judged_can_be_published(ready: Ready, tmp_path: Path) -> None:
     made = ready.synthesise({7: 8, 9: 8}, curated=True)
-    measured = judging.measure_made(quick(ready), ready.prepared, ready.domain, made, 0)
+    measured = measuring.measure_made(quick(ready), ready.prepared, ready.domain, made, 0)
     experiment = ready.job.experiment
     arm = next(arm for arm in experiment.arms if arm.name == "smote")
     outcomes = tuple(gates.outcome(g, load_table(measured.table)) for g in experiment.gate)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tiny import CONFIG
 
-from augpipe import classification, config, generating, judging, stages
+from augpipe import classification, config, generating, judging, measuring, stages
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
 from augpipe.mixing import Beside
@@ -139,7 +139,7 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
     scored = stages.score(work, prepared, classifier, recipe)
     table = load_table(scored.table)
     assert set(table.split) == {"val", "test"} and len(table) == 2 * (17 + 10)
-    measured = judging.measure(work, prepared, domain, trained)
+    measured = measuring.measure(work, prepared, domain, trained)
     assert {"agreement", "kid", "fid"} <= set(load_table(measured.table).metric)
 
     # Soft labels take the judge's word of the very images, and synthetic images are used at test where asked.

@@ -28,8 +28,8 @@ def test_there_is_a_task_for_every_stage() -> None:
 def test_a_task_ships_to_a_worker(task: Task) -> None:
     """By value, with what it refers to: a reference to torch would drag what cannot be pickled along."""
     assert set(task.fn.__code__.co_names) <= {
-        "stages", "generating", "judging", "Reporter", "bar", "progress", "name", "told", "seed", "together", "pretrain",
-        "search_steps", "model_copy", "checkpoint", "experiment", "generators", "classifier", "kimg", "steps",
+        "stages", "once", "Reporter", "bar", "progress", "name", "told", "seed", "together", "pretrain",
+        "search_steps", "model_copy", "last", "checkpoint", "experiment", "generators", "classifier", "kimg", "steps",
         task.fn.__name__,
     }  # fmt: skip
     assert len(cloudpickle.dumps(task)) < 50_000

@@ -1,0 +1,165 @@
+"""The stages that settle what an arm's classifier is drawn from: what val chooses, and the recipe."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from augpipe import (
+    classification,
+    mixing,
+    searching,
+)
+from augpipe.caching import reads
+from augpipe.config import Arm
+from augpipe.images import ImageSet
+from augpipe.records import (
+    Chosen,
+    Clock,
+    Job,
+    Prepared,
+    Report,
+    Synthesised,
+)
+from augpipe.searching import Candidate
+from augpipe.seeds import entropy
+from augpipe.store import (
+    Ref,
+    Store,
+    load_images,
+    load_state,
+    load_table,
+)
+
+
+def search_steps(job: Job, arm: Arm) -> int:
+    """How many steps of training `choose` takes."""
+    return searching.steps_of(searching.candidates(arm.mix), job.experiment.classifier.steps)
+
+
+@reads("classifier")
+def choose(
+    job: Job,
+    prepared: Prepared,
+    arm: Arm,
+    synthetic: Synthesised,
+    seed: int,
+    domain: Ref | None = None,
+    *,
+    report: Report,
+) -> Chosen:
+    """An arm's share, and how much of its fill, by successive halving on val. domain: as in `mix`."""
+    clock, (store, here) = Clock(), job.start()
+    real, made = load_images(prepared.splits.train), _made(arm, synthetic)
+    for images in (real, made):
+        prepared.refuse_leaks(images, f"the classifier of arm {arm.name!r}")
+    val, options = load_images(prepared.splits.val), job.experiment.classifier
+    said = _said(job, domain, arm, made)
+    spent = 0
+
+    def attempt(candidate: Candidate, steps: int) -> tuple[float, float]:
+        nonlocal spent
+        spent += steps
+        report(f"share {candidate.share}, {candidate.part:.0%} of the images", spent)
+        rows = searching.rows_of(made, candidate.part)
+        mixture = mixing.Mixture(
+            real,
+            made.take(rows),
+            searching.settled(arm.mix, candidate),
+            here,
+            seed=entropy(seed, "mixture"),
+            said=None if said is None else said[torch.from_numpy(rows)],
+        )
+        short = options.model_copy(
+            update={"steps": steps, "evaluations": min(options.evaluations, steps)}
+        )
+        trained = classification.train(mixture, val, short, here, seed=entropy(seed, "classifier"))
+        best = min(trained.history, key=lambda e: (-e.val_macro_recall, e.val_loss))
+        return best.val_macro_recall, best.val_loss
+
+    open_ = searching.candidates(arm.mix) if len(made) else searching.candidates(arm.mix)[:1]
+    best, tried = searching.halve(open_, options.steps, attempt)
+    rows = [(t.rung, *t.candidate, t.steps, t.recall, t.loss, t.stayed) for t in tried]
+    names = ["rung", "share", "part", "steps", "val_macro_recall", "val_loss", "stayed"]
+    return Chosen(
+        share=best.share,
+        part=best.part,
+        steps=spent,
+        table=store.put_table("searches", pd.DataFrame(rows, columns=names)),
+        time=clock.stop(),
+    )
+
+
+@reads()
+def mix(
+    job: Job,
+    prepared: Prepared,
+    arm: Arm,
+    synthetic: Synthesised | None,
+    chosen: Chosen | None = None,
+    domain: Ref | None = None,
+) -> Ref:
+    """What an arm's classifier is drawn from, as a recipe: sets, counts, class probabilities, shares.
+
+    domain: the real-only classifier, whose word soft labels are.
+    """
+    store, own = Store(job.store), arm.mix
+    real = load_images(prepared.splits.train)
+    ref = synthetic.images if synthetic else None
+    made = _made(arm, synthetic) if synthetic else None
+    if chosen is not None:
+        own = searching.settled(own, Candidate(chosen.share, chosen.part))
+    part = chosen.part if chosen else 1.0
+    if made is not None and (part < 1 or arm.mix.prefer):
+        ref = store.put_images(made, searching.rows_of(made, part))
+        made = load_images(ref)
+    have = real.counts()
+    added = made.counts() if made else dict.fromkeys(have, 0)
+    said = _said(job, domain, arm, made) if made is not None else None
+    probabilities = mixing.class_probabilities(have, added, own)
+    share = mixing.shares(have, added, own)
+    recipe = {
+        "real": prepared.splits.train.model_dump(mode="json"),
+        "synthetic": ref.model_dump(mode="json") if ref else None,
+        "said": store.put_state("said", {"probabilities": said}).model_dump(mode="json")
+        if said is not None
+        else None,
+        "drawn": synthetic.images.sha256
+        if synthetic
+        else None,  # before any were left out or weighted
+        "mix": own.model_dump(mode="json"),
+        "chosen": chosen.model_dump(mode="json", include={"share", "part", "steps"})
+        if chosen
+        else None,
+        "real_count": list(have.values()),
+        "synthetic_count": list(added.values()),
+        "class_probability": probabilities.tolist(),
+        "class_share": share.tolist(),
+        "synthetic_share": float((probabilities * share).sum()) * own.until,
+        "synthetic_ratio": sum(added.values()) / max(1, sum(have.values())),
+        "short": {
+            prepared.classes[c]: n for c, n in (synthetic.short if synthetic else {}).items()
+        },
+        "funnel": load_table(synthetic.funnel).to_dict("records") if synthetic else [],
+    }
+    return store.put_json("mixtures", recipe)
+
+
+def _made(arm: Arm, synthetic: Synthesised) -> ImageSet:
+    """The arm's synthetic images, weighted where it prefers some."""
+    made = load_images(synthetic.images)
+    prefer = arm.mix.prefer
+    if prefer is None or len(made) == 0:
+        return made
+    return mixing.preferred(made, load_table(synthetic.checks), prefer)
+
+
+def _said(job: Job, domain: Ref | None, arm: Arm, made: ImageSet) -> torch.Tensor | None:
+    """What the real-only classifier says of each image, float32 (N,K), where the arm's labels are soft."""
+    if not arm.mix.soft:
+        return None
+    if domain is None:
+        raise ValueError(f"the soft labels of arm {arm.name!r} need the real-only classifier")
+    _, here = job.start()
+    judge = classification.from_state(load_state(domain), here)
+    return torch.from_numpy(classification.predict(judge, made, here))
