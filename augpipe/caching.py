@@ -162,11 +162,20 @@ def _recall(path: Path, kind: Any) -> Any:
     try:
         found = TypeAdapter(kind).validate_python(json.loads(path.read_bytes())["result"])
         for ref in refs(found):
-            os.utime(ref.path)  # used now: pruning takes what was not used for long
+            _use(ref)
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None
     return found
+
+
+def _use(ref: Ref) -> None:
+    """Mark a file as used now, and those that a recipe names: pruning takes what was not for long. OSError if gone."""
+    os.utime(ref.path)
+    if ref.path.suffix == ".json":
+        for value in json.loads(ref.path.read_bytes()).values():
+            if isinstance(value, dict) and value.keys() == {"path", "sha256"}:
+                os.utime(value["path"])
 
 
 def _keep(path: Path, kind: Any, made: Any, parts: Mapping[str, Any]) -> None:

@@ -148,7 +148,9 @@ class TrainedGenerator(Record, frozen=True):
     part: the class of a model of one class, or "all" of one that others start from; "" for a whole one.
     """
 
-    uncounted = frozenset({"history", "previews", "samples", "time"})  # a history has seconds
+    uncounted = frozenset(
+        {"history", "previews", "samples", "learned", "time"}
+    )  # a history has seconds
 
     name: str
     seed: int
@@ -157,6 +159,7 @@ class TrainedGenerator(Record, frozen=True):
     history: Ref  # kimg, seconds, metric, value
     previews: tuple[tuple[float, Ref], ...]
     samples: Ref
+    learned: Ref  # the set it learned from, which a generator that derives images needs again
     best_kimg: float
     best_metric: float
     stopped: str

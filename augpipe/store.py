@@ -127,6 +127,8 @@ class Store:
                     # Another process stored the same content in between: equal bytes, nothing lost.
                     if not final.exists():
                         raise
+            else:
+                os.utime(final)  # used now: see `pruning`
         return Ref(path=final, sha256=sha)
 
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
@@ -177,6 +179,7 @@ class Store:
             with beside(path) as draft:
                 torch.save(found, draft)
             return found
+        os.utime(path)
         return load_state(path)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 from concurrent.futures.process import BrokenProcessPool
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -39,6 +40,7 @@ def run(
     *,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     out: Annotated[Path | None, Parameter(name="--out")] = None,
+    fresh: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Compare arms end to end, from a config or from pictures.
 
@@ -51,6 +53,8 @@ def run(
         Change a value of the config: `--set seeds=5 --set arms.acgan.mix.share=0.1`.
     out
         Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
+    fresh
+        Make everything anew; by default what an earlier run made under equal settings, data and code is recalled.
     """
     experiment = _given(config, set_)
     from augpipe.report.write import check_out
@@ -61,7 +65,7 @@ def run(
     settle()
     from flows.compare import run as compare
 
-    summary = compare(experiment, folder)
+    summary = compare(experiment, folder, fresh)
     _tell(summary, folder)
 
 
@@ -235,6 +239,48 @@ def inspect(
         print_json(found)
     else:
         tell(found, folder)
+
+
+cache = App(name="cache", help="What earlier runs made and later ones recall.")
+app.command(cache)
+
+
+@cache.command(name="ls")
+def cache_ls() -> None:
+    """Print what can be recalled, by stage, and what the store holds."""
+    from augpipe import pruning
+    from augpipe.store import Store
+
+    store = Store(home() / "store")
+    table = Table(box=None, pad_edge=False)
+    for column in ("stage", "results", "last used"):
+        table.add_column(column, justify="right" if column == "results" else "left")
+    kept = pruning.records(store)
+    for stage in sorted({one.stage for one in kept}):
+        own = [one.used for one in kept if one.stage == stage]
+        last = datetime.fromtimestamp(max(own)).astimezone()
+        table.add_row(stage, str(len(own)), last.strftime("%Y-%m-%d %H:%M"))
+    console.print(table)
+    size = sum(item.size for item in pruning.items(store)) / 1e6
+    told = f"{store.root}: {size:,.1f} MB of at most {pruning.store_limit() / 1e6:,.0f} MB"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+@cache.command(name="prune")
+def cache_prune(*, older_than: str) -> None:
+    """Take away what no run used for some time; what a run that goes on uses stays.
+
+    Parameters
+    ----------
+    older_than
+        90m, 12h, 7d: what was used since then stays.
+    """
+    from augpipe import pruning
+    from augpipe.store import Store
+
+    taken = pruning.prune(Store(home() / "store"), older_than=pruning.seconds(older_than))
+    size = sum(item.size for item in taken) / 1e6
+    console.print(f"took away {len(taken)} files and folders, {size:,.1f} MB", highlight=False)
 
 
 @app.command(name="list")

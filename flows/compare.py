@@ -34,6 +34,7 @@ from augpipe.store import Ref
 from flows import tasks
 from flows.engine import stop_workers
 from flows.progress import Board
+from flows.recalling import RECALLED
 from flows.starting import started
 from flows.tracking import Tracker
 
@@ -64,13 +65,14 @@ class Futures:
                 yield stage, key[:2] if isinstance(key, tuple) else ("", key), future
 
 
-def run(experiment: Experiment, out: Path) -> dict[str, Any]:
+def run(experiment: Experiment, out: Path, fresh: bool = False) -> dict[str, Any]:
     """Run a comparison, leave its files in `out`, return its summary; UserError for the user's mistakes.
 
-    Starts Prefect's server and workers where none are given. `out` is written beside and renamed.
+    Starts Prefect's server and workers where none are given. `out` is written beside and renamed. fresh: nothing is
+    recalled from earlier runs.
     """
     seeds, arms = len(experiment.seeds), len(experiment.arms)
-    with started(experiment, seeds * arms) as ready:
+    with started(experiment, seeds * arms, fresh) as ready:
         return ready.named(compare, f"{arms} arms, {seeds} seeds")(ready.job, out)
 
 
@@ -230,12 +232,13 @@ def follow(futures: Futures, prepared: BySeed, tracker: Tracker, progress: Path)
     stages: dict[PrefectFuture[object], list[tuple[str, Key]]] = {}
     for stage, key, future in futures.all():
         stages.setdefault(future, []).append((stage, key))
-    board = Board(progress, len(stages), Console(stderr=True))
+    board, recalled = Board(progress, len(stages), Console(stderr=True)), 0
     with board.live():
         for future in as_completed(list(stages)):
             result = future.result()
             stage, key = stages[future][0]
             told = ""
+            recalled += future.state.name == RECALLED
             if isinstance(result, TrainedGenerator):
                 tracker.generator(prepared[result.seed], result)
                 told = (
@@ -256,6 +259,8 @@ def follow(futures: Futures, prepared: BySeed, tracker: Tracker, progress: Path)
                 if short:
                     board.say(short)
             board.advance(told)
+    if recalled:
+        board.say(f"recalled {recalled} of {several(len(stages), 'task')}; --fresh makes all anew")
 
 
 def shortage(prepared: Prepared, key: Key, made: Synthesised) -> str:

@@ -12,8 +12,9 @@ from typing import ParamSpec, TypeVar
 from prefect import Flow
 
 from augpipe.config import Experiment
+from augpipe.pruning import prune, running, store_limit
 from augpipe.records import Job
-from augpipe.store import home
+from augpipe.store import Store, home
 from flows.engine import pool, prefect_api, workers_and_threads
 from flows.tracking_store import check_store
 
@@ -37,13 +38,27 @@ class Started:
 
 
 @contextmanager
-def started(experiment: Experiment, tasks: int) -> Iterator[Started]:
-    """Everything for a flow with that many tasks at once; ends with it. UserError where a server does not answer."""
+def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator[Started]:
+    """Everything for a flow with that many tasks at once; ends with it. UserError where a server does not answer.
+
+    fresh: nothing is recalled from earlier runs. After a flow that ends well the store is cut to its limit.
+    """
     runner = experiment.runner
     workers, threads = workers_and_threads(runner.workers, runner.device, tasks)
     check_store()
-    with prefect_api(), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
+    store = Store(home() / "store")
+    limit = store_limit()
+    with (
+        running(store),
+        prefect_api(),
+        tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress,
+    ):
         job = Job(
-            experiment=experiment, store=home() / "store", progress=Path(progress), threads=threads
+            experiment=experiment,
+            store=store.root,
+            progress=Path(progress),
+            threads=threads,
+            fresh=fresh,
         )
         yield Started(job, workers)
+    prune(store, limit=limit)

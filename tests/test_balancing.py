@@ -101,7 +101,7 @@ def balanced(tmp_path: Path, make_shapes) -> Callable[..., Balanced]:
         )  # fmt: skip
         generator = TrainedGenerator(
             name="my_gan", seed=7, checkpoint=Ref(path=tmp_path / "g.pt", sha256="c0ffee" * 10),
-            history=empty, previews=(), samples=refs["train"], best_kimg=1.5, best_metric=0.1,
+            history=empty, previews=(), samples=refs["train"], learned=refs["train"], best_kimg=1.5, best_metric=0.1,
             stopped="the budget is spent", time=TIME,
         )  # fmt: skip
         return Balanced(

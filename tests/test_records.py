@@ -31,7 +31,7 @@ def test_start_gives_the_process_its_share_of_threads() -> None:
 def test_records_survive_json() -> None:
     ref = Ref(path=Path("x.pt"), sha256="0" * 64)
     record = TrainedGenerator(
-        name="g", seed=1, checkpoint=ref, history=ref, previews=((0.5, ref),), samples=ref,
+        name="g", seed=1, checkpoint=ref, history=ref, previews=((0.5, ref),), samples=ref, learned=ref,
         best_kimg=0.5, best_metric=0.1, stopped="", time=Timed(began=1.0, seconds=2.0),
     )  # fmt: skip
     assert TrainedGenerator.model_validate_json(record.model_dump_json()) == record
