@@ -33,6 +33,7 @@ from augpipe.errors import UserError
 from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
 from augpipe.store import Ref, load_json, load_table
 from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
+from flows.orphans import PROCESS, end_orphans, this_process
 from flows.tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
@@ -81,11 +82,13 @@ class Tracker:
         what: said in its name; by default the number of arms.
         """
         with self._cost():
+            end_orphans(self._client, self._id)
             self.parent = self._client.create_run(
                 self._id,
                 run_name=f"{self._experiment.name}: {what or f'{len(self._experiment.arms)} arms'}",
                 tags={
                     "augpipe.kind": kind,
+                    PROCESS: this_process(),
                     "augpipe.data": prepared.fingerprint,
                     "augpipe.source": prepared.intake.fingerprint,
                 },

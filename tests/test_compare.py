@@ -351,3 +351,42 @@ def test_each_seed_has_a_split_of_its_own_where_asked(tmp_path: Path) -> None:
     assert gain["mean"] == pytest.approx(apart.mean())
     assert gain["high"] - gain["mean"] == pytest.approx(stats.t.ppf(0.975, 2) * error)
     assert "corrected resampled t-test" in (done.folder / "report.html").read_text()
+
+
+def test_the_same_again_trains_nothing(ran: Ran) -> None:
+    """The report is written anew, of the same bytes of scores; on a page of its own it says what took no time."""
+    begun = time.monotonic()
+    again = augpipe(ran.place, "run", "tiny.yaml", "--out", "again")
+    assert again.status == 0, again.err[-3000:]
+    tasks = int(again.err.split("recalled ")[1].split(" ")[0])
+    assert f"recalled {tasks} of {tasks} tasks" in again.err
+    scores = [(ran.place / out / "scores.csv").read_bytes() for out in ("out", "again")]
+    assert scores[0] == scores[1]
+    assert (
+        time.monotonic() - begun < 120
+    )  # of a machine that does other work; the README has the figure
+    assert (ran.place / "again" / "report.html").stat().st_size > 10_000
+
+
+def test_another_share_runs_that_arm_alone(ran: Ran) -> None:
+    """acgan's mix, classifier and score, of three seeds; seen by Prefect as what was not cached."""
+    other = augpipe(
+        ran.place, "run", "tiny.yaml", "--out", "other", "--set", "arms.acgan.mix.share=0.6"
+    )
+    assert other.status == 0, other.err[-3000:]
+    recalled, tasks = (
+        int(word) for word in other.err.split("recalled ")[1].split(" task")[0].split(" of ")
+    )
+    assert tasks - recalled == 3 * 3
+    before, after = (
+        pd.read_csv(ran.place / out / "scores.csv").query("arm != 'acgan'")
+        for out in ("out", "other")
+    )
+    assert before.equals(after)
+
+
+def test_fresh_makes_all_anew(ran: Ran) -> None:
+    anew = augpipe(ran.place, "run", "tiny.yaml", "--out", "anew", "--fresh")
+    assert anew.status == 0 and "recalled" not in anew.err
+    scores = [(ran.place / out / "scores.csv").read_bytes() for out in ("out", "anew")]
+    assert scores[0] == scores[1]

@@ -16,7 +16,7 @@ from augpipe import generating, judging, searching, stages
 from augpipe.mixing import Mix
 from augpipe.records import Part
 from augpipe.searching import PARTS, SHARES, Candidate, candidates, halve, rows_of, steps_of
-from augpipe.store import load_images, load_json, load_table
+from augpipe.store import load_images, load_json, load_state, load_table
 
 
 def test_candidates_are_what_a_mix_leaves_open() -> None:
@@ -109,7 +109,7 @@ def test_an_arm_takes_what_val_chose(tmp_path: Path) -> None:
     assert recipe["synthetic_count"] == [math.ceil(chosen.part * n) for n in counts.values()]
     ref = stages.mix(work, prepared, arm, made, chosen)
     trained = stages.train_classifier(work, prepared, ref, "smote", 0, report=silent)
-    assert torch.is_tensor(next(iter(stages.load_state(trained.state)["weights"].values())))
+    assert torch.is_tensor(next(iter(load_state(trained.state)["weights"].values())))
 
 
 def test_without_a_synthetic_image_there_is_nothing_to_try(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
 from augpipe.mixing import Beside
 from augpipe.records import Job, Part, Prepared
-from augpipe.store import Ref, load_images, load_json, load_splits, load_state, load_table
+from augpipe.store import Ref, Store, load_images, load_json, load_splits, load_state, load_table
 
 
 def job(tmp_path: Path, *overrides: str) -> Job:
@@ -176,7 +176,7 @@ def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:
         test.classes,
         provenance([f"stranger {i}" for i in range(len(test))]),
     )
-    ref = stages.Store(work.store).put_images(strangers)
+    ref = Store(work.store).put_images(strangers)
     other = prepared.splits.model_copy(update={"test": ref})
     swapped: Prepared = prepared.model_copy(update={"splits": other})
     found = []
