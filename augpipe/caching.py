@@ -103,9 +103,16 @@ def follows_from(stage: Stage, job: Job, inputs: Sequence[Any]) -> dict[str, Any
         "with": {
             **surroundings(here),
             **libraries(),
-            "cpu": torch.backends.cpu.get_cpu_capability(),
+            "chip": _chip(here.device),
         },
     }
+
+
+def _chip(device: torch.device) -> str:
+    """What computes: other chips of one kind round otherwise."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability()
 
 
 @cache
