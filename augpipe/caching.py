@@ -31,8 +31,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 RECORDS: Final = "records"
 LIBRARIES: Final = (
-    "albumentations", "imbalanced-learn", "lightning-fabric", "pandas", "pillow", "scikit-image", "scikit-learn",
-    "scipy", "torchvision",
+    "albucore", "albumentations", "imbalanced-learn", "lightning-fabric", "opencv-python-headless", "pandas", "pillow", "scikit-image", "scikit-learn",
+    "scipy", "torch-fidelity", "torchvision",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from augpipe import classification, generators, synthesis, training
+from augpipe import classification, code, generators, synthesis, training
 from augpipe.caching import reads
 from augpipe.checkpoints import Checkpoint, surroundings
 from augpipe.errors import UserError
@@ -102,6 +102,10 @@ class _Work:
             "validation": [self.job.experiment.classifier.model_dump(mode="json"), VALIDATED],
             "start": part.start.sha256 if part.start else None,
             "with": surroundings(self.runtime),
+            "domain": self.domain.sha256,
+            "code": code.fingerprint(
+                ["augpipe.generating", f"augpipe.generators.{self.config.kind}"]
+            ),
         }
         key = f"{entropy(0, repr(header)):016x}"
         if part.last is None:
@@ -137,6 +141,8 @@ def train_generator(
 
     hooks = training.Hooks(_judge(work), on_tick, on_progress)
     checkpoint = work.checkpoint()
+    if job.fresh and part.last is None:
+        checkpoint.remove()
     fitted = training.fit(
         generator, work.train, work.config, work.runtime,
         seed=work.seed, hooks=hooks, checkpoint=checkpoint,

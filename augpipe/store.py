@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,7 +128,8 @@ class Store:
                     if not final.exists():
                         raise
             else:
-                os.utime(final)  # used now: see `pruning`
+                with suppress(PermissionError):  # another user's, of a shared store
+                    os.utime(final)  # used now: see `pruning`
         return Ref(path=final, sha256=sha)
 
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:

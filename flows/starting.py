@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -61,4 +61,6 @@ def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator
             fresh=fresh,
         )
         yield Started(job, workers)
-    prune(store, limit=limit)
+    # The run is done and told; what cannot be taken away is another's, or goes next time.
+    with suppress(OSError):
+        prune(store, limit=limit)
