@@ -13,8 +13,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, get_type_hints
 
@@ -30,10 +28,6 @@ from augpipe.store import Ref, SplitRefs, Store, beside, write_json
 P = ParamSpec("P")
 T = TypeVar("T")
 RECORDS: Final = "records"
-LIBRARIES: Final = (
-    "albucore", "albumentations", "imbalanced-learn", "lightning-fabric", "opencv-python-headless", "pandas", "pillow", "scikit-image", "scikit-learn",
-    "scipy", "torch-fidelity", "torchvision",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,11 +67,15 @@ def once(
 ) -> Result:
     """The stage's result, recalled where all that it follows from is as it was; else made, and kept.
 
-    Callables among the inputs (reports of progress) do not count. With `job.fresh` nothing is recalled.
+    Callables among the inputs (reports of progress) do not count. With `job.fresh` nothing is recalled; after an edit of
+    the package under a process that goes on, nothing is recalled or kept.
     """
     declared, values = _STAGES[stage], [*inputs, *(v for v in more.values() if not callable(v))]
     narrow = job.only(declared.reads, _generators(values))
-    parts = follows_from(declared, narrow, values)
+    try:
+        parts = follows_from(declared, narrow, values)
+    except code.ChangedError:
+        return Result(stage(narrow, *inputs, **more), False)
     path = _place(Store(job.store), declared.name, parts)
     kind = get_type_hints(stage)["return"]
     if not job.fresh:
@@ -102,7 +100,7 @@ def follows_from(stage: Stage, job: Job, inputs: Sequence[Any]) -> dict[str, Any
         "code": code.fingerprint(modules),
         "with": {
             **surroundings(here),
-            **libraries(),
+            **code.libraries(),
             "chip": _chip(here.device),
         },
     }
@@ -113,18 +111,6 @@ def _chip(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return torch.backends.cpu.get_cpu_capability()
-
-
-@cache
-def libraries() -> Mapping[str, str]:
-    """Versions of the libraries whose code results follow from, of those that are installed."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def content(value: Any) -> Any:
@@ -169,6 +155,8 @@ def _recall(path: Path, kind: Any) -> Any:
     try:
         found = TypeAdapter(kind).validate_python(json.loads(path.read_bytes())["result"])
         for ref in refs(found):
+            if not ref.path.is_relative_to(path.parents[1]):
+                return None  # of a store that was copied or moved
             _use(ref)
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError, ValidationError):

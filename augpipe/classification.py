@@ -242,7 +242,10 @@ def predict_beside(
     if len(others):
         points, _ = embed_and_predict(trained, others, runtime)
         _, rows = nearest(own, points, min(k, len(others)))
-        own = (1 - weight) * own + weight * points[rows].mean(1)
+        # In blocks: the neighbours of all images at once would be k times as large as their features.
+        for start in range(0, len(own), PREDICTED_AT_ONCE):
+            part = slice(start, start + PREDICTED_AT_ONCE)
+            own[part] = (1 - weight) * own[part] + weight * points[rows[part]].mean(1)
     with torch.no_grad(), runtime.autocast():
         logits = trained.net.head(torch.from_numpy(own).to(runtime.device)).float().cpu()
     probabilities: NDArray[np.float32] = torch.softmax(logits, 1).numpy()

@@ -1,15 +1,17 @@
 """Which code a result follows from: a fingerprint of modules and of all that they import from this package.
 
 Imports are read from the source, wherever in a file they stand; what is loaded by name at run time (a generator's family)
-is named by who asks. Comments and layout do not count.
+is named by who asks. Comments and layout do not count. A process runs what it has imported: once a file is edited after
+that, nobody can say what a result of this process follows from.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +19,50 @@ PACKAGE: Final = "augpipe"
 ROOT: Final = Path(__file__).resolve().parent
 # The schema of all settings imports all that has some. Who reads settings follows from their values.
 NOT_FOLLOWED: Final = frozenset({"augpipe.config"})
+LIBRARIES: Final = (
+    "albucore", "albumentations", "imbalanced-learn", "lightning-fabric", "opencv-python-headless", "pandas", "pillow",
+    "scikit-image", "scikit-learn", "scipy", "torch-fidelity", "torchvision",
+)  # fmt: skip
+
+
+class ChangedError(RuntimeError):
+    """The package was edited since this process began."""
+
+
+@cache
+def libraries() -> Mapping[str, str]:
+    """Versions of the libraries whose code results follow from, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _states(root: Path) -> dict[Path, int]:
+    """When each file of the package was changed."""
+    return {path: path.stat().st_mtime_ns for path in sorted(root.rglob("*.py"))}
+
+
+_BEGUN: Final = _states(ROOT)
 
 
 def fingerprint(modules: Iterable[str], root: Path = ROOT) -> str:
-    """SHA-256 over the code of the modules and of what they use; ValueError for one there is not."""
+    """SHA-256 over the code of the modules and of what they use; ValueError for one there is not.
+
+    ChangedError where one of their files is not what it was when this process began.
+    """
     whole = hashlib.sha256()
     for module in sorted(used_by(modules, root)):
         path = _file(module, root)
-        if path is not None:  # always: `used_by` has looked
-            whole.update(f"{module} {_meaning(path, path.stat().st_mtime_ns)}\n".encode())
+        if path is None:  # never: `used_by` has looked
+            continue
+        changed = path.stat().st_mtime_ns
+        if root == ROOT and _BEGUN.get(path) != changed:
+            raise ChangedError(f"{path} was edited since this process began")
+        whole.update(f"{module} {_meaning(path, changed)}\n".encode())
     return whole.hexdigest()
 
 
@@ -67,7 +104,6 @@ def _file(module: str, root: Path) -> Path | None:
     return None
 
 
-# Of one state of the file: a process that lives through an edit sees the new one.
 @cache
 def _tree(path: Path, changed: int) -> ast.Module:
     return ast.parse(path.read_bytes())

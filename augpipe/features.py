@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from augpipe import code
 from augpipe.classification import Trained, embed_and_predict
 from augpipe.images import ImageSet
 from augpipe.runtime import Runtime
@@ -94,7 +95,16 @@ class Eyes:
         for name, value in domain.net.state_dict().items():
             whole.update(name.encode())
             whole.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-        whole.update(f"{runtime.precision} {runtime.device.type}".encode())
+        whole.update(
+            f"{runtime.precision} {runtime.device.type} {torch.get_num_threads()}".encode()
+        )
+        try:
+            own = code.fingerprint(["augpipe.features", "augpipe.extractors"])
+        except code.ChangedError:
+            self._store = None
+        else:
+            libraries = {"torch": str(torch.__version__), **code.libraries()}
+            whole.update(f"{own} {sorted(libraries.items())}".encode())
         self._digest = f"{whole.hexdigest()} {extractor.digest if extractor else 'domain'}"
 
     def embed(self, images: ImageSet) -> Embedded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -183,7 +184,10 @@ def _record(
         part="all" if part.together else "" if part.label is None else work.problem.classes[0],
         checkpoint=store.put_state("generators", packed),
         history=_history(store, rows),
-        previews=tuple((kimg, Ref(path=path, sha256=sha)) for kimg, (path, sha) in kept),
+        # Those of ticks before a kill may have been pruned since.
+        previews=tuple(
+            (kimg, Ref(path=path, sha256=sha)) for kimg, (path, sha) in kept if Path(path).exists()
+        ),
         samples=store.put_images(loose_set(images, shown, work.train)),
         learned=work.train_ref,
         best_kimg=fitted.best_kimg,

@@ -13,4 +13,6 @@ from augpipe.store import Ref, Store, load_state
 def eyes(job: Job, domain: Ref, store: Store | None, here: Runtime) -> Eyes:
     """What a run looks at images with."""
     judge = classification.from_state(load_state(domain), here)
-    return Eyes(judge, here, extractor(job.experiment.fidelity.features, here), store)
+    return Eyes(
+        judge, here, extractor(job.experiment.fidelity.features, here), None if job.fresh else store
+    )

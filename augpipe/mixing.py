@@ -34,6 +34,8 @@ class Beside(Strict):
     """At test: an image's features become `1 - weight` of them and `weight` of the mean of its k nearest synthetic images'.
 
     Neighbours by Euclidean distance of the classifier's penultimate features, of whatever class: none is known at test.
+    It is of the scores alone: the best moment, and what a search chooses, are found without it, and so does the model that
+    is logged predict.
     """
 
     k: int = Field(default=5, ge=1, le=1000)
@@ -56,7 +58,8 @@ class Mix(Strict):
     Beta(alpha, alpha); null: the papers' 0.2 and 1. norms_apart: synthetic images have batch norms of their own, which
     are not used at test. prefer: see `Prefer`. soft: the share of a synthetic image's label that the real-only
     classifier says, the rest being the class it was made for; the label is drawn anew each time the image comes, which
-    on average is the loss of the soft label, whichever loss. beside: synthetic images used at test, see `Beside`.
+    on average is the loss of the soft label. (With class weights nearly: the mean is over the drawn labels' weights, and
+    these follow from the classes that images were made for.) beside: synthetic images used at test, see `Beside`.
     A share below 1 is less for a class of which so few were made that one would come over OFTEN times as often as a
     real one.
     """

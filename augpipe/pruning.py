@@ -20,7 +20,8 @@ from typing import Final
 
 from augpipe.caching import RECORDS
 from augpipe.errors import UserError
-from augpipe.store import Store
+from augpipe.processes import is_dead, this_process
+from augpipe.store import Store, beside
 
 RUNNING: Final = "running"
 LIMIT: Final = "20GB"
@@ -105,9 +106,9 @@ def seconds(text: str) -> float:
 @contextmanager
 def running(store: Store) -> Iterator[None]:
     """Leave a mark while the block runs: what is used meanwhile is not pruned."""
-    mark = store.root / RUNNING / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_text(str(time.time()), encoding="utf-8")
+    mark = store.root / RUNNING / uuid.uuid4().hex
+    with beside(mark) as draft:
+        draft.write_text(f"{time.time()}\n{this_process()}", encoding="utf-8")
     try:
         yield
     finally:
@@ -115,24 +116,28 @@ def running(store: Store) -> Iterator[None]:
 
 
 def begun(store: Store) -> float:
-    """When the first of the runs that go on began; now where none does. Marks of dead processes are taken away."""
+    """When the first of the runs that go on began; now where none does. Marks of dead processes are taken away.
+
+    A mark from another machine counts for as long as it lies there.
+    """
     first = time.time()
     folder = store.root / RUNNING
     for mark in folder.iterdir() if folder.is_dir() else ():
         try:
-            os.kill(int(mark.name.partition("-")[0]), 0)
-            first = min(first, float(mark.read_text(encoding="utf-8")))
-        except ProcessLookupError:
-            mark.unlink(missing_ok=True)  # killed
+            when, process = mark.read_text(encoding="utf-8").splitlines()
+            if is_dead(process):
+                mark.unlink(missing_ok=True)
+            else:
+                first = min(first, float(when))
         except (OSError, ValueError):
-            first = min(first, mark.stat().st_mtime if mark.exists() else first)
+            continue  # it ended between listing and reading, or is a draft of one that begins
     return first
 
 
 def prune(store: Store, *, older_than: float = 0.0, limit: int | None = None) -> list[Item]:
     """Take away what was not used for `older_than` seconds; with `limit`, only until the store holds so many bytes.
 
-    Records go before the files that they name, so that none is left that names what is gone.
+    A record that names what is gone is not recalled: what it was is made anew. Returns what was taken.
     """
     have, until = items(store), min(time.time() - older_than, begun(store))
     over = sum(item.size for item in have) - limit if limit is not None else None
@@ -143,9 +148,24 @@ def prune(store: Store, *, older_than: float = 0.0, limit: int | None = None) ->
         taken.append(item)
         if over is not None:
             over -= item.size
-    for item in sorted(taken, key=lambda item: item.kind != RECORDS):
-        if item.path.is_dir():
-            shutil.rmtree(item.path, ignore_errors=True)
-        else:
-            item.path.unlink(missing_ok=True)
-    return taken
+    return [item for item in sorted(taken, key=lambda item: item.kind != RECORDS) if _gone(item)]
+
+
+def _gone(item: Item) -> bool:
+    """Take an item away; whether it is. One that was used since it was listed goes back.
+
+    Under its own name it is whole or not there at all: a folder that is half removed would pass for a result.
+    """
+    draft = item.path.with_name(f".{item.path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        os.rename(item.path, draft)
+        if draft.stat().st_mtime > item.used:
+            os.rename(draft, item.path)
+            return False
+    except OSError:
+        return False
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        draft.unlink(missing_ok=True)
+    return True

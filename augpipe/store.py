@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,6 +95,17 @@ def beside(target: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _used(path: Path) -> bool:
+    """Mark what is there as used now (see `pruning`); whether it is."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # another user's, of a shared store
+        return path.exists()
+    return True
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, or of a folder's sorted (relative name, SHA-256) lines."""
     if path.is_dir():
@@ -120,16 +131,13 @@ class Store:
             write(draft)
             sha = digest(draft)
             final = self.root / kind / f"{sha[:20]}{suffix}"
-            if not final.exists():
+            if not _used(final):
                 try:
                     os.rename(draft, final)
                 except OSError:
                     # Another process stored the same content in between: equal bytes, nothing lost.
                     if not final.exists():
                         raise
-            else:
-                with suppress(PermissionError):  # another user's, of a shared store
-                    os.utime(final)  # used now: see `pruning`
         return Ref(path=final, sha256=sha)
 
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
@@ -180,7 +188,7 @@ class Store:
             with beside(path) as draft:
                 torch.save(found, draft)
             return found
-        os.utime(path)
+        _used(path)
         return load_state(path)
 
 

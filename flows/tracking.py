@@ -30,10 +30,11 @@ from PIL import Image
 from augpipe.balancing import FILES, Balanced
 from augpipe.config import Experiment
 from augpipe.errors import UserError
+from augpipe.processes import this_process
 from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
 from augpipe.store import Ref, load_json, load_table
 from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
-from flows.orphans import PROCESS, end_orphans, this_process
+from flows.orphans import PROCESS, end_orphans
 from flows.tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes

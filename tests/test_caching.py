@@ -15,7 +15,7 @@ import yaml
 from recalling import go
 from tiny import CONFIG, ROOT
 
-from augpipe import caching, config, stages
+from augpipe import caching, code, config, stages
 from augpipe.records import Job
 from augpipe.store import Ref
 
@@ -150,7 +150,7 @@ def test_a_comment_runs_nothing(copied: Path, store: Path, edited: Edited) -> No
 def test_threads_and_versions_count(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = job(store)
     assert made(lines(work.model_copy(update={"threads": 2}))) == ALL
-    monkeypatch.setattr(caching, "libraries", lambda: {"scipy": "0.1"})
+    monkeypatch.setattr(code, "libraries", lambda: {"scipy": "0.1"})
     assert made(lines(work)) == ALL
 
 
@@ -209,3 +209,23 @@ def test_every_stage_but_the_first_is_kept() -> None:
 def test_what_cannot_be_a_key_is_refused() -> None:
     with pytest.raises(TypeError, match="a Random cannot be part of a key"):
         caching.content(__import__("random").Random(0))
+
+
+def test_an_edit_under_a_process_keeps_nothing(tmp_path: Path, monkeypatch) -> None:
+    """It runs what it imported: under the new code's key its results would be the old code's."""
+    work = job(tmp_path / "store", "arms=[{name: real}]", "generators={}")
+    edited = dict(code._BEGUN)
+    edited[code.ROOT / "classification.py"] -= 1
+    with monkeypatch.context() as patch:
+        patch.setattr(code, "_BEGUN", edited)
+        first = lines(work)
+    assert made(first) == made(lines(work)) != set()
+    assert not made(lines(work))
+
+
+def test_a_copied_store_does_not_lean_on_the_first(tmp_path: Path) -> None:
+    work = job(tmp_path / "store", "arms=[{name: real}]", "generators={}")
+    lines(work)
+    other = shutil.copytree(work.store, tmp_path / "elsewhere" / "store")
+    assert made(lines(work.model_copy(update={"store": other})))
+    assert not made(lines(work))

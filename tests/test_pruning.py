@@ -61,12 +61,33 @@ def test_what_a_run_uses_stays_and_a_killed_runs_mark_protects_nothing(store: St
         store.put("kind", lambda path: path.write_bytes(b"\x09" * 1000))
         pruning.prune(store, limit=0)
         assert left(store) == [9]
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as dead:
-        dead.wait()
-    mark = store.root / pruning.RUNNING / f"{dead.pid}-x"
-    mark.write_text("0")
+    killed = "import os, sys; from pathlib import Path; from augpipe import pruning, store\n"
+    killed += "with pruning.running(store.Store(Path(sys.argv[1]))): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", killed, str(store.root)], check=False)
+    assert len(list((store.root / pruning.RUNNING).iterdir())) == 1
     pruning.prune(store, limit=0)
-    assert not left(store) and not mark.exists()
+    assert not left(store) and not list((store.root / pruning.RUNNING).iterdir())
+
+
+def test_a_run_on_another_machine_is_taken_for_alive(store: Store) -> None:
+    folder = store.root / pruning.RUNNING
+    folder.mkdir()
+    (folder / "x").write_text(f"{time.time() - 3.5 * 86_400}\nelsewhere/0/ 1 1")
+    pruning.prune(store, limit=0)
+    assert left(store) == [1, 2, 3]
+
+
+def test_what_is_used_while_others_are_taken_stays(store: Store, monkeypatch) -> None:
+    """As by a run that begins after the store was listed."""
+    real, last = pruning.begun, max(pruning.items(store), key=lambda item: item.used)
+
+    def used_meanwhile(where: Store) -> float:
+        os.utime(last.path)
+        return real(where)
+
+    monkeypatch.setattr(pruning, "begun", used_meanwhile)
+    assert len(pruning.prune(store, limit=0)) == 4
+    assert [item.path for item in pruning.items(store)] == [last.path]
 
 
 def test_a_recalled_result_is_used_with_all_it_names(tmp_path: Path) -> None:

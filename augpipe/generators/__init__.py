@@ -152,9 +152,10 @@ def build(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int
 def pack(
     config: GeneratorConfig, problem: Problem, seed: int, train: Ref, state: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A checkpoint that stands alone: tensors and plain values, readable with `weights_only=True`.
+    """A checkpoint of tensors and plain values, readable with `weights_only=True`.
 
-    train: the set it learned from, which a generator that derives images needs again.
+    train: the set it learned from, which a generator that derives images needs again: such a checkpoint works as long as
+    the store holds it.
     """
     return {
         "config": config.model_dump(mode="json"),

@@ -1,0 +1,52 @@
+"""Who is at work: a process named so that it is told from a later one of its number, and from one elsewhere."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cache
+from pathlib import Path
+
+
+def this_process() -> str:
+    """Machine, process and when it began, without a line end."""
+    return f"{_place()} {os.getpid()} {_began(os.getpid())}"
+
+
+def is_dead(process: str) -> bool:
+    """Whether a process has ended; one of another machine or container is taken for alive."""
+    place, _, rest = process.partition(" ")
+    pid, _, began = rest.partition(" ")
+    if place != _place() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return _began(int(pid)) != began
+
+
+@cache
+def _place() -> str:
+    """Host, machine and container: process numbers mean something within one of these alone."""
+    machine = Path("/etc/machine-id")
+    try:
+        known = machine.read_text().strip()
+    except OSError:
+        known = ""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return "/".join(["".join(socket.gethostname().split()), known, space])
+
+
+def _began(pid: int) -> str:
+    """Clock ticks between the machine's start and the process's; "" where that cannot be known."""
+    try:
+        # The name, in brackets, may hold spaces; the beginning is the 22nd field (proc(5)).
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
