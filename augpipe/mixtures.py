@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import torch
+from pydantic import BaseModel
 
 from augpipe import (
     classification,
@@ -119,30 +122,35 @@ def mix(
     probabilities = mixing.class_probabilities(have, added, own)
     share = mixing.shares(have, added, own)
     recipe = {
-        "real": prepared.splits.train.model_dump(mode="json"),
-        "synthetic": ref.model_dump(mode="json") if ref else None,
-        "said": store.put_state("said", {"probabilities": said}).model_dump(mode="json")
-        if said is not None
-        else None,
-        "drawn": synthetic.images.sha256
-        if synthetic
-        else None,  # before any were left out or weighted
+        "real": _plain(prepared.splits.train),
+        "synthetic": _plain(ref),
+        "said": None if said is None else _plain(store.put_state("said", {"probabilities": said})),
         "mix": own.model_dump(mode="json"),
-        "chosen": chosen.model_dump(mode="json", include={"share", "part", "steps"})
-        if chosen
-        else None,
+        "chosen": _plain(chosen, include={"share", "part", "steps"}),
         "real_count": list(have.values()),
         "synthetic_count": list(added.values()),
         "class_probability": probabilities.tolist(),
         "class_share": share.tolist(),
         "synthetic_share": float((probabilities * share).sum()) * own.until,
         "synthetic_ratio": sum(added.values()) / max(1, sum(have.values())),
-        "short": {
-            prepared.classes[c]: n for c, n in (synthetic.short if synthetic else {}).items()
-        },
-        "funnel": load_table(synthetic.funnel).to_dict("records") if synthetic else [],
+        **_filling(prepared, synthetic),
     }
     return store.put_json("mixtures", recipe)
+
+
+def _plain(value: BaseModel | None, include: set[str] | None = None) -> dict[str, Any] | None:
+    return None if value is None else value.model_dump(mode="json", include=include)
+
+
+def _filling(prepared: Prepared, synthetic: Synthesised | None) -> dict[str, Any]:
+    """How the images came about. drawn: their set before any were left out or weighted."""
+    if synthetic is None:
+        return {"drawn": None, "short": {}, "funnel": []}
+    return {
+        "drawn": synthetic.images.sha256,
+        "short": {prepared.classes[c]: n for c, n in synthetic.short.items()},
+        "funnel": load_table(synthetic.funnel).to_dict("records"),
+    }
 
 
 def _made(arm: Arm, synthetic: Synthesised) -> ImageSet:
