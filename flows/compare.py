@@ -232,13 +232,17 @@ def follow(futures: Futures, prepared: BySeed, tracker: Tracker, progress: Path)
     stages: dict[PrefectFuture[object], list[tuple[str, Key]]] = {}
     for stage, key, future in futures.all():
         stages.setdefault(future, []).append((stage, key))
-    board, recalled = Board(progress, len(stages), Console(stderr=True)), 0
+    board = Board(progress, len(stages), Console(stderr=True))
+    recalled, earlier = 0, False
     with board.live():
         for future in as_completed(list(stages)):
             result = future.result()
             stage, key = stages[future][0]
             told = ""
-            recalled += future.state.name == RECALLED
+            if future.state.name == RECALLED:
+                recalled += 1
+                # A mix without synthetic images is the same for all seeds: the first one's is recalled in any run.
+                earlier = earlier or stage != "mixed"
             if isinstance(result, TrainedGenerator):
                 tracker.generator(prepared[result.seed], result)
                 told = (
@@ -259,7 +263,7 @@ def follow(futures: Futures, prepared: BySeed, tracker: Tracker, progress: Path)
                 if short:
                     board.say(short)
             board.advance(told)
-    if recalled:
+    if earlier:
         board.say(f"recalled {recalled} of {several(len(stages), 'task')}; --fresh makes all anew")
 
 

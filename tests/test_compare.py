@@ -353,6 +353,10 @@ def test_each_seed_has_a_split_of_its_own_where_asked(tmp_path: Path) -> None:
     assert "corrected resampled t-test" in (done.folder / "report.html").read_text()
 
 
+def test_a_first_run_recalls_nothing_to_speak_of(ran: Ran) -> None:
+    assert "recalled" not in ran.err
+
+
 def test_the_same_again_trains_nothing(ran: Ran) -> None:
     """The report is written anew, of the same bytes of scores; on a page of its own it says what took no time."""
     begun = time.monotonic()
