@@ -76,12 +76,16 @@ class Arm(Strict):
 
 
 class Runner(Strict):
-    """Where tasks run: `workers` processes (auto: one a core, one a GPU), each with its share of threads."""
+    """Where tasks run: `workers` processes (auto: one a core, one a GPU), each with its share of threads.
+
+    timeout: seconds that one task may take, a generator's training among them; then it fails, and with it its arms.
+    """
 
     kind: Literal["processes"] = "processes"
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     device: Device = "auto"
     precision: Precision = "auto"
+    timeout: float = Field(default=86400.0, gt=0)
 
 
 class Experiment(Strict):

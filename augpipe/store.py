@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from augpipe.errors import UserError
+from augpipe.errors import UserError, passes
 from augpipe.images import ImageSet, ImageSpec, Splits
 
 BLOCK: Final = 2**24  # bytes moved at a time, so that what streams never holds more
@@ -58,7 +58,9 @@ def _draft(target: Path) -> Iterator[Path]:
 
 
 def _unwritable(target: Path, error: OSError) -> Exception:
-    """A full or closed disk is the user's to mend; any other OSError stays what it is."""
+    """A full or closed disk is the user's to mend; any other OSError, and one that passes, stays what it is."""
+    if passes(error):
+        return error
     place = str(error.filename or "")
     ours = not place or place.startswith(str(target.parent)) or str(target).startswith(place)
     reason = error.strerror or str(error)

@@ -19,3 +19,6 @@ os.environ.update(
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+# A tracking server that is away is waited for by the run's outbox, which goes on meanwhile; a call gives up soon.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

@@ -15,9 +15,10 @@ from augpipe.records import Job, Part
 from augpipe.sources import place
 from augpipe.store import load_table
 from flows import tasks
-from flows.compare import Futures, follow, grow, promised, told
 from flows.engine import stop_workers
+from flows.following import follow, told
 from flows.starting import started
+from flows.submitting import Futures, grow, promised, send
 from flows.tracking import Tracker
 
 
@@ -69,18 +70,19 @@ def balance(job: Job, arm: Arm, seed: int, out: Path, override: str | None) -> B
     with tracker.comparison(prepared, "balance", f"balanced set of {arm.name}"):
         futures, key = Futures(), (arm.name, seed)
         try:
-            futures.domains[seed] = tasks.train_features.submit(job, prepared, seed)
+            futures.domains[seed] = send(tasks.train_features, job, prepared, seed)
             domain = promised(futures.domains[seed])
             grow(job, prepared, Part(name=str(arm.generator), seed=seed), futures)
             generator = futures.generators[str(arm.generator), seed]
-            futures.synthesised[key] = tasks.synthesise.submit(
+            futures.synthesised[key] = send(
+                tasks.synthesise,
                 job, prepared, domain, promised(generator), dict(prepared.plans[arm.name]),
                 job.experiment.curates(arm),
             )  # fmt: skip
-            futures.measured[key] = tasks.measure_made.submit(
-                job, prepared, domain, promised(futures.synthesised[key]), seed
+            futures.measured[key] = send(
+                tasks.measure_made, job, prepared, domain, promised(futures.synthesised[key]), seed
             )
-            follow(futures, {seed: prepared}, tracker, job.progress)
+            follow(futures, {seed: prepared}, tracker, job.progress).raise_first()
         except BaseException:
             stop_workers()
             raise

@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 import augpipe
-from augpipe.errors import UserError, unknown
+from augpipe.errors import RunError, UserError, is_full, unknown
 from augpipe.store import home
 from flows.engine import settle
 
 CONFIGS = (".yaml", ".yml")
+GO_ON = "The same command goes on from what was finished (train: with --resume)"
 GATE = 3  # exit status of a set that was not published because a gate does not hold
 app = App(
     name="augpipe",
@@ -41,6 +42,8 @@ def run(
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
     out: Annotated[Path | None, Parameter(name="--out")] = None,
     fresh: Annotated[bool, Parameter(negative=())] = False,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    strict: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Compare arms end to end, from a config or from pictures.
 
@@ -55,7 +58,15 @@ def run(
         Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
     fresh
         Make everything anew; by default what an earlier run made under equal settings, data and code is recalled.
+    resume
+        Go on with a run that was stopped: what it finished is recalled. This is what happens without it, too.
+    strict
+        Exit status 1 where an arm failed; without it the others are compared, and the report says what failed.
     """
+    if fresh and resume:
+        raise UserError(
+            "--resume recalls what was made before, and --fresh makes it anew; give one"
+        )
     experiment = _given(config, set_)
     from augpipe.report.write import check_out
     from augpipe.sources import place
@@ -67,6 +78,8 @@ def run(
 
     summary = compare(experiment, folder, fresh)
     _tell(summary, folder)
+    if strict and summary["failed"]:
+        sys.exit(1)
 
 
 @app.command
@@ -158,6 +171,11 @@ def _tell(summary: dict[str, Any], folder: Path) -> None:
             cells = (f"{100 * gain['mean']:+.1f}", told, gain["verdict"])
         table.add_row(name, f"{100 * arm['mean']:.1f}", *cells)
     console.print(table)
+    for name, why in summary["failed"].items():
+        err.print(
+            f"arm {name} failed and is not compared: {why}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
     for line in ("", summary["verdict"], f"report: {folder / 'report.html'}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -329,21 +347,36 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
-    except (UserError, CycloptsError) as error:
-        line = " ".join(str(error).split())
-        err.print(f"augpipe: {line}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except BrokenProcessPool:
-        err.print(
-            "augpipe: a worker process was killed, often for lack of memory; "
-            "--set runner.workers=1 needs the least",
-            markup=False,
-            soft_wrap=True,
-        )
-        sys.exit(1)
     except KeyboardInterrupt:
-        err.print("augpipe: stopped; nothing was left half-written", markup=False)
-        sys.exit(130)
+        _end(130, f"stopped; nothing was left half-written. {GO_ON}")
+    except Exception as error:
+        told = end_of(error)
+        if told is None:
+            raise
+        _end(*told)
+
+
+def end_of(error: Exception) -> tuple[int, str] | None:
+    """Exit status and line for a failure that has one; None where a traceback says more."""
+    line = " ".join(str(error).split())
+    if is_full(error):
+        room = "free some (augpipe cache prune --older-than 7d takes what no run used since)"
+        return 2, f"no space is left: {line}; {room}. {GO_ON}"
+    if isinstance(error, UserError | CycloptsError):
+        return 2, line
+    if isinstance(error, BrokenProcessPool):
+        return 1, (
+            "a worker process was killed, often for lack of memory; --set runner.workers=1 needs the least. "
+            + GO_ON
+        )
+    if isinstance(error, RunError):
+        return 1, f"{line}. {GO_ON}"
+    return None
+
+
+def _end(status: int, line: str) -> None:
+    err.print(f"augpipe: {line}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(status)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

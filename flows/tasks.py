@@ -27,11 +27,18 @@ from augpipe.records import (
     TrainedGenerator,
 )
 from augpipe.store import Ref
+from flows.failures import DELAYS, once_more
 from flows.progress import Reporter, bar
 from flows.recalling import once
 
 # Prefect's own cache sees a task's text, not the code below it, and writes its results in place.
-OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+OPTIONS: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": len(DELAYS),
+    "retry_delay_seconds": list(DELAYS),
+    "retry_condition_fn": once_more,
+}
 
 
 @task(task_run_name="prepare", **OPTIONS)

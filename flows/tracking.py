@@ -10,7 +10,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from mlflow.types import ParamSchema, Schema, TensorSpec
 from mlflow.types import ParamSpec as ModelParam
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
+from rich.console import Console
 
 from augpipe.balancing import FILES, Balanced
 from augpipe.config import Experiment
@@ -33,12 +34,18 @@ from augpipe.errors import UserError
 from augpipe.processes import this_process
 from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
 from augpipe.store import Ref, load_json, load_table
+from flows.failures import Failures
 from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
 from flows.orphans import PROCESS, end_orphans
+from flows.outbox import Outbox, away
 from flows.tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
 PARAMS: Final = 100  # params in one call, likewise
+
+
+def _say(told: str) -> None:
+    Console(stderr=True).print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 class Tracker:
@@ -51,19 +58,25 @@ class Tracker:
         self._experiment = experiment
         self._uri, artifacts = where()
         mlflow.set_tracking_uri(self._uri)
-        self._client = MlflowClient(self._uri)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-        found = self._client.get_experiment_by_name(experiment.name)
-        if found is None:
-            self._id = self._client.create_experiment(experiment.name, artifact_location=artifacts)
-        elif found.lifecycle_stage != "active":
-            raise UserError(
-                f"the MLflow experiment {experiment.name!r} is deleted; restore it, or set another name"
-            )
-        else:
-            self._id = found.experiment_id
+        self._real = MlflowClient(self._uri)
+        self._outbox = Outbox(self._real, _say)
+        self._client = self._outbox.client
+        self._id = self._outbox.now(lambda: self._place(artifacts))
         self.parent = ""
         self.seconds = 0.0
+
+    def _place(self, artifacts: str | None) -> str:
+        """The MLflow experiment's id; made where there is none."""
+        name = self._experiment.name
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            return str(self._client.create_experiment(name, artifact_location=artifacts))
+        if found.lifecycle_stage != "active":
+            raise UserError(
+                f"the MLflow experiment {name!r} is deleted; restore it, or set another name"
+            )
+        return str(found.experiment_id)
 
     @contextmanager
     def _cost(self) -> Iterator[None]:
@@ -83,35 +96,51 @@ class Tracker:
         what: said in its name; by default the number of arms.
         """
         with self._cost():
-            end_orphans(self._client, self._id)
-            self.parent = self._client.create_run(
-                self._id,
-                run_name=f"{self._experiment.name}: {what or f'{len(self._experiment.arms)} arms'}",
-                tags={
-                    "augpipe.kind": kind,
-                    PROCESS: this_process(),
-                    "augpipe.data": prepared.fingerprint,
-                    "augpipe.source": prepared.intake.fingerprint,
-                },
-            ).info.run_id
-        with self._ended(self.parent):
-            with self._cost():
-                self._describe(prepared)
-            yield self
-
-    @contextmanager
-    def _ended(self, run: str, timed: Timed | None = None) -> Iterator[None]:
-        """See to it that a run is not left open, whatever the block does."""
+            self._outbox.now(lambda: end_orphans(self._client, self._id))
+            run = self._outbox.now(
+                lambda: self._client.create_run(
+                    self._id,
+                    run_name=f"{self._experiment.name}: {what or f'{len(self._experiment.arms)} arms'}",
+                    tags={
+                        "augpipe.kind": kind,
+                        PROCESS: this_process(),
+                        "augpipe.data": prepared.fingerprint,
+                        "augpipe.source": prepared.intake.fingerprint,
+                    },
+                )
+            )
+            self.parent = str(run.info.run_id)
         status = "KILLED"
         try:
-            yield
+            self._put(lambda: self._describe(prepared))
+            yield self
             status = "FINISHED"
         except Exception:
             status = "FAILED"
             raise
         finally:
-            end = None if timed is None else round((timed.began + timed.seconds) * 1000)
-            self._client.set_terminated(run, status, end)
+            self._outbox.put(lambda: self._client.set_terminated(self.parent, status))
+            # Who stops a run does not wait for a server: the next run ends what this one leaves open.
+            if status == "FINISHED":
+                self._outbox.flush()
+
+    def _put(self, entry: Callable[[], object]) -> None:
+        with self._cost():
+            self._outbox.put(entry)
+
+    @contextmanager
+    def _ended(self, run: str, timed: Timed) -> Iterator[None]:
+        """See to it that a child is not left open, whatever the block does; where the server is away, it goes on."""
+        end = round((timed.began + timed.seconds) * 1000)
+        try:
+            yield
+        except BaseException as error:
+            if not away(error):
+                self._real.set_terminated(
+                    run, "FAILED" if isinstance(error, Exception) else "KILLED", end
+                )
+            raise
+        self._client.set_terminated(run, "FINISHED", end)
 
     def _describe(self, prepared: Prepared) -> None:
         """The config as params, the data's counts, and the data sets with their digests."""
@@ -141,7 +170,10 @@ class Tracker:
 
     def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
         """A child run for a trained generator: losses over kimg, previews, the model."""
-        with self._cost(), ExitStack() as ended:
+        self._put(lambda: self._generator(prepared, trained))
+
+    def _generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
+        with ExitStack() as ended:
             own = {"part": trained.part} if trained.part else {}
             run = self._child(
                 "generator part" if trained.part else "generator",
@@ -193,7 +225,12 @@ class Tracker:
         scored: Scored,
     ) -> None:
         """A child run for an arm and seed: what was mixed, how it learned, what it scored, the model."""
-        with self._cost(), ExitStack() as ended:
+        self._put(lambda: self._arm(prepared, recipe, trained, scored))
+
+    def _arm(
+        self, prepared: Prepared, recipe: Ref, trained: TrainedClassifier, scored: Scored
+    ) -> None:
+        with ExitStack() as ended:
             own = next(arm for arm in self._experiment.arms if arm.name == trained.arm)
             run = self._child(
                 "arm",
@@ -222,22 +259,42 @@ class Tracker:
 
     def result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
         """The verdict, the gains, and the out folder's files, on the parent run."""
-        with self._cost():
-            now = Timed(began=time.time(), seconds=0)
-            arms = [arm.name for arm in self._experiment.arms]
-            names = dict(zip(arms, safe_names(arms), strict=True))
-            points = [
-                Point(f"{kind}/{names[arm]}", value)
-                for arm, figures in gains.items()
-                for kind, value in figures.items()
-            ]
-            self._log(self.parent, {}, points, now)
-            self._client.set_tag(self.parent, "augpipe.verdict", sentence[:5000])
-            self._client.log_artifacts(self.parent, str(out))
+        self._put(lambda: self._result(out, sentence, gains))
+
+    def _result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
+        now = Timed(began=time.time(), seconds=0)
+        arms = [arm.name for arm in self._experiment.arms]
+        names = dict(zip(arms, safe_names(arms), strict=True))
+        points = [
+            Point(f"{kind}/{names[arm]}", value)
+            for arm, figures in gains.items()
+            for kind, value in figures.items()
+        ]
+        self._log(self.parent, {}, points, now)
+        self._client.set_tag(self.parent, "augpipe.verdict", sentence[:5000])
+        self._client.log_artifacts(self.parent, str(out))
+
+    def failed(self, failures: Failures, arms: Mapping[str, str]) -> None:
+        """A child run, FAILED, for each generator and arm that failed, and a tag that names the arms."""
+        if arms:
+            self._put(lambda: self._failed(failures, arms))
+
+    def _failed(self, failures: Failures, arms: Mapping[str, str]) -> None:
+        now = Timed(began=time.time(), seconds=0)
+        for (name, seed), why in failures.of_generators():
+            run = self._child("generator", name, seed, now, generator=name, failed=why)
+            self._client.set_terminated(run, "FAILED")
+        for (name, seed), why in failures.of_arms():
+            run = self._child("arm", name, seed, now, arm=name, failed=why)
+            self._client.set_terminated(run, "FAILED")
+        self._client.set_tag(self.parent, "augpipe.failed", ", ".join(arms)[:5000])
 
     def balanced(self, found: Balanced, out: Path | None) -> None:
         """A child run for a balanced set: its figures, its gates, and its card where it was published."""
-        with self._cost(), ExitStack() as ended:
+        self._put(lambda: self._balanced(found, out))
+
+    def _balanced(self, found: Balanced, out: Path | None) -> None:
+        with ExitStack() as ended:
             run = self._child(
                 "balanced set", found.arm.name, found.generator.seed, found.measured.time,
                 arm=found.arm.name, generator=found.generator.name,
@@ -258,18 +315,20 @@ class Tracker:
 
     def fidelity(self, table: pd.DataFrame, classes: Sequence[str]) -> None:
         """What each generator's images are like, on the parent run."""
-        with self._cost():
-            now = Timed(began=time.time(), seconds=0)
-            names = list(dict.fromkeys(table.generator))
-            for name, safe in zip(names, safe_names(names), strict=True):
-                points = fidelity_points(
-                    table[table.generator == name], classes, f"fidelity/{safe}"
-                )
-                self._log(self.parent, {}, points, now)
+        self._put(lambda: self._fidelity(table, classes))
+
+    def _fidelity(self, table: pd.DataFrame, classes: Sequence[str]) -> None:
+        now = Timed(began=time.time(), seconds=0)
+        names = list(dict.fromkeys(table.generator))
+        for name, safe in zip(names, safe_names(names), strict=True):
+            points = fidelity_points(table[table.generator == name], classes, f"fidelity/{safe}")
+            self._log(self.parent, {}, points, now)
 
     def cost(self) -> None:
         """Log the processor seconds that tracking itself has taken."""
-        self._client.log_metric(self.parent, "tracking_seconds", self.seconds)
+        self._outbox.put(
+            lambda: self._client.log_metric(self.parent, "tracking_seconds", self.seconds)
+        )
 
     def _child(self, kind: str, name: str, seed: int, timed: Timed, **tags: str) -> str:
         """A nested run, begun when its work began."""

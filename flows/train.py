@@ -21,9 +21,10 @@ from augpipe.report.write import check_place
 from augpipe.sources import place
 from augpipe.store import beside, load_images, load_table
 from flows import tasks
-from flows.compare import Futures, follow, grow, told
 from flows.engine import stop_workers
+from flows.following import follow, told
 from flows.starting import started
+from flows.submitting import Futures, grow, send
 from flows.tracking import Tracker
 
 FILES = ("checkpoint.pt", "history.csv", "samples.png")
@@ -104,9 +105,9 @@ def train(job: Job, name: str, seed: int, out: Path) -> TrainedGenerator:
     with tracker.comparison(prepared):
         futures = Futures()
         try:
-            futures.domains[seed] = tasks.train_features.submit(job, prepared, seed)
+            futures.domains[seed] = send(tasks.train_features, job, prepared, seed)
             grow(job, prepared, Part(name=name, seed=seed, last=out), futures)
-            follow(futures, {seed: prepared}, tracker, job.progress)
+            follow(futures, {seed: prepared}, tracker, job.progress).raise_first()
         except BaseException:
             stop_workers()
             raise

@@ -55,7 +55,7 @@ def page(results: Results) -> str:
         strips=_strips(results),
         left_out=max(0, len(results.classes) - CLASSES),
         judged=sections(results.judged, CLASSES) if len(results.judged.fidelity) else None,
-        config=dump(results.experiment),
+        config=dump(results.asked),
         versions=versions(),
     )
 

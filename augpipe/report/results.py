@@ -61,7 +61,9 @@ class GeneratorResult:
 class Results:
     """Everything that the files of a run are made from."""
 
-    experiment: Experiment
+    experiment: Experiment  # with the arms that were compared
+    asked: Experiment  # with those that failed, too
+    failed: Mapping[str, str]  # arm → why
     splits: Mapping[str, ImageSet]
     fingerprint: str
     intake: IntakeRecord
@@ -106,6 +108,7 @@ class Results:
             "best_with_generator": found.best,
             "seeds": list(self.experiment.seeds),
             "arms": {result.arm.name: self._arm(result) for result in self.arms},
+            "failed": dict(self.failed),
             "generators": {
                 g.name: {
                     "kind": g.kind,
@@ -213,8 +216,18 @@ class Stored:
     seconds: Mapping[Key, float]  # of arms and of generators
 
 
-def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
-    """Load what was stored and compare the arms."""
+def collect(
+    experiment: Experiment,
+    stored: Stored,
+    seconds: float,
+    *,
+    asked: Experiment | None = None,
+    failed: Mapping[str, str] | None = None,
+) -> Results:
+    """Load what was stored and compare the arms.
+
+    asked: the experiment with the arms that `failed`, each with its reason; the same where none did.
+    """
     splits = {name: load_images(getattr(stored.splits, name)) for name in NAMES}
     seeds = experiment.seeds
     labels = [np.array(load_images(stored.by_seed[seed].test).labels) for seed in seeds]
@@ -253,7 +266,7 @@ def collect(experiment: Experiment, stored: Stored, seconds: float) -> Results:
     names = [name for name in experiment.generators if (name, seeds[0]) in stored.samples]
     generators = tuple(_generator(experiment, stored, name) for name in names)
     return Results(
-        experiment, splits, stored.fingerprint, stored.intake, load_table(stored.quarantine), arms, generators, scores,
+        experiment, asked or experiment, failed or {}, splits, stored.fingerprint, stored.intake, load_table(stored.quarantine), arms, generators, scores,
         judged(experiment, names, stored.measured, recipes), found,
         {arm: confusion(own, labels, k) for arm, own in said.items()}, seconds,
     )  # fmt: skip

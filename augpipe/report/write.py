@@ -103,7 +103,7 @@ def write(results: Results, out: Path) -> None:
         results.judged.fidelity.to_csv(draft / "fidelity.csv", index=False)
         results.quarantine.to_csv(draft / "quarantine.csv", index=False)
         write_json(draft / "summary.json", results.summary())
-        (draft / "experiment.yaml").write_text(dump(results.experiment), encoding="utf-8")
+        (draft / "experiment.yaml").write_text(dump(results.asked), encoding="utf-8")
         for generator in results.generators:
             images = generator.samples.images
             columns = max(1, len(images) // len(results.classes))
