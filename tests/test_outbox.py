@@ -1,0 +1,180 @@
+"""A tracking server that goes away in mid-run: nothing is lost, nothing is told twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from servers import Mlflow
+from tiny import CONFIG, augpipe, environment
+
+from augpipe.errors import UserError
+from flows.outbox import Outbox, TrackingLostError, away, patience
+
+AWAY = 60.0  # seconds
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Mlflow]:
+    server = Mlflow(tmp_path / "server")
+    yield server
+    server.kill()
+    mlflow.set_tracking_uri(None)
+
+
+def tracked(url: str) -> dict[str, list[Run]]:
+    """Every run of the newest comparison and of those before it, by parent, newest first."""
+    client = MlflowClient(url)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    return {
+        parent.info.run_id: [
+            parent, *(r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id)
+        ]
+        for parent in sorted(parents, key=lambda run: -run.info.start_time)
+    }  # fmt: skip
+
+
+def told(client: MlflowClient, run: Run) -> tuple[object, ...]:
+    """All that a run's record says, but for times and what they are about."""
+    loose = ("seconds", "tracking_seconds")
+    metrics = {k: v for k, v in run.data.metrics.items() if k not in loose}
+    history = [
+        (m.value, m.step) for key in metrics if key.startswith(("history", "loss"))
+        for m in client.get_metric_history(run.info.run_id, key)
+    ]  # fmt: skip
+    files = sorted(
+        f.path.rpartition("%")[0] or f.path for f in client.list_artifacts(run.info.run_id)
+    )
+    inputs = sorted((i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs)
+    return (
+        run.info.run_name, run.info.status, run.data.params, metrics, history, files, inputs,
+        len(run.outputs.model_outputs),
+    )  # fmt: skip
+
+
+def test_a_server_that_is_away_for_a_minute_misses_nothing(tmp_path: Path, server: Mlflow) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out"],
+        cwd=tmp_path, env=environment(tmp_path, MLFLOW_TRACKING_URI=server.url),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if "generator acgan" in line:
+            break
+    server.kill()
+    time.sleep(AWAY)
+    server.start()
+    rest, _ = process.communicate(timeout=300)
+    said = "".join(lines) + rest
+    assert process.returncode == 0, said[-3000:]
+    assert said.count("the tracking server does not answer; what it misses is kept") == 1, said
+    assert said.count("the tracking server answers again") == 1
+    # The same run again finds everything made; what it tells an unbroken server is what this one was told.
+    again = augpipe(tmp_path, "run", "tiny.yaml", "--out", "out", MLFLOW_TRACKING_URI=server.url)
+    assert again.status == 0, again.err[-3000:]
+    client = MlflowClient(server.url)
+    whole, broken = tracked(server.url).values()
+    assert len(broken) == 1 + 4 * 3 + 2 * 3
+    name = lambda run: str(run.info.run_name)  # noqa: E731
+    for one, other in zip(sorted(broken, key=name), sorted(whole, key=name), strict=True):
+        assert told(client, one) == told(client, other)
+
+
+def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(
+    tmp_path: Path, server: Mlflow
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    process = subprocess.Popen(
+        [
+            str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out",
+            "--set", "arms=[{name: real}]", "--set", "generators={}",
+        ],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment(tmp_path, MLFLOW_TRACKING_URI=server.url, AUGPIPE_TRACKING_PATIENCE="2"),
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "scored" in line:
+            break
+    server.kill()
+    rest, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, rest[-3000:]
+    last = rest.strip().splitlines()[-1]
+    assert "did not answer for 2 s" in last and "told anew when the run is repeated" in last
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_answered_calls_are_not_made_again(tmp_path: Path) -> None:
+    """The real client on a real store; what is lost on the way is its answer's reader."""
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.create_experiment("e", artifact_location=tmp_path.as_uri())
+    said: list[str] = []
+    outbox = Outbox(client, said.append)
+    tries = []
+
+    def entry() -> None:
+        run = outbox.client.create_run(experiment).info.run_id
+        outbox.client.log_metric(run, "m", 1.0, step=len(tries))
+        tries.append(run)
+        if len(tries) < 3:
+            raise requests.ConnectionError("away")
+        outbox.client.set_terminated(run)
+
+    outbox.put(entry)
+    outbox.put(lambda: tries.append("second"))
+    assert len(tries) == 1  # nothing overtakes an entry that waits
+    outbox.flush()
+    assert tries[:3] == [tries[0]] * 3 and tries[3:] == ["second"]
+    runs = client.search_runs([experiment])
+    assert [run.info.status for run in runs] == ["FINISHED"]
+    assert [m.step for m in client.get_metric_history(runs[0].info.run_id, "m")] == [0]
+    assert len(said) == 2
+
+
+def test_what_the_server_refuses_is_raised_once(tmp_path: Path) -> None:
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    outbox = Outbox(client, print)
+    with pytest.raises(MlflowException, match=r"(No|no) experiment|No Experiment|does not exist"):
+        outbox.put(lambda: outbox.client.create_run("12345"))
+    outbox.flush()  # and it does not stand in the way of what comes after it
+
+
+def test_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUGPIPE_TRACKING_PATIENCE", "soon")
+    with pytest.raises(UserError, match=r"AUGPIPE_TRACKING_PATIENCE must be seconds.*'soon'"):
+        patience()
+    monkeypatch.setenv("AUGPIPE_TRACKING_PATIENCE", "0.1")
+    outbox = Outbox(MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}"), print)
+
+    def gone() -> None:
+        raise requests.ConnectionError("away")
+
+    outbox.put(gone)
+    with pytest.raises(TrackingLostError):
+        outbox.flush()
+
+
+def test_what_is_away() -> None:
+    assert away(requests.ConnectionError()) and away(requests.Timeout())
+    assert not away(ValueError()) and not away(MlflowException("a fault of its own"))
+    response = requests.Response()
+    response.status_code = 503
+    assert away(requests.HTTPError(response=response))
+    response.status_code = 403
+    assert not away(requests.HTTPError(response=response))
