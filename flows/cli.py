@@ -5,6 +5,7 @@ Exit status: 0 done, 2 the user's mistake (one line), 1 ours, 3 a balanced set w
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -24,11 +25,13 @@ from flows.engine import settle
 
 CONFIGS = (".yaml", ".yml")
 GO_ON = "The same command goes on from what was finished (train: with --resume)"
+LEAST = 2**20  # bytes: with less the next write fails
 GATE = 3  # exit status of a set that was not published because a gate does not hold
 app = App(
     name="augpipe",
     help="Do synthetic images help on an imbalanced image set: from which generator, how many, how sure?",
     version=augpipe.__version__,
+    suppress_keyboard_interrupt=False,  # `main` tells how to go on
 )
 console = Console()
 err = Console(stderr=True)
@@ -359,9 +362,10 @@ def main() -> None:
 def end_of(error: Exception) -> tuple[int, str] | None:
     """Exit status and line for a failure that has one; None where a traceback says more."""
     line = " ".join(str(error).split())
-    if is_full(error):
+    if is_full(error) or _no_room():
         room = "free some (augpipe cache prune --older-than 7d takes what no run used since)"
-        return 2, f"no space is left: {line}; {room}. {GO_ON}"
+        told = line if isinstance(error, UserError) else f"the disk of {home()} is full"
+        return 2, f"no space is left: {told}; {room}. {GO_ON}"
     if isinstance(error, UserError | CycloptsError):
         return 2, line
     if isinstance(error, BrokenProcessPool):
@@ -372,6 +376,14 @@ def end_of(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, RunError):
         return 1, f"{line}. {GO_ON}"
     return None
+
+
+def _no_room() -> bool:
+    """Whether the disk is full now: not every program says that it failed of that."""
+    try:
+        return shutil.disk_usage(home()).free < LEAST
+    except OSError:
+        return False
 
 
 def _end(status: int, line: str) -> None:

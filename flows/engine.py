@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from augpipe.errors import UserError
+from augpipe.errors import FULL_WORDS, UserError, is_full
 from augpipe.runtime import Device, cores, pick_device
 from augpipe.store import home
 
@@ -51,7 +51,7 @@ def prefect_api() -> Iterator[None]:
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "mlflow.store.db.utils"):
         logging.getLogger(name).addFilter(_not_the_users_mistakes)
     given = get_current_settings().api.url
     if given:
@@ -62,11 +62,13 @@ def prefect_api() -> Iterator[None]:
         # In the environment, not in this thread's context alone: Prefect's own threads would not find
         # it there, and start another server.
         os.environ["PREFECT_API_URL"] = url
+        # No one looks at a server's logs that is gone with the run.
+        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
         refresh_global_settings_context()
         try:
             yield
         finally:
-            del os.environ["PREFECT_API_URL"]
+            del os.environ["PREFECT_API_URL"], os.environ["PREFECT_LOGGING_TO_API_ENABLED"]
             refresh_global_settings_context()
 
 
@@ -117,6 +119,8 @@ def _server() -> Iterator[str]:
         "error",
         "--lifespan",
         "on",
+        "--timeout-graceful-shutdown",  # a worker that was ended leaves its connection open
+        "1",
     ]
     process = subprocess.Popen(command, env={**os.environ, **ours}, start_new_session=True)
     try:
@@ -149,9 +153,13 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
-    """Whether to log a record: a user's mistake is told in one line at the end, without a traceback."""
-    told = record.exc_info
-    return not (told and isinstance(told[1], UserError)) and "UserError" not in str(record.msg)
+    """Whether to log a record: a user's mistake or a full disk is told in one line at the end, without a traceback."""
+    told = record.exc_info[1] if record.exc_info else None
+    line = str(record.msg)
+    return not (
+        isinstance(told, UserError) or is_full(told) or "UserError" in line
+        or any(words in line for words in FULL_WORDS)
+    )  # fmt: skip
 
 
 def workers_and_threads(workers: int | str, device: Device, jobs: int) -> tuple[int, int]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from prefect import Flow
 
 from augpipe.config import Experiment
+from augpipe.errors import FULL_WORDS, UserError
 from augpipe.pruning import prune, running, store_limit
 from augpipe.records import Job
 from augpipe.store import Store, home
 from flows.engine import pool, prefect_api, workers_and_threads
 from flows.tracking_store import check_store
 
+ROOM: Final = 10 * 2**20  # bytes: the databases of Prefect and MLflow, empty
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -37,6 +40,14 @@ class Started:
         )
 
 
+def check_room(place: Path) -> None:
+    """UserError where the disk below `place` has less room than a run's databases need to begin with."""
+    place.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(place).free
+    if free < ROOM:
+        raise UserError(f"{FULL_WORDS[0]}: {place} has {free / 1e6:.1f} MB left")
+
+
 @contextmanager
 def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator[Started]:
     """Everything for a flow with that many tasks at once; ends with it. UserError where a server does not answer.
@@ -48,6 +59,7 @@ def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator
     check_store()
     store = Store(home() / "store")
     limit = store_limit()
+    check_room(home())
     with (
         running(store),
         prefect_api(),

@@ -77,7 +77,7 @@ def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
         for pid in processes_of(tmp_path) if process.poll() is None else []:
             os.kill(pid, signal.SIGKILL)
     seconds = time.monotonic() - begun
-    assert seconds < 30, f"{seconds:.0f} s to end"
+    assert seconds < (5 if how == "ctrl-c" else 30), f"{seconds:.1f} s to end"
     assert process.returncode == {"ctrl-c": 130, "terminate": 143, "a worker is killed": 1}[how], (
         err[-3000:]
     )
@@ -88,5 +88,8 @@ def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
     with sqlite3.connect(tmp_path / "data" / "mlflow.db") as base:
         states = {state for (state,) in base.execute("select status from runs")}
     assert states == {"FAILED" if how == "a worker is killed" else "KILLED"}
+    assert "The same command goes on from what was finished" in err or how == "terminate"
+    if how != "a worker is killed":
+        assert "Traceback" not in err and "Warning" not in err and "Error logging" not in err
     if how == "a worker is killed":
         assert "a worker process was killed, often for lack of memory" in err
