@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 from augpipe.errors import UserError
 from augpipe.images import label_of
 from augpipe.kinds import Registry
-from augpipe.schema import Strict, explain
+from augpipe.schema import OneOf, Strict, explain
 
 Counts = Mapping[int, int]
 
@@ -109,7 +109,7 @@ def _resolve(value: Any) -> Any:
         raise UserError(explain(error)) from None
 
 
-Imbalance = Annotated[SerializeAsAny[Profile], BeforeValidator(_resolve)]
+Imbalance = Annotated[SerializeAsAny[Profile], OneOf(_resolve, "profile", profiles.items)]
 
 
 def thin(labels: NDArray[np.int64], target: Counts, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError
 from torch.nn import functional as F
 
 from augpipe.counts import Counts
 from augpipe.errors import UserError
 from augpipe.kinds import Registry
-from augpipe.schema import Strict, explain
+from augpipe.schema import OneOf, Strict, explain
 
 ItemLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits (N,K), labels (N,) → (N,)
 Weighting = Literal["none", "balanced", "effective"]
@@ -125,7 +125,7 @@ def _resolve(value: Any) -> Any:
         raise UserError(explain(error)) from None
 
 
-AnyLoss = Annotated[SerializeAsAny[Loss], BeforeValidator(_resolve)]
+AnyLoss = Annotated[SerializeAsAny[Loss], OneOf(_resolve, "kind", losses.items)]
 
 
 class Named(NamedTuple):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
 from augpipe.errors import UserError, unknown
-from augpipe.kinds import load_kind
+from augpipe.kinds import kinds_in, load_kind
 
 
 class Strict(BaseModel):
@@ -33,12 +43,40 @@ class KindConfig(Strict):
     kind: str
 
 
-def by_kind(package: str, what: str) -> BeforeValidator:
-    """Validator: mapping with `kind` → the `Config` of module `package.kind`.
+@dataclass(frozen=True)
+class OneOf:
+    """Annotation of a field that is read by `resolve` as one of several models, each with a name under `key`.
 
-    Fields typed with it must be `SerializeAsAny[...]`: dumped as the base class they would lose what
-    only the kind knows, and two different configurations would hash alike.
+    Such a field must be `SerializeAsAny[...]`: dumped as the base class it would lose what only the one model knows, and
+    two different configurations would hash alike. In a JSON schema it is any of `models`, so that a form can be made of it.
     """
+
+    resolve: Callable[[Any], Any]
+    key: str
+    models: Callable[[], Iterable[tuple[str, type[BaseModel]]]]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Read by `resolve` first."""
+        return core_schema.no_info_before_validator_function(self.resolve, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Each model's own schema, with its name as a constant."""
+        found = []
+        for name, model in self.models():
+            own = dict(handler.resolve_ref_schema(handler(model.__pydantic_core_schema__)))
+            named = {"const": name, "default": name, "title": self.key, "type": "string"}
+            found.append(
+                {**own, "title": name, "properties": {**own["properties"], self.key: named}}
+            )
+        return {"anyOf": found}
+
+
+def by_kind(package: str, what: str) -> OneOf:
+    """Annotation: mapping with `kind` → the `Config` of module `package.kind`."""
 
     def resolve(value: Any) -> Any:
         if isinstance(value, KindConfig):
@@ -51,7 +89,11 @@ def by_kind(package: str, what: str) -> BeforeValidator:
         except ValidationError as error:
             raise UserError(explain(error)) from None
 
-    return BeforeValidator(resolve)
+    def models() -> Iterable[tuple[str, type[BaseModel]]]:
+        for kind in kinds_in(package):
+            yield kind, load_kind(package, kind, what).Config
+
+    return OneOf(resolve, "kind", models)
 
 
 def explain(error: ValidationError) -> str:
