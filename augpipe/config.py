@@ -19,6 +19,7 @@ from augpipe.gates import Gate
 from augpipe.generators import AnyGenerator
 from augpipe.images import ImageOptions
 from augpipe.mixing import Mix
+from augpipe.promotion import Promotion
 from augpipe.quarantine import Duplicates, OnBad, Policy
 from augpipe.runtime import Device, Precision
 from augpipe.schema import Strict, explain
@@ -93,7 +94,8 @@ class Experiment(Strict):
 
     on_bad, duplicates, min_images: see `quarantine.Policy`. gate: what must hold of a balanced set before it
     is published (see `gates`). resplit: each seed draws a split of its own, and the comparison allows for their overlap
-    (see `resampled`); otherwise the split stays what `split.seed` makes of it.
+    (see `resampled`); otherwise the split stays what `split.seed` makes of it. promotion: when a refreshed model takes the
+    place of the one in service.
     """
 
     name: Name
@@ -113,6 +115,7 @@ class Experiment(Strict):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
     baseline: str
     resplit: bool = False
+    promotion: Promotion = Promotion()
     runner: Runner = Runner()
 
     @field_validator("seeds", mode="before")

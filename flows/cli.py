@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 from concurrent.futures.process import BrokenProcessPool
-from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from rich.table import Table
 import augpipe
 from augpipe.errors import RunError, UserError, is_full, unknown
 from augpipe.store import home
+from flows.cli_cache import cache
 from flows.engine import settle
 
 CONFIGS = (".yaml", ".yml")
@@ -33,6 +33,7 @@ app = App(
     version=augpipe.__version__,
     suppress_keyboard_interrupt=False,  # `main` tells how to go on
 )
+app.command(cache)
 console = Console()
 err = Console(stderr=True)
 
@@ -79,7 +80,7 @@ def run(
     settle()
     from flows.compare import run as compare
 
-    summary = compare(experiment, folder, fresh)
+    summary = compare(experiment, folder, fresh).results.summary()
     _tell(summary, folder)
     if strict and summary["failed"]:
         sys.exit(1)
@@ -262,46 +263,61 @@ def inspect(
         tell(found, folder)
 
 
-cache = App(name="cache", help="What earlier runs made and later ones recall.")
-app.command(cache)
-
-
-@cache.command(name="ls")
-def cache_ls() -> None:
-    """Print what can be recalled, by stage, and what the store holds."""
-    from augpipe import pruning
-    from augpipe.store import Store
-
-    store = Store(home() / "store")
-    table = Table(box=None, pad_edge=False)
-    for column in ("stage", "results", "last used"):
-        table.add_column(column, justify="right" if column == "results" else "left")
-    kept = pruning.records(store)
-    for stage in sorted({one.stage for one in kept}):
-        own = [one.used for one in kept if one.stage == stage]
-        last = datetime.fromtimestamp(max(own)).astimezone()
-        table.add_row(stage, str(len(own)), last.strftime("%Y-%m-%d %H:%M"))
-    console.print(table)
-    size = sum(item.size for item in pruning.items(store)) / 1e6
-    told = f"{store.root}: {size:,.1f} MB of at most {pruning.store_limit() / 1e6:,.0f} MB"
-    console.print(told, markup=False, highlight=False, soft_wrap=True)
-
-
-@cache.command(name="prune")
-def cache_prune(*, older_than: str) -> None:
-    """Take away what no run used for some time; what a run that goes on uses stays.
+@app.command
+def refresh(
+    config: Path,
+    /,
+    *,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+) -> None:
+    """Look at the source; where it changed, compare anew and promote the better model in MLflow's registry.
 
     Parameters
     ----------
-    older_than
-        90m, 12h, 7d: what was used since then stays.
+    config
+        A YAML file, or pictures as `run` takes them.
+    set_
+        Change a value of the config: `--set promotion.rule="not worse"`.
+    out
+        Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
     """
-    from augpipe import pruning
-    from augpipe.store import Store
+    experiment = _given(config, set_)
+    settle()
+    from flows.refresh import run as look_again
 
-    taken = pruning.prune(Store(home() / "store"), older_than=pruning.seconds(older_than))
-    size = sum(item.size for item in taken) / 1e6
-    console.print(f"took away {len(taken)} files and folders, {size:,.1f} MB", highlight=False)
+    console.print(
+        look_again(experiment, out).told, markup=False, highlight=False, soft_wrap=True
+    )  # fmt: skip
+
+
+@app.command
+def serve(
+    config: Path,
+    /,
+    *,
+    cron: str | None = None,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+) -> None:
+    """Register `refresh` as a scheduled deployment and serve it until it is stopped.
+
+    Parameters
+    ----------
+    config
+        A YAML file, or pictures as `run` takes them: the deployment's parameters, which Prefect's page shows as a form.
+    cron
+        When: minute, hour, day of month, month, day of week, as in `0 2 * * *`; without it only on request.
+    set_
+        Change a value of the config.
+    out
+        Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
+    """
+    experiment = _given(config, set_)
+    settle()
+    from flows.deploying import serve as serve_it
+
+    serve_it(experiment, cron, out)
 
 
 @app.command(name="list")

@@ -4,41 +4,67 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Final, TypeVar
 
 from prefect import flow
 from prefect.futures import PrefectFuture
 from rich.console import Console
 
 from augpipe.config import Experiment
+from augpipe.errors import several
 from augpipe.records import Job
-from augpipe.report.results import Stored, collect
+from augpipe.report.results import Results, Stored, collect
 from augpipe.report.write import write
+from augpipe.store import Ref
 from flows import tasks
+from flows.artifacts import leave
 from flows.engine import stop_workers
 from flows.failures import Key
 from flows.following import follow, told
+from flows.registry import Logged
 from flows.starting import started
 from flows.submitting import BySeed, Futures, submit
 from flows.tracking import Tracker
 
+TITLE: Final = 100  # letters of the arms' names in a run's name
 T = TypeVar("T")
 
 
-def run(experiment: Experiment, out: Path, fresh: bool = False) -> dict[str, Any]:
-    """Run a comparison, leave its files in `out`, return its summary; UserError for the user's mistakes.
+@dataclass(frozen=True)
+class Compared:
+    """A comparison that is done; logged: the models that its runs hold, by kind, name and seed."""
+
+    results: Results
+    stored: Stored
+    prepared: BySeed
+    states: Mapping[Key, Ref]  # of each arm's and seed's classifier
+    logged: Mapping[tuple[str, str, int], Logged]
+    run: str  # its parent run in MLflow
+
+
+def run(experiment: Experiment, out: Path, fresh: bool = False) -> Compared:
+    """Run a comparison and leave its files in `out`; UserError for the user's mistakes.
 
     Starts Prefect's server and workers where none are given. `out` is written beside and renamed. fresh: nothing is
     recalled from earlier runs.
     """
     seeds, arms = len(experiment.seeds), len(experiment.arms)
     with started(experiment, seeds * arms, fresh) as ready:
-        return ready.named(compare, f"{arms} arms, {seeds} seeds")(ready.job, out)
+        return ready.named(compare, title(experiment))(ready.job, out)
+
+
+def title(experiment: Experiment) -> str:
+    """Arms and seeds, in one short line."""
+    arms = ", ".join(arm.name for arm in experiment.arms)
+    if len(arms) > TITLE:
+        arms = f"{arms[:TITLE].rpartition(', ')[0]} ... ({several(len(experiment.arms), 'arm')})"
+    return f"{arms}; {several(len(experiment.seeds), 'seed')}"
 
 
 @flow(name="compare", validate_parameters=False)
-def compare(job: Job, out: Path) -> dict[str, Any]:
+def compare(job: Job, out: Path) -> Compared:
     """Prepare the data, train generators, fill and mix, train classifiers, score, compare, tell."""
     begun, experiment = time.perf_counter(), job.experiment
     # Called, not submitted: a mistake in the data is told before any worker is started.
@@ -68,7 +94,10 @@ def compare(job: Job, out: Path) -> dict[str, Any]:
         tracker.fidelity(results.judged.fidelity, prepared.classes)
         tracker.result(out, results.comparison.sentence, results.headline())
         tracker.cost()
-    return results.summary()
+    leave(results, tracker.address)
+    trained = _results(futures.trained, {arm.name for arm in rest.arms})
+    states = {key: one.state for key, one in trained.items()}
+    return Compared(results, stored, by_seed, states, tracker.logged, tracker.parent)
 
 
 def gather(experiment: Experiment, by_seed: BySeed, futures: Futures) -> Stored:

@@ -21,6 +21,7 @@ from augpipe.runtime import Device, cores, pick_device
 from augpipe.store import home
 
 START_UP: Final = 120.0  # seconds a server may take on a loaded machine
+PAGE: Final = 4200  # the port at which Prefect's page is looked for
 PATIENCE: Final = 10.0  # seconds to wait for an answer
 
 
@@ -42,11 +43,11 @@ def settle() -> None:
 
 
 @contextmanager
-def prefect_api() -> Iterator[None]:
-    """An API for flows: `PREFECT_API_URL` where set, else a server of our own on loopback.
+def prefect_api(page: bool = False) -> Iterator[str]:
+    """An API for flows, and its address: `PREFECT_API_URL` where set, else a server of our own on loopback.
 
-    Prefect would start a server by itself, but another one in each worker process as well. UserError where
-    the one that is set does not answer.
+    page: with Prefect's page, at the port that it is looked for at. Prefect would start a server by itself, but another
+    one in each worker process as well. UserError where the one that is set does not answer.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
@@ -56,9 +57,9 @@ def prefect_api() -> Iterator[None]:
     given = get_current_settings().api.url
     if given:
         _check_given(given)
-        yield
+        yield bare(given)
         return
-    with _server() as url:
+    with _server(page) as url:
         # In the environment, not in this thread's context alone: Prefect's own threads would not find
         # it there, and start another server.
         os.environ["PREFECT_API_URL"] = url
@@ -66,7 +67,7 @@ def prefect_api() -> Iterator[None]:
         os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
         refresh_global_settings_context()
         try:
-            yield
+            yield url
         finally:
             del os.environ["PREFECT_API_URL"], os.environ["PREFECT_LOGGING_TO_API_ENABLED"]
             refresh_global_settings_context()
@@ -93,20 +94,18 @@ def bare(url: str) -> str:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def _server(page: bool) -> Iterator[str]:
     """A Prefect server on loopback with its database below our home; gone when the block ends.
 
     It runs in a session of its own: Ctrl-C in the terminal ends the run first, and the run ends the server.
     """
     place = home() / "prefect"
     place.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _port(PAGE if page else 0)
     ours = {
-        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_EPHEMERAL": str(int(not page)),
         "PREFECT__SERVER_FINAL": "1",
-        "PREFECT_UI_ENABLED": "0",
+        "PREFECT_UI_ENABLED": str(int(page)),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{place / 'prefect.db'}",
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
@@ -133,6 +132,18 @@ def _server() -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _port(wanted: int) -> int:
+    """A free port on loopback: the one that is wanted, where it is; 0: any."""
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            free.bind(("127.0.0.1", wanted))
+        except OSError:
+            return _port(0)
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -49,6 +49,18 @@ def check_room(place: Path) -> None:
 
 
 @contextmanager
+def looking(experiment: Experiment) -> Iterator[Job]:
+    """A job for stages that run in this process, before there are workers."""
+    store, runner = Store(home() / "store"), experiment.runner
+    check_room(home())
+    _, threads = workers_and_threads(1, runner.device, 1)
+    with running(store), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
+        yield Job(
+            experiment=experiment, store=store.root, progress=Path(progress), threads=threads
+        )  # fmt: skip
+
+
+@contextmanager
 def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator[Started]:
     """Everything for a flow with that many tasks at once; ends with it. UserError where a server does not answer.
 

@@ -34,10 +34,12 @@ from augpipe.errors import UserError
 from augpipe.processes import this_process
 from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
 from augpipe.store import Ref, load_json, load_table
+from flows.engine import bare
 from flows.failures import Failures
 from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
 from flows.orphans import PROCESS, end_orphans
 from flows.outbox import Outbox, away
+from flows.registry import Logged
 from flows.tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
@@ -65,6 +67,7 @@ class Tracker:
         self._id = self._outbox.now(lambda: self._place(artifacts))
         self.parent = ""
         self.seconds = 0.0
+        self.logged: dict[tuple[str, str, int], Logged] = {}  # by kind, name and seed
 
     def _place(self, artifacts: str | None) -> str:
         """The MLflow experiment's id; made where there is none."""
@@ -187,7 +190,9 @@ class Tracker:
                 Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
                 ParamSchema([ModelParam("seed", "integer", 0)]),
             )
-            self._model(run, "generator", trained.checkpoint, signature)
+            logged = self._model(run, "generator", trained.checkpoint, signature)
+            if not trained.part:
+                self.logged["generator", trained.name, trained.seed] = logged
             table = load_table(trained.history)
             # Ticks of a small budget may share a step, but no two share step and time.
             named = safe_metrics([str(name) for name in table.metric.unique()])
@@ -245,7 +250,8 @@ class Tracker:
                 Schema([TensorSpec(np.dtype(np.uint8), (-1, *prepared.problem.spec.shape))]),
                 Schema([TensorSpec(np.dtype(np.float32), (-1, len(prepared.classes)))]),
             )
-            self._model(run, "classifier", trained.state, signature)
+            logged = self._model(run, "classifier", trained.state, signature)
+            self.logged["classifier", trained.arm, trained.seed] = logged
             mixed = load_json(recipe)
             metrics = arm_points(mixed, prepared, trained, scored)
             self._log(run, flat({"arm": own.model_dump(mode="json")}), metrics, trained.time)
@@ -372,7 +378,7 @@ class Tracker:
         for start in range(first, len(found), BATCH):
             self._client.log_batch(run, metrics=found[start : start + BATCH])
 
-    def _model(self, run: str, name: str, state: Ref, signature: ModelSignature) -> None:
+    def _model(self, run: str, name: str, state: Ref, signature: ModelSignature) -> Logged:
         """Log a checkpoint as a model that MLflow's pyfunc loads with `flows.serving`.
 
         Written by parts: MLflow's own `log_model` looks through every installed package and reads the
@@ -391,3 +397,11 @@ class Tracker:
             self._client.log_model_artifacts(logged.model_id, folder)
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
+        return Logged(run, logged.model_id)
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds the parent run; "" where the store is a file."""
+        if not self._uri.startswith("http"):
+            return ""
+        return f"{bare(self._uri).rstrip('/')}/#/experiments/{self._id}/runs/{self.parent}"

@@ -303,7 +303,7 @@ def test_given_servers_are_used_and_the_scores_are_the_same_to_the_byte(
     assert MlflowClient(uri).get_experiment_by_name("tiny") is not None
     flows = post(f"{server}/flow_runs/filter", {})
     assert [f["state_type"] for f in flows] == ["COMPLETED"]
-    assert flows[0]["name"] == "tiny: 4 arms, 3 seeds"
+    assert flows[0]["name"] == "tiny: real, classic, smote, acgan; 3 seeds"
     # Task runs reach the server as events, which it takes in shortly after.
     for _ in range(40):
         tasks = {t["name"] for t in post(f"{server}/task_runs/filter", {"limit": 200})}

@@ -1,0 +1,83 @@
+"""Whether a new model takes the place of the one in service: two fixed models on one test set that neither has seen."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from augpipe.comparison import LEAST_IMAGES, LEVEL, Interval, interval
+from augpipe.errors import several
+from augpipe.images import ImageSet
+from augpipe.schema import Strict
+
+Said = NDArray[np.int64]  # (N,), what a model took each test image for
+
+
+class Promotion(Strict):
+    """rule: the challenger takes over where it is shown to be better, or not to be worse by `margin` of macro recall."""
+
+    rule: Literal["better", "not worse"] = "better"
+    margin: float = Field(default=0.01, ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether the challenger takes over, and why or why not; interval: of its gain, None where there is none."""
+
+    promote: bool
+    reason: str
+    interval: Interval | None
+
+
+def fingerprints(images: ImageSet) -> NDArray[np.uint64]:
+    """BLAKE2b of each image's pixels, 64 bits (N,)."""
+    found = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images.images]
+    return np.frombuffer(b"".join(found), dtype="<u8").astype(np.uint64)
+
+
+def unseen(test: ImageSet, seen: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Rows of `test` whose pixels are none of those that a model has learned from or was chosen by."""
+    return np.flatnonzero(~np.isin(fingerprints(test), seen)).astype(np.int64)
+
+
+def judge(
+    champion: Said,
+    challenger: Said,
+    labels: NDArray[np.int64],
+    options: Promotion,
+    rng: np.random.Generator,
+) -> Judgement:
+    """Compare two fixed models by macro recall, paired over test images drawn anew within their class.
+
+    The models are what they are, so that no luck of seeds is in the interval: which of these two is better?
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if not len(classes) or counts.min() < LEAST_IMAGES:
+        least = several(int(counts.min()) if len(classes) else 0, "test image")
+        return Judgement(
+            False,
+            f"too few test images that the champion has not seen: {least} in the smallest class, "
+            f"at least {LEAST_IMAGES} are needed",
+            None,
+        )
+    gain = (challenger == labels).astype(np.float64) - (champion == labels)
+    found = interval(gain[None], labels, rng)
+    if options.rule == "better":
+        promote, wanted = found.low > 0, "better"
+    else:
+        promote, wanted = (
+            found.low > -options.margin,
+            f"not worse by {100 * options.margin:g} points",
+        )
+    told = (
+        f"{100 * found.mean:+.1f} points of macro recall over the champion ({100 * LEVEL:.0f}% interval "
+        f"{100 * found.low:+.1f} to {100 * found.high:+.1f}, {several(len(labels), 'test image')})"
+    )
+    return Judgement(
+        promote, f"{'shown' if promote else 'not shown'} to be {wanted}: {told}", found
+    )

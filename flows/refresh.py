@@ -1,0 +1,190 @@
+"""The nightly job: look at the source; where it changed, compare anew, and let the better model take over.
+
+The model in service is a version in MLflow's registry under the alias `champion`. It gives way only where the challenger,
+chosen by val, is shown to be better on the new test set, of which images that the champion has seen are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from numpy.typing import NDArray
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from augpipe import classification, runtime, stages
+from augpipe.config import Experiment
+from augpipe.images import ImageSet
+from augpipe.promotion import Judgement, fingerprints, judge, unseen
+from augpipe.records import Prepared
+from augpipe.report.write import check_out
+from augpipe.seeds import numpy_stream
+from augpipe.sources import place
+from augpipe.store import Ref, home, load_images, load_state
+from flows import compare
+from flows.artifacts import plain, slug
+from flows.compare import Compared
+from flows.engine import prefect_api
+from flows.registry import CHAMPION, Registry
+from flows.starting import looking
+from flows.tracking_store import check_store, where
+
+# Of an experiment, what a model does not follow from.
+APART: Final = ("runner", "promotion")
+PROBLEM: Final = "augpipe.problem"  # tag
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a look came to, in a line, and whether another model is in service since."""
+
+    told: str
+    promoted: bool
+    out: Path | None  # of the comparison, where there was one
+
+
+def run(experiment: Experiment, out: Path | None = None) -> Refreshed:
+    """`refresh` from the command: on a Prefect server of its own where none is given."""
+    with prefect_api():
+        return refresh(experiment, out)
+
+
+@flow(name="refresh", flow_run_name="refresh {config.name}")
+def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
+    """Compare anew where the source or the config changed, and promote the better model.
+
+    config: the experiment. out: where the report goes; runs/NAME below AUGPIPE_HOME by default.
+    """
+    folder = (out or home() / "runs" / config.name).absolute()
+    check_out(folder, place(config.source))
+    check_store()
+    client = MlflowClient(where()[0])
+    classifiers = Registry(client, f"{config.name}-classifier")
+    with looking(config) as job:
+        fingerprint = stages.prepare(job).intake.fingerprint
+    what = looked(config, fingerprint)
+    if classifiers.looked() == what:
+        found = Refreshed(
+            f"unchanged since the last look (source {fingerprint}); nothing to do", False, None
+        )
+    else:
+        found = _challenge(client, classifiers, config, folder)
+        classifiers.looked_at(what)
+    create_markdown_artifact(
+        plain(found.told), f"{slug(config.name)}-refresh", "What a look came to"
+    )
+    return found
+
+
+def looked(experiment: Experiment, fingerprint: str) -> str:
+    """The data and the config of a look: equal ones need no other."""
+    values = experiment.model_dump(mode="json", exclude=set(APART))
+    text = json.dumps([fingerprint, values], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Challenger:
+    """The arm and seed that val chose, and its classifier."""
+
+    arm: str
+    seed: int
+    val: float
+    state: Ref
+    prepared: Prepared
+
+
+def _challenge(
+    client: MlflowClient, classifiers: Registry, config: Experiment, folder: Path
+) -> Refreshed:
+    """Compare, register the challenger's models, and promote them where they are shown to be better."""
+    compared = compare.run(config, folder)
+    new = _chosen(compared)
+    present = classifiers.champion()
+    judged = _judged(classifiers, present, new, config)
+    tags = {
+        PROBLEM: problem(new.prepared),
+        "augpipe.arm": new.arm,
+        "augpipe.seed": str(new.seed),
+        "augpipe.val_macro_recall": f"{new.val:.4f}",
+        "augpipe.data": compared.results.fingerprint,
+        "augpipe.source": compared.results.intake.fingerprint,
+        "augpipe.comparison": compared.run,
+        "augpipe.promotion": ("promoted: " if judged.promote else "kept out: ") + judged.reason,
+    }
+    logged = compared.logged["classifier", new.arm, new.seed]
+    sides = (new.prepared.splits.train, new.prepared.splits.val)
+    prints = np.unique(np.concatenate([fingerprints(load_images(side)) for side in sides]))
+    classifiers.keep_seen(logged, prints)
+    arm = next(result.arm for result in compared.results.arms if result.arm.name == new.arm)
+    registered = []
+    for name in arm.generators:
+        # One generator has a name that stays; of several that an arm pools, each has its own.
+        own = "" if len(arm.generators) == 1 else f"-{name}"
+        registry = Registry(client, f"{config.name}-generator{own}")
+        version = registry.register(compared.logged["generator", name, new.seed], tags)
+        registered.append((registry, version))
+    tags["augpipe.generator"] = ", ".join(f"{r.name} {v.version}" for r, v in registered) or "none"
+    registered.append((classifiers, classifiers.register(logged, tags)))
+    client.set_tag(compared.run, "augpipe.promotion", tags["augpipe.promotion"][:5000])
+    if judged.promote:
+        for registry, version in registered:
+            registry.promote(version)
+    what = f"arm {new.arm!r}, seed {new.seed}, version {registered[-1][1].version}"
+    told = f"{'promoted' if judged.promote else 'kept the champion over'} {what}: {judged.reason}"
+    return Refreshed(told, judged.promote, folder)
+
+
+def _chosen(compared: Compared) -> _Challenger:
+    """The arm with the best mean over seeds on val, and of its seeds the best one."""
+    s = compared.results.scores
+    own = s[(s.split == "val") & (s.metric == "macro_recall") & (s["class"] == "")]
+    means = own.groupby("arm", sort=False).value.mean()
+    arm = str(means.idxmax())
+    seeds = own[own.arm == arm].set_index("seed").value
+    seed = int(seeds.idxmax())
+    state = compared.states[arm, seed]
+    return _Challenger(arm, seed, float(seeds.max()), state, compared.prepared[seed])
+
+
+def _judged(
+    classifiers: Registry, present: ModelVersion | None, new: _Challenger, config: Experiment
+) -> Judgement:
+    """The champion against the challenger, on test images that neither has seen."""
+    if present is None:
+        return Judgement(True, "there was no champion", None)
+    state = classifiers.weights(present)
+    theirs, ours = present.tags.get(PROBLEM), problem(new.prepared)
+    if theirs != ours:
+        told = f"the champion is for {theirs or 'nobody knows what'}, the data are {ours}"
+        return Judgement(False, f"{told}: they cannot be compared", None)
+    seen = classifiers.seen(present)
+    if seen is None:
+        return Judgement(False, "what the champion has learned from is not on record", None)
+    test = load_images(new.prepared.splits.test)
+    rows = unseen(test, seen)
+    labels, rng = np.array(test.labels[rows]), numpy_stream(config.split.seed, CHAMPION)
+    champion, challenger = (_said(one, test, config) for one in (state, load_state(new.state)))
+    return judge(champion[rows], challenger[rows], labels, config.promotion, rng)
+
+
+def problem(prepared: Prepared) -> str:
+    """What a classifier is for: the images' shape and the classes in label order, in one line."""
+    shape = "x".join(map(str, prepared.problem.spec.shape))
+    return f"{shape} images of {json.dumps(list(prepared.classes), ensure_ascii=False)}"
+
+
+def _said(state: dict[str, Any], test: ImageSet, config: Experiment) -> NDArray[np.int64]:
+    """What a classifier takes each test image for, as it does in service."""
+    runner = config.runner
+    here = runtime.start(runner.device, runner.precision, runtime.cores())
+    found = classification.predict(classification.from_state(state, here), test, here)
+    said: NDArray[np.int64] = found.argmax(1)
+    return said

@@ -1,0 +1,123 @@
+"""Models in service: an experiment's classifier and generator in MLflow's registry, under the alias `champion`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+
+from augpipe.errors import UserError
+from augpipe.store import load_state
+
+CHAMPION: Final = "champion"
+LOOKED: Final = "augpipe.looked"  # tag: the data and the config that were last looked at
+LEARNED: Final = "learned"  # folder of a run's artifacts
+SEEN: Final = "seen.npy"
+MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A model that a run has logged."""
+
+    run: str
+    model: str
+
+
+class Registry:
+    """One registered model: `NAME-classifier` or `NAME-generator`."""
+
+    def __init__(self, client: MlflowClient, name: str) -> None:
+        self._client, self.name = client, name
+
+    def champion(self) -> ModelVersion | None:
+        """The version in service; None where there is none."""
+        try:
+            return self._client.get_model_version_by_alias(self.name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in MISSING:
+                return None
+            raise
+
+    def looked(self) -> str:
+        """What `looked_at` left; "" at first."""
+        try:
+            tags = self._client.get_registered_model(self.name).tags
+        except MlflowException as error:
+            if error.error_code in MISSING:
+                return ""
+            raise
+        return str(tags.get(LOOKED, ""))
+
+    def looked_at(self, what: str) -> None:
+        """Keep what data and config the last look was at."""
+        self._client.set_registered_model_tag(self.name, LOOKED, what)
+
+    def register(self, logged: Logged, tags: Mapping[str, str]) -> ModelVersion:
+        """A new version out of a run's model; no alias points to it yet."""
+        try:
+            self._client.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return self._client.create_model_version(
+            self.name,
+            source=f"models:/{logged.model}",
+            run_id=logged.run,
+            model_id=logged.model,
+            tags=dict(tags),
+        )
+
+    def promote(self, version: ModelVersion) -> None:
+        """Let the alias point to a version: whoever loads `models:/NAME@champion` has it from now on."""
+        self._client.set_registered_model_alias(self.name, CHAMPION, version.version)
+
+    def tag(self, version: ModelVersion, key: str, value: str) -> None:
+        """Say something of a version."""
+        self._client.set_model_version_tag(self.name, version.version, key, value[:5000])
+
+    def weights(self, version: ModelVersion) -> dict[str, Any]:
+        """A version's checkpoint, read with `weights_only=True`; UserError where it is none of augpipe's."""
+        with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
+            try:
+                place = download_artifacts(
+                    artifact_uri=f"models:/{self.name}/{version.version}", dst_path=folder
+                )
+                # Nothing else of the model is read, and nothing of it is run.
+                found = next(Path(place).rglob("weights.pt"), None)
+                if found is None:
+                    raise UserError("it holds no weights.pt")
+                return load_state(found)
+            except (UserError, RuntimeError, ValueError, EOFError, OSError) as error:
+                why = " ".join(str(error).split())[:200]
+                raise UserError(
+                    f"version {version.version} of the registered model {self.name!r} is none of augpipe's: {why}; "
+                    f"let the alias {CHAMPION!r} point to one that is, or remove it"
+                ) from None
+
+    def seen(self, version: ModelVersion) -> NDArray[np.uint64] | None:
+        """Fingerprints of what a version learned from or was chosen by; None where that is not on record."""
+        with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
+            try:
+                place = self._client.download_artifacts(
+                    str(version.run_id), f"{LEARNED}/{SEEN}", folder
+                )
+            except (MlflowException, OSError):
+                return None
+            found: NDArray[np.uint64] = np.load(place, allow_pickle=False)
+            return found
+
+    def keep_seen(self, logged: Logged, prints: NDArray[np.uint64]) -> None:
+        """Put on record what a run's model learned from or was chosen by."""
+        with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
+            np.save(Path(folder) / SEEN, prints)
+            self._client.log_artifact(logged.run, str(Path(folder) / SEEN), LEARNED)
