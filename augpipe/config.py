@@ -79,14 +79,29 @@ class Arm(Strict):
 class Runner(Strict):
     """Where tasks run: `workers` processes (auto: one a core, one a GPU), each with its share of threads.
 
-    timeout: seconds that one task may take, a generator's training among them; then it fails, and with it its arms.
+    kind: `dask` hands them to the workers of the Dask scheduler at `address`, which see AUGPIPE_HOME at the same path (a
+    shared folder). threads: of a task; auto shares the cores out among processes, and is 1 on a Dask worker. timeout: seconds that one task may take, a generator's training among them; then it fails, and with it its arms.
     """
 
-    kind: Literal["processes"] = "processes"
+    kind: Literal["processes", "dask"] = "processes"
+    address: str | None = None
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     device: Device = "auto"
     precision: Precision = "auto"
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     timeout: float = Field(default=86400.0, gt=0)
+
+    @model_validator(mode="after")
+    def _address_of_a_scheduler(self) -> Runner:
+        if self.kind == "dask" and not re.fullmatch(
+            r"(tcp|tls|ws|wss)://[^/\s]+:\d+/?", self.address or ""
+        ):
+            raise ValueError(
+                f"runner.kind is dask, and its scheduler's address is as in tcp://127.0.0.1:8786; got {self.address!r}"
+            )
+        if self.kind != "dask" and self.address is not None:
+            raise ValueError("runner.address is of a Dask scheduler; set runner.kind: dask")
+        return self
 
 
 class Experiment(Strict):

@@ -68,10 +68,10 @@ def judge(
     gain = (challenger == labels).astype(np.float64) - (champion == labels)
     found = interval(gain[None], labels, rng)
     if options.rule == "better":
-        promote, wanted = found.low > 0, "better"
+        promote, wanted = bool(found.low > 0), "better"
     else:
         promote, wanted = (
-            found.low > -options.margin,
+            bool(found.low > -options.margin),
             f"not worse by {100 * options.margin:g} points",
         )
     told = (

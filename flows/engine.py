@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from augpipe.config import Runner
 from augpipe.errors import FULL_WORDS, UserError, is_full
-from augpipe.runtime import Device, cores, pick_device
+from augpipe.runtime import cores, pick_device
 from augpipe.store import home
 
 START_UP: Final = 120.0  # seconds a server may take on a loaded machine
@@ -173,22 +174,46 @@ def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
     )  # fmt: skip
 
 
-def workers_and_threads(workers: int | str, device: Device, jobs: int) -> tuple[int, int]:
-    """Worker processes, at most one a job, and each one's share of the cores."""
-    where = pick_device(device)
+def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
+    """Worker processes, at most one a job, and each one's threads: its share of the cores where they are not given."""
+    workers = runner.workers
     if workers == "auto":
-        workers = cores() if where == "cpu" else 1
+        workers = cores() if pick_device(runner.device) == "cpu" else 1
     count = max(1, min(int(workers), jobs))
-    return count, max(1, cores() // count)
+    share = 1 if runner.kind == "dask" else max(1, cores() // count)
+    return count, share if runner.threads == "auto" else runner.threads
 
 
-def pool(workers: int, threads: int) -> Any:
-    """Prefect's runner over `workers` processes of `threads` threads each."""
+def pool(runner: Runner, workers: int, threads: int) -> Any:
+    """Prefect's runner over `workers` processes of `threads` threads each, or over a Dask scheduler's workers."""
+    if runner.kind == "dask":
+        return _dask(str(runner.address))
     from prefect.task_runners import ProcessPoolTaskRunner
 
     return ProcessPoolTaskRunner(
         max_workers=workers, initializer=_begin_worker, initargs=(threads,)
     )
+
+
+def _dask(address: str) -> Any:
+    """UserError where prefect-dask is not installed, or no scheduler answers."""
+    try:
+        from distributed import Client
+        from prefect_dask.task_runners import DaskTaskRunner
+    except ImportError:
+        raise UserError(
+            "runner.kind dask needs prefect-dask: pip install 'augpipe[distributed]'"
+        ) from None
+    try:
+        with Client(address, timeout=PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    except (OSError, TimeoutError, ValueError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise UserError(f"no Dask scheduler answers at runner.address {address}: {told}") from None
+    if not workers:
+        raise UserError(f"the Dask scheduler at runner.address {address} has no workers")
+    # A worker that dies takes its tasks with it: they are done again elsewhere, but not for ever.
+    return DaskTaskRunner(address=address)
 
 
 def _begin_worker(threads: int) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 from numpy.typing import NDArray
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
@@ -39,6 +39,8 @@ from flows.tracking_store import check_store, where
 # Of an experiment, what a model does not follow from.
 APART: Final = ("runner", "promotion")
 PROBLEM: Final = "augpipe.problem"  # tag
+# Its checkpoint, its version's tags, and fingerprints of the images that it has seen, where they are on record.
+Champion = tuple[dict[str, Any], Mapping[str, str], NDArray[np.uint64] | None]
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,14 @@ def _challenge(
     client: MlflowClient, classifiers: Registry, config: Experiment, folder: Path
 ) -> Refreshed:
     """Compare, register the challenger's models, and promote them where they are shown to be better."""
+    present = classifiers.champion()
+    # Read first: one that cannot be is told before a night of training.
+    state = None if present is None else classifiers.weights(present)
     compared = compare.run(config, folder)
     new = _chosen(compared)
-    present = classifiers.champion()
-    judged = _judged(classifiers, present, new, config)
+    judged = Judgement(True, "there was no champion", None)
+    if present is not None and state is not None:
+        judged = _judged((state, present.tags, classifiers.seen(present)), new, config)
     tags = {
         PROBLEM: problem(new.prepared),
         "augpipe.arm": new.arm,
@@ -154,25 +160,20 @@ def _chosen(compared: Compared) -> _Challenger:
     return _Challenger(arm, seed, float(seeds.max()), state, compared.prepared[seed])
 
 
-def _judged(
-    classifiers: Registry, present: ModelVersion | None, new: _Challenger, config: Experiment
-) -> Judgement:
+def _judged(champion: Champion, new: _Challenger, config: Experiment) -> Judgement:
     """The champion against the challenger, on test images that neither has seen."""
-    if present is None:
-        return Judgement(True, "there was no champion", None)
-    state = classifiers.weights(present)
-    theirs, ours = present.tags.get(PROBLEM), problem(new.prepared)
+    state, tags, seen = champion
+    theirs, ours = tags.get(PROBLEM), problem(new.prepared)
     if theirs != ours:
         told = f"the champion is for {theirs or 'nobody knows what'}, the data are {ours}"
         return Judgement(False, f"{told}: they cannot be compared", None)
-    seen = classifiers.seen(present)
     if seen is None:
         return Judgement(False, "what the champion has learned from is not on record", None)
     test = load_images(new.prepared.splits.test)
     rows = unseen(test, seen)
     labels, rng = np.array(test.labels[rows]), numpy_stream(config.split.seed, CHAMPION)
-    champion, challenger = (_said(one, test, config) for one in (state, load_state(new.state)))
-    return judge(champion[rows], challenger[rows], labels, config.promotion, rng)
+    theirs_said, ours_said = (_said(one, test, config) for one in (state, load_state(new.state)))
+    return judge(theirs_said[rows], ours_said[rows], labels, config.promotion, rng)
 
 
 def problem(prepared: Prepared) -> str:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final
 
 import numpy as np
@@ -97,12 +98,15 @@ class Registry:
                 if found is None:
                     raise UserError("it holds no weights.pt")
                 return load_state(found)
+            except UnpicklingError:
+                # torch's own word advises to load it all the same.
+                why = "its weights.pt holds more than weights"
             except (UserError, RuntimeError, ValueError, EOFError, OSError) as error:
                 why = " ".join(str(error).split())[:200]
-                raise UserError(
-                    f"version {version.version} of the registered model {self.name!r} is none of augpipe's: {why}; "
-                    f"let the alias {CHAMPION!r} point to one that is, or remove it"
-                ) from None
+        raise UserError(
+            f"version {version.version} of the registered model {self.name!r} is none of augpipe's: {why}; "
+            f"let the alias {CHAMPION!r} point to one that is, or remove it"
+        )
 
     def seen(self, version: ModelVersion) -> NDArray[np.uint64] | None:
         """Fingerprints of what a version learned from or was chosen by; None where that is not on record."""

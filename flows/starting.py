@@ -34,7 +34,7 @@ class Started:
 
     def named(self, flow: Flow[P, R], name: str) -> Flow[P, R]:
         """The flow under that run name, with workers of its own."""
-        runner = pool(self.workers, self.job.threads)
+        runner = pool(self.job.experiment.runner, self.workers, self.job.threads)
         return flow.with_options(
             task_runner=runner, flow_run_name=f"{self.job.experiment.name}: {name}"
         )
@@ -51,9 +51,9 @@ def check_room(place: Path) -> None:
 @contextmanager
 def looking(experiment: Experiment) -> Iterator[Job]:
     """A job for stages that run in this process, before there are workers."""
-    store, runner = Store(home() / "store"), experiment.runner
+    store = Store(home() / "store")
     check_room(home())
-    _, threads = workers_and_threads(1, runner.device, 1)
+    _, threads = workers_and_threads(experiment.runner, 1)
     with running(store), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
         yield Job(
             experiment=experiment, store=store.root, progress=Path(progress), threads=threads
@@ -66,8 +66,7 @@ def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator
 
     fresh: nothing is recalled from earlier runs. After a flow that ends well the store is cut to its limit.
     """
-    runner = experiment.runner
-    workers, threads = workers_and_threads(runner.workers, runner.device, tasks)
+    workers, threads = workers_and_threads(experiment.runner, tasks)
     check_store()
     store = Store(home() / "store")
     limit = store_limit()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +59,7 @@ class Mlflow(Server):
     """An MLflow server over a database, artifacts in a folder."""
 
     def __init__(self, place: Path, backend: str | None = None) -> None:
+        self.place = place
         place.mkdir(parents=True, exist_ok=True)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -67,3 +70,75 @@ class Mlflow(Server):
             "--artifacts-destination", str(place / "artifacts"),
         ]  # fmt: skip
         super().__init__(command, f"{self.url}/health", place / "mlflow.log")
+
+
+class Prefect(Server):
+    """A Prefect server over a database."""
+
+    def __init__(self, place: Path, database: str | None = None) -> None:
+        self.place = place
+        place.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/api"
+        command = [
+            str(Path(sys.executable).parent / "prefect"), "server", "start", "--host", "127.0.0.1",
+            "--port", str(port),
+        ]  # fmt: skip
+        super().__init__(
+            command,
+            f"{self.url}/health",
+            place / "prefect.log",
+            PREFECT_HOME=str(place / "home"),
+            PREFECT_SERVER_DATABASE_CONNECTION_URL=database
+            or f"sqlite+aiosqlite:///{place / 'prefect.db'}",
+            PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        )
+
+
+def postgres_programs() -> Path | None:
+    """The folder of PostgreSQL's own programs, the newest there is; None where there is none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    return found[-1].parent if found else None
+
+
+class Postgres:
+    """PostgreSQL on loopback in a folder of its own, trusting whoever asks: gone with the test."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs, self.port = programs, free_port()
+        # It refuses to be root's, and its folder must be its own.
+        self.place = Path(tempfile.mkdtemp(prefix="augpipe-postgres-"))
+        if os.getuid() == 0:
+            shutil.chown(self.place, "postgres", "postgres")
+        data = self.place / "data"
+        self._do(
+            "initdb", "-D", str(data), "-A", "trust", "-U", "augpipe", "--no-sync", "-E", "UTF8"
+        )
+        self._data = data
+        where = f"-h 127.0.0.1 -p {self.port} -k {self.place}"
+        self._do(
+            "pg_ctl", "-D", str(data), "-w", "-l", str(self.place / "log"), "-o", where, "start"
+        )
+
+    def _do(self, program: str, *arguments: str) -> bytes:
+        own = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        done = subprocess.run(
+            [*own, str(self._programs / program), *arguments],
+            stdout=subprocess.PIPE if program != "pg_ctl" else None, check=True, cwd="/",
+        )  # fmt: skip
+        return done.stdout or b""
+
+    def database(self, name: str) -> str:
+        """A new database; its address without a scheme."""
+        self._do("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "augpipe", name)
+        return f"//augpipe@127.0.0.1:{self.port}/{name}"
+
+    def dump(self, name: str) -> bytes:
+        """All that a database holds, as text."""
+        return self._do(
+            "pg_dump", "-h", "127.0.0.1", "-p", str(self.port), "-U", "augpipe", "--inserts", name
+        )
+
+    def stop(self) -> None:
+        self._do("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
+        shutil.rmtree(self.place, ignore_errors=True)

@@ -2,20 +2,30 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from augpipe import runtime
+from augpipe.config import Runner
 from augpipe.errors import UserError
 from flows import engine
 
 
 def test_workers_share_the_cores() -> None:
     n = runtime.cores()
-    assert engine.workers_and_threads("auto", "cpu", jobs=100) == (n, 1)
-    assert engine.workers_and_threads(1, "cpu", jobs=100) == (1, n)
-    assert engine.workers_and_threads("auto", "cpu", jobs=1) == (1, n)
-    assert engine.workers_and_threads(8 * n, "cpu", jobs=100) == (8 * n, 1)
+
+    def shared(workers: int | str, jobs: int, **more: Any) -> tuple[int, int]:
+        return engine.workers_and_threads(Runner(workers=workers, device="cpu", **more), jobs)
+
+    assert shared("auto", jobs=100) == (n, 1)
+    assert shared(1, jobs=100) == (1, n)
+    assert shared("auto", jobs=1) == (1, n)
+    assert shared(8 * n, jobs=100) == (8 * n, 1)
+    assert shared(1, jobs=100, threads=7) == (1, 7)
+    # A Dask worker may stand on any machine, beside any number of others.
+    dask = {"kind": "dask", "address": "tcp://127.0.0.1:8786"}
+    assert shared(1, jobs=100, **dask)[1] == 1 and shared(1, jobs=100, threads=3, **dask)[1] == 3
 
 
 def test_prefects_home_is_below_ours_unless_there_is_one(tmp_path: Path, monkeypatch) -> None:

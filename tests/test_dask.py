@@ -1,0 +1,123 @@
+"""A run over a Dask scheduler and two workers, each a process with a folder of its own; one of them is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import START_UP, free_port
+from tiny import CONFIG, augpipe, environment
+
+BIN = Path(sys.executable).parent
+ONE_THREAD = ("--set", "runner.threads=1")
+
+
+class Cluster:
+    """A scheduler and workers that can be killed."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self.address = f"tcp://127.0.0.1:{free_port()}"
+        self._processes = [self._start("scheduler", "--port", self.address.rpartition(":")[2])]
+        self.workers = [self._worker(n) for n in range(2)]
+
+    def _start(self, what: str, *arguments: str, at: str = "") -> subprocess.Popen[bytes]:
+        own = self._place / (at or what)
+        own.mkdir(parents=True)
+        with (own / "log").open("wb") as log:
+            return subprocess.Popen(
+                [str(BIN / "dask"), what, "--host", "127.0.0.1", "--no-dashboard", *arguments],
+                cwd=own, env=environment(own), stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def _worker(self, n: int) -> subprocess.Popen[bytes]:
+        # No nanny, that would start a killed worker again: as with a machine that is gone.
+        return self._start(
+            "worker", self.address, "--nthreads", "1", "--no-nanny", "--name", f"w{n}",
+            "--local-directory", str(self._place / f"scratch-{n}"), at=f"worker-{n}",
+        )  # fmt: skip
+
+    def wait(self) -> None:
+        until = time.monotonic() + START_UP
+        for n in range(2):
+            log = self._place / f"worker-{n}" / "log"
+            while "Registered to" not in log.read_text():
+                assert time.monotonic() < until, log.read_text()
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        for process in (*self.workers, *self._processes):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        cluster.wait()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "tiny.yaml").write_text(CONFIG)
+    local = augpipe(whole, "run", "tiny.yaml", "--out", "out", *ONE_THREAD)
+    assert local.status == 0, local.err[-3000:]
+    place = tmp_path / "spread"
+    place.mkdir()
+    (place / "tiny.yaml").write_text(CONFIG)
+    process = subprocess.Popen(
+        [
+            str(BIN / "augpipe"), "run", "tiny.yaml", "--out", "out", *ONE_THREAD,
+            "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}",
+        ],
+        cwd=place, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if "scored" in line:
+            os.killpg(cluster.workers[0].pid, signal.SIGKILL)
+            break
+    rest, _ = process.communicate(timeout=600)
+    said = "".join(lines) + rest
+    assert process.returncode == 0, said[-5000:]
+    for name in ("scores.csv", "fidelity.csv"):
+        assert (place / "out" / name).read_bytes() == (local.folder / name).read_bytes(), name
+    assert json.loads((place / "out" / "summary.json").read_text())["failed"] == {}
+    # Both had worked, each with its own folders; what they made lies in the one store.
+    for n in range(2):
+        assert not list((tmp_path / "cluster" / f"worker-{n}").glob("data/store/images/*"))
+    assert list((place / "data" / "store" / "classifiers").glob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["runner.kind=dask"], "scheduler's address is as in tcp://127.0.0.1:8786; got None"),
+        (["runner.kind=dask", "runner.address=nowhere"], "got 'nowhere'"),
+        (["runner.address=tcp://127.0.0.1:1"], "set runner.kind: dask"),
+        (["runner.kind=dask", "runner.address=tcp://127.0.0.1:1"], "no Dask scheduler answers at runner.address"),
+    ],
+)  # fmt: skip
+def test_an_address_that_is_none(tmp_path: Path, given: list[str], said: str) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    sets = [part for one in given for part in ("--set", one)]
+    done = augpipe(tmp_path, "run", "tiny.yaml", *sets)
+    assert done.status == 2 and said in done.err, done.err[-3000:]
+    assert "Traceback" not in done.err

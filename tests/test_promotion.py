@@ -1,0 +1,76 @@
+"""Which of two fixed models is in service: by what test shows, on images that neither has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from augpipe.images import ImageSet
+from augpipe.promotion import Promotion, fingerprints, judge, unseen
+
+BETTER, NOT_WORSE = Promotion(), Promotion(rule="not worse", margin=0.05)
+LABELS = np.repeat(np.arange(4), 50)
+
+
+def guesses(rng: np.random.Generator, right: float) -> NDArray[np.int64]:
+    """A model that is right with that probability, each image for itself."""
+    wrong = (LABELS + rng.integers(1, 4, len(LABELS))) % 4
+    return np.where(rng.random(len(LABELS)) < right, LABELS, wrong)
+
+
+def test_a_model_against_itself_is_not_better_and_not_worse() -> None:
+    said = guesses(np.random.default_rng(0), 0.8)
+    for options, promote in ((BETTER, False), (NOT_WORSE, True)):
+        found = judge(said, said, LABELS, options, np.random.default_rng(1))
+        assert found.promote is promote and found.interval is not None
+        assert found.interval.low == found.interval.mean == found.interval.high == 0
+
+
+def test_the_gain_is_that_of_macro_recall() -> None:
+    champion = np.zeros_like(LABELS)  # right on one class of four
+    found = judge(champion, LABELS, LABELS, BETTER, np.random.default_rng(0))
+    assert (
+        found.promote and found.interval is not None and found.interval.mean == pytest.approx(0.75)
+    )
+    assert "+75.0 points" in found.reason and "200 test images" in found.reason
+    back = judge(LABELS, champion, LABELS, NOT_WORSE, np.random.default_rng(0))
+    assert not back.promote and "not shown to be not worse by 5 points" in back.reason
+
+
+def test_equal_models_seldom_take_over() -> None:
+    """Of two models of one law, the 95% interval lies above 0 in some 2.5% of cases: at most 5% here, of 400."""
+    rng = np.random.default_rng(7)
+    took = sum(
+        judge(guesses(rng, 0.8), guesses(rng, 0.8), LABELS, BETTER, rng).promote for _ in range(400)
+    )
+    assert took <= 20, took
+
+
+def test_a_truly_better_model_mostly_takes_over() -> None:
+    rng = np.random.default_rng(8)
+    took = sum(
+        judge(guesses(rng, 0.7), guesses(rng, 0.9), LABELS, BETTER, rng).promote for _ in range(100)
+    )
+    assert took >= 95, took
+
+
+@pytest.mark.parametrize("n", [0, 4])
+def test_too_few_images_promote_nothing(n: int) -> None:
+    labels = np.repeat(np.arange(2), n)
+    found = judge(1 - labels, labels, labels, NOT_WORSE, np.random.default_rng(0))
+    assert not found.promote and found.interval is None
+    assert f"{n} test image" in found.reason and "at least 5" in found.reason
+
+
+def test_what_a_model_has_seen_is_left_out(make_shapes: Callable[..., ImageSet]) -> None:
+    old, new = make_shapes((6, 6), seed=1), make_shapes((6, 6), seed=2)
+    assert len(unseen(old, fingerprints(old))) == 0
+    assert unseen(new, fingerprints(old)).tolist() == list(range(12))
+    # By pixels: another name does not make it another image.
+    twin = ImageSet(
+        old.images[3:6], old.labels[3:6], old.classes, new.table.iloc[3:6].reset_index(drop=True)
+    )
+    assert unseen(old, fingerprints(twin)).tolist() == [0, 1, 2, *range(6, 12)]
