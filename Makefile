@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: demo test bench lint format setup lock clean
+.PHONY: demo test bench lint audit format setup lock clean
 
 demo: $(READY)
 	$(BIN)/augpipe run configs/digits.yaml --out data/demo
@@ -23,6 +23,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known faults of the locked dependencies; where the advisory database is not reachable it says that nothing was checked.
+audit: $(READY)
+	test -x $(VENV)-audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-audit && \
+		$(VENV)-audit/bin/python -m pip install -qq --disable-pip-version-check pip-audit; } || rm -rf $(VENV)-audit
+	$(BIN)/python tests/audit.py $(VENV)-audit/bin/pip-audit requirements.lock
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -50,4 +56,4 @@ lock:
 	rm -rf $(VENV)-lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-audit build *.egg-info .pytest_cache .mypy_cache .ruff_cache

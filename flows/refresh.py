@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from numpy.typing import NDArray
@@ -67,7 +68,8 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     folder = (out or home() / "runs" / config.name).absolute()
     check_out(folder, place(config.source))
     check_store()
-    client = MlflowClient(where()[0])
+    mlflow.set_tracking_uri(where()[0])  # `models:/` addresses are looked up there
+    client = MlflowClient()
     classifiers = Registry(client, f"{config.name}-classifier")
     with looking(config) as job:
         fingerprint = stages.prepare(job).intake.fingerprint
