@@ -26,6 +26,10 @@ class UserError(ValueError):
     """A mistake in what the user gave: one line that names the value and the choices (exit status 2)."""
 
 
+class NotTrainedError(UserError):
+    """A training that came to nothing under its settings; beside others it leaves those standing."""
+
+
 class RunError(RuntimeError):
     """A failure, not the user's, that one line tells better than a traceback (exit status 1)."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from augpipe.checkpoints import Checkpoint
-from augpipe.errors import UserError
+from augpipe.errors import NotTrainedError
 from augpipe.generators import Generator, GeneratorConfig, drawn_together
 from augpipe.images import ImageSet
 from augpipe.runtime import ClassRows, Pool, Runtime
@@ -149,7 +149,7 @@ def fit(
     class collapses, the last good state comes back with half the learning rate, TRIES times at most; then
     training ends with the best so far. With a `checkpoint` every tick is saved, and a training that was
     begun goes on, to the same result bit for bit on one machine's CPU.
-    Raises UserError where no finite metric was ever reached, or the checkpoint is another training's.
+    Raises NotTrainedError where no finite metric was ever reached, UserError for another training's checkpoint.
     """
     generator.prepare(train)
     loop = _Loop(generator, train, budget, runtime, seed, hooks)
@@ -161,7 +161,7 @@ def fit(
         loop.tick(targets[loop.at.tick], checkpoint)
     if not math.isfinite(loop.at.best_metric):
         why = loop.at.stopped or "the budget is spent"
-        raise UserError(
+        raise NotTrainedError(
             f"the generator never reached a finite validation metric: {why}; "
             "a lower learning_rate may help"
         )

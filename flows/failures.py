@@ -10,7 +10,7 @@ from typing import Any, Final
 from prefect.exceptions import UnfinishedRun, UpstreamTaskError
 
 from augpipe.config import Arm, Experiment
-from augpipe.errors import UserError, is_full, passes
+from augpipe.errors import NotTrainedError, UserError, is_full, passes
 from augpipe.leaks import LeakError
 
 Key = tuple[str, int]  # an arm's or a generator's name, and a seed
@@ -31,6 +31,8 @@ def once_more(task: Any, run: Any, state: Any) -> bool:
 
 def ends_all(error: BaseException) -> bool:
     """Whether nothing of the run can stand: the user's mistake, a leak, a full disk, workers that are gone."""
+    if isinstance(error, NotTrainedError):
+        return False
     return isinstance(error, UserError | LeakError | BrokenProcessPool) or is_full(error)
 
 

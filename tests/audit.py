@@ -25,7 +25,9 @@ def main() -> int:
         return 0
     checked = [one for one in found if "skip_reason" not in one]
     if not checked:
-        print(f"the advisory database knows none of {len(found)} dependencies here: none was checked")
+        print(
+            f"the advisory database knows none of {len(found)} dependencies here: none was checked"
+        )
         return 0
     bad = [(one, fault) for one in checked for fault in one["vulns"]]
     for one, fault in bad:

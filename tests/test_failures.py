@@ -16,7 +16,7 @@ from prefect import flow, task
 from tiny import CONFIG, augpipe, run_tiny
 
 from augpipe import config
-from augpipe.errors import UserError, is_full, passes
+from augpipe.errors import NotTrainedError, UserError, is_full, passes
 from augpipe.leaks import LeakError
 from flows.engine import prefect_api
 from flows.failures import DELAYS, Failures, ends_all
@@ -117,6 +117,12 @@ def test_what_ends_a_run(error: Exception) -> None:
     with pytest.raises(type(error)):
         Failures().add("generators", ("acgan", 0), error)
     assert not passes(error)
+
+
+def test_a_training_that_came_to_nothing_ends_no_more_than_its_arms() -> None:
+    assert not ends_all(NotTrainedError("never finite")) and not passes(
+        NotTrainedError("never finite")
+    )
 
 
 def test_a_full_disk_is_known_by_what_it_came_from() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augpipe import training
-from augpipe.errors import UserError
+from augpipe.errors import NotTrainedError, UserError
 from augpipe.generators import GeneratorConfig, drawn_together
 from augpipe.images import ImageSet, provenance
 from augpipe.runtime import Runtime
@@ -149,7 +149,7 @@ def test_after_three_restarts_the_best_so_far_is_kept(here, make_shapes) -> None
     assert len(fitted.ticks) == 5  # a good one, a failure, three tries
     assert fitted.best_kimg == 0.25 and fitted.state["steps"] == 5
     assert "after 3 restarts" in fitted.stopped
-    with pytest.raises(UserError, match="never reached a finite"):
+    with pytest.raises(NotTrainedError, match="never reached a finite"):
         run(Failing(set(range(1000))), make_shapes((9, 9)), here)
 
 
