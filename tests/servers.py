@@ -40,8 +40,9 @@ class Server:
             )  # fmt: skip
         until = time.monotonic() + START_UP
         while True:
-            assert self._process.poll() is None, self._log.read_text()[-3000:]
-            assert time.monotonic() < until, self._log.read_text()[-3000:]
+            if self._process.poll() is not None or time.monotonic() >= until:
+                self.kill()
+                raise AssertionError(self._log.read_text()[-3000:])
             try:
                 if httpx.get(self._health, timeout=5).is_success:
                     return

@@ -22,11 +22,11 @@ ONE_THREAD = ("--set", "runner.threads=1")
 class Cluster:
     """A scheduler and workers that can be killed."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, workers: int = 2) -> None:
         self._place = place
         self.address = f"tcp://127.0.0.1:{free_port()}"
         self._processes = [self._start("scheduler", "--port", self.address.rpartition(":")[2])]
-        self.workers = [self._worker(n) for n in range(2)]
+        self.workers = [self._worker(n) for n in range(workers)]
 
     def _start(self, what: str, *arguments: str, at: str = "") -> subprocess.Popen[bytes]:
         own = self._place / (at or what)
@@ -46,7 +46,7 @@ class Cluster:
 
     def wait(self) -> None:
         until = time.monotonic() + START_UP
-        for n in range(2):
+        for n in range(len(self.workers)):
             log = self._place / f"worker-{n}" / "log"
             while "Registered to" not in log.read_text():
                 assert time.monotonic() < until, log.read_text()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import Mlflow, Postgres, Prefect, postgres_programs
 from tiny import ROOT, environment
@@ -53,22 +55,25 @@ class Servers:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     place = tmp_path_factory.mktemp("servers")
     programs = postgres_programs()
-    postgres = Postgres(programs) if programs else None
-    if postgres is None:
-        print("no PostgreSQL on this machine: the servers are on SQLite", file=sys.__stderr__)
-    try:
-        ours = Servers(
-            Prefect(place / "prefect", f"postgresql+asyncpg:{postgres.database('prefect')}" if postgres else None),
-            Mlflow(place / "mlflow", f"postgresql:{postgres.database('mlflow')}" if postgres else None),
-            postgres,
-        )  # fmt: skip
-        yield ours
-        ours.prefect.kill()
-        ours.mlflow.kill()
-    finally:
-        if postgres:
-            postgres.stop()
-        mlflow.set_tracking_uri(None)
+    with ExitStack() as ending:
+        ending.callback(mlflow.set_tracking_uri, None)
+        postgres = None
+        if programs is None:
+            print("no PostgreSQL on this machine: the servers are on SQLite", file=sys.__stderr__)
+        else:
+            postgres = Postgres(programs)
+            ending.callback(postgres.stop)
+        prefect = Prefect(
+            place / "prefect",
+            f"postgresql+asyncpg:{postgres.database('prefect')}" if postgres else None,
+        )
+        ending.callback(prefect.kill)
+        tracking = Mlflow(
+            place / "mlflow",
+            f"postgresql+psycopg2:{postgres.database('mlflow')}" if postgres else None,
+        )
+        ending.callback(tracking.kill)
+        yield Servers(prefect, tracking, postgres)
 
 
 def ask(servers: Servers, what: str, *given: Any, **named: Any) -> Any:
@@ -103,7 +108,7 @@ def test_the_demo_on_a_schedule(servers: Servers, tmp_path: Path) -> None:
         while len(done) < 2:
             assert serving.poll() is None and time.monotonic() < until, log.read_text()[-5000:]
             time.sleep(2)
-            runs = ask(servers, "read_flow_runs", limit=200)
+            runs = ask(servers, "read_flow_runs", sort=FlowRunSort.ID_DESC, limit=200)
             bad = [run for run in runs if run.state_name in ("Failed", "Crashed")]
             assert not bad, (bad[0].state, log.read_text()[-5000:])
             done = [r for r in runs if r.name == "refresh digits" and r.state_name == "Completed"]
@@ -124,7 +129,9 @@ def test_the_demo_on_a_schedule(servers: Servers, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [row["arm"] for row in rows] == list(summary["arms"])
     assert servers.mlflow.url in artifacts["digits-tracking"].data
-    names = [run.name for run in ask(servers, "read_flow_runs", limit=200)]
+    names = [
+        run.name for run in ask(servers, "read_flow_runs", sort=FlowRunSort.ID_DESC, limit=200)
+    ]
     assert (
         "digits: real, weighted, oversample, classic, smote, acgan, acgan+classic; 2 seeds" in names
     )
