@@ -36,7 +36,12 @@ def _plain(name: str) -> str:
     return name
 
 
-Name = Annotated[str, AfterValidator(_plain)]
+# The pattern is for forms; the validator says it in words.
+Name = Annotated[
+    str,
+    AfterValidator(_plain),
+    Field(json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9 _.+-]{0,63}$"}),
+]
 
 
 class Arm(Strict):

@@ -22,5 +22,5 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 # Workers that are ended at once leave semaphores to Python's own tracker, which clears them away, and says so.
 os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
 # A tracking server that is away is waited for by the run's outbox, which goes on meanwhile; a call gives up soon.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

@@ -21,7 +21,7 @@ import augpipe
 from augpipe.errors import RunError, UserError, is_full, unknown
 from augpipe.store import home
 from flows.cli_cache import cache
-from flows.engine import settle
+from flows.engine import bare_text, settle
 
 CONFIGS = (".yaml", ".yml")
 GO_ON = "The same command goes on from what was finished (train: with --resume)"
@@ -377,10 +377,14 @@ def main() -> None:
 
 def end_of(error: Exception) -> tuple[int, str] | None:
     """Exit status and line for a failure that has one; None where a traceback says more."""
-    line = " ".join(str(error).split())
+    line = bare_text(" ".join(str(error).split()))
+    if isinstance(error, RunError):
+        return 1, f"{line}. {GO_ON}"
     if is_full(error) or _no_room():
+        told = line
+        if not isinstance(error, UserError):
+            told = f"the disk of {getattr(error, 'filename', None) or home()} is full"
         room = "free some (augpipe cache prune --older-than 7d takes what no run used since)"
-        told = line if isinstance(error, UserError) else f"the disk of {home()} is full"
         return 2, f"no space is left: {told}; {room}. {GO_ON}"
     if isinstance(error, UserError | CycloptsError):
         return 2, line
@@ -389,8 +393,6 @@ def end_of(error: Exception) -> tuple[int, str] | None:
             "a worker process was killed, often for lack of memory; --set runner.workers=1 needs the least. "
             + GO_ON
         )
-    if isinstance(error, RunError):
-        return 1, f"{line}. {GO_ON}"
     return None
 
 

@@ -40,6 +40,7 @@ class Compared:
     stored: Stored
     prepared: BySeed
     states: Mapping[Key, Ref]  # of each arm's and seed's classifier
+    checkpoints: Mapping[Key, Ref]  # of each generator and seed
     logged: Mapping[tuple[str, str, int], Logged]
     run: str  # its parent run in MLflow
 
@@ -97,7 +98,11 @@ def compare(job: Job, out: Path) -> Compared:
     leave(results, tracker.address)
     trained = _results(futures.trained, {arm.name for arm in rest.arms})
     states = {key: one.state for key, one in trained.items()}
-    return Compared(results, stored, by_seed, states, tracker.logged, tracker.parent)
+    grown = _results(futures.generators, rest.generators)
+    checkpoints = {key: one.checkpoint for key, one in grown.items()}
+    return Compared(
+        results, stored, by_seed, states, checkpoints, tracker.logged, tracker.parent
+    )  # fmt: skip
 
 
 def gather(experiment: Experiment, by_seed: BySeed, futures: Futures) -> Stored:

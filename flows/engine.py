@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -92,6 +93,11 @@ def bare(url: str) -> str:
     """An address without the user and password it may hold."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def bare_text(text: str) -> str:
+    """Text in which no address tells its user and password."""
+    return re.sub(r"(\w+://)[^/@\s]+@", r"\1", text)
 
 
 @contextmanager

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
+from uuid import uuid4
 
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
 from augpipe.errors import RunError, UserError, is_full
+from flows.engine import bare_text
 
 T = TypeVar("T")
 PAUSES: Final = (
@@ -25,16 +29,18 @@ PAUSES: Final = (
 PATIENCE: Final = 600.0  # seconds that a run waits for the server at its end
 SERVERS_OWN: Final = 500  # HTTP states from here on are of the server's own failures
 TOO_MANY: Final = 429
+FAULTS: Final = 5  # tries of an entry at which the server answers, and fails, before that is taken for its last word
+HURRY: Final = "2"  # seconds that a call may take when the run is being stopped
+MARK: Final = "augpipe.entry"  # tag
+MISSED: Final = "what it misses of this run is told anew when the run is repeated; the run's own files are whole"
 
 
 class TrackingLostError(RunError):
-    """The tracking server did not come back in time; all else of the run is done."""
+    """The tracking server did not come back in time, or fails at what it is told; all else of the run is done."""
 
 
 def away(error: BaseException) -> bool:
     """Whether an error says that the server is not there now, and not that it refuses what it was asked."""
-    if is_full(error):
-        return False
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return _passing(error.response.status_code)
     if isinstance(
@@ -43,12 +49,16 @@ def away(error: BaseException) -> bool:
         return True
     if not isinstance(error, MlflowException):
         return False
-    # MLflow calls most of its own errors internal ones: only those count that came over the wire, or a busy store's.
-    wire = isinstance(error, RestException) or str(error).startswith("API request to")
-    if wire and _passing(_state(error)):
-        return True
-    inner = error.__cause__ or error.__context__
-    return error.error_code == "TEMPORARILY_UNAVAILABLE" or (inner is not None and away(inner))
+    if _came_by_wire(error):
+        inner = error.__cause__ or error.__context__
+        return _passing(_state(error)) or (inner is not None and away(inner))
+    # A store of our own: busy, but not full.
+    return error.error_code == "TEMPORARILY_UNAVAILABLE" and not is_full(error)
+
+
+def _came_by_wire(error: MlflowException) -> bool:
+    # MLflow calls most of its own errors internal ones: only those count that came over the wire.
+    return isinstance(error, RestException) or str(error).startswith("API request to")
 
 
 def _state(error: MlflowException) -> int:
@@ -57,6 +67,19 @@ def _state(error: MlflowException) -> int:
 
 def _passing(state: int) -> bool:
     return state >= SERVERS_OWN or state == TOO_MANY
+
+
+def _says_no_more_than_500(error: BaseException) -> bool:
+    """Whether the server answered, and failed: what may pass, and may as well be its fault for ever."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code == SERVERS_OWN
+    inner = error.__cause__ or error.__context__
+    return (
+        isinstance(error, MlflowException)
+        and _came_by_wire(error)
+        and _state(error) == SERVERS_OWN
+        and not (inner is not None and away(inner))
+    )
 
 
 def patience() -> float:
@@ -71,26 +94,69 @@ def patience() -> float:
     return found
 
 
+@dataclass
+class Entry:
+    """Something to be told. answers: to those of its calls that have been answered. tries: that failed."""
+
+    tell: Callable[[], object]
+    name: str = field(default_factory=lambda: uuid4().hex)
+    answers: list[Any] = field(default_factory=list)
+    tries: int = 0
+
+
 class Client:
-    """MLflow's client that knows, of the entry at work, which calls have been answered: they are not made twice."""
+    """MLflow's client that knows, of the entry at work, which calls have been answered: they are not made twice.
+
+    What a call creates carries the entry's mark, and is looked for before it is created again: an answer may be lost.
+    """
 
     def __init__(self, real: MlflowClient) -> None:
         self._real = real
-        self._answers: list[Any] = []
-        self._at = 0
+        self._entry, self._at = Entry(lambda: None), 0
 
-    def begin(self, answers: list[Any]) -> None:
-        """Go through an entry, from its first call on; answers: to those that an earlier try has made."""
-        self._answers, self._at = answers, 0
+    def begin(self, entry: Entry) -> None:
+        """Go through an entry, from its first call on."""
+        self._entry, self._at = entry, 0
+
+    def create_run(self, experiment: str, **named: Any) -> Any:
+        """The run that the entry creates here."""
+
+        def there(mark: str) -> list[Any]:
+            return list(self._real.search_runs([experiment], mark, max_results=1))
+
+        return self._create(self._real.create_run, there, experiment, **named)
+
+    def create_logged_model(self, experiment: str, name: str, **named: Any) -> Any:
+        """The model that the entry creates here."""
+
+        def there(mark: str) -> list[Any]:
+            return list(self._real.search_logged_models([experiment], filter_string=mark))
+
+        return self._create(self._real.create_logged_model, there, experiment, name, **named)
+
+    def _create(
+        self, make: Callable[..., Any], there: Callable[[str], list[Any]], *given: Any, **named: Any
+    ) -> Any:
+        mark = f"{self._entry.name}-{self._at}"
+        tags = {**(named.pop("tags", None) or {}), MARK: mark}
+
+        def create() -> Any:
+            found = there(f"tags.`{MARK}` = '{mark}'") if self._entry.tries else []
+            return found[0] if found else make(*given, **named, tags=tags)
+
+        return self._once(create)
+
+    def _once(self, call: Callable[[], Any]) -> Any:
+        at, self._at = self._at, self._at + 1
+        if at < len(self._entry.answers):
+            return self._entry.answers[at]
+        answer = call()
+        self._entry.answers.append(answer)
+        return answer
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*given: Any, **named: Any) -> Any:
-            at, self._at = self._at, self._at + 1
-            if at < len(self._answers):
-                return self._answers[at]
-            answer = getattr(self._real, name)(*given, **named)
-            self._answers.append(answer)
-            return answer
+            return self._once(lambda: getattr(self._real, name)(*given, **named))
 
         return call
 
@@ -101,16 +167,16 @@ class Outbox:
     def __init__(self, real: MlflowClient, say: Callable[[str], None]) -> None:
         self._client = Client(real)
         self.client = cast(MlflowClient, self._client)
-        self._waiting: deque[tuple[Callable[[], object], list[Any]]] = deque()
+        self._waiting: deque[Entry] = deque()
         self._patience, self._say = patience(), say
         self._failed, self._again = 0, 0.0
 
-    def put(self, entry: Callable[[], object]) -> None:
+    def put(self, tell: Callable[[], object]) -> None:
         """Tell an entry after all that wait; where the server is away it waits too.
 
         An entry makes the same calls in the same order each time. What the server refuses is raised.
         """
-        self._waiting.append((entry, []))
+        self._waiting.append(Entry(tell))
         if time.monotonic() >= self._again:
             self._tell()
 
@@ -127,22 +193,28 @@ class Outbox:
         while self._waiting and not self._tell():
             if time.monotonic() >= until:
                 raise TrackingLostError(
-                    f"the tracking server did not answer for {self._patience:.0f} s; "
-                    f"what it misses of this run is told anew when the run is repeated; the run's own files are whole"
+                    f"the tracking server did not answer for {self._patience:.0f} s; {MISSED}"
                 )
             time.sleep(max(0.0, min(self._again, until) - time.monotonic()))
 
     def _tell(self) -> bool:
         """Tell what waits, first come first; whether nothing waits any longer."""
         while self._waiting:
-            entry, answers = self._waiting[0]
-            self._client.begin(answers)
+            entry = self._waiting[0]
+            self._client.begin(entry)
             try:
-                entry()
+                entry.tell()
             except Exception as error:
+                entry.tries += 1
                 if not away(error):
                     self._waiting.popleft()  # refused, and it would be again
                     raise
+                if entry.tries >= FAULTS and _says_no_more_than_500(error):
+                    self._waiting.popleft()
+                    told = " ".join(str(error).split())[:300]
+                    raise TrackingLostError(
+                        f"the tracking server fails, {entry.tries} times: {bare_text(told)}; {MISSED}"
+                    ) from None
                 self._wait(error)
                 return False
             self._waiting.popleft()
@@ -151,8 +223,8 @@ class Outbox:
 
     def _wait(self, error: Exception) -> None:
         if not self._failed:
-            told = " ".join(str(error).split())
-            self._say(f"the tracking server does not answer; what it misses is kept ({told[:160]})")
+            told = bare_text(" ".join(str(error).split()))[:160]
+            self._say(f"the tracking server does not answer; what it misses is kept ({told})")
         self._again = time.monotonic() + PAUSES[min(self._failed, len(PAUSES) - 1)]
         self._failed += 1
 
@@ -160,3 +232,37 @@ class Outbox:
         if self._failed:
             self._say("the tracking server answers again")
         self._failed, self._again = 0, 0.0
+
+
+def patiently(call: Callable[[], T], say: Callable[[str], None]) -> T:
+    """What a call to the server gives, that may be made twice; waits for a server that is away like `Outbox.flush`."""
+    until, tries = time.monotonic() + patience(), 0
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not away(error) or time.monotonic() >= until:
+                raise
+            if not tries:
+                told = bare_text(" ".join(str(error).split()))[:160]
+                say(f"the tracking server does not answer; waiting for it ({told})")
+            time.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
+            tries += 1
+
+
+@contextmanager
+def hurried() -> Iterator[None]:
+    """Calls in the block give up soon, and what they fail of is nothing: a run that is stopped waits for no server."""
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    before = os.environ.get(name)
+    os.environ[name] = HURRY
+    try:
+        yield
+    except Exception as error:
+        if not away(error) and not is_full(error):
+            raise
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

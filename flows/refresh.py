@@ -4,8 +4,8 @@ The model in service is a version in MLflow's registry under the alias `champion
 chosen by val, is shown to be better on the new test set, of which images that the champion has seen are left out.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: Prefect makes a model of the flow's parameters, and where it does so in a
+# process of its own it does not find what annotations that are text would name.
 import hashlib
 import json
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from numpy.typing import NDArray
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from rich.console import Console
 
 from augpipe import classification, runtime, stages
 from augpipe.config import Experiment
@@ -33,12 +34,13 @@ from flows import compare
 from flows.artifacts import plain, slug
 from flows.compare import Compared
 from flows.engine import prefect_api
-from flows.registry import CHAMPION, Registry
+from flows.outbox import patiently
+from flows.registry import CHAMPION, WEIGHTS, Registry
 from flows.starting import looking
 from flows.tracking_store import check_store, where
 
 # Of an experiment, what a model does not follow from.
-APART: Final = ("runner", "promotion")
+APART: Final = ("runner",)
 PROBLEM: Final = "augpipe.problem"  # tag
 # Its checkpoint, its version's tags, and fingerprints of the images that it has seen, where they are on record.
 Champion = tuple[dict[str, Any], Mapping[str, str], NDArray[np.uint64] | None]
@@ -71,26 +73,27 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     mlflow.set_tracking_uri(where()[0])  # `models:/` addresses are looked up there
     client = MlflowClient()
     classifiers = Registry(client, f"{config.name}-classifier")
-    with looking(config) as job:
+    with looking(config) as job:  # until the end: nothing that a look reads is pruned meanwhile
         fingerprint = stages.prepare(job).intake.fingerprint
-    what = looked(config, fingerprint)
-    if classifiers.looked() == what:
-        found = Refreshed(
-            f"unchanged since the last look (source {fingerprint}); nothing to do", False, None
-        )
-    else:
-        found = _challenge(client, classifiers, config, folder)
-        classifiers.looked_at(what)
+        if patiently(
+            lambda: classifiers.looked() == _looked(classifiers, config, fingerprint), _say
+        ):
+            found = Refreshed(
+                f"unchanged since the last look (source {fingerprint}); nothing to do", False, None
+            )
+        else:
+            found = _challenge(client, classifiers, config, folder)
     create_markdown_artifact(
         plain(found.told), f"{slug(config.name)}-refresh", "What a look came to"
     )
     return found
 
 
-def looked(experiment: Experiment, fingerprint: str) -> str:
-    """The data and the config of a look: equal ones need no other."""
-    values = experiment.model_dump(mode="json", exclude=set(APART))
-    text = json.dumps([fingerprint, values], sort_keys=True)
+def _looked(classifiers: Registry, config: Experiment, fingerprint: str) -> str:
+    """The source, the config and the champion of a look: equal ones need no other."""
+    champion = classifiers.champion()
+    values = config.model_dump(mode="json", exclude=set(APART))
+    text = json.dumps([fingerprint, values, champion and champion.version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -109,23 +112,54 @@ def _challenge(
     client: MlflowClient, classifiers: Registry, config: Experiment, folder: Path
 ) -> Refreshed:
     """Compare, register the challenger's models, and promote them where they are shown to be better."""
-    present = classifiers.champion()
-    # Read first: one that cannot be is told before a night of training.
-    state = None if present is None else classifiers.weights(present)
+    # Read first: a champion that cannot be is told before a night of training.
+    champion = patiently(lambda: _in_service(classifiers, config), _say)
     compared = compare.run(config, folder)
     new = _chosen(compared)
     judged = Judgement(True, "there was no champion", None)
-    if present is not None and state is not None:
-        judged = _judged((state, present.tags, classifiers.seen(present)), new, config)
+    if champion is not None:
+        judged = _judged(champion, new, config)
+    told = patiently(lambda: _settle(client, classifiers, config, compared, new, judged), _say)
+    failed = compared.results.failed
+    if failed:
+        # Nothing is put on record as looked at: what failed is tried again at the next look.
+        told += f"; not compared, for they failed: {', '.join(failed)}"
+    else:
+        source = compared.results.intake.fingerprint
+        patiently(lambda: classifiers.looked_at(_looked(classifiers, config, source)), _say)
+    return Refreshed(told, judged.promote, folder)
+
+
+def _in_service(classifiers: Registry, config: Experiment) -> Champion | None:
+    version = classifiers.champion()
+    if version is None:
+        return None
+
+    def use(state: dict[str, Any]) -> object:
+        return classification.from_state(state, _here(config))
+
+    return classifiers.weights(version, use), version.tags, classifiers.seen(version)
+
+
+def _settle(
+    client: MlflowClient, classifiers: Registry, config: Experiment, compared: Compared,
+    new: _Challenger, judged: Judgement,
+) -> str:  # fmt: skip
+    """Put the challenger's models into the registry, and into service where they were judged to be; a line on it.
+
+    May be done again after a stop at any place: what is registered is found by its weights.
+    """
+    word = "promoted" if judged.promote else "kept out"
     tags = {
-        PROBLEM: problem(new.prepared),
+        PROBLEM: problem(new.prepared, config),
         "augpipe.arm": new.arm,
         "augpipe.seed": str(new.seed),
         "augpipe.val_macro_recall": f"{new.val:.4f}",
         "augpipe.data": compared.results.fingerprint,
         "augpipe.source": compared.results.intake.fingerprint,
         "augpipe.comparison": compared.run,
-        "augpipe.promotion": ("promoted: " if judged.promote else "kept out: ") + judged.reason,
+        "augpipe.failed": ", ".join(compared.results.failed),
+        "augpipe.promotion": f"{word}: {judged.reason}",
     }
     logged = compared.logged["classifier", new.arm, new.seed]
     sides = (new.prepared.splits.train, new.prepared.splits.val)
@@ -136,18 +170,19 @@ def _challenge(
     for name in arm.generators:
         # One generator has a name that stays; of several that an arm pools, each has its own.
         own = "" if len(arm.generators) == 1 else f"-{name}"
-        registry = Registry(client, f"{config.name}-generator{own}")
-        version = registry.register(compared.logged["generator", name, new.seed], tags)
-        registered.append((registry, version))
+        registry, key = Registry(client, f"{config.name}-generator{own}"), (name, new.seed)
+        weights = compared.checkpoints[key].sha256
+        registered.append(
+            (registry, registry.register(compared.logged["generator", *key], weights, tags))
+        )
     tags["augpipe.generator"] = ", ".join(f"{r.name} {v.version}" for r, v in registered) or "none"
-    registered.append((classifiers, classifiers.register(logged, tags)))
+    registered.append((classifiers, classifiers.register(logged, new.state.sha256, tags)))
     client.set_tag(compared.run, "augpipe.promotion", tags["augpipe.promotion"][:5000])
     if judged.promote:
         for registry, version in registered:
             registry.promote(version)
     what = f"arm {new.arm!r}, seed {new.seed}, version {registered[-1][1].version}"
-    told = f"{'promoted' if judged.promote else 'kept the champion over'} {what}: {judged.reason}"
-    return Refreshed(told, judged.promote, folder)
+    return f"{'promoted' if judged.promote else 'kept the champion over'} {what}: {judged.reason}"
 
 
 def _chosen(compared: Compared) -> _Challenger:
@@ -165,7 +200,9 @@ def _chosen(compared: Compared) -> _Challenger:
 def _judged(champion: Champion, new: _Challenger, config: Experiment) -> Judgement:
     """The champion against the challenger, on test images that neither has seen."""
     state, tags, seen = champion
-    theirs, ours = tags.get(PROBLEM), problem(new.prepared)
+    if tags.get(WEIGHTS) == new.state.sha256:
+        return Judgement(True, "it is the champion, which val chose again", None)
+    theirs, ours = tags.get(PROBLEM), problem(new.prepared, config)
     if theirs != ours:
         told = f"the champion is for {theirs or 'nobody knows what'}, the data are {ours}"
         return Judgement(False, f"{told}: they cannot be compared", None)
@@ -178,16 +215,25 @@ def _judged(champion: Champion, new: _Challenger, config: Experiment) -> Judgeme
     return judge(theirs_said[rows], ours_said[rows], labels, config.promotion, rng)
 
 
-def problem(prepared: Prepared) -> str:
-    """What a classifier is for: the images' shape and the classes in label order, in one line."""
+def problem(prepared: Prepared, config: Experiment) -> str:
+    """What a classifier is for: how images are prepared, their shape, the classes in label order, in one line."""
     shape = "x".join(map(str, prepared.problem.spec.shape))
-    return f"{shape} images of {json.dumps(list(prepared.classes), ensure_ascii=False)}"
+    classes = json.dumps(list(prepared.classes), ensure_ascii=False)
+    image = config.image.model_dump_json()
+    return f"{shape} images ({image}) of {classes}"
+
+
+def _here(config: Experiment) -> runtime.Runtime:
+    return runtime.start(config.runner.device, config.runner.precision, runtime.cores())
+
+
+def _say(told: str) -> None:
+    Console(stderr=True).print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def _said(state: dict[str, Any], test: ImageSet, config: Experiment) -> NDArray[np.int64]:
     """What a classifier takes each test image for, as it does in service."""
-    runner = config.runner
-    here = runtime.start(runner.device, runner.precision, runtime.cores())
+    here = _here(config)
     found = classification.predict(classification.from_state(state, here), test, here)
     said: NDArray[np.int64] = found.argmax(1)
     return said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from augpipe.errors import UserError
 from augpipe.store import load_state
+from flows.outbox import away
 
 CHAMPION: Final = "champion"
 LOOKED: Final = "augpipe.looked"  # tag: the data and the config that were last looked at
+WEIGHTS: Final = "augpipe.weights"  # tag: SHA-256 of a version's checkpoint
 LEARNED: Final = "learned"  # folder of a run's artifacts
 SEEN: Final = "seen.npy"
 MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -63,19 +65,24 @@ class Registry:
         """Keep what data and config the last look was at."""
         self._client.set_registered_model_tag(self.name, LOOKED, what)
 
-    def register(self, logged: Logged, tags: Mapping[str, str]) -> ModelVersion:
-        """A new version out of a run's model; no alias points to it yet."""
+    def register(self, logged: Logged, weights: str, tags: Mapping[str, str]) -> ModelVersion:
+        """The version of a model with those weights (their SHA-256), new where there is none; no alias moves."""
         try:
             self._client.create_registered_model(self.name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        for version in self._client.search_model_versions(f"name = '{self.name}'"):
+            if version.tags.get(WEIGHTS) == weights:
+                for key, value in tags.items():
+                    self.tag(version, key, value)
+                return version
         return self._client.create_model_version(
             self.name,
             source=f"models:/{logged.model}",
             run_id=logged.run,
             model_id=logged.model,
-            tags=dict(tags),
+            tags={key: value[:5000] for key, value in tags.items()} | {WEIGHTS: weights},
         )
 
     def promote(self, version: ModelVersion) -> None:
@@ -86,8 +93,13 @@ class Registry:
         """Say something of a version."""
         self._client.set_model_version_tag(self.name, version.version, key, value[:5000])
 
-    def weights(self, version: ModelVersion) -> dict[str, Any]:
-        """A version's checkpoint, read with `weights_only=True`; UserError where it is none of augpipe's."""
+    def weights(
+        self, version: ModelVersion, use: Callable[[dict[str, Any]], object]
+    ) -> dict[str, Any]:
+        """A version's checkpoint, read with `weights_only=True`; UserError where it is none of augpipe's.
+
+        use: tries what it is for.
+        """
         with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
             try:
                 place = download_artifacts(
@@ -97,12 +109,18 @@ class Registry:
                 found = next(Path(place).rglob("weights.pt"), None)
                 if found is None:
                     raise UserError("it holds no weights.pt")
-                return load_state(found)
+                state = load_state(found)
+                use(state)
+                return state
             except UnpicklingError:
                 # torch's own word advises to load it all the same.
                 why = "its weights.pt holds more than weights"
-            except (UserError, RuntimeError, ValueError, EOFError, OSError) as error:
-                why = " ".join(str(error).split())[:200]
+            except (
+                UserError, RuntimeError, ValueError, TypeError, LookupError, EOFError, OSError,
+            ) as error:  # fmt: skip
+                if away(error):
+                    raise
+                why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(
             f"version {version.version} of the registered model {self.name!r} is none of augpipe's: {why}; "
             f"let the alias {CHAMPION!r} point to one that is, or remove it"

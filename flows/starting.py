@@ -60,6 +60,14 @@ def looking(experiment: Experiment) -> Iterator[Job]:
         )  # fmt: skip
 
 
+def _progress(experiment: Experiment) -> tempfile.TemporaryDirectory[str]:
+    """Where tasks tell how far they are: on other machines, in the folder that they share with this one."""
+    shared = home() / "progress" if experiment.runner.kind == "dask" else None
+    if shared is not None:
+        shared.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="augpipe-progress-", dir=shared)
+
+
 @contextmanager
 def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator[Started]:
     """Everything for a flow with that many tasks at once; ends with it. UserError where a server does not answer.
@@ -74,7 +82,7 @@ def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator
     with (
         running(store),
         prefect_api(),
-        tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress,
+        _progress(experiment) as progress,
     ):
         job = Job(
             experiment=experiment,

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient, pyfunc
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, Schema, TensorSpec
 from mlflow.types import ParamSpec as ModelParam
@@ -38,7 +39,7 @@ from flows.engine import bare
 from flows.failures import Failures
 from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
 from flows.orphans import PROCESS, end_orphans
-from flows.outbox import Outbox, away
+from flows.outbox import Outbox, away, hurried
 from flows.registry import Logged
 from flows.tracking_store import dataset, where
 
@@ -74,12 +75,18 @@ class Tracker:
         name = self._experiment.name
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            return str(self._client.create_experiment(name, artifact_location=artifacts))
-        if found.lifecycle_stage != "active":
+            try:
+                return str(self._client.create_experiment(name, artifact_location=artifacts))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                # Another run's, of this moment; or our own, whose answer was lost.
+                found = self._real.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage != "active":
             raise UserError(
                 f"the MLflow experiment {name!r} is deleted; restore it, or set another name"
             )
-        return str(found.experiment_id)
+        return str(found.experiment_id) if found is not None else ""
 
     @contextmanager
     def _cost(self) -> Iterator[None]:
@@ -122,10 +129,13 @@ class Tracker:
             status = "FAILED"
             raise
         finally:
-            self._outbox.put(lambda: self._client.set_terminated(self.parent, status))
-            # Who stops a run does not wait for a server: the next run ends what this one leaves open.
             if status == "FINISHED":
+                self._outbox.put(lambda: self._client.set_terminated(self.parent, status))
                 self._outbox.flush()
+            else:
+                # Who stops a run does not wait for a server: the next run ends what this one leaves open.
+                with hurried():
+                    self._real.set_terminated(self.parent, status)
 
     def _put(self, entry: Callable[[], object]) -> None:
         with self._cost():
@@ -139,9 +149,9 @@ class Tracker:
             yield
         except BaseException as error:
             if not away(error):
-                self._real.set_terminated(
-                    run, "FAILED" if isinstance(error, Exception) else "KILLED", end
-                )
+                with hurried():
+                    status = "FAILED" if isinstance(error, Exception) else "KILLED"
+                    self._real.set_terminated(run, status, end)
             raise
         self._client.set_terminated(run, "FINISHED", end)
 
@@ -265,10 +275,12 @@ class Tracker:
 
     def result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
         """The verdict, the gains, and the out folder's files, on the parent run."""
-        self._put(lambda: self._result(out, sentence, gains))
+        now = Timed(began=time.time(), seconds=0)  # once: told again, it is the same point
+        self._put(lambda: self._result(out, sentence, gains, now))
 
-    def _result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
-        now = Timed(began=time.time(), seconds=0)
+    def _result(
+        self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]], now: Timed
+    ) -> None:
         arms = [arm.name for arm in self._experiment.arms]
         names = dict(zip(arms, safe_names(arms), strict=True))
         points = [
@@ -283,10 +295,10 @@ class Tracker:
     def failed(self, failures: Failures, arms: Mapping[str, str]) -> None:
         """A child run, FAILED, for each generator and arm that failed, and a tag that names the arms."""
         if arms:
-            self._put(lambda: self._failed(failures, arms))
+            now = Timed(began=time.time(), seconds=0)
+            self._put(lambda: self._failed(failures, arms, now))
 
-    def _failed(self, failures: Failures, arms: Mapping[str, str]) -> None:
-        now = Timed(began=time.time(), seconds=0)
+    def _failed(self, failures: Failures, arms: Mapping[str, str], now: Timed) -> None:
         for (name, seed), why in failures.of_generators():
             run = self._child("generator", name, seed, now, generator=name, failed=why)
             self._client.set_terminated(run, "FAILED")
@@ -321,10 +333,10 @@ class Tracker:
 
     def fidelity(self, table: pd.DataFrame, classes: Sequence[str]) -> None:
         """What each generator's images are like, on the parent run."""
-        self._put(lambda: self._fidelity(table, classes))
-
-    def _fidelity(self, table: pd.DataFrame, classes: Sequence[str]) -> None:
         now = Timed(began=time.time(), seconds=0)
+        self._put(lambda: self._fidelity(table, classes, now))
+
+    def _fidelity(self, table: pd.DataFrame, classes: Sequence[str], now: Timed) -> None:
         names = list(dict.fromkeys(table.generator))
         for name, safe in zip(names, safe_names(names), strict=True):
             points = fidelity_points(table[table.generator == name], classes, f"fidelity/{safe}")

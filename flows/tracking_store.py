@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 from mlflow import MlflowClient
@@ -15,11 +15,12 @@ from mlflow.exceptions import MlflowException
 
 from augpipe.errors import UserError
 from augpipe.store import Ref, home
-from flows.engine import PATIENCE, bare
+from flows.engine import PATIENCE, bare, bare_text
 
 
 def check_store() -> None:
     """UserError where the tracking store that is set cannot be one, or does not answer."""
+    _take_password()
     given = os.environ.get("MLFLOW_TRACKING_URI", "")
     scheme = urlsplit(given).scheme
     if scheme in ("http", "https"):
@@ -27,14 +28,24 @@ def check_store() -> None:
             httpx.get(given.rstrip("/") + "/health", timeout=PATIENCE)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UserError(
-                f"no MLflow server answers at MLFLOW_TRACKING_URI {bare(given)}: {error}"
+                f"no MLflow server answers at MLFLOW_TRACKING_URI {bare(given)}: {bare_text(str(error))}"
             ) from None
     elif given:
         try:
             MlflowClient(given)
         except MlflowException as error:
-            line = " ".join(str(error).split())
+            line = bare_text(" ".join(str(error).split()))
             raise UserError(f"MLFLOW_TRACKING_URI {bare(given)}: {line[:300]}") from None
+
+
+def _take_password() -> None:
+    """Hand a server's user and password to MLflow apart: it repeats the whole address in what it tells of failures."""
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    parts = urlsplit(given)
+    if parts.scheme in ("http", "https") and "@" in parts.netloc:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+        os.environ["MLFLOW_TRACKING_URI"] = bare(given)
 
 
 def where() -> tuple[str, str | None]:

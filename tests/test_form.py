@@ -40,7 +40,8 @@ def names(schema: Any, key: str) -> set[str]:
 def test_the_form_names_every_kind() -> None:
     properties = SCHEMA["properties"]
     assert names(properties["source"], "kind") == set(sources())
-    assert names(properties["generators"]["additionalProperties"], "kind") == set(families())
+    (generator,) = properties["generators"]["patternProperties"].values()
+    assert names(generator, "kind") == set(families())
     assert names(properties["imbalance"], "profile") == set(profiles)
     mix = SCHEMA["$defs"]["Mix"]["properties"]
     assert names(mix["loss"], "kind") == set(losses)
@@ -51,7 +52,7 @@ def test_the_form_names_every_kind() -> None:
     [
         ("generators.acgan", {"kind": "acgan", "widht": 1}), ("generators.acgan", {"kind": "nope"}),
         ("source", {"kind": "folder"}), ("imbalance", {"profile": "step", "keep": 7}),
-        ("seeds", "many"), ("colour", 1),
+        ("seeds", "many"), ("name", "../x"), ("colour", 1),
     ],
 )  # fmt: skip
 def test_what_the_config_refuses_the_form_refuses(key: str, value: Any) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import mlflow
 import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
 from servers import Mlflow
 from tiny import CONFIG, augpipe, environment
 
 from augpipe.errors import UserError
-from flows.outbox import Outbox, TrackingLostError, away, patience
+from flows.engine import bare_text
+from flows.outbox import FAULTS, Outbox, TrackingLostError, away, hurried, patience
+from flows.tracking_store import check_store
 
 AWAY = 60.0  # seconds
 
@@ -46,6 +52,14 @@ def tracked(url: str) -> dict[str, list[Run]]:
     }  # fmt: skip
 
 
+def below(client: MlflowClient, run: str, path: str = "") -> Iterator[str]:
+    for one in client.list_artifacts(run, path):
+        if one.is_dir:
+            yield from below(client, run, one.path)
+        else:
+            yield one.path
+
+
 def told(client: MlflowClient, run: Run) -> tuple[object, ...]:
     """All that a run's record says, but for times and what they are about."""
     loose = ("seconds", "tracking_seconds")
@@ -54,9 +68,8 @@ def told(client: MlflowClient, run: Run) -> tuple[object, ...]:
         (m.value, m.step) for key in metrics if key.startswith(("history", "loss"))
         for m in client.get_metric_history(run.info.run_id, key)
     ]  # fmt: skip
-    files = sorted(
-        f.path.rpartition("%")[0] or f.path for f in client.list_artifacts(run.info.run_id)
-    )
+    # A preview's name holds when it was told and a mark of its own.
+    files = sorted(re.split("[+%]", path)[0] for path in below(client, run.info.run_id))
     inputs = sorted((i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs)
     return (
         run.info.run_name, run.info.status, run.data.params, metrics, history, files, inputs,
@@ -145,6 +158,83 @@ def test_answered_calls_are_not_made_again(tmp_path: Path) -> None:
     assert [run.info.status for run in runs] == ["FINISHED"]
     assert [m.step for m in client.get_metric_history(runs[0].info.run_id, "m")] == [0]
     assert len(said) == 2
+
+
+class Lossy:
+    """The real client; the answers to the first two creations are lost on the way."""
+
+    def __init__(self, real: MlflowClient) -> None:
+        self._real, self.lost = real, 0
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*given: Any, **named: Any) -> Any:
+            answer = getattr(self._real, name)(*given, **named)
+            if name in ("create_run", "create_logged_model") and self.lost < 2:
+                self.lost += 1
+                raise requests.ConnectionError("the answer is lost")
+            return answer
+
+        return call
+
+
+def test_what_was_made_though_its_answer_was_lost_is_not_made_again(tmp_path: Path) -> None:
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.create_experiment("e", artifact_location=tmp_path.as_uri())
+    outbox = Outbox(cast(MlflowClient, Lossy(client)), print)
+
+    def entry() -> None:
+        run = outbox.client.create_run(experiment).info.run_id
+        model = outbox.client.create_logged_model(experiment, "m", source_run_id=run)
+        outbox.client.finalize_logged_model(model.model_id, "READY")
+        outbox.client.set_terminated(run)
+
+    outbox.put(entry)
+    outbox.flush()
+    assert [run.info.status for run in client.search_runs([experiment])] == ["FINISHED"]
+    assert len(client.search_logged_models([experiment])) == 1
+
+
+def test_a_server_that_answers_and_fails_is_not_waited_for_long(tmp_path: Path) -> None:
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    outbox = Outbox(client, print)
+    tries: list[int] = []
+
+    def entry() -> None:
+        tries.append(1)
+        raise RestException({"error_code": "INTERNAL_ERROR", "message": "no room for artifacts"})
+
+    outbox.put(entry)
+    with pytest.raises(TrackingLostError, match="no room for artifacts"):
+        outbox.flush()
+    assert len(tries) == FAULTS
+
+
+def test_a_run_that_is_stopped_waits_for_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the question and never answers."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        client = MlflowClient(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        begun = time.monotonic()
+        with hurried():
+            client.set_terminated("a run", "KILLED")
+        assert time.monotonic() - begun < 4
+
+
+def test_no_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:s3cret%21@127.0.0.1:9/")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "")
+    with pytest.raises(UserError) as told:
+        check_store()
+    assert "s3cret" not in str(told.value) and "127.0.0.1:9" in str(told.value)
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9/"
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == (
+        "bob",
+        "s3cret!",
+    )
+    assert (
+        bare_text("at ftp://bob:pw@host/x and sqlite:///a@b") == "at ftp://host/x and sqlite:///a@b"
+    )
 
 
 def test_what_the_server_refuses_is_raised_once(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def test_a_model_against_itself_is_not_better_and_not_worse() -> None:
     for options, promote in ((BETTER, False), (NOT_WORSE, True)):
         found = judge(said, said, LABELS, options, np.random.default_rng(1))
         assert found.promote is promote and found.interval is not None
-        assert found.interval.low == found.interval.mean == found.interval.high == 0
+        assert found.interval.mean == found.interval.high == 0
+        assert found.interval.low == 0 if options is BETTER else -0.05 < found.interval.low < 0
 
 
 def test_the_gain_is_that_of_macro_recall() -> None:
@@ -55,6 +56,33 @@ def test_a_truly_better_model_mostly_takes_over() -> None:
         judge(guesses(rng, 0.7), guesses(rng, 0.9), LABELS, BETTER, rng).promote for _ in range(100)
     )
     assert took >= 95, took
+
+
+@pytest.mark.parametrize(
+    ("classes", "n", "right"), [(2, 5, 0.95), (2, 20, 0.98), (10, 5, 0.98), (2, 100, 0.985)]
+)
+def test_hardly_different_models_are_not_taken_for_equal(
+    classes: int, n: int, right: float
+) -> None:
+    """A perfect champion against a challenger that is worse by more than the margin, on few images."""
+    labels, rng = np.repeat(np.arange(classes), n), np.random.default_rng(3)
+    margin = Promotion(rule="not worse", margin=0.01)
+    took = 0
+    for _ in range(300):
+        said = np.where(rng.random(len(labels)) < right, labels, (labels + 1) % classes)
+        found = judge(labels, said, labels, margin, rng)
+        took += found.promote
+    assert took <= 15, took
+    if n == 5:
+        assert "which so few test images cannot show" in found.reason
+
+
+def test_enough_images_can_show_a_margin() -> None:
+    labels = np.repeat(np.arange(4), 300)
+    found = judge(
+        labels, labels, labels, Promotion(rule="not worse", margin=0.01), np.random.default_rng(0)
+    )
+    assert found.promote and "cannot show" not in found.reason
 
 
 @pytest.mark.parametrize("n", [0, 4])

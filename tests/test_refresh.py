@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import torch
 import yaml
 from mlflow import MlflowClient
 from tiny import Ran, augpipe
@@ -125,7 +126,9 @@ class Bomb:
         return Path.touch, (self.mark,)
 
 
-@pytest.mark.parametrize("holds", ["a pickle that runs code", "nothing of ours"])
+@pytest.mark.parametrize(
+    "holds", ["a pickle that runs code", "nothing of ours", "weights of another net"]
+)
 def test_a_champion_that_is_not_ours_is_refused_and_not_run(
     place: Path, client: MlflowClient, tmp_path: Path, holds: str
 ) -> None:
@@ -136,8 +139,10 @@ def test_a_champion_that_is_not_ours_is_refused_and_not_run(
         yaml.safe_dump({"flavors": {"python_function": {"loader_module": "bomb"}}})
     )
     (model / "bomb.py").write_text(f"import pathlib; pathlib.Path({str(mark)!r}).touch()")
-    if holds != "nothing of ours":
+    if holds == "a pickle that runs code":
         (model / "weights.pt").write_bytes(pickle.dumps(Bomb(mark)))
+    elif holds == "weights of another net":
+        torch.save(torch.nn.Linear(2, 2).state_dict(), model / "weights.pt")
     registry = Registry(client, "nightly-classifier")
     champion = registry.champion()
     assert champion is not None
