@@ -84,14 +84,14 @@ def judge(
         )
     gain = (challenger == labels).astype(np.float64) - (champion == labels)
     found = interval(gain[None], labels, rng)
+    # Where two models hardly differ, drawing their few differences anew says that they always differ so.
+    found = replace(found, low=min(found.low, _least(gain, labels)))
     if options.rule == "better":
         promote, wanted = bool(found.low > 0), "better"
     else:
-        # Where two models hardly differ, drawing their few differences anew says that they never do.
-        found = replace(found, low=min(found.low, _least(gain, labels)))
         promote = bool(found.low > -options.margin)
         wanted = f"not worse by {100 * options.margin:g} points"
-        if _least(np.zeros_like(gain), labels) <= -options.margin:
+        if not promote and _least(np.zeros_like(gain), labels) <= -options.margin:
             wanted += ", which so few test images cannot show"
     told = (
         f"{100 * found.mean:+.1f} points of macro recall over the champion ({100 * LEVEL:.0f}% interval "

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from augpipe.config import Runner
 from augpipe.errors import FULL_WORDS, UserError, is_full
@@ -91,13 +90,12 @@ def _check_given(url: str) -> None:
 
 def bare(url: str) -> str:
     """An address without the user and password it may hold."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return bare_text(url)
 
 
 def bare_text(text: str) -> str:
-    """Text in which no address tells its user and password."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1", text)
+    """Text in which no address tells its user and password, however they are written."""
+    return re.sub(r"(\w+://)(?!/)\S*@", r"\1", text)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
@@ -29,7 +29,7 @@ PAUSES: Final = (
 PATIENCE: Final = 600.0  # seconds that a run waits for the server at its end
 SERVERS_OWN: Final = 500  # HTTP states from here on are of the server's own failures
 TOO_MANY: Final = 429
-FAULTS: Final = 5  # tries of an entry at which the server answers, and fails, before that is taken for its last word
+FAULTS: Final = 5  # answers in a row that the server failed, before that is taken for its last word
 HURRY: Final = "2"  # seconds that a call may take when the run is being stopped
 MARK: Final = "augpipe.entry"  # tag
 MISSED: Final = "what it misses of this run is told anew when the run is repeated; the run's own files are whole"
@@ -69,17 +69,17 @@ def _passing(state: int) -> bool:
     return state >= SERVERS_OWN or state == TOO_MANY
 
 
-def _says_no_more_than_500(error: BaseException) -> bool:
-    """Whether the server answered, and failed: what may pass, and may as well be its fault for ever."""
+def _fails(error: BaseException | None) -> bool:
+    """Whether the server answered, and failed (500): what may pass, and may as well be its fault for ever."""
+    if error is None:
+        return False
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code == SERVERS_OWN
-    inner = error.__cause__ or error.__context__
-    return (
-        isinstance(error, MlflowException)
-        and _came_by_wire(error)
-        and _state(error) == SERVERS_OWN
-        and not (inner is not None and away(inner))
-    )
+    if isinstance(error, requests.exceptions.RetryError):
+        return f"too many {SERVERS_OWN} error responses" in str(error)
+    if isinstance(error, RestException):
+        return _state(error) == SERVERS_OWN
+    return _fails(error.__cause__ or error.__context__)
 
 
 def patience() -> float:
@@ -96,12 +96,16 @@ def patience() -> float:
 
 @dataclass
 class Entry:
-    """Something to be told. answers: to those of its calls that have been answered. tries: that failed."""
+    """Something to be told. answers: to those of its calls that have been answered. tries: that failed.
+
+    faults: of the last tries, those in a row at which the server answered, and failed.
+    """
 
     tell: Callable[[], object]
     name: str = field(default_factory=lambda: uuid4().hex)
     answers: list[Any] = field(default_factory=list)
     tries: int = 0
+    faults: int = 0
 
 
 class Client:
@@ -191,6 +195,11 @@ class Outbox:
         """Tell all that waits; TrackingLostError where the server stays away for longer than the patience."""
         until = time.monotonic() + self._patience
         while self._waiting and not self._tell():
+            if self._waiting[0].faults >= FAULTS:
+                raise TrackingLostError(
+                    f"the tracking server answers, and fails ({SERVERS_OWN}) at the same thing {FAULTS} times; its log "
+                    f"says why; {MISSED}"
+                )
             if time.monotonic() >= until:
                 raise TrackingLostError(
                     f"the tracking server did not answer for {self._patience:.0f} s; {MISSED}"
@@ -209,12 +218,7 @@ class Outbox:
                 if not away(error):
                     self._waiting.popleft()  # refused, and it would be again
                     raise
-                if entry.tries >= FAULTS and _says_no_more_than_500(error):
-                    self._waiting.popleft()
-                    told = " ".join(str(error).split())[:300]
-                    raise TrackingLostError(
-                        f"the tracking server fails, {entry.tries} times: {bare_text(told)}; {MISSED}"
-                    ) from None
+                entry.faults = entry.faults + 1 if _fails(error) else 0
                 self._wait(error)
                 return False
             self._waiting.popleft()
@@ -236,13 +240,18 @@ class Outbox:
 
 def patiently(call: Callable[[], T], say: Callable[[str], None]) -> T:
     """What a call to the server gives, that may be made twice; waits for a server that is away like `Outbox.flush`."""
-    until, tries = time.monotonic() + patience(), 0
+    limit, tries, faults = patience(), 0, 0
+    until = time.monotonic() + limit
     while True:
         try:
             return call()
         except Exception as error:
-            if not away(error) or time.monotonic() >= until:
+            if not away(error):
                 raise
+            faults = faults + 1 if _fails(error) else 0
+            if faults >= FAULTS or time.monotonic() >= until:
+                told = bare_text(" ".join(str(error).split()))[:300]
+                raise TrackingLostError(f"the tracking server is away or fails: {told}") from None
             if not tries:
                 told = bare_text(" ".join(str(error).split()))[:160]
                 say(f"the tracking server does not answer; waiting for it ({told})")
@@ -252,15 +261,16 @@ def patiently(call: Callable[[], T], say: Callable[[str], None]) -> T:
 
 @contextmanager
 def hurried() -> Iterator[None]:
-    """Calls in the block give up soon, and what they fail of is nothing: a run that is stopped waits for no server."""
+    """Calls in the block give up soon, and what they fail of is nothing: a run that is stopped waits for no server.
+
+    What stopped it is on its way already, and must not be hidden by this.
+    """
     name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
     before = os.environ.get(name)
     os.environ[name] = HURRY
     try:
-        yield
-    except Exception as error:
-        if not away(error) and not is_full(error):
-            raise
+        with suppress(Exception):
+            yield
     finally:
         if before is None:
             del os.environ[name]

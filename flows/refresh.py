@@ -75,9 +75,7 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     classifiers = Registry(client, f"{config.name}-classifier")
     with looking(config) as job:  # until the end: nothing that a look reads is pruned meanwhile
         fingerprint = stages.prepare(job).intake.fingerprint
-        if patiently(
-            lambda: classifiers.looked() == _looked(classifiers, config, fingerprint), _say
-        ):
+        if patiently(lambda: classifiers.looked() == _looked(config, fingerprint), _say):
             found = Refreshed(
                 f"unchanged since the last look (source {fingerprint}); nothing to do", False, None
             )
@@ -89,11 +87,13 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     return found
 
 
-def _looked(classifiers: Registry, config: Experiment, fingerprint: str) -> str:
-    """The source, the config and the champion of a look: equal ones need no other."""
-    champion = classifiers.champion()
+def _looked(config: Experiment, fingerprint: str) -> str:
+    """The source and the config of a look: equal ones need no other.
+
+    Not the champion: who takes one out of service by hand does not want it back the next night.
+    """
     values = config.model_dump(mode="json", exclude=set(APART))
-    text = json.dumps([fingerprint, values, champion and champion.version], sort_keys=True)
+    text = json.dumps([fingerprint, values], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -117,16 +117,21 @@ def _challenge(
     compared = compare.run(config, folder)
     new = _chosen(compared)
     judged = Judgement(True, "there was no champion", None)
-    if champion is not None:
-        judged = _judged(champion, new, config)
-    told = patiently(lambda: _settle(client, classifiers, config, compared, new, judged), _say)
+    if champion is not None and champion[1].get(WEIGHTS) == new.state.sha256:
+        # Its record stays as it is: it says why it was promoted.
+        judged = Judgement(False, "", None)
+        told = f"the champion stays: val chose it again, arm {new.arm!r}, seed {new.seed}"
+    else:
+        if champion is not None:
+            judged = _judged(champion, new, config)
+        told = patiently(lambda: _settle(client, classifiers, config, compared, new, judged), _say)
     failed = compared.results.failed
     if failed:
         # Nothing is put on record as looked at: what failed is tried again at the next look.
         told += f"; not compared, for they failed: {', '.join(failed)}"
     else:
         source = compared.results.intake.fingerprint
-        patiently(lambda: classifiers.looked_at(_looked(classifiers, config, source)), _say)
+        patiently(lambda: classifiers.looked_at(_looked(config, source)), _say)
     return Refreshed(told, judged.promote, folder)
 
 
@@ -135,8 +140,11 @@ def _in_service(classifiers: Registry, config: Experiment) -> Champion | None:
     if version is None:
         return None
 
+    # On the CPU, which is always there: what fails is the checkpoint's own fault.
+    here = runtime.start("cpu", "32-true", runtime.cores())
+
     def use(state: dict[str, Any]) -> object:
-        return classification.from_state(state, _here(config))
+        return classification.from_state(state, here)
 
     return classifiers.weights(version, use), version.tags, classifiers.seen(version)
 
@@ -200,8 +208,6 @@ def _chosen(compared: Compared) -> _Challenger:
 def _judged(champion: Champion, new: _Challenger, config: Experiment) -> Judgement:
     """The champion against the challenger, on test images that neither has seen."""
     state, tags, seen = champion
-    if tags.get(WEIGHTS) == new.state.sha256:
-        return Judgement(True, "it is the champion, which val chose again", None)
     theirs, ours = tags.get(PROBLEM), problem(new.prepared, config)
     if theirs != ours:
         told = f"the champion is for {theirs or 'nobody knows what'}, the data are {ours}"

@@ -10,13 +10,14 @@ from pickle import UnpicklingError
 from typing import Any, Final
 
 import numpy as np
+import requests
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from augpipe.errors import UserError
+from augpipe.errors import UserError, is_full
 from augpipe.store import load_state
 from flows.outbox import away
 
@@ -102,8 +103,10 @@ class Registry:
         """
         with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
             try:
-                place = download_artifacts(
-                    artifact_uri=f"models:/{self.name}/{version.version}", dst_path=folder
+                place = _fetched(
+                    lambda: download_artifacts(
+                        artifact_uri=f"models:/{self.name}/{version.version}", dst_path=folder
+                    )
                 )
                 # Nothing else of the model is read, and nothing of it is run.
                 found = next(Path(place).rglob("weights.pt"), None)
@@ -118,7 +121,7 @@ class Registry:
             except (
                 UserError, RuntimeError, ValueError, TypeError, LookupError, EOFError, OSError,
             ) as error:  # fmt: skip
-                if away(error):
+                if away(error) or is_full(error):
                     raise
                 why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(
@@ -128,13 +131,18 @@ class Registry:
 
     def seen(self, version: ModelVersion) -> NDArray[np.uint64] | None:
         """Fingerprints of what a version learned from or was chosen by; None where that is not on record."""
+        run = str(version.run_id)
+        there = (
+            [one.path for one in self._client.list_artifacts(run, LEARNED)]
+            if version.run_id
+            else []
+        )
+        if f"{LEARNED}/{SEEN}" not in there:
+            return None
         with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
-            try:
-                place = self._client.download_artifacts(
-                    str(version.run_id), f"{LEARNED}/{SEEN}", folder
-                )
-            except (MlflowException, OSError):
-                return None
+            place = _fetched(
+                lambda: self._client.download_artifacts(run, f"{LEARNED}/{SEEN}", folder)
+            )
             found: NDArray[np.uint64] = np.load(place, allow_pickle=False)
             return found
 
@@ -143,3 +151,13 @@ class Registry:
         with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
             np.save(Path(folder) / SEEN, prints)
             self._client.log_artifact(logged.run, str(Path(folder) / SEEN), LEARNED)
+
+
+def _fetched(fetch: Callable[[], str]) -> str:
+    """Where files were fetched to; a transfer that fails is the server's being away, which MLflow does not say so."""
+    try:
+        return fetch()
+    except MlflowException as error:
+        if "failures occurred while downloading" in str(error):
+            raise requests.ConnectionError(str(error)) from None
+        raise

@@ -344,8 +344,9 @@ class Tracker:
 
     def cost(self) -> None:
         """Log the processor seconds that tracking itself has taken."""
+        seconds, now = self.seconds, round(time.time() * 1000)
         self._outbox.put(
-            lambda: self._client.log_metric(self.parent, "tracking_seconds", self.seconds)
+            lambda: self._client.log_metric(self.parent, "tracking_seconds", seconds, now)
         )
 
     def _child(self, kind: str, name: str, seed: int, timed: Timed, **tags: str) -> str:

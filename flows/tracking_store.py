@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
 from mlflow import MlflowClient
@@ -42,10 +42,19 @@ def _take_password() -> None:
     """Hand a server's user and password to MLflow apart: it repeats the whole address in what it tells of failures."""
     given = os.environ.get("MLFLOW_TRACKING_URI", "")
     parts = urlsplit(given)
-    if parts.scheme in ("http", "https") and "@" in parts.netloc:
-        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
-        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
-        os.environ["MLFLOW_TRACKING_URI"] = bare(given)
+    if parts.scheme not in ("http", "https"):
+        return
+    if "@" not in parts.netloc:
+        if "@" in given:
+            raise UserError(
+                "MLFLOW_TRACKING_URI has an @ behind a / or a ?: in a password they are written %2F and %3F"
+            )
+        return
+    for name, value in (("USERNAME", parts.username), ("PASSWORD", parts.password)):
+        if value is not None:
+            os.environ[f"MLFLOW_TRACKING_{name}"] = unquote(value)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    os.environ["MLFLOW_TRACKING_URI"] = urlunsplit(plain)
 
 
 def where() -> tuple[str, str | None]:
