@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, cast
 
 import mlflow
@@ -17,13 +19,13 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException, RestException
+from mlflow.exceptions import MlflowException
 from servers import Mlflow
 from tiny import CONFIG, augpipe, environment
 
 from augpipe.errors import UserError
 from flows.engine import bare_text
-from flows.outbox import FAULTS, Outbox, TrackingLostError, away, hurried, patience
+from flows.outbox import Outbox, TrackingLostError, away, hurried, patience, patiently
 from flows.tracking_store import check_store
 
 AWAY = 60.0  # seconds
@@ -194,19 +196,36 @@ def test_what_was_made_though_its_answer_was_lost_is_not_made_again(tmp_path: Pa
     assert len(client.search_logged_models([experiment])) == 1
 
 
-def test_a_server_that_answers_and_fails_is_not_waited_for_long(tmp_path: Path) -> None:
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    outbox = Outbox(client, print)
-    tries: list[int] = []
+class Failing(BaseHTTPRequestHandler):
+    """Answers everything with 500, as a server does whose artifact folder cannot be written to."""
 
-    def entry() -> None:
-        tries.append(1)
-        raise RestException({"error_code": "INTERNAL_ERROR", "message": "no room for artifacts"})
+    def do_POST(self) -> None:
+        self.send_response(500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
-    outbox.put(entry)
-    with pytest.raises(TrackingLostError, match="no room for artifacts"):
-        outbox.flush()
-    assert len(tries) == FAULTS
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_server_that_answers_and_fails_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        client = MlflowClient(f"http://127.0.0.1:{server.server_port}")
+        outbox = Outbox(client, print)
+        outbox.put(lambda: outbox.client.set_tag("run", "a", "b"))  # in mid-run it only waits
+        begun = time.monotonic()
+        with pytest.raises(
+            TrackingLostError, match=r"answers, and fails \(500\) at the same thing 5 times"
+        ):
+            outbox.flush()
+        assert time.monotonic() - begun < 60
+        with pytest.raises(TrackingLostError):
+            patiently(lambda: client.set_tag("r", "a", "b"), print)
+        server.shutdown()
 
 
 def test_a_run_that_is_stopped_waits_for_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,9 +251,31 @@ def test_no_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "bob",
         "s3cret!",
     )
-    assert (
-        bare_text("at ftp://bob:pw@host/x and sqlite:///a@b") == "at ftp://host/x and sqlite:///a@b"
+    # A user alone goes with the password that the environment has.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://alice@127.0.0.1:9/")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hers")
+    with pytest.raises(UserError):
+        check_store()
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == (
+        "alice",
+        "hers",
     )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:s3/cret@127.0.0.1:9/")
+    with pytest.raises(UserError, match="written %2F") as told:
+        check_store()
+    assert "s3" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("at ftp://bob:pw@host/x and sqlite:///a@b", "at ftp://host/x and sqlite:///a@b"),
+        ("http://u:pa/ss@host", "http://host"), ("http://u:p@ss@h/x", "http://h/x"),
+        ("postgresql://u:p@h/db failed", "postgresql://h/db failed"), ("mail me@home", "mail me@home"),
+    ],
+)  # fmt: skip
+def test_an_address_without_its_password(text: str, bare: str) -> None:
+    assert bare_text(text) == bare
 
 
 def test_what_the_server_refuses_is_raised_once(tmp_path: Path) -> None:

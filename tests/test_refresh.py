@@ -92,6 +92,10 @@ def test_night_after_night(
     served = mlflow.pyfunc.load_model("models:/nightly-classifier@champion")
     shapes = make_shapes((8, 8, 8), seed=9)
     assert (served.predict(shapes.images).argmax(1) == shapes.labels).mean() > 0.8
+    # Looked at again, for another rule, val chooses the champion again: its record stays.
+    again = look(place, "--set", "promotion.rule=not worse")
+    assert "the champion stays: val chose it again" in again.out and version(client) == "2"
+    assert client.get_model_version("nightly-classifier", "2").tags == tags
     # More pictures, and a training that came to nothing.
     for name in ("c0", "c1", "c2"):
         for file in (place / "pictures" / name).glob("0*"):
