@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -247,6 +247,9 @@ def collect(
     generative = experiment.generative()
     val = {str(name): float(own.value.mean()) for name, own in on_val.groupby("arm")}
     found = _compared(experiment, said, labels, len(splits["train"]), val)
+    if failed:
+        names = ", ".join(repr(name) for name in failed)
+        found = replace(found, sentence=f"{found.sentence} Failed, and not compared: {names}.")
     recipes = {key: load_json(ref) for key, ref in stored.recipes.items()}
     arms = tuple(
         ArmResult(
