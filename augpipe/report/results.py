@@ -248,8 +248,8 @@ def collect(
     val = {str(name): float(own.value.mean()) for name, own in on_val.groupby("arm")}
     found = _compared(experiment, said, labels, len(splits["train"]), val)
     if failed:
-        names = ", ".join(repr(name) for name in failed)
-        found = replace(found, sentence=f"{found.sentence} Failed, and not compared: {names}.")
+        told = ", ".join(repr(name) for name in failed)
+        found = replace(found, sentence=f"{found.sentence} Failed, and not compared: {told}.")
     recipes = {key: load_json(ref) for key, ref in stored.recipes.items()}
     arms = tuple(
         ArmResult(
