@@ -232,3 +232,15 @@ def stop_workers() -> None:
     """End this process's workers at once: a run that fails or is stopped waits for no task."""
     for worker in multiprocessing.active_children():
         worker.terminate()
+    _close_call_queue()
+
+
+def _close_call_queue() -> None:
+    """Let go of what waits to be sent to workers that are gone: before 3.11.6 Python waits for it for ever (gh-94777)."""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    executor = getattr(context.task_runner if context else None, "_executor", None)
+    queue = getattr(executor, "_call_queue", None)
+    if queue is not None:
+        queue._reader.close()

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import ROOT, environment
 
 from augpipe import runtime
 from augpipe.config import Runner
@@ -69,3 +72,41 @@ def test_nothing_phones_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert is_telemetry_disabled()
     assert not get_current_settings().server.analytics_enabled
+
+
+STOPPED = """
+import time
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from augpipe.config import Runner
+from flows.engine import pool, prefect_api, stop_workers
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def sleep(data):
+    time.sleep(600)
+
+@flow(task_runner=pool(Runner(device="cpu"), 1, 1))
+def full():
+    # More than a pipe holds: the rest waits to be sent to a worker.
+    for _ in range(6):
+        sleep.submit(bytes(10**6))
+    time.sleep(8)
+    print("stopping", flush=True)
+    stop_workers()
+    raise RuntimeError("stopped")
+
+if __name__ == "__main__":
+    with prefect_api():
+        full()
+"""
+
+
+def test_workers_that_are_ended_with_much_to_come_leave_nothing_waiting(tmp_path: Path) -> None:
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    env = environment(tmp_path, AUGPIPE_HOME=str(tmp_path / "data"), PYTHONPATH=str(ROOT))
+    done = subprocess.run(
+        [sys.executable, "stopped.py"], cwd=tmp_path, env=env, capture_output=True, text=True,
+        timeout=150, check=False,
+    )  # fmt: skip
+    assert "stopping" in done.stdout, done.stderr[-3000:]
+    assert done.returncode == 1 and "RuntimeError: stopped" in done.stderr
