@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 from prefect.artifacts import (
@@ -48,27 +47,25 @@ def plain(text: str) -> str:
 def _verdict(results: Results) -> str:
     lines = [plain(results.comparison.sentence), ""]
     lines += [f"- {plain(arm)} failed: {plain(why)}" for arm, why in results.failed.items()]
-    counts = results.splits
+    sides = ", ".join(f"{len(images)} {name}" for name, images in results.splits.items())
     lines += [
         "",
-        f"{len(results.classes)} classes; "
-        + ", ".join(f"{len(images)} {name}" for name, images in counts.items())
-        + f"; {len(results.experiment.seeds)} seeds; fingerprint {results.fingerprint}",
+        f"{len(results.classes)} classes; {sides}; {len(results.experiment.seeds)} seeds; "
+        f"fingerprint {results.fingerprint}",
     ]
     return "\n".join(lines)
 
 
 def _table(results: Results) -> list[dict[str, Any]]:
     found = results.comparison
-    points: Callable[[float], str] = lambda value: f"{100 * value:.1f}"  # noqa: E731
     rows: list[dict[str, Any]] = []
     for result in results.arms:
         name, own = result.arm.name, found.over_baseline.get(result.arm.name)
         level = found.levels[name]
         row = {
             "arm": name,
-            "macro recall": points(level.mean),
-            "interval": f"{points(level.low)} to {points(level.high)}",
+            "macro recall": f"{100 * level.mean:.1f}",
+            "interval": f"{100 * level.low:.1f} to {100 * level.high:.1f}",
             f"gain over {found.baseline}": "baseline",
             "gain's interval": "",
             "p (Holm)": "",

@@ -5,28 +5,28 @@ Exit status: 0 done, 2 the user's mistake (one line), 1 ours, 3 a balanced set w
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
 import augpipe
-from augpipe.errors import RunError, UserError, is_full, unknown
+from augpipe.errors import UserError, unknown
 from augpipe.store import home
 from flows.cli_cache import cache
-from flows.engine import bare_text, settle
+from flows.endings import ending, terminated
+from flows.engine import settle
 
 CONFIGS = (".yaml", ".yml")
-GO_ON = "The same command goes on from what was finished (train: with --resume)"
-LEAST = 2**20  # bytes: with less the next write fails
 GATE = 3  # exit status of a set that was not published because a gate does not hold
+# Options of several commands. A switch has no --no-... beside it.
+Sets = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
+Out = Annotated[Path | None, Parameter(name="--out")]
+Switch = Annotated[bool, Parameter(negative=())]
 app = App(
     name="augpipe",
     help="Do synthetic images help on an imbalanced image set: from which generator, how many, how sure?",
@@ -43,11 +43,11 @@ def run(
     config: Path,
     /,
     *,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
-    fresh: Annotated[bool, Parameter(negative=())] = False,
-    resume: Annotated[bool, Parameter(negative=())] = False,
-    strict: Annotated[bool, Parameter(negative=())] = False,
+    set_: Sets = (),
+    out: Out = None,
+    fresh: Switch = False,
+    resume: Switch = False,
+    strict: Switch = False,
 ) -> None:
     """Compare arms end to end, from a config or from pictures.
 
@@ -93,9 +93,9 @@ def train(
     *,
     generator: str,
     seed: int = 0,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
-    resume: Annotated[bool, Parameter(negative=())] = False,
+    set_: Sets = (),
+    out: Out = None,
+    resume: Switch = False,
 ) -> None:
     """Train one generator of a config: checkpoint.pt, history.csv and samples.png.
 
@@ -191,8 +191,8 @@ def balance(
     *,
     arm: str,
     seed: int | None = None,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    set_: Sets = (),
+    out: Out = None,
     override: str | None = None,
 ) -> None:
     """Publish an arm's balanced set: class folders, manifest.csv with lineage, and a data card.
@@ -235,9 +235,9 @@ def inspect(
     source: Path,
     /,
     *,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
+    set_: Sets = (),
     json: Annotated[bool, Parameter(name="--json", negative=())] = False,
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    out: Out = None,
 ) -> None:
     """Look at images before a run: counts, sizes, duplicates, files that cannot be used, contact sheets.
 
@@ -268,8 +268,8 @@ def refresh(
     config: Path,
     /,
     *,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    set_: Sets = (),
+    out: Out = None,
 ) -> None:
     """Look at the source; where it changed, compare anew and promote the better model in MLflow's registry.
 
@@ -297,8 +297,8 @@ def serve(
     /,
     *,
     cron: str | None = None,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    set_: Sets = (),
+    out: Out = None,
 ) -> None:
     """Register `refresh` as a scheduled deployment and serve it until it is stopped.
 
@@ -362,56 +362,17 @@ def list_(what: str, /) -> None:
 
 
 def main() -> None:
-    """The command's entry: the user's mistakes are one line and exit status 2."""
-    signal.signal(signal.SIGTERM, _terminated)
+    """The command's entry: what stopped it is told in one line where a traceback says no more (see `endings`)."""
+    signal.signal(signal.SIGTERM, terminated)
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
-    except KeyboardInterrupt:
-        _end(130, f"stopped; nothing was left half-written. {GO_ON}")
-    except Exception as error:
-        told = end_of(error)
+    except BaseException as error:
+        told = ending(error)
         if told is None:
             raise
-        _end(*told)
-
-
-def end_of(error: Exception) -> tuple[int, str] | None:
-    """Exit status and line for a failure that has one; None where a traceback says more."""
-    line = bare_text(" ".join(str(error).split()))
-    if isinstance(error, RunError):
-        return 1, f"{line}. {GO_ON}"
-    if is_full(error) or _no_room():
-        told = line
-        if not isinstance(error, UserError):
-            told = f"the disk of {getattr(error, 'filename', None) or home()} is full"
-        room = "free some (augpipe cache prune --older-than 7d takes what no run used since)"
-        return 2, f"no space is left: {told}; {room}. {GO_ON}"
-    if isinstance(error, UserError | CycloptsError):
-        return 2, line
-    if isinstance(error, BrokenProcessPool):
-        return 1, (
-            "a worker process was killed, often for lack of memory; --set runner.workers=1 needs the least. "
-            + GO_ON
-        )
-    return None
-
-
-def _no_room() -> bool:
-    """Whether the disk is full now: not every program says that it failed of that."""
-    try:
-        return shutil.disk_usage(home()).free < LEAST
-    except OSError:
-        return False
-
-
-def _end(status: int, line: str) -> None:
-    err.print(f"augpipe: {line}", markup=False, highlight=False, soft_wrap=True)
-    sys.exit(status)
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    """SIGTERM unwinds like Ctrl-C, so that servers and workers end with the run."""
-    raise SystemExit(128 + number)
+        status, line = told
+        err.print(f"augpipe: {line}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -108,11 +108,13 @@ def _server(page: bool) -> Iterator[str]:
     place.mkdir(parents=True, exist_ok=True)
     port = _port(PAGE if page else 0)
     ours = {
-        "PREFECT__SERVER_EPHEMERAL": str(int(not page)),
         "PREFECT__SERVER_FINAL": "1",
         "PREFECT_UI_ENABLED": str(int(page)),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{place / 'prefect.db'}",
     }
+    if not page:
+        # With any value it is on: neither the page nor the services that start what is scheduled.
+        ours["PREFECT__SERVER_EPHEMERAL"] = "1"
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
     command += [
         "--host",
@@ -209,7 +211,7 @@ def _dask(address: str) -> Any:
             "runner.kind dask needs prefect-dask: pip install 'augpipe[distributed]'"
         ) from None
     try:
-        with Client(address, timeout=PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        with Client(address, timeout=PATIENCE, set_as_default=False) as client:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
     except (OSError, TimeoutError, ValueError) as error:
         told = " ".join(str(error).split())[:200]

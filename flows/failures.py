@@ -16,10 +16,8 @@ from augpipe.leaks import LeakError
 Key = tuple[str, int]  # an arm's or a generator's name, and a seed
 # Seconds before a task is tried once more: a network drive or a download that was away for a moment.
 DELAYS: Final = (5.0, 30.0)
-WAITED: Final = (
-    UpstreamTaskError,
-    UnfinishedRun,
-)  # of a task that needs what another failed to make
+# Of a task that needs what another failed to make.
+WAITED: Final = (UpstreamTaskError, UnfinishedRun)
 OF_ARMS: Final = ("synthesised", "chosen", "mixed", "trained", "scored")
 OF_GENERATORS: Final = ("parts", "generators", "measured")
 

@@ -19,13 +19,8 @@ from augpipe.errors import RunError, UserError, is_full
 from flows.engine import bare_text
 
 T = TypeVar("T")
-PAUSES: Final = (
-    1.0,
-    2.0,
-    4.0,
-    8.0,
-    15.0,
-)  # seconds between two tries; the last one for all further ones
+# Seconds between two tries; the last one for all further ones.
+PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 PATIENCE: Final = 600.0  # seconds that a run waits for the server at its end
 SERVERS_OWN: Final = 500  # HTTP states from here on are of the server's own failures
 TOO_MANY: Final = 429
@@ -62,7 +57,7 @@ def _came_by_wire(error: MlflowException) -> bool:
 
 
 def _state(error: MlflowException) -> int:
-    return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    return int(error.get_http_status_code())
 
 
 def _passing(state: int) -> bool:

@@ -120,6 +120,7 @@ class Registry:
                 why = "its weights.pt holds more than weights"
             except (
                 UserError, RuntimeError, ValueError, TypeError, LookupError, EOFError, OSError,
+                MlflowException,
             ) as error:  # fmt: skip
                 if away(error) or is_full(error):
                     raise
@@ -131,18 +132,11 @@ class Registry:
 
     def seen(self, version: ModelVersion) -> NDArray[np.uint64] | None:
         """Fingerprints of what a version learned from or was chosen by; None where that is not on record."""
-        run = str(version.run_id)
-        there = (
-            [one.path for one in self._client.list_artifacts(run, LEARNED)]
-            if version.run_id
-            else []
-        )
-        if f"{LEARNED}/{SEEN}" not in there:
+        run, path = version.run_id, f"{LEARNED}/{SEEN}"
+        if not run or path not in [one.path for one in self._client.list_artifacts(run, LEARNED)]:
             return None
         with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
-            place = _fetched(
-                lambda: self._client.download_artifacts(run, f"{LEARNED}/{SEEN}", folder)
-            )
+            place = _fetched(lambda: self._client.download_artifacts(run, path, folder))
             found: NDArray[np.uint64] = np.load(place, allow_pickle=False)
             return found
 
