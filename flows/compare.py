@@ -23,7 +23,7 @@ from flows.artifacts import leave
 from flows.engine import stop_workers
 from flows.failures import Key
 from flows.following import follow, told
-from flows.registry import Logged
+from flows.models import Logged
 from flows.starting import started
 from flows.submitting import BySeed, Futures, submit
 from flows.tracking import Tracker

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Final
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from augpipe.errors import UserError, is_full
 from augpipe.store import load_state
+from flows.models import Logged
 from flows.outbox import away
 
 CHAMPION: Final = "champion"
@@ -27,14 +27,6 @@ WEIGHTS: Final = "augpipe.weights"  # tag: SHA-256 of a version's checkpoint
 LEARNED: Final = "learned"  # folder of a run's artifacts
 SEEN: Final = "seen.npy"
 MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-
-
-@dataclass(frozen=True)
-class Logged:
-    """A model that a run has logged."""
-
-    run: str
-    model: str
 
 
 class Registry:

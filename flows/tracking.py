@@ -7,24 +7,19 @@ know nothing of MLflow, no two processes write to one SQLite file, and a child's
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient, pyfunc
-from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ParamSchema, Schema, TensorSpec
-from mlflow.types import ParamSpec as ModelParam
+from mlflow.models import ModelSignature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 from rich.console import Console
@@ -38,9 +33,9 @@ from augpipe.store import Ref, load_json, load_table
 from flows.engine import bare
 from flows.failures import Failures
 from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
+from flows.models import Logged, classifier_signature, generator_signature, log_model
 from flows.orphans import PROCESS, end_orphans
 from flows.outbox import Outbox, away, hurried
-from flows.registry import Logged
 from flows.tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
@@ -195,12 +190,7 @@ class Tracker:
             )  # fmt: skip
             ended.enter_context(self._ended(run, trained.time))
             shape = prepared.problem.spec.shape
-            signature = ModelSignature(
-                Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
-                Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
-                ParamSchema([ModelParam("seed", "integer", 0)]),
-            )
-            logged = self._model(run, "generator", trained.checkpoint, signature)
+            logged = self._model(run, "generator", trained.checkpoint, generator_signature(shape))
             if not trained.part:
                 self.logged["generator", trained.name, trained.seed] = logged
             table = load_table(trained.history)
@@ -256,10 +246,8 @@ class Tracker:
                 generator=own.made_by or "none",
             )
             ended.enter_context(self._ended(run, trained.time))
-            signature = ModelSignature(
-                Schema([TensorSpec(np.dtype(np.uint8), (-1, *prepared.problem.spec.shape))]),
-                Schema([TensorSpec(np.dtype(np.float32), (-1, len(prepared.classes)))]),
-            )
+            shape, classes = prepared.problem.spec.shape, len(prepared.classes)
+            signature = classifier_signature(shape, classes)
             logged = self._model(run, "classifier", trained.state, signature)
             self.logged["classifier", trained.arm, trained.seed] = logged
             mixed = load_json(recipe)
@@ -392,25 +380,7 @@ class Tracker:
             self._client.log_batch(run, metrics=found[start : start + BATCH])
 
     def _model(self, run: str, name: str, state: Ref, signature: ModelSignature) -> Logged:
-        """Log a checkpoint as a model that MLflow's pyfunc loads with `flows.serving`.
-
-        Written by parts: MLflow's own `log_model` looks through every installed package and reads the
-        run's metrics back one by one, which cost more than all the rest of tracking.
-        """
-        logged = self._client.create_logged_model(self._id, name, source_run_id=run)
-        model = Model(run_id=run, signature=signature, model_id=logged.model_id)
-        pyfunc.add_to_model(model, loader_module="flows.serving", data="weights.pt")
-        with tempfile.TemporaryDirectory(prefix="augpipe-model-") as folder:
-            shutil.copyfile(state.path, Path(folder) / "weights.pt")
-            # The loader is augpipe, as installed. It is not named here: whoever held that name on a
-            # package registry could run code wherever the model is served.
-            needs = "".join(f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch"))
-            (Path(folder) / "requirements.txt").write_text(needs, encoding="utf-8")
-            model.save(str(Path(folder) / "MLmodel"))
-            self._client.log_model_artifacts(logged.model_id, folder)
-        self._client.finalize_logged_model(logged.model_id, "READY")
-        self._client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
-        return Logged(run, logged.model_id)
+        return log_model(self._client, self._id, run, name, state.path, signature)
 
     @property
     def address(self) -> str:

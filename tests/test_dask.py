@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from servers import START_UP, free_port
-from tiny import CONFIG, augpipe, environment
+from tiny import CONFIG, augpipe, begin, environment, until
 
 BIN = Path(sys.executable).parent
 ONE_THREAD = ("--set", "runner.threads=1")
@@ -80,27 +80,19 @@ def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
     place = tmp_path / "spread"
     place.mkdir()
     (place / "tiny.yaml").write_text(CONFIG)
-    process = subprocess.Popen(
-        [
-            str(BIN / "augpipe"), "run", "tiny.yaml", "--out", "out", *ONE_THREAD,
-            "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}",
-        ],
-        cwd=place, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    process = begin(
+        place, "run", "tiny.yaml", "--out", "out", *ONE_THREAD, "--set", "runner.kind=dask",
+        "--set", f"runner.address={cluster.address}",
     )  # fmt: skip
-    assert process.stdout is not None
-    lines: list[str] = []
-    for line in process.stdout:
-        lines.append(line)
-        if "scored" in line:
-            os.killpg(cluster.workers[0].pid, signal.SIGKILL)
-            break
+    said = until(process, "scored")
+    os.killpg(cluster.workers[0].pid, signal.SIGKILL)
     rest, _ = process.communicate(timeout=600)
-    said = "".join(lines) + rest
+    said += rest
     assert process.returncode == 0, said[-5000:]
     for name in ("scores.csv", "fidelity.csv"):
         assert (place / "out" / name).read_bytes() == (local.folder / name).read_bytes(), name
     assert json.loads((place / "out" / "summary.json").read_text())["failed"] == {}
-    # Both had worked, each with its own folders; what they made lies in the one store.
+    # Nothing of a worker's lies in its own folder: what was made is in the one store.
     for n in range(2):
         assert not list((tmp_path / "cluster" / f"worker-{n}").glob("data/store/images/*"))
     assert list((place / "data" / "store" / "classifiers").glob("*.pt"))

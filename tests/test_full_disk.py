@@ -26,10 +26,17 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+# What is named by its content; `features` are named by what they follow from.
+KINDS = (
+    "checks", "classifiers", "fidelity", "funnels", "generators", "histories", "images", "mixtures",
+    "previews", "probabilities", "quarantine", "scores", "searches",
+)  # fmt: skip
+
+
 def intact(store: Path) -> int:
     """How many files and folders a store has, each with the content that its name says."""
     found = 0
-    for kind in ("images", "tables", "checkpoints", "classifiers", "mixtures", "probabilities"):
+    for kind in KINDS:
         for one in (store / kind).glob("*"):
             assert not one.name.startswith("."), one
             sha = digest(one)
@@ -61,6 +68,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, small: Path, room: int) -> None:
     subprocess.run(["mount", "-o", "remount,size=200m", str(small)], check=True)
     done = augpipe(place, "run", "tiny.yaml", "--out", "out", **home)
     assert done.status == 0, done.err[-3000:]
+    assert all(list((small / "home" / "store" / kind).iterdir()) for kind in KINDS)
     assert (done.folder / "scores.csv").read_bytes() == (whole.folder / "scores.csv").read_bytes()
     if kept:
         assert intact(small / "home" / "store") > kept

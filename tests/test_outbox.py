@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from servers import Mlflow
-from tiny import CONFIG, augpipe, environment
+from tiny import CONFIG, augpipe, begin, until
 
 from augpipe.errors import UserError
 from flows.engine import bare_text
@@ -81,22 +79,13 @@ def told(client: MlflowClient, run: Run) -> tuple[object, ...]:
 
 def test_a_server_that_is_away_for_a_minute_misses_nothing(tmp_path: Path, server: Mlflow) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
-    process = subprocess.Popen(
-        [str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out"],
-        cwd=tmp_path, env=environment(tmp_path, MLFLOW_TRACKING_URI=server.url),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    lines: list[str] = []
-    for line in process.stdout:
-        lines.append(line)
-        if "generator acgan" in line:
-            break
+    process = begin(tmp_path, "run", "tiny.yaml", "--out", "out", MLFLOW_TRACKING_URI=server.url)
+    said = until(process, "generator acgan")
     server.kill()
     time.sleep(AWAY)
     server.start()
     rest, _ = process.communicate(timeout=300)
-    said = "".join(lines) + rest
+    said += rest
     assert process.returncode == 0, said[-3000:]
     assert said.count("the tracking server does not answer; what it misses is kept") == 1, said
     assert said.count("the tracking server answers again") == 1
@@ -115,18 +104,11 @@ def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(
     tmp_path: Path, server: Mlflow
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
-    process = subprocess.Popen(
-        [
-            str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out",
-            "--set", "arms=[{name: real}]", "--set", "generators={}",
-        ],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=environment(tmp_path, MLFLOW_TRACKING_URI=server.url, AUGPIPE_TRACKING_PATIENCE="2"),
+    process = begin(
+        tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "arms=[{name: real}]",
+        "--set", "generators={}", MLFLOW_TRACKING_URI=server.url, AUGPIPE_TRACKING_PATIENCE="2",
     )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "scored" in line:
-            break
+    until(process, "scored")
     server.kill()
     rest, _ = process.communicate(timeout=300)
     assert process.returncode == 1, rest[-3000:]

@@ -58,6 +58,25 @@ def environment(place: Path, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(place / "home"), **more}
 
 
+def begin(place: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    """Start the command in `place`; what it says on either stream comes out of `stdout`."""
+    return subprocess.Popen(
+        [str(Path(sys.executable).parent / "augpipe"), *arguments], cwd=place, text=True,
+        env=environment(place, **more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def until(process: subprocess.Popen[str], words: str) -> str:
+    """What a command says up to a line with these words."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"{words!r} was never said: {said[-3000:]}")
+
+
 def augpipe(place: Path, *arguments: str, **more: str) -> Ran:
     """Run the command in `place`."""
     done = subprocess.run(

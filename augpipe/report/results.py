@@ -244,28 +244,13 @@ def collect(
         ]
     )
     on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
-    generative = experiment.generative()
     val = {str(name): float(own.value.mean()) for name, own in on_val.groupby("arm")}
     found = _compared(experiment, said, labels, len(splits["train"]), val)
     if failed:
         told = ", ".join(repr(name) for name in failed)
         found = replace(found, sentence=f"{found.sentence} Failed, and not compared: {told}.")
     recipes = {key: load_json(ref) for key, ref in stored.recipes.items()}
-    arms = tuple(
-        ArmResult(
-            arm,
-            generative[arm.name],
-            mean_recipe([recipes[arm.name, seed] for seed in seeds]),
-            _short([recipes[arm.name, seed] for seed in seeds]),
-            {
-                str(seed): chosen
-                for seed in seeds
-                if (chosen := recipes[arm.name, seed].get("chosen"))
-            },
-            float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
-        )
-        for arm in experiment.arms
-    )
+    arms = tuple(_arm_result(experiment, stored, arm, recipes) for arm in experiment.arms)
     names = [name for name in experiment.generators if (name, seeds[0]) in stored.samples]
     generators = tuple(_generator(experiment, stored, name) for name in names)
     return Results(
@@ -273,6 +258,21 @@ def collect(
         judged(experiment, names, stored.measured, recipes), found,
         {arm: confusion(own, labels, k) for arm, own in said.items()}, seconds,
     )  # fmt: skip
+
+
+def _arm_result(
+    experiment: Experiment, stored: Stored, arm: Arm, recipes: Mapping[Key, Mapping[str, Any]]
+) -> ArmResult:
+    seeds = experiment.seeds
+    own = {seed: recipes[arm.name, seed] for seed in seeds}
+    return ArmResult(
+        arm,
+        experiment.generative()[arm.name],
+        mean_recipe(list(own.values())),
+        _short(list(own.values())),
+        {str(seed): recipe["chosen"] for seed, recipe in own.items() if recipe.get("chosen")},
+        float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
+    )
 
 
 def _compared(
@@ -311,7 +311,7 @@ def mean_recipe(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return means
 
 
-def _short(recipes: list[dict[str, Any]]) -> dict[str, int]:
+def _short(recipes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for recipe in recipes:
         for name, n in recipe["short"].items():
