@@ -109,6 +109,9 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     where = pick_device(device)
+    if where == "cuda":
+        # What cuBLAS needs to give the same sums twice; read when the device is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if precision == "auto":
         precision = "bf16-mixed" if fast_bf16(where) else "32-true"
     build = _fabric()

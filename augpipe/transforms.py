@@ -17,6 +17,7 @@ from typing import Annotated, Any
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 import albumentations as A
+import cv2
 import numpy as np
 import torch
 import yaml
@@ -36,6 +37,9 @@ class Albumentations:
 
     def __init__(self, pipeline: A.Compose, seed: int) -> None:
         self._apply = pipeline
+        # As many threads as the machine has cores would work on one small image, in each worker process: they wait
+        # for one another, and on 16 cores twelve processes stood still.
+        cv2.setNumThreads(1)
         pipeline.set_random_seed(seed % 2**32)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:

@@ -32,9 +32,10 @@ def run(place: Path, arms: int, steps: int, workers: int) -> tuple[float, int]:
     place.mkdir(parents=True)
     values = CONFIG | {
         "classifier": {"width": 1.0, "steps": steps, "evaluations": 2},
-        # Each has weights of its own, so that none is recalled from another.
+        # Each has a loss of its own, so that none is recalled from another.
         "arms": [
-            {"name": f"arm {n}", "mix": {"weights": {"0": 1 + n / 1000}}} for n in range(arms)
+            {"name": f"arm {n}", "mix": {"loss": {"kind": "cross_entropy", "smoothing": n / 1000}}}
+            for n in range(arms)
         ],
     }
     (place / "scaling.yaml").write_text(yaml.safe_dump(values))

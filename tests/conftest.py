@@ -26,10 +26,14 @@ from augpipe.runtime import Runtime
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="where nets are")
+
+
 @pytest.fixture(scope="session")
-def here() -> Runtime:
-    """float32 on one thread: exact comparisons, and the same on every machine."""
-    return runtime.start("cpu", "32-true", threads=1)
+def here(request: pytest.FixtureRequest) -> Runtime:
+    """float32 on one thread: exact comparisons, and on the CPU the same on every machine."""
+    return runtime.start(request.config.getoption("device"), "32-true", threads=1)
 
 
 def shapes(counts: tuple[int, ...], size: int = 16, channels: int = 1, seed: int = 0) -> ImageSet:

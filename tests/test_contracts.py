@@ -167,9 +167,9 @@ def _rates(state: Any) -> Iterator[float]:
 
 
 @every_family
-def test_half_precision_where_the_device_has_it(family, make_shapes) -> None:
+def test_half_precision_where_the_device_has_it(family, here, make_shapes) -> None:
     """bf16 is what `auto` picks where the hardware multiplies it; here it is emulated if need be."""
-    half = runtime.start("cpu", "bf16-mixed", threads=1)
+    half = runtime.start(here.device.type, "bf16-mixed", threads=1)
     train = make_shapes((8, 6))
     generator = fresh(family, train, half)
     told = steps(generator, train, 6)

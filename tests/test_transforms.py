@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 
 import albumentations as A
+import cv2
 import pytest
 import torch
 import yaml
@@ -103,3 +104,10 @@ def test_a_pipeline_for_colour_says_so_of_grey_images() -> None:
     colour = A.to_dict(A.Compose([A.ToGray(num_output_channels=1, p=1.0)]))
     with pytest.raises(ValueError, match="it must keep size, channels and type"):
         transform(colour, 0)(bars(2, 3))
+
+
+def test_no_threads_over_one_small_image() -> None:
+    """Of so many as cores in each of several workers, most wait: the machine stands still."""
+    cv2.setNumThreads(4)
+    transform("light", 0)
+    assert cv2.getNumThreads() == 1
