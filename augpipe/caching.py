@@ -32,11 +32,15 @@ RECORDS: Final = "records"
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage and the settings of an experiment that it may read, besides those of the generators in its inputs."""
+    """A stage and the settings of an experiment that it may read, besides those of the generators in its inputs.
+
+    parallel: whether it works on all of `runner.devices`.
+    """
 
     module: str
     name: str
     reads: tuple[str, ...]
+    parallel: bool = False
 
 
 _STAGES: dict[Callable[..., Any], Stage] = {}
@@ -44,11 +48,12 @@ _STAGES: dict[Callable[..., Any], Stage] = {}
 
 def reads(
     *settings: str,
+    parallel: bool = False,
 ) -> Callable[[Callable[Concatenate[Job, P], T]], Callable[Concatenate[Job, P], T]]:
-    """Decorator: a stage whose result may be kept, and the fields of `Experiment` that it reads."""
+    """Decorator: a stage whose result may be kept, and the fields of `Experiment` that it reads; parallel: see `Stage`."""
 
     def declare(stage: Callable[Concatenate[Job, P], T]) -> Callable[Concatenate[Job, P], T]:
-        _STAGES[stage] = Stage(stage.__module__, stage.__name__, settings)
+        _STAGES[stage] = Stage(stage.__module__, stage.__name__, settings, parallel)
         return stage
 
     return declare
@@ -102,6 +107,7 @@ def follows_from(stage: Stage, job: Job, inputs: Sequence[Any]) -> dict[str, Any
             **surroundings(here),
             **code.libraries(),
             "chip": _chip(here.device),
+            "processes": job.experiment.runner.devices if stage.parallel else 1,
         },
     }
 

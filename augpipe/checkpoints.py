@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from augpipe import parallel
 from augpipe.errors import UserError, several
 from augpipe.runtime import Runtime
 from augpipe.store import beside, load_state
@@ -77,6 +78,7 @@ def surroundings(runtime: Runtime) -> dict[str, Any]:
         "device": runtime.device.type,
         "precision": runtime.precision,
         "threads": torch.get_num_threads(),
+        "processes": parallel.size(),
     }
 
 

@@ -85,7 +85,8 @@ class Runner(Strict):
     """Where tasks run: `workers` processes (auto: one a core, one a GPU), each with its share of threads.
 
     kind: `dask` hands them to the workers of the Dask scheduler at `address`, which see AUGPIPE_HOME at the same path (a
-    shared folder). threads: of a task; auto shares the cores out among processes, and is 1 on a Dask worker. timeout: seconds that one task may take, a generator's training among them; then it fails, and with it its arms.
+    shared folder). threads: of a task; auto shares the cores out among processes, and is 1 on a Dask worker. devices: GPUs that one generator is trained on (on a machine without, processes), each with its part of
+    every batch. timeout: seconds that one task may take, a generator's training among them; then it fails, and with it its arms.
     """
 
     kind: Literal["processes", "dask"] = "processes"
@@ -94,6 +95,7 @@ class Runner(Strict):
     device: Device = "auto"
     precision: Precision = "auto"
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    devices: int = Field(default=1, ge=1, le=64)
     timeout: float = Field(default=86400.0, gt=0)
 
     @model_validator(mode="after")
@@ -106,6 +108,10 @@ class Runner(Strict):
             )
         if self.kind != "dask" and self.address is not None:
             raise ValueError("runner.address is of a Dask scheduler; set runner.kind: dask")
+        if self.kind == "dask" and self.devices > 1:
+            raise ValueError(
+                f"runner.devices is {self.devices}, and a Dask worker has one; set it to 1, or runner.kind: processes"
+            )
         return self
 
 
@@ -182,6 +188,15 @@ class Experiment(Strict):
                 f"the baseline {self.baseline!r} uses a trained generator; a gain is measured over an arm "
                 f"without one; have {choices(plain)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Experiment:
+        for name, made in self.generators.items():
+            if made.kimg > 0 and made.batch % self.runner.devices:
+                raise ValueError(
+                    f"runner.devices, {self.runner.devices}, must divide the batch of generator {name!r}, {made.batch}"
+                )
         return self
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from augpipe import classification, code, generators, synthesis, training
+from augpipe import classification, code, generators, parallel, runtime, synthesis, training
 from augpipe.caching import reads
 from augpipe.checkpoints import Checkpoint, surroundings
 from augpipe.errors import UserError
@@ -120,14 +120,26 @@ class _Work:
         return torch.tensor(have, dtype=torch.int64).repeat_interleave(n)
 
 
-@reads("classifier")
+@reads("classifier", parallel=True)
 def train_generator(
     job: Job, prepared: Prepared, domain: Ref, part: Part, *, report: Report
 ) -> TrainedGenerator:
     """One generator: its checkpoint with the lowest class-wise KID against val is kept.
 
-    Begun and killed, it goes on from its last tick, to the same result.
+    Begun and killed, it goes on from its last tick, to the same result. On several devices a process each trains it.
     """
+    runner = job.experiment.runner
+    trained = job.experiment.generators[part.name].kimg > 0
+    if runner.devices == 1 or not trained:
+        return _train(job, prepared, domain, part, report)
+    return runtime.launch(
+        runner.devices, runner.device, runner.precision, _train, job, prepared, domain, part, report
+    )  # fmt: skip
+
+
+def _train(
+    job: Job, prepared: Prepared, domain: Ref, part: Part, report: Report
+) -> TrainedGenerator:
     clock, work = Clock(), _Work(job, prepared, domain, part)
     generator, store = work.build(), work.store
     shown = work.present(SHOWN)
@@ -137,20 +149,23 @@ def train_generator(
         return {"preview": [str(ref.path), ref.sha256]}
 
     def on_progress(kimg: float, rate: float) -> None:
+        if not parallel.leads():
+            return
         left = (work.config.kimg - kimg) * 1000 / max(rate, 1e-9)
         report(f"{rate:.0f} img/s, {left:.0f} s left", kimg)
 
     hooks = training.Hooks(_judge(work), on_tick, on_progress)
     checkpoint = work.checkpoint()
-    if job.fresh and part.last is None:
+    if job.fresh and part.last is None and parallel.leads():
         checkpoint.remove()
+    parallel.agreed(None)  # none looks for it before it is gone
     fitted = training.fit(
         generator, work.train, work.config, work.runtime,
         seed=work.seed, hooks=hooks, checkpoint=checkpoint,
     )  # fmt: skip
     generator.load_state_dict(fitted.state)
     trained = _record(work, generator, fitted, shown, clock)
-    if part.last is None:
+    if part.last is None and parallel.leads():
         checkpoint.remove()
     return trained
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from augpipe import parallel
 from augpipe.checkpoints import Checkpoint
 from augpipe.errors import NotTrainedError
 from augpipe.generators import Generator, GeneratorConfig, drawn_together
@@ -241,7 +242,7 @@ class _Loop:
         begun = time.perf_counter()
         metric, least = math.nan, math.nan
         if not stretch.failed:
-            metric = self._hooks.validate(self._generator)
+            metric = parallel.agreed(self._hooks.validate(self._generator))
             least, stretch.failed = self._looked(metric)
         self.at.seconds += time.perf_counter() - begun
         self._told(stretch, metric, least)
@@ -254,7 +255,7 @@ class _Loop:
             self.at.stopped = f"no new best in {patience} ticks"
         self._good = (copy.deepcopy(self._generator.state_dict()), copy.deepcopy(self.at))
         self._lowered = 0
-        if checkpoint:
+        if checkpoint and parallel.leads():
             self._save(checkpoint)
 
     def _train_to(self, target: float) -> _Stretch:
@@ -278,12 +279,12 @@ class _Loop:
                     told = now
                     rate = (self.at.seen - before) / (now - begun)
                     self._hooks.on_progress(self.at.seen / 1000, rate)
-        means = {name: float(total) / times[name] for name, total in totals.items()}
+        means = {name: total / times[name] for name, total in parallel.means(totals).items()}
         seconds = max(time.perf_counter() - begun, 1e-9)
         return _Stretch(means, self.at.seen - before, seconds, failed)
 
     def _not_finite(self, totals: Mapping[str, torch.Tensor]) -> str:
-        bad = [name for name, total in totals.items() if not math.isfinite(float(total))]
+        bad = [name for name, total in parallel.means(totals).items() if not math.isfinite(total)]
         return f"{bad[0]} is not finite at {self.at.seen / 1000:g} kimg" if bad else ""
 
     def _looked(self, metric: float) -> tuple[float, str]:
@@ -293,7 +294,7 @@ class _Loop:
             return math.nan, f"the validation metric is not finite at {kimg}"
         if self._diversity is None:
             return math.nan, ""
-        found = self._diversity.of(self._generator)
+        found = parallel.agreed(self._diversity.of(self._generator))
         # Falling is what collapses: early on, every class is drawn much alike.
         fallen = [c for c in self.at.alive if found[c] < self._budget.collapse]
         if fallen:

@@ -184,7 +184,7 @@ def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
     """Worker processes, at most one a job, and each one's threads: its share of the cores where they are not given."""
     workers = runner.workers
     if workers == "auto":
-        workers = cores() if pick_device(runner.device) == "cpu" else 1
+        workers = max(1, cores() // runner.devices) if pick_device(runner.device) == "cpu" else 1
     count = max(1, min(int(workers), jobs))
     share = 1 if runner.kind == "dask" else max(1, cores() // count)
     return count, share if runner.threads == "auto" else runner.threads

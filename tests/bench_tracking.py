@@ -1,6 +1,6 @@
-"""Runs a second that an MLflow server on PostgreSQL takes: python tests/bench_tracking.py [--runs 40] [--clients 1 4].
+"""Runs a second that MLflow's server, and tasks a second that Prefect's takes, on PostgreSQL: python tests/bench_tracking.py [--runs 40] [--clients 1 4].
 
-Each client makes the calls that a run of an arm comes to (run, params, metrics, model of 100 KB, data set, end). Without PostgreSQL the
+Each client makes the calls that a run of an arm comes to (run, params, metrics, model of 100 KB, data set, end). The tasks do nothing, and eight of them run at a time. Without PostgreSQL the
 server is on SQLite, and it says so.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -15,8 +17,24 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, Metric, Param
-from servers import Mlflow, Postgres, postgres_programs
+from servers import Mlflow, Postgres, Prefect, postgres_programs
 
+TASKS = 400
+FLOW = """
+import sys, time
+from prefect import flow, task
+from prefect.task_runners import ThreadPoolTaskRunner
+@task
+def nothing(n: int) -> int:
+    return n
+@flow(task_runner=ThreadPoolTaskRunner(max_workers=8))
+def many(n: int) -> float:
+    begun = time.monotonic()
+    nothing.map(list(range(n))).result()
+    return n / (time.monotonic() - begun)
+many(8)
+print(f"Prefect: {many(int(sys.argv[1])):.1f} tasks a second")
+"""
 METRICS, PARAMS = 150, 60  # of an arm of the demo
 
 
@@ -39,6 +57,19 @@ def arms(url: str, experiment: str, n: int) -> float:
             )
             client.set_terminated(run)
     return time.monotonic() - begun
+
+
+def orchestrated(place: Path, postgres: Postgres | None) -> None:
+    """Tasks a second of a flow whose tasks do nothing."""
+    database = f"postgresql+asyncpg:{postgres.database('prefect')}" if postgres else None
+    server = Prefect(place / "prefect", database)
+    try:
+        subprocess.run(
+            [sys.executable, "-c", FLOW, str(TASKS)], check=True,
+            env={**os.environ, "PREFECT_API_URL": server.url, "PREFECT_LOGGING_LEVEL": "ERROR"},
+        )  # fmt: skip
+    finally:
+        server.kill()
 
 
 def main() -> None:
@@ -71,6 +102,7 @@ def main() -> None:
                     f"{clients} clients on {on}: {rate:.1f} runs a second, {rate * METRICS:.0f} metrics",
                     flush=True,
                 )
+            orchestrated(Path(place), postgres)
         finally:
             server.kill()
             if postgres:

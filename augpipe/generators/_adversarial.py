@@ -13,12 +13,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from augpipe import parallel
 from augpipe.generators import GeneratorConfig, Problem, drawn_together
 from augpipe.images import ImageSet, to_float, to_uint8
 from augpipe.nn.augment import Adaptive, Operations, diff_augment
 from augpipe.nn.blocks import Scheme, initialise, use_rng
 from augpipe.nn.ema import EMA, recalibrate
-from augpipe.nn.norms import spectral_norm
+from augpipe.nn.norms import norms_global, spectral_norm
 from augpipe.runtime import Runtime
 from augpipe.schema import Strict
 from augpipe.seeds import capture, restore, torch_stream
@@ -94,6 +95,8 @@ class Adversarial:
         if spectral:
             spectral_norm(net, torch_stream(self._seed, "spectral", name))
         use_rng(net, self.rngs["device"])
+        if parallel.size() > 1:
+            norms_global(net)
         self.nets[name] = self.runtime.place(net)
         return self.nets[name]
 
@@ -112,10 +115,17 @@ class Adversarial:
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.share_gradients(name)
         optimiser.step()
 
+    def share_gradients(self, name: str) -> None:
+        """Where a batch is divided among processes: the gradients of all of it, before the optimiser's step."""
+        groups = self.optimisers[name].param_groups
+        parallel.average_gradients(p for group in groups for p in group["params"])
+
     def stepped(self, n: int) -> None:
-        """A step on n real images is over: move the average, count."""
+        """A step on n real images in each process is over: move the average, count."""
+        n = parallel.everyone(n)
         self.ema.update(self.nets["generator"], self.seen, n)
         self.seen += n
         self.steps += 1
@@ -130,7 +140,8 @@ class Adversarial:
         return torch.randn(len(labels), self._latent, generator=rng)
 
     def asked(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
-        """Labels (n,) for fakes, uniform over the classes that have images."""
+        """Labels for n fakes in each process, uniform over the classes that have images; given an rng, (n,)."""
+        n = parallel.everyone(n) if rng is None else n
         return drawn_together(self.present, n, self._together, rng or self.rngs["noise"])
 
     def wrong(self, labels: torch.Tensor) -> torch.Tensor:
@@ -141,16 +152,23 @@ class Adversarial:
         return self.present[(at + shift) % k].to(labels.device)
 
     def noise(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents and labels on the device, for training."""
-        z = self.latents(labels, self.rngs["noise"])
-        return z.to(self.runtime.device), labels.to(self.runtime.device)
+        """Labels of all processes → this one's latents and labels on the device, for training."""
+        z = parallel.own(self.latents(labels, self.rngs["noise"]))
+        return z.to(self.runtime.device), parallel.own(labels).to(self.runtime.device)
+
+    def own_part(
+        self, images: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A step's uint8 (N,C,H,W), labels (N,) → this process's part on the device, in [-1,1]."""
+        labels = parallel.own(labels).to(self.runtime.device)
+        return to_float(self.runtime.move(parallel.own(images))), labels
 
     def in_class_order(
         self, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """uint8 (N,C,H,W), labels (N,) → on the device, in [-1,1], sorted by class."""
+        """`own_part` of the step's images sorted by class."""
         labels, order = labels.to(self.runtime.device).sort(stable=True)
-        return to_float(self.runtime.move(images.to(self.runtime.device)[order])), labels
+        return self.own_part(images.to(self.runtime.device)[order], labels)
 
     def augmented(self, x: torch.Tensor) -> torch.Tensor:
         """float (N,C,H,W) → changed as the config says, each image by its own draw."""
@@ -161,7 +179,7 @@ class Adversarial:
     def observe(self, real: torch.Tensor) -> None:
         """Scores of reals, for ADA."""
         if self.adaptive:
-            self.adaptive.observe(real)
+            self.adaptive.observe(parallel.gather(real.detach()))
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:

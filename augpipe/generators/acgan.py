@@ -18,9 +18,9 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
+from augpipe import parallel
 from augpipe.generators import Problem
 from augpipe.generators._adversarial import Adversarial, AdversarialConfig
-from augpipe.images import to_float
 from augpipe.nn import losses
 from augpipe.nn.blocks import Dropout, doublings
 from augpipe.nn.ema import EMA
@@ -158,7 +158,7 @@ class ACGAN(Adversarial):
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """One discriminator update on a batch, one generator update on twice its size."""
-        real, labels = to_float(self.runtime.move(images)), labels.to(self.runtime.device)
+        real, labels = self.own_part(images, labels)
         loss_d, accuracy = self._discriminator_loss(real, labels)
         self.update("d", loss_d)
         with self.frozen("discriminator"):
@@ -174,8 +174,8 @@ class ACGAN(Adversarial):
     def _class_loss(self, told: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.d.proxies is None:
             return losses.classification(told, labels)
-        return losses.data_to_data(
-            told, self.d.proxies.weight, labels,
+        return losses.data_to_data(  # of every image to every other one
+            parallel.gather(told), self.d.proxies.weight, parallel.gather(labels),
             margin=self.config.margin, temperature=self.config.temperature,
         )  # fmt: skip
 

@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from augpipe import parallel
 from augpipe.generators import Problem
 from augpipe.generators._adversarial import Adversarial, AdversarialConfig
 from augpipe.images import ImageSet, to_float
@@ -224,7 +225,8 @@ class BAGAN(Adversarial):
         self._fake_shares = share / share.sum()
 
     def asked(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
-        """Labels (n,) for fakes, as `labels` says."""
+        """See `Adversarial`; as `labels` says."""
+        n = parallel.everyone(n) if rng is None else n
         return torch.multinomial(
             self._fake_shares, n, replacement=True, generator=rng or self.rngs["noise"]
         )
@@ -242,10 +244,12 @@ class BAGAN(Adversarial):
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """An update of the autoencoder in its share of the budget, then of the GAN."""
-        real, labels = to_float(self.runtime.move(images)), labels.to(self.runtime.device)
         due = self.seen >= self.config.autoencoder * self.config.kimg * 1000
         if not self.ready and (self._warm or due) and not self.initialise():
             return {"loss_autoencoder": torch.tensor(math.nan)}  # the loop sets it back
+        # By class, where the critic compares the images of a class.
+        ordered = self.ready and self.config.stddev
+        real, labels = (self.in_class_order if ordered else self.own_part)(images, labels)
         told = self._adversarial(real, labels) if self.ready else self._autoencode(real, labels)
         self.stepped(len(real))
         return told
@@ -261,6 +265,7 @@ class BAGAN(Adversarial):
             self.optimisers[name].zero_grad(set_to_none=True)
         loss.backward()
         for name in ("e", "g"):
+            self.share_gradients(name)
             self.optimisers[name].step()
         return {"loss_autoencoder": loss.detach()}
 
@@ -300,9 +305,6 @@ class BAGAN(Adversarial):
         return torch.cat(found).double().numpy()
 
     def _adversarial(self, real: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        if self.config.stddev:
-            labels, order = labels.sort(stable=True)
-            real = real[order]
         loss_d = self._critic_loss(real, labels)
         self.update("d", loss_d)
         told = {"loss_d": loss_d.detach()}
@@ -344,22 +346,23 @@ class BAGAN(Adversarial):
         return loss
 
     def fakes(self, reals: int) -> int:
-        """How many fakes stand beside so many reals in the critic's batch."""
+        """How many fakes stand beside so many reals in the critic's batch, in each process."""
         if self.config.fakes is None:
-            return -(-reals // len(self.present))
+            return -(-parallel.everyone(reals) // (len(self.present) * parallel.size()))
         return max(1, round(self.config.fakes * reals))
 
     def _wasserstein(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Fakes of the batch's own labels and reals under wrong ones, half each, against reals."""
         real = self.augmented(real)
         with self.runtime.autocast():
-            z, asked = self.noise(labels.cpu())
+            whole = parallel.gather(labels)
+            z, asked = self.noise(whole.cpu())
             with torch.no_grad():
                 fake = self.augmented(self.g(z, asked))
             on_real, on_fake = self.d(real, labels), self.d(fake, asked)
             loss = losses.critic_wasserstein(on_real, on_fake)
             if len(self.present) > 1:
-                on_wrong = self.d(real, self.wrong(labels))
+                on_wrong = self.d(real, parallel.own(self.wrong(whole)))
                 loss = 0.5 * (loss + losses.critic_wasserstein(on_real, on_wrong))
             penalty = gradient_penalty(lambda x: self.d(x, labels), real, fake, self.rngs["device"])
         return loss + 10 * penalty

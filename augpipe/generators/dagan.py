@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from augpipe import parallel
 from augpipe.generators import Derived, Problem
 from augpipe.generators._adversarial import (
     RECALIBRATION,
@@ -218,8 +219,8 @@ class DAGAN(Adversarial):
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """One critic update on pairs; every `critic_steps`-th time one of the generator."""
-        other = to_float(self.runtime.move(self._others(images, labels)))
-        one = to_float(self.runtime.move(images))
+        other, _ = self.own_part(self._others(images, labels), labels)
+        one, _ = self.own_part(images, labels)
         loss_d = self._critic_loss(one, other, self._strangers(labels))
         self.update("d", loss_d)
         told = {"loss_d": loss_d.detach()}
@@ -232,7 +233,8 @@ class DAGAN(Adversarial):
         return told
 
     def _made(self, one: torch.Tensor) -> torch.Tensor:
-        z = torch.randn(len(one), self.config.latent, generator=self.rngs["noise"])
+        n = parallel.everyone(len(one))
+        z = parallel.own(torch.randn(n, self.config.latent, generator=self.rngs["noise"]))
         made: torch.Tensor = self.g(one, z.to(self.runtime.device))
         return made.float()
 
@@ -244,10 +246,10 @@ class DAGAN(Adversarial):
         return torch.cat([one, self.augmented(other)], 1)
 
     def _strangers(self, labels: torch.Tensor) -> torch.Tensor | None:
-        """For each label an image of another class, where such pairs are shown."""
+        """For each of this process's labels an image of another class, where such pairs are shown."""
         if not self.config.mismatched or len(self.present) < 2:
             return None
-        return self._drawn(self.wrong(labels.cpu()), self.rngs["noise"])[1]
+        return parallel.own(self._drawn(self.wrong(labels.cpu()), self.rngs["noise"])[1])
 
     def _critic_loss(
         self, one: torch.Tensor, other: torch.Tensor, stranger: torch.Tensor | None = None

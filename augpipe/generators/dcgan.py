@@ -17,7 +17,6 @@ from torch import nn
 
 from augpipe.generators import Problem
 from augpipe.generators._adversarial import Adversarial, AdversarialConfig
-from augpipe.images import to_float
 from augpipe.nn import losses
 from augpipe.nn.augment import Operations, diff_augment
 from augpipe.nn.blocks import Dropout, doublings, widths
@@ -108,7 +107,7 @@ class DCGAN(Adversarial):
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """One discriminator update and one generator update."""
-        real, labels = to_float(self.runtime.move(images)), labels.to(self.runtime.device)
+        real, labels = self.own_part(images, labels)
         loss_d = self._discriminator_loss(real, labels)
         self.update("d", loss_d)
         with self.frozen("discriminator"):

@@ -21,6 +21,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn
 from torch.nn import functional as F
 
+from augpipe import parallel
 from augpipe.generators import Derived, Problem
 from augpipe.generators._adversarial import (
     RECALIBRATION,
@@ -147,29 +148,30 @@ class DeepSMOTE(Adversarial):
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Reconstruct the batch; decode one class's codes to each other's images."""
-        real = to_float(self.runtime.move(images))
+        real, _ = self.own_part(images, labels)
         with self.runtime.autocast():
             loss = rebuilt = F.mse_loss(self.net(real).float(), real)
         told = {"loss_reconstruction": rebuilt.detach()}
         if self.config.penalty:
-            penalty = self._penalty(len(images))
+            penalty = self._penalty(len(real))
             loss = loss + self.config.penalty * penalty
             told["loss_penalty"] = penalty.detach()
         self.update("g", loss)
-        self.stepped(len(images))
+        self.stepped(len(real))
         self._codes = {}
         return told
 
     def _penalty(self, n: int) -> torch.Tensor:
-        """n images of a class drawn uniformly: mean squared distance of D(E(x) handed round) from x."""
+        """n images in each process, of a class drawn uniformly: mean squared distance of D(E(x) handed round) from x."""
         pool, rows = self._sources()
-        rng = self.rngs["noise"]
+        rng, n = self.rngs["noise"], parallel.everyone(n)
         label = self.present[torch.randint(0, len(self.present), (1,), generator=rng)].expand(n)
         u = torch.rand(n, generator=rng, dtype=torch.float64)
-        own = to_float(self.runtime.move(pool.gather(rows.pick(label, u))))
+        own = to_float(self.runtime.move(pool.gather(parallel.own(rows.pick(label, u)))))
         order = torch.randperm(n, generator=rng).to(own.device)
         with self.runtime.autocast():
-            handed = self.net.decode(self.net.encode(own)[order])
+            codes = parallel.gather(self.net.encode(own))
+            handed = self.net.decode(codes[parallel.own(order)])
         return F.mse_loss(handed.float(), own)
 
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

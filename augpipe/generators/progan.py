@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from augpipe import parallel
 from augpipe.generators import Problem
 from augpipe.generators._adversarial import Adversarial, AdversarialConfig
 from augpipe.nn import losses
@@ -214,7 +215,7 @@ class ProGAN(Adversarial):
         real = self.augmented(real)
         with self.runtime.autocast():
             # Of the reals' own labels, so that an image between a real and a fake one has a class.
-            z, _ = self.noise(labels.cpu())
+            z, _ = self.noise(parallel.gather(labels).cpu())
             with torch.no_grad():
                 fake = self.augmented(self.g(z, labels))
             on_real, on_fake = self.d(real, labels), self.d(fake, labels)

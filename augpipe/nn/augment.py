@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import AfterValidator
 from torch.nn import functional as F
 
+from augpipe import parallel
 from augpipe.kinds import Registry
 
 Op = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
@@ -86,7 +87,22 @@ class Adaptive:
 
 def _uniform(n: int, rng: torch.Generator, x: torch.Tensor) -> torch.Tensor:
     """U(0,1) of shape (n,1,1,1) in x's type."""
-    return torch.rand(n, 1, 1, 1, generator=rng, device=rng.device).to(x.device, x.dtype)
+    return _each(n, rng, torch.rand, 1, 1, 1).to(x.device, x.dtype)
+
+
+def _each(
+    n: int, rng: torch.Generator, draw: Callable[..., torch.Tensor], *shape: int
+) -> torch.Tensor:
+    """n rows of what `draw` gives, those of this process where a batch is divided among several."""
+    drawn = draw(parallel.everyone(n), *shape, generator=rng, device=rng.device)
+    return parallel.own(drawn)
+
+
+def _whole(n: int, low: int, high: int, rng: torch.Generator, device: torch.device) -> torch.Tensor:
+    """Whole numbers from `low` up to `high` - 1, (n,1)."""
+    shape = (parallel.everyone(n), 1)
+    drawn = torch.randint(low, high, shape, generator=rng, device=rng.device)
+    return parallel.own(drawn).to(device)
 
 
 @ops.register("brightness")
@@ -114,9 +130,8 @@ def translation(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Shift by up to 1/8 of a side in whole pixels; what comes in is -1 (black)."""
     n, _, h, w = x.shape
     reach_y, reach_x = int(h / 8 + 0.5), int(w / 8 + 0.5)
-    draw: dict[str, Any] = {"generator": rng, "device": rng.device}
-    dy = torch.randint(-reach_y, reach_y + 1, (n, 1), **draw).to(x.device)
-    dx = torch.randint(-reach_x, reach_x + 1, (n, 1), **draw).to(x.device)
+    dy = _whole(n, -reach_y, reach_y + 1, rng, x.device)
+    dx = _whole(n, -reach_x, reach_x + 1, rng, x.device)
     # Index into an image with one black line before and after each side: clamped reads hit black.
     padded = F.pad(x, (1, 1, 1, 1), value=-1.0)
     rows = (torch.arange(h, device=x.device) + dy + 1).clamp(0, h + 1)
@@ -130,9 +145,8 @@ def cutout(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Set a square of half the side, at a random place, to 0 (mid grey)."""
     n, _, h, w = x.shape
     half_y, half_x = int(h / 2 + 0.5), int(w / 2 + 0.5)
-    draw: dict[str, Any] = {"generator": rng, "device": rng.device}
-    cy = torch.randint(0, h + (1 - half_y % 2), (n, 1), **draw).to(x.device)
-    cx = torch.randint(0, w + (1 - half_x % 2), (n, 1), **draw).to(x.device)
+    cy = _whole(n, 0, h + (1 - half_y % 2), rng, x.device)
+    cx = _whole(n, 0, w + (1 - half_x % 2), rng, x.device)
     ys, xs = torch.arange(h, device=x.device), torch.arange(w, device=x.device)
     in_y = (ys >= cy - half_y // 2) & (ys < cy - half_y // 2 + half_y)
     in_x = (xs >= cx - half_x // 2) & (xs < cx - half_x // 2 + half_x)
@@ -149,8 +163,7 @@ def rotation(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 @ops.register("scale")
 def scale(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Enlarge by exp(N(0, (0.2 ln 2)²)) about the centre, as ADA does."""
-    draw: dict[str, Any] = {"generator": rng, "device": rng.device}
-    size = torch.exp2(0.2 * torch.randn(len(x), **draw)).to(x.device, x.dtype)
+    size = torch.exp2(0.2 * _each(len(x), rng, torch.randn)).to(x.device, x.dtype)
     return _warped(x, size, torch.zeros_like(size))
 
 

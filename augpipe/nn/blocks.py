@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from augpipe import parallel
 from augpipe.errors import UserError
 
 
@@ -26,8 +27,22 @@ class Dropout(nn.Module):
             return x
         if self.rng is None:
             raise RuntimeError("this Dropout has no generator: call use_rng(module, rng) first")
-        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.rng)
-        return x * keep / (1 - self.p)
+        keep = self._like_all(x).bernoulli_(1 - self.p, generator=self.rng)
+        return x * parallel.own(keep) / (1 - self.p)
+
+    @staticmethod
+    def _like_all(x: torch.Tensor) -> torch.Tensor:
+        """Room for all processes' rows, in x's own layout, in whose order values are drawn."""
+        if parallel.size() == 1:
+            return torch.empty_like(x)
+        return torch.empty_like(
+            x.detach().repeat(parallel.size(), *[1] * (x.dim() - 1)), memory_format=_layout(x)
+        )
+
+
+def _layout(x: torch.Tensor) -> torch.memory_format:
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def use_rng(module: nn.Module, rng: torch.Generator) -> None:

@@ -10,6 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from augpipe import parallel
+
 
 def pixel_norm(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
     """(N,C,...) → each position's feature vector divided by its root mean square (Karras et al. 2018, 4.2)."""
@@ -22,6 +24,49 @@ class PixelNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N,C,H,W) → the same shape."""
         return pixel_norm(x)
+
+
+class GlobalBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over the images of all processes of a training: mean and variance are the global batch's."""
+
+    def __init__(self, like: nn.BatchNorm2d) -> None:
+        super().__init__(like.num_features, like.eps, like.momentum, like.affine)
+        self.load_state_dict(like.state_dict())
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(N,C,H,W) of this process → the same shape."""
+        if not self.training or parallel.size() == 1:
+            return super().forward(input)
+        x = input.float()
+        n = parallel.everyone(x.numel() // x.shape[1])
+        mean = parallel.total(x.sum((0, 2, 3))) / n
+        away = x - mean[:, None, None]
+        variance = parallel.total(away.square().sum((0, 2, 3))) / n
+        self._note(mean.detach(), variance.detach() * (n / max(1, n - 1)))
+        out = away * torch.rsqrt(variance + self.eps)[:, None, None]
+        if self.affine:
+            out = torch.addcmul(self.bias[:, None, None], out, self.weight[:, None, None])
+        return out.to(input.dtype)
+
+    @torch.no_grad()
+    def _note(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        """Move the running statistics; without a momentum they are means over all batches."""
+        seen = self.num_batches_tracked
+        if self.running_mean is None or self.running_var is None or seen is None:
+            return
+        seen += 1
+        share = self.momentum if self.momentum is not None else 1 / float(seen)
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
+
+
+def norms_global(module: nn.Module) -> None:
+    """Turn every batch norm below `module` into one over all processes."""
+    for name, part in list(module.named_children()):
+        if isinstance(part, nn.BatchNorm2d):
+            setattr(module, name, GlobalBatchNorm2d(part))
+        else:
+            norms_global(part)
 
 
 class ConditionalBatchNorm2d(nn.Module):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from augpipe import parallel
+
 Critic = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -23,7 +25,8 @@ def gradient_penalty(
 
     The norm is over all non-batch axes. real, fake: (N,C,H,W); rng: on their device.
     """
-    u = torch.rand(len(real), 1, 1, 1, generator=rng, device=rng.device).to(real)
+    n = parallel.everyone(len(real))
+    u = parallel.own(torch.rand(n, 1, 1, 1, generator=rng, device=rng.device)).to(real)
     between = torch.lerp(fake.detach(), real, u)
     # A root has no gradient at 0, where a critic that is constant somewhere would leave NaN.
     norms = (input_gradients(critic, between).square().sum(1) + 1e-12).sqrt()

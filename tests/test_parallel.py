@@ -1,0 +1,118 @@
+"""One training in two processes is one process's of the same global batch, but for the order of sums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import teams
+import torch
+import yaml
+from contracts import VARIANTS, tiny
+from tiny import CONFIG, augpipe
+
+from augpipe import runtime
+from augpipe.errors import UserError
+from augpipe.generators import families
+
+TRAINED = [n for n in [*families(), *VARIANTS] if tiny(n).generative or "deepsmote" in n]
+NAMES = [n for n in TRAINED if not tiny(n).per_class]
+STEPS = 6
+# Relative to the loss, or to 1. BAGAN fits Gaussians to what its autoencoder's convolutions give; their biases before batch norms
+# have no gradient but rounding, of which Adam makes whole steps: weights changed by 1e-7 at the beginning move its losses as far.
+SAME, BAGAN = 1e-5, 5e-2
+
+
+@pytest.fixture(scope="module")
+def two() -> dict[str, tuple[teams.Told, np.ndarray, object]]:
+    return runtime.launch(2, "cpu", "32-true", teams.in_step, NAMES, STEPS)
+
+
+@pytest.fixture(scope="module")
+def one() -> dict[str, tuple[teams.Told, np.ndarray, object]]:
+    return teams.in_step(NAMES, STEPS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_and_images_are_those_of_one_process(name, one, two) -> None:
+    tolerance = BAGAN if name.startswith("bagan") else SAME
+    for alone, together in zip(one[name][0], two[name][0], strict=True):
+        assert set(alone) == set(together)
+        for key, value in alone.items():
+            assert together[key] == pytest.approx(value, rel=tolerance, abs=tolerance), key
+    first_alone, first_together = one[name][0][0], two[name][0][0]
+    assert first_together == pytest.approx(first_alone, rel=SAME, abs=SAME)
+    apart = np.abs(one[name][1].astype(float) - two[name][1].astype(float))
+    assert apart.mean() < (10 if name.startswith("bagan") else 0.5)  # grey levels
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "ADA" in n])
+def test_adas_controller_sees_the_scores_of_all(name, one, two) -> None:
+    assert one[name][2] == two[name][2]
+    assert one[name][2]["images"] == 8 * (STEPS % 4)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["cgan", "acgan"])
+def test_a_whole_training_shows_the_same_class_uniform_rows(name) -> None:
+    alone = teams.fitted(name)
+    together = runtime.launch(2, "cpu", "32-true", teams.fitted, name)
+    assert together[1] == alone[1]
+    # 40, 6 and 5 images a class; drawn by natural frequency four in five would be of the first.
+    assert np.bincount(alone[1]).max() < 0.5 * len(alone[1])
+    assert set(alone[2]) == {8} and set(together[2]) == {4}
+    for a, b in zip(alone[0], together[0], strict=True):
+        assert a[0] == b[0] and a[1] == pytest.approx(b[1], abs=0.5)
+        assert b[2] == pytest.approx(a[2], rel=1e-3, abs=1e-3)  # of 20 steps
+
+
+def test_batch_norm_of_all_and_its_gradients_of_gradients() -> None:
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(2, 3, (6, 3, 4, 4)), rng.normal(size=(6, 3, 4, 4))
+    alone = teams.normed(x, weight)
+    together = runtime.launch(2, "cpu", "32-true", teams.normed, x, weight)
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4 * float(np.abs(a).max()))
+
+
+def test_a_users_mistake_comes_out_as_one() -> None:
+    with pytest.raises(UserError, match=r"image\.size is 17"):
+        runtime.launch(2, "cpu", "32-true", teams.mistaken)
+
+
+def test_a_process_that_breaks_ends_the_others() -> None:
+    with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="the second one"):
+        runtime.launch(2, "cpu", "32-true", teams.broken)
+
+
+def test_a_run_trains_its_generators_on_two(tmp_path: Path) -> None:
+    config = yaml.safe_load(CONFIG)
+    config |= {"arms": [a for a in config["arms"] if a["name"] != "smote"], "seeds": 1}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(config | {"runner": {"devices": 2}}))
+    ran = augpipe(tmp_path, "run", "two.yaml", "--out", "out")
+    assert ran.status == 0, ran.err[-2000:]
+    assert "GLOBAL_RANK" not in ran.out + ran.err
+    scores = pd.read_csv(ran.folder / "scores.csv")
+    assert set(scores["arm"]) == {"real", "classic", "acgan"}
+    again = augpipe(tmp_path, "run", "two.yaml", "--out", "again")
+    assert "recalled" in again.out + again.err and again.status == 0
+    assert (ran.folder / "scores.csv").read_bytes() == (tmp_path / "again/scores.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("runner", "said"),
+    [
+        ({"devices": 4}, "runner.devices, 4, must divide the batch of generator 'acgan', 50"),
+        (
+            {"devices": 2, "kind": "dask", "address": "tcp://127.0.0.1:8786"},
+            "a Dask worker has one",
+        ),
+    ],
+)
+def test_what_cannot_be_divided_is_told_in_a_line(runner, said, tmp_path: Path) -> None:
+    config = yaml.safe_load(CONFIG) | {"runner": runner}
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(config))
+    ran = augpipe(tmp_path, "run", "bad.yaml", "--out", "out")
+    assert ran.status == 2 and said in ran.err and len(ran.err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
