@@ -39,6 +39,11 @@ class Job(BaseModel, frozen=True):
         object.__setattr__(part, "__dict__", kept)
         return self.model_copy(update={"experiment": part})
 
+    def for_a_task(self) -> Job:
+        """Without the arms: each task is handed the one it needs, and thousands of others with it would take longest."""
+        rest = set(type(self.experiment).model_fields) - {"arms", "generators", "runner"}
+        return self.only(sorted(rest), self.experiment.generators)
+
     def settings(self, names: Collection[str]) -> dict[str, Any]:
         """These fields of the experiment as plain values, each by its concrete type."""
         return self.experiment.model_dump(mode="json", include=set(names))
@@ -110,6 +115,10 @@ class Prepared(Record, frozen=True):
     def problem(self) -> Problem:
         """What a generator is made for."""
         return Problem(ImageSpec(self.size, self.channels), self.classes)
+
+    def for_a_task(self) -> Prepared:
+        """Without the plans, which a task is handed its own of."""
+        return self.model_copy(update={"plans": {}})
 
     def refuse_leaks(self, learned: ImageSet, what: str) -> None:
         """LeakError where `learned` holds, or was made from, an image of val or test: asked before each training."""

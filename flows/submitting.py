@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from prefect import Task
 from prefect.futures import PrefectFuture
@@ -180,9 +180,13 @@ def _learn(job: Job, prepared: BySeed, arms: list[Arm], futures: Futures) -> Non
 def send(
     task: Task[Concatenate[Job, P], T], job: Job, *inputs: P.args, **more: P.kwargs
 ) -> PrefectFuture[T]:
-    """Submit a task, which then fails where it takes longer than the experiment lets it."""
+    """Submit a task, which then fails where it takes longer than the experiment lets it.
+
+    It goes without the other arms and their plans: Prefect looks through all that a task is handed, and pickles it.
+    """
     limited = task.with_options(timeout_seconds=job.experiment.runner.timeout)
-    return limited.submit(job, *inputs, **more)
+    light = [one.for_a_task() if isinstance(one, Prepared) else one for one in inputs]
+    return limited.submit(job.for_a_task(), *cast(Any, light), **more)
 
 
 def promised(future: PrefectFuture[T]) -> T:

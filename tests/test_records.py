@@ -35,3 +35,16 @@ def test_records_survive_json() -> None:
         best_kimg=0.5, best_metric=0.1, stopped="", time=Timed(began=1.0, seconds=2.0),
     )  # fmt: skip
     assert TrainedGenerator.model_validate_json(record.model_dump_json()) == record
+
+
+def test_what_a_task_is_handed_does_not_grow_with_the_arms() -> None:
+    def handed(arms: int) -> int:
+        values = yaml.safe_load(CONFIG)
+        values["arms"] += [{"name": f"arm {n}"} for n in range(arms)]
+        job = Job(experiment=config.build(values), store=Path("s"), progress=Path("p"), threads=2)
+        light = job.for_a_task()
+        assert light.experiment.classifier == job.experiment.classifier
+        assert light.experiment.generators == job.experiment.generators
+        return len(pickle.dumps(light))
+
+    assert handed(500) == handed(0)
