@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
+from PIL import Image
 
-from augpipe import classification, code, generators, parallel, runtime, synthesis, training
+from augpipe import classification, code, generators, parallel, synthesis, training
 from augpipe.caching import reads
 from augpipe.checkpoints import Checkpoint, surroundings
 from augpipe.errors import UserError
@@ -19,6 +20,7 @@ from augpipe.generators import Deriving, Generator, GeneratorConfig, Problem, Wa
 from augpipe.generators._per_class import part_problem, part_seed, part_set
 from augpipe.grids import grid
 from augpipe.images import ImageSet, provenance
+from augpipe.launching import launch
 from augpipe.records import Clock, Job, Part, Prepared, Report, TrainedGenerator
 from augpipe.seeds import entropy, torch_stream
 from augpipe.store import Ref, Store, load_images, load_state
@@ -131,21 +133,28 @@ def train_generator(
     runner = job.experiment.runner
     trained = job.experiment.generators[part.name].kimg > 0
     if runner.devices == 1 or not trained:
-        return _train(job, prepared, domain, part, report)
-    return runtime.launch(
+        return cast(TrainedGenerator, _train(job, prepared, domain, part, report))
+    if runner.threads == "auto":
+        job = job.model_copy(update={"threads": max(1, job.threads // runner.devices)})
+    made = launch(
         runner.devices, runner.device, runner.precision, _train, job, prepared, domain, part, report
-    )  # fmt: skip
+    )
+    return cast(TrainedGenerator, made)  # fmt: skip
 
 
 def _train(
     job: Job, prepared: Prepared, domain: Ref, part: Part, report: Report
-) -> TrainedGenerator:
+) -> TrainedGenerator | None:
+    """Where several train, the first one writes and gives the record; all draw, as batch norms are set together."""
     clock, work = Clock(), _Work(job, prepared, domain, part)
     generator, store = work.build(), work.store
     shown = work.present(SHOWN)
 
     def on_tick(tick: training.Tick, current: Generator) -> dict[str, Any]:
-        ref = _preview(store, current, shown, work.seed)
+        picture = _preview(current, shown, work.seed)
+        if not parallel.leads():
+            return {}
+        ref = store.put("previews", lambda path: picture.save(path, format="PNG"), ".png")
         return {"preview": [str(ref.path), ref.sha256]}
 
     def on_progress(kimg: float, rate: float) -> None:
@@ -187,9 +196,11 @@ def _judge(work: _Work) -> training.Validate:
 
 def _record(
     work: _Work, generator: Generator, fitted: training.Fitted, shown: torch.Tensor, clock: Clock
-) -> TrainedGenerator:
+) -> TrainedGenerator | None:
     store, part = work.store, work.part
     images = synthesis.draw(generator, shown, torch_stream(work.seed, "preview")).images
+    if not parallel.leads():
+        return None
     packed = generators.pack(work.config, work.problem, work.seed, work.train_ref, fitted.state)
     rows = [row for tick in fitted.ticks for row in _tick_rows(tick)]
     kept = [(tick.kimg, tick.kept["preview"]) for tick in fitted.ticks]
@@ -281,8 +292,7 @@ def loose_set(images: torch.Tensor, labels: torch.Tensor, like: ImageSet) -> Ima
     )
 
 
-def _preview(store: Store, generator: Generator, labels: torch.Tensor, seed: int) -> Ref:
+def _preview(generator: Generator, labels: torch.Tensor, seed: int) -> Image.Image:
     """A grid with the same latents at every tick."""
     images = synthesis.draw(generator, labels, torch_stream(seed, "preview")).images.numpy()
-    picture = grid(images, SHOWN, scale=max(1, 48 // images.shape[2]))
-    return store.put("previews", lambda path: picture.save(path, format="PNG"), ".png")
+    return grid(images, SHOWN, scale=max(1, 48 // images.shape[2]))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import warnings
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from augpipe.errors import UserError, several
+from augpipe.errors import UserError
 from augpipe.images import ImageSet
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "bf16-mixed", "32-true"]
-T = TypeVar("T")
 
 
 def cores() -> int:
@@ -104,10 +101,6 @@ def _fabric() -> type[Fabric]:
     return Fabric
 
 
-# Fabric tells of every process that joins a training, before that one's own code runs: here, while it is imported.
-for _name in ("lightning_fabric.utilities.distributed", "lightning_fabric.utilities.rank_zero"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
-
 # This process's, where it is one of several that train together.
 _joined: list[Fabric] = []
 
@@ -144,48 +137,29 @@ def _runtime(fabric: Fabric, precision: str) -> Runtime:
     )
 
 
-def launch(
-    devices: int, device: Device, precision: Precision, work: Callable[..., T], *arguments: Any
-) -> T:
-    """What `work(*arguments)` gives, plain values, in the first of `devices` processes, which are one training (see `parallel`).
-
-    Each has a device of its own, on a machine without GPUs a process; `start` gives them theirs. Fabric's DDP strategy
-    begins them and brings them together, over loopback. UserError where there are not so many, or where work raises it.
-    """
+def require(devices: int, device: Device) -> None:
+    """UserError where the machine has not so many devices of a kind; processes on the CPU there are always."""
     where = pick_device(device)
-    if where == "mps" or (where == "cuda" and devices > torch.cuda.device_count()):
-        have = several(torch.cuda.device_count() if where == "cuda" else 1, "device")
-        raise UserError(f"{devices} devices are asked for; this machine has {have} of kind {where}")
+    have = {"cuda": torch.cuda.device_count(), "mps": 1}.get(where, devices)
+    if devices > have:
+        raise UserError(f"runner.devices is {devices}; this machine has {have} of {where}")
+
+
+def join(devices: int, device: Device, precision: Precision) -> None:
+    """Make this process, whose group is there, one of several that train together: `start` gives it its device."""
+    where = pick_device(device)
     if precision == "auto":
         precision = "bf16-mixed" if fast_bf16(where) else "32-true"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in `start`
-        fabric = _fabric()(
-            accelerator=where, devices=devices, strategy="ddp_spawn", precision=precision
-        )
-        try:
-            found, mistake = cast(Any, fabric).launch(_begin, work, arguments)
-        finally:
-            os.environ.pop("MASTER_PORT", None)  # Fabric's: the next ones would have to meet there
-    if mistake is not None:
-        raise mistake
-    return cast(T, found)
+    build = _fabric()
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-
-def _begin(
-    fabric: Fabric, work: Callable[..., T], arguments: tuple[Any, ...]
-) -> tuple[T | None, UserError | None]:
-    # Whoever began these may have ignored Ctrl-C, and that is inherited: it is how they are told that he has ended.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Told which one: on a cluster it would take the cluster's own numbers for those of these processes.
+    fabric = build(
+        accelerator=where, devices=devices, strategy="ddp", precision=precision,
+        plugins=[LightningEnvironment()],
+    )  # fmt: skip
+    fabric.launch()
     _joined.append(fabric)
-    found, mistake = None, None
-    try:
-        found = work(*arguments)
-    except UserError as error:
-        mistake = error  # all meet it; as a process's error it would be a traceback's text
-    # Its threads must not be at work while the process ends.
-    torch.distributed.destroy_process_group()
-    return found, mistake
 
 
 class Pool:

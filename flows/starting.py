@@ -16,6 +16,7 @@ from augpipe.config import Experiment
 from augpipe.errors import FULL_WORDS, UserError
 from augpipe.pruning import prune, running, store_limit
 from augpipe.records import Job
+from augpipe.runtime import require
 from augpipe.store import Store, home
 from flows.engine import pool, prefect_api, workers_and_threads
 from flows.tracking_store import check_store
@@ -74,6 +75,7 @@ def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator
 
     fresh: nothing is recalled from earlier runs. After a flow that ends well the store is cut to its limit.
     """
+    require(experiment.runner.devices, experiment.runner.device)
     workers, threads = workers_and_threads(experiment.runner, tasks)
     check_store()
     store = Store(home() / "store")

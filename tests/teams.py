@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,9 +14,11 @@ from contracts import draw, fresh, steps, tiny
 from torch import nn
 
 from augpipe import generators, parallel, runtime, training
+from augpipe.checkpoints import Checkpoint
 from augpipe.errors import UserError
 from augpipe.generators import Problem
-from augpipe.nn.norms import GlobalBatchNorm2d
+from augpipe.launching import launch
+from augpipe.nn.norms import GlobalBatchNorm2d, minibatch_stddev
 from augpipe.seeds import torch_stream
 
 Told = list[dict[str, float]]
@@ -90,3 +96,57 @@ def broken() -> None:
     if not parallel.leads():
         raise RuntimeError("the second one is broken")
     parallel.agreed(None)  # waits for it
+
+
+def one_sided() -> None:
+    """A disk that is full for the second process alone."""
+    if not parallel.leads():
+        raise UserError("No space left on device")
+    parallel.agreed(None)
+
+
+def large() -> bytes:
+    """More than fits a pipe."""
+    return bytes(1_000_000)
+
+
+def endless(marks: str) -> None:
+    """Leaves its process's number, and goes on for ever."""
+    Path(marks, str(os.getpid())).touch()
+    while True:
+        time.sleep(0.1)
+
+
+def resumed(checkpoint: str, breaks: bool) -> tuple[list[float], Any]:
+    """A training of three ticks, saved at each; one that breaks ends at its second look."""
+    here = runtime.start("cpu", "32-true", threads=1)
+    train, looks = shapes((40, 6, 5), size=16), []
+    config = tiny("cgan", batch=8, kimg=0.12, ticks=3)
+    generator: Any = generators.build(config, Problem(train.spec, train.classes), here, 0)
+
+    def look(made: Any) -> float:
+        looks.append(1)
+        if breaks and len(looks) == 2:
+            raise RuntimeError("broken at the second tick")
+        return float(made.sample(torch.tensor([0, 1, 2]), torch_stream(0)).float().mean())
+
+    kept = Checkpoint(Path(checkpoint), {"config": "tiny"})
+    done = training.fit(
+        generator, train, config, here, seed=3, hooks=training.Hooks(look), checkpoint=kept
+    )
+    generator.load_state_dict(done.state)
+    return [t.metric for t in done.ticks], draw(generator, [0, 1, 2]).numpy()
+
+
+def halves(n: int) -> tuple[Any, Any]:
+    """The minibatch's one more map, and the gradient of a penalty on its gradient, of parts that hold no whole groups."""
+    x = torch.randn(n, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    mine = parallel.own(x).clone().requires_grad_()
+    out = minibatch_stddev(mine)
+    (gradient,) = torch.autograd.grad(out.square().sum(), mine, create_graph=True)
+    (again,) = torch.autograd.grad(gradient.square().sum(), mine)
+    return tuple(parallel.gather(y.detach()).numpy() for y in (out, again))
+
+
+if __name__ == "__main__":  # a process to be killed with its team at work
+    launch(2, "cpu", "32-true", endless, sys.argv[1])

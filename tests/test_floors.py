@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
     "errors": 0, "kinds": 0, "code": 0, "processes": 0, "parallel": 0, "schema": 0, "seeds": 0, "images": 0, "counts": 0,
     "grids": 1, "store": 1, "sources": 1, "intake": 1, "quarantine": 1, "duplicates": 1, "splits": 1, "transforms": 1, "runtime": 1, "nn": 1,
-    "neighbours": 1, "leaks": 1, "weights": 2, "objectives": 3,
+    "launching": 1, "neighbours": 1, "leaks": 1, "weights": 2, "objectives": 3,
     "partition": 2, "generators": 2, "classifiers": 2,
     "checkpoints": 2, "training": 3, "classification": 3,
     "synthesis": 4, "mixing": 4,

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import teams
-import torch
 import yaml
 from contracts import VARIANTS, tiny
 from tiny import CONFIG, augpipe
 
-from augpipe import runtime
 from augpipe.errors import UserError
 from augpipe.generators import families
+from augpipe.launching import launch
 
 TRAINED = [n for n in [*families(), *VARIANTS] if tiny(n).generative or "deepsmote" in n]
 NAMES = [n for n in TRAINED if not tiny(n).per_class]
@@ -27,7 +35,7 @@ SAME, BAGAN = 1e-5, 5e-2
 
 @pytest.fixture(scope="module")
 def two() -> dict[str, tuple[teams.Told, np.ndarray, object]]:
-    return runtime.launch(2, "cpu", "32-true", teams.in_step, NAMES, STEPS)
+    return launch(2, "cpu", "32-true", teams.in_step, NAMES, STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +65,7 @@ def test_adas_controller_sees_the_scores_of_all(name, one, two) -> None:
 @pytest.mark.parametrize("name", ["cgan", "acgan"])
 def test_a_whole_training_shows_the_same_class_uniform_rows(name) -> None:
     alone = teams.fitted(name)
-    together = runtime.launch(2, "cpu", "32-true", teams.fitted, name)
+    together = launch(2, "cpu", "32-true", teams.fitted, name)
     assert together[1] == alone[1]
     # 40, 6 and 5 images a class; drawn by natural frequency four in five would be of the first.
     assert np.bincount(alone[1]).max() < 0.5 * len(alone[1])
@@ -71,19 +79,94 @@ def test_batch_norm_of_all_and_its_gradients_of_gradients() -> None:
     rng = np.random.default_rng(0)
     x, weight = rng.normal(2, 3, (6, 3, 4, 4)), rng.normal(size=(6, 3, 4, 4))
     alone = teams.normed(x, weight)
-    together = runtime.launch(2, "cpu", "32-true", teams.normed, x, weight)
+    together = launch(2, "cpu", "32-true", teams.normed, x, weight)
     for a, b in zip(alone, together, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4 * float(np.abs(a).max()))
 
 
 def test_a_users_mistake_comes_out_as_one() -> None:
     with pytest.raises(UserError, match=r"image\.size is 17"):
-        runtime.launch(2, "cpu", "32-true", teams.mistaken)
+        launch(2, "cpu", "32-true", teams.mistaken)
 
 
-def test_a_process_that_breaks_ends_the_others() -> None:
-    with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="the second one"):
-        runtime.launch(2, "cpu", "32-true", teams.broken)
+def test_a_process_that_breaks_ends_the_others_and_says_why() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        launch(2, "cpu", "32-true", teams.broken)
+    assert str(caught.value) == "the second one is broken"
+    with pytest.raises(UserError) as told:
+        launch(2, "cpu", "32-true", teams.one_sided)
+    assert str(told.value) == "No space left on device"
+    assert not multiprocessing.active_children()
+
+
+def test_more_than_a_pipe_holds_comes_back() -> None:
+    assert len(launch(2, "cpu", "32-true", teams.large)) == 1_000_000
+
+
+def alive(numbers: list[int]) -> list[int]:
+    """Those of the processes that have not ended."""
+    found = []
+    for number in numbers:
+        stat = Path(f"/proc/{number}/stat")
+        with suppress(OSError):
+            if stat.read_text().rpartition(")")[2].split()[0] != "Z":
+                found.append(number)
+    return found
+
+
+def begun(marks: Path) -> list[int]:
+    until = time.monotonic() + 60
+    while len(found := [int(mark.name) for mark in marks.iterdir()]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return found
+
+
+def gone(numbers: list[int]) -> bool:
+    until = time.monotonic() + 5
+    while alive(numbers) and time.monotonic() < until:
+        time.sleep(0.1)
+    return not alive(numbers)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+def test_none_outlives_the_one_that_began_them(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, str(Path(teams.__file__)), str(tmp_path)])
+    numbers = begun(tmp_path)
+    assert alive(numbers) == numbers
+    process.kill()
+    process.wait()
+    assert gone(numbers)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+def test_a_time_out_ends_them(tmp_path: Path) -> None:
+    def too_long(*_: object) -> None:
+        raise TimeoutError("too long")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    try:
+        threading.Thread(
+            target=lambda: (begun(tmp_path), os.kill(os.getpid(), signal.SIGALRM))
+        ).start()
+        with pytest.raises(TimeoutError, match="too long"):
+            launch(2, "cpu", "32-true", teams.endless, str(tmp_path))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert gone([int(mark.name) for mark in tmp_path.iterdir()])
+
+
+def test_a_training_in_two_goes_on_where_it_broke_to_the_same_bytes(tmp_path: Path) -> None:
+    whole = launch(2, "cpu", "32-true", teams.resumed, str(tmp_path / "whole.pt"), False)
+    with pytest.raises(RuntimeError, match="second tick"):
+        launch(2, "cpu", "32-true", teams.resumed, str(tmp_path / "broken.pt"), True)
+    again = launch(2, "cpu", "32-true", teams.resumed, str(tmp_path / "broken.pt"), False)
+    assert again[0] == whole[0] and (again[1] == whole[1]).all()
+
+
+def test_groups_that_lie_in_two_processes() -> None:
+    for a, b in zip(teams.halves(12), launch(2, "cpu", "32-true", teams.halves, 12), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
 
 
 def test_a_run_trains_its_generators_on_two(tmp_path: Path) -> None:
@@ -95,8 +178,12 @@ def test_a_run_trains_its_generators_on_two(tmp_path: Path) -> None:
     assert "GLOBAL_RANK" not in ran.out + ran.err
     scores = pd.read_csv(ran.folder / "scores.csv")
     assert set(scores["arm"]) == {"real", "classic", "acgan"}
-    again = augpipe(tmp_path, "run", "two.yaml", "--out", "again")
-    assert "recalled" in again.out + again.err and again.status == 0
+    kept = [json.loads(p.read_text()) for p in (ran.home / "store/records").rglob("*.json")]
+    trained = [one for one in kept if one["follows_from"]["stage"] == "train_generator"]
+    assert trained and all(one["follows_from"]["with"]["processes"] == 2 for one in trained)
+    # Trained once more, by two: equal to the byte.
+    again = augpipe(tmp_path, "run", "two.yaml", "--out", "again", "--fresh")
+    assert again.status == 0
     assert (ran.folder / "scores.csv").read_bytes() == (tmp_path / "again/scores.csv").read_bytes()
 
 

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from augpipe import parallel
+from augpipe.errors import UserError, several
 from augpipe.generators import Problem
 from augpipe.generators._adversarial import Adversarial, AdversarialConfig
 from augpipe.images import ImageSet, to_float
@@ -223,6 +224,8 @@ class BAGAN(Adversarial):
         else:
             share = have.double()
         self._fake_shares = share / share.sum()
+        if not self.config.gradient_penalty:
+            self.fakes(self.config.batch // parallel.size())  # told before anything is trained
 
     def asked(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
         """See `Adversarial`; as `labels` says."""
@@ -246,7 +249,9 @@ class BAGAN(Adversarial):
         """An update of the autoencoder in its share of the budget, then of the GAN."""
         due = self.seen >= self.config.autoencoder * self.config.kimg * 1000
         if not self.ready and (self._warm or due) and not self.initialise():
-            return {"loss_autoencoder": torch.tensor(math.nan)}  # the loop sets it back
+            return {
+                "loss_autoencoder": torch.tensor(math.nan, device=self.runtime.device)
+            }  # the loop sets it back
         # By class, where the critic compares the images of a class.
         ordered = self.ready and self.config.stddev
         real, labels = (self.in_class_order if ordered else self.own_part)(images, labels)
@@ -280,7 +285,7 @@ class BAGAN(Adversarial):
         self.encoder.eval()
         found = {label: self._encodings(self._train, label) for label in self.present.tolist()}
         self.encoder.train()
-        if not all(np.isfinite(encodings).all() for encodings in found.values()):
+        if not parallel.agreed(all(np.isfinite(own).all() for own in found.values())):
             return False
         for label, encodings in found.items():
             self.gaussians.fit(label, encodings)
@@ -347,9 +352,17 @@ class BAGAN(Adversarial):
 
     def fakes(self, reals: int) -> int:
         """How many fakes stand beside so many reals in the critic's batch, in each process."""
+        reals, processes = parallel.everyone(reals), parallel.size()
         if self.config.fakes is None:
-            return -(-parallel.everyone(reals) // (len(self.present) * parallel.size()))
-        return max(1, round(self.config.fakes * reals))
+            n = -(-reals // len(self.present))
+        else:
+            n = max(1, round(self.config.fakes * reals))
+        if n % processes:
+            raise UserError(
+                f"bagan draws {several(n, 'fake')} beside {reals} real images, and runner.devices, {processes}, must "
+                f"divide them: set fakes to {processes * -(-n // processes) / reals:g}"
+            )
+        return n // processes
 
     def _wasserstein(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Fakes of the batch's own labels and reals under wrong ones, half each, against reals."""

@@ -35,9 +35,8 @@ class Dropout(nn.Module):
         """Room for all processes' rows, in x's own layout, in whose order values are drawn."""
         if parallel.size() == 1:
             return torch.empty_like(x)
-        return torch.empty_like(
-            x.detach().repeat(parallel.size(), *[1] * (x.dim() - 1)), memory_format=_layout(x)
-        )
+        shape = (parallel.everyone(len(x)), *x.shape[1:])
+        return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_layout(x))
 
 
 def _layout(x: torch.Tensor) -> torch.memory_format:

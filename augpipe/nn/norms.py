@@ -137,13 +137,20 @@ def minibatch_stddev(x: torch.Tensor, group: int = 4) -> torch.Tensor:
     neighbours in the batch, where images are left over the last `group` again. Batches come in class order:
     in a mixed group the classes' difference hides that one class is always the same image.
     """
+    n = len(x)
+    if parallel.size() > 1 and n % group:  # groups that lie in two processes
+        return torch.cat([x, parallel.own(minibatch_stddev_map(parallel.gather(x), group))], 1)
+    return torch.cat([x, minibatch_stddev_map(x, group)], 1)
+
+
+def minibatch_stddev_map(x: torch.Tensor, group: int) -> torch.Tensor:
+    """The one more map of `minibatch_stddev`, (N,1,H,W)."""
     n, group = len(x), min(group, len(x))
     whole = n - n % group
     spread = _spread(x[:whole].float().reshape(-1, group, *x.shape[1:])).repeat_interleave(group)
     if whole < n:
         spread = torch.cat([spread, _spread(x[n - group :].float()[None]).expand(n - whole)])
-    extra = spread[:, None, None, None].expand(n, 1, *x.shape[2:])
-    return torch.cat([x, extra.to(x.dtype)], 1)
+    return spread[:, None, None, None].expand(n, 1, *x.shape[2:]).to(x.dtype)
 
 
 def _spread(y: torch.Tensor) -> torch.Tensor:
