@@ -20,7 +20,7 @@ from augpipe.generators import Deriving, Generator, GeneratorConfig, Problem, Wa
 from augpipe.generators._per_class import part_problem, part_seed, part_set
 from augpipe.grids import grid
 from augpipe.images import ImageSet, provenance
-from augpipe.launching import launch
+from augpipe.launching import Team, launch
 from augpipe.records import Clock, Job, Part, Prepared, Report, TrainedGenerator
 from augpipe.seeds import entropy, torch_stream
 from augpipe.store import Ref, Store, load_images, load_state
@@ -134,11 +134,10 @@ def train_generator(
     trained = job.experiment.generators[part.name].kimg > 0
     if runner.devices == 1 or not trained:
         return cast(TrainedGenerator, _train(job, prepared, domain, part, report))
-    if runner.threads == "auto":
-        job = job.model_copy(update={"threads": max(1, job.threads // runner.devices)})
-    made = launch(
-        runner.devices, runner.device, runner.precision, _train, job, prepared, domain, part, report
-    )
+    job = job.model_copy(update={"threads": max(1, job.threads // runner.devices)})
+    job.progress.mkdir(parents=True, exist_ok=True)
+    team = Team(runner.devices, runner.device, runner.precision, str(job.progress))
+    made = launch(team, _train, job, prepared, domain, part, report)
     return cast(TrainedGenerator, made)  # fmt: skip
 
 
@@ -167,11 +166,12 @@ def _train(
     checkpoint = work.checkpoint()
     if job.fresh and part.last is None and parallel.leads():
         checkpoint.remove()
-    parallel.agreed(None)  # none looks for it before it is gone
+    parallel.wait_for_all()  # none looks for it before it is gone
     fitted = training.fit(
         generator, work.train, work.config, work.runtime,
         seed=work.seed, hooks=hooks, checkpoint=checkpoint,
     )  # fmt: skip
+    parallel.wait_for_all()  # nor after: a training that was done already meets nobody on the way
     generator.load_state_dict(fitted.state)
     trained = _record(work, generator, fitted, shown, clock)
     if part.last is None and parallel.leads():

@@ -115,6 +115,12 @@ def means(values: Mapping[str, torch.Tensor]) -> dict[str, float]:
     }
 
 
+def wait_for_all() -> None:
+    """Until every process is here."""
+    if size() > 1:
+        distributed.barrier()
+
+
 def agreed(value: T) -> T:
     """The first process's value, for all of them: what a training decides by must not differ by a rounding."""
     if size() == 1:

@@ -120,14 +120,18 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
         precision = "bf16-mixed" if fast_bf16(where) else "32-true"
     if _joined:
         return _runtime(_joined[0], precision)
+    fabric = _built(accelerator=where, devices=1, precision=precision)
+    return _runtime(fabric, precision)
+
+
+def _built(**options: Any) -> Fabric:
+    """A Fabric that says nothing: it announces its precision at every start, and a run starts one in each task."""
     build = _fabric()
-    # It announces its precision at every start, and a run starts one in each task.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Fabric warns where it stands in a process pool's worker; one device needs no launcher.
         warnings.simplefilter("ignore")
-        fabric = build(accelerator=where, devices=1, precision=precision)
-    return _runtime(fabric, precision)
+        return build(**options)
 
 
 def _runtime(fabric: Fabric, precision: str) -> Runtime:
@@ -150,14 +154,14 @@ def join(devices: int, device: Device, precision: Precision) -> None:
     where = pick_device(device)
     if precision == "auto":
         precision = "bf16-mixed" if fast_bf16(where) else "32-true"
-    build = _fabric()
+    _fabric()  # before its parts, for the sake of what its import drags along
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
     # Told which one: on a cluster it would take the cluster's own numbers for those of these processes.
-    fabric = build(
-        accelerator=where, devices=devices, strategy="ddp", precision=precision,
-        plugins=[LightningEnvironment()],
-    )  # fmt: skip
+    plugins = [LightningEnvironment()]
+    fabric = _built(
+        accelerator=where, devices=devices, strategy="ddp", precision=precision, plugins=plugins
+    )
     fabric.launch()
     _joined.append(fabric)
 

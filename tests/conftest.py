@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from PIL import Image
 
 # No test may leave a trace in the developer's own home or ask the network for anything.
 os.environ["DO_NOT_TRACK"] = "1"
-os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="augpipe-tests-")
+if multiprocessing.parent_process() is None:
+    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="augpipe-tests-")
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("PREFECT_API_URL", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,19 +18,20 @@ from augpipe import generators, parallel, runtime, training
 from augpipe.checkpoints import Checkpoint
 from augpipe.errors import UserError
 from augpipe.generators import Problem
-from augpipe.launching import launch
+from augpipe.launching import Team, launch
 from augpipe.nn.norms import GlobalBatchNorm2d, minibatch_stddev
 from augpipe.seeds import torch_stream
 
 Told = list[dict[str, float]]
 
 
-def in_step(names: list[str], n: int) -> dict[str, tuple[Told, Any, Any]]:
+def in_step(names: list[str], n: int, warm: bool = False) -> dict[str, tuple[Told, Any, Any]]:
     """Losses of n steps on equal global batches, what is then drawn, and the generator's own counts."""
     here = runtime.start("cpu", "32-true", threads=1)
     train, found = shapes((8, 6, 5), size=16), {}
     for name in names:
         generator: Any = fresh(name, train, here)
+        generator._warm = warm  # bagan's: past its autoencoder from the first step
         told = [
             parallel.means({k: torch.tensor(v) for k, v in one.items()})
             for one in steps(generator, train, n)
@@ -105,6 +107,13 @@ def one_sided() -> None:
     parallel.agreed(None)
 
 
+def killed() -> None:
+    """The second process is gone, the first one waits for it."""
+    if not parallel.leads():
+        os.kill(os.getpid(), signal.SIGKILL)
+    parallel.wait_for_all()
+
+
 def large() -> bytes:
     """More than fits a pipe."""
     return bytes(1_000_000)
@@ -149,4 +158,4 @@ def halves(n: int) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":  # a process to be killed with its team at work
-    launch(2, "cpu", "32-true", endless, sys.argv[1])
+    launch(Team(2, "cpu", "32-true"), endless, sys.argv[1])

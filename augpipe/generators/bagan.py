@@ -225,7 +225,7 @@ class BAGAN(Adversarial):
             share = have.double()
         self._fake_shares = share / share.sum()
         if not self.config.gradient_penalty:
-            self.fakes(self.config.batch // parallel.size())  # told before anything is trained
+            self.fakes(self.config.batch // parallel.size())  # told before any step
 
     def asked(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
         """See `Adversarial`; as `labels` says."""

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from augpipe.nn.norms import GlobalBatchNorm2d
+
 
 class EMA:
     """Average of a module's parameters with half-life `half_kimg` (in thousands of images seen).
@@ -18,6 +20,9 @@ class EMA:
 
     def __init__(self, module: nn.Module, half_kimg: float = 5.0, ramp: float = 0.05) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        for part in self.module.modules():
+            if isinstance(part, GlobalBatchNorm2d):
+                part.alone = True  # all processes recalibrate it, on equal batches
         self.half_kimg = half_kimg
         self.ramp = ramp
 

@@ -32,10 +32,11 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
     def __init__(self, like: nn.BatchNorm2d) -> None:
         super().__init__(like.num_features, like.eps, like.momentum, like.affine)
         self.load_state_dict(like.state_dict())
+        self.alone = False  # of a net that every process has whole batches for
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(N,C,H,W) of this process → the same shape."""
-        if not self.training or parallel.size() == 1:
+        if not self.training or self.alone or parallel.size() == 1:
             return super().forward(input)
         x = input.float()
         n = parallel.everyone(x.numel() // x.shape[1])
