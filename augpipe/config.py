@@ -85,8 +85,10 @@ class Runner(Strict):
     """Where tasks run: `workers` processes (auto: one a core, one a GPU), each with its share of threads.
 
     kind: `dask` hands them to the workers of the Dask scheduler at `address`, which see AUGPIPE_HOME at the same path (a
-    shared folder). threads: of a task; auto shares the cores out among processes, and is 1 on a Dask worker. devices: GPUs that one generator is trained on (with device: cpu, processes), each with its part of
-    every batch. timeout: seconds that one task may take, a generator's training among them; then it fails, and with it its arms.
+    shared folder). threads: of a task; auto shares the cores out among processes, and is 1 on a Dask worker. devices:
+    GPUs that one generator is trained on (with device: cpu, processes), each with its part of every batch and its share of
+    the threads. timeout: seconds that one task may take, a generator's training among them; then it fails, and with it
+    its arms.
     """
 
     kind: Literal["processes", "dask"] = "processes"

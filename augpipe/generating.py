@@ -138,7 +138,7 @@ def train_generator(
     job.progress.mkdir(parents=True, exist_ok=True)
     team = Team(runner.devices, runner.device, runner.precision, str(job.progress))
     made = launch(team, _train, job, prepared, domain, part, report)
-    return cast(TrainedGenerator, made)  # fmt: skip
+    return cast(TrainedGenerator, made)
 
 
 def _train(

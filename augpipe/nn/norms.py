@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -63,11 +63,16 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
 
 def norms_global(module: nn.Module) -> None:
     """Turn every batch norm below `module` into one over all processes."""
+    _exchange_norms(module, GlobalBatchNorm2d)
+
+
+def _exchange_norms(module: nn.Module, other: Callable[[nn.BatchNorm2d], nn.BatchNorm2d]) -> None:
+    """Put what `other` makes of it in the place of every batch norm below `module`."""
     for name, part in list(module.named_children()):
         if isinstance(part, nn.BatchNorm2d):
-            setattr(module, name, GlobalBatchNorm2d(part))
+            setattr(module, name, other(part))
         else:
-            norms_global(part)
+            _exchange_norms(part, other)
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -178,11 +183,7 @@ class ApartBatchNorm2d(nn.BatchNorm2d):
 
 def norms_apart(module: nn.Module) -> None:
     """Give every batch norm below `module` a second one, which begins as the first does."""
-    for name, part in list(module.named_children()):
-        if isinstance(part, nn.BatchNorm2d):
-            setattr(module, name, ApartBatchNorm2d(part))
-        else:
-            norms_apart(part)
+    _exchange_norms(module, ApartBatchNorm2d)
 
 
 @contextmanager
