@@ -76,7 +76,7 @@ class Arm(Strict):
                 )
         if self.generator is None and self.mix.searches:
             raise ValueError(
-                f"share: auto and fill: search of arm {self.name!r} are of synthetic images, and it has no generator"
+                f"share: auto or per_class and fill: search of arm {self.name!r} are of synthetic images, and it has no generator"
             )
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,8 +162,35 @@ _NAMED["auto"] = _NAMED["search"] = _NAMED["not majority"]
 
 # How many synthetic images a class gets, in any of its spellings (see `plan`).
 Fill = Annotated[str | int | float | Mapping[str, int], BeforeValidator(_plain_fill)]
+
+
+def _plain_share(value: Any) -> Any:
+    """Names of classes as text, numbers in [0, 1], words known; UserError for anything else."""
+    if isinstance(value, str):
+        if value not in SHARE_WORDS:
+            raise UserError(
+                f"unknown share {value!r}; have {', '.join(SHARE_WORDS)}, a number in [0, 1], or one per class"
+            )
+        return value
+    named = {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {"": value}
+    if isinstance(value, Mapping) and len(named) < len(value):
+        raise UserError(f"a class is given twice in the share {dict(value)!r}")
+    for v in named.values():
+        if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= 1:
+            raise UserError(f"a share is a number in [0, 1]; got {v!r}")
+    named = {name: float(v) for name, v in named.items()}
+    return named if isinstance(value, Mapping) else named[""]
+
+
+SHARE_WORDS: Final = ("fill", "auto", "per_class")
+
 # How often an item of a class is a synthetic one: see `mixing.Mix`.
-Share = Annotated[float, Field(ge=0, le=1)] | Literal["fill", "auto"]
+Share = Annotated[
+    Annotated[float, Field(ge=0, le=1)]
+    | Literal["fill", "auto", "per_class"]
+    | Mapping[str, float],
+    BeforeValidator(_plain_share),
+]
 
 
 def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import Field, model_validator
 
 from augpipe.classification import Batch
 from augpipe.counts import Counts, Fill, Share
-from augpipe.images import ImageSet
+from augpipe.images import ImageSet, label_of
 from augpipe.objectives import AnyLoss, CrossEntropy, Weighting, objective
 from augpipe.runtime import ClassRows, Pool, Runtime
 from augpipe.schema import Strict
@@ -46,8 +47,8 @@ class Mix(Strict):
     """What an arm's classifier sees.
 
     fill: how many synthetic images a class gets (see `counts.plan`). share: how often an item of such a
-    class is a synthetic one; `fill` means as often as they stand in the pool. `share: auto` and `fill: search` are
-    chosen on val (see `searching`). sampler: how often a class
+    class is a synthetic one, a number for all or one for each class that gets any; `fill` means as often as they stand in the
+    pool. `share: auto`, `share: per_class` and `fill: search` are chosen on val (see `searching`). sampler: how often a class
     comes, `natural` by its images (synthetic ones counted in), `sqrt` by their square root, `balanced`
     uniformly. transform: classical augmentation of every image drawn. curated: whether synthetic images pass the
     checks of `curation`; null: those of a trained generator do.
@@ -85,7 +86,7 @@ class Mix(Strict):
     @property
     def searches(self) -> bool:
         """Whether something of it is chosen on val."""
-        return self.share == "auto" or self.fill == "search"
+        return self.share in ("auto", "per_class") or self.fill == "search"
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> Mix:
@@ -131,7 +132,7 @@ class Mixture:
         have = real.counts()
         made = synthetic.counts() if synthetic is not None else dict.fromkeys(have, 0)
         self.class_probabilities = class_probabilities(have, made, mix)
-        self.shares = shares(have, made, mix)
+        self.shares = shares(have, made, mix, real.classes)
         # What a class counts for in the loss, where synthetic images count for less or more.
         counted = self.class_probabilities * (1 + self.shares * (mix.synthetic_weight - 1))
         prior = counted / counted.sum().clamp(min=LEAST_VALUE)
@@ -189,14 +190,20 @@ def class_probabilities(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
     return weight / weight.sum()
 
 
-def shares(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
+def shares(real: Counts, made: Counts, mix: Mix, classes: Sequence[str]) -> torch.Tensor:
     """How often an item of each class is synthetic, float64 (K,); 0 where none were made."""
-    if mix.share == "auto":
-        raise ValueError("share: auto stands for a number that is chosen on val first")
-    if mix.share == "fill":
+    asked = mix.share
+    if asked in ("auto", "per_class"):
+        raise ValueError(f"share: {asked} stands for what is chosen on val first")
+    if asked == "fill":
         values = [made[c] / max(1, real[c] + made[c]) for c in sorted(real)]
     else:
-        values = [_share(float(mix.share), real[c], made[c]) for c in sorted(real)]
+        named = (
+            {label_of(name, classes): share for name, share in asked.items()}
+            if isinstance(asked, Mapping)
+            else dict.fromkeys(real, float(asked))
+        )
+        values = [_share(named.get(c, 0.0), real[c], made[c]) for c in sorted(real)]
     return torch.tensor(values, dtype=torch.float64)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel
@@ -15,6 +18,7 @@ from augpipe import (
 )
 from augpipe.caching import reads
 from augpipe.config import Arm
+from augpipe.counts import Share
 from augpipe.images import ImageSet
 from augpipe.records import (
     Chosen,
@@ -24,7 +28,8 @@ from augpipe.records import (
     Report,
     Synthesised,
 )
-from augpipe.searching import Candidate
+from augpipe.scores import recall
+from augpipe.searching import Candidate, Seen
 from augpipe.seeds import entropy
 from augpipe.store import (
     Ref,
@@ -37,7 +42,8 @@ from augpipe.store import (
 
 def search_steps(job: Job, arm: Arm) -> int:
     """How many steps of training `choose` takes."""
-    return searching.steps_of(searching.candidates(arm.mix), job.experiment.classifier.steps)
+    steps = job.experiment.classifier.steps
+    return searching.steps_of(searching.candidates(arm.mix), steps, searching.joins(arm.mix))
 
 
 @reads("classifier")
@@ -57,13 +63,13 @@ def choose(
     for images in (real, made):
         prepared.refuse_leaks(images, f"the classifier of arm {arm.name!r}")
     val, options = load_images(prepared.splits.val), job.experiment.classifier
-    said = _said(job, domain, arm, made)
+    said, join = _said(job, domain, arm, made), searching.joins(arm.mix)
     spent = 0
 
-    def attempt(candidate: Candidate, steps: int) -> tuple[float, float]:
+    def attempt(candidate: Candidate, steps: int) -> Seen:
         nonlocal spent
         spent += steps
-        report(f"share {candidate.share}, {candidate.part:.0%} of the images", spent)
+        report(f"share {_spelled(candidate.share)}, {candidate.part:.0%} of the images", spent)
         rows = searching.rows_of(made, candidate.part)
         mixture = mixing.Mixture(
             real,
@@ -78,11 +84,18 @@ def choose(
         )
         trained = classification.train(mixture, val, short, here, seed=entropy(seed, "classifier"))
         best = min(trained.history, key=lambda e: (-e.val_macro_recall, e.val_loss))
-        return best.val_macro_recall, best.val_loss
+        if join is None:
+            return Seen(best.val_macro_recall, best.val_loss)
+        recalls = recall(classification.predict(trained, val, here), np.array(val.labels))
+        of_class = dict(zip(val.classes, recalls.tolist(), strict=True))
+        return Seen(best.val_macro_recall, best.val_loss, of_class)
 
     open_ = searching.candidates(arm.mix) if len(made) else searching.candidates(arm.mix)[:1]
-    best, tried = searching.halve(open_, options.steps, attempt)
-    rows = [(t.rung, *t.candidate, t.steps, t.recall, t.loss, t.stayed) for t in tried]
+    best, tried = searching.halve(open_, options.steps, attempt, join)
+    rows = [
+        (t.rung, _spelled(t.candidate.share), t.candidate.part, t.steps, t.recall, t.loss, t.stayed)
+        for t in tried
+    ]
     names = ["rung", "share", "part", "steps", "val_macro_recall", "val_loss", "stayed"]
     return Chosen(
         share=best.share,
@@ -91,6 +104,11 @@ def choose(
         table=store.put_table("searches", pd.DataFrame(rows, columns=names)),
         time=clock.stop(),
     )
+
+
+def _spelled(share: Share) -> str:
+    """`0.1`, `fill`, or each class's as JSON: a column of a table has one type."""
+    return json.dumps(dict(share)) if isinstance(share, Mapping) else str(share)
 
 
 @reads()
@@ -120,7 +138,7 @@ def mix(
     added = made.counts() if made else dict.fromkeys(have, 0)
     said = _said(job, domain, arm, made) if made is not None else None
     probabilities = mixing.class_probabilities(have, added, own)
-    share = mixing.shares(have, added, own)
+    share = mixing.shares(have, added, own, prepared.classes)
     recipe = {
         "real": _plain(prepared.splits.train),
         "synthetic": _plain(ref),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ from augpipe.config import Experiment
 from augpipe.counts import Imbalance, plan, thin
 from augpipe.errors import UserError
 from augpipe.generators import Problem
-from augpipe.images import ImageSet, require_classes
+from augpipe.images import ImageSet, label_of, require_classes
 from augpipe.intake import Intake, Progress, Survey, survey, take_in
 from augpipe.quarantine import quarantine
 from augpipe.records import (
@@ -85,10 +87,13 @@ def prepare(
 
 
 def _check(experiment: Experiment, found: Survey, classes: tuple[str, ...]) -> None:
-    """UserError for a generator or a classifier that cannot make or take such images."""
+    """UserError for a generator or a classifier that cannot make or take such images, or a share of no class."""
     for name in {name for arm in experiment.arms for name in arm.generators}:
         generators.check(experiment.generators[name], Problem(found.spec, classes))
     classifiers.check(experiment.classifier, found.spec.channels, len(classes), found.spec.size)
+    for share in (arm.mix.share for arm in experiment.arms):
+        for name in share if isinstance(share, Mapping) else ():
+            label_of(name, classes)
 
 
 def _thinned(

@@ -205,7 +205,7 @@ class Measured(Record, frozen=True):
 class Chosen(Record, frozen=True):
     """What val chose of an arm's mix for one seed; steps: of training that the search took.
 
-    table: rung, share, part, steps, val_macro_recall, val_loss, stayed; a row an attempt.
+    share: a number, or one for each class. table: rung, share (as text), part, steps, val_macro_recall, val_loss, stayed; a row an attempt.
     """
 
     share: Share

@@ -1,14 +1,16 @@
 """How often synthetic images come, and how many of them, chosen on val by successive halving (Jamieson & Talwalkar 2016).
 
 Every candidate trains a classifier for a part of its steps; the better half by val goes on, from the start, with twice
-the steps, until one is left. Whoever searches more has more chances to be lucky on val: that is why test is scored once,
+the steps, until one is left. With `share: per_class` one of those that go on is put together from what the first round
+said of each class. Whoever searches more has more chances to be lucky on val: that is why test is scored once,
 after all is chosen, and why the steps spent are counted and told.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -34,6 +36,18 @@ class Candidate(NamedTuple):
     part: float
 
 
+class Seen(NamedTuple):
+    """What val says of a candidate: macro recall, loss, and the recall of each class that val has."""
+
+    recall: float
+    loss: float
+    of_class: Mapping[str, float] = MappingProxyType({})
+
+
+# What goes on beside the better half of the first round, made of all that it showed.
+Join = Callable[[Sequence[tuple[Candidate, Seen]]], Candidate]
+
+
 class Tried(NamedTuple):
     """A candidate after `steps` of training; it stayed where it was among the better half."""
 
@@ -47,9 +61,33 @@ class Tried(NamedTuple):
 
 def candidates(mix: Mix) -> list[Candidate]:
     """All that the mix leaves open, with what it fixes."""
-    shares: Sequence[Share] = SHARES if mix.share == "auto" else (mix.share,)
+    open_: dict[Share, tuple[Share, ...]] = {"auto": SHARES, "per_class": (0.0, *SHARES)}
+    shares = open_.get(mix.share, (mix.share,)) if isinstance(mix.share, str) else (mix.share,)
     parts = PARTS if mix.fill == "search" else (1.0,)
     return [Candidate(share, part) for part in parts for share in shares]
+
+
+def joins(mix: Mix) -> Join | None:
+    """`class_by_class` where the mix leaves each class's share open."""
+    return class_by_class if mix.share == "per_class" else None
+
+
+def class_by_class(seen: Sequence[tuple[Candidate, Seen]]) -> Candidate:
+    """Each class at the share with which val told most of its images right; of equal ones, the smallest.
+
+    Of the part that the best candidate has. With a balanced sampler a class's share changes what is seen of it and
+    nothing of the others, so that the best for each stand well beside each other; that they do is seen in the next round.
+    """
+    part = _ranked(seen)[0][0].part
+    own = [(c.share, s) for c, s in seen if c.part == part and isinstance(c.share, float)]
+    chosen = {}
+    for name in own[0][1].of_class:
+        chosen[name] = max(own, key=lambda one: (one[1].of_class[name], -one[0]))[0]
+    return Candidate(chosen, part)
+
+
+def _ranked(seen: Sequence[tuple[Candidate, Seen]]) -> list[tuple[Candidate, Seen]]:
+    return sorted(seen, key=lambda one: (-one[1].recall, one[1].loss))
 
 
 def settled(mix: Mix, chosen: Candidate) -> Mix:
@@ -68,23 +106,27 @@ def rows_of(made: ImageSet, part: float) -> NDArray[np.int64]:
 def halve(
     open_: Sequence[Candidate],
     steps: int,
-    attempt: Callable[[Candidate, int], tuple[float, float]],
+    attempt: Callable[[Candidate, int], Seen],
+    join: Join | None = None,
 ) -> tuple[Candidate, list[Tried]]:
     """The last candidate left, and every attempt.
 
-    attempt: (candidate, steps) → (macro recall, loss) on val. steps: of a whole training, never passed.
+    attempt: (candidate, steps) → what val says. steps: of a whole training, never passed. join: makes one that takes the
+    place of the last of those that the first round leaves, or stands beside the one that it leaves.
     """
     budget = math.ceil(steps / FIRST[len(open_) <= FEW])
     left, told, rung = list(open_), list[Tried](), 0
     while len(left) > 1:
-        found = [(candidate, *attempt(candidate, budget)) for candidate in left]
-        ranked = sorted(found, key=lambda one: (-one[1], one[2]))
-        better = [candidate for candidate, _, _ in ranked[: len(left) // 2]]
-        told += [Tried(rung, c, budget, recall, loss, c in better) for c, recall, loss in found]
+        found = [(candidate, attempt(candidate, budget)) for candidate in left]
+        better = [candidate for candidate, _ in _ranked(found)[: len(left) // 2]]
+        if join is not None and rung == 0:
+            better = [*better[: max(1, len(better) - 1)], join(found)]
+        told += [Tried(rung, c, budget, s.recall, s.loss, c in better) for c, s in found]
         left, budget, rung = better, min(steps, 2 * budget), rung + 1
     return left[0], told
 
 
-def steps_of(open_: Sequence[Candidate], steps: int) -> int:
+def steps_of(open_: Sequence[Candidate], steps: int, join: Join | None = None) -> int:
     """How many steps of training `halve` takes."""
-    return sum(tried.steps for tried in halve(open_, steps, lambda candidate, n: (0.0, 0.0))[1])
+    blind = None if join is None else (lambda seen: Candidate({}, 1.0))
+    return sum(t.steps for t in halve(open_, steps, lambda candidate, n: Seen(0, 0), blind)[1])

@@ -40,11 +40,13 @@ def arm_points(
         if line["seen"]
     ]
     metrics += [Point(f"short/{of_class[name]}", float(n)) for name, n in mixed["short"].items()]
-    metrics += [
-        Point(f"chosen_{key}", float(value))
-        for key, value in (mixed["chosen"] or {}).items()
-        if value != "fill"
-    ]
+    for key, value in (mixed["chosen"] or {}).items():
+        own = value if isinstance(value, dict) else {"": value}
+        metrics += [
+            Point(f"chosen_{key}" + (f"/{of_class[name]}" if name else ""), float(v))
+            for name, v in own.items()
+            if v != "fill"
+        ]
     for kind in ("real_count", "synthetic_count"):
         counts = zip(names, mixed[kind], strict=True)
         metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]

@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augpipe import mixing
+from augpipe.errors import UserError
 from augpipe.images import SYNTHETIC, ImageSet, provenance
 from augpipe.mixing import Mix, Mixture, Prefer
 from augpipe.runtime import ClassRows
 
 REAL, MADE = {0: 60, 1: 30, 2: 10}, {0: 0, 1: 30, 2: 50}
+NAMES = ("cat", "dog", "7")
 
 
 def test_natural_counts_synthetic_images_in() -> None:
@@ -33,8 +35,40 @@ def test_balanced_and_square_root() -> None:
 
 
 def test_share_says_how_often_an_item_is_synthetic() -> None:
-    assert mixing.shares(REAL, MADE, Mix(share=0.3)).tolist() == pytest.approx([0, 0.3, 0.3])
-    assert mixing.shares(REAL, MADE, Mix(share="fill")).tolist() == pytest.approx([0, 0.5, 5 / 6])
+    assert mixing.shares(REAL, MADE, Mix(share=0.3), NAMES).tolist() == pytest.approx([0, 0.3, 0.3])
+    assert mixing.shares(REAL, MADE, Mix(share="fill"), NAMES).tolist() == pytest.approx(
+        [0, 0.5, 5 / 6]
+    )
+
+
+def test_a_share_of_each_class_and_none_where_none_is_named() -> None:
+    mix = Mix(share={7: 0.4, "cat": 0.9})
+    assert mix.share == {"7": 0.4, "cat": 0.9}
+    # No cat was made; of a dog nothing is said.
+    assert mixing.shares(REAL, MADE, mix, NAMES).tolist() == pytest.approx([0, 0, 0.4])
+    assert Mix.model_validate(mix.model_dump(mode="json")) == mix
+    with pytest.raises(UserError, match="unknown class 'cow'; have cat, dog, 7"):
+        mixing.shares(REAL, MADE, Mix(share={"cow": 0.1}), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [
+        (1.5, r"a share is a number in \[0, 1\]; got 1.5"),
+        (True, r"a share is a number in \[0, 1\]; got True"),
+        ({"cat": -0.1}, r"a share is a number in \[0, 1\]; got -0.1"),
+        ({"cat": "auto"}, r"a share is a number in \[0, 1\]; got 'auto'"),
+        ({7: 0.1, "7": 0.2}, "a class is given twice in the share"),
+        (
+            "some",
+            r"unknown share 'some'; have fill, auto, per_class, a number in \[0, 1\], or one per class",
+        ),
+        (None, r"a share is a number in \[0, 1\]; got None"),
+    ],
+)
+def test_what_is_no_share_is_refused(share: object, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Mix(share=share)
 
 
 @given(
@@ -47,7 +81,7 @@ def test_probabilities_sum_to_one_and_shares_stay_in_range(sizes, sampler, share
     made = {c: (n * 3) % 7 for c, n in have.items()}
     mix = Mix(sampler=sampler, share=share)
     assert float(mixing.class_probabilities(have, made, mix).sum()) == pytest.approx(1)
-    found = mixing.shares(have, made, mix)
+    found = mixing.shares(have, made, mix, [str(c) for c in have])
     assert all(0 <= s <= 1 for s in found.tolist())
     assert all(s == 0 for s, n in zip(found.tolist(), made.values(), strict=True) if n == 0)
 
@@ -156,12 +190,12 @@ def test_a_blend_of_two_origins_has_no_norms() -> None:
 
 def test_a_class_that_lacks_one_image_is_not_half_synthetic() -> None:
     """However large the share, one synthetic image comes at most ten times as often as a real one of its class."""
-    found = mixing.shares({0: 146, 1: 100, 2: 40}, {0: 1, 1: 10, 2: 600}, Mix(share=0.5))
+    found = mixing.shares({0: 146, 1: 100, 2: 40}, {0: 1, 1: 10, 2: 600}, Mix(share=0.5), NAMES)
     one = found[0] / 1
     assert float(one) == pytest.approx(10 * float(1 - found[0]) / 146)
     assert found.tolist() == pytest.approx([10 / 156, 0.5, 0.5])
-    assert mixing.shares({0: 146}, {0: 1}, Mix(share=1.0)).tolist() == [1.0]
-    assert mixing.shares({0: 146}, {0: 0}, Mix(share=1.0)).tolist() == [0.0]
+    assert mixing.shares({0: 146}, {0: 1}, Mix(share=1.0), NAMES).tolist() == [1.0]
+    assert mixing.shares({0: 146}, {0: 0}, Mix(share=1.0), NAMES).tolist() == [0.0]
 
 
 def test_class_weights_count_synthetic_images_at_their_weight(here) -> None:

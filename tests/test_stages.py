@@ -86,6 +86,7 @@ def test_a_sources_own_split_is_but_one(tmp_path: Path, make_shapes) -> None:
         ("imbalance.classes=[7, eight]", "unknown class 'eight'"),
         ("image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled"),
         ("arms.acgan.mix.fill={ten: 5}", "unknown class 'ten'"),
+        ("arms.acgan.mix.share={ten: 0.1}", "unknown class 'ten'"),
         ("imbalance={profile: counts, counts: {3: 5000}}", "fewer than the 5000 asked for"),
     ],
 )
