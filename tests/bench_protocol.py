@@ -4,7 +4,8 @@ python tests/bench_protocol.py OUT [--published NAME=VALUE ...] [--metric METRIC
 
 OUT: folder of a finished run (`augpipe run CONFIG --out OUT`). Nothing is computed that the run did not say: means over
 its seeds and its own intervals, in percent. --published: macro recall of other people's rows (of one metric, as
-NAME=VALUE; of several, NAME=VALUE/VALUE). --metric: more columns from scores.csv, mean over seeds.
+NAME=VALUE; of several, NAME=VALUE/VALUE; what they do not give is left empty). --metric: more columns from scores.csv,
+METRIC or METRIC/CLASS, mean over seeds with a 95% t-interval over them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 HEAD = (
     "arm",
@@ -35,12 +38,23 @@ def told(found: dict[str, Any] | None, signed: bool) -> str:
     return f"{mean:+.2f} ({low:+.2f} to {high:+.2f}), p {found['p_holm']:.2g}"
 
 
+def over_seeds(scores: pd.DataFrame, arm: str, metric: str) -> str:
+    """`97.9 ± 0.4`: mean and half of the interval."""
+    name, _, label = metric.partition("/")
+    own = scores[(scores.arm == arm) & (scores.metric == name) & (scores["class"] == label)]
+    if own.empty:
+        raise SystemExit(
+            f"no {metric!r} in scores.csv; have {', '.join(sorted(set(scores.metric)))}"
+        )
+    half = stats.t.ppf(0.975, len(own) - 1) * stats.sem(own.value) if len(own) > 1 else np.nan
+    return f"{100 * own.value.mean():.2f} ± {100 * half:.2f}"
+
+
 def table(out: Path, published: dict[str, str], metrics: list[str]) -> str:
     """Markdown: published rows, then the run's arms, then the verdict and what the run was."""
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     scores = pd.read_csv(out / "scores.csv", keep_default_na=False)
-    test = scores[(scores.split == "test") & (scores["class"] == "")]
-    means = test.groupby(["arm", "metric"]).value.mean()
+    test = scores[scores.split == "test"]
     lines = [
         "| " + " | ".join([*HEAD, *metrics, "share", "seconds"]) + " |",
         "| --- " * (len(HEAD) + len(metrics) + 2) + "|",
@@ -55,7 +69,7 @@ def table(out: Path, published: dict[str, str], metrics: list[str]) -> str:
         verdict = against["verdict"] if against else "the strongest without a generator"
         cells = [
             name, told(arm, False), told(arm["gain"], True), told(against, True), verdict,
-            *(f"{100 * means[name, metric]:.2f}" for metric in metrics),
+            *(over_seeds(test, name, metric) for metric in metrics),
             f"{arm['share']:.2f}", f"{arm['seconds']:.0f}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
