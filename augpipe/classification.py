@@ -58,6 +58,7 @@ class Evaluation:
     loss: float  # mean training loss since the last one
     val_macro_recall: float
     val_loss: float
+    val_recalls: dict[int, float]  # of each class that val has
 
 
 @dataclass
@@ -102,8 +103,9 @@ def train(
         learner.step()
         if not looked_at:
             continue
-        recall, val_loss = _look(net, val, batches.origin_flag, runtime)
-        evaluation = Evaluation(step, learner.mean_loss(), recall, val_loss)
+        recalls, val_loss = _look(net, val, batches.origin_flag, runtime)
+        recall = math.fsum(recalls.values()) / len(recalls)
+        evaluation = Evaluation(step, learner.mean_loss(), recall, val_loss, recalls)
         trained.history.append(evaluation)
         if (-recall, val_loss) < best:
             best, trained.best_step = (-recall, val_loss), step
@@ -276,13 +278,13 @@ def embed_and_predict(
 
 def _look(
     net: Classifier, val: ImageSet, origin_flag: bool, runtime: Runtime
-) -> tuple[float, float]:
-    """Macro recall and mean cross-entropy on val."""
+) -> tuple[dict[int, float], float]:
+    """Recall of each class that val has, and mean cross-entropy."""
     logits = _forward(net, net, val, origin_flag, runtime)
     labels = torch.from_numpy(np.array(val.labels))
     right = (logits.argmax(1) == labels).double()
-    per_class = [right[labels == c].mean() for c in labels.unique()]
-    return float(torch.stack(per_class).mean()), float(cross_entropy(logits, labels))
+    recalls = {int(c): float(right[labels == c].mean()) for c in labels.unique()}
+    return recalls, float(cross_entropy(logits, labels))
 
 
 def state_of(trained: Trained, options: ClassifierOptions) -> dict[str, Any]:

@@ -68,8 +68,22 @@ class Arm(Strict):
 
     @model_validator(mode="after")
     def _synthetic_only_where_made(self) -> Arm:
-        plain = Mix()
-        for key in ("until", "synthetic_weight", "norms_apart", "prefer", "soft", "beside"):
+        plain, share = Mix(), self.mix.share
+        nothing = share == 0 or (isinstance(share, Mapping) and not any(share.values()))
+        if self.generator is not None and nothing:
+            raise ValueError(
+                f"mix.share of arm {self.name!r} shows none of its generator's images; give one above 0, or leave the "
+                "generator out"
+            )
+        for key in (
+            "share",
+            "until",
+            "synthetic_weight",
+            "norms_apart",
+            "prefer",
+            "soft",
+            "beside",
+        ):
             if self.generator is None and getattr(self.mix, key) != getattr(plain, key):
                 raise ValueError(
                     f"mix.{key} of arm {self.name!r} is of synthetic images, and it has no generator"

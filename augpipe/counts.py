@@ -167,11 +167,14 @@ Fill = Annotated[str | int | float | Mapping[str, int], BeforeValidator(_plain_f
 def _plain_share(value: Any) -> Any:
     """Names of classes as text, numbers in [0, 1], words known; UserError for anything else."""
     if isinstance(value, str):
-        if value not in SHARE_WORDS:
+        if value in SHARE_WORDS:
+            return value
+        try:
+            value = float(value)  # YAML takes 5e-2 for text
+        except ValueError:
             raise UserError(
                 f"unknown share {value!r}; have {', '.join(SHARE_WORDS)}, a number in [0, 1], or one per class"
-            )
-        return value
+            ) from None
     named = {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {"": value}
     if isinstance(value, Mapping) and len(named) < len(value):
         raise UserError(f"a class is given twice in the share {dict(value)!r}")
@@ -184,11 +187,10 @@ def _plain_share(value: Any) -> Any:
 
 SHARE_WORDS: Final = ("fill", "auto", "per_class")
 
+_Part = Annotated[float, Field(ge=0, le=1)]
 # How often an item of a class is a synthetic one: see `mixing.Mix`.
 Share = Annotated[
-    Annotated[float, Field(ge=0, le=1)]
-    | Literal["fill", "auto", "per_class"]
-    | Mapping[str, float],
+    _Part | Literal["fill", "auto", "per_class"] | Mapping[str, _Part],
     BeforeValidator(_plain_share),
 ]
 

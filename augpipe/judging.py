@@ -63,11 +63,15 @@ def _curator(job: Job, prepared: Prepared, domain: Ref, here: Runtime) -> Curato
 
 @reads()
 def pool(job: Job, made: Sequence[Synthesised]) -> Synthesised:
-    """Images of several generators as one set, in class order."""
+    """Images of several generators as one set, in class order; within a class each generator's in turn.
+
+    So the first images of a class, which a search for how many are needed tries alone, are of all of them.
+    """
     clock, store = Clock(), Store(job.store)
     sets = [load_images(part.images) for part in made]
     labels = np.concatenate([part.labels for part in sets])
-    order = np.argsort(labels, kind="stable")
+    place = np.concatenate([_place_in_class(part.labels) for part in sets])
+    order = np.lexsort((place, labels))  # stable: of equal places the first generator's comes first
     table = pd.concat([part.table for part in sets], ignore_index=True)
     images = ImageSet(
         np.concatenate([part.images for part in sets]), labels, sets[0].classes, table
@@ -83,6 +87,15 @@ def pool(job: Job, made: Sequence[Synthesised]) -> Synthesised:
         short=missing,
         time=clock.stop().model_copy(update={"seconds": sum(p.time.seconds for p in made)}),
     )
+
+
+def _place_in_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many images of its class stand before each."""
+    place = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        place[rows] = np.arange(len(rows))
+    return place
 
 
 def _stacked(refs: Sequence[Ref]) -> pd.DataFrame:

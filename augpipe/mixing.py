@@ -47,7 +47,7 @@ class Mix(Strict):
     """What an arm's classifier sees.
 
     fill: how many synthetic images a class gets (see `counts.plan`). share: how often an item of such a
-    class is a synthetic one, a number for all or one for each class that gets any; `fill` means as often as they stand in the
+    class is a synthetic one, a number for all or one for each class, 0 for those not named; `fill` means as often as they stand in the
     pool. `share: auto`, `share: per_class` and `fill: search` are chosen on val (see `searching`). sampler: how often a class
     comes, `natural` by its images (synthetic ones counted in), `sqrt` by their square root, `balanced`
     uniformly. transform: classical augmentation of every image drawn. curated: whether synthetic images pass the
@@ -131,8 +131,8 @@ class Mixture:
         self._made_rows = ClassRows(synthetic) if synthetic is not None else None
         have = real.counts()
         made = synthetic.counts() if synthetic is not None else dict.fromkeys(have, 0)
-        self.class_probabilities = class_probabilities(have, made, mix)
         self.shares = shares(have, made, mix, real.classes)
+        self.class_probabilities = class_probabilities(have, shown(made, self.shares), mix)
         # What a class counts for in the loss, where synthetic images count for less or more.
         counted = self.class_probabilities * (1 + self.shares * (mix.synthetic_weight - 1))
         prior = counted / counted.sum().clamp(min=LEAST_VALUE)
@@ -188,6 +188,11 @@ def class_probabilities(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
     pooled = torch.tensor([real[c] + made[c] if real[c] else 0 for c in sorted(real)]).double()
     weight = torch.where(pooled > 0, pooled ** _POWER[mix.sampler], 0.0)
     return weight / weight.sum()
+
+
+def shown(made: Counts, shares: torch.Tensor) -> dict[int, int]:
+    """Synthetic images of classes that show any: what is never drawn is not to make its class come more often."""
+    return {c: n if shares[c] > 0 else 0 for c, n in made.items()}
 
 
 def shares(real: Counts, made: Counts, mix: Mix, classes: Sequence[str]) -> torch.Tensor:

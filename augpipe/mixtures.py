@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel
@@ -28,7 +27,6 @@ from augpipe.records import (
     Report,
     Synthesised,
 )
-from augpipe.scores import recall
 from augpipe.searching import Candidate, Seen
 from augpipe.seeds import entropy
 from augpipe.store import (
@@ -63,13 +61,14 @@ def choose(
     for images in (real, made):
         prepared.refuse_leaks(images, f"the classifier of arm {arm.name!r}")
     val, options = load_images(prepared.splits.val), job.experiment.classifier
-    said, join = _said(job, domain, arm, made), searching.joins(arm.mix)
+    said = _said(job, domain, arm, made)
     spent = 0
 
     def attempt(candidate: Candidate, steps: int) -> Seen:
         nonlocal spent
         spent += steps
-        report(f"share {_spelled(candidate.share)}, {candidate.part:.0%} of the images", spent)
+        share = "by class" if isinstance(candidate.share, Mapping) else candidate.share
+        report(f"share {share}, {candidate.part:.0%} of the images", spent)
         rows = searching.rows_of(made, candidate.part)
         mixture = mixing.Mixture(
             real,
@@ -84,14 +83,11 @@ def choose(
         )
         trained = classification.train(mixture, val, short, here, seed=entropy(seed, "classifier"))
         best = min(trained.history, key=lambda e: (-e.val_macro_recall, e.val_loss))
-        if join is None:
-            return Seen(best.val_macro_recall, best.val_loss)
-        recalls = recall(classification.predict(trained, val, here), np.array(val.labels))
-        of_class = dict(zip(val.classes, recalls.tolist(), strict=True))
+        of_class = {made.classes[c]: best.val_recalls[c] for c, n in made.counts().items() if n}
         return Seen(best.val_macro_recall, best.val_loss, of_class)
 
     open_ = searching.candidates(arm.mix) if len(made) else searching.candidates(arm.mix)[:1]
-    best, tried = searching.halve(open_, options.steps, attempt, join)
+    best, tried = searching.halve(open_, options.steps, attempt, searching.joins(arm.mix))
     rows = [
         (t.rung, _spelled(t.candidate.share), t.candidate.part, t.steps, t.recall, t.loss, t.stayed)
         for t in tried
@@ -137,8 +133,8 @@ def mix(
     have = real.counts()
     added = made.counts() if made else dict.fromkeys(have, 0)
     said = _said(job, domain, arm, made) if made is not None else None
-    probabilities = mixing.class_probabilities(have, added, own)
     share = mixing.shares(have, added, own, prepared.classes)
+    probabilities = mixing.class_probabilities(have, mixing.shown(added, share), own)
     recipe = {
         "real": _plain(prepared.splits.train),
         "synthetic": _plain(ref),

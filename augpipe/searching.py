@@ -37,7 +37,7 @@ class Candidate(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What val says of a candidate: macro recall, loss, and the recall of each class that val has."""
+    """What val says of a candidate: macro recall, loss, and the recall of each class that has synthetic images."""
 
     recall: float
     loss: float
@@ -61,8 +61,7 @@ class Tried(NamedTuple):
 
 def candidates(mix: Mix) -> list[Candidate]:
     """All that the mix leaves open, with what it fixes."""
-    open_: dict[Share, tuple[Share, ...]] = {"auto": SHARES, "per_class": (0.0, *SHARES)}
-    shares = open_.get(mix.share, (mix.share,)) if isinstance(mix.share, str) else (mix.share,)
+    shares: Sequence[Share] = SHARES if mix.share in ("auto", "per_class") else (mix.share,)
     parts = PARTS if mix.fill == "search" else (1.0,)
     return [Candidate(share, part) for part in parts for share in shares]
 
@@ -75,8 +74,8 @@ def joins(mix: Mix) -> Join | None:
 def class_by_class(seen: Sequence[tuple[Candidate, Seen]]) -> Candidate:
     """Each class at the share with which val told most of its images right; of equal ones, the smallest.
 
-    Of the part that the best candidate has. With a balanced sampler a class's share changes what is seen of it and
-    nothing of the others, so that the best for each stand well beside each other; that they do is seen in the next round.
+    Of the part that the best candidate has. In the first round all classes had one share at a time, and a class may have
+    been told right because others were told wrong: whether the shares stand well beside each other is seen in the next.
     """
     part = _ranked(seen)[0][0].part
     own = [(c.share, s) for c, s in seen if c.part == part and isinstance(c.share, float)]

@@ -137,6 +137,7 @@ def gather(experiment: Experiment, by_seed: BySeed, futures: Futures) -> Stored:
         best_kimg={key: g.best_kimg for key, g in generators.items()},
         stopped={key: g.stopped for key, g in generators.items()},
         measured=_results(futures.measured, experiment.generators),
+        best_step={key: one.best_step for key, one in trained.items()},
         seconds=spent,
     )
 

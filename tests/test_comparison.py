@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -217,7 +220,7 @@ def test_sentence_harm_and_who_won_instead() -> None:
 def test_sentence_without_generative_arms_and_with_too_few_seeds() -> None:
     found = told({"real": BASE, "classic": UP}, {"real": False, "classic": False})
     assert found.sentence.startswith(
-        "No arm uses a trained generator; the best arm by validation, 'classic'"
+        "No arm shows images of a trained generator; the best arm by validation, 'classic'"
     )
     assert found.sentence.endswith(": better.") and "95% interval" in found.sentence
     few = told({"real": BASE[:2], "gan": MORE[:2]}, {"real": False, "gan": True})
@@ -281,3 +284,24 @@ def test_images_of_one_value_are_drawn_as_one_with_the_same_law() -> None:
         assert np.quantile(found, q) == pytest.approx(
             np.quantile(one_by_one, q), abs=0.2 * found.std()
         )
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 9])
+def test_the_permutation_p_is_that_of_all_signs(seeds: int) -> None:
+    """Against counting by hand: how many of 2^S signs give a mean as far from 0."""
+    gains = np.random.default_rng(seeds).normal(0.02, 0.02, seeds)
+    signs = np.array(list(itertools.product((1, -1), repeat=seeds)))
+    means = (signs * gains).mean(1)
+    upper, lower = (means >= gains.mean() - 1e-12).mean(), (means <= gains.mean() + 1e-12).mean()
+    assert comparison.sign_flip(gains) == pytest.approx(min(1, 2 * min(upper, lower)))
+
+
+def test_the_permutation_p_has_a_floor_and_its_edges() -> None:
+    assert comparison.sign_flip(np.full(5, 0.1)) == pytest.approx(2 / 2**5)
+    assert comparison.sign_flip(np.zeros(4)) == 1
+    assert math.isnan(comparison.sign_flip(np.array([0.1])))
+    # Of many seeds a sample of the signs: under no gain p is as often under .1 as it says.
+    rng = np.random.default_rng(0)
+    found = [comparison.sign_flip(rng.normal(0, 1, 15)) for _ in range(200)]
+    assert 0.03 < np.mean(np.array(found) < 0.1) < 0.18
+    assert comparison.sign_flip(np.full(15, 0.1)) < 0.001

@@ -77,6 +77,12 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
         ("seeds=-1", "at least one seed"),
         ("split.val=.9", "leave nothing for train"),
         ("arms.nope.mix.share=1", "no entry 'nope'; have real"),
+        ("arms.acgan.mix.share=0", "mix.share of arm 'acgan' shows none of its generator's images"),
+        (
+            "arms.acgan.mix.share={}",
+            "mix.share of arm 'acgan' shows none of its generator's images",
+        ),
+        ("arms.real.mix.share={0: 0.1}", "mix.share of arm 'real' is of synthetic images"),
         ("arms.acgan.mix.share=2", "a share is a number in [0, 1]; got 2"),
         ("arms.acgan.mix.share=.nan", "arms"),
         ("generators.acgan.kimg=abc", "valid number"),

@@ -403,3 +403,16 @@ def test_images_of_several_generators_are_one_set(tmp_path: Path) -> None:
     assert load_json(stages.mix(work, prepared, both, pooled))["synthetic_count"] == list(
         counts.values()
     )
+
+
+def test_pooled_images_take_turns_within_a_class(ready: Ready) -> None:
+    """Whatever part of a class a search tries, it is of all generators."""
+    one = ready.synthesise({3: 6, 7: 2}, curated=False)
+    other = ready.synthesise({3: 6}, of="acgan", curated=False)
+    pooled = load_images(judging.pool(ready.job, [one, other]).images)
+    first = set(load_images(one.images).table["id"])
+    of_first = [name in first for name in pooled.table["id"]]
+    assert pooled.labels.tolist() == [3] * 12 + [7] * 2
+    assert of_first == [True, False] * 6 + [True, True]
+    ids = {*load_images(one.images).table["id"], *load_images(other.images).table["id"]}
+    assert set(pooled.table["id"]) == ids

@@ -51,6 +51,18 @@ def test_a_share_of_each_class_and_none_where_none_is_named() -> None:
         mixing.shares(REAL, MADE, Mix(share={"cow": 0.1}), NAMES)
 
 
+def test_images_that_are_never_shown_do_not_make_their_class_come_more_often(here) -> None:
+    """40 images of the second class are made and 40 of the third, and only the third's are shown."""
+    real, made = flat_set((60, 20, 20), 0), flat_set((0, 40, 40), 100, SYNTHETIC)
+    mixture = Mixture(real, made, Mix(share={"2": 0.5}), here, seed=0)
+    assert mixture.class_probabilities.tolist() == pytest.approx([60 / 140, 20 / 140, 60 / 140])
+    assert mixture.shares.tolist() == [0, 0, 0.5]
+
+
+def test_a_number_that_yaml_takes_for_text_is_one() -> None:
+    assert Mix(share="5e-2").share == 0.05
+
+
 @pytest.mark.parametrize(
     ("share", "told"),
     [

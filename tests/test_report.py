@@ -148,6 +148,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored
         samples={k: store.put_images(sets["train"]) for k in keys},
         best_kimg=dict.fromkeys(keys, 1.5),
         stopped=dict.fromkeys(keys, "the budget is spent"),
+        best_step={key: 40 + key[1] for key in tables},
         measured={
             (name, seed): Measured(
                 table=store.put_table("fidelity", _fidelity(seed)),
@@ -457,3 +458,34 @@ def test_seconds_are_written_as_numbers(results: Results) -> None:
     costs = results.comparison.over_baseline["gan"]
     figure = base64.b64decode(cost_dots(["gan"], [120.0], [costs], [True]).split(",")[1]).decode()
     assert "mathdefault" not in figure and "<!-- 100 -->" in figure
+
+
+def test_what_val_chose_is_told(stored: tuple[Experiment, Stored], tmp_path: Path) -> None:
+    experiment, found = stored
+    told = {("gan", 0): {"share": {EVIL: 0.1}, "part": 0.5, "steps": 70}}
+    recipes = {
+        key: Store(tmp_path).put_json("mix", {**load_json(ref), "chosen": told.get(key)})
+        for key, ref in found.recipes.items()
+    }
+    results = collect(experiment, replace(found, recipes=recipes), 1.0)
+    arm = results.summary()["arms"]["gan"]
+    assert arm["chosen"] == {"0": told["gan", 0]}
+    assert arm["best_step"] == {str(seed): 40 + seed for seed in experiment.seeds}
+    text = page(results)
+    assert "of each class its own" in text and "0.50" in text and "70" in text
+    assert ", ".join(str(40 + seed) for seed in experiment.seeds) in text
+
+
+def test_an_arm_that_shows_no_synthetic_image_is_credited_with_none(
+    stored: tuple[Experiment, Stored], tmp_path: Path
+) -> None:
+    """Checks turned all of its images away: whatever it gained, no generator did."""
+    experiment, found = stored
+    recipes = {
+        key: Store(tmp_path).put_json("mix", {**load_json(ref), "synthetic_share": 0.0})
+        for key, ref in found.recipes.items()
+    }
+    results = collect(experiment, replace(found, recipes=recipes), 1.0)
+    assert not any(result.generative for result in results.arms)
+    assert results.comparison.best is None
+    assert results.comparison.sentence.startswith("No arm shows images of a trained generator")

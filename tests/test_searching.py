@@ -39,8 +39,8 @@ def test_candidates_are_what_a_mix_leaves_open() -> None:
     assert len(both) == len(set(both)) == len(SHARES) * len(PARTS)
     assert candidates(Mix(share=0.2)) == [Candidate(0.2, 1.0)]
     assert not Mix(share=0.2).searches and Mix(share="auto").searches
-    # Class by class, none at all is a choice too.
-    assert candidates(Mix(share="per_class")) == [Candidate(s, 1.0) for s in (0.0, *SHARES)]
+    # None at all is no choice: the arm would be its own baseline and yet be called generative.
+    assert candidates(Mix(share="per_class")) == [Candidate(s, 1.0) for s in SHARES]
     assert Mix(share="per_class").searches and not Mix(share={"a": 0.1}).searches
     assert candidates(Mix(share={"a": 0.1})) == [Candidate({"a": 0.1}, 1.0)]
 
@@ -70,11 +70,11 @@ def test_each_class_gets_the_share_at_which_val_saw_it_best() -> None:
     """By hand: of equal recalls the smaller share, and only of the part that the best candidate has."""
     seen = [
         (Candidate(0.3, 1.0), Seen(0.8, 1.0, {"a": 0.9, "b": 0.7, "c": 0.6})),
-        (Candidate(0.0, 1.0), Seen(0.7, 1.0, {"a": 0.9, "b": 0.5, "c": 0.8})),
+        (Candidate(0.05, 1.0), Seen(0.7, 1.0, {"a": 0.9, "b": 0.5, "c": 0.8})),
         (Candidate(0.1, 1.0), Seen(0.6, 1.0, {"a": 0.2, "b": 0.6, "c": 0.7})),
         (Candidate(0.5, 0.5), Seen(0.5, 1.0, {"a": 1.0, "b": 1.0, "c": 1.0})),
     ]
-    assert class_by_class(seen) == Candidate({"a": 0.0, "b": 0.3, "c": 0.0}, 1.0)
+    assert class_by_class(seen) == Candidate({"a": 0.05, "b": 0.3, "c": 0.05}, 1.0)
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -93,7 +93,7 @@ def test_shares_class_by_class_win_where_val_sees_that_they_are_better(together:
     mix = Mix(share="per_class")
     open_ = candidates(mix)
     best, tried = halve(open_, 400, attempt, joins(mix))
-    assert [t.steps for t in tried] == [100] * 6 + [200] * 3
+    assert [t.steps for t in tried] == [100] * 5 + [200] * 2
     assert sum(t.steps for t in tried) == steps_of(open_, 400, joins(mix))
     assert [t.candidate.share for t in tried if isinstance(t.candidate.share, Mapping)] == [best_of]
     assert (best.share == best_of) == together
@@ -178,8 +178,11 @@ def test_an_arm_takes_a_share_for_each_class(tmp_path: Path) -> None:
     table = load_table(chosen.table)
     assert chosen.steps == table.steps.sum() == stages.search_steps(work, arm)
     put_together = [json.loads(s) for s in table.share if s.startswith("{")]
-    assert {tuple(s) for s in put_together} == {prepared.classes}
-    assert all(v in (0.0, *SHARES) for s in put_together for v in s.values())
+    # Of those classes alone that have synthetic images.
+    assert {tuple(s) for s in put_together} == {
+        tuple(prepared.classes[c] for c, n in load_images(made.images).counts().items() if n)
+    }
+    assert all(v in SHARES for s in put_together for v in s.values())
     for share in (chosen.share, put_together[0]):
         settled = chosen.model_copy(update={"share": share})
         recipe = load_json(stages.mix(work, prepared, arm, made, settled))
@@ -189,7 +192,7 @@ def test_an_arm_takes_a_share_for_each_class(tmp_path: Path) -> None:
             prepared.classes, have, recipe["class_share"], strict=True
         ):
             # Less where one synthetic image would come over ten times as often as a real one.
-            assert found == pytest.approx(min(asked[name], 10 * n / (real + 10 * n)))
+            assert found == pytest.approx(min(asked.get(name, 0), 10 * n / (real + 10 * n)))
 
 
 def test_without_a_synthetic_image_there_is_nothing_to_try(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -14,7 +15,7 @@ from augpipe.images import ImageSet
 from augpipe.report.contrasts import contrasts
 from augpipe.report.figures import counts_bars, gain_dots, image_strip, recall_heatmap
 from augpipe.report.judgement import sections
-from augpipe.report.results import Results, versions
+from augpipe.report.results import ArmResult, Results, versions
 
 SHOWN = 8  # images of a class in a strip
 QUARANTINED = 20  # rows of quarantine.csv that the page shows
@@ -132,6 +133,7 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "synthetic": f"{sum(own.recipe['synthetic_count']):.12g}",
         "share": f"{own.recipe['synthetic_share']:.2f}",
         "seconds": f"{own.seconds:.0f}",
+        "chosen": _chosen(own),
         "others": {
             metric: _percent(results.mean(arm, metric))
             for metric in (
@@ -143,6 +145,21 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
                 "ece",
             )
         },
+    }
+
+
+def _chosen(own: ArmResult) -> dict[str, str]:
+    """What val chose, seed by seed; dashes where nothing was left to it."""
+    found = list(own.chosen.values())
+    shares = [
+        "of each class its own" if isinstance(one["share"], Mapping) else str(one["share"])
+        for one in found
+    ]
+    return {
+        "best_step": ", ".join(map(str, own.best_step.values())),
+        "share": ", ".join(shares) or "–",
+        "part": ", ".join(f"{one['part']:.2f}" for one in found) or "–",
+        "steps": ", ".join(str(one["steps"]) for one in found) or "–",
     }
 
 

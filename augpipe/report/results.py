@@ -36,12 +36,13 @@ class ArmResult:
     """One arm over all seeds."""
 
     arm: Arm
-    generative: bool
+    generative: bool  # whether its classifiers saw images of a trained generator
     recipe: dict[str, Any]  # mean over seeds, see `mean_recipe`
     short: dict[str, int]  # class → images missing from the plan, at the worst seed
     chosen: dict[
         str, dict[str, Any]
     ]  # seed → share, part of the images and steps of the search, where val chose
+    best_step: dict[str, int]  # seed → length of the classifier's training, chosen by val
     seconds: float  # mean over seeds: classifier, and generator and synthesis where it has them
 
 
@@ -159,6 +160,7 @@ class Results:
             "short": result.short,
             "curated": self.experiment.curates(result.arm),
             "chosen": result.chosen,
+            "best_step": result.best_step,
             "share_by_class": dict(zip(self.classes, result.recipe["class_share"], strict=True)),
             "ratio": result.recipe["synthetic_ratio"],
             "mix": result.arm.mix.model_dump(mode="json"),
@@ -183,6 +185,7 @@ def _gain(found: Gain | None) -> dict[str, Any] | None:
         "effect_size": effect if np.isfinite(effect) else None,
         "verdict": found.verdict,
         "seeds_needed": found.seeds_needed,
+        "p_permutation": found.p_permutation if np.isfinite(found.p_permutation) else None,
     }
 
 
@@ -213,6 +216,7 @@ class Stored:
     best_kimg: Mapping[Key, float]
     stopped: Mapping[Key, str]
     measured: Mapping[Key, Measured]
+    best_step: Mapping[Key, int]
     seconds: Mapping[Key, float]  # of arms and of generators
 
 
@@ -245,12 +249,13 @@ def collect(
     )
     on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
     val = {str(name): float(own.value.mean()) for name, own in on_val.groupby("arm")}
-    found = _compared(experiment, said, labels, len(splits["train"]), val)
+    recipes = {key: load_json(ref) for key, ref in stored.recipes.items()}
+    arms = tuple(_arm_result(experiment, stored, arm, recipes) for arm in experiment.arms)
+    generative = {result.arm.name: result.generative for result in arms}
+    found = _compared(experiment, said, labels, len(splits["train"]), val, generative)
     if failed:
         told = ", ".join(repr(name) for name in failed)
         found = replace(found, sentence=f"{found.sentence} Failed, and not compared: {told}.")
-    recipes = {key: load_json(ref) for key, ref in stored.recipes.items()}
-    arms = tuple(_arm_result(experiment, stored, arm, recipes) for arm in experiment.arms)
     names = [name for name in experiment.generators if (name, seeds[0]) in stored.samples]
     generators = tuple(_generator(experiment, stored, name) for name in names)
     return Results(
@@ -265,12 +270,15 @@ def _arm_result(
 ) -> ArmResult:
     seeds = experiment.seeds
     own = {seed: recipes[arm.name, seed] for seed in seeds}
+    mean = mean_recipe(list(own.values()))
     return ArmResult(
         arm,
-        experiment.generative()[arm.name],
-        mean_recipe(list(own.values())),
+        # Where checks turned all away the arm is none with a generator, whatever it asked for.
+        experiment.generative()[arm.name] and mean["synthetic_share"] > 0,
+        mean,
         _short(list(own.values())),
         {str(seed): recipe["chosen"] for seed, recipe in own.items() if recipe.get("chosen")},
+        {str(seed): stored.best_step[arm.name, seed] for seed in seeds},
         float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
     )
 
@@ -281,9 +289,10 @@ def _compared(
     labels: Sequence[NDArray[np.int64]],
     n_train: int,
     val: Mapping[str, float],
+    generative: Mapping[str, bool],
 ) -> Comparison:
     """By seeds and test images where the split is one, by splits where each seed has its own."""
-    generative, baseline = experiment.generative(), experiment.baseline
+    baseline = experiment.baseline
     if experiment.resplit:
         poorest = min(labels, key=lambda y: int(np.unique(y, return_counts=True)[1].min()))
         values = resampled.estimates(said, labels)
