@@ -78,7 +78,8 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings and lists → one mapping with dotted keys; empty ones stay as `{}` or `[]`."""
     items: Iterator[tuple[str, Any]] | None = None
     if isinstance(values, Mapping) and values:
-        items = ((str(key), value) for key, value in values.items())
+        # Classes are keys too (of a fill, of a share), and two may be one where MLflow's letters end.
+        items = zip(safe_names([str(key) for key in values]), values.values(), strict=True)
     elif isinstance(values, list) and values and isinstance(values[0], dict | list):
         items = ((str(key), value) for key, value in enumerate(values))
     if items is None:

@@ -21,6 +21,12 @@ def test_nested_values_become_dotted_names() -> None:
     }  # fmt: skip
 
 
+def test_classes_that_mlflow_cannot_tell_apart_keep_their_own_values() -> None:
+    told = flat({"mix": {"fill": {"é": 1, "è": 2, "8 - eight": 3}}})
+    assert sorted(told.values()) == [1, 2, 3] and told["mix.fill.8 - eight"] == 3
+    assert all(re.fullmatch(r"[\w./ -]+", key, re.ASCII) for key in told)
+
+
 def test_class_names_become_names_mlflow_takes_and_stay_different() -> None:
     names = safe_names(["cat", "a/b", "a_b", "größe", "<b>", "", "cat "])
     assert names[0] == "cat" and len(set(names)) == 7
