@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prefect.futures import PrefectFuture, as_completed
@@ -65,8 +65,14 @@ def follow(futures: Futures, prepared: BySeed, tracker: Tracker, progress: Path)
                 tracker.arm(prepared[result.seed], futures.mixed[key].result(), trained, result)
                 told = f"arm {key[0]}, seed {key[1]}: scored, {trained.time.seconds:.0f} s"
             elif isinstance(result, Chosen):
+                # Each class's would fill the screen; summary.json has them.
+                own = (
+                    "a share for each class"
+                    if isinstance(result.share, Mapping)
+                    else f"share {result.share}"
+                )
                 told = (
-                    f"arm {key[0]}, seed {key[1]}: share {result.share} of {result.part:.0%} of the images by val, "
+                    f"arm {key[0]}, seed {key[1]}: {own}, {result.part:.0%} of the images by val, "
                     f"{result.time.seconds:.0f} s"
                 )
             elif isinstance(result, Synthesised):
