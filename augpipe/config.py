@@ -70,7 +70,7 @@ class Arm(Strict):
     def _synthetic_only_where_made(self) -> Arm:
         plain, share = Mix(), self.mix.share
         nothing = share == 0 or (isinstance(share, Mapping) and not any(share.values()))
-        if self.generator is not None and nothing:
+        if self.generator is not None and nothing and self.mix.beside is None:
             raise ValueError(
                 f"mix.share of arm {self.name!r} shows none of its generator's images; give one above 0, or leave the "
                 "generator out"
@@ -88,9 +88,9 @@ class Arm(Strict):
                 raise ValueError(
                     f"mix.{key} of arm {self.name!r} is of synthetic images, and it has no generator"
                 )
-        if self.generator is None and self.mix.searches:
+        if self.generator is None and self.mix.fill == "search":
             raise ValueError(
-                f"share: auto or per_class and fill: search of arm {self.name!r} are of synthetic images, and it has no generator"
+                f"fill: search of arm {self.name!r} is of synthetic images, and it has no generator"
             )
         return self
 

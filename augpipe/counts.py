@@ -166,16 +166,14 @@ Fill = Annotated[str | int | float | Mapping[str, int], BeforeValidator(_plain_f
 
 def _plain_share(value: Any) -> Any:
     """Names of classes as text, numbers in [0, 1], words known; UserError for anything else."""
-    if isinstance(value, str):
-        if value in SHARE_WORDS:
-            return value
-        try:
-            value = float(value)  # YAML takes 5e-2 for text
-        except ValueError:
-            raise UserError(
-                f"unknown share {value!r}; have {', '.join(SHARE_WORDS)}, a number in [0, 1], or one per class"
-            ) from None
-    named = {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {"": value}
+    if isinstance(value, str) and value in SHARE_WORDS:
+        return value
+    if isinstance(value, str) and isinstance(_number(value), str):
+        raise UserError(
+            f"unknown share {value!r}; have {', '.join(SHARE_WORDS)}, a number in [0, 1], or one per class"
+        )
+    named = dict(value) if isinstance(value, Mapping) else {"": value}
+    named = {str(k): _number(v) for k, v in named.items()}
     if isinstance(value, Mapping) and len(named) < len(value):
         raise UserError(f"a class is given twice in the share {dict(value)!r}")
     for v in named.values():
@@ -183,6 +181,14 @@ def _plain_share(value: Any) -> Any:
             raise UserError(f"a share is a number in [0, 1]; got {v!r}")
     named = {name: float(v) for name, v in named.items()}
     return named if isinstance(value, Mapping) else named[""]
+
+
+def _number(value: Any) -> Any:
+    """YAML takes 5e-2 for text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 SHARE_WORDS: Final = ("fill", "auto", "per_class")

@@ -71,7 +71,7 @@ class Mix(Strict):
     loss: AnyLoss = CrossEntropy()
     weights: Weighting = "none"
     defer: float = Field(default=0.0, ge=0, lt=1)
-    until: float = Field(default=1.0, ge=0, le=1)
+    until: float = Field(default=1.0, gt=0, le=1)
     synthetic_weight: float = Field(default=1.0, ge=0, le=100)
     blend: Literal["none", "mixup", "cutmix"] = "none"
     alpha: float | None = Field(default=None, gt=0, le=100)

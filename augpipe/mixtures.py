@@ -143,6 +143,7 @@ def mix(
         "chosen": _plain(chosen, include={"share", "part", "steps"}),
         "real_count": list(have.values()),
         "synthetic_count": list(added.values()),
+        "made_by": {} if made is None else made.table["source"].value_counts().to_dict(),
         "class_probability": probabilities.tolist(),
         "class_share": share.tolist(),
         "synthetic_share": float((probabilities * share).sum()) * own.until,

@@ -13,8 +13,8 @@ from augpipe import (
     partition,
     sources,
 )
-from augpipe.config import Experiment
-from augpipe.counts import Imbalance, plan, thin
+from augpipe.config import Arm, Experiment
+from augpipe.counts import Counts, Imbalance, plan, thin
 from augpipe.errors import UserError
 from augpipe.generators import Problem
 from augpipe.images import ImageSet, label_of, require_classes
@@ -76,7 +76,7 @@ def prepare(
         channels=found.spec.channels,
         counts=counts,
         plans={
-            arm.name: plan(arm.mix.fill, counts["train"], images.classes) if arm.generator else {}
+            arm.name: _plan(arm, counts["train"], images.classes) if arm.generator else {}
             for arm in experiment.arms
         },
         fingerprint=f"{entropy(0, *(getattr(refs, name).sha256 for name in NAMES)):016x}",
@@ -94,6 +94,17 @@ def _check(experiment: Experiment, found: Survey, classes: tuple[str, ...]) -> N
     for share in (arm.mix.share for arm in experiment.arms):
         for name in share if isinstance(share, Mapping) else ():
             label_of(name, classes)
+
+
+def _plan(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
+    """Images to make of each class; none of a class that shows none."""
+    share = arm.mix.share
+    shown = (
+        {label_of(n, classes) for n, s in share.items() if s}
+        if isinstance(share, Mapping)
+        else have
+    )
+    return {c: n for c, n in plan(arm.mix.fill, have, classes).items() if c in shown}
 
 
 def _thinned(

@@ -47,7 +47,7 @@ def over_seeds(scores: pd.DataFrame, arm: str, metric: str) -> str:
             f"no {metric!r} in scores.csv; have {', '.join(sorted(set(scores.metric)))}"
         )
     half = stats.t.ppf(0.975, len(own) - 1) * stats.sem(own.value) if len(own) > 1 else np.nan
-    return f"{100 * own.value.mean():.2f} ± {100 * half:.2f}"
+    return f"{100 * own.value.mean():.2f}" + (f" ± {100 * half:.2f}" if len(own) > 1 else "")
 
 
 def table(out: Path, published: dict[str, str], metrics: list[str]) -> str:

@@ -61,6 +61,7 @@ def test_images_that_are_never_shown_do_not_make_their_class_come_more_often(her
 
 def test_a_number_that_yaml_takes_for_text_is_one() -> None:
     assert Mix(share="5e-2").share == 0.05
+    assert Mix(share={"a": "5e-2"}).share == {"a": 0.05}
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored
                 {
                     "real_count": [30, 10, 5], "synthetic_count": made, "class_share": [0, 0.3, 0.3],
                     "synthetic_share": 0.2 if arm == "gan" else 0.0, "synthetic_ratio": sum(made) / 45,
+                    "made_by": {"gan": sum(made)} if arm == "gan" else {},
                     "short": {EVIL: 4} if arm == "gan" else {},
                     "funnel": _funnel(seed) if arm == "gan" else [],
                     "synthetic": {"sha256": f"{seed}"} if arm == "gan" else None,
@@ -467,22 +468,33 @@ def test_what_val_chose_is_told(stored: tuple[Experiment, Stored], tmp_path: Pat
         key: Store(tmp_path).put_json("mix", {**load_json(ref), "chosen": told.get(key)})
         for key, ref in found.recipes.items()
     }
+    arms = [
+        arm.model_copy(update={"mix": arm.mix.model_copy(update={"share": "per_class"})})
+        if arm.name == "gan"
+        else arm
+        for arm in experiment.arms
+    ]
+    experiment = experiment.model_copy(update={"arms": tuple(arms)})
     results = collect(experiment, replace(found, recipes=recipes), 1.0)
     arm = results.summary()["arms"]["gan"]
     assert arm["chosen"] == {"0": told["gan", 0]}
     assert arm["best_step"] == {str(seed): 40 + seed for seed in experiment.seeds}
     text = page(results)
-    assert "of each class its own" in text and "0.50" in text and "70" in text
+    # How many images was not left to val here, so that no part of them is told.
+    assert "of each class its own" in text and ">70<" in text and ">0.50<" not in text
     assert ", ".join(str(40 + seed) for seed in experiment.seeds) in text
 
 
-def test_an_arm_that_shows_no_synthetic_image_is_credited_with_none(
-    stored: tuple[Experiment, Stored], tmp_path: Path
+@pytest.mark.parametrize(
+    "left", [{"synthetic_share": 0.0}, {"made_by": {}}, {"made_by": {"smote": 40}}]
+)
+def test_an_arm_that_shows_no_image_of_a_trained_generator_is_credited_with_none(
+    stored: tuple[Experiment, Stored], tmp_path: Path, left: dict[str, Any]
 ) -> None:
-    """Checks turned all of its images away: whatever it gained, no generator did."""
+    """Checks turned all of its images away, or left those of SMOTE alone: whatever it gained, no generator did."""
     experiment, found = stored
     recipes = {
-        key: Store(tmp_path).put_json("mix", {**load_json(ref), "synthetic_share": 0.0})
+        key: Store(tmp_path).put_json("mix", {**load_json(ref), **left})
         for key, ref in found.recipes.items()
     }
     results = collect(experiment, replace(found, recipes=recipes), 1.0)

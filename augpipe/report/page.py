@@ -150,16 +150,21 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
 
 def _chosen(own: ArmResult) -> dict[str, str]:
     """What val chose, seed by seed; dashes where nothing was left to it."""
-    found = list(own.chosen.values())
-    shares = [
-        "of each class its own" if isinstance(one["share"], Mapping) else str(one["share"])
-        for one in found
-    ]
+    mix, found = own.arm.mix, list(own.chosen.values())
+    told = {
+        "share": [
+            "of each class its own" if isinstance(one["share"], Mapping) else str(one["share"])
+            for one in found
+            if mix.share in ("auto", "per_class")
+        ],
+        "part": [f"{one['part']:.2f}" for one in found if mix.fill == "search"],
+        "steps": [str(one["steps"]) for one in found],
+    }
+    # Without a step nothing was tried: no image had passed the checks.
+    tried = any(one["steps"] for one in found)
     return {
         "best_step": ", ".join(map(str, own.best_step.values())),
-        "share": ", ".join(shares) or "–",
-        "part": ", ".join(f"{one['part']:.2f}" for one in found) or "–",
-        "steps": ", ".join(str(one["steps"]) for one in found) or "–",
+        **{key: ", ".join(values) if values and tried else "–" for key, values in told.items()},
     }
 
 

@@ -270,16 +270,23 @@ def _arm_result(
 ) -> ArmResult:
     seeds = experiment.seeds
     own = {seed: recipes[arm.name, seed] for seed in seeds}
-    mean = mean_recipe(list(own.values()))
     return ArmResult(
         arm,
-        # Where checks turned all away the arm is none with a generator, whatever it asked for.
-        experiment.generative()[arm.name] and mean["synthetic_share"] > 0,
-        mean,
+        any(_shows_trained(experiment, arm, recipe) for recipe in own.values()),
+        mean_recipe(list(own.values())),
         _short(list(own.values())),
         {str(seed): recipe["chosen"] for seed, recipe in own.items() if recipe.get("chosen")},
         {str(seed): stored.best_step[arm.name, seed] for seed in seeds},
         float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
+    )
+
+
+def _shows_trained(experiment: Experiment, arm: Arm, recipe: Mapping[str, Any]) -> bool:
+    """Whether images of a trained generator had a say: checks may have turned all away, whatever the arm asked for."""
+    used = recipe["synthetic_share"] > 0 or arm.mix.beside is not None
+    return used and any(
+        recipe["made_by"].get(name, 0) and experiment.generators[name].generative
+        for name in arm.generators
     )
 
 
