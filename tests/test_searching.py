@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from test_stages import job, silent
 
 from augpipe import generating, judging, searching, stages
+from augpipe.config import Arm
 from augpipe.mixing import Mix
-from augpipe.records import Part
+from augpipe.records import Job, Part, Prepared, Synthesised
 from augpipe.searching import (
     PARTS,
     SHARES,
@@ -30,6 +31,18 @@ from augpipe.searching import (
     steps_of,
 )
 from augpipe.store import load_images, load_json, load_state, load_table
+
+
+def filled(work: Job, plan: dict[int, int] | None = None) -> tuple[Prepared, Arm, Synthesised]:
+    """The arm of SMOTE with its images, by its own plan or another."""
+    prepared = stages.prepare(work)
+    arm = next(a for a in work.experiment.arms if a.name == "smote")
+    domain = stages.train_features(work, prepared, 0)
+    generator = generating.train_generator(
+        work, prepared, domain, Part(name="smote", seed=0), report=silent
+    )
+    asked = prepared.plans["smote"] if plan is None else plan
+    return prepared, arm, judging.synthesise(work, prepared, domain, generator, asked, False)
 
 
 def test_candidates_are_what_a_mix_leaves_open() -> None:
@@ -137,14 +150,7 @@ def test_a_share_that_is_not_yet_chosen_mixes_nothing(here, make_shapes) -> None
 def test_an_arm_takes_what_val_chose(tmp_path: Path) -> None:
     """A stage by hand: the choice is in the recipe, the same again, and no other than val's."""
     work = job(tmp_path, "arms.smote.mix={fill: search, share: auto}", "classifier.steps=40")
-    prepared = stages.prepare(work)
-    arm = next(a for a in work.experiment.arms if a.name == "smote")
-    domain = stages.train_features(work, prepared, 0)
-    made = judging.synthesise(
-        work, prepared, domain,
-        generating.train_generator(work, prepared, domain, Part(name="smote", seed=0), report=silent),
-        prepared.plans["smote"], False,
-    )  # fmt: skip
+    prepared, arm, made = filled(work)
     chosen = stages.choose(work, prepared, arm, made, 0, report=silent)
     again = stages.choose(work, prepared, arm, made, 0, report=silent)
     assert (chosen.share, chosen.part, chosen.table) == (again.share, again.part, again.table)
@@ -166,14 +172,7 @@ def test_an_arm_takes_what_val_chose(tmp_path: Path) -> None:
 def test_an_arm_takes_a_share_for_each_class(tmp_path: Path) -> None:
     """A stage by hand: what the first round said of each class is what is put together, tried and, if best, mixed."""
     work = job(tmp_path, "arms.smote.mix={share: per_class, sampler: balanced}")
-    prepared = stages.prepare(work)
-    arm = next(a for a in work.experiment.arms if a.name == "smote")
-    domain = stages.train_features(work, prepared, 0)
-    made = judging.synthesise(
-        work, prepared, domain,
-        generating.train_generator(work, prepared, domain, Part(name="smote", seed=0), report=silent),
-        prepared.plans["smote"], False,
-    )  # fmt: skip
+    prepared, arm, made = filled(work)
     chosen = stages.choose(work, prepared, arm, made, 0, report=silent)
     table = load_table(chosen.table)
     assert chosen.steps == table.steps.sum() == stages.search_steps(work, arm)
@@ -197,13 +196,7 @@ def test_an_arm_takes_a_share_for_each_class(tmp_path: Path) -> None:
 
 def test_without_a_synthetic_image_there_is_nothing_to_try(tmp_path: Path) -> None:
     work = job(tmp_path, "arms.smote.mix={share: auto}")
-    prepared = stages.prepare(work)
-    arm = next(a for a in work.experiment.arms if a.name == "smote")
-    domain = stages.train_features(work, prepared, 0)
-    generator = generating.train_generator(
-        work, prepared, domain, Part(name="smote", seed=0), report=silent
-    )
-    made = judging.synthesise(work, prepared, domain, generator, {}, False)
+    prepared, arm, made = filled(work, {})
     chosen = stages.choose(work, prepared, arm, made, 0, report=silent)
     assert chosen.steps == 0 and chosen.share == searching.SHARES[0]
     stages.mix(work, prepared, arm, made, chosen)
