@@ -49,40 +49,43 @@ def follow(futures: Futures, prepared: BySeed, tracker: Tracker, progress: Path)
                         board.say(told)
                 board.advance("")
                 continue
-            told = ""
             if future.state.name == RECALLED:
                 recalled += 1
                 # A mix without synthetic images is the same for all seeds: the first one's is recalled in any run.
                 earlier = earlier or stage != "mixed"
             if isinstance(result, TrainedGenerator):
                 tracker.generator(prepared[result.seed], result)
-                told = (
-                    f"generator {result.name}, {result.told}seed {result.seed}: best at {result.best_kimg:g} kimg "
-                    f"(val KID {result.best_metric:.3g}), {result.time.seconds:.0f} s"
-                )
             elif isinstance(result, Scored):
-                trained = futures.trained[key].result()
-                tracker.arm(prepared[result.seed], futures.mixed[key].result(), trained, result)
-                told = f"arm {key[0]}, seed {key[1]}: scored, {trained.time.seconds:.0f} s"
-            elif isinstance(result, Chosen):
-                # Each class's would fill the screen; summary.json has them.
-                own = (
-                    "a share for each class"
-                    if isinstance(result.share, Mapping)
-                    else f"share {result.share}"
-                )
-                told = (
-                    f"arm {key[0]}, seed {key[1]}: {own}, {result.part:.0%} of the images by val, "
-                    f"{result.time.seconds:.0f} s"
-                )
+                mixed, trained = futures.mixed[key].result(), futures.trained[key].result()
+                tracker.arm(prepared[result.seed], mixed, trained, result)
             elif isinstance(result, Synthesised):
                 short = shortage(prepared[key[1]], key, result)
                 if short:
                     board.say(short)
-            board.advance(told)
+            board.advance(line(key, result, futures))
     if earlier:
         board.say(f"recalled {recalled} of {several(len(stages), 'task')}; --fresh makes all anew")
     return failures
+
+
+def line(key: Key, result: object, futures: Futures) -> str:
+    """What to say of a task that ended, or ""."""
+    arm = f"arm {key[0]}, seed {key[1]}: "
+    if isinstance(result, TrainedGenerator):
+        return (
+            f"generator {result.name}, {result.told}seed {result.seed}: best at {result.best_kimg:g} kimg "
+            f"(val KID {result.best_metric:.3g}), {result.time.seconds:.0f} s"
+        )
+    if isinstance(result, Scored):
+        return f"{arm}scored, {futures.trained[key].result().time.seconds:.0f} s"
+    if isinstance(result, Chosen):
+        # Each class's would fill the screen; summary.json has them.
+        own = isinstance(result.share, Mapping)
+        share = "a share for each class" if own else f"share {result.share}"
+        # Where the number of images was not searched, all are used.
+        part = f", {result.part:.0%} of the images" if result.part < 1 else ""
+        return f"{arm}{share}{part} by val, {result.time.seconds:.0f} s"
+    return ""
 
 
 def shortage(prepared: Prepared, key: Key, made: Synthesised) -> str:
