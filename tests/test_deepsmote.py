@@ -25,10 +25,36 @@ def made(train: ImageSet, here: Runtime, **options) -> DeepSMOTE:
     return found
 
 
-def test_the_penalty_is_the_distance_from_another_image_of_the_class(here, make_shapes) -> None:
-    """Where the nets hand through what they are given it is that between images of the class (algorithm 1)."""
+def test_as_in_the_authors_code_the_decoder_alone_learns_its_own_images_again(
+    here, make_shapes
+) -> None:
+    """Images that are handed round with their codes: a reconstruction, of one class."""
     train = make_shapes((6, 5))
     generator = made(train, here)
+    generator.net.eval()  # the same statistics for the penalty and for the check
+    before = generator.rngs["noise"].get_state()
+    penalty = generator._penalty(64)
+    penalty.backward()
+    assert all(p.grad is None for p in generator.net.encoder.parameters())
+    assert all(p.grad is not None for p in generator.net.decoder.parameters())
+    generator.rngs["noise"].set_state(before)
+    pool, rows = generator._sources()
+    rng = generator.rngs["noise"]
+    label = generator.present[torch.randint(0, 2, (1,), generator=rng)].expand(64)
+    own = to_float(
+        pool.gather(rows.pick(label, torch.rand(64, generator=rng, dtype=torch.float64)))
+    )
+    with torch.no_grad():
+        rebuilt = generator.net(own)
+    assert float(penalty.detach()) == pytest.approx(float(((rebuilt - own) ** 2).mean()), rel=1e-4)
+
+
+def test_as_in_the_paper_it_is_the_distance_from_another_image_of_the_class(
+    here, make_shapes
+) -> None:
+    """Where the nets hand through what they are given it is that between images of the class (algorithm 1)."""
+    train = make_shapes((6, 5))
+    generator = made(train, here, permuted="codes")
     generator.net.encode = lambda x: x.flatten(1)
     generator.net.decode = lambda z: z.view(-1, 1, 16, 16)
     before = generator.rngs["noise"].get_state()
@@ -61,6 +87,17 @@ def test_it_learns_to_reconstruct(here, make_shapes) -> None:
         np.mean([t["loss_reconstruction"] for t in part]) for part in (told[:5], told[-10:])
     )
     assert last < 0.3 * first
+
+
+def test_codes_that_are_handed_round_ask_for_the_class_mean(here, make_shapes) -> None:
+    """The two penalties on the same images: of handed codes the best answer lies half-way to the class's mean."""
+    train = make_shapes((30, 30))
+    last = {}
+    for permuted in ("both", "codes"):
+        generator = made(train, here, width=8, latent=16, learning_rate=2e-3, permuted=permuted)
+        told = steps(generator, train, 150)
+        last[permuted] = np.mean([t["loss_reconstruction"] for t in told[-10:]])
+    assert last["both"] < 0.7 * last["codes"]
 
 
 def test_an_image_lies_between_its_parents_code_and_a_neighbours(here, make_shapes) -> None:

@@ -1,8 +1,10 @@
 """DeepSMOTE: SMOTE between the encodings of an autoencoder (Dablain et al. 2021).
 
-An autoencoder of all classes learns to reconstruct. So that what lies *between* encodings of a class decodes well too,
-each step also encodes images of one class, hands their codes round, and asks the decoder for the image that stands at
-the place, not for the code's own (algorithm 1, the penalty). A new image is decoded from between a train image's code
+An autoencoder of all classes learns to reconstruct, and each step the decoder learns once more, from images of one class
+alone: the penalty. Of that there are two. In the paper's algorithm 1 the codes are handed round among the images, and the
+decoder is asked for the image that stands at the place, not for the code's own: its best answer lies half-way to the
+class's mean. In the authors' published code, which their figures come from, the images are handed round with their
+codes, so that each is asked of its own one. A new image is decoded from between a train image's code
 and one of its nearest neighbours' in the class; the nearer end is its parent. There is no discriminator. Batches are
 uniform over classes here, in the paper as they come.
 """
@@ -40,9 +42,10 @@ MOST_ENCODED = 5000  # images of a class between which new ones lie
 
 
 class Config(AdversarialConfig):
-    """width: channels at full resolution (the paper's 64). penalty: weight of what lies between codes, 1 in the paper.
+    """width: channels at full resolution (the paper's 64). penalty: its weight, 1 in the paper.
 
-    neighbours: among how many nearest codes of the class the second end is drawn.
+    permuted: what the penalty hands round, `codes` as in the paper's algorithm, or `both` (images with their codes), as
+    the authors' code does. neighbours: among how many nearest codes of the class the second end is drawn.
     """
 
     kind: Literal["deepsmote"]
@@ -50,6 +53,7 @@ class Config(AdversarialConfig):
     width: float = Field(default=32.0, gt=0, le=512)
     learning_rate: float = Field(default=5e-4, gt=0)  # the paper: 2e-4
     penalty: float = Field(default=1.0, ge=0)
+    permuted: Literal["both", "codes"] = "both"
     neighbours: int = Field(default=5, ge=1)
     augment: Operations = ()
 
@@ -147,7 +151,7 @@ class DeepSMOTE(Adversarial):
         return self._source
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Reconstruct the batch; decode one class's codes to each other's images."""
+        """Reconstruct the batch; decode one class's codes (see the module's head)."""
         real, _ = self.own_part(images, labels)
         with self.runtime.autocast():
             loss = rebuilt = F.mse_loss(self.net(real).float(), real)
@@ -162,12 +166,21 @@ class DeepSMOTE(Adversarial):
         return told
 
     def _penalty(self, n: int) -> torch.Tensor:
-        """n images in each process, of a class drawn uniformly: mean squared distance of D(E(x) handed round) from x."""
+        """Mean squared distance of n decoded codes from images of a class drawn uniformly (n in each process).
+
+        With `both` the decoder alone learns from it, as in the authors' code: what reaches the encoder is the
+        reconstruction's loss.
+        """
         pool, rows = self._sources()
         rng, n = self.rngs["noise"], parallel.everyone(n)
         label = self.present[torch.randint(0, len(self.present), (1,), generator=rng)].expand(n)
         u = torch.rand(n, generator=rng, dtype=torch.float64)
         own = to_float(self.runtime.move(pool.gather(parallel.own(rows.pick(label, u)))))
+        if self.config.permuted == "both":
+            with self.runtime.autocast():
+                with torch.no_grad():
+                    codes = self.net.encode(own)
+                return F.mse_loss(self.net.decode(codes).float(), own)
         order = torch.randperm(n, generator=rng).to(own.device)
         with self.runtime.autocast():
             codes = parallel.gather(self.net.encode(own))
