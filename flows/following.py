@@ -10,6 +10,7 @@ from rich.console import Console
 
 from augpipe.errors import several
 from augpipe.records import Chosen, IntakeRecord, Prepared, Scored, Synthesised, TrainedGenerator
+from augpipe.store import load_table
 from flows.failures import Failures, Key
 from flows.progress import Board
 from flows.recalling import RECALLED
@@ -79,13 +80,21 @@ def line(key: Key, result: object, futures: Futures) -> str:
     if isinstance(result, Scored):
         return f"{arm}scored, {futures.trained[key].result().time.seconds:.0f} s"
     if isinstance(result, Chosen):
-        # Each class's would fill the screen; summary.json has them.
-        own = isinstance(result.share, Mapping)
-        share = "a share for each class" if own else f"share {result.share}"
-        # Where the number of images was not searched, all are used.
-        part = f", {result.part:.0%} of the images" if result.part < 1 else ""
-        return f"{arm}{share}{part} by val, {result.time.seconds:.0f} s"
+        return f"{arm}{chosen(result)} by val, {result.time.seconds:.0f} s"
     return ""
+
+
+def chosen(found: Chosen) -> str:
+    """What of share and number of images was searched, and came out."""
+    tried = load_table(found.table)
+    # Each class's would fill the screen; summary.json has them.
+    own = isinstance(found.share, Mapping)
+    share = "a share for each class" if own else f"share {found.share}"
+    part = f"{found.part:.0%} of the images"
+    searched = [
+        text for name, text in (("share", share), ("part", part)) if tried[name].nunique() > 1
+    ]
+    return ", ".join(searched) or "nothing to choose from"
 
 
 def shortage(prepared: Prepared, key: Key, made: Synthesised) -> str:

@@ -35,6 +35,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "progan, per class": ("progan", {"per_class": True}),
     "dagan, logistic": ("dagan", {"loss": "logistic", "critic_steps": 1, "r1_every": 2, "mismatched": 0.5, "ada": {"kimg": 0.05}, "augment": ["translation"]}),
     "deepsmote, per class": ("deepsmote", {"per_class": True}),
+    "deepsmote, codes handed round": ("deepsmote", {"permuted": "codes"}),
     "smote, borderline": ("smote", {"method": "borderline"}),
     "smote, adasyn": ("smote", {"method": "adasyn"}),
     "cgan, classes together": ("cgan", {"together": 4}),

@@ -1,12 +1,13 @@
 """DeepSMOTE: SMOTE between the encodings of an autoencoder (Dablain et al. 2021).
 
-An autoencoder of all classes learns to reconstruct, and each step the decoder learns once more, from images of one class
-alone: the penalty. Of that there are two. In the paper's algorithm 1 the codes are handed round among the images, and the
-decoder is asked for the image that stands at the place, not for the code's own: its best answer lies half-way to the
-class's mean. In the authors' published code, which their figures come from, the images are handed round with their
-codes, so that each is asked of its own one. A new image is decoded from between a train image's code
-and one of its nearest neighbours' in the class; the nearer end is its parent. There is no discriminator. Batches are
-uniform over classes here, in the paper as they come.
+An autoencoder of all classes learns to reconstruct, and each step once more from images of one class alone: the penalty.
+Of that there are two. In the paper's algorithm 1 the codes are handed round among the images, and the decoder is asked
+for the image that stands at the place, not for the code's own: the best answer to both losses lies half-way to the class's
+mean (at a penalty of 1, for nets that do not tell the two batches apart by their statistics). In the code that the authors
+published the images are handed round with their codes, and the encoder is held: a reconstruction, by the decoder alone.
+
+A new image is decoded from between a train image's code and one of its nearest neighbours' in the class; the nearer end
+is its parent. There is no discriminator. Batches are uniform over classes here, in the paper as they come.
 """
 
 from __future__ import annotations
