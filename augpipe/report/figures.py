@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -34,9 +36,7 @@ STYLE: dict[Any, Any] = {
 
 def _svg(figure: Figure) -> str:
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A script the font lacks shows as boxes; the table beside the figure has the names.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
+    with _missing_glyphs():
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
@@ -45,6 +45,24 @@ def _short(name: str, most: int = 24) -> str:
     """A name that leaves room for the figure."""
     flat = " ".join(name.split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+@contextmanager
+def _missing_glyphs() -> Iterator[None]:
+    """A script the font lacks shows as boxes; the table beside the figure has the names."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+def name_classes(axes: Axes, names: Sequence[str]) -> None:
+    """Names below the columns 0, 1, ... of a figure that is drawn but for them: upright where they fit, else turned."""
+    axes.set_xticks(range(len(names)), names)
+    with _missing_glyphs():
+        cast(Figure, axes.figure).draw_without_rendering()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    if any(left.x1 + left.height / 4 > right.x0 for left, right in pairwise(boxes)):
+        axes.tick_params(axis="x", labelrotation=90)
 
 
 def counts_bars(classes: Sequence[str], real: Sequence[float], synthetic: Sequence[float]) -> str:
@@ -56,9 +74,7 @@ def counts_bars(classes: Sequence[str], real: Sequence[float], synthetic: Sequen
         axes.bar(at, real, color=BLUE, label="real")
         axes.bar(at, synthetic, bottom=real, color=ORANGE, hatch="///", edgecolor="white",
                  label="synthetic")  # fmt: skip
-        axes.set_xticks(
-            at, [_short(c, 12) for c in classes], rotation=45 if len(classes) > 12 else 0
-        )
+        name_classes(axes, [_short(c, 12) for c in classes])
         axes.set_ylabel("training images")
         # Above the bars: they may fill the whole height.
         axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
@@ -77,9 +93,7 @@ def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> st
                 at, values, bottom=below, color=colour, hatch=hatch, edgecolor="white", label=side
             )
             below = below + np.asarray(values)
-        axes.set_xticks(
-            at, [_short(c, 12) for c in classes], rotation=90 if len(classes) > 6 else 0
-        )
+        name_classes(axes, [_short(c, 12) for c in classes])
         axes.set_ylabel("images")
         if len(counts) > 1:
             axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
@@ -120,11 +134,7 @@ def recall_heatmap(
                     x, y, f"{100 * value:.0f}", ha="center", va="center",
                     color="black" if value > 0.55 else "white",
                 )  # fmt: skip
-        axes.set_xticks(
-            range(len(classes)),
-            [f"{_short(c, 12)}\n{n}" for c, n in zip(classes, counts, strict=True)],
-            rotation=90 if len(classes) > 12 else 0,
-        )
+        name_classes(axes, [f"{_short(c, 12)}\n{n}" for c, n in zip(classes, counts, strict=True)])
         axes.set_yticks(range(len(arms)), [_short(a) for a in arms])
         axes.set_xlabel("class, with its real training images")
         axes.spines[:].set_visible(False)
