@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,12 +57,18 @@ def _missing_glyphs() -> Iterator[None]:
 
 
 def name_classes(axes: Axes, names: Sequence[str]) -> None:
-    """Names below the columns 0, 1, ... of a figure that is drawn but for them: upright where they fit, else turned."""
+    """Names below the columns 0, 1, ... of a figure that is drawn but for them: upright where they fit, else turned.
+
+    Of more than fit when they are turned, each second, third, ... one: the table beside the figure has all.
+    """
     axes.set_xticks(range(len(names)), names)
     with _missing_glyphs():
         cast(Figure, axes.figure).draw_without_rendering()
         boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
     if any(left.x1 + left.height / 4 > right.x0 for left, right in pairwise(boxes)):
+        room = (boxes[-1].x0 + boxes[-1].x1 - boxes[0].x0 - boxes[0].x1) / 2 / (len(names) - 1)
+        each = math.ceil(1.1 * max(box.height for box in boxes) / room)
+        axes.set_xticks(range(0, len(names), each), names[::each])
         axes.tick_params(axis="x", labelrotation=90)
 
 
