@@ -25,6 +25,16 @@ def made(train: ImageSet, here: Runtime, **options) -> DeepSMOTE:
     return found
 
 
+def drawn(generator: DeepSMOTE, before: torch.Tensor) -> torch.Tensor:
+    """The 64 images of one class that the penalty draws where its stream stands at `before`; moves the stream on."""
+    rng = generator.rngs["noise"]
+    rng.set_state(before)
+    pool, rows = generator._sources()
+    label = generator.present[torch.randint(0, 2, (1,), generator=rng)].expand(64)
+    u = torch.rand(64, generator=rng, dtype=torch.float64)
+    return to_float(pool.gather(rows.pick(label, u)))
+
+
 def test_as_in_the_authors_code_the_decoder_alone_learns_its_own_images_again(
     here, make_shapes
 ) -> None:
@@ -37,13 +47,7 @@ def test_as_in_the_authors_code_the_decoder_alone_learns_its_own_images_again(
     penalty.backward()
     assert all(p.grad is None for p in generator.net.encoder.parameters())
     assert all(p.grad is not None for p in generator.net.decoder.parameters())
-    generator.rngs["noise"].set_state(before)
-    pool, rows = generator._sources()
-    rng = generator.rngs["noise"]
-    label = generator.present[torch.randint(0, 2, (1,), generator=rng)].expand(64)
-    own = to_float(
-        pool.gather(rows.pick(label, torch.rand(64, generator=rng, dtype=torch.float64)))
-    )
+    own = drawn(generator, before)
     with torch.no_grad():
         rebuilt = generator.net(own)
     assert float(penalty.detach()) == pytest.approx(float(((rebuilt - own) ** 2).mean()), rel=1e-4)
@@ -59,14 +63,8 @@ def test_as_in_the_paper_it_is_the_distance_from_another_image_of_the_class(
     generator.net.decode = lambda z: z.view(-1, 1, 16, 16)
     before = generator.rngs["noise"].get_state()
     found = float(generator._penalty(64))
-    generator.rngs["noise"].set_state(before)
-    pool, rows = generator._sources()
-    rng = generator.rngs["noise"]
-    label = generator.present[torch.randint(0, 2, (1,), generator=rng)].expand(64)
-    own = to_float(
-        pool.gather(rows.pick(label, torch.rand(64, generator=rng, dtype=torch.float64)))
-    )
-    order = torch.randperm(64, generator=rng)
+    own = drawn(generator, before)
+    order = torch.randperm(64, generator=generator.rngs["noise"])
     assert found == pytest.approx(float(F.mse_loss(own[order], own)), rel=1e-5)
     # Independent of which was drawn: twice the variance within one class, about.
     spreads = [
