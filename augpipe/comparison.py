@@ -1,6 +1,6 @@
 """Paired gains with intervals, corrected p-values, and the verdict.
 
-The unit of pairing is (seed, test image): arms of a seed share split, initial weights and batch order.
+The unit of pairing is (seed, test image), images of a group drawn together: arms of a seed share split, initial weights and batch order.
 The gain is in macro recall. Its interval holds both the luck of a seed (generator and classifier) and
 that of the drawn test images.
 """
@@ -16,10 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from augpipe.units import Units
+
 LEVEL: Final = 0.95
 DRAWS: Final = 2000
 LEAST_SEEDS: Final = 3
-LEAST_IMAGES: Final = 5  # test images of every class: fewer cannot tell how much they vary
+POWER: Final = 0.8  # with which the seeds that would be needed would show a gain
+LEAST_IMAGES: Final = (
+    5  # test images of every class, of as many groups: fewer cannot tell how much they vary
+)
 Right = NDArray[np.bool_]  # (seeds, test images): whether an image was classified rightly
 Verdict = Literal[
     "better",
@@ -54,44 +59,35 @@ class Gain:
     verdict: Verdict
     seeds_needed: int | None  # for a gain of this size to be shown; None where seeds alone cannot
     p_permutation: float = math.nan  # of seeds' signs, see `sign_flip`; uncorrected
+    p_permutation_holm: float = math.nan
 
 
 def macro_recall(right: Right, labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Macro recall of each seed, (S,)."""
-    found: NDArray[np.float64] = right.astype(np.float64) @ _image_weights(labels)
-    return found
+    return Units(labels).mean(right.astype(np.float64))
 
 
-def _image_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """1 / (K · n_c) for each image: the weighted sum of hits is the macro recall."""
-    present, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = 1.0 / (len(present) * counts[inverse])
-    return weights
-
-
-def interval(
-    values: NDArray[np.float64], labels: NDArray[np.int64], rng: np.random.Generator
-) -> Interval:
+def interval(values: NDArray[np.float64], units: Units, rng: np.random.Generator) -> Interval:
     """Interval of the class-balanced mean of `values` (S, N) by hierarchical bootstrap.
 
-    Test images are drawn with replacement within their class, the same for all seeds, and seeds with
+    Test images are drawn with replacement within their class, whole groups where they come in groups (see `Units`), the
+    same for all seeds, and seeds with
     replacement; the deviations of both are stretched by sqrt(n/(n-1)), since n values spread less than
     their law. What images alone make seeds differ by is taken off the seeds, where it would count twice.
     The percentiles are then widened by t/z with Satterthwaite's degrees of freedom, without which an
     interval of 3 seeds covers far less than its level (Hesterberg 2015, sections 3 and 4.1.2).
     """
     s = len(values)
-    weights = _image_weights(labels)
-    estimates = values @ weights
+    estimates = units.mean(values)
     mean = float(estimates.mean())
-    drawn = _image_draws(values.mean(0), labels, rng)
+    drawn = units.draws(values.mean(0), DRAWS, rng)
     images, seeds, spread = float(drawn.var(ddof=1)), 0.0, 0.0
     if s > 1:
         spread = float(estimates.var(ddof=1))
-        seeds = max(0.0, spread - _image_share(values, labels)) / s
+        seeds = max(0.0, spread - _image_share(values, units)) / s
         deviations = (estimates - mean) * math.sqrt(s * seeds / max(spread, 1e-300) * s / (s - 1))
         drawn = drawn + deviations[rng.integers(0, s, size=(DRAWS, s))].mean(1)
-    df = _degrees(seeds + images, spread / s, images, s, labels)
+    df = _degrees(seeds + images, spread / s, images, s, units)
     tail = (1 - LEVEL) / 2
     wider = float(stats.t.ppf(1 - tail, df) / stats.norm.ppf(1 - tail))
     low, high = np.quantile(drawn, [tail, 1 - tail])
@@ -99,45 +95,19 @@ def interval(
     return Interval(mean, mean + (low - mean) * wider, mean + (high - mean) * wider, error, df)
 
 
-def _image_draws(
-    values: NDArray[np.float64], labels: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """DRAWS class-balanced means of `values` (N,) over test images drawn anew within their class."""
-    total = np.zeros(DRAWS)
-    present = np.unique(labels)
-    for c in present:
-        own = values[labels == c]
-        n = len(own)
-        # Images of one value are drawn as one: the same law, and of some thousands of hits few values differ.
-        _, at, times = np.unique(own.round(12), return_index=True, return_counts=True)
-        picks = rng.multinomial(n, times / n, size=DRAWS) @ own[at] / n
-        total += own.mean() + (picks - own.mean()) * math.sqrt(n / max(1, n - 1))
-    drawn: NDArray[np.float64] = total / len(present)
-    return drawn
-
-
-def _image_share(values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def _image_share(values: NDArray[np.float64], units: Units) -> float:
     """Variance between seeds' estimates that comes from seeds differing on single test images."""
     s = len(values)
-    present = np.unique(labels)
-    apart = values - values.mean(0)
-    share = 0.0
-    for c in present:
-        own = apart[:, labels == c]
-        n = own.shape[1]
-        if n > 1:
-            share += float(own.var(axis=1, ddof=1).mean()) * s / (s - 1) / n
-    return share / len(present) ** 2
+    return float(units.variance(values - values.mean(0)).mean()) * s / (s - 1)
 
 
-def _degrees(total: float, seeds: float, images: float, s: int, labels: NDArray[np.int64]) -> float:
+def _degrees(total: float, seeds: float, images: float, s: int, units: Units) -> float:
     """Satterthwaite's degrees of freedom of `total`, from the two variances it is made of.
 
     seeds: the variance between seeds as observed, with S-1 degrees: taking the images' part off it, in
-    `total`, makes it no surer. images: N-K degrees.
+    `total`, makes it no surer. images: with the test units' degrees.
     """
-    of_images = max(1, len(labels) - len(np.unique(labels)))
-    parts = images**2 / of_images + (seeds**2 / (s - 1) if s > 1 else 0.0)
+    parts = images**2 / units.degrees + (seeds**2 / (s - 1) if s > 1 else 0.0)
     return float(np.clip(total**2 / parts, 1.0, 1e6)) if parts > 0 else 1e6
 
 
@@ -145,13 +115,13 @@ def gain(
     arm: str,
     reference: str,
     right: Mapping[str, Right],
-    labels: NDArray[np.int64],
+    units: Units,
     rng: np.random.Generator,
 ) -> Gain:
     """One arm against another, paired; p uncorrected (see `holm`)."""
     values = right[arm].astype(np.float64) - right[reference].astype(np.float64)
-    found = interval(values, labels, rng)
-    per_seed = values @ _image_weights(labels)
+    found = interval(values, units, rng)
+    per_seed = units.mean(values)
     s = len(per_seed)
     spread = float(per_seed.std(ddof=1)) if s > 1 else float("nan")
     p = 1.0
@@ -180,17 +150,17 @@ def sign_flip(per_seed: NDArray[np.float64]) -> float:
 
 
 def seeds_needed(
-    found: Interval, variance: tuple[float, float], seeds: int, labels: NDArray[np.int64], arms: int
+    found: Interval, variance: tuple[float, float], seeds: int, units: Units, arms: int
 ) -> int | None:
-    """Seeds, more than there are, at which a gain of this size would be shown; None up to 1000.
+    """Seeds, more than there are, of which a gain of this size would be shown in four of five runs (POWER); None up to 1000.
 
     variance: of one seed, and of the test images, which more seeds do not lessen. arms: how many p-values
     are corrected together.
     """
     of_seed, images = variance
     for more in range(max(LEAST_SEEDS, seeds + 1), 1001):
-        df = _degrees(of_seed / more + images, of_seed / more, images, more, labels)
-        t = stats.t.ppf(1 - (1 - LEVEL) / 2 / arms, df)
+        df = _degrees(of_seed / more + images, of_seed / more, images, more, units)
+        t = stats.t.ppf([1 - (1 - LEVEL) / 2 / arms, POWER], df).sum()
         if abs(found.mean) > t * math.sqrt(of_seed / more + images):
             return more
     return None
@@ -207,36 +177,37 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def gains(
-    right: Mapping[str, Right], labels: NDArray[np.int64], reference: str, rng: np.random.Generator
+    right: Mapping[str, Right], units: Units, reference: str, rng: np.random.Generator
 ) -> list[Gain]:
     """Every arm but `reference` against it, p-values corrected over them, with verdicts."""
-    found = [gain(arm, reference, right, labels, rng) for arm in right if arm != reference]
+    found = [gain(arm, reference, right, units, rng) for arm in right if arm != reference]
     corrected = holm([g.p for g in found])
+    flipped = [g.p_permutation for g in found]
+    flipped = holm(flipped) if np.isfinite(flipped).all() else flipped
     told = []
-    for g, p in zip(found, corrected, strict=True):
+    for g, p, by_signs in zip(found, corrected, flipped, strict=True):
         seeds = len(right[g.arm])
-        judged = verdict(g.interval, p, seeds, labels)
-        needed = None
+        judged = verdict(g.interval, p, seeds, units)
+        needed = LEAST_SEEDS if judged == "too few seeds to say" else None  # of one seed: at least
         if judged in ("no difference shown", "too few seeds to say") and seeds > 1:
             values = right[g.arm].astype(np.float64) - right[reference].astype(np.float64)
-            parts = _variances(values, labels, g.interval)
-            needed = seeds_needed(g.interval, parts, seeds, labels, len(found))
-        told.append(replace(g, p_holm=p, verdict=judged, seeds_needed=needed))
+            parts = _variances(values, units, g.interval)
+            needed = seeds_needed(g.interval, parts, seeds, units, len(found))
+        told.append(
+            replace(g, p_holm=p, p_permutation_holm=by_signs, verdict=judged, seeds_needed=needed)
+        )
     return told
 
 
-def _variances(
-    values: NDArray[np.float64], labels: NDArray[np.int64], found: Interval
-) -> tuple[float, float]:
+def _variances(values: NDArray[np.float64], units: Units, found: Interval) -> tuple[float, float]:
     """Variance of one seed, and of the test images."""
-    estimates = values @ _image_weights(labels)
-    of_seed = max(0.0, float(estimates.var(ddof=1)) - _image_share(values, labels))
+    of_seed = max(0.0, float(units.mean(values).var(ddof=1)) - _image_share(values, units))
     return of_seed, max(0.0, found.error**2 - of_seed / len(values))
 
 
-def verdict(found: Interval, p_holm: float, seeds: int, labels: NDArray[np.int64]) -> Verdict:
+def verdict(found: Interval, p_holm: float, seeds: int, units: Units) -> Verdict:
     """`better` or `worse` only where interval and corrected p agree, on enough seeds and test images."""
-    if int(np.unique(labels, return_counts=True)[1].min()) < LEAST_IMAGES:
+    if units.least < LEAST_IMAGES:
         return "too few test images to say"
     if seeds < LEAST_SEEDS:
         return "too few seeds to say"
@@ -262,7 +233,7 @@ class Comparison:
 
 def compare(
     right: Mapping[str, Right],
-    labels: NDArray[np.int64],
+    units: Units,
     val: Mapping[str, float],
     generative: Mapping[str, bool],
     baseline: str,
@@ -273,10 +244,10 @@ def compare(
     val: mean val macro recall of each arm, by which the arms named in the verdict are chosen: the best of
     many by test would flatter itself. generative: whether an arm shows images of a trained generator.
     """
-    levels = {a: _level(r, labels, rng) for a, r in right.items()}
+    levels = {a: _level(r, units, rng) for a, r in right.items()}
 
     def against(reference: str) -> list[Gain]:
-        return gains(right, labels, reference, rng)
+        return gains(right, units, reference, rng)
 
     return conclude(levels, against, val, generative, baseline)
 
@@ -298,9 +269,9 @@ def conclude(
     return replace(found, sentence=_sentence(found, generative))
 
 
-def _level(right: Right, labels: NDArray[np.int64], rng: np.random.Generator) -> Interval:
+def _level(right: Right, units: Units, rng: np.random.Generator) -> Interval:
     """Interval of an arm's own macro recall, which lies in 0..1."""
-    return as_share(interval(right.astype(np.float64), labels, rng))
+    return as_share(interval(right.astype(np.float64), units, rng))
 
 
 def as_share(found: Interval) -> Interval:
@@ -324,7 +295,7 @@ def _sentence(found: Comparison, generative: Mapping[str, bool]) -> str:
         need = (
             f"at least {LEAST_SEEDS} seeds are needed"
             if own.verdict == "too few seeds to say"
-            else f"at least {LEAST_IMAGES} test images of every class are needed"
+            else f"at least {LEAST_IMAGES} test images of every class, of as many groups, are needed"
         )
         kind = "arm with a trained generator" if found.best else "arm"
         return f"{own.verdict[0].upper()}{own.verdict[1:]}: the best {kind} by validation, {lead!r}, {change}; {need}."

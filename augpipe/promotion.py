@@ -15,6 +15,7 @@ from augpipe.comparison import LEAST_IMAGES, LEVEL, Interval, interval
 from augpipe.errors import several
 from augpipe.images import ImageSet
 from augpipe.schema import Strict
+from augpipe.units import Units
 
 Said = NDArray[np.int64]  # (N,), what a model took each test image for
 
@@ -46,36 +47,37 @@ def unseen(test: ImageSet, seen: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.flatnonzero(~np.isin(fingerprints(test), seen)).astype(np.int64)
 
 
-def _least(gain: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def _least(gain: NDArray[np.float64], units: Units) -> float:
     """Lower end of the gain in macro recall by adjusted Wald intervals of paired proportions (Agresti & Min 2005).
 
-    Half an image is added to each of the four outcomes of a pair, in every class: what was never seen may still be.
+    Half an image is added to each of the four outcomes of a pair, in every class: what was never seen may still be. Images
+    of one group count as one: they may well be alike.
     """
     mean, variance = 0.0, 0.0
-    classes = np.unique(labels)
-    for c in classes:
-        own = gain[labels == c]
-        n, up, down = len(own) + 2, (own > 0).sum() + 0.5, (own < 0).sum() + 0.5
+    for c, groups in units.of_class.items():
+        own = gain[units.labels == c]
+        n = groups + 2
+        up, down = groups * (own > 0).mean() + 0.5, groups * (own < 0).mean() + 0.5
         mean += (up - down) / n
         variance += ((up + down) - (up - down) ** 2 / n) / n**2
-    k = len(classes)
+    k = len(units.of_class)
     return float(mean / k - stats.norm.ppf(0.5 + LEVEL / 2) * np.sqrt(variance) / k)
 
 
 def judge(
     champion: Said,
     challenger: Said,
-    labels: NDArray[np.int64],
+    units: Units,
     options: Promotion,
     rng: np.random.Generator,
 ) -> Judgement:
-    """Compare two fixed models by macro recall, paired over test images drawn anew within their class.
+    """Compare two fixed models by macro recall, paired over test images drawn anew within their class, groups as a whole.
 
     The models are what they are, so that no luck of seeds is in the interval: which of these two is better?
     """
-    classes, counts = np.unique(labels, return_counts=True)
-    if not len(classes) or counts.min() < LEAST_IMAGES:
-        least = several(int(counts.min()) if len(classes) else 0, "test image")
+    labels = units.labels
+    if units.least < LEAST_IMAGES:
+        least = several(units.least, "group" if units.grouped else "test image")
         return Judgement(
             False,
             f"too few test images that the champion has not seen: {least} in the smallest class, "
@@ -83,15 +85,15 @@ def judge(
             None,
         )
     gain = (challenger == labels).astype(np.float64) - (champion == labels)
-    found = interval(gain[None], labels, rng)
+    found = interval(gain[None], units, rng)
     # Where two models hardly differ, drawing their few differences anew says that they always differ so.
-    found = replace(found, low=min(found.low, _least(gain, labels)))
+    found = replace(found, low=min(found.low, _least(gain, units)))
     if options.rule == "better":
         promote, wanted = bool(found.low > 0), "better"
     else:
         promote = bool(found.low > -options.margin)
         wanted = f"not worse by {100 * options.margin:g} points"
-        if not promote and _least(np.zeros_like(gain), labels) <= -options.margin:
+        if not promote and _least(np.zeros_like(gain), units) <= -options.margin:
             wanted += ", which so few test images cannot show"
     told = (
         f"{100 * found.mean:+.1f} points of macro recall over the champion ({100 * LEVEL:.0f}% interval "

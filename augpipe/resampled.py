@@ -18,6 +18,7 @@ from scipy import stats
 from augpipe.comparison import (
     LEAST_SEEDS,
     LEVEL,
+    POWER,
     Comparison,
     Gain,
     Interval,
@@ -27,6 +28,7 @@ from augpipe.comparison import (
     macro_recall,
     verdict,
 )
+from augpipe.units import Units
 
 Estimates = Mapping[str, NDArray[np.float64]]  # arm → macro recall of each seed, (S,)
 
@@ -72,18 +74,19 @@ def gain(arm: str, reference: str, values: Estimates, ratio: float, step: float 
     if len(apart) > 1 and found.error > 1e-12:
         p = float(2 * stats.t.sf(abs(found.mean) / found.error, found.df))
     effect = found.mean / spread if spread > 1e-12 else float("nan")
+    # The permutation test takes seeds for independent, which splits of one set are not: none is told here.
     return Gain(arm, reference, found, p, p, effect, "no difference shown", None)
 
 
-def gains(values: Estimates, reference: str, ratio: float, labels: NDArray[np.int64]) -> list[Gain]:
-    """Every arm but `reference` against it, p-values corrected over them, with verdicts. labels: of the poorest test set."""
-    step = grain(labels)
+def gains(values: Estimates, reference: str, ratio: float, units: Units) -> list[Gain]:
+    """Every arm but `reference` against it, p-values corrected over them, with verdicts. units: the poorest test set."""
+    step = grain(units.labels)
     found = [gain(arm, reference, values, ratio, step) for arm in values if arm != reference]
     told = []
     for g, p in zip(found, holm([g.p for g in found]), strict=True):
         seeds = len(values[g.arm])
-        judged = verdict(g.interval, p, seeds, labels)
-        needed = None
+        judged = verdict(g.interval, p, seeds, units)
+        needed = LEAST_SEEDS if judged == "too few seeds to say" else None
         if judged in ("no difference shown", "too few seeds to say") and seeds > 1:
             spread = float((values[g.arm] - values[reference]).var(ddof=1))
             needed = seeds_needed(g.interval.mean, spread, ratio, seeds, len(found))
@@ -92,12 +95,12 @@ def gains(values: Estimates, reference: str, ratio: float, labels: NDArray[np.in
 
 
 def seeds_needed(mean: float, variance: float, ratio: float, seeds: int, arms: int) -> int | None:
-    """Splits, more than there are, at which such a gain would be shown; None where no number up to 1000 would do.
+    """Splits, more than there are, at which such a gain would be shown with POWER; None where no number up to 1000 would do.
 
     What overlapping training sets leave unknown, `ratio` · variance, no number of splits takes away.
     """
     for more in range(max(LEAST_SEEDS, seeds + 1), 1001):
-        t = stats.t.ppf(1 - (1 - LEVEL) / 2 / arms, more - 1)
+        t = stats.t.ppf([1 - (1 - LEVEL) / 2 / arms, POWER], more - 1).sum()
         if abs(mean) > t * math.sqrt((1 / more + ratio) * variance):
             return more
     return None
@@ -105,15 +108,17 @@ def seeds_needed(mean: float, variance: float, ratio: float, seeds: int, arms: i
 
 def compare(
     values: Estimates,
-    labels: NDArray[np.int64],
+    units: Units,
     ratio: float,
     val: Mapping[str, float],
     generative: Mapping[str, bool],
     baseline: str,
 ) -> Comparison:
-    """As `comparison.compare`, over splits. labels: of the test set with the fewest images of a class."""
+    """As `comparison.compare`, over splits. units: the test set with the fewest groups of a class."""
 
-    levels = {arm: as_share(interval(own, ratio, grain(labels))) for arm, own in values.items()}
+    levels = {
+        arm: as_share(interval(own, ratio, grain(units.labels))) for arm, own in values.items()
+    }
     return conclude(
-        levels, lambda reference: gains(values, reference, ratio, labels), val, generative, baseline
+        levels, lambda reference: gains(values, reference, ratio, units), val, generative, baseline
     )

@@ -30,6 +30,7 @@ from augpipe.report.write import check_out
 from augpipe.seeds import numpy_stream
 from augpipe.sources import place
 from augpipe.store import Ref, home, load_images, load_state
+from augpipe.units import Units
 from flows import compare
 from flows.artifacts import plain, slug
 from flows.compare import Compared
@@ -216,9 +217,10 @@ def _judged(champion: Champion, new: _Challenger, config: Experiment) -> Judgeme
         return Judgement(False, "what the champion has learned from is not on record", None)
     test = load_images(new.prepared.splits.test)
     rows = unseen(test, seen)
-    labels, rng = np.array(test.labels[rows]), numpy_stream(config.split.seed, CHAMPION)
+    units = Units(np.array(test.labels[rows]), test.table.group.to_numpy()[rows])
+    rng = numpy_stream(config.split.seed, CHAMPION)
     theirs_said, ours_said = (_said(one, test, config) for one in (state, load_state(new.state)))
-    return judge(theirs_said[rows], ours_said[rows], labels, config.promotion, rng)
+    return judge(theirs_said[rows], ours_said[rows], units, config.promotion, rng)
 
 
 def problem(prepared: Prepared, config: Experiment) -> str:

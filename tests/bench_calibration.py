@@ -24,6 +24,7 @@ from augpipe import stages, store
 from augpipe.comparison import gain, macro_recall, verdict
 from augpipe.config import load
 from augpipe.records import Job
+from augpipe.units import Units
 
 SEEDS = (3, 5, 10)
 GAINS = (0.0, 1.0, 2.0, 5.0)  # points
@@ -76,9 +77,10 @@ def told(
         runs, images = rng.permutation(len(right))[: 2 * seeds], drawn_anew(labels, rng)
         one, other = (right[part][:, images] for part in (runs[:seeds], runs[seeds:]))
         arms = {"a": one, "b": planted(other, labels[images], points, rng)}
-        found = gain("b", "a", arms, labels[images], rng)
+        units = Units(labels[images])
+        found = gain("b", "a", arms, units, rng)
         # As `gains` does for one arm, without the search for the seeds that would be needed.
-        said = verdict(found.interval, found.p, seeds, labels)
+        said = verdict(found.interval, found.p, seeds, units)
         counts["better"] += said == "better"
         counts["worse"] += said == "worse"
         counts["covered"] += found.interval.low <= points / 100 <= found.interval.high

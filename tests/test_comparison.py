@@ -12,8 +12,10 @@ from scipy import stats
 
 from augpipe import comparison
 from augpipe.comparison import compare, gain, gains, holm, interval, macro_recall
+from augpipe.units import Units
 
 LABELS = np.repeat(np.arange(4), [60, 60, 60, 60]).astype(np.int64)
+UNITS = Units(LABELS)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -36,7 +38,7 @@ def test_macro_recall_weighs_classes_equally() -> None:
 def test_interval_of_one_run_is_the_binomial_one() -> None:
     labels = np.zeros(400, np.int64)
     right = rng().random((1, 400)) < 0.8
-    found = interval(right.astype(float), labels, rng(1))
+    found = interval(right.astype(float), Units(labels), rng(1))
     p = right.mean()
     half = 1.96 * (p * (1 - p) / 400) ** 0.5
     assert found.mean == pytest.approx(p)
@@ -47,7 +49,7 @@ def test_error_holds_seeds_and_images() -> None:
     """Against the variance of many fresh replicates of the whole experiment."""
     fresh = [macro_recall(runs(0.7, 4, 0.06, seed=s), LABELS).mean() for s in range(400)]
     told = [
-        interval(runs(0.7, 4, 0.06, seed=1000 + s).astype(float), LABELS, rng(s)).error ** 2
+        interval(runs(0.7, 4, 0.06, seed=1000 + s).astype(float), UNITS, rng(s)).error ** 2
         for s in range(60)
     ]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.25)
@@ -57,7 +59,7 @@ def test_error_holds_seeds_and_images() -> None:
 def test_intervals_cover_as_often_as_they_say(seeds: int) -> None:
     covered = 0
     for s in range(200):
-        found = interval(runs(0.7, seeds, 0.05, seed=s).astype(float), LABELS, rng(s))
+        found = interval(runs(0.7, seeds, 0.05, seed=s).astype(float), UNITS, rng(s))
         covered += found.low <= 0.7 <= found.high
     assert covered >= 180  # 95% of 200 is 190; 180 lies 3 deviations below
 
@@ -67,7 +69,7 @@ def test_false_alarms_of_equal_arms_are_rare() -> None:
     better = 0
     for s in range(120):
         right = {"a": runs(0.7, 3, 0.03, seed=2 * s), "b": runs(0.7, 3, 0.03, seed=2 * s + 1)}
-        found = gains(right, LABELS, "a", rng(s))[0]
+        found = gains(right, UNITS, "a", rng(s))[0]
         better += found.verdict == "better"
     assert better <= 6
 
@@ -75,10 +77,10 @@ def test_false_alarms_of_equal_arms_are_rare() -> None:
 def test_a_planted_gain_is_found() -> None:
     base = runs(0.6, 5, 0.01, seed=0)
     lift = base | (rng(9).random(base.shape) < 0.25)
-    found = gains({"base": base, "lift": lift}, LABELS, "base", rng())[0]
+    found = gains({"base": base, "lift": lift}, UNITS, "base", rng())[0]
     assert found.verdict == "better"
     assert found.interval.mean == pytest.approx((lift.mean() - base.mean()), abs=1e-9)
-    worse = gains({"base": lift, "lift": base}, LABELS, "base", rng())[0]
+    worse = gains({"base": lift, "lift": base}, UNITS, "base", rng())[0]
     assert worse.verdict == "worse" and worse.interval.high < 0
 
 
@@ -86,14 +88,14 @@ def test_pairing_takes_common_luck_out() -> None:
     base = runs(0.7, 3, 0.1, seed=4)
     twin = base.copy()
     twin[:, ::40] = True
-    paired = gain("twin", "base", {"base": base, "twin": twin}, LABELS, rng()).interval
-    apart = interval(base.astype(float), LABELS, rng())
+    paired = gain("twin", "base", {"base": base, "twin": twin}, UNITS, rng()).interval
+    apart = interval(base.astype(float), UNITS, rng())
     assert paired.error < apart.error / 5
 
 
 def test_an_arm_against_its_twin() -> None:
     base = runs(0.7)
-    found = gains({"a": base, "b": base.copy()}, LABELS, "a", rng())[0]
+    found = gains({"a": base, "b": base.copy()}, UNITS, "a", rng())[0]
     assert (found.interval.mean, found.interval.low, found.interval.high) == (0, 0, 0)
     assert found.p == 1 and found.verdict == "no difference shown" and found.seeds_needed is None
     assert np.isnan(found.effect_size)
@@ -101,9 +103,9 @@ def test_an_arm_against_its_twin() -> None:
 
 def test_too_few_seeds() -> None:
     right = {"a": runs(0.2, 2), "b": runs(0.9, 2, seed=1)}
-    assert gains(right, LABELS, "a", rng())[0].verdict == "too few seeds to say"
-    one = gains({k: v[:1] for k, v in right.items()}, LABELS, "a", rng())[0]
-    assert one.verdict == "too few seeds to say" and one.seeds_needed is None
+    assert gains(right, UNITS, "a", rng())[0].verdict == "too few seeds to say"
+    one = gains({k: v[:1] for k, v in right.items()}, UNITS, "a", rng())[0]
+    assert one.verdict == "too few seeds to say" and one.seeds_needed == 3
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
@@ -118,29 +120,32 @@ def test_holm_on_a_worked_example() -> None:
 def test_seeds_needed_would_do() -> None:
     found = comparison.Interval(0.02, 0, 0.04, 0.01, 2)
     parts = (0.02**2, 0.004**2)
-    n = comparison.seeds_needed(found, parts, 3, LABELS, arms=4)
+    n = comparison.seeds_needed(found, parts, 3, UNITS, arms=4)
     assert n is not None and n > 4
     for seeds, shown in ((n, True), (n - 1, False)):
         var = parts[0] / seeds
         df = (var + parts[1]) ** 2 / (var**2 / (seeds - 1) + parts[1] ** 2 / (len(LABELS) - 4))
-        t = stats.t.ppf(1 - 0.025 / 4, df)
+        t = stats.t.ppf(1 - 0.025 / 4, df) + stats.t.ppf(0.8, df)
         assert (found.mean > t * (var + parts[1]) ** 0.5) == shown
     small = comparison.Interval(0.001, 0, 0, 0.01, 2)
-    assert comparison.seeds_needed(small, (0.02**2, 0.01**2), 3, LABELS, arms=1) is None
+    assert comparison.seeds_needed(small, (0.02**2, 0.01**2), 3, UNITS, arms=1) is None
     # What is there did not do, so more is needed.
     sure = comparison.Interval(0.5, 0, 1, 0.01, 2)
-    assert comparison.seeds_needed(sure, (0, 0), 5, LABELS, arms=1) == 6
+    assert comparison.seeds_needed(sure, (0, 0), 5, UNITS, arms=1) == 6
 
 
 def test_few_test_images_are_not_taken_for_many() -> None:
     labels = np.repeat(np.arange(5), 1).astype(np.int64)
     flip = {"a": np.zeros((3, 5), bool), "b": np.ones((3, 5), bool)}
-    assert gains(flip, labels, "a", rng())[0].verdict == "too few test images to say"
+    assert gains(flip, Units(labels), "a", rng())[0].verdict == "too few test images to say"
     # Two images a class: the spread is told, not the (n - 1) / n of it.
     labels = np.repeat(np.arange(30), 2).astype(np.int64)
     fresh = [macro_recall(runs(0.7, 1, seed=s, labels=labels), labels)[0] for s in range(300)]
     told = [
-        interval(runs(0.7, 1, seed=500 + s, labels=labels).astype(float), labels, rng(s)).error ** 2
+        interval(
+            runs(0.7, 1, seed=500 + s, labels=labels).astype(float), Units(labels), rng(s)
+        ).error
+        ** 2
         for s in range(100)
     ]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.15)
@@ -157,7 +162,7 @@ def test_luck_of_single_images_is_counted_once(common: float) -> None:
 
     fresh = [macro_recall(replicate(s), LABELS).mean() for s in range(500)]
     told = [
-        interval(replicate(1000 + s).astype(float), LABELS, rng(s)).error ** 2 for s in range(80)
+        interval(replicate(1000 + s).astype(float), UNITS, rng(s)).error ** 2 for s in range(80)
     ]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.25)
 
@@ -166,7 +171,7 @@ def test_a_level_stays_within_its_range() -> None:
     labels = np.repeat(np.arange(4), 5).astype(np.int64)
     found = compare(
         {"real": runs(0.95, 3, 0.1, labels=labels)},
-        labels,
+        Units(labels),
         {"real": 1.0},
         {"real": False},
         "real",
@@ -179,7 +184,7 @@ def told(
     arms: dict[str, np.ndarray], generative: dict[str, bool], **val: float
 ) -> comparison.Comparison:
     means = {a: float(r.mean()) for a, r in arms.items()} | val
-    return compare(arms, LABELS, means, generative, "real", rng())
+    return compare(arms, UNITS, means, generative, "real", rng())
 
 
 BASE = runs(0.6, 4, 0.005, seed=3)
@@ -261,7 +266,7 @@ def test_a_level_without_spread_lies_in_its_own_interval(n: int) -> None:
     labels = np.repeat(np.arange(3), n).astype(np.int64)
     right = {"real": np.ones((3, 3 * n), bool), "one": np.tile(labels == 0, (3, 1))}
     found = compare(
-        right, labels, {"real": 1.0, "one": 0.3}, dict.fromkeys(right, False), "real", rng()
+        right, Units(labels), {"real": 1.0, "one": 0.3}, dict.fromkeys(right, False), "real", rng()
     )
     for level in found.levels.values():
         assert 0 <= level.low <= level.mean <= level.high <= 1
@@ -272,7 +277,7 @@ def test_images_of_one_value_are_drawn_as_one_with_the_same_law() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], [400, 60])
     values = rng.choice([-0.4, -0.2, 0.0, 0.2], p=[0.02, 0.05, 0.83, 0.1], size=460)
-    found = comparison._image_draws(values, labels, rng)
+    found = Units(labels).draws(values, comparison.DRAWS, rng)
     one_by_one = np.zeros(20_000)
     for c in (0, 1):
         own = values[labels == c]
@@ -305,3 +310,75 @@ def test_the_permutation_p_has_a_floor_and_its_edges() -> None:
     found = [comparison.sign_flip(rng.normal(0, 1, 15)) for _ in range(200)]
     assert 0.03 < np.mean(np.array(found) < 0.1) < 0.18
     assert comparison.sign_flip(np.full(15, 0.1)) < 0.001
+
+
+def grouped(seed: int, patients: int, images: int, spread: float) -> tuple[dict, Units]:
+    """Two arms that are equal on average, apart by luck of their own on each patient's images; five seeds."""
+    r = rng(seed)
+    labels = np.repeat(np.arange(2), patients * images).astype(np.int64)
+    patient = np.arange(2 * patients * images) // images
+    rates = {
+        arm: np.clip(0.7 + spread * r.normal(size=2 * patients), 0, 1)[patient] for arm in "ab"
+    }
+    right = {arm: r.random((5, len(labels))) < rate for arm, rate in rates.items()}
+    return right, Units(labels, patient)
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.3])
+def test_images_of_a_patient_are_drawn_together(spread: float) -> None:
+    """Equal arms that differ by patient: told apart hardly ever, where images taken for themselves would often do."""
+    wrong = alone = 0
+    for s in range(100):
+        right, units = grouped(s, 20, 30, spread)
+        wrong += gains(right, units, "a", rng(s))[0].verdict in ("better", "worse")
+        alone += gains(right, Units(units.labels), "a", rng(s))[0].verdict in ("better", "worse")
+    assert wrong <= 11, (wrong, alone)  # 5% of 100 are 5; 11 lie 2.75 deviations above
+    assert alone > 2 * wrong
+
+
+def test_error_of_groups_is_that_of_fresh_ones() -> None:
+    """Unequal groups, some of several classes, against the spread of fresh replicates."""
+
+    def replicate(seed: int) -> tuple[np.ndarray, Units]:
+        r = rng(seed)
+        sizes = r.integers(1, 12, 80)
+        patient = np.repeat(np.arange(80), sizes)
+        sick = r.random(
+            80
+        )  # how often a patient's image shows the second class: one third never, one third always
+        labels = (r.random(len(patient)) < np.clip(3 * sick - 1, 0, 1)[patient]).astype(np.int64)
+        rate = np.clip(0.7 + 0.25 * r.normal(size=80), 0, 1)[patient]
+        return (r.random((3, len(patient))) < rate).astype(float), Units(labels, patient)
+
+    fresh = [units.mean(v).mean() for v, units in map(replicate, range(600))]
+    told = [
+        interval(v, units, rng(s)).error ** 2
+        for s, (v, units) in enumerate(map(replicate, range(1000, 1100)))
+    ]
+    assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.12)
+
+
+def test_groups_of_one_image_are_images() -> None:
+    values = runs(0.7, 3).astype(float)
+    names = np.array([f"p{k}" for k in rng(1).permutation(len(LABELS))], dtype=object)
+    one, other = interval(values, UNITS, rng(2)), interval(values, Units(LABELS, names), rng(2))
+    assert one.error == pytest.approx(other.error, rel=0.05)
+    assert one.mean == other.mean and Units(LABELS, names).degrees == UNITS.degrees
+
+
+def test_too_few_groups_say_nothing_however_many_images() -> None:
+    labels = np.repeat(np.arange(2), 100).astype(np.int64)
+    right = {"a": runs(0.2, 5, labels=labels), "b": runs(0.9, 5, seed=1, labels=labels)}
+    few = Units(labels, np.arange(200) // 25)
+    assert gains(right, few, "a", rng())[0].verdict == "too few test images to say"
+    assert gains(right, Units(labels), "a", rng())[0].verdict == "better"
+
+
+def test_the_permutation_p_is_corrected_too() -> None:
+    right = {"a": runs(0.4, 7), "b": runs(0.8, 7, seed=1), "c": runs(0.4, 7, seed=2)}
+    found = gains(right, UNITS, "a", rng())
+    assert found[0].p_permutation == pytest.approx(2 / 2**7)
+    assert found[0].p_permutation_holm == pytest.approx(2 * 2 / 2**7)
+    assert math.isnan(
+        gains({k: v[:1] for k, v in right.items()}, UNITS, "a", rng())[0].p_permutation_holm
+    )

@@ -9,10 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from augpipe.images import ImageSet
-from augpipe.promotion import Promotion, fingerprints, judge, unseen
+from augpipe.promotion import Promotion, fingerprints, unseen
+from augpipe.promotion import judge as judge_units
+from augpipe.units import Units
 
 BETTER, NOT_WORSE = Promotion(), Promotion(rule="not worse", margin=0.05)
 LABELS = np.repeat(np.arange(4), 50)
+
+
+def judge(champion, challenger, labels, options, rng, groups=None):
+    """Of images that each stand for themselves, where no groups are given."""
+    return judge_units(champion, challenger, Units(labels, groups), options, rng)
 
 
 def guesses(rng: np.random.Generator, right: float) -> NDArray[np.int64]:
@@ -48,6 +55,20 @@ def test_equal_models_seldom_take_over() -> None:
         judge(guesses(rng, 0.8), guesses(rng, 0.8), LABELS, BETTER, rng).promote for _ in range(400)
     )
     assert took <= 20, took
+
+
+def test_images_of_one_patient_count_as_one() -> None:
+    """Two models of one law that are both right or wrong on all of a patient's images take over no more often."""
+    rng, labels = np.random.default_rng(9), np.repeat(np.arange(2), 200)
+    groups = np.arange(400) // 20
+    took = alone = 0
+    for _ in range(200):
+        said = [labels ^ np.repeat(rng.random(20) < 0.3, 20) for _ in range(2)]
+        took += judge(*said, labels, BETTER, rng, groups).promote
+        alone += judge(*said, labels, BETTER, rng).promote
+    assert took <= 12 < alone, (took, alone)
+    few = judge(labels, labels, labels, NOT_WORSE, rng, np.arange(400) // 50)
+    assert not few.promote and "4 groups in the smallest class" in few.reason
 
 
 def test_a_truly_better_model_mostly_takes_over() -> None:

@@ -23,6 +23,7 @@ from augpipe.report.judged import JudgedResult, judged
 from augpipe.seeds import numpy_stream
 from augpipe.splits import NAMES
 from augpipe.store import Ref, SplitRefs, load_images, load_json, load_state, load_table
+from augpipe.units import Units
 
 Key = tuple[str, int]  # name, seed
 VERSIONED = (
@@ -176,17 +177,21 @@ def _gain(found: Gain | None) -> dict[str, Any] | None:
     """None for an arm against itself."""
     if found is None:
         return None
-    effect = found.effect_size
     return {
         **_interval(found.interval),
         "reference": found.reference,
         "p": found.p,
         "p_holm": found.p_holm,
-        "effect_size": effect if np.isfinite(effect) else None,
+        "effect_size": _finite(found.effect_size),
         "verdict": found.verdict,
         "seeds_needed": found.seeds_needed,
-        "p_permutation": found.p_permutation if np.isfinite(found.p_permutation) else None,
+        "p_permutation": _finite(found.p_permutation),
+        "p_permutation_holm": _finite(found.p_permutation_holm),
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def versions() -> dict[str, str]:
@@ -234,7 +239,9 @@ def collect(
     """
     splits = {name: load_images(getattr(stored.splits, name)) for name in NAMES}
     seeds = experiment.seeds
-    labels = [np.array(load_images(stored.by_seed[seed].test).labels) for seed in seeds]
+    tests = [load_images(stored.by_seed[seed].test) for seed in seeds]
+    units = [Units(np.array(test.labels), test.table.group.to_numpy()) for test in tests]
+    labels = [of.labels for of in units]
     said = {
         arm.name: [_said(stored.probabilities[arm.name, seed]) for seed in seeds]
         for arm in experiment.arms
@@ -252,7 +259,7 @@ def collect(
     recipes = {key: load_json(ref) for key, ref in stored.recipes.items()}
     arms = tuple(_arm_result(experiment, stored, arm, recipes) for arm in experiment.arms)
     generative = {result.arm.name: result.generative for result in arms}
-    found = _compared(experiment, said, labels, len(splits["train"]), val, generative)
+    found = _compared(experiment, said, units, len(splits["train"]), val, generative)
     if failed:
         told = ", ".join(repr(name) for name in failed)
         found = replace(found, sentence=f"{found.sentence} Failed, and not compared: {told}.")
@@ -293,7 +300,7 @@ def _shows_trained(experiment: Experiment, arm: Arm, recipe: Mapping[str, Any]) 
 def _compared(
     experiment: Experiment,
     said: Mapping[str, Sequence[NDArray[np.int64]]],
-    labels: Sequence[NDArray[np.int64]],
+    units: Sequence[Units],
     n_train: int,
     val: Mapping[str, float],
     generative: Mapping[str, bool],
@@ -301,13 +308,14 @@ def _compared(
     """By seeds and test images where the split is one, by splits where each seed has its own."""
     baseline = experiment.baseline
     if experiment.resplit:
-        poorest = min(labels, key=lambda y: int(np.unique(y, return_counts=True)[1].min()))
+        poorest = min(units, key=lambda of: of.least)
+        labels = [of.labels for of in units]
         values = resampled.estimates(said, labels)
         ratio = max(len(y) for y in labels) / n_train
         return resampled.compare(values, poorest, ratio, val, generative, baseline)
-    right = {arm: np.stack(own) == labels[0] for arm, own in said.items()}
+    right = {arm: np.stack(own) == units[0].labels for arm, own in said.items()}
     rng = numpy_stream(experiment.split.seed, "bootstrap")
-    return compare(right, labels[0], val, generative, baseline, rng)
+    return compare(right, units[0], val, generative, baseline, rng)
 
 
 MEANS: Final = (
