@@ -84,16 +84,16 @@ def train(
 
     Two calls of one seed start from the same weights, whatever they learn from: arms are paired.
     """
-    channels = val.spec.channels + int(batches.origin_flag)
+    planes = int(batches.origin_flag)
     shape = Shape(
-        channels,
+        val.spec.channels + planes,
         len(val.classes),
         options.width,
         batches.objective.scale,
         options.pretrained,
         batches.norms_apart,
     )
-    net = start(options, shape, torch_stream(seed, "classifier"))
+    net = start(options, shape, torch_stream(seed, "classifier"), planes)
     runtime.place(net)
     use_rng(net, torch_stream(seed, "classifier dropout", device=runtime.device))
     trained = Trained(net, batches.origin_flag, 0, [])

@@ -206,17 +206,15 @@ for _name, _features, _drop in (
 def _take_over(net: Classifier, kind: str) -> None:
     """Published weights into a torchvision backbone.
 
-    Its first convolution sees colours: of a grey image, whose three channels would be equal, their sum; a plane of the
-    origin flag begins without weight. Inputs stay in [-1,1], which is near to what the weights were trained on.
+    Its first convolution sees colours: of a grey image, whose three channels would be equal, their sum. Inputs stay in
+    [-1,1], about half as wide as what the weights were trained on; batch norms and the training make up for it.
     """
     state = dict(torchvision_state(kind, "classifier.pretrained: false"))
     own = net.trunk.state_dict()
     first = next(name for name, value in own.items() if value.ndim == 4)
     with reading(published_file(kind), kind):
         colours = state[first]
-        seen = colours if own[first].shape[1] >= 3 else colours.sum(1, keepdim=True)
-        flags = own[first].shape[1] - seen.shape[1]
-        state[first] = torch.cat([seen, torch.zeros_like(seen[:, :1]).repeat(1, flags, 1, 1)], 1)
+        state[first] = colours if own[first].shape[1] >= 3 else colours.sum(1, keepdim=True)
         # Older files lack the counters of batches, which matter to nothing here.
         kept = {name: state.get(name, own[name]) for name in own if name.endswith(COUNTER)}
         weights = {name: state[name] for name in own if not name.endswith(COUNTER)}
@@ -260,15 +258,33 @@ def build(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Cla
     return net
 
 
-def start(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Classifier:
-    """What training starts from: a fresh one, with published weights where asked; UserError without them."""
-    net = build(options, replace(shape, apart=False), rng)
+def start(
+    options: ClassifierOptions, shape: Shape, rng: torch.Generator, planes: int = 0
+) -> Classifier:
+    """What training starts from: a fresh one, with published weights where asked; UserError without them.
+
+    planes: of `shape`'s channels, those after the image's own. They begin without weight, so that the net is the one
+    without them: arms of a seed start alike whether they see the origin flag or not.
+    """
+    own = replace(shape, channels=shape.channels - planes, apart=False)
+    net = build(options, own, rng)
     if options.pretrained:
         _take_over(net, options.kind)
+    if planes:
+        _widen(net, planes)
     if shape.apart:
         norms_apart(net)
-        net.shape = shape
+    net.shape = shape
     return net
+
+
+def _widen(net: Classifier, planes: int) -> None:
+    """More input channels of no weight for the first convolution."""
+    stem = next(part for part in net.trunk.modules() if isinstance(part, nn.Conv2d))
+    kept = stem.weight.detach()
+    added = kept.new_zeros(kept.shape[0], planes, *kept.shape[2:])
+    stem.weight = nn.Parameter(torch.cat([kept, added], 1))
+    stem.in_channels += planes
 
 
 def check(options: ClassifierOptions, channels: int, classes: int, size: int) -> None:

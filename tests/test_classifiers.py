@@ -56,14 +56,14 @@ def test_published_weights_see_what_they_saw(kind, counters, tmp_path, monkeypat
         model(colour)
         model(grey.expand(2, 3, 64, 64))
     # A plane of the origin flag begins without weight.
-    for x, expected in (
-        (colour, 0),
-        (grey, 1),
-        (torch.cat([colour, flag], 1), 0),
-        (torch.cat([grey, flag], 1), 1),
+    for x, planes, expected in (
+        (colour, 0, 0),
+        (grey, 0, 1),
+        (torch.cat([colour, flag], 1), 1, 0),
+        (torch.cat([grey, flag], 1), 1, 1),
     ):
         shape = Shape(x.shape[1], 5, 1.0, pretrained=True)
-        net = start(options, shape, torch.Generator().manual_seed(0)).eval()
+        net = start(options, shape, torch.Generator().manual_seed(0), planes).eval()
         stem = next(part for part in net.trunk.modules() if isinstance(part, torch.nn.Conv2d))
         own = next(part for part in model.modules() if isinstance(part, torch.nn.Conv2d))
         stem.stride, stem.padding = own.stride, own.padding
@@ -143,3 +143,26 @@ def test_unknown_kind_lists_what_there_is() -> None:
         ValueError, match="unknown classifier 'vgg'; have small_cnn, resnet32, resnet18"
     ):
         ClassifierOptions(kind="vgg")
+
+
+@pytest.mark.parametrize("kind", list(classifiers))
+@pytest.mark.parametrize("scale", [None, 30.0])
+def test_with_the_origin_flag_it_starts_as_without(kind: str, scale: float | None) -> None:
+    """Arms of a seed are paired: whatever the flag says, the fresh nets answer alike."""
+    options = ClassifierOptions(kind=kind, width=0.5)
+    x, flag = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
+
+    def fresh(channels: int, planes: int) -> torch.nn.Module:
+        shape = Shape(channels, 4, 0.5, scale)
+        return start(options, shape, torch.Generator().manual_seed(5), planes).eval()
+
+    plain, flagged = fresh(3, 0), fresh(4, 1)
+    with torch.no_grad():
+        assert torch.equal(plain(x), flagged(torch.cat([x, flag], 1)))
+    names = dict(plain.named_parameters())
+    apart = [n for n, p in flagged.named_parameters() if p.shape != names[n].shape]
+    assert len(apart) == 1  # the stem's
+    logits = flagged(torch.cat([x, flag], 1))
+    logits.square().sum().backward()
+    stem = dict(flagged.named_parameters())[apart[0]]
+    assert float(stem.grad[:, 3].abs().max()) > 0  # and learns
