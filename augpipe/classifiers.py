@@ -227,7 +227,10 @@ def _known(kind: str) -> str:
 
 
 class ClassifierOptions(Strict):
-    """The classifier and how long and how fast it learns; the same for every arm."""
+    """The classifier and how long and how fast it learns; the same for every arm.
+
+    width: a multiple of the channels of small_cnn and resnet32; torchvision's have one width.
+    """
 
     kind: Annotated[str, AfterValidator(_known)] = "small_cnn"
     width: float = Field(default=1.0, gt=0, le=16)
@@ -239,7 +242,11 @@ class ClassifierOptions(Strict):
     pretrained: bool = False  # starts from torchvision's published weights
 
     @model_validator(mode="after")
-    def _published(self) -> ClassifierOptions:
+    def _own_options_alone(self) -> ClassifierOptions:
+        if self.width != 1 and self.kind not in OWN:
+            raise ValueError(
+                f"width: {self.width:g} is of {choices(OWN)}; {self.kind} has but one width: set it to 1"
+            )
         if self.pretrained and self.kind in OWN:
             have = [kind for kind in classifiers if kind not in OWN]
             raise ValueError(

@@ -83,15 +83,14 @@ class Arm(Strict):
             "prefer",
             "soft",
             "beside",
+            "fill",
+            "origin_flag",
+            "curated",
         ):
             if self.generator is None and getattr(self.mix, key) != getattr(plain, key):
                 raise ValueError(
                     f"mix.{key} of arm {self.name!r} is of synthetic images, and it has no generator"
                 )
-        if self.generator is None and self.mix.fill == "search":
-            raise ValueError(
-                f"fill: search of arm {self.name!r} is of synthetic images, and it has no generator"
-            )
         return self
 
 

@@ -30,6 +30,12 @@ class Prefer(Strict):
     check: str
     power: float = Field(default=1.0, ge=-10, le=10)
 
+    @model_validator(mode="after")
+    def _prefers(self) -> Prefer:
+        if not self.power:
+            raise ValueError("prefer.power: 0 prefers nothing; leave prefer out")
+        return self
+
 
 class Beside(Strict):
     """At test: an image's features become `1 - weight` of them and `weight` of the mean of its k nearest synthetic images'.
@@ -40,7 +46,7 @@ class Beside(Strict):
     """
 
     k: int = Field(default=5, ge=1, le=1000)
-    weight: float = Field(default=0.3, ge=0, le=1)
+    weight: float = Field(default=0.3, gt=0, le=1)
 
 
 class Mix(Strict):
@@ -72,7 +78,7 @@ class Mix(Strict):
     weights: Weighting = "none"
     defer: float = Field(default=0.0, ge=0, lt=1)
     until: float = Field(default=1.0, gt=0, le=1)
-    synthetic_weight: float = Field(default=1.0, ge=0, le=100)
+    synthetic_weight: float = Field(default=1.0, gt=0, le=100)
     blend: Literal["none", "mixup", "cutmix"] = "none"
     alpha: float | None = Field(default=None, gt=0, le=100)
     norms_apart: bool = False
@@ -97,6 +103,10 @@ class Mix(Strict):
         if self.norms_apart and self.blend != "none":
             raise ValueError(
                 "norms_apart: a blend of a real and a synthetic image is neither; set blend: none"
+            )
+        if self.share == 1 and self.until == 1 and self.synthetic_weight != 1:
+            raise ValueError(
+                "synthetic_weight: with share: 1 all images are synthetic and weigh alike"
             )
         return self
 

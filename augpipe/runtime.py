@@ -84,6 +84,13 @@ def pick_device(asked: Device) -> str:
     return there[0] if asked == "auto" else asked
 
 
+def pick_precision(device: str, asked: Precision) -> Precision:
+    """`auto` → bf16-mixed where the device is fast at it, else 32-true."""
+    if asked != "auto":
+        return asked
+    return "bf16-mixed" if fast_bf16(device) else "32-true"
+
+
 def _fabric() -> type[Fabric]:
     """The class, without what its import drags along.
 
@@ -116,8 +123,7 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
     if where == "cuda":
         # What cuBLAS needs to give the same sums twice; read when the device is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if precision == "auto":
-        precision = "bf16-mixed" if fast_bf16(where) else "32-true"
+    precision = pick_precision(where, precision)
     if _joined:
         return _runtime(_joined[0], precision)
     fabric = _built(accelerator=where, devices=1, precision=precision)
@@ -152,8 +158,7 @@ def require(devices: int, device: Device) -> None:
 def join(devices: int, device: Device, precision: Precision) -> None:
     """Make this process, whose group is there, one of several that train together: `start` gives it its device."""
     where = pick_device(device)
-    if precision == "auto":
-        precision = "bf16-mixed" if fast_bf16(where) else "32-true"
+    precision = pick_precision(where, precision)
     _fabric()  # before its parts, for the sake of what its import drags along
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 

@@ -5,7 +5,7 @@ python tests/bench_calibration.py CONFIG --out FOLDER [--arm NAME] [--runs N] [-
 Trains the arm (one without a generator) of the config on RUNS seeds, as a run would, and keeps which test images each
 got right. Then, DRAWS times: two groups of as many of these runs, none in both, stand for two arms, on test images
 drawn anew with replacement within their class. Nothing is between such arms, so a "better" or "worse" is false. For a
-gain of g points, images that the second arm got wrong become right with the probability that raises its macro recall by
+gain of g points, images that the first arm got right become wrong with the probability that lowers its macro recall by
 g; between seeds the gain varies by a third of itself. Leaves FOLDER/calibration.json and prints a table.
 """
 
@@ -57,14 +57,13 @@ def drawn_anew(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[n
 def planted(
     right: NDArray[np.bool_], labels: NDArray[np.int64], points: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Hits with as many more as raise macro recall by `points` on average."""
+    """Hits with so many fewer that macro recall falls by `points` on average: there is room for that at any level."""
     if not points:
         return right
-    missing = 1 - macro_recall(right, labels)
     wanted = points / 100 * (1 + VARIES * rng.normal(size=len(right)))
-    chance = np.clip(wanted / missing, 0, 1)
-    more: NDArray[np.bool_] = right | (rng.random(right.shape) < chance[:, None])
-    return more
+    chance = np.clip(wanted / macro_recall(right, labels), 0, 1)
+    fewer: NDArray[np.bool_] = right & (rng.random(right.shape) >= chance[:, None])
+    return fewer
 
 
 def told(
@@ -76,7 +75,8 @@ def told(
         rng = np.random.default_rng([draw, seeds, round(10 * points)])
         runs, images = rng.permutation(len(right))[: 2 * seeds], drawn_anew(labels, rng)
         one, other = (right[part][:, images] for part in (runs[:seeds], runs[seeds:]))
-        arms = {"a": one, "b": planted(other, labels[images], points, rng)}
+        # The reference loses what the arm is to gain: near 100% there would be no room above.
+        arms = {"a": planted(one, labels[images], points, rng), "b": other}
         units = Units(labels[images])
         found = gain("b", "a", arms, units, rng)
         # As `gains` does for one arm, without the search for the seeds that would be needed.

@@ -15,6 +15,10 @@ __all__ = ["results", "stored"]  # fixtures
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
 
 
+# Two frames on, what was changed is laid out.
+SETTLED = "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r(0))))"
+
+
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     with tab(tmp_path_factory.mktemp("profile")) as found:
@@ -51,6 +55,32 @@ def test_every_image_is_drawn_and_has_a_text(report: Path, chromium: Tab) -> Non
     for natural, alt, shown in images:
         assert natural > 0 and alt.strip()
         assert shown > 0 or "images of" in alt  # a strip in a closed fold
+
+
+def test_on_paper_nothing_is_folded_away_or_cut_off(report: Path, chromium: Tab) -> None:
+    """At the width of A4 less its margins, as the print medium."""
+    chromium.open(report, 704)
+    chromium.call("Emulation.setEmulatedMedia", media="print")
+    chromium.run(SETTLED)
+    try:
+        folds = chromium.run(
+            """[...document.querySelectorAll('details > :not(summary)')].map(
+                n => n.checkVisibility({contentVisibilityAuto: true}) && n.getBoundingClientRect().height > 0)"""
+        )
+        wide = chromium.run(
+            """[...document.querySelectorAll('.scroll, body')].filter(
+                n => n.scrollWidth > n.clientWidth + 1).map(n => n.innerText.slice(0, 80))"""
+        )
+    finally:
+        chromium.call("Emulation.setEmulatedMedia", media="")
+        chromium.run(SETTLED)
+    assert len(folds) > 5 and all(folds)
+    assert wide == []
+    assert not all(
+        chromium.run(
+            "[...document.querySelectorAll('details > :not(summary)')].map(n => n.checkVisibility({contentVisibilityAuto: true}))"
+        )
+    )  # on a screen they are
 
 
 def test_a_class_called_like_a_script_is_but_text(report: Path, chromium: Tab) -> None:

@@ -149,7 +149,7 @@ def test_unknown_kind_lists_what_there_is() -> None:
 @pytest.mark.parametrize("scale", [None, 30.0])
 def test_with_the_origin_flag_it_starts_as_without(kind: str, scale: float | None) -> None:
     """Arms of a seed are paired: whatever the flag says, the fresh nets answer alike."""
-    options = ClassifierOptions(kind=kind, width=0.5)
+    options = ClassifierOptions(kind=kind)
     x, flag = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
 
     def fresh(channels: int, planes: int) -> torch.nn.Module:
@@ -166,3 +166,11 @@ def test_with_the_origin_flag_it_starts_as_without(kind: str, scale: float | Non
     logits.square().sum().backward()
     stem = dict(flagged.named_parameters())[apart[0]]
     assert float(stem.grad[:, 3].abs().max()) > 0  # and learns
+
+
+def test_width_is_refused_where_it_would_do_nothing() -> None:
+    with pytest.raises(
+        ValueError, match=r"width: 0\.5 is of small_cnn, resnet32; resnet18 has but one"
+    ):
+        ClassifierOptions(kind="resnet18", width=0.5)
+    assert ClassifierOptions(kind="resnet32", width=0.5).width == 0.5

@@ -184,6 +184,9 @@ def test_merge_keys_are_yaml_too(tmp_path: Path) -> None:
         "fill: search",
         "soft: 0.5",
         "beside: {k: 3}",
+        "fill: 100",
+        "origin_flag: true",
+        "curated: false",
     ],
 )
 def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: Path) -> None:
@@ -216,7 +219,7 @@ def test_norms_apart_need_norms() -> None:
     with pytest.raises(
         UserError, match="norms_apart is of batch norms, and convnext_tiny has none"
     ):
-        build(values(), ["arms.acgan.mix.norms_apart=true", "classifier.kind=convnext_tiny"])
+        build(values(), ["arms.acgan.mix.norms_apart=true", "classifier={kind: convnext_tiny}"])
 
 
 def test_an_arm_may_pool_several_generators() -> None:

@@ -166,7 +166,7 @@ def test_an_objective_is_of_what_is_drawn(here) -> None:
     assert alone.objective.weights.tolist() == pytest.approx([4 / 6, 2])
 
 
-@pytest.mark.parametrize("power", [1.0, 2.0, -1.0, 0.0])
+@pytest.mark.parametrize("power", [1.0, 2.0, -1.0])
 def test_preferred_images_come_in_proportion_to_the_checks_value(here, power) -> None:
     real, made = flat_set((4, 4), 0), flat_set((0, 4), 100, SYNTHETIC)
     values = np.array([0.2, 0.4, 0.6, 0.8])

@@ -18,18 +18,21 @@ import torch
 
 from augpipe import config, fidelity, quarantine, scores
 from augpipe.comparison import Interval
-from augpipe.config import Experiment
+from augpipe.config import Arm, Experiment
 from augpipe.errors import UserError
 from augpipe.images import ImageSet, provenance
+from augpipe.mixing import Mix
 from augpipe.records import IntakeRecord, Measured, Timed
-from augpipe.report.contrasts import contrasts
+from augpipe.report import judgement
+from augpipe.report.contrasts import _series, contrasts
 from augpipe.report.figures import cost_dots
 from augpipe.report.judged import _curation, judged
 from augpipe.report.page import page
 from augpipe.report.results import Results, Stored, collect, confusion
+from augpipe.report.strips import BYTES, nearest, strips
 from augpipe.report.write import FILES, check_out, check_place, write
 from augpipe.sources import Bad
-from augpipe.store import SplitRefs, Store, load_json
+from augpipe.store import SplitRefs, Store, load_images, load_json
 
 EVIL = '<script>alert("x")</script>'
 CLASSES = (EVIL, 'a,"b"\nc', "größe $x^2$")
@@ -501,3 +504,84 @@ def test_an_arm_that_shows_no_image_of_a_trained_generator_is_credited_with_none
     assert not any(result.generative for result in results.arms)
     assert results.comparison.best is None
     assert results.comparison.sentence.startswith("No arm shows images of a trained generator")
+
+
+def test_however_many_and_large_the_pictures_the_page_stays_below_8_mb(results: Results) -> None:
+    """Noise is what packs worst: 40 classes, five generators, colour images of 128 px."""
+    rng = np.random.default_rng(0)
+    names = tuple(f"class {k}" for k in range(40))
+    labels = np.repeat(np.arange(40), 9).astype(np.int64)
+    noise = rng.integers(0, 256, (360, 3, 128, 128), dtype=np.uint8)
+    many = ImageSet(noise, labels, names, provenance([f"i{k}" for k in range(360)]))
+    small = replace(results, splits={**results.splits, "train": many})
+    generators = tuple(replace(results.generators[0], name=f"g{k}", samples=many) for k in range(5))
+    shown, left_out = strips(replace(small, generators=generators))
+    assert 0 < len(shown) < 40 and left_out == 40 - len(shown)
+    assert sum(len(strip) for row in shown for _, strip in row["strips"]) <= BYTES
+    galleries = {f"g{k}": many for k in range(5)}
+    own = judgement._galleries(replace(results.judged, galleries=galleries))
+    assert 0 < len(own) < 5
+    assert len(page(results)) < 1.5e6  # all the rest, with strips of its own
+
+
+def test_the_nearest_image_of_train_is_found_among_its_class() -> None:
+    from conftest import shapes
+
+    train = shapes((30, 30), seed=1, size=48)
+    rows = np.flatnonzero(train.labels == 1)
+    asked = np.clip(train.images[rows[[4, 17]]].astype(int) + 3, 0, 255).astype(np.uint8)
+    assert nearest(asked, train, rows).tolist() == [4, 17]
+    brute = [np.abs(train.images[rows].astype(float) - train.images[0]).sum((1, 2, 3)).argmin()]
+    assert len(nearest(train.images[:1], train, rows)) == len(brute)
+
+
+def test_a_line_of_the_ratio_curve_joins_what_differs_in_amount_alone() -> None:
+    def arm(**mix: Any) -> Arm:
+        return Arm(name="a", generator="gan", mix=Mix(**mix))
+
+    plain = _series(arm(fill=100, share=0.1))
+    assert plain == _series(arm(fill="auto", share=0.4)) == "gan"
+    assert (
+        _series(arm(share=0.1, transform="light", sampler="balanced"))
+        == "gan, sampler balanced, transform light"
+    )
+    near, far = ({"check": "agreement", "power": p} for p in (1, -1))
+    assert len({plain, _series(arm(prefer=near)), _series(arm(prefer=far))}) == 3
+    assert _series(arm(loss={"kind": "focal"})) != _series(arm(loss={"kind": "ldam"}))
+
+
+@pytest.mark.parametrize(
+    "mix", [{"share": 0.3, "synthetic_weight": 0}, {"share": 0, "beside": {"weight": 0}}]
+)
+def test_images_without_a_say_are_refused(mix: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="greater than 0"):
+        Mix(**mix)
+
+
+def test_groups_of_test_images_reach_the_comparison(stored: tuple[Experiment, Stored]) -> None:
+    """Sixty test images of six patients: the same hits, a wider interval; of four in a class too few to say."""
+    experiment, kept = stored
+    alone = collect(experiment, kept, 1.0).comparison.over_baseline["gan"]
+
+    def over(patients: int) -> Any:
+        test = load_images(kept.splits.test)
+        table = test.table.assign(
+            group=[
+                f"p{k % (20 // patients)}-{c}" for k, c in zip(range(60), test.labels, strict=True)
+            ]
+        )
+        store = Store(Path(kept.splits.test.path).parents[1])
+        own = kept.splits.model_copy(
+            update={
+                "test": store.put_images(ImageSet(test.images, test.labels, test.classes, table))
+            }
+        )
+        by_seed = dict.fromkeys(experiment.seeds, own)
+        return collect(
+            experiment, replace(kept, splits=own, by_seed=by_seed), 1.0
+        ).comparison.over_baseline["gan"]
+
+    pairs, fives = over(2), over(5)
+    assert pairs.interval.mean == alone.interval.mean and pairs.verdict == "better"
+    assert pairs.interval.error != alone.interval.error
+    assert fives.verdict == "too few test images to say"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from augpipe.comparison import Interval
+from augpipe.config import Arm
+from augpipe.mixing import Mix
 from augpipe.report.figures import confusion_pair, cost_dots, ratio_curve
 from augpipe.report.results import Results
 
 CONFUSED: Final = 15  # pairs of classes in the table
+AMOUNT: Final = ("fill", "share")  # of a mix: how many synthetic images, not what becomes of them
 LEAST: Final = 0.005  # share of a class's images that counts as confused
 
 
@@ -20,7 +26,10 @@ def contrasts(results: Results) -> dict[str, Any]:
 
 
 def _ratio(results: Results) -> dict[str, Any] | None:
-    """The share of synthetic items against macro recall; the baseline and the strongest arm without a trained generator as lines."""
+    """The share of synthetic items against macro recall; the baseline and the strongest arm without a trained generator as lines.
+
+    A line joins arms that differ in nothing but how many synthetic images they show.
+    """
     found = results.comparison
     series: dict[str, list[tuple[float, Interval]]] = {}
     rows = []
@@ -28,12 +37,30 @@ def _ratio(results: Results) -> dict[str, Any] | None:
         level, share = found.levels[result.arm.name], float(result.recipe["synthetic_share"])
         if not result.arm.generators:
             continue
-        series.setdefault(result.arm.made_by, []).append((share, level))
-        rows.append((result.arm.made_by, result.arm.name, f"{share:.3f}", *_level(level)))
+        name = _series(result.arm)
+        series.setdefault(name, []).append((share, level))
+        rows.append((name, result.arm.name, f"{share:.3f}", *_level(level)))
     if not series:
         return None
     levels = {name: found.levels[name] for name in (found.baseline, found.strongest)}
     return {"figure": ratio_curve(series, levels), "rows": sorted(rows)}
+
+
+def _series(arm: Arm) -> str:
+    """What an arm is but for its amount of synthetic images: generator, and what its mix sets otherwise than a plain one."""
+    mix, plain = arm.mix.model_dump(mode="json"), Mix().model_dump(mode="json")
+    other = {k: v for k, v in mix.items() if k not in AMOUNT and v != plain[k]}
+    told = [f"{k} {_told(v)}" for k, v in other.items()]
+    return ", ".join([arm.made_by, *told])
+
+
+def _told(value: Any) -> str:
+    """A setting in a few words; a mapping by its kind, or by a mark of its own where it has none."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    rest = json.dumps(value, sort_keys=True)
+    mark = hashlib.blake2b(rest.encode(), digest_size=2).hexdigest()
+    return str(value["kind"]) if set(value) == {"kind"} else f"{value.get('kind', '')}#{mark}"
 
 
 def _level(level: Interval) -> tuple[str, str]:
@@ -75,17 +102,24 @@ def _cost(results: Results) -> dict[str, Any] | None:
     if not others:
         return None
     gains = [found.over_baseline[r.arm.name] for r in others]
+    trained = [
+        ", ".join(f"{kimg[name]:.0f}" for name in r.arm.generators if kimg.get(name))
+        for r in others
+    ]
     rows = [
         (
             r.arm.name,
             f"{r.seconds:.0f}",
-            ", ".join(f"{kimg[name]:.0f}" for name in r.arm.generators if kimg.get(name)) or "–",
+            of or "–",
             f"{100 * g.interval.mean:+.2f}",
         )
-        for r, g in zip(others, gains, strict=True)
+        for r, g, of in zip(others, gains, trained, strict=True)
     ]
     figure = cost_dots(
-        [r.arm.name for r in others],
+        [
+            f"{r.arm.name} ({of} kimg)" if of else r.arm.name
+            for r, of in zip(others, trained, strict=True)
+        ],
         [max(r.seconds, 0.1) for r in others],
         gains,
         [r.generative for r in others],

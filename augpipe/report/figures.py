@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
+from PIL import Image
 
 from augpipe.comparison import Gain, Interval
 from augpipe.grids import grid
@@ -156,7 +157,7 @@ MARKS = "osD^vP*X"
 def ratio_curve(
     series: Mapping[str, Sequence[tuple[float, Interval]]], levels: Mapping[str, Interval]
 ) -> str:
-    """Macro recall over the share of items that are synthetic: a line a generator, its points one arm each.
+    """Macro recall over the share of items that are synthetic: a line a series, its points one arm each.
 
     levels: arms as lines across, the first with its interval as a band.
     """
@@ -175,7 +176,7 @@ def ratio_curve(
             axes.errorbar(
                 x, y[:, 0], [np.maximum(0, y[:, 0] - y[:, 1]), np.maximum(0, y[:, 2] - y[:, 0])], color=colours[at % len(colours)],
                 marker=MARKS[at % len(MARKS)], ms=6, mec=BLACK, mew=0.6, lw=1.4, capsize=3,
-                label=_short(name),
+                label=_short(name, 36),
             )  # fmt: skip
         axes.set_xlabel("share of a batch's items that are synthetic")
         axes.set_ylabel("macro recall on test, %")
@@ -200,7 +201,7 @@ def cost_dots(
             colour = ORANGE if made else BLUE
             i = g.interval
             axes.plot([x, x], [100 * i.low, 100 * i.high], color=colour, lw=1.4)
-            axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=_short(name))  # fmt: skip
+            axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=_short(name, 36))  # fmt: skip
         axes.axhline(0, color=BLACK, lw=0.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -240,9 +241,18 @@ def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float
         return _svg(figure)
 
 
+STRIP_SIDE = 64  # pixels a side of an image in a strip at most; samples/ has them whole
+
+
 def image_strip(images: NDArray[np.uint8]) -> str:
-    """uint8 (N,C,H,W) in one row, enlarged to at least 32 px a side."""
+    """uint8 (N,C,H,W) in one row, enlarged to at least 32 px a side, or made smaller to STRIP_SIDE."""
     buffer = io.BytesIO()
-    picture = grid(images, max(1, len(images)), gap=2, scale=max(1, -(-32 // images.shape[2])))
+    size = images.shape[2]
+    picture = grid(images, max(1, len(images)), gap=2, scale=max(1, -(-32 // size)))
+    if size > STRIP_SIDE:
+        picture = picture.resize(
+            tuple(max(1, round(side * STRIP_SIDE / size)) for side in picture.size),
+            Image.Resampling.BOX,
+        )
     picture.save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

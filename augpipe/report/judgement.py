@@ -20,6 +20,7 @@ MEMORISED: Final = (
     "memorisation.nearer", "memorisation.membership_auc",
 )  # fmt: skip
 GALLERY: Final = 8  # threes that the page shows of each generator
+GALLERIES: Final = 1_500_000  # bytes of the page
 WORDS: Final = 6  # reasons why figures are not given that the page shows
 
 
@@ -31,7 +32,7 @@ def sections(found: JudgedResult, classes: int) -> dict[str, Any]:
         "memorisation": _wide(table, MEMORISED, classes),
         "others": _overall(table),
         "curation": _curation(found, classes),
-        "galleries": [(name, _gallery(found, name)) for name in found.galleries],
+        "galleries": _galleries(found),
         "gates": [
             (name, one.gate, "holds" if one.holds else "does not hold", one.told)
             for name, all_ in found.gates.items()
@@ -96,6 +97,18 @@ def _curation(found: JudgedResult, classes: int) -> dict[str, Any]:
         "checks": [n.removeprefix("kept.") if n != "kept" else "all" for n in names],
         "rows": rows,
     }
+
+
+def _galleries(found: JudgedResult) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Each generator's gallery, as far as the page's budget for them reaches; samples/ has all."""
+    shown, used = list[tuple[str, list[tuple[str, str]]]](), 0
+    for name in found.galleries:
+        own = _gallery(found, name)
+        used += sum(len(strip) for _, strip in own)
+        if used > GALLERIES:
+            break
+        shown.append((name, own))
+    return shown
 
 
 def _gallery(found: JudgedResult, name: str) -> list[tuple[str, str]]:

@@ -11,15 +11,13 @@ import numpy as np
 from augpipe.comparison import Gain
 from augpipe.config import dump
 from augpipe.counts import imbalance_ratio
-from augpipe.images import ImageSet
 from augpipe.report.contrasts import contrasts
-from augpipe.report.figures import counts_bars, gain_dots, image_strip, recall_heatmap
+from augpipe.report.figures import counts_bars, gain_dots, recall_heatmap
 from augpipe.report.judgement import sections
-from augpipe.report.results import ArmResult, Results, versions
+from augpipe.report.results import ArmResult, Results, machine, versions
+from augpipe.report.strips import CLASSES, strips
 
-SHOWN = 8  # images of a class in a strip
 QUARANTINED = 20  # rows of quarantine.csv that the page shows
-CLASSES = 40  # classes with strips, so that the page stays small
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("augpipe.report", "templates"),
@@ -36,9 +34,9 @@ def page(results: Results) -> str:
     train = results.splits["train"]
     found = results.comparison
     recall = np.array([[results.mean(a, "recall", c) for c in results.classes] for a in arms])
-    others = [a for a in arms if a in found.over_baseline]
     generative = {result.arm.name: result.generative for result in results.arms}
-    gains = [found.over_baseline[a] for a in others]
+    counts = list(train.counts().values())
+    shown, left_out = strips(results)
     return TEMPLATES.get_template("report.html").render(
         results=results,
         experiment=results.experiment,
@@ -46,19 +44,30 @@ def page(results: Results) -> str:
         asked=_asked(results),
         came_in=_came_in(results),
         counts_figures=_counts_figures(results),
-        gains_figure=gain_dots(gains, [generative[a] for a in others], found.baseline)
-        if gains
+        gains_figure=_forest(found.over_baseline, generative, found.baseline),
+        rivals_figure=_forest(found.over_strongest, generative, found.strongest)
+        if found.strongest != found.baseline
         else None,
         contrasts=contrasts(results),
         arms=[_row(results, a, generative[a]) for a in arms],
-        recall_figure=recall_heatmap(arms, results.classes, list(train.counts().values()), recall),
+        recall_figure=recall_heatmap(arms, results.classes, counts, recall),
         recall=[(a, [f"{100 * v:.1f}" for v in row]) for a, row in zip(arms, recall, strict=True)],
-        strips=_strips(results),
-        left_out=max(0, len(results.classes) - CLASSES),
+        columns=list(zip(results.classes, counts, strict=True)),
+        strips=shown,
+        left_out=left_out,
         judged=sections(results.judged, CLASSES) if len(results.judged.fidelity) else None,
         config=dump(results.asked),
         versions=versions(),
+        machine=", ".join(f"{what} {value}" for what, value in machine(results.asked).items()),
     )
+
+
+def _forest(
+    gains: Mapping[str, Gain], generative: Mapping[str, bool], reference: str
+) -> str | None:
+    if not gains:
+        return None
+    return gain_dots(list(gains.values()), [generative[arm] for arm in gains], reference)
 
 
 def _asked(results: Results) -> dict[str, Any]:
@@ -105,16 +114,38 @@ def _counts_figures(results: Results) -> list[tuple[str, str, str]]:
 def _points(gain: Gain | None) -> dict[str, str]:
     """A gain as text, in points; dashes for an arm against itself."""
     if gain is None:
-        return {"mean": "–", "interval": "–", "p": "–", "verdict": "reference"}
+        dashes = dict.fromkeys(
+            ("mean", "interval", "p", "alone", "signs", "signs_holm", "effect"), "–"
+        )
+        return {**dashes, "verdict": "reference"}
     i = gain.interval
-    needed = f" ({gain.seeds_needed} seeds would be needed)" if gain.seeds_needed else ""
-    unsure = gain.verdict in ("no difference shown", "too few seeds to say")
     return {
         "mean": f"{100 * i.mean:+.2f}",
         "interval": f"{100 * i.low:+.2f} to {100 * i.high:+.2f}",
-        "p": f"{gain.p_holm:.3f}" if gain.p_holm >= 0.001 else "< 0.001",
-        "verdict": gain.verdict + (needed if unsure else ""),
+        "p": _p(gain.p_holm),
+        "verdict": gain.verdict + _needed(gain),
+        "alone": _p(gain.p),
+        "signs": _p(gain.p_permutation),
+        "signs_holm": _p(gain.p_permutation_holm),
+        "effect": f"{gain.effect_size:.2f}" if np.isfinite(gain.effect_size) else "–",
     }
+
+
+def _needed(gain: Gain) -> str:
+    """How many seeds would show such a gain, where it is not shown."""
+    if gain.verdict == "too few seeds to say":
+        return f" (at least {gain.seeds_needed} seeds would be needed)" if gain.seeds_needed else ""
+    if gain.verdict != "no difference shown" or abs(gain.interval.mean) < 1e-12:
+        return ""
+    if gain.seeds_needed is None:
+        return " (more seeds alone would not show a gain of this size)"
+    return f" (some {gain.seeds_needed} seeds would be needed for a gain of this size)"
+
+
+def _p(value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
@@ -170,18 +201,3 @@ def _chosen(own: ArmResult) -> dict[str, str]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f}" if np.isfinite(share) else "–"
-
-
-def _strips(results: Results) -> list[dict[str, Any]]:
-    """For each class a strip of real training images and one of each generator's."""
-    rows = []
-    for label, name in list(enumerate(results.classes))[:CLASSES]:
-        strips = [("real, train", _strip(results.splits["train"], label))]
-        strips += [(g.name, _strip(g.samples, label)) for g in results.generators]
-        rows.append({"class": name, "strips": strips})
-    return rows
-
-
-def _strip(images: ImageSet, label: int) -> str:
-    rows = np.flatnonzero(images.labels == label)[:SHOWN]
-    return image_strip(images.images[rows])

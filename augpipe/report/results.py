@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import augpipe
-from augpipe import resampled
+from augpipe import resampled, runtime
 from augpipe.comparison import LEVEL, Comparison, Gain, Interval, compare
 from augpipe.config import Arm, Experiment
 from augpipe.counts import imbalance_ratio
@@ -135,6 +135,7 @@ class Results:
                 "imbalance_ratio": imbalance_ratio(self.splits["train"].counts()),
             },
             "versions": versions(),
+            "machine": machine(self.asked),
             "seconds": round(self.seconds, 2),
         }
 
@@ -192,6 +193,17 @@ def _gain(found: Gain | None) -> dict[str, Any] | None:
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
+
+
+def machine(experiment: Experiment) -> dict[str, Any]:
+    """What bytes depend on beside the versions: where arithmetic ran, and in how many threads of how many workers."""
+    runner = experiment.runner
+    device = runtime.pick_device(runner.device)
+    precision = runtime.pick_precision(device, runner.precision)
+    return {
+        "device": device, "precision": precision, "cores": runtime.cores(),
+        "workers": runner.workers, "threads of a worker": runner.threads,
+    }  # fmt: skip
 
 
 def versions() -> dict[str, str]:
