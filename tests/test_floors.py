@@ -17,7 +17,7 @@ FLOORS = {
     "synthesis": 4, "mixing": 4,
     "features": 5, "extractors": 5, "fidelity": 5, "curation": 5, "gates": 5, "scores": 5,
     "judging": 6, "balancing": 6,
-    "comparison": 6, "promotion": 6, "resampled": 6, "config": 6, "defaults": 6, "records": 6, "caching": 6, "pruning": 6, "preparing": 6, "generating": 6, "searching": 6, "mixtures": 6, "learning": 6, "scoring": 6, "looking": 6, "measuring": 6, "stages": 6, "inspection": 6, "report": 6,
+    "units": 0, "comparison": 6, "promotion": 6, "resampled": 6, "config": 6, "defaults": 6, "records": 6, "caching": 6, "pruning": 6, "preparing": 6, "generating": 6, "searching": 6, "mixtures": 6, "learning": 6, "scoring": 6, "looking": 6, "measuring": 6, "stages": 6, "inspection": 6, "report": 6,
     "flows": 7,
 }  # fmt: skip
 FILES = sorted((*ROOT.glob("augpipe/**/*.py"), *ROOT.glob("flows/**/*.py")))

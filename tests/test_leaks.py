@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from test_stages import job, silent
+from tiny import CONFIG, environment
 
 from augpipe import generating, judging, leaks, stages
 from augpipe.images import SYNTHETIC, ImageSet, provenance
 from augpipe.leaks import LeakError
 from augpipe.records import Job, Part, Prepared
 from augpipe.store import Ref, Store, load_images, load_json
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +110,41 @@ def test_equal_pixels_under_two_ids_are_no_leak(make_shapes) -> None:
         test.images, test.labels, test.classes, provenance(list(test.table["id"]), origin=SYNTHETIC)
     )
     leaks.check(made, data, {"test": test}, "x")
+
+
+PLANTS = '''
+"""Every Python of the run: a fault in splitting, which hands train an image of test."""
+from augpipe import partition, preparing
+
+part, thinned, test = partition.part, preparing._thinned, []
+
+
+def parting(*given):
+    found = part(*given)
+    test.append(found.rows["test"][0])
+    return found
+
+
+def thinning(images, rows, imbalance, seed):
+    import numpy as np
+
+    return np.append(thinned(images, rows, imbalance, seed), test[-1])
+
+
+partition.part, preparing._thinned = parting, thinning
+'''
+
+
+def test_a_whole_run_with_a_planted_test_image_fails(tmp_path: Path) -> None:
+    """`augpipe run` in a process of its own: it ends, says why, and leaves no result."""
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(PLANTS)
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "run", "tiny.yaml", "--out", "out", "--set", "seeds=1"],
+        cwd=tmp_path, text=True, capture_output=True, check=False, timeout=300,
+        env={**environment(tmp_path), "PYTHONPATH": f"{tmp_path / 'fault'}:{ROOT}"},
+    )  # fmt: skip
+    assert done.returncode != 0, done.stdout[-2000:]
+    assert "an image of test" in done.stdout + done.stderr, done.stderr[-2000:]
+    assert not (tmp_path / "out").exists()
