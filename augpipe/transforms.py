@@ -1,6 +1,6 @@
 """Classical augmentation of real and synthetic training images: policies by name, or an albumentations pipeline.
 
-`light`, `medical` and `faces` are albumentations pipelines, `randaugment`, `trivialaugment` and `augmix` torchvision's.
+`light`, `elastic`, `medical` and `faces` are albumentations pipelines, `randaugment`, `trivialaugment` and `augmix` torchvision's.
 Any pipeline that albumentations serialises may be given instead, as a mapping or as a file of one (JSON or YAML), which
 the experiment then holds whole.
 """
@@ -92,6 +92,38 @@ def light(seed: int) -> Images:
     return Albumentations(
         A.Compose([_affine(), A.ElasticTransform(alpha=6.0, sigma=3.0, p=0.3)]), seed
     )
+
+
+class Sized:
+    """uint8 (N,C,H,W) → uint8 (N,C,H,W) by a pipeline that is made for the images' side, when it is known."""
+
+    def __init__(self, pipeline: Callable[[int], A.Compose], seed: int) -> None:
+        self._pipeline, self._seed = pipeline, seed
+        self._apply: dict[int, Albumentations] = {}
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """A changed copy of each image."""
+        side = images.shape[-1]
+        if side not in self._apply:
+            self._apply[side] = Albumentations(self._pipeline(side), self._seed)
+        return self._apply[side](images)
+
+
+# Simard et al. 2003, section 2.1, for digits of 28 px: displacements drawn in [-1, 1], smoothed, times alpha.
+SIMARD_SIDE, SIMARD_SIGMA, SIMARD_ALPHA = 28, 4.0, 34.0
+
+
+def _elastic(side: int) -> A.Compose:
+    """Equal on a larger picture of the same: what smooths grows with its side, the displacement, alpha / sigma, too."""
+    times = side / SIMARD_SIDE
+    bent = A.ElasticTransform(alpha=SIMARD_ALPHA * times**2, sigma=SIMARD_SIGMA * times, p=0.8)
+    return A.Compose([_affine(), bent])
+
+
+@policies.register("elastic")
+def elastic(seed: int) -> Images:
+    """`light` with elastic changes as strong as they were published for digits, in four of five images."""
+    return Sized(_elastic, seed)
 
 
 @policies.register("medical")

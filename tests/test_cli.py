@@ -86,7 +86,7 @@ def test_list(place, monkeypatch, capsys) -> None:
     assert call(monkeypatch, capsys, "list", "checks") == (0, told)
     told = "cross_entropy\nfocal\nlogit_adjustment\nldam"
     assert call(monkeypatch, capsys, "list", "losses") == (0, told)
-    told = "light\nmedical\nfaces\nrandaugment\ntrivialaugment\naugmix"
+    told = "light\nelastic\nmedical\nfaces\nrandaugment\ntrivialaugment\naugmix"
     assert call(monkeypatch, capsys, "list", "transforms") == (0, told)
 
 

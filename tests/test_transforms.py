@@ -44,7 +44,9 @@ def test_one_batch_after_another_is_changed_anew_and_no_global_draw_is_lost(poli
     assert torch.equal(drawn, torch.rand(1))
 
 
-@pytest.mark.parametrize("policy", ["light", "medical", "randaugment", "trivialaugment", "augmix"])
+@pytest.mark.parametrize(
+    "policy", ["light", "elastic", "medical", "randaugment", "trivialaugment", "augmix"]
+)
 def test_nothing_but_faces_is_mirrored(policy: str) -> None:
     # A picture that is bright at the left stays so on average; a flip in half of all cases would even it out.
     x = torch.zeros(400, 1, 32, 32, dtype=torch.uint8)
@@ -54,6 +56,33 @@ def test_nothing_but_faces_is_mirrored(policy: str) -> None:
     assert float(left - right) > 60
     faces = transform("faces", 0)(x).float()
     assert abs(float(faces[..., :16].mean() - faces[..., 16:].mean())) < 15
+
+
+def test_elastic_bends_a_picture_of_any_size_alike_and_more_than_light() -> None:
+    """A grid of lines at 28 px and at 112: the share of pixels that change, which light changes fewer of."""
+    lines = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
+    lines[..., 4::8] = lines[..., 4::8, :] = 255
+    large = lines.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+    def changed(policy: str, x: torch.Tensor) -> float:
+        return float((transform(policy, 0)(x).float() - x.float()).abs().mean())
+
+    # The draws differ with the size, so that the means do by some percent; a bend that did not grow with it would be a fourth.
+    assert changed("elastic", large) == pytest.approx(changed("elastic", lines), rel=0.12)
+    straight = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
+    straight[..., 12:16] = 255
+
+    def bent(policy: str) -> float:
+        """How far a bar's middle wanders from a straight line, in pixels, mean of all bars."""
+        x = transform(policy, 0)(straight).float()[:, 0, 6:22]
+        middle = (x * torch.arange(28.0)).sum(2) / x.sum(2).clamp(min=1)
+        t = torch.arange(16.0)
+        t = (t - t.mean()) / t.std(correction=0)
+        rest = middle - middle.mean(1, keepdim=True)
+        rest = rest - (rest * t).mean(1, keepdim=True) * t
+        return float(rest.std(1).mean())
+
+    assert bent("elastic") > 2 * bent("light")
 
 
 PIPELINE = A.Compose([A.Affine(rotate=(-30, 30), p=1.0), A.HorizontalFlip(p=0.5)])
