@@ -92,8 +92,8 @@ def _came_in(results: Results) -> dict[str, Any]:
     }
 
 
-def _counts_figures(results: Results) -> list[tuple[str, str, str]]:
-    """(arms, alt text, figure) for each different filling; the first is the data as they are."""
+def _counts_figures(results: Results) -> list[tuple[str, str, str, list[tuple[str, str, str]]]]:
+    """(arms, alt text, figure, table) for each different filling; the first is the data as they are."""
     seen: dict[tuple[float, ...], list[str]] = {}
     for result in results.arms:
         seen.setdefault(tuple(result.recipe["synthetic_count"]), []).append(result.arm.name)
@@ -106,6 +106,10 @@ def _counts_figures(results: Results) -> list[tuple[str, str, str]]:
                 for c, r, s in zip(results.classes, real, made, strict=True)
             ),
             counts_bars(results.classes, real, made),
+            [
+                (c, f"{r:.12g}", f"{s:.12g}")
+                for c, r, s in zip(results.classes, real, made, strict=True)
+            ],
         )
         for made, arms in seen.items()
     ]
