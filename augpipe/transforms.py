@@ -1,6 +1,6 @@
 """Classical augmentation of real and synthetic training images: policies by name, or an albumentations pipeline.
 
-`light`, `elastic`, `medical` and `faces` are albumentations pipelines, `randaugment`, `trivialaugment` and `augmix` torchvision's.
+`light`, `medical` and `faces` are albumentations pipelines, `elastic` bends whole batches, `randaugment`, `trivialaugment` and `augmix` torchvision's.
 Any pipeline that albumentations serialises may be given instead, as a mapping or as a file of one (JSON or YAML), which
 the experiment then holds whole.
 """
@@ -23,6 +23,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from pydantic import BeforeValidator
+from torch.nn import functional as F
 
 from augpipe.errors import UserError, choices
 from augpipe.kinds import Registry
@@ -94,36 +95,49 @@ def light(seed: int) -> Images:
     )
 
 
-class Sized:
-    """uint8 (N,C,H,W) → uint8 (N,C,H,W) by a pipeline that is made for the images' side, when it is known."""
+class Elastic:
+    """uint8 (N,C,H,W) → uint8 (N,C,H,W): in four of five images each pixel is fetched from a little way off.
 
-    def __init__(self, pipeline: Callable[[int], A.Compose], seed: int) -> None:
-        self._pipeline, self._seed = pipeline, seed
-        self._apply: dict[int, Albumentations] = {}
+    Simard et al. 2003, section 2.1: displacements uniform in [-1, 1], smoothed by a Gaussian of `SIGMA` pixels, times
+    `ALPHA`, of a digit of `SIDE` pixels; some 1.4 px. The field is made at that side and stretched to the image's, so
+    that a picture is bent alike whatever its size, and out of noise that reaches beyond the rim, so that it is no
+    stronger there. What lies outside is black.
+    """
+
+    SIDE, SIGMA, ALPHA, OFTEN = 28, 4.0, 34.0, 0.8
+
+    def __init__(self, seed: int) -> None:
+        self._rng = torch.Generator().manual_seed(seed % 2**63)
+        reach = torch.arange(-round(3 * self.SIGMA), round(3 * self.SIGMA) + 1)
+        bell = torch.exp(-((reach / self.SIGMA) ** 2) / 2)
+        self._bell = bell / bell.sum()
+
+    def displacements(self, n: int) -> torch.Tensor:
+        """(N,2,SIDE,SIDE), x and y, in pixels of SIDE."""
+        wide = self.SIDE + len(self._bell) - 1
+        noise = torch.rand(n * 2, 1, wide, wide, generator=self._rng) * 2 - 1
+        smooth = F.conv2d(
+            F.conv2d(noise, self._bell[None, None, None]), self._bell[None, None, :, None]
+        )
+        bent = torch.rand(n, 1, 1, 1, generator=self._rng) < self.OFTEN
+        return self.ALPHA * smooth.view(n, 2, self.SIDE, self.SIDE) * bent
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """A changed copy of each image."""
-        side = images.shape[-1]
-        if side not in self._apply:
-            self._apply[side] = Albumentations(self._pipeline(side), self._seed)
-        return self._apply[side](images)
-
-
-# Simard et al. 2003, section 2.1, for digits of 28 px: displacements drawn in [-1, 1], smoothed, times alpha.
-SIMARD_SIDE, SIMARD_SIGMA, SIMARD_ALPHA = 28, 4.0, 34.0
-
-
-def _elastic(side: int) -> A.Compose:
-    """Equal on a larger picture of the same: what smooths grows with its side, the displacement, alpha / sigma, too."""
-    times = side / SIMARD_SIDE
-    bent = A.ElasticTransform(alpha=SIMARD_ALPHA * times**2, sigma=SIMARD_SIGMA * times, p=0.8)
-    return A.Compose([_affine(), bent])
+        n, _, h, w = images.shape
+        field = self.displacements(n).to(images.device) * (2 / self.SIDE)  # a side is 2 long
+        field = F.interpolate(field, (h, w), mode="bicubic", align_corners=False)
+        still = torch.eye(2, 3, device=images.device).expand(n, 2, 3)
+        at = F.affine_grid(still, [n, 1, h, w], align_corners=False) + field.permute(0, 2, 3, 1)
+        moved = F.grid_sample(images.float(), at, mode="bilinear", align_corners=False)
+        return moved.round_().clamp_(0, 255).to(torch.uint8)
 
 
 @policies.register("elastic")
 def elastic(seed: int) -> Images:
-    """`light` with elastic changes as strong as they were published for digits, in four of five images."""
-    return Sized(_elastic, seed)
+    """Small affine changes, and elastic ones as strong as Simard et al. 2003 publish for digits."""
+    straight, bend = Albumentations(A.Compose([_affine()]), seed), Elastic(seed)
+    return lambda images: bend(straight(images))
 
 
 @policies.register("medical")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 
 import albumentations as A
@@ -8,9 +9,10 @@ import cv2
 import pytest
 import torch
 import yaml
+from torch.nn import functional as F
 
 from augpipe.mixing import Mix
-from augpipe.transforms import policies, transform
+from augpipe.transforms import Elastic, policies, transform
 
 
 def bars(n: int = 6, channels: int = 1) -> torch.Tensor:
@@ -58,31 +60,33 @@ def test_nothing_but_faces_is_mirrored(policy: str) -> None:
     assert abs(float(faces[..., :16].mean() - faces[..., 16:].mean())) < 15
 
 
-def test_elastic_bends_a_picture_of_any_size_alike_and_more_than_light() -> None:
-    """A grid of lines at 28 px and at 112: the share of pixels that change, which light changes fewer of."""
-    lines = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
-    lines[..., 4::8] = lines[..., 4::8, :] = 255
-    large = lines.repeat_interleave(4, 2).repeat_interleave(4, 3)
+def test_elastic_displacements_are_as_published_and_alike_at_rim_and_centre() -> None:
+    """Simard et al.: uniform noise in [-1, 1] has a deviation of 1/sqrt(3); a Gaussian of sigma leaves 1/(2 sqrt(pi) sigma) of it."""
+    found = Elastic(0).displacements(3000)
+    still = found.abs().amax((1, 2, 3)) == 0
+    assert float(still.float().mean()) == pytest.approx(0.2, abs=0.03)
+    bent = found[~still]
+    expected = 34 / 3**0.5 / (2 * math.pi**0.5 * 4)
+    deviation = bent.std((0, 1))
+    assert float(deviation.mean()) == pytest.approx(expected, rel=0.03)
+    assert float(deviation.max() / deviation.min()) < 1.15
+    # Smooth: pixels s apart are alike by exp(-s² / 4 sigma²); x and y are drawn apart.
+    next_but_three = (bent[..., 4:] * bent[..., :-4]).mean() / bent.square().mean()
+    assert float(next_but_three) == pytest.approx(math.exp(-(4**2) / 4 / 4**2), abs=0.04)
+    assert abs(float((bent[:, 0] * bent[:, 1]).mean() / bent.square().mean())) < 0.03
 
-    def changed(policy: str, x: torch.Tensor) -> float:
-        return float((transform(policy, 0)(x).float() - x.float()).abs().mean())
 
-    # The draws differ with the size, so that the means do by some percent; a bend that did not grow with it would be a fourth.
-    assert changed("elastic", large) == pytest.approx(changed("elastic", lines), rel=0.12)
-    straight = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
-    straight[..., 12:16] = 255
-
-    def bent(policy: str) -> float:
-        """How far a bar's middle wanders from a straight line, in pixels, mean of all bars."""
-        x = transform(policy, 0)(straight).float()[:, 0, 6:22]
-        middle = (x * torch.arange(28.0)).sum(2) / x.sum(2).clamp(min=1)
-        t = torch.arange(16.0)
-        t = (t - t.mean()) / t.std(correction=0)
-        rest = middle - middle.mean(1, keepdim=True)
-        rest = rest - (rest * t).mean(1, keepdim=True) * t
-        return float(rest.std(1).mean())
-
-    assert bent("elastic") > 2 * bent("light")
+@pytest.mark.parametrize("side", [28, 56, 140])
+def test_elastic_moves_a_picture_by_its_field_whatever_its_size(side: int) -> None:
+    """A ramp from left to right shows where each pixel came from; of equal draws the same part of the side."""
+    ramp = torch.linspace(60, 190, side).round().to(torch.uint8).expand(40, 1, side, side)
+    found = Elastic(3)(ramp).float()
+    field = Elastic(3).displacements(40)[:, 0] / 28  # of the side
+    inner = slice(side // 4, 3 * side // 4)
+    moved = (found - ramp.float())[:, 0, inner, inner] / (190 - 60)
+    moved = F.adaptive_avg_pool2d(moved, 7).flatten()
+    told = F.adaptive_avg_pool2d(field[:, 7:21, 7:21], 7).flatten()
+    assert float((moved - told).abs().mean()) < 0.1 * float(told.abs().mean())
 
 
 PIPELINE = A.Compose([A.Affine(rotate=(-30, 30), p=1.0), A.HorizontalFlip(p=0.5)])
