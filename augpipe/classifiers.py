@@ -229,7 +229,7 @@ def _known(kind: str) -> str:
 class ClassifierOptions(Strict):
     """The classifier and how long and how fast it learns; the same for every arm.
 
-    width: a multiple of the channels of small_cnn and resnet32; torchvision's have one width.
+    width: a multiple of the channels of small_cnn and resnet32; torchvision's have one width, whatever it says.
     """
 
     kind: Annotated[str, AfterValidator(_known)] = "small_cnn"
@@ -242,11 +242,7 @@ class ClassifierOptions(Strict):
     pretrained: bool = False  # starts from torchvision's published weights
 
     @model_validator(mode="after")
-    def _own_options_alone(self) -> ClassifierOptions:
-        if self.width != 1 and self.kind not in OWN:
-            raise ValueError(
-                f"width: {self.width:g} is of {choices(OWN)}; {self.kind} has but one width: set it to 1"
-            )
+    def _published(self) -> ClassifierOptions:
         if self.pretrained and self.kind in OWN:
             have = [kind for kind in classifiers if kind not in OWN]
             raise ValueError(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from augpipe.units import Units
+from augpipe.units import Units, image_weights
 
 LEVEL: Final = 0.95
 DRAWS: Final = 2000
@@ -64,7 +64,8 @@ class Gain:
 
 def macro_recall(right: Right, labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Macro recall of each seed, (S,)."""
-    return Units(labels).mean(right.astype(np.float64))
+    found: NDArray[np.float64] = right.astype(np.float64) @ image_weights(labels)
+    return found
 
 
 def interval(values: NDArray[np.float64], units: Units, rng: np.random.Generator) -> Interval:
@@ -295,7 +296,7 @@ def _sentence(found: Comparison, generative: Mapping[str, bool]) -> str:
         need = (
             f"at least {LEAST_SEEDS} seeds are needed"
             if own.verdict == "too few seeds to say"
-            else f"at least {LEAST_IMAGES} test images of every class, of as many groups, are needed"
+            else f"at least {LEAST_IMAGES} test images of every class, of as many groups of like size, are needed"
         )
         kind = "arm with a trained generator" if found.best else "arm"
         return f"{own.verdict[0].upper()}{own.verdict[1:]}: the best {kind} by validation, {lead!r}, {change}; {need}."

@@ -104,10 +104,6 @@ class Mix(Strict):
             raise ValueError(
                 "norms_apart: a blend of a real and a synthetic image is neither; set blend: none"
             )
-        if self.share == 1 and self.until == 1 and self.synthetic_weight != 1:
-            raise ValueError(
-                "synthetic_weight: with share: 1 all images are synthetic and weigh alike"
-            )
         return self
 
 

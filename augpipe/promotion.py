@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -77,7 +78,7 @@ def judge(
     """
     labels = units.labels
     if units.least < LEAST_IMAGES:
-        least = several(units.least, "group" if units.grouped else "test image")
+        least = several(math.floor(units.least), "group" if units.grouped else "test image")
         return Judgement(
             False,
             f"too few test images that the champion has not seen: {least} in the smallest class, "

@@ -78,14 +78,14 @@ def gain(arm: str, reference: str, values: Estimates, ratio: float, step: float 
     return Gain(arm, reference, found, p, p, effect, "no difference shown", None)
 
 
-def gains(values: Estimates, reference: str, ratio: float, units: Units) -> list[Gain]:
-    """Every arm but `reference` against it, p-values corrected over them, with verdicts. units: the poorest test set."""
-    step = grain(units.labels)
+def gains(values: Estimates, reference: str, ratio: float, tests: Sequence[Units]) -> list[Gain]:
+    """Every arm but `reference` against it, p-values corrected over them, with verdicts. tests: of each split."""
+    step, poorest = _step(tests), min(tests, key=lambda of: of.least)
     found = [gain(arm, reference, values, ratio, step) for arm in values if arm != reference]
     told = []
     for g, p in zip(found, holm([g.p for g in found]), strict=True):
         seeds = len(values[g.arm])
-        judged = verdict(g.interval, p, seeds, units)
+        judged = verdict(g.interval, p, seeds, poorest)
         needed = LEAST_SEEDS if judged == "too few seeds to say" else None
         if judged in ("no difference shown", "too few seeds to say") and seeds > 1:
             spread = float((values[g.arm] - values[reference]).var(ddof=1))
@@ -106,19 +106,20 @@ def seeds_needed(mean: float, variance: float, ratio: float, seeds: int, arms: i
     return None
 
 
+def _step(tests: Sequence[Units]) -> float:
+    return max(grain(of.labels) for of in tests)
+
+
 def compare(
     values: Estimates,
-    units: Units,
+    tests: Sequence[Units],
     ratio: float,
     val: Mapping[str, float],
     generative: Mapping[str, bool],
     baseline: str,
 ) -> Comparison:
-    """As `comparison.compare`, over splits. units: the test set with the fewest groups of a class."""
-
-    levels = {
-        arm: as_share(interval(own, ratio, grain(units.labels))) for arm, own in values.items()
-    }
+    """As `comparison.compare`, over splits. tests: of each split."""
+    levels = {arm: as_share(interval(own, ratio, _step(tests))) for arm, own in values.items()}
     return conclude(
-        levels, lambda reference: gains(values, reference, ratio, units), val, generative, baseline
+        levels, lambda reference: gains(values, reference, ratio, tests), val, generative, baseline
     )

@@ -104,7 +104,7 @@ class Elastic:
     stronger there. What lies outside is black.
     """
 
-    SIDE, SIGMA, ALPHA, OFTEN = 28, 4.0, 34.0, 0.8
+    SIDE, SIGMA, ALPHA, OFTEN = 28, 4.0, 20.0, 0.8
 
     def __init__(self, seed: int) -> None:
         self._rng = torch.Generator().manual_seed(seed % 2**63)

@@ -88,7 +88,12 @@ def compare(job: Job, out: Path) -> Compared:
             raise
         stored = gather(rest, by_seed, futures)
         results = collect(
-            rest, stored, time.perf_counter() - begun, asked=experiment, failed=failed
+            rest,
+            stored,
+            time.perf_counter() - begun,
+            asked=experiment,
+            failed=failed,
+            threads=job.threads,
         )
         write(results, out)
         tracker.failed(failures, failed)

@@ -166,11 +166,3 @@ def test_with_the_origin_flag_it_starts_as_without(kind: str, scale: float | Non
     logits.square().sum().backward()
     stem = dict(flagged.named_parameters())[apart[0]]
     assert float(stem.grad[:, 3].abs().max()) > 0  # and learns
-
-
-def test_width_is_refused_where_it_would_do_nothing() -> None:
-    with pytest.raises(
-        ValueError, match=r"width: 0\.5 is of small_cnn, resnet32; resnet18 has but one"
-    ):
-        ClassifierOptions(kind="resnet18", width=0.5)
-    assert ClassifierOptions(kind="resnet32", width=0.5).width == 0.5

@@ -134,6 +134,20 @@ def test_seeds_needed_would_do() -> None:
     assert comparison.seeds_needed(sure, (0, 0), 5, UNITS, arms=1) == 6
 
 
+def test_of_so_many_seeds_four_of_five_runs_show_the_gain() -> None:
+    """Simulated: a gain of 2 points that varies by 2 between seeds, of which three seeds were seen."""
+    spread, images = 0.02, 0.002
+    found = comparison.Interval(0.02, 0, 0.04, 0.01, 2)
+    n = comparison.seeds_needed(found, (spread**2, images**2), 3, UNITS, arms=1)
+    assert n is not None
+    r, shown = rng(0), 0
+    for _ in range(4000):
+        gains_ = 0.02 + spread * r.normal(size=n) + images * r.normal()
+        error = math.sqrt(gains_.var(ddof=1) / n + images**2)
+        shown += gains_.mean() > stats.t.ppf(0.975, n - 1) * error
+    assert 0.78 < shown / 4000 < 0.9
+
+
 def test_few_test_images_are_not_taken_for_many() -> None:
     labels = np.repeat(np.arange(5), 1).astype(np.int64)
     flip = {"a": np.zeros((3, 5), bool), "b": np.ones((3, 5), bool)}
@@ -356,6 +370,63 @@ def test_error_of_groups_is_that_of_fresh_ones() -> None:
         for s, (v, units) in enumerate(map(replicate, range(1000, 1100)))
     ]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.12)
+
+
+SIZES = {
+    "alike": ([20] * 12, 0),
+    "log-normal": (np.round(20 * np.exp(rng(7).normal(size=20))).astype(int).clip(1).tolist(), 0),
+    "some of both classes": ([10], 10),
+    "one of a class, others of both": ([50], 12),
+}
+
+
+@pytest.mark.parametrize("sizes", list(SIZES))
+def test_patients_of_unlike_sizes_seldom_give_false_verdicts(sizes: str) -> None:
+    """Equal arms, luck by patient; images of each patient of one class, and so many patients with ten of both."""
+    own, mixed = SIZES[sizes]
+    patient = np.concatenate([np.repeat(np.arange(len(own)) + 100 * c, own) for c in (0, 1)])
+    labels = np.repeat([0, 1], sum(own))
+    patient = np.concatenate([patient, 500 + np.repeat(np.arange(mixed), 10)])
+    labels = np.concatenate([labels, np.tile(np.repeat([0, 1], 5), mixed)]).astype(np.int64)
+    units, at = Units(labels, patient), np.unique(patient, return_inverse=True)[1]
+    wrong = 0
+    for s in range(100):
+        r = rng(s)
+        rates = {a: np.clip(0.7 + 0.15 * r.normal(size=at.max() + 1), 0, 1)[at] for a in "ab"}
+        right = {a: r.random((5, len(labels))) < rate for a, rate in rates.items()}
+        wrong += gains(right, units, "a", r)[0].verdict in ("better", "worse")
+    assert wrong <= 11  # 5% of 100 are 5; 11 lie 2.75 deviations above
+
+
+def test_one_patient_with_most_images_is_no_five() -> None:
+    """Sixteen patients, one of them with half of all images: in effect fewer than four."""
+    sizes = [150, *[10] * 15]
+    labels = np.repeat([0, 1], 300).astype(np.int64)
+    patient = np.concatenate([np.repeat(np.arange(16) + 100 * c, sizes) for c in (0, 1)])
+    units = Units(labels, patient)
+    assert units.least == pytest.approx(300**2 / (150**2 + 15 * 10**2))
+    right = {"a": runs(0.2, 5, labels=labels), "b": runs(0.9, 5, seed=1, labels=labels)}
+    assert gains(right, units, "a", rng())[0].verdict == "too few test images to say"
+
+
+def test_the_variance_is_the_jackknifes() -> None:
+    """Against leaving each group out, one after the other: means, their spread, their sum."""
+    r = rng(3)
+    patient = r.integers(0, 9, 70)
+    labels = r.integers(0, 3, 70).astype(np.int64)
+    values = r.normal(size=(2, 70))
+    units = Units(labels, patient)
+
+    def mean(keep: np.ndarray) -> np.ndarray:
+        return np.mean([values[:, keep & (labels == c)].mean(1) for c in range(3)], 0)
+
+    whole = mean(np.ones(70, bool))
+    without = np.stack([mean(patient != g) for g in range(9)])
+    assert pytest.approx(whole - without) == units.influence(values).T
+    expected = 8 / 9 * ((without - without.mean(0)) ** 2).sum(0)
+    assert units.variance(values) == pytest.approx(expected)
+    drawn = units.draws(values[0], 20_000, rng(1))
+    assert drawn.std() ** 2 == pytest.approx(expected[0], rel=0.05)
 
 
 def test_groups_of_one_image_are_images() -> None:

@@ -219,7 +219,7 @@ def test_norms_apart_need_norms() -> None:
     with pytest.raises(
         UserError, match="norms_apart is of batch norms, and convnext_tiny has none"
     ):
-        build(values(), ["arms.acgan.mix.norms_apart=true", "classifier={kind: convnext_tiny}"])
+        build(values(), ["arms.acgan.mix.norms_apart=true", "classifier.kind=convnext_tiny"])
 
 
 def test_an_arm_may_pool_several_generators() -> None:

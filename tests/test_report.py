@@ -24,10 +24,11 @@ from augpipe.images import ImageSet, provenance
 from augpipe.mixing import Mix
 from augpipe.records import IntakeRecord, Measured, Timed
 from augpipe.report import judgement
+from augpipe.report import page as page_module
 from augpipe.report.contrasts import _series, contrasts
 from augpipe.report.figures import cost_dots
 from augpipe.report.judged import _curation, judged
-from augpipe.report.page import page
+from augpipe.report.page import _page, page
 from augpipe.report.results import Results, Stored, collect, confusion
 from augpipe.report.strips import BYTES, nearest, strips
 from augpipe.report.write import FILES, check_out, check_place, write
@@ -519,9 +520,39 @@ def test_however_many_and_large_the_pictures_the_page_stays_below_8_mb(results: 
     assert 0 < len(shown) < 40 and left_out == 40 - len(shown)
     assert sum(len(strip) for row in shown for _, strip in row["strips"]) <= BYTES
     galleries = {f"g{k}": many for k in range(5)}
-    own = judgement._galleries(replace(results.judged, galleries=galleries))
-    assert 0 < len(own) < 5
-    assert len(page(results)) < 1.5e6  # all the rest, with strips of its own
+    own = judgement._galleries(replace(results.judged, galleries=galleries), 1.0)
+    fits = [name for name, strips_ in own if strips_]
+    assert 0 < len(fits) < 5 and len(own) == 5
+    three = ImageSet(noise, labels % 3, CLASSES, many.table)
+    wide = replace(
+        results, splits={**results.splits, "train": three}, judged=replace(results.judged, galleries=galleries),
+        generators=tuple(replace(g, samples=three) for g in generators),
+    )  # fmt: skip
+    assert len(_page(wide, 1.0)) < 8e6
+    assert len(_page(wide, 0.2)) < len(_page(wide, 1.0)) / 2
+    assert "No room here for those of" in _page(wide, 1.0)
+
+
+def test_a_page_that_would_be_too_large_has_fewer_pictures(results: Results, monkeypatch) -> None:
+    whole = page(results)
+    monkeypatch.setattr(page_module, "LARGEST", len(whole) - 1)
+    assert len(page(results)) < len(whole)
+
+
+@pytest.mark.parametrize("left", [("real", "classic", "gan"), ("real", "gan")])
+def test_effect_sizes_are_told_of_each_arm_against_each_reference_once(
+    stored: tuple[Experiment, Stored], left: tuple[str, ...]
+) -> None:
+    """Where the baseline is also the strongest arm without a generator there is but one reference."""
+    experiment, kept = stored
+    arms = tuple(arm for arm in experiment.arms if arm.name in left)
+    own = collect(experiment.model_copy(update={"arms": arms}), kept, 1.0)
+    text = page(own)
+    table = text[text.index("Effect sizes") : text.index("What val chose")]
+    told = re.findall(r'<tr><td class="name">(.*?)</td><td class="text">(.*?)</td>', table)
+    references = list(dict.fromkeys((own.comparison.baseline, own.comparison.strongest)))
+    assert told == [(a, r) for a in left for r in references if a != r]
+    assert ("classic", "real") in told or len(left) == 2
 
 
 def test_the_nearest_image_of_train_is_found_among_its_class() -> None:
@@ -531,8 +562,13 @@ def test_the_nearest_image_of_train_is_found_among_its_class() -> None:
     rows = np.flatnonzero(train.labels == 1)
     asked = np.clip(train.images[rows[[4, 17]]].astype(int) + 3, 0, 255).astype(np.uint8)
     assert nearest(asked, train, rows).tolist() == [4, 17]
-    brute = [np.abs(train.images[rows].astype(float) - train.images[0]).sum((1, 2, 3)).argmin()]
-    assert len(nearest(train.images[:1], train, rows)) == len(brute)
+    # Against all distances one by one, of images that need no averaging.
+    small = shapes((30, 30), seed=1)
+    rows = np.flatnonzero(small.labels == 1)
+    apart = (small.images[rows][None].astype(float) - small.images[:5, None]) ** 2
+    assert (
+        nearest(small.images[:5], small, rows).tolist() == apart.sum((2, 3, 4)).argmin(1).tolist()
+    )
 
 
 def test_a_line_of_the_ratio_curve_joins_what_differs_in_amount_alone() -> None:
@@ -583,5 +619,5 @@ def test_groups_of_test_images_reach_the_comparison(stored: tuple[Experiment, St
 
     pairs, fives = over(2), over(5)
     assert pairs.interval.mean == alone.interval.mean and pairs.verdict == "better"
-    assert pairs.interval.error != alone.interval.error
+    assert pairs.interval.error != pytest.approx(alone.interval.error, rel=1e-3)
     assert fives.verdict == "too few test images to say"

@@ -41,7 +41,7 @@ def test_the_variance_is_nadeau_and_bengios() -> None:
 
 
 def test_one_split_says_nothing() -> None:
-    found = gains({"a": np.array([0.1]), "b": np.array([0.9])}, "a", 0.25, UNITS)[0]
+    found = gains({"a": np.array([0.1]), "b": np.array([0.9])}, "a", 0.25, [UNITS])[0]
     assert found.verdict == "too few seeds to say" and found.p == 1
     assert (found.interval.low, found.interval.high) == pytest.approx((-0.2, 1.8))
     assert math.isfinite(found.interval.error) and found.seeds_needed == 3
@@ -50,7 +50,7 @@ def test_one_split_says_nothing() -> None:
 def test_an_arm_against_its_twin() -> None:
     values = {"a": rng().normal(0.7, 0.02, 5)}
     values["b"] = values["a"].copy()
-    found = gains(values, "a", 0.25, UNITS)[0]
+    found = gains(values, "a", 0.25, [UNITS])[0]
     assert found.p == 1 and found.verdict == "no difference shown" and np.isnan(found.effect_size)
     assert found.interval.low < 0 < found.interval.high
 
@@ -99,8 +99,8 @@ def test_false_alarms_over_splits_that_overlap_are_rare() -> None:
 def test_a_planted_gain_is_found() -> None:
     base = rng(0).normal(0.7, 0.03, 8)
     values = {"base": base, "lift": base + 0.05 + rng(1).normal(0, 0.01, 8)}
-    assert gains(values, "base", 0.25, UNITS)[0].verdict == "better"
-    assert gains(values, "lift", 0.25, UNITS)[0].verdict == "worse"
+    assert gains(values, "base", 0.25, [UNITS])[0].verdict == "better"
+    assert gains(values, "lift", 0.25, [UNITS])[0].verdict == "worse"
 
 
 def test_seeds_needed_would_do() -> None:
@@ -118,11 +118,11 @@ def test_a_comparison_over_splits() -> None:
     values = {"real": base, "classic": base + 0.02, "gan": base + 0.06 + rng(3).normal(0, 0.005, 6)}
     val = {arm: float(own.mean()) for arm, own in values.items()}
     generative = {"real": False, "classic": False, "gan": True}
-    found = compare(values, UNITS, 0.25, val, generative, "real")
+    found = compare(values, [UNITS], 0.25, val, generative, "real")
     assert found.best == "gan" and found.strongest == "classic"
     assert found.sentence.startswith("Synthetic images helped: 'gan'")
     assert 0 <= found.levels["gan"].low <= found.levels["gan"].high <= 1
-    few = Units(LABELS[[0, 1, 40, 41, 80, 81]])
+    few = [UNITS, Units(LABELS[[0, 1, 40, 41, 80, 81]])]
     assert (
         compare(values, few, 0.25, val, generative, "real").over_baseline["gan"].verdict
         == "too few test images to say"
@@ -132,7 +132,7 @@ def test_a_comparison_over_splits() -> None:
 def test_equal_gains_on_every_split_are_not_surer_than_a_test_image() -> None:
     """Macro recalls come in steps of 1 / (K · n): .05 three times over has the spread of its rounding, step² / 12."""
     base = np.array([0.70, 0.72, 0.71])
-    found = gains({"a": base, "b": base + 0.05}, "a", 0.25, UNITS)[0]
+    found = gains({"a": base, "b": base + 0.05}, "a", 0.25, [UNITS])[0]
     error = math.sqrt((1 / 3 + 0.25) / 12) / 120
     assert found.interval.error == pytest.approx(error)
     assert found.p == pytest.approx(2 * stats.t.sf(0.05 / error, 2))

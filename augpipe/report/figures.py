@@ -49,6 +49,15 @@ def _short(name: str, most: int = 24) -> str:
     return flat if len(flat) <= most else flat[: most - 1] + "…"
 
 
+def legends(names: Sequence[str], most: int = 36) -> list[str]:
+    """Names short enough for a legend, and told apart: by a number where what is left of two is one."""
+    short = [_short(name, most) for name in names]
+    return [
+        f"{_short(name, most - 4)} ({at + 1})" if short.count(text) > 1 else text
+        for at, (name, text) in enumerate(zip(names, short, strict=True))
+    ]
+
+
 @contextmanager
 def _missing_glyphs() -> Iterator[None]:
     """A script the font lacks shows as boxes; the table beside the figure has the names."""
@@ -169,14 +178,15 @@ def ratio_curve(
                 axes.axhspan(100 * level.low, 100 * level.high, color="#eeeeee", lw=0)
             axes.axhline(100 * level.mean, color=BLACK, lw=1, ls=LINES[at % 4], label=_short(name))
         colours = (ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY, GREY)
-        for at, (name, points) in enumerate(series.items()):
+        told = legends(list(series))
+        for at, points in enumerate(series.values()):
             ordered = sorted(points, key=lambda point: point[0])
             x = [share for share, _ in ordered]
             y = np.array([[100 * i.mean, 100 * i.low, 100 * i.high] for _, i in ordered])
             axes.errorbar(
                 x, y[:, 0], [np.maximum(0, y[:, 0] - y[:, 1]), np.maximum(0, y[:, 2] - y[:, 0])], color=colours[at % len(colours)],
                 marker=MARKS[at % len(MARKS)], ms=6, mec=BLACK, mew=0.6, lw=1.4, capsize=3,
-                label=_short(name, 36),
+                label=told[at],
             )  # fmt: skip
         axes.set_xlabel("share of a batch's items that are synthetic")
         axes.set_ylabel("macro recall on test, %")
@@ -196,12 +206,12 @@ def cost_dots(
         figure = Figure(figsize=(6.4, 3.4))
         axes: Axes = figure.subplots()
         for at, (name, x, g, made) in enumerate(
-            zip(names, seconds, gains, generative, strict=True)
+            zip(legends(names), seconds, gains, generative, strict=True)
         ):
             colour = ORANGE if made else BLUE
             i = g.interval
             axes.plot([x, x], [100 * i.low, 100 * i.high], color=colour, lw=1.4)
-            axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=_short(name, 36))  # fmt: skip
+            axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=name)  # fmt: skip
         axes.axhline(0, color=BLACK, lw=0.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -24,15 +24,18 @@ GALLERIES: Final = 1_500_000  # bytes of the page
 WORDS: Final = 6  # reasons why figures are not given that the page shows
 
 
-def sections(found: JudgedResult, classes: int) -> dict[str, Any]:
-    """What the template's sections need; `classes`: how many of them are shown one by one."""
+def sections(found: JudgedResult, classes: int, room: float = 1.0) -> dict[str, Any]:
+    """What the template's sections need; `classes`: how many of them are shown one by one; room: part of GALLERIES."""
     table = found.fidelity
     return {
         "fidelity": _wide(table, HEADLINE, classes),
         "memorisation": _wide(table, MEMORISED, classes),
         "others": _overall(table),
         "curation": _curation(found, classes),
-        "galleries": _galleries(found),
+        "galleries": _galleries(found, room),
+        "galleries_left": [
+            n for n, own in _galleries(found, room) if not own and len(found.galleries[n].images)
+        ],
         "gates": [
             (name, one.gate, "holds" if one.holds else "does not hold", one.told)
             for name, all_ in found.gates.items()
@@ -99,15 +102,15 @@ def _curation(found: JudgedResult, classes: int) -> dict[str, Any]:
     }
 
 
-def _galleries(found: JudgedResult) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Each generator's gallery, as far as the page's budget for them reaches; samples/ has all."""
+def _galleries(found: JudgedResult, room: float) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Each generator's gallery, as far as the page's budget for them reaches: empty ones beyond; samples/ has all."""
     shown, used = list[tuple[str, list[tuple[str, str]]]](), 0
     for name in found.galleries:
         own = _gallery(found, name)
-        used += sum(len(strip) for _, strip in own)
-        if used > GALLERIES:
-            break
-        shown.append((name, own))
+        size = sum(len(strip) for _, strip in own)
+        fits = used + size <= room * GALLERIES
+        used += size if fits else 0
+        shown.append((name, own if fits else []))
     return shown
 
 

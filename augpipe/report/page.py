@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from augpipe.comparison import Gain
 from augpipe.config import dump
@@ -14,9 +15,12 @@ from augpipe.counts import imbalance_ratio
 from augpipe.report.contrasts import contrasts
 from augpipe.report.figures import counts_bars, gain_dots, recall_heatmap
 from augpipe.report.judgement import sections
-from augpipe.report.results import ArmResult, Results, machine, versions
+from augpipe.report.results import ArmResult, Results, versions
 from augpipe.report.strips import CLASSES, strips
 
+LARGEST = 8_000_000  # bytes of the page
+ROOM = (1.0, 0.5, 0.2, 0.0)  # for pictures, the first that does
+FILLINGS = 8  # figures of class counts
 QUARANTINED = 20  # rows of quarantine.csv that the page shows
 
 TEMPLATES = jinja2.Environment(
@@ -29,21 +33,33 @@ TEMPLATES = jinja2.Environment(
 
 
 def page(results: Results) -> str:
-    """The report of a comparison."""
+    """The report of a comparison, of at most LARGEST bytes: with less room for pictures where it would be larger."""
+    for room in ROOM:
+        text = _page(results, room)
+        if len(text.encode()) <= LARGEST:
+            break
+    return text
+
+
+def _page(results: Results, room: float) -> str:
+    """room: part of what pictures and figures of counts may take."""
     arms = [result.arm.name for result in results.arms]
     train = results.splits["train"]
     found = results.comparison
     recall = np.array([[results.mean(a, "recall", c) for c in results.classes] for a in arms])
     generative = {result.arm.name: result.generative for result in results.arms}
     counts = list(train.counts().values())
-    shown, left_out = strips(results)
+    shown, left_out = strips(results, room)
+    fillings = _counts_figures(results)
+    few = max(1, round(room * FILLINGS))
     return TEMPLATES.get_template("report.html").render(
         results=results,
         experiment=results.experiment,
         found=found,
         asked=_asked(results),
         came_in=_came_in(results),
-        counts_figures=_counts_figures(results),
+        counts_figures=fillings[:few],
+        more_fillings=len(fillings) - few,
         gains_figure=_forest(found.over_baseline, generative, found.baseline),
         rivals_figure=_forest(found.over_strongest, generative, found.strongest)
         if found.strongest != found.baseline
@@ -51,15 +67,22 @@ def page(results: Results) -> str:
         contrasts=contrasts(results),
         arms=[_row(results, a, generative[a]) for a in arms],
         recall_figure=recall_heatmap(arms, results.classes, counts, recall),
-        recall=[(a, [f"{100 * v:.1f}" for v in row]) for a, row in zip(arms, recall, strict=True)],
-        columns=list(zip(results.classes, counts, strict=True)),
+        recall=_recall(results, arms, recall),
+        references=lambda row: _references(results, row),
         strips=shown,
         left_out=left_out,
-        judged=sections(results.judged, CLASSES) if len(results.judged.fidelity) else None,
+        judged=sections(results.judged, CLASSES, room) if len(results.judged.fidelity) else None,
         config=dump(results.asked),
         versions=versions(),
-        machine=", ".join(f"{what} {value}" for what, value in machine(results.asked).items()),
+        machine=", ".join(f"{what} {value}" for what, value in results.machine.items()),
     )
+
+
+def _references(results: Results, row: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """What an arm is compared with, and its gain over that: nothing for an arm against itself, none twice."""
+    found = results.comparison
+    against = {found.baseline: row["gain"], found.strongest: row["over_strongest"]}
+    return [(name, own) for name, own in against.items() if name != row["name"]]
 
 
 def _forest(
@@ -68,6 +91,22 @@ def _forest(
     if not gains:
         return None
     return gain_dots(list(gains.values()), [generative[arm] for arm in gains], reference)
+
+
+def _recall(
+    results: Results, arms: list[str], recall: NDArray[np.float64]
+) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table of recalls, with the classes' real training images: as few columns as may be."""
+    counts = results.splits["train"].counts().values()
+    head = ["recall, test, %", "real training images", *arms]
+    rows = [
+        [name, f"{n:,}", *(f"{100 * v:.1f}" for v in column)]
+        for name, n, column in zip(results.classes, counts, recall.T, strict=True)
+    ]
+    if len(arms) > len(results.classes):
+        table = [list(line) for line in zip(head, *rows, strict=True)]
+        return table[0], table[1:]
+    return head, rows
 
 
 def _asked(results: Results) -> dict[str, Any]:
@@ -142,7 +181,7 @@ def _needed(gain: Gain) -> str:
     if gain.verdict != "no difference shown" or abs(gain.interval.mean) < 1e-12:
         return ""
     if gain.seeds_needed is None:
-        return " (more seeds alone would not show a gain of this size)"
+        return " (for a gain of this size seeds alone would not do, or more than 1,000)"
     return f" (some {gain.seeds_needed} seeds would be needed for a gain of this size)"
 
 

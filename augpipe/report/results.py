@@ -77,6 +77,7 @@ class Results:
     comparison: Comparison
     confusions: Mapping[str, NDArray[np.float64]]  # arm → (K,K), see `confusion`
     seconds: float
+    machine: Mapping[str, Any]  # see `_machine`
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -135,7 +136,7 @@ class Results:
                 "imbalance_ratio": imbalance_ratio(self.splits["train"].counts()),
             },
             "versions": versions(),
-            "machine": machine(self.asked),
+            "machine": self.machine,
             "seconds": round(self.seconds, 2),
         }
 
@@ -195,15 +196,17 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def machine(experiment: Experiment) -> dict[str, Any]:
-    """What bytes depend on beside the versions: where arithmetic ran, and in how many threads of how many workers."""
+def _machine(experiment: Experiment, threads: int | None) -> dict[str, Any]:
+    """What last digits depend on beside the versions: where arithmetic ran, and in how many threads.
+
+    Of a Dask cluster's workers no more is known here than what the experiment asks for.
+    """
     runner = experiment.runner
+    if runner.kind == "dask":
+        return {"a Dask cluster, device": runner.device, "precision": runner.precision}
     device = runtime.pick_device(runner.device)
     precision = runtime.pick_precision(device, runner.precision)
-    return {
-        "device": device, "precision": precision, "cores": runtime.cores(),
-        "workers": runner.workers, "threads of a worker": runner.threads,
-    }  # fmt: skip
+    return {"device": device, "precision": precision, "threads of a worker": threads}
 
 
 def versions() -> dict[str, str]:
@@ -244,10 +247,11 @@ def collect(
     *,
     asked: Experiment | None = None,
     failed: Mapping[str, str] | None = None,
+    threads: int | None = None,
 ) -> Results:
     """Load what was stored and compare the arms.
 
-    asked: the experiment with the arms that `failed`, each with its reason; the same where none did.
+    asked: the experiment with the arms that `failed`, each with its reason; the same where none did. threads: of each worker.
     """
     splits = {name: load_images(getattr(stored.splits, name)) for name in NAMES}
     seeds = experiment.seeds
@@ -281,6 +285,7 @@ def collect(
         experiment, asked or experiment, failed or {}, splits, stored.fingerprint, stored.intake, load_table(stored.quarantine), arms, generators, scores,
         judged(experiment, names, stored.measured, recipes), found,
         {arm: confusion(own, labels, k) for arm, own in said.items()}, seconds,
+        _machine(experiment, threads),
     )  # fmt: skip
 
 
@@ -320,11 +325,10 @@ def _compared(
     """By seeds and test images where the split is one, by splits where each seed has its own."""
     baseline = experiment.baseline
     if experiment.resplit:
-        poorest = min(units, key=lambda of: of.least)
         labels = [of.labels for of in units]
         values = resampled.estimates(said, labels)
         ratio = max(len(y) for y in labels) / n_train
-        return resampled.compare(values, poorest, ratio, val, generative, baseline)
+        return resampled.compare(values, units, ratio, val, generative, baseline)
     right = {arm: np.stack(own) == units[0].labels for arm, own in said.items()}
     rng = numpy_stream(experiment.split.seed, "bootstrap")
     return compare(right, units[0], val, generative, baseline, rng)

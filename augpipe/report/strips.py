@@ -18,16 +18,19 @@ SHOWN: Final = 8  # images of a class in a strip
 CLASSES: Final = 40  # classes with strips
 BYTES: Final = 4_000_000  # of the page, for strips; it is to stay below 8 MB with all that it has
 SIDE: Final = 32  # pixels at which images are compared
-AT_ONCE: Final = 2048
+AT_ONCE: Final = 2**24  # bytes of pictures that are compared at a time
 
 
-def strips(results: Results) -> tuple[list[dict[str, Any]], int]:
-    """A row a class, each with its (label, strip), and how many more classes there are than the page has room for."""
+def strips(results: Results, room: float = 1.0) -> tuple[list[dict[str, Any]], int]:
+    """A row a class, each with its (label, strip), and how many more classes there are than the page has room for.
+
+    room: part of BYTES that may be used.
+    """
     rows, used = list[dict[str, Any]](), 0
     for label, name in list(enumerate(results.classes))[:CLASSES]:
         made = list(_of_class(results, label))
         used += sum(len(strip) for _, strip in made)
-        if used > BYTES and rows:
+        if used > room * BYTES and (rows or not room):
             break
         rows.append({"class": name, "strips": made})
     return rows, len(results.classes) - len(rows)
@@ -53,10 +56,10 @@ def nearest(
 
     Larger images are averaged down to SIDE pixels before.
     """
-    asked = _small(images)
+    asked, block = _small(images), max(1, AT_ONCE // max(1, images[0].nbytes))
     best, found = torch.full((len(images),), torch.inf), torch.zeros(len(images), dtype=torch.int64)
-    for begin in range(0, len(rows), AT_ONCE):
-        apart = torch.cdist(asked, _small(train.images[rows[begin : begin + AT_ONCE]]))
+    for begin in range(0, len(rows), block):
+        apart = torch.cdist(asked, _small(train.images[rows[begin : begin + block]]))
         value, at = apart.min(1)
         found = torch.where(value < best, at + begin, found)
         best = torch.minimum(value, best)
@@ -64,5 +67,5 @@ def nearest(
 
 
 def _small(images: NDArray[np.uint8]) -> torch.Tensor:
-    x = torch.from_numpy(np.array(images)).float()
+    x = torch.from_numpy(np.ascontiguousarray(images)).float()
     return (F.interpolate(x, SIDE, mode="area") if x.shape[-1] > SIDE else x).flatten(1)
