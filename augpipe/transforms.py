@@ -99,7 +99,8 @@ class Elastic:
     """uint8 (N,C,H,W) → uint8 (N,C,H,W): in four of five images each pixel is fetched from a little way off.
 
     Simard et al. 2003, section 2.1: displacements uniform in [-1, 1], smoothed by a Gaussian of `SIGMA` pixels, times
-    `ALPHA`, of a digit of `SIDE` pixels; some 1.4 px. The field is made at that side and stretched to the image's, so
+    `ALPHA`, of a digit of `SIDE` pixels; some .8 px. Theirs is 34, 1.4 px, which learns more slowly: with 1200 steps val was
+    better at 20 on MNIST. The field is made at that side and stretched to the image's, so
     that a picture is bent alike whatever its size, and out of noise that reaches beyond the rim, so that it is no
     stronger there. What lies outside is black.
     """
@@ -135,7 +136,7 @@ class Elastic:
 
 @policies.register("elastic")
 def elastic(seed: int) -> Images:
-    """Small affine changes, and elastic ones as strong as Simard et al. 2003 publish for digits."""
+    """Small affine changes, and in four of five images elastic ones of some .8 pixels of 28, several times those of `light`."""
     straight, bend = Albumentations(A.Compose([_affine()]), seed), Elastic(seed)
     return lambda images: bend(straight(images))
 
