@@ -1,6 +1,7 @@
 """Paired gains with intervals, corrected p-values, and the verdict.
 
-The unit of pairing is (seed, test image), images of a group drawn together: arms of a seed share split, initial weights and batch order.
+The unit of pairing is (seed, test image), images of a group drawn together: arms of a seed share split, initial weights
+and batch order.
 The gain is in macro recall. Its interval holds both the luck of a seed (generator and classifier) and
 that of the drawn test images.
 """
@@ -22,9 +23,8 @@ LEVEL: Final = 0.95
 DRAWS: Final = 2000
 LEAST_SEEDS: Final = 3
 POWER: Final = 0.8  # with which the seeds that would be needed would show a gain
-LEAST_IMAGES: Final = (
-    5  # test images of every class, of as many groups: fewer cannot tell how much they vary
-)
+# Test images of every class, of as many groups: fewer cannot tell how much they vary.
+LEAST_IMAGES: Final = 5
 Right = NDArray[np.bool_]  # (seeds, test images): whether an image was classified rightly
 Verdict = Literal[
     "better",
@@ -71,10 +71,9 @@ def macro_recall(right: Right, labels: NDArray[np.int64]) -> NDArray[np.float64]
 def interval(values: NDArray[np.float64], units: Units, rng: np.random.Generator) -> Interval:
     """Interval of the class-balanced mean of `values` (S, N) by hierarchical bootstrap.
 
-    Test images are drawn with replacement within their class, whole groups where they come in groups (see `Units`), the
-    same for all seeds, and seeds with
-    replacement; the deviations of both are stretched by sqrt(n/(n-1)), since n values spread less than
-    their law. What images alone make seeds differ by is taken off the seeds, where it would count twice.
+    Test images are drawn with replacement within their class, or whole groups where they come in groups (see `Units`), the
+    same for all seeds, and seeds with replacement; the deviations of both are stretched by sqrt(n/(n-1)), since n values
+    spread less than their law. What images alone make seeds differ by is taken off the seeds, where it would count twice.
     The percentiles are then widened by t/z with Satterthwaite's degrees of freedom, without which an
     interval of 3 seeds covers far less than its level (Hesterberg 2015, sections 3 and 4.1.2).
     """

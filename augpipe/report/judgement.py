@@ -26,15 +26,15 @@ WORDS: Final = 6  # reasons why figures are not given that the page shows
 
 def sections(found: JudgedResult, classes: int, room: float = 1.0) -> dict[str, Any]:
     """What the template's sections need; `classes`: how many of them are shown one by one; room: part of GALLERIES."""
-    table = found.fidelity
+    table, galleries = found.fidelity, _galleries(found, room)
     return {
         "fidelity": _wide(table, HEADLINE, classes),
         "memorisation": _wide(table, MEMORISED, classes),
         "others": _overall(table),
         "curation": _curation(found, classes),
-        "galleries": _galleries(found, room),
+        "galleries": galleries,
         "galleries_left": [
-            n for n, own in _galleries(found, room) if not own and len(found.galleries[n].images)
+            name for name, own in galleries if not own and len(found.galleries[name].images)
         ],
         "gates": [
             (name, one.gate, "holds" if one.holds else "does not hold", one.told)
