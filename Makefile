@@ -17,11 +17,12 @@ test: $(READY)
 
 # What is measured, not tested; minutes. BENCH_ROOT: a folder that holds FashionMNIST/raw.
 bench: $(READY)
-	$(BIN)/python tests/bench_inspect.py $(if $(BENCH_ROOT),--root $(BENCH_ROOT))
+	$(BIN)/python tests/benchmarks/bench_inspect.py $(if $(BENCH_ROOT),--root $(BENCH_ROOT))
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports 
 	$(BIN)/mypy
 
 # Known faults of the locked dependencies; where the advisory database is not reachable it says that nothing was checked.

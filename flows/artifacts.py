@@ -14,7 +14,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from augpipe.grids import grid
+from augpipe.core.images import grid
 from augpipe.report.results import Results
 
 LARGEST: Final = 400_000  # bytes of a picture: Prefect keeps artifacts in its database

@@ -7,13 +7,13 @@ from pathlib import Path
 from prefect import flow
 from rich.console import Console
 
-from augpipe import gates
-from augpipe.balancing import Balanced, check_out, publish
-from augpipe.config import Arm, Experiment
-from augpipe.errors import UserError, unknown
-from augpipe.records import Job, Part
-from augpipe.sources import place
-from augpipe.store import load_table
+from augpipe.core.errors import UserError, unknown
+from augpipe.core.store import load_table
+from augpipe.data.sources import place
+from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.records import Job, Part
+from augpipe.report.balanced_set import Balanced, check_out, publish
+from augpipe.synthetic import gates
 from flows import tasks
 from flows.engine import stop_workers
 from flows.following import follow, told

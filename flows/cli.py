@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 import augpipe
-from augpipe.errors import UserError, unknown
-from augpipe.store import home
+from augpipe.core.errors import UserError, unknown
+from augpipe.core.store import home
 from flows.cli_cache import cache
 from flows.endings import ending, terminated
 from flows.engine import settle
@@ -72,8 +72,8 @@ def run(
             "--resume recalls what was made before, and --fresh makes it anew; give one"
         )
     experiment = _given(config, set_)
+    from augpipe.data.sources import place
     from augpipe.report.write import check_out
-    from augpipe.sources import place
 
     folder = out or home() / "runs" / experiment.name
     check_out(folder, place(experiment.source))
@@ -131,8 +131,8 @@ def _given(config: Path, overrides: tuple[str, ...]) -> Any:
     """The experiment, its places checked; nothing is written yet."""
     if not config.exists():  # told before a second of imports
         raise UserError(f"no config or folder {str(config)!r}")
+    from augpipe.data.sources import place
     from augpipe.report.write import check_place
-    from augpipe.sources import place
 
     experiment = _experiment(config, overrides)
     check_place(home(), place(experiment.source), "AUGPIPE_HOME")
@@ -140,8 +140,8 @@ def _given(config: Path, overrides: tuple[str, ...]) -> Any:
 
 
 def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
-    from augpipe.config import load
-    from augpipe.defaults import for_source
+    from augpipe.pipeline.defaults import for_source
+    from augpipe.pipeline.experiment import load
 
     if config.is_dir() or config.suffix.lower() not in CONFIGS:
         experiment, choices = for_source(config, overrides)
@@ -329,20 +329,15 @@ def list_(what: str, /) -> None:
     what
         families, sources, metrics, checks, classifiers, losses or transforms.
     """
-    from augpipe import (
-        classifiers,
-        curation,
-        fidelity,
-        gates,
-        generators,
-        objectives,
-        scores,
-        sources,
-        transforms,
-    )
+    from augpipe.classifiers import losses as objectives
+    from augpipe.classifiers import models as classifiers
+    from augpipe.classifiers import scores, transforms
+    from augpipe.data import sources
+    from augpipe.generators import families
+    from augpipe.synthetic import curation, fidelity, gates
 
     have = {
-        "families": generators.families(),
+        "families": families.names(),
         "sources": sources.sources(),
         "metrics": (
             *scores.metrics,

@@ -8,7 +8,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
-from augpipe.store import home
+from augpipe.core.store import home
 
 console = Console()
 cache = App(name="cache", help="What earlier runs made and later ones recall.")
@@ -17,8 +17,8 @@ cache = App(name="cache", help="What earlier runs made and later ones recall.")
 @cache.command(name="ls")
 def cache_ls() -> None:
     """Print what can be recalled, by stage, and what the store holds."""
-    from augpipe import pruning
-    from augpipe.store import Store
+    from augpipe.core.store import Store
+    from augpipe.pipeline import pruning
 
     store = Store(home() / "store")
     table = Table(box=None, pad_edge=False)
@@ -44,8 +44,8 @@ def cache_prune(*, older_than: str) -> None:
     older_than
         90m, 12h, 7d: what was used since then stays.
     """
-    from augpipe import pruning
-    from augpipe.store import Store
+    from augpipe.core.store import Store
+    from augpipe.pipeline import pruning
 
     taken = pruning.prune(Store(home() / "store"), older_than=pruning.seconds(older_than))
     size = sum(item.size for item in taken) / 1e6

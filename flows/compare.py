@@ -12,12 +12,12 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from rich.console import Console
 
-from augpipe.config import Experiment
-from augpipe.errors import several
-from augpipe.records import Job
+from augpipe.core.errors import several
+from augpipe.core.store import Ref
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.records import Job
 from augpipe.report.results import Results, Stored, collect
 from augpipe.report.write import write
-from augpipe.store import Ref
 from flows import tasks
 from flows.artifacts import leave
 from flows.engine import stop_workers

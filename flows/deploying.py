@@ -10,8 +10,8 @@ from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 from rich.console import Console
 
-from augpipe.config import Experiment
-from augpipe.errors import UserError
+from augpipe.core.errors import UserError
+from augpipe.pipeline.experiment import Experiment
 from flows.engine import prefect_api
 from flows.refresh import refresh
 

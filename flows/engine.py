@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from augpipe.config import Runner
-from augpipe.errors import FULL_WORDS, UserError, is_full
-from augpipe.runtime import cores, pick_device
-from augpipe.store import home
+from augpipe.core.device import cores, pick_device
+from augpipe.core.errors import FULL_WORDS, UserError, is_full
+from augpipe.core.store import home
+from augpipe.pipeline.experiment import Runner
 
 START_UP: Final = 120.0  # seconds a server may take on a loaded machine
 PAGE: Final = 4200  # the port at which Prefect's page is looked for

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from prefect.exceptions import UnfinishedRun, UpstreamTaskError
 
-from augpipe.config import Arm, Experiment
-from augpipe.errors import NotTrainedError, UserError, is_full, passes
-from augpipe.leaks import LeakError
+from augpipe.core.errors import NotTrainedError, UserError, is_full, passes
+from augpipe.data.leaks import LeakError
+from augpipe.pipeline.experiment import Arm, Experiment
 
 Key = tuple[str, int]  # an arm's or a generator's name, and a seed
 # Seconds before a task is tried once more: a network drive or a download that was away for a moment.

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from augpipe.records import Prepared, Scored, TrainedClassifier
-from augpipe.store import load_table
+from augpipe.core.store import load_table
+from augpipe.pipeline.records import Prepared, Scored, TrainedClassifier
 
 
 class Point(NamedTuple):

@@ -8,9 +8,16 @@ from pathlib import Path
 from prefect.futures import PrefectFuture, as_completed
 from rich.console import Console
 
-from augpipe.errors import several
-from augpipe.records import Chosen, IntakeRecord, Prepared, Scored, Synthesised, TrainedGenerator
-from augpipe.store import load_table
+from augpipe.core.errors import several
+from augpipe.core.store import load_table
+from augpipe.pipeline.records import (
+    Chosen,
+    IntakeRecord,
+    Prepared,
+    Scored,
+    Synthesised,
+    TrainedGenerator,
+)
 from flows.failures import Failures, Key
 from flows.progress import Board
 from flows.recalling import RECALLED

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from augpipe import sources
-from augpipe.config import Experiment, build, read_yaml
-from augpipe.defaults import name_of
-from augpipe.errors import UserError
-from augpipe.inspection import Inspection, inspect
+from augpipe.core.errors import UserError
+from augpipe.core.store import home
+from augpipe.data import sources
+from augpipe.data.inspect import Inspection, inspect
+from augpipe.pipeline.defaults import name_of
+from augpipe.pipeline.experiment import Experiment, build, read_yaml
 from augpipe.report.inspection import FILES, write_inspection
 from augpipe.report.write import check_out
-from augpipe.store import home
 from flows.progress import bar
 
 SHOWN = 40  # classes in the terminal's table

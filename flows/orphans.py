@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from augpipe.processes import is_dead
+from augpipe.core.processes import is_dead
 
 PROCESS: Final = "augpipe.process"
 

@@ -15,7 +15,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
-from augpipe.errors import RunError, UserError, is_full
+from augpipe.core.errors import RunError, UserError, is_full
 from flows.engine import bare_text
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from typing import Concatenate, Final, ParamSpec, TypeVar, cast
 
 from prefect.states import Completed
 
-from augpipe import caching
-from augpipe.records import Job
+from augpipe.pipeline import cache as caching
+from augpipe.pipeline.records import Job
 
 P = ParamSpec("P")
 T = TypeVar("T")

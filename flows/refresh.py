@@ -21,16 +21,18 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from rich.console import Console
 
-from augpipe import classification, runtime, stages
-from augpipe.config import Experiment
-from augpipe.images import ImageSet
-from augpipe.promotion import Judgement, fingerprints, judge, unseen
-from augpipe.records import Prepared
+from augpipe.classifiers import train as classification
+from augpipe.comparison.promotion import Judgement, fingerprints, judge, unseen
+from augpipe.comparison.units import Units
+from augpipe.core import device as runtime
+from augpipe.core.images import ImageSet
+from augpipe.core.seeds import numpy_stream
+from augpipe.core.store import Ref, home, load_images, load_state
+from augpipe.data.sources import place
+from augpipe.pipeline import stages
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.records import Prepared
 from augpipe.report.write import check_out
-from augpipe.seeds import numpy_stream
-from augpipe.sources import place
-from augpipe.store import Ref, home, load_images, load_state
-from augpipe.units import Units
 from flows import compare
 from flows.artifacts import plain, slug
 from flows.compare import Compared

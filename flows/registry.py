@@ -16,8 +16,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from augpipe.errors import UserError, is_full
-from augpipe.store import load_state
+from augpipe.core.errors import UserError, is_full
+from augpipe.core.store import load_state
 from flows.models import Logged
 from flows.outbox import away
 

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe import classification, generators, runtime
-from augpipe.images import ImageSet, provenance
-from augpipe.store import load_state
+from augpipe.classifiers import train as classification
+from augpipe.core import device as runtime
+from augpipe.core.images import ImageSet, provenance
+from augpipe.core.store import load_state
+from augpipe.generators import families
 
 
 class ServedClassifier:
@@ -44,7 +46,7 @@ class ServedGenerator:
     """labels int64 (N,) → uint8 (N,C,H,W); params: `seed`, another one for other images."""
 
     def __init__(self, checkpoint: dict[str, Any]) -> None:
-        self._generator, _ = generators.unpack(checkpoint, runtime.start(threads=runtime.cores()))
+        self._generator, _ = families.unpack(checkpoint, runtime.start(threads=runtime.cores()))
 
     def predict(
         self, labels: NDArray[np.int64], params: dict[str, int] | None = None

@@ -12,12 +12,12 @@ from typing import Final, ParamSpec, TypeVar
 
 from prefect import Flow
 
-from augpipe.config import Experiment
-from augpipe.errors import FULL_WORDS, UserError
-from augpipe.pruning import prune, running, store_limit
-from augpipe.records import Job
-from augpipe.runtime import require
-from augpipe.store import Store, home
+from augpipe.core.device import require
+from augpipe.core.errors import FULL_WORDS, UserError
+from augpipe.core.store import Store, home
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.pruning import prune, running, store_limit
+from augpipe.pipeline.records import Job
 from flows.engine import pool, prefect_api, workers_and_threads
 from flows.tracking_store import check_store
 

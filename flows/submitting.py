@@ -9,10 +9,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from prefect import Task
 from prefect.futures import PrefectFuture
 
-from augpipe import generating
-from augpipe.config import Arm
-from augpipe.judging import shares_of
-from augpipe.records import (
+from augpipe.core.store import Ref
+from augpipe.pipeline.experiment import Arm
+from augpipe.pipeline.records import (
     Chosen,
     Job,
     Measured,
@@ -23,7 +22,8 @@ from augpipe.records import (
     TrainedClassifier,
     TrainedGenerator,
 )
-from augpipe.store import Ref
+from augpipe.pipeline.stages import generators as generating
+from augpipe.pipeline.stages.samples import shares_of
 from flows import tasks
 from flows.failures import Key
 

@@ -13,9 +13,10 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from augpipe import stages
-from augpipe.config import Arm
-from augpipe.records import (
+from augpipe.core.store import Ref
+from augpipe.pipeline import stages
+from augpipe.pipeline.experiment import Arm
+from augpipe.pipeline.records import (
     Chosen,
     Job,
     Measured,
@@ -26,7 +27,6 @@ from augpipe.records import (
     TrainedClassifier,
     TrainedGenerator,
 )
-from augpipe.store import Ref
 from flows.failures import DELAYS, once_more
 from flows.progress import Reporter, bar
 from flows.recalling import once

@@ -24,12 +24,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 from rich.console import Console
 
-from augpipe.balancing import FILES, Balanced
-from augpipe.config import Experiment
-from augpipe.errors import UserError
-from augpipe.processes import this_process
-from augpipe.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
-from augpipe.store import Ref, load_json, load_table
+from augpipe.core.errors import UserError
+from augpipe.core.processes import this_process
+from augpipe.core.store import Ref, load_json, load_table
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
+from augpipe.report.balanced_set import FILES, Balanced
 from flows.engine import bare
 from flows.failures import Failures
 from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names

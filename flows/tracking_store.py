@@ -13,8 +13,8 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.exceptions import MlflowException
 
-from augpipe.errors import UserError
-from augpipe.store import Ref, home
+from augpipe.core.errors import UserError
+from augpipe.core.store import Ref, home
 from flows.engine import PATIENCE, bare, bare_text
 
 

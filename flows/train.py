@@ -10,16 +10,16 @@ from pathlib import Path
 from prefect import flow
 from rich.console import Console
 
-from augpipe import generators
-from augpipe.checkpoints import header_of
-from augpipe.config import Experiment
-from augpipe.errors import UserError, unknown
-from augpipe.generating import SHOWN
-from augpipe.grids import grid
-from augpipe.records import Job, Part, Prepared, TrainedGenerator
+from augpipe.core.errors import UserError, unknown
+from augpipe.core.images import grid
+from augpipe.core.store import beside, load_images, load_table
+from augpipe.data.sources import place
+from augpipe.generators import families
+from augpipe.generators.checkpoint import header_of
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.records import Job, Part, Prepared, TrainedGenerator
+from augpipe.pipeline.stages.generators import SHOWN
 from augpipe.report.write import check_place
-from augpipe.sources import place
-from augpipe.store import beside, load_images, load_table
 from flows import tasks
 from flows.engine import stop_workers
 from flows.following import follow, told
@@ -98,7 +98,7 @@ def _check(out: Path, source: Path | None, resume: bool) -> None:
 def train(job: Job, name: str, seed: int, out: Path) -> TrainedGenerator:
     """Prepare the data, train the generator or its models of single classes, write its files."""
     prepared = tasks.prepare(job, seed if job.experiment.resplit else None)
-    generators.check(job.experiment.generators[name], prepared.problem)
+    families.check(job.experiment.generators[name], prepared.problem)
     for line in told(prepared.intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     tracker = Tracker(job.experiment)

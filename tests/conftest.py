@@ -21,9 +21,9 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("PREFECT_API_URL", None)
 
-from augpipe import runtime
-from augpipe.images import ImageSet, provenance
-from augpipe.runtime import Runtime
+from augpipe.core import device as runtime
+from augpipe.core.device import Runtime
+from augpipe.core.images import ImageSet, provenance
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

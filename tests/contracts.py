@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from augpipe import generators
-from augpipe.generators import Generator, GeneratorConfig, Problem
-from augpipe.images import ImageSet
-from augpipe.kinds import load_kind
-from augpipe.runtime import Runtime
+from augpipe.core.device import Runtime
+from augpipe.core.images import ImageSet
+from augpipe.core.registry import load_kind
+from augpipe.generators import families
+from augpipe.generators.protocol import Generator, GeneratorConfig, Problem
 
 # The smallest settings at which a family still does all it does.
 TINY: dict[str, dict[str, Any]] = {
@@ -46,14 +46,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 def tiny(name: str, **more: Any) -> GeneratorConfig:
     """The smallest config of a family, or of one of the VARIANTS."""
     family, options = VARIANTS.get(name, (name, {}))
-    config: GeneratorConfig = load_kind("augpipe.generators", family, "generator").Config(
+    config: GeneratorConfig = load_kind("augpipe.generators.models", family, "generator").Config(
         kind=family, **{**TINY.get(family, {}), **options, **more}
     )
     return config
 
 
 def fresh(family: str, train: ImageSet, here: Runtime, seed: int = 0) -> Generator:
-    generator = generators.build(tiny(family), Problem(train.spec, train.classes), here, seed)
+    generator = families.build(tiny(family), Problem(train.spec, train.classes), here, seed)
     generator.prepare(train)
     return generator
 

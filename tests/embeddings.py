@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from augpipe.features import Embedded
+from augpipe.classifiers.models import ClassifierOptions, Shape, build
+from augpipe.classifiers.train import Trained
+from augpipe.core.device import Runtime
+from augpipe.synthetic.embeddings import Embedded
 
 SIDE = 16
 
@@ -37,3 +41,11 @@ def embedded(
     probabilities[np.arange(n), seen % classes] = 0.9
     images = painted(vectors) if images is None else images
     return Embedded(vectors.astype(np.float32), probabilities, labels, images)
+
+
+def untrained(here: Runtime, seed: int = 0, classes: int = 2) -> Trained:
+    net = build(
+        ClassifierOptions(width=0.25), Shape(1, classes, 0.25), torch.Generator().manual_seed(seed)
+    )
+    here.place(net).eval()
+    return Trained(net, False, 0, [])

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from augpipe import sources
-from augpipe.images import ImageOptions
-from augpipe.intake import Intake, take_in
-from augpipe.kinds import load_kind
-from augpipe.quarantine import Policy
+from augpipe.core.images import ImageOptions
+from augpipe.core.registry import load_kind
+from augpipe.data import sources
+from augpipe.data.intake import Intake, take_in
+from augpipe.data.quarantine import Policy
 
 
 def noise(seed: int, *shape: int) -> NDArray[np.uint8]:
@@ -53,7 +53,7 @@ def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
 
 def source(kind: str, **values: Any) -> Any:
     """A source's config."""
-    return load_kind("augpipe.sources", kind, "source").Config(kind=kind, **values)
+    return load_kind("augpipe.data.sources", kind, "source").Config(kind=kind, **values)
 
 
 def came(

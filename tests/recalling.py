@@ -15,8 +15,10 @@ from typing import Any
 import yaml
 from tiny import CONFIG
 
-from augpipe import caching, config, stages
-from augpipe.records import Job, Part
+from augpipe.pipeline import cache as caching
+from augpipe.pipeline import experiment as config
+from augpipe.pipeline import stages
+from augpipe.pipeline.records import Job, Part
 
 
 def go(job: Job, tell: Callable[[str], None]) -> None:
@@ -80,3 +82,21 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def job(store: Path, *overrides: str) -> Job:
+    experiment = config.build(
+        yaml.safe_load(CONFIG),
+        ["seeds=1", "runner.device=cpu", "runner.precision=32-true", *overrides],
+    )
+    return Job(experiment=experiment, store=store, progress=store.parent / "p", threads=1)
+
+
+def lines(work: Job) -> list[str]:
+    found: list[str] = []
+    go(work, found.append)
+    return found
+
+
+def made(told: list[str]) -> set[str]:
+    return {line.removeprefix("made ") for line in told if line.startswith("made ")}

@@ -17,9 +17,11 @@ import torch
 from conftest import shapes
 from contracts import draw, tiny
 
-from augpipe import generators, runtime, training
-from augpipe.checkpoints import Checkpoint
-from augpipe.generators import Problem
+from augpipe.core import device as runtime
+from augpipe.generators import families
+from augpipe.generators import fit as training
+from augpipe.generators.checkpoint import Checkpoint
+from augpipe.generators.protocol import Generator, Problem
 
 
 def leaves(state: Any, path: str = "") -> Iterator[tuple[str, bytes]]:
@@ -48,12 +50,12 @@ def train(name: str, folder: Path) -> None:
     images = shapes((9, 6, 5))
     config = tiny(name).model_copy(update={"ticks": 6, "patience": None})
     config = config.model_copy(update={"kimg": config.kimg * 3})
-    generator = generators.build(config, Problem(images.spec, images.classes), here, 7)
+    generator = families.build(config, Problem(images.spec, images.classes), here, 7)
 
-    def validate(current: generators.Generator) -> float:
+    def validate(current: Generator) -> float:
         return float(np.mean(draw(current, [0, 1, 2, 0]).numpy()))
 
-    def on_tick(tick: training.Tick, current: generators.Generator) -> dict[str, Any]:
+    def on_tick(tick: training.Tick, current: Generator) -> dict[str, Any]:
         print(f"{name}|{tick.kimg}", flush=True)
         time.sleep(0.15)  # so that a kill falls before, in or after the writing of a checkpoint
         return {}

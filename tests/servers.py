@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
+from tiny import environment
 
 START_UP = 120.0
 
@@ -143,3 +144,43 @@ class Postgres:
     def stop(self) -> None:
         self._do("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
         shutil.rmtree(self.place, ignore_errors=True)
+
+
+class Cluster:
+    """A scheduler and workers that can be killed."""
+
+    def __init__(self, place: Path, workers: int = 2) -> None:
+        self._place = place
+        self.address = f"tcp://127.0.0.1:{free_port()}"
+        self._processes = [self._start("scheduler", "--port", self.address.rpartition(":")[2])]
+        self.workers = [self._worker(n) for n in range(workers)]
+
+    def _start(self, what: str, *arguments: str, at: str = "") -> subprocess.Popen[bytes]:
+        own = self._place / (at or what)
+        own.mkdir(parents=True)
+        with (own / "log").open("wb") as log:
+            return subprocess.Popen(
+                [str(Path(sys.executable).parent / "dask"), what, "--host", "127.0.0.1", "--no-dashboard", *arguments],
+                cwd=own, env=environment(own), stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def _worker(self, n: int) -> subprocess.Popen[bytes]:
+        # No nanny, that would start a killed worker again: as with a machine that is gone.
+        return self._start(
+            "worker", self.address, "--nthreads", "1", "--no-nanny", "--name", f"w{n}",
+            "--local-directory", str(self._place / f"scratch-{n}"), at=f"worker-{n}",
+        )  # fmt: skip
+
+    def wait(self) -> None:
+        until = time.monotonic() + START_UP
+        for n in range(len(self.workers)):
+            log = self._place / f"worker-{n}" / "log"
+            while "Registered to" not in log.read_text():
+                assert time.monotonic() < until, log.read_text()
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        for process in (*self.workers, *self._processes):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

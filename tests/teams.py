@@ -14,13 +14,16 @@ from conftest import shapes
 from contracts import draw, fresh, steps, tiny
 from torch import nn
 
-from augpipe import generators, parallel, runtime, training
-from augpipe.checkpoints import Checkpoint
-from augpipe.errors import UserError
-from augpipe.generators import Problem
-from augpipe.launching import Team, launch
+from augpipe.core import device as runtime
+from augpipe.core import distributed as parallel
+from augpipe.core.errors import UserError
+from augpipe.core.seeds import torch_stream
+from augpipe.core.team import Team, launch
+from augpipe.generators import families
+from augpipe.generators import fit as training
+from augpipe.generators.checkpoint import Checkpoint
+from augpipe.generators.protocol import Problem
 from augpipe.nn.norms import GlobalBatchNorm2d, minibatch_stddev
-from augpipe.seeds import torch_stream
 
 Told = list[dict[str, float]]
 
@@ -50,7 +53,7 @@ def fitted(name: str) -> tuple[list[tuple[float, float, dict[str, float]]], list
     here = runtime.start("cpu", "32-true", threads=1)
     train = shapes((40, 6, 5), size=16)
     config = tiny(name, batch=8, kimg=0.16, ticks=2)
-    generator: Any = generators.build(config, Problem(train.spec, train.classes), here, 0)
+    generator: Any = families.build(config, Problem(train.spec, train.classes), here, 0)
     shown, parts = [], []
     step, own_part = generator.step, generator.own_part
 
@@ -131,7 +134,7 @@ def resumed(checkpoint: str, breaks: bool) -> tuple[list[float], Any]:
     here = runtime.start("cpu", "32-true", threads=1)
     train, looks = shapes((40, 6, 5), size=16), []
     config = tiny("cgan", batch=8, kimg=0.12, ticks=3)
-    generator: Any = generators.build(config, Problem(train.spec, train.classes), here, 0)
+    generator: Any = families.build(config, Problem(train.spec, train.classes), here, 0)
 
     def look(made: Any) -> float:
         looks.append(1)

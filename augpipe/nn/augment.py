@@ -14,8 +14,8 @@ import torch
 from pydantic import AfterValidator
 from torch.nn import functional as F
 
-from augpipe import parallel
-from augpipe.kinds import Registry
+from augpipe.core import distributed as parallel
+from augpipe.core.registry import Registry
 
 Op = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 ops: Registry[Op] = Registry("augmentation")

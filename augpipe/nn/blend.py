@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from augpipe.kinds import Registry
+from augpipe.core.registry import Registry
 
 
 class Blended(NamedTuple):

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from augpipe import parallel
-from augpipe.errors import UserError
+from augpipe.core import distributed as parallel
+from augpipe.core.errors import UserError
 
 
 class Dropout(nn.Module):

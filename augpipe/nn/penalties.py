@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from augpipe import parallel
+from augpipe.core import distributed as parallel
 
 Critic = Callable[[torch.Tensor], torch.Tensor]
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from augpipe.comparison import Interval
-from augpipe.config import Arm
-from augpipe.mixing import Mix
+from augpipe.classifiers.mixing import Mix
+from augpipe.comparison.bootstrap import Interval
+from augpipe.pipeline.experiment import Arm
 from augpipe.report.figures import confusion_pair, cost_dots, ratio_curve
 from augpipe.report.results import Results
 

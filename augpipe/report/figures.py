@@ -19,8 +19,8 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from augpipe.comparison import Gain, Interval
-from augpipe.grids import grid
+from augpipe.comparison.bootstrap import Gain, Interval
+from augpipe.core.images import grid
 
 # Okabe & Ito's palette: told apart with every common colour blindness, and as greys in print.
 BLUE, ORANGE, GREY, BLACK = "#0072B2", "#E69F00", "#999999", "#222222"

@@ -9,14 +9,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.duplicates import BITS, CORRELATION
-from augpipe.images import ImageOptions
-from augpipe.inspection import Inspection, Twins, pictures, sheet_rows
-from augpipe.quarantine import quarantine
+from augpipe.core.images import ImageOptions
+from augpipe.core.store import beside, write_json
+from augpipe.data.duplicates import BITS, CORRELATION
+from augpipe.data.inspect import Inspection, Twins, pictures, sheet_rows
+from augpipe.data.quarantine import quarantine
+from augpipe.data.split import NAMES
 from augpipe.report.figures import image_strip, side_bars
 from augpipe.report.page import TEMPLATES
-from augpipe.splits import NAMES
-from augpipe.store import beside, write_json
 
 FILES: Final = ("inspect.html", "inspect.json", "quarantine.csv")
 BAD: Final = 200  # bad files that the page lists

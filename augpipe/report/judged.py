@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from augpipe import gates
-from augpipe.config import Experiment
-from augpipe.fidelity import COLUMNS
-from augpipe.gates import Outcome
-from augpipe.images import ImageSet
-from augpipe.records import Measured
-from augpipe.store import load_images, load_table
+from augpipe.core.images import ImageSet
+from augpipe.core.store import load_images, load_table
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.records import Measured
+from augpipe.synthetic import gates
+from augpipe.synthetic.fidelity import COLUMNS
+from augpipe.synthetic.gates import Outcome
 
 Key = tuple[str, int]
 CURATED = ("generator", "class", "check", "seen", "passed")

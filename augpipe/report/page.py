@@ -9,9 +9,9 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.comparison import Gain
-from augpipe.config import dump
-from augpipe.counts import imbalance_ratio
+from augpipe.comparison.bootstrap import Gain
+from augpipe.data.imbalance import imbalance_ratio
+from augpipe.pipeline.experiment import dump
 from augpipe.report.contrasts import contrasts
 from augpipe.report.figures import counts_bars, gain_dots, recall_heatmap
 from augpipe.report.judgement import sections

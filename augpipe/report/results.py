@@ -13,17 +13,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import augpipe
-from augpipe import resampled, runtime
-from augpipe.comparison import LEVEL, Comparison, Gain, Interval, compare
-from augpipe.config import Arm, Experiment
-from augpipe.counts import imbalance_ratio
-from augpipe.images import ImageSet
-from augpipe.records import IntakeRecord, Measured
+from augpipe.comparison import resampled
+from augpipe.comparison.bootstrap import LEVEL, Gain, Interval
+from augpipe.comparison.units import Units
+from augpipe.comparison.verdict import Comparison, compare
+from augpipe.core import device as runtime
+from augpipe.core.images import ImageSet
+from augpipe.core.seeds import numpy_stream
+from augpipe.core.store import Ref, SplitRefs, load_images, load_json, load_state, load_table
+from augpipe.data.imbalance import imbalance_ratio
+from augpipe.data.split import NAMES
+from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.records import IntakeRecord, Measured
 from augpipe.report.judged import JudgedResult, judged
-from augpipe.seeds import numpy_stream
-from augpipe.splits import NAMES
-from augpipe.store import Ref, SplitRefs, load_images, load_json, load_state, load_table
-from augpipe.units import Units
 
 Key = tuple[str, int]  # name, seed
 VERSIONED = (

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from augpipe.images import ImageSet
+from augpipe.core.images import ImageSet
 from augpipe.report.figures import image_strip
 from augpipe.report.results import Results
 

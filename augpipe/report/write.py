@@ -8,11 +8,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
-from augpipe.config import dump
-from augpipe.errors import UserError
-from augpipe.grids import grid
+from augpipe.core.errors import UserError
+from augpipe.core.images import grid
+from augpipe.core.store import beside, home, write_json
+from augpipe.pipeline.experiment import dump
 from augpipe.report.results import Results
-from augpipe.store import beside, home, write_json
 
 FILES: Final = (
     "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",

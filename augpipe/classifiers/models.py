@@ -1,0 +1,303 @@
+"""Downstream classifiers: a small CNN, and torchvision backbones with a stem for small images."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Final
+
+import torch
+from pydantic import AfterValidator, Field, model_validator
+from torch import nn
+from torch.nn import functional as F
+
+from augpipe.core.errors import UserError, choices
+from augpipe.core.registry import Registry
+from augpipe.core.schema import Strict
+from augpipe.core.weights import published_file, reading, torchvision_state
+from augpipe.nn.blocks import Dropout, initialise, use_rng
+from augpipe.nn.norms import norms_apart
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a classifier is built for: input channels (image's and flag's), classes, a width multiple.
+
+    scale: of a cosine head; None for a linear one. pretrained: for published weights. apart: with a second batch norm
+    beside each, for synthetic images.
+    """
+
+    channels: int
+    classes: int
+    width: float
+    scale: float | None = None
+    pretrained: bool = False
+    apart: bool = False
+
+
+class CosineLinear(nn.Linear):
+    """Features (N,F) → scale · cos(features, class's weights), (N,K)."""
+
+    def __init__(self, features: int, classes: int, scale: float) -> None:
+        super().__init__(features, classes, bias=False)
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        weight = F.normalize(self.weight.float())
+        return self.scale * F.linear(F.normalize(x.float()), weight)
+
+
+class Classifier(nn.Module):
+    """trunk: (N,C,H,W) in [-1,1] → features (N,F); head: features → logits (N,K)."""
+
+    def __init__(self, trunk: nn.Module, features: int, shape: Shape, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.shape = shape
+        self.trunk = trunk
+        self.dropout = Dropout(dropout)
+        self.head = (
+            nn.Linear(features, shape.classes)
+            if shape.scale is None
+            else CosineLinear(features, shape.classes, shape.scale)
+        )
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Penultimate activations (N,F), float32."""
+        found: torch.Tensor = self.trunk(x)
+        return found.float()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (N,K), float32."""
+        logits: torch.Tensor = self.head(self.dropout(self.trunk(x)))
+        return logits.float()
+
+
+Build = Callable[[Shape], Classifier]
+COUNTER: Final = "num_batches_tracked"
+UNNORMED: Final = ("convnext_tiny",)  # without a batch norm
+OWN: Final = ("small_cnn", "resnet32")  # without published weights
+classifiers: Registry[Build] = Registry("classifier")
+
+
+@classifiers.register("small_cnn")
+def small_cnn(shape: Shape) -> Classifier:
+    """Three stages of two conv3-BN-ReLU, halved in between, then the mean over positions."""
+    widths = [max(8, round(shape.width * w)) for w in (32, 64, 128)]
+    layers: list[nn.Module] = []
+    below = shape.channels
+    for stage, width in enumerate(widths):
+        for _ in range(2):
+            layers += [
+                nn.Conv2d(below, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+            ]
+            below = width
+        if stage < len(widths) - 1:
+            layers.append(nn.MaxPool2d(2))
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return Classifier(nn.Sequential(*layers), below, shape, dropout=0.3)
+
+
+class CifarBlock(nn.Module):
+    """conv3-BN-ReLU-conv3-BN beside a shortcut without weights: subsampled, new channels 0 (He et al. 2016, 4.2)."""
+
+    def __init__(self, below: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.more = stride, width - below
+        self.layers = nn.Sequential(
+            nn.Conv2d(below, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N,C,H,W) → (N,W,H/s,W/s)."""
+        past = x[:, :, :: self.stride, :: self.stride]
+        return F.relu(self.layers(x) + F.pad(past, (0, 0, 0, 0, 0, self.more)))
+
+
+@classifiers.register("resnet32")
+def resnet32(shape: Shape) -> Classifier:
+    """ResNet-32 for CIFAR: three stages of five blocks, 16 to 64 channels (He et al. 2016, 4.2)."""
+    widths = [max(8, round(shape.width * w)) for w in (16, 32, 64)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(shape.channels, widths[0], 3, padding=1, bias=False),
+        nn.BatchNorm2d(widths[0]),
+        nn.ReLU(),
+    ]
+    below = widths[0]
+    for stage, width in enumerate(widths):
+        for block in range(5):
+            layers.append(CifarBlock(below, width, 2 if stage and not block else 1))
+            below = width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return Classifier(nn.Sequential(*layers), below, shape)
+
+
+def _resnet(name: str) -> Build:
+    def build(shape: Shape) -> Classifier:
+        # torchvision takes 160 MB and two seconds of every process that imports it.
+        from torchvision.models import get_model
+
+        net = get_model(name, weights=None)
+        features = net.fc.in_features
+        # Published weights are of a kernel of 7: they keep it, at full resolution.
+        kernel = 7 if shape.pretrained else 3
+        net.conv1 = nn.Conv2d(shape.channels, 64, kernel, padding=kernel // 2, bias=False)
+        net.maxpool, net.fc = nn.Identity(), nn.Identity()
+        return Classifier(net, features, shape)
+
+    return build
+
+
+for _name in ("resnet18", "resnet34", "resnet50"):  # He et al. 2016; no pooling in the stem
+    classifiers.register(_name)(_resnet(_name))
+
+
+def _mobile(name: str, features: int, drop: float) -> Build:
+    def build(shape: Shape) -> Classifier:
+        from torchvision.models import get_model
+
+        # Its own dropping of blocks and features would draw from the global generator.
+        options = {} if name.startswith("mobilenet") else {"stochastic_depth_prob": 0.0}
+        net = get_model(name, weights=None, **options)
+        stem = net.features[0]
+        first = stem[0]
+        # Half the stride of the published stem: an image of 28 pixels would be one of 1 at the end.
+        stem[0] = nn.Conv2d(
+            shape.channels,
+            first.out_channels,
+            first.kernel_size,
+            first.stride[0] // 2,
+            first.padding if first.padding[0] else 1,
+            bias=first.bias is not None,
+        )
+        for part in net.modules():
+            scale = getattr(part, "layer_scale", None)
+            if isinstance(scale, nn.Parameter):
+                part.draw_parameters = partial(_small_scale, scale)
+        trunk = nn.Sequential(
+            OrderedDict(features=net.features, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten())
+        )
+        return Classifier(trunk, features, shape, dropout=drop)
+
+    return build
+
+
+def _small_scale(scale: nn.Parameter, rng: torch.Generator) -> None:
+    """ConvNeXt's blocks begin as next to nothing (Liu et al. 2022)."""
+    nn.init.constant_(scale, 1e-6)
+
+
+# Howard et al. 2019, Tan & Le 2019, Liu et al. 2022; features of the last layer that is pooled.
+for _name, _features, _drop in (
+    ("mobilenet_v3_small", 576, 0.2), ("mobilenet_v3_large", 960, 0.2), ("efficientnet_b0", 1280, 0.2),
+    ("convnext_tiny", 768, 0.0),
+):  # fmt: skip
+    classifiers.register(_name)(_mobile(_name, _features, _drop))
+
+
+def _take_over(net: Classifier, kind: str) -> None:
+    """Published weights into a torchvision backbone.
+
+    Its first convolution sees colours: of a grey image, whose three channels would be equal, their sum. Inputs stay in
+    [-1,1], about half as wide as what the weights were trained on; batch norms and the training make up for it.
+    """
+    state = dict(torchvision_state(kind, "classifier.pretrained: false"))
+    own = net.trunk.state_dict()
+    first = next(name for name, value in own.items() if value.ndim == 4)
+    with reading(published_file(kind), kind):
+        colours = state[first]
+        state[first] = colours if own[first].shape[1] >= 3 else colours.sum(1, keepdim=True)
+        # Older files lack the counters of batches, which matter to nothing here.
+        kept = {name: state.get(name, own[name]) for name in own if name.endswith(COUNTER)}
+        weights = {name: state[name] for name in own if not name.endswith(COUNTER)}
+        net.trunk.load_state_dict({**weights, **kept})
+
+
+def _known(kind: str) -> str:
+    classifiers[kind]
+    return kind
+
+
+class ClassifierOptions(Strict):
+    """The classifier and how long and how fast it learns; the same for every arm.
+
+    width: a multiple of the channels of small_cnn and resnet32; torchvision's have one width, whatever it says.
+    """
+
+    kind: Annotated[str, AfterValidator(_known)] = "small_cnn"
+    width: float = Field(default=1.0, gt=0, le=16)
+    steps: int = Field(default=600, ge=1)
+    batch: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    evaluations: int = Field(default=10, ge=1)  # on val, evenly over the steps; the best is kept
+    pretrained: bool = False  # starts from torchvision's published weights
+
+    @model_validator(mode="after")
+    def _published(self) -> ClassifierOptions:
+        if self.pretrained and self.kind in OWN:
+            have = [kind for kind in classifiers if kind not in OWN]
+            raise ValueError(
+                f"there are no published weights of {self.kind}; have {choices(have)}, or pretrained: false"
+            )
+        return self
+
+
+def build(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Classifier:
+    """A fresh classifier whose weights, and later dropout, are drawn from `rng`."""
+    net = classifiers[options.kind](shape)
+    initialise(net, rng)
+    use_rng(net, rng)
+    if shape.apart:
+        norms_apart(net)
+    return net
+
+
+def start(
+    options: ClassifierOptions, shape: Shape, rng: torch.Generator, planes: int = 0
+) -> Classifier:
+    """What training starts from: a fresh one, with published weights where asked; UserError without them.
+
+    planes: of `shape`'s channels, those after the image's own. They begin without weight, so that the net is the one
+    without them: arms of a seed start alike whether they see the origin flag or not.
+    """
+    own = replace(shape, channels=shape.channels - planes, apart=False)
+    net = build(options, own, rng)
+    if options.pretrained:
+        _take_over(net, options.kind)
+    if planes:
+        _widen(net, planes)
+    if shape.apart:
+        norms_apart(net)
+    net.shape = shape
+    return net
+
+
+def _widen(net: Classifier, planes: int) -> None:
+    """More input channels of no weight for the first convolution."""
+    stem = next(part for part in net.trunk.modules() if isinstance(part, nn.Conv2d))
+    kept = stem.weight.detach()
+    added = kept.new_zeros(kept.shape[0], planes, *kept.shape[2:])
+    stem.weight = nn.Parameter(torch.cat([kept, added], 1))
+    stem.in_channels += planes
+
+
+def check(options: ClassifierOptions, channels: int, classes: int, size: int) -> None:
+    """UserError where the classifier cannot take images of that size: asked before anything is trained."""
+    net = build(options, Shape(channels, classes, options.width), torch.Generator()).eval()
+    try:
+        with torch.no_grad():
+            net(torch.zeros(1, channels, size, size))
+    except RuntimeError:
+        raise UserError(
+            f"classifier {options.kind} cannot take images of {size} pixels; a larger image.size, or another "
+            f"classifier.kind: {choices(classifiers)}"
+        ) from None

@@ -1,0 +1,307 @@
+"""Train a classifier on drawn batches, keep its best moment by val, predict probabilities."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from augpipe.classifiers.losses import Named, Objective
+from augpipe.classifiers.mixing import Batch
+from augpipe.classifiers.models import Classifier, ClassifierOptions, Shape, build, start
+from augpipe.core.device import Pool, Runtime
+from augpipe.core.images import ImageSet, to_float
+from augpipe.core.neighbours import nearest
+from augpipe.core.seeds import numpy_stream, torch_stream
+from augpipe.nn.blend import Blender
+from augpipe.nn.blocks import use_rng
+from augpipe.nn.losses import classification as cross_entropy
+from augpipe.nn.norms import apart
+
+PREDICTED_AT_ONCE = 512
+
+
+class Batches(Protocol):
+    """What a classifier learns from."""
+
+    origin_flag: bool
+    objective: Objective
+    blend: str  # MixUp, CutMix (see `nn.blend`), or none
+    alpha: float | None  # of its Beta; null: the paper's
+    synthetic_weight: float  # of a synthetic image in the loss, where a real one has 1
+    norms_apart: bool  # batch norms of their own for synthetic images
+
+    def draw(self, n: int, done: float) -> Batch:
+        """The next batch; done: share of training, in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A look at val during training."""
+
+    step: int
+    loss: float  # mean training loss since the last one
+    val_macro_recall: float
+    val_loss: float
+    val_recalls: dict[int, float]  # of each class that val has
+
+
+@dataclass
+class Trained:
+    """A classifier at its best moment by val."""
+
+    net: Classifier
+    origin_flag: bool
+    best_step: int
+    history: list[Evaluation]
+
+
+def train(
+    batches: Batches,
+    val: ImageSet,
+    options: ClassifierOptions,
+    runtime: Runtime,
+    *,
+    seed: int,
+    on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
+) -> Trained:
+    """AdamW with a one-cycle rate; the weights of the best macro recall on val (then lowest loss) are kept.
+
+    Two calls of one seed start from the same weights, whatever they learn from: arms are paired.
+    """
+    planes = int(batches.origin_flag)
+    shape = Shape(
+        val.spec.channels + planes,
+        len(val.classes),
+        options.width,
+        batches.objective.scale,
+        options.pretrained,
+        batches.norms_apart,
+    )
+    net = start(options, shape, torch_stream(seed, "classifier"), planes)
+    runtime.place(net)
+    use_rng(net, torch_stream(seed, "classifier dropout", device=runtime.device))
+    trained = Trained(net, batches.origin_flag, 0, [])
+    learner = _Learner(net, batches, options, runtime, numpy_stream(seed, "blend"))
+    best, state = (math.inf, math.inf), net.state_dict()
+    for step, looked_at in _steps(options):
+        learner.step()
+        if not looked_at:
+            continue
+        recalls, val_loss = _look(net, val, batches.origin_flag, runtime)
+        recall = math.fsum(recalls.values()) / len(recalls)
+        evaluation = Evaluation(step, learner.mean_loss(), recall, val_loss, recalls)
+        trained.history.append(evaluation)
+        if (-recall, val_loss) < best:
+            best, trained.best_step = (-recall, val_loss), step
+            state = copy.deepcopy(net.state_dict())
+        on_evaluation(evaluation)
+    net.load_state_dict(state)
+    net.eval()
+    return trained
+
+
+def _steps(options: ClassifierOptions) -> Iterator[tuple[int, bool]]:
+    """(step from 1 on, whether val is looked at after it); the last always is."""
+    each = options.steps / options.evaluations
+    looks = {max(1, round(each * k)) for k in range(1, options.evaluations + 1)}
+    for step in range(1, options.steps + 1):
+        yield step, step in looks
+
+
+class _Learner:
+    """One classifier's optimiser and running loss."""
+
+    def __init__(
+        self,
+        net: Classifier,
+        batches: Batches,
+        options: ClassifierOptions,
+        runtime: Runtime,
+        rng: np.random.Generator,
+    ) -> None:
+        self._net, self._batches, self._runtime = net, batches, runtime
+        self._batch, self._steps, self._done = options.batch, options.steps, 0
+        self._optimiser = torch.optim.AdamW(
+            net.parameters(), options.learning_rate, weight_decay=options.weight_decay
+        )
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimiser, options.learning_rate, total_steps=options.steps
+        )
+        blend = batches.blend
+        self._blender = None if blend == "none" else Blender(blend, batches.alpha, rng)
+        self._total, self._since = torch.zeros((), device=runtime.device), 0
+
+    def step(self) -> None:
+        """One batch, one update."""
+        self._net.train()
+        done = self._done / self._steps
+        batch = self._batches.draw(self._batch, done)
+        x = inputs(batch.images, batch.synthetic, self._batches.origin_flag, self._runtime)
+        x, names = self._named(x, batch)
+        with self._runtime.autocast():
+            logits = self._logits(x, batch.synthetic)
+        loss = self._batches.objective(logits, names, done)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        self._schedule.step()
+        self._total, self._since = self._total + loss.detach(), self._since + 1
+        self._done += 1
+
+    def _logits(self, x: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
+        """(N,K); with norms apart, synthetic images pass through theirs. A lone image has no statistics: it joins the others."""
+        made = synthetic.to(x.device)
+        n = int(made.sum()) if self._batches.norms_apart else 0
+        if n < 2 or len(made) - n < 2:
+            with apart(self._net) if n > len(made) / 2 else nullcontext():
+                plain: torch.Tensor = self._net(x)
+            return plain
+        real: torch.Tensor = self._net(x[~made])
+        with apart(self._net):
+            other: torch.Tensor = self._net(x[made])
+        logits = real.new_empty(len(x), real.shape[1])
+        logits[~made], logits[made] = real, other
+        return logits
+
+    def _named(self, x: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, list[Named]]:
+        """The input, blended where it is to be, and what its items are called."""
+        weight = torch.where(batch.synthetic, self._batches.synthetic_weight, 1.0).to(x.device)
+        labels = batch.labels.to(x.device)
+        if self._blender is None:
+            return x, [Named(labels, None if self._batches.synthetic_weight == 1 else weight)]
+        x, other, own = self._blender(x)
+        x = x.contiguous(memory_format=self._runtime.memory_format)
+        return x, [
+            Named(labels, own * weight),
+            Named(labels[other], (1 - own) * weight[other]),
+        ]
+
+    def mean_loss(self) -> float:
+        """Since it was last asked for."""
+        mean = float(self._total) / self._since
+        self._total, self._since = torch.zeros_like(self._total), 0
+        return mean
+
+
+def inputs(
+    images: torch.Tensor, synthetic: torch.Tensor | None, origin_flag: bool, runtime: Runtime
+) -> torch.Tensor:
+    """uint8 (N,C,H,W) → float32 in [-1,1] on the device; with a plane of the flag where asked.
+
+    The flag is 1 for synthetic and 0 for real; without `synthetic` every image is real (DAGAN: Antoniou
+    et al. 2017 give the classifier the flag; at test time it says real).
+    """
+    x = to_float(runtime.move(images))
+    if not origin_flag:
+        return x
+    n, _, h, w = x.shape
+    flag = torch.zeros(n) if synthetic is None else synthetic.float()
+    plane = flag.to(x.device)[:, None, None, None].expand(n, 1, h, w)
+    return torch.cat([x, plane], 1).contiguous(memory_format=runtime.memory_format)
+
+
+@torch.no_grad()
+def _forward(
+    call: Callable[[torch.Tensor], torch.Tensor],
+    net: Classifier,
+    images: ImageSet,
+    origin_flag: bool,
+    runtime: Runtime,
+) -> torch.Tensor:
+    net.eval()
+    pool = Pool(images, runtime, limit=0)
+    parts = []
+    for rows in torch.arange(len(images)).split(PREDICTED_AT_ONCE):
+        with runtime.autocast():
+            parts.append(call(inputs(pool.gather(rows), None, origin_flag, runtime)).float().cpu())
+    return torch.cat(parts)
+
+
+def predict_beside(
+    trained: Trained, images: ImageSet, others: ImageSet, k: int, weight: float, runtime: Runtime
+) -> NDArray[np.float32]:
+    """Probabilities float32 (N,K) of features that are `weight` the mean of those of the k nearest of `others`.
+
+    `others` look to the classifier as real images do. Fewer than k of them: all; none: as `predict`.
+    """
+    own, _ = embed_and_predict(trained, images, runtime)
+    if len(others):
+        points, _ = embed_and_predict(trained, others, runtime)
+        _, rows = nearest(own, points, min(k, len(others)))
+        # In blocks: the neighbours of all images at once would be k times as large as their features.
+        for start in range(0, len(own), PREDICTED_AT_ONCE):
+            part = slice(start, start + PREDICTED_AT_ONCE)
+            own[part] = (1 - weight) * own[part] + weight * points[rows[part]].mean(1)
+    with torch.no_grad(), runtime.autocast():
+        logits = trained.net.head(torch.from_numpy(own).to(runtime.device)).float().cpu()
+    probabilities: NDArray[np.float32] = torch.softmax(logits, 1).numpy()
+    return probabilities
+
+
+def predict(trained: Trained, images: ImageSet, runtime: Runtime) -> NDArray[np.float32]:
+    """Probabilities float32 (N,K); the flag, where the classifier has one, says real."""
+    logits = _forward(trained.net, trained.net, images, trained.origin_flag, runtime)
+    probabilities: NDArray[np.float32] = torch.softmax(logits, 1).numpy()
+    return probabilities
+
+
+def embed_and_predict(
+    trained: Trained, images: ImageSet, runtime: Runtime
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Penultimate features float32 (N,F) and probabilities (N,K) as `predict` gives them, in one pass."""
+    net = trained.net
+
+    def both(x: torch.Tensor) -> torch.Tensor:
+        h = net.trunk(x)
+        return torch.cat([h.float(), net.head(h).float()], 1)
+
+    found = _forward(both, net, images, trained.origin_flag, runtime)
+    width = net.head.in_features
+    return found[:, :width].numpy(), torch.softmax(found[:, width:], 1).numpy()
+
+
+def _look(
+    net: Classifier, val: ImageSet, origin_flag: bool, runtime: Runtime
+) -> tuple[dict[int, float], float]:
+    """Recall of each class that val has, and mean cross-entropy."""
+    logits = _forward(net, net, val, origin_flag, runtime)
+    labels = torch.from_numpy(np.array(val.labels))
+    right = (logits.argmax(1) == labels).double()
+    recalls = {int(c): float(right[labels == c].mean()) for c in labels.unique()}
+    return recalls, float(cross_entropy(logits, labels))
+
+
+def state_of(trained: Trained, options: ClassifierOptions) -> dict[str, Any]:
+    """All that `from_state` needs, as tensors and plain values."""
+    shape = trained.net.shape
+    return {
+        "weights": trained.net.state_dict(),
+        "options": options.model_dump(mode="json"),
+        "shape": [
+            shape.channels,
+            shape.classes,
+            shape.width,
+            shape.scale,
+            shape.pretrained,
+            shape.apart,
+        ],
+        "origin_flag": trained.origin_flag,
+        "best_step": trained.best_step,
+    }
+
+
+def from_state(state: dict[str, Any], runtime: Runtime) -> Trained:
+    """A trained classifier out of its stored state."""
+    options = ClassifierOptions.model_validate(state["options"])
+    net = build(options, Shape(*state["shape"]), torch.Generator())
+    net.load_state_dict(state["weights"])
+    runtime.place(net).eval()
+    return Trained(net, state["origin_flag"], state["best_step"], [])

@@ -1,0 +1,195 @@
+"""Image sets: uint8 (N,C,H,W) with labels, class names and where each image came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import AfterValidator, Field
+from torch.utils.data import Dataset
+
+from augpipe.core.errors import UserError, unknown
+from augpipe.core.schema import Strict
+
+REAL, SYNTHETIC = "real", "synthetic"
+PROVENANCE = ("id", "group", "origin", "parent", "source", "weight")
+Resize = Literal["stretch", "fit", "crop"]
+Window = tuple[float, float] | Literal["full"]
+
+
+Counts = Mapping[int, int]  # class → images
+
+
+def _rising(window: Window | None) -> Window | None:
+    if window is not None and window != "full" and not window[0] < window[1]:
+        raise ValueError(f"a window goes from low to high; got {list(window)}")
+    return window
+
+
+class ImageOptions(Strict):
+    """How a source's pictures become arrays. `size` and `channels` left out are chosen from the data.
+
+    resize: what becomes of a picture that is not square: stretched, fitted with black borders, cropped.
+    window: which values of a picture of more than 8 bits become 0 and 255, `[low, high]`; `full` is all
+    that its type can hold. Without one such a picture is refused: it would lose what lies beyond 255.
+    """
+
+    size: int | None = Field(default=None, ge=8, le=1024)
+    channels: Literal[1, 3] | None = None
+    resize: Resize = "fit"
+    window: Annotated[Window | None, AfterValidator(_rising)] = None
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """Shape of one image: (channels, size, size)."""
+
+    size: int
+    channels: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return (self.channels, self.size, self.size)
+
+
+def provenance(
+    ids: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    origin: str = REAL,
+    parents: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+    weights: NDArray[np.float64] | None = None,
+) -> pd.DataFrame:
+    """Table with a row an image and the columns of PROVENANCE, all text but for the weight.
+
+    group: what must not stand on two sides of a split (patient, identity); an image's own id by default.
+    parent: id of the real image a synthetic one was made from, "" where there is none.
+    weight: how often an image is drawn, against the others of its class; 1 by default.
+    """
+    n = len(ids)
+    return pd.DataFrame(
+        {
+            "id": np.asarray(ids, dtype=object),
+            "group": np.asarray(ids if groups is None else groups, dtype=object),
+            "origin": np.full(n, origin, dtype=object),
+            "parent": np.asarray([""] * n if parents is None else parents, dtype=object),
+            "source": np.asarray([""] * n if sources is None else sources, dtype=object),
+            "weight": np.ones(n) if weights is None else np.asarray(weights, np.float64),
+        }
+    )
+
+
+class ImageSet(Dataset[tuple[torch.Tensor, int]]):
+    """images uint8 (N,C,H,W), memory-mapped where loaded from a store; labels int64 (N,).
+
+    classes: name of each label. table: provenance, a row an image (see `provenance`).
+    Raises ValueError where the parts do not fit each other.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        classes: Sequence[str],
+        table: pd.DataFrame,
+    ) -> None:
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise ValueError(f"images must be uint8 (N,C,H,W), got {images.dtype} {images.shape}")
+        if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}"
+            )
+        if len(table) != len(images) or tuple(table.columns) != PROVENANCE:
+            raise ValueError(
+                f"provenance must have {len(images)} rows of {', '.join(PROVENANCE)}; "
+                f"got {len(table)} of {', '.join(table.columns)}"
+            )
+        if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
+            raise ValueError(f"labels must lie in 0..{len(classes) - 1}, got up to {labels.max()}")
+        self.images = images
+        self.labels = labels
+        self.classes = tuple(classes)
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return torch.from_numpy(np.array(self.images[index])), int(self.labels[index])
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Shape of one image."""
+        return ImageSpec(size=self.images.shape[2], channels=self.images.shape[1])
+
+    def counts(self, rows: NDArray[np.int64] | None = None) -> dict[int, int]:
+        """Images of each class, zeros included; of `rows` only, where they are given."""
+        labels = self.labels if rows is None else self.labels[rows]
+        found = np.bincount(labels, minlength=len(self.classes))
+        return {label: int(n) for label, n in enumerate(found)}
+
+    def take(self, rows: NDArray[np.int64]) -> ImageSet:
+        """The images at `rows`, in that order (a copy in memory)."""
+        return ImageSet(
+            self.images[rows],
+            self.labels[rows],
+            self.classes,
+            self.table.iloc[rows].reset_index(drop=True),
+        )
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images uint8 (N,C,H,W) and labels int64 (N,) as tensors in memory."""
+        return torch.from_numpy(np.array(self.images)), torch.from_numpy(np.array(self.labels))
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train (thinned where the experiment asks for it), val (selects) and test (scores once)."""
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+
+
+def label_of(name: object, classes: Sequence[str]) -> int:
+    """Label of the class called `name`; UserError with the classes there are."""
+    text = str(name)
+    if text not in classes:
+        raise unknown("class", text, classes)
+    return list(classes).index(text)
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """uint8 (N,C,H,W) in [0,255] → float32 in [-1,1]."""
+    return images.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: torch.Tensor) -> torch.Tensor:
+    """float (N,C,H,W) in [-1,1], clipped → uint8 in [0,255], rounded."""
+    return images.detach().float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def require_classes(classes: Sequence[str], least: int = 2) -> None:
+    """UserError where there are fewer classes than a comparison needs."""
+    if len(classes) < least:
+        raise UserError(f"at least {least} classes are needed; have {', '.join(classes) or 'none'}")
+
+
+def grid(images: NDArray[np.uint8], columns: int, gap: int = 1, scale: int = 1) -> Image.Image:
+    """uint8 (N,C,H,W), row by row → picture with `columns` images a row, `gap` px apart, enlarged `scale` times."""
+    n, c, h, w = images.shape
+    rows = max(1, -(-n // columns))
+    sheet = np.full((c, rows * (h + gap) - gap, columns * (w + gap) - gap), 255, np.uint8)
+    for at in range(n):
+        y, x = (at // columns) * (h + gap), (at % columns) * (w + gap)
+        sheet[:, y : y + h, x : x + w] = images[at]
+    picture = Image.fromarray(sheet[0] if c == 1 else sheet.transpose(1, 2, 0))
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)

@@ -1,0 +1,113 @@
+"""Configuration models: strict, frozen, with errors that fit on one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
+
+from augpipe.core.errors import UserError, unknown
+from augpipe.core.registry import kinds_in, load_kind
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys and names the known ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            have = [f.alias or name for name, f in cls.model_fields.items()]
+            for key in value:
+                if key not in have and key not in cls.model_fields:
+                    raise unknown("key", key, have)
+        return value
+
+
+class KindConfig(Strict):
+    """A configuration whose `kind` names the file that reads it."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotation of a field that is read by `resolve` as one of several models, each with a name under `key`.
+
+    Such a field must be `SerializeAsAny[...]`: dumped as the base class it would lose what only the one model knows, and
+    two different configurations would hash alike. In a JSON schema it is any of `models`, so that a form can be made of it.
+    """
+
+    resolve: Callable[[Any], Any]
+    key: str
+    models: Callable[[], Iterable[tuple[str, type[BaseModel]]]]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Read by `resolve` first."""
+        return core_schema.no_info_before_validator_function(self.resolve, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Each model's own schema, with its name as a constant."""
+        found = []
+        for name, model in self.models():
+            own = dict(handler.resolve_ref_schema(handler(model.__pydantic_core_schema__)))
+            named = {"const": name, "default": name, "title": self.key, "type": "string"}
+            found.append(
+                {**own, "title": name, "properties": {**own["properties"], self.key: named}}
+            )
+        return {"anyOf": found}
+
+
+def by_kind(package: str, what: str) -> OneOf:
+    """Annotation: mapping with `kind` → the `Config` of module `package.kind`."""
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, KindConfig):
+            return value
+        if not isinstance(value, Mapping) or "kind" not in value:
+            raise UserError(f"a {what} is a mapping with a kind; got {value!r}")
+        config = load_kind(package, value["kind"], what).Config
+        try:
+            return config.model_validate(value)
+        except ValidationError as error:
+            raise UserError(explain(error)) from None
+
+    def models() -> Iterable[tuple[str, type[BaseModel]]]:
+        for kind in kinds_in(package):
+            yield kind, load_kind(package, kind, what).Config
+
+    return OneOf(resolve, "kind", models)
+
+
+def explain(error: ValidationError) -> str:
+    """The first complaint of a ValidationError on one line: `path: what is wrong (got value)`."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
+    message = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else first["msg"]
+    # A whole mapping repeated back hides the message; only short values are shown.
+    shown = repr(first.get("input"))
+    told = "" if "error" in first.get("ctx", {}) or len(shown) > 60 else f" (got {shown})"
+    line = " ".join(f"{message}{told}".split())
+    return f"{path}: {line}" if path else line
+
+
+def _is_branch(part: int | str) -> bool:
+    """Whether pydantic put the name of a union's branch, not a key, into the location."""
+    return isinstance(part, str) and any(mark in part for mark in "[(-")

@@ -1,0 +1,262 @@
+"""Files: written beside and renamed, hashed, memory-mapped; image sets, checkpoints, tables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from augpipe.core.errors import UserError, passes
+from augpipe.core.images import ImageSet, ImageSpec, Splits
+
+BLOCK: Final = 2**24  # bytes moved at a time, so that what streams never holds more
+
+
+class Ref(BaseModel, frozen=True):
+    """A file or folder and the SHA-256 of what it holds: all that crosses a task boundary."""
+
+    path: Path
+    sha256: str
+
+
+class SplitRefs(BaseModel, frozen=True):
+    """Where the three image sets of a split lie."""
+
+    train: Ref
+    val: Ref
+    test: Ref
+
+
+def home() -> Path:
+    """`AUGPIPE_HOME`, by default `data/` of the working directory: what persists between runs."""
+    return Path(os.environ.get("AUGPIPE_HOME") or "data").expanduser().absolute()
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """A fresh path next to `target`, gone when the block ends; UserError where nothing can be written."""
+    draft = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        _remove(draft)
+
+
+def _unwritable(target: Path, error: OSError) -> Exception:
+    """A full or closed disk is the user's to mend; any other OSError, and one that passes, stays what it is."""
+    if passes(error):
+        return error
+    place = str(error.filename or "")
+    ours = not place or place.startswith(str(target.parent)) or str(target).startswith(place)
+    reason = error.strerror or str(error)
+    return UserError(f"cannot write to {target}: {reason}") if ours else error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        path.unlink()
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A path to write a file or folder to; renamed onto `target` when the block ends well.
+
+    Nothing half-written is ever seen at `target`. A folder there is replaced as a whole.
+    Raises UserError where the place cannot be written to.
+    """
+    target = target.resolve()
+    with _draft(target) as draft:
+        yield draft
+        if not target.is_dir():
+            os.replace(draft, target)
+            return
+        old = draft.with_suffix(".old")
+        os.rename(target, old)
+        try:
+            os.rename(draft, target)
+        except OSError:
+            os.rename(old, target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _used(path: Path) -> bool:
+    """Mark what is there as used now (see `pruning`); whether it is."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # another user's, of a shared store
+        return path.exists()
+    return True
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's sorted (relative name, SHA-256) lines."""
+    if path.is_dir():
+        lines = (
+            f"{file.relative_to(path).as_posix()} {digest(file)}\n"
+            for file in sorted(path.rglob("*"))
+            if file.is_file()
+        )
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Store:
+    """Content-addressed files: `root/<kind>/<first 20 hex digits of the SHA-256><suffix>`."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = home() / "store" if root is None else root
+
+    def put(self, kind: str, write: Callable[[Path], None], suffix: str = "") -> Ref:
+        """Let `write` make a file or folder, hash it, and rename it to where its content says."""
+        with _draft(self.root / kind / "new") as draft:
+            write(draft)
+            sha = digest(draft)
+            final = self.root / kind / f"{sha[:20]}{suffix}"
+            if not _used(final):
+                try:
+                    os.rename(draft, final)
+                except OSError:
+                    # Another process stored the same content in between: equal bytes, nothing lost.
+                    if not final.exists():
+                        raise
+        return Ref(path=final, sha256=sha)
+
+    def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
+        """Store an image set, or those of its `rows`; no more than BLOCK bytes of them are ever in memory."""
+        own = np.arange(len(images)) if rows is None else rows
+        step = max(1, BLOCK // int(np.prod(images.spec.shape)))
+
+        def write(folder: Path) -> None:
+            with image_writer(folder, len(own), images.spec) as out:
+                for start in range(0, len(own), step):
+                    out[start : start + step] = images.images[own[start : start + step]]
+            table = images.table if rows is None else images.table.iloc[rows].reset_index(drop=True)
+            write_labels(folder, images.labels[own], images.classes, table)
+
+        return self.put("images", write)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A path for a folder that is gone when the block ends."""
+        with _draft(self.root / "scratch" / "new") as draft:
+            yield draft
+
+    def put_json(self, kind: str, value: Any) -> Ref:
+        """Store a value as JSON with sorted keys."""
+        return self.put(kind, lambda path: write_json(path, value), ".json")
+
+    def put_table(self, kind: str, table: pd.DataFrame) -> Ref:
+        """Store a table as Parquet: floats keep every digit and text stays text, whatever it says."""
+        return self.put(kind, lambda path: table.to_parquet(path, index=False), ".parquet")
+
+    def put_state(self, kind: str, state: Mapping[str, Any]) -> Ref:
+        """Store tensors and plain values, readable with `weights_only=True`."""
+
+        def write(path: Path) -> None:
+            # Given a path, torch writes the file's name into the file: equal states would differ.
+            with path.open("wb") as stream:
+                torch.save(dict(state), stream)
+
+        return self.put(kind, write, ".pt")
+
+    def keyed(
+        self, kind: str, key: str, make: Callable[[], dict[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """What `make` gives, made once for a key that says all that it follows from."""
+        path = self.root / kind / f"{key}.pt"
+        if not path.exists():
+            found = make()
+            with beside(path) as draft:
+                torch.save(found, draft)
+            return found
+        _used(path)
+        return load_state(path)
+
+
+@contextmanager
+def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.uint8]]:
+    """A writable memory map uint8 (n,C,H,W) in a new `folder`; flushed when the block ends."""
+    folder.mkdir(parents=True)
+    shape = (n, *spec.shape)
+    path = folder / "images.npy"
+    if n == 0:
+        np.save(path, np.empty(shape, np.uint8))
+        yield np.empty(shape, np.uint8)
+        return
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        # A memory map on a full disk dies by SIGBUS; asked for its blocks first, it is an error.
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    yield rows
+    rows.flush()
+
+
+def write_labels(
+    folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame
+) -> None:
+    """Complete the folder that `image_writer` began."""
+    np.save(folder / "labels.npy", labels)
+    write_json(folder / "classes.json", list(classes))
+    table.to_parquet(folder / "table.parquet", index=False)
+
+
+def load_images(ref: Ref | Path) -> ImageSet:
+    """A stored image set, its images memory-mapped."""
+    folder = ref.path if isinstance(ref, Ref) else ref
+    labels = np.load(folder / "labels.npy", allow_pickle=False)
+    empty = len(labels) == 0  # an empty file cannot be memory-mapped
+    images = np.load(folder / "images.npy", mmap_mode=None if empty else "r", allow_pickle=False)
+    table = pd.read_parquet(folder / "table.parquet")
+    return ImageSet(
+        images, labels, json.loads((folder / "classes.json").read_text(encoding="utf-8")), table
+    )
+
+
+def load_splits(refs: SplitRefs) -> Splits:
+    """The three sets of a split, memory-mapped."""
+    return Splits(load_images(refs.train), load_images(refs.val), load_images(refs.test))
+
+
+def load_state(ref: Ref | Path) -> dict[str, Any]:
+    """A stored checkpoint; it cannot run code (`weights_only=True`)."""
+    path = ref.path if isinstance(ref, Ref) else ref
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def load_table(ref: Ref) -> pd.DataFrame:
+    """A stored table."""
+    return pd.read_parquet(ref.path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON with sorted keys and a last line end."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def load_json(ref: Ref | Path) -> Any:
+    """A stored JSON value."""
+    return json.loads((ref.path if isinstance(ref, Ref) else ref).read_text(encoding="utf-8"))

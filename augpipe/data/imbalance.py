@@ -1,0 +1,124 @@
+"""Imbalance profiles: how many train images of each class are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, SerializeAsAny, ValidationError
+
+from augpipe.core.errors import UserError
+from augpipe.core.images import Counts, label_of
+from augpipe.core.registry import Registry
+from augpipe.core.schema import OneOf, Strict, explain
+
+
+class Profile(Strict):
+    """How train becomes imbalanced: class → images kept."""
+
+    profile: str
+
+    def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """Images to keep of each class; every value lies in 1..have[class]."""
+        raise NotImplementedError
+
+
+profiles: Registry[type[Profile]] = Registry("imbalance profile")
+
+
+@profiles.register("natural")
+class Natural(Profile):
+    """As it comes."""
+
+    def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """Everything."""
+        return dict(have)
+
+
+@profiles.register("step")
+class Step(Profile):
+    """The named classes keep a share of their images, at least one (Buda et al. 2018, step imbalance)."""
+
+    classes: tuple[str | int, ...]
+    keep: float = Field(gt=0, le=1)
+
+    def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """round(keep · n) of a named class, at least 1."""
+        cut = {label_of(name, classes) for name in self.classes}
+        return {c: max(1, round(n * self.keep)) if c in cut else n for c, n in have.items()}
+
+
+@profiles.register("long_tail")
+class LongTail(Profile):
+    """n_c = n_max · factor^(-c/(K-1)) in label order, at most what there is (Cui et al. 2019)."""
+
+    factor: float = Field(ge=1)
+
+    def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """The curve's value at the class's place."""
+        most, last = max(have.values()), max(1, len(have) - 1)
+        return {
+            c: min(n, max(1, round(most * self.factor ** (-c / last)))) for c, n in have.items()
+        }
+
+
+@profiles.register("counts")
+class Explicit(Profile):
+    """So many of each named class; the others as they come."""
+
+    counts: Mapping[str | int, Annotated[int, Field(ge=1)]]
+
+    def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """As asked; UserError where there are fewer."""
+        asked = {label_of(name, classes): n for name, n in self.counts.items()}
+        for label, n in asked.items():
+            if n > have[label]:
+                raise UserError(
+                    f"class {classes[label]!r} has {have[label]} training images, fewer than the {n} asked for"
+                )
+        return {**have, **asked}
+
+
+@profiles.register("drop")
+class Drop(Profile):
+    """One class loses a percentage of its images (Mariani et al. 2018, BAGAN)."""
+
+    drop_class: str | int
+    percent: float = Field(ge=0, lt=100)
+
+    def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
+        """round((1 - percent/100) · n) of the class, at least 1."""
+        label = label_of(self.drop_class, classes)
+        return {**have, label: max(1, round(have[label] * (1 - self.percent / 100)))}
+
+
+def _resolve(value: Any) -> Any:
+    if isinstance(value, Profile):
+        return value
+    if isinstance(value, str):
+        value = {"profile": value}
+    if not isinstance(value, Mapping) or "profile" not in value:
+        raise UserError(f"an imbalance is a mapping with a profile; got {value!r}")
+    try:
+        return profiles[value["profile"]].model_validate(value)
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+
+
+Imbalance = Annotated[SerializeAsAny[Profile], OneOf(_resolve, "profile", profiles.items)]
+
+
+def thin(labels: NDArray[np.int64], target: Counts, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Rows to keep, sorted, so that class c has target[c] images; drawn without replacement."""
+    kept = [
+        rng.permutation(np.flatnonzero(labels == label))[:n] for label, n in sorted(target.items())
+    ]
+    return np.sort(np.concatenate(kept)).astype(np.int64)
+
+
+def imbalance_ratio(counts: Counts) -> float:
+    """Largest class over smallest; inf where a class is empty."""
+    least = min(counts.values())
+    return max(counts.values()) / least if least else float("inf")

@@ -1,0 +1,67 @@
+"""Files that cannot be used: how many are too many, and the list of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from augpipe.core.errors import UserError
+from augpipe.core.schema import Strict
+from augpipe.data.sources import Bad
+
+MOST_BAD: Final = 0.05  # share of files that may be bad
+OnBad = Literal["quarantine", "fail"]
+Duplicates = Literal["exact", "near", "once", "keep"]
+
+
+class Policy(Strict):
+    """What happens to files that cannot be used, to images that are there twice, and to tiny classes.
+
+    on_bad: `quarantine` lists them and goes on, up to a share of MOST_BAD; `fail` stops at the first.
+    duplicates: `exact` takes from train what is equal to an image of val or test, and from val what is equal
+    to one of test; `near` also what is nearly equal; `once` also what is equal to another of its own side;
+    `keep` leaves them.
+    min_images: classes with fewer are left out, and said.
+    """
+
+    on_bad: OnBad = "quarantine"
+    duplicates: Duplicates = "exact"
+    min_images: int = Field(default=1, ge=1)
+
+
+def check_bad(bad: Sequence[Bad], total: int, policy: Policy | None) -> None:
+    """UserError where there are more bad files than the policy lets through."""
+    if policy is None or not bad:
+        return
+    first = f"{bad[0].id}: {bad[0].reason}"
+    if policy.on_bad == "fail":
+        raise UserError(f"cannot use {first} (on_bad: quarantine goes on without it)")
+    if len(bad) > MOST_BAD * max(1, total):
+        raise UserError(
+            f"more than {100 * MOST_BAD:g}% of {total:,} files cannot be used, {len(bad):,} so far ({reasons(bad)}); "
+            f"the first is {first}; `augpipe inspect` lists them all"
+        )
+
+
+def reasons(bad: Sequence[Bad], most: int | None = 3) -> str:
+    """`12 no picture of a known format, 3 ...`: the most common reasons, or all."""
+    found = Counter(kind_of(one.reason) for one in bad)
+    told = [f"{n:,} {reason}" for reason, n in found.most_common(most)]
+    return ", ".join(told) + (" and others" if len(found) > len(told) else "")
+
+
+def kind_of(reason: str) -> str:
+    """A reason without what differs from file to file: numbers, and the row."""
+    return re.sub(r"(?<![\w>])-?\d[\w,.+-]*", "…", re.sub(r"^row \d+: ", "", reason))
+
+
+def quarantine(bad: tuple[Bad, ...], removed: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """The table of `quarantine.csv`: id, class, what was done, and why. removed: id → (class, reason)."""
+    rows = [(one.id, one.label, "quarantined", one.reason) for one in bad]
+    rows += [(name, label, "removed", reason) for name, (label, reason) in removed.items()]
+    return pd.DataFrame(rows, columns=["id", "class", "what", "reason"])

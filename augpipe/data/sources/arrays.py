@@ -1,0 +1,217 @@
+"""Arrays: an .npz in MedMNIST's form or with `images` and `labels`, or a pair of .npy files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from augpipe.core.errors import UserError, choices
+from augpipe.core.schema import KindConfig
+from augpipe.data.sources._listing import SPLITS, Listing, Rows, WholePath, one_spelling
+from augpipe.data.sources._npy import BROKEN, Images, unreadable, values_of, window_of
+from augpipe.data.sources._pictures import Blob, Valued
+
+MOST_CLASSES: Final = 10_000
+
+
+class Config(KindConfig):
+    """`path`: an .npz with `images` and `labels` (and `groups`, `weights` where it has them), or with
+    `train_images`, `train_labels` and so on for train, val and test; or an .npy of images.
+
+    labels: the .npy of labels that goes with an .npy of images. names: what the labels 0, 1, ... are called.
+    official: false puts the file's own splits together, for others to be drawn.
+    Images are (N,H,W), (N,H,W,C) or (N,C,H,W); floats lie in 0 to 1 or in 0 to 255 and
+    integers in 0 to 255, or take an image.window.
+    """
+
+    kind: Literal["arrays"]
+    path: WholePath
+    labels: WholePath | None = None
+    names: tuple[str, ...] | None = Field(default=None, min_length=2)
+    official: bool = True
+
+
+def suggest(path: Path) -> dict[str, Any] | None:
+    """The config for what a user points at; None where it is not this kind's."""
+    return {"kind": "arrays", "path": str(path)} if path.suffix.lower() == ".npz" else None
+
+
+def listing(config: Config) -> Listing:
+    """Every image of every array; UserError where the file is of another form, or broken."""
+    try:
+        return _listing(config)
+    except UserError:
+        raise
+    except BROKEN as error:
+        raise unreadable(config.path, error) from None
+
+
+def _listing(config: Config) -> Listing:
+    parts = _npz(config) if config.path.suffix.lower() == ".npz" else [_pair(config)]
+    labels = np.concatenate([part.labels for part in parts])
+    codes, classes = _classes(labels, config)
+    starts = np.cumsum([0, *(part.images.n for part in parts)])
+    windows = [window_of(part.images, part.name) for part in parts]
+
+    def fetch(rows: Rows) -> Iterator[Blob]:
+        for part, start, end, (window, _) in zip(parts, starts, starts[1:], windows, strict=False):
+            own = rows[(rows >= start) & (rows < end)] - start
+            for pixels in part.images.at(own):
+                yield pixels if window is None else Valued(pixels, window)
+
+    named = [part.name for part in parts for _ in range(part.images.n)]
+    official = config.official and parts[0].name != ""
+    ids = [f"{part.name or 'images'}/{row:06d}" for part in parts for row in range(part.images.n)]
+    return Listing(
+        ids=ids,
+        labels=codes,
+        classes=classes,
+        fetch=fetch,
+        splits=np.array(named, object) if official else None,
+        groups=_column([part.groups for part in parts], np.array(ids, object)),
+        weights=_weights([part.weights for part in parts], config.path),
+        notes=tuple(note for _, notes in windows for note in notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One array of images with what belongs to it; `name` is its split, "" where there is none."""
+
+    name: str
+    images: Images
+    labels: NDArray[Any]
+    groups: NDArray[Any] | None = None
+    weights: NDArray[Any] | None = None
+
+
+def _npz(config: Config) -> list[_Part]:
+    """The file's parts; UserError where the arrays' names are others or their lengths differ."""
+    path = config.path
+    if not path.is_file():
+        raise UserError(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            have = [name.removesuffix(".npy") for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    names = [s for s in SPLITS if f"{s}_images" in have]
+    if names and "images" in have:
+        raise UserError(
+            f"{path} holds both images and {names[0]}_images; which are meant? have {choices(have)}"
+        )
+    if names:
+        if "train" not in names:
+            raise UserError(f"{path} has no train_images; have {choices(have)}")
+        return [_part(path, name, f"{name}_", have) for name in names]
+    if "images" not in have:
+        raise UserError(
+            f"{path} holds neither images and labels nor train_images and train_labels; "
+            f"have {choices(have)}"
+        )
+    return [_part(path, "", "", have)]
+
+
+def _part(path: Path, name: str, prefix: str, have: list[str]) -> _Part:
+
+    def column(what: str) -> NDArray[Any] | None:
+        if f"{prefix}{what}" not in have:
+            return None
+        with zipfile.ZipFile(path) as archive, archive.open(f"{prefix}{what}.npy") as stream:
+            return values_of(stream, f"{prefix}{what} of {path}")
+
+    images = Images(path, f"{prefix}images.npy", f"{prefix}images of {path}")
+    labels = column("labels")
+    if labels is None:
+        raise UserError(f"{path} has no {prefix}labels; have {choices(have)}")
+    part = _Part(name, images, labels, column("groups"), column("weights"))
+    _lengths(part, f"of {path}", prefix)
+    return part
+
+
+def _pair(config: Config) -> _Part:
+    if config.labels is None:
+        raise UserError(
+            f"{config.path} is an array of images; source.labels names that of its labels"
+        )
+    for path in (config.path, config.labels):
+        if not path.is_file():
+            raise UserError(f"the file {path} does not exist")
+    with config.labels.open("rb") as stream:
+        labels = values_of(stream, str(config.labels))
+    part = _Part("", Images(config.path, None, str(config.path)), labels)
+    _lengths(part, f"in {config.path}", "")
+    return part
+
+
+def _lengths(part: _Part, where: str, prefix: str) -> None:
+    for what in ("labels", "groups", "weights"):
+        column = getattr(part, what)
+        if column is not None and len(column) != part.images.n:
+            raise UserError(
+                f"{prefix}images {where} are {part.images.n}, {prefix}{what} {len(column)}: "
+                "each image needs one"
+            )
+
+
+def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels → places in the class names; UserError for what is no label."""
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
+            odd = labels[~np.isfinite(labels) | (labels != np.round(labels))][0]
+            raise UserError(
+                f"the labels of {config.path} hold {odd:g}; a label is a whole number or text"
+            )
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind not in "iubUS":
+        raise UserError(
+            f"the labels of {config.path} are of type {labels.dtype}, no numbers or text"
+        )
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8")
+    if labels.dtype.kind == "U" and (labels == "").any():
+        row = int(np.flatnonzero(labels == "")[0])
+        raise UserError(f"the labels of {config.path} miss that of image {row}")
+    found, codes = np.unique(labels, return_inverse=True)
+    if len(found) > MOST_CLASSES:
+        raise UserError(
+            f"the labels of {config.path} have {len(found):,} values; are they classes?"
+        )
+    if labels.dtype.kind == "U":
+        one_spelling([str(name) for name in found], str(config.path))
+    if config.names is None:
+        return codes.astype(np.int64), tuple(str(name) for name in found)
+    if labels.dtype.kind not in "iub" or found[0] < 0 or found[-1] >= len(config.names):
+        raise UserError(
+            f"source.names has {len(config.names)} names for the labels 0 to {len(config.names) - 1}; "
+            f"{config.path} has {choices(found[[0, -1]])}"
+        )
+    return labels.astype(np.int64), config.names
+
+
+def _column(
+    parts: list[NDArray[Any] | None], ids: NDArray[np.object_]
+) -> NDArray[np.object_] | None:
+    """Groups as text; None unless every part has them."""
+    if any(part is None for part in parts):
+        return None
+    found = np.concatenate(
+        [np.asarray(p).astype(str).astype(object) for p in parts if p is not None]
+    )
+    return np.where(found == "", ids, found)  # without a group, a group of its own
+
+
+def _weights(parts: list[NDArray[Any] | None], path: Path) -> NDArray[np.float64] | None:
+    if any(part is None for part in parts):
+        return None
+    found = np.concatenate([np.asarray(p, np.float64) for p in parts if p is not None])
+    if not (np.isfinite(found) & (found > 0)).all():
+        raise UserError(f"weights of {path} must be numbers above 0")
+    return found

@@ -1,0 +1,37 @@
+"""Real image sets that ship with a library augpipe depends on: no download, no folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from augpipe.core.schema import KindConfig
+from augpipe.data.sources._listing import Listing, Rows
+from augpipe.data.sources._pictures import Blob
+
+
+class Config(KindConfig):
+    """`digits`: 1,797 scans of hand-written digits, 8x8 grey, ten classes (scikit-learn; UCI, 1998)."""
+
+    kind: Literal["bundled"]
+    name: Literal["digits"] = "digits"
+
+
+def listing(config: Config) -> Listing:
+    """The whole set; its 17 grey levels spread over 0..255."""
+    from sklearn.datasets import load_digits  # 50 MB: only where it is asked for
+
+    bunch = load_digits()
+    grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+
+    def fetch(rows: Rows) -> Iterator[Blob]:
+        yield from grey[rows]
+
+    return Listing(
+        ids=[f"digits/{row:04d}" for row in range(len(grey))],
+        labels=bunch.target.astype(np.int64),
+        classes=tuple(str(name) for name in bunch.target_names),
+        fetch=fetch,
+    )

@@ -1,0 +1,270 @@
+"""torchvision's classification sets by name, from files that are there or downloaded."""
+
+from __future__ import annotations
+
+import gzip
+import inspect
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.schema import KindConfig
+from augpipe.core.store import home
+from augpipe.data.sources._listing import Listing, Rows, WholePath, labelled
+from augpipe.data.sources._pictures import UNREADABLE, Blob
+
+_TRAIN_TEST: Final = {"train": {"split": "train"}, "test": {"split": "test"}}
+_FLAG: Final = {"train": {"train": True}, "test": {"train": False}}
+_THREE: Final = {**_TRAIN_TEST, "val": {"split": "val"}}
+_VALID: Final = {**_TRAIN_TEST, "val": {"split": "valid"}}
+_NO_TEST: Final = {"train": {"split": "train"}, "val": {"split": "val"}}
+_WHOLE: Final[dict[str, dict[str, Any]]] = {"": {}}
+# Which arguments give which of a set's own splits; "" is a set without any.
+SETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+    **dict.fromkeys(("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST", "USPS"), _FLAG),
+    **dict.fromkeys(("CIFAR10", "CIFAR100"), _FLAG),
+    **dict.fromkeys(
+        ("SVHN", "STL10", "GTSRB", "Food101", "StanfordCars", "LFWPeople"), _TRAIN_TEST
+    ),
+    **dict.fromkeys(("DTD", "Flowers102", "PCAM", "FGVCAircraft", "RenderedSST2"), _THREE),
+    **dict.fromkeys(("CelebA", "Country211"), _VALID),
+    **dict.fromkeys(("Imagenette", "CLEVRClassification"), _NO_TEST),
+    **dict.fromkeys(
+        ("SEMEION", "SUN397", "Caltech101", "Caltech256", "EuroSAT", "FakeData"), _WHOLE
+    ),
+    "OxfordIIITPet": {"train": {"split": "trainval"}, "test": {"split": "test"}},
+    "Places365": {"train": {"split": "train-standard"}, "val": {"split": "val"}},
+    "FER2013": {"": {"split": "train"}},  # its test has no labels
+    "Omniglot": {"": {"background": True}},
+}
+# Where a set keeps its labels, so that no picture is read for them.
+_TARGETS: Final = ("targets", "labels", "_labels", "y", "_targets")
+_PAIRS: Final = ("_samples", "samples", "_flat_character_images", "imgs")
+
+
+class Config(KindConfig):
+    """`name`: the set, as torchvision writes it. `root`: the folder that holds its files, as torchvision lays
+    them out, or the raw files themselves, gzipped or not; nothing is written there.
+
+    download: fetch it to `downloads/torchvision` below AUGPIPE_HOME. target: the attribute that is the class
+    (CelebA). options: further arguments of the set (`{split: letters}` of EMNIST). official: false puts
+    the set's own splits together, for others to be drawn.
+    """
+
+    kind: Literal["torchvision"]
+    name: str
+    root: WholePath | None = None
+    download: bool = False
+    target: str | None = None
+    options: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+    official: bool = True
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SETS:
+            raise unknown("torchvision set", name, sorted(SETS))
+        return name
+
+    @field_validator("options")
+    @classmethod
+    def _not_ours(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        for key in ("root", "download", "train", "transform", "target_transform", "loader"):
+            if key in options:
+                raise ValueError(
+                    f"the option {key!r} is set by augpipe; options are the set's others"
+                )
+        return options
+
+
+def place(config: Config) -> Path | None:
+    """Where nothing is ever written."""
+    return config.root
+
+
+def listing(config: Config) -> Listing:
+    """Every image of every split; UserError where its files are not there."""
+    if config.download and config.root is not None:
+        raise UserError(
+            "a download goes to downloads/torchvision below AUGPIPE_HOME; leave out source.root, or "
+            "source.download"
+        )
+    parts = []
+    with tempfile.TemporaryDirectory(prefix="augpipe-raw-") as scratch:
+        for split, arguments in SETS[config.name].items():
+            data = _open(config, {**arguments, **config.options}, Path(scratch))
+            parts.append(_Part(split, data, *_labels(data, config)))
+    return _joined(parts, config)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One split of a set: its data set, class names row by row, and groups where it knows them."""
+
+    split: str
+    data: Any
+    names: NDArray[np.object_]
+    groups: NDArray[np.object_] | None
+
+
+def _joined(parts: list[_Part], config: Config) -> Listing:
+    names = np.concatenate([part.names for part in parts])
+    labels, classes = labelled(names, _order(parts[0].data, names), config.name)
+    starts = np.cumsum([0, *(len(part.names) for part in parts)])
+
+    def fetch(rows: Rows) -> Iterator[Blob]:
+        for row in rows:
+            at = int(np.searchsorted(starts, row, side="right")) - 1
+            try:
+                yield parts[at].data[int(row - starts[at])][0]
+            except UNREADABLE as error:
+                yield ValueError(str(error))
+
+    splits = np.repeat([part.split for part in parts], [len(part.names) for part in parts])
+    groups = [part.groups for part in parts if part.groups is not None]
+    return Listing(
+        ids=[f"{p.split or config.name}/{row:06d}" for p in parts for row in range(len(p.names))],
+        labels=labels,
+        classes=classes,
+        fetch=fetch,
+        groups=np.concatenate(groups) if len(groups) == len(parts) else None,
+        splits=splits.astype(object) if config.official and parts[0].split else None,
+    )
+
+
+def _open(config: Config, arguments: Mapping[str, Any], scratch: Path) -> Any:
+    """torchvision's data set; UserError where its files are not there or it cannot be fetched."""
+    from torchvision import datasets  # a second and 200 MB: only where it is asked for
+
+    kind = getattr(datasets, config.name)
+    takes = inspect.signature(kind.__init__).parameters
+    for key in config.options:
+        if key not in takes and "kwargs" not in takes:
+            raise unknown(f"option of {config.name}", key, sorted(set(takes) - {"self", "root"}))
+    if "root" not in takes or config.name == "FakeData":
+        return kind(**arguments)
+    root = config.root or home() / "downloads" / "torchvision"
+    if config.download:
+        return _fetched(kind, root, arguments, takes)
+    if not root.is_dir():
+        raise UserError(
+            f"the root {root} of {config.name} is no folder; source.download fetches the set"
+        )
+    told = ""
+    for attempt in (root, *_unpacked(root, config.name, scratch)):
+        try:
+            return kind(str(attempt), **arguments)
+        except Exception as error:  # whatever a set raises over files that are missing or broken
+            told = told or " ".join(str(error).split()) or type(error).__name__
+    raise UserError(f"{config.name} is not to be read from {root}: {told}")
+
+
+def _fetched(kind: Any, root: Path, arguments: Mapping[str, Any], takes: Mapping[str, Any]) -> Any:
+    if "download" not in takes:
+        raise UserError(
+            f"torchvision does not download {kind.__name__}; fetch it by hand, and name its folder in source.root"
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return kind(str(root), download=True, **arguments)
+    except (RuntimeError, OSError, ModuleNotFoundError) as error:
+        raise UserError(
+            f"cannot download {kind.__name__}: {' '.join(str(error).split())}; without a network, put its files in a "
+            "folder and name that in source.root"
+        ) from None
+
+
+def _unpacked(root: Path, name: str, scratch: Path) -> Iterator[Path]:
+    """A root as torchvision wants it, with raw files unpacked, made elsewhere."""
+    for raw in (root / name / "raw", root / "raw", root):
+        files = [f for f in sorted(raw.iterdir()) if f.is_file()] if raw.is_dir() else []
+        if not any(f.suffix == ".gz" or "ubyte" in f.name for f in files):
+            continue
+        made = scratch / name / "raw"
+        made.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            plain = made / (file.name.removesuffix(".gz") if file.suffix == ".gz" else file.name)
+            if plain.exists():
+                continue
+            if file.suffix != ".gz":
+                plain.symlink_to(file)
+                continue
+            try:
+                with gzip.open(file) as packed, plain.open("wb") as out:
+                    shutil.copyfileobj(packed, out)
+            except (OSError, EOFError, zlib.error) as error:
+                raise UserError(f"cannot unpack {file}: {' '.join(str(error).split())}") from None
+        yield scratch
+        return
+
+
+def _labels(data: Any, config: Config) -> tuple[NDArray[np.object_], NDArray[np.object_] | None]:
+    """Each image's class by name, and its group where the set knows one (CelebA's identities)."""
+    if hasattr(data, "attr_names"):
+        return _attribute(data, config)
+    if config.target is not None:
+        raise UserError(f"{config.name} has no attributes; leave out source.target")
+    codes = _codes(data)
+    names = _named(data)
+    return np.array(
+        [names[c] if names and 0 <= c < len(names) else str(c) for c in codes], object
+    ), None
+
+
+def _codes(data: Any) -> list[int]:
+    for attribute in _TARGETS:
+        found = getattr(data, attribute, None)
+        if found is not None and len(found) == len(data):
+            return [int(v) for v in np.asarray(found)]
+    for attribute in _PAIRS:
+        found = getattr(data, attribute, None)
+        if found is not None and len(found) == len(data):
+            return [int(pair[1]) for pair in found]
+    return [int(data[row][1]) for row in range(len(data))]
+
+
+def _named(data: Any) -> list[str]:
+    """Class names in the order of their numbers, where the set has them."""
+    for attribute in ("classes", "categories"):
+        found = getattr(data, attribute, None)
+        if isinstance(found, list | tuple) and all(isinstance(name, str) for name in found):
+            return list(found)
+    by_name = getattr(data, "class_to_idx", None)
+    if isinstance(by_name, dict) and sorted(by_name.values()) == list(range(len(by_name))):
+        return [str(name) for name, _ in sorted(by_name.items(), key=lambda item: item[1])]
+    return []
+
+
+def _order(data: Any, names: NDArray[np.object_]) -> tuple[str, ...] | None:
+    """Classes in the set's own order, those without an image apart; numbers by their value."""
+    have = set(names)
+    known = [name for name in _named(data) if name in have]
+    if len(known) == len(have):
+        return tuple(known)
+    if all(str(name).isdecimal() for name in have):
+        return tuple(sorted((str(name) for name in have), key=int))
+    return None
+
+
+def _attribute(data: Any, config: Config) -> tuple[NDArray[np.object_], NDArray[np.object_] | None]:
+    have = [name for name in data.attr_names if name]
+    if config.target is None:
+        raise UserError(
+            f"{config.name} has attributes, not classes: set source.target; have {choices(have)}"
+        )
+    if config.target not in have:
+        raise unknown(f"attribute of {config.name}", config.target, have)
+    column = np.asarray(data.attr)[:, have.index(config.target)]
+    names = np.where(column > 0, config.target, f"not {config.target}").astype(object)
+    known = getattr(data, "identity", None)
+    groups = None if known is None else np.asarray(known).reshape(-1).astype(str).astype(object)
+    return names, groups

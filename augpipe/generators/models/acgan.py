@@ -1,0 +1,221 @@
+"""ACGAN: a discriminator that also tells the class (Odena, Olah & Shlens 2017).
+
+Topology of the paper's appendix A for 32x32, shortened or lengthened to other sizes; practice of the
+public MNIST implementations: the latent is multiplied by a label embedding, labels of fakes are drawn
+uniformly, the discriminator's class loss stands on reals only, the generator's batch is twice the
+discriminator's. Added for small classes: DiffAugment or ADA in both steps, and an average of the
+generator's weights with recomputed batch statistics. Options: hinge loss, spectral norm, class-conditional
+batch norm, lazy R1, and ReACGAN's data-to-data cross-entropy in place of the class head (Kang et al. 2021).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+from torch.nn import functional as F
+
+from augpipe.core import distributed as parallel
+from augpipe.core.device import Runtime
+from augpipe.generators.adversarial import Adversarial, AdversarialConfig
+from augpipe.generators.protocol import Problem
+from augpipe.nn import losses
+from augpipe.nn.blocks import Dropout, doublings
+from augpipe.nn.ema import EMA
+from augpipe.nn.norms import ConditionalBatchNorm2d
+from augpipe.nn.penalties import r1
+
+
+class Config(AdversarialConfig):
+    """Options of ACGAN; widths are multiples of the paper's.
+
+    loss: `bce` as in the paper, or `hinge`. spectral: spectral norm in the discriminator, in place of its
+    batch norm. conditional_norm: a gain and bias of batch norm for each class in the generator. class_loss:
+    `head`, the paper's classifier, or `d2d`, data-to-data cross-entropy on a normalised embedding.
+    """
+
+    kind: Literal["acgan"]
+    width: float = Field(default=1.0, gt=0, le=16)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    loss: Literal["bce", "hinge"] = "bce"
+    real_target: float = Field(default=0.9, gt=0.5, le=1)  # one-sided label smoothing, of bce
+    class_loss: Literal["head", "d2d"] = "head"
+    class_weight: float = Field(default=1.0, ge=0)  # of the class loss, against real/fake
+    embedding: int = Field(default=512, ge=2)  # of d2d
+    margin: float = Field(default=0.98, gt=0, le=1)  # of d2d
+    temperature: float = Field(default=0.5, gt=0)  # of d2d
+    spectral: bool = False
+    conditional_norm: bool = False
+    r1: float = Field(default=0.0, ge=0)  # gamma, taken every `r1_every` steps
+    r1_every: int = Field(default=16, ge=1)
+
+    @model_validator(mode="after")
+    def _target_is_of_bce(self) -> Config:
+        if (
+            self.loss == "hinge"
+            and self.real_target != type(self).model_fields["real_target"].default
+        ):
+            raise ValueError("real_target smooths the labels of loss bce; hinge has none")
+        return self
+
+
+class _Norm(nn.Module):
+    """Batch norm, with a gain and bias of each class's own where asked for."""
+
+    def __init__(self, width: int, classes: int, conditional: bool) -> None:
+        super().__init__()
+        self.conditional = conditional
+        self.norm: nn.Module = (
+            ConditionalBatchNorm2d(width, classes) if conditional else nn.BatchNorm2d(width)
+        )
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.norm(x, labels) if self.conditional else self.norm(x)
+        return out
+
+
+class GeneratorNet(nn.Module):
+    """latent (N,Z), labels (N,) → (N,C,H,W) in [-1,1]."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        self.base, k = doublings(problem.spec.size)
+        widths = [max(8, round(config.width * 384 / 2**level)) for level in range(k)]
+        classes, conditional = len(problem.classes), config.conditional_norm
+        self.embedding = nn.Embedding(classes, config.latent)
+        self.first = nn.Linear(config.latent, widths[0] * self.base**2)
+        self.norms = nn.ModuleList(_Norm(w, classes, conditional) for w in widths)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
+        self.last = nn.ConvTranspose2d(widths[-1], problem.spec.channels, 4, 2, 1)
+
+    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        x = self.first(z * self.embedding(labels))
+        x = x.view(len(z), -1, self.base, self.base)
+        x = F.relu(self.norms[0](x, labels))
+        for up, norm in zip(self.up, list(self.norms)[1:], strict=True):
+            x = F.relu(norm(up(x), labels))
+        out: torch.Tensor = torch.tanh(self.last(x))
+        return out
+
+
+class DiscriminatorNet(nn.Module):
+    """(N,C,H,W) in [-1,1] → logits real/fake (N,) and class logits (N,K) or embeddings (N,E), float32."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        base, k = doublings(problem.spec.size)
+        # The paper's six widths are for three halvings; other sizes take the last ones.
+        paper = [16] * max(0, 2 * k - 6) + [16, 32, 64, 128, 256, 512]
+        widths = [max(8, round(config.width * w)) for w in paper[-2 * k :]]
+        layers: list[nn.Module] = []
+        below = problem.spec.channels
+        for level, width in enumerate(widths):
+            layers.append(nn.Conv2d(below, width, 3, 2 - level % 2, 1))
+            if level and not config.spectral:
+                layers.append(nn.BatchNorm2d(width))
+            layers += [nn.LeakyReLU(0.2), Dropout(config.dropout)]
+            below = width
+        self.trunk = nn.Sequential(*layers)
+        classes, flat = len(problem.classes), below * base**2
+        self.real = nn.Linear(flat, 1)
+        d2d = config.class_loss == "d2d"
+        self.classes = nn.Linear(flat, config.embedding if d2d else classes)
+        self.proxies = nn.Embedding(classes, config.embedding) if d2d else None
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See the class."""
+        h = self.trunk(x).flatten(1)
+        return self.real(h).squeeze(1).float(), self.classes(h).float()
+
+    def class_logits(self, told: torch.Tensor) -> torch.Tensor:
+        """The class head's output, or the embedding's cosine to each class's proxy, (N,K)."""
+        if self.proxies is None:
+            return told
+        return F.normalize(told, dim=1) @ F.normalize(self.proxies.weight, dim=1).T
+
+
+class ACGAN(Adversarial):
+    """See the module's head."""
+
+    def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
+        super().__init__(config, problem, runtime, seed)
+        self.config = config
+        self.g = self.add("generator", GeneratorNet(config, problem), "dcgan")
+        d = DiscriminatorNet(config, problem)
+        self.d = d
+        self.add("discriminator", d, "dcgan", spectral=config.spectral)
+        self.ema = EMA(self.g, config.ema_half_kimg)
+        self.adam("g", self.g, config.learning_rate, (0.5, 0.999))
+        self.adam("d", self.d, config.learning_rate, (0.5, 0.999))
+
+    def latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """U(-1,1) of (n, latent)."""
+        return torch.rand(len(labels), self.config.latent, generator=rng) * 2 - 1
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """One discriminator update on a batch, one generator update on twice its size."""
+        real, labels = self.own_part(images, labels)
+        loss_d, accuracy = self._discriminator_loss(real, labels)
+        self.update("d", loss_d)
+        with self.frozen("discriminator"):
+            loss_g = self._generator_loss(2 * len(real))
+            self.update("g", loss_g)
+        self.stepped(len(real))
+        return {
+            "loss_d": loss_d.detach(),
+            "loss_g": loss_g.detach(),
+            "class_accuracy_real": accuracy,
+        }
+
+    def _class_loss(self, told: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.d.proxies is None:
+            return losses.classification(told, labels)
+        return losses.data_to_data(  # of every image to every other one
+            parallel.gather(told), self.d.proxies.weight, parallel.gather(labels),
+            margin=self.config.margin, temperature=self.config.temperature,
+        )  # fmt: skip
+
+    def _discriminator_loss(
+        self, real: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        real = self.augmented(real)
+        with self.runtime.autocast():
+            with torch.no_grad():
+                fake = self.g(*self.noise(self.asked(len(real))))
+            on_real, told = self.d(real)
+            on_fake, _ = self.d(self.augmented(fake))
+        if self.config.loss == "hinge":
+            loss = losses.discriminator_hinge(on_real, on_fake)
+        else:
+            loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
+        loss = loss + self.config.class_weight * self._class_loss(told, labels)
+        if self.config.r1 and self.steps % self.config.r1_every == 0:
+            with self.runtime.autocast():
+                penalty = r1(lambda x: self.d(x)[0], real)
+            loss = loss + self.config.r1 * self.config.r1_every * penalty
+        self.observe(on_real)
+        return loss, (self.d.class_logits(told).argmax(1) == labels).float().mean()
+
+    def _generator_loss(self, n: int) -> torch.Tensor:
+        with self.runtime.autocast():
+            z, asked = self.noise(self.asked(n))
+            on_fake, told = self.d(self.augmented(self.g(z, asked)))
+        if self.config.loss == "hinge":
+            loss = losses.generator_score(on_fake)
+        else:
+            loss = losses.generator_bce(on_fake)
+        return loss + self.config.class_weight * self._class_loss(told, asked)
+
+
+def check(config: Config, problem: Problem) -> None:
+    """UserError for an image size that no stack of doublings reaches."""
+    doublings(problem.spec.size)
+
+
+def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> ACGAN:
+    """A fresh ACGAN."""
+    return ACGAN(config, problem, runtime, seed)

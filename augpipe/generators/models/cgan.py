@@ -1,0 +1,221 @@
+"""cgan: a strong class-conditional GAN for small image sets, composed of what is known to work there.
+
+A residual generator with class-conditional batch norm and a residual critic without norms; lazy R1, minibatch
+standard deviation, DiffAugment or ADA, an average of the generator's weights, reals and fakes drawn uniformly
+over classes. Two heads: `softmax`, one softmax over the classes and FAKE (Mariani et al. 2018), and
+`projection` (Miyato & Koyama 2018) with the hinge loss; spectral norm is an option of both.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+
+from augpipe.core.device import Runtime
+from augpipe.generators.adversarial import Adversarial, AdversarialConfig
+from augpipe.generators.protocol import Problem
+from augpipe.nn import losses
+from augpipe.nn.blocks import doublings, widths
+from augpipe.nn.ema import EMA
+from augpipe.nn.norms import ConditionalBatchNorm2d, minibatch_stddev
+from augpipe.nn.penalties import r1
+
+
+class Config(AdversarialConfig):
+    """Options; width: channels at full resolution, doubled with each halving of it.
+
+    class_weight: of the cross-entropy among the classes in the generator's loss; above 0, the projection critic
+    learns the classes of reals besides. The softmax head's generator asks to be told from FAKE as its class, not
+    for the class against all else, as BAGAN's does.
+    r1: its gamma, taken every `r1_every` steps.
+    """
+
+    kind: Literal["cgan"]
+    batch: int = Field(default=64, ge=2)
+    kimg: float = Field(default=300.0, ge=0)
+    width: float = Field(default=16.0, gt=0, le=512)
+    head: Literal["softmax", "projection"] = "softmax"
+    class_weight: float = Field(default=0.0, ge=0)
+    spectral: bool = False
+    r1: float = Field(default=0.005, ge=0)
+    r1_every: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+
+
+class Up(nn.Module):
+    """Residual block: class-conditional norm, ReLU, conv3, nearest 2x, and the same without the 2x.
+
+    The 2x stands after the first convolution: a quarter of the work for it.
+    """
+
+    def __init__(self, i: int, o: int, classes: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = (
+            ConditionalBatchNorm2d(i, classes),
+            ConditionalBatchNorm2d(o, classes),
+        )
+        self.conv1, self.conv2 = nn.Conv2d(i, o, 3, 1, 1), nn.Conv2d(o, o, 3, 1, 1)
+        self.skip = nn.Conv2d(i, o, 1)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(N,I,H,W) → (N,O,2H,2W)."""
+        h = F.interpolate(self.conv1(F.relu(self.norm1(x, labels))), scale_factor=2)
+        out: torch.Tensor = self.conv2(F.relu(self.norm2(h, labels)))
+        return out + F.interpolate(self.skip(x), scale_factor=2)
+
+
+class Down(nn.Module):
+    """Residual block: conv3, average over 2x2, conv3; no norm."""
+
+    def __init__(self, i: int, o: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(i, i, 3, 1, 1), nn.Conv2d(i, o, 3, 1, 1)
+        self.skip = nn.Conv2d(i, o, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N,I,H,W) → (N,O,H/2,W/2)."""
+        h = F.avg_pool2d(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.2)), 0.2), 2)
+        out: torch.Tensor = self.conv2(h) + self.skip(F.avg_pool2d(x, 2))
+        return out * math.sqrt(0.5)
+
+
+class GeneratorNet(nn.Module):
+    """latent (N,Z), labels (N,) → (N,C,H,W) in [-1,1]."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        self.base, k = doublings(problem.spec.size)
+        channels, classes = widths(config.width, k), len(problem.classes)
+        # The class comes in by the norms alone: with its embedding beside the latent, each class was soon
+        # drawn as one image.
+        self.first = nn.Linear(config.latent, channels[0] * self.base**2)
+        self.up = nn.ModuleList(Up(a, b, classes) for a, b in pairwise(channels))
+        self.norm = ConditionalBatchNorm2d(channels[-1], classes)
+        self.last = nn.Conv2d(channels[-1], problem.spec.channels, 3, 1, 1)
+
+    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        x = self.first(z)
+        x = x.view(len(z), -1, self.base, self.base)
+        for block in self.up:
+            x = block(x, labels)
+        out: torch.Tensor = torch.tanh(self.last(F.relu(self.norm(x, labels))))
+        return out
+
+
+class Judged(NamedTuple):
+    """score (N,): above 0 is real, of the label told. classes: logits (N,K), of the softmax head (N,K+1)."""
+
+    score: torch.Tensor
+    classes: torch.Tensor
+
+
+class CriticNet(nn.Module):
+    """(N,C,H,W) in [-1,1], labels (N,) → Judged, float32."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        base, k = doublings(problem.spec.size)
+        channels, classes = widths(config.width, k)[::-1], len(problem.classes)
+        self.first = nn.Conv2d(problem.spec.channels, channels[0], 3, 1, 1)
+        self.down = nn.Sequential(*(Down(a, b) for a, b in pairwise(channels)))
+        self.conv = nn.Conv2d(channels[-1] + 1, channels[-1], 3, 1, 1)
+        self.flat = nn.Linear(channels[-1] * base**2, channels[-1])
+        self.softmax = config.head == "softmax"
+        self.classes = nn.Linear(channels[-1], classes + 1 if self.softmax else classes)
+        self.real = None if self.softmax else nn.Linear(channels[-1], 1)
+        self.embedding = None if self.softmax else nn.Embedding(classes, channels[-1])
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(N,C,H,W) → (N,F)."""
+        h = minibatch_stddev(self.down(self.first(x)))
+        h = F.leaky_relu(self.conv(F.leaky_relu(h, 0.2)), 0.2)
+        out: torch.Tensor = self.flat(h.flatten(1))
+        return F.leaky_relu(out, 0.2)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> Judged:
+        """The projection head's score is that of Miyato & Koyama (2018, eq. 5)."""
+        h = self.features(x)
+        classes = self.classes(h).float()
+        if self.real is None or self.embedding is None:
+            return Judged(losses.realness(classes, labels), classes)
+        score = self.real(h).squeeze(1) + (h * self.embedding(labels)).sum(1)
+        return Judged(score.float(), classes)
+
+
+class CGAN(Adversarial):
+    """See the module's head."""
+
+    def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
+        super().__init__(config, problem, runtime, seed)
+        self.config = config
+        self.g = self.add("generator", GeneratorNet(config, problem))
+        self.d = self.add("discriminator", CriticNet(config, problem), spectral=config.spectral)
+        self.ema = EMA(self.g, config.ema_half_kimg)
+        self.adam("g", self.g, config.learning_rate, (0.0, 0.99))
+        self.adam("d", self.d, config.learning_rate, (0.0, 0.99))
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """One critic update and one generator update, each on as many fakes as reals."""
+        real, labels = self.in_class_order(images, labels)
+        loss_d, told = self._critic_loss(real, labels)
+        self.update("d", loss_d)
+        with self.frozen("discriminator"):
+            loss_g = self._generator_loss(len(real))
+            self.update("g", loss_g)
+        self.stepped(len(real))
+        return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach(), **told}
+
+    def _critic_loss(
+        self, real: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        real = self.augmented(real)
+        with self.runtime.autocast():
+            z, asked = self.noise(self.asked(len(real)).sort()[0])
+            with torch.no_grad():
+                fake = self.g(z, asked)
+            on_real, on_fake = self.d(real, labels), self.d(self.augmented(fake), asked)
+        if self.config.head == "softmax":
+            as_class, as_fake = losses.class_or_fake(on_real.classes, labels, on_fake.classes)
+            loss = as_class + as_fake
+        else:
+            loss = losses.discriminator_hinge(on_real.score, on_fake.score)
+            # Of reals alone: of fakes it would learn whatever the generator draws.
+            if self.config.class_weight:
+                loss = loss + losses.classification(on_real.classes, labels)
+        self.observe(on_real.score)
+        if self.config.r1 and self.steps % self.config.r1_every == 0:
+            with self.runtime.autocast():
+                penalty = r1(lambda x: self.d(x, labels).score, real)
+            loss = loss + self.config.r1 * self.config.r1_every * penalty
+        # The critic at chance teaches nothing; the mean sign tells.
+        return loss, {"sign_real": on_real.score.detach().sign().mean()}
+
+    def _generator_loss(self, n: int) -> torch.Tensor:
+        with self.runtime.autocast():
+            z, asked = self.noise(self.asked(n).sort()[0])
+            judged = self.d(self.augmented(self.g(z, asked)), asked)
+        if self.config.head == "softmax":
+            loss = losses.generator_bce(judged.score)
+        else:
+            loss = losses.generator_score(judged.score)
+        if self.config.class_weight:
+            classes = judged.classes[:, : len(self.problem.classes)]
+            loss = loss + self.config.class_weight * losses.classification(classes, asked)
+        return loss
+
+
+def check(config: Config, problem: Problem) -> None:
+    """UserError for an image size that no stack of doublings reaches."""
+    doublings(problem.spec.size)
+
+
+def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> CGAN:
+    """A fresh cgan."""
+    return CGAN(config, problem, runtime, seed)

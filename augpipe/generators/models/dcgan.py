@@ -1,0 +1,146 @@
+"""DCGAN (Radford et al. 2016), meant for one model a class as in Frid-Adar et al. (2018): `per_class: true`.
+
+That work trained each class's model on classically augmented images: `classic` operations are applied to
+reals alone, and are meant to show in what is drawn. Without `per_class` the latent is multiplied by
+the label's embedding and the discriminator scores by projection (Miyato & Koyama 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from augpipe.core.device import Runtime
+from augpipe.generators.adversarial import Adversarial, AdversarialConfig
+from augpipe.generators.protocol import Problem
+from augpipe.nn import losses
+from augpipe.nn.augment import Operations, diff_augment
+from augpipe.nn.blocks import Dropout, doublings, widths
+from augpipe.nn.ema import EMA
+from augpipe.nn.penalties import r1
+
+
+class Config(AdversarialConfig):
+    """Options; width: channels at half resolution, doubled with each further halving (64 in the paper).
+
+    classic: operations on reals only. r1: gamma, taken every `r1_every` steps; 0 as in the paper.
+    """
+
+    kind: Literal["dcgan"]
+    batch: int = Field(default=64, ge=2)
+    width: float = Field(default=24.0, gt=0, le=512)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    classic: Operations = ("affine",)
+    real_target: float = Field(default=1.0, gt=0.5, le=1)
+    r1: float = Field(default=0.0, ge=0)
+    r1_every: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=2e-4, gt=0)
+
+
+class GeneratorNet(nn.Module):
+    """latent (N,Z), labels (N,) → (N,C,H,W) in [-1,1]."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        self.base, k = doublings(problem.spec.size)
+        channels, classes = widths(config.width, k - 1), len(problem.classes)
+        self.embedding = nn.Embedding(classes, config.latent) if classes > 1 else None
+        self.first = nn.Linear(config.latent, channels[0] * self.base**2)
+        layers: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU()]
+        for a, b in pairwise(channels):
+            layers += [nn.ConvTranspose2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(channels[-1], problem.spec.channels, 4, 2, 1), nn.Tanh()]
+        self.up = nn.Sequential(*layers)
+
+    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        if self.embedding is not None:
+            z = z * self.embedding(labels)  # beside the latent, it would soon stand for all of it
+        out: torch.Tensor = self.up(self.first(z).view(len(z), -1, self.base, self.base))
+        return out
+
+
+class DiscriminatorNet(nn.Module):
+    """(N,C,H,W) in [-1,1], labels (N,) → logits (N,), float32."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        base, k = doublings(problem.spec.size)
+        channels, classes = widths(config.width, k - 1)[::-1], len(problem.classes)
+        layers: list[nn.Module] = []
+        below = problem.spec.channels
+        for level, width in enumerate(channels):
+            layers.append(nn.Conv2d(below, width, 4, 2, 1))
+            if level:
+                layers.append(nn.BatchNorm2d(width))
+            layers += [nn.LeakyReLU(0.2), Dropout(config.dropout)]
+            below = width
+        self.trunk = nn.Sequential(*layers)
+        self.last = nn.Linear(below * base**2, 1)
+        self.embedding = nn.Embedding(classes, below * base**2) if classes > 1 else None
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        h = self.trunk(x).flatten(1)
+        logit: torch.Tensor = self.last(h).squeeze(1)
+        if self.embedding is not None:
+            logit = logit + (h * self.embedding(labels)).sum(1) / math.sqrt(h.shape[1])
+        return logit.float()
+
+
+class DCGAN(Adversarial):
+    """See the module's head."""
+
+    def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
+        super().__init__(config, problem, runtime, seed)
+        self.config = config
+        self.g = self.add("generator", GeneratorNet(config, problem), "dcgan")
+        self.d = self.add("discriminator", DiscriminatorNet(config, problem), "dcgan")
+        self.ema = EMA(self.g, config.ema_half_kimg)
+        self.adam("g", self.g, config.learning_rate, (0.5, 0.999))
+        self.adam("d", self.d, config.learning_rate, (0.5, 0.999))
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """One discriminator update and one generator update."""
+        real, labels = self.own_part(images, labels)
+        loss_d = self._discriminator_loss(real, labels)
+        self.update("d", loss_d)
+        with self.frozen("discriminator"):
+            with self.runtime.autocast():
+                z, asked = self.noise(self.asked(len(real)))
+                on_fake = self.d(self.augmented(self.g(z, asked)), asked)
+            loss_g = losses.generator_bce(on_fake)
+            self.update("g", loss_g)
+        self.stepped(len(real))
+        return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach()}
+
+    def _discriminator_loss(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        real = diff_augment(real, self.config.classic, self.rngs["device"])
+        real = self.augmented(real)
+        with self.runtime.autocast():
+            z, asked = self.noise(self.asked(len(real)))
+            with torch.no_grad():
+                fake = self.g(z, asked)
+            on_real, on_fake = self.d(real, labels), self.d(self.augmented(fake), asked)
+        self.observe(on_real)
+        loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
+        if self.config.r1 and self.steps % self.config.r1_every == 0:
+            with self.runtime.autocast():
+                penalty = r1(lambda x: self.d(x, labels), real)
+            loss = loss + self.config.r1 * self.config.r1_every * penalty
+        return loss
+
+
+def check(config: Config, problem: Problem) -> None:
+    """UserError for an image size that no stack of doublings reaches."""
+    doublings(problem.spec.size)
+
+
+def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> DCGAN:
+    """A fresh DCGAN."""
+    return DCGAN(config, problem, runtime, seed)

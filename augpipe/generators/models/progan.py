@@ -1,0 +1,271 @@
+"""Progressive GAN: both nets grow from the base resolution, doubling it step by step (Karras et al. 2018).
+
+Pixel norm in the generator only, latents on the unit sphere, equalised learning rate, minibatch standard
+deviation in the critic, WGAN-GP with drift, Adam whose state is reset at each growth, reals cross-faded too.
+`per_class: true` trains one model a class. Without it the class comes in as a label embedding beside the
+latent, and the critic scores by projection (Miyato & Koyama 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+
+from augpipe.core import distributed as parallel
+from augpipe.core.device import Runtime
+from augpipe.generators.adversarial import Adversarial, AdversarialConfig
+from augpipe.generators.protocol import Problem
+from augpipe.nn import losses
+from augpipe.nn.augment import Operations
+from augpipe.nn.blocks import EqualConv2d, EqualLinear, doublings, widths
+from augpipe.nn.ema import EMA
+from augpipe.nn.norms import minibatch_stddev, pixel_norm
+from augpipe.nn.penalties import gradient_penalty
+
+
+class Config(AdversarialConfig):
+    """Options; width: channels at full resolution, doubled with each halving of it (512 at most in the paper).
+
+    growth: share of the budget in which the nets grow, in equal parts of stabilising and fading in; the
+    rest is spent at full resolution. drift: weight of E[D(x)²].
+    """
+
+    kind: Literal["progan"]
+    batch: int = Field(default=32, ge=2)
+    width: float = Field(default=8.0, gt=0, le=512)
+    growth: float = Field(default=0.5, ge=0, lt=1)
+    penalty: float = Field(default=10.0, ge=0)
+    drift: float = Field(default=1e-3, ge=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    augment: Operations = ("translation",)
+
+    @property
+    def signed(self) -> bool:
+        """Never: the critic is Wasserstein's."""
+        return False
+
+
+def up(x: torch.Tensor) -> torch.Tensor:
+    """Nearest 2x."""
+    return F.interpolate(x, scale_factor=2)
+
+
+class _Growing(nn.Module):
+    """level: how many doublings have begun; alpha in (0,1]: how far the last one has faded in."""
+
+    level: int = 0
+    alpha: float = 1.0
+
+
+def _same(x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
+class _Two(nn.Module):
+    """Two conv3, each with LeakyReLU .2 and then `norm`."""
+
+    def __init__(self, a: int, b: int, c: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = EqualConv2d(a, b, 3), EqualConv2d(b, c, 3)
+
+    def forward(
+        self, x: torch.Tensor, norm: Callable[[torch.Tensor], torch.Tensor] = _same
+    ) -> torch.Tensor:
+        x = norm(F.leaky_relu(self.conv1(x), 0.2))
+        return norm(F.leaky_relu(self.conv2(x), 0.2))
+
+
+class GeneratorNet(_Growing):
+    """latent (N,Z), labels (N,) → (N,C,h,h), unbounded, at the resolution of the current level."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        self.base, k = doublings(problem.spec.size)
+        channels, classes = widths(config.width, k, 32), len(problem.classes)
+        self.embedding = nn.Embedding(classes, config.latent) if classes > 1 else None
+        inputs = config.latent * (2 if classes > 1 else 1)
+        # The first layer spreads one vector over base x base positions: its fan-in counts for all of them.
+        self.first = EqualLinear(inputs, channels[0] * self.base**2, gain=math.sqrt(2) / 4)
+        self.second = EqualConv2d(channels[0], channels[0], 3)
+        self.blocks = nn.ModuleList(_Two(a, b, b) for a, b in pairwise(channels))
+        self.to_image = nn.ModuleList(
+            EqualConv2d(c, problem.spec.channels, 1, gain=1.0) for c in channels
+        )
+
+    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        x = pixel_norm(z)
+        if self.embedding is not None:
+            x = torch.cat([x, pixel_norm(self.embedding(labels))], 1)
+        x = self.first(x).view(len(z), -1, self.base, self.base)
+        x = pixel_norm(F.leaky_relu(x, 0.2))
+        x = pixel_norm(F.leaky_relu(self.second(x), 0.2))
+        below = x
+        for block in list(self.blocks)[: self.level]:
+            below = x
+            x = block(up(x), pixel_norm)
+        out: torch.Tensor = self.to_image[self.level](x)
+        if self.alpha < 1:
+            out = torch.lerp(up(self.to_image[self.level - 1](below)), out, self.alpha)
+        return out
+
+
+class CriticNet(_Growing):
+    """(N,C,h,h) at the current level's resolution, labels (N,) → scores (N,), float32."""
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__()
+        base, k = doublings(problem.spec.size)
+        channels, classes = widths(config.width, k, 32), len(problem.classes)
+        self.from_image = nn.ModuleList(EqualConv2d(problem.spec.channels, c, 1) for c in channels)
+        # Block i leads from level i+1 down to level i.
+        self.blocks = nn.ModuleList(_Two(b, b, a) for a, b in pairwise(channels))
+        self.conv = EqualConv2d(channels[0] + 1, channels[0], 3)
+        self.flat = EqualLinear(channels[0] * base**2, channels[0])
+        self.last = EqualLinear(channels[0], 1, gain=1.0)
+        self.embedding = nn.Embedding(classes, channels[0]) if classes > 1 else None
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        h = F.leaky_relu(self.from_image[self.level](x), 0.2)
+        for i in reversed(range(self.level)):
+            h = F.avg_pool2d(self.blocks[i](h), 2)
+            if i == self.level - 1 and self.alpha < 1:
+                below = F.leaky_relu(self.from_image[i](F.avg_pool2d(x, 2)), 0.2)
+                h = torch.lerp(below, h, self.alpha)
+        h = F.leaky_relu(self.conv(minibatch_stddev(h)), 0.2)
+        h = F.leaky_relu(self.flat(h.flatten(1)), 0.2)
+        score: torch.Tensor = self.last(h).squeeze(1)
+        if self.embedding is not None:
+            score = score + (h * self.embedding(labels)).sum(1) / math.sqrt(h.shape[1])
+        return score.float()
+
+
+class ProGAN(Adversarial):
+    """See the module's head."""
+
+    def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
+        super().__init__(config, problem, runtime, seed)
+        self.config = config
+        self.doublings = doublings(problem.spec.size)[1]
+        self.g = self.add("generator", GeneratorNet(config, problem))
+        self.d = self.add("discriminator", CriticNet(config, problem))
+        self.ema = EMA(self.g, config.ema_half_kimg)
+        self._grown = False  # from the start: a warm start goes on at full resolution
+        self._level = -1
+        self._grow()
+
+    def phase(self) -> tuple[int, float]:
+        """(level, alpha) by images seen: stabilise, fade in, stabilise, ..., then full resolution."""
+        parts = 2 * self.doublings  # the last stabilising is the rest of the budget
+        each = self.config.growth * self.config.kimg * 1000 / parts
+        if self._grown or each == 0 or self.seen >= parts * each:
+            return self.doublings, 1.0
+        part, within = divmod(self.seen / each, 1)
+        level = (int(part) + 1) // 2
+        # A fade begins a step above 0, where the new layers would have no gradient.
+        fading = int(part) % 2 == 1
+        return level, max(within, self.config.batch / each) if fading and within < 1 else 1.0
+
+    def _grow(self) -> None:
+        """Put the phase into the nets; fresh optimisers where a level begins."""
+        level, alpha = self.phase()
+        for net in (self.g, self.d, self.ema.module):
+            grown = cast(_Growing, net)
+            grown.level, grown.alpha = level, min(1.0, alpha)
+        if level != self._level:
+            self._level = level
+            for name, net in (("g", self.g), ("d", self.d)):
+                old = self.optimisers.get(name)
+                rate = old.param_groups[0]["lr"] if old else self.config.learning_rate
+                self.adam(name, net, rate, (0.0, 0.99))
+
+    def latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """N(0,1), which the net projects to the sphere, (N,Z)."""
+        return torch.randn(len(labels), self.config.latent, generator=rng)
+
+    def shown(self, x: torch.Tensor) -> torch.Tensor:
+        """Reals (N,C,H,W) at the current resolution, cross-faded with the one below while fading in."""
+        level, alpha = self.phase()
+        x = F.avg_pool2d(x, 2 ** (self.doublings - level)) if level < self.doublings else x
+        return torch.lerp(up(F.avg_pool2d(x, 2)), x, min(1.0, alpha)) if alpha < 1 else x
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """One critic update and one generator update at the current resolution."""
+        self._grow()
+        real, labels = self.in_class_order(images, labels)
+        loss_d = self._critic_loss(self.shown(real), labels)
+        self.update("d", loss_d)
+        with self.frozen("discriminator"):
+            with self.runtime.autocast():
+                z, asked = self.noise(self.asked(len(real)).sort()[0])
+                loss_g = losses.generator_score(self.d(self.augmented(self.g(z, asked)), asked))
+            self.update("g", loss_g)
+        self.stepped(len(real))
+        return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach()}
+
+    def _critic_loss(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        real = self.augmented(real)
+        with self.runtime.autocast():
+            # Of the reals' own labels, so that an image between a real and a fake one has a class.
+            z, _ = self.noise(parallel.gather(labels).cpu())
+            with torch.no_grad():
+                fake = self.augmented(self.g(z, labels))
+            on_real, on_fake = self.d(real, labels), self.d(fake, labels)
+            penalty = gradient_penalty(lambda x: self.d(x, labels), real, fake, self.rngs["device"])
+        return (
+            losses.critic_wasserstein(on_real, on_fake)
+            + self.config.penalty * penalty
+            + self.config.drift * losses.drift(on_real)
+        )
+
+    @torch.no_grad()
+    def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Images of the averaged generator, enlarged to full size while it has not grown to it."""
+        self._grow_net(self.ema.module)
+        images = super().sample(labels, rng)
+        factor = self.problem.spec.size // max(1, images.shape[2])
+        return (
+            images
+            if factor <= 1
+            else images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        )
+
+    def _grow_net(self, net: nn.Module) -> None:
+        level, alpha = self.phase()
+        grown = cast(_Growing, net)
+        grown.level, grown.alpha = level, min(1.0, alpha)
+
+    def warm_start(self, state: Mapping[str, Any]) -> None:
+        """Nets of a like generator; it grows again, unless that one had grown to the end."""
+        super().warm_start(state)
+        self._grown = state["more"]["level"] == self.doublings
+        self._grow()
+
+    def more_state(self) -> dict[str, Any]:
+        """Whether it has grown from the start, and the level that its optimisers began at."""
+        return {"grown": self._grown, "level": self._level}
+
+    def load_more(self, state: Mapping[str, Any]) -> None:
+        """See `more_state`; optimisers are made anew where the level differs."""
+        self._grown = state["grown"]
+        self._level = state["level"]
+        for net in (self.g, self.d, self.ema.module):
+            self._grow_net(net)
+
+
+def check(config: Config, problem: Problem) -> None:
+    """UserError for an image size that no stack of doublings reaches."""
+    doublings(problem.spec.size)
+
+
+def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> ProGAN:
+    """A fresh progressive GAN."""
+    return ProGAN(config, problem, runtime, seed)

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from augpipe.classifiers import scores
+from augpipe.classifiers import train as classification
+from augpipe.classifiers.mixing import Mix, Mixture
+from augpipe.classifiers.models import OWN, ClassifierOptions, Shape, build, classifiers
+from augpipe.core.images import SYNTHETIC
+
+QUICK = ClassifierOptions(width=0.25, steps=40, batch=16, evaluations=4)
+
+
+def test_it_learns_and_keeps_its_best_moment_by_val(here, make_shapes) -> None:
+    train, val = make_shapes((40, 12, 8)), make_shapes((15, 15, 15), seed=1)
+    mixture = Mixture(train, None, Mix(sampler="balanced"), here, seed=0)
+    trained = classification.train(mixture, val, QUICK, here, seed=0)
+    assert [e.step for e in trained.history] == [10, 20, 30, 40]
+    best = max(trained.history, key=lambda e: (e.val_macro_recall, -e.val_loss))
+    assert trained.best_step == best.step
+    found = classification.predict(trained, val, here)
+    assert scores.macro_recall(found, val.labels) == pytest.approx(best.val_macro_recall)
+    assert best.val_macro_recall > 0.9
+    assert found.sum(1) == pytest.approx(np.ones(45), abs=1e-5)
+
+
+def test_same_seed_same_classifier_whatever_the_global_generator(here, make_shapes) -> None:
+    train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
+    found = []
+    for seed, global_seed in ((0, 1), (0, 2), (1, 1)):
+        torch.manual_seed(global_seed)
+        mixture = Mixture(train, None, Mix(transform="light"), here, seed=seed)
+        trained = classification.train(mixture, val, QUICK, here, seed=seed)
+        found.append(classification.predict(trained, val, here))
+    assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
+
+
+OBJECTIVES = {
+    "plain": {},
+    "weights": {"weights": "balanced"},
+    "deferred": {"weights": "balanced", "defer": 0.5},
+    "effective": {"weights": "effective"},
+    "focal": {"loss": "focal"},
+    "logit adjustment": {"loss": "logit_adjustment"},
+    "ldam": {"loss": "ldam"},
+    "ldam, deferred": {"loss": "ldam", "weights": "effective", "defer": 0.5},
+    "mixup": {"blend": "mixup"},
+    "cutmix": {"blend": "cutmix"},
+    "cutmix of little": {"blend": "cutmix", "alpha": 0.1},
+    "mixup, ldam, weights": {"blend": "mixup", "loss": "ldam", "weights": "balanced"},
+}
+
+
+def test_every_way_of_learning_learns_and_is_its_own(here, make_shapes) -> None:
+    train, val = make_shapes((40, 12, 8)), make_shapes((15, 15, 15), seed=1)
+    told = []
+    options = ClassifierOptions(width=0.25, steps=80, batch=24, evaluations=2)
+    for name, more in OBJECTIVES.items():
+        mixture = Mixture(train, None, Mix(sampler="sqrt", **more), here, seed=0)
+        trained = classification.train(mixture, val, options, here, seed=0)
+        assert max(e.val_macro_recall for e in trained.history) > 0.85, name
+        told.append([e.loss for e in trained.history])
+    assert all(a != b for i, a in enumerate(told) for b in told[:i])
+    plain, deferred = told[0], told[2]
+    assert plain[0] == deferred[0] and plain[1] != deferred[1]
+
+
+def test_two_classifiers_of_one_seed_blend_alike(here, make_shapes) -> None:
+    train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
+    found = []
+    for seed, global_seed in ((0, 1), (0, 2), (1, 1)):
+        np.random.seed(global_seed)
+        mixture = Mixture(train, None, Mix(blend="cutmix"), here, seed=0)
+        found.append(classification.train(mixture, val, QUICK, here, seed=seed).history)
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_synthetic_image_of_next_to_no_weight_teaches_nothing(here, make_shapes) -> None:
+    """Liars that are drawn half of the time, and count for next to nothing, do no harm."""
+    train, val = make_shapes((40, 40)), make_shapes((20, 20), seed=1)
+    liar = make_shapes((40, 40), seed=2)
+    liar.labels[:] = 1 - liar.labels
+    liar.table["origin"] = SYNTHETIC
+    recall = {}
+    for weight in (1e-6, 1.0):
+        mix = Mix(share=0.7, synthetic_weight=weight)
+        options = ClassifierOptions(width=0.25, steps=100, batch=32, evaluations=1)
+        trained = classification.train(
+            Mixture(train, liar, mix, here, seed=0), val, options, here, seed=0
+        )
+        recall[weight] = trained.history[-1].val_macro_recall
+    assert recall[1e-6] > 0.9 > 0.5 > recall[1.0]
+
+
+def test_norms_apart_keep_synthetic_statistics_out_of_the_test(here, make_shapes) -> None:
+    """Synthetic images of twice the brightness: their statistics are another's, and nothing of them is used at test."""
+    train, val = make_shapes((40, 40)), make_shapes((20, 20), seed=1)
+    made = make_shapes((40, 40), seed=2)
+    made.images[:] = 255 - made.images // 2
+    made.table["origin"] = SYNTHETIC
+    trained = {}
+    for own in (False, True):
+        mix = Mix(share=0.5, norms_apart=own)
+        mixture = Mixture(train, made, mix, here, seed=0)
+        trained[own] = classification.train(mixture, val, QUICK, here, seed=0)
+    first = {
+        own: next(m for m in t.net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+        for own, t in trained.items()
+    }
+    real, mixed, other = (
+        first[True].running_mean,
+        first[False].running_mean,
+        first[True].other.running_mean,
+    )
+    assert float((other - real).norm()) > 2 * float((mixed - real).norm()) > 0
+    back = classification.from_state(classification.state_of(trained[True], QUICK), here)
+    assert np.array_equal(
+        classification.predict(back, val, here), classification.predict(trained[True], val, here)
+    )
+    assert max(e.val_macro_recall for e in trained[True].history) > 0.9
+
+
+def test_arms_of_a_seed_start_alike_with_norms_apart(here, make_shapes) -> None:
+    """Without a synthetic image norms apart change nothing."""
+    train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
+    found = []
+    for own in (False, True):
+        mixture = Mixture(train, None, Mix(norms_apart=own), here, seed=0)
+        found.append(classification.train(mixture, val, QUICK, here, seed=0).history)
+    assert found[0] == found[1]
+
+
+def test_a_cosine_head_goes_through_a_file(here, make_shapes) -> None:
+    train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
+    mixture = Mixture(train, None, Mix(loss="ldam"), here, seed=0)
+    trained = classification.train(mixture, val, QUICK, here, seed=0)
+    back = classification.from_state(classification.state_of(trained, QUICK), here)
+    assert np.array_equal(
+        classification.predict(back, val, here), classification.predict(trained, val, here)
+    )
+    logits = trained.net(classification.inputs(val.tensors()[0], None, False, here))
+    assert float(logits.detach().abs().max()) <= 30.0 + 1e-3
+
+
+def test_the_origin_flag_is_a_plane_that_says_real_at_test(here, make_shapes) -> None:
+    images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    x = classification.inputs(images, torch.tensor([True, False, True]), True, here)
+    assert x.shape == (3, 2, 4, 4)
+    assert x[:, 1].mean((1, 2)).tolist() == [1, 0, 1]
+    assert classification.inputs(images, None, True, here)[:, 1].abs().max() == 0
+    assert classification.inputs(images, None, False, here).shape == (3, 1, 4, 4)
+
+    # Synthetic images that say the opposite do no harm to a classifier that knows which they are.
+    train, val = make_shapes((40, 40)), make_shapes((20, 20), seed=1)
+    liar = make_shapes((40, 40), seed=2)
+    liar.labels[:] = 1 - liar.labels
+    liar.table["origin"] = SYNTHETIC
+    recall = {}
+    for flag in (False, True):
+        mix = Mix(share=0.5, origin_flag=flag)
+        options = ClassifierOptions(width=0.25, steps=150, batch=32, evaluations=1)
+        mixture = Mixture(train, liar, mix, here, seed=0)
+        trained = classification.train(mixture, val, options, here, seed=0)
+        found = classification.predict(trained, val, here)
+        recall[flag] = float(np.log(found[np.arange(40), val.labels]).mean())
+    assert recall[True] > recall[False] + 0.3
+
+
+@pytest.mark.parametrize("kind", list(classifiers))
+def test_every_classifier_through_a_file(kind, here, make_shapes) -> None:
+    own = {"width": 0.25} if kind in OWN else {}
+    options = ClassifierOptions(kind=kind, steps=2, batch=8, evaluations=1, **own)
+    train = make_shapes((6, 6), channels=3)
+    trained = classification.train(
+        Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0
+    )
+    buffer = io.BytesIO()
+    torch.save(classification.state_of(trained, options), buffer)
+    buffer.seek(0)
+    back = classification.from_state(torch.load(buffer, weights_only=True), here)
+    assert np.array_equal(
+        classification.predict(back, train, here), classification.predict(trained, train, here)
+    )
+    features, _ = classification.embed_and_predict(back, train, here)
+    assert features.shape[0] == 12 and features.dtype == np.float32
+    head = trained.net.head
+    logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    assert np.allclose(
+        torch.softmax(torch.from_numpy(logits), 1).numpy(),
+        classification.predict(back, train, here),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("kind", list(classifiers))
+def test_weights_follow_from_the_generator(kind) -> None:
+    def made(global_seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(global_seed)
+        net = build(
+            ClassifierOptions(kind=kind), Shape(1, 4, 0.5), torch.Generator().manual_seed(0)
+        )
+        return list(net.parameters())
+
+    assert all(torch.equal(a, b) for a, b in zip(made(0), made(1), strict=True))
+
+
+def test_features_and_probabilities_of_one_pass_are_those_of_two(here, make_shapes) -> None:
+    images = make_shapes((30, 20))
+    options = ClassifierOptions(width=0.25, steps=3)
+    net = build(options, Shape(1, 2, options.width), torch.Generator().manual_seed(0))
+    here.place(net).eval()
+    judge = classification.Trained(net, False, 0, [])
+    vectors, probabilities = classification.embed_and_predict(judge, images, here)
+    assert np.array_equal(probabilities, classification.predict(judge, images, here))
+    with torch.no_grad():
+        x = classification.inputs(images.tensors()[0], None, False, here)
+        assert np.allclose(vectors, net.features(x).numpy(), atol=1e-6)
+
+
+def test_batches_that_are_all_synthetic_leave_the_real_norms_alone(here, make_shapes) -> None:
+    """Pretraining on synthetic images: until real ones come, the norms used at test have seen nothing."""
+    train, val = make_shapes((40, 40)), make_shapes((5, 5), seed=1)
+    made = make_shapes((40, 40), seed=2)
+    made.table["origin"] = SYNTHETIC
+    mixture = Mixture(train, made, Mix(share=1.0, norms_apart=True), here, seed=0)
+    trained = classification.train(mixture, val, QUICK, here, seed=0)
+    norm = next(m for m in trained.net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert not norm.running_mean.any() and norm.other.running_mean.abs().sum() > 0
+
+
+def test_features_beside_synthetic_ones(here, make_shapes) -> None:
+    """Against a plain loop: the k nearest by Euclid, their mean, the weighted sum, then the head."""
+    train, val = make_shapes((30, 30)), make_shapes((9, 9), seed=1)
+    made = make_shapes((6, 6), seed=2)
+    trained = classification.train(
+        Mixture(train, None, Mix(sampler="balanced"), here, seed=0), val, QUICK, here, seed=0
+    )
+    own, plain = classification.embed_and_predict(trained, val, here)
+    points, _ = classification.embed_and_predict(trained, made, here)
+    moved = []
+    for x in own:
+        near = sorted(points, key=lambda p, x=x: float(((p - x) ** 2).sum()))[:3]
+        moved.append(0.6 * x + 0.4 * np.mean(near, axis=0))
+    head = trained.net.head
+    with torch.no_grad(), here.autocast():
+        wanted = torch.softmax(head(torch.from_numpy(np.stack(moved))).float(), 1).numpy()
+    found = classification.predict_beside(trained, val, made, 3, 0.4, here)
+    assert found == pytest.approx(wanted, abs=1e-5)
+    assert np.abs(found - plain).max() > 1e-3  # far over what is taken for equal
+    for others, k, weight in ((made, 3, 0.0), (val, 1, 1.0), (made.take(np.arange(0)), 3, 1.0)):
+        same = classification.predict_beside(trained, val, others, k, weight, here)
+        assert same == pytest.approx(plain, abs=1e-5)
+    # Fewer synthetic images than asked for: all of them.
+    all_ = classification.predict_beside(trained, val, made, 1000, 0.4, here)
+    assert all_ == pytest.approx(classification.predict_beside(trained, val, made, 12, 0.4, here))

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+
+import albumentations as A
+import cv2
+import pytest
+import torch
+import yaml
+from torch.nn import functional as F
+
+from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.transforms import Elastic, policies, transform
+
+
+def bars(n: int = 6, channels: int = 1) -> torch.Tensor:
+    x = torch.zeros(n, channels, 16, 16, dtype=torch.uint8)
+    x[:, :, 5:11, 7:9] = 255
+    return x
+
+
+@pytest.mark.parametrize("policy", list(policies))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_same_seed_same_changes_shape_and_type_kept(policy: str, channels: int) -> None:
+    x = bars(12, channels)
+    found = []
+    for seed, global_seed in ((1, 1), (1, 2), (2, 1)):
+        torch.manual_seed(global_seed)
+        found.append(transform(policy, seed)(x))
+    first, again, other = found
+    assert first.shape == x.shape and first.dtype == torch.uint8
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    # Each image by its own draw: a batch that is changed as a whole is one augmentation, not twelve.
+    assert any(not torch.equal(a, b) for a, b in pairwise(first))
+
+
+@pytest.mark.parametrize("policy", list(policies))
+def test_one_batch_after_another_is_changed_anew_and_no_global_draw_is_lost(policy: str) -> None:
+    change, x = transform(policy, 0), bars(12)
+    torch.manual_seed(5)
+    assert not torch.equal(change(x), change(x))
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(1))
+
+
+@pytest.mark.parametrize(
+    "policy", ["light", "elastic", "medical", "randaugment", "trivialaugment", "augmix"]
+)
+def test_nothing_but_faces_is_mirrored(policy: str) -> None:
+    # A picture that is bright at the left stays so on average; a flip in half of all cases would even it out.
+    x = torch.zeros(400, 1, 32, 32, dtype=torch.uint8)
+    x[..., 4:12] = 200
+    y = transform(policy, 0)(x).float()
+    left, right = y[..., :16].mean(), y[..., 16:].mean()
+    assert float(left - right) > 60
+    faces = transform("faces", 0)(x).float()
+    assert abs(float(faces[..., :16].mean() - faces[..., 16:].mean())) < 15
+
+
+def test_elastic_displacements_are_as_strong_as_told_and_alike_at_rim_and_centre() -> None:
+    """Simard et al.: uniform noise in [-1, 1] has a deviation of 1/sqrt(3); a Gaussian of sigma leaves 1/(2 sqrt(pi) sigma) of it."""
+    found = Elastic(0).displacements(3000)
+    still = found.abs().amax((1, 2, 3)) == 0
+    assert float(still.float().mean()) == pytest.approx(0.2, abs=0.03)
+    bent = found[~still]
+    expected = 20 / 3**0.5 / (2 * math.pi**0.5 * 4)
+    deviation = bent.std((0, 1))
+    assert float(deviation.mean()) == pytest.approx(expected, rel=0.03)
+    assert float(deviation.max() / deviation.min()) < 1.15
+    # Smooth: pixels s apart are alike by exp(-s² / 4 sigma²); x and y are drawn apart.
+    next_but_three = (bent[..., 4:] * bent[..., :-4]).mean() / bent.square().mean()
+    assert float(next_but_three) == pytest.approx(math.exp(-(4**2) / 4 / 4**2), abs=0.04)
+    assert abs(float((bent[:, 0] * bent[:, 1]).mean() / bent.square().mean())) < 0.03
+
+
+@pytest.mark.parametrize("side", [28, 56, 140])
+def test_elastic_moves_a_picture_by_its_field_whatever_its_size(side: int) -> None:
+    """A ramp from left to right shows where each pixel came from; of equal draws the same part of the side."""
+    ramp = torch.linspace(60, 190, side).round().to(torch.uint8).expand(40, 1, side, side)
+    found = Elastic(3)(ramp).float()
+    field = Elastic(3).displacements(40)[:, 0] / 28  # of the side
+    inner = slice(side // 4, 3 * side // 4)
+    moved = (found - ramp.float())[:, 0, inner, inner] / (190 - 60)
+    moved = F.adaptive_avg_pool2d(moved, 7).flatten()
+    told = F.adaptive_avg_pool2d(field[:, 7:21, 7:21], 7).flatten()
+    assert float((moved - told).abs().mean()) < 0.1 * float(told.abs().mean())
+
+
+PIPELINE = A.Compose([A.Affine(rotate=(-30, 30), p=1.0), A.HorizontalFlip(p=0.5)])
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_a_serialised_pipeline_from_a_file_is_held_whole(suffix: str, tmp_path) -> None:
+    path = tmp_path / f"own.{suffix}"
+    A.save(PIPELINE, path, data_format=suffix)
+    mix = Mix(transform=str(path))
+    path.unlink()
+    # As an experiment's YAML gives it back.
+    again = Mix.model_validate(yaml.safe_load(yaml.safe_dump(mix.model_dump(mode="json"))))
+    assert again == mix
+    x = bars(20)
+    found = transform(again.transform, 3)(x)
+    assert torch.equal(found, transform(json.loads(json.dumps(A.to_dict(PIPELINE))), 3)(x))
+    assert not torch.equal(found, x)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("lihgt", "unknown transform 'lihgt' (did you mean 'light'?)"),
+        ("gone.yaml", "cannot read the transform gone.yaml"),
+        (3, "a transform is a name, a file or a mapping; got 3"),
+        ({"transform": {"__class_fullname__": "os.system", "p": 1}}, "no albumentations pipeline: KeyError: 'os.system'"),
+        ({"transform": {"__class_fullname__": "Affine", "p": 1, "rotat": 3}}, "no albumentations pipeline"),
+        ({"transforms": []}, "no albumentations pipeline: KeyError"),
+        (A.to_dict(A.Compose([A.Normalize()])), "the transform makes float32 (32, 32, 3) of an image uint8 (32, 32, 3)"),
+        (A.to_dict(A.Compose([A.CenterCrop(20, 20)])), "it must keep size, channels and type"),
+        (A.to_dict(A.Compose([A.RandomCrop(64, 64)])), "the transform fails on an image of (32, 32, 3)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_transform_is_refused_in_a_line(given, said) -> None:
+    with pytest.raises(ValueError, match="transform") as refused:
+        Mix(transform=given)
+    assert said in str(refused.value)
+
+
+def test_a_single_serialised_change_is_a_pipeline() -> None:
+    flip = A.to_dict(A.HorizontalFlip(p=1.0))
+    x = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(transform(flip, 0)(x), x.flip(3))
+
+
+def test_a_pipeline_for_colour_says_so_of_grey_images() -> None:
+    colour = A.to_dict(A.Compose([A.ToGray(num_output_channels=1, p=1.0)]))
+    with pytest.raises(ValueError, match="it must keep size, channels and type"):
+        transform(colour, 0)(bars(2, 3))
+
+
+def test_no_threads_over_one_small_image() -> None:
+    """Of so many as cores in each of several workers, most wait: the machine stands still."""
+    cv2.setNumThreads(4)
+    transform("light", 0)
+    assert cv2.getNumThreads() == 1

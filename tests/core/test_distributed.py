@@ -1,0 +1,225 @@
+"""One training in two processes is one process's of the same global batch, but for the order of sums."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import teams
+import yaml
+from contracts import VARIANTS, tiny
+from tiny import CONFIG, augpipe
+
+from augpipe.core.errors import RunError, UserError
+from augpipe.core.team import Team, launch
+from augpipe.generators import families
+from augpipe.generators.checkpoint import header_of
+
+TRAINED = [n for n in [*families.names(), *VARIANTS] if tiny(n).generative or "deepsmote" in n]
+NAMES = [n for n in TRAINED if not tiny(n).per_class]
+STEPS = 6
+TWO = Team(2, "cpu", "32-true")
+BAGANS = [n for n in NAMES if n.startswith("bagan")]
+# Relative to the loss, or to 1. BAGAN fits Gaussians to what its autoencoder's convolutions give; their biases before batch norms
+# have no gradient but rounding, of which Adam makes whole steps: weights changed by 1e-7 at the beginning move its losses as far.
+SAME, BAGAN = 1e-5, 5e-2
+
+
+@pytest.fixture(scope="module")
+def two() -> dict[str, tuple[teams.Told, np.ndarray, object]]:
+    return launch(TWO, teams.in_step, NAMES, STEPS)
+
+
+@pytest.fixture(scope="module")
+def one() -> dict[str, tuple[teams.Told, np.ndarray, object]]:
+    return teams.in_step(NAMES, STEPS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_and_images_are_those_of_one_process(name, one, two) -> None:
+    tolerance = BAGAN if name.startswith("bagan") else SAME
+    for alone, together in zip(one[name][0], two[name][0], strict=True):
+        assert set(alone) == set(together)
+        for key, value in alone.items():
+            assert together[key] == pytest.approx(value, rel=tolerance, abs=tolerance), key
+    first_alone, first_together = one[name][0][0], two[name][0][0]
+    assert first_together == pytest.approx(first_alone, rel=SAME, abs=SAME)
+    apart = np.abs(one[name][1].astype(float) - two[name][1].astype(float))
+    assert apart.mean() < (10 if name.startswith("bagan") else 0.5)  # grey levels
+
+
+def test_bagan_past_its_autoencoder_from_the_first_step() -> None:
+    """Its Gaussians are of equal encodings then: critic, fakes, wrong labels and penalties to rounding."""
+    alone = teams.in_step(BAGANS, 3, True)
+    together = launch(TWO, teams.in_step, BAGANS, 3, True)
+    for name in BAGANS:
+        for a, b in zip(alone[name][0], together[name][0], strict=True):
+            assert "loss_d" in a and b == pytest.approx(a, rel=SAME, abs=SAME), name
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "ADA" in n])
+def test_adas_controller_sees_the_scores_of_all(name, one, two) -> None:
+    assert one[name][2] == two[name][2]
+    assert one[name][2]["images"] == 8 * (STEPS % 4)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["cgan", "acgan"])
+def test_a_whole_training_shows_the_same_class_uniform_rows(name) -> None:
+    alone = teams.fitted(name)
+    together = launch(TWO, teams.fitted, name)
+    assert together[1] == alone[1]
+    # 40, 6 and 5 images a class; drawn by natural frequency four in five would be of the first.
+    assert np.bincount(alone[1]).max() < 0.5 * len(alone[1])
+    assert set(alone[2]) == {8} and set(together[2]) == {4}
+    for a, b in zip(alone[0], together[0], strict=True):
+        assert a[0] == b[0] and a[1] == pytest.approx(b[1], abs=0.5)
+        assert b[2] == pytest.approx(a[2], rel=1e-3, abs=1e-3)  # of 20 steps
+
+
+def test_batch_norm_of_all_and_its_gradients_of_gradients() -> None:
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(2, 3, (6, 3, 4, 4)), rng.normal(size=(6, 3, 4, 4))
+    alone = teams.normed(x, weight)
+    together = launch(TWO, teams.normed, x, weight)
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4 * float(np.abs(a).max()))
+
+
+def test_a_users_mistake_comes_out_as_one() -> None:
+    with pytest.raises(UserError, match=r"image\.size is 17"):
+        launch(TWO, teams.mistaken)
+
+
+def test_a_process_that_breaks_ends_the_others_and_says_why() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        launch(TWO, teams.broken)
+    assert str(caught.value) == "the second one is broken"
+    with pytest.raises(UserError) as told:
+        launch(TWO, teams.one_sided)
+    assert str(told.value) == "No space left on device"
+    with pytest.raises(RunError, match="process 1 of a training was ended by SIGKILL"):
+        launch(TWO, teams.killed)
+    assert not multiprocessing.active_children()
+
+
+def test_more_than_a_pipe_holds_comes_back() -> None:
+    assert len(launch(TWO, teams.large)) == 1_000_000
+
+
+def alive(numbers: list[int]) -> list[int]:
+    """Those of the processes that have not ended."""
+    found = []
+    for number in numbers:
+        stat = Path(f"/proc/{number}/stat")
+        with suppress(OSError):
+            if stat.read_text().rpartition(")")[2].split()[0] != "Z":
+                found.append(number)
+    return found
+
+
+def begun(marks: Path) -> list[int]:
+    until = time.monotonic() + 60
+    while len(found := [int(mark.name) for mark in marks.iterdir()]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return found
+
+
+def gone(numbers: list[int]) -> bool:
+    until = time.monotonic() + 5
+    while alive(numbers) and time.monotonic() < until:
+        time.sleep(0.1)
+    return not alive(numbers)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+def test_none_outlives_the_one_that_began_them(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, str(Path(teams.__file__)), str(tmp_path)])
+    try:
+        numbers = begun(tmp_path)
+        assert alive(numbers) == numbers
+    finally:
+        process.kill()
+        process.wait()
+    assert gone(numbers)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+def test_a_time_out_ends_them(tmp_path: Path) -> None:
+    def too_long(*_: object) -> None:
+        raise TimeoutError("too long")
+
+    def ring() -> None:
+        try:
+            begun(tmp_path)
+        finally:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, too_long)
+    ringing = threading.Thread(target=ring)
+    try:
+        ringing.start()
+        with pytest.raises(TimeoutError, match="too long"):
+            launch(TWO, teams.endless, str(tmp_path))
+        ringing.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert gone([int(mark.name) for mark in tmp_path.iterdir()])
+
+
+def test_a_training_in_two_goes_on_where_it_broke_to_the_same_bytes(tmp_path: Path) -> None:
+    whole = launch(TWO, teams.resumed, str(tmp_path / "whole.pt"), False)
+    with pytest.raises(RuntimeError, match="second tick"):
+        launch(TWO, teams.resumed, str(tmp_path / "broken.pt"), True)
+    again = launch(TWO, teams.resumed, str(tmp_path / "broken.pt"), False)
+    assert again[0] == whole[0] and (again[1] == whole[1]).all()
+
+
+def test_groups_that_lie_in_two_processes() -> None:
+    for a, b in zip(teams.halves(12), launch(TWO, teams.halves, 12), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_trains_its_generators_on_two(tmp_path: Path) -> None:
+    config = yaml.safe_load(CONFIG)
+    config |= {"arms": [a for a in config["arms"] if a["name"] != "smote"], "seeds": 1}
+    runner = {"devices": 2, "device": "cpu"}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(config | {"runner": runner}))
+    ran = augpipe(tmp_path, "run", "two.yaml", "--out", "out")
+    assert ran.status == 0, ran.err[-2000:]
+    assert "GLOBAL_RANK" not in ran.out + ran.err and "Mixed" not in ran.out + ran.err
+    scores = pd.read_csv(ran.folder / "scores.csv")
+    assert set(scores["arm"]) == {"real", "classic", "acgan"}
+    trained = augpipe(tmp_path, "train", "two.yaml", "--generator", "acgan", "--out", "trained")
+    assert trained.status == 0, trained.err[-2000:]
+    assert header_of(tmp_path / "trained/last.pt")["with"]["processes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("runner", "said"),
+    [
+        ({"devices": 65}, "less than or equal to 64"),
+        ({"devices": 4}, "runner.devices, 4, must divide the batch of generator 'acgan', 50"),
+        (
+            {"devices": 2, "kind": "dask", "address": "tcp://127.0.0.1:8786"},
+            "a Dask worker has one",
+        ),
+    ],
+)
+def test_what_cannot_be_divided_is_told_in_a_line(runner, said, tmp_path: Path) -> None:
+    config = yaml.safe_load(CONFIG) | {"runner": runner}
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(config))
+    ran = augpipe(tmp_path, "run", "bad.yaml", "--out", "out")
+    assert ran.status == 2 and said in ran.err and len(ran.err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pickle
+
+from augpipe.core.errors import UserError, unknown
+
+
+def test_unknown_with_nothing_to_choose() -> None:
+    assert str(unknown("x", "y", [])) == "unknown x 'y'; have none"
+
+
+def test_a_near_spelling_is_offered_and_a_far_one_is_not() -> None:
+    assert "did you mean 'acgan'" in str(unknown("generator", "acgn", ["acgan", "smote"]))
+    assert "did you mean" not in str(unknown("generator", "xyz", ["acgan", "smote"]))
+
+
+def test_it_comes_back_from_a_worker_process_as_it_was() -> None:
+    back = pickle.loads(pickle.dumps(UserError("one line")))
+    assert type(back) is UserError and str(back) == "one line"

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from augpipe.core.errors import UserError
+from augpipe.core.store import Store, beside, digest, load_images, load_state, load_table
+
+
+def test_an_image_set_comes_back_memory_mapped_and_equal(tmp_path: Path, make_shapes) -> None:
+    images = make_shapes((5, 3), channels=3)
+    ref = Store(tmp_path).put_images(images)
+    back = load_images(ref)
+    assert isinstance(back.images, np.memmap)
+    assert np.array_equal(back.images, images.images) and np.array_equal(back.labels, images.labels)
+    assert back.classes == images.classes
+    assert back.table.to_dict("list") == images.table.to_dict("list")
+    assert digest(ref.path) == ref.sha256
+
+
+def test_equal_content_is_stored_once(tmp_path: Path, make_shapes) -> None:
+    store = Store(tmp_path)
+    first, second = store.put_images(make_shapes((2, 2))), store.put_images(make_shapes((2, 2)))
+    other = store.put_images(make_shapes((2, 2), seed=1))
+    assert first == second != other
+    assert len(list((tmp_path / "images").iterdir())) == 2
+
+
+def test_an_empty_set_survives(tmp_path: Path, make_shapes) -> None:
+    none = make_shapes((2, 2)).take(np.array([], dtype=np.int64))
+    assert len(load_images(Store(tmp_path).put_images(none))) == 0
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(RuntimeError, match="mid-way"), beside(target) as draft:
+        draft.mkdir()
+        (draft / "new").write_text("new")
+        raise RuntimeError("mid-way")
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert (target / "old").read_text() == "old"
+    with beside(target) as draft:
+        draft.mkdir()
+        (draft / "new").write_text("new")
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write to"), beside(tmp_path / "file" / "out"):
+        pass
+
+
+def test_a_full_disk_is_the_users_to_mend() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with (
+        pytest.raises(UserError, match="No space left"),
+        beside(Path("/dev/shm/augpipe-full")),
+        Path("/dev/full").open("w") as stream,
+    ):
+        stream.write("x" * 100_000)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"x": Bomb()}, tmp_path / "bomb.pt")
+    with pytest.raises(pickle.UnpicklingError):
+        load_state(tmp_path / "bomb.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_table_keeps_every_digit(tmp_path: Path) -> None:
+    import pandas as pd
+
+    table = pd.DataFrame({"class": ["", "NA", "1,5"], "value": [0.1 + 0.2, 1e-300, 1 / 3]})
+    back = load_table(Store(tmp_path).put_table("t", table))
+    assert back["class"].tolist() == ["", "NA", "1,5"]
+    assert back["value"].tolist() == table["value"].tolist()
+
+
+def test_equal_states_are_stored_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    refs = {store.put_state("s", {"w": torch.arange(5), "n": 3}) for _ in range(3)}
+    assert len(refs) == 1
+    assert load_state(refs.pop())["w"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with beside(tmp_path / "link") as draft:
+        draft.mkdir()
+        (draft / "new").touch()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "new").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_what_has_a_key_is_made_once(tmp_path: Path) -> None:
+    store, made = Store(tmp_path), []
+
+    def make() -> dict[str, torch.Tensor]:
+        made.append(1)
+        return {"x": torch.arange(3)}
+
+    first, again = store.keyed("features", "a", make), store.keyed("features", "a", make)
+    assert made == [1] and torch.equal(first["x"], again["x"])
+    store.keyed("features", "b", make)
+    assert made == [1, 1]
+    assert sorted(p.name for p in (tmp_path / "features").iterdir()) == ["a.pt", "b.pt"]
+
+
+def test_what_is_not_made_leaves_nothing_under_its_key(tmp_path: Path) -> None:
+    def fail() -> dict[str, torch.Tensor]:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        Store(tmp_path).keyed("features", "a", fail)
+    assert not list(tmp_path.rglob("*.pt"))

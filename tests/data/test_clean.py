@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pictures import came, noise, save
+
+from augpipe.data.clean import part, torn_groups
+from augpipe.data.quarantine import Policy
+from augpipe.data.split import NAMES, SplitOptions
+
+
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.integers(0, 30), min_size=60, max_size=60), st.integers(0, 99), st.booleans())
+def test_no_picture_stands_on_two_sides(
+    tmp_path: Path, kinds: list[int], seed: int, by_group: bool
+) -> None:
+    """Pictures of which many are equal, in groups that know nothing of it."""
+    place = tmp_path / str(abs(hash((tuple(kinds), seed, by_group))))
+    pixels = np.stack([noise(kind + (100 if row % 2 else 0)) for row, kind in enumerate(kinds)])
+    place.mkdir()
+    np.savez(place / "x.npz", images=pixels, labels=np.arange(60) % 2,
+             **({"groups": np.arange(60) // 3} if by_group else {}))  # fmt: skip
+    taken = came("arrays", place, path=place / "x.npz")
+    try:
+        found = part(taken, SplitOptions(seed=seed), Policy(), np.random.default_rng(seed))
+    except ValueError as error:
+        assert "has no image left in" in str(error)
+        return
+    contents = {name: set(taken.facts.content[rows].tolist()) for name, rows in found.rows.items()}
+    assert not contents["train"] & contents["val"]
+    assert not contents["train"] & contents["test"] and not contents["val"] & contents["test"]
+    kept = np.concatenate([found.rows[name] for name in NAMES])
+    assert len(set(kept.tolist())) == len(kept) == 60 - len(found.removed)
+    whole = part(
+        taken, SplitOptions(seed=seed), Policy(duplicates="keep"), np.random.default_rng(seed)
+    )
+    assert np.array_equal(found.rows["test"], whole.rows["test"])  # test is never touched
+    if by_group:
+        assert torn_groups(taken.groups, found.rows) == 0 and found.kind == "grouped"
+
+
+def test_near_copies_are_taken_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    from sklearn.datasets import load_sample_images
+
+    photograph = load_sample_images().images[0]
+    for i, (y, x) in enumerate((y, x) for y in range(0, 400, 60) for x in range(0, 560, 60)):
+        save(tmp_path / "pics" / "ab"[i % 2] / f"{i}.png", photograph[y : y + 60, x : x + 60])
+        if i < 20:
+            save(
+                tmp_path / "pics" / "ab"[i % 2] / f"{i}.jpg",
+                photograph[y : y + 60, x : x + 60],
+                quality=60,
+            )
+    taken = came("folder", tmp_path, path=tmp_path / "pics")
+    exact = part(taken, SplitOptions(), Policy(), np.random.default_rng(0))
+    near = part(taken, SplitOptions(), Policy(duplicates="near"), np.random.default_rng(0))
+    assert not exact.removed and 3 <= len(near.removed) <= 20
+    for name, (_, reason) in near.removed.items():
+        assert f"nearly equal to {name[:-3]}" in reason, (name, reason)
+
+
+def test_each_picture_once(tmp_path: Path) -> None:
+    pixels = np.stack([noise(row % 50) for row in range(100)])
+    np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(100) % 2)
+    taken = came("arrays", tmp_path, path=tmp_path / "x.npz")
+    found = part(taken, SplitOptions(), Policy(duplicates="once"), np.random.default_rng(0))
+    kept = np.concatenate([found.rows[name] for name in NAMES])
+    assert len(kept) == 50 == len(set(taken.facts.content[kept].tolist()))
+    assert len(found.removed) == 50
+
+
+def test_groups_on_several_sides_are_said(tmp_path: Path) -> None:
+    for i in range(30):
+        save(tmp_path / "img" / f"{i}.png", noise(i))
+    table = pd.DataFrame({"path": [f"img/{i}.png" for i in range(30)], "label": ["a", "b"] * 15,
+                          "group": [f"p{i // 6}" for i in range(30)],
+                          "split": ["train"] * 16 + ["val"] * 6 + ["test"] * 8})  # fmt: skip
+    table.to_csv(tmp_path / "m.csv", index=False)
+    taken = came("manifest", tmp_path, path=tmp_path / "m.csv")
+    found = part(taken, SplitOptions(), Policy(), np.random.default_rng(0))
+    assert found.kind == "official" and torn_groups(taken.groups, found.rows) == 2
+    assert any("2 groups on several sides of the split" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("kind", ["grouped", "k_fold"])
+def test_a_kind_that_groups_leaves_none_torn(tmp_path: Path, kind: str) -> None:
+    np.savez(tmp_path / "x.npz", images=noise(0, 120, 12, 12), labels=np.arange(120) % 2,
+             groups=np.arange(120) // 5)  # fmt: skip
+    taken = came("arrays", tmp_path, path=tmp_path / "x.npz")
+    found = part(taken, SplitOptions(kind=kind), Policy(), np.random.default_rng(0))
+    assert torn_groups(taken.groups, found.rows) == 0

@@ -1,0 +1,128 @@
+"""Real data sets as they were published, where they lie beside the checkout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import came, source
+from tiny import ROOT, augpipe
+
+from augpipe.core.errors import UserError
+from augpipe.core.images import ImageOptions
+from augpipe.data import sources
+from augpipe.data.clean import part, torn_groups
+from augpipe.data.inspect import inspect
+from augpipe.data.quarantine import Policy
+from augpipe.data.split import NAMES, SplitOptions
+
+
+def test_fashion_mnist_from_its_raw_files(shared: Path, tmp_path: Path) -> None:
+    taken = came("torchvision", tmp_path, name="FashionMNIST", root=shared)
+    assert taken.listing.classes[0] == "T-shirt/top" and not taken.bad
+    assert taken.images.shape == (70_000, 1, 28, 28)
+    assert (np.bincount(taken.labels) == 7000).all()
+    assert [(taken.splits == side).sum() for side in ("train", "test")] == [60_000, 10_000]
+
+
+def test_mnist_from_its_raw_files(shared: Path, tmp_path: Path) -> None:
+    taken = came("torchvision", tmp_path, name="MNIST", root=shared)
+    train = np.bincount(taken.labels[taken.splits == "train"])
+    # LeCun's counts of training digits.
+    assert train.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+@pytest.mark.parametrize("kind", ["medmnist", "arrays"])
+def test_pneumonia_has_eight_images_of_val_in_train(shared: Path, kind: str) -> None:
+    folder = shared / "medmnist"
+    where = {"name": "pneumoniamnist", "root": folder} if kind == "medmnist" else {
+        "path": folder / "pneumoniamnist.npz", "names": ("normal", "pneumonia")
+    }  # fmt: skip
+    found = inspect(sources.listing(source(kind, **where)), ImageOptions())
+    assert found.counts("train") == {"normal": 1214, "pneumonia": 3494}
+    assert found.counts("val") == {"normal": 135, "pneumonia": 389}
+    assert found.counts("test") == {"normal": 234, "pneumonia": 390}
+    assert found.equal.crossing == {"val in train": 8, "test in train": 0, "test in val": 0}
+    parted = part(found.intake, SplitOptions(), Policy(), np.random.default_rng(0))
+    sides = {name: set(found.intake.facts.content[parted.rows[name]].tolist()) for name in NAMES}
+    assert not sides["train"] & sides["val"] and len(parted.rows["val"]) == 524
+    # Two of the eight lie in train twice.
+    assert len(parted.removed) == 10
+
+
+def test_orl_by_person(shared: Path, tmp_path: Path) -> None:
+    """40 people with ten pictures each; told apart by shot, no person stands on two sides."""
+    path = shared / "orl_faces" / "orl_faces.zip"
+    taken = came("archive", tmp_path, ImageOptions(size=32, resize="crop"), path=path)
+    assert len(taken.listing.classes) == 40 and (np.bincount(taken.labels) == 10).all()
+    assert taken.facts.format[0] == "PPM" and (taken.facts.width[0], taken.facts.height[0]) == (
+        92,
+        112,
+    )
+    assert taken.listing.ignored == {".md": 1}
+    shots = came("archive", tmp_path / "2", path=path, layout="{group}/{label}.pgm")
+    parted = part(shots, SplitOptions(), Policy(), np.random.default_rng(0))
+    assert parted.kind == "grouped" and torn_groups(shots.groups, parted.rows) == 0
+    people = [len(set(shots.groups[parted.rows[name]])) for name in NAMES]
+    assert people == [24, 8, 8]
+
+
+def test_omniglot_by_character_and_by_alphabet(shared: Path) -> None:
+    """Two zips of five alphabets each, two of which are in both: told, and taken once where that is asked for."""
+    zips = sorted((shared / "omniglot").glob("*.zip"))
+    one = sources.listing(source("archive", path=zips[0]))
+    assert one.classes == ("Balinese", "Early_Aramaic", "Greek", "Korean", "Latin")
+    by_character = sources.listing(source("archive", path=zips, layout="*/{label}/{label}/*"))
+    assert len(by_character.classes) == 242 and len(by_character) == 5840
+    assert sorted(set(by_character.counts().values())) == [20, 40]
+    alphabets = source("archive", path=zips, layout="*/{label}/{group}/*")
+    found = inspect(sources.listing(alphabets), ImageOptions(), SplitOptions())
+    facts = found.facts()
+    assert found.split == "grouped" and facts["groups"]["on_several_sides"] == 0
+    assert found.equal.extra == 1000 and found.equal.torn == 0
+    assert set(facts["modes"]) == {"1"} and facts["sizes"]["most_common"] == [[105, 105, 5840]]
+    rules = Policy(duplicates="once")
+    parted = part(found.intake, SplitOptions(), rules, np.random.default_rng(0))
+    kept = np.concatenate([parted.rows[name] for name in NAMES])
+    assert len(kept) == 4840
+    with pytest.raises(UserError, match=r"is of the layout '\{label\}/\*'; one is called"):
+        sources.listing(source("archive", path=zips, layout="{label}/*"))
+
+
+PLACES = {
+    "fashion": ["source.download=false", "source.root={shared}", "imbalance.counts={{Coat: 50, Bag: 10}}"],
+    "mnist": ["source.download=false", "source.root={shared}"],
+    "pneumonia": ["source.download=false", "source.root={shared}/medmnist"],
+    "orl": ["source.path={shared}/orl_faces/orl_faces.zip"],
+    "omniglot": ["source.path=[{shared}/omniglot/images_background_small1.zip, "
+                 "{shared}/omniglot/images_background_small2.zip]"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_each_config_is_inspected(name: str, shared: Path, tmp_path: Path) -> None:
+    sets = [part for one in PLACES[name] for part in ("--set", one.format(shared=shared))]
+    looked = augpipe(tmp_path, "inspect", str(ROOT / "configs" / f"{name}.yaml"), "--json", *sets)
+    assert looked.status == 0, looked.err[-2000:]
+    facts = json.loads(looked.out)
+    assert (
+        not [p for p in facts["problems"] if p["severity"] == "stop"] and facts["split"] != "none"
+    )
+
+
+@pytest.mark.parametrize("name", ["pneumonia", "orl", "omniglot"])
+def test_each_config_runs_short(name: str, shared: Path, tmp_path: Path) -> None:
+    sets = [part for one in PLACES[name] for part in ("--set", one.format(shared=shared))]
+    short = ["classifier.steps=20", "classifier.evaluations=2", "generators.acgan.kimg=0.2", "seeds=1",
+             "generators.acgan.ticks=1", "generators.acgan.width=0.1"]  # fmt: skip
+    sets += [part for one in short for part in ("--set", one)]
+    ran = augpipe(tmp_path, "run", str(ROOT / "configs" / f"{name}.yaml"), "--out", "out", *sets)
+    assert ran.status == 0, ran.err[-3000:]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    kind = {"pneumonia": "official", "orl": "stratified", "omniglot": "grouped"}[name]
+    assert summary["data"]["intake"]["split"] == kind
+    assert (
+        summary["data"]["intake"]["removed"] == {"pneumonia": 10, "orl": 0, "omniglot": 1000}[name]
+    )

@@ -1,0 +1,555 @@
+"""Every kind of source, on real files of its kind."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pictures import came, folders, noise, save, source, why
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from augpipe.core.errors import UserError
+from augpipe.core.images import ImageOptions
+from augpipe.core.registry import load_kind
+from augpipe.data import sources
+from augpipe.data.sources import torchvision
+
+
+def untouched(root: Path) -> list[tuple[str, int, int]]:
+    return sorted((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in root.rglob("*"))
+
+
+# bundled
+
+
+def test_digits_are_scikit_learns(tmp_path: Path) -> None:
+    taken = came("bundled", tmp_path, ImageOptions(size=8))
+    bunch = load_digits()
+    assert taken.image_set().images.shape == (1797, 1, 8, 8)
+    assert np.array_equal(taken.labels, bunch.target)
+    assert np.array_equal(taken.images[:, 0], np.round(bunch.images * 255 / 16).astype(np.uint8))
+    assert taken.listing.classes == tuple("0123456789")
+
+
+# folder
+
+
+def test_a_folder_comes_in_as_it_lies(tmp_path: Path, make_shapes, make_folder) -> None:
+    images = make_shapes((4, 3), channels=3)
+    root = make_folder(tmp_path / "pics", images)
+    before = untouched(root)
+    back = came("folder", tmp_path, path=root).image_set()
+    assert np.array_equal(back.images, images.images) and back.classes == images.classes
+    assert back.table["id"].tolist()[0] == "c0/0000.png"
+    assert isinstance(back.images, np.memmap)
+    assert untouched(root) == before
+
+
+def test_train_val_test_folders_are_the_split(tmp_path: Path) -> None:
+    for side, n in (("Train", 6), ("valid", 3), ("test", 4)):
+        folders(tmp_path / "pics" / side, n)
+    listed = sources.listing(source("folder", path=tmp_path / "pics"))
+    assert listed.classes == ("a", "b") and listed.splits is not None
+    assert dict(pd.Series(listed.splits).value_counts()) == {"train": 12, "test": 8, "val": 6}
+    assert any("taken as the split" in note for note in listed.notes)
+    as_classes = source("folder", path=tmp_path / "pics", layout="{label}/**/*")
+    assert sources.listing(as_classes).classes == ("Train", "test", "valid")
+
+
+def test_classes_called_train_and_trousers_are_classes(tmp_path: Path) -> None:
+    folders(tmp_path, 3, ("train", "trousers"))
+    listed = sources.listing(source("folder", path=tmp_path))
+    assert listed.splits is None and listed.classes == ("train", "trousers")
+
+
+def test_pictures_in_deeper_folders_are_not_lost(tmp_path: Path) -> None:
+    for patient in ("p1", "p2"):
+        folders(tmp_path, 2, (f"ill/{patient}", f"well/{patient}"))
+    listed = sources.listing(source("folder", path=tmp_path))
+    assert listed.counts() == {"ill": 4, "well": 4} and listed.groups is None
+    assert any("layout: '{label}/{group}/*'" in note for note in listed.notes)
+    by_patient = sources.listing(source("folder", path=tmp_path, layout="{label}/{group}/*"))
+    assert sorted(set(by_patient.groups)) == ["p1", "p2"]
+
+
+def test_a_layout_reads_fields_out_of_names(tmp_path: Path) -> None:
+    for i, name in enumerate(("007_cat_train", "007_dog_train", "008_cat_test")):
+        save(tmp_path / f"{name}.png", noise(i))
+    save(tmp_path / "odd.png", noise(9))
+    listed = sources.listing(source("folder", path=tmp_path, layout="{group}_{label}_{split}.png"))
+    assert listed.classes == ("cat", "dog")
+    assert listed.groups.tolist() == ["007", "007", "008"]
+    assert listed.splits.tolist() == ["train", "train", "test"]
+    assert [one.id for one in listed.bad] == ["odd.png"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "told"),
+    [("{group}/*", "has no {label}"), ("{label}/{person}/*", "unknown field {person}")],
+)
+def test_layouts_that_are_none(layout: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        source("folder", path="x", layout=layout)
+
+
+def test_a_split_with_a_name_of_its_own_is_told(tmp_path: Path) -> None:
+    folders(tmp_path / "holdout", 1)
+    with pytest.raises(
+        UserError, match=r"unknown split 'holdout' in .*; have train, training, val"
+    ):
+        sources.listing(source("folder", path=tmp_path, layout="{split}/{label}/*"))
+
+
+def test_only_the_classes_that_are_asked_for(tmp_path: Path) -> None:
+    folders(tmp_path, 2, ("a", "b", "c"))
+    listed = sources.listing(source("folder", path=tmp_path, classes=("c", "a")))
+    assert listed.classes == ("c", "a") and listed.labels.tolist() == [1, 1, 0, 0]
+    assert listed.notes == ("2 pictures of other classes left out",)
+    with pytest.raises(UserError, match=r"no class 'd' in the folder .*; have a, b, c"):
+        sources.listing(source("folder", path=tmp_path, classes=("a", "d")))
+    with pytest.raises(ValueError, match="the class 'a' is given twice"):
+        source("folder", path=tmp_path, classes=("a", "a"))
+
+
+def test_folders_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        sources.listing(source("folder", path=tmp_path / "no"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        sources.listing(source("folder", path=tmp_path / "file"))
+    with pytest.raises(UserError, match=r"at least 2 classes; has none"):
+        sources.listing(source("folder", path=tmp_path))
+
+
+# manifest
+
+
+def table(root: Path, rows: list[dict[str, object]], name: str = "m.csv") -> Path:
+    frame = pd.DataFrame(rows)
+    path = root / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_csv(path, index=False)
+    return path
+
+
+def rows_of(root: Path, n: int = 24) -> list[dict[str, object]]:
+    rows = []
+    for i in range(n):
+        save(root / "img" / f"{i}.png", noise(i))
+        rows.append({"path": f"img/{i}.png", "label": ("cat", "dog")[i % 2]})
+    return rows
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.parquet"])
+def test_a_manifest_says_class_group_split_and_weight(tmp_path: Path, name: str) -> None:
+    rows = rows_of(tmp_path)
+    for i, row in enumerate(rows):
+        row |= {
+            "group": f"p{i // 4}",
+            "split": ("train", "validation", "test")[i % 3],
+            "weight": 1 + i,
+        }
+    path = table(tmp_path, rows, name)
+    if name == "m.tsv":
+        pd.DataFrame(rows).to_csv(path, index=False, sep="\t")
+    taken = came("manifest", tmp_path, path=path)
+    made = taken.image_set()
+    assert made.classes == ("cat", "dog") and len(made) == 24 and not taken.bad
+    assert made.table["group"].tolist() == [f"p{i // 4}" for i in range(24)]
+    assert made.table["weight"].tolist() == [1.0 + i for i in range(24)]
+    assert taken.splits.tolist()[:3] == ["train", "val", "test"]
+    assert np.array_equal(made.images[5, 0], noise(5))
+
+
+def test_a_manifest_with_its_own_columns_and_root(tmp_path: Path) -> None:
+    frame = pd.DataFrame(rows_of(tmp_path)).rename(columns={"path": "file", "label": "finding"})
+    (tmp_path / "tables").mkdir()
+    path = tmp_path / "tables" / "m.csv"
+    frame.to_csv(path, index=False)
+    columns = {"path": "file", "label": "finding"}
+    listed = sources.listing(source("manifest", path=path, root=tmp_path, columns=columns))
+    assert listed.counts() == {"cat": 12, "dog": 12}
+    with pytest.raises(UserError, match=r"has no column 'path'; have file, finding"):
+        sources.listing(source("manifest", path=path))
+
+
+def test_labels_stay_what_they_are(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, 4)
+    for row, label in zip(rows, ("01", "NA", "true", "null"), strict=True):
+        row["label"] = label
+    path = tmp_path / "m.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert sources.listing(source("manifest", path=path)).classes == ("01", "NA", "null", "true")
+    numbers = pd.DataFrame({"path": [r["path"] for r in rows], "label": [1, 0, None, 1]})
+    numbers.to_parquet(tmp_path / "n.parquet")  # pandas makes floats of numbers with a gap
+    listed = sources.listing(source("manifest", path=tmp_path / "n.parquet"))
+    assert listed.classes == ("0", "1") and [b.reason for b in listed.bad] == ["row 3: no label"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["path;label\nimg/0.png;cat\nimg/1.png;dog\n", "path, label\nimg/0.png, cat\nimg/1.png, dog \n",
+     '\ufeffpath,label\r\n"img/0.png","cat"\r\nimg/1.png,dog\r\n', "path\tlabel\nimg/0.png\tcat\nimg/1.png\tdog\n"],
+)  # fmt: skip
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, text: str) -> None:
+    rows_of(tmp_path, 2)
+    (tmp_path / "m.csv").write_text(text, newline="")
+    listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
+    assert listed.classes == ("cat", "dog") and listed.ids == ["img/0.png", "img/1.png"]
+
+
+# arrays
+
+
+def test_an_npz_in_medmnists_form(tmp_path: Path) -> None:
+    parts = {}
+    for at, (side, n) in enumerate((("train", 20), ("val", 6), ("test", 8))):
+        parts[f"{side}_images"] = noise(at, n, 12, 12, 3)
+        parts[f"{side}_labels"] = (np.arange(n) % 2)[:, None].astype(np.uint8)
+    np.savez_compressed(tmp_path / "x.npz", **parts)
+    taken = came(
+        "arrays", tmp_path, ImageOptions(size=12), path=tmp_path / "x.npz", names=("no", "yes")
+    )
+    assert taken.listing.classes == ("no", "yes") and taken.images.shape == (34, 3, 12, 12)
+    assert np.array_equal(taken.images[26], parts["test_images"][0].transpose(2, 0, 1))
+    assert taken.splits.tolist() == ["train"] * 20 + ["val"] * 6 + ["test"] * 8
+    mine = source("arrays", path=tmp_path / "x.npz", official=False)
+    assert sources.listing(mine).splits is None
+
+
+def test_arrays_in_fortrans_order_and_of_another_byte_order(tmp_path: Path) -> None:
+    pixels = noise(0, 12, 16, 18)
+    for name, images in (("f", np.asfortranarray(pixels)), ("b", pixels.astype(">u2"))):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=(np.arange(12) % 2).astype(">i4"))
+        taken = came(
+            "arrays",
+            tmp_path / name,
+            ImageOptions(size=16, resize="crop"),
+            path=tmp_path / f"{name}.npz",
+        )
+        assert np.array_equal(taken.images[:, 0], pixels[:, :, 1:17]), name
+
+
+@pytest.mark.parametrize("shape", [(10, 14, 14), (10, 14, 14, 1), (10, 1, 14, 14), (10, 3, 14, 14)])
+def test_shapes_of_arrays(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    pixels = noise(0, *shape)
+    np.save(tmp_path / "x.npy", pixels)
+    np.save(tmp_path / "y.npy", np.array(["a", "b"] * 5))
+    taken = came("arrays", tmp_path, ImageOptions(size=16, resize="stretch"), path=tmp_path / "x.npy",
+                 labels=tmp_path / "y.npy")  # fmt: skip
+    assert taken.images.shape == (10, 3 if 3 in shape else 1, 16, 16)
+    assert taken.listing.classes == ("a", "b")
+    assert (taken.facts.width == 14).all()
+
+
+def test_an_npz_with_groups_and_weights_is_read_in_blocks(tmp_path: Path, monkeypatch) -> None:
+    from augpipe.data.sources import _npy
+
+    monkeypatch.setattr(_npy, "AT_ONCE", 16 * 16 * 7)
+    pixels, weights = noise(0, 40, 16, 16), np.linspace(1, 2, 40)
+    np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(40) % 4,
+             groups=np.arange(40) // 8, weights=weights)  # fmt: skip
+    made = came("arrays", tmp_path, path=tmp_path / "x.npz").image_set()
+    assert np.array_equal(made.images[:, 0], pixels)
+    assert made.table["group"].tolist() == [str(i // 8) for i in range(40)]
+    assert made.table["weight"].tolist() == weights.tolist()
+
+
+# archive
+
+
+def zipped(root: Path, target: Path, top: str = "") -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(root.rglob("*.png")):
+            archive.write(path, f"{top}{path.relative_to(root)}")
+    return target
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_an_archive_is_read_in_place(tmp_path: Path, suffix: str) -> None:
+    root = folders(tmp_path / "pics", 5)
+    target = tmp_path / f"x{suffix}"
+    if suffix == ".zip":
+        zipped(root, target, "wrapped/")
+    else:
+        with tarfile.open(target, f"w:{suffix[5:]}") as archive:
+            archive.add(root, "wrapped")
+    taken = came("archive", tmp_path, path=target)
+    assert taken.listing.counts() == {"a": 5, "b": 5} and not taken.bad
+    plain = came("folder", tmp_path / "plain", path=root)
+    assert sorted(taken.ids) == sorted(plain.ids)
+    assert taken.fingerprint() == plain.fingerprint()
+    by_id = dict(zip(plain.ids, plain.images, strict=True))
+    assert all(np.array_equal(by_id[i], x) for i, x in zip(taken.ids, taken.images, strict=True))
+    assert {p.name for p in tmp_path.iterdir()} == {"pics", "plain", "taken", target.name}
+
+
+def test_several_archives_and_zips_inside_a_zip(tmp_path: Path) -> None:
+    one = zipped(folders(tmp_path / "1", 3, ("a",)), tmp_path / "one.zip", "data/x/")
+    two = zipped(folders(tmp_path / "2", 2, ("b",)), tmp_path / "two.zip", "data/x/")
+    outer = tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.write(one, "deep/one.zip")
+        archive.write(two, "deep/two.zip")
+    assert came("archive", tmp_path / "o", path=outer).listing.counts() == {"a": 3, "b": 2}
+    both = source("archive", path=[one, two])
+    assert sources.listing(both).counts() == {"a": 3, "b": 2}
+
+
+def test_a_picture_packed_into_two_archives_is_one(tmp_path: Path) -> None:
+    root = folders(tmp_path / "pics", 4)
+    one = zipped(root, tmp_path / "one.zip", "data/")
+    save(root / "a" / "000.png", noise(777))  # the same name, another picture
+    two = zipped(root, tmp_path / "two.zip", "data/")
+    taken = came("archive", tmp_path, path=[one, two])
+    assert taken.listing.counts() == {"a": 5, "b": 4} and "a/000~2.png" in taken.ids
+    assert taken.notes == ("7 pictures packed into several archives, taken once",)
+
+
+# torchvision
+
+
+def idx(values: np.ndarray) -> bytes:
+    dims = struct.pack(f">{values.ndim}I", *values.shape)
+    return bytes([0, 0, 8, values.ndim]) + dims + values.astype(np.uint8).tobytes()
+
+
+def raw_mnist(
+    root: Path, name: str, packed: bool, prefix: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    root.mkdir(parents=True, exist_ok=True)
+    images, labels = noise(3, 30, 28, 28), np.arange(30) % 10
+    for part, rows in (("train", slice(0, 20)), ("t10k" if not prefix else "test", slice(20, 30))):
+        for what, values in (("images-idx3", images[rows]), ("labels-idx1", labels[rows])):
+            data = idx(values)
+            path = root / f"{prefix}{part}-{what}-ubyte{'.gz' if packed else ''}"
+            path.write_bytes(gzip.compress(data) if packed else data)
+    return images, labels
+
+
+@pytest.mark.parametrize("inner", ["KMNIST/raw", "raw", "."])
+@pytest.mark.parametrize("packed", [True, False])
+def test_raw_files_gzipped_or_not(tmp_path: Path, inner: str, packed: bool) -> None:
+    images, labels = raw_mnist(tmp_path / "root" / inner, "KMNIST", packed)
+    before = untouched(tmp_path / "root")
+    taken = came("torchvision", tmp_path, name="KMNIST", root=tmp_path / "root")
+    assert np.array_equal(taken.images[:, 0], images)
+    assert taken.splits.tolist() == ["train"] * 20 + ["test"] * 10
+    assert taken.listing.classes[:3] == ("o", "ki", "su")
+    assert np.array_equal(taken.labels, labels)
+    assert untouched(tmp_path / "root") == before
+
+
+def test_a_set_with_an_option(tmp_path: Path) -> None:
+    raw_mnist(tmp_path / "root" / "EMNIST" / "raw", "EMNIST", True, "emnist-digits-")
+    config = source(
+        "torchvision", name="EMNIST", root=tmp_path / "root", options={"split": "digits"}
+    )
+    assert len(sources.listing(config)) == 30
+    other = source(
+        "torchvision", name="EMNIST", root=tmp_path / "root", options={"split": "letters"}
+    )
+    with pytest.raises(UserError, match="EMNIST is not to be read from"):
+        sources.listing(other)
+
+
+def test_a_set_of_pictures_on_disk(tmp_path: Path) -> None:
+    """GTSRB as torchvision lays it out: PPM files by class, a table for test."""
+    base = tmp_path / "root" / "gtsrb"
+    for c in range(2):
+        for i in range(3):
+            save(base / "GTSRB" / "Training" / f"{c:05d}" / f"{i}.ppm", noise(9 * c + i, 20, 24, 3))
+    for i in range(2):
+        save(base / "GTSRB" / "Final_Test" / "Images" / f"{i}.ppm", noise(90 + i, 20, 24, 3))
+    (base / "GT-final_test.csv").write_text("Filename;ClassId\n0.ppm;0\n1.ppm;1\n")
+    taken = came("torchvision", tmp_path, name="GTSRB", root=tmp_path / "root")
+    assert taken.listing.classes == ("0", "1") and taken.images.shape == (8, 3, 16, 16)
+    assert taken.splits.tolist() == ["train"] * 6 + ["test"] * 2
+
+
+def test_attributes_and_identities(tmp_path: Path) -> None:
+    """CelebA as torchvision lays it out: a person is a group."""
+    base = tmp_path / "root" / "celeba"
+    for i in range(6):
+        save(base / "img_align_celeba" / f"{i}.jpg", noise(i, 22, 18, 3))
+    names = [f"{i}.jpg" for i in range(6)]
+    (base / "list_eval_partition.txt").write_text(
+        "".join(f"{n} {i // 2}\n" for i, n in enumerate(names))
+    )
+    (base / "identity_CelebA.txt").write_text(
+        "".join(f"{n} {i % 2 + 7}\n" for i, n in enumerate(names))
+    )
+    rows = "".join(f"{n} {1 if i % 2 else -1} -1\n" for i, n in enumerate(names))
+    (base / "list_attr_celeba.txt").write_text(f"6\nSmiling Young\n{rows}")
+    for part in ("list_bbox_celeba", "list_landmarks_align_celeba"):
+        (base / f"{part}.txt").write_text("6\nx y\n" + "".join(f"{n} 1 2\n" for n in names))
+    from torchvision.datasets import CelebA
+
+    known = CelebA._check_integrity
+    CelebA._check_integrity = lambda self: True  # these pictures are not the published ones
+    try:
+        config = source("torchvision", name="CelebA", root=tmp_path / "root", target="Smiling")
+        listed = sources.listing(config)
+        assert listed.classes == ("Smiling", "not Smiling")
+        assert listed.groups.tolist() == ["7", "8"] * 3
+        assert listed.splits.tolist() == ["train"] * 2 + ["test"] * 2 + ["val"] * 2
+        with pytest.raises(UserError, match=r"set source\.target; have Smiling, Young"):
+            sources.listing(source("torchvision", name="CelebA", root=tmp_path / "root"))
+        with pytest.raises(
+            UserError, match=r"unknown attribute of CelebA 'Smile' \(did you mean 'Smiling'"
+        ):
+            sources.listing(
+                source("torchvision", name="CelebA", root=tmp_path / "root", target="Smile")
+            )
+    finally:
+        CelebA._check_integrity = known
+
+
+def test_a_set_without_files_and_one_that_does_not_exist(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
+    made = came("torchvision", tmp_path, name="FakeData", options={"size": 12, "num_classes": 3})
+    assert len(made.rows) == 12 and made.splits is None
+    with pytest.raises(ValueError, match=r"unknown torchvision set 'MNISTT' \(did you mean"):
+        source("torchvision", name="MNISTT")
+    with pytest.raises(ValueError, match="the option 'train' is set by augpipe"):
+        source("torchvision", name="MNIST", options={"train": 1})
+    with pytest.raises(UserError, match=r"the root .*torchvision of MNIST is no folder"):
+        sources.listing(source("torchvision", name="MNIST"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"CIFAR10 is not to be read from"):
+        sources.listing(source("torchvision", name="CIFAR10", root=tmp_path / "empty"))
+    with pytest.raises(UserError, match=r"leave out source\.root"):
+        sources.listing(source("torchvision", name="MNIST", root=tmp_path, download=True))
+
+
+def test_every_named_set_is_torchvisions() -> None:
+    import inspect
+
+    from torchvision import datasets
+
+    for name, splits in torchvision.SETS.items():
+        takes = inspect.signature(getattr(datasets, name).__init__).parameters
+        for arguments in splits.values():
+            assert set(arguments) <= set(takes) or "kwargs" in takes, name
+
+
+def test_a_download_without_a_network_is_told(tmp_path: Path, monkeypatch) -> None:
+    """The proxy answers nothing: torchvision's own error becomes one line, and nothing is left half."""
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(
+        UserError, match=r"cannot download MNIST: .*without a network, put its files"
+    ):
+        sources.listing(source("torchvision", name="MNIST", download=True))
+    with pytest.raises(UserError, match=r"cannot download breastmnist: .*without a network"):
+        sources.listing(source("medmnist", name="breastmnist", download=True))
+
+
+# medmnist
+
+
+def test_medmnist_by_name(tmp_path: Path) -> None:
+    parts = {}
+    for side, n in (("train", 10), ("val", 4), ("test", 6)):
+        parts[f"{side}_images"] = noise(n, n, 28, 28)
+        parts[f"{side}_labels"] = (np.arange(n) % 2)[:, None]
+    np.savez(tmp_path / "breastmnist.npz", **parts)
+    listed = sources.listing(source("medmnist", name="breastmnist", root=tmp_path))
+    assert listed.classes == ("malignant", "normal, benign") and len(listed) == 20
+    with pytest.raises(UserError, match=r"no breastmnist_64\.npz in .*source\.download fetches it"):
+        sources.listing(source("medmnist", name="breastmnist", root=tmp_path, size=64))
+    with pytest.raises(UserError, match="unknown MedMNIST set 'brestmnist'"):
+        sources.listing(source("medmnist", name="brestmnist", root=tmp_path))
+    for name in ("chestmnist", "organmnist3d"):
+        with pytest.raises(UserError, match="has no picture of one class an image"):
+            sources.listing(source("medmnist", name=name, root=tmp_path))
+
+
+# the kinds together
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("x.zip", "archive"), ("x.tar.gz", "archive"), ("x.npz", "arrays"), ("x.csv", "manifest"),
+     ("x.parquet", "manifest"), ("folder", "folder"), ("scans", "dicom")],
+)  # fmt: skip
+def test_what_a_user_points_at_finds_its_kind(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
+    if kind in ("folder", "dicom"):
+        path.mkdir()
+        (path / ("a.dcm" if kind == "dicom" else "a.png")).touch()
+    else:
+        path.touch()
+    assert sources.suggest(path)["kind"] == kind
+
+
+def test_a_file_of_no_kind(tmp_path: Path) -> None:
+    (tmp_path / "x.rar").touch()
+    with pytest.raises(UserError, match=r"x\.rar is no source .*have a folder, \.zip"):
+        sources.suggest(tmp_path / "x.rar")
+
+
+@pytest.mark.parametrize("kind", sources.sources())
+def test_every_source_has_its_parts(kind: str) -> None:
+    module = load_kind("augpipe.data.sources", kind, "source")
+    assert module.Config.model_fields["kind"] and callable(module.listing)
+    assert module.__doc__ and module.Config.__doc__  # heads that say what it reads
+    assert json.dumps(module.Config.model_json_schema())  # a form can be made of it
+
+
+def test_rows_of_a_listing_can_be_asked_for_apart(tmp_path: Path) -> None:
+    """Every kind that holds many: some rows, ascending, are the rows themselves."""
+    root = folders(tmp_path / "pics", 9)
+    np.savez(tmp_path / "x.npz", images=noise(0, 18, 16, 16), labels=np.arange(18) % 2)
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        archive.add(root, "w")
+    table(tmp_path, [{"path": f"pics/{p.parent.name}/{p.name}", "label": p.parent.name}
+                     for p in sorted(root.rglob("*.png"))])  # fmt: skip
+    asked = np.array([1, 2, 7, 11, 17])
+    for kind, path in (("folder", root), ("arrays", tmp_path / "x.npz"), ("archive", tmp_path / "x.tar.gz"),
+                       ("manifest", tmp_path / "m.csv"), ("bundled", None)):  # fmt: skip
+        listed = sources.listing(source(kind, **({"path": path} if path else {})))
+        whole = [plain(blob) for blob in listed.fetch(np.arange(len(listed)))]
+        assert [plain(blob) for blob in listed.fetch(asked)] == [whole[row] for row in asked], kind
+
+
+def plain(blob: object) -> bytes:
+    if isinstance(blob, np.ndarray):
+        return blob.tobytes()
+    if isinstance(blob, Image.Image):
+        return blob.tobytes()
+    return blob if isinstance(blob, bytes) else Path(str(blob)).read_bytes()
+
+
+def test_a_zip_that_holds_something_else_is_told(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(UserError, match="has none"):
+        sources.listing(source("archive", path=tmp_path / "x.zip"))
+    (tmp_path / "y.zip").write_bytes(b"no zip")
+    with pytest.raises(
+        UserError, match=r"cannot read the archive .*y\.zip: File is not a zip file"
+    ):
+        sources.listing(source("archive", path=tmp_path / "y.zip"))
+
+
+def test_a_name_that_stands_twice_in_a_zip_is_not_lost(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise(0)).save(buffer, "PNG")
+    with (
+        pytest.warns(UserWarning, match="Duplicate name"),
+        zipfile.ZipFile(tmp_path / "x.zip", "w") as archive,
+    ):
+        for name in ("a/0.png", "b/0.png", "a/0.png"):
+            archive.writestr(name, buffer.getvalue())
+    taken = came("archive", tmp_path, path=tmp_path / "x.zip")
+    assert why(taken) == {"a/0.png": "a name that stands twice in the archive"}

@@ -1,0 +1,207 @@
+"""`augpipe balance` as a user runs it: gates that hold, that do not, and that are overridden."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from in_process import call
+from jobs import job
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from PIL import Image
+from tiny import CONFIG, Ran, augpipe
+
+from augpipe.core.store import load_images
+from augpipe.pipeline import stages
+from augpipe.report.balanced_set import FILES
+
+QUICK = CONFIG.replace("seeds: 3", "seeds: 2").replace(
+    "classifier:", "fidelity: {images: 10, gan_train: false}\nclassifier:"
+)
+
+
+def balance(place: Path, arm: str, *more: str) -> Ran:
+    (place / "tiny.yaml").write_text(QUICK)
+    # One worker: the work is little, and each further one takes seconds to come up.
+    return augpipe(place, "balance", "tiny.yaml", "--arm", arm, "--set", "runner.workers=1", *more)
+
+
+def own_lines(told: str) -> list[str]:
+    return [line for line in told.splitlines() if line.startswith("augpipe:")]
+
+
+def runs(place: Path, kind: str) -> list[Run]:
+    """Of that kind in the place's tracking store, the last one first."""
+    uri = f"sqlite:///{place / 'data' / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], f"tags.`augpipe.kind` = '{kind}'")
+    return list(found)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("balance")
+
+
+@pytest.fixture(scope="module")
+def held(place: Path) -> Ran:
+    """SMOTE, curated; a gate that a classifier of its own train images must hold."""
+    return balance(
+        place, "smote", "--out", "held", "--seed", "5", "--set", "arms.smote.mix.curated=true",
+        "--set", "arms.smote.mix.fill={7: 30, 8: 25}", "--set", "gate=[agreement > 0.5]",
+    )  # fmt: skip
+
+
+def test_a_set_whose_gates_hold_is_published(held: Ran, place: Path) -> None:
+    assert held.status == 0, held.err[-3000:]
+    assert "gate agreement > 0.5: holds (" in held.out and "balanced set: held" in held.out
+    assert own_lines(held.err) == [] and "Traceback" not in held.err
+    out = place / "held"
+    table = pd.read_csv(out / "manifest.csv", dtype=str, keep_default_na=False)
+    there = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    assert there == {*FILES, *table["file"]}
+    card = json.loads((out / "card.json").read_text())
+    made = table[table["origin"] == "synthetic"]
+    counts = made.groupby("class").size()
+    for name, n in card["synthetic"].items():
+        assert counts.get(name, 0) == n
+        assert n + card["missing"].get(name, 0) == {"7": 30, "8": 25}.get(name, 0)
+    assert card["arm"] == "smote" and card["generator"]["seed"] == 5 and set(made["seed"]) == {"5"}
+    assert card["override"] is None and [g["holds"] for g in card["gates"]] == [True]
+    assert card["checks"]["curated"] and 0 < card["checks"]["kept"]["kept"] <= 1
+    assert set(made["parent"]) <= set(table[table["origin"] == "real"]["id"])
+    with Image.open(out / made["file"].iloc[0]) as picture:
+        assert np.array(picture).shape == (16, 16)
+    assert not (place / "home" / "data").exists() and not list((place / "home").iterdir())
+
+
+def test_a_balanced_set_is_tracked(held: Ran, place: Path) -> None:
+    (run,) = runs(place, "balanced set")
+    (parent,) = runs(place, "balance")
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert {run.info.status, parent.info.status} == {"FINISHED"}
+    tags = {
+        key: run.data.tags[f"augpipe.{key}"] for key in ("arm", "generator", "seed", "published")
+    }
+    assert tags == {"arm": "smote", "generator": "smote", "seed": "5", "published": "true"}
+    assert run.data.tags["augpipe.override"] == ""
+    card = json.loads((place / "held" / "card.json").read_text())
+    metrics = run.data.metrics
+    assert metrics["fidelity/agreement"] == pytest.approx(card["figures"]["agreement"]["value"])
+    assert metrics["fidelity/kept"] == pytest.approx(card["checks"]["kept"]["kept"])
+    assert metrics["fidelity/kept.copies/7"] == pytest.approx(
+        card["checks"]["kept"]["kept.copies/7"]
+    )
+    assert run.data.params["gate.0"].startswith("agreement > 0.5: True")
+    used = [i for i in run.inputs.dataset_inputs if i.tags[0].value == "synthetic"]
+    assert len(used) == 1
+    files = {a.path for a in MlflowClient().list_artifacts(run.info.run_id)}
+    assert files == set(FILES)
+    assert [r.data.tags["augpipe.seed"] for r in runs(place, "generator")] == ["5"]
+
+
+@pytest.fixture(scope="module")
+def broken(place: Path) -> Ran:
+    """SMOTE, uncurated, and the default gate: what lies between train images is too near to them."""
+    return balance(place, "smote", "--out", "broken", "--set", "arms.smote.mix.fill={7: 30, 8: 25}")
+
+
+def test_a_gate_that_does_not_hold_publishes_nothing(broken: Ran, place: Path) -> None:
+    assert broken.status == 3, broken.err[-3000:]
+    assert not (place / "broken").exists()
+    lines = own_lines(broken.err)
+    assert len(lines) == 1 and "a gate does not hold, and nothing was published" in lines[0]
+    assert "--override" in lines[0] and "Traceback" not in broken.err
+    assert "gate memorisation.p > 0.01: does not hold (0.00" in broken.out
+    assert "balanced set:" not in broken.out
+    run = runs(place, "balanced set")[0]
+    assert run.data.tags["augpipe.arm"] == "smote" and run.data.tags["augpipe.published"] == "false"
+    assert run.data.params["gate.0"].startswith("memorisation.p > 0.01: False")
+    assert run.data.metrics["fidelity/memorisation.p"] < 0.01
+    assert not MlflowClient().list_artifacts(run.info.run_id)
+
+
+def test_an_override_publishes_and_is_recorded(broken: Ran, place: Path) -> None:
+    reason = "a trial, see ticket 7"
+    done = balance(
+        place, "smote", "--out", "broken", "--set", "arms.smote.mix.fill={7: 30, 8: 25}",
+        "--override", reason,
+    )  # fmt: skip
+    assert done.status == 0, done.err[-3000:]
+    # The same seed makes the same images, and they are as near to train as before.
+    gate = next(line for line in broken.out.splitlines() if line.startswith("gate "))
+    assert gate in done.out and "balanced set: broken" in done.out
+    card = json.loads((place / "broken" / "card.json").read_text())
+    assert card["override"] == reason and card["gates"][0]["holds"] is False
+    assert card["synthetic"] == {**dict.fromkeys(card["synthetic"], 0), "7": 30, "8": 25}
+    assert card["missing"] == {} and card["checks"]["kept"] == {}
+    assert card["checks"]["curated"] is False
+    assert reason in (place / "broken" / "card.md").read_text()
+    # What was recalled keeps its time: this run began when the one before it did, which published nothing.
+    (run,) = [r for r in runs(place, "balanced set") if r.data.tags["augpipe.override"]]
+    assert run.data.tags["augpipe.override"] == reason
+    assert run.data.tags["augpipe.published"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--arm", "acgna"], "unknown arm with a generator 'acgna' (did you mean 'acgan'?); have smote, acgan"),
+        (["--arm", "smote", "--set", "arms.smote.mix.fill=search"], "leaves its fill to a search by val"),
+        (["--arm", "classic"], "unknown arm with a generator 'classic'; have smote, acgan"),
+        (["--arm", "acgan", "--override", " "], "--override takes the reason"),
+        (["--arm", "acgan", "--override", ""], "--override takes the reason"),
+        (["--arm", "acgan", "--seed", "-1"], "a seed is 0 or more; got -1"),
+        (["--arm", "acgan", "--set", "gate=[agreemnt > 1]"], "'agreemnt' (did you mean 'agreement'?); have "),
+        (["--arm", "acgan", "--set", "gate=[agreement > x]"], "needs a number after >; got 'x'"),
+        (["--arm", "acgan", "--set", "curation.checks=[blink]"], "unknown check 'blink' (did you mean 'blank'?); have blank"),
+        (["--arm", "acgan", "--out", "mine"], "holds 'mine.txt', which no balanced set has"),
+        (["--arm", "acgan", "--out", "tiny.yaml"], "is a file"),
+        (["--arm", "acgan", "--out", "images/out"], "lies in the image folder"),
+        (["--arm", "acgan", "--out", "data"], "AUGPIPE_HOME"),
+        ([], "--arm"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
+    # A place that has no Prefect server and could start none: work never begins.
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    source = "source: {kind: folder, path: images}"
+    config = QUICK.replace("source: {kind: bundled, name: digits}", source)
+    (tmp_path / "tiny.yaml").write_text(config if "images/out" in arguments else QUICK)
+    for folder in ("mine", "images"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "mine" / "mine.txt").write_text("dear")
+    status, said = call(monkeypatch, capsys, "balance", "tiny.yaml", *arguments)
+    assert status == 2 and told in said, said
+    assert said.startswith("augpipe: ") and "\n" not in said
+    assert (tmp_path / "mine" / "mine.txt").read_text() == "dear"
+    assert {p.name for p in tmp_path.iterdir()} <= {"tiny.yaml", "mine", "images", "data"}
+    assert not (tmp_path / "data" / "store").exists()
+
+
+def test_the_set_of_a_replicate_stands_on_its_own_split(tmp_path: Path) -> None:
+    """Under resplit the train side of the experiment's one split may hold what is test in the replicate."""
+    done = balance(
+        tmp_path, "smote", "--out", "out", "--seed", "1", "--set", "resplit=true", "--set", "gate=[]",
+        "--set", "arms.smote.mix={fill: {7: 5}}",
+    )  # fmt: skip
+    assert done.status == 0, done.err[-3000:]
+    table = pd.read_csv(tmp_path / "out" / "manifest.csv", dtype=str, keep_default_na=False)
+    work = job(tmp_path / "again", "resplit=true", "arms.smote.mix={fill: {7: 5}}")
+    own, one = (
+        set(load_images(stages.prepare(work, seed=seed).splits.train).table["id"])
+        for seed in (1, None)
+    )
+    assert set(table[table["origin"] == "real"]["id"]) == own != one

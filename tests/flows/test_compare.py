@@ -1,0 +1,394 @@
+"""The main job through the real Prefect engine and a real MLflow store, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from scipy import stats
+from tiny import CONFIG, Ran, augpipe, environment, run_tiny
+
+from augpipe.classifiers.search import SHARES
+from augpipe.synthetic import fidelity
+
+ARMS = ("real", "classic", "smote", "acgan")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A run with nothing given: its own Prefect server, its own MLflow file."""
+    done = run_tiny(tmp_path_factory.mktemp("plain"))
+    assert done.status == 0, done.err[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def client(ran: Ran) -> MlflowClient:
+    uri = f"sqlite:///{ran.home / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    return MlflowClient(uri)
+
+
+@pytest.fixture(scope="module")
+def runs(client: MlflowClient) -> list[Run]:
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def children(runs: list[Run], kind: str) -> list[Run]:
+    parent = next(r for r in runs if r.data.tags["augpipe.kind"] == "comparison")
+    return [
+        r for r in runs
+        if r.data.tags["augpipe.kind"] == kind and r.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    ]  # fmt: skip
+
+
+def test_the_out_folder_is_whole_and_alone(ran: Ran) -> None:
+    assert {p.name for p in ran.folder.iterdir()} == {
+        "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
+        "quarantine.csv",
+    }  # fmt: skip
+    assert {p.name for p in (ran.folder / "samples").iterdir()} == {
+        "acgan.png", "acgan~nearest.png", "smote.png", "smote~nearest.png",
+    }  # fmt: skip
+    assert {p.name for p in ran.place.iterdir()} == {"home", "data", "out", "tiny.yaml"}
+    assert not list((ran.place / "home").iterdir()), "something was left in the user's home"
+    summary = json.loads((ran.folder / "summary.json").read_text())
+    assert set(summary["arms"]) == set(ARMS)
+    assert all(set(arm["by_seed"]) == {"0", "1", "2"} for arm in summary["arms"].values())
+    assert summary["verdict"] in ran.out.replace("\n", " ")
+
+
+def test_scores_hold_every_arm_seed_split_and_metric(ran: Ran) -> None:
+    scores = pd.read_csv(ran.folder / "scores.csv", keep_default_na=False)
+    per = scores.groupby(["arm", "seed", "split"]).size()
+    assert len(per) == 4 * 3 * 2 and set(per) == {7 + 20}
+    assert scores.value.between(0, 1).all()
+
+
+def test_the_tree_of_runs(runs: list[Run]) -> None:
+    assert len(runs) == 1 + 2 * 3 + 4 * 3
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    arms = {
+        (r.data.tags["augpipe.arm"], r.data.tags["augpipe.seed"]) for r in children(runs, "arm")
+    }
+    assert arms == {(a, str(s)) for a in ARMS for s in range(3)}
+    made = {
+        (r.data.tags["augpipe.generator"], r.data.tags["augpipe.seed"])
+        for r in children(runs, "generator")
+    }
+    assert made == {(g, str(s)) for g in ("smote", "acgan") for s in range(3)}
+    for run in children(runs, "arm"):
+        expected = {"smote": "smote", "acgan": "acgan"}.get(run.data.tags["augpipe.arm"], "none")
+        assert run.data.tags["augpipe.generator"] == expected
+
+
+def test_what_an_arm_logs(ran: Ran, runs: list[Run], client: MlflowClient) -> None:
+    scores = pd.read_csv(ran.folder / "scores.csv", keep_default_na=False)
+    summary = json.loads((ran.folder / "summary.json").read_text())
+    shares: dict[str, list[float]] = {}
+    for run in children(runs, "arm"):
+        arm, seed = run.data.tags["augpipe.arm"], int(run.data.tags["augpipe.seed"])
+        found, own = run.data.metrics, scores[(scores.arm == arm) & (scores.seed == seed)]
+        for row in own.itertuples():
+            name = row._5  # the column called class
+            key = f"{row.split}_{row.metric}" + (f"/{name}" if name else "")
+            assert found[key] == pytest.approx(row.value, abs=1e-12), key
+        told = summary["arms"][arm]
+        for name, n in told["synthetic_counts"].items():
+            assert found[f"synthetic_count/{name}"] == n
+            assert found[f"real_count/{name}"] == told["real_counts"][name]
+        shares.setdefault(arm, []).append(found["synthetic_share"])
+        chosen = told["chosen"].get(str(seed), {})
+        assert {k: v for k, v in found.items() if k.startswith("chosen_")} == {
+            f"chosen_{k}": v for k, v in chosen.items()
+        }
+        assert bool(chosen) == (arm == "smote")
+        assert found["synthetic_ratio"] == pytest.approx(told["ratio"])
+        assert found["seconds"] > 0
+        assert len(client.get_metric_history(run.info.run_id, "history/loss")) == 3
+    for arm, own in shares.items():
+        assert np.mean(own) == pytest.approx(summary["arms"][arm]["share"])
+    # By val and by seed: five shares for 8 of 30 steps, the better two for 16.
+    assert all(
+        one["share"] in SHARES and one["steps"] == 5 * 8 + 2 * 16 and one["part"] == 1
+        for one in summary["arms"]["smote"]["chosen"].values()
+    )
+    acgan = summary["arms"]["acgan"]
+    assert acgan["share"] == pytest.approx(0.3 * 3 / 10) and acgan["real_counts"]["9"] < 20
+
+
+def test_what_checks_kept_is_logged_where_images_are_checked(ran: Ran, runs: list[Run]) -> None:
+    summary = json.loads((ran.folder / "summary.json").read_text())
+    assert {name: arm["curated"] for name, arm in summary["arms"].items()} == {
+        "real": False, "classic": False, "smote": False, "acgan": True,
+    }  # fmt: skip
+    real = summary["arms"]["acgan"]["real_counts"]
+    planned = sum(round(0.5 * max(real.values())) - real[name] for name in "789")
+    for run in children(runs, "arm"):
+        kept = {k: v for k, v in run.data.metrics.items() if k.startswith("kept/")}
+        if run.data.tags["augpipe.arm"] != "acgan":
+            assert not kept
+            continue
+        assert set(kept) == {"kept/copies/7", "kept/copies/8", "kept/copies/9"}
+        assert all(0 < share <= 1 for share in kept.values())
+        # The plan is met or what is missing is said.
+        missing = sum(v for k, v in run.data.metrics.items() if k.startswith("short/"))
+        made = sum(v for k, v in run.data.metrics.items() if k.startswith("synthetic_count/"))
+        assert made > 0 and made + missing == planned
+
+
+def test_fidelity_is_told_in_a_table_and_on_the_parent(ran: Ran, runs: list[Run]) -> None:
+    table = pd.read_csv(
+        ran.folder / "fidelity.csv", keep_default_na=False, na_values={"value": [""]}
+    )
+    assert list(table.columns) == ["generator", *fidelity.COLUMNS]
+    figures = {*fidelity.names(), "gan_train"}
+    for name, own in table[~table.metric.str.startswith("kept")].groupby("generator"):
+        assert set(own.metric) == figures and len(own) == 11 * len(figures), name
+        assert (own[own.value.isna()].note != "").all()
+    parent = next(r for r in runs if r.data.tags["augpipe.kind"] == "comparison")
+    given = table[table.value.notna()]
+    assert len(given) > 450
+    for row in given.to_dict("records"):
+        key = f"fidelity/{row['generator']}/{row['metric']}" + (
+            f"/{row['class']}" if row["class"] else ""
+        )
+        assert parent.data.metrics[key] == pytest.approx(row["value"], abs=1e-12), key
+    # Images between train images are as near to them as copies: the default gate says so.
+    gates = json.loads((ran.folder / "summary.json").read_text())["generators"]["smote"]["gates"]
+    assert list(gates) == ["memorisation.p > 0.01"] and not gates["memorisation.p > 0.01"]["holds"]
+
+
+def test_what_a_generator_logs(runs: list[Run], client: MlflowClient) -> None:
+    for run in children(runs, "generator"):
+        assert run.data.params["kind"] == run.data.tags["augpipe.generator"]
+        if run.data.params["kind"] != "acgan":
+            continue
+        assert [m.step for m in client.get_metric_history(run.info.run_id, "val_kid")] == [0, 1]
+        assert {"loss_d", "loss_g", "best_kimg", "images_per_second"} <= set(run.data.metrics)
+        images = [a.path for a in client.list_artifacts(run.info.run_id, "images")]
+        assert sum("preview" in p and p.endswith(".png") for p in images) == 2
+
+
+def test_the_parent_holds_config_data_and_verdict(
+    ran: Ran, runs: list[Run], client: MlflowClient
+) -> None:
+    parent = next(r for r in runs if r.data.tags["augpipe.kind"] == "comparison")
+    assert parent.data.params["generators.acgan.width"] == "0.06"
+    assert (
+        parent.data.params["arms.3.mix.share"] == "0.3" and parent.data.params["baseline"] == "real"
+    )
+    inputs = {i.dataset.name: i for i in parent.inputs.dataset_inputs}
+    assert set(inputs) == {"tiny-source", "tiny-train", "tiny-val", "tiny-test"}
+    digests = {i.dataset.digest for i in inputs.values()}
+    assert len(digests) == 4
+    stored = {p.name for p in (ran.home / "store" / "images").iterdir()}
+    assert {d[:20] for d in digests} <= stored, "the digest is that of the stored set"
+    summary = json.loads((ran.folder / "summary.json").read_text())
+    assert parent.data.tags["augpipe.verdict"] == summary["verdict"]
+    assert parent.data.tags["augpipe.source"] == summary["data"]["intake"]["fingerprint"]
+    told = {
+        k: parent.data.metrics[k] for k in ("source_images", "quarantined", "removed_duplicates")
+    }
+    assert told == {"source_images": 1797, "quarantined": 0, "removed_duplicates": 0}
+    logged = {a.path for a in client.list_artifacts(parent.info.run_id)}
+    assert {"report.html", "scores.csv", "summary.json"} <= logged
+
+
+def test_synthetic_sets_are_inputs_of_the_arms_that_used_them(runs: list[Run]) -> None:
+    for run in children(runs, "arm"):
+        used = [i for i in run.inputs.dataset_inputs if i.tags[0].value == "synthetic"]
+        assert len(used) == (run.data.tags["augpipe.arm"] in ("smote", "acgan"))
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint")  # of MLflow, about numpy's array types
+def test_logged_models_load_and_agree(ran: Ran, runs: list[Run]) -> None:
+    from augpipe.core.store import load_images
+
+    sets = [load_images(p) for p in (ran.home / "store" / "images").iterdir()]
+    # val or test: the smallest of the real sets.
+    real = [s for s in sets if len(s) and (s.table["origin"] == "real").all()]
+    images = min(real, key=len)
+    run = next(r for r in children(runs, "arm") if r.data.tags["augpipe.arm"] == "classic")
+    model = mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+    found = model.predict(np.array(images.images))
+    assert found.shape == (179, 10) and found.sum(1) == pytest.approx(np.ones(179), abs=1e-4)
+    recalls = [(found.argmax(1) == images.labels)[images.labels == c].mean() for c in range(10)]
+    logged = {run.data.metrics["val_macro_recall"], run.data.metrics["test_macro_recall"]}
+    assert any(np.mean(recalls) == pytest.approx(v, abs=0.02) for v in logged)
+    assert model.metadata.signature.inputs.inputs[0].shape == (-1, 1, 16, 16)
+
+    run = next(
+        r for r in children(runs, "generator") if r.data.tags["augpipe.generator"] == "acgan"
+    )
+    model = mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+    labels = np.array([0, 5, 9], dtype=np.int64)
+    one, two, other = (model.predict(labels, params={"seed": s}) for s in (0, 0, 1))
+    assert one.shape == (3, 1, 16, 16) and one.dtype == np.uint8
+    assert np.array_equal(one, two) and not np.array_equal(one, other)
+
+
+def test_synthetic_images_carry_where_they_come_from(ran: Ran) -> None:
+    from augpipe.core.store import load_images
+
+    sets = [load_images(p) for p in (ran.home / "store" / "images").iterdir()]
+    smote = [s for s in sets if len(s) and (s.table["source"] == "smote").all()]
+    assert len(smote) == 3
+    # The largest real set is the whole source, the next one train.
+    train = sorted((s for s in sets if (s.table["origin"] == "real").all()), key=len)[-2]
+    assert all(set(s.table["parent"]) <= set(train.table["id"]) for s in smote)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server that somebody already runs."""
+    place = tmp_path_factory.mktemp("server")
+    port = 4711 + (hash(str(place)) % 1000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment(
+            place, PREFECT_HOME=str(place), PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1"
+        ),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=1)
+                break
+            except OSError:
+                assert process.poll() is None, "the server died"
+                time.sleep(0.25)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def post(url: str, body: dict) -> list[dict]:
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        found: list[dict] = json.load(answer)
+    return found
+
+
+def test_given_servers_are_used_and_the_scores_are_the_same_to_the_byte(
+    ran: Ran, server: str, tmp_path: Path
+) -> None:
+    """Another place, another Prefect server, another MLflow store: the same config, the same bytes."""
+    uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    again = run_tiny(tmp_path / "again", PREFECT_API_URL=server, MLFLOW_TRACKING_URI=uri)
+    assert again.status == 0, again.err[-3000:]
+    assert (again.folder / "scores.csv").read_bytes() == (ran.folder / "scores.csv").read_bytes()
+    assert (again.folder / "fidelity.csv").read_bytes() == (
+        ran.folder / "fidelity.csv"
+    ).read_bytes()
+    assert not (again.home / "mlflow.db").exists()
+    assert MlflowClient(uri).get_experiment_by_name("tiny") is not None
+    flows = post(f"{server}/flow_runs/filter", {})
+    assert [f["state_type"] for f in flows] == ["COMPLETED"]
+    assert flows[0]["name"] == "tiny: real, classic, smote, acgan; 3 seeds"
+    # Task runs reach the server as events, which it takes in shortly after.
+    for _ in range(40):
+        tasks = {t["name"] for t in post(f"{server}/task_runs/filter", {"limit": 200})}
+        if len(tasks) >= 20:
+            break
+        time.sleep(0.5)
+    assert {"prepare", "train acgan, seed 0", "score smote, seed 2"} <= tasks
+
+
+def test_an_arm_that_pools_two_generators(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    done = augpipe(
+        tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "seeds=1", "--set", "arms.acgan.generator=[acgan, smote]",
+        "--set", "arms.acgan.mix.share=per_class", "--set", "arms.acgan.mix.prefer={check: copies}",
+    )  # fmt: skip
+    assert done.status == 0, done.err[-3000:]
+    summary = json.loads((done.folder / "summary.json").read_text())
+    told = summary["arms"]["acgan"]
+    assert told["generator"] == "acgan + smote" and told["generative"]
+    share = told["chosen"]["0"]["share"]
+    assert set(share.values() if isinstance(share, dict) else [share]) <= set(SHARES)
+    assert sum(told["synthetic_counts"].values()) > 100
+    assert "acgan + smote" in (done.folder / "report.html").read_text()
+
+
+def test_each_seed_has_a_split_of_its_own_where_asked(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    done = augpipe(
+        tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "resplit=true", "--set", "generators={}",
+        "--set", "arms=[{name: real}, {name: classic, mix: {sampler: balanced}}]",
+    )  # fmt: skip
+    assert done.status == 0, done.err[-3000:]
+    summary = json.loads((done.folder / "summary.json").read_text())
+    assert summary["resplit"] is True
+    # Against the equation, from the scores themselves.
+    scores = pd.read_csv(done.folder / "scores.csv", keep_default_na=False)
+    own = scores[(scores.split == "test") & (scores.metric == "macro_recall")]
+    by_arm = {arm: part.sort_values("seed").value.to_numpy() for arm, part in own.groupby("arm")}
+    apart = by_arm["classic"] - by_arm["real"]
+    counts = {side: sum(n.values()) for side, n in summary["data"]["counts"].items()}
+    error = np.sqrt((1 / 3 + counts["test"] / counts["train"]) * apart.var(ddof=1))
+    gain = summary["arms"]["classic"]["gain"]
+    assert gain["mean"] == pytest.approx(apart.mean())
+    assert gain["high"] - gain["mean"] == pytest.approx(stats.t.ppf(0.975, 2) * error)
+    assert "corrected resampled t-test" in (done.folder / "report.html").read_text()
+
+
+def test_a_first_run_recalls_nothing_to_speak_of(ran: Ran) -> None:
+    assert "recalled" not in ran.err
+
+
+def test_the_same_again_trains_nothing(ran: Ran) -> None:
+    """The report is written anew, of the same bytes of scores; on a page of its own it says what took no time."""
+    begun = time.monotonic()
+    again = augpipe(ran.place, "run", "tiny.yaml", "--out", "again")
+    assert again.status == 0, again.err[-3000:]
+    tasks = int(again.err.split("recalled ")[1].split(" ")[0])
+    assert f"recalled {tasks} of {tasks} tasks" in again.err
+    scores = [(ran.place / out / "scores.csv").read_bytes() for out in ("out", "again")]
+    assert scores[0] == scores[1]
+    assert (
+        time.monotonic() - begun < 120
+    )  # of a machine that does other work; the README has the figure
+    assert (ran.place / "again" / "report.html").stat().st_size > 10_000
+
+
+def test_another_share_runs_that_arm_alone(ran: Ran) -> None:
+    """acgan's mix, classifier and score, of three seeds; seen by Prefect as what was not cached."""
+    other = augpipe(
+        ran.place, "run", "tiny.yaml", "--out", "other", "--set", "arms.acgan.mix.share=0.6"
+    )
+    assert other.status == 0, other.err[-3000:]
+    recalled, tasks = (
+        int(word) for word in other.err.split("recalled ")[1].split(" task")[0].split(" of ")
+    )
+    assert tasks - recalled == 3 * 3
+    before, after = (
+        pd.read_csv(ran.place / out / "scores.csv").query("arm != 'acgan'")
+        for out in ("out", "other")
+    )
+    assert before.equals(after)
+
+
+def test_fresh_makes_all_anew(ran: Ran) -> None:
+    anew = augpipe(ran.place, "run", "tiny.yaml", "--out", "anew", "--fresh")
+    assert anew.status == 0 and "recalled" not in anew.err
+    scores = [(ran.place / out / "scores.csv").read_bytes() for out in ("out", "anew")]
+    assert scores[0] == scores[1]

@@ -1,0 +1,68 @@
+"""The config's JSON schema, of which a deployment's form is made: it takes what the config takes, and refuses the rest."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from augpipe.classifiers.losses import losses
+from augpipe.data.imbalance import profiles
+from augpipe.data.sources import sources
+from augpipe.generators import families
+from augpipe.pipeline.experiment import Experiment, build, load
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = Experiment.model_json_schema()
+
+
+def told(path: str) -> dict[str, Any]:
+    return load(ROOT / path).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").rglob("*.yaml"))
+)
+def test_every_config_passes_as_dumped_and_comes_back_equal(path: str) -> None:
+    values = told(path)
+    jsonschema.validate(values, SCHEMA)
+    assert build(json.loads(json.dumps(values))) == load(ROOT / path)
+
+
+def names(schema: Any, key: str) -> set[str]:
+    return {one["properties"][key]["const"] for one in schema["anyOf"]}
+
+
+def test_the_form_names_every_kind() -> None:
+    properties = SCHEMA["properties"]
+    assert names(properties["source"], "kind") == set(sources())
+    (generator,) = properties["generators"]["patternProperties"].values()
+    assert names(generator, "kind") == set(families.names())
+    assert names(properties["imbalance"], "profile") == set(profiles)
+    mix = SCHEMA["$defs"]["Mix"]["properties"]
+    assert names(mix["loss"], "kind") == set(losses)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("generators.acgan", {"kind": "acgan", "widht": 1}), ("generators.acgan", {"kind": "nope"}),
+        ("source", {"kind": "folder"}), ("imbalance", {"profile": "step", "keep": 7}),
+        ("seeds", "many"), ("name", "../x"), ("colour", 1),
+    ],
+)  # fmt: skip
+def test_what_the_config_refuses_the_form_refuses(key: str, value: Any) -> None:
+    values = copy.deepcopy(told("configs/digits.yaml"))
+    *way, last = key.split(".")
+    at = values
+    for step in way:
+        at = at[step]
+    at[last] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(values, SCHEMA)
+    with pytest.raises(ValueError):
+        build(values)

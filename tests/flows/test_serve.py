@@ -1,0 +1,69 @@
+"""`augpipe serve` with no server given: one of its own, with Prefect's page, that starts what falls due."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from process_trees import processes_of
+from tiny import augpipe, environment
+
+CONFIG = """
+name: served
+source: {kind: bundled, name: digits}
+image: {size: 16, channels: 1}
+classifier: {width: 0.25, steps: 20, evaluations: 2}
+arms: [{name: real}]
+baseline: real
+seeds: 1
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
+def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Path) -> None:
+    (tmp_path / "served.yaml").write_text(CONFIG)
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "augpipe"), "serve", "served.yaml", "--cron", "* * * * *"],
+            cwd=tmp_path, env=environment(tmp_path), stdout=out, stderr=out, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+    try:
+        until = time.monotonic() + 300
+        while "; Prefect at " not in log.read_text():
+            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+            time.sleep(0.5)
+        address = log.read_text().split("; Prefect at ")[1].split()[0]
+        assert address.startswith("http://127.0.0.1:")
+        page = httpx.get(address.removesuffix("/api") + "/", follow_redirects=True)
+        assert page.status_code == 200 and "<script" in page.text
+        done: list[str] = []
+        while "refresh served" not in done:
+            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+            time.sleep(2)
+            runs = httpx.post(f"{address}/flow_runs/filter", json={"limit": 200}).json()
+            assert not [run for run in runs if run["state_name"] in ("Failed", "Crashed")]
+            done = [run["name"] for run in runs if run["state_name"] == "Completed"]
+        assert (tmp_path / "data" / "runs" / "served" / "report.html").exists()
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(60)
+        finally:
+            left = processes_of(tmp_path)
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def test_what_is_no_schedule_is_told(tmp_path: Path) -> None:
+    (tmp_path / "served.yaml").write_text(CONFIG)
+    done = augpipe(tmp_path, "serve", "served.yaml", "--cron", "at night")
+    assert done.status == 2 and "got 'at night'" in done.err and "Traceback" not in done.err

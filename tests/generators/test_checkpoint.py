@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from augpipe.core.device import environment
+from augpipe.generators.checkpoint import Checkpoint, differences
+
+HEADER = {"config": {"kind": "acgan", "width": 0.5}, "seed": 3, "with": {"torch": "2.0"}}
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "new" / "last.pt", HEADER)
+    assert checkpoint.load() is None
+    checkpoint.save({"x": torch.arange(3), "n": 1.5})
+    back = checkpoint.load()
+    assert back is not None and back["n"] == 1.5 and torch.equal(back["x"], torch.arange(3))
+    assert [p.name for p in (tmp_path / "new").iterdir()] == [
+        "last.pt"
+    ]  # nothing half-written beside it
+    checkpoint.remove()
+    assert checkpoint.load() is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seed": 4}, r"seed is 4 here and was 3$"),
+        ({"config": {"kind": "acgan", "width": 1.0}}, r"config\.width is 1\.0 here and was 0\.5$"),
+        ({"config": {"kind": "acgan"}}, r"config\.width is None here and was 0\.5$"),
+        ({"with": {"torch": "9"}, "seed": 0}, r"\(and 1 more difference\)"),
+    ],
+)
+def test_another_header_is_refused_with_what_differs(tmp_path: Path, change, told) -> None:
+    Checkpoint(tmp_path / "last.pt", HEADER).save({})
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(ValueError, match=told):
+        Checkpoint(tmp_path / "last.pt", {**HEADER, **change}).load()
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
+def test_a_file_that_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "last.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"last\.pt is no checkpoint of augpipe"):
+        Checkpoint(path, HEADER).load()
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    torch.save({"header": HEADER, "x": Evil()}, tmp_path / "last.pt")
+    with pytest.raises(ValueError, match="no checkpoint"):
+        Checkpoint(tmp_path / "last.pt", HEADER).load()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_surroundings_tell_versions_and_arithmetic(here) -> None:
+    told = environment(here)
+    assert told["torch"] == torch.__version__ and told["precision"] == "32-true"
+    assert list(differences(told, {**told, "threads": 7})) == [
+        f"threads is 7 here and was {told['threads']}"
+    ]

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from augpipe.core.device import Runtime
+from augpipe.core.errors import NotTrainedError, UserError
+from augpipe.core.images import ImageSet, provenance
+from augpipe.generators import fit as training
+from augpipe.generators.fit import ClassUniform, Hooks
+from augpipe.generators.protocol import GeneratorConfig, drawn_together
+
+
+class Recorder:
+    """A generator that counts what it is given."""
+
+    def __init__(self, losses: list[float] | None = None) -> None:
+        self.labels: list[int] = []
+        self.steps = 0
+        self.losses = losses
+        self.prepared = 0
+        self.rate = 1.0
+
+    def prepare(self, train: Any) -> None:
+        self.prepared += 1
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert images.dtype == torch.uint8
+        self.labels += labels.tolist()
+        self.steps += 1
+        value = self.losses[self.steps - 1] if self.losses else float(self.steps)
+        return {"loss": torch.tensor(value)}
+
+    def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        return torch.randint(0, 256, (len(labels), 1, 16, 16), generator=rng, dtype=torch.uint8)
+
+    def lower_learning_rate(self, factor: float) -> None:
+        self.rate *= factor
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "rate": self.rate}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.steps, self.rate = state["steps"], state["rate"]
+
+
+def config(**values: Any) -> GeneratorConfig:
+    return GeneratorConfig(**{"kind": "test", "kimg": 1.0, "batch": 50, "ticks": 4, **values})
+
+
+def test_the_budget_is_in_images_whatever_the_batch(here, make_shapes) -> None:
+    for batch, steps in ((50, 20), (100, 10), (300, 4)):
+        recorder = Recorder()
+        fitted = training.fit(
+            recorder,
+            make_shapes((9, 9)),
+            config(batch=batch),
+            here,
+            seed=0,
+            hooks=Hooks(lambda g: 1.0),
+        )
+        assert recorder.steps == steps and recorder.prepared == 1
+        assert len(fitted.ticks) == 4
+
+
+def test_the_best_state_by_validation_is_kept(here, make_shapes) -> None:
+    metrics = iter([3.0, 1.0, 2.0, 1.0])
+    ticks: list[training.Tick] = []
+    fitted = training.fit(
+        Recorder(), make_shapes((9, 9)), config(), here, seed=0,
+        hooks=Hooks(lambda g: next(metrics), lambda tick, g: ticks.append(tick) or {}),
+    )  # fmt: skip
+    assert (
+        fitted.state == {"steps": 10, "rate": 1.0}
+        and fitted.best_kimg == 0.5
+        and fitted.best_metric == 1.0
+    )
+    assert [t.best for t in ticks] == [True, True, False, False]
+    assert [t.kimg for t in ticks] == [0.25, 0.5, 0.75, 1.0]
+    assert ticks[0].losses == {"loss": 3.0}  # mean of steps 1 to 5
+
+
+def test_classes_come_uniformly(here, make_shapes) -> None:
+    recorder = Recorder()
+    training.fit(
+        recorder,
+        make_shapes((200, 20, 2)),
+        config(kimg=6),
+        here,
+        seed=0,
+        hooks=Hooks(lambda g: 1.0),
+    )
+    seen = Counter(recorder.labels)
+    assert all(seen[c] == pytest.approx(2000, rel=0.1) for c in range(3))
+
+
+def test_rows_within_a_class_come_uniformly() -> None:
+    labels = np.array([0, 1, 1, 0, 3, 1, 1])
+    train = ImageSet(
+        np.zeros((7, 1, 4, 4), np.uint8), labels, ("a", "b", "c", "d"), provenance(list("abcdefg"))
+    )
+    rows = ClassUniform(train, torch.Generator().manual_seed(0)).draw(30_000)
+    seen = Counter(rows.tolist())
+    for row, label in enumerate(labels.tolist()):
+        share = 1 / 3 / {0: 2, 1: 4, 3: 1}[label]
+        assert seen[row] / 30_000 == pytest.approx(share, rel=0.1)
+
+
+class Failing(Recorder):
+    """Gives a NaN at these steps of its life, counted over restarts."""
+
+    def __init__(self, at: set[int]) -> None:
+        super().__init__()
+        self.at, self.life = at, 0
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        super().step(images, labels)
+        self.life += 1
+        return {"loss": torch.tensor(math.nan if self.life in self.at else 1.0)}
+
+
+def run(generator: Recorder, train: ImageSet, here: Runtime, **values: Any) -> training.Fitted:
+    return training.fit(
+        generator, train, config(**values), here, seed=0, hooks=Hooks(lambda g: 1.0 / g.steps)
+    )
+
+
+def test_a_loss_that_is_not_finite_sets_back_and_slows_down(here, make_shapes) -> None:
+    # 5 steps a tick; the first failure is in the second tick, the second in its repetition.
+    generator = Failing({7, 12})
+    fitted = run(generator, make_shapes((9, 9)), here)
+    assert generator.steps == 20 and generator.rate == 0.25  # the whole budget, at a quarter's rate
+    assert [bool(t.restarted) for t in fitted.ticks] == [False, True, True, False, False, False]
+    assert [t.kimg for t in fitted.ticks if not t.restarted] == [0.25, 0.5, 0.75, 1.0]
+    assert "set back 2 times, first because loss is not finite at 0.5 kimg" in fitted.stopped
+    assert fitted.best_kimg == 1.0
+
+
+def test_after_three_restarts_the_best_so_far_is_kept(here, make_shapes) -> None:
+    generator = Failing(set(range(6, 1000)))
+    fitted = run(generator, make_shapes((9, 9)), here)
+    assert len(fitted.ticks) == 5  # a good one, a failure, three tries
+    assert fitted.best_kimg == 0.25 and fitted.state["steps"] == 5
+    assert "after 3 restarts" in fitted.stopped
+    with pytest.raises(NotTrainedError, match="never reached a finite"):
+        run(Failing(set(range(1000))), make_shapes((9, 9)), here)
+
+
+def test_a_good_tick_does_not_give_the_tries_back(here, make_shapes) -> None:
+    generator = Failing({7, 17, 27, 37})
+    fitted = run(generator, make_shapes((9, 9)), here, kimg=2.0, ticks=8)
+    assert "after 3 restarts" in fitted.stopped and generator.rate == 0.125
+
+
+def test_a_nan_is_seen_long_before_a_tick_ends(here, make_shapes) -> None:
+    generator = Failing(set(range(1, 10_000)))
+    with pytest.raises(UserError):
+        run(generator, make_shapes((9, 9)), here, kimg=500, ticks=1)
+    assert generator.life <= 4 * training.CHECKED
+
+
+class Collapsing(Recorder):
+    """Draws one and the same image of class 1 after some steps of its life."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after, self.life = after, 0
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.life += 1
+        return super().step(images, labels)
+
+    def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        images = super().sample(labels, rng)
+        if self.after < self.life <= self.after + 5:
+            images[labels == 1] = 7
+        return images
+
+
+def test_a_class_that_collapses_sets_back(here, make_shapes) -> None:
+    generator = Collapsing(after=7)
+    fitted = run(generator, make_shapes((9, 9)), here)
+    assert [t.restarted for t in fitted.ticks] == ["", "class 1 collapsed at 0.5 kimg", "", "", ""]
+    assert fitted.ticks[1].diversity == 0 and not fitted.ticks[1].best
+    assert generator.rate == 0.5
+
+
+def test_what_never_was_diverse_has_not_collapsed(here, make_shapes) -> None:
+    generator = Collapsing(after=0)
+    fitted = run(generator, make_shapes((9, 9)), here, ticks=4)
+    assert not any(t.restarted for t in fitted.ticks)
+    assert fitted.ticks[0].diversity == 0 and fitted.ticks[-1].diversity > 0.1
+
+
+def test_diversity_is_the_mean_distance_of_pairs_against_the_real_one(make_shapes) -> None:
+    train = make_shapes((30, 30, 1))
+
+    class Same(Recorder):
+        def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+            rows = [int(np.flatnonzero(train.labels == c)[i % 8]) for i, c in enumerate(labels)]
+            return torch.from_numpy(train.images[rows])
+
+    found = training.Diversity(train, seed=0).of(Same())
+    own = train.images[:8].reshape(8, -1).astype(float)
+    pairs = [np.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(own) for b in own[:i]]
+    every = train.images[:30].reshape(30, -1).astype(float)
+    real = [np.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(every) for b in every[:i]]
+    assert set(found) == {0, 1}  # one image has no pair
+    assert found[0] == pytest.approx(np.mean(pairs) / np.mean(real))
+
+
+def test_training_ends_where_nothing_gets_better(here, make_shapes) -> None:
+    metrics = iter([3.0, 1.0, 2.0, 2.0, 2.0, 0.5])
+    fitted = training.fit(
+        Recorder(), make_shapes((9, 9)), config(ticks=6, patience=3), here, seed=0,
+        hooks=Hooks(lambda g: next(metrics)),
+    )  # fmt: skip
+    assert len(fitted.ticks) == 5 and fitted.best_metric == 1.0
+    assert fitted.stopped == "no new best in 3 ticks"
+
+
+def test_progress_is_told_between_ticks(here, make_shapes, monkeypatch) -> None:
+    monkeypatch.setattr(training, "TOLD", 0.0)
+    told: list[tuple[float, float]] = []
+    hooks = Hooks(lambda g: 1.0, on_progress=lambda kimg, rate: told.append((kimg, rate)))
+    training.fit(
+        Recorder(), make_shapes((9, 9)), config(kimg=10.0, ticks=1), here, seed=0, hooks=hooks
+    )
+    assert len(told) >= 200 // training.CHECKED and all(rate > 0 for _, rate in told)
+    assert [kimg for kimg, _ in told] == sorted(kimg for kimg, _ in told)
+
+
+def test_without_a_budget_it_is_validated_once(here, make_shapes) -> None:
+    recorder = Recorder()
+    fitted = training.fit(
+        recorder, make_shapes((9, 9)), config(kimg=0), here, seed=0, hooks=Hooks(lambda g: 0.5)
+    )
+    assert recorder.steps == 0 and fitted.best_metric == 0.5 and len(fitted.ticks) == 1
+
+
+def test_batches_follow_from_the_seed(here, make_shapes) -> None:
+    found = []
+    for seed in (0, 0, 1):
+        recorder = Recorder()
+        training.fit(
+            recorder, make_shapes((9, 9)), config(), here, seed=seed, hooks=Hooks(lambda g: 1.0)
+        )
+        found.append(recorder.labels)
+    assert found[0] == found[1] != found[2]
+
+
+def test_more_ticks_than_steps(here, make_shapes) -> None:
+    fitted = training.fit(
+        Recorder(), make_shapes((9, 9)), config(kimg=0.1, batch=50, ticks=8), here, seed=0,
+        hooks=Hooks(lambda g: 1.0),
+    )  # fmt: skip
+    assert [t.kimg for t in fitted.ticks] == [0.05, 0.1]
+    assert all(t.images_per_second > 0 for t in fitted.ticks)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 30), st.integers(1, 100), st.integers(1, 8), st.integers(0, 1000))
+def test_classes_are_drawn_for_images_in_a_row(k: int, n: int, together: int, seed: int) -> None:
+    classes = torch.arange(k) * 3
+    labels = drawn_together(classes, n, together, torch.Generator().manual_seed(seed))
+    assert len(labels) == n and set(labels.tolist()) <= set(classes.tolist())
+    for part in labels.split(together):
+        assert len(set(part.tolist())) == 1
+
+
+def test_classes_drawn_together_come_as_often_as_each_other(make_shapes) -> None:
+    rows = ClassUniform(make_shapes((30, 5, 2)), torch.Generator().manual_seed(0), together=4)
+    drawn = torch.cat([rows.draw(40) for _ in range(300)])
+    shares = torch.bincount((drawn >= 30).long() + (drawn >= 35).long()) / len(drawn)
+    assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
+    assert len(drawn.unique()) == 37

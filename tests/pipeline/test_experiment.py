@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from augpipe.core.errors import UserError
+from augpipe.pipeline import experiment as config
+from augpipe.pipeline.experiment import build, dump, load
+
+DIGITS = Path(__file__).resolve().parents[2] / "configs" / "digits.yaml"
+
+
+def values() -> dict:
+    return yaml.safe_load(DIGITS.read_text())
+
+
+def test_the_demo_is_what_was_asked_for() -> None:
+    demo = load(DIGITS)
+    assert [arm.name for arm in demo.arms] == [
+        "real", "weighted", "oversample", "classic", "smote", "acgan", "acgan+classic",
+    ]  # fmt: skip
+    assert demo.seeds == (0, 1, 2) and demo.image.size == 16 and demo.baseline == "real"
+    assert demo.generative() == {
+        "real": False, "weighted": False, "oversample": False, "classic": False, "smote": False,
+        "acgan": True, "acgan+classic": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(DIGITS.parent.rglob("*.yaml")), ids=lambda p: p.name)
+def test_every_config_loads_and_comes_back_equal(path: Path) -> None:
+    experiment = load(path)
+    assert build(yaml.safe_load(dump(experiment))) == experiment
+    head = path.read_text().split("\nname: ")[0]
+    assert f"augpipe run {path.relative_to(DIGITS.parents[1])}" in head, (
+        "a config's head says its command"
+    )
+    assert experiment.name == path.stem
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.05, 2), st.floats(0.05, 2))
+def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> None:
+    """Typed as their base class, widths would vanish and two experiments would look the same."""
+    texts = []
+    for width in (one, two):
+        given = values()
+        given["generators"]["acgan"]["width"] = width
+        texts.append(dump(build(given)))
+        assert build(yaml.safe_load(texts[-1])).generators["acgan"].width == width
+    assert (texts[0] == texts[1]) == (one == two)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("arms.acgan.mix.shear=1", "unknown key 'shear' (did you mean 'share'?); have fill, share"),
+        (
+            "generators.acgan.kind=acgn",
+            "unknown generator 'acgn' (did you mean 'acgan'?); have acgan, bagan, cgan",
+        ),
+        ("generators.acgan.widht=2", "unknown key 'widht' (did you mean 'width'?)"),
+        ("source.kind=digts", "unknown source 'digts'; have archive, arrays, bundled, dicom"),
+        ("source=digits", "a source is a mapping with a kind; got 'digits'"),
+        ("imbalance.profile=stp", "unknown imbalance profile 'stp' (did you mean 'step'?)"),
+        ("baseline=reel", "unknown baseline 'reel' (did you mean 'real'?)"),
+        ("arms.real.mix.transform=lite", "unknown transform 'lite'"),
+        ("arms.acgan.generator=x", "unknown generator of arm 'acgan': 'x'; have smote, acgan"),
+        ("arms.acgan.name=real", "two arms have the name 'real'"),
+        ("arms.acgan.name=a/b", "the name 'a/b' must be"),
+        ("classifier.kind=vgg", "unknown classifier 'vgg'; have small_cnn"),
+        ("seeds=0", "at least one seed is needed; got 0"),
+        ("seeds=[1, 1]", "seeds must be different numbers"),
+        ("seeds=-1", "at least one seed"),
+        ("split.val=.9", "leave nothing for train"),
+        ("arms.nope.mix.share=1", "no entry 'nope'; have real"),
+        ("arms.acgan.mix.share=0", "mix.share of arm 'acgan' shows none of its generator's images"),
+        (
+            "arms.acgan.mix.share={}",
+            "mix.share of arm 'acgan' shows none of its generator's images",
+        ),
+        ("arms.real.mix.share={0: 0.1}", "mix.share of arm 'real' is of synthetic images"),
+        ("arms.acgan.mix.share=2", "a share is a number in [0, 1]; got 2"),
+        ("arms.acgan.mix.share=.nan", "arms"),
+        ("generators.acgan.kimg=abc", "valid number"),
+        ("classifier.steps=0", "greater than or equal to 1 (got 0)"),
+        ("nme=x", "unknown key 'nme' (did you mean 'name'?)"),
+        ("arms=[]", "arms"),
+        ("seeds", "--set takes key.key=value"),
+        ("name.x=1", "'name' has no keys"),
+        ("name=[1", "is not YAML"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(override: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(DIGITS, [override])
+    line = str(caught.value)
+    assert told in line and "\n" not in line and len(line) < 400, line
+
+
+def test_overrides_reach_lists_by_name_and_by_position() -> None:
+    found = load(DIGITS, ["arms.acgan.mix.share=0.1", "arms.0.mix.sampler=sqrt", "seeds=[4, 7]"])
+    assert found.arms[5].mix.share == 0.1 and found.arms[0].mix.sampler == "sqrt"
+    assert found.seeds == (4, 7)
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(DIGITS.read_text() + "seeds: 5\n")
+    with pytest.raises(UserError, match=r"'seeds' is given twice \(line"):
+        load(path)
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"name: !!python/object/apply:os.mkdir ['{tmp_path / 'ran'}']\n")
+    with pytest.raises(UserError, match="is not YAML"):
+        load(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_that_are_no_config(tmp_path: Path) -> None:
+    for content, told in (
+        (b"\xff\xfe\x00", "cannot read"),
+        (b"- 1\n", "must hold keys"),
+        (b"", "must hold keys"),
+    ):
+        (tmp_path / "c.yaml").write_bytes(content)
+        with pytest.raises(UserError, match=told):
+            load(tmp_path / "c.yaml")
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        config.load(DIGITS).name = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "baseline=acgan",
+            "the baseline 'acgan' uses a trained generator; a gain is measured over an arm without",
+        ),
+        ("arms.real.mix.fill=majorty", "unknown fill 'majorty'; have minority"),
+        ("arms.acgan.mix.fill={5: -1}", "whole numbers from 0 on; got -1"),
+        ("arms.acgan.mix.fill=true", "a fill is a word, a number or a dict; got True"),
+        ("arms.acgan.mix.fill={5: 1, '5': 2}", "given twice"),
+        ("arms.²=1", "--set arms.²=1"),
+        ("generators.acgan.width=1e300", "less than or equal to 16"),
+        (f"name={'[' * 5000}", "nested too deeply"),
+    ],
+)
+def test_mistakes_that_once_came_through(override: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(DIGITS, [override])
+    assert told in str(caught.value), str(caught.value)[:300]
+
+
+def test_a_fill_for_a_class_called_by_a_number_comes_back_equal() -> None:
+    experiment = load(DIGITS, ["arms.acgan.mix.fill={5: 3}"])
+    assert experiment.arms[5].mix.fill == {"5": 3}
+    assert build(yaml.safe_load(dump(experiment))) == experiment
+
+
+def test_merge_keys_are_yaml_too(tmp_path: Path) -> None:
+    text = DIGITS.read_text().replace(
+        "classifier: {", "x-shared: &c {kind: small_cnn, width: 0.5}\nclassifier: {<<: *c, "
+    )
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(UserError, match="unknown key 'x-shared'"):  # parsed, then checked
+        load(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "until: 0.5",
+        "synthetic_weight: 0.5",
+        "share: auto",
+        "fill: search",
+        "soft: 0.5",
+        "beside: {k: 3}",
+        "fill: 100",
+        "origin_flag: true",
+        "curated: false",
+    ],
+)
+def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "name: x\nsource: {kind: bundled}\nbaseline: real\n"
+        f"arms: [{{name: real, mix: {{{setting}}}}}]\n"
+    )
+    key = setting.partition(":")[0]
+    with pytest.raises(UserError, match=rf"{key}.*of arm 'real' (is|are) of synthetic images"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["arms.acgan.mix.prefer={check: agreemnt}"], "prefers by 'agreemnt', a check that its images do not pass; have blank, agreement"),
+        (["arms.acgan.mix.prefer={check: agreement}", "arms.acgan.mix.curated=false"], "have none: they are not curated"),
+        (["arms.smote.mix.prefer={check: agreement}"], "have none: they are not curated"),
+        (["arms.acgan.mix.prefer={check: realism}", "curation.checks=[copies]"], "have copies"),
+    ],
+)  # fmt: skip
+def test_a_preference_is_of_a_check_that_the_images_pass(overrides: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        build(values(), overrides)
+    assert build(values(), ["arms.acgan.mix.prefer={check: realism, power: -1}"])
+
+
+def test_norms_apart_need_norms() -> None:
+    with pytest.raises(
+        UserError, match="norms_apart is of batch norms, and convnext_tiny has none"
+    ):
+        build(values(), ["arms.acgan.mix.norms_apart=true", "classifier.kind=convnext_tiny"])
+
+
+def test_an_arm_may_pool_several_generators() -> None:
+    made = build(values(), ["arms.acgan.generator=[acgan, smote]"])
+    arm = next(a for a in made.arms if a.name == "acgan")
+    assert arm.generators == ("acgan", "smote") and arm.made_by == "acgan + smote"
+    assert made.generative()["acgan"] and build(config.read_yaml(dump(made), "x")) == made
+    # A trained generator's images are checked, those of SMOTE are not, unless the arm says so.
+    assert made.curates(arm, "acgan") and not made.curates(arm, "smote")
+    every = build(values(), ["arms.acgan.generator=[acgan, smote]", "arms.acgan.mix.curated=true"])
+    assert every.curates(next(a for a in every.arms if a.name == "acgan"), "smote")
+    for wrong, told in (
+        ("[acgan, smoet]", "unknown generator of arm 'acgan': 'smoet' .did you mean 'smote'"),
+        ("[smote, smote]", "arm 'acgan' names a generator twice"),
+        ("[smote]", "arms.*generator"),
+    ):
+        with pytest.raises(UserError, match=told):
+            build(values(), [f"arms.acgan.generator={wrong}"])

@@ -1,0 +1,144 @@
+"""What is taken from the store, and what never is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from recalling import job, lines, made
+from tiny import augpipe
+
+from augpipe.core.errors import UserError
+from augpipe.core.store import Ref, Store, load_json
+from augpipe.pipeline import pruning
+
+
+def aged(path: Path, days: float) -> Path:
+    when = time.time() - 86_400 * days
+    os.utime(path, (when, when))
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Five files of 1000 bytes, used 5, 4, 3, 2 and 1 days ago."""
+    found = Store(tmp_path / "store")
+    for days in range(1, 6):
+        ref = found.put("kind", lambda path, d=days: path.write_bytes(bytes([d]) * 1000))
+        aged(ref.path, days)
+    return found
+
+
+def left(store: Store) -> list[int]:
+    return sorted(item.path.read_bytes()[0] for item in pruning.items(store))
+
+
+def test_what_was_not_used_for_long_goes(store: Store) -> None:
+    taken = pruning.prune(store, older_than=2.5 * 86_400)
+    assert len(taken) == 3 and left(store) == [1, 2]
+
+
+def test_a_limit_takes_the_longest_unused_first_and_no_more(store: Store) -> None:
+    assert not pruning.prune(store, limit=5000) and len(left(store)) == 5
+    pruning.prune(store, limit=3500)
+    assert left(store) == [1, 2, 3]
+
+
+def test_storing_the_same_again_is_a_use(store: Store) -> None:
+    store.put("kind", lambda path: path.write_bytes(bytes([5]) * 1000))
+    pruning.prune(store, older_than=4.5 * 86_400)
+    assert 5 in left(store)
+    pruning.prune(store, limit=1000)
+    assert left(store) == [5]
+
+
+def test_what_a_run_uses_stays_and_a_killed_runs_mark_protects_nothing(store: Store) -> None:
+    with pruning.running(store):
+        store.put("kind", lambda path: path.write_bytes(b"\x09" * 1000))
+        pruning.prune(store, limit=0)
+        assert left(store) == [9]
+    killed = "import os, sys; from pathlib import Path; from augpipe import pruning, store\n"
+    killed += "with pruning.running(store.Store(Path(sys.argv[1]))): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", killed, str(store.root)], check=False)
+    assert len(list((store.root / pruning.RUNNING).iterdir())) == 1
+    pruning.prune(store, limit=0)
+    assert not left(store) and not list((store.root / pruning.RUNNING).iterdir())
+
+
+def test_a_run_on_another_machine_is_taken_for_alive(store: Store) -> None:
+    folder = store.root / pruning.RUNNING
+    folder.mkdir()
+    (folder / "x").write_text(f"{time.time() - 3.5 * 86_400}\nelsewhere/0/ 1 1")
+    pruning.prune(store, limit=0)
+    assert left(store) == [1, 2, 3]
+
+
+def test_what_is_used_while_others_are_taken_stays(store: Store, monkeypatch) -> None:
+    """As by a run that begins after the store was listed."""
+    real, last = pruning.begun, max(pruning.items(store), key=lambda item: item.used)
+
+    def used_meanwhile(where: Store) -> float:
+        os.utime(last.path)
+        return real(where)
+
+    monkeypatch.setattr(pruning, "begun", used_meanwhile)
+    assert len(pruning.prune(store, limit=0)) == 4
+    assert [item.path for item in pruning.items(store)] == [last.path]
+
+
+def test_a_recalled_result_is_used_with_all_it_names(tmp_path: Path) -> None:
+    """Also what only a recipe names: the part of the images that val chose."""
+    work = job(tmp_path / "store")
+    store = Store(work.store)
+    lines(work)
+    for item in pruning.items(store):
+        aged(item.path, 3)
+    assert not made(lines(work))
+    old = {item.path for item in pruning.items(store) if item.used < time.time() - 86_400}
+    for recipe in (store.root / "mixtures").iterdir():
+        named = load_json(recipe)
+        for key in ("real", "synthetic"):
+            if named[key]:
+                assert Ref.model_validate(named[key]).path not in old
+    # What is left are embeddings that nothing had to be measured with, and no result.
+    pruning.prune(store, older_than=86_400)
+    assert {path.parent.name for path in old} <= {"features", "images"}
+    assert not made(lines(work))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("500MB", 5e8), ("1.5 GB", 1.5e9), ("2TB", 2e12), ("", 2e10)]
+)
+def test_sizes(monkeypatch: pytest.MonkeyPatch, text: str, size: float) -> None:
+    monkeypatch.setenv("AUGPIPE_STORE_LIMIT", text)
+    assert pruning.store_limit() == size
+
+
+@pytest.mark.parametrize("text", ["5", "GB", "-1GB", "5gb", "1e3GB", "5 PB"])
+def test_what_is_no_size_or_age_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("AUGPIPE_STORE_LIMIT", text)
+    with pytest.raises(UserError, match=f"a size such as 500MB.*got '{text}'"):
+        pruning.store_limit()
+    with pytest.raises(UserError, match=f"such as 90m, 12h or 7d; got '{text}'"):
+        pruning.seconds(text)
+
+
+def test_the_command_lists_and_prunes(tmp_path: Path) -> None:
+    empty = augpipe(tmp_path, "cache", "ls")
+    assert empty.status == 0 and "0.0 MB of at most 20,000 MB" in empty.out
+    assert not (tmp_path / "data").exists()
+    store = tmp_path / "data" / "store"
+    lines(job(store, "arms=[{name: real}]", "generators={}"))
+    told = augpipe(tmp_path, "cache", "ls").out
+    assert "train_classifier" in told and "score" in told
+    for item in pruning.items(Store(store)):
+        aged(item.path, 1)
+    assert "took away 0 files" in augpipe(tmp_path, "cache", "prune", "--older-than", "2d").out
+    assert "took away 0" not in augpipe(tmp_path, "cache", "prune", "--older-than", "23h").out
+    assert not pruning.items(Store(store))
+    wrong = augpipe(tmp_path, "cache", "prune", "--older-than", "soon")
+    assert wrong.status == 2 and wrong.err.count("\n") == 1 and "'soon'" in wrong.err

@@ -1,0 +1,73 @@
+"""A run over a Dask scheduler and two workers, each a process with a folder of its own; one of them is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import Cluster
+from tiny import CONFIG, augpipe, begin, until
+
+BIN = Path(sys.executable).parent
+ONE_THREAD = ("--set", "runner.threads=1")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        cluster.wait()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "tiny.yaml").write_text(CONFIG)
+    local = augpipe(whole, "run", "tiny.yaml", "--out", "out", *ONE_THREAD)
+    assert local.status == 0, local.err[-3000:]
+    place = tmp_path / "spread"
+    place.mkdir()
+    (place / "tiny.yaml").write_text(CONFIG)
+    process = begin(
+        place, "run", "tiny.yaml", "--out", "out", *ONE_THREAD, "--set", "runner.kind=dask",
+        "--set", f"runner.address={cluster.address}",
+    )  # fmt: skip
+    said = until(process, "scored")
+    os.killpg(cluster.workers[0].pid, signal.SIGKILL)
+    rest, _ = process.communicate(timeout=600)
+    said += rest
+    assert process.returncode == 0, said[-5000:]
+    for name in ("scores.csv", "fidelity.csv"):
+        assert (place / "out" / name).read_bytes() == (local.folder / name).read_bytes(), name
+    assert json.loads((place / "out" / "summary.json").read_text())["failed"] == {}
+    # Nothing of a worker's lies in its own folder: what was made is in the one store.
+    for n in range(2):
+        assert not list((tmp_path / "cluster" / f"worker-{n}").glob("data/store/images/*"))
+    assert list((place / "data" / "store" / "classifiers").glob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["runner.kind=dask"], "scheduler's address is as in tcp://127.0.0.1:8786; got None"),
+        (["runner.kind=dask", "runner.address=nowhere"], "got 'nowhere'"),
+        (["runner.address=tcp://127.0.0.1:1"], "set runner.kind: dask"),
+        (["runner.kind=dask", "runner.address=tcp://127.0.0.1:1"], "no Dask scheduler answers at runner.address"),
+    ],
+)  # fmt: skip
+def test_an_address_that_is_none(tmp_path: Path, given: list[str], said: str) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    sets = [part for one in given for part in ("--set", one)]
+    done = augpipe(tmp_path, "run", "tiny.yaml", *sets)
+    assert done.status == 2 and said in done.err, done.err[-3000:]
+    assert "Traceback" not in done.err

@@ -1,0 +1,74 @@
+"""A run on a disk that fills up, and goes on when there is room again."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny import CONFIG, augpipe, run_tiny
+
+from augpipe.core.store import Ref, digest
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 20 MB of its own."""
+    place = tmp_path / "small"
+    place.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(place)], capture_output=True, check=False
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip(f"no small disk can be mounted here: {made.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+# What is named by its content; `features` are named by what they follow from.
+KINDS = (
+    "checks", "classifiers", "fidelity", "funnels", "generators", "histories", "images", "mixtures",
+    "previews", "probabilities", "quarantine", "scores", "searches",
+)  # fmt: skip
+
+
+def intact(store: Path) -> int:
+    """How many files and folders a store has, each with the content that its name says."""
+    found = 0
+    for kind in KINDS:
+        for one in (store / kind).glob("*"):
+            assert not one.name.startswith("."), one
+            sha = digest(one)
+            assert one.name.split(".")[0] == sha[:20], one
+            found += Ref(path=one, sha256=sha).path.exists()
+    return found
+
+
+@pytest.mark.parametrize("room", [2, 12])  # MB; a run writes some 17 in all
+def test_a_disk_that_fills_up(tmp_path: Path, small: Path, room: int) -> None:
+    whole = run_tiny(tmp_path / "whole")
+    assert whole.status == 0, whole.err[-3000:]
+    place = tmp_path / "work"
+    place.mkdir()
+    (place / "tiny.yaml").write_text(CONFIG)
+    home = {"AUGPIPE_HOME": str(small / "home")}
+    stone = small / "stone"
+    stone.write_bytes(bytes((20 - room) * 2**20))
+    full = augpipe(place, "run", "tiny.yaml", "--out", "out", **home)
+    assert full.status == 2, full.err[-3000:]
+    last = full.err.strip().splitlines()[-1]
+    assert (
+        last.startswith("augpipe: no space is left") and "goes on from what was finished" in last
+    ), last
+    assert "Traceback" not in full.err, full.err[-3000:]
+    assert not (place / "out").exists()
+    kept = intact(small / "home" / "store")
+    stone.unlink()
+    subprocess.run(["mount", "-o", "remount,size=200m", str(small)], check=True)
+    done = augpipe(place, "run", "tiny.yaml", "--out", "out", **home)
+    assert done.status == 0, done.err[-3000:]
+    assert all(list((small / "home" / "store" / kind).iterdir()) for kind in KINDS)
+    assert (done.folder / "scores.csv").read_bytes() == (whole.folder / "scores.csv").read_bytes()
+    if kept:
+        assert intact(small / "home" / "store") > kept
