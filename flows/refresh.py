@@ -29,9 +29,9 @@ from augpipe.core.images import ImageSet
 from augpipe.core.seeds import numpy_stream
 from augpipe.core.store import Ref, home, load_images, load_state
 from augpipe.data.sources import place
-from augpipe.pipeline import stages
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
+from augpipe.pipeline.stages.prepare import prepare
 from augpipe.report.write import check_out
 from flows import compare
 from flows.artifacts import plain, slug
@@ -76,8 +76,8 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     mlflow.set_tracking_uri(where()[0])  # `models:/` addresses are looked up there
     client = MlflowClient()
     classifiers = Registry(client, f"{config.name}-classifier")
-    with looking(config) as job:  # until the end: nothing that a look reads is pruned meanwhile
-        fingerprint = stages.prepare(job).intake.fingerprint
+    with looking(config) as context:  # until the end: nothing that a look reads is pruned meanwhile
+        fingerprint = prepare(context, config).intake.fingerprint
         if patiently(lambda: classifiers.looked() == _looked(config, fingerprint), _say):
             found = Refreshed(
                 f"unchanged since the last look (source {fingerprint}); nothing to do", False, None
@@ -182,7 +182,7 @@ def _settle(
         # One generator has a name that stays; of several that an arm pools, each has its own.
         own = "" if len(arm.generators) == 1 else f"-{name}"
         registry, key = Registry(client, f"{config.name}-generator{own}"), (name, new.seed)
-        weights = compared.checkpoints[key].sha256
+        weights = compared.runs.generators[key].trained.checkpoint.sha256
         registered.append(
             (registry, registry.register(compared.logged["generator", *key], weights, tags))
         )
@@ -204,8 +204,11 @@ def _chosen(compared: Compared) -> _Challenger:
     arm = str(means.idxmax())
     seeds = own[own.arm == arm].set_index("seed").value
     seed = int(seeds.idxmax())
-    state = compared.states[arm, seed]
-    return _Challenger(arm, seed, float(seeds.max()), state, compared.prepared[seed])
+    classifier = compared.runs.arms[arm, seed].classifier
+    if classifier is None:
+        raise RuntimeError(f"arm {arm!r}, seed {seed} was compared without a classifier")
+    prepared = compared.runs.prepared[seed]
+    return _Challenger(arm, seed, float(seeds.max()), classifier.state, prepared)
 
 
 def _judged(champion: Champion, new: _Challenger, config: Experiment) -> Judgement:

@@ -26,9 +26,16 @@ from rich.console import Console
 
 from augpipe.core.errors import UserError
 from augpipe.core.processes import this_process
-from augpipe.core.store import Ref, load_json, load_table
+from augpipe.core.store import Ref, load_table
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
+from augpipe.pipeline.records import (
+    Prepared,
+    Recipe,
+    Scored,
+    Timed,
+    TrainedClassifier,
+    TrainedGenerator,
+)
 from augpipe.report.balanced_set import FILES, Balanced
 from flows.engine import bare
 from flows.failures import Failures
@@ -225,7 +232,7 @@ class Tracker:
     def arm(
         self,
         prepared: Prepared,
-        recipe: Ref,
+        recipe: Recipe,
         trained: TrainedClassifier,
         scored: Scored,
     ) -> None:
@@ -233,7 +240,7 @@ class Tracker:
         self._put(lambda: self._arm(prepared, recipe, trained, scored))
 
     def _arm(
-        self, prepared: Prepared, recipe: Ref, trained: TrainedClassifier, scored: Scored
+        self, prepared: Prepared, recipe: Recipe, trained: TrainedClassifier, scored: Scored
     ) -> None:
         with ExitStack() as ended:
             own = next(arm for arm in self._experiment.arms if arm.name == trained.arm)
@@ -250,13 +257,10 @@ class Tracker:
             signature = classifier_signature(shape, classes)
             logged = self._model(run, "classifier", trained.state, signature)
             self.logged["classifier", trained.arm, trained.seed] = logged
-            mixed = load_json(recipe)
-            metrics = arm_points(mixed, prepared, trained, scored)
+            metrics = arm_points(recipe, prepared, trained, scored)
             self._log(run, flat({"arm": own.model_dump(mode="json")}), metrics, trained.time)
-            if mixed["synthetic"] is not None:
-                made = dataset(
-                    Ref.model_validate(mixed["synthetic"]), f"{own.made_by}-seed{trained.seed}"
-                )
+            if recipe.synthetic is not None:
+                made = dataset(recipe.synthetic, f"{own.made_by}-seed{trained.seed}")
                 self._client.log_inputs(
                     run, [DatasetInput(made, [InputTag("mlflow.data.context", "synthetic")])]
                 )

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import sys
 import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from augpipe.core import distributed as parallel
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
 
@@ -172,19 +169,6 @@ def join(devices: int, device: Device, precision: Precision) -> None:
     )
     fabric.launch()
     _joined.append(fabric)
-
-
-def environment(runtime: Runtime) -> dict[str, Any]:
-    """What results follow from besides config and data: versions, device, precision, threads."""
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("augpipe", "numpy")},
-        "torch": str(torch.__version__),  # with its build
-        "device": runtime.device.type,
-        "precision": runtime.precision,
-        "threads": torch.get_num_threads(),
-        "processes": parallel.size(),
-    }
 
 
 class Pool:

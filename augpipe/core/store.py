@@ -16,7 +16,13 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import (
+    BaseModel,
+    FieldSerializationInfo,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+)
 
 from augpipe.core.errors import UserError, passes
 from augpipe.core.images import ImageSet, ImageSpec, Splits
@@ -25,10 +31,27 @@ BLOCK: Final = 2**24  # bytes moved at a time, so that what streams never holds 
 
 
 class Ref(BaseModel, frozen=True):
-    """A file or folder and the SHA-256 of what it holds: all that crosses a task boundary."""
+    """A file or folder and the SHA-256 of what it holds: all that crosses a task boundary.
+
+    With a context `{"store": root}` the path is written relative to the store's root, and read back from there.
+    """
 
     path: Path
     sha256: str
+
+    @field_validator("path", mode="after")
+    @classmethod
+    def _below_the_store(cls, path: Path, info: ValidationInfo) -> Path:
+        if not info.context:
+            return path
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{path} is not relative to the store")
+        whole: Path = info.context["store"] / path
+        return whole
+
+    @field_serializer("path")
+    def _relative(self, path: Path, info: FieldSerializationInfo) -> str:
+        return str(path.relative_to(info.context["store"]) if info.context else path)
 
 
 class SplitRefs(BaseModel, frozen=True):
@@ -141,6 +164,11 @@ class Store:
                     if not final.exists():
                         raise
         return Ref(path=final, sha256=sha)
+
+    def find(self, kind: str, sha256: str, suffix: str = "") -> Ref | None:
+        """The stored file or folder with that digest; None if there is none."""
+        path = self.root / kind / f"{sha256[:20]}{suffix}"
+        return Ref(path=path, sha256=sha256) if path.exists() else None
 
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
         """Store an image set, or those of its `rows`; no more than BLOCK bytes of them are ever in memory."""

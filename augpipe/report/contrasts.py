@@ -34,7 +34,7 @@ def _ratio(results: Results) -> dict[str, Any] | None:
     series: dict[str, list[tuple[float, Interval]]] = {}
     rows = []
     for result in results.arms:
-        level, share = found.levels[result.arm.name], float(result.recipe["synthetic_share"])
+        level, share = found.levels[result.arm.name], float(result.recipe.synthetic_share)
         if not result.arm.generators:
             continue
         name = _series(result.arm)

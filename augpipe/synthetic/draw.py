@@ -183,3 +183,11 @@ def draw(generator: Generator, labels: torch.Tensor, rng: torch.Generator) -> De
         return generator.derive(labels, rng)
     images = generator.sample(labels, rng)
     return Derived(images, torch.full((len(labels),), -1, dtype=torch.int64))
+
+
+def synthetic_set(images: torch.Tensor, labels: torch.Tensor, like: ImageSet) -> ImageSet:
+    """Images that have no parents as a set, for measuring."""
+    ids = [str(row) for row in range(len(labels))]
+    return ImageSet(
+        images.numpy(), labels.numpy(), like.classes, provenance(ids, origin="synthetic")
+    )
