@@ -144,7 +144,7 @@ def train_generator(
         return cast(TrainedGenerator, _train(job, prepared, domain, part, report))
     job = job.model_copy(update={"threads": max(1, job.threads // runner.devices)})
     job.progress.mkdir(parents=True, exist_ok=True)
-    team = Team(runner.devices, runner.device, runner.precision, str(job.progress))
+    team = Team(runner.devices, runner.device, str(job.progress))
     made = launch(team, _train, job, prepared, domain, part, report)
     return cast(TrainedGenerator, made)
 
