@@ -102,8 +102,8 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
         # What cuBLAS needs to give the same sums twice; read when the device is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Each of several processes that train together uses the GPU of its own rank.
-    index = parallel.rank() if where == "cuda" else None
-    return Runtime(torch.device(where, index), pick_precision(where, precision))
+    name = f"cuda:{parallel.rank()}" if where == "cuda" else where
+    return Runtime(torch.device(name), pick_precision(where, precision))
 
 
 def require(devices: int, device: Device) -> None:
