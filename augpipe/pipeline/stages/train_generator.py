@@ -163,7 +163,7 @@ def train_generator(
     place = context.progress or Path(tempfile.gettempdir())
     place.mkdir(parents=True, exist_ok=True)
     context = context.model_copy(update={"threads": max(1, context.threads // devices)})
-    team = Team(devices, context.device, context.precision, str(place))
+    team = Team(devices, context.device, str(place))
     return cast(TrainedGenerator, launch(team, _train, context, *task))
 
 
