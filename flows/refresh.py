@@ -25,9 +25,10 @@ from augpipe.classifiers import train as classification
 from augpipe.comparison.promotion import Judgement, fingerprints, judge, unseen
 from augpipe.comparison.units import Units
 from augpipe.core import device as runtime
+from augpipe.core.home import home
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import numpy_stream
-from augpipe.core.store import Ref, home, load_images, load_state
+from augpipe.core.store import Ref, load_images, load_state
 from augpipe.data.sources import place
 from augpipe.pipeline import stages
 from augpipe.pipeline.experiment import Experiment

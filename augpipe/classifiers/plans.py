@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
+from augpipe.core.counts import Counts, label_of
 from augpipe.core.errors import UserError
-from augpipe.core.images import Counts, label_of
 
 
 def _plain_fill(value: Any) -> Any:

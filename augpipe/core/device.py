@@ -10,7 +10,7 @@ import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,12 +19,10 @@ from torch import nn
 from augpipe.core import distributed as parallel
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
+from augpipe.core.options import Device, Precision
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "bf16-mixed", "32-true"]
 
 
 def cores() -> int:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from augpipe.core.errors import UserError, passes
+from augpipe.core.home import home
 from augpipe.core.images import ImageSet, ImageSpec, Splits
 
 BLOCK: Final = 2**24  # bytes moved at a time, so that what streams never holds more
@@ -37,11 +38,6 @@ class SplitRefs(BaseModel, frozen=True):
     train: Ref
     val: Ref
     test: Ref
-
-
-def home() -> Path:
-    """`AUGPIPE_HOME`, by default `data/` of the working directory: what persists between runs."""
-    return Path(os.environ.get("AUGPIPE_HOME") or "data").expanduser().absolute()
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from torchvision.ops import sigmoid_focal_loss
 
 from augpipe.classifiers import losses as objectives
 from augpipe.classifiers import mixing
-from augpipe.classifiers.losses import Named
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.objective import Named
+from augpipe.classifiers.options import Mix
 
 COUNTS = {0: 60, 1: 30, 2: 10}
 NATURAL = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)

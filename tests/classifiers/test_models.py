@@ -7,14 +7,8 @@ import torch
 from torchvision.models import get_model, get_model_weights
 
 from augpipe.classifiers import models as classifiers_module
-from augpipe.classifiers.models import (
-    ClassifierOptions,
-    CosineLinear,
-    Shape,
-    build,
-    classifiers,
-    start,
-)
+from augpipe.classifiers.models import CosineLinear, Shape, build, classifiers, start
+from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core.errors import UserError
 
 

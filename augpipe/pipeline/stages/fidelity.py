@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from augpipe.classifiers import scores
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix, Mixture
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.options import Mix
 from augpipe.classifiers.train import Trained
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet

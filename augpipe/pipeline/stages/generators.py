@@ -22,8 +22,9 @@ from augpipe.core.team import Team, launch
 from augpipe.generators import families
 from augpipe.generators import fit as training
 from augpipe.generators.checkpoint import Checkpoint
+from augpipe.generators.options import GeneratorConfig
 from augpipe.generators.per_class import part_problem, part_seed, part_set
-from augpipe.generators.protocol import Deriving, Generator, GeneratorConfig, Problem, WarmStarting
+from augpipe.generators.protocol import Deriving, Generator, Problem, WarmStarting
 from augpipe.pipeline.cache import reads
 from augpipe.pipeline.records import Clock, Job, Part, Prepared, Report, TrainedGenerator
 from augpipe.synthetic import draw as synthesis
