@@ -176,7 +176,7 @@ class Outline(Strict):
     """How train is thinned out to become imbalanced: a mapping of `profile` and its options."""
 
     split: SplitOptions = SplitOptions()
-    """How images are divided into train, val and test."""
+    """The division of the images into train, val and test."""
 
     on_bad: OnBad = "quarantine"
     """Files that cannot be used: `quarantine` lists them and goes on while they are at most 5% of all files; `fail`
@@ -196,7 +196,7 @@ class Outline(Strict):
     """Generators by name; arms refer to these names."""
 
     fidelity: FidelityOptions = FidelityOptions()
-    """How synthetic images are measured."""
+    """How synthetic images are measured, and by which features."""
 
     curation: Curation = Curation()
     """Which checks synthetic images must pass."""

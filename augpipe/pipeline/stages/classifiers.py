@@ -53,7 +53,7 @@ def train_classifier(
     mixture = mixing.Mixture(
         real,
         made,
-        mixing.Mix.model_validate(told["mix"]),
+        Mix.model_validate(told["mix"]),
         here,
         seed=entropy(seed, "mixture"),
         said=said,

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from augpipe.classifiers import mixing, scores
+from augpipe.classifiers import scores
 from augpipe.classifiers import train as classification
+from augpipe.classifiers.options import Mix
 from augpipe.core.store import Ref, load_images, load_json, load_state
 from augpipe.pipeline.cache import reads
 from augpipe.pipeline.records import Job, Prepared, Scored, TrainedClassifier
@@ -19,7 +20,7 @@ def score(job: Job, prepared: Prepared, classifier: TrainedClassifier, recipe: R
     store, here = job.start()
     trained = classification.from_state(load_state(classifier.state), here)
     told = load_json(recipe)
-    beside = mixing.Mix.model_validate(told["mix"]).beside
+    beside = Mix.model_validate(told["mix"]).beside
     made = load_images(Ref.model_validate(told["synthetic"])) if beside else None
     tables, probabilities = [], {}
     for split in ("val", "test"):
