@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +17,14 @@ from rich.table import Table
 
 import augpipe
 from augpipe.core.errors import UserError, unknown
-from augpipe.core.store import home
+from augpipe.core.home import home
+from augpipe.core.registry import kinds_in
 from flows.cli_cache import cache
 from flows.endings import ending, terminated
 from flows.engine import settle
 
 CONFIGS = (".yaml", ".yml")
+LISTS = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
 GATE = 3  # exit status of a set that was not published because a gate does not hold
 # Options of several commands. A switch has no --no-... beside it.
 Sets = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
@@ -129,21 +132,21 @@ def train(
 
 def _given(config: Path, overrides: tuple[str, ...]) -> Any:
     """The experiment, its places checked; nothing is written yet."""
-    if not config.exists():  # told before a second of imports
+    if not config.exists():
         raise UserError(f"no config or folder {str(config)!r}")
+    experiment = _experiment(config, overrides)
+    # Only now what takes seconds to import (torch): an error in the config is reported at once.
     from augpipe.data.sources import place
     from augpipe.report.write import check_place
 
-    experiment = _experiment(config, overrides)
     check_place(home(), place(experiment.source), "AUGPIPE_HOME")
     return experiment
 
 
 def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
-    from augpipe.pipeline.defaults import for_source
-    from augpipe.pipeline.experiment import load
-
     if config.is_dir() or config.suffix.lower() not in CONFIGS:
+        from augpipe.pipeline.defaults import for_source
+
         experiment, choices = for_source(config, overrides)
         for choice in choices:
             err.print(
@@ -153,6 +156,8 @@ def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
                 soft_wrap=True,
             )
         return experiment
+    from augpipe.pipeline.experiment import load
+
     return load(config, overrides)
 
 
@@ -329,31 +334,37 @@ def list_(what: str, /) -> None:
     what
         families, sources, metrics, checks, classifiers, losses or transforms.
     """
-    from augpipe.classifiers import losses as objectives
-    from augpipe.classifiers import models as classifiers
-    from augpipe.classifiers import scores, transforms
-    from augpipe.data import sources
-    from augpipe.generators import families
-    from augpipe.synthetic import curation, fidelity, gates
-
-    have = {
-        "families": families.names(),
-        "sources": sources.sources(),
-        "metrics": (
-            *scores.metrics,
-            *scores.per_class,
-            "minority_recall",
-            *(f"fidelity: {m}" for m in (*fidelity.names(), *gates.EXTRA)),
-        ),
-        "checks": tuple(curation.checks),
-        "classifiers": tuple(classifiers.classifiers),
-        "losses": tuple(objectives.losses),
-        "transforms": tuple(transforms.policies),
-    }
-    if what not in have:
-        raise unknown("list", what, have)
-    for name in have[what]:
+    if what not in LISTS:
+        raise unknown("list", what, LISTS)
+    for name in _names(what):
         console.print(name, markup=False, highlight=False)
+
+
+def _names(what: str) -> Iterable[str]:
+    """Each list from where its names are; only the metrics need scikit-learn."""
+    if what == "families":
+        from augpipe.generators.options import FAMILIES
+
+        return kinds_in(FAMILIES)
+    if what == "sources":
+        return kinds_in("augpipe.data.sources")
+    if what == "losses":
+        from augpipe.classifiers.losses import losses
+
+        return losses
+    if what == "metrics":
+        from augpipe.classifiers import scores
+        from augpipe.synthetic import options as synthetic
+
+        figures = (f"fidelity: {name}" for name in (*synthetic.FIGURES, *synthetic.EXTRA))
+        return (*scores.metrics, *scores.per_class, "minority_recall", *figures)
+    if what == "checks":
+        from augpipe.synthetic.options import CHECKS
+
+        return CHECKS
+    from augpipe.classifiers.options import CLASSIFIERS, TRANSFORMS
+
+    return CLASSIFIERS if what == "classifiers" else TRANSFORMS
 
 
 def main() -> None:

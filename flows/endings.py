@@ -11,7 +11,7 @@ from typing import Final
 from cyclopts import CycloptsError
 
 from augpipe.core.errors import RunError, UserError, is_full
-from augpipe.core.store import home
+from augpipe.core.home import home
 from flows.engine import bare_text
 
 GO_ON: Final = "The same command goes on from what was finished (train: with --resume)"

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from augpipe.core.errors import UserError
-from augpipe.core.store import home
+from augpipe.core.home import home
 from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect
 from augpipe.pipeline.defaults import name_of

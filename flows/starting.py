@@ -14,7 +14,8 @@ from prefect import Flow
 
 from augpipe.core.device import require
 from augpipe.core.errors import FULL_WORDS, UserError
-from augpipe.core.store import Store, home
+from augpipe.core.home import home
+from augpipe.core.store import Store
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.pruning import prune, running, store_limit

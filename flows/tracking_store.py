@@ -14,7 +14,8 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.exceptions import MlflowException
 
 from augpipe.core.errors import UserError
-from augpipe.core.store import Ref, home
+from augpipe.core.home import home
+from augpipe.core.store import Ref
 from flows.engine import PATIENCE, bare, bare_text
 
 

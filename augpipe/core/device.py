@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,7 @@ from torch import nn
 from augpipe.core import distributed as parallel
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "bf16-mixed", "32-true"]
+from augpipe.core.options import Device, Precision
 
 
 def cores() -> int:

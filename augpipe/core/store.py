@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from augpipe.core.errors import UserError, passes
+from augpipe.core.home import home
 from augpipe.core.images import ImageSet, ImageSpec, Splits
 
 BLOCK: Final = 2**24  # bytes moved at a time, so that what streams never holds more
@@ -60,11 +61,6 @@ class SplitRefs(BaseModel, frozen=True):
     train: Ref
     val: Ref
     test: Ref
-
-
-def home() -> Path:
-    """`AUGPIPE_HOME`, by default `data/` of the working directory: what persists between runs."""
-    return Path(os.environ.get("AUGPIPE_HOME") or "data").expanduser().absolute()
 
 
 @contextmanager

@@ -27,8 +27,8 @@ import torch
 from torch import distributed
 
 from augpipe.core import device as runtime
-from augpipe.core.device import Device
 from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
+from augpipe.core.options import Device
 
 T = TypeVar("T")
 GRACE: Final = 1.0  # seconds in which the others may tell what they failed of, once one has

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from augpipe.core.device import cores
 from augpipe.core.errors import PictureError, UserError, several
-from augpipe.core.images import ImageOptions, ImageSet, ImageSpec, Window, provenance
+from augpipe.core.images import ImageSet, ImageSpec, provenance
+from augpipe.core.options import ImageOptions, Window
 from augpipe.core.store import image_writer
 from augpipe.data.duplicates import perceptual_hashes
-from augpipe.data.quarantine import Policy, check_bad
-from augpipe.data.sources import Bad, Blob, Listing
-from augpipe.data.sources._pictures import THUMB, UNREADABLE, Read, decode, quiet, read
+from augpipe.data.options import Policy
+from augpipe.data.quarantine import check_bad
+from augpipe.data.sources._listing import Bad, Listing
+from augpipe.data.sources._pictures import THUMB, UNREADABLE, Blob, Read, decode, quiet, read
 
 # Sizes every generator family can build: base 4..7, doubled.
 SIZES: Final = (16, 24, 28, 32, 48, 56, 64, 96, 112, 128)

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import SerializeAsAny
+from typing import Any
 
 from augpipe.core.device import Runtime
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSpec
 from augpipe.core.registry import kinds_in, load_kind
-from augpipe.core.schema import by_kind
 from augpipe.core.store import Ref, load_images
 from augpipe.generators import per_class
-from augpipe.generators.protocol import Deriving, Generator, GeneratorConfig, Problem
-
-FAMILIES = "augpipe.generators.models"
-AnyGenerator = Annotated[SerializeAsAny[GeneratorConfig], by_kind(FAMILIES, "generator")]
+from augpipe.generators.options import FAMILIES, GeneratorConfig
+from augpipe.generators.protocol import Deriving, Generator, Problem
 
 
 def names() -> tuple[str, ...]:

@@ -24,8 +24,8 @@ import torch
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix, Mixture
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.train import Trained
 from augpipe.core import store
 from augpipe.core.device import Runtime

@@ -17,7 +17,8 @@ from pydicom.pixels import apply_modality_lut, apply_windowing
 from pydicom.uid import ExplicitVRLittleEndian
 
 from augpipe.core.errors import PictureError
-from augpipe.core.images import ImageOptions, ImageSpec
+from augpipe.core.images import ImageSpec
+from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.sources._dicom import windowed
 from augpipe.data.sources._pictures import decode, fit, quiet, through_window

@@ -5,8 +5,8 @@ import torch
 from contracts import draw, fresh, steps, tiny
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix, Mixture
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core.store import Store
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,11 @@ from PIL import (
 )
 
 from augpipe.core.errors import PictureError
-from augpipe.core.images import ImageSpec, Resize, Window
+from augpipe.core.options import Resize, Window
 from augpipe.data.sources._dicom import is_dicom, read_dicom
+
+if TYPE_CHECKING:
+    from augpipe.core.images import ImageSpec
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".pbm",

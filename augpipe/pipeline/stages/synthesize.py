@@ -16,8 +16,9 @@ from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.records import Prepared, Synthetic, TrainedGenerator
 from augpipe.pipeline.stages.embed import feature_extractor
 from augpipe.synthetic import draw
-from augpipe.synthetic.curation import Curation, Curator, Reference
+from augpipe.synthetic.curation import Curator, Reference
 from augpipe.synthetic.embeddings import Embedded, Eyes
+from augpipe.synthetic.options import Curation
 
 FUNNEL = ("generator", "class", "check", "seen", "passed")
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core import distributed, fingerprints, machine
 from augpipe.core.errors import UserError
 from augpipe.core.images import grid
@@ -21,8 +21,9 @@ from augpipe.core.store import Ref, Store, load_images, load_state
 from augpipe.core.team import Team, launch
 from augpipe.generators import families, fit
 from augpipe.generators.checkpoint import Checkpoint
+from augpipe.generators.options import FAMILIES, GeneratorConfig
 from augpipe.generators.per_class import part_problem, part_seed, part_set
-from augpipe.generators.protocol import Deriving, Generator, GeneratorConfig, Problem, WarmStarting
+from augpipe.generators.protocol import Deriving, Generator, Problem, WarmStarting
 from augpipe.pipeline.context import Context, Report, Timer, silent
 from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.synthetic import draw
@@ -124,9 +125,7 @@ class _Training:
             "start": self.start.sha256 if self.start else None,
             "with": where,
             "reference": self.reference.sha256,
-            "code": fingerprints.fingerprint(
-                [__name__, f"{families.FAMILIES}.{self.options.kind}"]
-            ),
+            "code": fingerprints.fingerprint([__name__, f"{FAMILIES}.{self.options.kind}"]),
         }
         key = f"{entropy(0, repr(header)):016x}"
         if spec.folder is None:
