@@ -156,6 +156,16 @@ class Store:
 
         return self.put("images", write)
 
+    def find(self, kind: str, sha256: str, suffix: str = "") -> Path | None:
+        """The path of stored content by its SHA-256; None if the store does not hold it."""
+        path = self.root / kind / f"{sha256[:20]}{suffix}"
+        return path if _used(path) else None
+
+    def images(self, sha256: str) -> ImageSet | None:
+        """The image set with this SHA-256, memory-mapped; None if the store does not hold it."""
+        path = self.find("images", sha256)
+        return None if path is None else load_images(path)
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A path for a folder that is gone when the block ends."""

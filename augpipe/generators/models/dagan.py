@@ -9,7 +9,7 @@ records the train image that it was made from.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -45,6 +45,8 @@ class Config(AdversarialConfig):
     mismatched: weight, beside that of fake pairs, of real pairs from two classes, which the critic is to tell from
     real ones too (Reed et al. 2016, 4.2); 0 as in the paper.
     """
+
+    derives: ClassVar[bool] = True
 
     kind: Literal["dagan"]
     batch: int = Field(default=32, ge=2)

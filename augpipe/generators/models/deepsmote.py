@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ class Config(AdversarialConfig):
     permuted: what the penalty hands round, `codes` as in the paper's algorithm, or `both` (images with their codes), as
     the authors' code does. neighbours: among how many nearest codes of the class the second end is drawn.
     """
+
+    derives: ClassVar[bool] = True
 
     kind: Literal["deepsmote"]
     latent: int = Field(default=300, ge=1)

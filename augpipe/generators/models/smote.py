@@ -29,6 +29,7 @@ class Config(GeneratorConfig):
     """
 
     generative: ClassVar[bool] = False
+    derives: ClassVar[bool] = True
 
     kind: Literal["smote"]
     kimg: float = Field(default=0.0, ge=0, le=0)

@@ -33,8 +33,8 @@ ONE_CLASS = "needs two classes with real and synthetic images"
 @reads("fidelity", "classifier")
 def measure(job: Job, prepared: Prepared, domain: Ref, generator: TrainedGenerator) -> Measured:
     """Fidelity of fresh, uncurated images of every class that train has."""
-    _, here = job.start()
-    made, _ = families.unpack(load_state(generator.checkpoint), here)
+    store, here = job.start()
+    made, _ = families.unpack(load_state(generator.checkpoint), here, store.images)
     train = load_images(prepared.splits.train)
     have = [label for label, n in prepared.counts["train"].items() if n > 0]
     labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(job.experiment.fidelity.images)

@@ -246,7 +246,7 @@ def join_generators(
     label = {name: at for at, name in enumerate(prepared.classes)}
     states = {label[part.part]: load_state(part.checkpoint)["state"] for part in parts}
     packed = families.pack(config, prepared.problem, own, prepared.splits.train, {"parts": states})
-    joined, _ = families.unpack(packed, here)
+    joined, _ = families.unpack(packed, here, store.images)
     shown = torch.tensor(sorted(states)).repeat_interleave(SHOWN)
     images = synthesis.draw(joined, shown, torch_stream(own, "preview")).images
     rows = [

@@ -35,7 +35,7 @@ def synthesise(
 ) -> Synthesised:
     """The planned images of each class, on disk; with `curated`, those that pass the checks."""
     clock, (store, here) = Clock(), job.start()
-    made, _ = families.unpack(load_state(generator.checkpoint), here)
+    made, _ = families.unpack(load_state(generator.checkpoint), here, store.images)
     train = load_images(prepared.splits.train)
     judge = _curator(job, prepared, domain, here) if curated else None
     sampled = synthesis.sample(
