@@ -182,6 +182,8 @@ def _settle(
         # One generator has a name that stays; of several that an arm pools, each has its own.
         own = "" if len(arm.generators) == 1 else f"-{name}"
         registry, key = Registry(client, f"{config.name}-generator{own}"), (name, new.seed)
+        if ("generator", *key) not in compared.logged:
+            continue  # it could not be logged, and the run has said why
         weights = compared.checkpoints[key].sha256
         registered.append(
             (registry, registry.register(compared.logged["generator", *key], weights, tags))

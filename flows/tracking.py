@@ -19,11 +19,11 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 from rich.console import Console
 
+from augpipe import serving
 from augpipe.core.errors import UserError
 from augpipe.core.processes import this_process
 from augpipe.core.store import Ref, load_json, load_table
@@ -189,9 +189,8 @@ class Tracker:
                 trained.seed, trained.time, generator=trained.name, **own,
             )  # fmt: skip
             ended.enter_context(self._ended(run, trained.time))
-            shape = prepared.problem.spec.shape
-            logged = self._model(run, "generator", trained.checkpoint, generator_signature(shape))
-            if not trained.part:
+            logged = self._generator_model(run, prepared, trained)
+            if logged is not None and not trained.part:
                 self.logged["generator", trained.name, trained.seed] = logged
             table = load_table(trained.history)
             # Ticks of a small budget may share a step, but no two share step and time.
@@ -246,9 +245,7 @@ class Tracker:
                 generator=own.made_by or "none",
             )
             ended.enter_context(self._ended(run, trained.time))
-            shape, classes = prepared.problem.spec.shape, len(prepared.classes)
-            signature = classifier_signature(shape, classes)
-            logged = self._model(run, "classifier", trained.state, signature)
+            logged = self._classifier_model(run, prepared, trained)
             self.logged["classifier", trained.arm, trained.seed] = logged
             mixed = load_json(recipe)
             metrics = arm_points(mixed, prepared, trained, scored)
@@ -379,8 +376,34 @@ class Tracker:
         for start in range(first, len(found), BATCH):
             self._client.log_batch(run, metrics=found[start : start + BATCH])
 
-    def _model(self, run: str, name: str, state: Ref, signature: ModelSignature) -> Logged:
-        return log_model(self._client, self._id, run, name, state.path, signature)
+    def _generator_model(
+        self, run: str, prepared: Prepared, trained: TrainedGenerator
+    ) -> Logged | None:
+        """Log a generator's model; None, with a message, for one that cannot be logged."""
+        derives = self._experiment.generators[trained.name].derives
+        reference = trained.learned if derives else None
+
+        def write(folder: Path) -> None:
+            serving.write_generator(folder, trained.checkpoint.path, reference)
+
+        signature = generator_signature(prepared.problem.spec.shape)
+        try:
+            return log_model(self._client, self._id, run, "generator", write, signature)
+        except serving.NotLoggedError as error:
+            _say(
+                f"the model of generator {trained.name}, seed {trained.seed}, is not logged: {error}"
+            )
+            return None
+
+    def _classifier_model(self, run: str, prepared: Prepared, trained: TrainedClassifier) -> Logged:
+        """Log a classifier's model with its class names and image options."""
+        spec, image = prepared.problem.spec, self._experiment.image
+
+        def write(folder: Path) -> None:
+            serving.write_classifier(folder, trained.state.path, prepared.classes, spec, image)
+
+        signature = classifier_signature(prepared.classes)
+        return log_model(self._client, self._id, run, "classifier", write, signature)
 
     @property
     def address(self) -> str:

@@ -103,7 +103,7 @@ def unpack(
 
 
 def _reference(kind: str, train: Mapping[str, str], find: Find) -> ImageSet:
-    """The train set of a checkpoint, by digest; a checkpoint of augpipe before 0.2 also holds the set's path."""
+    """The train set of a checkpoint, by digest; one of an earlier version also holds the set's path."""
     images = find(train["sha256"])
     if images is not None:
         return images
