@@ -212,13 +212,18 @@ def _blob(item: Any) -> Blob:
         return _file_or_base64(item)
     if isinstance(item, list):
         try:
-            item = np.array(item)
+            return _oriented(np.array(item))
         except ValueError:
             return UserError("a nested list whose rows have unlike lengths")
     if isinstance(item, bytes | Path | Image.Image):
         return item
     if not isinstance(item, np.ndarray):
         return UserError(f"no picture: {type(item).__name__}")
+    return _oriented(item)
+
+
+def _oriented(item: NDArray[Any]) -> Blob:
+    """(H,W), (H,W,C) or (C,H,W) → (H,W) or (H,W,C)."""
     if item.ndim == 3 and item.shape[0] in (1, 3) and item.shape[2] not in (1, 3):
         item = item.transpose(1, 2, 0)
     # JSON has no uint8. Whole numbers in its range are taken as such unless image.window is set, as in `sources.arrays`.

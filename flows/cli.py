@@ -20,6 +20,7 @@ from augpipe.core.store import home
 from flows.cli_cache import cache
 from flows.endings import ending, terminated
 from flows.engine import settle
+from flows.environment import set_environment
 
 CONFIGS = (".yaml", ".yml")
 GATE = 3  # exit status of a set that was not published because a gate does not hold
@@ -358,6 +359,7 @@ def list_(what: str, /) -> None:
 
 def main() -> None:
     """The command's entry: what stopped it is told in one line where a traceback says no more (see `endings`)."""
+    set_environment()
     signal.signal(signal.SIGTERM, terminated)
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
