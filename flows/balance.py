@@ -14,12 +14,13 @@ from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.records import Job, Part
 from augpipe.report.balanced_set import Balanced, check_out, publish
 from augpipe.synthetic import gates
-from flows import tasks
-from flows.engine import stop_workers
-from flows.following import follow, told
-from flows.starting import started
-from flows.submitting import Futures, grow, promised, send
-from flows.tracking import Tracker
+
+from . import tasks
+from .engine import stop_workers
+from .following import follow, told
+from .starting import started
+from .submitting import Futures, grow, promised, send
+from .tracking import Tracker
 
 
 def run(

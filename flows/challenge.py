@@ -32,13 +32,14 @@ from augpipe.pipeline import stages
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
 from augpipe.report.write import check_out
-from flows import compare
-from flows.artifacts import plain, slug
-from flows.compare import Compared
-from flows.outbox import patiently
-from flows.registry import CHAMPION, WEIGHTS, Registry
-from flows.starting import looking
-from flows.tracking_store import check_store, where
+
+from . import compare
+from .artifacts import plain, slug
+from .compare import Compared
+from .outbox import patiently
+from .registry import CHAMPION, WEIGHTS, Registry
+from .starting import looking
+from .tracking_store import check_store, where
 
 # Of an experiment, what a model does not follow from.
 APART: Final = ("runner",)

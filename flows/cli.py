@@ -17,10 +17,11 @@ from rich.table import Table
 import augpipe
 from augpipe.core.errors import UserError, unknown
 from augpipe.core.store import home
-from flows.cli_cache import cache
-from flows.endings import ending, terminated
-from flows.engine import settle
-from flows.environment import set_environment
+
+from .cli_cache import cache
+from .endings import ending, terminated
+from .engine import settle
+from .environment import set_environment
 
 CONFIGS = (".yaml", ".yml")
 GATE = 3  # exit status of a set that was not published because a gate does not hold
@@ -79,7 +80,7 @@ def run(
     folder = out or home() / "runs" / experiment.name
     check_out(folder, place(experiment.source))
     settle()
-    from flows.compare import run as compare
+    from .compare import run as compare
 
     summary = compare(experiment, folder, fresh).results.summary()
     _tell(summary, folder)
@@ -118,7 +119,7 @@ def train(
     experiment = _given(config, set_)
     folder = out or home() / "trained" / f"{experiment.name}-{generator}-seed{seed}"
     settle()
-    from flows.train import run as train_one
+    from .train import run as train_one
 
     trained = train_one(experiment, generator, seed, folder, resume)
     told = (
@@ -216,7 +217,7 @@ def balance(
     experiment = _given(config, set_)
     folder = out or home() / "balanced" / f"{experiment.name}-{arm}"
     settle()
-    from flows.balance import run as balance_one
+    from .balance import run as balance_one
 
     found = balance_one(experiment, arm, seed, folder, override)
     for gate in found.gates:
@@ -255,7 +256,7 @@ def inspect(
     """
     if not source.exists():
         raise UserError(f"no config, folder or file {str(source)!r}")
-    from flows.inspecting import look, print_json, tell
+    from .inspecting import look, print_json, tell
 
     found, folder = look(source, set_, out)
     if json:
@@ -285,7 +286,7 @@ def refresh(
     """
     experiment = _given(config, set_)
     settle()
-    from flows.refresh import run as look_again
+    from .refresh import run as look_again
 
     console.print(
         look_again(experiment, out).told, markup=False, highlight=False, soft_wrap=True
@@ -316,7 +317,7 @@ def serve(
     """
     experiment = _given(config, set_)
     settle()
-    from flows.deploying import serve as serve_it
+    from .deploying import serve as serve_it
 
     serve_it(experiment, cron, out)
 

@@ -18,11 +18,12 @@ from augpipe.pipeline.records import (
     Synthesised,
     TrainedGenerator,
 )
-from flows.failures import Failures, Key
-from flows.progress import Board
-from flows.recalling import RECALLED
-from flows.submitting import BySeed, Futures
-from flows.tracking import Tracker
+
+from .failures import Failures, Key
+from .progress import Board
+from .recalling import RECALLED
+from .submitting import BySeed, Futures
+from .tracking import Tracker
 
 
 def told(intake: IntakeRecord) -> Iterator[str]:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from prefect import flow
 
 from augpipe.pipeline.experiment import Experiment
-from flows.engine import prefect_api
-from flows.environment import set_environment
+
+from .engine import prefect_api
+from .environment import set_environment
 
 if TYPE_CHECKING:
-    from flows.challenge import Refreshed
+    from .challenge import Refreshed
 
 
 def run(experiment: Experiment, out: Path | None = None) -> "Refreshed":
@@ -32,6 +33,6 @@ def refresh(config: Experiment, out: Path | None = None) -> "Refreshed":
     config: the experiment. out: where the report goes; runs/NAME below AUGPIPE_HOME by default.
     """
     set_environment()
-    from flows.challenge import refresh as look
+    from .challenge import refresh as look
 
     return look(config, out)

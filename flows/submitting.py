@@ -24,8 +24,9 @@ from augpipe.pipeline.records import (
 )
 from augpipe.pipeline.stages import generators as generating
 from augpipe.pipeline.stages.samples import shares_of
-from flows import tasks
-from flows.failures import Key
+
+from . import tasks
+from .failures import Key
 
 P = ParamSpec("P")
 T = TypeVar("T")

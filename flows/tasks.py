@@ -27,9 +27,10 @@ from augpipe.pipeline.records import (
     TrainedClassifier,
     TrainedGenerator,
 )
-from flows.failures import DELAYS, once_more
-from flows.progress import Reporter, bar
-from flows.recalling import once
+
+from .failures import DELAYS, once_more
+from .progress import Reporter, bar
+from .recalling import once
 
 # Prefect's own cache sees a task's text, not the code below it, and writes its results in place.
 OPTIONS: dict[str, Any] = {

@@ -30,13 +30,14 @@ from augpipe.core.store import Ref, load_json, load_table
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared, Scored, Timed, TrainedClassifier, TrainedGenerator
 from augpipe.report.balanced_set import FILES, Balanced
-from flows.engine import bare
-from flows.failures import Failures
-from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
-from flows.models import Logged, classifier_signature, generator_signature, log_model
-from flows.orphans import PROCESS, end_orphans
-from flows.outbox import Outbox, away, hurried
-from flows.tracking_store import dataset, where
+
+from .engine import bare
+from .failures import Failures
+from .figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
+from .models import Logged, classifier_signature, generator_signature, log_model
+from .orphans import PROCESS, end_orphans
+from .outbox import Outbox, away, hurried
+from .tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
 PARAMS: Final = 100  # params in one call, likewise

@@ -15,7 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from augpipe.core.errors import UserError
 from augpipe.core.store import Ref, home
-from flows.engine import PATIENCE, bare, bare_text
+
+from .engine import PATIENCE, bare, bare_text
 
 
 def check_store() -> None:

@@ -20,12 +20,13 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Job, Part, Prepared, TrainedGenerator
 from augpipe.pipeline.stages.generators import SHOWN
 from augpipe.report.write import check_place
-from flows import tasks
-from flows.engine import stop_workers
-from flows.following import follow, told
-from flows.starting import started
-from flows.submitting import Futures, grow, send
-from flows.tracking import Tracker
+
+from . import tasks
+from .engine import stop_workers
+from .following import follow, told
+from .starting import started
+from .submitting import Futures, grow, send
+from .tracking import Tracker
 
 FILES = ("checkpoint.pt", "history.csv", "samples.png")
 
