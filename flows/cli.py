@@ -19,9 +19,11 @@ import augpipe
 from augpipe.core.errors import UserError, unknown
 from augpipe.core.home import home
 from augpipe.core.registry import kinds_in
-from flows.cli_cache import cache
-from flows.endings import ending, terminated
-from flows.engine import settle
+
+from .cli_cache import cache
+from .endings import ending, terminated
+from .engine import settle
+from .environment import set_environment
 
 CONFIGS = (".yaml", ".yml")
 LISTS = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
@@ -81,7 +83,7 @@ def run(
     folder = out or home() / "runs" / experiment.name
     check_out(folder, place(experiment.source))
     settle()
-    from flows.compare import run as compare
+    from .compare import run as compare
 
     summary = compare(experiment, folder, fresh).results.summary()
     _tell(summary, folder)
@@ -120,7 +122,7 @@ def train(
     experiment = _given(config, set_)
     folder = out or home() / "trained" / f"{experiment.name}-{generator}-seed{seed}"
     settle()
-    from flows.train import run as train_one
+    from .train import run as train_one
 
     trained = train_one(experiment, generator, seed, folder, resume)
     told = (
@@ -220,7 +222,7 @@ def balance(
     experiment = _given(config, set_)
     folder = out or home() / "balanced" / f"{experiment.name}-{arm}"
     settle()
-    from flows.balance import run as balance_one
+    from .balance import run as balance_one
 
     found = balance_one(experiment, arm, seed, folder, override)
     for gate in found.gates:
@@ -259,7 +261,7 @@ def inspect(
     """
     if not source.exists():
         raise UserError(f"no config, folder or file {str(source)!r}")
-    from flows.inspecting import look, print_json, tell
+    from .inspecting import look, print_json, tell
 
     found, folder = look(source, set_, out)
     if json:
@@ -289,7 +291,7 @@ def refresh(
     """
     experiment = _given(config, set_)
     settle()
-    from flows.refresh import run as look_again
+    from .refresh import run as look_again
 
     console.print(
         look_again(experiment, out).told, markup=False, highlight=False, soft_wrap=True
@@ -320,7 +322,7 @@ def serve(
     """
     experiment = _given(config, set_)
     settle()
-    from flows.deploying import serve as serve_it
+    from .deploying import serve as serve_it
 
     serve_it(experiment, cron, out)
 
@@ -369,6 +371,7 @@ def _names(what: str) -> Iterable[str]:
 
 def main() -> None:
     """The command's entry: what stopped it is told in one line where a traceback says no more (see `endings`)."""
+    set_environment()
     signal.signal(signal.SIGTERM, terminated)
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")

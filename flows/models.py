@@ -1,9 +1,9 @@
-"""Checkpoints as MLflow's models: plain tensors beside the name of the module that loads them, `flows.serving`."""
+"""Checkpoints as MLflow's models: plain files beside the name of the module that loads them, `augpipe.serving`."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,9 @@ import numpy as np
 from mlflow import MlflowClient, pyfunc
 from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+from augpipe.serving import probability_columns
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ def generator_signature(shape: tuple[int, int, int]) -> ModelSignature:
     )
 
 
-def classifier_signature(shape: tuple[int, int, int], classes: int) -> ModelSignature:
-    """uint8 (N,C,H,W) → probabilities float32 (N,K)."""
-    return ModelSignature(
-        Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
-        Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
-    )
+def classifier_signature(classes: Sequence[str]) -> ModelSignature:
+    """Pictures → a label and the probability of each class.
+
+    No input schema: none of MLflow's describes arrays of any size, paths and base64 at once, and it refuses what its
+    schema does not describe.
+    """
+    probabilities = [ColSpec(DataType.float, name) for name in probability_columns(classes)]
+    return ModelSignature(outputs=Schema([ColSpec(DataType.string, "label"), *probabilities]))
 
 
 def log_model(
@@ -45,19 +49,19 @@ def log_model(
     experiment: str,
     run: str,
     name: str,
-    state: Path,
+    write: Callable[[Path], None],
     signature: ModelSignature,
 ) -> Logged:
-    """Log a checkpoint as a model that MLflow's pyfunc loads with `flows.serving`.
+    """Log a model that MLflow's pyfunc loads with `augpipe.serving`; `write` makes the folder of its files.
 
     Written by parts: MLflow's own `log_model` looks through every installed package and reads the
     run's metrics back one by one, which cost more than all the rest of tracking.
     """
-    logged = client.create_logged_model(experiment, name, source_run_id=run)
-    model = Model(run_id=run, signature=signature, model_id=logged.model_id)
-    pyfunc.add_to_model(model, loader_module="flows.serving", data="weights.pt")
     with tempfile.TemporaryDirectory(prefix="augpipe-model-") as folder:
-        shutil.copyfile(state, Path(folder) / "weights.pt")
+        write(Path(folder) / "model")  # first: if it refuses, MLflow holds nothing of this model
+        logged = client.create_logged_model(experiment, name, source_run_id=run)
+        model = Model(run_id=run, signature=signature, model_id=logged.model_id)
+        pyfunc.add_to_model(model, loader_module="augpipe.serving", data="model")
         # The loader is augpipe, as installed. It is not named here: whoever held that name on a
         # package registry could run code wherever the model is served.
         needs = "".join(f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch"))

@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
 from augpipe.core.errors import RunError, UserError, is_full
-from flows.engine import bare_text
+
+from .engine import bare_text
 
 T = TypeVar("T")
 # Seconds between two tries; the last one for all further ones.

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, is_full
 from augpipe.core.store import load_state
-from flows.models import Logged
-from flows.outbox import away
+
+from .models import Logged
+from .outbox import away
 
 CHAMPION: Final = "champion"
 LOOKED: Final = "augpipe.looked"  # tag: the data and the config that were last looked at

@@ -19,14 +19,14 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 from rich.console import Console
 
+from augpipe import serving
 from augpipe.core.errors import UserError
 from augpipe.core.processes import this_process
-from augpipe.core.store import Ref, load_table
+from augpipe.core.store import load_table
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
     Prepared,
@@ -37,13 +37,14 @@ from augpipe.pipeline.records import (
     TrainedGenerator,
 )
 from augpipe.report.balanced_set import FILES, Balanced
-from flows.engine import bare
-from flows.failures import Failures
-from flows.figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
-from flows.models import Logged, classifier_signature, generator_signature, log_model
-from flows.orphans import PROCESS, end_orphans
-from flows.outbox import Outbox, away, hurried
-from flows.tracking_store import dataset, where
+
+from .engine import bare
+from .failures import Failures
+from .figures import Point, arm_points, fidelity_points, flat, safe_metrics, safe_names
+from .models import Logged, classifier_signature, generator_signature, log_model
+from .orphans import PROCESS, end_orphans
+from .outbox import Outbox, away, hurried
+from .tracking_store import dataset, where
 
 BATCH: Final = 1000  # metrics in one call, the most that MLflow takes
 PARAMS: Final = 100  # params in one call, likewise
@@ -196,9 +197,8 @@ class Tracker:
                 trained.seed, trained.time, generator=trained.name, **own,
             )  # fmt: skip
             ended.enter_context(self._ended(run, trained.time))
-            shape = prepared.problem.spec.shape
-            logged = self._model(run, "generator", trained.checkpoint, generator_signature(shape))
-            if not trained.part:
+            logged = self._generator_model(run, prepared, trained)
+            if logged is not None and not trained.part:
                 self.logged["generator", trained.name, trained.seed] = logged
             table = load_table(trained.history)
             # Ticks of a small budget may share a step, but no two share step and time.
@@ -253,9 +253,7 @@ class Tracker:
                 generator=own.made_by or "none",
             )
             ended.enter_context(self._ended(run, trained.time))
-            shape, classes = prepared.problem.spec.shape, len(prepared.classes)
-            signature = classifier_signature(shape, classes)
-            logged = self._model(run, "classifier", trained.state, signature)
+            logged = self._classifier_model(run, prepared, trained)
             self.logged["classifier", trained.arm, trained.seed] = logged
             metrics = arm_points(recipe, prepared, trained, scored)
             self._log(run, flat({"arm": own.model_dump(mode="json")}), metrics, trained.time)
@@ -383,8 +381,34 @@ class Tracker:
         for start in range(first, len(found), BATCH):
             self._client.log_batch(run, metrics=found[start : start + BATCH])
 
-    def _model(self, run: str, name: str, state: Ref, signature: ModelSignature) -> Logged:
-        return log_model(self._client, self._id, run, name, state.path, signature)
+    def _generator_model(
+        self, run: str, prepared: Prepared, trained: TrainedGenerator
+    ) -> Logged | None:
+        """Log a generator's model; None, with a message, for one that cannot be logged."""
+        derives = self._experiment.generators[trained.name].derives
+        reference = trained.learned if derives else None
+
+        def write(folder: Path) -> None:
+            serving.write_generator(folder, trained.checkpoint.path, reference)
+
+        signature = generator_signature(prepared.problem.spec.shape)
+        try:
+            return log_model(self._client, self._id, run, "generator", write, signature)
+        except serving.NotLoggedError as error:
+            _say(
+                f"the model of generator {trained.name}, seed {trained.seed}, is not logged: {error}"
+            )
+            return None
+
+    def _classifier_model(self, run: str, prepared: Prepared, trained: TrainedClassifier) -> Logged:
+        """Log a classifier's model with its class names and image options."""
+        spec, image = prepared.problem.spec, self._experiment.image
+
+        def write(folder: Path) -> None:
+            serving.write_classifier(folder, trained.state.path, prepared.classes, spec, image)
+
+        signature = classifier_signature(prepared.classes)
+        return log_model(self._client, self._id, run, "classifier", write, signature)
 
     @property
     def address(self) -> str:

@@ -16,7 +16,8 @@ from mlflow.exceptions import MlflowException
 from augpipe.core.errors import UserError
 from augpipe.core.home import home
 from augpipe.core.store import Ref
-from flows.engine import PATIENCE, bare, bare_text
+
+from .engine import PATIENCE, bare, bare_text
 
 
 def check_store() -> None:

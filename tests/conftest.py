@@ -13,17 +13,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-# No test may leave a trace in the developer's own home or ask the network for anything.
-os.environ["DO_NOT_TRACK"] = "1"
-if multiprocessing.parent_process() is None:
-    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="augpipe-tests-")
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-os.environ.pop("MLFLOW_TRACKING_URI", None)
-os.environ.pop("PREFECT_API_URL", None)
-
 from augpipe.core import device as runtime
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, provenance
+from flows.environment import set_environment
+
+# No test may leave a trace in the developer's own home or ask the network for anything.
+# The command's environment, before Prefect and MLflow are imported: most tests call flows without it.
+set_environment()
+if multiprocessing.parent_process() is None:
+    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="augpipe-tests-")
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("PREFECT_API_URL", None)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

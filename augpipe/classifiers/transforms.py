@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-# albumentations asks a server for its newest version at import unless told not to.
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-
-import albumentations as A
 import cv2
 import numpy as np
 import torch
@@ -24,6 +21,25 @@ from torch.nn import functional as F
 
 from augpipe.core.errors import UserError
 from augpipe.core.registry import Registry
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable while the block runs."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+# albumentations asks a server for its newest version at import, unless this variable is set.
+with _environment("NO_ALBUMENTATIONS_UPDATE", "1"):
+    import albumentations as A
 
 Images = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N,C,H,W) → uint8 (N,C,H,W)
 policies: Registry[Callable[[int], Images]] = Registry("transform")

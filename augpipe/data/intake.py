@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -158,6 +158,26 @@ def picture(blob: Blob, spec: ImageSpec, window: Window | None) -> NDArray[np.ui
             return read(blob, spec, "fit", window).image
         except UNREADABLE:
             return None
+
+
+def read_pictures(
+    blobs: Sequence[Blob], names: Sequence[str], options: ImageOptions
+) -> NDArray[np.uint8]:
+    """Pictures → uint8 (N,C,H,W), each with the pixels that `take_in` gives it.
+
+    options: with size and channels. Raises UserError with the name of the first picture that cannot be read.
+    """
+    if options.size is None or options.channels is None:
+        raise ValueError("image options without size or channels")
+    spec = ImageSpec(options.size, options.channels)
+    images = np.empty((len(blobs), *spec.shape), np.uint8)
+    with quiet():
+        for at, blob in enumerate(blobs):
+            try:
+                images[at] = read(blob, spec, options.resize, options.window).image
+            except UNREADABLE as error:
+                raise UserError(f"cannot read {names[at]}: {_reason(error)}") from None
+    return images
 
 
 def _coloured(picture: Any) -> bool:

@@ -16,6 +16,8 @@ class GeneratorConfig(KindConfig):
 
     # Whether images come from a trained model; a baseline that only interpolates says False.
     generative: ClassVar[bool] = True
+    # Whether images are derived from single train images (`Deriving`): a logged model then needs them.
+    derives: ClassVar[bool] = False
 
     kimg: float = Field(default=60.0, ge=0)
     """Training budget, in thousands of real images shown."""

@@ -127,8 +127,8 @@ def measure(
     out: Path, plain: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Judge fresh images of a trained generator; leaves its pictures."""
-    _, here = job.start()
-    generator, _ = families.unpack(store.load_state(made.checkpoint), here)
+    own, here = job.start()
+    generator, _ = families.unpack(store.load_state(made.checkpoint), here, own.images)
     train = store.load_images(prepared.splits.train)
     have = [c for c, n in train.counts().items() if n > 0]
     asked = torch.tensor(have).repeat_interleave(IMAGES)

@@ -9,7 +9,7 @@ records the train image that it was made from.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -39,6 +39,8 @@ NOISE_MAPS = (8, 4, 2)  # channels of noise at the decoder's first levels
 
 class Config(AdversarialConfig):
     """Options of DAGAN."""
+
+    derives: ClassVar[bool] = True
 
     kind: Literal["dagan"]
     """DAGAN: makes another image of the class from an image (Antoniou et al. 2017)."""

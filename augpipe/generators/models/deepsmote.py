@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -44,6 +44,8 @@ MOST_ENCODED = 5000  # images of a class between which new ones lie
 
 class Config(AdversarialConfig):
     """Options of DeepSMOTE."""
+
+    derives: ClassVar[bool] = True
 
     kind: Literal["deepsmote"]
     """DeepSMOTE: SMOTE between the codes of an autoencoder (Dablain et al. 2021)."""

@@ -27,6 +27,7 @@ class Config(GeneratorConfig):
     """Options of SMOTE and its variants."""
 
     generative: ClassVar[bool] = False
+    derives: ClassVar[bool] = True
 
     kind: Literal["smote"]
     """SMOTE in pixel space and two variants, by imbalanced-learn; nothing is trained."""

@@ -39,7 +39,9 @@ def measure(
     classifier: ClassifierOptions,
 ) -> Measured:
     """Fidelity of fresh, uncurated images of every class that train has; classifier: options for GAN-train."""
-    model, _ = families.unpack(load_state(generator.checkpoint), context.runtime())
+    model, _ = families.unpack(
+        load_state(generator.checkpoint), context.runtime(), context.store.images
+    )
     train = load_images(prepared.splits.train)
     have = [label for label, n in prepared.counts["train"].items() if n > 0]
     labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(options.images)

@@ -38,7 +38,7 @@ def synthesize(
     """
     timer, runtime = Timer(), context.runtime()
     store = context.store
-    model, _ = families.unpack(load_state(generator.checkpoint), runtime)
+    model, _ = families.unpack(load_state(generator.checkpoint), runtime, store.images)
     train = load_images(prepared.splits.train)
     curator = None
     if curation is not None:

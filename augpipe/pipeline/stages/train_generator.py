@@ -240,9 +240,12 @@ def _record(
         training.options, training.problem, training.seed, training.train_ref, fitted.state
     )
     rows = [row for tick in fitted.ticks for row in _tick_rows(tick)]
-    previews = [
-        (tick.kimg, store.find("previews", tick.kept["preview"], ".png")) for tick in fitted.ticks
-    ]
+    previews = []
+    for tick in fitted.ticks:
+        sha = tick.kept["preview"]
+        path = store.find("previews", sha, ".png")
+        if path is not None:  # those of ticks before a kill may have been pruned since
+            previews.append((tick.kimg, Ref(path=path, sha256=sha)))
     return TrainedGenerator(
         name=spec.name,
         kind=training.options.kind,
@@ -250,8 +253,7 @@ def _record(
         part="all" if spec.pooled else "" if spec.label is None else training.problem.classes[0],
         checkpoint=store.put_state("generators", packed),
         history=_history(store, rows),
-        # Those of ticks before a kill may have been pruned since.
-        previews=tuple((kimg, ref) for kimg, ref in previews if ref is not None),
+        previews=tuple(previews),
         samples=store.put_images(draw.synthetic_set(images, shown, training.train)),
         learned=training.train_ref,
         best_kimg=fitted.best_kimg,
@@ -277,7 +279,7 @@ def join_generators(
     packed = families.pack(
         options, prepared.problem, generator_seed, prepared.splits.train, {"parts": states}
     )
-    joined, _ = families.unpack(packed, context.runtime())
+    joined, _ = families.unpack(packed, context.runtime(), store.images)
     shown = torch.tensor(sorted(states)).repeat_interleave(SHOWN)
     images = draw.draw(joined, shown, torch_stream(generator_seed, "preview")).images
     rows = [
