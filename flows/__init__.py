@@ -22,6 +22,6 @@ os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 # Workers that are ended at once leave semaphores to Python's own tracker, which clears them away, and says so.
 os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
-# A tracking server that is away is waited for by the run's outbox, which goes on meanwhile; a call gives up soon.
+# A tracking server that is away is waited for at a run's end (flows.tracking.pending); a single call gives up soon.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

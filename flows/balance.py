@@ -67,7 +67,7 @@ def balance(job: Job, arm: Arm, seed: int, out: Path, override: str | None) -> B
     for line in told(prepared.intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     tracker = Tracker(job.experiment)
-    with tracker.comparison(prepared, "balance", f"balanced set of {arm.name}"):
+    with tracker.comparison(prepared, "balance", f"balanced set of {arm.name}, seed {seed}"):
         futures, key = Futures(), (arm.name, seed)
         try:
             futures.domains[seed] = send(tasks.train_features, job, prepared, seed)

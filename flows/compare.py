@@ -19,14 +19,14 @@ from augpipe.pipeline.records import Job
 from augpipe.report.results import Results, Stored, collect
 from augpipe.report.write import write
 from flows import tasks
-from flows.artifacts import leave
 from flows.engine import stop_workers
 from flows.failures import Key
 from flows.following import follow, told
-from flows.models import Logged
 from flows.starting import started
 from flows.submitting import BySeed, Futures, submit
 from flows.tracking import Tracker
+from flows.tracking.artifacts import leave
+from flows.tracking.models import Logged
 
 TITLE: Final = 100  # letters of the arms' names in a run's name
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from augpipe.core.device import cores, pick_device
-from augpipe.core.errors import FULL_WORDS, UserError, is_full
+from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
 from augpipe.core.store import home
 from augpipe.pipeline.experiment import Runner
 
@@ -175,7 +175,7 @@ def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
     told = record.exc_info[1] if record.exc_info else None
     line = str(record.msg)
     return not (
-        isinstance(told, UserError) or is_full(told) or "UserError" in line
+        isinstance(told, UserError | RunError) or is_full(told) or "UserError" in line
         or any(words in line for words in FULL_WORDS)
     )  # fmt: skip
 

@@ -19,7 +19,6 @@ from mlflow import MlflowClient
 from numpy.typing import NDArray
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from rich.console import Console
 
 from augpipe.classifiers import train as classification
 from augpipe.comparison.promotion import Judgement, fingerprints, judge, unseen
@@ -34,13 +33,14 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
 from augpipe.report.write import check_out
 from flows import compare
-from flows.artifacts import plain, slug
 from flows.compare import Compared
 from flows.engine import prefect_api
-from flows.outbox import patiently
 from flows.registry import CHAMPION, WEIGHTS, Registry
 from flows.starting import looking
-from flows.tracking_store import check_store, where
+from flows.tracking.artifacts import plain, slug
+from flows.tracking.pending import Pending
+from flows.tracking.store import check_store, where
+from flows.tracking.tracker import report
 
 # Of an experiment, what a model does not follow from.
 APART: Final = ("runner",)
@@ -78,7 +78,7 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     classifiers = Registry(client, f"{config.name}-classifier")
     with looking(config) as job:  # until the end: nothing that a look reads is pruned meanwhile
         fingerprint = stages.prepare(job).intake.fingerprint
-        if patiently(lambda: classifiers.looked() == _looked(config, fingerprint), _say):
+        if Pending(report).result(lambda: classifiers.looked() == _looked(config, fingerprint)):
             found = Refreshed(
                 f"unchanged since the last look (source {fingerprint}); nothing to do", False, None
             )
@@ -116,7 +116,7 @@ def _challenge(
 ) -> Refreshed:
     """Compare, register the challenger's models, and promote them where they are shown to be better."""
     # Read first: a champion that cannot be is told before a night of training.
-    champion = patiently(lambda: _in_service(classifiers, config), _say)
+    champion = Pending(report).result(lambda: _in_service(classifiers, config))
     compared = compare.run(config, folder)
     new = _chosen(compared)
     judged = Judgement(True, "there was no champion", None)
@@ -127,14 +127,16 @@ def _challenge(
     else:
         if champion is not None:
             judged = _judged(champion, new, config)
-        told = patiently(lambda: _settle(client, classifiers, config, compared, new, judged), _say)
+        told = Pending(report).result(
+            lambda: _settle(client, classifiers, config, compared, new, judged)
+        )
     failed = compared.results.failed
     if failed:
         # Nothing is put on record as looked at: what failed is tried again at the next look.
         told += f"; not compared, for they failed: {', '.join(failed)}"
     else:
         source = compared.results.intake.fingerprint
-        patiently(lambda: classifiers.looked_at(_looked(config, source)), _say)
+        Pending(report).result(lambda: classifiers.looked_at(_looked(config, source)))
     return Refreshed(told, judged.promote, folder)
 
 
@@ -235,10 +237,6 @@ def problem(prepared: Prepared, config: Experiment) -> str:
 
 def _here(config: Experiment) -> runtime.Runtime:
     return runtime.start(config.runner.device, config.runner.precision, runtime.cores())
-
-
-def _say(told: str) -> None:
-    Console(stderr=True).print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def _said(state: dict[str, Any], test: ImageSet, config: Experiment) -> NDArray[np.int64]:

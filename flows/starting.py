@@ -19,7 +19,7 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.pruning import prune, running, store_limit
 from augpipe.pipeline.records import Job
 from flows.engine import pool, prefect_api, workers_and_threads
-from flows.tracking_store import check_store
+from flows.tracking.store import check_store
 
 ROOM: Final = 10 * 2**20  # bytes: the databases of Prefect and MLflow, empty
 P = ParamSpec("P")

@@ -102,7 +102,7 @@ def train(job: Job, name: str, seed: int, out: Path) -> TrainedGenerator:
     for line in told(prepared.intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     tracker = Tracker(job.experiment)
-    with tracker.comparison(prepared):
+    with tracker.comparison(prepared, "train", f"generator {name}, seed {seed}"):
         futures = Futures()
         try:
             futures.domains[seed] = send(tasks.train_features, job, prepared, seed)

@@ -7,12 +7,15 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from mlflow import MlflowClient, pyfunc
-from mlflow.entities import LoggedModelOutput
+from mlflow.entities import LoggedModelOutput, Run
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+SOURCE: Final = "augpipe.run"  # tag of a model: the run that logged it
 
 
 @dataclass(frozen=True)
@@ -40,30 +43,42 @@ def classifier_signature(shape: tuple[int, int, int], classes: int) -> ModelSign
     )
 
 
-def log_model(
-    client: MlflowClient,
-    experiment: str,
-    run: str,
-    name: str,
-    state: Path,
-    signature: ModelSignature,
-) -> Logged:
-    """Log a checkpoint as a model that MLflow's pyfunc loads with `flows.serving`.
+def logged(run: Run) -> Logged | None:
+    """The model that a run's record holds; None if it holds none."""
+    outputs = run.outputs.model_outputs if run.outputs else ()
+    return next((Logged(str(run.info.run_id), model.model_id) for model in outputs), None)
 
-    Written by parts: MLflow's own `log_model` looks through every installed package and reads the
-    run's metrics back one by one, which cost more than all the rest of tracking.
+
+def log_model(
+    client: MlflowClient, run: Run, name: str, state: Path, signature: ModelSignature
+) -> Logged:
+    """Log a checkpoint as a model that MLflow's pyfunc loads with `flows.serving`; the run's own model if it has one.
+
+    A model that an earlier try left unfinished is completed. Written by parts: MLflow's own `log_model` looks through
+    every installed package and reads the run's metrics back one by one, which cost more than all the rest of tracking.
     """
-    logged = client.create_logged_model(experiment, name, source_run_id=run)
-    model = Model(run_id=run, signature=signature, model_id=logged.model_id)
-    pyfunc.add_to_model(model, loader_module="flows.serving", data="weights.pt")
+    model = logged(run)
+    if model is not None:
+        return model
+    run_id, experiment = str(run.info.run_id), run.info.experiment_id
+    found = client.search_logged_models([experiment], f"tags.`{SOURCE}` = '{run_id}'")
+    entity = (
+        found[0]
+        if found
+        else client.create_logged_model(
+            experiment, name, source_run_id=run_id, tags={SOURCE: run_id}
+        )
+    )
+    described = Model(run_id=run_id, signature=signature, model_id=entity.model_id)
+    pyfunc.add_to_model(described, loader_module="flows.serving", data="weights.pt")
     with tempfile.TemporaryDirectory(prefix="augpipe-model-") as folder:
         shutil.copyfile(state, Path(folder) / "weights.pt")
         # The loader is augpipe, as installed. It is not named here: whoever held that name on a
         # package registry could run code wherever the model is served.
         needs = "".join(f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch"))
         (Path(folder) / "requirements.txt").write_text(needs, encoding="utf-8")
-        model.save(str(Path(folder) / "MLmodel"))
-        client.log_model_artifacts(logged.model_id, folder)
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
-    return Logged(run, logged.model_id)
+        described.save(str(Path(folder) / "MLmodel"))
+        client.log_model_artifacts(entity.model_id, folder)
+    client.finalize_logged_model(entity.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(entity.model_id, step=0)])
+    return Logged(run_id, entity.model_id)
