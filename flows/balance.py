@@ -73,7 +73,7 @@ def balance(
     """
     prepared = prepared_by_seed(experiment, context, (seed,))
     tracker = Tracker(experiment)
-    with tracker.comparison(prepared[seed], "balance", f"balanced set of {arm.name}"):
+    with tracker.comparison(prepared[seed], "balance", f"balanced set of {arm.name}, seed {seed}"):
         try:
             runs = _call(
                 experiment, prepared, arm, seed, Submit(context, experiment.runner.timeout)

@@ -13,7 +13,6 @@ from typing import Any, Final
 import mlflow
 from mlflow import MlflowClient
 from prefect.artifacts import create_markdown_artifact
-from rich.console import Console
 
 from augpipe.classifiers import train as classification
 from augpipe.comparison.promotion import Judgement
@@ -26,12 +25,13 @@ from augpipe.pipeline.stages.prepare import prepare
 from augpipe.report.write import check_out
 
 from . import compare
-from .artifacts import plain, slug
 from .compare import Compared
-from .outbox import patiently
 from .registry import WEIGHTS, Registry
 from .starting import looking
-from .tracking_store import check_store, where
+from .tracking.artifacts import plain, slug
+from .tracking.pending import Pending
+from .tracking.store import check_store, where
+from .tracking.tracker import report
 
 PROBLEM: Final = "augpipe.problem"  # tag
 
@@ -58,8 +58,8 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     classifiers = Registry(client, f"{config.name}-classifier")
     with looking(config) as context:  # until the end: nothing that a look reads is pruned meanwhile
         fingerprint = prepare(context, config).intake.fingerprint
-        if patiently(
-            lambda: classifiers.looked() == policy.state_of_source(config, fingerprint), _say
+        if Pending(report).result(
+            lambda: classifiers.looked() == policy.state_of_source(config, fingerprint)
         ):
             found = Refreshed(
                 f"unchanged since the last look (source {fingerprint}); nothing to do", False, None
@@ -77,7 +77,7 @@ def _challenge(
 ) -> Refreshed:
     """Compare, register the challenger's models, and promote them where they are shown to be better."""
     # Read first: a champion that cannot be is told before a night of training.
-    champion = patiently(lambda: _in_service(classifiers, config), _say)
+    champion = Pending(report).result(lambda: _in_service(classifiers, config))
     compared = compare.run(config, folder)
     choice = policy.choose(compared.results.scores)
     run = compared.runs.arms[choice.arm, choice.seed]
@@ -89,14 +89,18 @@ def _challenge(
         # Its record stays as it is: it says why it was promoted.
         told = f"the champion stays: val chose it again, arm {choice.arm!r}, seed {choice.seed}"
     else:
-        told = patiently(lambda: _settle(client, classifiers, config, compared, new, judged), _say)
+        told = Pending(report).result(
+            lambda: _settle(client, classifiers, config, compared, new, judged)
+        )
     failed = compared.results.failed
     if failed:
         # Nothing is put on record as looked at: what failed is tried again at the next look.
         told += f"; not compared, for they failed: {', '.join(failed)}"
     else:
         source = compared.results.intake.fingerprint
-        patiently(lambda: classifiers.looked_at(policy.state_of_source(config, source)), _say)
+        Pending(report).result(
+            lambda: classifiers.looked_at(policy.state_of_source(config, source))
+        )
     return Refreshed(told, judged is not None and judged.promote, folder)
 
 
@@ -166,7 +170,3 @@ def _settle(
 
 def _here(config: Experiment) -> runtime.Runtime:
     return runtime.start(config.runner.device, config.runner.precision, runtime.cores())
-
-
-def _say(told: str) -> None:
-    Console(stderr=True).print(told, markup=False, highlight=False, soft_wrap=True)

@@ -21,14 +21,14 @@ from augpipe.pipeline.stages.prepare import prepare
 from augpipe.report.results import Results, collect
 from augpipe.report.write import write
 
-from .artifacts import leave
 from .engine import stop_workers
 from .following import follow, intake_lines
-from .models import Logged
 from .progress import bar
 from .starting import started
 from .tasks import Submit, result_of
 from .tracking import Tracker
+from .tracking.artifacts import leave
+from .tracking.models import Logged
 
 TITLE: Final = 100  # letters of the arms' names in a run's name
 

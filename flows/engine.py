@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from augpipe.core.errors import FULL_WORDS, UserError, is_full
+from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
 from augpipe.core.home import home
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
     told = record.exc_info[1] if record.exc_info else None
     line = str(record.msg)
     return not (
-        isinstance(told, UserError) or is_full(told) or "UserError" in line
+        isinstance(told, UserError | RunError) or is_full(told) or "UserError" in line
         or any(words in line for words in FULL_WORDS)
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.pruning import prune, running, store_limit
 
 from .engine import pool, prefect_api, workers_and_threads
-from .tracking_store import check_store
+from .tracking.store import check_store
 
 ROOM: Final = 10 * 2**20  # bytes: the databases of Prefect and MLflow, empty
 P = ParamSpec("P")

@@ -102,7 +102,7 @@ def train(
     prepared = prepared_by_seed(experiment, context, (seed,))
     families.check(experiment.generators[name], prepared[seed].problem)
     tracker = Tracker(experiment)
-    with tracker.comparison(prepared[seed]):
+    with tracker.comparison(prepared[seed], "train", f"generator {name}, seed {seed}"):
         try:
             runs, submit = Runs(prepared), Submit(context, experiment.runner.timeout)
             call_reference(runs, experiment, seed, submit)

@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from mlflow import MlflowClient, pyfunc
-from mlflow.entities import LoggedModelOutput
+from mlflow.entities import LoggedModelOutput, Run
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from augpipe.serving import probability_columns
+
+SOURCE: Final = "augpipe.run"  # tag of a model: the run that logged it
 
 
 @dataclass(frozen=True)
@@ -44,30 +47,48 @@ def classifier_signature(classes: Sequence[str]) -> ModelSignature:
     return ModelSignature(outputs=Schema([ColSpec(DataType.string, "label"), *probabilities]))
 
 
+def logged(run: Run) -> Logged | None:
+    """The model that a run's record holds; None if it holds none."""
+    outputs = run.outputs.model_outputs if run.outputs else ()
+    return next((Logged(str(run.info.run_id), model.model_id) for model in outputs), None)
+
+
 def log_model(
     client: MlflowClient,
-    experiment: str,
-    run: str,
+    run: Run,
     name: str,
     write: Callable[[Path], None],
     signature: ModelSignature,
 ) -> Logged:
-    """Log a model that MLflow's pyfunc loads with `augpipe.serving`; `write` makes the folder of its files.
+    """Log a model that MLflow's pyfunc loads with `augpipe.serving`; the run's own model if it has one.
 
-    Written by parts: MLflow's own `log_model` looks through every installed package and reads the
-    run's metrics back one by one, which cost more than all the rest of tracking.
+    write: makes the folder of the model's files.
+
+    A model that an earlier try left unfinished is completed. Written by parts: MLflow's own `log_model` looks through
+    every installed package and reads the run's metrics back one by one, which cost more than all the rest of tracking.
     """
+    model = logged(run)
+    if model is not None:
+        return model
+    run_id, experiment = str(run.info.run_id), run.info.experiment_id
     with tempfile.TemporaryDirectory(prefix="augpipe-model-") as folder:
         write(Path(folder) / "model")  # first: if it refuses, MLflow holds nothing of this model
-        logged = client.create_logged_model(experiment, name, source_run_id=run)
-        model = Model(run_id=run, signature=signature, model_id=logged.model_id)
-        pyfunc.add_to_model(model, loader_module="augpipe.serving", data="model")
+        found = client.search_logged_models([experiment], f"tags.`{SOURCE}` = '{run_id}'")
+        entity = (
+            found[0]
+            if found
+            else client.create_logged_model(
+                experiment, name, source_run_id=run_id, tags={SOURCE: run_id}
+            )
+        )
+        described = Model(run_id=run_id, signature=signature, model_id=entity.model_id)
+        pyfunc.add_to_model(described, loader_module="augpipe.serving", data="model")
         # The loader is augpipe, as installed. It is not named here: whoever held that name on a
         # package registry could run code wherever the model is served.
         needs = "".join(f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch"))
         (Path(folder) / "requirements.txt").write_text(needs, encoding="utf-8")
-        model.save(str(Path(folder) / "MLmodel"))
-        client.log_model_artifacts(logged.model_id, folder)
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
-    return Logged(run, logged.model_id)
+        described.save(str(Path(folder) / "MLmodel"))
+        client.log_model_artifacts(entity.model_id, folder)
+    client.finalize_logged_model(entity.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(entity.model_id, step=0)])
+    return Logged(run_id, entity.model_id)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from augpipe.core.store import load_table
-from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier
+from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier, TrainedGenerator
 
 
 class Point(NamedTuple):
@@ -20,6 +20,39 @@ class Point(NamedTuple):
     value: float
     step: int = 0
     after: float | None = None
+
+
+def data_points(prepared: Prepared) -> list[Point]:
+    """Images of each class and split, and of the source."""
+    counts = {
+        f"real_count/{split}/{name}": n
+        for split, per in prepared.counts.items()
+        for name, n in zip(safe_names(prepared.classes), per.values(), strict=True)
+    }
+    intake = prepared.intake
+    counts |= {
+        "source_images": intake.images,
+        "quarantined": intake.quarantined,
+        "removed_duplicates": intake.removed,
+    }
+    return [Point(name, float(n)) for name, n in counts.items()]
+
+
+def history_points(trained: TrainedGenerator) -> list[Point]:
+    """A generator's losses and figures over kimg, and its best moment."""
+    table = load_table(trained.history)
+    # Ticks of a small budget may share a step, but no two share step and time.
+    names = safe_metrics([str(name) for name in table.metric.unique()])
+    points = [
+        Point(names[str(row.metric)], float(row.value), round(float(row.kimg)), float(row.seconds))
+        for row in table.itertuples()
+    ]
+    return [
+        *points,
+        Point("best_kimg", trained.best_kimg),
+        Point("best_val_kid", trained.best_metric),
+        Point("seconds", trained.time.seconds),
+    ]
 
 
 def arm_points(

@@ -17,7 +17,7 @@ from augpipe.core.errors import UserError
 from augpipe.core.home import home
 from augpipe.core.store import Ref
 
-from .engine import PATIENCE, bare, bare_text
+from ..engine import PATIENCE, bare, bare_text
 
 
 def check_store() -> None:
