@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from augpipe_reference.fields import field_table
+from augpipe_reference.fields import field_table, label_of, nested
 from augpipe_reference.markdown import docstring, document, prose, section, summary, table
 from pydantic import BaseModel
 
@@ -27,6 +27,20 @@ def _own(model: type[BaseModel]) -> list[str]:
     return [name for name in model.model_fields if name in model.__annotations__ and name != "kind"]
 
 
+def _options(model: type[BaseModel], names: list[str]) -> str:
+    """The table of the named fields, and a section for each model inside them."""
+    inner: dict[str, type[BaseModel]] = {}
+    for name in names:
+        inner |= dict(nested(model.model_fields[name].annotation, name))
+    parts = [field_table(model, names)] if names else ["No options."]
+    for path, one in inner.items():
+        about = prose(docstring(one))
+        parts.append(
+            section(f"`{path}`: {one.__name__}", about, field_table(one), level=3, label=label_of(one))
+        )
+    return "\n\n".join(part.rstrip() for part in parts)
+
+
 def sources_page() -> str:
     """Each kind of source with its options."""
     sections = []
@@ -34,7 +48,7 @@ def sources_page() -> str:
         module = load_kind(SOURCES, kind, "source")
         about = prose(docstring(module)), prose(docstring(module.Config))
         sections.append(
-            section(f"`{kind}`", *about, field_table(module.Config, _own(module.Config)))
+            section(f"`{kind}`", *about, _options(module.Config, _own(module.Config)))
         )
     return document(
         "Sources",
@@ -56,7 +70,7 @@ def families_page() -> str:
         section(
             f"Options of all families (`{base.__name__}`)" if base is GeneratorConfig
             else f"Shared options (`{base.__name__}`)",
-            prose(docstring(base)), field_table(base, _own(base)), label=_label(base),
+            prose(docstring(base)), _options(base, _own(base)), label=_label(base),
         )
         for base in shared
     ]  # fmt: skip
@@ -67,7 +81,7 @@ def families_page() -> str:
             section(
                 f"`{kind}`", prose(docstring(module)), prose(docstring(config)),
                 f"Takes the options of {' and '.join(also)}, and these (new, or with another default):",
-                field_table(config, _own(config)), label=f"family-{kind}",
+                _options(config, _own(config)), label=f"family-{kind}",
             )
         )  # fmt: skip
     intro = """`generators: {NAME: {kind: FAMILY, ...}}` names the generators of an experiment. See
