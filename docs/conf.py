@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from augpipe import __version__
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
-
-from augpipe import __version__
 
 project = "augpipe"
 author = "augpipe maintainers"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from augpipe_reference import api, command, configuration, kinds, packages
 from sphinx.application import Sphinx
+
+from augpipe_reference import api, command, configuration, kinds, packages
 
 FOLDER = "reference/generated"
 

@@ -7,14 +7,14 @@ import re
 from types import ModuleType
 from typing import Any
 
-from augpipe_reference.configuration import label_of
-from augpipe_reference.markdown import docstring, document, prose, section, summary
 from pydantic import BaseModel
 
 import augpipe
+from augpipe_reference.fields import label_of
+from augpipe_reference.markdown import docstring, document, prose, section, summary
 
 _SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
-INTRO = """`import augpipe` needs neither Prefect nor MLflow. Names that do not stand on this page may change without
+INTRO = """`import augpipe` needs neither Prefect nor MLflow. Names that are not on this page may change without
 notice; [the packages](packages.md) lists every module."""
 
 

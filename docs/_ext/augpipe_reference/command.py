@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
-from augpipe_reference.markdown import docstring, document, prose, section, summary, table
 from cyclopts import App
 from cyclopts.argument import Argument
 
+from augpipe_reference.markdown import docstring, document, prose, section, summary, table
 from flows import cli
 
 
@@ -41,9 +41,7 @@ def _section(name: str, app: App) -> str:
     optional = len(positional) + len(required) < len(arguments)
     usage = " ".join([name, *positional, *required, *(["[OPTIONS]"] if optional else [])])
     text = prose(summary(docstring(app.default_command)))
-    rows = [
-        (f"`{_spelling(a)}`", prose(a.parameter.help or ""), _default(a)) for a in arguments
-    ]
+    rows = [(f"`{_spelling(a)}`", prose(a.parameter.help or ""), _default(a)) for a in arguments]
     listed = table(["argument", "meaning", "default"], rows) if rows else ""
     label = name.replace(" ", "-")
     return section(f"`{name}`", text, f"```\n{usage}\n```", listed, label=label)

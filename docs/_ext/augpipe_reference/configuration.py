@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from augpipe_reference.fields import field_table, label_of, nested
-from augpipe_reference.markdown import docstring, document, prose, section, summary
 from pydantic import BaseModel
 
 from augpipe.data.imbalance import profiles
 from augpipe.pipeline.experiment import Experiment
+from augpipe_reference.fields import field_table, label_of, nested
+from augpipe_reference.markdown import docstring, document, prose, section, summary
 
 INTRO = """A configuration is one YAML file. augpipe checks it as a whole before any work starts: an unknown key, a
 misspelt kind or a value out of range stops the command with one line that lists the valid choices.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
-from augpipe_reference.markdown import prose, table
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -19,6 +18,7 @@ from augpipe.classifiers.losses import Loss
 from augpipe.core.schema import KindConfig, OneOf
 from augpipe.data.imbalance import Profile
 from augpipe.generators.protocol import GeneratorConfig
+from augpipe_reference.markdown import prose, table
 
 # Models of which a field holds one of several kinds, and the page that lists the kinds.
 PAGES: Mapping[type[BaseModel], tuple[str, str]] = {

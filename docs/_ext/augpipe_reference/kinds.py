@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from augpipe_reference.fields import field_table, label_of, nested
-from augpipe_reference.markdown import docstring, document, prose, section, summary, table
 from pydantic import BaseModel
 
 from augpipe.classifiers import losses, models, scores, transforms
@@ -14,6 +12,8 @@ from augpipe.core.registry import kinds_in, load_kind
 from augpipe.generators import families
 from augpipe.generators.protocol import GeneratorConfig
 from augpipe.synthetic import curation, fidelity, gates
+from augpipe_reference.fields import field_table, label_of, nested
+from augpipe_reference.markdown import docstring, document, prose, section, summary, table
 
 SOURCES = "augpipe.data.sources"
 
@@ -36,7 +36,9 @@ def _options(model: type[BaseModel], names: list[str]) -> str:
     for path, one in inner.items():
         about = prose(docstring(one))
         parts.append(
-            section(f"`{path}`: {one.__name__}", about, field_table(one), level=3, label=label_of(one))
+            section(
+                f"`{path}`: {one.__name__}", about, field_table(one), level=3, label=label_of(one)
+            )
         )
     return "\n\n".join(part.rstrip() for part in parts)
 
@@ -47,9 +49,7 @@ def sources_page() -> str:
     for kind in kinds_in(SOURCES):
         module = load_kind(SOURCES, kind, "source")
         about = prose(docstring(module)), prose(docstring(module.Config))
-        sections.append(
-            section(f"`{kind}`", *about, _options(module.Config, _own(module.Config)))
-        )
+        sections.append(section(f"`{kind}`", *about, _options(module.Config, _own(module.Config))))
     return document(
         "Sources",
         "`source: {kind: KIND, ...}` says where images come from. See [bring your data](../../how-to/bring-your-data.md).",
@@ -96,7 +96,9 @@ def _label(base: type[BaseModel]) -> str:
 def losses_page() -> str:
     """Each loss with its options; the shared ones once."""
     sections = [
-        section("Shared options", prose(docstring(losses.Loss)), field_table(losses.Loss, ["scale"]))
+        section(
+            "Shared options", prose(docstring(losses.Loss)), field_table(losses.Loss, ["scale"])
+        )
     ]
     for name, model in losses.losses.items():
         own = _own(model)
@@ -119,7 +121,9 @@ def transforms_page() -> str:
 
 def checks_page() -> str:
     """The curation checks."""
-    intro = prose(docstring(curation)) + "\n\nOptions: [`Curation`](configuration.md#config-curation)."
+    intro = (
+        prose(docstring(curation)) + "\n\nOptions: [`Curation`](configuration.md#config-curation)."
+    )
     return _functions("Curation checks", intro, curation.checks.items(), "check")
 
 

@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-GENERATED = (
-    "% This page is written by docs/_ext/augpipe_reference from the code. Edit the code instead.\n\n"
-)
+GENERATED = "% This page is written by docs/_ext/augpipe_reference from the code. Edit the code instead.\n\n"
 _CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 
 
@@ -37,7 +35,7 @@ def _escaped(text: str) -> str:
 
 def summary(text: str) -> str:
     """First paragraph on one line."""
-    return " ".join(text.split("\n\n")[0].split())
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split())
 
 
 def cell(text: str) -> str:
