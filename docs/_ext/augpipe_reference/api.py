@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
+import typing
 from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
 
 import augpipe
+from augpipe_reference.configuration import configured
 from augpipe_reference.fields import label_of
 from augpipe_reference.markdown import docstring, document, prose, section, summary
 
+_PATHS = re.compile(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)")
+_OWNER = re.compile(r"^\((?:self|cls)(?:, )?")
 _SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
 INTRO = """`import augpipe` needs neither Prefect nor MLflow. Names that are not on this page may change without
 notice; [the packages](packages.md) lists every module."""
@@ -27,12 +31,15 @@ def page() -> str:
 
 def _entry(name: str, item: Any) -> str:
     label = f"api-{name.lower()}"
+    if typing.get_origin(item) is not None:
+        alias = re.sub(_PATHS, "", str(item))
+        return section(f"`augpipe.{name}`", f"Type alias of `{alias}`.", label=label)
     if isinstance(item, ModuleType):
         return section(f"`augpipe.{name}`", prose(docstring(item)), label=label)
     if isinstance(item, type) and issubclass(item, BaseModel):
-        link = f"Fields: [configuration](configuration.md#{label_of(item)})."
-        if not item.__module__.startswith("augpipe.pipeline.experiment"):
-            link = ""
+        link = ""
+        if item in configured():
+            link = f"Fields: [configuration](configuration.md#{label_of(item)})."
         return section(f"`augpipe.{name}`", numpydoc(docstring(item)), link, label=label)
     if isinstance(item, type):
         return section(f"`augpipe.{name}`", *_class(name, item), label=label)
@@ -54,7 +61,7 @@ def _class(name: str, item: type) -> list[str]:
             parts.append(f"**`.{key}`** (property): {prose(summary(docstring(member)))}")
         else:
             function = getattr(member, "__func__", member)
-            call = f"`.{key}{signature(function)}`"
+            call = f"`.{key}{re.sub(_OWNER, '(', signature(function))}`"
             parts.append(f"**{call}**: {prose(summary(docstring(function)))}")
     return parts
 
@@ -79,7 +86,7 @@ def signature(item: Any) -> str:
         text = str(inspect.signature(item))
     except (TypeError, ValueError):
         return "(...)"
-    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text).replace("'", "").replace('"', "")
+    return re.sub(_PATHS, "", text).replace("'", "").replace('"', "")
 
 
 def numpydoc(text: str) -> str:

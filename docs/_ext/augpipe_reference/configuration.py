@@ -14,8 +14,8 @@ misspelt kind or a value out of range stops the command with one line that lists
 `--set key.key=value` changes a value on the command line."""
 
 
-def page() -> str:
-    """Every field of `Experiment` and of the models nested in it, breadth first."""
+def configured() -> dict[type[BaseModel], str]:
+    """`Experiment` and the models nested in it, breadth first, with their key paths."""
     found: dict[type[BaseModel], str] = {}
     queue: list[tuple[str, type[BaseModel]]] = [("", Experiment)]
     for path, model in queue:  # grows while it is read
@@ -24,12 +24,17 @@ def page() -> str:
         found[model] = path
         for name, field in model.model_fields.items():
             queue += nested(field.annotation, f"{path}.{name}".lstrip("."))
+    return found
+
+
+def page() -> str:
+    """Every field of every configured model."""
     sections = [
         section(
             f"`{path}`: {model.__name__}" if path else "The experiment",
             prose(docstring(model)), field_table(model), label=label_of(model),
         )
-        for model, path in found.items()
+        for model, path in configured().items()
     ]  # fmt: skip
     return document("Configuration", INTRO, *sections)
 
