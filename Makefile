@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: demo test bench lint audit format setup lock clean
+.PHONY: demo test bench docs lint audit format setup lock clean
 
 demo: $(READY)
 	$(BIN)/augpipe run configs/digits.yaml --out data/demo
@@ -24,6 +24,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports 
 	$(BIN)/mypy
+
+# The documentation site in build/docs. Warnings are errors: a broken link or anchor stops the build. No network is needed.
+docs: $(READY)
+	$(BIN)/python docs/check_links.py README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 # Known faults of the locked dependencies; where the advisory database is not reachable it says that nothing was checked.
 audit: $(READY)
