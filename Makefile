@@ -22,7 +22,7 @@ bench: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports 
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 # The documentation site in build/docs. Warnings are errors: a broken link or anchor stops the build. No network is needed.
@@ -44,7 +44,7 @@ setup: $(READY)
 
 # The lock is whole, so nothing is resolved: asked to, older pips take a newer release of what is wanted with
 # extras, find no hash for it, and stop.
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml setup.py
 	@test -n "$(PYTHON)" || { echo "augpipe needs Python 3.11 or 3.12; found neither (make PYTHON=/path/to/python3.12)" >&2; exit 2; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
