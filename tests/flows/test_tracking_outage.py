@@ -17,18 +17,18 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from records import told
 from servers import Mlflow
 from tiny import CONFIG, augpipe, begin, until
+from tracked import prefect, told
 
 from augpipe.core.errors import UserError
-from flows.engine import bare_text, prefect_api
+from flows.engine import bare_text
 from flows.tracking import pending
 from flows.tracking.pending import Pending, TrackingLostError, hurried, is_away, patience
 from flows.tracking.store import check_store
 
 SMALL = (
-    "--set", "seeds=1", "--set", "generators.smote=null",
+    "--set", "seeds=1", "--set", "generators={acgan: {kind: acgan, kimg: 1, ticks: 2, width: 0.06, batch: 50}}",
     "--set", "arms=[{name: real}, {name: acgan, generator: acgan, mix: {fill: 0.5}}]",
 )  # fmt: skip
 
@@ -41,13 +41,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
     mlflow.set_tracking_uri(None)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
     """A Prefect server, and short pauses between tries."""
-    shorter = pending._wait.with_options(retry_delay_seconds=[0.05])
-    monkeypatch.setattr(pending, "_wait", shorter)
-    monkeypatch.setattr(pending, "PAUSES", [0.05])
-    with prefect_api():
+    with pytest.MonkeyPatch.context() as patch, prefect():
+        shorter = pending._wait.with_options(retry_delay_seconds=[0.05])
+        patch.setattr(pending, "_wait", shorter)
+        patch.setattr(pending, "PAUSES", [0.05])
         yield
 
 

@@ -18,8 +18,8 @@ import requests
 import torch
 from mlflow import MlflowClient
 from PIL import Image
-from records import told
 from sqlalchemy import Engine, event
+from tracked import prefect, told
 
 from augpipe.core.images import ImageSet
 from augpipe.core.processes import this_process
@@ -33,7 +33,6 @@ from augpipe.pipeline.records import (
     TrainedClassifier,
     TrainedGenerator,
 )
-from flows.engine import prefect_api
 from flows.failures import Failures
 from flows.tracking import Tracker, pending, runs
 from flows.tracking.names import Point
@@ -118,7 +117,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 @pytest.fixture(scope="module")
 def client(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
     """A store on a file, and a Prefect server for what is waited for; `conftest` must be imported before."""
-    with pytest.MonkeyPatch.context() as patch, prefect_api():
+    with pytest.MonkeyPatch.context() as patch, prefect():
         place = tmp_path_factory.mktemp("home")
         patch.setenv("AUGPIPE_HOME", str(place))
         patch.setattr(pending, "PAUSES", [0.0])

@@ -1,12 +1,24 @@
-"""What MLflow holds of a run, to be compared."""
+"""What MLflow holds of a run, to be compared; a Prefect server for calls that wait."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from prefect.events.worker import EventsWorker
+
+from flows.engine import prefect_api
+
+
+@contextmanager
+def prefect() -> Iterator[None]:
+    """A Prefect server that is there until all events have been sent."""
+    with prefect_api():
+        yield
+        EventsWorker.drain_all(timeout=30)
 
 
 def below(client: MlflowClient, run: str, path: str = "") -> Iterator[str]:
