@@ -136,6 +136,8 @@ def log_previews(
     client: MlflowClient, run: Run, previews: Sequence[tuple[float, Ref]], timed: Timed
 ) -> None:
     """Pictures by kimg, under the names that MLflow's page reads; `MlflowClient.log_image` would name each call anew."""
+    if not previews:
+        return
     stamp = round((timed.began + timed.seconds) * 1000)
     with tempfile.TemporaryDirectory(prefix="augpipe-previews-") as folder:
         for kimg, ref in previews:

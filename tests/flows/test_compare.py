@@ -355,7 +355,7 @@ def test_a_first_run_recalls_nothing_to_speak_of(ran: Ran) -> None:
     assert "recalled" not in ran.err
 
 
-def test_the_same_again_trains_nothing(ran: Ran) -> None:
+def test_the_same_again_trains_nothing(ran: Ran, runs: list[Run], client: MlflowClient) -> None:
     """The report is written anew, of the same bytes of scores; on a page of its own it says what took no time."""
     begun = time.monotonic()
     again = augpipe(ran.place, "run", "tiny.yaml", "--out", "again")
@@ -368,6 +368,15 @@ def test_the_same_again_trains_nothing(ran: Ran) -> None:
         time.monotonic() - begun < 120
     )  # of a machine that does other work; the README has the figure
     assert (ran.place / "again" / "report.html").stat().st_size > 10_000
+    # It continues the same tracked runs, and logs no model twice.
+    experiment = runs[0].info.experiment_id
+    after = client.search_runs([experiment], max_results=1000)
+    outputs = [
+        {r.info.run_id: [m.model_id for m in r.outputs.model_outputs] for r in some}
+        for some in (runs, after)
+    ]
+    assert outputs[0] == outputs[1]
+    assert len(client.search_logged_models([experiment])) == sum(map(len, outputs[0].values()))
 
 
 def test_another_share_runs_that_arm_alone(ran: Ran) -> None:
