@@ -1,4 +1,4 @@
-"""Goes through a tiny comparison's stages in one process and prints, a line each, which were made and which recalled.
+"""Runs a tiny comparison's graph in this process and prints, a line per call, what was computed and what reused.
 
 python tests/recalling.py STORE [KEY=VALUE ...]
 """
@@ -6,97 +6,51 @@ python tests/recalling.py STORE [KEY=VALUE ...]
 from __future__ import annotations
 
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-from tiny import CONFIG
+from jobs import Work, make_work
 
-from augpipe.pipeline import cache as caching
-from augpipe.pipeline import experiment as config
-from augpipe.pipeline import stages
-from augpipe.pipeline.records import Job, Part
+from augpipe.pipeline import cache
+from augpipe.pipeline.compare import Runs, compare
+from augpipe.pipeline.stages.train_generator import train_generator
 
 
-def go(job: Job, tell: Callable[[str], None]) -> None:
-    """In the order in which a run goes, for each seed."""
+def job(store: Path, *overrides: str) -> Work:
+    return make_work(store.parent, "seeds=1", *overrides).but(root=store)
 
-    def once(what: str, stage: Callable[..., Any], *inputs: Any, **more: Any) -> Any:
-        found = caching.once(stage, job, *inputs, **more)
-        tell(f"{'recalled' if found.recalled else 'made'} {what}")
-        return found.value
 
-    def silent(told: str, done: float) -> None:
-        pass
+def go(work: Work) -> tuple[Runs, list[str]]:
+    """The results, and a line for each call: `computed` or `reused`, and the call's title."""
+    calls: list[str] = []
 
-    experiment, prepared = job.experiment, stages.prepare(job)
-    for seed in experiment.seeds:
-        end = f"/{seed}"
-        domain = once("domain" + end, stages.train_features, prepared, seed)
-        trained = {
-            name: once(
-                f"generator {name}{end}", stages.train_generator, prepared, domain,
-                Part(name=name, seed=seed), report=silent,
-            )
-            for name in experiment.generators
-        }  # fmt: skip
-        for name, generator in trained.items():
-            once(f"measure {name}{end}", stages.measure, prepared, domain, generator)
-        for arm in experiment.arms:
-            made = None
-            if arm.generator:
-                made = once(
-                    f"synthesise {arm.name}{end}", stages.synthesise, prepared, domain,
-                    trained[str(arm.generator)], dict(prepared.plans[arm.name]), experiment.curates(arm),
-                )  # fmt: skip
-            chosen = None
-            if made is not None and arm.mix.searches:
-                chosen = once(
-                    f"choose {arm.name}{end}", stages.choose, prepared, arm, made, seed, domain, report=silent
-                )  # fmt: skip
-            recipe = once(f"mix {arm.name}{end}", stages.mix, prepared, arm, made, chosen)
-            classifier = once(
-                f"classifier {arm.name}{end}", stages.train_classifier, prepared, recipe, arm.name, seed,
-                report=silent,
-            )  # fmt: skip
-            once(f"score {arm.name}{end}", stages.score, prepared, classifier, recipe)
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        result = cache.run(stage, work.context, *inputs)
+        what = f"generator {title}" if stage is train_generator else title
+        calls.append(f"{'reused' if result.reused else 'computed'} {what}")
+        return result.value
+
+    prepared = work.prepare()
+    runs = compare(work.experiment, dict.fromkeys(work.experiment.seeds, prepared), call)
+    return runs, calls
+
+
+def lines(work: Work) -> list[str]:
+    return go(work)[1]
+
+
+def made(calls: list[str]) -> set[str]:
+    """Titles of what was computed."""
+    return {line.removeprefix("computed ") for line in calls if line.startswith("computed ")}
 
 
 def main() -> None:
     """See the module's head."""
     warnings.simplefilter("ignore")
     store, *overrides = sys.argv[1:]
-    experiment = config.build(
-        yaml.safe_load(CONFIG),
-        ["seeds=1", "runner.device=cpu", "runner.precision=32-true", *overrides],
-    )
-    with tempfile.TemporaryDirectory() as progress:
-        go(
-            Job(experiment=experiment, store=Path(store), progress=Path(progress), threads=1),
-            lambda line: print(line, flush=True),
-        )
+    print("\n".join(lines(job(Path(store), *overrides))), flush=True)
 
 
 if __name__ == "__main__":
     main()
-
-
-def job(store: Path, *overrides: str) -> Job:
-    experiment = config.build(
-        yaml.safe_load(CONFIG),
-        ["seeds=1", "runner.device=cpu", "runner.precision=32-true", *overrides],
-    )
-    return Job(experiment=experiment, store=store, progress=store.parent / "p", threads=1)
-
-
-def lines(work: Job) -> list[str]:
-    found: list[str] = []
-    go(work, found.append)
-    return found
-
-
-def made(told: list[str]) -> set[str]:
-    return {line.removeprefix("made ") for line in told if line.startswith("made ")}

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from augpipe.classifiers import scores
+from augpipe.classifiers.options import Mix
 from augpipe.core.images import ImageSet
-from augpipe.core.store import SplitRefs, Store
+from augpipe.core.store import Ref, SplitRefs, Store
 from augpipe.data import quarantine
 from augpipe.data.sources._listing import Bad
 from augpipe.pipeline import experiment as config
+from augpipe.pipeline.compare import ArmRun, GeneratorRun, Runs
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.records import IntakeRecord, Measured, Timed
-from augpipe.report.results import Results, Stored, collect
+from augpipe.pipeline.records import (
+    IntakeRecord,
+    Measured,
+    Prepared,
+    Recipe,
+    Scored,
+    Timed,
+    TrainedClassifier,
+    TrainedGenerator,
+)
+from augpipe.report.results import Results, collect
 from augpipe.synthetic import fidelity
 
 EVIL = '<script>alert("x")</script>'
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored]:
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Runs]:
     from conftest import shapes
 
     store = Store(tmp_path_factory.mktemp("store"))
@@ -41,46 +56,54 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored
             "baseline": "real",
         }
     )
+    runs = Runs(dict.fromkeys(experiment.seeds, _prepared(store, sets)))
     rng = np.random.default_rng(0)
     right = {"real": 0.6, "classic": 0.7, "gan": 0.95}
-    tables, probabilities, recipes = {}, {}, {}
-    for arm, rate in right.items():
+    nothing = store.put_table("empty", pd.DataFrame({"x": [1]}))
+    for arm in experiment.arms:
         for seed in experiment.seeds:
-            found = {}
-            for split in ("val", "test"):
-                y = sets[split].labels
-                hit = rng.random(len(y)) < rate
-                found[split] = np.eye(3, dtype=np.float32)[np.where(hit, y, (y + 1) % 3)]
-            parts = [
-                scores.score(found[s], sets[s].labels, CLASSES, sets["train"].counts()).assign(
-                    split=s
-                )
-                for s in found
-            ]
-            tables[arm, seed] = store.put_table(
-                "scores", pd.concat(parts)[["split", "metric", "class", "value"]]
-            )
-            probabilities[arm, seed] = store.put_state(
-                "p", {k: torch.from_numpy(v) for k, v in found.items()}
-            )
-            made = [0, 20, 25] if arm == "gan" else [0, 0, 0]
-            recipes[arm, seed] = store.put_json(
-                "mix",
-                {
-                    "real_count": [30, 10, 5], "synthetic_count": made, "class_share": [0, 0.3, 0.3],
-                    "synthetic_share": 0.2 if arm == "gan" else 0.0, "synthetic_ratio": sum(made) / 45,
-                    "made_by": {"gan": sum(made)} if arm == "gan" else {},
-                    "short": {EVIL: 4} if arm == "gan" else {},
-                    "funnel": _funnel(seed) if arm == "gan" else [],
-                    "synthetic": {"sha256": f"{seed}"} if arm == "gan" else None,
-                    "drawn": f"{seed}" if arm == "gan" else None,
-                },
+            runs.arms[arm.name, seed] = ArmRun(
+                arm,
+                seed,
+                runs.prepared[seed],
+                recipe=recipe_of(arm.name, seed),
+                classifier=TrainedClassifier(
+                    arm=arm.name, seed=seed, state=nothing, history=nothing,
+                    best_step=40 + seed, time=SECOND,
+                ),
+                scored=_scored(store, sets, arm.name, seed, right[arm.name], rng),
             )  # fmt: skip
-    keys = [("gan", seed) for seed in experiment.seeds]
-    splits = SplitRefs(**{k: store.put_images(v) for k, v in sets.items()})
-    return experiment, Stored(
+    for seed in experiment.seeds:
+        trained = TrainedGenerator(
+            name="gan", kind="acgan", seed=seed, checkpoint=nothing, history=nothing, previews=(),
+            samples=store.put_images(sets["train"]), learned=nothing, best_kimg=1.5, best_metric=0.1,
+            stopped="the budget is spent", time=SECOND,
+        )  # fmt: skip
+        measured = Measured(
+            table=store.put_table("fidelity", _fidelity(seed)),
+            gallery=store.put_images(sets["train"].take(np.arange(9))),
+            time=SECOND,
+        )
+        runs.generators["gan", seed] = GeneratorRun(
+            "gan", seed, runs.prepared[seed], trained, measured=measured
+        )
+    return experiment, runs
+
+
+SECOND = Timed(began=0, seconds=1)
+
+
+def _prepared(store: Store, sets: dict[str, ImageSet]) -> Prepared:
+    bad = (Bad(f"{EVIL}/x.png", "no picture of a known format", EVIL),)
+    removed = {"b.png": (CLASSES[1], "taken from train: equal to c.png in test")}
+    splits = SplitRefs(**{name: store.put_images(images) for name, images in sets.items()})
+    return Prepared(
+        data=splits.train,
         splits=splits,
-        by_seed=dict.fromkeys(experiment.seeds, splits),
+        classes=CLASSES,
+        size=16,
+        channels=1,
+        counts={name: images.counts() for name, images in sets.items()},
         fingerprint="f" * 16,
         intake=IntakeRecord(
             fingerprint="0" * 16,
@@ -92,34 +115,70 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Stored
             groups=40,
             notes=(f"a note on {EVIL}",),
         ),
-        quarantine=store.put_table(
-            "quarantine",
-            quarantine.quarantine(
-                (Bad(f"{EVIL}/x.png", "no picture of a known format", EVIL),),
-                {"b.png": (CLASSES[1], "taken from train: equal to c.png in test")},
-            ),
-        ),
-        recipes=recipes,
-        tables=tables,
-        probabilities=probabilities,
-        samples={k: store.put_images(sets["train"]) for k in keys},
-        best_kimg=dict.fromkeys(keys, 1.5),
-        stopped=dict.fromkeys(keys, "the budget is spent"),
-        best_step={key: 40 + key[1] for key in tables},
-        measured={
-            (name, seed): Measured(
-                table=store.put_table("fidelity", _fidelity(seed)),
-                gallery=store.put_images(sets["train"].take(np.arange(9))),
-                time=Timed(began=0, seconds=1),
-            )
-            for name, seed in keys
-        },
-        seconds={(a, s): 1.0 for a in (*right, "generator gan") for s in experiment.seeds},
+        quarantine=store.put_table("quarantine", quarantine.quarantine(bad, removed)),
+        time=SECOND,
     )
 
 
+def _scored(
+    store: Store,
+    sets: dict[str, ImageSet],
+    arm: str,
+    seed: int,
+    rate: float,
+    rng: np.random.Generator,
+) -> Scored:
+    """Of a classifier that knows that part of the images, and takes the others for the next class."""
+    found = {}
+    for split in ("val", "test"):
+        y = sets[split].labels
+        hit = rng.random(len(y)) < rate
+        found[split] = np.eye(3, dtype=np.float32)[np.where(hit, y, (y + 1) % 3)]
+    parts = [
+        scores.score(found[s], sets[s].labels, CLASSES, sets["train"].counts()).assign(split=s)
+        for s in found
+    ]
+    table = pd.concat(parts)[["split", "metric", "class", "value"]]
+    return Scored(
+        arm=arm,
+        seed=seed,
+        table=store.put_table("scores", table),
+        probabilities=store.put_state("p", {k: torch.from_numpy(v) for k, v in found.items()}),
+    )
+
+
+def recipe_of(arm: str, seed: int) -> Recipe:
+    own = arm == "gan"
+    made = (0, 20, 25) if own else (0, 0, 0)
+    # Equal only for equal images: what arms are told apart by where curation is summed up.
+    ref = Ref(path=Path("synthetic"), sha256=f"{seed}")
+    return Recipe(
+        real=Ref(path=Path("real"), sha256="0"),
+        synthetic=ref if own else None,
+        soft_labels=None,
+        mix=Mix(),
+        chosen=None,
+        real_count=(30, 10, 5),
+        synthetic_count=made,
+        made_by={"gan": sum(made)} if own else {},
+        class_probability=(1 / 3, 1 / 3, 1 / 3),
+        class_share=(0, 0.3, 0.3),
+        synthetic_share=0.2 if own else 0.0,
+        synthetic_ratio=sum(made) / 45,
+        drawn=f"{seed}" if own else None,
+        short={EVIL: 4} if own else {},
+        funnel=tuple(_funnel(seed)) if own else (),
+    )
+
+
+def with_recipes(runs: Runs, change: Callable[[tuple[str, int], Recipe], Recipe]) -> Runs:
+    """The same runs with other recipes."""
+    arms = {key: replace(run, recipe=change(key, run.recipe)) for key, run in runs.arms.items()}
+    return replace(runs, arms=arms)
+
+
 @pytest.fixture(scope="module")
-def results(stored: tuple[Experiment, Stored]) -> Results:
+def results(stored: tuple[Experiment, Runs]) -> Results:
     return collect(*stored, 12.0)
 
 

@@ -39,7 +39,9 @@ def test_a_run_in_this_process_reuses_what_it_stored(
     records = {p: p.read_bytes() for p in (tmp_path / "home" / "store" / "records").iterdir()}
     again = augpipe.compare(augpipe.load(tmp_path / "tiny.yaml", overrides))
     assert again.scores.equals(results.scores)
-    assert {p: p.read_bytes() for p in (tmp_path / "home" / "store" / "records").iterdir()} == records
+    assert {
+        p: p.read_bytes() for p in (tmp_path / "home" / "store" / "records").iterdir()
+    } == records
 
 
 def test_fit_and_synthesize(make_shapes) -> None:

@@ -14,25 +14,24 @@ import pandas as pd
 import pytest
 import torch
 from contracts import draw, fresh, steps, tiny
+from flows.models import classifier_signature, generator_signature, log_model
 from mlflow import MlflowClient, pyfunc
 from mlflow.models import Model
 from PIL import Image
 
 from augpipe import serving
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.options import Mix
 from augpipe.classifiers.mixing import Mixture
-from augpipe.classifiers.options import ClassifierOptions
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.train import Trained
 from augpipe.core.errors import UserError
-from augpipe.core.options import ImageOptions
 from augpipe.core.images import ImageSet
+from augpipe.core.options import ImageOptions
 from augpipe.core.store import Ref, Store
 from augpipe.data.intake import take_in
 from augpipe.data.sources import folder
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
-from flows.models import classifier_signature, generator_signature, log_model
 
 OPTIONS = ClassifierOptions(width=0.25, steps=4, batch=8, evaluations=1)
 DERIVING = ("smote", "dagan", "deepsmote")

@@ -11,19 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from contracts import fresh, tiny
+from flows.models import classifier_signature, generator_signature, log_model
 from mlflow import MlflowClient, pyfunc
 from tiny import ROOT, environment
 
 from augpipe import serving
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.options import Mix
 from augpipe.classifiers.mixing import Mixture
-from augpipe.classifiers.options import ClassifierOptions
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core.options import ImageOptions
 from augpipe.core.store import Store
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
-from flows.models import classifier_signature, generator_signature, log_model
 
 LOAD = """
 import os, sys

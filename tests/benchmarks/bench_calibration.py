@@ -24,27 +24,31 @@ from augpipe.comparison.bootstrap import gain, macro_recall
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import verdict
 from augpipe.core import store
-from augpipe.pipeline import stages
-from augpipe.pipeline.experiment import load
-from augpipe.pipeline.records import Job
+from augpipe.pipeline.context import Context
+from augpipe.pipeline.experiment import Experiment, load
+from augpipe.pipeline.stages.mix import mix
+from augpipe.pipeline.stages.prepare import prepare
+from augpipe.pipeline.stages.score import score
+from augpipe.pipeline.stages.train_classifier import train_classifier
 
 SEEDS = (3, 5, 10)
 GAINS = (0.0, 1.0, 2.0, 5.0)  # points
 VARIES = 1 / 3  # standard deviation of a gain between seeds, in units of the gain
 
 
-def hits(job: Job, arm: str, runs: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def hits(
+    experiment: Experiment, context: Context, arm: str, runs: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Whether each run got each test image right, (R,N), and their labels (N,)."""
-    prepared = stages.prepare(job)
-    own = next(a for a in job.experiment.arms if a.name == arm)
+    prepared = prepare(context, experiment)
+    own = next(a for a in experiment.arms if a.name == arm)
     labels = np.array(store.load_images(prepared.splits.test).labels)
+    recipe = mix(context, prepared, own.mix, None)
     right = []
     for seed in range(runs):
-        recipe = stages.mix(job, prepared, own, None)
-        trained = stages.train_classifier(
-            job, prepared, recipe, arm, seed, report=lambda told, kimg: None
-        )
-        found = store.load_state(stages.score(job, prepared, trained, recipe).probabilities)["test"]
+        trained = train_classifier(context, prepared, recipe, experiment.classifier, arm, seed)
+        scored = score(context, prepared, trained, recipe)
+        found = store.load_state(scored.probabilities)["test"]
         right.append(found.numpy().argmax(1) == labels)
         print(f"run {seed}: {100 * macro_recall(right[-1][None], labels)[0]:.2f}", flush=True)
     return np.stack(right), labels
@@ -125,9 +129,10 @@ def main() -> None:
     given = parser.parse_args()
     if given.runs < 2 * max(given.seeds):
         parser.error(f"two arms of {max(given.seeds)} seeds need {2 * max(given.seeds)} runs")
-    job = Job(
-        experiment=load(given.config, given.overrides), store=store.home() / "store",
-        progress=given.out, threads=given.threads,
+    experiment = load(given.config, given.overrides)
+    runner = experiment.runner
+    context = Context(
+        root=store.home() / "store", device=runner.device, precision=runner.precision, threads=given.threads
     )  # fmt: skip
     begun = time.perf_counter()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -136,7 +141,7 @@ def main() -> None:
         with np.load(kept) as found:
             right, labels = found["right"], found["labels"]
     else:
-        right, labels = hits(job, given.arm, given.runs)
+        right, labels = hits(experiment, context, given.arm, given.runs)
         np.savez_compressed(kept, right=right, labels=labels)
     level = macro_recall(right, labels)
     rows = [told(right, labels, s, g, given.draws) for s in given.seeds for g in GAINS]

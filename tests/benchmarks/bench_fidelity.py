@@ -25,7 +25,7 @@ from augpipe.core import device as runtime
 from augpipe.core import neighbours
 from augpipe.core.images import ImageSet, Splits, provenance
 from augpipe.core.store import Store
-from augpipe.pipeline.stages.classifiers import train_domain
+from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.curation import Curator, Reference
 from augpipe.synthetic.embeddings import Eyes
@@ -64,7 +64,7 @@ def judge(n: int, here: runtime.Runtime, store: Store) -> None:
     train, val, made = (pictures(n, seed) for seed in range(3))
     with timed("a classifier for the features (not counted)"):
         options = ClassifierOptions(steps=200, evaluations=1)
-        domain = train_domain(Splits(train, val, val), options, here, seed=0)
+        domain = fit_reference(Splits(train, val, val), options, here, seed=0)
     begun = time.perf_counter()
     with timed("embeddings of train, val and synthetic images"):
         look = Eyes(domain, here, store=store)

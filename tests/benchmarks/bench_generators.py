@@ -15,6 +15,8 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,14 @@ from augpipe.core.images import ImageSet, grid
 from augpipe.core.seeds import torch_stream
 from augpipe.data.imbalance import Natural
 from augpipe.generators import families
-from augpipe.pipeline import stages
+from augpipe.pipeline.compare import Runs, call_generator, call_reference
+from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment, load
-from augpipe.pipeline.records import Job, Part, Prepared, TrainedGenerator
-from augpipe.pipeline.stages import fidelity as measuring
-from augpipe.pipeline.stages import generators as generating
-from augpipe.pipeline.stages import samples as judging
+from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
+from augpipe.pipeline.stages.measure import measure_set
+from augpipe.pipeline.stages.prepare import prepare
+from augpipe.pipeline.stages.synthesize import synthesize
+from augpipe.pipeline.stages.train_generator import SHOWN
 from augpipe.report.judged import kept_rows
 from augpipe.synthetic import draw as synthesis
 
@@ -47,14 +51,37 @@ PAIRS = 200  # of each class, whose structural similarity is taken
 ORACLE = ClassifierOptions(width=1.0, steps=4000, batch=128, evaluations=2)
 
 
-def oracle(job: Job, folder: Path) -> Trained:
+@dataclass(frozen=True)
+class Bench:
+    """An experiment, its data, and the reference classifier of seed 0."""
+
+    experiment: Experiment
+    context: Context
+    runs: Runs
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.runs.prepared[0]
+
+    @property
+    def reference(self) -> store.Ref:
+        return self.runs.references[0].reference
+
+    def call(
+        self, stage: Callable[..., Any], *inputs: Any, title: str, total: float | None = None
+    ) -> Any:
+        """The stage itself, computed each time: the seconds it takes are what is measured."""
+        return stage(self.context, *inputs)
+
+
+def oracle(experiment: Experiment, context: Context, folder: Path) -> Trained:
     """A classifier of the source's whole train set; kept in `folder` for the next run."""
-    whole = job.experiment.model_copy(update={"imbalance": Natural(profile="natural")})
+    whole = experiment.model_copy(update={"imbalance": Natural(profile="natural")})
     path = folder / f"oracle-{whole.name}.pt"
-    _, here = job.start()
+    here = context.runtime()
     if path.exists():
         return classification.from_state(store.load_state(path), here)
-    prepared = stages.prepare(job.model_copy(update={"experiment": whole}))
+    prepared = prepare(context, whole)
     splits = store.load_splits(prepared.splits)
     batches = Mixture(splits.train, None, Mix(), here, seed=0)
     found = classification.train(batches, splits.val, ORACLE, here, seed=0)
@@ -69,23 +96,10 @@ def _right(judge: Trained, images: ImageSet, here: Runtime) -> np.ndarray[Any, A
     return np.asarray(found == images.labels)
 
 
-def trained(job: Job, prepared: Prepared, domain: store.Ref, name: str) -> TrainedGenerator:
+def trained(bench: Bench, name: str) -> TrainedGenerator:
     """The generator, whole or joined from models of single classes."""
-
-    def report(told: str, kimg: float) -> None:
-        pass
-
-    first, parts = generating.parts_of(job, prepared, Part(name=name, seed=0))
-    start = None
-    if first is not None:
-        start = generating.train_generator(job, prepared, domain, first, report=report).checkpoint
-    done = []
-    for part in parts:
-        small = first is not None and generating.is_small(job, prepared, part)
-        own = part.model_copy(update={"start": start if small else None})
-        done.append(generating.train_generator(job, prepared, domain, own, report=report))
-    whole = parts[0].label is None
-    return done[0] if whole else generating.join_generators(job, prepared, done)
+    spec = TrainingSpec(name=name, seed=0)
+    return call_generator(bench.runs, bench.experiment, spec, bench.call).trained
 
 
 def similarity(images: torch.Tensor, seed: int = 0) -> float:
@@ -101,12 +115,14 @@ def similarity(images: torch.Tensor, seed: int = 0) -> float:
 
 
 def after_checks(
-    job: Job, prepared: Prepared, judge: Trained, domain: store.Ref, made: TrainedGenerator,
-    have: list[int],
-) -> dict[int, dict[str, float]]:  # fmt: skip
+    bench: Bench, judge: Trained, made: TrainedGenerator, have: list[int]
+) -> dict[int, dict[str, float]]:
     """What curation keeps: share kept, images made of IMAGES asked for, share of them confirmed, SSIM of pairs."""
-    _, here = job.start()
-    found = judging.synthesise(job, prepared, domain, made, dict.fromkeys(have, IMAGES), True)
+    here, prepared, experiment = bench.context.runtime(), bench.prepared, bench.experiment
+    found = synthesize(
+        bench.context, prepared, bench.reference, made, dict.fromkeys(have, IMAGES),
+        experiment.curation, experiment.fidelity.features,
+    )  # fmt: skip
     images = store.load_images(found.images)
     right = _right(judge, images, here) if len(images) else np.empty(0, bool)
     shares = kept_rows(store.load_table(found.funnel)).set_index(["class", "metric"])["value"]
@@ -123,25 +139,29 @@ def after_checks(
 
 
 def measure(
-    job: Job, prepared: Prepared, judge: Trained, domain: store.Ref, made: TrainedGenerator,
-    out: Path, plain: bool,
-) -> dict[str, Any]:  # fmt: skip
+    bench: Bench, judge: Trained, made: TrainedGenerator, out: Path, plain: bool
+) -> dict[str, Any]:
     """Judge fresh images of a trained generator; leaves its pictures."""
-    own, here = job.start()
-    generator, _ = families.unpack(store.load_state(made.checkpoint), here, own.images)
+    here, prepared, experiment = bench.context.runtime(), bench.prepared, bench.experiment
+    generator, _ = families.unpack(
+        store.load_state(made.checkpoint), here, bench.context.store.images
+    )
     train = store.load_images(prepared.splits.train)
     have = [c for c, n in train.counts().items() if n > 0]
     asked = torch.tensor(have).repeat_interleave(IMAGES)
     begun = time.perf_counter()
     images = synthesis.draw(generator, asked, torch_stream(0, "bench")).images
     drawing = time.perf_counter() - begun
-    right = _right(judge, generating.loose_set(images, asked, train), here)
+    right = _right(judge, synthesis.synthetic_set(images, asked, train), here)
     curated = {c: dict[str, float]() for c in have}
     overall = pd.DataFrame({"metric": [], "value": []})
     if not plain:
-        curated = after_checks(job, prepared, judge, domain, made, have)
-        loose = generating.loose_set(images, asked, train)
-        table = store.load_table(measuring.measure_set(job, prepared, domain, loose, 0).table)
+        curated = after_checks(bench, judge, made, have)
+        loose = synthesis.synthetic_set(images, asked, train)
+        measured = measure_set(
+            bench.context, prepared, bench.reference, loose, experiment.fidelity, experiment.classifier, 0
+        )  # fmt: skip
+        table = store.load_table(measured.table)
         overall = table[(table["class"] == "") & ~table.value.isna()]
     classes: dict[str, dict[str, float]] = {}
     nearest = []
@@ -158,18 +178,18 @@ def measure(
         nearest += [own[:5], real[apart.argmin(1)]]
     shown = store.load_images(made.samples).images
     scale = max(1, 56 // shown.shape[2])
-    grid(shown, generating.SHOWN, scale=scale).save(out / f"{made.name}.png")
+    grid(shown, SHOWN, scale=scale).save(out / f"{made.name}.png")
     grid(torch.cat(nearest).numpy(), 5, scale=scale).save(out / f"{made.name}-nearest.png")
     return {
         "name": made.name,
         "figures": {m: float(v) for m, v in zip(overall.metric, overall.value, strict=True)},
-        "config": job.experiment.generators[made.name].model_dump(mode="json"),
+        "config": experiment.generators[made.name].model_dump(mode="json"),
         "classes": classes,
         "training_seconds": made.time.seconds,
         "best_kimg": made.best_kimg,
         "stopped": made.stopped,
         "images_per_second_drawn": len(asked) / drawing,
-        "threads": job.threads,
+        "threads": bench.context.threads,
     }
 
 
@@ -227,16 +247,17 @@ def main() -> None:
     names = given.only or list(experiment.generators)
     given.out.mkdir(parents=True, exist_ok=True)
     if not given.table:
-        job = Job(
-            experiment=experiment, store=store.home() / "store",
-            progress=given.out, threads=given.threads,
+        runner = experiment.runner
+        context = Context(
+            root=store.home() / "store", device=runner.device, precision=runner.precision,
+            threads=given.threads,
         )  # fmt: skip
-        judge = oracle(job, given.oracle or given.out)
-        prepared = stages.prepare(job)
-        domain = stages.train_features(job, prepared, 0)
+        judge = oracle(experiment, context, given.oracle or given.out)
+        bench = Bench(experiment, context, Runs({0: prepare(context, experiment)}))
+        call_reference(bench.runs, experiment, 0, bench.call)
         for name in names:
-            made = trained(job, prepared, domain, name)
-            found = measure(job, prepared, judge, domain, made, given.out, given.plain)
+            made = trained(bench, name)
+            found = measure(bench, judge, made, given.out, given.plain)
             store.write_json(given.out / f"{name}.json", found)
             print(table([found]), flush=True)
     done = [given.out / f"{name}.json" for name in names]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jobs import job, silent
+from jobs import Work, make_work
 
 from augpipe.classifiers import search as searching
 from augpipe.classifiers.options import Mix
@@ -28,24 +28,20 @@ from augpipe.classifiers.search import (
     rows_of,
     steps_of,
 )
-from augpipe.core.store import load_images, load_json, load_state, load_table
-from augpipe.pipeline import stages
+from augpipe.core.store import Ref, load_images, load_state, load_table
 from augpipe.pipeline.experiment import Arm
-from augpipe.pipeline.records import Job, Part, Prepared, Synthesised
-from augpipe.pipeline.stages import generators as generating
-from augpipe.pipeline.stages import samples as judging
+from augpipe.pipeline.records import Prepared, Synthetic
+from augpipe.pipeline.stages.mix import search_steps
 
 
-def filled(work: Job, plan: dict[int, int] | None = None) -> tuple[Prepared, Arm, Synthesised]:
-    """The arm of SMOTE with its images, by its own plan or another."""
-    prepared = stages.prepare(work)
-    arm = next(a for a in work.experiment.arms if a.name == "smote")
-    domain = stages.train_features(work, prepared, 0)
-    generator = generating.train_generator(
-        work, prepared, domain, Part(name="smote", seed=0), report=silent
-    )
-    asked = prepared.plans["smote"] if plan is None else plan
-    return prepared, arm, judging.synthesise(work, prepared, domain, generator, asked, False)
+def filled(work: Work, plan: dict[int, int] | None = None) -> tuple[Prepared, Arm, Synthetic, Ref]:
+    """The arm of SMOTE with its images, by its own plan or another, and the reference classifier."""
+    prepared = work.prepare()
+    reference = work.reference(prepared)
+    generator = work.generator(prepared, reference, "smote")
+    asked = work.plan(prepared, "smote") if plan is None else plan
+    synthetic = work.synthetic(prepared, reference, generator, asked, False)
+    return prepared, work.arm("smote"), synthetic, reference
 
 
 def test_candidates_are_what_a_mix_leaves_open() -> None:
@@ -152,33 +148,36 @@ def test_a_share_that_is_not_yet_chosen_mixes_nothing(here, make_shapes) -> None
 
 def test_an_arm_takes_what_val_chose(tmp_path: Path) -> None:
     """A stage by hand: the choice is in the recipe, the same again, and no other than val's."""
-    work = job(tmp_path, "arms.smote.mix={fill: search, share: auto}", "classifier.steps=40")
-    prepared, arm, made = filled(work)
-    chosen = stages.choose(work, prepared, arm, made, 0, report=silent)
-    again = stages.choose(work, prepared, arm, made, 0, report=silent)
+    work = make_work(tmp_path, "arms.smote.mix={fill: search, share: auto}", "classifier.steps=40")
+    prepared, arm, made, reference = filled(work)
+    chosen = work.choice(prepared, arm, made, reference)
+    again = work.choice(prepared, arm, made, reference)
     assert (chosen.share, chosen.part, chosen.table) == (again.share, again.part, again.table)
     table = load_table(chosen.table)
-    assert chosen.steps == table.steps.sum() == stages.search_steps(work, arm)
+    assert (
+        chosen.steps == table.steps.sum() == search_steps(arm.mix, work.experiment.classifier.steps)
+    )
     last = table[table.rung == table.rung.max()]
     winner = last.sort_values(["val_macro_recall", "val_loss"], ascending=[False, True]).iloc[0]
     assert (float(winner.share), winner.part) == (chosen.share, chosen.part)
-    recipe = load_json(stages.mix(work, prepared, arm, made, chosen))
-    assert recipe["chosen"] == {"share": chosen.share, "part": chosen.part, "steps": chosen.steps}
-    assert recipe["mix"]["share"] == chosen.share
+    recipe = work.recipe(prepared, arm, made, chosen)
+    assert recipe.chosen == {"share": chosen.share, "part": chosen.part, "steps": chosen.steps}
+    assert recipe.mix.share == chosen.share
     counts = load_images(made.images).counts()
-    assert recipe["synthetic_count"] == [math.ceil(chosen.part * n) for n in counts.values()]
-    ref = stages.mix(work, prepared, arm, made, chosen)
-    trained = stages.train_classifier(work, prepared, ref, "smote", 0, report=silent)
+    assert list(recipe.synthetic_count) == [math.ceil(chosen.part * n) for n in counts.values()]
+    trained = work.classifier(prepared, recipe, "smote")
     assert torch.is_tensor(next(iter(load_state(trained.state)["weights"].values())))
 
 
 def test_an_arm_takes_a_share_for_each_class(tmp_path: Path) -> None:
     """A stage by hand: what the first round said of each class is what is put together, tried and, if best, mixed."""
-    work = job(tmp_path, "arms.smote.mix={share: per_class, sampler: balanced}")
-    prepared, arm, made = filled(work)
-    chosen = stages.choose(work, prepared, arm, made, 0, report=silent)
+    work = make_work(tmp_path, "arms.smote.mix={share: per_class, sampler: balanced}")
+    prepared, arm, made, reference = filled(work)
+    chosen = work.choice(prepared, arm, made, reference)
     table = load_table(chosen.table)
-    assert chosen.steps == table.steps.sum() == stages.search_steps(work, arm)
+    assert (
+        chosen.steps == table.steps.sum() == search_steps(arm.mix, work.experiment.classifier.steps)
+    )
     put_together = [json.loads(s) for s in table.share if s.startswith("{")]
     # Of those classes alone that have synthetic images.
     assert {tuple(s) for s in put_together} == {
@@ -187,19 +186,17 @@ def test_an_arm_takes_a_share_for_each_class(tmp_path: Path) -> None:
     assert all(v in SHARES for s in put_together for v in s.values())
     for share in (chosen.share, put_together[0]):
         settled = chosen.model_copy(update={"share": share})
-        recipe = load_json(stages.mix(work, prepared, arm, made, settled))
+        recipe = work.recipe(prepared, arm, made, settled)
         asked = share if isinstance(share, Mapping) else dict.fromkeys(prepared.classes, share)
-        have = zip(recipe["real_count"], recipe["synthetic_count"], strict=True)
-        for name, (real, n), found in zip(
-            prepared.classes, have, recipe["class_share"], strict=True
-        ):
+        have = zip(recipe.real_count, recipe.synthetic_count, strict=True)
+        for name, (real, n), found in zip(prepared.classes, have, recipe.class_share, strict=True):
             # Less where one synthetic image would come over ten times as often as a real one.
             assert found == pytest.approx(min(asked.get(name, 0), 10 * n / (real + 10 * n)))
 
 
 def test_without_a_synthetic_image_there_is_nothing_to_try(tmp_path: Path) -> None:
-    work = job(tmp_path, "arms.smote.mix={share: auto}")
-    prepared, arm, made = filled(work, {})
-    chosen = stages.choose(work, prepared, arm, made, 0, report=silent)
+    work = make_work(tmp_path, "arms.smote.mix={share: auto}")
+    prepared, arm, made, reference = filled(work, {})
+    chosen = work.choice(prepared, arm, made, reference)
     assert chosen.steps == 0 and chosen.share == searching.SHARES[0]
-    stages.mix(work, prepared, arm, made, chosen)
+    work.recipe(prepared, arm, made, chosen)

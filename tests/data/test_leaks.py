@@ -9,29 +9,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from jobs import job, silent
+from jobs import Work, make_work
 from tiny import CONFIG, environment
 
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance
-from augpipe.core.store import Ref, Store, load_images, load_json
+from augpipe.core.store import Ref, load_images
 from augpipe.data import leaks
 from augpipe.data.leaks import LeakError
-from augpipe.pipeline import stages
-from augpipe.pipeline.records import Job, Part, Prepared
-from augpipe.pipeline.stages import generators as generating
-from augpipe.pipeline.stages import samples as judging
+from augpipe.pipeline.records import Prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Prepared, Ref]:
-    work = job(tmp_path_factory.mktemp("leaks"), "arms.smote.mix.share=0.5")
-    prepared = stages.prepare(work)
-    return work, prepared, stages.train_features(work, prepared, 0)
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, Prepared, Ref]:
+    work = make_work(tmp_path_factory.mktemp("leaks"), "arms.smote.mix.share=0.5")
+    prepared = work.prepare()
+    return work, prepared, work.reference(prepared)
 
 
-def planted(work: Job, prepared: Prepared, side: str, name: str | None = None) -> Prepared:
+def planted(work: Work, prepared: Prepared, side: str, name: str | None = None) -> Prepared:
     """Train with one image of a held-out side among it, under its own id or another."""
     train, other = (load_images(getattr(prepared.splits, s)) for s in ("train", side))
     row = other.table.iloc[[3]].assign(**({"id": name} if name else {}))
@@ -41,66 +38,62 @@ def planted(work: Job, prepared: Prepared, side: str, name: str | None = None) -
         train.classes,
         pd.concat([train.table, row], ignore_index=True),
     )
-    splits = prepared.splits.model_copy(update={"train": Store(work.store).put_images(images)})
+    splits = prepared.splits.model_copy(update={"train": work.store.put_images(images)})
     return prepared.model_copy(update={"splits": splits})
 
 
 @pytest.mark.parametrize("side", ["val", "test"])
 def test_a_generator_is_not_trained_on_a_planted_image(run, side: str) -> None:
-    work, prepared, domain = run
+    work, prepared, reference = run
     name = load_images(getattr(prepared.splits, side)).table["id"][3]
     bad = planted(work, prepared, side)
     with pytest.raises(
         LeakError, match=f"generator 'acgan' would learn from holds '{name}', an image of {side}"
     ):
-        generating.train_generator(work, bad, domain, Part(name="acgan", seed=0), report=silent)
-    with pytest.raises(LeakError, match="the classifier that judges generators"):
-        stages.train_features(work, bad, 0)
+        work.generator(bad, reference, "acgan")
+    with pytest.raises(LeakError, match="the reference classifier"):
+        work.reference(bad)
 
 
 def test_an_image_under_another_name_is_none_of_the_runs(run) -> None:
-    work, prepared, domain = run
+    work, prepared, reference = run
     bad = planted(work, prepared, "test", "innocent")
     with pytest.raises(LeakError, match="holds 'innocent', which is none of the run's images"):
-        generating.train_generator(work, bad, domain, Part(name="smote", seed=0), report=silent)
+        work.generator(bad, reference, "smote")
 
 
 def test_an_image_under_a_train_images_name_is_seen(run) -> None:
-    work, prepared, domain = run
+    work, prepared, reference = run
     train, test = load_images(prepared.splits.train), load_images(prepared.splits.test)
     pixels = np.array(train.images)
     pixels[5] = test.images[0]
     forged = ImageSet(pixels, train.labels, train.classes, train.table)
-    ref = Store(work.store).put_images(forged)
+    ref = work.store.put_images(forged)
     bad = prepared.model_copy(update={"splits": prepared.splits.model_copy(update={"train": ref})})
     name = train.table["id"][5]
     with pytest.raises(LeakError, match=f"'{name}', which is not the image of that name"):
-        generating.train_generator(work, bad, domain, Part(name="acgan", seed=0), report=silent)
+        work.generator(bad, reference, "acgan")
 
 
 def test_images_made_from_a_test_image_reach_no_classifier(run) -> None:
     """SMOTE is given a test image behind the guard's back; what it makes of it is turned away further on."""
-    work, prepared, domain = run
+    work, prepared, reference = run
     bad = planted(work, prepared, "test")
-    trained = generating.train_generator(
-        work, prepared, domain, Part(name="smote", seed=0), report=silent
-    )
+    trained = work.generator(prepared, reference, "smote")
     row = load_images(bad.splits.train)
     label = int(row.labels[-1])
-    arm = next(a for a in work.experiment.arms if a.name == "smote")
-    made = judging.synthesise(work, prepared, domain, trained, {label: 40}, False)
+    arm = work.arm("smote")
+    made = work.synthetic(prepared, reference, trained, {label: 40}, False)
     honest = load_images(made.images)
     table = honest.table.copy()
     table.loc[7, "parent"] = str(row.table["id"].iloc[-1])
-    ref = Store(work.store).put_images(
-        ImageSet(honest.images, honest.labels, honest.classes, table)
-    )
-    recipe = stages.mix(work, prepared, arm, made.model_copy(update={"images": ref}))
-    assert load_json(recipe)["synthetic"]["sha256"] == ref.sha256
+    ref = work.store.put_images(ImageSet(honest.images, honest.labels, honest.classes, table))
+    recipe = work.recipe(prepared, arm, made.model_copy(update={"images": ref}))
+    assert recipe.synthetic == ref
     with pytest.raises(
         LeakError, match="the classifier of arm 'smote' would learn from holds images made from"
     ):
-        stages.train_classifier(work, prepared, recipe, "smote", 0, report=silent)
+        work.classifier(prepared, recipe, "smote")
 
 
 def test_equal_pixels_under_two_ids_are_no_leak(make_shapes) -> None:

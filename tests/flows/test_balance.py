@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from in_process import call
-from jobs import job
+from jobs import make_work
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 from tiny import CONFIG, Ran, augpipe
 
 from augpipe.core.store import load_images
-from augpipe.pipeline import stages
 from augpipe.report.balanced_set import FILES
 
 QUICK = CONFIG.replace("seeds: 3", "seeds: 2").replace(
@@ -145,7 +144,7 @@ def test_an_override_publishes_and_is_recorded(broken: Ran, place: Path) -> None
     assert card["missing"] == {} and card["checks"]["kept"] == {}
     assert card["checks"]["curated"] is False
     assert reason in (place / "broken" / "card.md").read_text()
-    # What was recalled keeps its time: this run began when the one before it did, which published nothing.
+    # What was reused keeps its time: this run began when the one before it did, which published nothing.
     (run,) = [r for r in runs(place, "balanced set") if r.data.tags["augpipe.override"]]
     assert run.data.tags["augpipe.override"] == reason
     assert run.data.tags["augpipe.published"] == "true"
@@ -199,9 +198,28 @@ def test_the_set_of_a_replicate_stands_on_its_own_split(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.status == 0, done.err[-3000:]
     table = pd.read_csv(tmp_path / "out" / "manifest.csv", dtype=str, keep_default_na=False)
-    work = job(tmp_path / "again", "resplit=true", "arms.smote.mix={fill: {7: 5}}")
-    own, one = (
-        set(load_images(stages.prepare(work, seed=seed).splits.train).table["id"])
-        for seed in (1, None)
-    )
+    work = make_work(tmp_path / "again", "resplit=true", "arms.smote.mix={fill: {7: 5}}")
+    own, one = (set(load_images(work.prepare(seed).splits.train).table["id"]) for seed in (1, None))
     assert set(table[table["origin"] == "real"]["id"]) == own != one
+
+
+def test_a_set_of_a_finished_run_trains_nothing(tmp_path: Path) -> None:
+    """What is published is what the run's report is about: only its fidelity is measured."""
+    (tmp_path / "tiny.yaml").write_text(QUICK)
+    sets = ("--set", "seeds=1", "--set", "runner.workers=1", "--set", "gate=[]")
+    done = augpipe(tmp_path, "run", "tiny.yaml", "--out", "run", *sets)
+    assert done.status == 0, done.err[-3000:]
+    records = tmp_path / "data" / "store" / "records"
+    # Each is written once and renamed: another of its name would be another file.
+    before = {p.name: (p.stat().st_ino, p.read_bytes()) for p in records.iterdir()}
+    done = balance(tmp_path, "acgan", "--out", "set", *sets)
+    assert done.status == 0, done.err[-3000:]
+    after = {p.name: (p.stat().st_ino, p.read_bytes()) for p in records.iterdir()}
+    assert {name: after[name] for name in before} == before
+    new = [name.rpartition("-")[0] for name in set(after) - set(before)]
+    assert new == ["measure_synthetic"]
+    table = pd.read_csv(tmp_path / "set" / "manifest.csv", dtype=str, keep_default_na=False)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    made = table[table["origin"] == "synthetic"].groupby("class").size().to_dict()
+    counts = summary["arms"]["acgan"]["synthetic_counts"]
+    assert made == {name: n for name, n in counts.items() if n}

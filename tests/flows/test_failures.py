@@ -6,6 +6,7 @@ import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pandas as pd
@@ -13,14 +14,17 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from prefect import flow, task
+from prefect.exceptions import UnfinishedRun
 from tiny import CONFIG, augpipe, run_tiny
 
 from augpipe.core.errors import NotTrainedError, UserError, is_full, passes
 from augpipe.data.leaks import LeakError
 from augpipe.pipeline import experiment as config
+from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun
+from augpipe.pipeline.experiment import Experiment
 from flows.engine import prefect_api
-from flows.failures import DELAYS, Failures, ends_all
-from flows.tasks import OPTIONS
+from flows.failures import DELAYS, Failures, ends_all, once_more
+from flows.tasks import run_stage
 
 # No machine has the memory for such a layer: the training fails, and not for a mistake that the config shows.
 TOO_LARGE = "generators.acgan.latent=4000000000"
@@ -79,10 +83,22 @@ def test_a_task_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
     assert "TaskRunTimeoutError" in summary["failed"]["acgan"], summary["failed"]
 
 
+NOTHING: Any = None  # in place of futures: whose failure it is does not depend on them
+
+
+def arm_run(experiment: Experiment, name: str, seed: int) -> ArmRun:
+    arm = next(arm for arm in experiment.arms if arm.name == name)
+    return ArmRun(arm, seed, NOTHING)
+
+
+def generator_run(name: str, seed: int) -> GeneratorRun:
+    return GeneratorRun(name, seed, NOTHING, NOTHING)
+
+
 def test_without_its_baseline_nothing_can_be_compared() -> None:
     experiment = config.build(yaml.safe_load(CONFIG))
     failures = Failures()
-    failures.add("trained", ("real", 0), RuntimeError("no"))
+    failures.add(arm_run(experiment, "real", 0), "classifier", RuntimeError("no"))
     with pytest.raises(RuntimeError, match="no"):
         failures.rest(experiment)
 
@@ -90,8 +106,11 @@ def test_without_its_baseline_nothing_can_be_compared() -> None:
 def test_whose_failure_is_whose() -> None:
     experiment = config.build(yaml.safe_load(CONFIG))
     failures = Failures()
-    failures.add("measured", ("smote", 1), ValueError("first"))
-    failures.add("mixed", ("classic", 2), KeyError("second"))
+    assert failures.add(generator_run("smote", 1), "measured", ValueError("first"))
+    # A task that only waited for another is not what an arm failed of.
+    waiting = arm_run(experiment, "classic", 1)
+    assert not failures.add(waiting, "scored", UnfinishedRun("waited"))
+    assert failures.add(arm_run(experiment, "classic", 2), "recipe", KeyError("second"))
     left, why = failures.rest(experiment)
     assert [arm.name for arm in left.arms] == ["real", "acgan"] and list(left.generators) == [
         "acgan"
@@ -99,7 +118,7 @@ def test_whose_failure_is_whose() -> None:
     assert why == {"smote": "ValueError: first", "classic": "KeyError: 'second'"}
     assert dict(failures.of_generators()) == {("smote", 1): "ValueError: first"}
     assert dict(failures.of_arms()) == {("classic", 2): "KeyError: 'second'"}
-    failures.add("domains", ("", 0), ValueError("third"))
+    failures.add(ReferenceRun(0, NOTHING), "reference", ValueError("third"))
     assert set(failures.rest(experiment)[1]) == {"smote", "classic", "acgan"}
 
 
@@ -116,7 +135,7 @@ def test_whose_failure_is_whose() -> None:
 def test_what_ends_a_run(error: Exception) -> None:
     assert ends_all(error)
     with pytest.raises(type(error)):
-        Failures().add("generators", ("acgan", 0), error)
+        Failures().add(generator_run("acgan", 0), "trained", error)
     assert not passes(error)
 
 
@@ -161,9 +180,11 @@ def test_what_passes_is_tried_again_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
-    quick = OPTIONS | {"retry_delay_seconds": [0.1] * len(DELAYS)}
+    assert run_stage.retry_condition_fn is once_more and run_stage.retries == len(DELAYS)
 
-    @task(**quick)
+    @task(
+        retries=len(DELAYS), retry_delay_seconds=[0.1] * len(DELAYS), retry_condition_fn=once_more
+    )
     def fails(at: int, error: Exception, times: int) -> str:
         with (tmp_path / str(at)).open("a") as log:
             log.write("x")

@@ -9,8 +9,8 @@ import pytest
 
 from augpipe.classifiers.plans import Share
 from augpipe.core.store import Store
-from augpipe.pipeline.records import Chosen, Timed
-from flows.following import chosen
+from augpipe.pipeline.records import Choice, Timed
+from flows.following import describe_choice
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_only_what_was_searched_is_told(
     tmp_path: Path, tried: list[tuple[str, float]], share: Share, part: float, told: str
 ) -> None:
     table = Store(tmp_path).put_table("searches", pd.DataFrame(tried, columns=["share", "part"]))
-    found = Chosen(share=share, part=part, steps=1, table=table, time=Timed(began=0.0, seconds=1.0))
-    assert chosen(found) == told
+    found = Choice(share=share, part=part, steps=1, table=table, time=Timed(began=0.0, seconds=1.0))
+    assert describe_choice(found) == told

@@ -34,8 +34,9 @@ from augpipe.pipeline.records import (
     TrainedGenerator,
 )
 from flows.failures import Failures
-from flows.tracking import Tracker, pending, runs
+from flows.tracking import pending, runs
 from flows.tracking.names import Point
+from flows.tracking.tracker import Tracker
 
 TIMED = Timed(began=1_700_000_000.0, seconds=2.0)
 ARM = {

@@ -2,62 +2,88 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import pytest
-from recalling import job, lines, made
+from recalling import go, job, lines, made
 from tiny import ROOT
 
+from augpipe.classifiers.options import Mix
 from augpipe.core import fingerprints as code
-from augpipe.core.store import Ref
-from augpipe.pipeline import cache as caching
-from augpipe.pipeline import stages
-from augpipe.pipeline.records import Job
+from augpipe.core.store import Ref, SplitRefs
+from augpipe.pipeline import cache, compare
+from augpipe.pipeline.context import Context
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.records import (
+    Choice,
+    IntakeRecord,
+    Prepared,
+    Recipe,
+    Synthetic,
+    Timed,
+    TrainedClassifier,
+    TrainedGenerator,
+    TrainingSpec,
+)
+from augpipe.pipeline.stages import measure as measuring
+from augpipe.pipeline.stages import (
+    mix,
+    prepare,
+    score,
+    synthesize,
+    train_classifier,
+    train_generator,
+)
 
 OF_AN_ARM = ("mix", "classifier", "score")
 ARMS = ("real", "classic", "smote", "acgan")
+TRAINED = ("smote", "acgan")
 
 
 def every(*whats: str, of: tuple[str, ...] = ARMS, seed: int = 0) -> set[str]:
-    return {f"{what} {name}/{seed}" for what in whats for name in of}
+    return {f"{what} {name}, seed {seed}" for what in whats for name in of}
 
 
-DOMAIN = {"domain/0"}
-GENERATORS = every("generator", "measure", of=("smote", "acgan"))
-FILLED = every("synthesise", of=("smote", "acgan")) | every("choose", of=("smote",))
+REFERENCE = {"reference classifier, seed 0"}
+GENERATORS = every("generator", "measure", of=TRAINED)
+FILLED = every("synthesize", of=TRAINED) | every("search the mix of", of=("smote",))
 MIXED_OF_REAL = every("mix", of=("real", "classic"))  # the same for every seed and classifier
-ALL = DOMAIN | GENERATORS | FILLED | every(*OF_AN_ARM)
+ALL = REFERENCE | GENERATORS | FILLED | every(*OF_AN_ARM)
 
 # What follows from each setting, and nothing else. A stage that gives the same bytes as before ends the chain: what is
-# made of them is recalled.
+# made of them is reused.
 SETTINGS = {
     "name=other": set(),
     "arms.acgan.mix.share=0.2": every(*OF_AN_ARM, of=("acgan",)),
-    "arms.acgan.mix.fill=0.4": every("synthesise", *OF_AN_ARM, of=("acgan",)),
+    "arms.acgan.mix.fill=0.4": every("synthesize", *OF_AN_ARM, of=("acgan",)),
     "arms.classic.mix.transform=faces": every(*OF_AN_ARM, of=("classic",)),
     "generators.acgan.width=0.12": every(
-        "generator", "measure", "synthesise", *OF_AN_ARM, of=("acgan",)
+        "generator", "measure", "synthesize", *OF_AN_ARM, of=("acgan",)
     ),
-    "curation.reject=0.1": every("synthesise", of=("smote", "acgan")),
-    "fidelity.gan_train=false": every("measure", "synthesise", of=("smote", "acgan")),
+    "curation.reject=0.1": every("synthesize", of=("acgan",)),  # nothing checks SMOTE's images here
+    "fidelity.gan_train=false": every("measure", of=TRAINED),
     "gate=[]": set(),
     "imbalance.keep=0.2": ALL,
     "classifier.steps=20": ALL - MIXED_OF_REAL,
-    "seeds=[1]": {line.replace("/0", "/1") for line in ALL - MIXED_OF_REAL},
+    "seeds=[1]": {line.replace("seed 0", "seed 1") for line in ALL - MIXED_OF_REAL},
 }
 # In a copy of the package: a function more in a module, as a helper's change.
 CODE = {
-    "generators/models/acgan.py": every("generator", "measure", "synthesise", of=("acgan",)),
+    "generators/models/acgan.py": every("generator", "measure", "synthesize", of=("acgan",)),
     "generators/models/bagan.py": set(),
-    "synthetic/curation.py": every("synthesise", of=("smote", "acgan")),
-    "classifiers/scores.py": every("score") | every("measure", of=("smote", "acgan")),
-    "classifiers/search.py": every("mix") | every("choose", of=("smote",)),
+    "synthetic/curation.py": every("synthesize", of=TRAINED),
+    "classifiers/scores.py": every("score") | every("measure", of=TRAINED),
+    "classifiers/search.py": every("mix") | every("search the mix of", of=("smote",)),
+    "pipeline/stages/measure.py": every("measure", of=TRAINED),
+    "pipeline/compare.py": set(),
     "data/sources/folder.py": set(),
     "report/figures.py": set(),
     "core/seeds.py": ALL,
@@ -73,8 +99,8 @@ def store(tmp_path_factory) -> Path:
 
 
 def test_nothing_is_made_twice(store: Path) -> None:
-    told = lines(job(store))
-    assert not made(told) and len(told) == len(ALL)
+    calls = lines(job(store))
+    assert not made(calls) and len(calls) == len(ALL)
 
 
 @pytest.mark.parametrize("edit", SETTINGS)
@@ -132,66 +158,179 @@ def test_a_comment_runs_nothing(copied: Path, store: Path, edited: Edited) -> No
 
 def test_threads_and_versions_count(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = job(store)
-    assert made(lines(work.model_copy(update={"threads": 2}))) == ALL
+    assert made(lines(work.but(threads=2))) == ALL
     monkeypatch.setattr(code, "libraries", lambda: {"scipy": "0.1"})
     assert made(lines(work)) == ALL
 
 
 def test_fresh_recalls_nothing(store: Path) -> None:
     work = job(store)
-    assert made(lines(work.model_copy(update={"fresh": True}))) == ALL
+    assert made(lines(work.but(fresh=True))) == ALL
     assert not made(lines(work))
 
 
 def test_a_record_whose_files_are_gone_counts_for_nothing(store: Path) -> None:
     """And what is made anew is the same, so that what follows from it is recalled."""
-    work = job(store)
-    ref = caching.once(stages.train_features, work, stages.prepare(work), 0).value
+    runs, _ = go(job(store))
+    ref = runs.references[0].reference
     gone = ref.path.rename(ref.path.with_suffix(".gone"))
     try:
-        assert made(lines(job(store))) == DOMAIN
+        assert made(lines(job(store))) == REFERENCE
     finally:
         gone.rename(ref.path)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"result": 7}', '{"result": {"path": "/etc/passwd"}}'])
 def test_a_damaged_record_counts_for_nothing(store: Path, text: str) -> None:
-    for record in (store / "records").glob("train_features-*"):
+    for record in (store / "records").glob("train_reference-*"):
         record.write_text(text)
-    assert made(lines(job(store))) == DOMAIN
+    assert made(lines(job(store))) == REFERENCE
 
 
-def test_a_stage_meets_only_what_it_says_it_reads(tmp_path: Path) -> None:
-    """So that no result can follow from a setting that its key does not hold."""
+STAGES: tuple[Callable[..., Any], ...] = (
+    train_classifier.train_reference, train_generator.train_generator, train_generator.join_generators,
+    synthesize.synthesize, synthesize.pool, measuring.measure, measuring.measure_synthetic, mix.choose,
+    mix.mix, train_classifier.train_classifier, score.score,
+)  # fmt: skip
 
-    def curious(job: Job, n: int) -> Ref:
-        assert job.experiment.fidelity
-        return Ref(path=tmp_path, sha256=str(job.experiment.classifier.steps))
 
-    curious.__module__ = "augpipe.pipeline.stages"  # its code has to be of the package
-    stage = caching.reads("fidelity")(curious)
-    with pytest.raises(AttributeError, match="classifier"):
-        caching.once(stage, job(tmp_path / "store"), 1)
+def test_no_stage_but_the_first_is_given_the_experiment() -> None:
+    """So that no result can depend on a setting that its key does not hold."""
+    assert Experiment in get_type_hints(prepare.prepare).values()
+    for stage in STAGES:
+        hints = get_type_hints(stage)
+        assert Experiment not in hints.values(), stage.__name__
+        assert hints["context"] is Context
+
+
+def test_the_graph_calls_no_other_stage() -> None:
+    """The table above is whole: every function of the stages' modules that takes a context and gives a record."""
+    modules = (measuring, mix, score, synthesize, train_classifier, train_generator)
+    public = {
+        f
+        for module in modules
+        for name, f in inspect.getmembers(module, inspect.isfunction)
+        if f.__module__ == module.__name__ and not name.startswith("_")
+        if "context" in inspect.signature(f).parameters
+    }
+    # Of images in memory, which no key can hold: for the two stages that measure stored ones.
+    assert public - {measuring.measure_set} == set(STAGES)
+    called = {f for f in vars(compare).values() if f in public}
+    assert called == set(STAGES) - {measuring.measure_synthetic}  # which `balance` calls
+
+
+REF = Ref(path=Path("x"), sha256="0" * 64)
+OTHER = Ref(path=Path("x"), sha256="1" * 64)
+NOW, LATER = Timed(began=1.0, seconds=2.0), Timed(began=3.0, seconds=4.0)
+PREPARED = Prepared(
+    data=REF, splits=SplitRefs(train=REF, val=REF, test=REF), classes=("a", "b"), size=16, channels=1,
+    counts={"train": {0: 5, 1: 2}}, fingerprint="f" * 16, quarantine=REF, time=NOW,
+    intake=IntakeRecord(
+        fingerprint="0" * 16, images=7, quarantined=0, removed=0, ignored={}, split="random", groups=None, notes=()
+    ),
+)  # fmt: skip
+GENERATOR = TrainedGenerator(
+    name="g", kind="acgan", seed=1, checkpoint=REF, history=REF, previews=(), samples=REF, learned=REF,
+    best_kimg=0.5, best_metric=0.1, stopped="", time=NOW,
+)  # fmt: skip
+SYNTHETIC = Synthetic(images=REF, checks=REF, funnel=REF, short={}, time=NOW)
+CHOICE = Choice(share=0.1, part=1.0, steps=3, table=REF, time=NOW)
+RECIPE = Recipe(
+    real=REF, synthetic=None, soft_labels=None, mix=Mix(), chosen=None, real_count=(5, 2), synthetic_count=(0, 0),
+    made_by={}, class_probability=(0.5, 0.5), class_share=(0, 0), synthetic_share=0, synthetic_ratio=0,
+    drawn=None, short={}, funnel=(),
+)  # fmt: skip
+CLASSIFIER = TrainedClassifier(arm="a", seed=0, state=REF, history=REF, best_step=10, time=NOW)
+
+COUNTED = [
+    (PREPARED, {"data": OTHER}), (PREPARED, {"splits": SplitRefs(train=REF, val=REF, test=OTHER)}),
+    (PREPARED, {"classes": ("a", "c")}), (PREPARED, {"size": 32}), (PREPARED, {"channels": 3}),
+    (PREPARED, {"counts": {"train": {0: 5, 1: 3}}}),
+    (TrainingSpec(name="g", seed=0), {"name": "h"}), (TrainingSpec(name="g", seed=0), {"seed": 1}),
+    (TrainingSpec(name="g", seed=0), {"label": 0}), (TrainingSpec(name="g", seed=0), {"pooled": True}),
+    (GENERATOR, {"name": "h"}), (GENERATOR, {"kind": "bagan"}), (GENERATOR, {"seed": 2}), (GENERATOR, {"part": "a"}),
+    (GENERATOR, {"checkpoint": OTHER}), (GENERATOR, {"best_kimg": 1.0}), (GENERATOR, {"best_metric": 0.2}),
+    (GENERATOR, {"stopped": "early"}),
+    (SYNTHETIC, {"images": OTHER}), (SYNTHETIC, {"checks": OTHER}), (SYNTHETIC, {"funnel": OTHER}),
+    (SYNTHETIC, {"short": {1: 2}}),
+    (CHOICE, {"share": {"a": 0.1}}), (CHOICE, {"part": 0.5}), (CHOICE, {"steps": 4}), (CHOICE, {"table": OTHER}),
+    (RECIPE, {"real": OTHER}), (RECIPE, {"synthetic": REF}), (RECIPE, {"soft_labels": REF}),
+    (RECIPE, {"mix": Mix(sampler="balanced")}),
+    (CLASSIFIER, {"arm": "b"}), (CLASSIFIER, {"seed": 1}), (CLASSIFIER, {"state": OTHER}),
+    (CLASSIFIER, {"best_step": 20}),
+]  # fmt: skip
+NOT_COUNTED = [
+    (PREPARED, {"time": LATER}), (PREPARED, {"quarantine": OTHER}), (PREPARED, {"fingerprint": "e" * 16}),
+    (PREPARED, {"data": Ref(path=Path("elsewhere"), sha256=REF.sha256)}),
+    (TrainingSpec(name="g", seed=0), {"folder": Path("out")}),
+    (GENERATOR, {"time": LATER}), (GENERATOR, {"history": OTHER}), (GENERATOR, {"previews": ((0.5, REF),)}),
+    (SYNTHETIC, {"time": LATER}), (CHOICE, {"time": LATER}), (RECIPE, {"drawn": "d"}), (CLASSIFIER, {"time": LATER}),
+]  # fmt: skip
+
+
+def label(value: Any) -> str:
+    return type(value).__name__ if not isinstance(value, dict) else next(iter(value))
+
+
+@pytest.mark.parametrize(("record", "change"), COUNTED, ids=label)
+def test_a_key_changes_with_each_field_that_counts(record: Any, change: dict[str, Any]) -> None:
+    assert cache.content(record) != cache.content(record.model_copy(update=change))
+
+
+@pytest.mark.parametrize(("record", "change"), NOT_COUNTED, ids=label)
+def test_a_key_holds_no_time_and_no_path(record: Any, change: dict[str, Any]) -> None:
+    assert cache.content(record) == cache.content(record.model_copy(update=change))
+
+
+def test_every_field_that_counts_is_in_the_table() -> None:
+    for record in (
+        PREPARED,
+        TrainingSpec(name="g", seed=0),
+        GENERATOR,
+        SYNTHETIC,
+        CHOICE,
+        RECIPE,
+        CLASSIFIER,
+    ):
+        changed = {next(iter(change)) for own, change in COUNTED if own == record}
+        assert changed == set(type(record).model_fields) - type(record).uncounted
 
 
 def test_widths_of_a_generator_are_told_apart() -> None:
-    """A field typed as the base of all families' settings must not be dumped as that."""
-    found = [
-        job(Path("x"), f"generators.acgan.width={width}").settings(["generators"])
-        for width in (0.1, 0.2)
-    ]
-    assert found[0] != found[1]
+    """Options typed as the base of all families' options are dumped as their own family's."""
+    context = Context(root=Path("x"), device="cpu", precision="32-true")
+    keys = []
+    for width in (0.1, 0.2):
+        experiment = job(Path("x/store"), f"generators.acgan.width={width}").experiment
+        inputs = (
+            PREPARED, REF, TrainingSpec(name="acgan", seed=0), None,
+            experiment.generators["acgan"], experiment.classifier,
+        )  # fmt: skip
+        keys.append(cache.dependencies(train_generator.train_generator, context, inputs))
+    assert keys[0]["inputs"]["options"] != keys[1]["inputs"]["options"]
+    assert keys[0] != keys[1] and keys[0]["code"] == keys[1]["code"]
 
 
-def test_every_stage_but_the_first_is_kept() -> None:
-    assert {s.name for s in caching._STAGES.values()} >= set(stages.__all__) - {
-        "prepare", "search_steps"
-    }  # fmt: skip
+def test_the_code_of_a_family_counts_for_its_own_generators_alone() -> None:
+    context = Context(root=Path("x"), device="cpu", precision="32-true")
+    inputs = (PREPARED, REF, GENERATOR, {0: 1}, None, "")
+    other = (PREPARED, REF, GENERATOR.model_copy(update={"kind": "bagan"}), {0: 1}, None, "")
+    one, two = (cache.dependencies(synthesize.synthesize, context, i) for i in (inputs, other))
+    assert one["code"] != two["code"]
+
+
+def test_a_context_and_an_experiment_cross_to_a_worker() -> None:
+    """What only a family knows is kept, and an option that no stage reads is not in what it is handed."""
+    work = job(Path("x/store"))
+    for value in (work.context, work.experiment):
+        assert pickle.loads(pickle.dumps(value)) == value
+    back = pickle.loads(pickle.dumps(work.experiment))
+    assert back.generators["acgan"].width == 0.06
 
 
 def test_what_cannot_be_a_key_is_refused() -> None:
-    with pytest.raises(TypeError, match="a Random cannot be part of a key"):
-        caching.content(__import__("random").Random(0))
+    with pytest.raises(TypeError, match="a Random cannot be part of a cache key"):
+        cache.content(__import__("random").Random(0))
 
 
 def test_an_edit_under_a_process_keeps_nothing(tmp_path: Path, monkeypatch) -> None:
@@ -206,9 +345,43 @@ def test_an_edit_under_a_process_keeps_nothing(tmp_path: Path, monkeypatch) -> N
     assert not made(lines(work))
 
 
-def test_a_copied_store_does_not_lean_on_the_first(tmp_path: Path) -> None:
-    work = job(tmp_path / "store", "arms=[{name: real}]", "generators={}")
-    lines(work)
-    other = shutil.copytree(work.store, tmp_path / "elsewhere" / "store")
-    assert made(lines(work.model_copy(update={"store": other})))
-    assert not made(lines(work))
+ONE_ARM = ("arms=[{name: real}]", "generators={}")
+
+
+@pytest.mark.parametrize("way", [shutil.copytree, shutil.move], ids=["copied", "moved"])
+def test_a_copied_or_moved_store_is_reused(
+    tmp_path: Path, way: Callable[[Path, Path], Any]
+) -> None:
+    """Even after the first is gone: a record's paths are relative to its store."""
+    work = job(tmp_path / "store", "arms=[{name: real}, {name: acgan, generator: acgan}]")
+    first, _ = go(work)
+    place = tmp_path / "elsewhere" / "store"
+    place.parent.mkdir()
+    way(work.store.root, place)
+    shutil.rmtree(work.store.root, ignore_errors=True)
+    runs, calls = go(work.but(root=place))
+    assert len(calls) > 5 and not made(calls)
+    for key, run in runs.arms.items():
+        assert run.scored.table.sha256 == first.arms[key].scored.table.sha256
+        assert all(ref.path.is_relative_to(place) for ref in cache.refs(run.recipe))
+
+
+def test_nothing_that_is_stored_names_its_place(tmp_path: Path) -> None:
+    """Two stores, one experiment: the same files, and the same records but for times."""
+    found = []
+    for name in ("one", "other"):
+        work = job(
+            tmp_path / name / "store", "arms=[{name: real}, {name: smote, generator: smote}]"
+        )
+        runs, _ = go(work)
+        records = sorted((work.store.root / "records").iterdir())
+        assert records and not [r for r in records if str(tmp_path) in r.read_text()]
+        files = {
+            path.relative_to(work.store.root).as_posix()
+            for kind in ("images", "classifiers", "scores", "probabilities", "fidelity", "checks", "funnels")
+            for path in (work.store.root / kind).iterdir()
+        }  # fmt: skip
+        recipes = [cache.content(run.recipe) for run in runs.arms.values()]
+        plain = [run.recipe.model_dump(exclude={"real", "synthetic"}) for run in runs.arms.values()]
+        found.append(([r.name.rpartition("-")[0] for r in records], files, recipes, plain))
+    assert found[0] == found[1]

@@ -10,26 +10,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jobs import job, silent
+from jobs import Work, make_work
 
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import torch_stream
-from augpipe.core.store import Ref, Store, load_images, load_json, load_state, load_table
+from augpipe.core.store import Ref, load_images, load_state, load_table
 from augpipe.data.sources import listing, suggest
 from augpipe.data.sources.folder import Config
 from augpipe.generators import families
-from augpipe.pipeline import stages
 from augpipe.pipeline.experiment import Arm
-from augpipe.pipeline.records import Job, Part, Prepared, Synthesised, TrainedGenerator
-from augpipe.pipeline.stages import fidelity as measuring
-from augpipe.pipeline.stages import generators as generating
-from augpipe.pipeline.stages import samples as judging
+from augpipe.pipeline.records import Prepared, Synthetic, TrainedGenerator
+from augpipe.pipeline.stages.embed import feature_extractor
+from augpipe.pipeline.stages.measure import SUSPICIOUS
+from augpipe.pipeline.stages.synthesize import FUNNEL, pool, split_plan
 from augpipe.report.balanced_set import Balanced, publish
 from augpipe.synthetic import curation, fidelity, gates
 from augpipe.synthetic import draw as synthesis
 from augpipe.synthetic.curation import Reference
 from augpipe.synthetic.embeddings import Embedded
-from augpipe.synthetic.options import EXTRA
 
 FEW = (
     "fidelity.images=12", "imbalance.keep=0.2", "curation.rounds=3",
@@ -40,48 +38,46 @@ FEW = (
 class Ready(NamedTuple):
     """Everything up to where generators are judged."""
 
-    job: Job
+    work: Work
     prepared: Prepared
-    domain: Ref
+    classifier: Ref
     acgan: TrainedGenerator
     smote: TrainedGenerator
 
-    def synthesise(self, counts: dict[int, int], *, of: str = "smote", **more: bool) -> Synthesised:
+    def synthesise(self, counts: dict[int, int], *, of: str = "smote", curated: bool) -> Synthetic:
         generator = getattr(self, of)
-        return judging.synthesise(self.job, self.prepared, self.domain, generator, counts, **more)
+        return self.work.synthetic(self.prepared, self.classifier, generator, counts, curated)
 
     def look(self, images: Ref) -> Embedded:
-        _, here = self.job.start()
-        return judging.eyes(self.job, self.domain, None, here).embed(load_images(images))
+        features = self.work.experiment.fidelity.features
+        extractor = feature_extractor(self.classifier, features, self.work.runtime, None)
+        return extractor.embed(load_images(images))
 
     def reference(self) -> Reference:
         splits = self.prepared.splits
-        reject = self.job.experiment.curation.reject
+        reject = self.work.experiment.curation.reject
         return Reference(self.look(splits.train), self.look(splits.val), reject)
 
 
-def quick(ready: Ready) -> Job:
+def quick(ready: Ready) -> Work:
     """Without the one figure that trains a classifier."""
-    return job(ready.job.store.parent, *FEW, "fidelity.gan_train=false")
+    return make_work(ready.work.store.root.parent, *FEW, "fidelity.gan_train=false")
 
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Ready:
-    work = job(tmp_path_factory.mktemp("judging"), *FEW)
-    prepared = stages.prepare(work)
-    domain = stages.train_features(work, prepared, 0)
-    acgan, smote = (
-        generating.train_generator(work, prepared, domain, Part(name=name, seed=0), report=silent)
-        for name in ("acgan", "smote")
-    )
-    return Ready(work, prepared, domain, acgan, smote)
+    work = make_work(tmp_path_factory.mktemp("judging"), *FEW)
+    prepared = work.prepare()
+    reference = work.reference(prepared)
+    acgan, smote = (work.generator(prepared, reference, name) for name in ("acgan", "smote"))
+    return Ready(work, prepared, reference, acgan, smote)
 
 
 def test_every_figure_is_given_overall_and_of_each_class(ready: Ready) -> None:
-    found = measuring.measure(ready.job, ready.prepared, ready.domain, ready.acgan)
+    found = ready.work.measured(ready.prepared, ready.classifier, ready.acgan)
     table = load_table(found.table)
     assert list(table.columns) == list(fidelity.COLUMNS)
-    wanted = {*fidelity.names(), *EXTRA}
+    wanted = {*fidelity.names(), *gates.EXTRA}
     names = ["", *ready.prepared.classes]
     assert {name: set(own.metric) for name, own in table.groupby("class")} == dict.fromkeys(
         names, wanted
@@ -100,12 +96,12 @@ def test_every_figure_is_given_overall_and_of_each_class(ready: Ready) -> None:
 
 
 def test_gan_train_is_what_a_classifier_of_synthetic_images_alone_finds(ready: Ready) -> None:
-    longer = job(ready.job.store.parent, *FEW, "classifier.steps=50")
+    longer = make_work(ready.work.store.root.parent, *FEW, "classifier.steps=50")
     made = load_images(ready.synthesise(dict.fromkeys(range(10), 40), curated=False).images)
     shifted = ImageSet(made.images, (made.labels + 1) % 10, made.classes, made.table)
     found = []
     for images in (made, shifted):
-        told = measuring.measure_set(longer, ready.prepared, ready.domain, images, 0)
+        told = longer.measured_set(ready.prepared, ready.classifier, images)
         table = load_table(told.table)
         own = table[table.metric == "gan_train"].set_index("class").value
         assert own[""] == pytest.approx(own.drop("").mean())
@@ -117,24 +113,22 @@ def test_gan_train_is_what_a_classifier_of_synthetic_images_alone_finds(ready: R
 def test_gan_train_of_a_class_that_val_lacks_is_not_given(ready: Ready) -> None:
     val = load_images(ready.prepared.splits.val)
     rows = np.flatnonzero(val.labels != 9)
-    lacking = Store(ready.job.store).put_images(val.take(rows))
+    lacking = ready.work.store.put_images(val.take(rows))
     splits = ready.prepared.splits.model_copy(update={"val": lacking})
     prepared = ready.prepared.model_copy(update={"splits": splits})
     made = load_images(ready.synthesise(dict.fromkeys(range(10), 6), curated=False).images)
-    table = load_table(measuring.measure_set(ready.job, prepared, ready.domain, made, 0).table)
+    table = load_table(ready.work.measured_set(prepared, ready.classifier, made).table)
     own = table[table.metric == "gan_train"].set_index("class")
     assert np.isnan(own.value["9"]) and own.note["9"]
     assert own.value[""] == pytest.approx(own.value.drop(["", "9"]).mean())
 
 
 def test_gan_train_asks_of_val_the_classes_that_were_made(ready: Ready) -> None:
-    longer = job(ready.job.store.parent, *FEW, "classifier.steps=50")
+    longer = make_work(ready.work.store.root.parent, *FEW, "classifier.steps=50")
     tables = []
     for labels in ((7, 8, 9), (8,)):
         made = load_images(ready.synthesise(dict.fromkeys(labels, 40), curated=False).images)
-        table = load_table(
-            measuring.measure_set(longer, ready.prepared, ready.domain, made, 0).table
-        )
+        table = load_table(longer.measured_set(ready.prepared, ready.classifier, made).table)
         tables.append(table[table.metric == "gan_train"].set_index("class"))
     three, one = tables
     val = ready.prepared.counts["val"]
@@ -149,10 +143,10 @@ def test_gan_train_asks_of_val_the_classes_that_were_made(ready: Ready) -> None:
 
 
 def test_the_gallery_is_threes_of_one_class(ready: Ready) -> None:
-    found = measuring.measure(quick(ready), ready.prepared, ready.domain, ready.smote)
+    found = quick(ready).measured(ready.prepared, ready.classifier, ready.smote)
     assert set(load_table(found.table).metric) == set(fidelity.names()), "gan_train is left out"
     gallery = load_images(found.gallery)
-    assert len(gallery) == 3 * measuring.SUSPICIOUS
+    assert len(gallery) == 3 * SUSPICIOUS
     made, near, far = (np.array(gallery.images[at::3]) for at in range(3))
     train, val = (load_images(getattr(ready.prepared.splits, s)) for s in ("train", "val"))
     suspicion = []
@@ -179,7 +173,7 @@ def test_curated_images_are_those_that_pass(ready: Ready) -> None:
         load_table(made.funnel),
     )
     assert len(images) > 10, "most of what lies between train images passes"
-    names = list(ready.job.experiment.curation.checks)
+    names = list(ready.work.experiment.curation.checks)
     assert (
         list(checks.columns) == ["id", *names]
         and checks["id"].tolist() == images.table["id"].tolist()
@@ -193,7 +187,7 @@ def test_curated_images_are_those_that_pass(ready: Ready) -> None:
     missing = {c: n - images.counts()[c] for c, n in plan.items() if n > images.counts()[c]}
     assert made.short == missing
     # The funnel's first check saw every candidate, its last one passed at least what was taken.
-    assert list(funnel.columns) == list(judging.FUNNEL)
+    assert list(funnel.columns) == list(FUNNEL)
     for label in plan:
         part = funnel[funnel["class"] == ready.prepared.classes[label]].set_index("check")
         assert list(part.index) == names[: len(part)]
@@ -219,37 +213,33 @@ def test_copies_of_train_never_pass(ready: Ready) -> None:
     rows = np.concatenate(
         [np.flatnonzero(train.labels != 9), np.flatnonzero(train.labels == 9)[:1]]
     )
-    one = Store(ready.job.store).put_images(train.take(rows))
+    one = ready.work.store.put_images(train.take(rows))
     prepared = ready.prepared.model_copy(
         update={
             "splits": ready.prepared.splits.model_copy(update={"train": one}),
             "counts": {**ready.prepared.counts, "train": train.take(rows).counts()},
         }
     )
-    generator = generating.train_generator(
-        ready.job, prepared, ready.domain, Part(name="smote", seed=0), report=silent
-    )
-    work = job(ready.job.store.parent, *FEW, "curation.checks=[copies]")
-    made = judging.synthesise(work, prepared, ready.domain, generator, {9: 10}, True)
+    generator = ready.work.generator(prepared, ready.classifier, "smote")
+    work = make_work(ready.work.store.root.parent, *FEW, "curation.checks=[copies]")
+    made = work.synthetic(prepared, ready.classifier, generator, {9: 10}, True)
     assert made.short == {9: 10} and len(load_images(made.images)) == 0
     funnel = load_table(made.funnel)
     assert funnel["passed"].tolist() == [0] and funnel["seen"].iloc[0] >= 10
     # An empty set can be measured and mixed: nothing is given, and each figure says why.
-    measured = measuring.measure_made(work, prepared, ready.domain, made, 0)
+    measured = work.measured_set(prepared, ready.classifier, made)
     table = load_table(measured.table)
     assert table.value.isna().all() and (table.note != "").all()
     assert len(load_images(measured.gallery)) == 0
     arm = Arm(name="x", generator="smote")
-    recipe = load_json(stages.mix(work, prepared, arm, made))
-    assert recipe["short"] == {"9": 10} and recipe["synthetic_share"] == 0
-    assert recipe["funnel"] == funnel.to_dict("records")
+    recipe = work.recipe(prepared, arm, made)
+    assert recipe.short == {"9": 10} and recipe.synthetic_share == 0
+    assert list(recipe.funnel) == funnel.to_dict("records")
 
 
 def test_what_an_arm_was_filled_with_is_what_is_measured(ready: Ready) -> None:
     made = ready.synthesise({7: 12, 8: 3}, curated=False)
-    table = load_table(
-        measuring.measure_made(quick(ready), ready.prepared, ready.domain, made, 0).table
-    )
+    table = load_table(quick(ready).measured_set(ready.prepared, ready.classifier, made).table)
     whole = table[(table["class"] == "") & (table.metric == "agreement")].iloc[0]
     own = ready.look(made.images)
     assert whole.value == pytest.approx((own.predicted == own.labels).mean())
@@ -261,20 +251,20 @@ def test_what_an_arm_was_filled_with_is_what_is_measured(ready: Ready) -> None:
 def test_a_gate_on_each_class_asks_those_that_were_filled(ready: Ready) -> None:
     """By default the largest class is filled with nothing: were it asked, no such gate could ever hold."""
     made = ready.synthesise({7: 12, 8: 12}, curated=False)
-    told = measuring.measure_made(quick(ready), ready.prepared, ready.domain, made, 0)
+    told = quick(ready).measured_set(ready.prepared, ready.classifier, made)
     assert gates.outcome("each agreement >= 0", load_table(told.table)).holds
 
 
 def test_test_images_are_never_read(ready: Ready) -> None:
     """Where the test set should be there is nothing: every byte stays the same."""
-    nothing = Ref(path=ready.job.store / "images" / "gone", sha256="0" * 64)
+    nothing = Ref(path=ready.work.store.root / "images" / "gone", sha256="0" * 64)
     splits = ready.prepared.splits.model_copy(update={"test": nothing})
     blind = ready._replace(prepared=ready.prepared.model_copy(update={"splits": splits}))
     found = []
     for own in (ready, blind):
         made = own.synthesise({7: 6, 9: 6}, curated=True)
-        measured = measuring.measure(quick(own), own.prepared, own.domain, own.smote)
-        again = measuring.measure_made(quick(own), own.prepared, own.domain, made, 0)
+        measured = quick(own).measured(own.prepared, own.classifier, own.smote)
+        again = quick(own).measured_set(own.prepared, own.classifier, made)
         refs = (
             made.images,
             made.checks,
@@ -290,10 +280,10 @@ def test_test_images_are_never_read(ready: Ready) -> None:
 def test_judging_is_repeatable_in_another_store(ready: Ready, tmp_path: Path) -> None:
     """Nothing depends on what was kept by content before."""
     found = []
-    for store in (ready.job.store, tmp_path / "store"):
-        own = ready._replace(job=quick(ready).model_copy(update={"store": store}))
+    for root in (ready.work.store.root, tmp_path / "store"):
+        own = ready._replace(work=quick(ready).but(root=root))
         made = own.synthesise({7: 6, 9: 6}, of="acgan", curated=True)
-        measured = measuring.measure(own.job, own.prepared, own.domain, own.acgan)
+        measured = own.work.measured(own.prepared, own.classifier, own.acgan)
         found.append([made.images.sha256, made.checks.sha256, measured.table.sha256])
     assert found[0] == found[1]
 
@@ -301,8 +291,9 @@ def test_judging_is_repeatable_in_another_store(ready: Ready, tmp_path: Path) ->
 def test_measuring_draws_other_images_than_synthesis(ready: Ready) -> None:
     """Uncurated ones of every class, of a stream of their own."""
     made = load_images(ready.synthesise({0: 12}, of="acgan", curated=False).images)
-    store, here = ready.job.start()
-    generator, _ = families.unpack(load_state(ready.acgan.checkpoint), here, store.images)
+    generator, _ = families.unpack(
+        load_state(ready.acgan.checkpoint), ready.work.runtime, ready.work.store.images
+    )
     labels = torch.zeros(12, dtype=torch.int64)
     drawn = [
         synthesis.draw(generator, labels, torch_stream(0, stream)).images.numpy()
@@ -341,14 +332,14 @@ def test_trained_generators_are_curated_unless_an_arm_says_otherwise(
 ) -> None:
     made = ("smote", "acgan")  # an arm without a generator has nothing to curate, and is refused
     given = [] if curated is None else [f"arms.{arm}.mix.curated={curated}" for arm in made]
-    found = job(tmp_path, *given).experiment
+    found = make_work(tmp_path, *given).experiment
     assert {arm.name: found.curates(arm) for arm in found.arms} == expected
 
 
 def test_what_is_judged_can_be_published(ready: Ready, tmp_path: Path) -> None:
     made = ready.synthesise({7: 8, 9: 8}, curated=True)
-    measured = measuring.measure_made(quick(ready), ready.prepared, ready.domain, made, 0)
-    experiment = ready.job.experiment
+    measured = quick(ready).measured_set(ready.prepared, ready.classifier, made)
+    experiment = ready.work.experiment
     arm = next(arm for arm in experiment.arms if arm.name == "smote")
     outcomes = tuple(gates.outcome(g, load_table(measured.table)) for g in experiment.gate)
     publish(
@@ -368,7 +359,7 @@ def test_what_is_judged_can_be_published(ready: Ready, tmp_path: Path) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.integers(0, 5), st.integers(0, 50), min_size=1), st.integers(1, 4))
 def test_a_plan_is_dealt_evenly(plan: dict[int, int], parts: int) -> None:
-    dealt = judging.shares_of(plan, parts)
+    dealt = split_plan(plan, parts)
     assert len(dealt) == parts
     for label, n in plan.items():
         own = [part[label] for part in dealt]
@@ -376,16 +367,14 @@ def test_a_plan_is_dealt_evenly(plan: dict[int, int], parts: int) -> None:
 
 
 def test_images_of_several_generators_are_one_set(tmp_path: Path) -> None:
-    work = job(tmp_path)
-    prepared = stages.prepare(work)
-    domain = stages.train_features(work, prepared, 0)
+    work = make_work(tmp_path)
+    prepared = work.prepare()
+    reference = work.reference(prepared)
     made = []
-    for name, plan in zip(("smote", "acgan"), judging.shares_of({7: 9, 9: 4}, 2), strict=True):
-        trained = generating.train_generator(
-            work, prepared, domain, Part(name=name, seed=0), report=silent
-        )
-        made.append(judging.synthesise(work, prepared, domain, trained, plan, name == "acgan"))
-    pooled = judging.pool(work, made)
+    for name, plan in zip(("smote", "acgan"), split_plan({7: 9, 9: 4}, 2), strict=True):
+        trained = work.generator(prepared, reference, name)
+        made.append(work.synthetic(prepared, reference, trained, plan, name == "acgan"))
+    pooled = pool(work.context, made)
     images = load_images(pooled.images)
     assert images.labels.tolist() == sorted(images.labels.tolist())
     assert len(images) == sum(len(load_images(part.images)) for part in made)
@@ -396,18 +385,16 @@ def test_images_of_several_generators_are_one_set(tmp_path: Path) -> None:
     assert set(load_table(pooled.checks)["id"]) == set(images.table["id"])
     assert set(load_table(pooled.funnel)["generator"]) == {"acgan"}
     # An arm's mixture takes it as it takes one generator's.
-    arm = next(a for a in work.experiment.arms if a.name == "acgan")
+    arm = work.arm("acgan")
     both = arm.model_copy(update={"generator": ("smote", "acgan")})
-    assert load_json(stages.mix(work, prepared, both, pooled))["synthetic_count"] == list(
-        counts.values()
-    )
+    assert work.recipe(prepared, both, pooled).synthetic_count == tuple(counts.values())
 
 
 def test_pooled_images_take_turns_within_a_class(ready: Ready) -> None:
     """Whatever part of a class a search tries, it is of all generators."""
     one = ready.synthesise({3: 6, 7: 2}, curated=False)
     other = ready.synthesise({3: 6}, of="acgan", curated=False)
-    pooled = load_images(judging.pool(ready.job, [one, other]).images)
+    pooled = load_images(pool(ready.work.context, [one, other]).images)
     first = set(load_images(one.images).table["id"])
     of_first = [name in first for name in pooled.table["id"]]
     assert pooled.labels.tolist() == [3] * 12 + [7] * 2

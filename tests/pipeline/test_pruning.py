@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from recalling import job, lines, made
+from recalling import go, job, lines, made
 from tiny import augpipe
 
 from augpipe.core.errors import UserError
-from augpipe.core.store import Ref, Store, load_json
+from augpipe.core.store import Store
 from augpipe.pipeline import pruning
 
 
@@ -109,17 +109,15 @@ def test_what_is_used_while_others_are_taken_stays(store: Store, monkeypatch) ->
 def test_a_recalled_result_is_used_with_all_it_names(tmp_path: Path) -> None:
     """Also what only a recipe names: the part of the images that val chose."""
     work = job(tmp_path / "store")
-    store = Store(work.store)
-    lines(work)
+    store = work.store
+    runs, _ = go(work)
     for item in pruning.items(store):
         aged(item.path, 3)
     assert not made(lines(work))
     old = {item.path for item in pruning.items(store) if item.used < time.time() - 86_400}
-    for recipe in (store.root / "mixtures").iterdir():
-        named = load_json(recipe)
-        for key in ("real", "synthetic"):
-            if named[key]:
-                assert Ref.model_validate(named[key]).path not in old
+    for run in runs.arms.values():
+        for ref in (run.recipe.real, run.recipe.synthetic):
+            assert ref is None or ref.path not in old
     # What is left are embeddings that nothing had to be measured with, and no result.
     pruning.prune(store, older_than=86_400)
     assert {path.parent.name for path in old} <= {"features", "images"}

@@ -6,49 +6,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import job, silent
+from jobs import make_work
 
 from augpipe.classifiers import train as classification
 from augpipe.classifiers.options import Beside
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance
-from augpipe.core.store import (
-    Ref,
-    Store,
-    load_images,
-    load_json,
-    load_splits,
-    load_state,
-    load_table,
-)
+from augpipe.core.store import load_images, load_splits, load_state, load_table
 from augpipe.pipeline import experiment as config
-from augpipe.pipeline import stages
-from augpipe.pipeline.records import Part, Prepared
-from augpipe.pipeline.stages import fidelity as measuring
-from augpipe.pipeline.stages import generators as generating
-from augpipe.pipeline.stages import samples as judging
+from augpipe.pipeline.records import Prepared
 
 SPLIT = {"train": np.r_[:6, 12:18], "val": np.r_[6:9, 18:21], "test": np.r_[9:12, 21:24]}
 
 
 def test_only_train_is_thinned_and_nothing_stands_twice(tmp_path: Path) -> None:
-    prepared = stages.prepare(job(tmp_path))
+    prepared = make_work(tmp_path).prepare()
     splits = load_splits(prepared.splits)
     assert splits.train.counts()[0] > 100 and splits.train.counts()[9] == 14
     assert splits.test.counts()[9] == 18 and splits.val.counts()[9] == 18
     ids = [set(s.table["id"]) for s in (splits.train, splits.val, splits.test)]
     assert not (ids[0] & ids[1] or ids[0] & ids[2] or ids[1] & ids[2])
-    assert prepared.plans["real"] == {} and prepared.plans["smote"][9] > 100
+    work = make_work(tmp_path)
+    assert work.plan(prepared, "real") == {} and work.plan(prepared, "smote")[9] > 100
     assert prepared.counts["train"] == splits.train.counts()
-    again = stages.prepare(job(tmp_path))
+    again = make_work(tmp_path).prepare()
     assert again.fingerprint == prepared.fingerprint and again.splits == prepared.splits
-    other = stages.prepare(job(tmp_path, "split.seed=1"))
+    other = make_work(tmp_path, "split.seed=1").prepare()
     assert other.fingerprint != prepared.fingerprint
 
 
 def test_each_seed_draws_a_split_of_its_own_where_asked(tmp_path: Path) -> None:
-    work = job(tmp_path, "resplit=true")
-    one, other, again = (stages.prepare(work, seed=seed) for seed in (0, 1, 0))
+    work = make_work(tmp_path, "resplit=true")
+    one, other, again = (work.prepare(seed) for seed in (0, 1, 0))
     assert one.splits == again.splits and one.data == other.data
     assert one.counts == other.counts  # thinned alike, of other images
     tests = [set(load_images(p.splits.test).table["id"]) for p in (one, other)]
@@ -68,13 +57,13 @@ def test_a_sources_own_split_is_but_one(tmp_path: Path, make_shapes) -> None:
         "name": "x", "source": {"kind": "arrays", "path": str(tmp_path / "x.npz")}, "resplit": True,
         "arms": [{"name": "real"}], "baseline": "real",
     }  # fmt: skip
-    work = job(tmp_path).model_copy(update={"experiment": config.build(values)})
+    work = make_work(tmp_path).but(config.build(values))
     with pytest.raises(
         UserError, match=r"the source has its own: set split\.kind to stratified, grouped or k_fold"
     ):
-        stages.prepare(work, seed=0)
+        work.prepare(0)
     free = config.build({**values, "split": {"kind": "stratified"}})
-    assert stages.prepare(work.model_copy(update={"experiment": free}), seed=0).classes
+    assert work.but(free).prepare(0).classes
     with pytest.raises(
         UserError, match=r"resplit draws a split for each seed, and split\.kind is official"
     ):
@@ -95,16 +84,14 @@ def test_mistakes_are_told_before_anything_is_trained(
     tmp_path: Path, override: str, told: str
 ) -> None:
     with pytest.raises(UserError, match=told):
-        stages.prepare(job(tmp_path, override))
+        make_work(tmp_path, override).prepare()
 
 
 def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
-    work = job(tmp_path)
-    prepared = stages.prepare(work)
-    domain = stages.train_features(work, prepared, 0)
-    trained = generating.train_generator(
-        work, prepared, domain, Part(name="acgan", seed=0), report=silent
-    )
+    work = make_work(tmp_path)
+    prepared = work.prepare()
+    reference = work.reference(prepared)
+    trained = work.generator(prepared, reference, "acgan")
     assert [kimg for kimg, _ in trained.previews] == [0.5, 1.0]
     history = load_table(trained.history)
     assert set(history.metric) == {
@@ -119,58 +106,58 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
     assert trained.best_metric == kids.value.min()
     assert trained.best_kimg == kids.kimg[kids.value.idxmin()]
 
-    arm = next(a for a in work.experiment.arms if a.name == "acgan")
-    plan = prepared.plans["acgan"]
-    made = judging.synthesise(work, prepared, domain, trained, plan, work.experiment.curates(arm))
+    arm = work.arm("acgan")
+    plan = work.plan(prepared, "acgan")
+    made = work.synthetic(prepared, reference, trained, plan, work.experiment.curates(arm))
     counts = load_images(made.images).counts()
     assert {c: n - counts[c] for c, n in plan.items() if n > counts[c]} == made.short
     assert sum(counts[c] for c in plan) == sum(counts.values())
-    recipe = stages.mix(work, prepared, arm, made)
-    told = load_json(recipe)
-    assert told["synthetic_share"] == pytest.approx(
-        np.dot(told["class_probability"], told["class_share"])
+    recipe = work.recipe(prepared, arm, made)
+    assert recipe.synthetic_share == pytest.approx(
+        np.dot(recipe.class_probability, recipe.class_share)
     )
-    assert told["synthetic_count"] == list(counts.values())
-    assert told["synthetic_ratio"] == pytest.approx(
+    assert recipe.synthetic_count == tuple(counts.values())
+    assert recipe.synthetic_ratio == pytest.approx(
         sum(counts.values()) / sum(prepared.counts["train"].values())
     )
-    assert told["short"] == {str(label): n for label, n in made.short.items()}  # digits' own names
-    assert {line["check"] for line in told["funnel"]} <= set(work.experiment.curation.checks)
-    assert all(line["seen"] >= line["passed"] >= 0 for line in told["funnel"]) and told["funnel"]
-    classifier = stages.train_classifier(work, prepared, recipe, "acgan", 0, report=silent)
-    scored = stages.score(work, prepared, classifier, recipe)
+    assert recipe.short == {str(label): n for label, n in made.short.items()}  # digits' own names
+    assert {line["check"] for line in recipe.funnel} <= set(work.experiment.curation.checks)
+    assert all(line["seen"] >= line["passed"] >= 0 for line in recipe.funnel) and recipe.funnel
+    classifier = work.classifier(prepared, recipe, "acgan")
+    scored = work.score(prepared, classifier, recipe)
     table = load_table(scored.table)
     assert set(table.split) == {"val", "test"} and len(table) == 2 * (17 + 10)
-    measured = measuring.measure(work, prepared, domain, trained)
+    measured = work.measured(prepared, reference, trained)
     assert {"agreement", "kid", "fid"} <= set(load_table(measured.table).metric)
 
-    # Soft labels take the judge's word of the very images, and synthetic images are used at test where asked.
+    # Soft labels are the reference classifier's probabilities for the very images, and synthetic images are used at test where asked.
     own = arm.mix.model_copy(update={"soft": 0.5, "beside": Beside(k=2, weight=0.5)})
     soft = arm.model_copy(update={"mix": own})
-    with pytest.raises(ValueError, match="need the real-only classifier"):
-        stages.mix(work, prepared, soft, made)
-    recipe = stages.mix(work, prepared, soft, made, domain=domain)
-    said = load_state(Ref.model_validate(load_json(recipe)["said"]))["probabilities"]
-    judge = classification.from_state(load_state(domain), work.start()[1])
-    wanted = classification.predict(judge, load_images(made.images), work.start()[1])
+    with pytest.raises(ValueError, match="need the reference classifier"):
+        work.recipe(prepared, soft, made)
+    recipe = work.recipe(prepared, soft, made, reference=reference)
+    assert recipe.soft_labels is not None
+    said = load_state(recipe.soft_labels)["probabilities"]
+    judge = classification.from_state(load_state(reference), work.runtime)
+    wanted = classification.predict(judge, load_images(made.images), work.runtime)
     assert said.numpy() == pytest.approx(wanted)
-    classifier = stages.train_classifier(work, prepared, recipe, "acgan", 0, report=silent)
-    beside = stages.score(work, prepared, classifier, recipe)
-    plain = stages.score(work, prepared, classifier, stages.mix(work, prepared, arm, made))
+    classifier = work.classifier(prepared, recipe, "acgan")
+    beside = work.score(prepared, classifier, recipe)
+    plain = work.score(prepared, classifier, work.recipe(prepared, arm, made))
     assert beside.probabilities.sha256 != plain.probabilities.sha256
 
 
 def test_an_arm_without_a_generator_has_nothing_missing(tmp_path: Path) -> None:
-    work = job(tmp_path)
-    prepared = stages.prepare(work)
-    told = load_json(stages.mix(work, prepared, work.experiment.arms[0], None))
-    assert told["short"] == {} and told["funnel"] == [] and told["synthetic"] is None
+    work = make_work(tmp_path)
+    prepared = work.prepare()
+    recipe = work.recipe(prepared, work.experiment.arms[0])
+    assert recipe.short == {} and recipe.funnel == () and recipe.synthetic is None
 
 
 def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:
     """Decision D: with another test set, every chosen thing stays the same to the byte."""
-    work = job(tmp_path)
-    prepared = stages.prepare(work)
+    work = make_work(tmp_path)
+    prepared = work.prepare()
     test = load_images(prepared.splits.test)
     strangers = ImageSet(
         255 - test.images,
@@ -178,23 +165,21 @@ def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:
         test.classes,
         provenance([f"stranger {i}" for i in range(len(test))]),
     )
-    ref = Store(work.store).put_images(strangers)
+    ref = work.store.put_images(strangers)
     other = prepared.splits.model_copy(update={"test": ref})
     swapped: Prepared = prepared.model_copy(update={"splits": other})
     found = []
     for data in (prepared, swapped):
-        domain = stages.train_features(work, data, 0)
-        trained = generating.train_generator(
-            work, data, domain, Part(name="acgan", seed=0), report=silent
-        )
-        recipe = stages.mix(work, data, work.experiment.arms[0], None)
-        classifier = stages.train_classifier(work, data, recipe, "real", 0, report=silent)
-        arm = next(a for a in work.experiment.arms if a.name == "acgan")
+        reference = work.reference(data)
+        trained = work.generator(data, reference, "acgan")
+        recipe = work.recipe(data, work.experiment.arms[0])
+        classifier = work.classifier(data, recipe, "real")
+        arm = work.arm("acgan")
         searching = arm.model_copy(update={"mix": arm.mix.model_copy(update={"share": "auto"})})
-        made = judging.synthesise(work, data, domain, trained, {9: 30}, False)
-        chosen = stages.choose(work, data, searching, made, 0, report=silent)
+        made = work.synthetic(data, reference, trained, {9: 30}, False)
+        chosen = work.choice(data, searching, made, reference)
         found.append(
-            (domain.sha256, trained.checkpoint.sha256, trained.best_metric, classifier.state.sha256,
+            (reference.sha256, trained.checkpoint.sha256, trained.best_metric, classifier.state.sha256,
              chosen.share, chosen.table.sha256)
         )  # fmt: skip
     assert found[0] == found[1]

@@ -24,7 +24,7 @@ from augpipe.pipeline.records import (
     IntakeRecord,
     Measured,
     Prepared,
-    Synthesised,
+    Synthetic,
     Timed,
     TrainedGenerator,
 )
@@ -94,20 +94,20 @@ def balanced(tmp_path: Path, make_shapes) -> Callable[..., Balanced]:
         empty = store.put_table("empty", pd.DataFrame({"x": [1]}))
         prepared = Prepared(
             data=refs["train"], splits=SplitRefs(**refs), classes=names, size=16, channels=channels,
-            counts={}, plans={}, fingerprint="f" * 16, quarantine=empty, time=TIME,
+            counts={}, fingerprint="f" * 16, quarantine=empty, time=TIME,
             intake=IntakeRecord(
                 fingerprint="0" * 16, images=12, quarantined=0, removed=0, ignored={}, split="random",
                 groups=None, notes=(),
             ),
         )  # fmt: skip
         generator = TrainedGenerator(
-            name="my_gan", seed=7, checkpoint=Ref(path=tmp_path / "g.pt", sha256="c0ffee" * 10),
+            name="my_gan", kind="acgan", seed=7, checkpoint=Ref(path=tmp_path / "g.pt", sha256="c0ffee" * 10),
             history=empty, previews=(), samples=refs["train"], learned=refs["train"], best_kimg=1.5, best_metric=0.1,
             stopped="the budget is spent", time=TIME,
         )  # fmt: skip
         return Balanced(
             experiment, experiment.arms[1], prepared, generator,
-            Synthesised(
+            Synthetic(
                 images=store.put_images(drawn), checks=store.put_table("checks", checks), short={0: 3},
                 funnel=store.put_table("funnels", pd.DataFrame(funnel, columns=["class", "check", "seen", "passed"])),
                 time=TIME,

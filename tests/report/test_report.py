@@ -14,22 +14,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from stored_results import CLASSES, EVIL, _funnel
+from stored_results import CLASSES, EVIL, recipe_of, with_recipes
 
 from augpipe.classifiers.options import Mix
 from augpipe.comparison.bootstrap import Interval
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance
-from augpipe.core.store import Store, load_images, load_json
+from augpipe.core.store import Ref, Store, load_images
 from augpipe.pipeline import experiment as config
+from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.records import Recipe
 from augpipe.report import judgement
 from augpipe.report import page as page_module
 from augpipe.report.contrasts import _series, contrasts
 from augpipe.report.figures import cost_dots
 from augpipe.report.judged import _curation, judged
 from augpipe.report.page import _page, page
-from augpipe.report.results import Results, Stored, collect, confusion
+from augpipe.report.results import Results, collect, confusion
 from augpipe.report.strips import BYTES, nearest, strips
 from augpipe.report.write import FILES, check_out, check_place, write
 from augpipe.synthetic import fidelity
@@ -197,33 +199,37 @@ def test_what_checks_left_missing_is_told(results: Results) -> None:
 
 
 def test_what_another_seed_than_the_first_is_missing_is_told_too(
-    stored: tuple[Experiment, Stored], tmp_path: Path
+    stored: tuple[Experiment, Runs],
 ) -> None:
-    experiment, found = stored
-    first = load_json(found.recipes["gan", 0])
-    whole = Store(tmp_path).put_json("mix", {**first, "short": {}})
-    later = collect(experiment, replace(found, recipes={**found.recipes, ("gan", 0): whole}), 12.0)
+    experiment, runs = stored
+
+    def whole(key: tuple[str, int], recipe: Recipe) -> Recipe:
+        return recipe.model_copy(update={"short": {}}) if key == ("gan", 0) else recipe
+
+    later = collect(experiment, with_recipes(runs, whole), 12.0)
     assert EVIL in later.summary()["arms"]["gan"]["short"]
     assert "too few images passed" in page(later)
 
 
 def test_counts_and_shares_of_an_arm_are_the_mean_over_seeds(
-    stored: tuple[Experiment, Stored], tmp_path: Path
+    stored: tuple[Experiment, Runs],
 ) -> None:
     experiment, found = stored
-    first = load_json(found.recipes["gan", 0])
-    more = [n + 3 * len(experiment.seeds) for n in first["synthetic_count"]]
-    other = Store(tmp_path).put_json(
-        "mix", {**first, "synthetic_count": more, "synthetic_share": 1.0}
-    )
-    later = collect(experiment, replace(found, recipes={**found.recipes, ("gan", 0): other}), 12.0)
+    first = found.arms["gan", 0].recipe
+    more = tuple(n + 3 * len(experiment.seeds) for n in first.synthetic_count)
+    changed = {"synthetic_count": more, "synthetic_share": 1.0}
+
+    def other(key: tuple[str, int], recipe: Recipe) -> Recipe:
+        return recipe.model_copy(update=changed) if key == ("gan", 0) else recipe
+
+    later = collect(experiment, with_recipes(found, other), 12.0)
     before = collect(experiment, found, 12.0).summary()["arms"]["gan"]
     told = later.summary()["arms"]["gan"]
     assert list(told["synthetic_counts"].values()) == [
         n + 3 for n in before["synthetic_counts"].values()
     ]
     seeds = len(experiment.seeds)
-    assert told["share"] == pytest.approx(before["share"] + (1 - first["synthetic_share"]) / seeds)
+    assert told["share"] == pytest.approx(before["share"] + (1 - first.synthetic_share) / seeds)
 
 
 def test_without_generators_there_is_nothing_to_judge(results: Results) -> None:
@@ -249,21 +255,21 @@ def test_images_that_two_arms_share_were_checked_once(results: Results) -> None:
     recipes = _no_recipes(replace(results, experiment=twice))
     for seed in twice.seeds:
         for name in ("gan", "again"):
-            recipes[name, seed] = {
-                "funnel": list(_funnel(seed)),
-                "synthetic": {"sha256": f"{seed} of {name}"},  # a part of them, or weighted
-                "drawn": f"{seed}",
-            }
+            # A part of them, or weighted.
+            own = Ref(path=Path("synthetic"), sha256=f"{seed} of {name}")
+            recipes[name, seed] = recipe_of("gan", seed).model_copy(update={"synthetic": own})
     assert _curation(twice, recipes).seen.sum() == 3 * 3 * 18
     for seed in twice.seeds:  # of another plan
-        recipes["again", seed] = {**recipes["again", seed], "drawn": f"{seed} b"}
+        other = recipes["again", seed].model_copy(update={"drawn": f"{seed} b"})
+        recipes["again", seed] = other
     assert _curation(twice, recipes).seen.sum() == 2 * 3 * 3 * 18
 
 
-def _no_recipes(results: Results) -> dict[tuple[str, int], dict[str, Any]]:
+def _no_recipes(results: Results) -> dict[tuple[str, int], Recipe]:
+    """Of real images alone."""
     experiment = results.experiment
     return {
-        (arm.name, seed): {"funnel": [], "synthetic": None, "drawn": None}
+        (arm.name, seed): recipe_of("real", seed)
         for arm in experiment.arms
         for seed in experiment.seeds
     }
@@ -329,13 +335,12 @@ def test_seconds_are_written_as_numbers(results: Results) -> None:
     assert "mathdefault" not in figure and "<!-- 100 -->" in figure
 
 
-def test_what_val_chose_is_told(stored: tuple[Experiment, Stored], tmp_path: Path) -> None:
+def test_what_val_chose_is_told(stored: tuple[Experiment, Runs]) -> None:
     experiment, found = stored
     told = {("gan", 0): {"share": {EVIL: 0.1}, "part": 0.5, "steps": 70}}
-    recipes = {
-        key: Store(tmp_path).put_json("mix", {**load_json(ref), "chosen": told.get(key)})
-        for key, ref in found.recipes.items()
-    }
+    runs = with_recipes(
+        found, lambda key, recipe: recipe.model_copy(update={"chosen": told.get(key)})
+    )
     arms = [
         arm.model_copy(update={"mix": arm.mix.model_copy(update={"share": "per_class"})})
         if arm.name == "gan"
@@ -343,7 +348,7 @@ def test_what_val_chose_is_told(stored: tuple[Experiment, Stored], tmp_path: Pat
         for arm in experiment.arms
     ]
     experiment = experiment.model_copy(update={"arms": tuple(arms)})
-    results = collect(experiment, replace(found, recipes=recipes), 1.0)
+    results = collect(experiment, runs, 1.0)
     arm = results.summary()["arms"]["gan"]
     assert arm["chosen"] == {"0": told["gan", 0]}
     assert arm["best_step"] == {str(seed): 40 + seed for seed in experiment.seeds}
@@ -357,15 +362,12 @@ def test_what_val_chose_is_told(stored: tuple[Experiment, Stored], tmp_path: Pat
     "left", [{"synthetic_share": 0.0}, {"made_by": {}}, {"made_by": {"smote": 40}}]
 )
 def test_an_arm_that_shows_no_image_of_a_trained_generator_is_credited_with_none(
-    stored: tuple[Experiment, Stored], tmp_path: Path, left: dict[str, Any]
+    stored: tuple[Experiment, Runs], left: dict[str, Any]
 ) -> None:
     """Checks turned all of its images away, or left those of SMOTE alone: whatever it gained, no generator did."""
     experiment, found = stored
-    recipes = {
-        key: Store(tmp_path).put_json("mix", {**load_json(ref), **left})
-        for key, ref in found.recipes.items()
-    }
-    results = collect(experiment, replace(found, recipes=recipes), 1.0)
+    runs = with_recipes(found, lambda key, recipe: recipe.model_copy(update=left))
+    results = collect(experiment, runs, 1.0)
     assert not any(result.generative for result in results.arms)
     assert results.comparison.best is None
     assert results.comparison.sentence.startswith("No arm shows images of a trained generator")
@@ -405,7 +407,7 @@ def test_a_page_that_would_be_too_large_has_fewer_pictures(results: Results, mon
 
 @pytest.mark.parametrize("left", [("real", "classic", "gan"), ("real", "gan")])
 def test_effect_sizes_are_told_of_each_arm_against_each_reference_once(
-    stored: tuple[Experiment, Stored], left: tuple[str, ...]
+    stored: tuple[Experiment, Runs], left: tuple[str, ...]
 ) -> None:
     """Where the baseline is also the strongest arm without a generator there is but one reference."""
     experiment, kept = stored
@@ -458,28 +460,25 @@ def test_images_without_a_say_are_refused(mix: dict[str, Any]) -> None:
         Mix(**mix)
 
 
-def test_groups_of_test_images_reach_the_comparison(stored: tuple[Experiment, Stored]) -> None:
+def test_groups_of_test_images_reach_the_comparison(stored: tuple[Experiment, Runs]) -> None:
     """Sixty test images of six patients: the same hits, a wider interval; of four in a class too few to say."""
     experiment, kept = stored
     alone = collect(experiment, kept, 1.0).comparison.over_baseline["gan"]
 
     def over(patients: int) -> Any:
-        test = load_images(kept.splits.test)
+        prepared = kept.prepared[experiment.seeds[0]]
+        test = load_images(prepared.splits.test)
         table = test.table.assign(
             group=[
                 f"p{k % (20 // patients)}-{c}" for k, c in zip(range(60), test.labels, strict=True)
             ]
         )
-        store = Store(Path(kept.splits.test.path).parents[1])
-        own = kept.splits.model_copy(
-            update={
-                "test": store.put_images(ImageSet(test.images, test.labels, test.classes, table))
-            }
-        )
-        by_seed = dict.fromkeys(experiment.seeds, own)
-        return collect(
-            experiment, replace(kept, splits=own, by_seed=by_seed), 1.0
-        ).comparison.over_baseline["gan"]
+        store = Store(Path(prepared.splits.test.path).parents[1])
+        ref = store.put_images(ImageSet(test.images, test.labels, test.classes, table))
+        splits = prepared.splits.model_copy(update={"test": ref})
+        own = prepared.model_copy(update={"splits": splits})
+        runs = replace(kept, prepared=dict.fromkeys(experiment.seeds, own))
+        return collect(experiment, runs, 1.0).comparison.over_baseline["gan"]
 
     pairs, fives = over(2), over(5)
     assert pairs.interval.mean == alone.interval.mean and pairs.verdict == "better"

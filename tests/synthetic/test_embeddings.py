@@ -12,7 +12,7 @@ from augpipe.classifiers import train as classification
 from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core.images import ImageSet, Splits, provenance
 from augpipe.core.store import Store, load_images
-from augpipe.classifiers.models import classifiers as learning
+from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.synthetic.embeddings import Eyes
 
 SMALL = ClassifierOptions(width=0.25)
@@ -39,7 +39,7 @@ def test_domain_features_tell_the_classes_apart(here, make_shapes) -> None:
         make_shapes((40, 20, 6)), make_shapes((15, 15, 15), seed=1), make_shapes((5, 5, 5), seed=2)
     )
     options = ClassifierOptions(width=0.25, steps=60, batch=32, evaluations=2)
-    domain = learning.train_domain(splits, options, here, seed=0)
+    domain = fit_reference(splits, options, here, seed=0)
     found = Eyes(domain, here).embed(splits.val)
     assert found.vectors.shape == (45, domain.net.head.in_features)
     assert (found.predicted == found.labels).mean() > 0.9
@@ -54,7 +54,7 @@ def test_test_images_do_not_change_the_features(here, make_shapes) -> None:
     found = []
     for seed in (2, 3):
         splits = Splits(train, val, make_shapes((5, 5), seed=seed))
-        domain = learning.train_domain(splits, options, here, seed=0)
+        domain = fit_reference(splits, options, here, seed=0)
         found.append(Eyes(domain, here).embed(val))
     assert np.array_equal(found[0].vectors, found[1].vectors)
 

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core import device as runtime
 from augpipe.core.images import ImageSet, Splits, provenance
-from augpipe.pipeline.stages.classifiers import train_domain
+from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.embeddings import Embedded, Eyes
 from augpipe.synthetic.fidelity import Compared, memorisation
@@ -209,7 +209,7 @@ def scans() -> dict[str, Embedded]:
     train, val, others = (part(pixels, own) for own in rows)
     here = runtime.start("cpu", "32-true", threads=1)
     options = ClassifierOptions(width=0.25, steps=300, evaluations=2)
-    judge = train_domain(Splits(train, val, others), options, here, seed=0)
+    judge = fit_reference(Splits(train, val, others), options, here, seed=0)
     sets = {"train": train, "val": val, "others": others, "blurred": part(blurred, rows[2])}
     return {name: Eyes(judge, here).embed(images) for name, images in sets.items()}
 

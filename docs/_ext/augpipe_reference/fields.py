@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from augpipe.classifiers.losses import Loss
 from augpipe.core.schema import KindConfig, OneOf
 from augpipe.data.imbalance import Profile
-from augpipe.generators.protocol import GeneratorConfig
+from augpipe.generators.options import GeneratorConfig
 from augpipe_reference.markdown import prose, table
 
 # Models of which a field holds one of several kinds, and the page that lists the kinds.

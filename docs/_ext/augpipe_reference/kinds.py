@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from augpipe.classifiers import losses, models, scores, transforms
 from augpipe.core.registry import kinds_in, load_kind
 from augpipe.generators import families
-from augpipe.generators.protocol import GeneratorConfig
+from augpipe.generators.options import GeneratorConfig
 from augpipe.synthetic import curation, fidelity, gates
 from augpipe_reference.fields import field_table, label_of, nested
 from augpipe_reference.markdown import docstring, document, prose, section, summary, table

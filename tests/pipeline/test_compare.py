@@ -1,0 +1,181 @@
+"""The graph of a comparison, run without an orchestrator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs import Work, make_work
+
+from augpipe.pipeline import cache
+from augpipe.pipeline.compare import Runs, compare, local, resolve
+from augpipe.pipeline.experiment import Arm
+from augpipe.pipeline.records import Prepared
+from augpipe.pipeline.stages.synthesize import synthesize
+
+SMOTE = "{name: smote, generator: smote, mix: {share: 0.3}}"
+# Arms that differ in nothing but the share have the same plan.
+TWIN = "{name: twin, generator: smote, mix: {share: 0.1}}"
+QUICK = ("seeds=1", "classifier.steps=10", "fidelity={images: 8, gan_train: false}")
+
+
+def with_arms(*arms: str) -> str:
+    return f"arms=[{', '.join(arms)}]"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    arms = with_arms("{name: real}", SMOTE)
+    return make_work(tmp_path_factory.mktemp("graph"), *QUICK, arms)
+
+
+@pytest.fixture(scope="module")
+def prepared(work: Work) -> Prepared:
+    return work.prepare()
+
+
+@pytest.fixture(scope="module")
+def runs(work: Work, prepared: Prepared) -> Runs:
+    return compare(work.experiment, {0: prepared}, local(work.context))
+
+
+def tables(runs: Runs) -> dict[str, str]:
+    """Digest of each arm's scores with the first seed."""
+    return {arm: run.scored.table.sha256 for (arm, seed), run in runs.arms.items() if seed == 0}
+
+
+def test_the_graph_gives_what_its_stages_give_by_hand(
+    work: Work, prepared: Prepared, runs: Runs, tmp_path: Path
+) -> None:
+    """In a store of their own, in the order of the way of the data."""
+    own = work.but(root=tmp_path / "store")
+    data = own.prepare()
+    assert data.splits.train.sha256 == prepared.splits.train.sha256
+    reference = own.reference(data)
+    generator = own.generator(data, reference, "smote")
+    arm = own.arm("smote")
+    synthetic = own.synthetic(data, reference, generator, own.plan(data, "smote"), False)
+    found = {}
+    for name, recipe in (
+        ("real", own.recipe(data, own.arm("real"))),
+        ("smote", own.recipe(data, arm, synthetic)),
+    ):
+        classifier = own.classifier(data, recipe, name)
+        found[name] = own.score(data, classifier, recipe).table.sha256
+    assert found == tables(runs)
+    measured = runs.generators["smote", 0].measured
+    assert measured is not None
+    assert own.measured(data, reference, generator).table.sha256 == measured.table.sha256
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def plain(value: Any) -> Any:
+    """Futures by their results, as an orchestrator hands them to a task."""
+    if isinstance(value, Future):
+        return value.result()
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def test_a_runner_of_futures_gives_the_same(
+    work: Work, prepared: Prepared, runs: Runs, tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    context = work.context.model_copy(update={"root": tmp_path / "store"})
+
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        return threads.submit(lambda: cache.run(stage, context, *plain(inputs)).value)
+
+    done = compare(work.experiment, {0: prepared}, call)
+    results = list(done.results())
+    assert results and all(isinstance(value, Future) for _, _, value in results)
+    for run in (*done.references.values(), *done.generators.values(), *done.arms.values()):
+        resolve(run, plain)
+    assert not [value for _, _, value in done.results() if isinstance(value, Future)]
+    assert tables(done) == tables(runs)
+    recipes = [[cache.content(run.recipe) for run in own.arms.values()] for own in (done, runs)]
+    assert recipes[0] == recipes[1]
+
+
+def counting(work: Work, calls: list[tuple[str, str]]) -> Any:
+    """A runner that notes each stage and its title."""
+
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        calls.append((stage.__name__, title))
+        return cache.run(stage, work.context, *inputs).value
+
+    return call
+
+
+def test_arms_with_one_plan_share_their_images(work: Work, prepared: Prepared) -> None:
+    calls: list[tuple[str, str]] = []
+    both = work.set(with_arms("{name: real}", SMOTE, TWIN))
+    runs = compare(both.experiment, {0: prepared}, counting(both, calls))
+    assert len([name for name, _ in calls if name == synthesize.__name__]) == 1
+    assert runs.arms["smote", 0].synthetic is runs.arms["twin", 0].synthetic
+    # Another plan, or other checks, and the images are others'.
+    other = work.set(
+        with_arms(
+            "{name: real}", SMOTE,
+            "{name: few, generator: smote, mix: {share: 0.3, fill: {7: 3}}}",
+            "{name: checked, generator: smote, mix: {share: 0.3, curated: true}}",
+        )
+    )  # fmt: skip
+    calls.clear()
+    runs = compare(other.experiment, {0: prepared}, counting(other, calls))
+    assert len([name for name, _ in calls if name == synthesize.__name__]) == 3
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        ("{name: real}", SMOTE, TWIN, "{name: classic, mix: {sampler: balanced}}"),
+        ("{name: real}",),
+        (SMOTE, "{name: real}"),
+        ("{name: real}", SMOTE.replace("name: smote", "name: renamed")),
+    ],
+    ids=["added", "removed", "reordered", "renamed"],
+)
+def test_other_arms_change_no_arms_scores(
+    work: Work, prepared: Prepared, runs: Runs, tmp_path: Path, arms: tuple[str, ...]
+) -> None:
+    """Computed anew in a store of its own, so that nothing is equal because it was reused."""
+    other = work.set(with_arms(*arms)).but(root=tmp_path / "store")
+    before = tables(runs)
+    after = tables(compare(other.experiment, {0: prepared}, local(other.context)))
+    after = {"smote" if name == "renamed" else name: sha for name, sha in after.items()}
+    assert after and len(set(before.values())) == 2
+    assert {name: sha for name, sha in after.items() if name in before} == {
+        name: sha for name, sha in before.items() if name in after
+    }
+
+
+def test_every_call_is_a_result_of_some_run(work: Work, prepared: Prepared) -> None:
+    """So that whoever follows a run sees each call end; only images that are pooled are made by several calls."""
+    calls: list[tuple[str, str]] = []
+    runs = compare(work.experiment, {0: prepared}, counting(work, calls))
+    assert len(list(runs.results())) == len(calls)
+    assert len(set(calls)) == len(calls), "titles tell calls apart"
+
+
+def test_runs_of_the_kept_arms_and_generators(work: Work, runs: Runs) -> None:
+    real: Arm = work.arm("real")
+    left = work.experiment.model_copy(update={"arms": (real,), "generators": {}})
+    kept = runs.keep(left)
+    assert set(kept.arms) == {("real", 0)} and kept.generators == {}
+    assert kept.prepared is runs.prepared
+
+
+def test_arms_without_a_generator_need_no_reference_classifier(
+    work: Work, prepared: Prepared
+) -> None:
+    calls: list[tuple[str, str]] = []
+    alone = work.set(with_arms("{name: real}"))
+    compare(alone.experiment, {0: prepared}, counting(alone, calls))
+    assert [name for name, _ in calls] == ["mix", "train_classifier", "score"]
