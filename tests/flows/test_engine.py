@@ -78,7 +78,7 @@ STOPPED = """
 import time
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from augpipe.config import Runner
+from augpipe.pipeline.experiment import Runner
 from flows.engine import pool, prefect_api, stop_workers
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -61,7 +61,7 @@ def test_what_a_run_uses_stays_and_a_killed_runs_mark_protects_nothing(store: St
         store.put("kind", lambda path: path.write_bytes(b"\x09" * 1000))
         pruning.prune(store, limit=0)
         assert left(store) == [9]
-    killed = "import os, sys; from pathlib import Path; from augpipe import pruning, store\n"
+    killed = "import os, sys; from pathlib import Path; from augpipe.core import store; from augpipe.pipeline import pruning\n"
     killed += "with pruning.running(store.Store(Path(sys.argv[1]))): os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", killed, str(store.root)], check=False)
     assert len(list((store.root / pruning.RUNNING).iterdir())) == 1
