@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from prefect import flow
-from rich.console import Console
 
 from augpipe.core.errors import UserError, unknown
 from augpipe.core.store import load_table
 from augpipe.data.sources import place
+from augpipe.pipeline.compare import ArmRun, Runs, call_generator, call_reference, call_synthetic
+from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Arm, Experiment
-from augpipe.pipeline.records import Job, Part
+from augpipe.pipeline.records import Prepared, TrainingSpec
+from augpipe.pipeline.stages.measure import measure_synthetic
 from augpipe.report.balanced_set import Balanced, check_out, publish
 from augpipe.synthetic import gates
-from flows import tasks
-from flows.engine import stop_workers
-from flows.following import follow, told
-from flows.starting import started
-from flows.submitting import Futures, grow, promised, send
-from flows.tracking import Tracker
+
+from .compare import prepared_by_seed, resolved
+from .engine import stop_workers
+from .following import follow
+from .starting import started
+from .tasks import Submit
+from .tracking import Tracker
 
 
 def run(
@@ -37,10 +41,9 @@ def run(
     if which < 0:
         raise UserError(f"a seed is 0 or more; got {which}")
     check_out(out, place(experiment.source))
-    jobs = 2 if experiment.generators[str(own.generator)].per_class else 1
-    with started(experiment, jobs) as ready:
-        named = ready.named(balance, f"balance {arm}, seed {which}")
-        return named(ready.job, own, which, out.resolve(), override)
+    with started(experiment) as ready:
+        flow_run = ready.named(balance, f"balance {arm}, seed {which}")
+        return flow_run(experiment, ready.context, own, which, out.resolve(), override)
 
 
 def _arm(experiment: Experiment, name: str) -> Arm:
@@ -61,41 +64,62 @@ def _arm(experiment: Experiment, name: str) -> Arm:
 
 
 @flow(name="balance", validate_parameters=False)
-def balance(job: Job, arm: Arm, seed: int, out: Path, override: str | None) -> Balanced:
-    """Prepare, train the generator, fill, check, measure, hold the gates, publish."""
-    prepared = tasks.prepare(job, seed if job.experiment.resplit else None)
-    for line in told(prepared.intake):
-        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
-    tracker = Tracker(job.experiment)
-    with tracker.comparison(prepared, "balance", f"balanced set of {arm.name}"):
-        futures, key = Futures(), (arm.name, seed)
+def balance(
+    experiment: Experiment, context: Context, arm: Arm, seed: int, out: Path, override: str | None
+) -> Balanced:
+    """Prepare, train the generator, fill, check, measure, test the gates, publish.
+
+    A run's generator and images are reused: what is published is what its report is about.
+    """
+    prepared = prepared_by_seed(experiment, context, (seed,))
+    tracker = Tracker(experiment)
+    with tracker.comparison(prepared[seed], "balance", f"balanced set of {arm.name}, seed {seed}"):
         try:
-            futures.domains[seed] = send(tasks.train_features, job, prepared, seed)
-            domain = promised(futures.domains[seed])
-            grow(job, prepared, Part(name=str(arm.generator), seed=seed), futures)
-            generator = futures.generators[str(arm.generator), seed]
-            futures.synthesised[key] = send(
-                tasks.synthesise,
-                job, prepared, domain, promised(generator), dict(prepared.plans[arm.name]),
-                job.experiment.curates(arm),
-            )  # fmt: skip
-            futures.measured[key] = send(
-                tasks.measure_made, job, prepared, domain, promised(futures.synthesised[key]), seed
+            runs = _call(
+                experiment, prepared, arm, seed, Submit(context, experiment.runner.timeout)
             )
-            follow(futures, {seed: prepared}, tracker, job.progress).raise_first()
+            follow(runs, tracker, context.progress).raise_first()
         except BaseException:
             stop_workers()
             raise
-        measured = futures.measured[key].result()
-        table = load_table(measured.table)
-        outcomes = tuple(gates.outcome(gate, table) for gate in job.experiment.gate)
-        broken = not all(one.holds for one in outcomes)
-        found = Balanced(
-            job.experiment, arm, prepared, generator.result(), futures.synthesised[key].result(),
-            measured, outcomes, override if broken else None,
-        )  # fmt: skip
-        if not broken or override is not None:
-            publish(found, out)
-        tracker.balanced(found, out if not broken or override is not None else None)
+        runs = resolved(runs)
+        balanced = _balanced(experiment, runs, arm, seed, override)
+        place = out if balanced.holds or override is not None else None
+        if place is not None:
+            publish(balanced, place)
+        tracker.balanced(balanced, place)
         tracker.cost()
-    return found
+    return balanced
+
+
+def _call(
+    experiment: Experiment, prepared: Mapping[int, Prepared], arm: Arm, seed: int, submit: Submit
+) -> Runs:
+    """The part of the comparison that makes an arm's images, and their fidelity."""
+    runs = Runs(prepared)
+    reference = call_reference(runs, experiment, seed, submit).reference
+    generator = call_generator(
+        runs, experiment, TrainingSpec(name=str(arm.generator), seed=seed), submit
+    )
+    synthetic = call_synthetic(runs, experiment, arm, seed, submit, {})
+    runs.arms[arm.name, seed] = ArmRun(arm, seed, prepared[seed], synthetic)
+    generator.measured = submit(
+        measure_synthetic, prepared[seed], reference, synthetic, experiment.fidelity,
+        experiment.classifier, seed, title=f"measure the synthetic images, seed {seed}",
+    )  # fmt: skip
+    return runs
+
+
+def _balanced(
+    experiment: Experiment, runs: Runs, arm: Arm, seed: int, override: str | None
+) -> Balanced:
+    generator, synthetic = runs.generators[str(arm.generator), seed], runs.arms[arm.name, seed]
+    if generator.measured is None or synthetic.synthetic is None:
+        raise RuntimeError("a run ended without an error and without its results")
+    table = load_table(generator.measured.table)
+    outcomes = tuple(gates.outcome(gate, table) for gate in experiment.gate)
+    broken = not all(one.holds for one in outcomes)
+    return Balanced(
+        experiment, arm, runs.prepared[seed], generator.trained, synthetic.synthetic,
+        generator.measured, outcomes, override if broken else None,
+    )  # fmt: skip

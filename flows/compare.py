@@ -3,57 +3,55 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from prefect import flow
-from prefect.futures import PrefectFuture
 from rich.console import Console
 
 from augpipe.core.errors import several
-from augpipe.core.store import Ref
+from augpipe.pipeline.compare import Runs, resolve
+from augpipe.pipeline.compare import compare as call_all
+from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.records import Job
-from augpipe.report.results import Results, Stored, collect
+from augpipe.pipeline.records import Prepared
+from augpipe.pipeline.stages.prepare import prepare
+from augpipe.report.results import Results, collect
 from augpipe.report.write import write
-from flows import tasks
-from flows.artifacts import leave
-from flows.engine import stop_workers
-from flows.failures import Key
-from flows.following import follow, told
-from flows.models import Logged
-from flows.starting import started
-from flows.submitting import BySeed, Futures, submit
-from flows.tracking import Tracker
+
+from .engine import stop_workers
+from .following import follow, intake_lines
+from .progress import bar
+from .starting import started
+from .tasks import Submit, result_of
+from .tracking import Tracker
+from .tracking.artifacts import leave
+from .tracking.models import Logged
 
 TITLE: Final = 100  # letters of the arms' names in a run's name
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison that is done; logged: the models that its runs hold, by kind, name and seed."""
+    """A finished comparison; logged: the models in MLflow, by kind, name and seed; run: the parent run's id."""
 
     results: Results
-    stored: Stored
-    prepared: BySeed
-    states: Mapping[Key, Ref]  # of each arm's and seed's classifier
-    checkpoints: Mapping[Key, Ref]  # of each generator and seed
+    runs: Runs
     logged: Mapping[tuple[str, str, int], Logged]
-    run: str  # its parent run in MLflow
+    run: str
 
 
 def run(experiment: Experiment, out: Path, fresh: bool = False) -> Compared:
-    """Run a comparison and leave its files in `out`; UserError for the user's mistakes.
+    """Run a comparison and write its files to `out`; UserError for the user's mistakes.
 
-    Starts Prefect's server and workers where none are given. `out` is written beside and renamed. fresh: nothing is
-    recalled from earlier runs.
+    Starts Prefect's server and workers if none are given. `out` is written beside and renamed. fresh: no result of an
+    earlier run is reused.
     """
-    seeds, arms = len(experiment.seeds), len(experiment.arms)
-    with started(experiment, seeds * arms, fresh) as ready:
-        return ready.named(compare, title(experiment))(ready.job, out)
+    with started(experiment, fresh) as ready:
+        flow_run = ready.named(compare, title(experiment))
+        return flow_run(experiment, ready.context, out)
 
 
 def title(experiment: Experiment) -> str:
@@ -64,88 +62,65 @@ def title(experiment: Experiment) -> str:
     return f"{arms}; {several(len(experiment.seeds), 'seed')}"
 
 
-@flow(name="compare", validate_parameters=False)
-def compare(job: Job, out: Path) -> Compared:
-    """Prepare the data, train generators, fill and mix, train classifiers, score, compare, tell."""
-    begun, experiment = time.perf_counter(), job.experiment
-    # Called, not submitted: a mistake in the data is told before any worker is started.
-    seeds = experiment.seeds
+def prepared_by_seed(
+    experiment: Experiment, context: Context, seeds: tuple[int, ...]
+) -> dict[int, Prepared]:
+    """Each seed's splits: one and the same, unless the experiment draws a split per seed.
+
+    Runs in this process: a mistake in the data is reported before any worker is started.
+    """
+
+    def one(seed: int | None) -> Prepared:
+        with bar("reading pictures") as progress:
+            return prepare(context, experiment, seed, progress)
+
     if experiment.resplit:
-        by_seed = {seed: tasks.prepare(job, seed) for seed in seeds}
+        by_seed = {seed: one(seed) for seed in seeds}
     else:
-        by_seed = dict.fromkeys(seeds, tasks.prepare(job))
-    prepared = by_seed[seeds[0]]
-    for line in told(prepared.intake):
+        by_seed = dict.fromkeys(seeds, one(None))
+    for line in intake_lines(by_seed[seeds[0]].intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    return by_seed
+
+
+@flow(name="compare", validate_parameters=False)
+def compare(experiment: Experiment, context: Context, out: Path) -> Compared:
+    """Prepare the data, run the graph, compare the arms, write the report."""
+    begun = time.perf_counter()
+    prepared = prepared_by_seed(experiment, context, experiment.seeds)
+    first = prepared[experiment.seeds[0]]
     tracker = Tracker(experiment)
-    with tracker.comparison(prepared):
+    with tracker.comparison(first):
         try:
-            futures = submit(job, by_seed)
-            failures = follow(futures, by_seed, tracker, job.progress)
+            runs = call_all(experiment, prepared, Submit(context, experiment.runner.timeout))
+            failures = follow(runs, tracker, context.progress)
             rest, failed = failures.rest(experiment)
         except BaseException:
             stop_workers()
             raise
-        stored = gather(rest, by_seed, futures)
+        runs = resolved(runs.keep(rest))
         results = collect(
             rest,
-            stored,
+            runs,
             time.perf_counter() - begun,
             asked=experiment,
             failed=failed,
-            threads=job.threads,
+            threads=context.threads,
         )
         write(results, out)
         tracker.failed(failures, failed)
-        tracker.fidelity(results.judged.fidelity, prepared.classes)
+        tracker.fidelity(results.judged.fidelity, first.classes)
         tracker.result(out, results.comparison.sentence, results.headline())
         tracker.cost()
     leave(results, tracker.address)
-    trained = _results(futures.trained, {arm.name for arm in rest.arms})
-    states = {key: one.state for key, one in trained.items()}
-    grown = _results(futures.generators, rest.generators)
-    checkpoints = {key: one.checkpoint for key, one in grown.items()}
-    return Compared(
-        results, stored, by_seed, states, checkpoints, tracker.logged, tracker.parent
-    )  # fmt: skip
+    return Compared(results, runs, tracker.logged, tracker.parent)
 
 
-def gather(experiment: Experiment, by_seed: BySeed, futures: Futures) -> Stored:
-    """Everything the report needs of an experiment's arms and generators, out of the tasks' Refs."""
-    prepared = by_seed[experiment.seeds[0]]
-    arms = {arm.name for arm in experiment.arms}
-    generators, trained = (
-        _results(futures.generators, experiment.generators), _results(futures.trained, arms)
-    )  # fmt: skip
-    made, scored = _results(futures.synthesised, arms), _results(futures.scored, arms)
-    chosen = _results(futures.chosen, arms)
-    spent = {(f"generator {name}", seed): g.time.seconds for (name, seed), g in generators.items()}
-    for arm in experiment.arms:
-        for seed in experiment.seeds:
-            key = (arm.name, seed)
-            spent[key] = trained[key].time.seconds
-            if arm.generators:
-                spent[key] += made[key].time.seconds
-            spent[key] += sum(generators[name, seed].time.seconds for name in arm.generators)
-            if key in chosen:
-                spent[key] += chosen[key].time.seconds
-    return Stored(
-        splits=prepared.splits,
-        by_seed={seed: own.splits for seed, own in by_seed.items()},
-        fingerprint=prepared.fingerprint,
-        intake=prepared.intake,
-        quarantine=prepared.quarantine,
-        recipes=_results(futures.mixed, arms),
-        tables={key: value.table for key, value in scored.items()},
-        probabilities={key: value.probabilities for key, value in scored.items()},
-        samples={key: g.samples for key, g in generators.items()},
-        best_kimg={key: g.best_kimg for key, g in generators.items()},
-        stopped={key: g.stopped for key, g in generators.items()},
-        measured=_results(futures.measured, experiment.generators),
-        best_step={key: one.best_step for key, one in trained.items()},
-        seconds=spent,
-    )
-
-
-def _results(futures: Mapping[Key, PrefectFuture[T]], names: Collection[str]) -> dict[Key, T]:
-    return {key: future.result() for key, future in futures.items() if key[0] in names}
+def resolved(runs: Runs) -> Runs:
+    """The runs with results in place of futures."""
+    everything: list[Any] = [
+        *runs.references.values(), *runs.generators.values(), *runs.arms.values(),
+    ]  # fmt: skip
+    for one in everything:
+        resolve(one, result_of)
+    return runs

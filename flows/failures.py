@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,6 +11,7 @@ from prefect.exceptions import UnfinishedRun, UpstreamTaskError
 
 from augpipe.core.errors import NotTrainedError, UserError, is_full, passes
 from augpipe.data.leaks import LeakError
+from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun, Run
 from augpipe.pipeline.experiment import Arm, Experiment
 
 Key = tuple[str, int]  # an arm's or a generator's name, and a seed
@@ -18,8 +19,6 @@ Key = tuple[str, int]  # an arm's or a generator's name, and a seed
 DELAYS: Final = (5.0, 30.0)
 # Of a task that needs what another failed to make.
 WAITED: Final = (UpstreamTaskError, UnfinishedRun)
-OF_ARMS: Final = ("synthesised", "chosen", "mixed", "trained", "scored")
-OF_GENERATORS: Final = ("parts", "generators", "measured")
 
 
 def once_more(task: Any, run: Any, state: Any) -> bool:
@@ -36,27 +35,26 @@ def ends_all(error: BaseException) -> bool:
 
 @dataclass
 class Failures:
-    """Tasks that failed, by stage, and by name and seed."""
+    """What failed: the run, its stage, and the error, in the order of their ends."""
 
-    found: dict[tuple[str, Key], Exception] = field(default_factory=dict)
+    found: list[tuple[Run, str, Exception]] = field(default_factory=list)
 
-    def add(self, stage: str, key: Key, error: Exception) -> str:
-        """Keep a failure; a line on it, or nothing where the task only waited for another that failed.
+    def add(self, run: Run, stage: str, error: Exception) -> str:
+        """Record a failure; returns a line about it, or "" if the task only waited for another that failed.
 
-        Raises it where it ends the run.
+        Raises the error if it ends the whole run.
         """
         if ends_all(error):
             raise error
-        self.found[stage, key] = error
+        self.found.append((run, stage, error))
         if isinstance(error, WAITED):
             return ""
-        what = f"{stage} {key[0]}".strip() if key[0] else stage
-        return f"failed: {what}, seed {key[1]}: {reason(error)}"
+        return f"failed: {stage} {_name(run)}, seed {run.seed}: {reason(error)}".replace("  ", " ")
 
     def rest(self, experiment: Experiment) -> tuple[Experiment, dict[str, str]]:
-        """The experiment without the arms that failed, and why each of those did.
+        """The experiment without the arms that failed, and the reason for each of those.
 
-        Raises what the baseline failed of: without it there is nothing to compare with.
+        Raises the baseline's error: without it there is nothing to compare with.
         """
         why = {arm.name: root for arm in experiment.arms if (root := self._root(arm)) is not None}
         if experiment.baseline in why:
@@ -68,38 +66,45 @@ class Failures:
         return left, {name: reason(error) for name, error in why.items()}
 
     def raise_first(self) -> None:
-        """For a run that has but one thing to make: raise what it failed of."""
-        roots = [error for error in self.found.values() if not isinstance(error, WAITED)]
-        for error in roots or self.found.values():
+        """For a run that makes a single thing: raise its error."""
+        errors = [error for _, _, error in self.found]
+        roots = [error for error in errors if not isinstance(error, WAITED)]
+        for error in roots or errors:
             raise error
 
     def of_generators(self) -> Iterator[tuple[Key, str]]:
         """Generators that failed themselves, each with its reason."""
-        yield from self._of(OF_GENERATORS)
+        yield from self._of(GeneratorRun)
 
     def of_arms(self) -> Iterator[tuple[Key, str]]:
-        """Arms that failed themselves, not for their generator."""
-        yield from self._of(OF_ARMS)
+        """Arms that failed themselves, not because of their generator."""
+        yield from self._of(ArmRun)
 
-    def _of(self, stages: Collection[str]) -> Iterator[tuple[Key, str]]:
-        told = {
-            key: reason(error)
-            for (stage, key), error in self.found.items()
-            if stage in stages and not isinstance(error, WAITED)
+    def _of(self, kind: type[Run]) -> Iterator[tuple[Key, str]]:
+        reasons = {
+            (_name(run), run.seed): reason(error)
+            for run, _, error in self.found
+            if isinstance(run, kind) and not isinstance(error, WAITED)
         }
-        yield from told.items()
+        yield from reasons.items()
 
     def _root(self, arm: Arm) -> Exception | None:
-        """What an arm failed of: the first failure that did not come from another; None where it did not fail."""
-        own = [
-            error
-            for (stage, (name, _)), error in self.found.items()
-            if (stage in OF_ARMS and name == arm.name)
-            or (stage in OF_GENERATORS and name in arm.generators)
-            or (stage == "domains" and arm.generators)
-        ]
+        """The first error that an arm failed of and that did not follow from another; None if the arm did not fail."""
+        own = [error for run, _, error in self.found if _concerns(run, arm)]
         roots = [error for error in own if not isinstance(error, WAITED)]
         return next(iter(roots or own), None)
+
+
+def _name(run: Run) -> str:
+    if isinstance(run, ReferenceRun):
+        return ""
+    return run.name if isinstance(run, GeneratorRun) else run.arm.name
+
+
+def _concerns(run: Run, arm: Arm) -> bool:
+    if isinstance(run, ArmRun):
+        return run.arm.name == arm.name
+    return bool(arm.generators) if isinstance(run, ReferenceRun) else run.name in arm.generators
 
 
 def reason(error: BaseException) -> str:

@@ -1,114 +1,122 @@
-"""A run as it goes: its bars and lines, its tracking, and what failed."""
+"""A run in progress: its bars and lines, its tracking, and what failed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect.futures import PrefectFuture, as_completed
 from rich.console import Console
 
 from augpipe.core.errors import several
 from augpipe.core.store import load_table
-from augpipe.pipeline.records import (
-    Chosen,
-    IntakeRecord,
-    Prepared,
-    Scored,
-    Synthesised,
-    TrainedGenerator,
-)
-from flows.failures import Failures, Key
-from flows.progress import Board
-from flows.recalling import RECALLED
-from flows.submitting import BySeed, Futures
-from flows.tracking import Tracker
+from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun, Run, Runs
+from augpipe.pipeline.records import Choice, IntakeRecord, Prepared
+
+from .failures import Failures
+from .progress import Board
+from .tasks import CACHED, result_of
+from .tracking import Tracker
 
 
-def told(intake: IntakeRecord) -> Iterator[str]:
-    """What the user should know of what came in, a line each; nothing where there is nothing to say."""
+def intake_lines(intake: IntakeRecord) -> Iterator[str]:
+    """What the user should know about the input data, a line each."""
     if intake.quarantined:
         yield f"{several(intake.quarantined, 'file')} that cannot be used; quarantine.csv says why"
     if intake.ignored:
         ignored = ", ".join(f"{n:,} {suffix}" for suffix, n in intake.ignored.items())
-        yield f"no pictures by their names, left alone: {ignored}"
+        yield f"no pictures by their names, ignored: {ignored}"
     yield from intake.notes
 
 
-def follow(futures: Futures, prepared: BySeed, tracker: Tracker, progress: Path) -> Failures:
-    """Show progress and track each generator and arm as it ends; what failed, and leaves the rest standing.
+def follow(runs: Runs, tracker: Tracker, progress: Path | None) -> Failures:
+    """Show progress and track each generator and arm as it ends; returns failures that leave the rest of the run standing.
 
     Raises what ends the run at once (see `failures.ends_all`).
     """
-    stages: dict[PrefectFuture[object], list[tuple[str, Key]]] = {}
-    for stage, key, future in futures.all():
-        stages.setdefault(future, []).append((stage, key))
-    board = Board(progress, len(stages), Console(stderr=True))
-    recalled, earlier, failures = 0, False, Failures()
+    owners: dict[Any, list[tuple[Run, str]]] = {}
+    known: list[tuple[Run, str, Any]] = []
+    for run, name, value in runs.results():
+        if isinstance(value, PrefectFuture):
+            owners.setdefault(value, []).append((run, name))
+        else:
+            known.append((run, name, value))
+    failures, total = Failures(), len(owners) + len(known)
+    board = Board(progress, total, Console(stderr=True))
+    reused = len(known)
     with board.live():
-        for future in as_completed(list(stages)):
-            stage, key = stages[future][0]
+        for run, name, value in known:
+            _track(tracker, run, name, value)
+            board.advance("")
+        for future in as_completed(list(owners)):
+            run, name = owners[future][0]
             try:
-                result = future.result()
+                value = future.result()
             except Exception as error:
-                for one, its in stages[future]:
-                    told = failures.add(one, its, error)
-                    if told:
-                        board.say(told)
+                for one, stage in owners[future]:
+                    message = failures.add(one, stage, error)
+                    if message:
+                        board.say(message)
                 board.advance("")
                 continue
-            if future.state.name == RECALLED:
-                recalled += 1
-                # A mix without synthetic images is the same for all seeds: the first one's is recalled in any run.
-                earlier = earlier or stage != "mixed"
-            if isinstance(result, TrainedGenerator):
-                tracker.generator(prepared[result.seed], result)
-            elif isinstance(result, Scored):
-                mixed, trained = futures.mixed[key].result(), futures.trained[key].result()
-                tracker.arm(prepared[result.seed], mixed, trained, result)
-            elif isinstance(result, Synthesised):
-                short = shortage(prepared[key[1]], key, result)
-                if short:
-                    board.say(short)
-            board.advance(line(key, result, futures))
-    if earlier:
-        board.say(f"recalled {recalled} of {several(len(stages), 'task')}; --fresh makes all anew")
+            reused += future.state.name == CACHED and name != "recipe"
+            _track(tracker, run, name, value)
+            if name == "synthetic" and isinstance(run, ArmRun):
+                for line in shortage(run, value):
+                    board.say(line)
+            board.advance(line_for(run, name, value))
+    if reused:
+        board.say(f"reused {reused} of {several(total, 'result')} from cache; --fresh computes all")
     return failures
 
 
-def line(key: Key, result: object, futures: Futures) -> str:
-    """What to say of a task that ended, or ""."""
-    arm = f"arm {key[0]}, seed {key[1]}: "
-    if isinstance(result, TrainedGenerator):
+def _track(tracker: Tracker, run: Run, name: str, value: Any) -> None:
+    """Log what is complete with this result."""
+    if isinstance(run, GeneratorRun) and name in ("pooled", "classes", "trained"):
+        tracker.generator(run.prepared, value)
+    elif isinstance(run, ArmRun) and name == "scored":
+        tracker.arm(run.prepared, result_of(run.recipe), result_of(run.classifier), value)
+
+
+def line_for(run: Run, name: str, value: Any) -> str:
+    """The line that reports a finished stage, or ""."""
+    if isinstance(run, GeneratorRun) and name in ("pooled", "classes", "trained"):
         return (
-            f"generator {result.name}, {result.told}seed {result.seed}: best at {result.best_kimg:g} kimg "
-            f"(val KID {result.best_metric:.3g}), {result.time.seconds:.0f} s"
+            f"generator {value.name}, {value.scope}seed {value.seed}: best at {value.best_kimg:g} kimg "
+            f"(val KID {value.best_metric:.3g}), {value.time.seconds:.0f} s"
         )
-    if isinstance(result, Scored):
-        return f"{arm}scored, {futures.trained[key].result().time.seconds:.0f} s"
-    if isinstance(result, Chosen):
-        return f"{arm}{chosen(result)} by val, {result.time.seconds:.0f} s"
+    if isinstance(run, ReferenceRun):
+        return ""
+    if isinstance(run, ArmRun) and name == "scored":
+        seconds = result_of(run.classifier).time.seconds
+        return f"arm {run.arm.name}, seed {run.seed}: scored, {seconds:.0f} s"
+    if isinstance(run, ArmRun) and name == "chosen":
+        seconds = value.time.seconds
+        return (
+            f"arm {run.arm.name}, seed {run.seed}: {describe_choice(value)} by val, {seconds:.0f} s"
+        )
     return ""
 
 
-def chosen(found: Chosen) -> str:
-    """What of share and number of images was searched, and came out."""
-    tried = load_table(found.table)
-    # Each class's would fill the screen; summary.json has them.
-    own = isinstance(found.share, Mapping)
-    share = "a share for each class" if own else f"share {found.share}"
-    part = f"{found.part:.0%} of the images"
+def describe_choice(choice: Choice) -> str:
+    """The share and the number of images, as far as they were searched."""
+    tried = load_table(choice.table)
+    # Each class's share would fill the screen; summary.json has them.
+    by_class = isinstance(choice.share, Mapping)
+    share = "a share for each class" if by_class else f"share {choice.share}"
+    part = f"{choice.part:.0%} of the images"
     searched = [
         text for name, text in (("share", share), ("part", part)) if tried[name].nunique() > 1
     ]
     return ", ".join(searched) or "nothing to choose from"
 
 
-def shortage(prepared: Prepared, key: Key, made: Synthesised) -> str:
-    """What curation left missing, or ""."""
-    missing = ", ".join(f"{n} of class {prepared.classes[c]}" for c, n in made.short.items())
-    return (
-        f"arm {key[0]}, seed {key[1]}: too few images passed the checks; missing: {missing}"
-        if missing
-        else ""
-    )
+def shortage(run: ArmRun, synthetic: Any) -> Iterator[str]:
+    """A line if checks left an arm with fewer images than planned."""
+    prepared: Prepared = run.prepared
+    missing = ", ".join(f"{n} of class {prepared.classes[c]}" for c, n in synthetic.short.items())
+    if missing:
+        yield (
+            f"arm {run.arm.name}, seed {run.seed}: too few images passed the checks; missing: {missing}"
+        )

@@ -53,7 +53,7 @@ class Reporter:
 class Board:
     """The run's bars: one over all tasks, one for each task that reports."""
 
-    def __init__(self, folder: Path, total: int, console: Console) -> None:
+    def __init__(self, folder: Path | None, total: int, console: Console) -> None:
         self._folder, self._console = folder, console
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -86,7 +86,7 @@ class Board:
     def look(self) -> None:
         """Read the tasks' files once."""
         found = {}
-        for path in sorted(self._folder.glob("*.json")):
+        for path in sorted(self._folder.glob("*.json")) if self._folder else ():
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):

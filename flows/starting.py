@@ -14,12 +14,14 @@ from prefect import Flow
 
 from augpipe.core.device import require
 from augpipe.core.errors import FULL_WORDS, UserError
-from augpipe.core.store import Store, home
+from augpipe.core.home import home
+from augpipe.core.store import Store
+from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.pruning import prune, running, store_limit
-from augpipe.pipeline.records import Job
-from flows.engine import pool, prefect_api, workers_and_threads
-from flows.tracking_store import check_store
+
+from .engine import pool, prefect_api, workers_and_threads
+from .tracking.store import check_store
 
 ROOM: Final = 10 * 2**20  # bytes: the databases of Prefect and MLflow, empty
 P = ParamSpec("P")
@@ -28,16 +30,17 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Started:
-    """job: where the flow's stages work. workers: processes, each with the job's threads."""
+    """context: where the flow's stages work. workers: processes, each with the context's threads."""
 
-    job: Job
+    experiment: Experiment
+    context: Context
     workers: int
 
     def named(self, flow: Flow[P, R], name: str) -> Flow[P, R]:
         """The flow under that run name, with workers of its own."""
-        runner = pool(self.job.experiment.runner, self.workers, self.job.threads)
+        runner = pool(self.experiment.runner, self.workers, self.context.threads)
         return flow.with_options(
-            task_runner=runner, flow_run_name=f"{self.job.experiment.name}: {name}"
+            task_runner=runner, flow_run_name=f"{self.experiment.name}: {name}"
         )
 
 
@@ -50,15 +53,25 @@ def check_room(place: Path) -> None:
 
 
 @contextmanager
-def looking(experiment: Experiment) -> Iterator[Job]:
-    """A job for stages that run in this process, before there are workers."""
+def looking(experiment: Experiment) -> Iterator[Context]:
+    """A context for stages that run in this process, before there are workers."""
     store = Store(home() / "store")
     check_room(home())
     _, threads = workers_and_threads(experiment.runner, 1)
     with running(store), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
-        yield Job(
-            experiment=experiment, store=store.root, progress=Path(progress), threads=threads
-        )  # fmt: skip
+        yield _context(experiment, store, Path(progress), threads)
+
+
+def _context(
+    experiment: Experiment, store: Store, progress: Path, threads: int, fresh: bool = False
+) -> Context:
+    runner = experiment.runner
+    context = Context(
+        root=store.root, device=runner.device, precision=runner.precision,
+        threads=threads, fresh=fresh, progress=progress,
+    )  # fmt: skip
+    # A Dask worker's machine may be another one: `auto` is resolved there.
+    return context if runner.kind == "dask" else context.resolved()
 
 
 def _progress(experiment: Experiment) -> tempfile.TemporaryDirectory[str]:
@@ -70,12 +83,15 @@ def _progress(experiment: Experiment) -> tempfile.TemporaryDirectory[str]:
 
 
 @contextmanager
-def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator[Started]:
-    """Everything for a flow with that many tasks at once; ends with it. UserError where a server does not answer.
+def started(experiment: Experiment, fresh: bool = False) -> Iterator[Started]:
+    """Everything that a flow needs; ends with it. UserError if a server does not answer.
 
-    fresh: nothing is recalled from earlier runs. After a flow that ends well the store is cut to its limit.
+    Workers and threads are those of the whole comparison for every command: results depend on the number of threads, and
+    one command is to reuse what another computed. fresh: no result of an earlier run is reused. After a flow that ends well
+    the store is cut to its limit.
     """
     require(experiment.runner.devices, experiment.runner.device)
+    tasks = len(experiment.seeds) * len(experiment.arms)
     workers, threads = workers_and_threads(experiment.runner, tasks)
     check_store()
     store = Store(home() / "store")
@@ -86,14 +102,8 @@ def started(experiment: Experiment, tasks: int, fresh: bool = False) -> Iterator
         prefect_api(),
         _progress(experiment) as progress,
     ):
-        job = Job(
-            experiment=experiment,
-            store=store.root,
-            progress=Path(progress),
-            threads=threads,
-            fresh=fresh,
-        )
-        yield Started(job, workers)
+        context = _context(experiment, store, Path(progress), threads, fresh)
+        yield Started(experiment, context, workers)
     # The run is done and told; what cannot be taken away is another's, or goes next time.
     with suppress(OSError):
         prune(store, limit=limit)

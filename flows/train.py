@@ -8,7 +8,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from prefect import flow
-from rich.console import Console
 
 from augpipe.core.errors import UserError, unknown
 from augpipe.core.images import grid
@@ -16,16 +15,19 @@ from augpipe.core.store import beside, load_images, load_table
 from augpipe.data.sources import place
 from augpipe.generators import families
 from augpipe.generators.checkpoint import header_of
+from augpipe.pipeline.compare import Runs, call_generator, call_reference
+from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.records import Job, Part, Prepared, TrainedGenerator
-from augpipe.pipeline.stages.generators import SHOWN
+from augpipe.pipeline.records import TrainedGenerator, TrainingSpec
+from augpipe.pipeline.stages.train_generator import SHOWN
 from augpipe.report.write import check_place
-from flows import tasks
-from flows.engine import stop_workers
-from flows.following import follow, told
-from flows.starting import started
-from flows.submitting import Futures, grow, send
-from flows.tracking import Tracker
+
+from .compare import prepared_by_seed, resolved
+from .engine import stop_workers
+from .following import follow
+from .starting import started
+from .tasks import Submit
+from .tracking import Tracker
 
 FILES = ("checkpoint.pt", "history.csv", "samples.png")
 
@@ -41,11 +43,9 @@ def run(experiment: Experiment, name: str, seed: int, out: Path, resume: bool) -
         raise UserError(f"a seed is 0 or more; got {seed}")
     _check(out, place(experiment.source), resume)
     _check_same(out, name, seed, experiment.generators[name].per_class)
-    jobs = 2 if experiment.generators[name].per_class else 1
-    with started(experiment, jobs) as ready:
-        return ready.named(train, f"train {name}, seed {seed}")(
-            ready.job, name, seed, out.resolve()
-        )
+    with started(experiment) as ready:
+        flow_run = ready.named(train, f"train {name}, seed {seed}")
+        return flow_run(experiment, ready.context, name, seed, out.resolve())
 
 
 def _ours(name: str) -> bool:
@@ -95,29 +95,30 @@ def _check(out: Path, source: Path | None, resume: bool) -> None:
 
 
 @flow(name="train", validate_parameters=False)
-def train(job: Job, name: str, seed: int, out: Path) -> TrainedGenerator:
+def train(
+    experiment: Experiment, context: Context, name: str, seed: int, out: Path
+) -> TrainedGenerator:
     """Prepare the data, train the generator or its models of single classes, write its files."""
-    prepared = tasks.prepare(job, seed if job.experiment.resplit else None)
-    families.check(job.experiment.generators[name], prepared.problem)
-    for line in told(prepared.intake):
-        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
-    tracker = Tracker(job.experiment)
-    with tracker.comparison(prepared):
-        futures = Futures()
+    prepared = prepared_by_seed(experiment, context, (seed,))
+    families.check(experiment.generators[name], prepared[seed].problem)
+    tracker = Tracker(experiment)
+    with tracker.comparison(prepared[seed], "train", f"generator {name}, seed {seed}"):
         try:
-            futures.domains[seed] = send(tasks.train_features, job, prepared, seed)
-            grow(job, prepared, Part(name=name, seed=seed, last=out), futures)
-            follow(futures, {seed: prepared}, tracker, job.progress).raise_first()
+            runs, submit = Runs(prepared), Submit(context, experiment.runner.timeout)
+            call_reference(runs, experiment, seed, submit)
+            spec = TrainingSpec(name=name, seed=seed, folder=out)
+            call_generator(runs, experiment, spec, submit)
+            follow(runs, tracker, context.progress).raise_first()
         except BaseException:
             stop_workers()
             raise
-        trained = futures.generators[name, seed].result()
-        write(trained, prepared, out)
+        trained = resolved(runs).generators[name, seed].trained
+        write(trained, out)
         tracker.cost()
     return trained
 
 
-def write(trained: TrainedGenerator, prepared: Prepared, out: Path) -> None:
+def write(trained: TrainedGenerator, out: Path) -> None:
     """The generator's checkpoint, its history and ten images of each class, each written beside first."""
     images = load_images(trained.samples).images
     with beside(out / "checkpoint.pt") as draft:

@@ -11,27 +11,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
-
-# One thread for each test's process and for what it starts: two of them share two cores. Results on one thread are the
-# same on every machine; tests of several threads set them themselves.
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-os.environ["MKL_NUM_THREADS"] = "1"
-# No test may leave a trace in the developer's own home or ask the network for anything.
-os.environ["DO_NOT_TRACK"] = "1"
-if multiprocessing.parent_process() is None:
-    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="augpipe-tests-")
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-os.environ.pop("MLFLOW_TRACKING_URI", None)
-os.environ.pop("PREFECT_API_URL", None)
-
 import tiny
 from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
 
 from augpipe.core import device as runtime
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, provenance
+from flows.environment import set_environment
+
+# No test may leave a trace in the developer's own home or ask the network for anything.
+# The command's environment, before Prefect and MLflow are imported: most tests call flows without it.
+set_environment()
+if multiprocessing.parent_process() is None:
+    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="augpipe-tests-")
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("PREFECT_API_URL", None)
+# One thread for what tests start: two of them share two cores (`make test` says so for the tests' own processes too).
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

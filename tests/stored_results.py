@@ -11,7 +11,7 @@ from augpipe.classifiers import scores
 from augpipe.core.images import ImageSet
 from augpipe.core.store import SplitRefs, Store
 from augpipe.data import quarantine
-from augpipe.data.sources import Bad
+from augpipe.data.sources._listing import Bad
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import IntakeRecord, Measured, Timed

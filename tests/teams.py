@@ -166,4 +166,4 @@ def halves(n: int) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":  # a process to be killed with its team at work
-    launch(Team(2, "cpu", "32-true"), endless, sys.argv[1])
+    launch(Team(2, "cpu"), endless, sys.argv[1])

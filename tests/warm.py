@@ -54,6 +54,9 @@ def end_with_parent() -> None:
 
 def serve(place: Path) -> None:
     """Fork a process for each connection to PLACE/socket, until standard input ends."""
+    from flows.environment import set_environment
+
+    set_environment()
     for name in LATER:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -146,18 +149,20 @@ def _end(what: Any, *given: Any) -> None:
 def _command(arguments: Sequence[str]) -> None:
     import multiprocessing.process
 
-    import flows
     from flows import cli
+    from flows.engine import settle
+    from flows.environment import set_environment
 
     sys.modules["__main__"] = types.ModuleType("__main__")  # what workers would import again
     multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]
-    importlib.reload(flows)  # the environment variables that it sets
-    from prefect.context import refresh_global_settings_context
-
     _fork_workers()
+    if "PREFECT_API_URL" in os.environ:  # Prefect has read its settings at import
+        from prefect.context import refresh_global_settings_context
+
+        set_environment()
+        settle()
+        refresh_global_settings_context()
     sys.argv = ["augpipe", *arguments]
-    cli.settle()
-    refresh_global_settings_context()
     cli.main()
 
 

@@ -16,19 +16,43 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import (
+    BaseModel,
+    FieldSerializationInfo,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+)
 
 from augpipe.core.errors import UserError, passes
+from augpipe.core.home import home
 from augpipe.core.images import ImageSet, ImageSpec, Splits
 
 BLOCK: Final = 2**24  # bytes moved at a time, so that what streams never holds more
 
 
 class Ref(BaseModel, frozen=True):
-    """A file or folder and the SHA-256 of what it holds: all that crosses a task boundary."""
+    """A file or folder and the SHA-256 of what it holds: all that crosses a task boundary.
+
+    With a context `{"store": root}` the path is written relative to the store's root, and read back from there.
+    """
 
     path: Path
     sha256: str
+
+    @field_validator("path", mode="after")
+    @classmethod
+    def _below_the_store(cls, path: Path, info: ValidationInfo) -> Path:
+        if not info.context:
+            return path
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{path} is not relative to the store")
+        whole: Path = info.context["store"] / path
+        return whole
+
+    @field_serializer("path")
+    def _relative(self, path: Path, info: FieldSerializationInfo) -> str:
+        return str(path.relative_to(info.context["store"]) if info.context else path)
 
 
 class SplitRefs(BaseModel, frozen=True):
@@ -37,11 +61,6 @@ class SplitRefs(BaseModel, frozen=True):
     train: Ref
     val: Ref
     test: Ref
-
-
-def home() -> Path:
-    """`AUGPIPE_HOME`, by default `data/` of the working directory: what persists between runs."""
-    return Path(os.environ.get("AUGPIPE_HOME") or "data").expanduser().absolute()
 
 
 @contextmanager
@@ -155,6 +174,16 @@ class Store:
             write_labels(folder, images.labels[own], images.classes, table)
 
         return self.put("images", write)
+
+    def find(self, kind: str, sha256: str, suffix: str = "") -> Path | None:
+        """The path of stored content by its SHA-256; None if the store does not hold it."""
+        path = self.root / kind / f"{sha256[:20]}{suffix}"
+        return path if _used(path) else None
+
+    def images(self, sha256: str) -> ImageSet | None:
+        """The image set with this SHA-256, memory-mapped; None if the store does not hold it."""
+        path = self.find("images", sha256)
+        return None if path is None else load_images(path)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

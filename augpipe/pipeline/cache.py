@@ -1,126 +1,95 @@
-"""No work twice: what a stage made is kept under a key of all that it follows from, and recalled.
+"""Results of stages, stored under a key of everything that they depend on, and reused.
 
-The key is of the inputs' content, of the settings that the stage says it reads (it is given no others), of the code it
-uses, of the libraries' versions, the device, the precision and the number of threads. A record is a JSON file that is
-written beside and renamed; one whose files are gone, or that cannot be read, counts for nothing.
+The key holds the stage's name, the content of its inputs (settings are inputs), the code that it uses, versions of libraries,
+device, precision, threads and processor. A record is a JSON file that is written beside its place and renamed; its paths
+are relative to the store. A record that cannot be read, or whose files are missing, is ignored.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar, get_type_hints
+from typing import Any, Final, get_type_hints
 
-import torch
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from augpipe.core import fingerprints as code
-from augpipe.core.device import environment
-from augpipe.core.schema import Strict
+from augpipe.core import fingerprints, machine
+from augpipe.core.schema import KindConfig, Strict
 from augpipe.core.store import Ref, SplitRefs, Store, beside, write_json
-from augpipe.pipeline.records import Job, Part, Record, TrainedGenerator
+from augpipe.pipeline.context import Context, Report, silent
+from augpipe.pipeline.records import Record
 
-P = ParamSpec("P")
-T = TypeVar("T")
 RECORDS: Final = "records"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage and the settings of an experiment that it may read, besides those of the generators in its inputs.
-
-    parallel: whether it works on all of `runner.devices`.
-    """
-
-    module: str
-    name: str
-    reads: tuple[str, ...]
-    parallel: bool = False
-
-
-_STAGES: dict[Callable[..., Any], Stage] = {}
-
-
-def reads(
-    *settings: str,
-    parallel: bool = False,
-) -> Callable[[Callable[Concatenate[Job, P], T]], Callable[Concatenate[Job, P], T]]:
-    """Decorator: a stage whose result may be kept, and the fields of `Experiment` that it reads; parallel: see `Stage`."""
-
-    def declare(stage: Callable[Concatenate[Job, P], T]) -> Callable[Concatenate[Job, P], T]:
-        _STAGES[stage] = Stage(stage.__module__, stage.__name__, settings, parallel)
-        return stage
-
-    return declare
+Stage = Callable[
+    ..., Any
+]  # stage(context, *inputs) → Record or Ref; some take `report`, some `devices`
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage gave; recalled: whether it was kept from an earlier run."""
+    """A stage's result; reused: whether it came from an earlier run."""
 
     value: Any
-    recalled: bool
+    reused: bool
 
 
-def once(
-    stage: Callable[Concatenate[Job, P], T], job: Job, *inputs: P.args, **more: P.kwargs
-) -> Result:
-    """The stage's result, recalled where all that it follows from is as it was; else made, and kept.
+def run(stage: Stage, context: Context, *inputs: Any, report: Report = silent) -> Result:
+    """The stage's result: reused if everything it depends on is unchanged, otherwise computed and stored.
 
-    Callables among the inputs (reports of progress) do not count. With `job.fresh` nothing is recalled; after an edit of
-    the package under a process that goes on, nothing is recalled or kept.
+    After an edit of the package under a running process nothing is reused or stored.
     """
-    declared, values = _STAGES[stage], [*inputs, *(v for v in more.values() if not callable(v))]
-    narrow = job.only(declared.reads, _generators(values))
+    context = context.resolved()
+    more = {"report": report} if "report" in inspect.signature(stage).parameters else {}
     try:
-        parts = follows_from(declared, narrow, values)
-    except code.ChangedError:
-        return Result(stage(narrow, *inputs, **more), False)
-    path = _place(Store(job.store), declared.name, parts)
-    kind = get_type_hints(stage)["return"]
-    if not job.fresh:
-        found = _recall(path, kind)
+        parts = dependencies(stage, context, inputs)
+    except fingerprints.ChangedError:
+        return Result(stage(context, *inputs, **more), False)
+    path = _path(context.store, stage, parts)
+    if not context.fresh:
+        found = _load(path, stage)
         if found is not None:
             return Result(found, True)
-    made = stage(narrow, *inputs, **more)
-    _keep(path, kind, made, parts)
-    return Result(made, False)
+    value = stage(context, *inputs, **more)
+    _save(path, stage, value, parts)
+    return Result(value, False)
 
 
-def follows_from(stage: Stage, job: Job, inputs: Sequence[Any]) -> dict[str, Any]:
-    """All that goes into a result's key, as plain values; job: with nothing but what the stage reads."""
-    families = sorted({config.kind for config in job.experiment.generators.values()})
-    modules = [stage.module, *(f"augpipe.generators.models.{kind}" for kind in families)]
-    _, here = job.start()
-    settings = {*stage.reads, "generators"}
+def lookup(stage: Stage, context: Context, *inputs: Any) -> Any:
+    """The stage's stored result; None if there is none, or nothing may be reused."""
+    if context.fresh:
+        return None
+    context = context.resolved()
+    try:
+        parts = dependencies(stage, context, inputs)
+    except fingerprints.ChangedError:
+        return None
+    return _load(_path(context.store, stage, parts), stage)
+
+
+def dependencies(stage: Stage, context: Context, inputs: Sequence[Any]) -> dict[str, Any]:
+    """Everything a result's key is made from, as plain values; context: resolved."""
+    names = inspect.signature(stage).bind(context, *inputs).arguments
+    given = {name: value for name, value in names.items() if name not in ("context", "report")}
+    modules = {stage.__module__, *(m for value in given.values() for m in _modules(value))}
+    where = machine.environment(
+        context.device, context.precision, context.threads, given.pop("devices", 1)
+    )
     return {
-        "stage": stage.name,
-        "inputs": [content(value) for value in inputs],
-        "settings": job.settings(settings),
-        "code": code.fingerprint(modules),
-        "with": {
-            **environment(here),
-            **code.libraries(),
-            "chip": _chip(here.device),
-            "processes": job.experiment.runner.devices if stage.parallel else 1,
-        },
+        "stage": stage.__name__,
+        "inputs": {name: content(value) for name, value in given.items()},
+        "code": fingerprints.fingerprint(sorted(modules)),
+        "with": {**where, **fingerprints.libraries(), "chip": machine.chip(context.device)},
     }
 
 
-def _chip(device: torch.device) -> str:
-    """What computes: other chips of one kind round otherwise."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return torch.backends.cpu.get_cpu_capability()
-
-
 def content(value: Any) -> Any:
-    """An input as plain values that say what it holds: no places, no times."""
+    """An input as plain values that depend on nothing but what it holds: no paths, no times."""
     if isinstance(value, Ref):
         return value.sha256
     if isinstance(value, Record):
@@ -136,53 +105,48 @@ def content(value: Any) -> Any:
         return value
     if isinstance(value, Sequence):
         return [content(item) for item in value]
-    raise TypeError(f"a {type(value).__name__} cannot be part of a key")
+    raise TypeError(f"a {type(value).__name__} cannot be part of a cache key")
 
 
-def _generators(inputs: Sequence[Any]) -> set[str]:
-    """Names of the generators that the inputs are of."""
-    found: set[str] = set()
-    for value in inputs:
-        if isinstance(value, Part | TrainedGenerator):
-            found.add(value.name)
-        elif isinstance(value, list | tuple):
-            found |= _generators(value)
-    return found
+def _modules(value: Any) -> Iterator[str]:
+    """Modules whose code an input brings along: a family's, for its options and for its checkpoints."""
+    if isinstance(value, KindConfig):
+        yield type(value).__module__
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _modules(item)
+    else:
+        yield from getattr(value, "modules", ())
 
 
-def _place(store: Store, stage: str, parts: Mapping[str, Any]) -> Path:
+def _path(store: Store, stage: Stage, parts: Mapping[str, Any]) -> Path:
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return store.root / RECORDS / f"{stage}-{key}.json"
+    return store.root / RECORDS / f"{stage.__name__}-{key}.json"
 
 
-def _recall(path: Path, kind: Any) -> Any:
-    """What a record holds; None where there is none, it is damaged, or one of its files is gone."""
+def _adapter(stage: Stage) -> TypeAdapter[Any]:
+    return TypeAdapter(get_type_hints(stage)["return"])
+
+
+def _load(path: Path, stage: Stage) -> Any:
+    """A record's value; None if there is none, it is damaged, or one of its files is missing."""
     try:
-        found = TypeAdapter(kind).validate_python(json.loads(path.read_bytes())["result"])
+        text = json.loads(path.read_bytes())["result"]
+        found = _adapter(stage).validate_python(text, context={"store": path.parents[1]})
         for ref in refs(found):
-            if not ref.path.is_relative_to(path.parents[1]):
-                return None  # of a store that was copied or moved
-            _use(ref)
+            os.utime(ref.path)  # used now: pruning removes what was not used for long
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None
     return found
 
 
-def _use(ref: Ref) -> None:
-    """Mark a file as used now, and those that a recipe names: pruning takes what was not for long. OSError if gone."""
-    os.utime(ref.path)
-    if ref.path.suffix == ".json":
-        for value in json.loads(ref.path.read_bytes()).values():
-            if isinstance(value, dict) and value.keys() == {"path", "sha256"}:
-                os.utime(value["path"])
-
-
-def _keep(path: Path, kind: Any, made: Any, parts: Mapping[str, Any]) -> None:
-    value = TypeAdapter(kind).dump_python(made, mode="json")
+def _save(path: Path, stage: Stage, value: Any, parts: Mapping[str, Any]) -> None:
+    context = {"store": path.parents[1]}
+    plain = _adapter(stage).dump_python(value, mode="json", context=context)
     with beside(path) as draft:
-        write_json(draft, {"result": value, "follows_from": parts, "made": time.time()})
+        write_json(draft, {"result": plain, "depends_on": parts, "made": time.time()})
 
 
 def refs(value: Any) -> Iterator[Ref]:

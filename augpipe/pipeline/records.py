@@ -1,94 +1,41 @@
-"""What stages hand to each other: frozen configs and Refs, never tensors, modules or data sets."""
+"""What stages pass to each other: small frozen records of values and Refs, never tensors or image sets."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, SerializeAsAny
+from pydantic import BaseModel
 
+from augpipe.classifiers.options import Mix
 from augpipe.classifiers.plans import Share
-from augpipe.core import device as runtime
-from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, ImageSpec
-from augpipe.core.store import Ref, SplitRefs, Store, load_images
+from augpipe.core.store import Ref, SplitRefs, load_images
 from augpipe.data import leaks
 from augpipe.generators.protocol import Problem
-from augpipe.pipeline.experiment import Experiment
-
-
-class Job(BaseModel, frozen=True):
-    """What every task of a run knows. fresh: whether nothing is recalled from earlier runs (see `caching`)."""
-
-    experiment: SerializeAsAny[Experiment]
-    store: Path
-    progress: Path
-    threads: int
-    fresh: bool = False
-
-    def only(self, settings: Collection[str], generators: Collection[str]) -> Job:
-        """The same, but of the experiment nothing is there besides `settings`, these generators and the runner.
-
-        Whatever reads something else meets an AttributeError, so that no result can follow from it.
-        """
-        whole = self.experiment
-        kept = {name: getattr(whole, name) for name in (*settings, "runner")}
-        kept["generators"] = {name: whole.generators[name] for name in sorted(generators)}
-        part: Experiment = cast(Any, Experiment).model_construct()
-        object.__setattr__(part, "__dict__", kept)
-        return self.model_copy(update={"experiment": part})
-
-    def for_a_task(self) -> Job:
-        """Without the arms: each task is handed the one it needs, and thousands of others with it would take longest."""
-        rest = set(type(self.experiment).model_fields) - {"arms", "generators", "runner"}
-        return self.only(sorted(rest), self.experiment.generators)
-
-    def settings(self, names: Collection[str]) -> dict[str, Any]:
-        """These fields of the experiment as plain values, each by its concrete type."""
-        return self.experiment.model_dump(mode="json", include=set(names))
-
-    def start(self) -> tuple[Store, Runtime]:
-        """The store, and this process's runtime."""
-        runner = self.experiment.runner
-        return Store(self.store), runtime.start(runner.device, runner.precision, self.threads)
-
-
-Report = Callable[[str, float], None]  # a few words, and how far
-
-
-class Clock:
-    """A stage's stop-watch."""
-
-    def __init__(self) -> None:
-        self._began, self._start = time.time(), time.perf_counter()
-
-    def stop(self) -> Timed:
-        """Since the clock was made."""
-        return Timed(began=self._began, seconds=time.perf_counter() - self._start)
 
 
 class Record(BaseModel, frozen=True):
-    """What a stage hands on. uncounted: fields that what is made of it does not follow from."""
+    """A stage's result. uncounted: fields that do not change what later stages compute from it."""
 
     uncounted: ClassVar[frozenset[str]] = frozenset({"time"})
 
 
 class Timed(BaseModel, frozen=True):
-    """When a stage began (seconds since 1970) and how long it took."""
+    """When a stage began (seconds since 1970) and how long it took (seconds)."""
 
     began: float
     seconds: float
 
 
 class IntakeRecord(BaseModel, frozen=True):
-    """What came in from the source, and what did not; fingerprint: of the source's images alone."""
+    """What was read from the source and what was left out."""
 
-    fingerprint: str
+    fingerprint: str  # of the source's images alone
     images: int
     quarantined: int
-    removed: int  # taken from a side of the split, because they are also on a later one
+    removed: int  # duplicates of images in a later split
     ignored: Mapping[str, int]  # suffix → files that are no pictures
     split: str
     groups: int | None
@@ -96,9 +43,9 @@ class IntakeRecord(BaseModel, frozen=True):
 
 
 class Prepared(Record, frozen=True):
-    """The split, its counts, and how many synthetic images each arm's `fill` comes to."""
+    """The three splits of a source, with the number of images of each class."""
 
-    uncounted = frozenset({"plans", "fingerprint", "intake", "quarantine", "time"})
+    uncounted = frozenset({"fingerprint", "intake", "quarantine", "time"})
 
     data: Ref
     splits: SplitRefs
@@ -106,7 +53,6 @@ class Prepared(Record, frozen=True):
     size: int
     channels: int
     counts: Mapping[str, Mapping[int, int]]
-    plans: Mapping[str, Mapping[int, int]]
     fingerprint: str
     intake: IntakeRecord
     quarantine: Ref  # id, class, what, reason
@@ -117,75 +63,75 @@ class Prepared(Record, frozen=True):
         """What a generator is made for."""
         return Problem(ImageSpec(self.size, self.channels), self.classes)
 
-    def for_a_task(self) -> Prepared:
-        """Without the plans, which a task is handed its own of."""
-        return self.model_copy(update={"plans": {}})
-
     def refuse_leaks(self, learned: ImageSet, what: str) -> None:
-        """LeakError where `learned` holds, or was made from, an image of val or test: asked before each training."""
+        """LeakError if `learned` holds, or was made from, an image of val or test; called before each training."""
         held_out = {side: load_images(getattr(self.splits, side)) for side in ("val", "test")}
         leaks.check(learned, load_images(self.data), held_out, what)
 
 
-class Part(Record, frozen=True):
-    """What one training makes: a generator of all classes, or with `label` of one class (`per_class`).
+class TrainingSpec(Record, frozen=True):
+    """One training of a generator: of all classes, or with `label` of a single class (`per_class`).
 
-    together: a model of all classes without labels, that models of single classes start from. start: the
-    checkpoint to start from. last: folder of the training's own checkpoint; in the store by default.
+    pooled: one model of all classes without labels, from which models of single classes start.
+    folder: where the training keeps its own checkpoint; in the store by default.
     """
 
-    uncounted = frozenset({"last"})
+    uncounted = frozenset({"folder", "class_name"})
 
-    name: str
+    name: str  # of the generator in the experiment
     seed: int
     label: int | None = None
-    together: bool = False
-    start: Ref | None = None
-    last: Path | None = None
-    of: str = ""  # the class's name, to be told
+    pooled: bool = False
+    folder: Path | None = None
+    class_name: str = ""
 
     @property
-    def told(self) -> str:
-        """`class x, `, `all classes, `, or nothing for a whole generator."""
-        if self.together:
+    def scope(self) -> str:
+        """`class x, `, `all classes, `, or nothing for a generator that is trained whole."""
+        if self.pooled:
             return "all classes, "
-        return f"class {self.of}, " if self.label is not None else ""
+        return f"class {self.class_name}, " if self.label is not None else ""
 
 
 class TrainedGenerator(Record, frozen=True):
-    """A generator at its best moment by val, how it got there, and grids with fixed latents.
+    """A generator at its best checkpoint on val, its history, and grids with fixed latents.
 
-    part: the class of a model of one class, or "all" of one that others start from; "" for a whole one.
+    kind: its family. part: the class of a model of one class, or "all" of the one that others start from; "" for a whole
+    generator.
     """
 
-    uncounted = frozenset(
-        {"history", "previews", "samples", "learned", "time"}
-    )  # a history has seconds
+    uncounted = frozenset({"history", "previews", "samples", "learned", "time"})
 
     name: str
+    kind: str
     seed: int
     part: str = ""
     checkpoint: Ref
     history: Ref  # kimg, seconds, metric, value
     previews: tuple[tuple[float, Ref], ...]
     samples: Ref
-    learned: Ref  # the set it learned from, which a generator that derives images needs again
+    learned: Ref  # the train set, which a generator that derives images needs again
     best_kimg: float
     best_metric: float
     stopped: str
     time: Timed
 
     @property
-    def told(self) -> str:
-        """`class x, ` of a model of one class, else nothing."""
+    def scope(self) -> str:
+        """`class x, ` of a model of one class, otherwise nothing."""
         return f"class {self.part}, " if self.part else ""
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules, besides the stage's own, whose code draws from the checkpoint."""
+        return (f"augpipe.generators.models.{self.kind}",)
 
-class Synthesised(Record, frozen=True):
-    """Images of one generator and seed for one plan, and what curation let pass.
 
-    checks: id, and each check's value, a row an image. funnel: generator, class, check, seen, passed. short: class → images
-    that are missing from the plan, where any are.
+class Synthetic(Record, frozen=True):
+    """Images of one generator and seed for one plan, after curation.
+
+    checks: id, and each check's value, a row per image. funnel: generator, class, check, seen, passed. short: class →
+    images missing from the plan, for classes where any are.
     """
 
     images: Ref
@@ -203,10 +149,11 @@ class Measured(Record, frozen=True):
     time: Timed
 
 
-class Chosen(Record, frozen=True):
-    """What val chose of an arm's mix for one seed; steps: of training that the search took.
+class Choice(Record, frozen=True):
+    """What the search on val chose for one arm and seed; steps: of training that the search took.
 
-    share: a number, or one for each class. table: rung, share (as text), part, steps, val_macro_recall, val_loss, stayed; a row an attempt.
+    share: a number, or one per class. part: of the synthetic images. table: rung, share (as text), part, steps,
+    val_macro_recall, val_loss, stayed; a row per attempt.
     """
 
     share: Share
@@ -216,8 +163,40 @@ class Chosen(Record, frozen=True):
     time: Timed
 
 
+class Recipe(Record, frozen=True):
+    """What an arm's classifier is trained on: image sets, mix, and the counts and shares that result.
+
+    soft_labels: state with `probabilities` float32 (N,K) of the reference classifier for each synthetic image. mix: with the chosen
+    share. drawn: digest of the synthetic set before any image was left out or weighted. funnel: generator, class, check,
+    seen, passed, a mapping per row.
+    """
+
+    uncounted = frozenset(
+        {
+            "chosen", "real_count", "synthetic_count", "made_by", "class_probability", "class_share",
+            "synthetic_share", "synthetic_ratio", "drawn", "short", "funnel",
+        }
+    )  # fmt: skip
+
+    real: Ref
+    synthetic: Ref | None
+    soft_labels: Ref | None
+    mix: Mix
+    chosen: Mapping[str, Any] | None  # share, part and steps of the search
+    real_count: tuple[int, ...]
+    synthetic_count: tuple[int, ...]
+    made_by: Mapping[str, int]  # generator → images
+    class_probability: tuple[float, ...]
+    class_share: tuple[float, ...]
+    synthetic_share: float
+    synthetic_ratio: float
+    drawn: str | None
+    short: Mapping[str, int]  # class name → missing images
+    funnel: tuple[Mapping[str, Any], ...]
+
+
 class TrainedClassifier(Record, frozen=True):
-    """A classifier at its best moment by val."""
+    """A classifier at its best evaluation on val."""
 
     arm: str
     seed: int
@@ -228,7 +207,7 @@ class TrainedClassifier(Record, frozen=True):
 
 
 class Scored(Record, frozen=True):
-    """Scores on val and test, and the probabilities behind them."""
+    """Scores on val and test, and the probabilities they were computed from."""
 
     arm: str
     seed: int

@@ -17,7 +17,7 @@ from augpipe.core.errors import UserError
 from augpipe.core.images import REAL, ImageSet
 from augpipe.core.store import beside, load_images, load_table, write_json
 from augpipe.pipeline.experiment import Arm, Experiment, dump
-from augpipe.pipeline.records import Measured, Prepared, Synthesised, TrainedGenerator
+from augpipe.pipeline.records import Measured, Prepared, Synthetic, TrainedGenerator
 from augpipe.report.judged import kept_rows
 from augpipe.report.judgement import HEADLINE, MEMORISED
 from augpipe.report.results import versions
@@ -37,10 +37,15 @@ class Balanced:
     arm: Arm
     prepared: Prepared
     generator: TrainedGenerator
-    made: Synthesised
+    made: Synthetic
     measured: Measured
     gates: tuple[Outcome, ...]
     override: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether every gate holds."""
+        return all(gate.holds for gate in self.gates)
 
     @property
     def fidelity(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.options import Mix
 from augpipe.comparison.bootstrap import Interval
 from augpipe.pipeline.experiment import Arm
 from augpipe.report.figures import confusion_pair, cost_dots, ratio_curve
@@ -34,7 +34,7 @@ def _ratio(results: Results) -> dict[str, Any] | None:
     series: dict[str, list[tuple[float, Interval]]] = {}
     rows = []
     for result in results.arms:
-        level, share = found.levels[result.arm.name], float(result.recipe["synthetic_share"])
+        level, share = found.levels[result.arm.name], float(result.recipe.synthetic_share)
         if not result.arm.generators:
             continue
         name = _series(result.arm)

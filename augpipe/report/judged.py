@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import pandas as pd
 from augpipe.core.images import ImageSet
 from augpipe.core.store import load_images, load_table
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.records import Measured
+from augpipe.pipeline.records import Measured, Recipe
 from augpipe.synthetic import gates
 from augpipe.synthetic.fidelity import COLUMNS
 from augpipe.synthetic.gates import Outcome
@@ -38,7 +37,7 @@ def judged(
     experiment: Experiment,
     names: Sequence[str],
     measured: Mapping[Key, Measured],
-    recipes: Mapping[Key, Mapping[str, Any]],
+    recipes: Mapping[Key, Recipe],
 ) -> JudgedResult:
     """recipes: what each arm and seed mixed, with the checks' counts."""
     curation = _curation(experiment, recipes)
@@ -82,18 +81,18 @@ def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return mean
 
 
-def _curation(experiment: Experiment, recipes: Mapping[Key, Mapping[str, Any]]) -> pd.DataFrame:
+def _curation(experiment: Experiment, recipes: Mapping[Key, Recipe]) -> pd.DataFrame:
     """What the checks saw and let pass of each generator's images, over plans and seeds."""
     # Arms of one plan share their images, which were checked once.
     drawn = {
-        (arm.generator, seed, recipes[arm.name, seed]["drawn"]): recipes[arm.name, seed]
+        (arm.generator, seed, recipes[arm.name, seed].drawn): recipes[arm.name, seed]
         for arm in experiment.arms
         for seed in experiment.seeds
     }
     rows = [
         tuple(line[column] for column in CURATED)
         for recipe in drawn.values()
-        for line in recipe["funnel"]
+        for line in recipe.funnel
     ]
     table = pd.DataFrame(rows, columns=list(CURATED))
     by = ["generator", "class", "check"]

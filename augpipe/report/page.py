@@ -135,8 +135,8 @@ def _counts_figures(results: Results) -> list[tuple[str, str, str, list[tuple[st
     """(arms, alt text, figure, table) for each different filling; the first is the data as they are."""
     seen: dict[tuple[float, ...], list[str]] = {}
     for result in results.arms:
-        seen.setdefault(tuple(result.recipe["synthetic_count"]), []).append(result.arm.name)
-    real = results.arms[0].recipe["real_count"]
+        seen.setdefault(tuple(result.recipe.synthetic_count), []).append(result.arm.name)
+    real = results.arms[0].recipe.real_count
     return [
         (
             ", ".join(arms),
@@ -204,8 +204,8 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "gain": _points(found.over_baseline.get(arm)),
         "over_strongest": _points(found.over_strongest.get(arm)),
         "short": ", ".join(f"{n} of {name}" for name, n in own.short.items()),
-        "synthetic": f"{sum(own.recipe['synthetic_count']):.12g}",
-        "share": f"{own.recipe['synthetic_share']:.2f}",
+        "synthetic": f"{sum(own.recipe.synthetic_count):.12g}",
+        "share": f"{own.recipe.synthetic_share:.2f}",
         "seconds": f"{own.seconds:.0f}",
         "chosen": _chosen(own),
         "others": {

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,14 @@ from augpipe.comparison.verdict import Comparison, compare
 from augpipe.core import device as runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import numpy_stream
-from augpipe.core.store import Ref, SplitRefs, load_images, load_json, load_state, load_table
+from augpipe.core.store import Ref, load_images, load_state, load_table
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.split import NAMES
+from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.experiment import Arm, Experiment
-from augpipe.pipeline.records import IntakeRecord, Measured
+from augpipe.pipeline.records import IntakeRecord, Recipe
 from augpipe.report.judged import JudgedResult, judged
 
-Key = tuple[str, int]  # name, seed
 VERSIONED = (
     "albumentations", "imbalanced-learn", "mlflow", "numpy", "prefect", "scikit-learn", "scipy",
     "torch", "torchvision",
@@ -40,7 +40,7 @@ class ArmResult:
 
     arm: Arm
     generative: bool  # whether its classifiers saw images of a trained generator
-    recipe: dict[str, Any]  # mean over seeds, see `mean_recipe`
+    recipe: MeanRecipe
     short: dict[str, int]  # class → images missing from the plan, at the worst seed
     chosen: dict[
         str, dict[str, Any]
@@ -142,7 +142,7 @@ class Results:
             "seconds": round(self.seconds, 2),
         }
 
-    def _named(self, counts: Mapping[int, int]) -> dict[str, int]:
+    def _named(self, counts: Mapping[int, float]) -> dict[str, float]:
         return {self.classes[c]: n for c, n in counts.items()}
 
     def _arm(self, result: ArmResult) -> dict[str, Any]:
@@ -159,15 +159,15 @@ class Results:
             "gain_over_strongest": _gain(found.over_strongest.get(name)),
             "generator": result.arm.made_by or None,
             "generative": result.generative,
-            "real_counts": self._named(dict(enumerate(result.recipe["real_count"]))),
-            "synthetic_counts": self._named(dict(enumerate(result.recipe["synthetic_count"]))),
-            "share": result.recipe["synthetic_share"],
+            "real_counts": self._named(dict(enumerate(result.recipe.real_count))),
+            "synthetic_counts": self._named(dict(enumerate(result.recipe.synthetic_count))),
+            "share": result.recipe.synthetic_share,
             "short": result.short,
             "curated": self.experiment.curates(result.arm),
             "chosen": result.chosen,
             "best_step": result.best_step,
-            "share_by_class": dict(zip(self.classes, result.recipe["class_share"], strict=True)),
-            "ratio": result.recipe["synthetic_ratio"],
+            "share_by_class": dict(zip(self.classes, result.recipe.class_share, strict=True)),
+            "ratio": result.recipe.synthetic_ratio,
             "mix": result.arm.mix.model_dump(mode="json"),
             "seconds": round(result.seconds, 2),
         }
@@ -222,96 +222,84 @@ def versions() -> dict[str, str]:
     return found
 
 
-@dataclass(frozen=True)
-class Stored:
-    """Where the parts of a run's results lie, by (arm or generator, seed)."""
-
-    splits: SplitRefs
-    by_seed: Mapping[int, SplitRefs]  # equal to `splits`, but where each seed has its own
-    fingerprint: str
-    intake: IntakeRecord
-    quarantine: Ref
-    recipes: Mapping[Key, Ref]
-    tables: Mapping[Key, Ref]
-    probabilities: Mapping[Key, Ref]
-    samples: Mapping[Key, Ref]
-    best_kimg: Mapping[Key, float]
-    stopped: Mapping[Key, str]
-    measured: Mapping[Key, Measured]
-    best_step: Mapping[Key, int]
-    seconds: Mapping[Key, float]  # of arms and of generators
-
-
 def collect(
     experiment: Experiment,
-    stored: Stored,
+    runs: Runs,
     seconds: float,
     *,
     asked: Experiment | None = None,
     failed: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> Results:
-    """Load what was stored and compare the arms.
+    """Load what the runs stored and compare the arms.
 
     asked: the experiment with the arms that `failed`, each with its reason; the same where none did. threads: of each worker.
     """
-    splits = {name: load_images(getattr(stored.splits, name)) for name in NAMES}
     seeds = experiment.seeds
-    tests = [load_images(stored.by_seed[seed].test) for seed in seeds]
+    prepared = runs.prepared[seeds[0]]
+    splits = {name: load_images(getattr(prepared.splits, name)) for name in NAMES}
+    tests = [load_images(runs.prepared[seed].splits.test) for seed in seeds]
+    scored = {key: run.scored for key, run in runs.arms.items() if run.scored is not None}
+    recipes = {key: run.recipe for key, run in runs.arms.items() if run.recipe is not None}
     units = [Units(np.array(test.labels), test.table.group.to_numpy()) for test in tests]
     labels = [of.labels for of in units]
     said = {
-        arm.name: [_said(stored.probabilities[arm.name, seed]) for seed in seeds]
+        arm.name: [_said(scored[arm.name, seed].probabilities) for seed in seeds]
         for arm in experiment.arms
     }
     k = len(splits["test"].classes)
     scores = _stack(
         [
-            (arm.name, seed, stored.tables[arm.name, seed])
+            (arm.name, seed, scored[arm.name, seed].table)
             for arm in experiment.arms
             for seed in seeds
         ]
     )
     on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
     val = {str(name): float(own.value.mean()) for name, own in on_val.groupby("arm")}
-    recipes = {key: load_json(ref) for key, ref in stored.recipes.items()}
-    arms = tuple(_arm_result(experiment, stored, arm, recipes) for arm in experiment.arms)
+    arms = tuple(_arm_result(experiment, runs, arm) for arm in experiment.arms)
     generative = {result.arm.name: result.generative for result in arms}
     found = _compared(experiment, said, units, len(splits["train"]), val, generative)
     if failed:
         told = ", ".join(repr(name) for name in failed)
         found = replace(found, sentence=f"{found.sentence} Failed, and not compared: {told}.")
-    names = [name for name in experiment.generators if (name, seeds[0]) in stored.samples]
-    generators = tuple(_generator(experiment, stored, name) for name in names)
+    names = [name for name in experiment.generators if (name, seeds[0]) in runs.generators]
+    generators = tuple(_generator(experiment, runs, name) for name in names)
+    measured = {k: run.measured for k, run in runs.generators.items() if run.measured is not None}
     return Results(
-        experiment, asked or experiment, failed or {}, splits, stored.fingerprint, stored.intake, load_table(stored.quarantine), arms, generators, scores,
-        judged(experiment, names, stored.measured, recipes), found,
+        experiment, asked or experiment, failed or {}, splits, prepared.fingerprint, prepared.intake, load_table(prepared.quarantine), arms, generators, scores,
+        judged(experiment, names, measured, recipes), found,
         {arm: confusion(own, labels, k) for arm, own in said.items()}, seconds,
         _machine(experiment, threads),
     )  # fmt: skip
 
 
-def _arm_result(
-    experiment: Experiment, stored: Stored, arm: Arm, recipes: Mapping[Key, Mapping[str, Any]]
-) -> ArmResult:
-    seeds = experiment.seeds
-    own = {seed: recipes[arm.name, seed] for seed in seeds}
+def _arm_result(experiment: Experiment, runs: Runs, arm: Arm) -> ArmResult:
+    own = {seed: runs.arms[arm.name, seed] for seed in experiment.seeds}
+    recipes = {seed: run.recipe for seed, run in own.items() if run.recipe is not None}
     return ArmResult(
         arm,
-        any(_shows_trained(experiment, arm, recipe) for recipe in own.values()),
-        mean_recipe(list(own.values())),
-        _short(list(own.values())),
-        {str(seed): recipe["chosen"] for seed, recipe in own.items() if recipe.get("chosen")},
-        {str(seed): stored.best_step[arm.name, seed] for seed in seeds},
-        float(np.mean([stored.seconds[arm.name, seed] for seed in seeds])),
+        any(_shows_trained(experiment, arm, recipe) for recipe in recipes.values()),
+        mean_recipe(list(recipes.values())),
+        _short(list(recipes.values())),
+        {str(seed): dict(recipe.chosen) for seed, recipe in recipes.items() if recipe.chosen},
+        {str(seed): run.classifier.best_step for seed, run in own.items() if run.classifier},
+        float(np.mean([_seconds(runs, run) for run in own.values()])),
     )
 
 
-def _shows_trained(experiment: Experiment, arm: Arm, recipe: Mapping[str, Any]) -> bool:
-    """Whether images of a trained generator had a say: checks may have turned all away, whatever the arm asked for."""
-    used = recipe["synthetic_share"] > 0 or arm.mix.beside is not None
+def _seconds(runs: Runs, run: ArmRun) -> float:
+    """Of an arm's classifier, its search, its images and its generators."""
+    parts = [run.classifier, run.synthetic, run.chosen]
+    generators = [runs.generators[name, run.seed].trained for name in run.arm.generators]
+    return sum(part.time.seconds for part in (*parts, *generators) if part is not None)
+
+
+def _shows_trained(experiment: Experiment, arm: Arm, recipe: Recipe) -> bool:
+    """Whether any image of a trained generator was used: checks may have turned all of them away."""
+    used = recipe.synthetic_share > 0 or arm.mix.beside is not None
     return used and any(
-        recipe["made_by"].get(name, 0) and experiment.generators[name].generative
+        recipe.made_by.get(name, 0) and experiment.generators[name].generative
         for name in arm.generators
     )
 
@@ -336,27 +324,39 @@ def _compared(
     return compare(right, units[0], val, generative, baseline, rng)
 
 
-MEANS: Final = (
-    "real_count",
-    "synthetic_count",
-    "class_share",
-    "synthetic_share",
-    "synthetic_ratio",
-)
+@dataclass(frozen=True)
+class MeanRecipe:
+    """Counts and shares of an arm, mean over its seeds: they differ where checks turn images away."""
+
+    real_count: list[float]  # by label
+    synthetic_count: list[float]
+    class_share: list[float]
+    synthetic_share: float
+    synthetic_ratio: float
 
 
-def mean_recipe(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts and shares of an arm, mean over its seeds: where checks turn images away, seeds differ."""
-    means = {name: np.mean([recipe[name] for recipe in recipes], 0).tolist() for name in MEANS}
-    for name in ("real_count", "synthetic_count"):
-        means[name] = [int(n) if n == int(n) else n for n in means[name]]
-    return means
+def mean_recipe(recipes: Sequence[Recipe]) -> MeanRecipe:
+    """The mean over seeds; whole counts stay integers."""
+
+    def mean(name: str) -> Any:
+        return np.mean([getattr(recipe, name) for recipe in recipes], 0).tolist()
+
+    def counts(name: str) -> list[float]:
+        return [int(n) if n == int(n) else n for n in mean(name)]
+
+    return MeanRecipe(
+        counts("real_count"),
+        counts("synthetic_count"),
+        mean("class_share"),
+        mean("synthetic_share"),
+        mean("synthetic_ratio"),
+    )
 
 
-def _short(recipes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _short(recipes: Sequence[Recipe]) -> dict[str, int]:
     found: dict[str, int] = {}
     for recipe in recipes:
-        for name, n in recipe["short"].items():
+        for name, n in recipe.short.items():
             found[name] = max(n, found.get(name, 0))
     return found
 
@@ -391,13 +391,13 @@ def _stack(parts: list[tuple[str, int, Ref]]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _generator(experiment: Experiment, stored: Stored, name: str) -> GeneratorResult:
-    seeds = experiment.seeds
+def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult:
+    trained = [runs.generators[name, seed].trained for seed in experiment.seeds]
     return GeneratorResult(
         name,
         experiment.generators[name].kind,
-        load_images(stored.samples[name, seeds[0]]),
-        tuple(stored.best_kimg[name, seed] for seed in seeds),
-        tuple(stored.stopped[name, seed] for seed in seeds),
-        float(np.mean([stored.seconds[f"generator {name}", seed] for seed in seeds])),
+        load_images(trained[0].samples),
+        tuple(one.best_kimg for one in trained),
+        tuple(one.stopped for one in trained),
+        float(np.mean([one.time.seconds for one in trained])),
     )

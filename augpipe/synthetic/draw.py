@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from augpipe.core.images import SYNTHETIC, Counts, ImageSet, provenance
+from augpipe.core.counts import Counts
+from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Ref, Store, image_writer, write_labels
 from augpipe.generators.protocol import Derived, Deriving, Generator
@@ -183,3 +184,11 @@ def draw(generator: Generator, labels: torch.Tensor, rng: torch.Generator) -> De
         return generator.derive(labels, rng)
     images = generator.sample(labels, rng)
     return Derived(images, torch.full((len(labels),), -1, dtype=torch.int64))
+
+
+def synthetic_set(images: torch.Tensor, labels: torch.Tensor, like: ImageSet) -> ImageSet:
+    """Images that have no parents as a set, for measuring."""
+    ids = [str(row) for row in range(len(labels))]
+    return ImageSet(
+        images.numpy(), labels.numpy(), like.classes, provenance(ids, origin="synthetic")
+    )

@@ -24,8 +24,8 @@ import torch
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix, Mixture
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.train import Trained
 from augpipe.core import store
 from augpipe.core.device import Runtime
@@ -127,8 +127,8 @@ def measure(
     out: Path, plain: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Judge fresh images of a trained generator; leaves its pictures."""
-    _, here = job.start()
-    generator, _ = families.unpack(store.load_state(made.checkpoint), here)
+    own, here = job.start()
+    generator, _ = families.unpack(store.load_state(made.checkpoint), here, own.images)
     train = store.load_images(prepared.splits.train)
     have = [c for c, n in train.counts().items() if n > 0]
     asked = torch.tensor(have).repeat_interleave(IMAGES)

@@ -29,7 +29,7 @@ from augpipe.generators.checkpoint import header_of
 TRAINED = [n for n in [*families.names(), *VARIANTS] if tiny(n).generative or "deepsmote" in n]
 NAMES = [n for n in TRAINED if not tiny(n).per_class]
 STEPS = 6
-TWO = Team(2, "cpu", "32-true")
+TWO = Team(2, "cpu")
 BAGANS = [n for n in NAMES if n.startswith("bagan")]
 # Relative to the loss, or to 1. BAGAN fits Gaussians to what its autoencoder's convolutions give; their biases before batch norms
 # have no gradient but rounding, of which Adam makes whole steps: weights changed by 1e-7 at the beginning move its losses as far.

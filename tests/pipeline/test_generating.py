@@ -59,12 +59,12 @@ def test_parts_are_joined_into_one_generator_of_every_class(tmp_path: Path) -> N
     assert load_images(joined.samples).labels.tolist() == [c for c in range(10) for _ in range(10)]
     kids = load_table(joined.history)
     assert set(kids.metric) == {f"val_kid/{c}" for c in prepared.classes}
-    _, here = work.start()
-    whole, problem = families.unpack(load_state(joined.checkpoint), here)
+    store, here = work.start()
+    whole, problem = families.unpack(load_state(joined.checkpoint), here, store.images)
     assert problem.classes == prepared.classes
     # Each label is drawn by the model that was trained for it.
     for label in (0, 9):
-        alone, _ = families.unpack(load_state(done[label].checkpoint), here)
+        alone, _ = families.unpack(load_state(done[label].checkpoint), here, store.images)
         images = [
             g.sample(torch.tensor([asked] * 3), torch.Generator().manual_seed(4))
             for g, asked in ((whole, label), (alone, 0))

@@ -29,6 +29,7 @@ from augpipe.synthetic import curation, fidelity, gates
 from augpipe.synthetic import draw as synthesis
 from augpipe.synthetic.curation import Reference
 from augpipe.synthetic.embeddings import Embedded
+from augpipe.synthetic.options import EXTRA
 
 FEW = (
     "fidelity.images=12", "imbalance.keep=0.2", "curation.rounds=3",
@@ -80,7 +81,7 @@ def test_every_figure_is_given_overall_and_of_each_class(ready: Ready) -> None:
     found = measuring.measure(ready.job, ready.prepared, ready.domain, ready.acgan)
     table = load_table(found.table)
     assert list(table.columns) == list(fidelity.COLUMNS)
-    wanted = {*fidelity.names(), *gates.EXTRA}
+    wanted = {*fidelity.names(), *EXTRA}
     names = ["", *ready.prepared.classes]
     assert {name: set(own.metric) for name, own in table.groupby("class")} == dict.fromkeys(
         names, wanted
@@ -300,8 +301,8 @@ def test_judging_is_repeatable_in_another_store(ready: Ready, tmp_path: Path) ->
 def test_measuring_draws_other_images_than_synthesis(ready: Ready) -> None:
     """Uncurated ones of every class, of a stream of their own."""
     made = load_images(ready.synthesise({0: 12}, of="acgan", curated=False).images)
-    _, here = ready.job.start()
-    generator, _ = families.unpack(load_state(ready.acgan.checkpoint), here)
+    store, here = ready.job.start()
+    generator, _ = families.unpack(load_state(ready.acgan.checkpoint), here, store.images)
     labels = torch.zeros(12, dtype=torch.int64)
     drawn = [
         synthesis.draw(generator, labels, torch_stream(0, stream)).images.numpy()

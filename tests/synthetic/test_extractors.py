@@ -22,7 +22,7 @@ from augpipe.core.schema import explain
 from augpipe.core.weights import weights_folder
 from augpipe.synthetic.embeddings import Eyes
 from augpipe.synthetic.extractors import INCEPTION_WEIGHTS, extractor
-from augpipe.synthetic.fidelity.options import FidelityOptions
+from augpipe.synthetic.options import FidelityOptions
 
 RESNET = "resnet18-f37072fd.pth"
 

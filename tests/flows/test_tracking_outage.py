@@ -15,6 +15,7 @@ from typing import Any, cast
 import mlflow
 import pytest
 import requests
+from flows.outbox import Outbox, TrackingLostError, away, hurried, patience, patiently
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -23,8 +24,7 @@ from tiny import CONFIG, augpipe, begin, until
 
 from augpipe.core.errors import UserError
 from flows.engine import bare_text
-from flows.outbox import Outbox, TrackingLostError, away, hurried, patience, patiently
-from flows.tracking_store import check_store
+from flows.tracking.store import check_store
 
 AWAY = 60.0  # seconds
 

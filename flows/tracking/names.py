@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from augpipe.core.store import load_table
-from augpipe.pipeline.records import Prepared, Scored, TrainedClassifier
+from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier, TrainedGenerator
 
 
 class Point(NamedTuple):
@@ -22,25 +22,58 @@ class Point(NamedTuple):
     after: float | None = None
 
 
+def data_points(prepared: Prepared) -> list[Point]:
+    """Images of each class and split, and of the source."""
+    counts = {
+        f"real_count/{split}/{name}": n
+        for split, per in prepared.counts.items()
+        for name, n in zip(safe_names(prepared.classes), per.values(), strict=True)
+    }
+    intake = prepared.intake
+    counts |= {
+        "source_images": intake.images,
+        "quarantined": intake.quarantined,
+        "removed_duplicates": intake.removed,
+    }
+    return [Point(name, float(n)) for name, n in counts.items()]
+
+
+def history_points(trained: TrainedGenerator) -> list[Point]:
+    """A generator's losses and figures over kimg, and its best moment."""
+    table = load_table(trained.history)
+    # Ticks of a small budget may share a step, but no two share step and time.
+    names = safe_metrics([str(name) for name in table.metric.unique()])
+    points = [
+        Point(names[str(row.metric)], float(row.value), round(float(row.kimg)), float(row.seconds))
+        for row in table.itertuples()
+    ]
+    return [
+        *points,
+        Point("best_kimg", trained.best_kimg),
+        Point("best_val_kid", trained.best_metric),
+        Point("seconds", trained.time.seconds),
+    ]
+
+
 def arm_points(
-    mixed: Mapping[str, Any], prepared: Prepared, trained: TrainedClassifier, scored: Scored
+    recipe: Recipe, prepared: Prepared, trained: TrainedClassifier, scored: Scored
 ) -> list[Point]:
     """What an arm mixed, how its classifier learned, and what it scored."""
     names = safe_names(prepared.classes)
     metrics = [
-        Point("synthetic_share", mixed["synthetic_share"]),
-        Point("synthetic_ratio", mixed["synthetic_ratio"]),
+        Point("synthetic_share", recipe.synthetic_share),
+        Point("synthetic_ratio", recipe.synthetic_ratio),
         Point("best_step", trained.best_step),
         Point("seconds", trained.time.seconds),
     ]
     of_class = dict(zip(prepared.classes, names, strict=True))
     metrics += [
         Point(f"kept/{line['check']}/{of_class[line['class']]}", line["passed"] / line["seen"])
-        for line in mixed["funnel"]
+        for line in recipe.funnel
         if line["seen"]
     ]
-    metrics += [Point(f"short/{of_class[name]}", float(n)) for name, n in mixed["short"].items()]
-    for key, value in (mixed["chosen"] or {}).items():
+    metrics += [Point(f"short/{of_class[name]}", float(n)) for name, n in recipe.short.items()]
+    for key, value in (recipe.chosen or {}).items():
         own = value if isinstance(value, dict) else {"": value}
         metrics += [
             Point(f"chosen_{key}" + (f"/{of_class[name]}" if name else ""), float(v))
@@ -48,7 +81,7 @@ def arm_points(
             if v != "fill"
         ]
     for kind in ("real_count", "synthetic_count"):
-        counts = zip(names, mixed[kind], strict=True)
+        counts = zip(names, getattr(recipe, kind), strict=True)
         metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]
     history = load_table(trained.history)
     metrics += [

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from augpipe.synthetic import fidelity
-from flows.figures import Point, fidelity_points, flat, safe_metrics, safe_names
+from flows.tracking.names import Point, fidelity_points, flat, safe_metrics, safe_names
 
 
 def test_nested_values_become_dotted_names() -> None:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from augpipe.classifiers import models as classifiers
 from augpipe.classifiers.plans import plan
+from augpipe.core.counts import Counts, label_of, require_classes
 from augpipe.core.errors import UserError
-from augpipe.core.images import Counts, ImageSet, label_of, require_classes
+from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, numpy_stream
-from augpipe.core.store import SplitRefs, Store
+from augpipe.core.store import SplitRefs
 from augpipe.data import clean as partition
 from augpipe.data import sources
 from augpipe.data.imbalance import Imbalance, thin
@@ -21,19 +22,22 @@ from augpipe.data.quarantine import quarantine
 from augpipe.data.split import NAMES
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
+from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.experiment import Arm, Experiment
-from augpipe.pipeline.records import Clock, IntakeRecord, Job, Prepared
+from augpipe.pipeline.records import IntakeRecord, Prepared
 
 
 def prepare(
-    job: Job, progress: Progress = lambda done, total: None, seed: int | None = None
+    context: Context,
+    experiment: Experiment,
+    seed: int | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Prepared:
-    """source → split → thinned train, each stored; every arm's fill resolved before anything is trained.
+    """source → split → thinned train, each stored; every arm's fill is checked before anything is trained.
 
-    seed: of a replicate that draws a split of its own; None for the experiment's one.
+    Never cached: it reads the source itself. seed: of a replicate with a split of its own; None for the experiment's.
     """
-    clock, store = Clock(), Store(job.store)
-    experiment = job.experiment
+    timer, store = Timer(), context.store
     policy, options = experiment.policy, experiment.split
     if seed is not None:
         options = options.model_copy(update={"seed": entropy(options.seed, "resplit", seed)})
@@ -59,6 +63,10 @@ def prepare(
         data = store.put_images(images)
         refs = SplitRefs(**{name: store.put_images(images, rows[name]) for name in NAMES})
         counts = {name: images.counts(rows[name]) for name in NAMES}
+    for arm in experiment.arms:
+        images_to_make(
+            arm, counts["train"], images.classes
+        )  # UserError for a class that is not there
     return Prepared(
         data=data,
         splits=refs,
@@ -66,14 +74,10 @@ def prepare(
         size=found.spec.size,
         channels=found.spec.channels,
         counts=counts,
-        plans={
-            arm.name: _plan(arm, counts["train"], images.classes) if arm.generator else {}
-            for arm in experiment.arms
-        },
         fingerprint=f"{entropy(0, *(getattr(refs, name).sha256 for name in NAMES)):016x}",
-        intake=_told(taken, parted),
+        intake=_record(taken, parted),
         quarantine=store.put_table("quarantine", quarantine(taken.bad, parted.removed)),
-        time=clock.stop(),
+        time=timer.stop(),
     )
 
 
@@ -87,8 +91,10 @@ def _check(experiment: Experiment, found: Survey, classes: tuple[str, ...]) -> N
             label_of(name, classes)
 
 
-def _plan(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
-    """Images to make of each class; none of a class that shows none."""
+def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
+    """Class → synthetic images that an arm's fill asks for; none of a class whose share is 0, none without a generator."""
+    if not arm.generator:
+        return {}
     share = arm.mix.share
     shown = (
         {label_of(n, classes) for n, s in share.items() if s}
@@ -105,7 +111,7 @@ def _thinned(
     return rows[thin(images.labels[rows], target, numpy_stream(seed, "thin"))]
 
 
-def _told(taken: Intake, parted: partition.Partition) -> IntakeRecord:
+def _record(taken: Intake, parted: partition.Partition) -> IntakeRecord:
     groups = taken.groups
     return IntakeRecord(
         fingerprint=taken.fingerprint(),

@@ -14,8 +14,10 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.exceptions import MlflowException
 
 from augpipe.core.errors import UserError
-from augpipe.core.store import Ref, home
-from flows.engine import PATIENCE, bare, bare_text
+from augpipe.core.home import home
+from augpipe.core.store import Ref
+
+from ..engine import PATIENCE, bare, bare_text
 
 
 def check_store() -> None:

@@ -1,0 +1,283 @@
+"""The comparison as one graph of calls: written once, run in this process or by an orchestrator.
+
+`call(stage, *inputs, title=..., total=...)` returns the stage's result, or a future of it that may be passed on as an input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from augpipe.core.store import Ref
+from augpipe.pipeline import cache
+from augpipe.pipeline.context import Context
+from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.records import (
+    Choice,
+    Measured,
+    Prepared,
+    Recipe,
+    Scored,
+    Synthetic,
+    TrainedClassifier,
+    TrainedGenerator,
+    TrainingSpec,
+)
+from augpipe.pipeline.stages.measure import measure
+from augpipe.pipeline.stages.mix import choose, mix, search_steps
+from augpipe.pipeline.stages.prepare import images_to_make
+from augpipe.pipeline.stages.score import score
+from augpipe.pipeline.stages.synthesize import pool, split_plan, synthesize
+from augpipe.pipeline.stages.train_classifier import train_classifier, train_reference
+from augpipe.pipeline.stages.train_generator import (
+    join_generators,
+    specs,
+    starts_pretrained,
+    train_generator,
+)
+
+BySeed = Mapping[int, Prepared]  # one and the same for every seed, unless each has its own split
+
+
+class Call(Protocol):
+    """Runs a stage. title: for people. total: what the stage's report counts up to, if it reports."""
+
+    def __call__(
+        self, stage: cache.Stage, *inputs: Any, title: str, total: float | None = None
+    ) -> Any:
+        """The stage's result, or a future of it."""
+
+
+def local(context: Context) -> Call:
+    """Run each stage at once in this process, through the cache."""
+
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        return cache.run(stage, context, *inputs).value
+
+    return call
+
+
+@dataclass
+class ReferenceRun:
+    """The reference classifier of one seed."""
+
+    seed: int
+    reference: Ref
+
+
+@dataclass
+class GeneratorRun:
+    """One generator and seed; pooled, classes: the models of single classes and what they start from, if it has these."""
+
+    name: str
+    seed: int
+    prepared: Prepared
+    trained: TrainedGenerator
+    pooled: TrainedGenerator | None = None
+    classes: Sequence[TrainedGenerator] = ()
+    measured: Measured | None = None
+
+
+@dataclass
+class ArmRun:
+    """One arm and seed; synthetic and chosen only where the arm has a generator, and leaves something to the search."""
+
+    arm: Arm
+    seed: int
+    prepared: Prepared
+    synthetic: Synthetic | None = None
+    chosen: Choice | None = None
+    recipe: Recipe | None = None
+    classifier: TrainedClassifier | None = None
+    scored: Scored | None = None
+
+
+Run = ReferenceRun | GeneratorRun | ArmRun
+
+
+@dataclass
+class Runs:
+    """Everything that a comparison calls; with a runner that returns futures, fields hold these until `resolve`."""
+
+    prepared: BySeed
+    references: dict[int, ReferenceRun] = field(default_factory=dict)
+    generators: dict[tuple[str, int], GeneratorRun] = field(default_factory=dict)
+    arms: dict[tuple[str, int], ArmRun] = field(default_factory=dict)
+
+    def results(self) -> Iterator[tuple[Run, str, Any]]:
+        """(run, field, result or future) of every call, in the order in which they were made."""
+        runs: list[Run] = [*self.references.values(), *self.generators.values()]
+        for run in [*runs, *self.arms.values()]:
+            for name in STAGES[type(run)]:
+                value = getattr(run, name)
+                for item in value if isinstance(value, list | tuple) else [value]:
+                    if item is not None:
+                        yield run, name, item
+
+    def keep(self, experiment: Experiment) -> Runs:
+        """The runs of the experiment's arms and generators alone."""
+        arms = {arm.name for arm in experiment.arms}
+        return Runs(
+            self.prepared,
+            self.references,
+            {key: run for key, run in self.generators.items() if key[0] in experiment.generators},
+            {key: run for key, run in self.arms.items() if key[0] in arms},
+        )
+
+
+STAGES: Mapping[type, tuple[str, ...]] = {
+    ReferenceRun: ("reference",),
+    GeneratorRun: ("pooled", "classes", "trained", "measured"),
+    ArmRun: ("synthetic", "chosen", "recipe", "classifier", "scored"),
+}
+
+
+def resolve(run: Run, result: Any) -> None:
+    """Replace each future of a run by `result(future)`."""
+    for name in STAGES[type(run)]:
+        value = getattr(run, name)
+        if isinstance(value, list | tuple):
+            setattr(run, name, [result(item) for item in value])
+        elif value is not None:
+            setattr(run, name, result(value))
+
+
+def compare(experiment: Experiment, prepared: BySeed, call: Call) -> Runs:
+    """Train every generator and classifier of an experiment, and score the classifiers.
+
+    Generators take longest, so they are called first, the largest budget before the others; arms without a generator keep
+    the cores busy while the last generators train.
+    """
+    runs, seeds = Runs(prepared), experiment.seeds
+    used = {name for arm in experiment.arms for name in arm.generators}
+    names = sorted(used, key=lambda name: (-experiment.generators[name].kimg, name))
+    for seed in seeds if names else ():
+        call_reference(runs, experiment, seed, call)
+    for name in names:
+        for seed in seeds:
+            call_generator(runs, experiment, TrainingSpec(name=name, seed=seed), call)
+    plain = [arm for arm in experiment.arms if not arm.generator]
+    _call_arms(runs, experiment, plain, call)
+    _call_arms(runs, experiment, [arm for arm in experiment.arms if arm.generator], call)
+    for name in names:
+        for seed in seeds:
+            run = runs.generators[name, seed]
+            run.measured = call(
+                measure, run.prepared, runs.references[seed].reference, run.trained,
+                experiment.fidelity, experiment.classifier, title=f"measure {name}, seed {seed}",
+            )  # fmt: skip
+    return runs
+
+
+def call_reference(runs: Runs, experiment: Experiment, seed: int, call: Call) -> ReferenceRun:
+    """Train the reference classifier of a seed."""
+    reference = call(
+        train_reference, runs.prepared[seed], experiment.classifier, seed,
+        title=f"reference classifier, seed {seed}",
+    )  # fmt: skip
+    runs.references[seed] = ReferenceRun(seed, reference)
+    return runs.references[seed]
+
+
+def call_generator(
+    runs: Runs, experiment: Experiment, spec: TrainingSpec, call: Call
+) -> GeneratorRun:
+    """Train a generator: whole, or a model per class, each a call of its own, and join these."""
+    prepared, options = runs.prepared[spec.seed], experiment.generators[spec.name]
+    reference = runs.references[spec.seed].reference
+    first, rest = specs(prepared, options, spec)
+
+    def train(one: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
+        total = options.pretrain if one.pooled else options.kimg
+        trained: TrainedGenerator = call(
+            train_generator, prepared, reference, one, start, options, experiment.classifier,
+            experiment.runner.devices, title=f"{spec.name}, {one.scope}seed {spec.seed}", total=total,
+        )  # fmt: skip
+        return trained
+
+    if not options.per_class:
+        run = GeneratorRun(spec.name, spec.seed, prepared, train(spec))
+    else:
+        pooled = train(first) if first is not None else None
+        classes = [
+            train(one, pooled if starts_pretrained(prepared, options, one) else None)
+            for one in rest
+        ]
+        joined = call(
+            join_generators, prepared, options, classes, pooled,
+            title=f"join {spec.name}, seed {spec.seed}",
+        )  # fmt: skip
+        run = GeneratorRun(spec.name, spec.seed, prepared, joined, pooled, classes)
+    runs.generators[spec.name, spec.seed] = run
+    return run
+
+
+def _call_arms(runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Call) -> None:
+    """Fill, mix, train and score each arm and seed, stage by stage."""
+    shared: dict[tuple[str, str, bool, int], Synthetic] = {}
+    keys = [(arm, seed) for seed in experiment.seeds for arm in arms]
+    for arm, seed in keys:
+        run = ArmRun(arm, seed, runs.prepared[seed])
+        runs.arms[arm.name, seed] = run
+        if arm.generator:
+            run.synthetic = call_synthetic(runs, experiment, arm, seed, call, shared)
+    for arm, seed in keys:
+        _call_recipe(runs, experiment, runs.arms[arm.name, seed], call)
+    for arm, seed in keys:
+        run = runs.arms[arm.name, seed]
+        run.classifier = call(
+            train_classifier, run.prepared, run.recipe, experiment.classifier, arm.name, seed,
+            title=f"classifier {arm.name}, seed {seed}", total=experiment.classifier.steps,
+        )  # fmt: skip
+    for arm, seed in keys:
+        run = runs.arms[arm.name, seed]
+        run.scored = call(
+            score, run.prepared, run.classifier, run.recipe, title=f"score {arm.name}, seed {seed}"
+        )
+
+
+def call_synthetic(
+    runs: Runs,
+    experiment: Experiment,
+    arm: Arm,
+    seed: int,
+    call: Call,
+    shared: dict[tuple[str, str, bool, int], Synthetic],
+) -> Synthetic:
+    """Synthesize an arm's images; arms with the same generator, plan and checks share them through `shared`."""
+    prepared = runs.prepared[seed]
+    plan = images_to_make(arm, prepared.counts["train"], prepared.classes)
+    parts = []
+    for name, counts in zip(arm.generators, split_plan(plan, len(arm.generators)), strict=True):
+        curated = experiment.curates(arm, name)
+        key = (name, repr(counts), curated, seed)
+        if key not in shared:
+            shared[key] = call(
+                synthesize, prepared, runs.references[seed].reference,
+                runs.generators[name, seed].trained, counts,
+                experiment.curation if curated else None, experiment.fidelity.features,
+                title=f"synthesize {name}, seed {seed}",
+            )  # fmt: skip
+        parts.append(shared[key])
+    if len(parts) == 1:
+        return parts[0]
+    pooled: Synthetic = call(pool, parts, title="pool the images of several generators")
+    return pooled
+
+
+def _call_recipe(runs: Runs, experiment: Experiment, run: ArmRun, call: Call) -> None:
+    """Search the mix on val if it leaves something open, and write down the recipe."""
+    mixed, reference = run.arm.mix, None
+    if run.synthetic is not None:
+        reference = runs.references[run.seed].reference
+        if mixed.searches:
+            run.chosen = call(
+                choose, run.prepared, mixed, run.synthetic, reference, experiment.classifier,
+                run.seed, title=f"search the mix of {run.arm.name}, seed {run.seed}",
+                total=search_steps(mixed, experiment.classifier.steps),
+            )  # fmt: skip
+    run.recipe = call(
+        mix, run.prepared, mixed, run.synthetic, run.chosen, reference if mixed.soft else None,
+        title=f"mix {run.arm.name}, seed {run.seed}",
+    )  # fmt: skip

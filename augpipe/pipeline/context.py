@@ -1,0 +1,63 @@
+"""Where a stage works: store, device, precision, threads, and where it reports progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from augpipe.core.device import Runtime, pick_device, pick_precision, start
+from augpipe.core.options import Device, Precision
+from augpipe.core.store import Store
+from augpipe.pipeline.records import Timed
+
+Report = Callable[[str, float], None]  # a short message, and how much of the stage's total is done
+
+
+def silent(message: str, done: float) -> None:
+    """Report nothing."""
+
+
+class Context(BaseModel, frozen=True):
+    """What every stage of a run is given. Results depend on device, precision and threads; on nothing else here.
+
+    device, precision: `auto` is resolved where the stage runs. threads: of each process. fresh: results of earlier runs
+    are not reused. progress: folder of temporary files.
+    """
+
+    root: Path  # of the store
+    device: Device = "auto"
+    precision: Precision = "auto"
+    threads: int = 1
+    fresh: bool = False
+    progress: Path | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store that results go to."""
+        return Store(self.root)
+
+    def resolved(self) -> Context:
+        """The same with this machine's device and precision in place of `auto`."""
+        if "auto" not in (self.device, self.precision):
+            return self
+        device = pick_device(self.device)
+        precision = pick_precision(device, self.precision)
+        return self.model_copy(update={"device": device, "precision": precision})
+
+    def runtime(self) -> Runtime:
+        """This process's runtime; sets its number of threads."""
+        return start(self.device, self.precision, self.threads)
+
+
+class Timer:
+    """A stage's stop-watch."""
+
+    def __init__(self) -> None:
+        self._began, self._start = time.time(), time.perf_counter()
+
+    def stop(self) -> Timed:
+        """The time since the timer was made."""
+        return Timed(began=self._began, seconds=time.perf_counter() - self._start)

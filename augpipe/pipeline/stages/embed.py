@@ -1,0 +1,15 @@
+"""The feature extractor of an experiment, for the stages that check and measure images."""
+
+from __future__ import annotations
+
+from augpipe.classifiers import train as classification
+from augpipe.core.device import Runtime
+from augpipe.core.store import Ref, Store, load_state
+from augpipe.synthetic.embeddings import Eyes
+from augpipe.synthetic.extractors import extractor
+
+
+def feature_extractor(reference: Ref, features: str, runtime: Runtime, store: Store | None) -> Eyes:
+    """The reference classifier and the chosen features; store: where embeddings are cached, None for nowhere."""
+    classifier = classification.from_state(load_state(reference), runtime)
+    return Eyes(classifier, runtime, extractor(features, runtime), store)

@@ -1,0 +1,157 @@
+"""The stages that decide what an arm's classifier is trained on: the search on val, and the recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+import torch
+
+from augpipe.classifiers import mixing, search
+from augpipe.classifiers import train as classification
+from augpipe.classifiers.options import ClassifierOptions, Mix
+from augpipe.classifiers.plans import Share
+from augpipe.classifiers.search import Candidate, Seen
+from augpipe.core.device import Runtime
+from augpipe.core.images import ImageSet
+from augpipe.core.seeds import entropy
+from augpipe.core.store import Ref, load_images, load_state, load_table
+from augpipe.pipeline.context import Context, Report, Timer, silent
+from augpipe.pipeline.records import Choice, Prepared, Recipe, Synthetic
+
+
+def search_steps(mix: Mix, steps: int) -> int:
+    """Training steps that `choose` takes; steps: of one whole training."""
+    return search.steps_of(search.candidates(mix), steps, search.joins(mix))
+
+
+def choose(
+    context: Context,
+    prepared: Prepared,
+    mix: Mix,
+    synthetic: Synthetic,
+    reference: Ref,
+    options: ClassifierOptions,
+    seed: int,
+    *,
+    report: Report = silent,
+) -> Choice:
+    """The share, and the part of the fill, by successive halving on val; reference: as in `mix`."""
+    timer, runtime = Timer(), context.runtime()
+    real, made = load_images(prepared.splits.train), _weighted(mix, synthetic)
+    for images in (real, made):
+        prepared.refuse_leaks(images, "a classifier of the search")
+    val, soft_labels = load_images(prepared.splits.val), _soft_labels(reference, mix, made, runtime)
+    spent = 0
+
+    def attempt(candidate: Candidate, steps: int) -> Seen:
+        nonlocal spent
+        spent += steps
+        share = "by class" if isinstance(candidate.share, Mapping) else candidate.share
+        report(f"share {share}, {candidate.part:.0%} of the images", spent)
+        rows = search.rows_of(made, candidate.part)
+        mixture = mixing.Mixture(
+            real,
+            made.take(rows),
+            search.settled(mix, candidate),
+            runtime,
+            seed=entropy(seed, "mixture"),
+            said=None if soft_labels is None else soft_labels[torch.from_numpy(rows)],
+        )
+        evaluations = min(options.evaluations, steps)
+        short = options.model_copy(update={"steps": steps, "evaluations": evaluations})
+        trained = classification.train(
+            mixture, val, short, runtime, seed=entropy(seed, "classifier")
+        )
+        best = min(trained.history, key=lambda e: (-e.val_macro_recall, e.val_loss))
+        of_class = {made.classes[c]: best.val_recalls[c] for c, n in made.counts().items() if n}
+        return Seen(best.val_macro_recall, best.val_loss, of_class)
+
+    candidates = search.candidates(mix) if len(made) else search.candidates(mix)[:1]
+    best, tried = search.halve(candidates, options.steps, attempt, search.joins(mix))
+    rows = [
+        (t.rung, _as_text(t.candidate.share), t.candidate.part, t.steps, t.recall, t.loss, t.stayed)
+        for t in tried
+    ]
+    names = ["rung", "share", "part", "steps", "val_macro_recall", "val_loss", "stayed"]
+    return Choice(
+        share=best.share,
+        part=best.part,
+        steps=spent,
+        table=context.store.put_table("searches", pd.DataFrame(rows, columns=names)),
+        time=timer.stop(),
+    )
+
+
+def _as_text(share: Share) -> str:
+    """`0.1`, `fill`, or each class's as JSON: a column of a table has one type."""
+    return json.dumps(dict(share)) if isinstance(share, Mapping) else str(share)
+
+
+def mix(
+    context: Context,
+    prepared: Prepared,
+    mix: Mix,
+    synthetic: Synthetic | None,
+    chosen: Choice | None = None,
+    reference: Ref | None = None,
+) -> Recipe:
+    """What an arm's classifier is trained on; reference: the classifier whose probabilities soft labels are."""
+    store, settled, part = context.store, mix, chosen.part if chosen else 1.0
+    real = load_images(prepared.splits.train)
+    ref = synthetic.images if synthetic else None
+    made = _weighted(mix, synthetic) if synthetic else None
+    if chosen is not None:
+        settled = search.settled(mix, Candidate(chosen.share, chosen.part))
+    if made is not None and (part < 1 or mix.prefer):
+        ref = store.put_images(made, search.rows_of(made, part))
+        made = load_images(ref)
+    soft_labels = None
+    if made is not None and mix.soft:
+        soft_labels = _soft_labels(reference, mix, made, context.runtime())
+    have = real.counts()
+    added = made.counts() if made else dict.fromkeys(have, 0)
+    share = mixing.shares(have, added, settled, prepared.classes)
+    probabilities = mixing.class_probabilities(have, mixing.shown(added, share), settled)
+    return Recipe(
+        real=prepared.splits.train,
+        synthetic=ref,
+        soft_labels=None
+        if soft_labels is None
+        else store.put_state("soft_labels", {"probabilities": soft_labels}),
+        mix=settled,
+        chosen=chosen.model_dump(mode="json", include={"share", "part", "steps"})
+        if chosen
+        else None,
+        real_count=tuple(have.values()),
+        synthetic_count=tuple(added.values()),
+        made_by={} if made is None else made.table["source"].value_counts().to_dict(),
+        class_probability=tuple(probabilities.tolist()),
+        class_share=tuple(share.tolist()),
+        synthetic_share=float((probabilities * share).sum()) * settled.until,
+        synthetic_ratio=sum(added.values()) / max(1, sum(have.values())),
+        drawn=synthetic.images.sha256 if synthetic else None,
+        short={prepared.classes[c]: n for c, n in synthetic.short.items()} if synthetic else {},
+        funnel=tuple(load_table(synthetic.funnel).to_dict("records")) if synthetic else (),
+    )
+
+
+def _weighted(mix: Mix, synthetic: Synthetic) -> ImageSet:
+    """The synthetic images, weighted if the mix prefers some."""
+    made = load_images(synthetic.images)
+    if mix.prefer is None or len(made) == 0:
+        return made
+    return mixing.preferred(made, load_table(synthetic.checks), mix.prefer)
+
+
+def _soft_labels(
+    reference: Ref | None, mix: Mix, made: ImageSet, runtime: Runtime
+) -> torch.Tensor | None:
+    """The reference classifier's probabilities for each image, float32 (N,K), if labels are soft."""
+    if not mix.soft:
+        return None
+    if reference is None:
+        raise ValueError("soft labels need the reference classifier")
+    classifier = classification.from_state(load_state(reference), runtime)
+    return torch.from_numpy(classification.predict(classifier, made, runtime))

@@ -1,0 +1,42 @@
+"""The stage that scores a classifier, on val and, only here and only once, on test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+
+from augpipe.classifiers import scores
+from augpipe.classifiers import train as classification
+from augpipe.core.store import load_images, load_state
+from augpipe.pipeline.context import Context
+from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier
+
+
+def score(
+    context: Context, prepared: Prepared, classifier: TrainedClassifier, recipe: Recipe
+) -> Scored:
+    """Every metric on val and test, and the probabilities behind them."""
+    store, runtime = context.store, context.runtime()
+    trained = classification.from_state(load_state(classifier.state), runtime)
+    beside = recipe.mix.beside
+    synthetic = load_images(recipe.synthetic) if beside and recipe.synthetic else None
+    tables, probabilities = [], {}
+    for split in ("val", "test"):
+        images = load_images(getattr(prepared.splits, split))
+        if beside is None or synthetic is None:
+            predicted = classification.predict(trained, images, runtime)
+        else:
+            predicted = classification.predict_beside(
+                trained, images, synthetic, beside.k, beside.weight, runtime
+            )
+        probabilities[split] = torch.from_numpy(np.ascontiguousarray(predicted))
+        table = scores.score(predicted, images.labels, prepared.classes, prepared.counts["train"])
+        table.insert(0, "split", split)
+        tables.append(table)
+    return Scored(
+        arm=classifier.arm,
+        seed=classifier.seed,
+        table=store.put_table("scores", pd.concat(tables)),
+        probabilities=store.put_state("probabilities", probabilities),
+    )

@@ -1,0 +1,131 @@
+"""The stages that fill: curated synthesis, and the pooling of several generators' images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from augpipe.core.images import ImageSet
+from augpipe.core.store import Ref, load_images, load_state, load_table
+from augpipe.generators import families
+from augpipe.pipeline.context import Context, Timer
+from augpipe.pipeline.records import Prepared, Synthetic, TrainedGenerator
+from augpipe.pipeline.stages.embed import feature_extractor
+from augpipe.synthetic import draw
+from augpipe.synthetic.curation import Curator, Reference
+from augpipe.synthetic.embeddings import Embedded, Eyes
+from augpipe.synthetic.options import Curation
+
+FUNNEL = ("generator", "class", "check", "seen", "passed")
+
+
+def synthesize(
+    context: Context,
+    prepared: Prepared,
+    reference: Ref,
+    generator: TrainedGenerator,
+    counts: Mapping[int, int],
+    curation: Curation | None,
+    features: str,
+) -> Synthetic:
+    """counts[label] images of each class, stored; with `curation`, only images that pass its checks.
+
+    features: of the checks that compare images (see `FidelityOptions.features`).
+    """
+    timer, runtime = Timer(), context.runtime()
+    store = context.store
+    model, _ = families.unpack(load_state(generator.checkpoint), runtime, store.images)
+    train = load_images(prepared.splits.train)
+    curator = None
+    if curation is not None:
+        cache = None if context.fresh else store
+        curator = _curator(
+            curation, prepared,
+            feature_extractor(reference, features, runtime, cache),
+            feature_extractor(reference, features, runtime, None),
+        )  # fmt: skip
+    sampled = draw.sample(
+        model, counts, train, name=generator.name, seed=generator.seed, store=store, judge=curator
+    )
+    return Synthetic(
+        images=sampled.images,
+        checks=sampled.checks,
+        funnel=store.put_table("funnels", _funnel(curator, generator.name, prepared.classes)),
+        short=sampled.short,
+        time=timer.stop(),
+    )
+
+
+def _curator(options: Curation, prepared: Prepared, stored: Eyes, fresh: Eyes) -> Curator:
+    """stored: extractor whose embeddings of real images are cached. fresh: for candidates, which are seen once."""
+    train, val = load_images(prepared.splits.train), load_images(prepared.splits.val)
+
+    def embed(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Embedded:
+        candidates = draw.synthetic_set(torch.from_numpy(images), torch.from_numpy(labels), train)
+        return fresh.embed(candidates)
+
+    real = Reference(stored.embed(train), stored.embed(val), options.reject, options.purity)
+    return Curator(options, real, embed)
+
+
+def pool(context: Context, sets: Sequence[Synthetic]) -> Synthetic:
+    """Images of several generators as one set, in class order; within a class each generator's in turn.
+
+    So the first images of a class, which a search for how many are needed tries alone, are of all of them.
+    """
+    timer, store = Timer(), context.store
+    parts = [load_images(one.images) for one in sets]
+    labels = np.concatenate([part.labels for part in parts])
+    place = np.concatenate([_place_in_class(part.labels) for part in parts])
+    order = np.lexsort((place, labels))  # stable: of equal places the first generator's comes first
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    images = ImageSet(
+        np.concatenate([part.images for part in parts]), labels, parts[0].classes, table
+    )
+    missing: dict[int, int] = {}
+    for one in sets:
+        for label, n in one.short.items():
+            missing[label] = missing.get(label, 0) + n
+    return Synthetic(
+        images=store.put_images(images, order),
+        checks=store.put_table("checks", _stacked([one.checks for one in sets])),
+        funnel=store.put_table("funnels", _stacked([one.funnel for one in sets])),
+        short=missing,
+        time=timer.stop().model_copy(update={"seconds": sum(one.time.seconds for one in sets)}),
+    )
+
+
+def _place_in_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many images of its class stand before each."""
+    place = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        place[rows] = np.arange(len(rows))
+    return place
+
+
+def _stacked(refs: Sequence[Ref]) -> pd.DataFrame:
+    """Tables below each other; an empty one has no say in the columns' types."""
+    tables = [load_table(ref) for ref in refs]
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
+
+
+def split_plan(plan: Mapping[int, int], parts: int) -> list[dict[int, int]]:
+    """A plan dealt to several generators evenly; the first ones make what is left over."""
+    return [
+        {label: n // parts + (at < n % parts) for label, n in plan.items()} for at in range(parts)
+    ]
+
+
+def _funnel(curator: Curator | None, name: str, classes: tuple[str, ...]) -> pd.DataFrame:
+    """How many candidates each check saw and let pass, class by class."""
+    seen, passed = (curator.seen, curator.passed) if curator else ({}, {})
+    rows = [
+        (name, classes[label], check, n, passed[check, label]) for (check, label), n in seen.items()
+    ]
+    return pd.DataFrame(rows, columns=list(FUNNEL))

@@ -1,0 +1,332 @@
+"""The stages that train generators: whole ones, models of single classes, and the join of these."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import torch
+from PIL import Image
+
+from augpipe.classifiers import train as classification
+from augpipe.classifiers.options import ClassifierOptions
+from augpipe.core import distributed, fingerprints, machine
+from augpipe.core.errors import UserError
+from augpipe.core.images import grid
+from augpipe.core.seeds import entropy, torch_stream
+from augpipe.core.store import Ref, Store, load_images, load_state
+from augpipe.core.team import Team, launch
+from augpipe.generators import families, fit
+from augpipe.generators.checkpoint import Checkpoint
+from augpipe.generators.options import FAMILIES, GeneratorConfig
+from augpipe.generators.per_class import part_problem, part_seed, part_set
+from augpipe.generators.protocol import Deriving, Generator, Problem, WarmStarting
+from augpipe.pipeline.context import Context, Report, Timer, silent
+from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
+from augpipe.synthetic import draw
+from augpipe.synthetic.embeddings import Eyes
+from augpipe.synthetic.fidelity.distances import class_kid
+
+VALIDATED = 64  # images a class by which a generator's checkpoint is validated
+SHOWN = 10  # images a class in a preview or sample grid
+
+
+def specs(
+    prepared: Prepared, options: GeneratorConfig, whole: TrainingSpec
+) -> tuple[TrainingSpec | None, list[TrainingSpec]]:
+    """The trainings of one generator: the pooled model that others start from, if any, and the whole or its classes."""
+    if not options.per_class:
+        return None, [whole]
+    have = {label: n for label, n in prepared.counts["train"].items() if n > 0}
+    classes = [
+        whole.model_copy(update={"label": label, "class_name": prepared.classes[label]})
+        for label in have
+    ]
+    if options.pretrain and any(n < options.pretrain_below for n in have.values()):
+        return whole.model_copy(update={"pooled": True}), classes
+    return None, classes
+
+
+def starts_pretrained(prepared: Prepared, options: GeneratorConfig, spec: TrainingSpec) -> bool:
+    """Whether a class's model starts from the pooled one."""
+    if spec.label is None:
+        return False
+    return prepared.counts["train"][spec.label] < options.pretrain_below
+
+
+class _Training:
+    """The data, settings and seed of one training."""
+
+    def __init__(
+        self,
+        context: Context,
+        prepared: Prepared,
+        reference: Ref,
+        spec: TrainingSpec,
+        start: TrainedGenerator | None,
+        options: GeneratorConfig,
+        classifier: ClassifierOptions,
+    ) -> None:
+        self.store, self.runtime = context.store, context.runtime()
+        self.spec, self.prepared, self.reference = spec, prepared, reference
+        self.start = start.checkpoint if start else None
+        self.threads, self.classifier = context.threads, classifier
+        self.seed = entropy(spec.seed, "generator", spec.name)
+        self.problem, self.train_ref = prepared.problem, prepared.splits.train
+        self.train, self.val = load_images(self.train_ref), load_images(prepared.splits.val)
+        prepared.refuse_leaks(self.train, f"generator {spec.name!r}")
+        self.options = options
+        if options.per_class:
+            kimg = options.pretrain if spec.pooled else options.kimg
+            single = {"per_class": False, "pretrain": 0.0, "kimg": kimg}
+            self.options = options.model_copy(update=single)
+            self._narrow(spec.label)
+
+    def _narrow(self, label: int | None) -> None:
+        self.train, self.val = (part_set(s, label)[0] for s in (self.train, self.val))
+        if label is None:
+            self.seed = entropy(self.seed, "together")
+            self.problem = Problem(self.problem.spec, ("all",))
+        else:
+            self.seed = part_seed(self.seed, label)
+            self.problem = part_problem(self.problem, label)
+        if len(self.val) == 0:
+            self.val = self.train  # a class that val lacks can only be validated on train
+
+    def build(self) -> Generator:
+        """The generator to train, with another's nets if it starts from one."""
+        generator = families.build(self.options, self.problem, self.runtime, self.seed)
+        if self.start is not None:
+            if not isinstance(generator, WarmStarting):
+                raise UserError(f"{self.options.kind} cannot start from a pretrained model")
+            generator.warm_start(load_state(self.start)["state"])
+        if isinstance(generator, Deriving) and (self.spec.pooled or self.spec.label is not None):
+            self.train_ref = self.store.put_images(self.train)
+        return generator
+
+    def checkpoint(self) -> Checkpoint:
+        """The file that the training resumes from after a kill; its header holds everything it depends on."""
+        spec, splits = self.spec, self.prepared.splits
+        where = machine.environment(
+            self.runtime.device.type, self.runtime.precision, self.threads, distributed.size()
+        )
+        header = {
+            "config": self.options.model_dump(mode="json"),
+            "seed": spec.seed,
+            "generator": spec.name,
+            "part": "all" if spec.pooled else spec.label,
+            "data": {"train": splits.train.sha256, "val": splits.val.sha256},
+            "classes": list(self.problem.classes),
+            "image": [self.problem.spec.size, self.problem.spec.channels],
+            "validation": [self.classifier.model_dump(mode="json"), VALIDATED],
+            "start": self.start.sha256 if self.start else None,
+            "with": where,
+            "reference": self.reference.sha256,
+            "code": fingerprints.fingerprint([__name__, f"{FAMILIES}.{self.options.kind}"]),
+        }
+        key = f"{entropy(0, repr(header)):016x}"
+        if spec.folder is None:
+            return Checkpoint(self.store.root / "training" / f"{key}.pt", header)
+        which = "-all" if spec.pooled else "" if spec.label is None else f"-{spec.label}"
+        return Checkpoint(spec.folder / f"last{which}.pt", header)
+
+    def labels(self, n: int) -> torch.Tensor:
+        """n labels of each class that train has."""
+        have = [label for label, count in self.train.counts().items() if count > 0]
+        return torch.tensor(have, dtype=torch.int64).repeat_interleave(n)
+
+
+def train_generator(
+    context: Context,
+    prepared: Prepared,
+    reference: Ref,
+    spec: TrainingSpec,
+    start: TrainedGenerator | None,
+    options: GeneratorConfig,
+    classifier: ClassifierOptions,
+    devices: int = 1,
+    *,
+    report: Report = silent,
+) -> TrainedGenerator:
+    """One generator at its checkpoint with the lowest class-wise KID against val.
+
+    After a kill it resumes from its last tick, to the same result. start: the model to start from. classifier: options of the reference classifier.
+    devices: processes that train it together, each on a device of its own.
+    """
+    task = (prepared, reference, spec, start, options, classifier, report)
+    if devices == 1 or not options.kimg > 0:
+        return cast(TrainedGenerator, _train(context, *task))
+    place = context.progress or Path(tempfile.gettempdir())
+    place.mkdir(parents=True, exist_ok=True)
+    context = context.model_copy(update={"threads": max(1, context.threads // devices)})
+    team = Team(devices, context.device, str(place))
+    return cast(TrainedGenerator, launch(team, _train, context, *task))
+
+
+def _train(
+    context: Context,
+    prepared: Prepared,
+    reference: Ref,
+    spec: TrainingSpec,
+    start: TrainedGenerator | None,
+    options: GeneratorConfig,
+    classifier: ClassifierOptions,
+    report: Report,
+) -> TrainedGenerator | None:
+    """Of several processes only the first writes files and returns the record; all of them draw, so that batch norms agree."""
+    timer = Timer()
+    training = _Training(context, prepared, reference, spec, start, options, classifier)
+    generator, store = training.build(), training.store
+    shown = training.labels(SHOWN)
+
+    def on_tick(tick: fit.Tick, current: Generator) -> dict[str, Any]:
+        picture = _preview(current, shown, training.seed)
+        if not distributed.leads():
+            return {}
+        ref = store.put("previews", lambda path: picture.save(path, format="PNG"), ".png")
+        return {"preview": ref.sha256}
+
+    def on_progress(kimg: float, rate: float) -> None:
+        if distributed.leads():
+            left = (training.options.kimg - kimg) * 1000 / max(rate, 1e-9)
+            report(f"{rate:.0f} img/s, {left:.0f} s left", kimg)
+
+    hooks = fit.Hooks(_validation(training), on_tick, on_progress)
+    checkpoint = training.checkpoint()
+    if context.fresh and spec.folder is None and distributed.leads():
+        checkpoint.remove()
+    distributed.wait_for_all()  # no process may look for the checkpoint before it is removed
+    fitted = fit.fit(
+        generator, training.train, training.options, training.runtime,
+        seed=training.seed, hooks=hooks, checkpoint=checkpoint,
+    )  # fmt: skip
+    distributed.wait_for_all()  # nor after: a finished training meets no other process on the way
+    generator.load_state_dict(fitted.state)
+    trained = _record(training, generator, fitted, shown, timer)
+    if spec.folder is None and distributed.leads():
+        checkpoint.remove()
+    return trained
+
+
+def _validation(training: _Training) -> fit.Validate:
+    """Class-wise KID of fresh images against val, in the reference classifier's features."""
+    classifier = classification.from_state(load_state(training.reference), training.runtime)
+    extractor = Eyes(classifier, training.runtime)
+    real = extractor.embed(training.val)
+    labels = training.labels(VALIDATED)
+
+    def validate(current: Generator) -> float:
+        images = draw.draw(current, labels, torch_stream(training.seed, "validation")).images
+        return class_kid(real, extractor.embed(draw.synthetic_set(images, labels, training.train)))
+
+    return validate
+
+
+def _record(
+    training: _Training,
+    generator: Generator,
+    fitted: fit.Fitted,
+    shown: torch.Tensor,
+    timer: Timer,
+) -> TrainedGenerator | None:
+    store, spec = training.store, training.spec
+    images = draw.draw(generator, shown, torch_stream(training.seed, "preview")).images
+    if not distributed.leads():
+        return None
+    packed = families.pack(
+        training.options, training.problem, training.seed, training.train_ref, fitted.state
+    )
+    rows = [row for tick in fitted.ticks for row in _tick_rows(tick)]
+    previews = []
+    for tick in fitted.ticks:
+        sha = tick.kept["preview"]
+        path = store.find("previews", sha, ".png")
+        if path is not None:  # those of ticks before a kill may have been pruned since
+            previews.append((tick.kimg, Ref(path=path, sha256=sha)))
+    return TrainedGenerator(
+        name=spec.name,
+        kind=training.options.kind,
+        seed=spec.seed,
+        part="all" if spec.pooled else "" if spec.label is None else training.problem.classes[0],
+        checkpoint=store.put_state("generators", packed),
+        history=_history(store, rows),
+        previews=tuple(previews),
+        samples=store.put_images(draw.synthetic_set(images, shown, training.train)),
+        learned=training.train_ref,
+        best_kimg=fitted.best_kimg,
+        best_metric=fitted.best_metric,
+        stopped=fitted.stopped,
+        time=timer.stop(),
+    )
+
+
+def join_generators(
+    context: Context,
+    prepared: Prepared,
+    options: GeneratorConfig,
+    parts: Sequence[TrainedGenerator],
+    start: TrainedGenerator | None = None,
+) -> TrainedGenerator:
+    """Models of single classes as one generator; its kimg and seconds are the sums over these and their start."""
+    timer, store = Timer(), context.store
+    name, seed = parts[0].name, parts[0].seed
+    generator_seed = entropy(seed, "generator", name)
+    label = {name: at for at, name in enumerate(prepared.classes)}
+    states = {label[part.part]: load_state(part.checkpoint)["state"] for part in parts}
+    packed = families.pack(
+        options, prepared.problem, generator_seed, prepared.splits.train, {"parts": states}
+    )
+    joined, _ = families.unpack(packed, context.runtime(), store.images)
+    shown = torch.tensor(sorted(states)).repeat_interleave(SHOWN)
+    images = draw.draw(joined, shown, torch_stream(generator_seed, "preview")).images
+    rows = [
+        (part.best_kimg, part.time.seconds, f"val_kid/{part.part}", part.best_metric)
+        for part in parts
+    ]
+    spent = [*parts, *([start] if start else [])]
+    seconds = timer.stop().seconds + sum(part.time.seconds for part in spent)
+    return TrainedGenerator(
+        name=name,
+        kind=options.kind,
+        seed=seed,
+        checkpoint=store.put_state("generators", packed),
+        history=_history(store, rows),
+        previews=(),
+        samples=store.put_images(
+            draw.synthetic_set(images, shown, load_images(prepared.splits.train))
+        ),
+        learned=prepared.splits.train,
+        best_kimg=sum(part.best_kimg for part in spent),
+        best_metric=sum(part.best_metric for part in parts) / len(parts),
+        stopped="; ".join(sorted({part.stopped for part in parts})),
+        time=timer.stop().model_copy(update={"seconds": seconds}),
+    )
+
+
+Row = tuple[float, float, str, float]
+
+
+def _history(store: Store, rows: list[Row]) -> Ref:
+    table = pd.DataFrame(rows, columns=["kimg", "seconds", "metric", "value"])
+    return store.put_table("histories", table)
+
+
+def _tick_rows(tick: fit.Tick) -> Iterator[Row]:
+    """A tick as rows of kimg, seconds, metric, value."""
+    figures = {
+        **tick.losses,
+        "val_kid": tick.metric,
+        "diversity": tick.diversity,
+        "images_per_second": tick.images_per_second,
+    }
+    for metric, value in figures.items():
+        yield tick.kimg, tick.seconds, metric, value
+
+
+def _preview(generator: Generator, labels: torch.Tensor, seed: int) -> Image.Image:
+    """A grid with the same latents at every tick."""
+    images = draw.draw(generator, labels, torch_stream(seed, "preview")).images.numpy()
+    return grid(images, SHOWN, scale=max(1, 48 // images.shape[2]))
