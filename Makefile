@@ -13,10 +13,11 @@ demo: $(READY)
 	$(BIN)/augpipe run configs/digits.yaml --out data/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # What is measured, not tested; minutes. BENCH_ROOT: a folder that holds FashionMNIST/raw.
 bench: $(READY)
+	$(BIN)/python tests/benchmarks/mutations.py
 	$(BIN)/python tests/benchmarks/bench_inspect.py $(if $(BENCH_ROOT),--root $(BENCH_ROOT))
 
 lint: $(READY)
