@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import torch
 from contracts import draw, fresh, steps, tiny
-from flows.models import classifier_signature, generator_signature, log_model
 from mlflow import MlflowClient, pyfunc
 from mlflow.models import Model
 from PIL import Image
@@ -32,6 +31,7 @@ from augpipe.data.intake import take_in
 from augpipe.data.sources import folder
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
+from flows.tracking.models import classifier_signature, generator_signature, log_model
 
 OPTIONS = ClassifierOptions(width=0.25, steps=4, batch=8, evaluations=1)
 DERIVING = ("smote", "dagan", "deepsmote")
@@ -226,14 +226,13 @@ def test_models_go_through_mlflow(here, trained, make_shapes, tmp_path, monkeypa
     net, images = trained
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
-    run = client.create_run(experiment).info.run_id
     state = stored(net, tmp_path / "store")
 
     def write(folder: Path) -> None:
         serving.write_classifier(folder, state.path, images.classes, images.spec, ImageOptions())
 
     signature = classifier_signature(images.classes)
-    logged = log_model(client, experiment, run, "classifier", write, signature)
+    logged = log_model(client, client.create_run(experiment), "classifier", write, signature)
     place = client.get_logged_model(logged.model).artifact_location
     served = pyfunc.load_model(place)
     found = served.predict(images.images)
@@ -254,9 +253,9 @@ def test_models_go_through_mlflow(here, trained, make_shapes, tmp_path, monkeypa
 
     signature = generator_signature(images.spec.shape)
     with pytest.raises(serving.NotLoggedError):
-        log_model(client, experiment, run, "generator", refuse, signature)
+        log_model(client, client.create_run(experiment), "generator", refuse, signature)
     assert [one.name for one in client.search_logged_models([experiment])] == ["classifier"]
-    logged = log_model(client, experiment, run, "generator", allow, signature)
+    logged = log_model(client, client.create_run(experiment), "generator", allow, signature)
     served = pyfunc.load_model(client.get_logged_model(logged.model).artifact_location)
     expected = draw(generator, [0, 1], seed=5).numpy()
     assert np.array_equal(served.predict(np.array([0, 1]), {"seed": 5}), expected)

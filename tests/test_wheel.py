@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from contracts import fresh, tiny
-from flows.models import classifier_signature, generator_signature, log_model
 from mlflow import MlflowClient, pyfunc
 from tiny import ROOT, environment
 
@@ -23,6 +22,7 @@ from augpipe.core.options import ImageOptions
 from augpipe.core.store import Store
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
+from flows.tracking.models import classifier_signature, generator_signature, log_model
 
 LOAD = """
 import os, sys
@@ -82,7 +82,6 @@ def test_logged_models_load_beside_a_foreign_package_flows(
     images, store = make_shapes((8, 8)), Store(tmp_path / "store")
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
-    run = client.create_run(experiment).info.run_id
 
     options = ClassifierOptions(width=0.25, steps=2, batch=8, evaluations=1)
     mixture = Mixture(images, None, Mix(), here, seed=0)
@@ -102,7 +101,7 @@ def test_logged_models_load_beside_a_foreign_package_flows(
     signatures = (classifier_signature(images.classes), generator_signature(images.spec.shape))
     places = []
     for write, signature in zip((write_classifier, write_generator), signatures, strict=True):
-        logged = log_model(client, experiment, run, "m", write, signature)
+        logged = log_model(client, client.create_run(experiment), "m", write, signature)
         places.append(client.get_logged_model(logged.model).artifact_location)
     shutil.rmtree(store.root)
 
