@@ -110,7 +110,8 @@ def test_equal_pixels_under_two_ids_are_no_leak(make_shapes) -> None:
 
 PLANTS = '''
 """Every Python of the run: a fault in splitting, which hands train an image of test."""
-from augpipe import partition, preparing
+from augpipe.data import clean as partition
+from augpipe.pipeline.stages import prepare as preparing
 
 part, thinned, test = partition.part, preparing._thinned, []
 
