@@ -7,23 +7,29 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: demo test bench lint audit format setup lock clean
+.PHONY: demo test bench docs lint audit format setup lock clean
 
 demo: $(READY)
 	$(BIN)/augpipe run configs/digits.yaml --out data/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # What is measured, not tested; minutes. BENCH_ROOT: a folder that holds FashionMNIST/raw.
 bench: $(READY)
+	$(BIN)/python tests/benchmarks/mutations.py
 	$(BIN)/python tests/benchmarks/bench_inspect.py $(if $(BENCH_ROOT),--root $(BENCH_ROOT))
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports 
+	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# The documentation site in build/docs. Warnings are errors: a broken link or anchor stops the build. No network is needed.
+docs: $(READY)
+	$(BIN)/python docs/check_links.py README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 # Known faults of the locked dependencies; where the advisory database is not reachable it says that nothing was checked.
 audit: $(READY)
@@ -39,7 +45,7 @@ setup: $(READY)
 
 # The lock is whole, so nothing is resolved: asked to, older pips take a newer release of what is wanted with
 # extras, find no hash for it, and stop.
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml setup.py
 	@test -n "$(PYTHON)" || { echo "augpipe needs Python 3.11 or 3.12; found neither (make PYTHON=/path/to/python3.12)" >&2; exit 2; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)

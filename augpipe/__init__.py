@@ -1,6 +1,51 @@
-"""augpipe: do synthetic images help on an imbalanced image set, which, how many, and how sure is that?
+"""augpipe: do synthetic images help on an imbalanced image set, from which generator, how many, and how sure is that?
 
-The library knows neither Prefect nor MLflow and runs from a notebook; `flows` orchestrates it.
+The library does not know Prefect or MLflow and runs from a notebook; `flows` orchestrates it. Names are imported when they are
+first used, so that `import augpipe` takes no time.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from augpipe.api import Fitted, compare, fit, load, run, synthesize
+    from augpipe.core.errors import UserError
+    from augpipe.core.images import ImageSet, Splits
+    from augpipe.pipeline.experiment import Arm, Experiment
+    from augpipe.report.results import Results
+
 __version__ = "0.1.0"
+__all__ = [
+    "Arm",
+    "Experiment",
+    "Fitted",
+    "ImageSet",
+    "Results",
+    "Splits",
+    "UserError",
+    "compare",
+    "fit",
+    "load",
+    "run",
+    "synthesize",
+]
+_PLACES: Final = {
+    "Arm": "augpipe.pipeline.experiment",
+    "Experiment": "augpipe.pipeline.experiment",
+    "ImageSet": "augpipe.core.images",
+    "Results": "augpipe.report.results",
+    "Splits": "augpipe.core.images",
+    "UserError": "augpipe.core.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'augpipe' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES.get(name, "augpipe.api")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

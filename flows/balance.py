@@ -17,12 +17,13 @@ from augpipe.pipeline.records import Prepared, TrainingSpec
 from augpipe.pipeline.stages.measure import measure_synthetic
 from augpipe.report.balanced_set import Balanced, check_out, publish
 from augpipe.synthetic import gates
-from flows.compare import prepared_by_seed, resolved
-from flows.engine import stop_workers
-from flows.following import follow
-from flows.starting import started
-from flows.tasks import Submit
-from flows.tracking import Tracker
+
+from .compare import prepared_by_seed, resolved
+from .engine import stop_workers
+from .following import follow
+from .starting import started
+from .tasks import Submit
+from .tracking import Tracker
 
 
 def run(
@@ -72,7 +73,7 @@ def balance(
     """
     prepared = prepared_by_seed(experiment, context, (seed,))
     tracker = Tracker(experiment)
-    with tracker.comparison(prepared[seed], "balance", f"balanced set of {arm.name}"):
+    with tracker.comparison(prepared[seed], "balance", f"balanced set of {arm.name}, seed {seed}"):
         try:
             runs = _call(
                 experiment, prepared, arm, seed, Submit(context, experiment.runner.timeout)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +17,16 @@ from rich.table import Table
 
 import augpipe
 from augpipe.core.errors import UserError, unknown
-from augpipe.core.store import home
-from flows.cli_cache import cache
-from flows.endings import ending, terminated
-from flows.engine import settle
+from augpipe.core.home import home
+from augpipe.core.registry import kinds_in
+
+from .cli_cache import cache
+from .endings import ending, terminated
+from .engine import settle
+from .environment import set_environment
 
 CONFIGS = (".yaml", ".yml")
+LISTS = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
 GATE = 3  # exit status of a set that was not published because a gate does not hold
 # Options of several commands. A switch has no --no-... beside it.
 Sets = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
@@ -78,7 +83,7 @@ def run(
     folder = out or home() / "runs" / experiment.name
     check_out(folder, place(experiment.source))
     settle()
-    from flows.compare import run as compare
+    from .compare import run as compare
 
     summary = compare(experiment, folder, fresh).results.summary()
     _tell(summary, folder)
@@ -117,7 +122,7 @@ def train(
     experiment = _given(config, set_)
     folder = out or home() / "trained" / f"{experiment.name}-{generator}-seed{seed}"
     settle()
-    from flows.train import run as train_one
+    from .train import run as train_one
 
     trained = train_one(experiment, generator, seed, folder, resume)
     told = (
@@ -129,21 +134,21 @@ def train(
 
 def _given(config: Path, overrides: tuple[str, ...]) -> Any:
     """The experiment, its places checked; nothing is written yet."""
-    if not config.exists():  # told before a second of imports
+    if not config.exists():
         raise UserError(f"no config or folder {str(config)!r}")
+    experiment = _experiment(config, overrides)
+    # Only now what takes seconds to import (torch): an error in the config is reported at once.
     from augpipe.data.sources import place
     from augpipe.report.write import check_place
 
-    experiment = _experiment(config, overrides)
     check_place(home(), place(experiment.source), "AUGPIPE_HOME")
     return experiment
 
 
 def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
-    from augpipe.pipeline.defaults import for_source
-    from augpipe.pipeline.experiment import load
-
     if config.is_dir() or config.suffix.lower() not in CONFIGS:
+        from augpipe.pipeline.defaults import for_source
+
         experiment, choices = for_source(config, overrides)
         for choice in choices:
             err.print(
@@ -153,6 +158,8 @@ def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
                 soft_wrap=True,
             )
         return experiment
+    from augpipe.pipeline.experiment import load
+
     return load(config, overrides)
 
 
@@ -215,7 +222,7 @@ def balance(
     experiment = _given(config, set_)
     folder = out or home() / "balanced" / f"{experiment.name}-{arm}"
     settle()
-    from flows.balance import run as balance_one
+    from .balance import run as balance_one
 
     found = balance_one(experiment, arm, seed, folder, override)
     for gate in found.gates:
@@ -254,7 +261,7 @@ def inspect(
     """
     if not source.exists():
         raise UserError(f"no config, folder or file {str(source)!r}")
-    from flows.inspecting import look, print_json, tell
+    from .inspecting import look, print_json, tell
 
     found, folder = look(source, set_, out)
     if json:
@@ -284,7 +291,7 @@ def refresh(
     """
     experiment = _given(config, set_)
     settle()
-    from flows.refresh import run as look_again
+    from .refresh import run as look_again
 
     console.print(
         look_again(experiment, out).told, markup=False, highlight=False, soft_wrap=True
@@ -315,7 +322,7 @@ def serve(
     """
     experiment = _given(config, set_)
     settle()
-    from flows.deploying import serve as serve_it
+    from .deploying import serve as serve_it
 
     serve_it(experiment, cron, out)
 
@@ -329,35 +336,42 @@ def list_(what: str, /) -> None:
     what
         families, sources, metrics, checks, classifiers, losses or transforms.
     """
-    from augpipe.classifiers import losses as objectives
-    from augpipe.classifiers import models as classifiers
-    from augpipe.classifiers import scores, transforms
-    from augpipe.data import sources
-    from augpipe.generators import families
-    from augpipe.synthetic import curation, fidelity, gates
-
-    have = {
-        "families": families.names(),
-        "sources": sources.sources(),
-        "metrics": (
-            *scores.metrics,
-            *scores.per_class,
-            "minority_recall",
-            *(f"fidelity: {m}" for m in (*fidelity.names(), *gates.EXTRA)),
-        ),
-        "checks": tuple(curation.checks),
-        "classifiers": tuple(classifiers.classifiers),
-        "losses": tuple(objectives.losses),
-        "transforms": tuple(transforms.policies),
-    }
-    if what not in have:
-        raise unknown("list", what, have)
-    for name in have[what]:
+    if what not in LISTS:
+        raise unknown("list", what, LISTS)
+    for name in _names(what):
         console.print(name, markup=False, highlight=False)
+
+
+def _names(what: str) -> Iterable[str]:
+    """Each list from where its names are; only the metrics need scikit-learn."""
+    if what == "families":
+        from augpipe.generators.options import FAMILIES
+
+        return kinds_in(FAMILIES)
+    if what == "sources":
+        return kinds_in("augpipe.data.sources")
+    if what == "losses":
+        from augpipe.classifiers.losses import losses
+
+        return losses
+    if what == "metrics":
+        from augpipe.classifiers import scores
+        from augpipe.synthetic import options as synthetic
+
+        figures = (f"fidelity: {name}" for name in (*synthetic.FIGURES, *synthetic.EXTRA))
+        return (*scores.metrics, *scores.per_class, "minority_recall", *figures)
+    if what == "checks":
+        from augpipe.synthetic.options import CHECKS
+
+        return CHECKS
+    from augpipe.classifiers.options import CLASSIFIERS, TRANSFORMS
+
+    return CLASSIFIERS if what == "classifiers" else TRANSFORMS
 
 
 def main() -> None:
     """The command's entry: what stopped it is told in one line where a traceback says no more (see `endings`)."""
+    set_environment()
     signal.signal(signal.SIGTERM, terminated)
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")

@@ -8,7 +8,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
-from augpipe.core.store import home
+from augpipe.core.home import home
 
 console = Console()
 cache = App(name="cache", help="What earlier runs made and later ones recall.")

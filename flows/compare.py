@@ -20,14 +20,15 @@ from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.report.results import Results, collect
 from augpipe.report.write import write
-from flows.artifacts import leave
-from flows.engine import stop_workers
-from flows.following import follow, intake_lines
-from flows.models import Logged
-from flows.progress import bar
-from flows.starting import started
-from flows.tasks import Submit, result_of
-from flows.tracking import Tracker
+
+from .engine import stop_workers
+from .following import follow, intake_lines
+from .progress import bar
+from .starting import started
+from .tasks import Submit, result_of
+from .tracking import Tracker
+from .tracking.artifacts import leave
+from .tracking.models import Logged
 
 TITLE: Final = 100  # letters of the arms' names in a run's name
 

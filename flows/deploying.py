@@ -12,8 +12,9 @@ from rich.console import Console
 
 from augpipe.core.errors import UserError
 from augpipe.pipeline.experiment import Experiment
-from flows.engine import prefect_api
-from flows.refresh import refresh
+
+from .engine import prefect_api
+from .refresh import refresh
 
 
 def serve(experiment: Experiment, cron: str | None, out: Path | None) -> None:

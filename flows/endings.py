@@ -11,8 +11,9 @@ from typing import Final
 from cyclopts import CycloptsError
 
 from augpipe.core.errors import RunError, UserError, is_full
-from augpipe.core.store import home
-from flows.engine import bare_text
+from augpipe.core.home import home
+
+from .engine import bare_text
 
 GO_ON: Final = "The same command goes on from what was finished (train: with --resume)"
 STOPPED: Final = f"stopped; nothing was left half-written. {GO_ON}"

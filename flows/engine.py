@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from augpipe.core.device import cores, pick_device
-from augpipe.core.errors import FULL_WORDS, UserError, is_full
-from augpipe.core.store import home
-from augpipe.pipeline.experiment import Runner
+from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
+from augpipe.core.home import home
+
+if TYPE_CHECKING:
+    from augpipe.pipeline.experiment import Runner
 
 START_UP: Final = 120.0  # seconds a server may take on a loaded machine
 PAGE: Final = 4200  # the port at which Prefect's page is looked for
@@ -175,13 +176,15 @@ def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
     told = record.exc_info[1] if record.exc_info else None
     line = str(record.msg)
     return not (
-        isinstance(told, UserError) or is_full(told) or "UserError" in line
+        isinstance(told, UserError | RunError) or is_full(told) or "UserError" in line
         or any(words in line for words in FULL_WORDS)
     )  # fmt: skip
 
 
 def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
     """Worker processes, at most one a job, and each one's threads: its share of the cores where they are not given."""
+    from augpipe.core.device import cores, pick_device  # torch: not needed for an error in a config
+
     workers = runner.workers
     if workers == "auto":
         workers = max(1, cores() // runner.devices) if pick_device(runner.device) == "cpu" else 1

@@ -13,10 +13,11 @@ from augpipe.core.errors import several
 from augpipe.core.store import load_table
 from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun, Run, Runs
 from augpipe.pipeline.records import Choice, IntakeRecord, Prepared
-from flows.failures import Failures
-from flows.progress import Board
-from flows.tasks import CACHED, result_of
-from flows.tracking import Tracker
+
+from .failures import Failures
+from .progress import Board
+from .tasks import CACHED, result_of
+from .tracking import Tracker
 
 
 def intake_lines(intake: IntakeRecord) -> Iterator[str]:

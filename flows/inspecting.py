@@ -13,14 +13,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from augpipe.core.errors import UserError
-from augpipe.core.store import home
+from augpipe.core.home import home
 from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect
 from augpipe.pipeline.defaults import name_of
 from augpipe.pipeline.experiment import Experiment, build, read_yaml
 from augpipe.report.inspection import FILES, write_inspection
 from augpipe.report.write import check_out
-from flows.progress import bar
+
+from .progress import bar
 
 SHOWN = 40  # classes in the terminal's table
 WORDS = {"stop": "stops a run", "leak": "leak", "warning": "note"}

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, is_full
 from augpipe.core.store import load_state
-from flows.models import Logged
-from flows.outbox import away
+
+from .tracking.models import Logged
+from .tracking.pending import is_away
 
 CHAMPION: Final = "champion"
 LOOKED: Final = "augpipe.looked"  # tag: the data and the config that were last looked at
@@ -114,7 +115,7 @@ class Registry:
                 UserError, RuntimeError, ValueError, TypeError, LookupError, EOFError, OSError,
                 MlflowException,
             ) as error:  # fmt: skip
-                if away(error) or is_full(error):
+                if is_away(error) or is_full(error):
                     raise
                 why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(

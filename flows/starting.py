@@ -14,12 +14,14 @@ from prefect import Flow
 
 from augpipe.core.device import require
 from augpipe.core.errors import FULL_WORDS, UserError
-from augpipe.core.store import Store, home
+from augpipe.core.home import home
+from augpipe.core.store import Store
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.pruning import prune, running, store_limit
-from flows.engine import pool, prefect_api, workers_and_threads
-from flows.tracking_store import check_store
+
+from .engine import pool, prefect_api, workers_and_threads
+from .tracking.store import check_store
 
 ROOM: Final = 10 * 2**20  # bytes: the databases of Prefect and MLflow, empty
 P = ParamSpec("P")

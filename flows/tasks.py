@@ -16,8 +16,9 @@ from prefect.states import Completed
 
 from augpipe.pipeline import cache
 from augpipe.pipeline.context import Context, silent
-from flows.failures import DELAYS, once_more
-from flows.progress import Reporter
+
+from .failures import DELAYS, once_more
+from .progress import Reporter
 
 CACHED: Final = "Cached"  # the state of a task whose result came from an earlier run
 

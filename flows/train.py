@@ -21,12 +21,13 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import TrainedGenerator, TrainingSpec
 from augpipe.pipeline.stages.train_generator import SHOWN
 from augpipe.report.write import check_place
-from flows.compare import prepared_by_seed, resolved
-from flows.engine import stop_workers
-from flows.following import follow
-from flows.starting import started
-from flows.tasks import Submit
-from flows.tracking import Tracker
+
+from .compare import prepared_by_seed, resolved
+from .engine import stop_workers
+from .following import follow
+from .starting import started
+from .tasks import Submit
+from .tracking import Tracker
 
 FILES = ("checkpoint.pt", "history.csv", "samples.png")
 
@@ -101,7 +102,7 @@ def train(
     prepared = prepared_by_seed(experiment, context, (seed,))
     families.check(experiment.generators[name], prepared[seed].problem)
     tracker = Tracker(experiment)
-    with tracker.comparison(prepared[seed]):
+    with tracker.comparison(prepared[seed], "train", f"generator {name}, seed {seed}"):
         try:
             runs, submit = Runs(prepared), Submit(context, experiment.runner.timeout)
             call_reference(runs, experiment, seed, submit)

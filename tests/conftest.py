@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import tempfile
@@ -10,26 +11,42 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
-
-# No test may leave a trace in the developer's own home or ask the network for anything.
-os.environ["DO_NOT_TRACK"] = "1"
-if multiprocessing.parent_process() is None:
-    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="augpipe-tests-")
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-os.environ.pop("MLFLOW_TRACKING_URI", None)
-os.environ.pop("PREFECT_API_URL", None)
 
 from augpipe.core import device as runtime
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, provenance
+from flows.environment import set_environment
+
+# No test may leave a trace in the developer's own home or ask the network for anything.
+# The command's environment, before Prefect and MLflow are imported: most tests call flows without it.
+set_environment()
+if multiprocessing.parent_process() is None:
+    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="augpipe-tests-")
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("PREFECT_API_URL", None)
+# One thread for what tests start: two of them share two cores (`make test` says so for the tests' own processes too).
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="where nets are")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several processes one has all tests of a module's fixture, in their order; and what waits for servers comes first."""
+    for item in items:
+        known = getattr(item, "_fixtureinfo", None)
+        scopes = {found[-1].scope for found in known.name2fixturedefs.values()} if known else set()
+        if scopes & {"module", "class"}:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/system", "tests/flows")))
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +87,32 @@ def write_folder(root: Path, images: ImageSet, suffix: str = ".png") -> Path:
 @pytest.fixture
 def make_folder() -> Callable[..., Path]:
     return write_folder
+
+
+def _once(factory: pytest.TempPathFactory, name: str, *sets: str, alone: bool) -> tiny.Ran:
+    """A finished run of the tiny experiment, one for all processes of the test session."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    kept = base / f"{name}.json"
+    with FileLock(base / f"{name}.lock"):
+        if not kept.exists():
+            done = tiny.run_tiny(base / name, *sets, alone=alone)
+            assert done.status == 0, done.err[-3000:]
+            kept.write_text(json.dumps([done.status, done.out, done.err]))
+    return tiny.Ran(base / name, *json.loads(kept.read_text()))
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tiny.Ran:
+    """The tiny experiment as a fresh user runs it, with its own servers. Only to be read: `single` is for more runs."""
+    return _once(tmp_path_factory, "whole", alone=True)
+
+
+@pytest.fixture(scope="session")
+def single(tmp_path_factory: pytest.TempPathFactory) -> tiny.Ran:
+    """The same with one seed, on one thread. Other runs may use its home (`tiny.beside`), each with a record of its own."""
+    return _once(tmp_path_factory, "single", "seeds=1", "runner.threads=1", alone=False)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.registry import load_kind
 from augpipe.generators import families
-from augpipe.generators.protocol import Generator, GeneratorConfig, Problem
+from augpipe.generators.options import GeneratorConfig
+from augpipe.generators.protocol import Generator, Problem
 
 # The smallest settings at which a family still does all it does.
 TINY: dict[str, dict[str, Any]] = {

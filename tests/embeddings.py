@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from augpipe.classifiers.models import ClassifierOptions, Shape, build
+from augpipe.classifiers.models import Shape, build
+from augpipe.classifiers.options import ClassifierOptions
 from augpipe.classifiers.train import Trained
 from augpipe.core.device import Runtime
 from augpipe.synthetic.embeddings import Embedded

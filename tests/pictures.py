@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from augpipe.core.images import ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.core.registry import load_kind
 from augpipe.data import sources
 from augpipe.data.intake import Intake, take_in
-from augpipe.data.quarantine import Policy
+from augpipe.data.options import Policy
 
 
 def noise(seed: int, *shape: int) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 from tiny import environment
+from warm import end_with_parent
 
 START_UP = 120.0
 
@@ -37,7 +38,7 @@ class Server:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, **self._env},
+                env={**os.environ, **self._env}, preexec_fn=end_with_parent,
             )  # fmt: skip
         until = time.monotonic() + START_UP
         while True:
@@ -75,17 +76,19 @@ class Mlflow(Server):
 
 
 class Prefect(Server):
-    """A Prefect server over a database."""
+    """A Prefect server over a database; quiet: without its page and without the services that start what falls due."""
 
-    def __init__(self, place: Path, database: str | None = None) -> None:
+    def __init__(self, place: Path, database: str | None = None, quiet: bool = False) -> None:
         self.place = place
         place.mkdir(parents=True, exist_ok=True)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/api"
         command = [
-            str(Path(sys.executable).parent / "prefect"), "server", "start", "--host", "127.0.0.1",
-            "--port", str(port),
+            sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
+            "--host", "127.0.0.1", "--port", str(port), "--log-level", "error",
         ]  # fmt: skip
+        # Any value turns the services off.
+        more = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"} if quiet else {}
         super().__init__(
             command,
             f"{self.url}/health",
@@ -94,6 +97,9 @@ class Prefect(Server):
             PREFECT_SERVER_DATABASE_CONNECTION_URL=database
             or f"sqlite+aiosqlite:///{place / 'prefect.db'}",
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
+            PREFECT__SERVER_FINAL="1",
+            DO_NOT_TRACK="1",
+            **more,
         )
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from augpipe.classifiers import scores
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.options import Mix
 from augpipe.core.images import ImageSet
 from augpipe.core.store import Ref, SplitRefs, Store
 from augpipe.data import quarantine
-from augpipe.data.sources import Bad
+from augpipe.data.sources._listing import Bad
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.compare import ArmRun, GeneratorRun, Runs
 from augpipe.pipeline.experiment import Experiment

@@ -28,6 +28,11 @@ from augpipe.nn.norms import GlobalBatchNorm2d, minibatch_stddev
 Told = list[dict[str, float]]
 
 
+def several(calls: dict[str, tuple[str, tuple[Any, ...]]]) -> dict[str, Any]:
+    """What these functions of this module give, one after the other, by name: a team takes seconds to come up."""
+    return {name: globals()[call](*given) for name, (call, given) in calls.items()}
+
+
 def in_step(names: list[str], n: int, warm: bool = False) -> dict[str, tuple[Told, Any, Any]]:
     """Losses of n steps on equal global batches, what is then drawn, and the generator's own counts."""
     here = runtime.start("cpu", "32-true", threads=1)
@@ -161,4 +166,4 @@ def halves(n: int) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":  # a process to be killed with its team at work
-    launch(Team(2, "cpu", "32-true"), endless, sys.argv[1])
+    launch(Team(2, "cpu"), endless, sys.argv[1])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import warm
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
@@ -59,10 +62,10 @@ def environment(place: Path, **more: str) -> dict[str, str]:
 
 
 def begin(place: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
-    """Start the command in `place`; what it says on either stream comes out of `stdout`."""
+    """Start the command in `place`, a new process; what it says on either stream comes out of `stdout`."""
     return subprocess.Popen(
         [str(Path(sys.executable).parent / "augpipe"), *arguments], cwd=place, text=True,
-        env=environment(place, **more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=served(place, environment(place, **more)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
@@ -77,17 +80,73 @@ def until(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"{words!r} was never said: {said[-3000:]}")
 
 
-def augpipe(place: Path, *arguments: str, **more: str) -> Ran:
-    """Run the command in `place`."""
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "augpipe"), *arguments],
-        cwd=place, env=environment(place, **more), capture_output=True, text=True, timeout=800,
-        check=False,
-    )  # fmt: skip
-    return Ran(place, done.returncode, done.stdout, done.stderr)
+WORKS = ("run", "train", "balance", "refresh")  # the commands that need servers
 
 
-def run_tiny(place: Path, **more: str) -> Ran:
+def augpipe(place: Path, *arguments: str, alone: bool = False, **more: str) -> Ran:
+    """Run the command in `place`.
+
+    It is forked from a process that has imported it, with the session's Prefect server and an empty tracking database
+    of its own; alone: it is a fresh user's, in a new process with nothing given, and starts its own server.
+    """
+    if alone:
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "augpipe"), *arguments],
+            cwd=place, env=environment(place, **more), capture_output=True, text=True, timeout=800,
+            check=False,
+        )  # fmt: skip
+        return Ran(place, done.returncode, done.stdout, done.stderr)
+    given = environment(place, **more)
+    if arguments and arguments[0] in WORKS:
+        given = served(place, given)
+    return Ran(place, *warm.run(place, arguments, given, timeout=800))
+
+
+def served(place: Path, given: dict[str, str]) -> dict[str, str]:
+    """An environment with the session's Prefect server; the tracking database is there, empty, in the place's own."""
+    if "PREFECT_API_URL" not in given:
+        given = {
+            **given,
+            "PREFECT_API_URL": warm.prefect(),
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        }
+    home = Path(given.get("AUGPIPE_HOME", place / "data"))
+    if "MLFLOW_TRACKING_URI" not in given and not (home / "mlflow.db").exists():
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.copy(warm.database(), home / "mlflow.db")
+    return given
+
+
+def run_tiny(place: Path, *sets: str, alone: bool = False, **more: str) -> Ran:
+    """The whole comparison in `place`, with these settings changed."""
     place.mkdir(parents=True, exist_ok=True)
     (place / "tiny.yaml").write_text(CONFIG)
-    return augpipe(place, "run", "tiny.yaml", "--out", "out", **more)
+    options = [part for one in sets for part in ("--set", one)]
+    return augpipe(place, "run", "tiny.yaml", "--out", "out", *options, alone=alone, **more)
+
+
+ONE = ("seeds=1", "runner.threads=1")  # the settings of the fixture `single`
+
+
+def beside(single: Ran, place: Path, *sets: str, more: tuple[str, ...] = (), **given: str) -> Ran:
+    """Another run of one seed in `place`, over the store of `single`, which is used but for what the settings change."""
+    (place / "tiny.yaml").write_text(CONFIG)
+    options = [part for one in (*ONE, *sets) for part in ("--set", one)]
+    given = {"MLFLOW_TRACKING_URI": tracking(place), **given}
+    return augpipe(
+        place, "run", "tiny.yaml", "--out", "out", *options, *more, AUGPIPE_HOME=str(single.home), **given
+    )  # fmt: skip
+
+
+def tracking(place: Path) -> str:
+    """The address of an empty tracking database in `place`, made where there is none."""
+    if not (place / "mlflow.db").exists():
+        shutil.copy(warm.database(), place / "mlflow.db")
+    return f"sqlite:///{place / 'mlflow.db'}"
+
+
+def rows_of_first_seed(scores: Path) -> list[str]:
+    """The head and the lines of seed 0, as they stand in a scores.csv."""
+    lines = scores.read_text().splitlines()
+    at = lines[0].split(",").index("seed")
+    return [line for line in lines if line.split(",")[at] in ("seed", "0")]

@@ -4,108 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field, model_validator
 
-from augpipe.classifiers.losses import AnyLoss, CrossEntropy, Weighting, objective
-from augpipe.classifiers.plans import Fill, Share
-from augpipe.classifiers.transforms import AnyTransform, transform
+from augpipe.classifiers.objective import objective
+from augpipe.classifiers.options import Mix, Prefer
+from augpipe.classifiers.transforms import transform
+from augpipe.core.counts import Counts, label_of
 from augpipe.core.device import ClassRows, Pool, Runtime
-from augpipe.core.images import Counts, ImageSet, label_of
-from augpipe.core.schema import Strict
+from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, torch_stream
-
-
-class Prefer(Strict):
-    """Which synthetic images come more often: in proportion to a check's value, to the power `power`.
-
-    Of agreement a power above 0 prefers those that the real-only classifier is sure of, one below 0 those near to its
-    decision boundary; of realism one below 0 prefers those where real images are rare.
-    """
-
-    check: str
-    power: float = Field(default=1.0, ge=-10, le=10)
-
-    @model_validator(mode="after")
-    def _prefers(self) -> Prefer:
-        if not self.power:
-            raise ValueError("prefer.power: 0 prefers nothing; leave prefer out")
-        return self
-
-
-class Beside(Strict):
-    """At test: an image's features become `1 - weight` of them and `weight` of the mean of its k nearest synthetic images'.
-
-    Neighbours by Euclidean distance of the classifier's penultimate features, of whatever class: none is known at test.
-    It is of the scores alone: the best moment, and what a search chooses, are found without it, and so does the model that
-    is logged predict.
-    """
-
-    k: int = Field(default=5, ge=1, le=1000)
-    weight: float = Field(default=0.3, gt=0, le=1)
-
-
-class Mix(Strict):
-    """What an arm's classifier sees.
-
-    fill: how many synthetic images a class gets (see `counts.plan`). share: how often an item of such a
-    class is a synthetic one, a number for all or one for each class, 0 for those not named; `fill` means as often as they stand in the
-    pool. `share: auto`, `share: per_class` and `fill: search` are chosen on val (see `searching`). sampler: how often a class
-    comes, `natural` by its images (synthetic ones counted in), `sqrt` by their square root, `balanced`
-    uniformly. transform: classical augmentation of every image drawn. curated: whether synthetic images pass the
-    checks of `curation`; null: those of a trained generator do.
-    until: the share of training after which only real images come: with `share: 1` synthetic images are for
-    pretraining, with less of it they come early and real ones late.
-    loss: see `objectives`. weights: of the classes in it, after the share `defer` of training. synthetic_weight: of
-    a synthetic image in it, where a real one has 1. blend: MixUp or CutMix with an own share for each pair, from
-    Beta(alpha, alpha); null: the papers' 0.2 and 1. norms_apart: synthetic images have batch norms of their own, which
-    are not used at test. prefer: see `Prefer`. soft: the share of a synthetic image's label that the real-only
-    classifier says, the rest being the class it was made for; the label is drawn anew each time the image comes, which
-    on average is the loss of the soft label. (With class weights nearly: the mean is over the drawn labels' weights, and
-    these follow from the classes that images were made for.) beside: synthetic images used at test, see `Beside`.
-    A share below 1 is less for a class of which so few were made that one would come over OFTEN times as often as a
-    real one.
-    """
-
-    fill: Fill = "auto"
-    share: Share = "fill"
-    sampler: Literal["natural", "sqrt", "balanced"] = "natural"
-    loss: AnyLoss = CrossEntropy()
-    weights: Weighting = "none"
-    defer: float = Field(default=0.0, ge=0, lt=1)
-    until: float = Field(default=1.0, gt=0, le=1)
-    synthetic_weight: float = Field(default=1.0, gt=0, le=100)
-    blend: Literal["none", "mixup", "cutmix"] = "none"
-    alpha: float | None = Field(default=None, gt=0, le=100)
-    norms_apart: bool = False
-    prefer: Prefer | None = None
-    soft: float = Field(default=0.0, ge=0, le=1)
-    beside: Beside | None = None
-    transform: AnyTransform = None
-    origin_flag: bool = False
-    curated: bool | None = None
-
-    @property
-    def searches(self) -> bool:
-        """Whether something of it is chosen on val."""
-        return self.share in ("auto", "per_class") or self.fill == "search"
-
-    @model_validator(mode="after")
-    def _nothing_without_effect(self) -> Mix:
-        if self.defer and self.weights == "none":
-            raise ValueError(f"defer: {self.defer:g} puts off weights, and weights is none")
-        if self.alpha is not None and self.blend == "none":
-            raise ValueError(f"alpha: {self.alpha:g} is of a blend, and blend is none")
-        if self.norms_apart and self.blend != "none":
-            raise ValueError(
-                "norms_apart: a blend of a real and a synthetic image is neither; set blend: none"
-            )
-        return self
-
 
 LEAST_VALUE = 1e-3  # of a check, so that a power below 0 keeps to numbers
 OFTEN = 10.0  # as often as a real image of its class a synthetic one comes at most

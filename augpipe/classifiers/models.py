@@ -6,16 +6,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
 import torch
-from pydantic import AfterValidator, Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
+from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core.errors import UserError, choices
 from augpipe.core.registry import Registry
-from augpipe.core.schema import Strict
 from augpipe.core.weights import published_file, reading, torchvision_state
 from augpipe.nn.blocks import Dropout, initialise, use_rng
 from augpipe.nn.norms import norms_apart
@@ -77,8 +76,6 @@ class Classifier(nn.Module):
 
 Build = Callable[[Shape], Classifier]
 COUNTER: Final = "num_batches_tracked"
-UNNORMED: Final = ("convnext_tiny",)  # without a batch norm
-OWN: Final = ("small_cnn", "resnet32")  # without published weights
 classifiers: Registry[Build] = Registry("classifier")
 
 
@@ -219,36 +216,6 @@ def _take_over(net: Classifier, kind: str) -> None:
         kept = {name: state.get(name, own[name]) for name in own if name.endswith(COUNTER)}
         weights = {name: state[name] for name in own if not name.endswith(COUNTER)}
         net.trunk.load_state_dict({**weights, **kept})
-
-
-def _known(kind: str) -> str:
-    classifiers[kind]
-    return kind
-
-
-class ClassifierOptions(Strict):
-    """The classifier and how long and how fast it learns; the same for every arm.
-
-    width: a multiple of the channels of small_cnn and resnet32; torchvision's have one width, whatever it says.
-    """
-
-    kind: Annotated[str, AfterValidator(_known)] = "small_cnn"
-    width: float = Field(default=1.0, gt=0, le=16)
-    steps: int = Field(default=600, ge=1)
-    batch: int = Field(default=64, ge=2)
-    learning_rate: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=5e-4, ge=0)
-    evaluations: int = Field(default=10, ge=1)  # on val, evenly over the steps; the best is kept
-    pretrained: bool = False  # starts from torchvision's published weights
-
-    @model_validator(mode="after")
-    def _published(self) -> ClassifierOptions:
-        if self.pretrained and self.kind in OWN:
-            have = [kind for kind in classifiers if kind not in OWN]
-            raise ValueError(
-                f"there are no published weights of {self.kind}; have {choices(have)}, or pretrained: false"
-            )
-        return self
 
 
 def build(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Classifier:

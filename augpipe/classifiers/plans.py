@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
+from augpipe.core.counts import Counts, label_of
 from augpipe.core.errors import UserError
-from augpipe.core.images import Counts, label_of
 
 
 def _plain_fill(value: Any) -> Any:
@@ -79,7 +79,7 @@ def _number(value: Any) -> Any:
 SHARE_WORDS: Final = ("fill", "auto", "per_class")
 
 _Part = Annotated[float, Field(ge=0, le=1)]
-# How often an item of a class is a synthetic one: see `mixing.Mix`.
+# How often an item of a class is a synthetic one: see `options.Mix`.
 Share = Annotated[
     _Part | Literal["fill", "auto", "per_class"] | Mapping[str, _Part],
     BeforeValidator(_plain_share),

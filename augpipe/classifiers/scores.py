@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from augpipe.core.images import Counts
+from augpipe.core.counts import Counts
 from augpipe.core.registry import Registry
 
 Probabilities = NDArray[np.floating]

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.options import Mix
 from augpipe.classifiers.plans import Share
 from augpipe.core.images import ImageSet
 

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe.classifiers.losses import Named, Objective
 from augpipe.classifiers.mixing import Batch
-from augpipe.classifiers.models import Classifier, ClassifierOptions, Shape, build, start
+from augpipe.classifiers.models import Classifier, Shape, build, start
+from augpipe.classifiers.objective import Named, Objective
+from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core.device import Pool, Runtime
 from augpipe.core.images import ImageSet, to_float
 from augpipe.core.neighbours import nearest

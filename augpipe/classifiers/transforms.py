@@ -9,28 +9,40 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
-# albumentations asks a server for its newest version at import unless told not to.
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-
-import albumentations as A
 import cv2
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
-from pydantic import BeforeValidator
 from torch.nn import functional as F
 
-from augpipe.core.errors import UserError, choices
+from augpipe.core.errors import UserError
 from augpipe.core.registry import Registry
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable while the block runs."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+# albumentations asks a server for its newest version at import, unless this variable is set.
+with _environment("NO_ALBUMENTATIONS_UPDATE", "1"):
+    import albumentations as A
 
 Images = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N,C,H,W) → uint8 (N,C,H,W)
 policies: Registry[Callable[[int], Images]] = Registry("transform")
-FILES = (".json", ".yaml", ".yml")
 
 
 class Albumentations:
@@ -220,19 +232,9 @@ def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
     return found if isinstance(found, A.Compose) else A.Compose([found])
 
 
-def _known(given: Any) -> Any:
-    """A name, or a pipeline as plain values: files are read here, so that the experiment holds what was in them."""
-    if isinstance(given, str) and given.endswith(FILES):
-        given = _read(Path(given))
-    if isinstance(given, str):
-        policies[given]
-    elif isinstance(given, Mapping):
-        _tried(_pipeline(given))
-    elif given is not None:
-        raise UserError(
-            f"a transform is a name, a file or a mapping; got {given!r}; have {choices(policies)}"
-        )
-    return given
+def check_pipeline(serialised: Mapping[str, Any]) -> None:
+    """UserError for what is no pipeline, or for one that takes neither grey images nor those in colour."""
+    _tried(_pipeline(serialised))
 
 
 def _tried(pipeline: A.Compose) -> None:
@@ -245,15 +247,3 @@ def _tried(pipeline: A.Compose) -> None:
             told.append(error)
     if len(told) == 2:
         raise told[0]
-
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"cannot read the transform {path}: {' '.join(str(error).split())}"
-        ) from None
-
-
-AnyTransform = Annotated[str | Mapping[str, Any] | None, BeforeValidator(_known)]

@@ -5,27 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from scipy import stats
 
 from augpipe.comparison.bootstrap import LEAST_IMAGES, LEVEL, Interval, interval
+from augpipe.comparison.options import Promotion
 from augpipe.comparison.units import Units
 from augpipe.core.errors import several
 from augpipe.core.images import ImageSet
-from augpipe.core.schema import Strict
 
 Said = NDArray[np.int64]  # (N,), what a model took each test image for
-
-
-class Promotion(Strict):
-    """rule: the challenger takes over where it is shown to be better, or not to be worse by `margin` of macro recall."""
-
-    rule: Literal["better", "not worse"] = "better"
-    margin: float = Field(default=0.01, ge=0, lt=1)
 
 
 @dataclass(frozen=True)

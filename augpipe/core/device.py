@@ -1,27 +1,20 @@
-"""Where and how arithmetic runs: device, precision, memory format, threads (Lightning Fabric)."""
+"""Where and how arithmetic runs: device, precision, memory format, threads."""
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-import warnings
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from augpipe.core import distributed as parallel
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "bf16-mixed", "32-true"]
+from augpipe.core.options import Device, Precision
 
 
 def cores() -> int:
@@ -32,16 +25,16 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Runtime:
-    """One device's ways; made by `start`."""
+    """The device of this process, and how it computes there; made by `start`."""
 
-    fabric: Fabric
-    precision: str
-    memory_format: torch.memory_format
+    device: torch.device
+    precision: Precision
 
     @property
-    def device(self) -> torch.device:
-        """Where tensors go."""
-        return self.fabric.device
+    def memory_format(self) -> torch.memory_format:
+        """Channels last where convolutions are faster that way: on CPUs and CUDA devices."""
+        channels_last = self.device.type in {"cpu", "cuda"}
+        return torch.channels_last if channels_last else torch.contiguous_format
 
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module here, in this device's memory format."""
@@ -58,7 +51,9 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which forward passes run at this runtime's precision."""
-        return self.fabric.autocast()
+        if self.precision == "32-true":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
 def fast_bf16(device: str) -> bool:
@@ -91,27 +86,6 @@ def pick_precision(device: str, asked: Precision) -> Precision:
     return "bf16-mixed" if fast_bf16(device) else "32-true"
 
 
-def _fabric() -> type[Fabric]:
-    """The class, without what its import drags along.
-
-    Fabric imports torchmetrics to read its version, and that imports torchvision: 200 MB and two seconds
-    of every worker. A module that is None counts as not installed.
-    """
-    unread = "torchmetrics" not in sys.modules
-    if unread:
-        sys.modules["torchmetrics"] = None  # type: ignore[assignment]
-    try:
-        from lightning_fabric import Fabric
-    finally:
-        if unread:
-            del sys.modules["torchmetrics"]
-    return Fabric
-
-
-# This process's, where it is one of several that train together.
-_joined: list[Fabric] = []
-
-
 def start(device: Device = "auto", precision: Precision = "auto", threads: int = 1) -> Runtime:
     """Set this process's thread count and choose device, precision and memory format.
 
@@ -123,28 +97,9 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
     if where == "cuda":
         # What cuBLAS needs to give the same sums twice; read when the device is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    precision = pick_precision(where, precision)
-    if _joined:
-        return _runtime(_joined[0], precision)
-    fabric = _built(accelerator=where, devices=1, precision=precision)
-    return _runtime(fabric, precision)
-
-
-def _built(**options: Any) -> Fabric:
-    """A Fabric that says nothing: it announces its precision at every start, and a run starts one in each task."""
-    build = _fabric()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        # Fabric warns where it stands in a process pool's worker; one device needs no launcher.
-        warnings.simplefilter("ignore")
-        return build(**options)
-
-
-def _runtime(fabric: Fabric, precision: str) -> Runtime:
-    channels_last = fabric.device.type in {"cpu", "cuda"}
-    return Runtime(
-        fabric, precision, torch.channels_last if channels_last else torch.contiguous_format
-    )
+    # Each of several processes that train together uses the GPU of its own rank.
+    name = f"cuda:{parallel.rank()}" if where == "cuda" else where
+    return Runtime(torch.device(name), pick_precision(where, precision))
 
 
 def require(devices: int, device: Device) -> None:
@@ -153,22 +108,6 @@ def require(devices: int, device: Device) -> None:
     have = {"cuda": torch.cuda.device_count(), "mps": 1}.get(where, devices)
     if devices > have:
         raise UserError(f"runner.devices is {devices}; this machine has {have} of {where}")
-
-
-def join(devices: int, device: Device, precision: Precision) -> None:
-    """Make this process, whose group is there, one of several that train together: `start` gives it its device."""
-    where = pick_device(device)
-    precision = pick_precision(where, precision)
-    _fabric()  # before its parts, for the sake of what its import drags along
-    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-
-    # Told which one: on a cluster it would take the cluster's own numbers for those of these processes.
-    plugins = [LightningEnvironment()]
-    fabric = _built(
-        accelerator=where, devices=devices, strategy="ddp", precision=precision, plugins=plugins
-    )
-    fabric.launch()
-    _joined.append(fabric)
 
 
 class Pool:

@@ -22,9 +22,14 @@ def size() -> int:
     return distributed.get_world_size() if _several() else 1
 
 
+def rank() -> int:
+    """This process's number among those of this training."""
+    return distributed.get_rank() if _several() else 0
+
+
 def leads() -> bool:
     """Whether this process is the one that writes and tells."""
-    return not _several() or distributed.get_rank() == 0
+    return rank() == 0
 
 
 def _several() -> bool:
@@ -44,7 +49,7 @@ def own(x: torch.Tensor) -> torch.Tensor:
     if len(x) % n:
         raise ValueError(f"{len(x)} rows are not to be divided among {n} processes")
     each = len(x) // n
-    start = distributed.get_rank() * each
+    start = rank() * each
     return x[start : start + each]
 
 

@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 # The schema of all settings imports all that has some. Who reads settings follows from their values.
 NOT_FOLLOWED: Final = frozenset({"augpipe.pipeline.experiment"})
 LIBRARIES: Final = (
-    "albucore", "albumentations", "imbalanced-learn", "lightning-fabric", "opencv-python-headless", "pandas", "pillow",
+    "albucore", "albumentations", "imbalanced-learn", "opencv-python-headless", "pandas", "pillow",
     "scikit-image", "scikit-learn", "scipy", "torch-fidelity", "torchvision",
 )  # fmt: skip
 

@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import AfterValidator, Field
 from torch.utils.data import Dataset
-
-from augpipe.core.errors import UserError, unknown
-from augpipe.core.schema import Strict
 
 REAL, SYNTHETIC = "real", "synthetic"
 PROVENANCE = ("id", "group", "origin", "parent", "source", "weight")
-Resize = Literal["stretch", "fit", "crop"]
-Window = tuple[float, float] | Literal["full"]
-
-
-Counts = Mapping[int, int]  # class → images
-
-
-def _rising(window: Window | None) -> Window | None:
-    if window is not None and window != "full" and not window[0] < window[1]:
-        raise ValueError(f"a window goes from low to high; got {list(window)}")
-    return window
-
-
-class ImageOptions(Strict):
-    """How a source's pictures become arrays. `size` and `channels` left out are chosen from the data.
-
-    resize: what becomes of a picture that is not square: stretched, fitted with black borders, cropped.
-    window: which values of a picture of more than 8 bits become 0 and 255, `[low, high]`; `full` is all
-    that its type can hold. Without one such a picture is refused: it would lose what lies beyond 255.
-    """
-
-    size: int | None = Field(default=None, ge=8, le=1024)
-    channels: Literal[1, 3] | None = None
-    resize: Resize = "fit"
-    window: Annotated[Window | None, AfterValidator(_rising)] = None
 
 
 @dataclass(frozen=True)
@@ -159,14 +129,6 @@ class Splits:
     test: ImageSet
 
 
-def label_of(name: object, classes: Sequence[str]) -> int:
-    """Label of the class called `name`; UserError with the classes there are."""
-    text = str(name)
-    if text not in classes:
-        raise unknown("class", text, classes)
-    return list(classes).index(text)
-
-
 def to_float(images: torch.Tensor) -> torch.Tensor:
     """uint8 (N,C,H,W) in [0,255] → float32 in [-1,1]."""
     return images.to(torch.float32).div_(127.5).sub_(1.0)
@@ -175,12 +137,6 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
     """float (N,C,H,W) in [-1,1], clipped → uint8 in [0,255], rounded."""
     return images.detach().float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def require_classes(classes: Sequence[str], least: int = 2) -> None:
-    """UserError where there are fewer classes than a comparison needs."""
-    if len(classes) < least:
-        raise UserError(f"at least {least} classes are needed; have {', '.join(classes) or 'none'}")
 
 
 def grid(images: NDArray[np.uint8], columns: int, gap: int = 1, scale: int = 1) -> Image.Image:

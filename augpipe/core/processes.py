@@ -1,11 +1,36 @@
-"""Who is at work: a process named so that it is told from a later one of its number, and from one elsewhere."""
+"""Whether a process is alive: by a lock that it holds, or by a name that no later process shares."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold a lock on a file while the block runs. When the process ends, even by SIGKILL, the system frees the lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock; a file that none holds is deleted."""
+    try:
+        with FileLock(path, blocking=False):
+            path.unlink(missing_ok=True)
+    except Timeout:
+        return True
+    return False
 
 
 def this_process() -> str:

@@ -22,9 +22,14 @@ from augpipe.core.registry import kinds_in, load_kind
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses unknown keys and names the known ones."""
+    """Options: a frozen model that refuses unknown keys and names the known ones.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    Each field is documented by the string below it, which forms and the reference show.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -41,6 +46,7 @@ class KindConfig(Strict):
     """A configuration whose `kind` names the file that reads it."""
 
     kind: str
+    """Name of the file that reads the options."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class OneOf:
         for name, model in self.models():
             own = dict(handler.resolve_ref_schema(handler(model.__pydantic_core_schema__)))
             named = {"const": name, "default": name, "title": self.key, "type": "string"}
+            named["description"] = own["properties"][self.key]["description"]
             found.append(
                 {**own, "title": name, "properties": {**own["properties"], self.key: named}}
             )

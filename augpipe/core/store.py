@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from augpipe.core.errors import UserError, passes
+from augpipe.core.home import home
 from augpipe.core.images import ImageSet, ImageSpec, Splits
 
 BLOCK: Final = 2**24  # bytes moved at a time, so that what streams never holds more
@@ -60,11 +61,6 @@ class SplitRefs(BaseModel, frozen=True):
     train: Ref
     val: Ref
     test: Ref
-
-
-def home() -> Path:
-    """`AUGPIPE_HOME`, by default `data/` of the working directory: what persists between runs."""
-    return Path(os.environ.get("AUGPIPE_HOME") or "data").expanduser().absolute()
 
 
 @contextmanager
@@ -165,11 +161,6 @@ class Store:
                         raise
         return Ref(path=final, sha256=sha)
 
-    def find(self, kind: str, sha256: str, suffix: str = "") -> Ref | None:
-        """The stored file or folder with that digest; None if there is none."""
-        path = self.root / kind / f"{sha256[:20]}{suffix}"
-        return Ref(path=path, sha256=sha256) if path.exists() else None
-
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
         """Store an image set, or those of its `rows`; no more than BLOCK bytes of them are ever in memory."""
         own = np.arange(len(images)) if rows is None else rows
@@ -183,6 +174,16 @@ class Store:
             write_labels(folder, images.labels[own], images.classes, table)
 
         return self.put("images", write)
+
+    def find(self, kind: str, sha256: str, suffix: str = "") -> Path | None:
+        """The path of stored content by its SHA-256; None if the store does not hold it."""
+        path = self.root / kind / f"{sha256[:20]}{suffix}"
+        return path if _used(path) else None
+
+    def images(self, sha256: str) -> ImageSet | None:
+        """The image set with this SHA-256, memory-mapped; None if the store does not hold it."""
+        path = self.find("images", sha256)
+        return None if path is None else load_images(path)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

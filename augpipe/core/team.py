@@ -27,8 +27,8 @@ import torch
 from torch import distributed
 
 from augpipe.core import device as runtime
-from augpipe.core.device import Device, Precision
 from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
+from augpipe.core.options import Device
 
 T = TypeVar("T")
 GRACE: Final = 1.0  # seconds in which the others may tell what they failed of, once one has
@@ -39,7 +39,6 @@ class Team(NamedTuple):
 
     size: int
     device: Device = "auto"
-    precision: Precision = "auto"
     place: str | None = None
 
 
@@ -153,12 +152,7 @@ def _end_with_parent() -> None:
 def _meet(rank: int, team: Team) -> None:
     """Join the others; from here on `runtime.start` gives this process's device."""
     lo = "lo0" if sys.platform == "darwin" else "lo"
-    os.environ.update(
-        {
-            "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0",
-            "GLOO_SOCKET_IFNAME": lo, "NCCL_SOCKET_IFNAME": lo,
-        }
-    )  # fmt: skip
+    os.environ.update({"GLOO_SOCKET_IFNAME": lo, "NCCL_SOCKET_IFNAME": lo})
     cuda = runtime.pick_device(team.device) == "cuda"
     if cuda:
         torch.cuda.set_device(rank)
@@ -169,7 +163,6 @@ def _meet(rank: int, team: Team) -> None:
         world_size=team.size,
         device_id=torch.device("cuda", rank) if cuda else None,
     )
-    runtime.join(team.size, team.device, team.precision)
 
 
 def _portable(error: BaseException) -> BaseException:

@@ -16,7 +16,7 @@ from urllib.error import URLError
 import torch
 
 from augpipe.core.errors import UserError
-from augpipe.core.store import home
+from augpipe.core.home import home
 
 # What reading weights from another file than theirs raises.
 UNREADABLE: Final = (

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError, several
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.intake import Intake
-from augpipe.data.quarantine import Policy
-from augpipe.data.sources import Listing, alike, only
-from augpipe.data.split import NAMES, SplitOptions, split
+from augpipe.data.options import Policy, SplitOptions
+from augpipe.data.sources._listing import Listing, alike, only
+from augpipe.data.split import NAMES, split
 
 Rows = NDArray[np.int64]
 

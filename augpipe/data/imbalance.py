@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, ValidationError
 
+from augpipe.core.counts import Counts, label_of
 from augpipe.core.errors import UserError
-from augpipe.core.images import Counts, label_of
 from augpipe.core.registry import Registry
 from augpipe.core.schema import OneOf, Strict, explain
 
@@ -19,6 +19,7 @@ class Profile(Strict):
     """How train becomes imbalanced: class → images kept."""
 
     profile: str
+    """Name of the profile."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         """Images to keep of each class; every value lies in 1..have[class]."""
@@ -42,7 +43,10 @@ class Step(Profile):
     """The named classes keep a share of their images, at least one (Buda et al. 2018, step imbalance)."""
 
     classes: tuple[str | int, ...]
+    """Classes that become small."""
+
     keep: float = Field(gt=0, le=1)
+    """Fraction of their train images that is kept; at least one image."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         """round(keep · n) of a named class, at least 1."""
@@ -55,6 +59,7 @@ class LongTail(Profile):
     """n_c = n_max · factor^(-c/(K-1)) in label order, at most what there is (Cui et al. 2019)."""
 
     factor: float = Field(ge=1)
+    """Images of the first class divided by images of the last one."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         """The curve's value at the class's place."""
@@ -69,6 +74,7 @@ class Explicit(Profile):
     """So many of each named class; the others as they come."""
 
     counts: Mapping[str | int, Annotated[int, Field(ge=1)]]
+    """Class to number of train images kept; classes not named keep all."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         """As asked; UserError where there are fewer."""
@@ -86,7 +92,10 @@ class Drop(Profile):
     """One class loses a percentage of its images (Mariani et al. 2018, BAGAN)."""
 
     drop_class: str | int
+    """Class that becomes small."""
+
     percent: float = Field(ge=0, lt=100)
+    """Percentage of its train images that is removed; at least one image stays."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         """round((1 - percent/100) · n) of the class, at least 1."""

@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, several
-from augpipe.core.images import ImageOptions, ImageSpec
+from augpipe.core.images import ImageSpec
+from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
 from augpipe.data.clean import check_classes, check_names, part, torn_groups, without_small
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.intake import Intake, Progress, Survey, picture, survey, take_in
-from augpipe.data.quarantine import MOST_BAD, Policy, reasons
-from augpipe.data.sources import Listing
-from augpipe.data.split import NAMES, SplitOptions
+from augpipe.data.options import Policy, SplitOptions
+from augpipe.data.quarantine import MOST_BAD, reasons
+from augpipe.data.sources._listing import Listing
+from augpipe.data.split import NAMES
 
 EXAMPLES: Final = 12  # groups of duplicates that are shown
 SHOWN: Final = 16  # images of a class on its contact sheet

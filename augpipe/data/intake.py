@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from augpipe.core.device import cores
 from augpipe.core.errors import PictureError, UserError, several
-from augpipe.core.images import ImageOptions, ImageSet, ImageSpec, Window, provenance
+from augpipe.core.images import ImageSet, ImageSpec, provenance
+from augpipe.core.options import ImageOptions, Window
 from augpipe.core.store import image_writer
 from augpipe.data.duplicates import perceptual_hashes
-from augpipe.data.quarantine import Policy, check_bad
-from augpipe.data.sources import Bad, Blob, Listing
-from augpipe.data.sources._pictures import THUMB, UNREADABLE, Read, decode, quiet, read
+from augpipe.data.options import Policy
+from augpipe.data.quarantine import check_bad
+from augpipe.data.sources._listing import Bad, Listing
+from augpipe.data.sources._pictures import THUMB, UNREADABLE, Blob, Read, decode, quiet, read
 
 # Sizes every generator family can build: base 4..7, doubled.
 SIZES: Final = (16, 24, 28, 32, 48, 56, 64, 96, 112, 128)
@@ -156,6 +158,26 @@ def picture(blob: Blob, spec: ImageSpec, window: Window | None) -> NDArray[np.ui
             return read(blob, spec, "fit", window).image
         except UNREADABLE:
             return None
+
+
+def read_pictures(
+    blobs: Sequence[Blob], names: Sequence[str], options: ImageOptions
+) -> NDArray[np.uint8]:
+    """Pictures → uint8 (N,C,H,W), each with the pixels that `take_in` gives it.
+
+    options: with size and channels. Raises UserError with the name of the first picture that cannot be read.
+    """
+    if options.size is None or options.channels is None:
+        raise ValueError("image options without size or channels")
+    spec = ImageSpec(options.size, options.channels)
+    images = np.empty((len(blobs), *spec.shape), np.uint8)
+    with quiet():
+        for at, blob in enumerate(blobs):
+            try:
+                images[at] = read(blob, spec, options.resize, options.window).image
+            except UNREADABLE as error:
+                raise UserError(f"cannot read {names[at]}: {_reason(error)}") from None
+    return images
 
 
 def _coloured(picture: Any) -> bool:

@@ -5,33 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import pandas as pd
-from pydantic import Field
 
 from augpipe.core.errors import UserError
-from augpipe.core.schema import Strict
-from augpipe.data.sources import Bad
+from augpipe.data.options import Policy
+from augpipe.data.sources._listing import Bad
 
 MOST_BAD: Final = 0.05  # share of files that may be bad
-OnBad = Literal["quarantine", "fail"]
-Duplicates = Literal["exact", "near", "once", "keep"]
-
-
-class Policy(Strict):
-    """What happens to files that cannot be used, to images that are there twice, and to tiny classes.
-
-    on_bad: `quarantine` lists them and goes on, up to a share of MOST_BAD; `fail` stops at the first.
-    duplicates: `exact` takes from train what is equal to an image of val or test, and from val what is equal
-    to one of test; `near` also what is nearly equal; `once` also what is equal to another of its own side;
-    `keep` leaves them.
-    min_images: classes with fewer are left out, and said.
-    """
-
-    on_bad: OnBad = "quarantine"
-    duplicates: Duplicates = "exact"
-    min_images: int = Field(default=1, ge=1)
 
 
 def check_bad(bad: Sequence[Bad], total: int, policy: Policy | None) -> None:

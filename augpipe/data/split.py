@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
 from augpipe.core.errors import UserError, several
-from augpipe.core.schema import Strict
+from augpipe.data.options import SplitOptions
 
 NAMES = ("train", "val", "test")
 TRIES: Final = 20  # drawings of a grouped split, of which the one nearest to the shares is taken
@@ -20,35 +19,6 @@ MANY_TRIES: Final = 400
 MANY: Final = 5000  # groups from which on one drawing is as even as another
 Rows = NDArray[np.int64]
 Groups = NDArray[np.object_]
-Kind = Literal["auto", "official", "stratified", "grouped", "k_fold"]
-
-
-class SplitOptions(Strict):
-    """How images come to train, val and test.
-
-    kind: `official` takes the source's own, and draws from its train what it lacks; `stratified` draws
-    shares of each class; `grouped` does so by whole groups (patient, identity); `k_fold` makes `folds`
-    parts, of which `fold` is test and the next one val, by whole groups where there are any. `auto` is
-    official where the source has a split, else grouped where it has groups, else stratified.
-    val, test: shares of each class; train takes the rest.
-    """
-
-    kind: Kind = "auto"
-    val: float = Field(default=0.2, gt=0, lt=1)
-    test: float = Field(default=0.2, gt=0, lt=1)
-    folds: int = Field(default=5, ge=3)
-    fold: int = Field(default=0, ge=0)
-    seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _room_for_train(self) -> SplitOptions:
-        if self.val + self.test >= 1:
-            raise ValueError(
-                f"val {self.val} and test {self.test} leave nothing for train: their sum must be below 1"
-            )
-        if self.fold >= self.folds:
-            raise ValueError(f"fold {self.fold} of {self.folds}; have 0 to {self.folds - 1}")
-        return self
 
 
 def split(

@@ -18,7 +18,8 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.core.schema import Strict
 from augpipe.core.seeds import capture, restore, torch_stream
-from augpipe.generators.protocol import GeneratorConfig, Problem, drawn_together
+from augpipe.generators.options import GeneratorConfig
+from augpipe.generators.protocol import Problem, drawn_together
 from augpipe.nn.augment import Adaptive, Operations, diff_augment
 from augpipe.nn.blocks import Scheme, initialise, use_rng
 from augpipe.nn.ema import EMA, recalibrate
@@ -29,25 +30,36 @@ RECALIBRATION = (8, 128)  # batches and their size
 
 
 class Ada(Strict):
-    """ADA's controller: towards E[sign D(real)] = `target`, from 0 to 1 in `kimg` at the fastest."""
+    """Adaptive discriminator augmentation (Karras et al. 2020)."""
 
     target: float = Field(default=0.6, gt=-1, lt=1)
+    """Value of E[sign D(real)] that the controller holds: above it, images are augmented more often."""
+
     kimg: float = Field(default=500.0, gt=0)
+    """Thousands of real images in which the probability of augmenting can rise from 0 to 1."""
 
 
 class AdversarialConfig(GeneratorConfig):
-    """Options that every adversarial family has.
-
-    augment: operations on reals and fakes, in the discriminator's and in the generator's step.
-    ada: each operation comes with a probability that ADA's controller sets; null: always (DiffAugment).
-    """
+    """Options that every adversarial family has."""
 
     latent: int = Field(default=100, ge=1)
+    """Size of the latent vector."""
+
     width: float = Field(default=1.0, gt=0, le=64)
+    """Multiple of the family's channels."""
+
     learning_rate: float = Field(default=2e-4, gt=0)
+    """Learning rate of Adam."""
+
     augment: Operations = ("translation", "cutout")
+    """Differentiable operations on reals and fakes, in the steps of both nets (DiffAugment, Zhao et al. 2020):
+    brightness, saturation, contrast, translation, cutout, rotation, scale, affine, flip."""
+
     ada: Ada | None = None
+    """Apply each operation with a probability that ADA's controller sets. null: always (DiffAugment)."""
+
     ema_half_kimg: float = Field(default=5.0, gt=0)
+    """Half-life of the moving average of the generator's weights, in thousands of real images."""
 
     @property
     def signed(self) -> bool:

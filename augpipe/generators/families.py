@@ -7,23 +7,21 @@ model a class (see `per_class`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import SerializeAsAny
+from typing import Any
 
 from augpipe.core.device import Runtime
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageSpec
+from augpipe.core.images import ImageSet, ImageSpec
 from augpipe.core.registry import kinds_in, load_kind
-from augpipe.core.schema import by_kind
 from augpipe.core.store import Ref, load_images
 from augpipe.generators import per_class
-from augpipe.generators.protocol import Deriving, Generator, GeneratorConfig, Problem
+from augpipe.generators.options import FAMILIES, GeneratorConfig
+from augpipe.generators.protocol import Deriving, Generator, Problem
 
-FAMILIES = "augpipe.generators.models"
-AnyGenerator = Annotated[SerializeAsAny[GeneratorConfig], by_kind(FAMILIES, "generator")]
+# SHA-256 of a stored image set → the set, or None if it is not available (`Store.images`).
+Find = Callable[[str], ImageSet | None]
 
 
 def names() -> tuple[str, ...]:
@@ -67,21 +65,27 @@ def pack(
 ) -> dict[str, Any]:
     """A checkpoint of tensors and plain values, readable with `weights_only=True`.
 
-    train: the set it learned from, which a generator that derives images needs again: such a checkpoint works as long as
-    the store holds it.
+    train: the set it learned from. The checkpoint holds its digest and no path, so equal training gives equal bytes in
+    any store. A family that derives images from train needs the set again at `unpack`.
     """
     return {
         "config": config.model_dump(mode="json"),
         "spec": [problem.spec.size, problem.spec.channels],
         "classes": list(problem.classes),
         "seed": seed,
-        "train": {"path": str(train.path), "sha256": train.sha256},
+        "train": {"sha256": train.sha256},
         "state": dict(state),
     }
 
 
-def unpack(checkpoint: Mapping[str, Any], runtime: Runtime) -> tuple[Generator, Problem]:
-    """The generator out of what `pack` made, ready to sample; UserError where its train set is needed and gone."""
+def unpack(
+    checkpoint: Mapping[str, Any], runtime: Runtime, find: Find
+) -> tuple[Generator, Problem]:
+    """Rebuild the generator from what `pack` returned, ready to sample.
+
+    find: looks the train set up by its digest; called only for a family that derives images from train.
+    Raises UserError if such a family's train set is not available.
+    """
     config: GeneratorConfig = load_kind(
         FAMILIES, checkpoint["config"]["kind"], "generator"
     ).Config.model_validate(checkpoint["config"])
@@ -89,11 +93,20 @@ def unpack(checkpoint: Mapping[str, Any], runtime: Runtime) -> tuple[Generator, 
     problem = Problem(ImageSpec(size, channels), tuple(checkpoint["classes"]))
     generator = build(config, problem, runtime, checkpoint["seed"])
     if isinstance(generator, Deriving):
-        train = Path(checkpoint["train"]["path"])
-        if not train.is_dir():
-            raise UserError(
-                f"{config.kind} makes images from its training set, which is gone: {train}"
-            )
-        generator.prepare(load_images(train))
+        generator.prepare(_reference(config.kind, checkpoint["train"], find))
     generator.load_state_dict(checkpoint["state"])
     return generator, problem
+
+
+def _reference(kind: str, train: Mapping[str, str], find: Find) -> ImageSet:
+    """The train set of a checkpoint, by digest; one of an earlier version also holds the set's path."""
+    images = find(train["sha256"])
+    if images is not None:
+        return images
+    path = Path(train["path"]) if "path" in train else None
+    if path is not None and path.is_dir():
+        return load_images(path)
+    raise UserError(
+        f"{kind} derives images from its training set, which is not available: no image set with SHA-256 "
+        f"{train['sha256']}"
+    )

@@ -18,7 +18,8 @@ from augpipe.core.errors import NotTrainedError
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import torch_stream
 from augpipe.generators.checkpoint import Checkpoint
-from augpipe.generators.protocol import Generator, GeneratorConfig, drawn_together
+from augpipe.generators.options import GeneratorConfig
+from augpipe.generators.protocol import Generator, drawn_together
 
 # Lower is better; sees train and val only.
 Validate = Callable[[Generator], float]

@@ -4,46 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from pydantic import Field, model_validator
 
 from augpipe.core.images import ImageSet, ImageSpec
-from augpipe.core.schema import KindConfig
-
-
-class GeneratorConfig(KindConfig):
-    """What every family's configuration holds; the family adds its own.
-
-    patience: training ends after so many ticks without a new best; null goes on to the budget's end.
-    collapse: share of the real images' diversity below which a class counts as collapsed.
-    together: images that a class is drawn for at a time. What looks at the variety within a class (the minibatch
-    standard deviation: at four) finds none where a small batch is spread over many classes.
-    per_class: one model a class. pretrain: thousands of images that a model of all classes together sees
-    first; the classes with fewer than `pretrain_below` train images start from it.
-    """
-
-    # Whether images come from a trained model; a baseline that only interpolates says False.
-    generative: ClassVar[bool] = True
-
-    kimg: float = Field(default=60.0, ge=0)  # budget, thousands of real images seen
-    batch: int = Field(default=100, ge=2)  # real images a step
-    ticks: int = Field(default=6, ge=1)  # validations and previews, evenly over the budget
-    patience: int | None = Field(default=5, ge=1)
-    collapse: float = Field(default=0.1, ge=0, lt=1)
-    together: int = Field(default=1, ge=1, le=64)
-    per_class: bool = False
-    pretrain: float = Field(default=0.0, ge=0)
-    pretrain_below: int = Field(default=200, ge=1)
-
-    @model_validator(mode="after")
-    def _pretrains_parts(self) -> GeneratorConfig:
-        if self.pretrain and not self.per_class:
-            raise ValueError("pretrain starts models of single classes; it needs per_class: true")
-        if self.per_class and not self.generative:
-            raise ValueError(f"{self.kind} trains no model, so there is none to have per_class")
-        return self
 
 
 def drawn_together(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from augpipe.core.device import Device, Precision, Runtime, pick_device, pick_precision, start
+from augpipe.core.device import Runtime, pick_device, pick_precision, start
+from augpipe.core.options import Device, Precision
 from augpipe.core.store import Store
 from augpipe.pipeline.records import Timed
 

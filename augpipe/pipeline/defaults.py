@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from augpipe.classifiers.plans import plan
-from augpipe.core.images import require_classes
+from augpipe.core.counts import require_classes
 from augpipe.data import sources
 from augpipe.data.clean import without_small
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.intake import Survey, survey
-from augpipe.data.split import SplitOptions
+from augpipe.data.options import SplitOptions
 from augpipe.pipeline.experiment import Experiment, build, override
 
 EPOCHS = 30  # of train, for a classifier, within STEPS

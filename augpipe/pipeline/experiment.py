@@ -5,26 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from augpipe.classifiers.mixing import Mix
-from augpipe.classifiers.models import UNNORMED, ClassifierOptions
-from augpipe.comparison.promotion import Promotion
-from augpipe.core.device import Device, Precision
+from augpipe.classifiers.options import UNNORMED, ClassifierOptions, Mix
+from augpipe.comparison.options import Promotion
 from augpipe.core.errors import UserError, choices, unknown
-from augpipe.core.images import ImageOptions
-from augpipe.core.schema import Strict, explain
+from augpipe.core.options import Device, ImageOptions, Precision
+from augpipe.core.registry import kinds_in
+from augpipe.core.schema import KindConfig, Strict, explain
 from augpipe.data.imbalance import Imbalance, Natural
-from augpipe.data.quarantine import Duplicates, OnBad, Policy
+from augpipe.data.options import Duplicates, OnBad, Policy, SplitOptions
 from augpipe.data.sources import Source
-from augpipe.data.split import SplitOptions
-from augpipe.generators.families import AnyGenerator
-from augpipe.synthetic.curation import Curation
-from augpipe.synthetic.fidelity.options import FidelityOptions
-from augpipe.synthetic.gates import Gate
+from augpipe.generators.options import FAMILIES, AnyGenerator
+from augpipe.synthetic.options import Curation, FidelityOptions, Gate
 
 
 def _plain(name: str) -> str:
@@ -45,14 +48,17 @@ Name = Annotated[
 
 
 class Arm(Strict):
-    """One way of making a training set; baselines are arms too.
-
-    generator: one, or several whose images are pooled, each making an even part of every class's fill.
-    """
+    """One way of making a training set; baselines are arms too."""
 
     name: Name
+    """Name of the arm in the report and in files."""
+
     generator: str | Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """Name of one of `generators`, or of several: their images are pooled, each making an equal part of every class's
+    `fill`. null: no synthetic images."""
+
     mix: Mix = Mix()
+    """How real and synthetic images are combined, and how the classifier is trained on them."""
 
     @property
     def generators(self) -> tuple[str, ...]:
@@ -95,23 +101,33 @@ class Arm(Strict):
 
 
 class Runner(Strict):
-    """Where tasks run: `workers` processes (auto: one a core, one a GPU), each with its share of threads.
-
-    kind: `dask` hands them to the workers of the Dask scheduler at `address`, which see AUGPIPE_HOME at the same path (a
-    shared folder). threads: of a task; auto shares the cores out among processes, and is 1 on a Dask worker. devices:
-    GPUs that one generator is trained on (with device: cpu, processes), each with its part of every batch and its share of
-    the threads. timeout: seconds that one task may take, a generator's training among them; then it fails, and with it
-    its arms.
-    """
+    """Where and how tasks run. No result depends on it, except through device, precision, threads and devices."""
 
     kind: Literal["processes", "dask"] = "processes"
+    """`processes`: worker processes on this machine. `dask`: the workers of a Dask scheduler, which must see AUGPIPE_HOME
+    at the same path (a shared folder)."""
+
     address: str | None = None
+    """Address of the Dask scheduler, such as tcp://127.0.0.1:8786; only with `kind: dask`."""
+
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Number of worker processes. `auto`: one per core, or a single one with a GPU."""
+
     device: Device = "auto"
+    """Device of every task. `auto`: cuda if there is one, else mps, else cpu."""
+
     precision: Precision = "auto"
+    """Arithmetic of forward passes. `auto`: bf16-mixed where the hardware supports it, else 32-true."""
+
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Threads of a task. `auto`: the cores divided by the workers; 1 on a Dask worker."""
+
     devices: int = Field(default=1, ge=1, le=64)
+    """GPUs (with `device: cpu`: processes) that one generator is trained on, each with its part of every batch. Must
+    divide the generator's batch."""
+
     timeout: float = Field(default=86400.0, gt=0)
+    """Seconds that a task may take, such as the training of a generator; after that it and its arms fail."""
 
     @model_validator(mode="after")
     def _address_of_a_scheduler(self) -> Runner:
@@ -130,34 +146,85 @@ class Runner(Strict):
         return self
 
 
-class Experiment(Strict):
-    """All that a run follows from, with code and data.
+def _family(value: Any) -> Any:
+    """A generator's mapping → its kind, checked by the names of the families' files; what is a config stays."""
+    if isinstance(value, KindConfig):
+        return value
+    if not isinstance(value, Mapping) or "kind" not in value:
+        raise UserError(f"a generator is a mapping with a kind; got {value!r}")
+    if value["kind"] not in kinds_in(FAMILIES):
+        raise unknown("generator", value["kind"], kinds_in(FAMILIES))
+    return KindConfig(kind=value["kind"])
 
-    on_bad, duplicates, min_images: see `quarantine.Policy`. gate: what must hold of a balanced set before it
-    is published (see `gates`). resplit: each seed draws a split of its own, and the comparison allows for their overlap
-    (see `resampled`); otherwise the split stays what `split.seed` makes of it. promotion: when a refreshed model takes the
-    place of the one in service.
+
+class Outline(Strict):
+    """An experiment of whose generators only the kinds are read.
+
+    A family's options are in its file, which imports torch. A mistake anywhere else is found without it.
     """
 
     name: Name
+    """Name of the experiment: of its report, its runs in MLflow and its registered models."""
+
     source: Source
+    """Where the images come from: a mapping of `kind` and its options."""
+
     image: ImageOptions = ImageOptions()
+    """How pictures become arrays."""
+
     imbalance: Imbalance = Natural(profile="natural")
+    """How train is thinned out to become imbalanced: a mapping of `profile` and its options."""
+
     split: SplitOptions = SplitOptions()
+    """The division of the images into train, val and test."""
+
     on_bad: OnBad = "quarantine"
+    """Files that cannot be used: `quarantine` lists them and goes on while they are at most 5% of all files; `fail`
+    stops at the first."""
+
     duplicates: Duplicates = "exact"
+    """Duplicates across train, val and test. `exact`: equal images are removed from train (if also in val or test) and
+    from val (if also in test); `near`: also nearly equal ones; `once`: also duplicates within train, val or test;
+    `keep`: none."""
+
     min_images: int = Field(default=1, ge=1)
-    generators: Mapping[Name, AnyGenerator] = Field(default_factory=dict)
+    """Classes with fewer images than this are left out, with a message."""
+
+    generators: Mapping[Name, Annotated[KindConfig, BeforeValidator(_family)]] = Field(
+        default_factory=dict
+    )
+    """Generators by name; arms refer to these names."""
+
     fidelity: FidelityOptions = FidelityOptions()
+    """How synthetic images are measured, and by which features."""
+
     curation: Curation = Curation()
+    """Which checks synthetic images must pass."""
+
     gate: tuple[Gate, ...] = ("memorisation.p > 0.01",)
+    """Conditions that must hold before a balanced set is published: `FIGURE > NUMBER`, or `each FIGURE > NUMBER` for
+    every class (>, >=, <, <=). `augpipe list metrics` prints the figures."""
+
     classifier: ClassifierOptions = ClassifierOptions()
+    """The classifier that every arm trains."""
+
     arms: tuple[Arm, ...] = Field(min_length=1)
+    """The training sets that are compared."""
+
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
+    """Seeds: every arm is trained once per seed. A number n stands for 0 to n - 1."""
+
     baseline: str
+    """Name of the arm that gains are measured against; it uses no trained generator."""
+
     resplit: bool = False
+    """Draw a new split for each seed; the intervals allow for the overlap (Nadeau & Bengio 2003). false: one split."""
+
     promotion: Promotion = Promotion()
+    """When `augpipe refresh` replaces the model in service."""
+
     runner: Runner = Runner()
+    """Where and how tasks run."""
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -170,7 +237,7 @@ class Experiment(Strict):
         return tuple(range(value))
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Experiment:
+    def _names_fit(self) -> Self:
         names = [arm.name for arm in self.arms]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -183,12 +250,6 @@ class Experiment(Strict):
                     raise unknown(f"generator of arm {arm.name!r}:", name, self.generators)
             if len(set(arm.generators)) < len(arm.generators):
                 raise ValueError(f"arm {arm.name!r} names a generator twice: {arm.made_by}")
-            prefer = arm.mix.prefer
-            if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
-                raise ValueError(
-                    f"arm {arm.name!r} prefers by {prefer.check!r}, a check that its images do not pass; have "
-                    f"{choices(self.curation.checks) if self.curates(arm) else 'none: they are not curated'}"
-                )
         if self.classifier.kind in UNNORMED and any(arm.mix.norms_apart for arm in self.arms):
             raise ValueError(f"norms_apart is of batch norms, and {self.classifier.kind} has none")
         if self.resplit and self.split.kind == "official":
@@ -197,6 +258,29 @@ class Experiment(Strict):
             )
         if self.baseline not in names:
             raise unknown("baseline", self.baseline, names)
+        return self
+
+    @property
+    def policy(self) -> Policy:
+        """What happens to bad files, duplicates and tiny classes."""
+        return Policy(on_bad=self.on_bad, duplicates=self.duplicates, min_images=self.min_images)
+
+
+class Experiment(Outline):
+    """All that a run depends on, with code and data."""
+
+    generators: Mapping[Name, AnyGenerator] = Field(default_factory=dict)
+    """Generators by name, each a mapping of `kind` and the options of its family; arms refer to these names."""
+
+    @model_validator(mode="after")
+    def _generators_fit(self) -> Self:
+        for arm in self.arms:
+            prefer = arm.mix.prefer
+            if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
+                raise ValueError(
+                    f"arm {arm.name!r} prefers by {prefer.check!r}, a check that its images do not pass; have "
+                    f"{choices(self.curation.checks) if self.curates(arm) else 'none: they are not curated'}"
+                )
         if self.generative()[self.baseline]:
             plain = [name for name, made in self.generative().items() if not made]
             raise ValueError(
@@ -206,18 +290,13 @@ class Experiment(Strict):
         return self
 
     @model_validator(mode="after")
-    def _batches_divide(self) -> Experiment:
+    def _batches_divide(self) -> Self:
         for name, made in self.generators.items():
             if made.kimg > 0 and made.batch % self.runner.devices:
                 raise ValueError(
                     f"runner.devices, {self.runner.devices}, must divide the batch of generator {name!r}, {made.batch}"
                 )
         return self
-
-    @property
-    def policy(self) -> Policy:
-        """What happens to bad files, duplicates and tiny classes."""
-        return Policy(on_bad=self.on_bad, duplicates=self.duplicates, min_images=self.min_images)
 
     def generative(self) -> dict[str, bool]:
         """Whether each arm uses a trained generator."""
@@ -276,6 +355,7 @@ def build(values: Any, overrides: Sequence[str] = (), where: str = "the config")
     for one in overrides:
         override(values, one)
     try:
+        Outline.model_validate(values)  # without torch
         return Experiment.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error)}") from None

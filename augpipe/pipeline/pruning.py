@@ -1,7 +1,7 @@
 """The store kept small: what was not used for long goes, oldest first.
 
-Whatever a run makes or recalls is marked as used by its time of change. A run that goes on leaves a mark as well; nothing
-used since the first of these began is taken. What a later run lacks it makes anew.
+Whatever a run makes or reuses is marked as used by its modification time. A run holds a lock while it is alive; nothing
+used since the earliest of these runs started is deleted. A later run makes what it lacks again.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError
-from augpipe.core.processes import is_dead, this_process
-from augpipe.core.store import Store, beside
+from augpipe.core.processes import hold, is_held
+from augpipe.core.store import Store
 from augpipe.pipeline.cache import RECORDS
 
 RUNNING: Final = "running"
@@ -105,33 +105,20 @@ def seconds(text: str) -> float:
 
 @contextmanager
 def running(store: Store) -> Iterator[None]:
-    """Leave a mark while the block runs: what is used meanwhile is not pruned."""
-    mark = store.root / RUNNING / uuid.uuid4().hex
-    with beside(mark) as draft:
-        draft.write_text(f"{time.time()}\n{this_process()}", encoding="utf-8")
-    try:
+    """Hold a lock while the block runs: nothing used since then is pruned. The lock file is named by its start time."""
+    with hold(store.root / RUNNING / f"{time.time():.6f}-{uuid.uuid4().hex}"):
         yield
-    finally:
-        mark.unlink(missing_ok=True)
 
 
 def begun(store: Store) -> float:
-    """When the first of the runs that go on began; now where none does. Marks of dead processes are taken away.
-
-    A mark from another machine counts for as long as it lies there.
-    """
-    first = time.time()
+    """Start of the earliest run that is still alive, now if there is none. Lock files of dead runs are deleted."""
     folder = store.root / RUNNING
-    for mark in folder.iterdir() if folder.is_dir() else ():
-        try:
-            when, process = mark.read_text(encoding="utf-8").splitlines()
-            if is_dead(process):
-                mark.unlink(missing_ok=True)
-            else:
-                first = min(first, float(when))
-        except (OSError, ValueError):
-            continue  # it ended between listing and reading, or is a draft of one that begins
-    return first
+    locks = sorted(folder.iterdir()) if folder.is_dir() else []
+    return min((_started(path) for path in locks if is_held(path)), default=time.time())
+
+
+def _started(path: Path) -> float:
+    return float(path.name.partition("-")[0])
 
 
 def prune(store: Store, *, older_than: float = 0.0, limit: int | None = None) -> list[Item]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.options import Mix
 from augpipe.classifiers.plans import Share
 from augpipe.core.images import ImageSet, ImageSpec
 from augpipe.core.store import Ref, SplitRefs, load_images

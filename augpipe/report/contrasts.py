@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.options import Mix
 from augpipe.comparison.bootstrap import Interval
 from augpipe.pipeline.experiment import Arm
 from augpipe.report.figures import confusion_pair, cost_dots, ratio_curve

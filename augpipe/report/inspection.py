@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.images import ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.core.store import beside, write_json
 from augpipe.data.duplicates import BITS, CORRELATION
 from augpipe.data.inspect import Inspection, Twins, pictures, sheet_rows

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-import augpipe
 from augpipe.comparison import resampled
 from augpipe.comparison.bootstrap import LEVEL, Gain, Interval
 from augpipe.comparison.units import Units
@@ -213,7 +212,7 @@ def _machine(experiment: Experiment, threads: int | None) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
-    found = {"augpipe": augpipe.__version__, "python": platform.python_version()}
+    found = {"augpipe": version("augpipe"), "python": platform.python_version()}
     for name in VERSIONED:
         try:
             found[name] = version(name)

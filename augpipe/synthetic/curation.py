@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, model_validator
 
 from augpipe.core import neighbours
 from augpipe.core.registry import Registry
-from augpipe.core.schema import Strict
 from augpipe.synthetic.embeddings import Embedded
+from augpipe.synthetic.options import Curation
 
 Floats = NDArray[np.float32]
 KNN: Final = 3  # of the real manifold (Kynkäänniemi et al. 2019)
@@ -237,40 +236,6 @@ def duplicates(real: Reference, made: Embedded, kept: Embedded) -> Judged:
             values[own] = gap / real.twin_limits[label]
             before = np.concatenate([before, images])
     return Judged(values, values > 1)
-
-
-def _known(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        checks[name]
-    if len(set(names)) < len(names):
-        raise ValueError(f"a check is given twice in {list(names)}")
-    return names
-
-
-class Curation(Strict):
-    """Which checks synthetic images pass, and how hard a plan is tried to be met.
-
-    reject: share of real held-out images that agreement, and realism, may turn away. purity: share of the held-out
-    images that agreement takes for a class, classes counting alike, that must be of it, or the largest share that any
-    threshold with 20 of them reaches; null: any. rounds: how often what is
-    missing is drawn anew. oversample: images drawn over those missing, beside what the kept share asks for.
-    """
-
-    checks: Annotated[tuple[str, ...], AfterValidator(_known)] = (
-        "blank", "agreement", "realism", "copies", "duplicates",
-    )  # fmt: skip
-    reject: float = Field(default=0.05, gt=0, lt=1)
-    purity: float | None = Field(default=None, gt=0, lt=1)
-    rounds: int = Field(default=5, ge=1)
-    oversample: float = Field(default=1.2, ge=1, le=10)
-
-    @model_validator(mode="after")
-    def _of_agreement(self) -> Curation:
-        if self.purity is not None and "agreement" not in self.checks:
-            raise ValueError(
-                f"purity {self.purity:g} is of agreement, which is not among the checks"
-            )
-        return self
 
 
 @dataclass

@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from augpipe.core.images import SYNTHETIC, Counts, ImageSet, provenance
+from augpipe.core.counts import Counts
+from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Ref, Store, image_writer, write_labels
 from augpipe.generators.protocol import Derived, Deriving, Generator

@@ -8,43 +8,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator
 from torch import nn
 
 from augpipe.core.device import Runtime
-from augpipe.core.errors import UserError, unknown
+from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
 from augpipe.core.weights import fetching, reading, torchvision_state, weights_folder
 from augpipe.synthetic.embeddings import Extractor
+from augpipe.synthetic.options import INCEPTION, TORCHVISION
 
 AT_ONCE: Final = 64
-PREFIX: Final = "torchvision:"
-INCEPTION: Final = "inception"
 DOMAIN: Final = "features: domain"  # what needs no weights
 INCEPTION_WEIGHTS: Final = "weights-inception-2015-12-05-6726825d.pth"
-
-
-def _known(name: str) -> str:
-    if name in ("domain", INCEPTION):
-        return name
-    if not name.startswith(PREFIX):
-        raise unknown("features", name, ("domain", INCEPTION, f"{PREFIX}MODEL"))
-    from torchvision import models as classifying
-
-    # Of this module alone: those below it segment, detect or watch videos.
-    models = classifying.list_models(module=classifying)
-    if name.removeprefix(PREFIX) not in models:
-        raise unknown(f"torchvision model of features {name!r}:", name.removeprefix(PREFIX), models)
-    return name
-
-
-# `domain`, `inception` or `torchvision:MODEL`.
-FeatureName = Annotated[str, AfterValidator(_known)]
 
 
 class Frozen:
@@ -90,7 +70,7 @@ def _torchvision(name: str, runtime: Runtime) -> Extractor:
     """The model without its last layer, on inputs as its weights want them."""
     from torchvision.models import get_model, get_model_weights
 
-    model = name.removeprefix(PREFIX)
+    model = name.removeprefix(TORCHVISION)
     weights = get_model_weights(model).DEFAULT
     torchvision_state(model, DOMAIN)  # fetched, and read in a way that cannot run code
     path = weights_folder() / Path(weights.url).name

@@ -20,16 +20,17 @@ from pathlib import Path
 
 import numpy as np
 
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core import device as runtime
 from augpipe.core import neighbours
 from augpipe.core.images import ImageSet, Splits, provenance
 from augpipe.core.store import Store
 from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.synthetic import fidelity
-from augpipe.synthetic.curation import Curation, Curator, Reference
+from augpipe.synthetic.curation import Curator, Reference
 from augpipe.synthetic.embeddings import Eyes
 from augpipe.synthetic.fidelity import Compared
+from augpipe.synthetic.options import Curation
 
 CLASSES = 10
 

@@ -26,8 +26,8 @@ import torch
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix, Mixture
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.train import Trained
 from augpipe.core import store
 from augpipe.core.device import Runtime
@@ -143,7 +143,9 @@ def measure(
 ) -> dict[str, Any]:
     """Judge fresh images of a trained generator; leaves its pictures."""
     here, prepared, experiment = bench.context.runtime(), bench.prepared, bench.experiment
-    generator, _ = families.unpack(store.load_state(made.checkpoint), here)
+    generator, _ = families.unpack(
+        store.load_state(made.checkpoint), here, bench.context.store.images
+    )
     train = store.load_images(prepared.splits.train)
     have = [c for c, n in train.counts().items() if n > 0]
     asked = torch.tensor(have).repeat_interleave(IMAGES)

@@ -1,6 +1,6 @@
 """A run's arms as a Markdown table beside published rows.
 
-python tests/benchmarks/bench_protocol.py OUT [--published NAME=VALUE ...] [--metric METRIC ...] > docs/protocols/NAME.md
+python tests/benchmarks/bench_protocol.py OUT [--published NAME=VALUE ...] [--metric METRIC ...] > docs/results/protocols/NAME.md
 
 OUT: folder of a finished run (`augpipe run CONFIG --out OUT`). Nothing is computed that the run did not say: means over
 its seeds and its own intervals, in percent. --published: macro recall of other people's rows (of one metric, as

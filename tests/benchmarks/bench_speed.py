@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix, Mixture
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core import device as runtime
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, provenance

@@ -13,10 +13,11 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from augpipe.classifiers import losses as objectives
 from augpipe.classifiers import mixing
-from augpipe.classifiers.losses import Named
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers import objective as objectives
+from augpipe.classifiers.losses import losses
+from augpipe.classifiers.objective import Named
+from augpipe.classifiers.options import Mix
 
 COUNTS = {0: 60, 1: 30, 2: 10}
 NATURAL = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
@@ -88,7 +89,7 @@ def test_a_class_that_never_comes_breaks_no_loss() -> None:
     z, _ = batch()
     prior = torch.tensor([0.7, 0.3, 0.0], dtype=torch.float64)
     y = torch.zeros(len(z), dtype=torch.int64)
-    for loss in objectives.losses:
+    for loss in losses:
         for weights in ("none", "balanced", "effective"):
             own = Mix(loss=loss, weights=weights)
             found = objectives.objective(own.loss, own.weights, 0, prior, {0: 7, 1: 3, 2: 0})
@@ -163,7 +164,7 @@ def test_deferred_weights_set_in_after_their_share() -> None:
     assert float(found(z, [Named(y)], 0.80)) == pytest.approx(float(weighted), rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", list(objectives.losses))
+@pytest.mark.parametrize("loss", list(losses))
 def test_what_is_called_twice_counts_by_its_shares(loss) -> None:
     z, y = batch()
     other = (y + 1) % 3

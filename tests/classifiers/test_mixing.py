@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augpipe.classifiers import mixing
-from augpipe.classifiers.mixing import Mix, Mixture, Prefer
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.options import Mix, Prefer
 from augpipe.core.device import ClassRows
 from augpipe.core.errors import UserError
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance

@@ -7,14 +7,8 @@ import torch
 from torchvision.models import get_model, get_model_weights
 
 from augpipe.classifiers import models as classifiers_module
-from augpipe.classifiers.models import (
-    ClassifierOptions,
-    CosineLinear,
-    Shape,
-    build,
-    classifiers,
-    start,
-)
+from augpipe.classifiers.models import CosineLinear, Shape, build, classifiers, start
+from augpipe.classifiers.options import OWN, UNNORMED, ClassifierOptions
 from augpipe.core.errors import UserError
 
 
@@ -36,7 +30,7 @@ def published(kind: str) -> str:
     return Path(get_model_weights(kind).DEFAULT.url).name
 
 
-PUBLISHED = [kind for kind in classifiers if kind not in classifiers_module.OWN]
+PUBLISHED = [kind for kind in classifiers if kind not in OWN]
 
 
 @pytest.mark.parametrize("counters", [True, False])
@@ -101,7 +95,7 @@ def test_images_too_small_for_a_classifier_are_told_before_training() -> None:
 def test_which_have_batch_norms(kind: str) -> None:
     net = build(ClassifierOptions(kind=kind), Shape(1, 2, 0.5), torch.Generator())
     norms = any(isinstance(part, torch.nn.BatchNorm2d) for part in net.modules())
-    assert norms == (kind not in classifiers_module.UNNORMED)
+    assert norms == (kind not in UNNORMED)
 
 
 def test_pretrained_is_refused_where_nothing_is_published() -> None:

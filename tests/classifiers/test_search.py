@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jobs import Work, make_work
 
 from augpipe.classifiers import search as searching
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.options import Mix
 from augpipe.classifiers.search import (
     PARTS,
     SHARES,

@@ -8,8 +8,9 @@ import torch
 
 from augpipe.classifiers import scores
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix, Mixture
-from augpipe.classifiers.models import OWN, ClassifierOptions, Shape, build, classifiers
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.models import Shape, build, classifiers
+from augpipe.classifiers.options import OWN, ClassifierOptions, Mix
 from augpipe.core.images import SYNTHETIC
 
 QUICK = ClassifierOptions(width=0.25, steps=40, batch=16, evaluations=4)

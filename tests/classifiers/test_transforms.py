@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.options import Mix
 from augpipe.classifiers.transforms import Elastic, policies, transform
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 from augpipe.comparison import bootstrap as comparison
 from augpipe.comparison.bootstrap import gain, holm, interval, macro_recall
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison, compare, gains
+from augpipe.comparison.verdict import Comparison, compare, gains, verdict
 
 LABELS = np.repeat(np.arange(4), [60, 60, 60, 60]).astype(np.int64)
 UNITS = Units(LABELS)
@@ -413,3 +413,14 @@ def test_the_permutation_p_is_corrected_too() -> None:
     assert math.isnan(
         gains({k: v[:1] for k, v in right.items()}, UNITS, "a", rng())[0].p_permutation_holm
     )
+
+
+def test_a_verdict_needs_both_the_interval_and_the_corrected_p() -> None:
+    enough = Units(np.repeat([0, 1], 50))
+    above, below, across = (
+        comparison.Interval(mean=(low + high) / 2, low=low, high=high, error=0.01, df=9.0)
+        for low, high in ((0.01, 0.05), (-0.05, -0.01), (-0.01, 0.05))
+    )
+    found = [verdict(one, p, 3, enough) for p in (0.01, 0.2) for one in (above, below, across)]
+    nothing = "no difference shown"
+    assert found == ["better", "worse", nothing, nothing, nothing, nothing]

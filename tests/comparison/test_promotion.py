@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from augpipe.comparison.promotion import Promotion, fingerprints, unseen
+from augpipe.comparison.options import Promotion
+from augpipe.comparison.promotion import fingerprints, unseen
 from augpipe.comparison.promotion import judge as judge_units
 from augpipe.comparison.units import Units
 from augpipe.core.images import ImageSet

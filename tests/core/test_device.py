@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +31,18 @@ def test_threads_precision_and_memory_format() -> None:
     half = runtime.start("cpu", "bf16-mixed", threads=1)
     with half.autocast():
         assert conv(half.move(torch.rand(1, 3, 8, 8))).dtype == torch.bfloat16
+
+
+def test_a_runtime_imports_no_framework() -> None:
+    """torchvision and torchmetrics cost each worker process 200 MB and two seconds."""
+    script = (
+        "import sys; from augpipe.core import device; device.start('cpu')\n"
+        "print([n for n in ('torchvision', 'torchmetrics', 'lightning_fabric') if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_auto_takes_bf16_only_where_it_is_fast() -> None:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from augpipe.core.counts import label_of
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageOptions, ImageSet, label_of, provenance, to_float, to_uint8
+from augpipe.core.images import ImageSet, provenance, to_float, to_uint8
+from augpipe.core.options import ImageOptions
 
 
 def test_float_and_back_is_the_identity() -> None:

@@ -241,7 +241,7 @@ def test_what_lies_on_disk_is_only_read(tmp_path: Path) -> None:
 CHILD = """
 import resource, sys
 import numpy as np
-from augpipe import neighbours
+from augpipe.core import neighbours
 
 rng = np.random.default_rng(0)
 points = rng.normal(size=(100_000, 64)).astype(np.float32)

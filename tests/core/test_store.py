@@ -128,3 +128,12 @@ def test_what_is_not_made_leaves_nothing_under_its_key(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no"):
         Store(tmp_path).keyed("features", "a", fail)
     assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_content_is_found_by_its_digest(tmp_path: Path, make_shapes) -> None:
+    store = Store(tmp_path)
+    ref = store.put_images(make_shapes((2, 2)))
+    assert store.find("images", ref.sha256) == ref.path
+    images = store.images(ref.sha256)
+    assert images is not None and np.array_equal(images.images, make_shapes((2, 2)).images)
+    assert store.images("0" * 64) is None and store.find("images", "0" * 64) is None

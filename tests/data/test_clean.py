@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pictures import came, noise, save
 
 from augpipe.data.clean import part, torn_groups
-from augpipe.data.quarantine import Policy
-from augpipe.data.split import NAMES, SplitOptions
+from augpipe.data.options import Policy, SplitOptions
+from augpipe.data.split import NAMES
 
 
 @settings(

@@ -17,10 +17,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from tiny import augpipe
 
-from augpipe.core.images import ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect
-from augpipe.data.split import SplitOptions
+from augpipe.data.options import SplitOptions
 from augpipe.report.inspection import FILES, write_inspection
 
 EVIL = '<script>alert("x")<b>'

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pictures import came, folders, noise, save, source, why
 
-from augpipe.core.images import ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.data import intake, sources
 from augpipe.data.intake import SIZES, survey, take_in
-from augpipe.data.quarantine import Policy
+from augpipe.data.options import Policy
 
 
 @pytest.mark.parametrize(("side", "size"), [(9, 16), (17, 16), (30, 28), (64, 64), (300, 64)])

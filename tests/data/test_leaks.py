@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from jobs import Work, make_work
-from tiny import CONFIG, environment
+from tiny import CONFIG, environment, served
 
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.store import Ref, load_images
@@ -110,25 +110,23 @@ def test_equal_pixels_under_two_ids_are_no_leak(make_shapes) -> None:
 
 PLANTS = '''
 """Every Python of the run: a fault in splitting, which hands train an image of test."""
-from augpipe.data import clean as partition
-from augpipe.pipeline.stages import prepare as preparing
+from dataclasses import replace
 
-part, thinned, test = partition.part, preparing._thinned, []
+import numpy as np
 
+from augpipe.data import clean
 
-def parting(*given):
-    found = part(*given)
-    test.append(found.rows["test"][0])
-    return found
+part = clean.part
 
 
-def thinning(images, rows, imbalance, seed):
-    import numpy as np
+def faulty(taken, *given):
+    found = part(taken, *given)
+    test = found.rows["test"]
+    one = test[np.asarray(taken.labels)[test] == 0][:1]  # of a class that is not thinned
+    return replace(found, rows={**found.rows, "train": np.append(found.rows["train"], one)})
 
-    return np.append(thinned(images, rows, imbalance, seed), test[-1])
 
-
-partition.part, preparing._thinned = parting, thinning
+clean.part = faulty
 '''
 
 
@@ -138,9 +136,10 @@ def test_a_whole_run_with_a_planted_test_image_fails(tmp_path: Path) -> None:
     (tmp_path / "fault" / "sitecustomize.py").write_text(PLANTS)
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "run", "tiny.yaml", "--out", "out", "--set", "seeds=1"],
+        [sys.executable, "-m", "flows.cli", "run", "tiny.yaml", "--out", "out", "--set", "seeds=1",
+         "--set", "generators={}", "--set", "arms=[{name: real}]"],
         cwd=tmp_path, text=True, capture_output=True, check=False, timeout=300,
-        env={**environment(tmp_path), "PYTHONPATH": f"{tmp_path / 'fault'}:{ROOT}"},
+        env={**served(tmp_path, environment(tmp_path)), "PYTHONPATH": f"{tmp_path / 'fault'}:{ROOT}"},
     )  # fmt: skip
     assert done.returncode != 0, done.stdout[-2000:]
     assert "an image of test" in done.stdout + done.stderr, done.stderr[-2000:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from pydicom.pixels import apply_modality_lut, apply_windowing
 from pydicom.uid import ExplicitVRLittleEndian
 
 from augpipe.core.errors import PictureError
-from augpipe.core.images import ImageOptions, ImageSpec
+from augpipe.core.images import ImageSpec
+from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.sources._dicom import windowed
-from augpipe.data.sources._pictures import decode, fit, through_window
+from augpipe.data.sources._pictures import decode, fit, quiet, through_window
 
 
 def decoded(data: bytes, window: object = None) -> np.ndarray:
@@ -294,6 +296,20 @@ def test_broken_exif_is_noted_whatever_the_threads(tmp_path: Path, monkeypatch) 
         save(tmp_path / "pics" / "b" / f"{i}.png", noise(200 + i, 150, 150))
     taken = came("folder", tmp_path, path=tmp_path / "pics")
     assert taken.notes == ("24 pictures: EXIF that cannot be read; taken as they lie",)
+
+
+@pytest.mark.parametrize(("order", "head"), [("<", b"II*\0"), (">", b"MM\0*")])
+@pytest.mark.parametrize(("length", "cut"), [(26, False), (22, False), (21, True), (9, True)])
+def test_only_exif_cut_before_its_first_directory_ends_is_noted(
+    tmp_path: Path, order: str, head: bytes, length: int, cut: bool
+) -> None:
+    """Orientation 6 turns a picture by 90 degrees. After 22 bytes only the address of the next directory follows."""
+    exif = head + struct.pack(f"{order}LHHHLHHL", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    path = save(tmp_path / "x.jpg", noise(0, 8, 16), exif=b"Exif\0\0" + exif[:length])
+    with quiet():
+        found = decode(path.read_bytes(), None)
+    assert found.notes == (("EXIF that cannot be read; taken as they lie",) if cut else ())
+    assert found.pixels.size == ((16, 8) if cut else (8, 16))
 
 
 def test_eight_bits_need_no_window_and_frames_are_refused(tmp_path: Path) -> None:

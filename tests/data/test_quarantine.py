@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from augpipe.data.quarantine import quarantine, reasons
-from augpipe.data.sources import Bad
+from augpipe.data.sources._listing import Bad
 
 
 def test_reasons_are_counted_by_kind() -> None:

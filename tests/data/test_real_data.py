@@ -11,12 +11,12 @@ from pictures import came, source
 from tiny import ROOT, augpipe
 
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.clean import part, torn_groups
 from augpipe.data.inspect import inspect
-from augpipe.data.quarantine import Policy
-from augpipe.data.split import NAMES, SplitOptions
+from augpipe.data.options import Policy, SplitOptions
+from augpipe.data.split import NAMES
 
 
 def test_fashion_mnist_from_its_raw_files(shared: Path, tmp_path: Path) -> None:

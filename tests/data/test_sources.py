@@ -18,7 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.core.registry import load_kind
 from augpipe.data import sources
 from augpipe.data.sources import torchvision

@@ -63,9 +63,6 @@ def test_only_the_users_mistakes_are_kept_from_the_log() -> None:
 def test_nothing_phones_home(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
-    import flows
-
-    assert flows.__doc__
     assert os.environ["DO_NOT_TRACK"] == "1" and os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     from mlflow.telemetry.utils import is_telemetry_disabled
     from prefect.settings import get_current_settings
@@ -78,7 +75,7 @@ STOPPED = """
 import time
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from augpipe.config import Runner
+from augpipe.pipeline.experiment import Runner
 from flows.engine import pool, prefect_api, stop_workers
 
 @task(cache_policy=NO_CACHE, persist_result=False)

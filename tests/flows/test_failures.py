@@ -15,7 +15,7 @@ import yaml
 from mlflow import MlflowClient
 from prefect import flow, task
 from prefect.exceptions import UnfinishedRun
-from tiny import CONFIG, augpipe, run_tiny
+from tiny import CONFIG, Ran, beside, tracking
 
 from augpipe.core.errors import NotTrainedError, UserError, is_full, passes
 from augpipe.data.leaks import LeakError
@@ -30,12 +30,9 @@ from flows.tasks import run_stage
 TOO_LARGE = "generators.acgan.latent=4000000000"
 
 
-def test_one_generator_fails_and_the_rest_is_compared(tmp_path: Path) -> None:
-    done = run_tiny(tmp_path)
-    assert done.status == 0, done.err[-3000:]
-    whole = pd.read_csv(done.folder / "scores.csv")
-    run = ("run", "tiny.yaml", "--out", "out", "--set", TOO_LARGE)
-    broken = augpipe(tmp_path, *run)
+def test_one_generator_fails_and_the_rest_is_compared(single: Ran, tmp_path: Path) -> None:
+    whole = pd.read_csv(single.folder / "scores.csv")
+    broken = beside(single, tmp_path, TOO_LARGE)
     assert broken.status == 0, broken.err[-3000:]
     assert "arm acgan failed and is not compared: RuntimeError" in broken.err
     summary = json.loads((broken.folder / "summary.json").read_text())
@@ -53,7 +50,7 @@ def test_one_generator_fails_and_the_rest_is_compared(tmp_path: Path) -> None:
     # The config is told whole, so that the run can be repeated.
     asked = yaml.safe_load((broken.folder / "experiment.yaml").read_text())
     assert [arm["name"] for arm in asked["arms"]] == ["real", "classic", "smote", "acgan"]
-    client = MlflowClient(f"sqlite:///{broken.home / 'mlflow.db'}")
+    client = MlflowClient(tracking(tmp_path))
     found = client.get_experiment_by_name("tiny")
     assert found is not None
     runs = client.search_runs([found.experiment_id], "tags.`augpipe.failed` != ''")
@@ -61,23 +58,18 @@ def test_one_generator_fails_and_the_rest_is_compared(tmp_path: Path) -> None:
     children = [r for r in runs if r.data.tags["augpipe.kind"] == "generator"]
     assert [r.info.status for r in parents] == ["FINISHED"]
     assert parents[0].data.tags["augpipe.failed"] == "acgan"
-    assert [r.info.status for r in children] == ["FAILED"] * 3
+    assert [r.info.status for r in children] == ["FAILED"]
     assert all("allocate" in r.data.tags["augpipe.failed"] for r in children)
     # Asked to be strict, the same run ends with 1, its report written all the same.
-    strict = augpipe(tmp_path, *run, "--strict")
+    scores = (broken.folder / "scores.csv").read_bytes()
+    strict = beside(single, tmp_path, TOO_LARGE, more=("--strict",))
     assert strict.status == 1
-    assert (strict.folder / "scores.csv").read_bytes() == (
-        broken.folder / "scores.csv"
-    ).read_bytes()
+    assert (strict.folder / "scores.csv").read_bytes() == scores
 
 
-def test_a_task_that_takes_too_long_fails_alone(tmp_path: Path) -> None:
-    done = run_tiny(tmp_path)  # so that nothing but the generator is left to be made
-    assert done.status == 0, done.err[-3000:]
-    slow = augpipe(
-        tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "seeds=1", "--set", "runner.timeout=20",
-        "--set", "generators.acgan.kimg=100000",
-    )  # fmt: skip
+def test_a_task_that_takes_too_long_fails_alone(single: Ran, tmp_path: Path) -> None:
+    """Nothing but the generator is left to be made."""
+    slow = beside(single, tmp_path, "runner.timeout=8", "generators.acgan.kimg=100000")
     assert slow.status == 0, slow.err[-3000:]
     summary = json.loads((slow.folder / "summary.json").read_text())
     assert "TaskRunTimeoutError" in summary["failed"]["acgan"], summary["failed"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from schemas import undocumented
 
 from augpipe.classifiers.losses import losses
 from augpipe.data.imbalance import profiles
@@ -66,3 +67,16 @@ def test_what_the_config_refuses_the_form_refuses(key: str, value: Any) -> None:
         jsonschema.validate(values, SCHEMA)
     with pytest.raises(ValueError):
         build(values)
+
+
+def test_prefects_form_explains_every_option() -> None:
+    """What Prefect's page makes the deployment's form of."""
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.refresh import refresh
+
+    form = parameter_schema(refresh.fn).model_dump()
+    options = form["definitions"]["Experiment"]["properties"]
+    assert set(options) == set(Experiment.model_fields)
+    assert [name for name, own in options.items() if not own.get("description")] == []
+    assert not list(undocumented(form["definitions"]))

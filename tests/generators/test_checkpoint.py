@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from augpipe.core.device import environment
+from augpipe.core.machine import environment
 from augpipe.generators.checkpoint import Checkpoint, differences
 
 HEADER = {"config": {"kind": "acgan", "width": 0.5}, "seed": 3, "with": {"torch": "2.0"}}

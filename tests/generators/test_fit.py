@@ -15,7 +15,8 @@ from augpipe.core.errors import NotTrainedError, UserError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.generators import fit as training
 from augpipe.generators.fit import ClassUniform, Hooks
-from augpipe.generators.protocol import GeneratorConfig, drawn_together
+from augpipe.generators.options import GeneratorConfig
+from augpipe.generators.protocol import drawn_together
 
 
 class Recorder:

@@ -16,7 +16,7 @@ import pytest
 from recalling import go, job, lines, made
 from tiny import ROOT
 
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.options import Mix
 from augpipe.core import fingerprints as code
 from augpipe.core.store import Ref, SplitRefs
 from augpipe.pipeline import cache, compare

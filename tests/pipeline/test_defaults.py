@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageOptions, ImageSpec
+from augpipe.core.images import ImageSpec
+from augpipe.core.options import ImageOptions
 from augpipe.data.intake import survey
 from augpipe.data.sources import listing
 from augpipe.generators.families import build

@@ -60,11 +60,11 @@ def test_parts_are_joined_into_one_generator_of_every_class(tmp_path: Path) -> N
     kids = load_table(joined.history)
     assert set(kids.metric) == {f"val_kid/{c}" for c in prepared.classes}
     here = work.runtime
-    whole, problem = families.unpack(load_state(joined.checkpoint), here)
+    whole, problem = families.unpack(load_state(joined.checkpoint), here, work.store.images)
     assert problem.classes == prepared.classes
     # Each label is drawn by the model that was trained for it.
     for label in (0, 9):
-        alone, _ = families.unpack(load_state(done[label].checkpoint), here)
+        alone, _ = families.unpack(load_state(done[label].checkpoint), here, work.store.images)
         images = [
             g.sample(torch.tensor([asked] * 3), torch.Generator().manual_seed(4))
             for g, asked in ((whole, label), (alone, 0))

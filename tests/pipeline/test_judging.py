@@ -291,7 +291,9 @@ def test_judging_is_repeatable_in_another_store(ready: Ready, tmp_path: Path) ->
 def test_measuring_draws_other_images_than_synthesis(ready: Ready) -> None:
     """Uncurated ones of every class, of a stream of their own."""
     made = load_images(ready.synthesise({0: 12}, of="acgan", curated=False).images)
-    generator, _ = families.unpack(load_state(ready.acgan.checkpoint), ready.work.runtime)
+    generator, _ = families.unpack(
+        load_state(ready.acgan.checkpoint), ready.work.runtime, ready.work.store.images
+    )
     labels = torch.zeros(12, dtype=torch.int64)
     drawn = [
         synthesis.draw(generator, labels, torch_stream(0, stream)).images.numpy()

@@ -61,7 +61,7 @@ def test_what_a_run_uses_stays_and_a_killed_runs_mark_protects_nothing(store: St
         store.put("kind", lambda path: path.write_bytes(b"\x09" * 1000))
         pruning.prune(store, limit=0)
         assert left(store) == [9]
-    killed = "import os, sys; from pathlib import Path; from augpipe import pruning, store\n"
+    killed = "import os, sys; from pathlib import Path; from augpipe.core import store; from augpipe.pipeline import pruning\n"
     killed += "with pruning.running(store.Store(Path(sys.argv[1]))): os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", killed, str(store.root)], check=False)
     assert len(list((store.root / pruning.RUNNING).iterdir())) == 1
@@ -69,12 +69,28 @@ def test_what_a_run_uses_stays_and_a_killed_runs_mark_protects_nothing(store: St
     assert not left(store) and not list((store.root / pruning.RUNNING).iterdir())
 
 
-def test_a_run_on_another_machine_is_taken_for_alive(store: Store) -> None:
+def test_the_earliest_run_of_any_process_protects_what_was_used_since(store: Store) -> None:
     folder = store.root / pruning.RUNNING
     folder.mkdir()
-    (folder / "x").write_text(f"{time.time() - 3.5 * 86_400}\nelsewhere/0/ 1 1")
+    script = "import sys; from pathlib import Path; from augpipe.core.processes import hold\n"
+    script += "with hold(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    early = folder / f"{time.time() - 3.5 * 86_400:.6f}-x"
+    command = [sys.executable, "-c", script, str(early)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin and other.stdout and other.stdout.readline()
+        with pruning.running(store):
+            pruning.prune(store, limit=0)
+        assert left(store) == [1, 2, 3] and list(folder.iterdir()) == [early]
+        other.stdin.close()
+    assert not list(folder.iterdir())
+
+
+def test_marks_of_earlier_versions_do_not_count(store: Store) -> None:
+    """They are files of text without a lock."""
+    (store.root / pruning.RUNNING).mkdir()
+    (store.root / pruning.RUNNING / "0a1b").write_text(f"{time.time()}\nelsewhere/0/ 1 1")
     pruning.prune(store, limit=0)
-    assert left(store) == [1, 2, 3]
+    assert not left(store) and not list((store.root / pruning.RUNNING).iterdir())
 
 
 def test_what_is_used_while_others_are_taken_stays(store: Store, monkeypatch) -> None:

@@ -3,48 +3,47 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import torch
 import yaml
 from tiny import CONFIG
 
 from augpipe.core.store import Ref
 from augpipe.pipeline import experiment as config
-from augpipe.pipeline.records import Job, Timed, TrainedGenerator
+from augpipe.pipeline.context import Context
+from augpipe.pipeline.records import Timed, TrainedGenerator
 
 
-def test_a_job_keeps_what_only_a_family_knows() -> None:
+def test_an_experiment_keeps_what_only_a_family_knows() -> None:
     experiment = config.build(yaml.safe_load(CONFIG))
-    job = Job(experiment=experiment, store=Path("s"), progress=Path("p"), threads=2)
-    back = pickle.loads(pickle.dumps(job))
-    assert back == job and back.experiment.generators["acgan"].width == 0.06
-    assert job.model_dump(mode="json")["experiment"]["generators"]["acgan"]["width"] == 0.06
+    back = pickle.loads(pickle.dumps(experiment))
+    assert back == experiment and back.generators["acgan"].width == 0.06
+    assert experiment.model_dump(mode="json")["generators"]["acgan"]["width"] == 0.06
 
 
-def test_start_gives_the_process_its_share_of_threads() -> None:
-    import torch
+def test_a_runtime_sets_the_process_to_its_share_of_threads() -> None:
+    context = Context(root=Path("s"), device="cpu", threads=1)
+    assert context.store.root == Path("s") and context.runtime().device.type == "cpu"
+    assert torch.get_num_threads() == 1
 
-    experiment = config.build(yaml.safe_load(CONFIG), ["runner.device=cpu"])
-    job = Job(experiment=experiment, store=Path("s"), progress=Path("p"), threads=1)
-    store, here = job.start()
-    assert store.root == Path("s") and here.device.type == "cpu" and torch.get_num_threads() == 1
+
+def test_auto_is_resolved_once() -> None:
+    resolved = Context(root=Path("s")).resolved()
+    assert "auto" not in (resolved.device, resolved.precision)
+    assert resolved.resolved() is resolved
 
 
 def test_records_survive_json() -> None:
     ref = Ref(path=Path("x.pt"), sha256="0" * 64)
     record = TrainedGenerator(
-        name="g", seed=1, checkpoint=ref, history=ref, previews=((0.5, ref),), samples=ref, learned=ref,
+        name="g", kind="acgan", seed=1, checkpoint=ref, history=ref, previews=((0.5, ref),), samples=ref, learned=ref,
         best_kimg=0.5, best_metric=0.1, stopped="", time=Timed(began=1.0, seconds=2.0),
     )  # fmt: skip
     assert TrainedGenerator.model_validate_json(record.model_dump_json()) == record
 
 
-def test_what_a_task_is_handed_does_not_grow_with_the_arms() -> None:
-    def handed(arms: int) -> int:
-        values = yaml.safe_load(CONFIG)
-        values["arms"] += [{"name": f"arm {n}"} for n in range(arms)]
-        job = Job(experiment=config.build(values), store=Path("s"), progress=Path("p"), threads=2)
-        light = job.for_a_task()
-        assert light.experiment.classifier == job.experiment.classifier
-        assert light.experiment.generators == job.experiment.generators
-        return len(pickle.dumps(light))
-
-    assert handed(500) == handed(0)
+def test_a_ref_below_a_store_is_written_relative_and_read_from_another_root() -> None:
+    ref = Ref(path=Path("/one/store/images/abc"), sha256="0" * 64)
+    plain = ref.model_dump(mode="json", context={"store": Path("/one/store")})
+    assert plain["path"] == "images/abc"
+    moved = Ref.model_validate(plain, context={"store": Path("/two")})
+    assert moved.path == Path("/two/images/abc")

@@ -9,7 +9,7 @@ import pytest
 from jobs import make_work
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Beside
+from augpipe.classifiers.options import Beside
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.store import load_images, load_splits, load_state, load_table

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from stored_results import CLASSES, EVIL, recipe_of, with_recipes
 
-from augpipe.classifiers.mixing import Mix
+from augpipe.classifiers.options import Mix
 from augpipe.comparison.bootstrap import Interval
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError
 from augpipe.pipeline import experiment as config
 from augpipe.synthetic import curation
-from augpipe.synthetic.curation import Curation, Curator, Judged, Reference, checks
+from augpipe.synthetic.curation import Curator, Judged, Reference, checks
 from augpipe.synthetic.embeddings import Embedded
+from augpipe.synthetic.options import Curation
 
 LIMITS = ("confident", "real_enough", "twin_limits", "dull")
 

@@ -9,7 +9,7 @@ from embeddings import embedded, gauss, untrained
 from numpy.typing import NDArray
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core.images import ImageSet, Splits, provenance
 from augpipe.core.store import Store, load_images
 from augpipe.pipeline.stages.train_classifier import fit_reference

@@ -417,8 +417,8 @@ def test_multiscale_similarity_is_given_for_large_images(monkeypatch) -> None:
 CHILD = """
 import resource, sys
 import numpy as np
-from augpipe.features import Embedded
-from augpipe.fidelity import Compared, pixels
+from augpipe.synthetic.embeddings import Embedded
+from augpipe.synthetic.fidelity import Compared, pixels
 
 def peak():
     unit = 1 if sys.platform == "darwin" else 1024

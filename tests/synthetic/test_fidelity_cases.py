@@ -11,7 +11,7 @@ from embeddings import embedded, gauss
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
 
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core import device as runtime
 from augpipe.core.images import ImageSet, Splits, provenance
 from augpipe.pipeline.stages.train_classifier import fit_reference

@@ -9,9 +9,10 @@ from augpipe.core.errors import UserError
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.experiment import Experiment
 from augpipe.synthetic import fidelity, gates
+from augpipe.synthetic.options import EXTRA
 
 NAN = math.nan
-FIGURES = (*fidelity.names(), *gates.EXTRA)
+FIGURES = (*fidelity.names(), *EXTRA)
 
 
 def experiment(*given: object) -> Experiment:

@@ -18,11 +18,11 @@ from PIL import Image
 from tiny import ROOT, environment
 
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.data import clean as partition
 from augpipe.data import sources
 from augpipe.data.intake import take_in
-from augpipe.data.quarantine import Policy
+from augpipe.data.options import Policy
 
 FULL = ImageOptions(window="full")
 
@@ -147,7 +147,7 @@ def test_files_that_may_not_be_read(tmp_path: Path) -> None:
         "import os, sys; sys.path.insert(0, 'tests'); from pictures import *;"
         f"place = Path({str(tmp_path)!r});"
         "os.getuid() or os.setuid(65534);"
-        "from augpipe.intake import take_in;"
+        "from augpipe.data.intake import take_in;"
         "taken = take_in(sources.listing(source('folder', path=place / 'pics')), ImageOptions(), None);"
         "print(why(taken), len(taken.rows))"
     )
@@ -187,7 +187,7 @@ def test_an_empty_class_folder_and_a_class_of_one(tmp_path: Path) -> None:
 
 
 def parted(taken: object, policy: Policy | None = None) -> partition.Partition:
-    from augpipe.data.split import SplitOptions
+    from augpipe.data.options import SplitOptions
 
     return partition.part(taken, SplitOptions(), policy or Policy(), np.random.default_rng(0))
 
@@ -396,7 +396,7 @@ def test_two_million_rows(tmp_path: Path) -> None:
         out.write("path,label,group\n")
         out.writelines(f"{row}\n" for row in rows)
     script = (
-        "import sys, resource, time; sys.path.insert(0, 'tests'); from pictures import *; from augpipe.intake import *; from augpipe.quarantine import *;"
+        "import sys, resource, time; sys.path.insert(0, 'tests'); from pictures import *; from augpipe.data.intake import *; from augpipe.data.options import *;"
         f"begun = time.time(); listed = sources.listing(source('manifest', path={str(path)!r}));"
         "print(len(listed.bad), time.time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
         "try: take_in(listed, ImageOptions(), Policy())\n"

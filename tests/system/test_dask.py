@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
+from in_process import call
 from servers import Cluster
-from tiny import CONFIG, augpipe, begin, until
+from tiny import CONFIG, ONE, Ran, begin, until
 
 BIN = Path(sys.executable).parent
-ONE_THREAD = ("--set", "runner.threads=1")
+SETS = [part for one in ONE for part in ("--set", one)]
 
 
 @pytest.fixture
@@ -28,18 +30,13 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
-    tmp_path: Path, cluster: Cluster
+    tmp_path: Path, cluster: Cluster, single: Ran
 ) -> None:
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    (whole / "tiny.yaml").write_text(CONFIG)
-    local = augpipe(whole, "run", "tiny.yaml", "--out", "out", *ONE_THREAD)
-    assert local.status == 0, local.err[-3000:]
     place = tmp_path / "spread"
     place.mkdir()
     (place / "tiny.yaml").write_text(CONFIG)
     process = begin(
-        place, "run", "tiny.yaml", "--out", "out", *ONE_THREAD, "--set", "runner.kind=dask",
+        place, "run", "tiny.yaml", "--out", "out", *SETS, "--set", "runner.kind=dask",
         "--set", f"runner.address={cluster.address}",
     )  # fmt: skip
     said = until(process, "scored")
@@ -48,7 +45,7 @@ def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
     said += rest
     assert process.returncode == 0, said[-5000:]
     for name in ("scores.csv", "fidelity.csv"):
-        assert (place / "out" / name).read_bytes() == (local.folder / name).read_bytes(), name
+        assert (place / "out" / name).read_bytes() == (single.folder / name).read_bytes(), name
     assert json.loads((place / "out" / "summary.json").read_text())["failed"] == {}
     # Nothing of a worker's lies in its own folder: what was made is in the one store.
     for n in range(2):
@@ -65,9 +62,13 @@ def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
         (["runner.kind=dask", "runner.address=tcp://127.0.0.1:1"], "no Dask scheduler answers at runner.address"),
     ],
 )  # fmt: skip
-def test_an_address_that_is_none(tmp_path: Path, given: list[str], said: str) -> None:
+def test_an_address_that_is_none(
+    tmp_path: Path, given: list[str], said: str, monkeypatch, capsys
+) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("PREFECT_API_URL", warm.prefect())
     sets = [part for one in given for part in ("--set", one)]
-    done = augpipe(tmp_path, "run", "tiny.yaml", *sets)
-    assert done.status == 2 and said in done.err, done.err[-3000:]
-    assert "Traceback" not in done.err
+    status, told = call(monkeypatch, capsys, "run", "tiny.yaml", *sets)
+    assert status == 2 and said in told and "Traceback" not in told, told

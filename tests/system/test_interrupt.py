@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,29 +18,34 @@ from tiny import CONFIG, environment
 
 
 def start(place: Path) -> subprocess.Popen[str]:
-    """A run whose classifiers take minutes, up to where they learn."""
+    """A run whose classifiers take minutes, up to where one learns."""
     (place / "tiny.yaml").write_text(CONFIG)
-    command = [str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out"]
-    command += [
-        "--set",
-        "classifier.steps=20000",
-        "--set",
-        "generators={}",
-        "--set",
-        "arms=[{name: real}]",
-    ]
+    temporary = place / "home" / "tmp"
+    temporary.mkdir(parents=True)
+    command = [
+        str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out", "--set", "seeds=2",
+        "--set", "classifier.steps=20000", "--set", "generators={}", "--set", "arms=[{name: real}]",
+    ]  # fmt: skip
     process = subprocess.Popen(
-        command, cwd=place, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        command, cwd=place, env=environment(place, TMPDIR=str(temporary)), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
         # Started in the background of a script, this test has SIGINT ignored, and would pass that on.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     until = time.monotonic() + 120
-    while not list((place / "data" / "store").glob("mixtures/*.json")):
+    while not learning(temporary):
         assert process.poll() is None and time.monotonic() < until, process.communicate()
-        time.sleep(0.2)
-    time.sleep(4)  # classifiers are learning
+        time.sleep(0.1)
     return process
+
+
+def learning(temporary: Path) -> bool:
+    """Whether some task of the run has gone some way: each tells in a file how far it is."""
+    for file in temporary.glob("augpipe-progress-*/*.json"):
+        with suppress(OSError, ValueError):
+            if json.loads(file.read_text())["done"] > 0:
+                return True
+    return False
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")

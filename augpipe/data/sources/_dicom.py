@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from augpipe.core.errors import PictureError, UserError
-from augpipe.core.images import Window
+from augpipe.core.options import Window
 
 PREAMBLE = 128  # bytes before the letters DICM
 
@@ -128,6 +127,8 @@ def windowed(
     elif function == "LINEAR_EXACT":
         part = (values - center) / width + 0.5
     elif function == "SIGMOID":
+        from scipy.special import expit
+
         part = expit(4 * (values - center) / width)
     else:
         raise PictureError(f"unknown window function {function!r}")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
@@ -97,6 +96,8 @@ def labelled(
 
     UserError where a class that was asked for does not occur.
     """
+    import pandas as pd  # only where a source is read: its options are needed without
+
     # As objects: an array of text is as wide as its longest name.
     codes, have = pd.factorize(np.asarray(names, dtype=object), sort=True)
     present = [str(name) for name in have]

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError
-from augpipe.core.images import Window
+from augpipe.core.options import Window
 from augpipe.data.sources._listing import Rows
 
 AT_ONCE: Final = 2**24  # bytes of pixels read at a time

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,11 @@ from PIL import (
 )
 
 from augpipe.core.errors import PictureError
-from augpipe.core.images import ImageSpec, Resize, Window
+from augpipe.core.options import Resize, Window
 from augpipe.data.sources._dicom import is_dicom, read_dicom
+
+if TYPE_CHECKING:
+    from augpipe.core.images import ImageSpec
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".pbm",
@@ -106,9 +108,6 @@ class Read:
     notes: tuple[str, ...]
 
 
-_heard = threading.local()  # what Pillow warned of while this thread read a picture
-
-
 def begins_as_picture(path: Path) -> bool:
     """Whether a file without a suffix holds a picture, by its first bytes."""
     try:
@@ -120,16 +119,10 @@ def begins_as_picture(path: Path) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warnings become what they mean: a bomb is an error, broken EXIF a note, the rest is silent."""
-
-    def hear(message: Warning | str, *_: object, **__: object) -> None:
-        _heard.exif = True
-
+    """Pillow's warning of a decompression bomb becomes an error; its other warnings are silenced."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("always", message="(?i)corrupt exif")
-        warnings.showwarning = hear
         yield
 
 
@@ -179,7 +172,6 @@ def _from_file(stream: Any, window: Window | None) -> Picture:
     if is_dicom(stream):
         pixels, told = read_dicom(stream, window, MOST_PIXELS)
         return Picture(from_array(pixels, None), told, "DICOM")
-    _heard.exif = False
     with Image.open(stream, formats=FORMATS) as opened:
         if opened.width * opened.height > MOST_PIXELS:
             raise PictureError(
@@ -203,14 +195,13 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
     if mode in ("RGB", "RGBA") and deep and window != "full":
         # Pillow reads the upper 8 bits, which is what the whole range comes to.
         raise PictureError("16 bits a channel need image.window: full, the only one for colour")
-    turned = opened
+    turned, unreadable = opened, _exif_is_cut(opened.info.get("exif"))
     if opened.format is not None and ("exif" in opened.info or opened.format == "TIFF"):
         try:
             turned = ImageOps.exif_transpose(opened)
         except Exception:  # whatever broken metadata raise, the pixels are there
-            _heard.exif = True
-    if getattr(_heard, "exif", False):
-        _heard.exif = False
+            unreadable = True
+    if unreadable:
         notes.append("EXIF that cannot be read; taken as they lie")
     if most > 255 and mode == "I":
         # Pillow spreads them over 16 bits; a window means the values that the file holds.
@@ -218,6 +209,20 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
         whole = (0.0, float(most)) if window == "full" else window
         return Picture(from_array(values.astype(np.int32), whole), mode, "PPM", tuple(notes))
     return Picture(eight_bits(turned, window), mode, opened.format or "array", tuple(notes))
+
+
+def _exif_is_cut(exif: object) -> bool:
+    """Whether EXIF data ends before its first directory does, which holds the orientation (TIFF 6.0, section 2)."""
+    data = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
+    if not data:
+        return False
+    order = "<" if data.startswith(b"II") else ">"
+    try:
+        (start,) = struct.unpack_from(f"{order}L", data, 4)
+        (entries,) = struct.unpack_from(f"{order}H", data, start)
+    except struct.error:
+        return True
+    return int(start + 2 + 12 * entries) > len(data)
 
 
 def _most(opened: Image.Image, tiles: Any) -> int:

@@ -38,15 +38,21 @@ def _several(value: Any) -> Any:
 
 
 class Config(KindConfig):
-    """`path`: one archive or several, whose class folders are put together; zips inside a zip are opened.
-
-    classes, layout: as for a folder. A folder that is wrapped around everything is no class.
-    """
+    """Options of archives."""
 
     kind: Literal["archive"]
+    """A zip or tar of class folders, read in place."""
+
     path: Annotated[tuple[WholePath, ...], BeforeValidator(_several), Field(min_length=1)]
+    """One archive or several, whose class folders are merged. Zips inside a zip are opened; a folder around everything is
+    skipped."""
+
     classes: Classes = None
+    """Use only these classes, in this order. null: all, sorted."""
+
     layout: Template | None = None
+    """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
+    class, or the split if the first folders are called train, val and test."""
 
 
 Key = (

@@ -22,20 +22,26 @@ MOST_CLASSES: Final = 10_000
 
 
 class Config(KindConfig):
-    """`path`: an .npz with `images` and `labels` (and `groups`, `weights` where it has them), or with
-    `train_images`, `train_labels` and so on for train, val and test; or an .npy of images.
+    """Options of arrays: (N,H,W), (N,H,W,C) or (N,C,H,W).
 
-    labels: the .npy of labels that goes with an .npy of images. names: what the labels 0, 1, ... are called.
-    official: false puts the file's own splits together, for others to be drawn.
-    Images are (N,H,W), (N,H,W,C) or (N,C,H,W); floats lie in 0 to 1 or in 0 to 255 and
-    integers in 0 to 255, or take an image.window.
+    Floats lie in 0 to 1 or in 0 to 255 and integers in 0 to 255, or `image.window` is set.
     """
 
     kind: Literal["arrays"]
+    """An .npz, or an .npy of images with one of labels."""
+
     path: WholePath
+    """An .npz with `images` and `labels` (optionally `groups`, `weights`), or with `train_images`, `train_labels` and so
+    on for train, val and test; or an .npy of images."""
+
     labels: WholePath | None = None
+    """The .npy of labels for an .npy of images."""
+
     names: tuple[str, ...] | None = Field(default=None, min_length=2)
+    """Class names of the labels 0, 1, ... null: the labels themselves."""
+
     official: bool = True
+    """Keep the file's own splits. false: merge them, for `split` to draw others."""
 
 
 def suggest(path: Path) -> dict[str, Any] | None:

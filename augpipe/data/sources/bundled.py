@@ -13,10 +13,13 @@ from augpipe.data.sources._pictures import Blob
 
 
 class Config(KindConfig):
-    """`digits`: 1,797 scans of hand-written digits, 8x8 grey, ten classes (scikit-learn; UCI, 1998)."""
+    """Options of the bundled set."""
 
     kind: Literal["bundled"]
+    """A real image set that ships with scikit-learn: no download."""
+
     name: Literal["digits"] = "digits"
+    """`digits`: 1,797 scans of handwritten digits, 8x8 grey, ten classes (UCI, 1998)."""
 
 
 def listing(config: Config) -> Listing:

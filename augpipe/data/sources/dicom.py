@@ -29,16 +29,24 @@ OTHERS: Final = (".txt", ".csv", ".json", ".xml", ".md", ".html", ".pdf", ".xlsx
 
 
 class Config(KindConfig):
-    """`path`: the folder; classes, layout: as for a folder of pictures.
-
-    group: the header's field that says what belongs together; none where the layout has a {group}.
-    """
+    """Options of a folder of DICOM files."""
 
     kind: Literal["dicom"]
+    """A folder of DICOM files in class folders, grouped by patient."""
+
     path: WholePath
+    """The folder."""
+
     classes: Classes = None
+    """Use only these classes, in this order. null: all, sorted."""
+
     layout: Template | None = None
+    """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
+    class, or the split if the first folders are called train, val and test."""
+
     group: str = "PatientID"
+    """Header field whose value groups images; images of a group are on one side of the split. Not used if the layout has
+    a {group}."""
 
 
 def suggest(path: Path) -> dict[str, Any] | None:

@@ -16,17 +16,20 @@ from augpipe.data.sources._pictures import SUFFIXES, Blob
 
 
 class Config(KindConfig):
-    """`path`: the folder; `classes`: only these, in this order (default: all, sorted).
-
-    layout: where class, group and split stand in a picture's path, say `{label}/{group}/*` where each
-    class has a folder for each patient. By default the first folder is the class, or the split where the
-    first folders are called train and val or test; pictures in deeper folders are taken.
-    """
+    """Options of a folder of pictures."""
 
     kind: Literal["folder"]
+    """A folder with a sub-folder of pictures for each class."""
+
     path: WholePath
+    """The folder."""
+
     classes: Classes = None
+    """Use only these classes, in this order. null: all, sorted."""
+
     layout: Template | None = None
+    """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
+    class, or the split if the first folders are called train, val and test."""
 
 
 def suggest(path: Path) -> dict[str, Any] | None:

@@ -6,25 +6,32 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.home import home
 from augpipe.core.schema import KindConfig
-from augpipe.core.store import home
 from augpipe.data.sources import arrays
 from augpipe.data.sources._listing import Listing, WholePath
 
 
 class Config(KindConfig):
-    """`name`: the set (`pneumoniamnist`); `root`: the folder that holds its .npz, where nothing is written.
-
-    size: 28, 64, 128 or 224. download: fetch it to `downloads/medmnist` below AUGPIPE_HOME. official: false
-    puts the set's own splits together, for others to be drawn.
-    """
+    """Options of MedMNIST."""
 
     kind: Literal["medmnist"]
+    """MedMNIST v2 (Yang et al. 2023), through its package."""
+
     name: str
+    """Name of the set, such as `pneumoniamnist`."""
+
     root: WholePath | None = None
+    """Folder of the .npz; nothing is written there. null: downloads/medmnist below AUGPIPE_HOME."""
+
     size: Literal[28, 64, 128, 224] = 28
+    """Image size of the file, in pixels."""
+
     download: bool = False
+    """Download the file if it is missing; only without `root`."""
+
     official: bool = True
+    """Keep the set's own splits. false: merge them, for `split` to draw others."""
 
 
 def place(config: Config) -> Path | None:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.home import home
 from augpipe.core.schema import KindConfig
-from augpipe.core.store import home
 from augpipe.data.sources._listing import Listing, Rows, WholePath, labelled
 from augpipe.data.sources._pictures import UNREADABLE, Blob
 
@@ -52,21 +52,29 @@ _PAIRS: Final = ("_samples", "samples", "_flat_character_images", "imgs")
 
 
 class Config(KindConfig):
-    """`name`: the set, as torchvision writes it. `root`: the folder that holds its files, as torchvision lays
-    them out, or the raw files themselves, gzipped or not; nothing is written there.
-
-    download: fetch it to `downloads/torchvision` below AUGPIPE_HOME. target: the attribute that is the class
-    (CelebA). options: further arguments of the set (`{split: letters}` of EMNIST). official: false puts
-    the set's own splits together, for others to be drawn.
-    """
+    """Options of torchvision's sets."""
 
     kind: Literal["torchvision"]
+    """One of torchvision's classification sets."""
+
     name: str
+    """Name of the set as in torchvision, such as `FashionMNIST`."""
+
     root: WholePath | None = None
+    """Folder of its files as torchvision arranges them, or of the raw files, gzipped or not; nothing is written there.
+    null: downloads/torchvision below AUGPIPE_HOME."""
+
     download: bool = False
+    """Download the files if they are missing; only without `root`."""
+
     target: str | None = None
+    """Attribute that is the class (CelebA)."""
+
     options: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+    """Further arguments of the set, such as `{split: letters}` of EMNIST."""
+
     official: bool = True
+    """Keep the set's own splits. false: merge them, for `split` to draw others."""
 
     @field_validator("name")
     @classmethod

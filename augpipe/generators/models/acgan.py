@@ -30,27 +30,50 @@ from augpipe.nn.penalties import r1
 
 
 class Config(AdversarialConfig):
-    """Options of ACGAN; widths are multiples of the paper's.
-
-    loss: `bce` as in the paper, or `hinge`. spectral: spectral norm in the discriminator, in place of its
-    batch norm. conditional_norm: a gain and bias of batch norm for each class in the generator. class_loss:
-    `head`, the paper's classifier, or `d2d`, data-to-data cross-entropy on a normalised embedding.
-    """
+    """Options of ACGAN."""
 
     kind: Literal["acgan"]
+    """ACGAN: the discriminator also classifies (Odena et al. 2017)."""
+
     width: float = Field(default=1.0, gt=0, le=16)
+    """Multiple of the paper's channels."""
+
     dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Dropout rate of the discriminator."""
+
     loss: Literal["bce", "hinge"] = "bce"
-    real_target: float = Field(default=0.9, gt=0.5, le=1)  # one-sided label smoothing, of bce
+    """Real/fake loss: `bce` as in the paper, or `hinge`."""
+
+    real_target: float = Field(default=0.9, gt=0.5, le=1)
+    """Target of reals with `loss: bce` (one-sided label smoothing, Salimans et al. 2016)."""
+
     class_loss: Literal["head", "d2d"] = "head"
-    class_weight: float = Field(default=1.0, ge=0)  # of the class loss, against real/fake
-    embedding: int = Field(default=512, ge=2)  # of d2d
-    margin: float = Field(default=0.98, gt=0, le=1)  # of d2d
-    temperature: float = Field(default=0.5, gt=0)  # of d2d
+    """`head`: the paper's classifier. `d2d`: data-to-data cross-entropy on a normalised embedding (ReACGAN, Kang et al.
+    2021)."""
+
+    class_weight: float = Field(default=1.0, ge=0)
+    """Weight of the class loss against the real/fake loss."""
+
+    embedding: int = Field(default=512, ge=2)
+    """Size of the embedding of `d2d`."""
+
+    margin: float = Field(default=0.98, gt=0, le=1)
+    """Cosine similarity from which on `d2d` ignores a positive pair."""
+
+    temperature: float = Field(default=0.5, gt=0)
+    """Temperature of `d2d`."""
+
     spectral: bool = False
+    """Spectral norm in the discriminator instead of batch norm (Miyato et al. 2018)."""
+
     conditional_norm: bool = False
-    r1: float = Field(default=0.0, ge=0)  # gamma, taken every `r1_every` steps
+    """Batch norms of the generator have a gain and bias per class (Dumoulin et al. 2017)."""
+
+    r1: float = Field(default=0.0, ge=0)
+    """Weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` steps. 0: none."""
+
     r1_every: int = Field(default=16, ge=1)
+    """Steps between two R1 penalties (lazy regularisation, Karras et al. 2020)."""
 
     @model_validator(mode="after")
     def _target_is_of_bce(self) -> Config:

@@ -42,37 +42,60 @@ MOST_ENCODED = 5000  # images a class that its Gaussian stands on
 
 
 class Config(AdversarialConfig):
-    """Options of BAGAN; widths are multiples of the paper's.
-
-    autoencoder: its share of the budget. labels: classes of fakes, `uniform`, or `rebalance`, where class
-    c comes in proportion to max(0, 2/K - its share of train), as in the paper. fakes: how many stand beside a
-    real one in the critic's batch; null is the paper's 1/K, as many as of each class. generator_loss: `class` asks
-    for the class against all else, as in the paper; `realness` for the class against FAKE, which keeps more variety;
-    `class_weight` adds so much of the former to the latter.
-    label_embedding: the decoder's latent is multiplied by the class's embedding; null: in BAGAN-GP alone. Latents of
-    classes that look alike overlap, and without it nothing else tells the decoder which one is asked for.
-    stddev: the critic also sees how much the images of a class in the batch differ (Karras et al. 2018), in one more
-    layer before its head.
-    """
+    """Options of BAGAN."""
 
     kind: Literal["bagan"]
+    """BAGAN: a GAN that starts from an autoencoder of all classes (Mariani et al. 2018)."""
+
     batch: int = Field(default=64, ge=2)
+    """Real images per training step."""
+
     autoencoder: float = Field(default=0.25, gt=0, lt=1)
+    """Fraction of the budget that trains the autoencoder."""
+
     labels: Literal["uniform", "rebalance"] = "uniform"
+    """Classes of fakes: `uniform`, or `rebalance`, in proportion to max(0, 2/K - the class's fraction of train), as in
+    the paper."""
+
     fakes: float | None = Field(default=1.0, gt=0)
+    """Fakes per real image in the critic's batch. null: 1/K, the paper's."""
+
     generator_loss: Literal["class", "realness"] = "class"
-    class_weight: float = Field(default=0.0, ge=0)  # of realness
+    """`class`: the class against all else, as in the paper. `realness`: the class against FAKE, which keeps more
+    variety."""
+
+    class_weight: float = Field(default=0.0, ge=0)
+    """With `realness`: weight of the added `class` loss."""
+
     gradient_penalty: bool = False
+    """BAGAN-GP (Huang & Jafari 2021): Wasserstein critic with a gradient penalty."""
+
     label_embedding: bool | None = None
+    """Multiply the decoder's latent by an embedding of the class, so that classes with overlapping latents stay apart.
+    null: only with `gradient_penalty`."""
+
     stddev: bool = False
-    critic_steps: int = Field(default=5, ge=1)  # of gradient_penalty, a generator step
+    """Show the critic how much the images of a class in the batch differ (minibatch standard deviation, Karras et al.
+    2018)."""
+
+    critic_steps: int = Field(default=5, ge=1)
+    """With `gradient_penalty`: critic steps per generator step."""
+
     dropout: float = Field(default=0.3, ge=0, lt=1)
-    r1: float = Field(
-        default=0.003, ge=0
-    )  # gamma, taken every `r1_every` steps; not of gradient_penalty
+    """Dropout rate of the critic."""
+
+    r1: float = Field(default=0.003, ge=0)
+    """Weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` steps; not with
+    `gradient_penalty`."""
+
     r1_every: int = Field(default=16, ge=1)
+    """Steps between two R1 penalties (lazy regularisation, Karras et al. 2020)."""
+
     width: float = Field(default=0.25, gt=0, le=16)
-    learning_rate: float = Field(default=8e-4, gt=0)  # the paper: 5e-5
+    """Multiple of the paper's channels."""
+
+    learning_rate: float = Field(default=8e-4, gt=0)
+    """Learning rate of Adam; the paper: 5e-5."""
 
     @property
     def signed(self) -> bool:

@@ -28,24 +28,39 @@ from augpipe.nn.penalties import r1
 
 
 class Config(AdversarialConfig):
-    """Options; width: channels at full resolution, doubled with each halving of it.
-
-    class_weight: of the cross-entropy among the classes in the generator's loss; above 0, the projection critic
-    learns the classes of reals besides. The softmax head's generator asks to be told from FAKE as its class, not
-    for the class against all else, as BAGAN's does.
-    r1: its gamma, taken every `r1_every` steps.
-    """
+    """Options of cgan."""
 
     kind: Literal["cgan"]
+    """A residual class-conditional GAN for small image sets."""
+
     batch: int = Field(default=64, ge=2)
+    """Real images per training step."""
+
     kimg: float = Field(default=300.0, ge=0)
+    """Training budget, in thousands of real images shown."""
+
     width: float = Field(default=16.0, gt=0, le=512)
+    """Channels at full resolution; doubled with each halving of it."""
+
     head: Literal["softmax", "projection"] = "softmax"
+    """Critic's head: one `softmax` over the classes and FAKE (Mariani et al. 2018), or `projection` with the hinge loss
+    (Miyato & Koyama 2018)."""
+
     class_weight: float = Field(default=0.0, ge=0)
+    """Weight of the cross-entropy among classes in the generator's loss. Above 0, the projection critic also learns the
+    classes of reals."""
+
     spectral: bool = False
+    """Spectral norm in the critic (Miyato et al. 2018)."""
+
     r1: float = Field(default=0.005, ge=0)
+    """Weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` steps."""
+
     r1_every: int = Field(default=16, ge=1)
+    """Steps between two R1 penalties (lazy regularisation, Karras et al. 2020)."""
+
     learning_rate: float = Field(default=1e-3, gt=0)
+    """Learning rate of Adam."""
 
 
 class Up(nn.Module):

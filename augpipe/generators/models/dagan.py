@@ -9,7 +9,7 @@ records the train image that it was made from.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -38,27 +38,49 @@ NOISE_MAPS = (8, 4, 2)  # channels of noise at the decoder's first levels
 
 
 class Config(AdversarialConfig):
-    """Options of DAGAN; widths are multiples of the paper's.
+    """Options of DAGAN."""
 
-    inner, critic_inner: convolutions of a level, in the generator and in the critic. loss: `wasserstein` with its
-    gradient penalty as in the paper, or `logistic` with R1 of weight `r1` every `r1_every` critic updates.
-    mismatched: weight, beside that of fake pairs, of real pairs from two classes, which the critic is to tell from
-    real ones too (Reed et al. 2016, 4.2); 0 as in the paper.
-    """
+    derives: ClassVar[bool] = True
 
     kind: Literal["dagan"]
+    """DAGAN: makes another image of the class from an image (Antoniou et al. 2017)."""
+
     batch: int = Field(default=32, ge=2)
+    """Real images per training step."""
+
     width: float = Field(default=0.25, gt=0, le=4)
+    """Multiple of the paper's channels."""
+
     inner: int = Field(default=3, ge=1, le=8)
+    """Convolutions per level of the generator."""
+
     critic_inner: int = Field(default=5, ge=1, le=8)
+    """Convolutions per level of the critic."""
+
     dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Dropout rate of the generator's decoder and of the critic."""
+
     critic_steps: int = Field(default=5, ge=1)
+    """Critic steps per generator step."""
+
     loss: Literal["wasserstein", "logistic"] = "wasserstein"
+    """`wasserstein` with a gradient penalty, as in the paper, or `logistic` with R1."""
+
     mismatched: float = Field(default=0.0, ge=0, lt=1)
-    r1: float = Field(default=0.01, ge=0)  # of logistic
-    r1_every: int = Field(default=16, ge=1)  # of logistic
+    """Weight of real pairs from two classes as negatives, beside that of fake pairs (Reed et al. 2016, 4.2); 0 as in the
+    paper."""
+
+    r1: float = Field(default=0.01, ge=0)
+    """With `logistic`: weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` critic steps."""
+
+    r1_every: int = Field(default=16, ge=1)
+    """With `logistic`: critic steps between two R1 penalties."""
+
     learning_rate: float = Field(default=1e-4, gt=0)
+    """Learning rate of Adam."""
+
     augment: Operations = ()
+    """Differentiable operations on reals and fakes (DiffAugment, Zhao et al. 2020); none as in the paper."""
 
     @property
     def signed(self) -> bool:

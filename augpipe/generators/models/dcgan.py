@@ -26,20 +26,34 @@ from augpipe.nn.penalties import r1
 
 
 class Config(AdversarialConfig):
-    """Options; width: channels at half resolution, doubled with each further halving (64 in the paper).
-
-    classic: operations on reals only. r1: gamma, taken every `r1_every` steps; 0 as in the paper.
-    """
+    """Options of DCGAN."""
 
     kind: Literal["dcgan"]
+    """DCGAN (Radford et al. 2016), meant for `per_class: true` (Frid-Adar et al. 2018)."""
+
     batch: int = Field(default=64, ge=2)
+    """Real images per training step."""
+
     width: float = Field(default=24.0, gt=0, le=512)
+    """Channels at half resolution, doubled with each further halving; the paper: 64."""
+
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout rate of the discriminator."""
+
     classic: Operations = ("affine",)
+    """Operations on reals only, as classical augmentation of the training set; they show in samples."""
+
     real_target: float = Field(default=1.0, gt=0.5, le=1)
+    """Target of reals (one-sided label smoothing, Salimans et al. 2016). 1: none."""
+
     r1: float = Field(default=0.0, ge=0)
+    """Weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` steps; 0 as in the paper."""
+
     r1_every: int = Field(default=16, ge=1)
+    """Steps between two R1 penalties (lazy regularisation, Karras et al. 2020)."""
+
     learning_rate: float = Field(default=2e-4, gt=0)
+    """Learning rate of Adam."""
 
 
 class GeneratorNet(nn.Module):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -43,20 +43,34 @@ MOST_ENCODED = 5000  # images of a class between which new ones lie
 
 
 class Config(AdversarialConfig):
-    """width: channels at full resolution (the paper's 64). penalty: its weight, 1 in the paper.
+    """Options of DeepSMOTE."""
 
-    permuted: what the penalty hands round, `codes` as in the paper's algorithm, or `both` (images with their codes), as
-    the authors' code does. neighbours: among how many nearest codes of the class the second end is drawn.
-    """
+    derives: ClassVar[bool] = True
 
     kind: Literal["deepsmote"]
+    """DeepSMOTE: SMOTE between the codes of an autoencoder (Dablain et al. 2021)."""
+
     latent: int = Field(default=300, ge=1)
+    """Size of a code."""
+
     width: float = Field(default=32.0, gt=0, le=512)
-    learning_rate: float = Field(default=5e-4, gt=0)  # the paper: 2e-4
+    """Channels at full resolution; the paper: 64."""
+
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """Learning rate of Adam; the paper: 2e-4."""
+
     penalty: float = Field(default=1.0, ge=0)
+    """Weight of the penalty, the loss of permuted images; 1 in the paper."""
+
     permuted: Literal["both", "codes"] = "both"
+    """What the penalty permutes: `codes`, as in the paper's algorithm, or `both` images and codes, as in the authors'
+    code."""
+
     neighbours: int = Field(default=5, ge=1)
+    """The second code is drawn from this many nearest codes of the class."""
+
     augment: Operations = ()
+    """Must be empty: there is no discriminator."""
 
     @model_validator(mode="after")
     def _nobody_judges(self) -> Config:

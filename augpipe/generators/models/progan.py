@@ -31,20 +31,32 @@ from augpipe.nn.penalties import gradient_penalty
 
 
 class Config(AdversarialConfig):
-    """Options; width: channels at full resolution, doubled with each halving of it (512 at most in the paper).
-
-    growth: share of the budget in which the nets grow, in equal parts of stabilising and fading in; the
-    rest is spent at full resolution. drift: weight of E[D(x)²].
-    """
+    """Options of progressive GAN."""
 
     kind: Literal["progan"]
+    """Progressive GAN: both nets grow from the base resolution (Karras et al. 2018)."""
+
     batch: int = Field(default=32, ge=2)
+    """Real images per training step."""
+
     width: float = Field(default=8.0, gt=0, le=512)
+    """Channels at full resolution, doubled with each halving of it; the paper: at most 512."""
+
     growth: float = Field(default=0.5, ge=0, lt=1)
+    """Fraction of the budget in which the nets grow, in equal parts of fading in and stabilising; the rest is spent at
+    full resolution."""
+
     penalty: float = Field(default=10.0, ge=0)
+    """Weight of the gradient penalty (WGAN-GP, Gulrajani et al. 2017)."""
+
     drift: float = Field(default=1e-3, ge=0)
+    """Weight of E[D(x)²], which keeps the critic's scores near 0."""
+
     learning_rate: float = Field(default=1e-3, gt=0)
+    """Learning rate of Adam."""
+
     augment: Operations = ("translation",)
+    """Differentiable operations on reals and fakes (DiffAugment, Zhao et al. 2020)."""
 
     @property
     def signed(self) -> bool:

@@ -19,22 +19,30 @@ from scipy import sparse
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
-from augpipe.generators.protocol import Derived, GeneratorConfig, Problem
+from augpipe.generators.options import GeneratorConfig
+from augpipe.generators.protocol import Derived, Problem
 
 
 class Config(GeneratorConfig):
-    """`neighbours`: among how many nearest images of the class the second end is drawn.
-
-    `around`: of how many nearest images of all classes `borderline` asks which class they are of.
-    """
+    """Options of SMOTE and its variants."""
 
     generative: ClassVar[bool] = False
+    derives: ClassVar[bool] = True
 
     kind: Literal["smote"]
+    """SMOTE in pixel space and two variants, by imbalanced-learn; nothing is trained."""
+
     kimg: float = Field(default=0.0, ge=0, le=0)
+    """Must be 0: nothing is trained."""
+
     neighbours: int = Field(default=5, ge=1)
+    """The second image is drawn from this many nearest images of the class."""
+
     method: Literal["plain", "borderline", "adasyn"] = "plain"
+    """`plain` (Chawla et al. 2002), `borderline`-1 (Han et al. 2005) or `adasyn` (He et al. 2008)."""
+
     around: int = Field(default=10, ge=1)
+    """With `borderline`: number of nearest images of all classes whose classes are counted."""
 
 
 class SMOTE:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from augpipe.classifiers import scores
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix, Mixture
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.train import Trained
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
@@ -22,7 +22,7 @@ from augpipe.pipeline.records import Measured, Prepared, Synthetic, TrainedGener
 from augpipe.pipeline.stages.embed import feature_extractor
 from augpipe.synthetic import draw, fidelity
 from augpipe.synthetic.fidelity import COLUMNS, Compared
-from augpipe.synthetic.fidelity.options import FidelityOptions
+from augpipe.synthetic.options import FidelityOptions
 
 SUSPICIOUS = 24  # images of the gallery
 NONE_MADE = "needs a synthetic image, has none"
@@ -39,7 +39,9 @@ def measure(
     classifier: ClassifierOptions,
 ) -> Measured:
     """Fidelity of fresh, uncurated images of every class that train has; classifier: options for GAN-train."""
-    model, _ = families.unpack(load_state(generator.checkpoint), context.runtime())
+    model, _ = families.unpack(
+        load_state(generator.checkpoint), context.runtime(), context.store.images
+    )
     train = load_images(prepared.splits.train)
     have = [label for label, n in prepared.counts["train"].items() if n > 0]
     labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(options.images)

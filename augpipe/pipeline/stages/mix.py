@@ -10,8 +10,7 @@ import torch
 
 from augpipe.classifiers import mixing, search
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.plans import Share
 from augpipe.classifiers.search import Candidate, Seen
 from augpipe.core.device import Runtime

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from augpipe.classifiers import models as classifiers
 from augpipe.classifiers.plans import plan
+from augpipe.core.counts import Counts, label_of, require_classes
 from augpipe.core.errors import UserError
-from augpipe.core.images import Counts, ImageSet, label_of, require_classes
+from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, numpy_stream
 from augpipe.core.store import SplitRefs
 from augpipe.data import clean as partition

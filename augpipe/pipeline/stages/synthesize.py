@@ -16,8 +16,9 @@ from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.records import Prepared, Synthetic, TrainedGenerator
 from augpipe.pipeline.stages.embed import feature_extractor
 from augpipe.synthetic import draw
-from augpipe.synthetic.curation import Curation, Curator, Reference
+from augpipe.synthetic.curation import Curator, Reference
 from augpipe.synthetic.embeddings import Embedded, Eyes
+from augpipe.synthetic.options import Curation
 
 FUNNEL = ("generator", "class", "check", "seen", "passed")
 
@@ -37,7 +38,7 @@ def synthesize(
     """
     timer, runtime = Timer(), context.runtime()
     store = context.store
-    model, _ = families.unpack(load_state(generator.checkpoint), runtime)
+    model, _ = families.unpack(load_state(generator.checkpoint), runtime, store.images)
     train = load_images(prepared.splits.train)
     curator = None
     if curation is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.mixing import Mix, Mixture
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.mixing import Mixture
+from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.train import Evaluation, Trained, train
 from augpipe.core.device import Runtime
 from augpipe.core.images import Splits

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from augpipe.classifiers import train as classification
-from augpipe.classifiers.models import ClassifierOptions
+from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core import distributed, fingerprints, machine
 from augpipe.core.errors import UserError
 from augpipe.core.images import grid
@@ -21,8 +21,9 @@ from augpipe.core.store import Ref, Store, load_images, load_state
 from augpipe.core.team import Team, launch
 from augpipe.generators import families, fit
 from augpipe.generators.checkpoint import Checkpoint
+from augpipe.generators.options import FAMILIES, GeneratorConfig
 from augpipe.generators.per_class import part_problem, part_seed, part_set
-from augpipe.generators.protocol import Deriving, Generator, GeneratorConfig, Problem, WarmStarting
+from augpipe.generators.protocol import Deriving, Generator, Problem, WarmStarting
 from augpipe.pipeline.context import Context, Report, Timer, silent
 from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.synthetic import draw
@@ -124,9 +125,7 @@ class _Training:
             "start": self.start.sha256 if self.start else None,
             "with": where,
             "reference": self.reference.sha256,
-            "code": fingerprints.fingerprint(
-                [__name__, f"{families.FAMILIES}.{self.options.kind}"]
-            ),
+            "code": fingerprints.fingerprint([__name__, f"{FAMILIES}.{self.options.kind}"]),
         }
         key = f"{entropy(0, repr(header)):016x}"
         if spec.folder is None:
@@ -163,7 +162,7 @@ def train_generator(
     place = context.progress or Path(tempfile.gettempdir())
     place.mkdir(parents=True, exist_ok=True)
     context = context.model_copy(update={"threads": max(1, context.threads // devices)})
-    team = Team(devices, context.device, context.precision, str(place))
+    team = Team(devices, context.device, str(place))
     return cast(TrainedGenerator, launch(team, _train, context, *task))
 
 
@@ -241,9 +240,12 @@ def _record(
         training.options, training.problem, training.seed, training.train_ref, fitted.state
     )
     rows = [row for tick in fitted.ticks for row in _tick_rows(tick)]
-    previews = [
-        (tick.kimg, store.find("previews", tick.kept["preview"], ".png")) for tick in fitted.ticks
-    ]
+    previews = []
+    for tick in fitted.ticks:
+        sha = tick.kept["preview"]
+        path = store.find("previews", sha, ".png")
+        if path is not None:  # those of ticks before a kill may have been pruned since
+            previews.append((tick.kimg, Ref(path=path, sha256=sha)))
     return TrainedGenerator(
         name=spec.name,
         kind=training.options.kind,
@@ -251,8 +253,7 @@ def _record(
         part="all" if spec.pooled else "" if spec.label is None else training.problem.classes[0],
         checkpoint=store.put_state("generators", packed),
         history=_history(store, rows),
-        # Those of ticks before a kill may have been pruned since.
-        previews=tuple((kimg, ref) for kimg, ref in previews if ref is not None),
+        previews=tuple(previews),
         samples=store.put_images(draw.synthetic_set(images, shown, training.train)),
         learned=training.train_ref,
         best_kimg=fitted.best_kimg,
@@ -278,7 +279,7 @@ def join_generators(
     packed = families.pack(
         options, prepared.problem, generator_seed, prepared.splits.train, {"parts": states}
     )
-    joined, _ = families.unpack(packed, context.runtime())
+    joined, _ = families.unpack(packed, context.runtime(), store.images)
     shown = torch.tensor(sorted(states)).repeat_interleave(SHOWN)
     images = draw.draw(joined, shown, torch_stream(generator_seed, "preview")).images
     rows = [

@@ -1,0 +1,219 @@
+"""Options of an arm's training set (`mix`) and of the classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from augpipe.classifiers.losses import AnyLoss, CrossEntropy
+from augpipe.classifiers.plans import Fill, Share
+from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.schema import Strict
+
+Weighting = Literal["none", "balanced", "effective"]
+# Names of the functions in `models` and `transforms`, which import torch and albumentations; a test compares them.
+CLASSIFIERS: Final = (
+    "small_cnn", "resnet32", "resnet18", "resnet34", "resnet50", "mobilenet_v3_small",
+    "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny",
+)  # fmt: skip
+UNNORMED: Final = ("convnext_tiny",)  # without a batch norm
+OWN: Final = ("small_cnn", "resnet32")  # without published weights
+TRANSFORMS: Final = (
+    "light", "elastic", "medical", "faces", "randaugment", "trivialaugment", "augmix",
+)  # fmt: skip
+TRANSFORM_FILES: Final = (".json", ".yaml", ".yml")
+
+
+def _transform(given: Any) -> Any:
+    """A name, or a pipeline as plain values: files are read here, so that the experiment holds what was in them."""
+    if isinstance(given, str) and given.endswith(TRANSFORM_FILES):
+        given = _read(Path(given))
+    if isinstance(given, str):
+        if given not in TRANSFORMS:
+            raise unknown("transform", given, TRANSFORMS)
+    elif isinstance(given, Mapping):
+        from augpipe.classifiers.transforms import (
+            check_pipeline,  # albumentations: only for one of its pipelines
+        )
+
+        check_pipeline(given)
+    elif given is not None:
+        raise UserError(
+            f"a transform is a name, a file or a mapping; got {given!r}; have {choices(TRANSFORMS)}"
+        )
+    return given
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"cannot read the transform {path}: {' '.join(str(error).split())}"
+        ) from None
+
+
+AnyTransform = Annotated[str | Mapping[str, Any] | None, BeforeValidator(_transform)]
+
+
+class Prefer(Strict):
+    """Synthetic images that a curation check rates higher (or lower) are drawn more often."""
+
+    check: str
+    """Name of one of `curation.checks`. An image is drawn in proportion to its value in this check, to the power
+    `power`."""
+
+    power: float = Field(default=1.0, ge=-10, le=10)
+    """Exponent of the check's value, not 0. For `agreement`: above 0 prefers images that the real-only classifier is
+    sure of, below 0 images near its decision boundary. For `realism`: below 0 prefers regions where real images are
+    rare."""
+
+    @model_validator(mode="after")
+    def _prefers(self) -> Prefer:
+        if not self.power:
+            raise ValueError("prefer.power: 0 prefers nothing; leave prefer out")
+        return self
+
+
+class Beside(Strict):
+    """Synthetic images used at test time: features are averaged with those of near synthetic images.
+
+    Applies to the scores alone. The best checkpoint, a search on val and the logged model do without it.
+    """
+
+    k: int = Field(default=5, ge=1, le=1000)
+    """Number of nearest synthetic images of any class, by Euclidean distance of the classifier's penultimate
+    features."""
+
+    weight: float = Field(default=0.3, gt=0, le=1)
+    """The features become `1 - weight` of the image's features plus `weight` of the mean of its k neighbours'."""
+
+
+class Mix(Strict):
+    """What the classifier of an arm is trained on."""
+
+    fill: Fill = "auto"
+    """Synthetic images per class. `auto` (= `not majority`), `minority`, `not minority`, `all`: these classes are filled
+    up to the largest one; a float in (0, 1]: every class up to that fraction of the largest; an int, or a mapping of
+    class to int: so many; `search`: as `auto`, and the fraction used is chosen on val."""
+
+    share: Share = "fill"
+    """Probability that an image drawn from a class with synthetic images is synthetic: a number in [0, 1], or a mapping of
+    class to number (0 for classes not named). `fill`: their fraction in the pool; `auto`, `per_class`: chosen on val. A
+    share below 1 is lowered where few images exist, so that none is drawn over 10 times as often as a real one."""
+
+    sampler: Literal["natural", "sqrt", "balanced"] = "natural"
+    """How often each class is drawn: in proportion to its images (`natural`, synthetic ones included), to their square
+    root (`sqrt`), or all classes equally (`balanced`)."""
+
+    loss: AnyLoss = CrossEntropy()
+    """Loss function: a name, or a mapping of `kind` and its options."""
+
+    weights: Weighting = "none"
+    """Class weights in the loss. `balanced`: 1 / (classes * class frequency) (King & Zeng 2001). `effective`: by the
+    effective number of images (Cui et al. 2019)."""
+
+    defer: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of training after which `weights` apply (deferred re-weighting, Cao et al. 2019)."""
+
+    until: float = Field(default=1.0, gt=0, le=1)
+    """Fraction of training after which only real images are drawn. With `share: 1`, synthetic images serve for
+    pretraining."""
+
+    synthetic_weight: float = Field(default=1.0, gt=0, le=100)
+    """Weight of a synthetic image in the loss; a real image has 1."""
+
+    blend: Literal["none", "mixup", "cutmix"] = "none"
+    """Mix pairs of images: MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019)."""
+
+    alpha: float | None = Field(default=None, gt=0, le=100)
+    """The mixing ratio of `blend` is drawn from Beta(alpha, alpha) for each pair. null: as in the papers, 0.2 for
+    `mixup` and 1 for `cutmix`."""
+
+    norms_apart: bool = False
+    """Separate batch norms for synthetic images; at test only those of real images are used (Xie et al. 2020)."""
+
+    prefer: Prefer | None = None
+    """Draw some synthetic images more often than others, by the value of a curation check. null: all equally often."""
+
+    soft: float = Field(default=0.0, ge=0, le=1)
+    """Soft labels of synthetic images: with this probability the label is drawn from the real-only classifier's
+    prediction instead of the class that the image was made for; drawn anew each time."""
+
+    beside: Beside | None = None
+    """Use synthetic images at test time. null: no."""
+
+    transform: AnyTransform = None
+    """Classical augmentation of every image drawn: a name, or an albumentations pipeline as a mapping or as the path of
+    a JSON or YAML file. null: none."""
+
+    origin_flag: bool = False
+    """Give the classifier one more input channel: 1 for synthetic images, 0 for real ones and at test (Antoniou et al.
+    2017)."""
+
+    curated: bool | None = None
+    """Whether synthetic images must pass the checks of `curation`. null: only those of trained generators."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether something of it is chosen on val."""
+        return self.share in ("auto", "per_class") or self.fill == "search"
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Mix:
+        if self.defer and self.weights == "none":
+            raise ValueError(f"defer: {self.defer:g} puts off weights, and weights is none")
+        if self.alpha is not None and self.blend == "none":
+            raise ValueError(f"alpha: {self.alpha:g} is of a blend, and blend is none")
+        if self.norms_apart and self.blend != "none":
+            raise ValueError(
+                "norms_apart: a blend of a real and a synthetic image is neither; set blend: none"
+            )
+        return self
+
+
+def _known(kind: str) -> str:
+    if kind not in CLASSIFIERS:
+        raise unknown("classifier", kind, CLASSIFIERS)
+    return kind
+
+
+class ClassifierOptions(Strict):
+    """The classifier and its training; the same for every arm."""
+
+    kind: Annotated[str, AfterValidator(_known)] = "small_cnn"
+    """Architecture: `augpipe list classifiers` prints all."""
+
+    width: float = Field(default=1.0, gt=0, le=16)
+    """Multiple of the channels of `small_cnn` and `resnet32`; no effect on torchvision's architectures."""
+
+    steps: int = Field(default=600, ge=1)
+    """Number of training steps."""
+
+    batch: int = Field(default=64, ge=2)
+    """Images per step."""
+
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Peak of the one-cycle schedule (Smith & Topin 2018) of AdamW."""
+
+    weight_decay: float = Field(default=5e-4, ge=0)
+    """Weight decay of AdamW."""
+
+    evaluations: int = Field(default=10, ge=1)
+    """Evaluations on val, evenly over the steps; the best checkpoint is kept."""
+
+    pretrained: bool = False
+    """Start from torchvision's published ImageNet weights."""
+
+    @model_validator(mode="after")
+    def _published(self) -> ClassifierOptions:
+        if self.pretrained and self.kind in OWN:
+            have = [kind for kind in CLASSIFIERS if kind not in OWN]
+            raise ValueError(
+                f"there are no published weights of {self.kind}; have {choices(have)}, or pretrained: false"
+            )
+        return self

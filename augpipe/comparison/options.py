@@ -1,0 +1,20 @@
+"""When a refreshed model replaces the one in service."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from augpipe.core.schema import Strict
+
+
+class Promotion(Strict):
+    """When a new model (challenger) replaces the registered one (champion)."""
+
+    rule: Literal["better", "not worse"] = "better"
+    """The 95% interval of the challenger's gain in macro recall must lie above 0 (`better`), or above `-margin`
+    (`not worse`)."""
+
+    margin: float = Field(default=0.01, ge=0, lt=1)
+    """Loss of macro recall that `not worse` tolerates; 0.01 is one percentage point."""

@@ -1,0 +1,23 @@
+"""Images per class, and class names as labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from augpipe.core.errors import UserError, unknown
+
+Counts = Mapping[int, int]  # class → images
+
+
+def label_of(name: object, classes: Sequence[str]) -> int:
+    """Label of the class called `name`; UserError with the classes there are."""
+    text = str(name)
+    if text not in classes:
+        raise unknown("class", text, classes)
+    return list(classes).index(text)
+
+
+def require_classes(classes: Sequence[str], least: int = 2) -> None:
+    """UserError where there are fewer classes than a comparison needs."""
+    if len(classes) < least:
+        raise UserError(f"at least {least} classes are needed; have {', '.join(classes) or 'none'}")

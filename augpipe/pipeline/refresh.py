@@ -1,0 +1,136 @@
+"""Policy of a scheduled run: what counts as changed, which model challenges the one in service, and when it replaces it.
+
+The model in service (champion) is replaced only if the challenger, chosen by val, is shown to be better on the new test
+set. Test images that the champion has learned from, or was chosen by, are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from augpipe.classifiers import train as classification
+from augpipe.comparison.promotion import Judgement, fingerprints, judge, unseen
+from augpipe.comparison.units import Units
+from augpipe.core.device import Runtime
+from augpipe.core.images import ImageSet
+from augpipe.core.seeds import numpy_stream
+from augpipe.core.store import Ref, load_images, load_state
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.records import Prepared
+
+APART: Final = ("runner",)  # of an experiment, what a model does not depend on
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model in service. weights: SHA-256 of its checkpoint. problem: see `problem`. seen: see `seen_images`.
+
+    None: not on record.
+    """
+
+    state: Mapping[str, Any]
+    weights: str | None
+    problem: str | None
+    seen: NDArray[np.uint64] | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An arm and seed, and the seed's macro recall on val."""
+
+    arm: str
+    seed: int
+    val: float
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """The classifier that val chose, and the data that it was trained on."""
+
+    choice: Choice
+    state: Ref
+    prepared: Prepared
+
+
+def state_of_source(experiment: Experiment, fingerprint: str) -> str:
+    """SHA-256 of the source's fingerprint and of the experiment: if equal to that of the last run, nothing is done.
+
+    The champion is no part of it: a model that was taken out of service by hand stays out of service.
+    """
+    values = experiment.model_dump(mode="json", exclude=set(APART))
+    text = json.dumps([fingerprint, values], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def choose(scores: pd.DataFrame) -> Choice:
+    """The arm with the best mean macro recall over seeds on val, and its best seed.
+
+    scores: columns arm, seed, split, metric, class, value. Of equal ones, the first.
+    """
+    own = scores[
+        (scores.split == "val") & (scores.metric == "macro_recall") & (scores["class"] == "")
+    ]
+    arm = str(own.groupby("arm", sort=False).value.mean().idxmax())
+    seeds = own[own.arm == arm].set_index("seed").value
+    return Choice(arm, int(seeds.idxmax()), float(seeds.max()))
+
+
+def problem(prepared: Prepared, experiment: Experiment) -> str:
+    """What a classifier is for, in one line: shape of images, how they are prepared, classes in label order."""
+    shape = "x".join(map(str, prepared.problem.spec.shape))
+    classes = json.dumps(list(prepared.classes), ensure_ascii=False)
+    return f"{shape} images ({experiment.image.model_dump_json()}) of {classes}"
+
+
+def seen_images(prepared: Prepared) -> NDArray[np.uint64]:
+    """Fingerprints of all images that a model was trained on or chosen by: train and val."""
+    sides = (prepared.splits.train, prepared.splits.val)
+    return np.unique(np.concatenate([fingerprints(load_images(side)) for side in sides]))
+
+
+def refusal(champion: Champion, problem: str) -> str | None:
+    """Why the champion cannot be compared with a model for `problem`; None if it can."""
+    if champion.problem != problem:
+        return (
+            f"the champion is for {champion.problem or 'nobody knows what'}, the data are {problem}: "
+            "they cannot be compared"
+        )
+    if champion.seen is None:
+        return "what the champion has learned from is not on record"
+    return None
+
+
+def decide(
+    champion: Champion | None, challenger: Challenger, experiment: Experiment, runtime: Runtime
+) -> Judgement | None:
+    """Whether the challenger replaces the champion; None if it is the champion, chosen again."""
+    if champion is None:
+        return Judgement(True, "there was no champion", None)
+    if champion.weights == challenger.state.sha256:
+        return None
+    reason = refusal(champion, problem(challenger.prepared, experiment))
+    if reason is not None or champion.seen is None:
+        return Judgement(False, reason or "", None)
+    test = load_images(challenger.prepared.splits.test)
+    rows = unseen(test, champion.seen)
+    units = Units(np.array(test.labels[rows]), test.table.group.to_numpy()[rows])
+    rng = numpy_stream(experiment.split.seed, "champion")
+    theirs, ours = (
+        _predicted(state, test, runtime) for state in (champion.state, load_state(challenger.state))
+    )
+    return judge(theirs[rows], ours[rows], units, experiment.promotion, rng)
+
+
+def _predicted(state: Mapping[str, Any], test: ImageSet, runtime: Runtime) -> NDArray[np.int64]:
+    """The predicted class of each test image, (N,)."""
+    found = classification.predict(classification.from_state(dict(state), runtime), test, runtime)
+    predicted: NDArray[np.int64] = found.argmax(1)
+    return predicted

@@ -1,0 +1,246 @@
+"""What MLflow loads a logged model with, and the files that such a model consists of.
+
+A logged model is a folder: `weights.pt`, the checkpoint, read with `weights_only=True`; for a classifier `classifier.json`,
+with its class names and image options; for a generator that derives images from its training set, that set's
+`images.npy` and `labels.npy`. Loading it runs the installed augpipe's code and nothing that came with the model.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from augpipe.classifiers import train as classification
+from augpipe.core import device as runtime
+from augpipe.core.errors import UserError
+from augpipe.core.images import ImageSet, ImageSpec, provenance
+from augpipe.core.options import ImageOptions
+from augpipe.core.store import Ref, load_images, load_state, write_json
+from augpipe.data.intake import read_pictures
+from augpipe.data.sources._pictures import Blob, Valued
+from augpipe.generators import families
+
+WEIGHTS, CLASSIFIER = "weights.pt", "classifier.json"
+REFERENCE_LIMIT: Final = 200 * 2**20  # bytes of reference images that a logged generator may hold
+COLUMN: Final = "image"  # of a table with several columns, the one that holds pictures
+NAME_LENGTH: Final = 200  # characters of a path or of base64 in a message
+
+
+class NotLoggedError(UserError):
+    """A model that cannot be logged, and why, in one line."""
+
+
+def probability_columns(classes: Sequence[str]) -> list[str]:
+    """Names of a prediction's columns of probabilities, in class order."""
+    return [f"probability_{name}" for name in classes]
+
+
+def write_classifier(
+    folder: Path, state: Path, classes: Sequence[str], spec: ImageSpec, options: ImageOptions
+) -> None:
+    """Write the files of a logged classifier into a new folder.
+
+    state: the stored checkpoint. spec: the image size and channels that the run chose if `options` leave them open.
+    """
+    folder.mkdir(parents=True)
+    shutil.copyfile(state, folder / WEIGHTS)
+    resolved = options.model_copy(update={"size": spec.size, "channels": spec.channels})
+    bundle = {
+        "classes": list(classes),
+        "image": resolved.model_dump(mode="json"),
+        "versions": {name: version(name) for name in ("augpipe", "torch")},
+    }
+    write_json(folder / CLASSIFIER, bundle)
+
+
+def write_generator(
+    folder: Path, checkpoint: Path, reference: Ref | None, limit: int = REFERENCE_LIMIT
+) -> None:
+    """Write the files of a logged generator into a new folder.
+
+    reference: the training set of a family that derives images from it (`GeneratorConfig.derives`), else None.
+    Raises NotLoggedError if the reference images exceed `limit` bytes.
+    """
+    images = None if reference is None else load_images(reference)
+    if images is not None and images.images.nbytes > limit:
+        raise NotLoggedError(
+            f"it derives images from its training set, which would have to be in the model: "
+            f"{images.images.nbytes / 2**20:,.0f} MiB, and the limit is {limit / 2**20:,.0f} MiB"
+        )
+    folder.mkdir(parents=True)
+    shutil.copyfile(checkpoint, folder / WEIGHTS)
+    if images is not None:
+        np.save(folder / "images.npy", images.images)
+        np.save(folder / "labels.npy", images.labels)
+
+
+class ServedClassifier:
+    """Pictures of any size → a label and named probabilities for each.
+
+    A classifier logged by an earlier version has neither class names nor image options: it takes uint8 (N,C,H,W) of its
+    own size and returns probabilities float32 (N,K).
+    """
+
+    def __init__(self, state: dict[str, Any], bundle: dict[str, Any] | None = None) -> None:
+        self._runtime = runtime.start(threads=runtime.cores())
+        self._trained = classification.from_state(state, self._runtime)
+        self._options = None if bundle is None else ImageOptions.model_validate(bundle["image"])
+        unnamed = [str(label) for label in range(state["shape"][1])]
+        self._classes = tuple(unnamed if bundle is None else bundle["classes"])
+
+    def predict(
+        self, pictures: Any, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame | NDArray[np.float32]:
+        """Columns `label`, and `probability_NAME` for each class, a row a picture.
+
+        pictures: an array uint8 (N,C,H,W), (N,H,W,C) or (N,H,W); or a sequence or a table's column of arrays (of any
+        sizes), paths, bytes of picture files, or these bytes as base64. Raises UserError that names the first
+        picture that cannot be read.
+        """
+        if self._options is None:
+            return self._probabilities(np.ascontiguousarray(pictures, dtype=np.uint8))
+        names, blobs = _pictures(pictures)
+        probabilities = self._probabilities(read_pictures(blobs, names, self._options))
+        table = pd.DataFrame(probabilities, columns=probability_columns(self._classes))
+        labels = [self._classes[at] for at in probabilities.argmax(1)] if len(names) else []
+        table.insert(0, "label", pd.Series(labels, dtype=object))
+        return table
+
+    def _probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if len(images) == 0:
+            return np.empty((0, len(self._classes)), np.float32)
+        rows = _unnamed_set(images, np.zeros(len(images), np.int64), self._classes)
+        return classification.predict(self._trained, rows, self._runtime)
+
+
+class ServedGenerator:
+    """labels int64 (N,) → uint8 (N,C,H,W); params: `seed`, another one for other images."""
+
+    def __init__(self, checkpoint: dict[str, Any], reference: ImageSet | None = None) -> None:
+        here = runtime.start(threads=runtime.cores())
+        self._generator, _ = families.unpack(checkpoint, here, lambda sha256: reference)
+
+    def predict(
+        self, labels: NDArray[np.int64], params: dict[str, Any] | None = None
+    ) -> NDArray[np.uint8]:
+        """An image of each label's class."""
+        rng = torch.Generator()
+        rng.manual_seed(int((params or {}).get("seed", 0)))
+        requested = torch.from_numpy(np.asarray(labels, dtype=np.int64).ravel())
+        images: NDArray[np.uint8] = self._generator.sample(requested, rng).numpy()
+        return images
+
+
+def _load_pyfunc(path: str) -> ServedClassifier | ServedGenerator:
+    """MLflow's entry point: the folder that was logged; a model of an earlier version is the file alone."""
+    place = Path(path)
+    if place.is_file():
+        state = load_state(place)
+        return ServedGenerator(state) if "config" in state else ServedClassifier(state)
+    state = load_state(place / WEIGHTS)
+    if "config" in state:
+        return ServedGenerator(state, _reference(place, state))
+    about = place / CLASSIFIER
+    bundle = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else None
+    return ServedClassifier(state, bundle)
+
+
+def _reference(folder: Path, checkpoint: dict[str, Any]) -> ImageSet | None:
+    """The reference images beside a generator's weights, memory-mapped; None if it has none."""
+    if not (folder / "images.npy").is_file():
+        return None
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    labels = np.load(folder / "labels.npy", allow_pickle=False)
+    return _unnamed_set(images, labels, checkpoint["classes"])
+
+
+def _unnamed_set(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str]
+) -> ImageSet:
+    """Images of which no source is known, as a set."""
+    return ImageSet(images, labels, classes, provenance([str(at) for at in range(len(labels))]))
+
+
+def _pictures(given: Any) -> tuple[list[str], list[Blob]]:
+    """Every accepted form of input → names for messages, and blobs; UserError for any other form."""
+    names, blobs = [], []
+    for at, item in enumerate(_items(given)):
+        name = f"picture {at}"
+        if isinstance(item, str | Path):
+            text = str(item)
+            name += f" ({text if len(text) <= NAME_LENGTH else text[:NAME_LENGTH] + '...'})"
+        names.append(name)
+        blobs.append(_blob(item))
+    return names, blobs
+
+
+def _items(given: Any) -> Iterable[Any]:
+    """The pictures of an array, a sequence, a table or a column, one by one."""
+    if isinstance(given, pd.DataFrame):
+        if len(given.columns) > 1 and COLUMN not in given.columns:
+            raise UserError(
+                f"a table needs one column of pictures, or one called {COLUMN!r}; have "
+                f"{', '.join(map(str, given.columns))}"
+            )
+        return list(given[COLUMN] if COLUMN in given.columns else given.iloc[:, 0])
+    if isinstance(given, str | bytes | Path):
+        return [given]
+    if isinstance(given, np.ndarray) and given.dtype.kind not in "OUS" and given.ndim not in (3, 4):
+        raise UserError(
+            f"an array of shape {given.shape}; pictures are (N,C,H,W), (N,H,W,C) or (N,H,W)"
+        )
+    if not isinstance(given, Iterable):
+        raise UserError(f"no pictures: {type(given).__name__}")
+    return given
+
+
+def _blob(item: Any) -> Blob:
+    """One picture of any accepted form → what intake decodes; an exception in its place if it is none."""
+    if isinstance(item, str):
+        return _file_or_base64(item)
+    if isinstance(item, list):
+        try:
+            return _oriented(np.array(item))
+        except ValueError:
+            return UserError("a nested list whose rows have unlike lengths")
+    if isinstance(item, bytes | Path | Image.Image):
+        return item
+    if not isinstance(item, np.ndarray):
+        return UserError(f"no picture: {type(item).__name__}")
+    return _oriented(item)
+
+
+def _oriented(item: NDArray[Any]) -> Blob:
+    """(H,W), (H,W,C) or (C,H,W) → (H,W) or (H,W,C)."""
+    if item.ndim == 3 and item.shape[0] in (1, 3) and item.shape[2] not in (1, 3):
+        item = item.transpose(1, 2, 0)
+    # JSON has no uint8. Whole numbers in its range are taken as such unless image.window is set, as in `sources.arrays`.
+    if item.dtype.kind in "iu" and item.size and item.min() >= 0 and item.max() <= 255:
+        return Valued(item, (0.0, 255.0))
+    return item
+
+
+def _file_or_base64(text: str) -> Blob:
+    """A path if there is such a file, else base64 (also as a `data:` address) if it is valid, else an error."""
+    try:
+        if Path(text).is_file():
+            return Path(text)
+    except (OSError, ValueError):
+        pass  # too long for a path, or with a zero byte
+    encoded = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return UserError("neither a file nor a picture in base64")

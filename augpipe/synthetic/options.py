@@ -1,0 +1,134 @@
+"""Options of curation, fidelity and gates."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from augpipe.core.errors import UserError, unknown
+from augpipe.core.schema import Strict
+
+# Names of the functions in `curation` and `fidelity`, which import torch and scikit-learn; a test compares them.
+CHECKS: Final = ("blank", "agreement", "realism", "copies", "duplicates")
+FIGURES: Final = (
+    "kid", "kid_spread", "fid", "sliced_wasserstein", "agreement", "inception_score", "c2st",
+    "c2st_p", "precision", "recall", "density", "coverage", "realism", "one_nn", "one_nn_real",
+    "one_nn_synthetic", "support", "memorisation.p", "memorisation.p_features",
+    "memorisation.p_pixels", "memorisation.nearer", "memorisation.nearer_p",
+    "memorisation.membership_auc", "memorisation.membership_p", "memorisation.near_copies",
+    "memorisation.near_copies_features", "ssim", "ssim_real", "ms_ssim", "ms_ssim_real", "lpips",
+    "lpips_real",
+)  # fmt: skip
+EXTRA: Final = ("gan_train",)  # figures that are not a function of two sets
+INCEPTION: Final = "inception"
+TORCHVISION: Final = "torchvision:"
+
+
+def _checks(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in CHECKS:
+            raise unknown("check", name, CHECKS)
+    if len(set(names)) < len(names):
+        raise ValueError(f"a check is given twice in {list(names)}")
+    return names
+
+
+class Curation(Strict):
+    """Which checks a synthetic image must pass, and how often missing ones are drawn again."""
+
+    checks: Annotated[tuple[str, ...], AfterValidator(_checks)] = CHECKS
+    """Checks in the order in which they run: `blank` (contrast), `agreement` (the real-only classifier sees the class),
+    `realism` (inside the real manifold), `copies` (of train), `duplicates` (of other synthetic images)."""
+
+    reject: float = Field(default=0.05, gt=0, lt=1)
+    """Fraction of real val images that the thresholds of `agreement` and `realism` would reject."""
+
+    purity: float | None = Field(default=None, gt=0, lt=1)
+    """Minimum precision of `agreement` on val (classes weighted equally): its threshold rises until this fraction of
+    the val images predicted as a class are of it, or as near to that as 20 images allow. null: no minimum."""
+
+    rounds: int = Field(default=5, ge=1)
+    """How often images that are missing from the plan are drawn again."""
+
+    oversample: float = Field(default=1.2, ge=1, le=10)
+    """Images drawn per missing image, on top of what the pass rate requires."""
+
+    @model_validator(mode="after")
+    def _of_agreement(self) -> Curation:
+        if self.purity is not None and "agreement" not in self.checks:
+            raise ValueError(
+                f"purity {self.purity:g} is of agreement, which is not among the checks"
+            )
+        return self
+
+
+def _features(name: str) -> str:
+    if name in ("domain", INCEPTION):
+        return name
+    if not name.startswith(TORCHVISION):
+        raise unknown("features", name, ("domain", INCEPTION, f"{TORCHVISION}MODEL"))
+    from torchvision import models as classifying  # only for the names of its models
+
+    # Of this module alone: those below it segment, detect or watch videos.
+    models = classifying.list_models(module=classifying)
+    model = name.removeprefix(TORCHVISION)
+    if model not in models:
+        raise unknown(f"torchvision model of features {name!r}:", model, models)
+    return name
+
+
+class FidelityOptions(Strict):
+    """How synthetic images are measured."""
+
+    features: Annotated[str, AfterValidator(_features)] = "domain"
+    """What images are compared by: `domain`, the penultimate features of the real-only classifier; or published weights,
+    `torchvision:MODEL` or `inception` (that of the FID literature)."""
+
+    images: int = Field(default=200, ge=2)
+    """Synthetic images drawn per class for the measurement."""
+
+    gan_train: bool = True
+    """Also train a classifier on synthetic images alone and score it on val (GAN-train, Shmelkov et al. 2018)."""
+
+
+class Condition(NamedTuple):
+    """A gate, read. each: of every class, not of all together."""
+
+    each: bool
+    figure: str
+    operator: str
+    bound: float
+
+
+def condition(text: Any) -> Condition:
+    """`FIGURE > NUMBER` or `each FIGURE > NUMBER` → its parts; UserError for anything else."""
+    pattern = r"\s*(each\s+)?([A-Za-z0-9_.]+)\s*(>=|<=|>|<)\s*(\S+)\s*"
+    found = re.fullmatch(pattern, text) if isinstance(text, str) else None
+    if found is None:
+        raise UserError(
+            f"a gate reads 'FIGURE > NUMBER', or 'each FIGURE > NUMBER' for every class (>, >=, <, <=); got {text!r}"
+        )
+    each, name, sign, given = found.groups()
+    have = (*FIGURES, *EXTRA)
+    if name not in have:
+        raise unknown(f"figure of the gate {text!r}:", name, have)
+    try:
+        bound = float(given)
+    except ValueError:
+        bound = math.nan
+    if not math.isfinite(bound):
+        raise UserError(f"the gate {text!r} needs a number after {sign}; got {given!r}")
+    return Condition(bool(each), name, sign, bound)
+
+
+def _plain(text: Any) -> str:
+    """Canonical spelling of a gate."""
+    condition(text)
+    return " ".join(str(text).split())
+
+
+# A gate as text, checked.
+Gate = Annotated[str, BeforeValidator(_plain)]

@@ -1,0 +1,5 @@
+"""What a run records in MLflow and on Prefect's page."""
+
+from .tracker import Tracker
+
+__all__ = ["Tracker"]

@@ -1,0 +1,153 @@
+"""What is logged: figures and settings under names that MLflow takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from augpipe.core.store import load_table
+from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier, TrainedGenerator
+
+
+class Point(NamedTuple):
+    """A value of a metric; `after`: seconds since the run began, the run's end where left out."""
+
+    name: str
+    value: float
+    step: int = 0
+    after: float | None = None
+
+
+def data_points(prepared: Prepared) -> list[Point]:
+    """Images of each class and split, and of the source."""
+    counts = {
+        f"real_count/{split}/{name}": n
+        for split, per in prepared.counts.items()
+        for name, n in zip(safe_names(prepared.classes), per.values(), strict=True)
+    }
+    intake = prepared.intake
+    counts |= {
+        "source_images": intake.images,
+        "quarantined": intake.quarantined,
+        "removed_duplicates": intake.removed,
+    }
+    return [Point(name, float(n)) for name, n in counts.items()]
+
+
+def history_points(trained: TrainedGenerator) -> list[Point]:
+    """A generator's losses and figures over kimg, and its best moment."""
+    table = load_table(trained.history)
+    # Ticks of a small budget may share a step, but no two share step and time.
+    names = safe_metrics([str(name) for name in table.metric.unique()])
+    points = [
+        Point(names[str(row.metric)], float(row.value), round(float(row.kimg)), float(row.seconds))
+        for row in table.itertuples()
+    ]
+    return [
+        *points,
+        Point("best_kimg", trained.best_kimg),
+        Point("best_val_kid", trained.best_metric),
+        Point("seconds", trained.time.seconds),
+    ]
+
+
+def arm_points(
+    recipe: Recipe, prepared: Prepared, trained: TrainedClassifier, scored: Scored
+) -> list[Point]:
+    """What an arm mixed, how its classifier learned, and what it scored."""
+    names = safe_names(prepared.classes)
+    metrics = [
+        Point("synthetic_share", recipe.synthetic_share),
+        Point("synthetic_ratio", recipe.synthetic_ratio),
+        Point("best_step", trained.best_step),
+        Point("seconds", trained.time.seconds),
+    ]
+    of_class = dict(zip(prepared.classes, names, strict=True))
+    metrics += [
+        Point(f"kept/{line['check']}/{of_class[line['class']]}", line["passed"] / line["seen"])
+        for line in recipe.funnel
+        if line["seen"]
+    ]
+    metrics += [Point(f"short/{of_class[name]}", float(n)) for name, n in recipe.short.items()]
+    for key, value in (recipe.chosen or {}).items():
+        own = value if isinstance(value, dict) else {"": value}
+        metrics += [
+            Point(f"chosen_{key}" + (f"/{of_class[name]}" if name else ""), float(v))
+            for name, v in own.items()
+            if v != "fill"
+        ]
+    for kind in ("real_count", "synthetic_count"):
+        counts = zip(names, getattr(recipe, kind), strict=True)
+        metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]
+    history = load_table(trained.history)
+    metrics += [
+        Point(f"history/{row.metric}", float(row.value), int(row.step))
+        for row in history.itertuples()
+    ]
+    for row in load_table(scored.table).to_dict("records"):
+        name = str(row["class"])
+        # An empty class is the overall figure; class names come back from CSV as they were written.
+        key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
+        metrics.append(Point(key, float(row["value"])))
+    return metrics
+
+
+def fidelity_points(
+    table: pd.DataFrame, classes: Sequence[str], prefix: str = "fidelity"
+) -> list[Point]:
+    """Rows of a fidelity table as `prefix/figure`, and `prefix/figure/class` for a class's own."""
+    of_class = dict(zip(classes, safe_names(classes), strict=True))
+    return [
+        Point(f"{prefix}/{metric}" + (f"/{of_class[name]}" if name else ""), float(value))
+        for metric, name, value in zip(table.metric, table["class"], table.value, strict=True)
+    ]
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists → one mapping with dotted keys; empty ones stay as `{}` or `[]`."""
+    items: Iterator[tuple[str, Any]] | None = None
+    if isinstance(values, Mapping) and values:
+        # Classes are keys too (of a fill, of a share), and two may be one where MLflow's letters end.
+        items = zip(safe_names([str(key) for key in values]), values.values(), strict=True)
+    elif isinstance(values, list) and values and isinstance(values[0], dict | list):
+        items = ((str(key), value) for key, value in enumerate(values))
+    if items is None:
+        return {_safe(prefix): json.dumps(values) if isinstance(values, list) else values}
+    return {
+        key: value
+        for name, inner in items
+        for key, value in flat(inner, f"{prefix}.{name}" if prefix else name).items()
+    }
+
+
+def _safe(name: str) -> str:
+    """A name MLflow takes: letters, digits, `_ - . /` and spaces; any other character becomes `_`."""
+    return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
+
+
+def safe_names(classes: Sequence[str]) -> list[str]:
+    """Class names as MLflow takes them, still all different."""
+    wanted = [_safe(name).replace("/", "_").strip(" .") or "class" for name in classes]
+    taken = {plain for plain, name in zip(wanted, classes, strict=True) if plain == name}
+    names: list[str] = []
+    for label, (plain, name) in enumerate(zip(wanted, classes, strict=True)):
+        own = plain if plain == name else f"{plain}_{label}"
+        while own != name and own in taken:
+            own += "_"
+        names.append(own)
+        taken.add(own)
+    return names
+
+
+def safe_metrics(names: Sequence[str]) -> dict[str, str]:
+    """Names of metrics, `val_kid` or `val_kid/<class>` → names as MLflow takes them, still all different."""
+    classed = [name for name in names if "/" in name]
+    tails = safe_names([name.partition("/")[2] for name in classed])
+    named = {
+        name: f"{name.partition('/')[0]}/{tail}" for name, tail in zip(classed, tails, strict=True)
+    }
+    return {name: named.get(name, name) for name in names}

@@ -1,0 +1,150 @@
+"""Tracked runs by their key: looked up first, created only if missing, filled so that filling again adds nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, Metric, Param, Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking.multimedia import compress_image_size
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES, MLFLOW_PARENT_RUN_ID
+from PIL import Image
+
+from augpipe.core.processes import is_dead, this_process
+from augpipe.core.store import Ref
+from augpipe.pipeline.records import Timed
+
+from .names import Point
+
+KEY: Final = "augpipe.key"
+PROCESS: Final = "augpipe.process"
+FAILED: Final = "augpipe.failed"
+METRICS: Final = 900  # in one call; MLflow takes 1000 metrics, params and tags together
+PARAMS: Final = 100  # in one call
+
+
+def key_of(*parts: Any) -> str:
+    """A key that depends on these plain values alone."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def search(client: MlflowClient, experiment: str, query: str) -> Iterator[Run]:
+    """All runs that match, newest first."""
+    page = None
+    while True:
+        runs = client.search_runs([experiment], query, max_results=1000, page_token=page)
+        yield from runs
+        page = runs.token
+        if not page:
+            return
+
+
+def open_parent(
+    client: MlflowClient, experiment: str, key: str, name: str, tags: Mapping[str, str]
+) -> str:
+    """The parent run with this key, RUNNING: the one of an earlier try continues, unless another process is at it."""
+    end_abandoned(client, experiment)
+    mine = this_process()
+    for run in search(client, experiment, f"tags.`{KEY}` = '{key}'"):
+        parent, running = str(run.info.run_id), run.info.status == "RUNNING"
+        if running and run.data.tags.get(PROCESS) != mine:
+            continue
+        client.set_tag(parent, PROCESS, mine)
+        if not running:
+            client.update_run(parent, "RUNNING")
+        if FAILED in run.data.tags:
+            client.delete_tag(parent, FAILED)
+        return parent
+    tags = {**tags, KEY: key, PROCESS: mine}
+    return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+
+
+def open_child(
+    client: MlflowClient,
+    experiment: str,
+    key: str,
+    name: str,
+    began: float,
+    tags: Mapping[str, str],
+) -> Run:
+    """The child run with this key, in whatever state it is; tags name its parent."""
+    for run in client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", max_results=1):
+        return run
+    tags, start = {**tags, KEY: key}, round(began * 1000)
+    return client.create_run(experiment, start_time=start, run_name=name, tags=tags)
+
+
+def end_abandoned(client: MlflowClient, experiment: str) -> None:
+    """Runs left open by dead processes, and open children of ended parents, become KILLED.
+
+    A server that does not let this user end another user's run does not stop the user's own.
+    """
+    running = {str(r.info.run_id): r for r in search(client, experiment, "status = 'RUNNING'")}
+    alive = {run for run, its in running.items() if not is_dead(its.data.tags.get(PROCESS, ""))}
+    for run, its in running.items():
+        if run not in alive or its.data.tags.get(MLFLOW_PARENT_RUN_ID, run) not in alive:
+            with suppress(MlflowException):
+                client.set_terminated(run, "KILLED")
+
+
+def log_values(
+    client: MlflowClient, run: str, params: Mapping[str, Any], points: Iterable[Point], timed: Timed
+) -> None:
+    """Params and metrics in as few calls as MLflow allows; values that are not finite are left out."""
+    entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
+    metrics = [
+        Metric(
+            point.name,
+            point.value,
+            round((timed.began + (timed.seconds if point.after is None else point.after)) * 1000),
+            point.step,
+        )
+        for point in points
+        if np.isfinite(point.value)
+    ]
+    calls = max(math.ceil(len(entries) / PARAMS), math.ceil(len(metrics) / METRICS))
+    for i in range(calls):
+        client.log_batch(
+            run,
+            params=entries[i * PARAMS : (i + 1) * PARAMS],
+            metrics=metrics[i * METRICS : (i + 1) * METRICS],
+        )
+
+
+def complete(
+    client: MlflowClient, run: Run, timed: Timed, params: Mapping[str, Any],
+    points: Iterable[Point], inputs: Sequence[DatasetInput] = (),
+) -> None:  # fmt: skip
+    """Log a child's values and data sets, and end it as FINISHED when its work ended."""
+    log_values(client, run.info.run_id, params, points, timed)
+    if inputs:
+        client.log_inputs(run.info.run_id, inputs)
+    end = round((timed.began + timed.seconds) * 1000)
+    client.set_terminated(run.info.run_id, "FINISHED", end)
+
+
+def log_previews(
+    client: MlflowClient, run: Run, previews: Sequence[tuple[float, Ref]], timed: Timed
+) -> None:
+    """Pictures by kimg, under the names that MLflow's page reads; `MlflowClient.log_image` would name each call anew."""
+    if not previews:
+        return
+    stamp = round((timed.began + timed.seconds) * 1000)
+    with tempfile.TemporaryDirectory(prefix="augpipe-previews-") as folder:
+        for kimg, ref in previews:
+            name = f"preview+step+{round(kimg)}+timestamp+{stamp}+{ref.sha256[:32]}"
+            with Image.open(ref.path) as picture:
+                image = picture.convert("RGB")
+            image.save(Path(folder) / f"{name}.png")
+            compress_image_size(image).save(Path(folder) / f"{name}+compressed.webp")
+        client.log_artifacts(run.info.run_id, folder, "images")
+    client.set_tag(run.info.run_id, MLFLOW_LOGGED_IMAGES, True)

@@ -1,0 +1,61 @@
+"""Imports leave the environment alone; the command sets it before Prefect and MLflow are imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tiny import ROOT, environment
+
+IMPORTS = """
+import importlib, os, pkgutil, sys
+import albucore, prefect, sklearn, torch  # what these and MLflow set is not ours
+before = dict(os.environ)
+def check():
+    changed = {k for k in {*before, *os.environ} if before.get(k) != os.environ.get(k)}
+    assert not changed, changed
+# A worker imports the deployed flow, which sets the environment when it runs: not too late for MLflow.
+import flows.refresh
+assert "mlflow" not in sys.modules
+check()
+import mlflow
+before = dict(os.environ)
+import augpipe
+for package in (augpipe, flows):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+check()
+"""
+COMMAND = """
+import os, sys
+import flows.cli
+early = {"mlflow", "prefect"} & set(sys.modules)
+assert not early, early
+sys.argv = ["augpipe", "--version"]
+flows.cli.main()
+import mlflow
+from mlflow.telemetry.utils import is_telemetry_disabled
+from prefect.settings import get_current_settings
+assert is_telemetry_disabled()
+settings = get_current_settings()
+assert not settings.server.analytics_enabled and settings.logging.level == "WARNING"
+"""
+
+
+def python(place: Path, text: str) -> None:
+    env = environment(place, PYTHONPATH=str(ROOT))
+    env.pop("PYTHONWARNINGS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=place, env=env, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_no_import_changes_the_environment(tmp_path: Path) -> None:
+    python(tmp_path, IMPORTS)
+
+
+def test_the_command_sets_it_before_prefect_and_mlflow_are_imported(tmp_path: Path) -> None:
+    python(tmp_path, COMMAND)

@@ -1,0 +1,246 @@
+"""A tracking server that goes away in mid-run: nothing is lost, nothing is logged twice."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import mlflow
+import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from servers import Mlflow
+from tiny import CONFIG, augpipe, begin, until
+from tracked import prefect, told
+
+from augpipe.core.errors import UserError
+from flows.engine import bare_text
+from flows.tracking import pending
+from flows.tracking.pending import Pending, TrackingLostError, hurried, is_away, patience
+from flows.tracking.store import check_store
+
+SMALL = (
+    "--set", "seeds=1", "--set", "generators={acgan: {kind: acgan, kimg: 1, ticks: 2, width: 0.06, batch: 50}}",
+    "--set", "arms=[{name: real}, {name: acgan, generator: acgan, mix: {fill: 0.5}}]",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
+    server = Mlflow(tmp_path_factory.mktemp("server"))
+    yield server
+    server.kill()
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """A Prefect server, and short pauses between tries."""
+    with pytest.MonkeyPatch.context() as patch, prefect():
+        shorter = pending._wait.with_options(retry_delay_seconds=[0.05])
+        patch.setattr(pending, "_wait", shorter)
+        patch.setattr(pending, "PAUSES", [0.05])
+        yield
+
+
+def tracked(url: str) -> list[Run]:
+    """The runs of the one comparison that the store holds."""
+    client = MlflowClient(url)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    own = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(own) == len(runs) - 1
+    return sorted(runs, key=lambda run: str(run.info.run_name))
+
+
+def test_a_server_that_is_away_for_a_while_misses_nothing(tmp_path: Path, server: Mlflow) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    command = ("run", "tiny.yaml", "--out", "out", *SMALL)
+    process = begin(tmp_path, *command, MLFLOW_TRACKING_URI=server.url)
+    said = until(process, "generator acgan")
+    server.kill()
+    said += until(process, "scored")  # an arm that the server misses
+    server.start()
+    rest, _ = process.communicate(timeout=300)
+    said += rest
+    assert process.returncode == 0, said[-3000:]
+    assert said.count("the tracking server does not answer; it is tried again") == 1, said
+    assert said.count("the tracking server answers again") == 1
+    # What an unbroken store is told of the same run.
+    uri = f"sqlite:///{tmp_path / 'whole.db'}"
+    again = augpipe(tmp_path, *command, MLFLOW_TRACKING_URI=uri)
+    assert again.status == 0, again.err[-3000:]
+    broken, whole = tracked(server.url), tracked(uri)
+    assert len(broken) == 1 + 1 + 2
+    for one, other in zip(broken, whole, strict=True):
+        assert told(MlflowClient(server.url), one) == told(MlflowClient(uri), other)
+
+
+def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(
+    tmp_path: Path, server: Mlflow
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    process = begin(
+        tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "arms=[{name: real}]",
+        "--set", "generators={}", "--set", "seeds=1", MLFLOW_TRACKING_URI=server.url, AUGPIPE_TRACKING_PATIENCE="2",
+    )  # fmt: skip
+    until(process, "scored")
+    server.kill()
+    rest, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, rest[-3000:]
+    last = rest.strip().splitlines()[-1]
+    assert "did not answer for 2 s" in last and "the same command logs what is missing" in last
+    assert (tmp_path / "out" / "report.html").exists() and "Traceback" not in rest
+    server.start()
+
+
+def test_nothing_overtakes_a_call_that_waits(tmp_path: Path, quick: None) -> None:
+    """The real client on a real store, which is away at two tries."""
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    run = client.create_run(client.create_experiment("e")).info.run_id
+    lines: list[str] = []
+    waiting, tries = Pending(lines.append), []
+
+    def first() -> None:
+        tries.append("first")
+        if tries.count("first") < 3:
+            raise requests.ConnectionError("away")
+        client.set_terminated(run)
+
+    waiting.add(first)
+    waiting.add(lambda: tries.append(client.get_run(run).info.status))
+    assert set(tries) == {"first"}
+    waiting.finish()
+    assert tries == ["first"] * 3 + ["FINISHED"]
+    assert len(lines) == 2 and "does not answer" in lines[0] and "answers again" in lines[1]
+    assert waiting.result(lambda: 5) == 5 and len(lines) == 2
+
+
+class Failing(BaseHTTPRequestHandler):
+    """Answers everything with 500, as a server does whose artifact folder cannot be written to."""
+
+    def do_POST(self) -> None:
+        self.send_response(500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_server_that_answers_and_fails_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        client = MlflowClient(f"http://127.0.0.1:{server.server_port}")
+        waiting, tries = Pending(print), []
+
+        def call() -> None:
+            tries.append(1)
+            client.set_tag("run", "a", "b")
+
+        waiting.add(call)  # in mid-run it only waits
+        with pytest.raises(TrackingLostError, match=r"failed \(500\) 5 times at the same call"):
+            waiting.finish()
+        assert len(tries) == 5
+        server.shutdown()
+
+
+def test_a_run_that_is_stopped_waits_for_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the question and never answers."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(pending, "HURRY", "1")
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        client = MlflowClient(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        began = time.monotonic()
+        with hurried():
+            client.set_terminated("a run", "KILLED")
+        assert time.monotonic() - began < 3
+
+
+def test_no_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:s3cret%21@127.0.0.1:9/")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "")
+    with pytest.raises(UserError) as told:
+        check_store()
+    assert "s3cret" not in str(told.value) and "127.0.0.1:9" in str(told.value)
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9/"
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == (
+        "bob",
+        "s3cret!",
+    )
+    # A user alone goes with the password that the environment has.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://alice@127.0.0.1:9/")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hers")
+    with pytest.raises(UserError):
+        check_store()
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == (
+        "alice",
+        "hers",
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:s3/cret@127.0.0.1:9/")
+    with pytest.raises(UserError, match="written %2F") as told:
+        check_store()
+    assert "s3" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("at ftp://bob:pw@host/x and sqlite:///a@b", "at ftp://host/x and sqlite:///a@b"),
+        ("http://u:pa/ss@host", "http://host"), ("http://u:p@ss@h/x", "http://h/x"),
+        ("postgresql://u:p@h/db failed", "postgresql://h/db failed"), ("mail me@home", "mail me@home"),
+    ],
+)  # fmt: skip
+def test_an_address_without_its_password(text: str, bare: str) -> None:
+    assert bare_text(text) == bare
+
+
+def test_what_the_server_refuses_is_raised_once(tmp_path: Path) -> None:
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    waiting = Pending(print)
+    with pytest.raises(MlflowException, match=r"(No|no) experiment|No Experiment|does not exist"):
+        waiting.add(lambda: client.create_run("12345"))
+    waiting.finish()  # and it does not stand in the way of later calls
+
+
+def test_patience(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
+    monkeypatch.setenv("AUGPIPE_TRACKING_PATIENCE", "soon")
+    with pytest.raises(UserError, match=r"AUGPIPE_TRACKING_PATIENCE must be seconds.*'soon'"):
+        patience()
+    monkeypatch.setenv("AUGPIPE_TRACKING_PATIENCE", "0.1")
+    waiting = Pending(print)
+
+    def away() -> None:
+        raise requests.ConnectionError("away")
+
+    waiting.add(away)
+    with pytest.raises(TrackingLostError, match="did not answer for 0 s"):
+        waiting.finish()
+
+
+def test_what_is_away() -> None:
+    assert is_away(requests.ConnectionError()) and is_away(requests.Timeout())
+    assert is_away(requests.exceptions.RetryError("too many 503 error responses"))
+    assert not is_away(ValueError()) and not is_away(MlflowException("a fault of its own"))
+    response = requests.Response()
+    for status, away in ((503, True), (429, True), (403, False)):
+        response.status_code = status
+        assert is_away(requests.HTTPError(response=response)) is away
+    # The user's mistake stays one, whatever it was met in.
+    mistake = UserError("x")
+    mistake.__context__ = requests.ConnectionError()
+    assert not is_away(mistake)

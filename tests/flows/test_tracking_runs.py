@@ -1,0 +1,246 @@
+"""Tracking again what is tracked already, or half: the record is that of a run that nothing disturbed."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+from sqlalchemy import Engine, event
+from tracked import prefect, told
+
+from augpipe.core.images import ImageSet
+from augpipe.core.processes import this_process
+from augpipe.core.store import SplitRefs, Store
+from augpipe.pipeline import experiment as config
+from augpipe.pipeline.records import (
+    IntakeRecord,
+    Prepared,
+    Scored,
+    Timed,
+    TrainedClassifier,
+    TrainedGenerator,
+)
+from flows.failures import Failures
+from flows.tracking import pending, runs
+from flows.tracking.names import Point
+from flows.tracking.tracker import Tracker
+
+TIMED = Timed(began=1_700_000_000.0, seconds=2.0)
+ARM = {
+    "synthetic_share": 0.5, "synthetic_ratio": 1.0, "funnel": [], "short": {}, "chosen": None,
+    "real_count": [4, 4], "synthetic_count": [4, 4],
+}  # fmt: skip
+
+
+class Stored:
+    """What a tiny comparison leaves in the store, made by hand."""
+
+    def __init__(self, place: Path, images: ImageSet) -> None:
+        store, self.out = Store(place / "store"), place / "out"
+        self.out.mkdir()
+        (self.out / "report.html").write_text("<p>")
+        data = store.put_images(images)
+        self.experiment = config.build(
+            {
+                "name": "by hand",
+                "source": {"kind": "bundled"},
+                "generators": {"gan": {"kind": "acgan"}},
+                "arms": [{"name": "real"}, {"name": "gan", "generator": "gan"}],
+                "baseline": "real",
+            }
+        )
+        counts = {split: {0: 4, 1: 4} for split in ("train", "val", "test")}
+        intake = IntakeRecord(
+            fingerprint="0" * 16, images=8, quarantined=0, removed=0, ignored={}, split="stratified",
+            groups=None, notes=(),
+        )  # fmt: skip
+        self.prepared = Prepared(
+            data=data, splits=SplitRefs(train=data, val=data, test=data), classes=images.classes,
+            size=8, channels=1, counts=counts, plans={}, fingerprint="f" * 16, intake=intake,
+            quarantine=data, time=TIMED,
+        )  # fmt: skip
+        picture = store.put("previews", lambda p: Image.new("L", (8, 8)).save(p, "PNG"), ".png")
+        rows = [(k, k / 10, name, 1 / (1 + k)) for k in range(3) for name in ("loss_d", "val_kid")]
+        history = pd.DataFrame(rows, columns=["kimg", "seconds", "metric", "value"])
+        self.generator = TrainedGenerator(
+            name="gan", seed=0, checkpoint=store.put_state("g", {"w": torch.ones(2)}),
+            history=store.put_table("h", history), previews=((0.0, picture), (2.0, picture)),
+            samples=data, learned=data, best_kimg=1.0, best_metric=0.5, stopped="budget", time=TIMED,
+        )  # fmt: skip
+        steps = pd.DataFrame([(1, "loss", 0.5)], columns=["step", "metric", "value"])
+        table = pd.DataFrame(
+            [("test", "macro_recall", "", 0.75)], columns=["split", "metric", "class", "value"]
+        )
+        self.classifier = TrainedClassifier(
+            arm="gan", seed=0, state=store.put_state("c", {"w": torch.zeros(2)}),
+            history=store.put_table("s", steps), best_step=1, time=TIMED,
+        )  # fmt: skip
+        scores = store.put_table("t", table)
+        self.scored = Scored(arm="gan", seed=0, table=scores, probabilities=scores)
+        self.recipe = store.put_json("mix", {**ARM, "synthetic": data.model_dump(mode="json")})
+        fidelity = {"generator": "gan", "metric": "kid", "class": "", "value": 0.1}
+        self.fidelity = pd.DataFrame([fidelity])
+
+    def track(self, name: str, client: MlflowClient | None = None, kid: float = 0.1) -> Tracker:
+        """All of it, into the MLflow experiment `name`."""
+        tracker = Tracker(self.experiment.model_copy(update={"name": name}), client)
+        failures = Failures()
+        failures.add("trained", ("real", 0), RuntimeError("no"))
+        with tracker.comparison(self.prepared):
+            tracker.generator(self.prepared, self.generator)
+            tracker.arm(self.prepared, self.recipe, self.classifier, self.scored)
+            tracker.failed(failures, {"real": "no"})
+            tracker.fidelity(self.fidelity.assign(value=kid), self.prepared.classes)
+            tracker.result(self.out, "a verdict", {"gan": {"gain": 0.1}})
+        return tracker
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    from conftest import shapes
+
+    return Stored(tmp_path_factory.mktemp("stored"), shapes((4, 4), size=8))
+
+
+@pytest.fixture(scope="module")
+def client(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
+    """A store on a file, and a Prefect server for what is waited for; `conftest` must be imported before."""
+    with pytest.MonkeyPatch.context() as patch, prefect():
+        place = tmp_path_factory.mktemp("home")
+        patch.setenv("AUGPIPE_HOME", str(place))
+        patch.setattr(pending, "PAUSES", [0.0])
+        event.listen(Engine, "connect", without_fsync)
+        yield MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+        event.remove(Engine, "connect", without_fsync)
+        mlflow.set_tracking_uri(None)
+
+
+def without_fsync(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+def record(client: MlflowClient, name: str) -> list[Any]:
+    """All that an MLflow experiment holds, without its name and ids."""
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    models = client.search_logged_models([experiment.experiment_id])
+    every = sorted(str(told(client, run)).replace(f"'{name}", "'NAME") for run in found)
+    return [*every, sorted((model.name, model.status.name) for model in models)]
+
+
+@pytest.fixture(scope="module")
+def whole(client: MlflowClient, stored: Stored) -> list[Any]:
+    stored.track("whole")
+    found = record(client, "whole")
+    assert len(found) == 1 + 3 + 1
+    return found
+
+
+def test_the_same_again_continues_the_parent_and_adds_nothing(
+    client: MlflowClient, stored: Stored, whole: list[Any]
+) -> None:
+    first, second = stored.track("twice"), stored.track("twice")
+    assert first.parent == second.parent and first.logged == second.logged
+    assert set(first.logged) == {("generator", "gan", 0), ("classifier", "gan", 0)}
+    assert record(client, "twice") == whole
+    (kid,) = client.get_metric_history(first.parent, "fidelity/gan/kid")
+    # A value that changed is a new point, and the latest.
+    stored.track("twice", kid=0.05)
+    history = client.get_metric_history(first.parent, kid.key)
+    assert [point.value for point in history] == [0.1, 0.05]
+    assert client.get_run(first.parent).data.metrics[kid.key] == 0.05
+
+
+def test_other_data_or_another_command_is_another_run(client: MlflowClient, stored: Stored) -> None:
+    experiment = stored.experiment.model_copy(update={"name": "several"})
+    parents = set()
+    for prepared, kind in (
+        (stored.prepared, "comparison"), (stored.prepared, "train"),
+        (stored.prepared.model_copy(update={"fingerprint": "e" * 16}), "comparison"),
+    ):  # fmt: skip
+        tracker = Tracker(experiment)
+        with tracker.comparison(prepared, kind):
+            parents.add(tracker.parent)
+    assert len(parents) == 3
+
+
+class Killed(BaseException):
+    pass
+
+
+class Cut:
+    """The real client; the answer to its call number `at` is lost, or the process dies there."""
+
+    def __init__(self, real: MlflowClient, at: int, dies: bool) -> None:
+        self._real, self._at, self._dies, self.calls = real, at, dies, 0
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            if self._dies and self.calls > self._at:
+                raise Killed
+            answer = getattr(self._real, name)(*args, **kwargs)
+            if self.calls == self._at:
+                raise Killed if self._dies else requests.ConnectionError("the answer is lost")
+            return answer
+
+        return call
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["answer lost", "killed"])
+def test_at_whatever_call_it_is_cut_the_record_is_that_of_a_whole_run(
+    client: MlflowClient, stored: Stored, whole: list[Any], dies: bool
+) -> None:
+    for at in count(1 + dies, 2):  # every other call, the rest in the other way
+        name, cut = f"cut {dies} {at}", Cut(client, at, dies)
+        try:
+            stored.track(name, cast(MlflowClient, cut))
+        except Killed:
+            stored.track(name)
+        assert record(client, name) == whole, f"call {at}"
+        if cut.calls < at:
+            break  # it was never cut
+    assert at > 30, "few calls are left to be cut at"
+
+
+def test_who_continues_whose_run(client: MlflowClient) -> None:
+    """A dead process's run ends as KILLED, with its children, and is continued; a live one elsewhere is left alone."""
+    experiment = client.create_experiment("processes")
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:
+        gone.wait()
+    place, pid, began = this_process().split(" ")
+    tags = {runs.KEY: "k", runs.PROCESS: f"{place} {gone.pid} {began}"}
+    dead = client.create_run(experiment, tags=tags).info.run_id
+    child = client.create_run(experiment, tags={"mlflow.parentRunId": dead}).info.run_id
+    elsewhere = {runs.KEY: "k", runs.PROCESS: f"elsewhere {pid} {began}"}
+    alive = client.create_run(experiment, tags=elsewhere).info.run_id
+    foreign = client.create_run(experiment).info.run_id  # begun by hand
+    assert runs.open_parent(client, experiment, "k", "n", {}) == dead
+    status = {run: client.get_run(run).info.status for run in (dead, child, alive, foreign)}
+    assert status == {dead: "RUNNING", child: "KILLED", alive: "RUNNING", foreign: "RUNNING"}
+    assert client.get_run(dead).data.tags[runs.PROCESS] == this_process()
+    assert runs.open_parent(client, experiment, "another", "n", {}) not in status
+
+
+def test_more_values_than_one_call_takes(client: MlflowClient) -> None:
+    run = client.create_run(client.create_experiment("many")).info.run_id
+    params = {f"p{i}": i for i in range(250)}
+    points = [Point(f"m{i}", float(i)) for i in range(1850)] + [Point("nan", np.nan)]
+    runs.log_values(client, run, params, points, TIMED)
+    data = client.get_run(run).data
+    assert data.params == {key: str(value) for key, value in params.items()}
+    assert data.metrics == {point.name: point.value for point in points[:-1]}

@@ -1,0 +1,318 @@
+"""The command in a process that is forked from one which has imported everything: it starts in milliseconds.
+
+Importing torch, Prefect and MLflow takes some 7 s of processor time, for the command and again for each of its workers.
+Here one process a session imports them, and each command is forked from it into a session, a folder and an environment
+of its own; the workers it starts are forked before it begins, so that they are its own children as always. Prefect's
+server is one a session, and MLflow's empty database is copied. What a fresh user's process does is what `alone=True`
+of `tiny.augpipe` runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import fcntl
+import importlib
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+WORKERS = 3  # forked ahead for each command; what it starts beyond them are new processes
+FDS = 64
+# What the command and its workers import, some of it when they first need it; names that there are not do no harm.
+LATER = (
+    "flows.cli", "flows.balance", "flows.compare", "flows.deploying", "flows.inspecting", "flows.refresh", "flows.train",
+    "augpipe.pipeline.stages", "alembic.autogenerate", "flows.serving", "lightning_fabric", "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store", "prefect.concurrency.sync", "prefect_dask", "scipy.signal", "sqlalchemy.dialects.sqlite",
+    "torch._dynamo", "torch._inductor.config", "torch.distributed", "torchmetrics", "torchvision.transforms.v2", "opentelemetry.sdk.trace",
+)  # fmt: skip
+
+
+def end_with_parent() -> None:
+    """Linux: this process is killed when its parent ends, however that ends."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+# The server: forks.
+
+
+def serve(place: Path) -> None:
+    """Fork a process for each connection to PLACE/socket, until standard input ends."""
+    from flows.environment import set_environment
+
+    set_environment()
+    for name in LATER:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    _empty_database(place)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(place / "socket"))
+    listener.listen()
+    while True:
+        ready, _, _ = select.select([listener, 0], [], [])
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if 0 in ready:
+            return
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            end_with_parent()
+            listener.close()
+            _watch(connection)
+        connection.close()
+
+
+def _empty_database(place: Path) -> None:
+    """PLACE/mlflow.db as MLflow makes it, by a process that ends: this one stays without threads."""
+    if (pid := os.fork()) == 0:
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{place / 'mlflow.db'}").search_experiments()
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _watch(connection: socket.socket) -> None:
+    """Run one command in a child and send its number, then its exit status."""
+    size, fds, _, _ = socket.recv_fds(connection, 8, FDS)
+    if not size:
+        os._exit(0)
+    asked = json.loads(_exactly(connection, int.from_bytes(size)))
+    if (pid := os.fork()) == 0:
+        end_with_parent()
+        connection.close()
+        os.setsid()
+        for number, fd in enumerate(fds):
+            os.dup2(fd, number)
+        _become(asked["environment"])
+        os.chdir(asked["place"])
+        _end(_command, asked["arguments"])
+    connection.sendall(pid.to_bytes(8))
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    connection.sendall(status.to_bytes(8, signed=True))
+    os._exit(0)
+
+
+def _become(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    random.seed()
+    import numpy as np
+
+    np.random.seed()
+
+
+def _end(what: Any, *given: Any) -> None:
+    """Call it as the last thing that this process does."""
+    status = 1
+    try:
+        what(*given)
+        status = 0
+    except SystemExit as error:
+        code = error.code
+        status = code if isinstance(code, int) else 0 if code is None else 1
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            import multiprocessing.util
+
+            multiprocessing.util._exit_function()
+        with contextlib.suppress(Exception):
+            atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _command(arguments: Sequence[str]) -> None:
+    import multiprocessing.process
+
+    from flows import cli
+    from flows.engine import settle
+    from flows.environment import set_environment
+
+    sys.modules["__main__"] = types.ModuleType("__main__")  # what workers would import again
+    multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]
+    _fork_workers()
+    if "PREFECT_API_URL" in os.environ:  # Prefect has read its settings at import
+        from prefect.context import refresh_global_settings_context
+
+        set_environment()
+        settle()
+        refresh_global_settings_context()
+    sys.argv = ["augpipe", *arguments]
+    cli.main()
+
+
+def _fork_workers() -> None:
+    """While this process has one thread: `multiprocessing` finds its next workers here in place of new processes."""
+    import multiprocessing.util as util
+
+    waiting: list[tuple[int, socket.socket]] = []
+    for _ in range(WORKERS):
+        here, there = socket.socketpair()
+        if (pid := os.fork()) == 0:
+            end_with_parent()
+            here.close()
+            for _, other in waiting:
+                other.close()
+            _wait_for_work(there)
+        there.close()
+        waiting.append((pid, here))
+    spawn = util.spawnv_passfds
+
+    def fork(path: bytes, arguments: Sequence[str], passed: Sequence[int]) -> int:
+        if not waiting or "--multiprocessing-fork" not in arguments:
+            return spawn(path, arguments, passed)
+        pid, worker = waiting.pop(0)
+        what = {"fds": list(passed), "code": arguments[-2], "environment": dict(os.environ)}
+        text = json.dumps(what).encode()
+        socket.send_fds(worker, [len(text).to_bytes(8)], list(passed))
+        worker.sendall(text)
+        worker.close()
+        return pid
+
+    util.spawnv_passfds = fork
+
+
+def _wait_for_work(work: socket.socket) -> None:
+    size, fds, _, _ = socket.recv_fds(work, 8, FDS)
+    if not size:  # the command ended without need of it
+        os._exit(0)
+    what = json.loads(_exactly(work, int.from_bytes(size)))
+    work.close()
+    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD, 512) for fd in fds]
+    for fd in fds:
+        os.close(fd)
+    for fd, number in zip(aside, what["fds"], strict=True):
+        os.dup2(fd, number)
+        os.close(fd)
+    _become(what["environment"])
+    sys.argv = ["-c", "--multiprocessing-fork"]
+    _end(exec, what["code"], {})
+
+
+def _exactly(connection: socket.socket, n: int) -> bytes:
+    text = b""
+    while len(text) < n:
+        piece = connection.recv(n - len(text))
+        if not piece:
+            raise EOFError
+        text += piece
+    return text
+
+
+# The client: tests.
+
+
+class Warm:
+    """The server's process, started on first use and gone with this one."""
+
+    def __init__(self) -> None:
+        self.place = Path(tempfile.mkdtemp(prefix="augpipe-warm-"))
+        atexit.register(shutil.rmtree, self.place, ignore_errors=True)
+        home = self.place / "home"
+        home.mkdir()
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AUGPIPE", "MLFLOW"))}
+        env = {**kept, "HOME": str(home), "MPLCONFIGDIR": str(home), "PREFECT_HOME": str(home)}
+        self._log = self.place / "log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(self.place)], stdin=subprocess.PIPE, stdout=log,
+                stderr=log, env=env, start_new_session=True, cwd="/", preexec_fn=end_with_parent,
+            )  # fmt: skip
+
+    def connect(self) -> socket.socket:
+        until = time.monotonic() + 120
+        while not (self.place / "socket").exists():
+            assert self._process.poll() is None, self._log.read_text()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(self.place / "socket"))
+        return connection
+
+
+@cache
+def warm() -> Warm:
+    """This process's server."""
+    return Warm()
+
+
+def database() -> Path:
+    """An empty tracking database, as MLflow makes it."""
+    warm().connect().close()
+    return warm().place / "mlflow.db"
+
+
+@cache
+def prefect() -> str:
+    """The address of a Prefect server for every command of this process: without its page and without a schedule."""
+    from servers import Prefect
+
+    place = Path(tempfile.mkdtemp(prefix="augpipe-prefect-"))
+    server = Prefect(place, quiet=True)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    atexit.register(server.kill)
+    return server.url
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[tuple[Any, Any, Any]]:
+    with (
+        Path(os.devnull).open("rb") as nothing,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):
+        yield nothing, out, err
+
+
+def run(
+    place: Path, arguments: Sequence[str], environment: dict[str, str], timeout: float
+) -> tuple[int, str, str]:
+    """Exit status and both streams of the command in `place`."""
+    with _streams() as streams, warm().connect() as connection:
+        text = {"place": str(place), "arguments": list(arguments), "environment": environment}
+        sent = json.dumps(text).encode()
+        fds = [stream.fileno() for stream in streams]
+        socket.send_fds(connection, [len(sent).to_bytes(8)], fds)
+        connection.sendall(sent)
+        pid = int.from_bytes(_exactly(connection, 8))
+        connection.settimeout(timeout)
+        try:
+            status = int.from_bytes(_exactly(connection, 8), signed=True)
+        except TimeoutError:
+            os.killpg(pid, signal.SIGKILL)
+            raise
+        told = []
+        for stream in streams[1:]:
+            stream.seek(0)
+            told.append(stream.read().decode())
+        return status, told[0], told[1]
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # this folder is on no command's path
+    serve(Path(sys.argv[1]))
