@@ -256,7 +256,8 @@ COUNTED = [
     (CHOICE, {"share": {"a": 0.1}}), (CHOICE, {"part": 0.5}), (CHOICE, {"steps": 4}), (CHOICE, {"table": OTHER}),
     (RECIPE, {"real": OTHER}), (RECIPE, {"synthetic": REF}), (RECIPE, {"soft_labels": REF}),
     (RECIPE, {"mix": Mix(sampler="balanced")}),
-    (CLASSIFIER, {"arm": "b"}), (CLASSIFIER, {"seed": 1}), (CLASSIFIER, {"state": OTHER}),
+    (CLASSIFIER, {"arm": "b"}), (CLASSIFIER, {"seed": 1}), (CLASSIFIER, {"history": OTHER}),
+    (CLASSIFIER, {"state": OTHER}),
     (CLASSIFIER, {"best_step": 20}),
 ]  # fmt: skip
 NOT_COUNTED = [
