@@ -85,21 +85,21 @@ def plain(value: Any) -> Any:
 
 
 def test_a_runner_of_futures_gives_the_same(
-    work: Work, prepared: Prepared, runs: Runs, tmp_path: Path, threads: ThreadPoolExecutor
+    work: Work, runs: Runs, tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
-    context = work.context.model_copy(update={"root": tmp_path / "store"})
+    own = work.but(root=tmp_path / "store")
 
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
-        return threads.submit(lambda: cache.run(stage, context, *plain(inputs)).value)
+        return threads.submit(lambda: cache.run(stage, own.context, *plain(inputs)).value)
 
-    done = compare(work.experiment, {0: prepared}, call)
+    done = compare(own.experiment, {0: own.prepare()}, call)
     results = list(done.results())
     assert results and all(isinstance(value, Future) for _, _, value in results)
     for run in (*done.references.values(), *done.generators.values(), *done.arms.values()):
         resolve(run, plain)
     assert not [value for _, _, value in done.results() if isinstance(value, Future)]
     assert tables(done) == tables(runs)
-    recipes = [[cache.content(run.recipe) for run in own.arms.values()] for own in (done, runs)]
+    recipes = [[cache.content(run.recipe) for run in one.arms.values()] for one in (done, runs)]
     assert recipes[0] == recipes[1]
 
 
@@ -143,12 +143,12 @@ def test_arms_with_one_plan_share_their_images(work: Work, prepared: Prepared) -
     ids=["added", "removed", "reordered", "renamed"],
 )
 def test_other_arms_change_no_arms_scores(
-    work: Work, prepared: Prepared, runs: Runs, tmp_path: Path, arms: tuple[str, ...]
+    work: Work, runs: Runs, tmp_path: Path, arms: tuple[str, ...]
 ) -> None:
     """Computed anew in a store of its own, so that nothing is equal because it was reused."""
     other = work.set(with_arms(*arms)).but(root=tmp_path / "store")
     before = tables(runs)
-    after = tables(compare(other.experiment, {0: prepared}, local(other.context)))
+    after = tables(compare(other.experiment, {0: other.prepare()}, local(other.context)))
     after = {"smote" if name == "renamed" else name: sha for name, sha in after.items()}
     assert after and len(set(before.values())) == 2
     assert {name: sha for name, sha in after.items() if name in before} == {
