@@ -114,7 +114,7 @@ def test_batches_make_no_difference(here, monkeypatch) -> None:
     save(resnet18().state_dict(), RESNET)
     look, images = extractor("torchvision:resnet18", here), pictures(7, 20)
     whole = look.vectors(images)
-    monkeypatch.setattr("augpipe.extractors.AT_ONCE", 3)
+    monkeypatch.setattr("augpipe.synthetic.extractors.AT_ONCE", 3)
     np.testing.assert_allclose(look.vectors(images), whole, rtol=1e-4, atol=1e-6)
 
 
