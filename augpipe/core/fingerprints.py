@@ -17,7 +17,7 @@ from typing import Final
 
 PACKAGE: Final = "augpipe"
 ROOT: Final = Path(__file__).resolve().parents[1]
-# The schema of all settings imports all that has some. Who reads settings follows from their values.
+# The schema of all settings imports the options of every package. A stage depends on the values that it reads.
 NOT_FOLLOWED: Final = frozenset({"augpipe.pipeline.experiment"})
 LIBRARIES: Final = (
     "albucore", "albumentations", "imbalanced-learn", "opencv-python-headless", "pandas", "pillow",
