@@ -36,7 +36,7 @@ FDS = 64
 # What the command and its workers import, some of it when they first need it; names that there are not do no harm.
 LATER = (
     "flows.cli", "flows.balance", "flows.compare", "flows.deploying", "flows.inspecting", "flows.refresh", "flows.train",
-    "augpipe.pipeline.stages", "alembic.autogenerate", "flows.serving", "lightning_fabric", "matplotlib.backends.backend_agg",
+    "alembic.autogenerate", "flows.serving", "flows.challenge", "augpipe.pipeline.compare", "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store", "prefect.concurrency.sync", "prefect_dask", "scipy.signal", "sqlalchemy.dialects.sqlite",
     "torch._dynamo", "torch._inductor.config", "torch.distributed", "torchmetrics", "torchvision.transforms.v2", "opentelemetry.sdk.trace",
@@ -54,6 +54,7 @@ def end_with_parent() -> None:
 
 def serve(place: Path) -> None:
     """Fork a process for each connection to PLACE/socket, until standard input ends."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `flows` is installed under another name
     from flows.environment import set_environment
 
     set_environment()
