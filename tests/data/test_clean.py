@@ -86,7 +86,7 @@ def test_groups_on_several_sides_are_said(tmp_path: Path) -> None:
     taken = came("manifest", tmp_path, path=tmp_path / "m.csv")
     found = part(taken, SplitOptions(), Policy(), np.random.default_rng(0))
     assert found.kind == "official" and torn_groups(taken.groups, found.rows) == 2
-    assert any("2 groups on several sides of the split" in note for note in found.notes)
+    assert any("2 groups divided between train, val and test" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("kind", ["grouped", "k_fold"])

@@ -87,7 +87,7 @@ def test_omniglot_by_character_and_by_alphabet(shared: Path) -> None:
     parted = part(found.intake, SplitOptions(), rules, np.random.default_rng(0))
     kept = np.concatenate([parted.rows[name] for name in NAMES])
     assert len(kept) == 4840
-    with pytest.raises(UserError, match=r"is of the layout '\{label\}/\*'; one is called"):
+    with pytest.raises(UserError, match=r"matches the layout '\{label\}/\*'; the first is"):
         sources.listing(source("archive", path=zips, layout="{label}/*"))
 
 
