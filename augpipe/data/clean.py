@@ -164,12 +164,12 @@ def _without_repeats(
 
 def _group_notes(groups: NDArray[np.object_] | None, rows: dict[str, Rows]) -> tuple[str, ...]:
     """Note if groups are divided between splits, as in an official or stratified split."""
-    n = torn_groups(groups, rows)
+    n = divided_groups(groups, rows)
     note = f"{several(n, 'group')} divided between train, val and test; set split.kind: grouped to keep each in one"
     return (note,) if n else ()
 
 
-def torn_groups(groups: NDArray[np.object_] | None, rows: dict[str, Rows]) -> int:
+def divided_groups(groups: NDArray[np.object_] | None, rows: dict[str, Rows]) -> int:
     """Number of groups with images in more than one of train, val and test."""
     if groups is None:
         return 0

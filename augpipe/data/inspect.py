@@ -14,7 +14,7 @@ from augpipe.core.errors import UserError, several
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
-from augpipe.data.clean import check_classes, check_names, part, torn_groups, without_small
+from augpipe.data.clean import check_classes, check_names, divided_groups, part, without_small
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.intake import Intake, Progress, Survey, picture, survey, take_in
@@ -44,14 +44,15 @@ class Problem:
 class Twins:
     """Groups of duplicate images.
 
-    extra: images beyond the first of each group. crossing: `val in train` → number of val images that are also in
-    train, and so on. torn: groups with several classes. examples: rows of some groups, those across splits first.
+    extra: images beyond the first of each group. across_splits: `val in train` → number of val images that are also in
+    train, and so on. mixed_classes: number of groups with several classes. examples: rows of some groups, those across
+    splits first.
     """
 
     groups: int
     extra: int
-    crossing: Mapping[str, int]
-    torn: int
+    across_splits: Mapping[str, int]
+    mixed_classes: int
     examples: tuple[tuple[int, ...], ...]
 
 
@@ -132,8 +133,8 @@ class Inspection:
         return {
             "groups": twins.groups,
             "extra_images": twins.extra,
-            "across_splits": dict(twins.crossing),
-            "groups_of_several_classes": twins.torn,
+            "across_splits": dict(twins.across_splits),
+            "groups_of_several_classes": twins.mixed_classes,
             "examples": [[self.named(row) for row in group] for group in twins.examples],
         }
 
@@ -142,7 +143,7 @@ class Inspection:
         return {
             "groups": len(sizes),
             "largest": max(sizes.values(), default=0),
-            "on_several_sides": torn_groups(groups, rows_of(self.sides)),
+            "on_several_sides": divided_groups(groups, rows_of(self.sides)),
         }
 
 
@@ -271,20 +272,20 @@ def _errors(intake: Intake) -> list[Problem]:
 
 def _leaks(equal: Twins, near: Twins, intake: Intake, sides: Sides | None) -> list[Problem]:
     messages = []
-    for pair, n in equal.crossing.items():
+    for pair, n in equal.across_splits.items():
         late, early = pair.split(" in ")
         if n:
             messages.append(
                 f"{several(n, 'image')} of {late} also in {early}; a run removes them from {early}"
             )
-    for pair, n in near.crossing.items():
+    for pair, n in near.across_splits.items():
         late, early = pair.split(" in ")
         if n:
             messages.append(
                 f"{several(n, 'image')} of {late} nearly equal to one in {early}: check them, and "
                 "set duplicates: near to remove them"
             )
-    n_divided = torn_groups(intake.groups, rows_of(sides))
+    n_divided = divided_groups(intake.groups, rows_of(sides))
     if n_divided:
         messages.append(
             f"{several(n_divided, 'group')} divided between train, val and test; set split.kind: grouped to keep each in one"
@@ -296,8 +297,8 @@ def _warnings(intake: Intake, sides: Sides | None, equal: Twins) -> list[Problem
     messages = []
     if intake.bad:
         messages.append(f"{several(len(intake.bad), 'file')} cannot be used: {reasons(intake.bad)}")
-    if equal.torn:
-        messages.append(f"{several(equal.torn, 'image')} under several classes")
+    if equal.mixed_classes:
+        messages.append(f"{several(equal.mixed_classes, 'image')} under several classes")
     have = Counter(intake.labels.tolist())
     small = [name for c, name in enumerate(intake.listing.classes) if 0 < have[c] < TINY]
     if small:

@@ -179,7 +179,7 @@ def test_the_command(messy: Path, tmp_path: Path) -> None:
     assert foreign.status == 2 and "holds 'dear.txt'" in foreign.err
     for wrong, told in (
         ("nowhere", "no config, folder or file"),
-        ("mine/dear.txt", "is no source"),
+        ("mine/dear.txt", "unknown kind of source"),
     ):
         refused = augpipe(tmp_path, "inspect", wrong)
         assert refused.status == 2 and told in refused.err and len(refused.err.splitlines()) == 1
