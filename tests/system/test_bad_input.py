@@ -115,7 +115,7 @@ def test_broken_exif_costs_the_rotation_not_the_picture(tmp_path: Path) -> None:
     (root / "a" / "z.jpg").write_bytes(jpeg(noise(7), exif=b"Exif\0\0no exif at all"))
     taken = came("folder", tmp_path, path=root)
     assert not taken.bad and len(taken.rows) == 63
-    assert any("EXIF that cannot be read" in note for note in taken.notes)
+    assert any("unreadable EXIF" in note for note in taken.notes)
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
