@@ -94,8 +94,8 @@ SECOND = Timed(began=0, seconds=1)
 
 
 def _prepared(store: Store, sets: dict[str, ImageSet]) -> Prepared:
-    bad = (Bad(f"{EVIL}/x.png", "no picture of a known format", EVIL),)
-    removed = {"b.png": (CLASSES[1], "taken from train: equal to c.png in test")}
+    bad = (Bad(f"{EVIL}/x.png", "not a picture of a supported format", EVIL),)
+    removed = {"b.png": (CLASSES[1], "removed from train: equal to c.png in test")}
     splits = SplitRefs(**{name: store.put_images(images) for name, images in sets.items()})
     return Prepared(
         data=splits.train,

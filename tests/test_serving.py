@@ -154,10 +154,13 @@ def test_an_unreadable_picture_is_named(trained, tmp_path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     deep = np.full((4, 4), 999)
     for bad, message in [
-        (str(tmp_path / "broken.png"), r"broken\.png\): no picture of a known format"),
+        (str(tmp_path / "broken.png"), r"broken\.png\): not a picture of a supported format"),
         (tmp_path / "gone.png", r"gone\.png\): No such file or directory"),
         ("gone.png", r"\(gone\.png\): neither a file nor a picture in base64"),
-        (base64.b64encode(b"x" * 999).decode(), r"\(eHh.*\.\.\.\): no picture of a known format"),
+        (
+            base64.b64encode(b"x" * 999).decode(),
+            r"\(eHh.*\.\.\.\): not a picture of a supported format",
+        ),
         (deep, ": values from 999 to 999.*"),
         (np.zeros((4, 4, 7), np.uint8), r": pixels of shape \(4, 4, 7\);.*"),
         ([[1, 2], [3]], ": a nested list.*"),

@@ -16,13 +16,13 @@ from augpipe.core.schema import OneOf, Strict, explain
 
 
 class Profile(Strict):
-    """How train becomes imbalanced: class → images kept."""
+    """How train becomes imbalanced: class → number of images kept."""
 
     profile: str
     """Name of the profile."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
-        """Images to keep of each class; every value lies in 1..have[class]."""
+        """Number of images to keep of each class, in 1..have[class]."""
         raise NotImplementedError
 
 
@@ -31,16 +31,16 @@ profiles: Registry[type[Profile]] = Registry("imbalance profile")
 
 @profiles.register("natural")
 class Natural(Profile):
-    """As it comes."""
+    """Class counts of the source, unchanged."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
-        """Everything."""
+        """All images."""
         return dict(have)
 
 
 @profiles.register("step")
 class Step(Profile):
-    """The named classes keep a share of their images, at least one (Buda et al. 2018, step imbalance)."""
+    """The named classes keep a fraction of their images, at least one (Buda et al. 2018, step imbalance)."""
 
     classes: tuple[str | int, ...]
     """Classes that become small."""
@@ -56,13 +56,13 @@ class Step(Profile):
 
 @profiles.register("long_tail")
 class LongTail(Profile):
-    """n_c = n_max · factor^(-c/(K-1)) in label order, at most what there is (Cui et al. 2019)."""
+    """n_c = n_max · factor^(-c/(K-1)) in label order, at most the available images (Cui et al. 2019)."""
 
     factor: float = Field(ge=1)
     """Images of the first class divided by images of the last one."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
-        """The curve's value at the class's place."""
+        """Value of the curve at the index of each class."""
         most, last = max(have.values()), max(1, len(have) - 1)
         return {
             c: min(n, max(1, round(most * self.factor ** (-c / last)))) for c, n in have.items()
@@ -71,20 +71,20 @@ class LongTail(Profile):
 
 @profiles.register("counts")
 class Explicit(Profile):
-    """So many of each named class; the others as they come."""
+    """A given number of images of each named class; other classes keep all."""
 
     counts: Mapping[str | int, Annotated[int, Field(ge=1)]]
     """Class to number of train images kept; classes not named keep all."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
-        """As asked; UserError where there are fewer."""
-        asked = {label_of(name, classes): n for name, n in self.counts.items()}
-        for label, n in asked.items():
+        """The configured counts; UserError if a class has fewer images."""
+        requested = {label_of(name, classes): n for name, n in self.counts.items()}
+        for label, n in requested.items():
             if n > have[label]:
                 raise UserError(
-                    f"class {classes[label]!r} has {have[label]} training images, fewer than the {n} asked for"
+                    f"class {classes[label]!r} has {have[label]} training images, fewer than the {n} requested"
                 )
-        return {**have, **asked}
+        return {**have, **requested}
 
 
 @profiles.register("drop")
@@ -109,7 +109,7 @@ def _resolve(value: Any) -> Any:
     if isinstance(value, str):
         value = {"profile": value}
     if not isinstance(value, Mapping) or "profile" not in value:
-        raise UserError(f"an imbalance is a mapping with a profile; got {value!r}")
+        raise UserError(f"an imbalance must be a mapping with a profile; got {value!r}")
     try:
         return profiles[value["profile"]].model_validate(value)
     except ValidationError as error:
@@ -121,13 +121,13 @@ Imbalance = Annotated[SerializeAsAny[Profile], OneOf(_resolve, "profile", profil
 
 def thin(labels: NDArray[np.int64], target: Counts, rng: np.random.Generator) -> NDArray[np.int64]:
     """Rows to keep, sorted, so that class c has target[c] images; drawn without replacement."""
-    kept = [
+    rows = [
         rng.permutation(np.flatnonzero(labels == label))[:n] for label, n in sorted(target.items())
     ]
-    return np.sort(np.concatenate(kept)).astype(np.int64)
+    return np.sort(np.concatenate(rows)).astype(np.int64)
 
 
 def imbalance_ratio(counts: Counts) -> float:
-    """Largest class over smallest; inf where a class is empty."""
-    least = min(counts.values())
-    return max(counts.values()) / least if least else float("inf")
+    """Largest class size divided by smallest; inf if a class is empty."""
+    smallest = min(counts.values())
+    return max(counts.values()) / smallest if smallest else float("inf")

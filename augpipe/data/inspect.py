@@ -1,4 +1,4 @@
-"""A look at a source: how much of what, in which shape, what is there twice, and what would stop a run."""
+"""Inspect a source: class counts, image sizes, duplicates, leaks, and what would stop a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from augpipe.core.errors import UserError, several
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
-from augpipe.data.clean import check_classes, check_names, part, torn_groups, without_small
+from augpipe.data.clean import check_classes, check_names, divided_groups, part, without_small
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.intake import Intake, Progress, Survey, picture, survey, take_in
@@ -23,18 +23,18 @@ from augpipe.data.quarantine import MOST_BAD, reasons
 from augpipe.data.sources._listing import Listing
 from augpipe.data.split import NAMES
 
-EXAMPLES: Final = 12  # groups of duplicates that are shown
+EXAMPLES: Final = 12  # groups of duplicates shown
 SHOWN: Final = 16  # images of a class on its contact sheet
 SHEETS: Final = 60  # classes with a contact sheet
 SIDE: Final = 56  # pixels of an image on a sheet
-IN_GROUP: Final = 6  # images of a group that are shown
-TINY: Final = 10  # images of a class from which on its test says little
+IN_GROUP: Final = 6  # images shown per group of duplicates
+TINY: Final = 10  # classes with fewer images get a warning: their test score is imprecise
 Sides = NDArray[np.object_]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that stops a run, leaks from train to test, or is worth knowing."""
+    """A finding: an error that stops a run, a leak between splits, or a warning."""
 
     severity: Literal["stop", "leak", "warning"]
     text: str
@@ -42,22 +42,23 @@ class Problem:
 
 @dataclass(frozen=True)
 class Twins:
-    """Images that are there more than once.
+    """Groups of duplicate images.
 
-    extra: images beyond the first of each group. crossing: `val in train` → images of val that are in train
-    too. torn: groups of several classes. examples: rows of some groups, those that cross first.
+    extra: images beyond the first of each group. across_splits: `val in train` → number of val images that are also in
+    train, and so on. mixed_classes: number of groups with several classes. examples: rows of some groups, those across
+    splits first.
     """
 
     groups: int
     extra: int
-    crossing: Mapping[str, int]
-    torn: int
+    across_splits: Mapping[str, int]
+    mixed_classes: int
     examples: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a look at a source finds. sides: train, val or test of each image, None where none is known."""
+    """Result of `inspect`. sides: train, val or test of each image; None if unknown."""
 
     intake: Intake
     survey: Survey
@@ -68,63 +69,63 @@ class Inspection:
     problems: tuple[Problem, ...]
 
     def counts(self, side: str | None = None) -> dict[str, int]:
-        """Images of each class, on one side or all."""
+        """Number of images per class, in one of train, val and test or in all."""
         labels = self.intake.labels
         if side is not None:
             labels = labels[self.sides == side] if self.sides is not None else labels[:0]
         classes = self.intake.listing.classes
-        found = np.bincount(labels, minlength=len(classes))
-        return dict(zip(classes, (int(n) for n in found), strict=True))
+        n_images = np.bincount(labels, minlength=len(classes))
+        return dict(zip(classes, (int(n) for n in n_images), strict=True))
 
     def facts(self) -> dict[str, Any]:
-        """All of it as plain values, for JSON."""
-        taken, classes = self.intake, self.intake.listing.classes
-        known = [side for side in NAMES if self.sides is not None and (self.sides == side).any()]
-        per_side = {side: self.counts(side) for side in known}
-        unusable = Counter(one.label for one in taken.bad)
-        groups = taken.groups
-        whole = self.counts()
+        """The whole result as plain values, for JSON."""
+        intake, classes = self.intake, self.intake.listing.classes
+        sides = [side for side in NAMES if self.sides is not None and (self.sides == side).any()]
+        counts = {side: self.counts(side) for side in sides}
+        unusable = Counter(one.label for one in intake.bad)
+        groups = intake.groups
+        total = self.counts()
         return {
-            "fingerprint": taken.fingerprint(),
-            "images": len(taken.rows),
+            "fingerprint": intake.fingerprint(),
+            "images": len(intake.rows),
             "split": self.split,
             "classes": [
                 {
                     "name": name,
-                    "images": whole[name],
-                    **{side: per_side[side][name] for side in known},
+                    "images": total[name],
+                    **{side: counts[side][name] for side in sides},
                     "unusable": unusable[name],
                 }
                 for name in classes
             ],
             "imbalance_ratio": {
-                name: _ratio(counts) for name, counts in (("all", whole), *per_side.items())
+                name: _ratio(n_images) for name, n_images in (("all", total), *counts.items())
             },
-            "sizes": _sizes(taken),
-            "modes": dict(Counter(taken.facts.mode.tolist()).most_common()),
-            "formats": dict(Counter(taken.facts.format.tolist()).most_common()),
+            "sizes": _sizes(intake),
+            "modes": dict(Counter(intake.facts.mode.tolist()).most_common()),
+            "formats": dict(Counter(intake.facts.format.tolist()).most_common()),
             "image": {
                 "size": self.survey.spec.size,
                 "channels": self.survey.spec.channels,
                 "why": self.survey.about,
             },
             "unusable": {
-                "files": len(taken.bad),
-                "reasons": reasons(taken.bad, most=None) if taken.bad else "",
+                "files": len(intake.bad),
+                "reasons": reasons(intake.bad, most=None) if intake.bad else "",
             },
-            "ignored": dict(sorted(taken.listing.ignored.items())),
+            "ignored": dict(sorted(intake.listing.ignored.items())),
             "duplicates": {"equal": self._twins(self.equal), "near": self._twins(self.near)},
             "groups": None if groups is None else self._groups(groups),
-            "notes": list(taken.notes),
+            "notes": list(intake.notes),
             "problems": [vars(problem) for problem in self.problems],
         }
 
     def named(self, row: int) -> dict[str, str]:
-        """An image's id, class and side."""
-        taken = self.intake
+        """Id, class and side of an image."""
+        intake = self.intake
         return {
-            "id": taken.listing.ids[int(taken.rows[row])],
-            "class": taken.listing.classes[taken.labels[row]],
+            "id": intake.listing.ids[int(intake.rows[row])],
+            "class": intake.listing.classes[intake.labels[row]],
             "side": "" if self.sides is None else str(self.sides[row]),
         }
 
@@ -132,8 +133,8 @@ class Inspection:
         return {
             "groups": twins.groups,
             "extra_images": twins.extra,
-            "across_splits": dict(twins.crossing),
-            "groups_of_several_classes": twins.torn,
+            "across_splits": dict(twins.across_splits),
+            "groups_of_several_classes": twins.mixed_classes,
             "examples": [[self.named(row) for row in group] for group in twins.examples],
         }
 
@@ -142,7 +143,7 @@ class Inspection:
         return {
             "groups": len(sizes),
             "largest": max(sizes.values(), default=0),
-            "on_several_sides": torn_groups(groups, rows_of(self.sides)),
+            "on_several_sides": divided_groups(groups, rows_of(self.sides)),
         }
 
 
@@ -150,49 +151,49 @@ def inspect(
     listing: Listing, options: ImageOptions, split: SplitOptions | None = None, *,
     policy: Policy | None = None, progress: Progress = lambda done, total: None,
 ) -> Inspection:  # fmt: skip
-    """Look at every picture once; nothing is kept of it but facts.
+    """Read every picture once and check the source as a run would; pictures are not stored.
 
-    split: the one of an experiment, else only the source's own is looked at. Never stops at bad files.
+    split: split options of an experiment; None: inspect only the source's own split. Bad files never raise.
     """
     rules = policy or Policy()
     listing = without_small(listing, rules.min_images)
-    found = survey(listing, options)
-    taken = take_in(listing, options, None, found=found, progress=progress)
-    problems = list(_stopping(taken))
-    sides, kind = taken.splits, "official" if taken.splits is not None else "none"
+    surveyed = survey(listing, options)
+    intake = take_in(listing, options, None, found=surveyed, progress=progress)
+    problems = list(_errors(intake))
+    sides, split_kind = intake.splits, "official" if intake.splits is not None else "none"
     if split is not None and not problems:
         try:
-            # As it stands, twins and all; then as a run would leave it, for what that may refuse.
-            keep = rules.model_copy(update={"duplicates": "keep"})
-            parted = part(taken, split, keep, numpy_stream(split.seed, "split"))
-            part(taken, split, rules, numpy_stream(split.seed, "split"))
-            kind, sides = parted.kind, np.empty(len(taken.rows), object)
-            for name, rows in parted.rows.items():
+            # First with duplicates, for the counts; then with the policy of a run, for the errors it would raise.
+            keep_all = rules.model_copy(update={"duplicates": "keep"})
+            partition = part(intake, split, keep_all, numpy_stream(split.seed, "split"))
+            part(intake, split, rules, numpy_stream(split.seed, "split"))
+            split_kind, sides = partition.kind, np.empty(len(intake.rows), object)
+            for name, rows in partition.rows.items():
                 sides[rows] = name
         except UserError as error:
             problems.append(Problem("stop", str(error)))
     elif sides is not None and not problems:
-        problems += _refusals(taken, SplitOptions(), rules)
-    same = equal_groups(taken.facts.content)
-    joined = near_groups(same, taken.facts.hashes, taken.facts.thumbs, taken.facts.tints)
-    equal = _twins(same, taken.labels, sides, None)
-    near = _twins(joined, taken.labels, sides, same)
-    problems += _leaks(equal, near, taken, sides)
-    problems += _warnings(taken, sides, equal)
-    return Inspection(taken, found, sides, kind, equal, near, tuple(problems))
+        problems += _split_errors(intake, SplitOptions(), rules)
+    equal_ids = equal_groups(intake.facts.content)
+    near_ids = near_groups(equal_ids, intake.facts.hashes, intake.facts.thumbs, intake.facts.tints)
+    equal = _twins(equal_ids, intake.labels, sides, None)
+    near = _twins(near_ids, intake.labels, sides, equal_ids)
+    problems += _leaks(equal, near, intake, sides)
+    problems += _warnings(intake, sides, equal)
+    return Inspection(intake, surveyed, sides, split_kind, equal, near, tuple(problems))
 
 
-def _refusals(taken: Intake, split: SplitOptions, rules: Policy) -> list[Problem]:
-    """What a run with the source's own split would refuse."""
+def _split_errors(intake: Intake, split: SplitOptions, rules: Policy) -> list[Problem]:
+    """Errors of a run with the source's own split."""
     try:
-        part(taken, split, rules, numpy_stream(split.seed, "split"))
+        part(intake, split, rules, numpy_stream(split.seed, "split"))
     except UserError as error:
         return [Problem("stop", str(error))]
     return []
 
 
 def rows_of(sides: Sides | None) -> dict[str, NDArray[np.int64]]:
-    """Rows of each side."""
+    """Rows of train, val and test."""
     if sides is None:
         return {}
     return {name: np.flatnonzero(sides == name).astype(np.int64) for name in NAMES}
@@ -202,108 +203,114 @@ def _twins(
     groups: NDArray[np.int64], labels: NDArray[np.int64], sides: Sides | None,
     beyond: NDArray[np.int64] | None,
 ) -> Twins:  # fmt: skip
-    """Groups of several images; with `beyond`, only those that these finer groups do not already join."""
+    """Summarise groups of several images; with `beyond`, exclude duplicates already joined by these finer groups."""
     sizes = np.bincount(groups) if len(groups) else np.zeros(0, np.int64)
-    several = sizes > 1
-    extra = int((sizes[several] - 1).sum())
+    is_multiple = sizes > 1
+    extra = int((sizes[is_multiple] - 1).sum())
     if beyond is not None and len(groups):
-        # Near: the group holds images that are not all equal.
+        # Nearly equal: the group has images of several groups of equal ones.
         kinds = np.unique(np.stack([groups, beyond], 1), axis=0)
-        several = np.bincount(kinds[:, 0], minlength=len(sizes)) > 1
-        extra = int((np.bincount(kinds[:, 0], minlength=len(sizes))[several] - 1).sum())
-    inside = np.flatnonzero(several[groups]) if len(groups) else np.empty(0, np.int64)
+        is_multiple = np.bincount(kinds[:, 0], minlength=len(sizes)) > 1
+        extra = int((np.bincount(kinds[:, 0], minlength=len(sizes))[is_multiple] - 1).sum())
+    rows_in_groups = np.flatnonzero(is_multiple[groups]) if len(groups) else np.empty(0, np.int64)
     crossing = _crossing(groups, sides)
     if beyond is not None:
         equal = _crossing(beyond, sides)
         crossing = {what: n - equal[what] for what, n in crossing.items()}
     members: dict[int, list[int]] = {}
-    for row in inside:
+    for row in rows_in_groups:
         members.setdefault(int(groups[row]), []).append(int(row))
-    torn = [rows for rows in members.values() if len({int(labels[r]) for r in rows}) > 1]
+    mixed = [rows for rows in members.values() if len({int(labels[r]) for r in rows}) > 1]
 
-    def first(rows: list[int]) -> tuple[bool, bool, int]:
-        over = sides is None or len({str(sides[r]) for r in rows}) < 2
-        return over, len({int(labels[r]) for r in rows}) < 2, rows[0]
+    def sort_key(rows: list[int]) -> tuple[bool, bool, int]:
+        within_one_side = sides is None or len({str(sides[r]) for r in rows}) < 2
+        return within_one_side, len({int(labels[r]) for r in rows}) < 2, rows[0]
 
-    shown = sorted(members.values(), key=first)[:EXAMPLES]
+    shown = sorted(members.values(), key=sort_key)[:EXAMPLES]
     return Twins(
-        int(several.sum()), extra, crossing, len(torn), tuple(tuple(r[:IN_GROUP]) for r in shown)
+        int(is_multiple.sum()),
+        extra,
+        crossing,
+        len(mixed),
+        tuple(tuple(r[:IN_GROUP]) for r in shown),
     )
 
 
 def _crossing(groups: NDArray[np.int64], sides: Sides | None) -> dict[str, int]:
-    """`val in train`: images of val whose group has one in train, and so on."""
+    """`val in train` → number of val images whose group has an image in train, and so on."""
     rows = rows_of(sides)
-    told = {}
+    counts = {}
     for late, early in (("val", "train"), ("test", "train"), ("test", "val")):
         if sides is not None and len(rows[late]) and len(rows[early]):
-            told[f"{late} in {early}"] = int(np.isin(groups[rows[late]], groups[rows[early]]).sum())
-    return told
+            counts[f"{late} in {early}"] = int(
+                np.isin(groups[rows[late]], groups[rows[early]]).sum()
+            )
+    return counts
 
 
-def _stopping(taken: Intake) -> list[Problem]:
-    """What a run would refuse, by the run's own checks."""
-    problems = [f"cannot enter {lost}" for lost in taken.listing.lost]
-    n, bad = len(taken.rows), len(taken.bad)
+def _errors(intake: Intake) -> list[Problem]:
+    """Errors that would stop a run, from the checks that the run uses."""
+    problems = [f"cannot read {lost}" for lost in intake.listing.lost]
+    n, bad = len(intake.rows), len(intake.bad)
     if bad > MOST_BAD * max(1, n + bad):
         problems.append(
-            f"{bad:,} of {n + bad:,} files cannot be used, more than {100 * MOST_BAD:g}%: {reasons(taken.bad)}"
+            f"{bad:,} of {n + bad:,} files cannot be used, more than {100 * MOST_BAD:g}%: {reasons(intake.bad)}"
         )
     checks: tuple[Callable[[], None], ...] = (
-        lambda: check_names(taken.listing.classes),
-        lambda: check_classes(taken),
+        lambda: check_names(intake.listing.classes),
+        lambda: check_classes(intake),
     )
     for check in checks:
         try:
             check()
         except UserError as error:
             problems.append(str(error))
-    if len(taken.listing.classes) < 2:
+    if len(intake.listing.classes) < 2:
         problems.append("a comparison needs at least 2 classes")
     return [Problem("stop", text) for text in problems]
 
 
-def _leaks(equal: Twins, near: Twins, taken: Intake, sides: Sides | None) -> list[Problem]:
-    found = []
-    for what, n in equal.crossing.items():
-        late, early = what.split(" in ")
+def _leaks(equal: Twins, near: Twins, intake: Intake, sides: Sides | None) -> list[Problem]:
+    messages = []
+    for pair, n in equal.across_splits.items():
+        late, early = pair.split(" in ")
         if n:
-            found.append(
-                f"{several(n, 'image')} of {late} also in {early}; a run takes them out of {early}"
+            messages.append(
+                f"{several(n, 'image')} of {late} also in {early}; a run removes them from {early}"
             )
-    for what, n in near.crossing.items():
-        late, early = what.split(" in ")
+    for pair, n in near.across_splits.items():
+        late, early = pair.split(" in ")
         if n:
-            found.append(
-                f"{several(n, 'image')} of {late} nearly equal to one in {early}: look at them; "
-                "duplicates: near takes them out"
+            messages.append(
+                f"{several(n, 'image')} of {late} nearly equal to one in {early}: check them, and "
+                "set duplicates: near to remove them"
             )
-    torn = torn_groups(taken.groups, rows_of(sides))
-    if torn:
-        found.append(
-            f"{several(torn, 'group')} on several sides; split.kind: grouped keeps each on one"
+    n_divided = divided_groups(intake.groups, rows_of(sides))
+    if n_divided:
+        messages.append(
+            f"{several(n_divided, 'group')} divided between train, val and test; set split.kind: grouped to keep each in one"
         )
-    return [Problem("leak", text) for text in found]
+    return [Problem("leak", text) for text in messages]
 
 
-def _warnings(taken: Intake, sides: Sides | None, equal: Twins) -> list[Problem]:
-    found = []
-    if taken.bad:
-        found.append(f"{several(len(taken.bad), 'file')} that cannot be used: {reasons(taken.bad)}")
-    if equal.torn:
-        found.append(f"{several(equal.torn, 'image')} under several classes")
-    have = Counter(taken.labels.tolist())
-    few = [name for c, name in enumerate(taken.listing.classes) if 0 < have[c] < TINY]
-    if few:
-        some = ", ".join(repr(name) for name in few[:5]) + (" ..." if len(few) > 5 else "")
-        found.append(
-            f"{several(len(few), 'class')} of fewer than {TINY} images, too few for a test to say much: {some}"
+def _warnings(intake: Intake, sides: Sides | None, equal: Twins) -> list[Problem]:
+    messages = []
+    if intake.bad:
+        messages.append(f"{several(len(intake.bad), 'file')} cannot be used: {reasons(intake.bad)}")
+    if equal.mixed_classes:
+        messages.append(f"{several(equal.mixed_classes, 'image')} under several classes")
+    have = Counter(intake.labels.tolist())
+    small = [name for c, name in enumerate(intake.listing.classes) if 0 < have[c] < TINY]
+    if small:
+        names = ", ".join(repr(name) for name in small[:5]) + (" ..." if len(small) > 5 else "")
+        messages.append(
+            f"{several(len(small), 'class')} with fewer than {TINY} images, too few for a precise test score: {names}"
         )
-    return [Problem("warning", text) for text in found]
+    return [Problem("warning", text) for text in messages]
 
 
-def _sizes(taken: Intake) -> dict[str, Any]:
-    width, height = taken.facts.width, taken.facts.height
+def _sizes(intake: Intake) -> dict[str, Any]:
+    width, height = intake.facts.width, intake.facts.height
     if not len(width):
         return {}
     common = Counter(zip(width.tolist(), height.tolist(), strict=True)).most_common(5)
@@ -317,31 +324,33 @@ def _sizes(taken: Intake) -> dict[str, Any]:
 
 
 def _ratio(counts: Mapping[str, int]) -> float | None:
-    """Largest class over smallest; None where a class is empty."""
+    """Largest class size divided by smallest; None if a class is empty."""
     ratio = imbalance_ratio(dict(enumerate(counts.values()))) if counts else float("inf")
     return ratio if np.isfinite(ratio) else None
 
 
 def pictures(
-    found: Inspection, rows: Iterable[int], options: ImageOptions
+    inspection: Inspection, rows: Iterable[int], options: ImageOptions
 ) -> dict[int, NDArray[np.uint8]]:
-    """Row → uint8 (C,SIDE,SIDE), fitted; all read in one pass; black where one cannot be read again."""
-    taken = found.intake
-    spec = ImageSpec(SIDE, found.survey.spec.channels)
-    own = np.array(sorted(set(rows)), np.int64)
+    """Read `rows` in one pass → row → uint8 (C,SIDE,SIDE), padded; black if a picture cannot be read again."""
+    intake = inspection.intake
+    spec = ImageSpec(SIDE, inspection.survey.spec.channels)
+    unique_rows = np.array(sorted(set(rows)), np.int64)
     images = {}
-    for row, blob in zip(own, taken.listing.fetch(taken.rows[own]), strict=True):
-        one = picture(blob, spec, options.window)
-        images[int(row)] = np.zeros(spec.shape, np.uint8) if one is None else one
+    for row, blob in zip(unique_rows, intake.listing.fetch(intake.rows[unique_rows]), strict=True):
+        image = picture(blob, spec, options.window)
+        images[int(row)] = np.zeros(spec.shape, np.uint8) if image is None else image
     return images
 
 
-def sheet_rows(found: Inspection) -> dict[str, list[int]]:
-    """Rows of each class for its contact sheet, spread evenly over the class; the first SHEETS classes."""
-    labels = found.intake.labels
+def sheet_rows(inspection: Inspection) -> dict[str, list[int]]:
+    """Evenly spaced rows of each of the first SHEETS classes, for contact sheets."""
+    labels = inspection.intake.labels
     sheets = {}
-    for label, name in list(enumerate(found.intake.listing.classes))[:SHEETS]:
-        own = np.flatnonzero(labels == label)
-        at = np.unique(np.linspace(0, len(own) - 1, min(SHOWN, len(own))).astype(int))
-        sheets[name] = [int(row) for row in own[at]]
+    for label, name in list(enumerate(inspection.intake.listing.classes))[:SHEETS]:
+        class_rows = np.flatnonzero(labels == label)
+        index = np.unique(
+            np.linspace(0, len(class_rows) - 1, min(SHOWN, len(class_rows))).astype(int)
+        )
+        sheets[name] = [int(row) for row in class_rows[index]]
     return sheets

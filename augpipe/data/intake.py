@@ -1,4 +1,4 @@
-"""A source's pictures → one array: streamed, checked, hashed; what cannot be used is listed with its reason."""
+"""Read a source's pictures into one array: streamed, checked and hashed; unusable ones are listed with a reason."""
 
 from __future__ import annotations
 
@@ -25,46 +25,46 @@ from augpipe.data.quarantine import check_bad
 from augpipe.data.sources._listing import Bad, Listing
 from augpipe.data.sources._pictures import THUMB, UNREADABLE, Blob, Read, decode, quiet, read
 
-# Sizes every generator family can build: base 4..7, doubled.
+# Sizes that every generator family supports: base 4..7 times a power of 2.
 SIZES: Final = (16, 24, 28, 32, 48, 56, 64, 96, 112, 128)
-# Chosen by itself: beyond, a run on a plain machine takes hours, and who wants it says so.
+# Largest automatic size: larger ones take hours on an ordinary machine and must be set explicitly.
 LARGEST: Final = 64
-LOOKED_AT: Final = 200  # pictures that choose size and channels
-COLOURED: Final = 8  # levels by which a pixel's channels differ where a picture is one of colour
-CHUNK: Final = 512  # small pictures handled at a time
-BIG: Final = 128 * 128  # pixels from which on decoding is worth a thread
-KEPT_THUMB: Final = 16  # side of the thumbnails that are kept
-Progress = Callable[[int, int], None]  # images done, of how many
+SURVEYED: Final = 200  # pictures from which size and channels are chosen
+COLOURED: Final = 8  # a picture is in colour if the channels of a pixel differ by more
+CHUNK: Final = 512  # small pictures per block
+BIG: Final = 128 * 128  # median pixels above which decoding in threads pays off
+STORED_THUMB: Final = 16  # side in pixels of the stored thumbnails
+Progress = Callable[[int, int], None]  # images done, total
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look at some pictures finds: images of each class, the shape that fits them, and why."""
+    """Result of `survey`: images per class, the chosen shape, and why it was chosen."""
 
     counts: dict[str, int]
     spec: ImageSpec
     about: str
-    pixels: int  # of a picture, median
+    pixels: int  # median over pictures
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of each image that was read, (N,) each."""
+    """Facts of each image that was read; every array has length N."""
 
     width: NDArray[np.int32]
     height: NDArray[np.int32]
     mode: NDArray[np.object_]
     format: NDArray[np.object_]
-    content: NDArray[np.void]  # 16 bytes that name the pixels
+    content: NDArray[np.void]  # 16-byte hash of the pixels
     hashes: NDArray[np.uint64]  # perceptual
     thumbs: NDArray[np.uint8]  # (N,KEPT_THUMB,KEPT_THUMB)
-    tints: NDArray[np.int16]  # (N,2) mean red less green, green less blue
+    tints: NDArray[np.int16]  # (N,2) mean of red - green and of green - blue
 
 
 @dataclass(frozen=True)
 class Intake:
-    """All images of a source. `rows`: which of the listing's were read; `images` (N,C,H,W), None where only
-    facts were asked for."""
+    """All usable images of a source. `rows`: their rows in the listing, int64 (N,); `images`: uint8 (N,C,H,W), None
+    if only facts were requested."""
 
     listing: Listing
     rows: NDArray[np.int64]
@@ -76,28 +76,28 @@ class Intake:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """int64 (N,)."""
+        """Class indices, int64 (N,)."""
         return self.listing.labels[self.rows]
 
     @property
     def ids(self) -> list[str]:
-        """Names of the images."""
+        """Ids of the images."""
         return [self.listing.ids[int(row)] for row in self.rows]
 
     @property
     def groups(self) -> NDArray[np.object_] | None:
-        """What must not stand on two sides of a split; None where every image is its own."""
+        """Group of each image, which must not be divided between splits; None if the source has none."""
         return None if self.listing.groups is None else self.listing.groups[self.rows]
 
     @property
     def splits(self) -> NDArray[np.object_] | None:
-        """The source's own sides; None where it has none."""
+        """Official split of each image; None if the source has none."""
         return None if self.listing.splits is None else self.listing.splits[self.rows]
 
     def image_set(self) -> ImageSet:
-        """The images with their provenance; ValueError where only facts were read."""
+        """The images with their provenance; ValueError if only facts were read."""
         if self.images is None:
-            raise ValueError("the pictures were looked at, not kept")
+            raise ValueError("the images were not stored: call take_in with a folder")
         ids, groups = self.ids, self.groups
         weights = None if self.listing.weights is None else self.listing.weights[self.rows]
         table = provenance(
@@ -106,29 +106,29 @@ class Intake:
         return ImageSet(self.images, self.labels, self.listing.classes, table)
 
     def fingerprint(self) -> str:
-        """16 hex digits that follow from every image's name, class, group, side, weight and pixels alone."""
-        listing, whole, ids = self.listing, hashlib.sha256(), self.ids
-        for at in sorted(range(len(ids)), key=ids.__getitem__):
-            row = self.rows[at]
-            told = [ids[at], listing.classes[listing.labels[row]]]
-            told += [
+        """16 hex digits that depend only on id, class, group, split, weight and pixels of every image."""
+        listing, digest, ids = self.listing, hashlib.sha256(), self.ids
+        for index in sorted(range(len(ids)), key=ids.__getitem__):
+            row = self.rows[index]
+            fields = [ids[index], listing.classes[listing.labels[row]]]
+            fields += [
                 "" if column is None else str(column[row])
                 for column in (listing.groups, listing.splits, listing.weights)
             ]
-            whole.update("\0".join(told).encode("utf-8", "surrogatepass") + b"\n")
-            whole.update(self.facts.content[at].tobytes())
-        return whole.hexdigest()[:16]
+            digest.update("\0".join(fields).encode("utf-8", "surrogatepass") + b"\n")
+            digest.update(self.facts.content[index].tobytes())
+        return digest.hexdigest()[:16]
 
 
 def survey(listing: Listing, options: ImageOptions) -> Survey:
-    """Size and channels as asked, else the next size below the pictures' median short side."""
+    """Choose size and channels: as configured, else the largest of SIZES up to the median short side and LARGEST."""
     sides, areas, colour = [], [], False
-    looked = np.unique(np.linspace(0, len(listing) - 1, min(LOOKED_AT, len(listing))).astype(int))
+    sample = np.unique(np.linspace(0, len(listing) - 1, min(SURVEYED, len(listing))).astype(int))
     with quiet():
-        for blob in listing.fetch(looked) if len(listing) else ():
-            picture = _glimpse(blob, options.window)
+        for blob in listing.fetch(sample) if len(listing) else ():
+            picture = _decode_any(blob, options.window)
             if picture is None:
-                continue  # named, with its reason, when all are read
+                continue  # reading it later reports the reason
             sides.append(min(picture.size))
             areas.append(picture.size[0] * picture.size[1])
             colour = colour or _coloured(picture)
@@ -141,18 +141,19 @@ def survey(listing: Listing, options: ImageOptions) -> Survey:
     return Survey(listing.counts(), ImageSpec(size, channels), about, pixels)
 
 
-def _glimpse(blob: Blob, asked: Window | None) -> Any:
+def _decode_any(blob: Blob, window: Window | None) -> Any:
+    """Decode with `window`, else with a guessed one, as only size and colour matter; None if it is unreadable."""
     guesses: tuple[Window, ...] = ("full", (0.0, 1.0))
-    for window in (asked, *guesses):
+    for candidate in (window, *guesses):
         try:
-            return decode(blob, window).pixels
+            return decode(blob, candidate).pixels
         except UNREADABLE:
             continue
     return None
 
 
 def picture(blob: Blob, spec: ImageSpec, window: Window | None) -> NDArray[np.uint8] | None:
-    """One blob → uint8 (C,H,W), fitted; None where it cannot be used."""
+    """Decode one blob → uint8 (C,H,W), padded to the shape; None if it cannot be used."""
     with quiet():
         try:
             return read(blob, spec, "fit", window).image
@@ -163,12 +164,12 @@ def picture(blob: Blob, spec: ImageSpec, window: Window | None) -> NDArray[np.ui
 def read_pictures(
     blobs: Sequence[Blob], names: Sequence[str], options: ImageOptions
 ) -> NDArray[np.uint8]:
-    """Pictures → uint8 (N,C,H,W), each with the pixels that `take_in` gives it.
+    """Read pictures → uint8 (N,C,H,W), with the same pixels as from `take_in`.
 
-    options: with size and channels. Raises UserError with the name of the first picture that cannot be read.
+    options: size and channels must be set. UserError names the first picture that cannot be read.
     """
     if options.size is None or options.channels is None:
-        raise ValueError("image options without size or channels")
+        raise ValueError("image.size and image.channels must be set")
     spec = ImageSpec(options.size, options.channels)
     images = np.empty((len(blobs), *spec.shape), np.uint8)
     with quiet():
@@ -181,7 +182,7 @@ def read_pictures(
 
 
 def _coloured(picture: Any) -> bool:
-    """Whether an RGB picture has colour: X-rays are often stored as RGB with three equal channels."""
+    """Whether an RGB picture has colour; X-rays are often stored as RGB with three equal channels."""
     if picture.mode != "RGB":
         return False
     pixels = np.asarray(picture.resize((64, 64), 0)).astype(np.int16)
@@ -199,78 +200,82 @@ def take_in(
 ) -> Intake:
     """Read every picture once.
 
-    folder: where the images are written, memory-mapped; None: only facts are kept. found: what `survey`
-    found, where it was asked before. policy: what to do with
-    bad files; None: go on whatever they are. UserError where the policy stops.
+    folder: where to write the images, memory-mapped; None: only facts are stored. found: result of `survey`, if
+    already computed. policy: how to treat bad files; None: never stop. UserError if the policy stops the run, or if a
+    folder of the source cannot be read.
     """
-    work = _Work(listing, options, found or survey(listing, options), policy)
-    bad, sink = list(listing.bad), _Sink(len(listing))
+    job = _Job(listing, options, found or survey(listing, options), policy)
+    bad, buffer = list(listing.bad), _FactsBuffer(len(listing))
     if policy is not None and listing.lost:
-        raise UserError(f"cannot enter {listing.lost[0]}")
-    check_bad(bad, work.files, policy)
+        raise UserError(f"cannot read {listing.lost[0]}")
+    check_bad(bad, job.files, policy)
     with quiet():
         if folder is None:
-            _pour(work, sink, bad, None, progress)
-            return _finished(work, sink, bad, None)
-        with image_writer(folder, len(listing), work.found.spec) as images:
-            _pour(work, sink, bad, images, progress)
-            return _finished(work, sink, bad, images[: sink.n])
+            _read_all(job, buffer, bad, None, progress)
+            return _result(job, buffer, bad, None)
+        with image_writer(folder, len(listing), job.survey.spec) as images:
+            _read_all(job, buffer, bad, images, progress)
+            return _result(job, buffer, bad, images[: buffer.n])
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What is read, and how."""
+class _Job:
+    """The listing to read, and the options for reading it."""
 
     listing: Listing
     options: ImageOptions
-    found: Survey
+    survey: Survey
     policy: Policy | None
 
     @property
     def files(self) -> int:
-        """Good and bad ones."""
+        """Number of files, good and bad."""
         return len(self.listing) + len(self.listing.bad)
 
 
-def _pour(
-    work: _Work,
-    sink: _Sink,
+def _read_all(
+    job: _Job,
+    buffer: _FactsBuffer,
     bad: list[Bad],
     images: NDArray[np.uint8] | None,
     progress: Progress,
 ) -> None:
-    """Read all, the good ones one after the other into `images`."""
-    listing = work.listing
-    for start, results in _chunks(listing.fetch(np.arange(len(listing))), work):
-        for at, result in enumerate(results, start):
+    """Read all pictures; write the good ones to consecutive rows of `images` and append the others to `bad`."""
+    listing = job.listing
+    for start, results in _chunks(listing.fetch(np.arange(len(listing))), job):
+        for row, result in enumerate(results, start):
             if isinstance(result, Read):
                 if images is not None:
-                    images[sink.n] = result.image
-                sink.add(at, result)
+                    images[buffer.n] = result.image
+                buffer.add(row, result)
             else:
-                label = listing.classes[listing.labels[at]]
-                bad.append(Bad(listing.ids[at], _reason(result), label))
-        check_bad(bad, work.files, work.policy)
+                label = listing.classes[listing.labels[row]]
+                bad.append(Bad(listing.ids[row], _reason(result), label))
+        check_bad(bad, job.files, job.policy)
         progress(start + len(results), len(listing))
 
 
-def _chunks(blobs: Iterator[Blob], work: _Work) -> Iterator[tuple[int, list[Read | Exception]]]:
-    """Blocks of results, with the row of the first. Threads where decoding outweighs the interpreter."""
-    window = work.options.window
+def _chunks(blobs: Iterator[Blob], job: _Job) -> Iterator[tuple[int, list[Read | Exception]]]:
+    """Yield (row of the first, results) per block; decodes large pictures in threads."""
+    window = job.options.window
 
-    def one(blob: Blob) -> Read | Exception:
+    def try_read(blob: Blob) -> Read | Exception:
         try:
-            return read(blob, work.found.spec, work.options.resize, window)
+            return read(blob, job.survey.spec, job.options.resize, window)
         except UNREADABLE as error:
             return error
 
     start, threads = 0, cores()
-    big = work.found.pixels >= BIG and threads > 1
+    use_threads = job.survey.pixels >= BIG and threads > 1
     with ThreadPoolExecutor(threads) as pool:
         while True:
-            block = islice(blobs, 2 * threads if big else CHUNK)
-            # Small ones one by one: a block of undecoded files may hold gigabytes.
-            results = list(pool.map(one, block)) if big else [one(blob) for blob in block]
+            block = islice(blobs, 2 * threads if use_threads else CHUNK)
+            # Without threads, blobs are decoded one at a time: a block of undecoded files may take gigabytes.
+            results = (
+                list(pool.map(try_read, block))
+                if use_threads
+                else [try_read(blob) for blob in block]
+            )
             if not results:
                 return
             yield start, results
@@ -278,23 +283,23 @@ def _chunks(blobs: Iterator[Blob], work: _Work) -> Iterator[tuple[int, list[Read
 
 
 def _reason(error: Exception) -> str:
-    """Why a picture cannot be used, on one line, without Python's names and addresses."""
+    """Reason why a picture cannot be used: one line, without Python class names and addresses where possible."""
     name = type(error).__name__
     if name == "UnidentifiedImageError":
-        return "no picture of a known format"
+        return "not a picture of a supported format"
     if name in ("DecompressionBombError", "DecompressionBombWarning"):
         return f"a decompression bomb: {' '.join(str(error).split())}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    told = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     if isinstance(error, PictureError | UserError):
-        return told
-    plain = isinstance(error, OSError | ValueError) and told
-    return f"broken: {told if plain else f'{name} {told}'.strip()}"
+        return message
+    is_plain = isinstance(error, OSError | ValueError) and message
+    return f"broken: {message if is_plain else f'{name} {message}'.strip()}"
 
 
-class _Sink:
-    """Facts of the images as they come, in arrays that are filled, not lists that grow."""
+class _FactsBuffer:
+    """Collects facts of images in preallocated arrays."""
 
     def __init__(self, n: int) -> None:
         self.n = 0
@@ -304,23 +309,23 @@ class _Sink:
         self._kinds: dict[tuple[str, str], int] = {}
         self._content = np.empty(n, "V16")
         self._hashes = np.empty(n, np.uint64)
-        self._thumbs = np.empty((n, KEPT_THUMB, KEPT_THUMB), np.uint8)
+        self._thumbs = np.empty((n, STORED_THUMB, STORED_THUMB), np.uint8)
         self._tints = np.zeros((n, 2), np.int16)
         self._waiting: list[NDArray[np.uint8]] = []
         self.notes: Counter[str] = Counter()
 
-    def add(self, row: int, one: Read) -> None:
-        """Enter one image."""
-        at = self.n
-        self.rows[at] = row
-        self._size[at] = one.width, one.height
-        self._kind[at] = self._kinds.setdefault((one.mode, one.format), len(self._kinds))
-        self._content[at] = one.content
-        if len(one.image) == 3:
-            red, green, blue = one.image.reshape(3, -1).mean(1)
-            self._tints[at] = round(red - green), round(green - blue)
-        self._waiting.append(one.thumb)
-        self.notes.update(one.notes)
+    def add(self, row: int, picture: Read) -> None:
+        """Add the facts of one image."""
+        index = self.n
+        self.rows[index] = row
+        self._size[index] = picture.width, picture.height
+        self._kind[index] = self._kinds.setdefault((picture.mode, picture.format), len(self._kinds))
+        self._content[index] = picture.content
+        if len(picture.image) == 3:
+            red, green, blue = picture.image.reshape(3, -1).mean(1)
+            self._tints[index] = round(red - green), round(green - blue)
+        self._waiting.append(picture.thumb)
+        self.notes.update(picture.notes)
         self.n += 1
         if len(self._waiting) >= CHUNK:
             self._flush()
@@ -328,15 +333,17 @@ class _Sink:
     def _flush(self) -> None:
         if self._waiting:
             thumbs = np.stack(self._waiting)
-            own = slice(self.n - len(thumbs), self.n)
-            self._hashes[own] = perceptual_hashes(thumbs)
-            half = THUMB // KEPT_THUMB
-            parts = thumbs.reshape(-1, KEPT_THUMB, half, KEPT_THUMB, half).astype(np.float32)
-            self._thumbs[own] = np.round(parts.mean((2, 4)))
+            rows = slice(self.n - len(thumbs), self.n)
+            self._hashes[rows] = perceptual_hashes(thumbs)
+            factor = THUMB // STORED_THUMB
+            cells = thumbs.reshape(-1, STORED_THUMB, factor, STORED_THUMB, factor).astype(
+                np.float32
+            )
+            self._thumbs[rows] = np.round(cells.mean((2, 4)))
             self._waiting = []
 
     def facts(self) -> Facts:
-        """What was entered."""
+        """Facts of all images added so far."""
         self._flush()
         n, kinds = self.n, list(self._kinds)
         modes = np.array([mode for mode, _ in kinds], object)
@@ -349,8 +356,10 @@ class _Sink:
         )  # fmt: skip
 
 
-def _finished(work: _Work, sink: _Sink, bad: list[Bad], images: NDArray[np.uint8] | None) -> Intake:
-    notes = work.listing.notes
-    notes += tuple(f"{several(n, 'picture')}: {told}" for told, n in sink.notes.items())
-    rows = sink.rows[: sink.n]
-    return Intake(work.listing, rows, images, work.found.spec, sink.facts(), tuple(bad), notes)
+def _result(
+    job: _Job, buffer: _FactsBuffer, bad: list[Bad], images: NDArray[np.uint8] | None
+) -> Intake:
+    notes = job.listing.notes
+    notes += tuple(f"{several(n, 'picture')}: {note}" for note, n in buffer.notes.items())
+    rows = buffer.rows[: buffer.n]
+    return Intake(job.listing, rows, images, job.survey.spec, buffer.facts(), tuple(bad), notes)

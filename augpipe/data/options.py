@@ -1,4 +1,4 @@
-"""Options of the intake and of the split. Those of a source and of an imbalance profile: `sources/`, `imbalance`."""
+"""Options of the intake and the split; options of sources and imbalance profiles are in `sources/` and `imbalance`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SplitOptions(Strict):
     def _room_for_train(self) -> SplitOptions:
         if self.val + self.test >= 1:
             raise ValueError(
-                f"val {self.val} and test {self.test} leave nothing for train: their sum must be below 1"
+                f"val {self.val} and test {self.test} leave no images for train: their sum must be below 1"
             )
         if self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} of {self.folds}; have 0 to {self.folds - 1}")

@@ -1,4 +1,4 @@
-"""Files that cannot be used: how many are too many, and the list of them."""
+"""Unusable files: the limit on their number, a summary of reasons, and the table of `quarantine.csv`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from augpipe.core.errors import UserError
 from augpipe.data.options import Policy
 from augpipe.data.sources._listing import Bad
 
-MOST_BAD: Final = 0.05  # share of files that may be bad
+MOST_BAD: Final = 0.05  # fraction of files that may be unusable
 
 
 def check_bad(bad: Sequence[Bad], total: int, policy: Policy | None) -> None:
-    """UserError where there are more bad files than the policy lets through."""
+    """UserError if there are more bad files than the policy allows."""
     if policy is None or not bad:
         return
     first = f"{bad[0].id}: {bad[0].reason}"
     if policy.on_bad == "fail":
-        raise UserError(f"cannot use {first} (on_bad: quarantine goes on without it)")
+        raise UserError(f"cannot use {first} (set on_bad: quarantine to continue without it)")
     if len(bad) > MOST_BAD * max(1, total):
         raise UserError(
             f"more than {100 * MOST_BAD:g}% of {total:,} files cannot be used, {len(bad):,} so far ({reasons(bad)}); "
@@ -31,19 +31,19 @@ def check_bad(bad: Sequence[Bad], total: int, policy: Policy | None) -> None:
 
 
 def reasons(bad: Sequence[Bad], most: int | None = 3) -> str:
-    """`12 no picture of a known format, 3 ...`: the most common reasons, or all."""
-    found = Counter(kind_of(one.reason) for one in bad)
-    told = [f"{n:,} {reason}" for reason, n in found.most_common(most)]
-    return ", ".join(told) + (" and others" if len(found) > len(told) else "")
+    """`12 no picture of a known format, 3 ...`: the `most` most common reasons, or all."""
+    counts = Counter(kind_of(one.reason) for one in bad)
+    parts = [f"{n:,} {reason}" for reason, n in counts.most_common(most)]
+    return ", ".join(parts) + (" and others" if len(counts) > len(parts) else "")
 
 
 def kind_of(reason: str) -> str:
-    """A reason without what differs from file to file: numbers, and the row."""
+    """A reason without row and numbers, so that equal kinds can be counted."""
     return re.sub(r"(?<![\w>])-?\d[\w,.+-]*", "…", re.sub(r"^row \d+: ", "", reason))
 
 
 def quarantine(bad: tuple[Bad, ...], removed: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """The table of `quarantine.csv`: id, class, what was done, and why. removed: id → (class, reason)."""
+    """The table of `quarantine.csv`: id, class, action and reason. removed: id → (class, reason)."""
     rows = [(one.id, one.label, "quarantined", one.reason) for one in bad]
     rows += [(name, label, "removed", reason) for name, (label, reason) in removed.items()]
     return pd.DataFrame(rows, columns=["id", "class", "what", "reason"])

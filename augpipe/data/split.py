@@ -1,4 +1,4 @@
-"""Train, val and test: the source's own, stratified, grouped, or a fold; drawn once for an experiment."""
+"""Split into train, val and test: official, stratified, grouped or k-fold; drawn once per experiment."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from augpipe.core.errors import UserError, several
 from augpipe.data.options import SplitOptions
 
 NAMES = ("train", "val", "test")
-TRIES: Final = 20  # drawings of a grouped split, of which the one nearest to the shares is taken
-SMALL: Final = 200  # groups of which MANY_TRIES cost little where a parting is hard to find
+TRIES: Final = 20  # attempts at a grouped split, of which the one closest to the fractions is used
+SMALL: Final = 200  # up to this many groups, up to MANY_TRIES attempts until a split is valid
 MANY_TRIES: Final = 400
-MANY: Final = 5000  # groups from which on one drawing is as even as another
+MANY: Final = 5000  # above this many groups, attempts hardly differ: 2 are enough
 Rows = NDArray[np.int64]
 Groups = NDArray[np.object_]
 
@@ -30,54 +30,54 @@ def split(
     groups: Groups | None = None,
     official: Groups | None = None,
 ) -> tuple[str, dict[str, Rows]]:
-    """The kind that was used, and disjoint, sorted rows of train, val and test that hold every row.
+    """Return the kind used, and disjoint, sorted rows of train, val and test that cover all rows.
 
-    groups: text (N,), None where every image is its own. official: "train", "val" or "test" (N,), None where
-    the source has none. UserError where the kind asks for what is not there, or a class is too small.
+    groups: text (N,), None if every image is its own group. official: "train", "val" or "test" (N,), None if the
+    source has no split. UserError if the kind needs groups or a split that the source lacks, or a class is too small.
     """
     kind = options.kind
     if kind == "auto":
         kind = "official" if official is not None else "stratified" if groups is None else "grouped"
     if kind == "official":
         if official is None:
-            raise UserError("split.kind is official, and the source has no split of its own")
+            raise UserError("split.kind is official, but the source has no split")
         return kind, _official(labels, classes, options, rng, groups, official)
     if kind == "grouped":
         if groups is None:
-            raise UserError("split.kind is grouped, and the source has no groups")
-        return kind, grouped(labels, classes, groups, _shares(options), rng)
+            raise UserError("split.kind is grouped, but the source has no groups")
+        return kind, grouped(labels, classes, groups, _fractions(options), rng)
     if kind == "k_fold":
         return kind, k_fold(labels, classes, options, rng, groups)
-    return kind, stratified(labels, classes, _shares(options), rng)
+    return kind, stratified(labels, classes, _fractions(options), rng)
 
 
 def stratified(
     labels: Rows,
     classes: Sequence[str],
-    shares: Mapping[str, float],
+    fractions: Mapping[str, float],
     rng: np.random.Generator,
 ) -> dict[str, Rows]:
-    """Each class gives round(share · n) images to every side but the first, which takes the rest; at least one each.
+    """Split each class: round(fraction · n) images to every part but the first, which gets the rest; at least one each.
 
-    UserError where a class has fewer images than there are sides.
+    fractions: part → fraction. UserError if a class has fewer images than there are parts.
     """
-    first, *others = shares
-    rows: dict[str, list[Rows]] = {name: [] for name in shares}
+    first, *others = fractions
+    rows: dict[str, list[Rows]] = {name: [] for name in fractions}
     for label, name in enumerate(classes):
-        own = rng.permutation(np.flatnonzero(labels == label))
-        if len(own) < len(shares):
+        class_rows = rng.permutation(np.flatnonzero(labels == label))
+        if len(class_rows) < len(fractions):
             raise UserError(
-                f"class {name!r} has {several(len(own), 'image')}; {' and '.join((', '.join([first, *others[:-1]]), others[-1]))} "
-                f"need at least {len(shares)}: add images or leave the class out (min_images: {len(shares)})"
+                f"class {name!r} has {several(len(class_rows), 'image')}; {' and '.join((', '.join([first, *others[:-1]]), others[-1]))} "
+                f"need at least {len(fractions)}: add images or exclude the class (min_images: {len(fractions)})"
             )
-        sizes = [max(1, round(shares[side] * len(own))) for side in others]
-        # Rounding up may eat a tiny class whole; the largest side gives back, the last of equals first.
-        while sum(sizes) >= len(own):
-            largest = max(range(len(sizes)), key=lambda at: (sizes[at], at))
+        sizes = [max(1, round(fractions[side] * len(class_rows))) for side in others]
+        # At least one image each can use up a tiny class: shrink the largest part, the last one if equal.
+        while sum(sizes) >= len(class_rows):
+            largest = max(range(len(sizes)), key=lambda index: (sizes[index], index))
             sizes[largest] -= 1
         ends = np.cumsum(sizes)
-        for side, part in zip([*others, first], np.split(own, ends), strict=True):
-            rows[side].append(part)
+        for side, part_rows in zip([*others, first], np.split(class_rows, ends), strict=True):
+            rows[side].append(part_rows)
     return {name: np.sort(np.concatenate(parts)).astype(np.int64) for name, parts in rows.items()}
 
 
@@ -85,78 +85,79 @@ def grouped(
     labels: Rows,
     classes: Sequence[str],
     groups: Groups,
-    shares: Mapping[str, float],
+    fractions: Mapping[str, float],
     rng: np.random.Generator,
 ) -> dict[str, Rows]:
-    """Whole groups to the sides of `shares`, each class as near to its shares as the groups allow.
+    """Assign whole groups to the parts of `fractions`, with each class as close to its fractions as possible.
 
-    Iterative stratification (Sechidis et al. 2011) over groups: the class with the fewest groups left goes
-    first, its largest group to the side that lacks most of that class; every class gets to every side. The
-    best of TRIES drawings. UserError where a class has fewer groups than there are sides.
+    Iterative stratification (Sechidis et al. 2011) over groups: the class with the fewest unassigned groups goes
+    first, and its largest group to the part that needs most images of that class; every part gets every class. Uses
+    the best of TRIES attempts. UserError if a class has fewer groups than there are parts, or no attempt succeeds.
     """
     member, names = pd.factorize(groups, sort=True)
     table = np.zeros((len(names), len(classes)), np.int64)
     np.add.at(table, (member, labels), 1)
-    per_class = (table > 0).sum(0)
+    groups_per_class = (table > 0).sum(0)
     for label, name in enumerate(classes):
-        if per_class[label] < len(shares):
+        if groups_per_class[label] < len(fractions):
             raise UserError(
-                f"class {name!r} has {per_class[label]} group{'' if per_class[label] == 1 else 's'}; "
-                f"{', '.join(shares)} need at least {len(shares)}, as no group stands on two sides: add "
-                "groups, leave the class out, or set split.kind: stratified where groups do not matter"
+                f"class {name!r} has {groups_per_class[label]} group{'' if groups_per_class[label] == 1 else 's'}; "
+                f"{', '.join(fractions)} need at least {len(fractions)}, because groups are not divided: add "
+                "groups, exclude the class, or set split.kind: stratified if groups do not matter"
             )
-    wanted = np.array(list(shares.values()))[:, None] * table.sum(0)
+    wanted = np.array(list(fractions.values()))[:, None] * table.sum(0)
     best: tuple[float, NDArray[np.int64]] | None = None
-    most = TRIES if len(names) <= MANY else 2
-    for n in range(MANY_TRIES if len(names) <= SMALL else most):
-        if n >= most and best is not None:
+    n_attempts = TRIES if len(names) <= MANY else 2
+    for attempt in range(MANY_TRIES if len(names) <= SMALL else n_attempts):
+        if attempt >= n_attempts and best is not None:
             break
         sides = _assign(table, wanted, rng)
-        have = np.stack([table[sides == side].sum(0) for side in range(len(shares))])
-        if (have == 0).any():
+        assigned = np.stack([table[sides == side].sum(0) for side in range(len(fractions))])
+        if (assigned == 0).any():
             continue
-        off = float((np.abs(have - wanted) / table.sum(0)).sum())
-        if best is None or off < best[0]:
-            best = (off, sides)
+        deviation = float((np.abs(assigned - wanted) / table.sum(0)).sum())
+        if best is None or deviation < best[0]:
+            best = (deviation, sides)
     if best is None:
         raise UserError(
-            "no parting of the groups was found that brings every class to every side: few "
-            "groups hold several classes at once; another split.seed may, or set split.kind: stratified "
-            "where groups do not matter"
+            f"no grouped split has every class in each of {', '.join(fractions)}, because groups contain several "
+            "classes: try another split.seed, or set split.kind: stratified if groups do not matter"
         )
     return {
         name: np.flatnonzero(best[1][member] == side).astype(np.int64)
-        for side, name in enumerate(shares)
+        for side, name in enumerate(fractions)
     }
 
 
 def _assign(
     table: NDArray[np.int64], wanted: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Groups x classes of counts, sides x classes of wishes → a side for each group."""
+    """Counts (groups, classes) and wanted counts (parts, classes) → part index of each group."""
     n_sides = len(wanted)
     sides = np.full(len(table), -1, np.int64)
-    lack = wanted.astype(np.float64).copy()
-    holds = np.zeros(wanted.shape, bool)
-    left = (table > 0).sum(0)
+    missing = wanted.astype(np.float64).copy()
+    has_class = np.zeros(wanted.shape, bool)
+    n_unassigned = (table > 0).sum(0)
     tie = rng.random((len(table), n_sides))
-    # Each class's groups, largest first; a pointer skips those that another class has placed.
+    # Groups of each class, largest first; `position` skips groups already assigned through another class.
     order = [np.lexsort((tie[:, 0], -table[:, c])) for c in range(table.shape[1])]
-    at = [0] * table.shape[1]
+    position = [0] * table.shape[1]
     for _ in range(len(table)):
-        label = int(np.argmin(np.where(left > 0, left, np.iinfo(np.int64).max)))
-        while sides[order[label][at[label]]] >= 0:
-            at[label] += 1
-        group = order[label][at[label]]
-        without = np.flatnonzero(~holds[:, label])
-        # As many groups left as sides that have none: each of those gets one.
-        among = without if len(without) >= left[label] else np.arange(n_sides)
-        best = np.lexsort((tie[group, among], -lack[among].sum(1), -lack[among, label]))[0]
-        side = among[best]
+        label = int(np.argmin(np.where(n_unassigned > 0, n_unassigned, np.iinfo(np.int64).max)))
+        while sides[order[label][position[label]]] >= 0:
+            position[label] += 1
+        group = order[label][position[label]]
+        lacking = np.flatnonzero(~has_class[:, label])
+        # No more groups left than parts without this class: each of these parts needs one of them.
+        candidates = lacking if len(lacking) >= n_unassigned[label] else np.arange(n_sides)
+        best = np.lexsort(
+            (tie[group, candidates], -missing[candidates].sum(1), -missing[candidates, label])
+        )[0]
+        side = candidates[best]
         sides[group] = side
-        lack[side] -= table[group]
-        holds[side] |= table[group] > 0
-        left -= table[group] > 0
+        missing[side] -= table[group]
+        has_class[side] |= table[group] > 0
+        n_unassigned -= table[group] > 0
     return sides
 
 
@@ -167,18 +168,18 @@ def k_fold(
     rng: np.random.Generator,
     groups: Groups | None = None,
 ) -> dict[str, Rows]:
-    """`fold` of `folds` is test, the next one val, the rest train; equal `rng` states give one set of folds.
+    """Test is fold `fold` of `folds`, val the next one, train the rest; equal `rng` states give equal folds.
 
-    By whole groups where there are any. UserError where a class has fewer images, or groups, than folds.
+    Divides whole groups if there are any. UserError if a class has fewer images, or groups, than folds.
     """
     units = np.arange(len(labels)).astype(object) if groups is None else groups
     parts = [str(fold) for fold in range(options.folds)]
     if groups is None:
-        folds = _even(labels, classes, len(parts), rng)
+        folds = _even_folds(labels, classes, len(parts), rng)
     else:
-        made = grouped(labels, classes, units, dict.fromkeys(parts, 1 / len(parts)), rng)
+        rows_of_fold = grouped(labels, classes, units, dict.fromkeys(parts, 1 / len(parts)), rng)
         folds = np.empty(len(labels), np.int64)
-        for name, rows in made.items():
+        for name, rows in rows_of_fold.items():
             folds[rows] = int(name)
     val = (options.fold + 1) % options.folds
     return {
@@ -188,16 +189,18 @@ def k_fold(
     }
 
 
-def _even(labels: Rows, classes: Sequence[str], n: int, rng: np.random.Generator) -> Rows:
-    """A fold for each image: classes dealt out like cards, one after the other, so that folds are even."""
+def _even_folds(labels: Rows, classes: Sequence[str], n: int, rng: np.random.Generator) -> Rows:
+    """Fold of each image: images are dealt out in turn, class by class, so that fold sizes differ by at most one."""
     folds = np.empty(len(labels), np.int64)
     dealt = 0
     for label, name in enumerate(classes):
-        own = rng.permutation(np.flatnonzero(labels == label))
-        if len(own) < n:
-            raise UserError(f"class {name!r} has {len(own)} images; {n} folds need at least {n}")
-        folds[own] = (dealt + np.arange(len(own))) % n
-        dealt += len(own)
+        class_rows = rng.permutation(np.flatnonzero(labels == label))
+        if len(class_rows) < n:
+            raise UserError(
+                f"class {name!r} has {len(class_rows)} images; {n} folds need at least {n}"
+            )
+        folds[class_rows] = (dealt + np.arange(len(class_rows))) % n
+        dealt += len(class_rows)
     return folds
 
 
@@ -209,37 +212,37 @@ def _official(
     groups: Groups | None,
     official: Groups,
 ) -> dict[str, Rows]:
-    """The source's own sides; one that it lacks is drawn from its train."""
+    """The source's official split; missing val or test is drawn from its train."""
     have = {name: np.flatnonzero(official == name).astype(np.int64) for name in NAMES}
     missing = [name for name in ("val", "test") if not len(have[name])]
     if not len(have["train"]):
-        raise UserError("the source's own split has no train; set split.kind: stratified")
+        raise UserError("the official split of the source has no train; set split.kind: stratified")
     train = have["train"]
-    _check_sides(labels, classes, {name: have[name] for name in NAMES if name not in missing})
+    _check_classes(labels, classes, {name: have[name] for name in NAMES if name not in missing})
     if missing:
-        shares = {name: getattr(options, name) for name in missing}
-        shares = {"train": 1 - sum(shares.values()), **shares}
-        own = labels[train]
+        fractions = {name: getattr(options, name) for name in missing}
+        fractions = {"train": 1 - sum(fractions.values()), **fractions}
+        train_labels = labels[train]
         drawn = (
-            stratified(own, classes, shares, rng)
+            stratified(train_labels, classes, fractions, rng)
             if groups is None
-            else grouped(own, classes, groups[train], shares, rng)
+            else grouped(train_labels, classes, groups[train], fractions, rng)
         )
         have |= {name: train[rows] for name, rows in drawn.items()}
     return have
 
 
-def _check_sides(labels: Rows, classes: Sequence[str], rows: Mapping[str, Rows]) -> None:
-    """UserError where a side lacks a class."""
-    for name, own in rows.items():
-        absent = [c for label, c in enumerate(classes) if not (labels[own] == label).any()]
+def _check_classes(labels: Rows, classes: Sequence[str], rows: Mapping[str, Rows]) -> None:
+    """UserError if a part of the split lacks a class."""
+    for name, part_rows in rows.items():
+        absent = [c for label, c in enumerate(classes) if not (labels[part_rows] == label).any()]
         if absent:
             raise UserError(
-                f"the source's own {name} has no image of class {absent[0]!r}"
+                f"the official {name} of the source has no image of class {absent[0]!r}"
                 + (f" and {len(absent) - 1} more" if len(absent) > 1 else "")
-                + "; set split.kind: stratified, or leave the class out"
+                + "; set split.kind: stratified, or exclude the class"
             )
 
 
-def _shares(options: SplitOptions) -> dict[str, float]:
+def _fractions(options: SplitOptions) -> dict[str, float]:
     return {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}

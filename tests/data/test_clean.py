@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import came, noise, save
 
-from augpipe.data.clean import part, torn_groups
+from augpipe.data.clean import divided_groups, part
 from augpipe.data.options import Policy, SplitOptions
 from augpipe.data.split import NAMES
 
@@ -43,7 +43,7 @@ def test_no_picture_stands_on_two_sides(
     )
     assert np.array_equal(found.rows["test"], whole.rows["test"])  # test is never touched
     if by_group:
-        assert torn_groups(taken.groups, found.rows) == 0 and found.kind == "grouped"
+        assert divided_groups(taken.groups, found.rows) == 0 and found.kind == "grouped"
 
 
 def test_near_copies_are_taken_only_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_groups_on_several_sides_are_said(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "m.csv", index=False)
     taken = came("manifest", tmp_path, path=tmp_path / "m.csv")
     found = part(taken, SplitOptions(), Policy(), np.random.default_rng(0))
-    assert found.kind == "official" and torn_groups(taken.groups, found.rows) == 2
-    assert any("2 groups on several sides of the split" in note for note in found.notes)
+    assert found.kind == "official" and divided_groups(taken.groups, found.rows) == 2
+    assert any("2 groups divided between train, val and test" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("kind", ["grouped", "k_fold"])
@@ -95,4 +95,4 @@ def test_a_kind_that_groups_leaves_none_torn(tmp_path: Path, kind: str) -> None:
              groups=np.arange(120) // 5)  # fmt: skip
     taken = came("arrays", tmp_path, path=tmp_path / "x.npz")
     found = part(taken, SplitOptions(kind=kind), Policy(), np.random.default_rng(0))
-    assert torn_groups(taken.groups, found.rows) == 0
+    assert divided_groups(taken.groups, found.rows) == 0

@@ -74,7 +74,7 @@ def test_figures_of_a_messy_folder(messy: Path) -> None:
         facts["sizes"]["most_common"][0] == [20, 20, 132] and facts["sizes"]["width"]["max"] == 40
     )
     assert facts["modes"] == {"L": 134} and facts["formats"] == {"PNG": 133, "JPEG": 1}
-    assert facts["unusable"] == {"files": 1, "reasons": "1 no picture of a known format"}
+    assert facts["unusable"] == {"files": 1, "reasons": "1 not a picture of a supported format"}
     assert facts["ignored"] == {".txt": 1}
     kinds = [problem["severity"] for problem in facts["problems"]]
     assert kinds == ["leak"] * 4 + ["warning"] * 2
@@ -88,7 +88,7 @@ def test_what_would_stop_a_run(tmp_path: Path) -> None:
     texts = [p.text for p in look(root).problems if p.severity == "stop"]
     assert any("more than 5%" in text for text in texts)
     assert any("differ only in case" in text for text in texts)
-    assert any("class 'empty' holds no picture" in text for text in texts)
+    assert any("class 'empty' has no usable picture" in text for text in texts)
     alone = look(folders(tmp_path / "one", 3, ("a",)))
     assert [p.text for p in alone.problems if p.severity == "stop"] == [
         "a comparison needs at least 2 classes"
@@ -112,7 +112,7 @@ def test_a_split_of_the_sources_own_that_a_run_refuses(tmp_path: Path) -> None:
             save(tmp_path / side / c / f"{i}.png", noise(len(side) * 100 + ord(c) * 7 + i))
     stops = [p.text for p in look(tmp_path).problems if p.severity == "stop"]
     assert stops == [
-        "the source's own train has no image of class 'c'; set split.kind: stratified, or leave the class out"
+        "the official train of the source has no image of class 'c'; set split.kind: stratified, or exclude the class"
     ]
 
 
@@ -179,7 +179,7 @@ def test_the_command(messy: Path, tmp_path: Path) -> None:
     assert foreign.status == 2 and "holds 'dear.txt'" in foreign.err
     for wrong, told in (
         ("nowhere", "no config, folder or file"),
-        ("mine/dear.txt", "is no source"),
+        ("mine/dear.txt", "unknown kind of source"),
     ):
         refused = augpipe(tmp_path, "inspect", wrong)
         assert refused.status == 2 and told in refused.err and len(refused.err.splitlines()) == 1

@@ -81,5 +81,5 @@ def test_facts_alone_keep_no_images(tmp_path: Path) -> None:
     assert (
         taken.images is None and taken.facts.thumbs.shape == (12, 16, 16) and seen[-1] == (12, 12)
     )
-    with pytest.raises(ValueError, match="looked at, not kept"):
+    with pytest.raises(ValueError, match="were not stored"):
         taken.image_set()

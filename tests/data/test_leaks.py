@@ -48,7 +48,7 @@ def test_a_generator_is_not_trained_on_a_planted_image(run, side: str) -> None:
     name = load_images(getattr(prepared.splits, side)).table["id"][3]
     bad = planted(work, prepared, side)
     with pytest.raises(
-        LeakError, match=f"generator 'acgan' would learn from holds '{name}', an image of {side}"
+        LeakError, match=f"training data of generator 'acgan' contains '{name}', an image of {side}"
     ):
         work.generator(bad, reference, "acgan")
     with pytest.raises(LeakError, match="the reference classifier"):
@@ -58,7 +58,7 @@ def test_a_generator_is_not_trained_on_a_planted_image(run, side: str) -> None:
 def test_an_image_under_another_name_is_none_of_the_runs(run) -> None:
     work, prepared, reference = run
     bad = planted(work, prepared, "test", "innocent")
-    with pytest.raises(LeakError, match="holds 'innocent', which is none of the run's images"):
+    with pytest.raises(LeakError, match="contains 'innocent', which is not an image of the run"):
         work.generator(bad, reference, "smote")
 
 
@@ -71,7 +71,7 @@ def test_an_image_under_a_train_images_name_is_seen(run) -> None:
     ref = work.store.put_images(forged)
     bad = prepared.model_copy(update={"splits": prepared.splits.model_copy(update={"train": ref})})
     name = train.table["id"][5]
-    with pytest.raises(LeakError, match=f"'{name}', which is not the image of that name"):
+    with pytest.raises(LeakError, match=f"'{name}', which differs from the image of that name"):
         work.generator(bad, reference, "acgan")
 
 
@@ -91,7 +91,7 @@ def test_images_made_from_a_test_image_reach_no_classifier(run) -> None:
     recipe = work.recipe(prepared, arm, made.model_copy(update={"images": ref}))
     assert recipe.synthetic == ref
     with pytest.raises(
-        LeakError, match="the classifier of arm 'smote' would learn from holds images made from"
+        LeakError, match="the classifier of arm 'smote' contains images derived from"
     ):
         work.classifier(prepared, recipe, "smote")
 

@@ -13,7 +13,7 @@ from tiny import ROOT, augpipe
 from augpipe.core.errors import UserError
 from augpipe.core.options import ImageOptions
 from augpipe.data import sources
-from augpipe.data.clean import part, torn_groups
+from augpipe.data.clean import divided_groups, part
 from augpipe.data.inspect import inspect
 from augpipe.data.options import Policy, SplitOptions
 from augpipe.data.split import NAMES
@@ -44,7 +44,7 @@ def test_pneumonia_has_eight_images_of_val_in_train(shared: Path, kind: str) -> 
     assert found.counts("train") == {"normal": 1214, "pneumonia": 3494}
     assert found.counts("val") == {"normal": 135, "pneumonia": 389}
     assert found.counts("test") == {"normal": 234, "pneumonia": 390}
-    assert found.equal.crossing == {"val in train": 8, "test in train": 0, "test in val": 0}
+    assert found.equal.across_splits == {"val in train": 8, "test in train": 0, "test in val": 0}
     parted = part(found.intake, SplitOptions(), Policy(), np.random.default_rng(0))
     sides = {name: set(found.intake.facts.content[parted.rows[name]].tolist()) for name in NAMES}
     assert not sides["train"] & sides["val"] and len(parted.rows["val"]) == 524
@@ -64,7 +64,7 @@ def test_orl_by_person(shared: Path, tmp_path: Path) -> None:
     assert taken.listing.ignored == {".md": 1}
     shots = came("archive", tmp_path / "2", path=path, layout="{group}/{label}.pgm")
     parted = part(shots, SplitOptions(), Policy(), np.random.default_rng(0))
-    assert parted.kind == "grouped" and torn_groups(shots.groups, parted.rows) == 0
+    assert parted.kind == "grouped" and divided_groups(shots.groups, parted.rows) == 0
     people = [len(set(shots.groups[parted.rows[name]])) for name in NAMES]
     assert people == [24, 8, 8]
 
@@ -81,13 +81,13 @@ def test_omniglot_by_character_and_by_alphabet(shared: Path) -> None:
     found = inspect(sources.listing(alphabets), ImageOptions(), SplitOptions())
     facts = found.facts()
     assert found.split == "grouped" and facts["groups"]["on_several_sides"] == 0
-    assert found.equal.extra == 1000 and found.equal.torn == 0
+    assert found.equal.extra == 1000 and found.equal.mixed_classes == 0
     assert set(facts["modes"]) == {"1"} and facts["sizes"]["most_common"] == [[105, 105, 5840]]
     rules = Policy(duplicates="once")
     parted = part(found.intake, SplitOptions(), rules, np.random.default_rng(0))
     kept = np.concatenate([parted.rows[name] for name in NAMES])
     assert len(kept) == 4840
-    with pytest.raises(UserError, match=r"is of the layout '\{label\}/\*'; one is called"):
+    with pytest.raises(UserError, match=r"matches the layout '\{label\}/\*'; the first is"):
         sources.listing(source("archive", path=zips, layout="{label}/*"))
 
 

@@ -35,7 +35,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             ["run", "empty"],
-            "needs a sub-folder of pictures for each of at least 2 classes; has none",
+            "needs a sub-folder of pictures for each of at least 2 classes; it has none",
         ),
         (["run", "tiny.yaml", "--oot", "x"], "--oot"),
         (["run"], "CONFIG"),

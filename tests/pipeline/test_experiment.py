@@ -75,7 +75,7 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
         ("seeds=0", "at least one seed is needed; got 0"),
         ("seeds=[1, 1]", "seeds must be different numbers"),
         ("seeds=-1", "at least one seed"),
-        ("split.val=.9", "leave nothing for train"),
+        ("split.val=.9", "leave no images for train"),
         ("arms.nope.mix.share=1", "no entry 'nope'; have real"),
         ("arms.acgan.mix.share=0", "mix.share of arm 'acgan' shows none of its generator's images"),
         (

@@ -77,7 +77,7 @@ def test_a_sources_own_split_is_but_one(tmp_path: Path, make_shapes) -> None:
         ("image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled"),
         ("arms.acgan.mix.fill={ten: 5}", "unknown class 'ten'"),
         ("arms.acgan.mix.share={ten: 0.1}", "unknown class 'ten'"),
-        ("imbalance={profile: counts, counts: {3: 5000}}", "fewer than the 5000 asked for"),
+        ("imbalance={profile: counts, counts: {3: 5000}}", "fewer than the 5000 requested"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(

@@ -1,7 +1,7 @@
-"""Where images come from: one file a kind, each with a `Config` and `listing(config) -> Listing`.
+"""Image sources: one file per kind, each with a `Config` and `listing(config) -> Listing`.
 
-A kind may also have `suggest(path)`, the config for something a user points at, and `place(config)`, the
-folder in which nothing is ever written.
+A kind may also define `suggest(path)`, which returns the config for a path given by the user, and `place(config)`,
+which returns a folder that must never be written to.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ __all__ = [
 
 
 def sources() -> tuple[str, ...]:
-    """The kinds of source there are."""
+    """Names of all source kinds."""
     return kinds_in(__name__)
 
 
 def listing(source: KindConfig) -> Listing:
-    """What `source` holds, before any picture is read; UserError where it cannot be found."""
-    found: Listing = load_kind(__name__, source.kind, "source").listing(source)
-    return found
+    """List the images of `source` without reading any; UserError if it cannot be found."""
+    images: Listing = load_kind(__name__, source.kind, "source").listing(source)
+    return images
 
 
 def place(source: KindConfig) -> Path | None:
-    """The folder in which nothing is ever written; None where there is none."""
-    of = getattr(load_kind(__name__, source.kind, "source"), "place", None)
-    found: Path | None = of(source) if of else None
-    return found
+    """The source's folder, which must never be written to; None if it has none."""
+    function = getattr(load_kind(__name__, source.kind, "source"), "place", None)
+    folder: Path | None = function(source) if function else None
+    return folder
 
 
 def suggest(path: Path) -> dict[str, Any]:
-    """The config for a path that a user points at, by the first kind that knows it; UserError where none does.
+    """Config for a path given by the user, from the first kind that recognises it; UserError if none does.
 
-    Kinds are asked in the order of their names, `folder` and what else takes any folder after the rest.
+    Kinds are tried in alphabetical order.
     """
-    found = []
+    configs = []
     for kind in sources():
-        of = getattr(load_kind(__name__, kind, "source"), "suggest", None)
-        told = of(path) if of else None
-        if told:
-            found.append(told)
-    if not found:
+        function = getattr(load_kind(__name__, kind, "source"), "suggest", None)
+        config = function(path) if function else None
+        if config:
+            configs.append(config)
+    if not configs:
         raise UserError(
-            f"{path} is no source that is known by its name; have a folder, .zip, .tar, .tar.gz, .npz, .csv, "
-            f".parquet; the kinds {choices(sources())} go into a config"
+            f"unknown kind of source: {path}; have a folder, .zip, .tar, .tar.gz, .npz, .csv, .parquet; "
+            f"set other kinds ({choices(sources())}) in a config"
         )
-    chosen: dict[str, Any] = found[0]
+    chosen: dict[str, Any] = configs[0]
     return chosen

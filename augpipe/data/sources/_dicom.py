@@ -15,7 +15,7 @@ PREAMBLE = 128  # bytes before the letters DICM
 
 
 def pydicom() -> ModuleType:
-    """The library that reads DICOM; UserError where it is not installed."""
+    """Import pydicom; UserError if it is not installed."""
     try:
         import pydicom as library
         import pydicom.pixels
@@ -27,7 +27,7 @@ def pydicom() -> ModuleType:
 
 
 def is_dicom(stream: Any) -> bool:
-    """Whether a file begins as DICOM does; the stream is left at its beginning."""
+    """Whether a stream starts with a DICOM header; rewinds it."""
     head = stream.read(PREAMBLE + 4)
     stream.seek(0)
     return bool(head[PREAMBLE:] == b"DICM")
@@ -36,19 +36,19 @@ def is_dicom(stream: Any) -> bool:
 def read_dicom(
     stream: Any, window: Window | None, most_pixels: int
 ) -> tuple[NDArray[np.uint8], str]:
-    """A stream at its beginning → uint8 (H,W) or (H,W,3), and what it was.
+    """Read a DICOM stream → uint8 (H,W) or (H,W,3), and a description of the stored pixels.
 
-    Grey values are rescaled (slope and intercept, or the modality's table), then windowed: by `window` in
-    those units (Hounsfield for CT), else by the file's own; MONOCHROME1 is turned so that high is bright.
-    Raises PictureError where a picture of more than 8 bits has no window, has several frames or more than
-    `most_pixels`, or where the file is broken.
+    Grey values are rescaled (slope and intercept, or modality LUT), then windowed: by `window` in those units
+    (Hounsfield for CT), else by the file's own window; MONOCHROME1 is inverted so that high is bright. Raises
+    PictureError if a picture of more than 8 bits has no window, if it has several frames or more than
+    `most_pixels` pixels, or if the file is broken.
     """
     library = pydicom()
     try:
         return _pixels(library, library.dcmread(stream), window, most_pixels)
     except PictureError:
         raise
-    except Exception as error:  # a broken file makes pydicom raise whatever its parts raise
+    except Exception as error:  # pydicom raises many types for a broken file
         raise PictureError(f"broken DICOM: {type(error).__name__} {error}") from None
 
 
@@ -58,31 +58,31 @@ def _pixels(
     if "PixelData" not in data:
         raise PictureError("a DICOM file without pixels")
     if int(data.get("NumberOfFrames") or 1) > 1:
-        raise PictureError(f"a DICOM file of {data.NumberOfFrames} frames; a picture has one")
+        raise PictureError(f"a DICOM file of {data.NumberOfFrames} frames; only 1 is supported")
     if int(data.Rows) * int(data.Columns) > most_pixels:
         raise PictureError(f"{data.Columns}x{data.Rows} pixels, more than {most_pixels:,}")
     kind, bits = str(data.get("PhotometricInterpretation", "")), int(data.BitsStored)
     stored = library.pixels.pixel_array(data)
-    told = f"{kind} {bits} bits"
+    description = f"{kind} {bits} bits"
     if kind.startswith("MONOCHROME"):
         grey = _grey(library, data, stored, window)
-        return (255 - grey if kind == "MONOCHROME1" else grey), told
+        return (255 - grey if kind == "MONOCHROME1" else grey), description
     if kind == "PALETTE COLOR":
         stored = library.pixels.apply_color_lut(stored, data)
-        # A table of 16 bits holds its 8 in the upper byte.
+        # A 16-bit palette stores 8-bit values in the upper byte.
         stored, bits = (stored >> 8 if stored.dtype.itemsize == 2 else stored), 8
     elif bits > 8 and window != "full":
         raise PictureError(
-            f"{bits} bits a channel need image.window: full, the only one for colour"
+            f"{bits} bits per channel need image.window: full, the only window for colour"
         )
     if stored.ndim != 3 or stored.shape[2] < 3:
-        raise PictureError(f"a photometric interpretation that is not read: {kind}")
-    return _eight(stored[:, :, :3] / (2.0**bits - 1)), told
+        raise PictureError(f"unsupported photometric interpretation {kind!r}")
+    return _to_uint8(stored[:, :, :3] / (2.0**bits - 1)), description
 
 
-def _eight(part: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _to_uint8(unit: NDArray[np.float64]) -> NDArray[np.uint8]:
     """[0,1] → uint8, clipped and rounded."""
-    return np.clip(np.round(part * 255), 0, 255).astype(np.uint8)
+    return np.clip(np.round(unit * 255), 0, 255).astype(np.uint8)
 
 
 def _grey(
@@ -91,13 +91,13 @@ def _grey(
     values = np.asarray(library.pixels.apply_modality_lut(stored, data), np.float64)
     if window == "full":
         low, high = _range(data)
-        part = (values - low) / (high - low)
+        unit = (values - low) / (high - low)
     elif window is not None:
-        part = (values - window[0]) / (window[1] - window[0])
+        unit = (values - window[0]) / (window[1] - window[0])
     elif data.get("VOILUTSequence"):
-        part = _through_table(values, data.VOILUTSequence[0])
+        unit = _apply_voi_lut(values, data.VOILUTSequence[0])
     elif data.get("WindowCenter") is not None and data.get("WindowWidth") is not None:
-        part = windowed(
+        unit = windowed(
             values,
             _first(data.WindowCenter),
             _first(data.WindowWidth),
@@ -105,13 +105,13 @@ def _grey(
         )
     elif int(data.BitsStored) <= 8 and not int(data.get("PixelRepresentation", 0)):
         low, high = _range(data)
-        part = (values - low) / (high - low)
+        unit = (values - low) / (high - low)
     else:
         raise PictureError(
             f"values from {values.min():g} to {values.max():g} without a window in the file; "
-            "image.window: [low, high] in these units, or full"
+            "set image.window: [low, high] in these units, or full"
         )
-    return _eight(part)
+    return _to_uint8(unit)
 
 
 def windowed(
@@ -119,36 +119,36 @@ def windowed(
 ) -> NDArray[np.float64]:
     """Values → [0, 1] by the DICOM VOI function (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
     if width < 1 or (function != "LINEAR" and width <= 0):
-        raise PictureError(f"a window of width {width:g}")
+        raise PictureError(f"invalid window width {width:g}")
     if function == "LINEAR":
         if width == 1:
             return (values > center - 0.5).astype(np.float64)
-        part = (values - (center - 0.5)) / (width - 1) + 0.5
+        unit = (values - (center - 0.5)) / (width - 1) + 0.5
     elif function == "LINEAR_EXACT":
-        part = (values - center) / width + 0.5
+        unit = (values - center) / width + 0.5
     elif function == "SIGMOID":
         from scipy.special import expit
 
-        part = expit(4 * (values - center) / width)
+        unit = expit(4 * (values - center) / width)
     else:
         raise PictureError(f"unknown window function {function!r}")
-    return np.clip(part, 0, 1)
+    return np.clip(unit, 0, 1)
 
 
-def _through_table(values: NDArray[np.float64], item: Any) -> NDArray[np.float64]:
-    """Values → [0,1] by a VOI LUT (PS3.3 C.11.2.1.1): its first entry for all that lie below, its last above."""
+def _apply_voi_lut(values: NDArray[np.float64], item: Any) -> NDArray[np.float64]:
+    """Values → [0,1] by a VOI LUT (PS3.3 C.11.2.1.1): values below use its first entry, values above its last."""
     n, first, bits = (int(v) for v in item.LUTDescriptor)
-    given = item.LUTData
-    wide = (
-        given if not isinstance(given, bytes) else np.frombuffer(given, "<u2" if bits > 8 else "u1")
+    data = item.LUTData
+    entries = (
+        data if not isinstance(data, bytes) else np.frombuffer(data, "<u2" if bits > 8 else "u1")
     )
-    table = np.asarray(wide, np.float64)
-    at = np.clip(values - first, 0, (n or 65536) - 1).astype(np.int64)
-    return np.asarray(table[np.minimum(at, len(table) - 1)] / (2.0**bits - 1))
+    table = np.asarray(entries, np.float64)
+    index = np.clip(values - first, 0, (n or 65536) - 1).astype(np.int64)
+    return np.asarray(table[np.minimum(index, len(table) - 1)] / (2.0**bits - 1))
 
 
 def _range(data: Any) -> tuple[float, float]:
-    """The least and greatest value that the stored bits, or the modality's table, can hold, rescaled."""
+    """Minimum and maximum that the stored bits, or the modality LUT, can represent, rescaled."""
     if data.get("ModalityLUTSequence"):
         return 0.0, 2.0 ** int(data.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
     bits, signed = int(data.BitsStored), int(data.get("PixelRepresentation", 0))
@@ -162,7 +162,7 @@ def _range(data: Any) -> tuple[float, float]:
 
 
 def _first(value: Any) -> float:
-    """A file may offer several windows; the first is the one it is shown with."""
+    """First of one or several windows: the default for display."""
     return float(
         value[0] if isinstance(value, list | tuple) or hasattr(value, "__len__") else value
     )

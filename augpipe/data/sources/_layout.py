@@ -1,4 +1,4 @@
-"""Where class, group and split stand in a path: `{label}/**/*`, `{split}/{label}/{group}_*.png`."""
+"""Path templates for class, group and split: `{label}/**/*`, `{split}/{label}/{group}_*.png`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BY_CLASS, BY_SPLIT = "{label}/**/*", "{split}/{label}/**/*"
 
 
 class Place(NamedTuple):
-    """What a path says of a picture; "" for what it does not say."""
+    """Label, group and split parsed from a path; "" if the layout lacks the field."""
 
     label: str
     group: str
@@ -25,8 +25,8 @@ class Place(NamedTuple):
 
 
 class Layout:
-    """A template of paths. `{label}`, `{group}` and `{split}` take part of a name, `*` any part of one,
-    `**` any folders or none. A field that stands twice is joined with `/`."""
+    """A path template. `{label}`, `{group}` and `{split}` match part of a name, `*` any part of a name, `**` any
+    number of folders. The values of a repeated field are joined with `/`."""
 
     def __init__(self, template: str) -> None:
         self.template = template
@@ -37,31 +37,31 @@ class Layout:
                     f"unknown field {{{name}}} in the layout {template!r}; have {', '.join(FIELDS)}"
                 )
         if "label" not in fields:
-            raise ValueError(f"the layout {template!r} has no {{label}}; one like {BY_CLASS!r} has")
+            raise ValueError(f"the layout {template!r} has no {{label}}; example: {BY_CLASS!r}")
         self.fields = fields
         self._pattern = re.compile(_expression(template))
 
     def match(self, path: str) -> Place | None:
-        """The fields of a path with `/`; None where it is of another form."""
-        found = self._pattern.fullmatch(path)
-        if found is None:
+        """Parse a path with `/`; None if it does not match the template."""
+        match = self._pattern.fullmatch(path)
+        if match is None:
             return None
-        told: dict[str, list[str]] = {name: [] for name in FIELDS}
-        for name, part in zip(self.fields, found.groups(), strict=True):
-            told[name].append(part)
-        return Place(*("/".join(told[name]) for name in FIELDS))
+        values: dict[str, list[str]] = {name: [] for name in FIELDS}
+        for name, part in zip(self.fields, match.groups(), strict=True):
+            values[name].append(part)
+        return Place(*("/".join(values[name]) for name in FIELDS))
 
 
 def _expression(template: str) -> str:
-    """The template as a regular expression; fields and stars never cross a folder."""
+    """Template → regular expression; fields and `*` do not match `/`."""
     parts = []
     for segment in template.strip("/").split("/"):
         if segment == "**":
             parts.append(r"(?:[^/]+/)*")
             continue
         tokens = re.split(r"(\{[^}]*\}|\*+)", segment)
-        told = [_token(token) for token in tokens if token]
-        parts.append("".join(told) + "/")
+        patterns = [_token(token) for token in tokens if token]
+        parts.append("".join(patterns) + "/")
     return "".join(parts).removesuffix("/")
 
 
@@ -87,55 +87,61 @@ def arrange(
     opening: Callable[[Sequence[str]], Fetch],
     folders: Sequence[str] = (),
 ) -> Listing:
-    """Paths relative to a root → the listing their layout gives; without one it is `layout_of`'s.
+    """Build a listing from paths relative to a root and a layout (`template`, default: `layout_of`).
 
-    opening: ids → how they are fetched. folders: all there are, so that a class folder without a picture is
-    seen. UserError where there is no class.
+    opening: ids → function that fetches them. folders: all folders, so that an empty class folder is reported.
+    UserError if there is no class.
     """
     layout = Layout(template or layout_of(paths, where))
-    found = [(path, layout.match(path)) for path in paths]
-    own = "lies in no class folder" if template is None else "is not of the layout"
-    bad = tuple(Bad(path, f"{own} {layout.template}") for path, told in found if told is None)
-    sound = [(path, told) for path, told in found if told is not None]
-    empty = _class_folders(folders, layout, sound) if template is None else []
-    names = [told.label for _, told in sound]
+    places = [(path, layout.match(path)) for path in paths]
+    mismatch = "not in a class folder: layout" if template is None else "does not match the layout"
+    bad = tuple(
+        Bad(path, f"{mismatch} {layout.template}") for path, place in places if place is None
+    )
+    matched = [(path, place) for path, place in places if place is not None]
+    empty = _class_folders(folders, layout, matched) if template is None else []
+    names = [place.label for _, place in matched]
     if not names and not empty and template is not None and paths:
         raise UserError(
-            f"no picture of {where} is of the layout {template!r}; one is called {paths[0]!r}"
+            f"no picture of {where} matches the layout {template!r}; the first is {paths[0]!r}"
         )
     if not names and not empty:
         raise UserError(
-            f"{where} needs a sub-folder of pictures for each of at least 2 classes; has none"
+            f"{where} needs a sub-folder of pictures for each of at least 2 classes; it has none"
         )
     labels, classes = labelled([*names, *empty], classes, where)
-    kept = [(*one, label) for one, label in zip(sound, labels, strict=False) if label >= 0]
-    ids = [path for path, _, _ in kept]
-    splits = [told.split and known_split(told.split, f"{where}, {path}") for path, told, _ in kept]
-    left = len(names) - len(kept)
+    retained = [
+        (*entry, label) for entry, label in zip(matched, labels, strict=False) if label >= 0
+    ]
+    ids = [path for path, _, _ in retained]
+    splits = [
+        place.split and known_split(place.split, f"{where}, {path}") for path, place, _ in retained
+    ]
+    n_dropped = len(names) - len(retained)
     return Listing(
         ids=ids,
-        labels=np.array([label for _, _, label in kept], np.int64),
+        labels=np.array([label for _, _, label in retained], np.int64),
         classes=classes,
         fetch=opening(ids),
-        groups=np.array([told.group or path for path, told, _ in kept], object)
+        groups=np.array([place.group or path for path, place, _ in retained], object)
         if "group" in layout.fields
         else None,
         splits=np.array(splits, object) if "split" in layout.fields else None,
         bad=bad,
         notes=(
             *_notes(ids, layout, template),
-            *([f"{several(left, 'picture')} of other classes left out"] if left else []),
+            *([f"{several(n_dropped, 'picture')} of other classes left out"] if n_dropped else []),
         ),
     )
 
 
 def _class_folders(
-    folders: Sequence[str], layout: Layout, sound: list[tuple[str, Place]]
+    folders: Sequence[str], layout: Layout, matched: list[tuple[str, Place]]
 ) -> list[str]:
-    """Class folders without a picture: classes that were meant."""
+    """Names of class folders without a picture."""
     depth = layout.template.count("/") - 2
     names = {folder.split("/")[depth] for folder in folders if folder.count("/") == depth}
-    return sorted(names - {told.label for _, told in sound})
+    return sorted(names - {place.label for _, place in matched})
 
 
 def _notes(paths: Sequence[str], layout: Layout, template: str | None) -> tuple[str, ...]:
@@ -144,19 +150,19 @@ def _notes(paths: Sequence[str], layout: Layout, template: str | None) -> tuple[
     notes = []
     if layout.template == BY_SPLIT:
         notes.append(
-            f"the folders train, val and test are taken as the split; layout: '{BY_CLASS}' reads them as classes"
+            f"the folders train, val and test are used as the split; set layout: '{BY_CLASS}' to read them as classes"
         )
     if any(path.count("/") >= layout.template.count("/") for path in paths):
-        of = layout.template.removesuffix("**/*")
+        prefix = layout.template.removesuffix("**/*")
         notes.append(
-            "pictures lie in sub-folders of the classes; where each is a patient or a person, say "
-            f"layout: '{of}{{group}}/*' so that none stands on two sides of the split"
+            "classes have sub-folders; if each is a patient or a person, set "
+            f"layout: '{prefix}{{group}}/*' so that none is in more than one of train, val and test"
         )
     return tuple(notes)
 
 
 def layout_of(paths: Iterable[str], where: str) -> str:
-    """By split where the first folders are called train and test or val, else by class; UserError for a mixture."""
+    """BY_SPLIT if the top folders are called train and val or test, else BY_CLASS; UserError if mixed."""
     first = {path.split("/", 1)[0] for path in paths if "/" in path}
     named = {SPLIT_NAMES.get(name.lower()) for name in first}
     if "train" not in named or len(named - {None}) < 2:
@@ -164,18 +170,18 @@ def layout_of(paths: Iterable[str], where: str) -> str:
     if None in named:
         others = sorted(name for name in first if name.lower() not in SPLIT_NAMES)
         raise UserError(
-            f"{where} holds train and test beside {choices(others[:5])}: are they sides of a split or classes? "
-            f"layout: '{BY_SPLIT}' or '{BY_CLASS}' says it"
+            f"{where} has both train and test folders and {choices(others[:5])}: set "
+            f"layout: '{BY_SPLIT}' if they are a split, '{BY_CLASS}' if they are classes"
         )
     return BY_SPLIT
 
 
 def without_shared_top(paths: Sequence[str]) -> int:
-    """How many letters of a folder that all paths share can go: what a zip program wraps around all."""
+    """Length of the prefix of top folders shared by all paths, as zip programs add them; split folders are kept."""
     cut = 0
     while True:
-        firsts = {path[cut:].split("/", 1)[0] for path in paths}
-        inner = all(path[cut:].count("/") >= 2 for path in paths)
-        if len(firsts) != 1 or not inner or firsts & set(SPLIT_NAMES):
+        tops = {path[cut:].split("/", 1)[0] for path in paths}
+        nested = all(path[cut:].count("/") >= 2 for path in paths)
+        if len(tops) != 1 or not nested or tops & set(SPLIT_NAMES):
             return cut
-        cut += len(firsts.pop()) + 1
+        cut += len(tops.pop()) + 1

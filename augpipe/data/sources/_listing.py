@@ -1,4 +1,4 @@
-"""What a source says it holds, before any picture is read: columns with an entry an image."""
+"""Listing of a source's images before any picture is read: columns with one entry per image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._pictures import Blob
 
 SPLITS: Final = ("train", "val", "test")
-# What folders and columns call them.
+# Names of splits in folders and columns → split.
 SPLIT_NAMES: Final = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -25,22 +25,22 @@ SPLIT_NAMES: Final = {
 Rows = NDArray[np.int64]
 
 
-def _whole(path: Path) -> Path:
-    # Told in full, the experiment can be run again from anywhere.
+def _absolute(path: Path) -> Path:
+    # An absolute path lets the experiment be rerun from any working directory.
     return path.expanduser().absolute()
 
 
-def _not_twice(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+def _unique(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
     for name in names or ():
         if names and names.count(name) > 1:
-            # Its pictures would be two classes, and stand on both sides of the split.
-            raise ValueError(f"the class {name!r} is given twice")
+            # A name must identify one class.
+            raise ValueError(f"duplicate class {name!r}")
     return names
 
 
-WholePath = Annotated[Path, AfterValidator(_whole)]
+WholePath = Annotated[Path, AfterValidator(_absolute)]
 Classes = Annotated[
-    tuple[str, ...] | None, Field(default=None, min_length=2), AfterValidator(_not_twice)
+    tuple[str, ...] | None, Field(default=None, min_length=2), AfterValidator(_unique)
 ]
 
 
@@ -58,14 +58,14 @@ Fetch = Callable[[Rows], Iterator[Blob]]
 
 @dataclass(frozen=True)
 class Listing:
-    """Images that can be asked for, row by row.
+    """Images of a source, which are fetched by row.
 
-    ids: unique names that do not change from machine to machine. labels: int64 (N,), places in `classes`.
-    fetch: rows, ascending → a blob for each, in that order; one open file serves them all.
-    groups, splits ("train", "val" or "test"), weights: None where there are none.
-    bad: what cannot be used, known without reading. lost: folders that could not be entered, with the reason; a
-    run stops at one, for what is in them is missing. ignored: suffixes of files that are no pictures.
-    notes: what the user should know about how it was read.
+    ids: unique names, the same on every machine. labels: int64 (N,), indices into `classes`.
+    fetch: ascending rows → one blob per row, in that order; files stay open between rows.
+    groups, splits ("train", "val" or "test"), weights: None if the source has none.
+    bad: files or rows known to be unusable without reading pictures. lost: folders that could not be read, with the
+    reason; a run stops if there is one, because its files are missing. ignored: suffix → number of files that are not
+    pictures. notes: messages to the user about how the source was read.
     """
 
     ids: Sequence[str]
@@ -84,21 +84,21 @@ class Listing:
         return len(self.ids)
 
     def counts(self) -> dict[str, int]:
-        """Images of each class, zeros included."""
-        found = np.bincount(self.labels, minlength=len(self.classes))
-        return dict(zip(self.classes, (int(n) for n in found), strict=True))
+        """Number of images per class, including zeros."""
+        n_images = np.bincount(self.labels, minlength=len(self.classes))
+        return dict(zip(self.classes, (int(n) for n in n_images), strict=True))
 
 
 def labelled(
     names: Sequence[str] | NDArray[np.object_], classes: tuple[str, ...] | None, where: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Class names row by row → labels and classes: as asked, else sorted; -1 for a class left out.
+    """Class name of each row → labels int64 (N,) and classes; -1 for a class that is not in `classes`.
 
-    UserError where a class that was asked for does not occur.
+    classes: names in order; None: all, sorted. UserError if one of `classes` does not occur.
     """
-    import pandas as pd  # only where a source is read: its options are needed without
+    import pandas as pd  # imported late: the options do not need it
 
-    # As objects: an array of text is as wide as its longest name.
+    # dtype object: a fixed-width text array would be as wide as its longest name.
     codes, have = pd.factorize(np.asarray(names, dtype=object), sort=True)
     present = [str(name) for name in have]
     if classes is None:
@@ -106,13 +106,13 @@ def labelled(
     for name in classes:
         if name not in present:
             raise UserError(f"no class {name!r} in {where}; have {choices(present)}")
-    place = {name: at for at, name in enumerate(classes)}
-    of = np.array([place.get(name, -1) for name in present], np.int64)
-    return of[codes], classes
+    index = {name: label for label, name in enumerate(classes)}
+    label_of_code = np.array([index.get(name, -1) for name in present], np.int64)
+    return label_of_code[codes], classes
 
 
 def one_spelling(names: Iterable[str], where: str) -> None:
-    """UserError where labels write one number in two ways: 1 and 1.0 would be two classes."""
+    """UserError if labels spell one number in two ways: 1 and 1.0 would be two classes."""
     seen: dict[float, str] = {}
     for name in names:
         try:
@@ -121,13 +121,13 @@ def one_spelling(names: Iterable[str], where: str) -> None:
             continue
         if number in seen:
             raise UserError(
-                f"the labels {seen[number]!r} and {name!r} of {where} are one number in two spellings; write one"
+                f"the labels {seen[number]!r} and {name!r} of {where} are the same number; use one spelling"
             )
         seen[number] = name
 
 
 def alike(classes: Sequence[str]) -> list[tuple[str, ...]]:
-    """Class names that differ only in case, spaces around them, or Unicode's spelling of a letter."""
+    """Groups of class names that differ only in case, white space or Unicode normalisation."""
     seen: dict[str, list[str]] = {}
     for name in classes:
         key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
@@ -136,21 +136,21 @@ def alike(classes: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def known_split(name: str, where: str) -> str:
-    """`Validation` → `val`; UserError for a word that names no split."""
-    found = SPLIT_NAMES.get(name.strip().lower())
-    if found is None:
+    """Name of a split → train, val or test (`Validation` → `val`); UserError for other names."""
+    split = SPLIT_NAMES.get(name.strip().lower())
+    if split is None:
         raise UserError(f"unknown split {name!r} in {where}; have {choices(SPLIT_NAMES)}")
-    return found
+    return split
 
 
 def only(listing: Listing, keep: NDArray[np.bool_]) -> Listing:
-    """The rows at which `keep` is true."""
+    """Listing of the rows at which `keep` (bool (N,)) is true."""
     rows = np.flatnonzero(keep).astype(np.int64)
     if len(rows) == len(listing):
         return listing
 
-    def fetch(asked: Rows) -> Iterator[Blob]:
-        return listing.fetch(rows[asked])
+    def fetch(requested: Rows) -> Iterator[Blob]:
+        return listing.fetch(rows[requested])
 
     return replace(
         listing,

@@ -1,4 +1,4 @@
-"""Arrays on disk, read a block at a time, and what their values lie between."""
+"""Arrays on disk, read in blocks, and the range of their values."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from augpipe.core.errors import UserError
 from augpipe.core.options import Window
 from augpipe.data.sources._listing import Rows
 
-AT_ONCE: Final = 2**24  # bytes of pixels read at a time
-DOUBTFUL: Final = 4.0  # floats up to here may be meant to lie in 0 to 1
-DIM: Final = 0.02  # share of images within 0 to 1 from which on a set in 0 to 255 is in doubt
+AT_ONCE: Final = 2**24  # bytes of pixels read per block
+DOUBTFUL: Final = 4.0  # a float maximum in (1, 4] is ambiguous: the range may be 0 to 1 with outliers, or 0 to 255
+DIM: Final = 0.02  # fraction of images within 0 to 1 above which the range 0 to 255 is ambiguous
 BROKEN: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -31,7 +31,7 @@ BROKEN: Final = (
 
 
 class Images:
-    """An array of images on disk, read a block at a time; never more than AT_ONCE bytes in memory."""
+    """An array of images on disk, read in blocks of at most AT_ONCE bytes (Fortran order: as a whole)."""
 
     def __init__(self, path: Path, member: str | None, where: str) -> None:
         self._path, self._member, self._where = path, member, where
@@ -49,18 +49,18 @@ class Images:
 
     @property
     def n(self) -> int:
-        """How many images."""
+        """Number of images."""
         return int(self.shape[0])
 
     def _open(self) -> IO[bytes]:
         if self._member is None:
             return self._path.open("rb")
-        # The file within lives as long as its handle: zipfile counts its users.
+        # zipfile keeps the archive open until the member is closed.
         with zipfile.ZipFile(self._path) as archive:
             return archive.open(self._member)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """All of it, in order; UserError where it is broken."""
+        """Yield all images in order, in blocks; UserError if the file is broken."""
         try:
             yield from self._blocks()
         except (*BROKEN, UserError) as error:
@@ -72,7 +72,7 @@ class Images:
         each = int(np.prod(self.shape[1:]))
         step = max(1, AT_ONCE // (each * self.dtype.itemsize))
         if self._columns_first:
-            yield self._turned()
+            yield self._fortran_block()
             return
         with self._open() as stream:
             head(stream, self._where)
@@ -83,8 +83,8 @@ class Images:
                     raise UserError(f"{self._where} ends before its last image")
                 yield np.frombuffer(raw, self.dtype).reshape(count, *self.shape[1:])
 
-    def _turned(self) -> NDArray[Any]:
-        """All at once: stored in Fortran's order, no image stands in one piece."""
+    def _fortran_block(self) -> NDArray[Any]:
+        """Read everything at once: in Fortran order an image is not contiguous."""
         with self._open() as stream:
             head(stream, self._where)
             raw = stream.read()
@@ -93,7 +93,7 @@ class Images:
         return np.ascontiguousarray(np.frombuffer(raw, self.dtype).reshape(self.shape, order="F"))
 
     def at(self, rows: Rows) -> Iterator[NDArray[Any]]:
-        """The images at ascending `rows`, (H,W) or (H,W,C)."""
+        """Yield the images at ascending `rows`, each (H,W) or (H,W,C)."""
         if not len(rows):
             return
         start = 0
@@ -108,62 +108,65 @@ class Images:
 
 
 def head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """An .npy's shape, type, and whether it is in Fortran's order; the stream is left where its values begin."""
+    """Shape, dtype and Fortran order of an .npy; leaves the stream at the first value."""
     try:
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(stream)
     except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{where} is no array: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where} is not an array: {' '.join(str(error).split())}") from None
     if dtype.hasobject:
-        raise UserError(f"{where} holds Python objects; save numbers, or text of one type")
+        raise UserError(f"{where} has Python objects; save numbers or text")
     return shape, dtype, fortran and len(shape) > 1
 
 
 def values_of(stream: IO[bytes], where: str) -> NDArray[Any]:
-    """A small array as a whole; (N,1) becomes (N,)."""
+    """Read a whole array (N,) or (N,1) → (N,); UserError for other shapes."""
     shape, dtype, columns_first = head(stream, where)
     count = int(np.prod(shape))
     raw = stream.read(count * dtype.itemsize)
     if len(raw) < count * dtype.itemsize:
         raise UserError(f"{where} ends before its last value")
-    found = np.frombuffer(raw, dtype).reshape(shape, order="F" if columns_first else "C")
-    if found.ndim == 2 and found.shape[1] == 1:
-        found = found[:, 0]
-    if found.ndim != 1:
+    values = np.frombuffer(raw, dtype).reshape(shape, order="F" if columns_first else "C")
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
         raise UserError(
-            f"{where} has the shape {found.shape}; one label an image is (N,) or (N,1), and several "
-            "labels of one image are no classes"
+            f"{where} has the shape {values.shape}; it must be (N,) or (N,1): one value per image "
+            "(several labels per image are not supported)"
         )
-    return found
+    return values
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
+    """UserError for a file that cannot be read."""
     return UserError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
 
 
 def window_of(array: Images, name: str) -> tuple[Window | None, tuple[str, ...]]:
-    """The window of floats or wide integers, where their values tell it beyond doubt, and a note.
+    """Infer the window of floats or wide integers from their range, with a note; None if it is ambiguous.
 
-    One for the whole array, so that no image is brighter than it was. None where a window has to say: values
-    beyond 255, just above 1, or images of which some lie in 0 to 1 and some in 0 to 255.
+    One window for the whole array, so that relative brightness is preserved. Ambiguous: values below 0 or above 255,
+    a maximum just above 1, or some images in 0 to 1 and some in 0 to 255.
     """
     if array.dtype == np.uint8 or array.dtype.kind not in "iuf":
         return None, ()
     lows, highs = [], []
     for block in array.blocks():
         flat = block.reshape(len(block), -1)
-        sound = np.where(np.isfinite(flat), flat, 0) if block.dtype.kind == "f" else flat
-        lows.append(sound.min(1))
-        highs.append(sound.max(1))
-    low, most = float(np.concatenate(lows).min()), np.concatenate(highs).astype(np.float64)
-    high = float(most.max())
+        finite = np.where(np.isfinite(flat), flat, 0) if block.dtype.kind == "f" else flat
+        lows.append(finite.min(1))
+        highs.append(finite.max(1))
+    low, maxima = float(np.concatenate(lows).min()), np.concatenate(highs).astype(np.float64)
+    high = float(maxima.max())
     if low < 0 or high > 255:
         return None, ()
     floats = array.dtype.kind == "f"
     top = 1.0 if floats and high <= 1 else 255.0
-    lit = most[most > 0]
-    if floats and high > 1 and (high <= DOUBTFUL or (lit <= 1).mean() > DIM):
+    non_black = maxima[maxima > 0]
+    if floats and high > 1 and (high <= DOUBTFUL or (non_black <= 1).mean() > DIM):
         return None, ()
-    told = f"{array.dtype} from {low:g} to {high:g}, taken as 0 to {top:g} where image.window says no other"
-    return (0.0, top), (f"{name}: {told}" if name else told,)
+    note = (
+        f"{array.dtype} from {low:g} to {high:g}, read as 0 to {top:g} unless image.window is set"
+    )
+    return (0.0, top), (f"{name}: {note}" if name else note,)

@@ -1,4 +1,4 @@
-"""One picture → one array: what every source shares, and the reasons why a picture cannot be used."""
+"""Decode one picture into one array, or raise the reason why it cannot be used; shared by all sources."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".pbm",
     ".webp", ".gif",
 )  # fmt: skip
-# Pictures, too, of formats that are not read: not to be taken for files that are none.
+# Unsupported picture formats: reported as unusable, not ignored as other files are.
 OTHER_FORMATS = (".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".svg", ".eps", ".raw", ".dng", ".nef",
                  ".cr2", ".ico", ".tga", ".exr")  # fmt: skip
 _MAGIC = (
@@ -51,8 +51,8 @@ _MAGIC = (
     b"BM",
     b"RIFF",
 )
-# What files may hold, whatever their names say. Pillow knows more formats, some of which start other programs
-# (EPS) or read other files. Named by their modules: Pillow knows a format only once its module is imported.
+# Formats that are decoded, whatever the file name. Pillow has more formats, some of which start other programs (EPS)
+# or read other files. Derived from the plugin modules because Pillow registers a format when its module is imported.
 FORMATS: Final = tuple(
     module.__name__.split(".")[-1].removesuffix("ImagePlugin").upper()
     for module in (
@@ -61,10 +61,10 @@ FORMATS: Final = tuple(
     )
 )  # fmt: skip
 MOST_PIXELS: Final = (
-    89_478_485  # a larger picture is taken for a decompression bomb (Pillow's own limit)
+    89_478_485  # larger pictures are rejected as decompression bombs (Pillow's default limit)
 )
-THUMB: Final = 32  # side of the grey thumbnail that perceptual hashes come from
-# What Pillow and pydicom raise for files that are broken one way or another.
+THUMB: Final = 32  # side in pixels of the grey thumbnail for perceptual hashes
+# Exceptions of Pillow and pydicom for broken files.
 UNREADABLE: Final = (
     OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, IndexError, AttributeError,
     NotImplementedError, OverflowError, MemoryError, RuntimeError, Image.DecompressionBombError,
@@ -74,19 +74,19 @@ UNREADABLE: Final = (
 
 @dataclass(frozen=True)
 class Valued:
-    """Pixels (H,W) or (H,W,C) whose source knows what they lie between; image.window comes before it."""
+    """Pixels (H,W) or (H,W,C) with the window known to the source; image.window takes precedence."""
 
     pixels: NDArray[Any]
     window: Window
 
 
-# A file, its bytes, pixels (H,W) or (H,W,C), or why there is nothing to read.
+# A file, its bytes, pixels (H,W) or (H,W,C), or the error if it cannot be read.
 Blob = Path | bytes | Image.Image | NDArray[Any] | Valued | Exception
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, upright, as L or RGB of 8 bits, and what it was before."""
+    """An upright 8-bit picture (mode L or RGB), with its original mode and format."""
 
     pixels: Image.Image
     mode: str
@@ -96,11 +96,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Read:
-    """A picture as the set holds it, and what duplicates are found by."""
+    """A picture as stored in the image set, and the data for finding duplicates."""
 
     image: NDArray[np.uint8]  # (C,H,W)
     thumb: NDArray[np.uint8]  # grey (THUMB,THUMB)
-    content: bytes  # 16 bytes that name the pixels at their own size
+    content: bytes  # 16-byte hash of the pixels at their original size
     width: int
     height: int
     mode: str
@@ -109,17 +109,17 @@ class Read:
 
 
 def begins_as_picture(path: Path) -> bool:
-    """Whether a file without a suffix holds a picture, by its first bytes."""
+    """Whether a file is a picture by its first bytes."""
     try:
         with path.open("rb") as stream:
             return stream.read(8).startswith(_MAGIC)
     except OSError:
-        return True  # it is named with its reason when it is read
+        return True  # reading it later reports the reason
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warning of a decompression bomb becomes an error; its other warnings are silenced."""
+    """Context in which Pillow's decompression bomb warning is an error and other warnings are silenced."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -127,9 +127,9 @@ def quiet() -> Iterator[None]:
 
 
 def read(blob: Blob, spec: ImageSpec, resize: Resize, window: Window | None) -> Read:
-    """A blob → arrays. Raises one of UNREADABLE with the reason where it cannot be used."""
+    """Decode and resize a blob → arrays. Raises one of UNREADABLE with the reason if it cannot be used."""
     picture = decode(blob, window)
-    pixels = _grey_if_so(picture.pixels)
+    pixels = _to_grey_if_equal(picture.pixels)
     name = f"{pixels.mode} {pixels.width}x{pixels.height}".encode()
     content = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=name[:16]).digest()
     grey = pixels if pixels.mode == "L" else pixels.convert("L")
@@ -141,8 +141,8 @@ def read(blob: Blob, spec: ImageSpec, resize: Resize, window: Window | None) -> 
     )  # fmt: skip
 
 
-def _grey_if_so(pixels: Image.Image) -> Image.Image:
-    """RGB with three equal channels, as X-rays are often stored, → L: the same picture is known as the same."""
+def _to_grey_if_equal(pixels: Image.Image) -> Image.Image:
+    """RGB with three equal channels (common for X-rays) → L, so that both forms count as duplicates."""
     if pixels.mode != "RGB":
         return pixels
     planes = np.asarray(pixels)
@@ -153,7 +153,7 @@ def _grey_if_so(pixels: Image.Image) -> Image.Image:
 
 
 def decode(blob: Blob, window: Window | None) -> Picture:
-    """A blob → an upright picture of 8 bits. Raises one of UNREADABLE with the reason."""
+    """Decode a blob → upright 8-bit picture. Raises one of UNREADABLE with the reason."""
     if isinstance(blob, Exception):
         raise blob
     if isinstance(blob, Valued):
@@ -170,49 +170,51 @@ def decode(blob: Blob, window: Window | None) -> Picture:
 
 def _from_file(stream: Any, window: Window | None) -> Picture:
     if is_dicom(stream):
-        pixels, told = read_dicom(stream, window, MOST_PIXELS)
-        return Picture(from_array(pixels, None), told, "DICOM")
+        pixels, mode = read_dicom(stream, window, MOST_PIXELS)
+        return Picture(from_array(pixels, None), mode, "DICOM")
     with Image.open(stream, formats=FORMATS) as opened:
         if opened.width * opened.height > MOST_PIXELS:
             raise PictureError(
                 f"{opened.width}x{opened.height} pixels, a decompression bomb: more than {MOST_PIXELS:,}"
             )
         frames = getattr(opened, "n_frames", 1)
-        # A phone's JPEG may carry a second picture (MPO); the first is the one that is meant.
+        # Phones store a second picture in a JPEG (MPO); the first is the main one.
         if frames > 1 and opened.format != "MPO":
-            raise PictureError(f"a {opened.format} of {frames} frames; a picture has one")
+            raise PictureError(f"a {opened.format} of {frames} frames; only 1 is supported")
         return _upright(opened, window)
 
 
 def _upright(opened: Image.Image, window: Window | None) -> Picture:
-    """Rotated as EXIF says, then of 8 bits."""
+    """Rotate according to EXIF and convert to 8 bits."""
     tiles = getattr(opened, "tile", ())
-    stored = [str(tile) for tile in tiles]  # gone once it is loaded
-    most = _most(opened, tiles)
+    stored_tiles = [str(tile) for tile in tiles]  # Pillow clears it on load
+    max_value = _max_value(opened, tiles)
     opened.load()
     mode, notes = opened.mode, []
-    deep = any(";16" in tile for tile in stored) or most > 255
-    if mode in ("RGB", "RGBA") and deep and window != "full":
-        # Pillow reads the upper 8 bits, which is what the whole range comes to.
-        raise PictureError("16 bits a channel need image.window: full, the only one for colour")
-    turned, unreadable = opened, _exif_is_cut(opened.info.get("exif"))
+    is_16_bit = any(";16" in tile for tile in stored_tiles) or max_value > 255
+    if mode in ("RGB", "RGBA") and is_16_bit and window != "full":
+        # Pillow keeps the upper 8 bits, which is the result of the full window only.
+        raise PictureError(
+            "16 bits per channel need image.window: full, the only window for colour"
+        )
+    upright, broken_exif = opened, _exif_is_truncated(opened.info.get("exif"))
     if opened.format is not None and ("exif" in opened.info or opened.format == "TIFF"):
         try:
-            turned = ImageOps.exif_transpose(opened)
-        except Exception:  # whatever broken metadata raise, the pixels are there
-            unreadable = True
-    if unreadable:
-        notes.append("EXIF that cannot be read; taken as they lie")
-    if most > 255 and mode == "I":
-        # Pillow spreads them over 16 bits; a window means the values that the file holds.
-        values = np.round(np.asarray(turned) * (most / 65535))
-        whole = (0.0, float(most)) if window == "full" else window
-        return Picture(from_array(values.astype(np.int32), whole), mode, "PPM", tuple(notes))
-    return Picture(eight_bits(turned, window), mode, opened.format or "array", tuple(notes))
+            upright = ImageOps.exif_transpose(opened)
+        except Exception:  # broken metadata raise many types; the pixels are intact
+            broken_exif = True
+    if broken_exif:
+        notes.append("unreadable EXIF; orientation ignored")
+    if max_value > 255 and mode == "I":
+        # Pillow scales values to 16 bits; undo it, because a window refers to the values in the file.
+        values = np.round(np.asarray(upright) * (max_value / 65535))
+        range_window = (0.0, float(max_value)) if window == "full" else window
+        return Picture(from_array(values.astype(np.int32), range_window), mode, "PPM", tuple(notes))
+    return Picture(eight_bits(upright, window), mode, opened.format or "array", tuple(notes))
 
 
-def _exif_is_cut(exif: object) -> bool:
-    """Whether EXIF data ends before its first directory does, which holds the orientation (TIFF 6.0, section 2)."""
+def _exif_is_truncated(exif: object) -> bool:
+    """Whether EXIF data is truncated within its first directory, which has the orientation (TIFF 6.0, section 2)."""
     data = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
     if not data:
         return False
@@ -225,8 +227,8 @@ def _exif_is_cut(exif: object) -> bool:
     return int(start + 2 + 12 * entries) > len(data)
 
 
-def _most(opened: Image.Image, tiles: Any) -> int:
-    """The greatest value a PGM or PPM may hold, by its head; 0 for other formats."""
+def _max_value(opened: Image.Image, tiles: Any) -> int:
+    """Maximum value declared in the header of a PGM or PPM; 0 for other formats."""
     if opened.format != "PPM":
         return 0
     for tile in tiles:
@@ -239,7 +241,7 @@ def _most(opened: Image.Image, tiles: Any) -> int:
 
 
 def eight_bits(picture: Image.Image, window: Window | None) -> Image.Image:
-    """Any mode → L or RGB. Transparent pixels become black; more than 8 bits go through `window`."""
+    """Any mode → L or RGB. Transparent pixels become black; more than 8 bits are mapped by `window`."""
     mode = picture.mode
     if mode in ("L", "RGB") and "transparency" not in picture.info:
         return picture
@@ -260,13 +262,11 @@ def eight_bits(picture: Image.Image, window: Window | None) -> Image.Image:
 
 
 def from_array(pixels: NDArray[Any], window: Window | None) -> Image.Image:
-    """(H,W), (H,W,1) or (H,W,3) of any number type → L or RGB; PictureError where it would lose values."""
+    """(H,W), (H,W,1) or (H,W,3) of any number type → L or RGB; PictureError if values would be lost."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        raise PictureError(
-            f"pixels of shape {pixels.shape}; a picture is (H,W), (H,W,1) or (H,W,3)"
-        )
+        raise PictureError(f"pixels of shape {pixels.shape}; have (H,W), (H,W,1), (H,W,3)")
     if 0 in pixels.shape:
         raise PictureError(f"pixels of shape {pixels.shape}: an empty picture")
     if pixels.dtype == np.bool_:
@@ -277,32 +277,32 @@ def from_array(pixels: NDArray[Any], window: Window | None) -> Image.Image:
 
 
 def through_window(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
-    """Numbers of any type → uint8: `window`'s low becomes 0, its high 255; what lies outside is clipped."""
+    """Numbers of any type → uint8: `window`'s low → 0, high → 255; values outside are clipped."""
     if values.dtype.kind not in "iuf":
-        raise PictureError(f"values of type {values.dtype} are no pixels")
+        raise PictureError(f"values of type {values.dtype} are not pixels")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise PictureError("NaN or infinite pixels")
     if window is None:
         low, high = values.min(), values.max()
         raise PictureError(
             f"values from {low:g} to {high:g} ({values.dtype}), of more than 8 bits, need a window: "
-            f"image.window: [low, high]{'' if values.dtype.kind == 'f' else ', or full'}"
+            f"set image.window: [low, high]{'' if values.dtype.kind == 'f' else ', or full'}"
         )
     if window == "full":
         if values.dtype.kind == "f":
             raise PictureError(
-                f"{values.dtype} pixels have no full range; image.window: [low, high]"
+                f"{values.dtype} pixels have no full range; set image.window: [low, high]"
             )
-        # Pillow holds 16 bits in its type of 32.
+        # Pillow stores 16-bit pixels in a 32-bit type.
         top = 65535 if values.dtype.itemsize == 4 else np.iinfo(values.dtype).max
-        low_high = (0.0, float(top))
+        bounds = (0.0, float(top))
         if values.min() < 0 or values.max() > top:
             raise PictureError(
                 f"values from {values.min()} to {values.max()} lie outside 0 to {top}"
             )
     else:
-        low_high = window
-    scaled = (values.astype(np.float64) - low_high[0]) * (255 / (low_high[1] - low_high[0]))
+        bounds = window
+    scaled = (values.astype(np.float64) - bounds[0]) * (255 / (bounds[1] - bounds[0]))
     return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
 
 
@@ -313,7 +313,7 @@ def _array_mode(pixels: NDArray[Any]) -> str:
 
 
 def fit(picture: Image.Image, spec: ImageSpec, resize: Resize) -> NDArray[np.uint8]:
-    """L or RGB picture → uint8 (C,H,W): stretched; fitted with black borders; or cropped at the centre."""
+    """Resize an L or RGB picture → uint8 (C,H,W): stretched, padded with black, or cropped at the centre."""
     size = (spec.size, spec.size)
     if picture.size != size:
         if resize == "stretch":

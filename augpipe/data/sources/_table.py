@@ -1,4 +1,4 @@
-"""A CSV or Parquet table of files, read as text, and why a row cannot be used."""
+"""Read a CSV or Parquet table of files as text and check its rows."""
 
 from __future__ import annotations
 
@@ -18,45 +18,49 @@ from augpipe.data.sources._listing import Bad, known_split, one_spelling
 
 
 def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The columns by our names as text, "" for what is missing; columns: our names → the table's.
+    """Read a table: columns under augpipe's names, as text, "" for missing values.
 
-    UserError where the table cannot be read, or has no paths or labels.
+    columns: augpipe's names → the table's names. UserError if the table cannot be read or has no column of paths or
+    labels.
     """
     if not path.is_file():
         raise UserError(
             f"the manifest {path} {'is a folder' if path.is_dir() else 'does not exist'}"
         )
-    import pyarrow as pa  # 50 MB: only where there is a table
+    import pyarrow as pa  # 50 MB: imported only if there is a table
 
     try:
-        found = _read(path)
+        table = _read(path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot read the manifest {path}: {' '.join(str(error).split())}"
         ) from None
-    have = found.column_names
+    have = table.column_names
     for name in (columns["path"], columns["label"]):
         if have.count(name) != 1:
-            what = "has no column" if name not in have else "has twice the column"
+            problem = "has no column" if name not in have else "has more than one column"
             raise UserError(
-                f"the manifest {path} {what} {name!r}; have {choices(have)} "
-                "(source.columns gives other names)"
+                f"the manifest {path} {problem} {name!r}; have {choices(have)} "
+                "(set source.columns for other names)"
             )
-    known = {key: _text(found[name], f"the column {name!r} of {path}")
+    columns_by_key = {key: _text(table[name], f"the column {name!r} of {path}")
              for key, name in columns.items() if name in have}  # fmt: skip
-    if not found.num_rows:
+    if not table.num_rows:
         raise UserError(f"the manifest {path} has no rows")
     return pd.DataFrame(
-        {key: told if key == "path" else _stripped(told) for key, told in known.items()}
+        {
+            key: values if key == "path" else _stripped(values)
+            for key, values in columns_by_key.items()
+        }
     )
 
 
 def _stripped(column: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Without spaces around: ` cat` after a comma is cat."""
-    kinds = {name: str(name).strip() for name in pd.unique(column)}
-    if all(name == plain for name, plain in kinds.items()):
+    """Strip surrounding spaces: ` cat` after a comma becomes `cat`."""
+    stripped = {name: str(name).strip() for name in pd.unique(column)}
+    if all(name == plain for name, plain in stripped.items()):
         return column
-    return np.array([kinds[name] for name in column], object)
+    return np.array([stripped[name] for name in column], object)
 
 
 def _read(path: Path) -> Any:
@@ -65,27 +69,27 @@ def _read(path: Path) -> Any:
 
     if path.suffix.lower() == ".parquet":
         return parquet.read_table(path)
-    # Read as text throughout: a guessed type makes 1 and 01 the same, and NA of a class called NA.
-    parsing = csv.ParseOptions(delimiter=_delimiter(path), newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parsing) as peek:
+    # Read everything as text: type inference would merge 1 and 01, and turn a class called NA into a missing value.
+    parse = csv.ParseOptions(delimiter=_delimiter(path), newlines_in_values=True)
+    with csv.open_csv(path, parse_options=parse) as peek:
         names = peek.schema.names
-    converting = csv.ConvertOptions(
+    convert = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
     )
-    found = csv.read_csv(path, parse_options=parsing, convert_options=converting)
-    # Spaces after a delimiter belong to nobody's name.
-    return found.rename_columns([name.strip() for name in names])
+    table = csv.read_csv(path, parse_options=parse, convert_options=convert)
+    # Spaces after a delimiter are not part of a column name.
+    return table.rename_columns([name.strip() for name in names])
 
 
 def _delimiter(path: Path) -> str:
-    """What parts the head's names: a comma, a semicolon (as spreadsheets in many countries write) or a tab."""
+    """Delimiter of the header: comma, semicolon (written by spreadsheets in many locales) or tab."""
     with path.open(encoding="utf-8-sig") as stream:
         head = stream.readline(10_000)
     return max(",;\t", key=head.count) if head.strip() else ","
 
 
 def _text(column: Any, where: str) -> NDArray[np.object_]:
-    """Any plain column → text; whole numbers without a point, missing as ""."""
+    """Column of text, numbers or booleans → text; whole numbers without a decimal point, missing values as ""."""
     import pyarrow as pa
 
     kind = column.type
@@ -93,144 +97,147 @@ def _text(column: Any, where: str) -> NDArray[np.object_]:
         column = column.cast(kind.value_type)
         kind = kind.value_type
     if pa.types.is_floating(kind):
-        # A column of whole numbers with a gap in it has become one of floats.
+        # An integer column with missing values was stored as float.
         values = column.to_pandas()
-        told = [("" if np.isnan(v) else f"{v:.0f}" if v == round(v) else repr(float(v)))
+        formatted = [("" if np.isnan(v) else f"{v:.0f}" if v == round(v) else repr(float(v)))
                 if not np.isinf(v) else str(v) for v in values]  # fmt: skip
-        return np.array(told, dtype=object)
+        return np.array(formatted, dtype=object)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
             or pa.types.is_boolean(kind)):  # fmt: skip
-        raise UserError(f"{where} holds {kind}, which is no text and no number")
-    found: NDArray[np.object_] = np.asarray(
+        raise UserError(f"{where} is of type {kind}; have text, numbers, booleans")
+    text: NDArray[np.object_] = np.asarray(
         column.cast(pa.large_string()).fill_null("").to_numpy(), dtype=object
     )
-    return found
+    return text
 
 
 class Checks:
-    """The rows' values, and why a row cannot be used ("" where it can)."""
+    """Values of the rows, and for each row the reason why it cannot be used ("" if it can)."""
 
     def __init__(self, table: pd.DataFrame, root: Path, path: Path, label: str) -> None:
         self._table, self._path, self._label = table, path, label
         self.labels = table["label"].to_numpy(dtype=object)
-        given = table["path"].to_numpy(dtype=object)
+        paths = table["path"].to_numpy(dtype=object)
         self.reasons = np.full(len(table), "", dtype=object)
-        self.paths = _Paths(root).resolve(given, self.reasons)
-        self._because(self.labels == "", "no label")
+        self.paths = _Paths(root).resolve(paths, self.reasons)
+        self._reject(self.labels == "", "no label")
         self.splits = self._splits()
         self.weights = self._weights()
-        self._twice()
-        self._one_number_two_spellings()
+        self._reject_duplicates()
+        self._check_spellings()
 
     def column(self, key: str) -> NDArray[np.object_] | None:
-        """A column's text, None where the table has none."""
+        """Text of a column; None if the table does not have it."""
         return self._table[key].to_numpy(dtype=object) if key in self._table else None
 
     def bad(self) -> tuple[Bad, ...]:
-        """Rows that cannot be used; the first row below the head is 1."""
+        """Unusable rows; row 1 is the first below the header."""
         rows = np.flatnonzero(self.reasons != "")
-        given = self._table["path"].to_numpy(dtype=object)
+        paths = self._table["path"].to_numpy(dtype=object)
         return tuple(
-            Bad(printable(str(given[r])) or f"row {r + 1}", f"row {r + 1}: {self.reasons[r]}",
+            Bad(printable(str(paths[r])) or f"row {r + 1}", f"row {r + 1}: {self.reasons[r]}",
                 str(self.labels[r]))
             for r in rows
         )  # fmt: skip
 
-    def _because(self, where: NDArray[np.bool_], reason: str) -> None:
+    def _reject(self, where: NDArray[np.bool_], reason: str) -> None:
         self.reasons[where & (self.reasons == "")] = reason
 
     def _splits(self) -> NDArray[np.object_] | None:
-        found = self.column("split")
-        if found is None or not (found != "").any():
+        column = self.column("split")
+        if column is None or not (column != "").any():
             return None
         names = {
             str(name): known_split(str(name), f"the manifest {self._path}")
-            for name in pd.unique(found) if name != ""
+            for name in pd.unique(column) if name != ""
         }  # fmt: skip
-        self._because(found == "", "no split, where others have one")
-        return np.array([names.get(name, "") for name in found], dtype=object)
+        self._reject(column == "", "no split, although other rows have one")
+        return np.array([names.get(name, "") for name in column], dtype=object)
 
     def _weights(self) -> NDArray[np.float64] | None:
-        found = self.column("weight")
-        if found is None:
+        column = self.column("weight")
+        if column is None:
             return None
-        numbers = pd.to_numeric(pd.Series(found), errors="coerce").to_numpy(np.float64)
-        self._because(~(np.isfinite(numbers) & (numbers > 0)), "a weight that is no number above 0")
+        numbers = pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(np.float64)
+        self._reject(~(np.isfinite(numbers) & (numbers > 0)), "the weight is not a number above 0")
         return np.asarray(numbers, np.float64)
 
-    def _twice(self) -> None:
-        """A path given again: an image that stands on both sides of the split, or of two classes."""
+    def _reject_duplicates(self) -> None:
+        """Reject repeated paths: they could put an image into both train and test, or into two classes."""
         rows = pd.DataFrame({"path": self.paths, "label": self.labels})[self.reasons == ""]
-        again = rows.duplicated("path", keep=False)
-        if not again.any():
+        repeated = rows.duplicated("path", keep=False)
+        if not repeated.any():
             return
-        kinds = rows[again].groupby("path")["label"].nunique()
-        torn = set(kinds.index[kinds > 1])
-        both = rows["path"].isin(torn).to_numpy()
-        at = np.asarray(rows.index)
-        self.reasons[at[both]] = "given again with another label"
-        second = rows.duplicated("path").to_numpy() & ~both
-        self.reasons[at[second]] = "given twice"
+        n_labels = rows[repeated].groupby("path")["label"].nunique()
+        conflicting = set(n_labels.index[n_labels > 1])
+        in_conflict = rows["path"].isin(conflicting).to_numpy()
+        index = np.asarray(rows.index)
+        self.reasons[index[in_conflict]] = "duplicate path with another label"
+        later = rows.duplicated("path").to_numpy() & ~in_conflict
+        self.reasons[index[later]] = "duplicate path"
 
-    def _one_number_two_spellings(self) -> None:
+    def _check_spellings(self) -> None:
+        """UserError if labels look like a continuous value or spell one number in two ways."""
         names = [str(n) for n in pd.unique(self.labels[self.reasons == ""])]
         if len(names) > 10_000:
             raise UserError(
                 f"the column {self._label!r} of {self._path} has {len(names):,} "
-                "different labels; is it the class?"
+                "different labels, too many for a class column"
             )
         one_spelling(names, str(self._path))
 
 
 @dataclass
 class _Paths:
-    """Paths of a table, each checked against the root; folders are listed once, not asked file by file."""
+    """Check paths of a table against the root; each folder is listed once instead of one `stat` per file."""
 
     root: Path
 
     def resolve(
-        self, given: NDArray[np.object_], reasons: NDArray[np.object_]
+        self, paths: NDArray[np.object_], reasons: NDArray[np.object_]
     ) -> NDArray[np.object_]:
-        """Given paths → paths with `/` below the root; the reasons of those that cannot be used are set."""
-        told = np.empty(len(given), dtype=object)
-        whole = self.root.resolve()
-        below = f"{self.root.as_posix()}/"
+        """Paths as written → paths with `/` relative to the root; sets `reasons` of unusable ones."""
+        relative = np.empty(len(paths), dtype=object)
+        resolved_root = self.root.resolve()
+        prefix = f"{self.root.as_posix()}/"
         folders: dict[str, dict[str, str]] = {}
-        for row, path in enumerate(given):
-            plain = path[len(below):] if path.startswith(below) else path  # fmt: skip
-            told[row] = plain
+        for row, path in enumerate(paths):
+            plain = path[len(prefix):] if path.startswith(prefix) else path  # fmt: skip
+            relative[row] = plain
             if not plain:
                 reasons[row] = "no path"
                 continue
             if plain.startswith("/") or "\0" in plain or ".." in plain.split("/"):
-                reasons[row] = f"a path that leaves the root {self.root}"
+                reasons[row] = f"a path outside the root {self.root}"
                 continue
             if "./" in plain or "//" in plain:
-                plain = told[row] = os.path.normpath(plain)
+                plain = relative[row] = os.path.normpath(plain)
             folder, _, name = plain.rpartition("/")
             if folder not in folders:
-                folders[folder] = self._names(folder, whole)
-            reasons[row] = folders[folder].get(name, folders[folder].get("", "no such file"))
-        return told
+                folders[folder] = self._names(folder, resolved_root)
+            reasons[row] = folders[folder].get(name, folders[folder].get("", "file does not exist"))
+        return relative
 
-    def _names(self, folder: str, whole: Path) -> dict[str, str]:
-        """Names of a folder's files → why they cannot be used; under "" why none can."""
-        place = self.root / folder
+    def _names(self, folder: str, resolved_root: Path) -> dict[str, str]:
+        """File names of a folder → reason why unusable ("" if usable); key "" holds a reason for the whole folder."""
+        path = self.root / folder
         try:
-            if not place.resolve(strict=True).is_relative_to(whole):
-                return {"": f"a link that leaves the root {self.root}"}
-            entries = list(os.scandir(place))
+            if not path.resolve(strict=True).is_relative_to(resolved_root):
+                return {"": f"a link to outside the root {self.root}"}
+            entries = list(os.scandir(path))
         except (OSError, RuntimeError) as error:
             missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-            return {"": "no such file" if missing else str(getattr(error, "strerror", error))}
+            return {
+                "": "file does not exist" if missing else str(getattr(error, "strerror", error))
+            }
         names = {}
         for entry in entries:
             try:
                 names[entry.name] = "" if entry.is_file() else "not a file"
                 if entry.is_symlink() and not Path(entry.path).resolve(strict=True).is_relative_to(
-                    whole
+                    resolved_root
                 ):
-                    names[entry.name] = f"a link that leaves the root {self.root}"
+                    names[entry.name] = f"a link to outside the root {self.root}"
             except (OSError, RuntimeError):
-                names[entry.name] = "a link that leads nowhere, or to itself"
+                names[entry.name] = "a broken or circular link"
         return names

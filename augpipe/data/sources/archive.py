@@ -1,4 +1,4 @@
-"""A zip or tar of class folders, read in place: nothing is unpacked, so nothing can land elsewhere."""
+"""A zip or tar of class folders, read in place: nothing is unpacked, so no path can escape the target folder."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ from augpipe.data.sources._pictures import OTHER_FORMATS, SUFFIXES, Blob
 
 ZIPS: Final = (".zip",)
 TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-LARGEST: Final = 2**27  # bytes of one member, unpacked: more is a bomb, not a picture
+LARGEST: Final = (
+    2**27
+)  # bytes of one unpacked member; a larger one is rejected as a decompression bomb
 BROKEN: Final = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError, NotImplementedError,
     RuntimeError, ValueError, lzma.LZMAError, struct.error,
 )  # fmt: skip
 
 
-def _several(value: Any) -> Any:
+def _as_sequence(value: Any) -> Any:
     return [value] if isinstance(value, str | Path) else value
 
 
@@ -43,7 +45,7 @@ class Config(KindConfig):
     kind: Literal["archive"]
     """A zip or tar of class folders, read in place."""
 
-    path: Annotated[tuple[WholePath, ...], BeforeValidator(_several), Field(min_length=1)]
+    path: Annotated[tuple[WholePath, ...], BeforeValidator(_as_sequence), Field(min_length=1)]
     """One archive or several, whose class folders are merged. Zips inside a zip are opened; a folder around everything is
     skipped."""
 
@@ -55,24 +57,22 @@ class Config(KindConfig):
     class, or the split if the first folders are called train, val and test."""
 
 
-Key = (
-    int | tuple[int, int]
-)  # a zip's member by its place in the directory; where a tar's begins, and its length
+Key = int | tuple[int, int]  # zip: index in the directory; tar: (offset, length) of the data
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """Where a picture lies: the archive, the key in it, and the zip inside the archive that holds it."""
+    """Location of a picture: index of the archive, key in it, and key of the nested zip if there is one."""
 
     archive: int
     key: Key
     inner: Key | None = None
-    sum: tuple[int, int] | None = None  # checksum and length, where the archive tells them
+    sum: tuple[int, int] | None = None  # (CRC, length) if the archive stores them
 
 
 @dataclass
-class _Found:
-    """Pictures by their id; what cannot be used; what is no picture, by suffix."""
+class _Contents:
+    """Pictures by id, unusable files, and counts of ignored files by suffix."""
 
     members: dict[str, _Member] = field(default_factory=dict)
     bad: list[Bad] = field(default_factory=list)
@@ -81,18 +81,18 @@ class _Found:
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """The config for what a user points at; None where it is not this kind's."""
-    named = path.is_file() and path.name.lower().endswith((*ZIPS, *TARS))
-    return {"kind": "archive", "path": str(path)} if named else None
+    """Config for a path given by the user; None if it is not an archive."""
+    matches = path.is_file() and path.name.lower().endswith((*ZIPS, *TARS))
+    return {"kind": "archive", "path": str(path)} if matches else None
 
 
 def listing(config: Config) -> Listing:
-    """Every picture of every archive; UserError where one cannot be opened."""
-    found = _Found()
-    for at, path in enumerate(config.path):
-        _list(at, path, found)
-    shared = without_shared_top(tuple(found.members))
-    members = {told[shared:]: member for told, member in found.members.items()}
+    """List every picture of every archive; UserError if an archive cannot be opened."""
+    contents = _Contents()
+    for index, archive in enumerate(config.path):
+        _list_archive(index, archive, contents)
+    shared = without_shared_top(tuple(contents.members))
+    members = {path[shared:]: member for path, member in contents.members.items()}
     where = " and ".join(f"the archive {path}" for path in config.path)
 
     def opening(ids: Sequence[str]) -> Fetch:
@@ -101,133 +101,138 @@ def listing(config: Config) -> Listing:
 
         return fetch
 
-    if not members and found.bad:
-        first = found.bad[0]
-        raise UserError(
-            f"{where} holds no picture that can be used; the first, {first.id}: {first.reason}"
-        )
-    made = arrange(tuple(members), config.layout, config.classes, where, opening)
-    again = f"{several(found.repeated, 'picture')} packed into several archives, taken once"
+    if not members and contents.bad:
+        first = contents.bad[0]
+        raise UserError(f"{where} has no usable picture; the first, {first.id}: {first.reason}")
+    pictures = arrange(tuple(members), config.layout, config.classes, where, opening)
+    repeated = f"{several(contents.repeated, 'picture')} packed into several archives, taken once"
     return replace(
-        made,
-        bad=(*found.bad, *made.bad),
-        ignored=dict(found.ignored),
-        notes=(*made.notes, *([again] if found.repeated else [])),
+        pictures,
+        bad=(*contents.bad, *pictures.bad),
+        ignored=dict(contents.ignored),
+        notes=(*pictures.notes, *([repeated] if contents.repeated else [])),
     )
 
 
-def _list(at: int, path: Path, found: _Found) -> None:
-    """Enter one archive's members, and those of zips that lie in it; UserError where it is broken."""
+def _list_archive(index: int, path: Path, contents: _Contents) -> None:
+    """Add the members of one archive and of zips inside it; UserError if the archive is broken."""
     try:
-        with _opened(path) as archive:
-            own: dict[str, _Member] = {}
+        with _open(path) as archive:
+            members: dict[str, _Member] = {}
             for name, key, reason in archive.names():
-                if not name.lower().endswith(ZIPS) or _hidden(PurePosixPath(name)):
+                if not name.lower().endswith(ZIPS) or _is_hidden(PurePosixPath(name)):
                     _collect(
-                        own, (name, key, reason), _Member(at, key, sum=archive.sum(key)), found
+                        members,
+                        (name, key, reason),
+                        _Member(index, key, sum=archive.sum(key)),
+                        contents,
                     )
                 elif reason:
-                    found.bad.append(Bad(name, reason))
+                    contents.bad.append(Bad(name, reason))
                 else:
-                    _list_inner(at, archive, (name, key), found)
-            _enter(own, path.name.split(".")[0], found)
+                    _list_inner(index, archive, (name, key), contents)
+            _add_all(members, path.name.split(".")[0], contents)
     except BROKEN as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"cannot read the archive {path}: {_words(error)}") from None
+        raise UserError(f"cannot read the archive {path}: {_one_line(error)}") from None
 
 
-def _list_inner(at: int, archive: _Zip | _Tar, named: tuple[str, Key], found: _Found) -> None:
-    name, key = named
-    own: dict[str, _Member] = {}
+def _list_inner(
+    index: int, archive: _Zip | _Tar, entry: tuple[str, Key], contents: _Contents
+) -> None:
+    name, key = entry
+    members: dict[str, _Member] = {}
     try:
         with archive.inner(key) as inner:
             for member in inner.names():
-                _collect(own, member, _Member(at, member[1], key, inner.sum(member[1])), found)
+                _collect(
+                    members, member, _Member(index, member[1], key, inner.sum(member[1])), contents
+                )
     except BROKEN as error:
-        found.bad.append(Bad(name, f"a zip that cannot be read: {_words(error)}"))
+        contents.bad.append(Bad(name, f"unreadable zip: {_one_line(error)}"))
         return
-    _enter(own, PurePosixPath(name).stem, found)
+    _add_all(members, PurePosixPath(name).stem, contents)
 
 
 def _collect(
-    own: dict[str, _Member], named: tuple[str, Key, str], member: _Member, found: _Found
+    members: dict[str, _Member], entry: tuple[str, Key, str], member: _Member, contents: _Contents
 ) -> None:
-    """Add a member that is a picture; what is none, or stands twice, is noted."""
-    told = _sorted_out(named[0], named[2], found)
-    if told is None:
+    """Add a member if it is a picture; record it as ignored or bad otherwise."""
+    path = _picture_path(entry[0], entry[2], contents)
+    if path is None:
         return
-    if told in own:
-        found.bad.append(Bad(told, "a name that stands twice in the archive"))
+    if path in members:
+        contents.bad.append(Bad(path, "duplicate name in the archive"))
         return
-    own[told] = member
+    members[path] = member
 
 
-def _enter(members: Mapping[str, _Member], stem: str, found: _Found) -> None:
-    """Add an archive's pictures; where none lies in a folder, all are of the class of the archive's name."""
-    loose = not any("/" in told for told in members)
-    for told, member in members.items():
-        inside = f"{stem}/{told}" if loose else told
-        before = found.members.get(inside)
-        if before is not None and before.sum == member.sum and member.sum is not None:
-            found.repeated += 1  # the same file, packed into both
+def _add_all(members: Mapping[str, _Member], stem: str, contents: _Contents) -> None:
+    """Add an archive's pictures; if none is in a folder, the archive's name is the class of all."""
+    loose = not any("/" in path for path in members)
+    for path, member in members.items():
+        inside = f"{stem}/{path}" if loose else path
+        existing = contents.members.get(inside)
+        if existing is not None and existing.sum == member.sum and member.sum is not None:
+            contents.repeated += 1  # the same file in two archives
             continue
-        # The same name in two archives is two pictures.
-        pure, n = PurePosixPath(inside), 2
-        while inside in found.members:
-            inside = str(pure.with_name(f"{pure.stem}~{n}{pure.suffix}"))
+        # Different files with the same name: add a suffix to the later one.
+        posix, n = PurePosixPath(inside), 2
+        while inside in contents.members:
+            inside = str(posix.with_name(f"{posix.stem}~{n}{posix.suffix}"))
             n += 1
-        found.members[inside] = member
+        contents.members[inside] = member
 
 
-def _hidden(pure: PurePosixPath) -> bool:
+def _is_hidden(pure: PurePosixPath) -> bool:
     return any(p.startswith(".") and p != ".." for p in pure.parts) or "__MACOSX" in pure.parts
 
 
-def _words(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _sorted_out(name: str, reason: str, found: _Found) -> str | None:
-    """A member's plain path; None for one that is no picture or may not be used, which is noted."""
-    pure = PurePosixPath(name.replace("\\", "/"))
-    if _hidden(pure):
-        found.ignored["hidden"] += 1
+def _picture_path(name: str, reason: str, contents: _Contents) -> str | None:
+    """Normalised path of a member; None if it is not a picture or is unsafe, which is recorded in `contents`."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if _is_hidden(path):
+        contents.ignored["hidden"] += 1
         return None
-    if pure.suffix.lower() in OTHER_FORMATS:
-        reason = reason or f"{pure.suffix[1:].upper()}, a format that is not read"
+    if path.suffix.lower() in OTHER_FORMATS:
+        reason = reason or f"{path.suffix[1:].upper()}, an unsupported format"
     elif not name.lower().endswith(SUFFIXES):
-        found.ignored[pure.suffix.lower() or "no suffix"] += 1
+        contents.ignored[path.suffix.lower() or "no suffix"] += 1
         return None
     drive = len(name) > 1 and name[1] == ":"
-    if pure.is_absolute() or ".." in pure.parts or drive:
-        reason = "a path that leaves the archive"
+    if path.is_absolute() or ".." in path.parts or drive:
+        reason = "a path outside the archive"
     if not reason:
         try:
-            str(pure).encode()
+            str(path).encode()
         except UnicodeEncodeError:
-            reason = "a name that is not UTF-8"
+            reason = "a file name that is not UTF-8"
     if reason:
-        shown = str(pure).encode("utf-8", "backslashreplace").decode()
-        found.bad.append(Bad(shown, reason))
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        contents.bad.append(Bad(shown, reason))
         return None
-    return str(pure)
+    return str(path)
 
 
 def _fetch(paths: Sequence[Path], members: Sequence[_Member]) -> Iterator[Blob]:
-    """The members' bytes; an archive is opened once for all that follow each other."""
-    with ExitStack() as opened:
-        now: tuple[int, Key | None] | None = None
+    """Bytes of each member; an archive stays open for consecutive members."""
+    with ExitStack() as stack:
+        current: tuple[int, Key | None] | None = None
         archive: Any = None
         for member in members:
             try:
-                if now != (member.archive, member.inner):
-                    opened.close()
-                    now = None
-                    archive = opened.enter_context(_opened(paths[member.archive]))
+                if current != (member.archive, member.inner):
+                    stack.close()
+                    current = None
+                    archive = stack.enter_context(_open(paths[member.archive]))
                     if member.inner is not None:
-                        archive = opened.enter_context(archive.inner(member.inner))
-                    now = (member.archive, member.inner)
+                        archive = stack.enter_context(archive.inner(member.inner))
+                    current = (member.archive, member.inner)
                 blob: Blob = archive.read(member.key)
             except (*BROKEN, KeyError) as error:
                 blob = PictureError(" ".join(str(error).split()))
@@ -235,27 +240,27 @@ def _fetch(paths: Sequence[Path], members: Sequence[_Member]) -> Iterator[Blob]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Zip | _Tar]:
-    """An archive's members; UserError where it is none."""
+def _open(path: Path) -> Iterator[_Zip | _Tar]:
+    """Open an archive; UserError if it is missing or not an archive."""
     if not path.is_file():
         raise UserError(
             f"the archive {path} {'is a folder' if path.is_dir() else 'does not exist'}"
         )
-    opening: Callable[[Path], Any] = _Tar if path.name.lower().endswith(TARS) else _Zip
+    reader: Callable[[Path], Any] = _Tar if path.name.lower().endswith(TARS) else _Zip
     try:
-        archive = opening(path)
+        archive = reader(path)
     except BROKEN as error:
         raise UserError(f"cannot read the archive {path}: {' '.join(str(error).split())}") from None
     with archive:
         yield archive
 
 
-def _place(key: Key) -> int:
+def _index(key: Key) -> int:
     return key if isinstance(key, int) else key[0]
 
 
 class _Zip:
-    """A zip file's members."""
+    """Members of a zip file."""
 
     def __init__(self, file: Path | IO[bytes]) -> None:
         self._zip = zipfile.ZipFile(file)
@@ -268,7 +273,7 @@ class _Zip:
         self._zip.close()
 
     def names(self) -> Iterator[tuple[str, Key, str]]:
-        """Each file's name and key, and why it cannot be used, "" where it can."""
+        """Name, key and reason why it cannot be used ("" if it can) of each file."""
         for at, info in enumerate(self._infos):
             if info.is_dir():
                 continue
@@ -278,29 +283,29 @@ class _Zip:
             elif stat.S_ISLNK(info.external_attr >> 16):
                 reason = "a link"
             elif info.file_size > LARGEST:
-                reason = f"{info.file_size:,} bytes unpacked, a bomb: more than {LARGEST:,}"
+                reason = f"{info.file_size:,} bytes unpacked, a decompression bomb: more than {LARGEST:,}"
             yield info.filename, at, reason
 
     def sum(self, key: Key) -> tuple[int, int] | None:
-        """A member's checksum and length."""
-        info = self._infos[_place(key)]
+        """CRC and length of a member."""
+        info = self._infos[_index(key)]
         return info.CRC, info.file_size
 
     def read(self, key: Key) -> bytes:
-        """A member's bytes, no more than any picture has."""
-        with self._zip.open(self._infos[_place(key)]) as stream:
-            found = stream.read(LARGEST + 1)
-        if len(found) > LARGEST:
-            raise PictureError(f"more than {LARGEST:,} bytes unpacked, a bomb")
-        return found
+        """Bytes of a member; PictureError above LARGEST."""
+        with self._zip.open(self._infos[_index(key)]) as stream:
+            data = stream.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise PictureError(f"more than {LARGEST:,} bytes unpacked, a decompression bomb")
+        return data
 
     def inner(self, key: Key) -> _Zip:
-        """A zip that lies in this one."""
+        """Open a zip inside this one."""
         return _Zip(io.BytesIO(self.read(key)))
 
 
 class _Tar:
-    """A tar file's members, compressed or not."""
+    """Members of a tar file, compressed or not."""
 
     def __init__(self, path: Path) -> None:
         self._tar = tarfile.open(path)  # noqa: SIM115 (closed by __exit__)
@@ -312,7 +317,7 @@ class _Tar:
         self._tar.close()
 
     def names(self) -> Iterator[tuple[str, Key, str]]:
-        """Each file's name and key, and why it cannot be used, "" where it can."""
+        """Name, key and reason why it cannot be used ("" if it can) of each file."""
         for info in self._tar:
             if info.isdir():
                 continue
@@ -320,36 +325,36 @@ class _Tar:
             plain = info.isreg() and not info.issparse()
             reason = "" if plain else "a link" if link else "a device or a sparse file"
             if info.size > LARGEST:
-                reason = f"{info.size:,} bytes, a bomb: more than {LARGEST:,}"
+                reason = f"{info.size:,} bytes, a decompression bomb: more than {LARGEST:,}"
             yield info.name, (info.offset_data, info.size), reason
         self._check_end()
 
     def _check_end(self) -> None:
-        """A cut tar looks like one that ends: only zeros, a block of them at least, may follow."""
+        """Raise ReadError for a truncated tar: after the last member there must be zeros only, at least one block."""
         stream: Any = self._tar.fileobj
         stream.seek(self._tar.offset)
         length = 0
         while block := stream.read(2**20):
             length += len(block)
             if block.strip(b"\0"):
-                raise tarfile.ReadError("something that is no member stands before its end")
+                raise tarfile.ReadError("unexpected data after the last member")
         if length < tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("it ends without an end mark: a part is missing")
+            raise tarfile.ReadError("the end marker is missing: the file is truncated")
 
     def sum(self, key: Key) -> tuple[int, int] | None:
-        """A tar does not tell."""
+        """None: a tar stores no checksum of its members."""
         return None
 
     def read(self, key: Key) -> bytes:
-        """A member's bytes."""
+        """Bytes of a member; ValueError if the archive ends before its end."""
         start, length = (key, 0) if isinstance(key, int) else key
         stream: Any = self._tar.fileobj
         stream.seek(start)
-        found: bytes = stream.read(length)
-        if len(found) < length:
-            raise ValueError("the archive ends within it")
-        return found
+        data: bytes = stream.read(length)
+        if len(data) < length:
+            raise ValueError("the archive is truncated")
+        return data
 
     def inner(self, key: Key) -> _Zip:
-        """A zip that lies in this tar."""
+        """Open a zip inside this tar."""
         return _Zip(io.BytesIO(self.read(key)))

@@ -45,12 +45,12 @@ class Config(KindConfig):
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """The config for what a user points at; None where it is not this kind's."""
+    """Config for a path given by the user; None if it is not an .npz."""
     return {"kind": "arrays", "path": str(path)} if path.suffix.lower() == ".npz" else None
 
 
 def listing(config: Config) -> Listing:
-    """Every image of every array; UserError where the file is of another form, or broken."""
+    """List every image of every array; UserError if the file is broken or has another structure."""
     try:
         return _listing(config)
     except UserError:
@@ -68,11 +68,11 @@ def _listing(config: Config) -> Listing:
 
     def fetch(rows: Rows) -> Iterator[Blob]:
         for part, start, end, (window, _) in zip(parts, starts, starts[1:], windows, strict=False):
-            own = rows[(rows >= start) & (rows < end)] - start
-            for pixels in part.images.at(own):
+            local_rows = rows[(rows >= start) & (rows < end)] - start
+            for pixels in part.images.at(local_rows):
                 yield pixels if window is None else Valued(pixels, window)
 
-    named = [part.name for part in parts for _ in range(part.images.n)]
+    split_names = [part.name for part in parts for _ in range(part.images.n)]
     official = config.official and parts[0].name != ""
     ids = [f"{part.name or 'images'}/{row:06d}" for part in parts for row in range(part.images.n)]
     return Listing(
@@ -80,7 +80,7 @@ def _listing(config: Config) -> Listing:
         labels=codes,
         classes=classes,
         fetch=fetch,
-        splits=np.array(named, object) if official else None,
+        splits=np.array(split_names, object) if official else None,
         groups=_column([part.groups for part in parts], np.array(ids, object)),
         weights=_weights([part.weights for part in parts], config.path),
         notes=tuple(note for _, notes in windows for note in notes),
@@ -89,7 +89,7 @@ def _listing(config: Config) -> Listing:
 
 @dataclass(frozen=True)
 class _Part:
-    """One array of images with what belongs to it; `name` is its split, "" where there is none."""
+    """One array of images with labels, groups and weights; `name` is its split, "" if it has none."""
 
     name: str
     images: Images
@@ -99,7 +99,7 @@ class _Part:
 
 
 def _npz(config: Config) -> list[_Part]:
-    """The file's parts; UserError where the arrays' names are others or their lengths differ."""
+    """Read the parts of an .npz; UserError for other array names or unequal lengths."""
     path = config.path
     if not path.is_file():
         raise UserError(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
@@ -111,7 +111,7 @@ def _npz(config: Config) -> list[_Part]:
     names = [s for s in SPLITS if f"{s}_images" in have]
     if names and "images" in have:
         raise UserError(
-            f"{path} holds both images and {names[0]}_images; which are meant? have {choices(have)}"
+            f"{path} has both images and {names[0]}_images, which is ambiguous; have {choices(have)}"
         )
     if names:
         if "train" not in names:
@@ -119,7 +119,7 @@ def _npz(config: Config) -> list[_Part]:
         return [_part(path, name, f"{name}_", have) for name in names]
     if "images" not in have:
         raise UserError(
-            f"{path} holds neither images and labels nor train_images and train_labels; "
+            f"{path} has neither images and labels nor train_images and train_labels; "
             f"have {choices(have)}"
         )
     return [_part(path, "", "", have)]
@@ -145,7 +145,7 @@ def _part(path: Path, name: str, prefix: str, have: list[str]) -> _Part:
 def _pair(config: Config) -> _Part:
     if config.labels is None:
         raise UserError(
-            f"{config.path} is an array of images; source.labels names that of its labels"
+            f"{config.path} is an array of images; set source.labels to the array of labels"
         )
     for path in (config.path, config.labels):
         if not path.is_file():
@@ -162,42 +162,42 @@ def _lengths(part: _Part, where: str, prefix: str) -> None:
         column = getattr(part, what)
         if column is not None and len(column) != part.images.n:
             raise UserError(
-                f"{prefix}images {where} are {part.images.n}, {prefix}{what} {len(column)}: "
+                f"{part.images.n} {prefix}images {where} but {len(column)} {prefix}{what}: "
                 "each image needs one"
             )
 
 
 def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels → places in the class names; UserError for what is no label."""
+    """Labels → int64 indices into the class names, and the names; UserError for invalid labels."""
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
-            odd = labels[~np.isfinite(labels) | (labels != np.round(labels))][0]
+            invalid = labels[~np.isfinite(labels) | (labels != np.round(labels))][0]
             raise UserError(
-                f"the labels of {config.path} hold {odd:g}; a label is a whole number or text"
+                f"the labels of {config.path} contain {invalid:g}; labels must be whole numbers or text"
             )
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iubUS":
         raise UserError(
-            f"the labels of {config.path} are of type {labels.dtype}, no numbers or text"
+            f"the labels of {config.path} are of type {labels.dtype}; have whole numbers, text"
         )
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8")
     if labels.dtype.kind == "U" and (labels == "").any():
         row = int(np.flatnonzero(labels == "")[0])
-        raise UserError(f"the labels of {config.path} miss that of image {row}")
-    found, codes = np.unique(labels, return_inverse=True)
-    if len(found) > MOST_CLASSES:
+        raise UserError(f"the label of image {row} of {config.path} is empty")
+    values, codes = np.unique(labels, return_inverse=True)
+    if len(values) > MOST_CLASSES:
         raise UserError(
-            f"the labels of {config.path} have {len(found):,} values; are they classes?"
+            f"the labels of {config.path} have {len(values):,} values, too many for classes: at most {MOST_CLASSES:,}"
         )
     if labels.dtype.kind == "U":
-        one_spelling([str(name) for name in found], str(config.path))
+        one_spelling([str(name) for name in values], str(config.path))
     if config.names is None:
-        return codes.astype(np.int64), tuple(str(name) for name in found)
-    if labels.dtype.kind not in "iub" or found[0] < 0 or found[-1] >= len(config.names):
+        return codes.astype(np.int64), tuple(str(name) for name in values)
+    if labels.dtype.kind not in "iub" or values[0] < 0 or values[-1] >= len(config.names):
         raise UserError(
             f"source.names has {len(config.names)} names for the labels 0 to {len(config.names) - 1}; "
-            f"{config.path} has {choices(found[[0, -1]])}"
+            f"{config.path} has {choices(values[[0, -1]])}"
         )
     return labels.astype(np.int64), config.names
 
@@ -205,19 +205,19 @@ def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], t
 def _column(
     parts: list[NDArray[Any] | None], ids: NDArray[np.object_]
 ) -> NDArray[np.object_] | None:
-    """Groups as text; None unless every part has them."""
+    """Concatenated groups as text; None unless every part has groups."""
     if any(part is None for part in parts):
         return None
-    found = np.concatenate(
+    groups = np.concatenate(
         [np.asarray(p).astype(str).astype(object) for p in parts if p is not None]
     )
-    return np.where(found == "", ids, found)  # without a group, a group of its own
+    return np.where(groups == "", ids, groups)  # an image without a group is its own group
 
 
 def _weights(parts: list[NDArray[Any] | None], path: Path) -> NDArray[np.float64] | None:
     if any(part is None for part in parts):
         return None
-    found = np.concatenate([np.asarray(p, np.float64) for p in parts if p is not None])
-    if not (np.isfinite(found) & (found > 0)).all():
+    weights = np.concatenate([np.asarray(p, np.float64) for p in parts if p is not None])
+    if not (np.isfinite(weights) & (weights > 0)).all():
         raise UserError(f"weights of {path} must be numbers above 0")
-    return found
+    return weights

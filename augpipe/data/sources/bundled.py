@@ -23,8 +23,8 @@ class Config(KindConfig):
 
 
 def listing(config: Config) -> Listing:
-    """The whole set; its 17 grey levels spread over 0..255."""
-    from sklearn.datasets import load_digits  # 50 MB: only where it is asked for
+    """List the whole set; its 17 grey levels are scaled to 0..255."""
+    from sklearn.datasets import load_digits  # 50 MB: imported only if used
 
     bunch = load_digits()
     grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A folder of DICOM files in class folders; a patient's images stand on one side of a split."""
+"""A folder of DICOM files in class folders, grouped by patient."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from augpipe.data.sources._pictures import UNREADABLE
 from augpipe.data.sources.folder import opening, require_folder
 
 SUFFIXES: Final = (".dcm", ".dicom")
-LOOKED_AT: Final = 200  # files of a folder that say whether it holds DICOM
-# Files beside the images that are none.
+SAMPLED: Final = 200  # files of a folder that `suggest` checks for DICOM suffixes
+# Suffixes of files that are not images.
 OTHERS: Final = (".txt", ".csv", ".json", ".xml", ".md", ".html", ".pdf", ".xlsx", ".log")
 
 
@@ -45,83 +45,87 @@ class Config(KindConfig):
     class, or the split if the first folders are called train, val and test."""
 
     group: str = "PatientID"
-    """Header field whose value groups images; images of a group are on one side of the split. Not used if the layout has
-    a {group}."""
+    """Header field whose value groups images; images of a group are in only one of train, val and test. Not used if
+    the layout has a {group}."""
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """The config for a folder whose first files are mostly DICOM by their names; None for any other."""
+    """Config for a folder whose first SAMPLED files are mostly DICOM by name; None for any other path."""
     if not path.is_dir():
         return None
-    files = list(islice(_names(path), LOOKED_AT))
-    named = sum(name.lower().endswith(SUFFIXES) for name in files)
-    pictures = sum(name.lower().endswith(PICTURES) for name in files)
-    return {"kind": "dicom", "path": str(path)} if named > pictures else None
+    files = list(islice(_names(path), SAMPLED))
+    n_dicom = sum(name.lower().endswith(SUFFIXES) for name in files)
+    n_pictures = sum(name.lower().endswith(PICTURES) for name in files)
+    return {"kind": "dicom", "path": str(path)} if n_dicom > n_pictures else None
 
 
 def _names(path: Path) -> Iterator[str]:
-    """File names, in an order that does not hang on the file system."""
+    """File names, in an order independent of the file system."""
     for _, folders, files in os.walk(path):
         folders.sort()
         yield from sorted(files)
 
 
 def place(config: Config) -> Path:
-    """Where nothing is ever written."""
+    """The folder, which must never be written to."""
     return config.path
 
 
 def listing(config: Config) -> Listing:
-    """Every DICOM file of every class, whatever its name, grouped by patient."""
+    """List every DICOM file of every class, with any file name, grouped by patient."""
     library = pydicom()
     if config.group and library.datadict.tag_for_keyword(config.group) is None:
         raise UserError(
-            f"unknown field {config.group!r} of a DICOM header in source.group; one is PatientID"
+            f"unknown DICOM header field {config.group!r} in source.group; example: PatientID"
         )
     require_folder(config.path)
-    found = walk(config.path, None)
-    named = [path for path in found.paths if path.lower().endswith(SUFFIXES)]
-    others = [p for p in found.paths if not p.lower().endswith((*SUFFIXES, *OTHERS))]
-    known = set(named) | {path for path in others if _begins_so(config.path / path)}
-    paths = [path for path in found.paths if path in known]
+    files = walk(config.path, None)
+    named = [path for path in files.paths if path.lower().endswith(SUFFIXES)]
+    others = [p for p in files.paths if not p.lower().endswith((*SUFFIXES, *OTHERS))]
+    known = set(named) | {path for path in others if _is_dicom_file(config.path / path)}
+    paths = [path for path in files.paths if path in known]
     where = f"the folder {config.path}"
-    made = arrange(paths, config.layout, config.classes, where, opening(config.path), found.folders)
-    ignored = dict(found.ignored)
-    bad = [Bad(p, "a picture that is no DICOM file") for p in found.paths
+    images = arrange(
+        paths, config.layout, config.classes, where, opening(config.path), files.folders
+    )
+    ignored = dict(files.ignored)
+    bad = [Bad(p, "a picture, but not a DICOM file") for p in files.paths
            if p not in known and p.lower().endswith(PICTURES)]  # fmt: skip
-    if left := len(found.paths) - len(paths) - len(bad):
-        ignored["no DICOM"] = left
-    made = replace(made, bad=(*found.bad, *bad, *made.bad), lost=tuple(found.lost), ignored=ignored)
-    return made if made.groups is not None else _grouped(made, config, library)
+    if n_other := len(files.paths) - len(paths) - len(bad):
+        ignored["no DICOM"] = n_other
+    images = replace(
+        images, bad=(*files.bad, *bad, *images.bad), lost=tuple(files.lost), ignored=ignored
+    )
+    return images if images.groups is not None else _with_groups(images, config, library)
 
 
-def _begins_so(path: Path) -> bool:
+def _is_dicom_file(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return is_dicom(stream)
     except OSError:
-        return True  # it is named with its reason when it is read
+        return True  # reading it later reports the reason
 
 
-def _grouped(made: Listing, config: Config, library: Any) -> Listing:
-    """Groups by a field of the header; a file without it is a group of its own, and said."""
-    groups, without = [], 0
+def _with_groups(images: Listing, config: Config, library: Any) -> Listing:
+    """Group images by a header field; each file without it is its own group, which is noted."""
+    groups, n_without = [], 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for path in made.ids:
+        for path in images.ids:
             try:
-                head = library.dcmread(
+                header = library.dcmread(
                     config.path / path, stop_before_pixels=True, specific_tags=[config.group]
                 )
-                value = str(head.get(config.group) or "")
+                value = str(header.get(config.group) or "")
             except (*UNREADABLE, library.errors.InvalidDicomError):
-                value = ""  # it is named with its reason when it is read
-            without += not value
+                value = ""  # reading it later reports the reason
+            n_without += not value
             groups.append(value or path)
-    notes = made.notes
-    if without:
+    notes = images.notes
+    if n_without:
         notes = (
             *notes,
-            f"{several(without, 'file')} without {config.group}, each a group of its own",
+            f"{several(n_without, 'file')} without {config.group}, each its own group",
         )
-    return replace(made, groups=np.array(groups, object), notes=notes)
+    return replace(images, groups=np.array(groups, object), notes=notes)

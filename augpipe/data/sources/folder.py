@@ -1,4 +1,4 @@
-"""A folder with a sub-folder of pictures for each class, or for each of train, val and test first."""
+"""A folder with a sub-folder of pictures per class, optionally below train, val and test."""
 
 from __future__ import annotations
 
@@ -33,43 +33,43 @@ class Config(KindConfig):
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """The config for what a user points at; None where it is not this kind's."""
+    """Config for a path given by the user; None if it is not a folder."""
     return {"kind": "folder", "path": str(path)} if path.is_dir() else None
 
 
 def place(config: Config) -> Path:
-    """Where nothing is ever written."""
+    """The folder, which must never be written to."""
     return config.path
 
 
 def listing(config: Config) -> Listing:
-    """Every picture of every class; UserError where there is no folder to read."""
+    """List every picture of every class; UserError if the folder does not exist."""
     require_folder(config.path)
-    found = walk(config.path, SUFFIXES)
-    made = arrange(
-        found.paths, config.layout, config.classes, f"the folder {config.path}",
-        opening(config.path), found.folders,
+    files = walk(config.path, SUFFIXES)
+    images = arrange(
+        files.paths, config.layout, config.classes, f"the folder {config.path}",
+        opening(config.path), files.folders,
     )  # fmt: skip
     return replace(
-        made, bad=(*found.bad, *made.bad), lost=tuple(found.lost), ignored=dict(found.ignored)
+        images, bad=(*files.bad, *images.bad), lost=tuple(files.lost), ignored=dict(files.ignored)
     )
 
 
 def require_folder(root: Path) -> None:
-    """UserError where `root` is not a folder."""
+    """UserError if `root` is not a folder."""
     if not root.is_dir():
-        what = "is a file, not a folder of class folders" if root.exists() else "does not exist"
-        raise UserError(f"the folder {root} {what}")
+        problem = "is a file, not a folder of class folders" if root.exists() else "does not exist"
+        raise UserError(f"the folder {root} {problem}")
 
 
 def opening(root: Path) -> Any:
-    """How files below `root` are fetched."""
+    """Function of ids that returns the fetch of files below `root`."""
 
-    def of(ids: Sequence[str]) -> Fetch:
+    def for_ids(ids: Sequence[str]) -> Fetch:
         def fetch(rows: Rows) -> Iterator[Blob]:
             for row in rows:
                 yield root / ids[row]
 
         return fetch
 
-    return of
+    return for_ids

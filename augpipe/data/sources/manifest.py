@@ -1,4 +1,4 @@
-"""A table of files: CSV or Parquet with a path and a label a row, and group, split and weight where it has them."""
+"""A table of files: CSV or Parquet with path and label per row, and optionally group, split and weight."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Columns(Strict):
     """Class."""
 
     group: str = "group"
-    """What must stay on one side of the split, such as the patient."""
+    """What must not be divided between train, val and test, such as the patient."""
 
     split: str = "split"
     """train, val or test."""
@@ -55,37 +55,38 @@ class Config(KindConfig):
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """The config for what a user points at; None where it is not this kind's."""
-    named = path.is_file() and path.suffix.lower() in SUFFIXES
-    return {"kind": "manifest", "path": str(path)} if named else None
+    """Config for a path given by the user; None if it is not a table."""
+    matches = path.is_file() and path.suffix.lower() in SUFFIXES
+    return {"kind": "manifest", "path": str(path)} if matches else None
 
 
 def place(config: Config) -> Path | None:
-    """Where nothing is ever written; None where the table lies beside all that is being worked on."""
+    """The root, which must never be written to; None if it contains the working directory and was not set."""
     root = config.root or config.path.parent
-    around = Path.cwd().is_relative_to(root.resolve())
-    return None if around and config.root is None else root
+    contains_cwd = Path.cwd().is_relative_to(root.resolve())
+    return None if contains_cwd and config.root is None else root
 
 
 def listing(config: Config) -> Listing:
-    """The rows whose files are there; UserError where the table cannot be read or has no such columns."""
+    """List the usable rows; UserError if the table cannot be read or lacks a column."""
     root = config.root or config.path.parent
     if not root.is_dir():
         raise UserError(f"the root {root} of the manifest {config.path} is not a folder")
-    from augpipe.data.sources._table import Checks, read_table  # pandas: options are needed without
+    # Imported here because it imports pandas, which the options do not need.
+    from augpipe.data.sources._table import Checks, read_table
 
     table = read_table(config.path, config.columns.model_dump())
     rows = Checks(table, root, config.path, config.columns.label)
-    keep = np.flatnonzero(rows.reasons == "")
-    names = rows.labels[keep]
+    retained = np.flatnonzero(rows.reasons == "")
+    names = rows.labels[retained]
     labels, classes = labelled(names, config.classes, f"the manifest {config.path}")
-    left = int((labels < 0).sum())
-    keep, labels = keep[labels >= 0], labels[labels >= 0]
-    paths = rows.paths[keep]
+    n_dropped = int((labels < 0).sum())
+    retained, labels = retained[labels >= 0], labels[labels >= 0]
+    paths = rows.paths[retained]
     ids = paths.tolist()
 
-    def fetch(asked: Rows) -> Iterator[Blob]:
-        for row in asked:
+    def fetch(requested: Rows) -> Iterator[Blob]:
+        for row in requested:
             yield root / ids[row]
 
     group = rows.column("group")
@@ -94,18 +95,20 @@ def listing(config: Config) -> Listing:
         labels=labels,
         classes=classes,
         fetch=fetch,
-        groups=None if group is None else np.where(group[keep] == "", paths, group[keep]),
-        splits=None if rows.splits is None else rows.splits[keep],
-        weights=None if rows.weights is None else rows.weights[keep],
+        groups=None if group is None else np.where(group[retained] == "", paths, group[retained]),
+        splits=None if rows.splits is None else rows.splits[retained],
+        weights=None if rows.weights is None else rows.weights[retained],
         bad=rows.bad(),
         notes=(
-            *_odd(classes),
-            *((f"{several(left, 'row')} of other classes left out",) if left else ()),
+            *_missing_value_names(classes),
+            *((f"{several(n_dropped, 'row')} of other classes left out",) if n_dropped else ()),
         ),
     )
 
 
-def _odd(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """A note on classes that are called what programs write for a missing value."""
-    odd = [name for name in classes if name.lower() in ("nan", "none", "null", "n/a", "<na>")]
-    return tuple(f"the label {name!r} is taken as a class of that name" for name in odd)
+def _missing_value_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Note class names that look like a missing value."""
+    names = [name for name in classes if name.lower() in ("nan", "none", "null", "n/a", "<na>")]
+    return tuple(
+        f"the label {name!r} is read as a class name, not as a missing value" for name in names
+    )

@@ -35,12 +35,12 @@ class Config(KindConfig):
 
 
 def place(config: Config) -> Path | None:
-    """Where nothing is ever written."""
+    """The folder, which must never be written to."""
     return config.root
 
 
 def listing(config: Config) -> Listing:
-    """The set with the package's names of its classes; UserError where it is not there or not of classes."""
+    """List the set, with class names from the package; UserError if it is missing or not a classification set."""
     try:
         import medmnist as library
     except ModuleNotFoundError:
@@ -48,46 +48,46 @@ def listing(config: Config) -> Listing:
             "the source medmnist needs the package medmnist, which is not installed: "
             "pip install 'augpipe[medmnist]'"
         ) from None
-    told: dict[str, Any] = library.INFO.get(config.name, {})
-    flat = [name for name, info in library.INFO.items() if _of_classes(info)]
-    if not told:
-        raise unknown("MedMNIST set", config.name, flat)
-    if not _of_classes(told):
+    info: dict[str, Any] = library.INFO.get(config.name, {})
+    supported = [name for name, entry in library.INFO.items() if _is_classification(entry)]
+    if not info:
+        raise unknown("MedMNIST set", config.name, supported)
+    if not _is_classification(info):
         raise UserError(
-            f"{config.name} ({told['task']}, {told['python_class']}) has no picture of one class an image; "
-            f"have {choices(flat)}"
+            f"{config.name} ({info['task']}, {info['python_class']}) does not have images of one class each; "
+            f"have {choices(supported)}"
         )
-    path = _file(config, library, told)
-    names = tuple(told["label"][key] for key in sorted(told["label"], key=int))
+    path = _file(config, library, info)
+    names = tuple(info["label"][key] for key in sorted(info["label"], key=int))
     return arrays.listing(
         arrays.Config(kind="arrays", path=path, names=names, official=config.official)
     )
 
 
-def _of_classes(info: dict[str, Any]) -> bool:
+def _is_classification(info: dict[str, Any]) -> bool:
     return info["task"] != "multi-label, binary-class" and not info["python_class"].endswith("3D")
 
 
-def _file(config: Config, library: Any, told: dict[str, Any]) -> Path:
-    """Where the set's .npz lies, fetched where that is asked for."""
+def _file(config: Config, library: Any, info: dict[str, Any]) -> Path:
+    """Path of the set's .npz, downloaded if requested and missing."""
     if config.download and config.root is not None:
         raise UserError(
-            "a download goes to downloads/medmnist below AUGPIPE_HOME; leave out source.root, or "
-            "source.download"
+            "source.root and source.download are mutually exclusive: downloads go to downloads/medmnist below "
+            "AUGPIPE_HOME"
         )
     root = config.root or home() / "downloads" / "medmnist"
     path = root / f"{config.name}{'' if config.size == 28 else f'_{config.size}'}.npz"
     if config.download and not path.exists():
         try:
             root.mkdir(parents=True, exist_ok=True)
-            getattr(library, told["python_class"])(
+            getattr(library, info["python_class"])(
                 split="train", download=True, root=str(root), size=config.size
             )
-        except Exception as error:  # the package wraps whatever its download raises
+        except Exception as error:  # the package re-raises download errors as other types
             raise UserError(
                 f"cannot download {config.name}: {' '.join(str(error).split())}; without a network, put its "
-                ".npz in a folder and name that in source.root"
+                ".npz in a folder and set source.root to it"
             ) from None
     if not path.is_file():
-        raise UserError(f"no {path.name} in {root}; source.download fetches it")
+        raise UserError(f"no {path.name} in {root}; set source.download to download it")
     return path

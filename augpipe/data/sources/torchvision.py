@@ -1,4 +1,4 @@
-"""torchvision's classification sets by name, from files that are there or downloaded."""
+"""torchvision's classification data sets by name, from local or downloaded files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _THREE: Final = {**_TRAIN_TEST, "val": {"split": "val"}}
 _VALID: Final = {**_TRAIN_TEST, "val": {"split": "valid"}}
 _NO_TEST: Final = {"train": {"split": "train"}, "val": {"split": "val"}}
 _WHOLE: Final[dict[str, dict[str, Any]]] = {"": {}}
-# Which arguments give which of a set's own splits; "" is a set without any.
+# Data set → its split → constructor arguments; "" for a set without splits.
 SETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     **dict.fromkeys(("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST", "USPS"), _FLAG),
     **dict.fromkeys(("CIFAR10", "CIFAR100"), _FLAG),
@@ -46,7 +46,7 @@ SETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "FER2013": {"": {"split": "train"}},  # its test has no labels
     "Omniglot": {"": {"background": True}},
 }
-# Where a set keeps its labels, so that no picture is read for them.
+# Attributes that hold the labels, so that no picture has to be read for them.
 _TARGETS: Final = ("targets", "labels", "_labels", "y", "_targets")
 _PAIRS: Final = ("_samples", "samples", "_flat_character_images", "imgs")
 
@@ -85,38 +85,38 @@ class Config(KindConfig):
 
     @field_validator("options")
     @classmethod
-    def _not_ours(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _not_reserved(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         for key in ("root", "download", "train", "transform", "target_transform", "loader"):
             if key in options:
                 raise ValueError(
-                    f"the option {key!r} is set by augpipe; options are the set's others"
+                    f"the option {key!r} is set by augpipe and cannot be given in source.options"
                 )
         return options
 
 
 def place(config: Config) -> Path | None:
-    """Where nothing is ever written."""
+    """The folder, which must never be written to."""
     return config.root
 
 
 def listing(config: Config) -> Listing:
-    """Every image of every split; UserError where its files are not there."""
+    """List every image of every split; UserError if its files are missing."""
     if config.download and config.root is not None:
         raise UserError(
-            "a download goes to downloads/torchvision below AUGPIPE_HOME; leave out source.root, or "
-            "source.download"
+            "source.root and source.download are mutually exclusive: downloads go to downloads/torchvision below "
+            "AUGPIPE_HOME"
         )
     parts = []
     with tempfile.TemporaryDirectory(prefix="augpipe-raw-") as scratch:
         for split, arguments in SETS[config.name].items():
             data = _open(config, {**arguments, **config.options}, Path(scratch))
             parts.append(_Part(split, data, *_labels(data, config)))
-    return _joined(parts, config)
+    return _join(parts, config)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One split of a set: its data set, class names row by row, and groups where it knows them."""
+    """One split: the torchvision data set, class name of each row, and groups if it has any."""
 
     split: str
     data: Any
@@ -124,9 +124,9 @@ class _Part:
     groups: NDArray[np.object_] | None
 
 
-def _joined(parts: list[_Part], config: Config) -> Listing:
+def _join(parts: list[_Part], config: Config) -> Listing:
     names = np.concatenate([part.names for part in parts])
-    labels, classes = labelled(names, _order(parts[0].data, names), config.name)
+    labels, classes = labelled(names, _class_order(parts[0].data, names), config.name)
     starts = np.cumsum([0, *(len(part.names) for part in parts)])
 
     def fetch(rows: Rows) -> Iterator[Blob]:
@@ -150,57 +150,61 @@ def _joined(parts: list[_Part], config: Config) -> Listing:
 
 
 def _open(config: Config, arguments: Mapping[str, Any], scratch: Path) -> Any:
-    """torchvision's data set; UserError where its files are not there or it cannot be fetched."""
-    from torchvision import datasets  # a second and 200 MB: only where it is asked for
+    """Open the torchvision data set; UserError if its files are missing or the download fails."""
+    from torchvision import datasets  # 1 s and 200 MB: imported only if used
 
-    kind = getattr(datasets, config.name)
-    takes = inspect.signature(kind.__init__).parameters
+    dataset = getattr(datasets, config.name)
+    parameters = inspect.signature(dataset.__init__).parameters
     for key in config.options:
-        if key not in takes and "kwargs" not in takes:
-            raise unknown(f"option of {config.name}", key, sorted(set(takes) - {"self", "root"}))
-    if "root" not in takes or config.name == "FakeData":
-        return kind(**arguments)
+        if key not in parameters and "kwargs" not in parameters:
+            raise unknown(
+                f"option of {config.name}", key, sorted(set(parameters) - {"self", "root"})
+            )
+    if "root" not in parameters or config.name == "FakeData":
+        return dataset(**arguments)
     root = config.root or home() / "downloads" / "torchvision"
     if config.download:
-        return _fetched(kind, root, arguments, takes)
+        return _download(dataset, root, arguments, parameters)
     if not root.is_dir():
         raise UserError(
-            f"the root {root} of {config.name} is no folder; source.download fetches the set"
+            f"the root {root} of {config.name} is not a folder; set source.download to download the data set"
         )
-    told = ""
-    for attempt in (root, *_unpacked(root, config.name, scratch)):
+    message = ""
+    for candidate in (root, *_unpack(root, config.name, scratch)):
         try:
-            return kind(str(attempt), **arguments)
-        except Exception as error:  # whatever a set raises over files that are missing or broken
-            told = told or " ".join(str(error).split()) or type(error).__name__
-    raise UserError(f"{config.name} is not to be read from {root}: {told}")
+            return dataset(str(candidate), **arguments)
+        except Exception as error:  # data sets raise many types for missing or broken files
+            message = message or " ".join(str(error).split()) or type(error).__name__
+    raise UserError(f"cannot read {config.name} from {root}: {message}")
 
 
-def _fetched(kind: Any, root: Path, arguments: Mapping[str, Any], takes: Mapping[str, Any]) -> Any:
-    if "download" not in takes:
+def _download(
+    dataset: Any, root: Path, arguments: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> Any:
+    if "download" not in parameters:
         raise UserError(
-            f"torchvision does not download {kind.__name__}; fetch it by hand, and name its folder in source.root"
+            f"torchvision does not download {dataset.__name__}; download it yourself and set source.root to its folder"
         )
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return kind(str(root), download=True, **arguments)
+        return dataset(str(root), download=True, **arguments)
     except (RuntimeError, OSError, ModuleNotFoundError) as error:
         raise UserError(
-            f"cannot download {kind.__name__}: {' '.join(str(error).split())}; without a network, put its files in a "
-            "folder and name that in source.root"
+            f"cannot download {dataset.__name__}: {' '.join(str(error).split())}; without a network, put its files in a "
+            "folder and set source.root to it"
         ) from None
 
 
-def _unpacked(root: Path, name: str, scratch: Path) -> Iterator[Path]:
-    """A root as torchvision wants it, with raw files unpacked, made elsewhere."""
+def _unpack(root: Path, name: str, scratch: Path) -> Iterator[Path]:
+    """Unpack raw files into the layout torchvision expects, in `scratch`; yield that root, or nothing without raw files."""
     for raw in (root / name / "raw", root / "raw", root):
         files = [f for f in sorted(raw.iterdir()) if f.is_file()] if raw.is_dir() else []
         if not any(f.suffix == ".gz" or "ubyte" in f.name for f in files):
             continue
-        made = scratch / name / "raw"
-        made.mkdir(parents=True, exist_ok=True)
+        target = scratch / name / "raw"
+        target.mkdir(parents=True, exist_ok=True)
         for file in files:
-            plain = made / (file.name.removesuffix(".gz") if file.suffix == ".gz" else file.name)
+            plain = target / (file.name.removesuffix(".gz") if file.suffix == ".gz" else file.name)
             if plain.exists():
                 continue
             if file.suffix != ".gz":
@@ -216,13 +220,13 @@ def _unpacked(root: Path, name: str, scratch: Path) -> Iterator[Path]:
 
 
 def _labels(data: Any, config: Config) -> tuple[NDArray[np.object_], NDArray[np.object_] | None]:
-    """Each image's class by name, and its group where the set knows one (CelebA's identities)."""
+    """Class name of each image, and its group if the set has one (identities of CelebA)."""
     if hasattr(data, "attr_names"):
         return _attribute(data, config)
     if config.target is not None:
-        raise UserError(f"{config.name} has no attributes; leave out source.target")
+        raise UserError(f"{config.name} has no attributes; remove source.target")
     codes = _codes(data)
-    names = _named(data)
+    names = _class_names(data)
     return np.array(
         [names[c] if names and 0 <= c < len(names) else str(c) for c in codes], object
     ), None
@@ -230,32 +234,32 @@ def _labels(data: Any, config: Config) -> tuple[NDArray[np.object_], NDArray[np.
 
 def _codes(data: Any) -> list[int]:
     for attribute in _TARGETS:
-        found = getattr(data, attribute, None)
-        if found is not None and len(found) == len(data):
-            return [int(v) for v in np.asarray(found)]
+        values = getattr(data, attribute, None)
+        if values is not None and len(values) == len(data):
+            return [int(v) for v in np.asarray(values)]
     for attribute in _PAIRS:
-        found = getattr(data, attribute, None)
-        if found is not None and len(found) == len(data):
-            return [int(pair[1]) for pair in found]
+        values = getattr(data, attribute, None)
+        if values is not None and len(values) == len(data):
+            return [int(pair[1]) for pair in values]
     return [int(data[row][1]) for row in range(len(data))]
 
 
-def _named(data: Any) -> list[str]:
-    """Class names in the order of their numbers, where the set has them."""
+def _class_names(data: Any) -> list[str]:
+    """Class names in label order; empty if the set has none."""
     for attribute in ("classes", "categories"):
-        found = getattr(data, attribute, None)
-        if isinstance(found, list | tuple) and all(isinstance(name, str) for name in found):
-            return list(found)
+        values = getattr(data, attribute, None)
+        if isinstance(values, list | tuple) and all(isinstance(name, str) for name in values):
+            return list(values)
     by_name = getattr(data, "class_to_idx", None)
     if isinstance(by_name, dict) and sorted(by_name.values()) == list(range(len(by_name))):
         return [str(name) for name, _ in sorted(by_name.items(), key=lambda item: item[1])]
     return []
 
 
-def _order(data: Any, names: NDArray[np.object_]) -> tuple[str, ...] | None:
-    """Classes in the set's own order, those without an image apart; numbers by their value."""
+def _class_order(data: Any, names: NDArray[np.object_]) -> tuple[str, ...] | None:
+    """Classes with images in the set's own order, or by value if numeric; None for default order."""
     have = set(names)
-    known = [name for name in _named(data) if name in have]
+    known = [name for name in _class_names(data) if name in have]
     if len(known) == len(have):
         return tuple(known)
     if all(str(name).isdecimal() for name in have):
