@@ -54,7 +54,9 @@ def end_with_parent() -> None:
 
 def serve(place: Path) -> None:
     """Fork a process for each connection to PLACE/socket, until standard input ends."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `flows` is installed under another name
+    sys.path.insert(
+        0, str(Path(__file__).resolve().parents[1])
+    )  # `flows` is installed under another name
     from flows.environment import set_environment
 
     set_environment()
