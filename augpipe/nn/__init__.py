@@ -1,1 +1,1 @@
-"""Parts of networks: blocks, losses, augmentation, averages. Pure; blind to families."""
+"""Network building blocks: layers, norms, losses, penalties, augmentation, weight averages. Know no generator family."""
