@@ -1,1 +1,1 @@
-"""Network building blocks: layers, norms, losses, penalties, augmentation, weight averages. Know no generator family."""
+"""Network building blocks, independent of generator families: layers, norms, losses, penalties, augmentation, EMA."""
