@@ -98,9 +98,8 @@ class Adversarial:
         }
         self.seen = self.steps = 0
         self.present = torch.arange(len(problem.classes))
-        self._stale = (
-            False  # the averaged weights changed since their batch statistics were computed
-        )
+        # Whether the averaged weights changed since their batch statistics were computed.
+        self._stale = False
 
     def add(
         self, name: str, net: nn.Module, scheme: Scheme = "kaiming", *, spectral: bool = False

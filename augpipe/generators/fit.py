@@ -186,9 +186,8 @@ class _Position:
     best_metric: float = math.inf
     since_best: int = 0
     tries: int = 0
-    alive: list[int] = field(
-        default_factory=list
-    )  # classes that were above the collapse threshold before
+    # Classes that were above the collapse threshold before.
+    alive: list[int] = field(default_factory=list)
     stopped: str = ""
 
 

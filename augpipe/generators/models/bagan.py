@@ -220,9 +220,8 @@ class BAGAN(Adversarial):
         self.add("discriminator", d)
         self.ema = EMA(self.g, config.ema_half_kimg)
         self.gaussians = ClassGaussians(len(problem.classes), config.latent)
-        self.ready = (
-            False  # the autoencoder is trained, its weights are copied and the Gaussians fitted
-        )
+        # True once the autoencoder is trained, its weights are copied and the Gaussians are fitted.
+        self.ready = False
         self._warm = False
         self._reset_optimisers()
         self._train: ImageSet | None = None
@@ -293,7 +292,7 @@ class BAGAN(Adversarial):
             self.optimisers[name].zero_grad(set_to_none=True)
         loss.backward()
         for name in ("e", "g"):
-            self.share_gradients(name)
+            self.average_gradients(name)
             self.optimisers[name].step()
         return {"loss_autoencoder": loss.detach()}
 

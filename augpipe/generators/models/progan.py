@@ -170,9 +170,8 @@ class ProGAN(Adversarial):
         self.g = self.add("generator", GeneratorNet(config, problem))
         self.d = self.add("discriminator", CriticNet(config, problem))
         self.ema = EMA(self.g, config.ema_half_kimg)
-        self._full_size = (
-            False  # True after a warm start from full resolution: skip the growing phases
-        )
+        # True after a warm start from full resolution: skip the growing phases.
+        self._full_size = False
         self._level = -1
         self._apply_phase()
 
