@@ -1,1 +1,1 @@
-"""Class-conditional generators, one file a family in `models/`, and their one training loop."""
+"""Class-conditional generators, one file per family in `models/`, and the training loop that all share."""

@@ -1,6 +1,6 @@
-"""What the adversarial families keep alike: nets, average, optimisers, random streams, and how they sample.
+"""Base class of the adversarial families: nets, weight average, optimisers, random streams and sampling.
 
-A family builds its nets and optimisers through it and writes its own `step`; nothing here knows a family.
+A family adds its nets and optimisers and implements `step`. Nothing here depends on a family.
 """
 
 from __future__ import annotations
@@ -25,60 +25,61 @@ from augpipe.nn.blocks import Scheme, initialise, use_rng
 from augpipe.nn.ema import EMA, recalibrate
 from augpipe.nn.norms import norms_global, spectral_norm
 
-SAMPLED_AT_ONCE = 256
-RECALIBRATION = (8, 128)  # batches and their size
+SAMPLE_BATCH = 256  # images per forward pass in sampling
+RECALIBRATION = (8, 128)  # number of batches, batch size
 
 
 class Ada(Strict):
     """Adaptive discriminator augmentation (Karras et al. 2020)."""
 
     target: float = Field(default=0.6, gt=-1, lt=1)
-    """Value of E[sign D(real)] that the controller holds: above it, images are augmented more often."""
+    """Target of E[sign D(real)]: above it, images are augmented more often."""
 
     kimg: float = Field(default=500.0, gt=0)
-    """Thousands of real images in which the probability of augmenting can rise from 0 to 1."""
+    """Thousands of real images over which the augmentation probability can rise from 0 to 1."""
 
 
 class AdversarialConfig(GeneratorConfig):
-    """Options that every adversarial family has."""
+    """Options of all adversarial families."""
 
     latent: int = Field(default=100, ge=1)
     """Size of the latent vector."""
 
     width: float = Field(default=1.0, gt=0, le=64)
-    """Multiple of the family's channels."""
+    """Multiplier of the family's channel counts."""
 
     learning_rate: float = Field(default=2e-4, gt=0)
     """Learning rate of Adam."""
 
     augment: Operations = ("translation", "cutout")
-    """Differentiable operations on reals and fakes, in the steps of both nets (DiffAugment, Zhao et al. 2020):
+    """Differentiable augmentations of reals and fakes, in the updates of both nets (DiffAugment, Zhao et al. 2020):
     brightness, saturation, contrast, translation, cutout, rotation, scale, affine, flip."""
 
     ada: Ada | None = None
-    """Apply each operation with a probability that ADA's controller sets. null: always (DiffAugment)."""
+    """Apply each operation with the probability set by ADA's controller. null: always (DiffAugment)."""
 
     ema_half_kimg: float = Field(default=5.0, gt=0)
-    """Half-life of the moving average of the generator's weights, in thousands of real images."""
+    """Half-life of the generator's weight average (EMA), in thousands of real images."""
 
     @property
     def signed(self) -> bool:
-        """Whether a score above 0 means real: a Wasserstein critic's sign means nothing."""
+        """Whether a score above 0 means real; False for a Wasserstein critic, whose sign is arbitrary."""
         return True
 
     @model_validator(mode="after")
     def _ada_needs_a_sign(self) -> AdversarialConfig:
         if self.ada and not self.signed:
             raise ValueError(
-                f"ada follows the sign of the critic's score, which means nothing in this {self.kind}; set ada: null"
+                f"ada needs a critic whose sign separates real from fake; this {self.kind} has a Wasserstein critic, "
+                "set ada: null"
             )
         return self
 
 
 class Adversarial:
-    """Nets, their average and optimisers by name; see the module's head."""
+    """Nets and optimisers by name, and the average of the generator's weights."""
 
-    # Two nets that a family adds: `generator`, of which an average is kept, and `discriminator`.
+    # A family adds two nets, `generator` and `discriminator`, and sets `ema`, the average of the generator.
     ema: EMA
 
     def __init__(
@@ -90,19 +91,20 @@ class Adversarial:
         self.adaptive = Adaptive(config.ada.kimg, config.ada.target) if config.ada else None
         self.nets: dict[str, nn.Module] = {}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
-        # Two streams: what is drawn on the CPU and what is drawn where the nets are.
+        # One stream for draws on the CPU, one for draws on the device of the nets.
         self.rngs = {
             "noise": torch_stream(seed, "noise"),
             "device": torch_stream(seed, "device", device=runtime.device),
         }
         self.seen = self.steps = 0
         self.present = torch.arange(len(problem.classes))
-        self._stale = False  # the averaged weights moved since their batch statistics were computed
+        # Whether the averaged weights changed since their batch statistics were computed.
+        self._stale = False
 
     def add(
         self, name: str, net: nn.Module, scheme: Scheme = "kaiming", *, spectral: bool = False
     ) -> nn.Module:
-        """Draw a net's weights from the stream of its name and bring it to the device."""
+        """Register a net: initialise its weights from the stream of its name and move it to the device."""
         initialise(net, torch_stream(self._seed, "weights", name), scheme)
         if spectral:
             spectral_norm(net, torch_stream(self._seed, "spectral", name))
@@ -115,7 +117,7 @@ class Adversarial:
     def adam(
         self, name: str, net: nn.Module, learning_rate: float, betas: tuple[float, float]
     ) -> torch.optim.Optimizer:
-        """Adam over a net's parameters, kept under `name`."""
+        """Create Adam for a net's parameters and register it as `name`."""
         self.optimisers[name] = torch.optim.Adam(
             net.parameters(), learning_rate, betas=betas, eps=1e-8,
             fused=self.runtime.device.type in ("cpu", "cuda"),
@@ -123,20 +125,20 @@ class Adversarial:
         return self.optimisers[name]
 
     def update(self, name: str, loss: torch.Tensor) -> None:
-        """One step of the optimiser `name` down `loss`."""
+        """Take one step of the optimiser `name` on `loss`."""
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.share_gradients(name)
+        self.average_gradients(name)
         optimiser.step()
 
-    def share_gradients(self, name: str) -> None:
-        """Where a batch is divided among processes: the gradients of all of it, before the optimiser's step."""
+    def average_gradients(self, name: str) -> None:
+        """Average the gradients over processes; call it before the optimiser's step."""
         groups = self.optimisers[name].param_groups
         parallel.average_gradients(p for group in groups for p in group["params"])
 
-    def stepped(self, n: int) -> None:
-        """A step on n real images in each process is over: move the average, count."""
+    def finish_step(self, n: int) -> None:
+        """Finish a step on n real images per process: update the weight average and the counts."""
         n = parallel.everyone(n)
         self.ema.update(self.nets["generator"], self.seen, n)
         self.seen += n
@@ -144,85 +146,85 @@ class Adversarial:
         self._stale = True
 
     def prepare(self, train: ImageSet) -> None:
-        """Note which classes have images: no others are asked of the generator in training."""
+        """Record which classes have train images; training draws fakes of these only."""
         self.present = torch.tensor([c for c, n in train.counts().items() if n > 0])
 
     def latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """N(0,1) of (N, latent), on the CPU; a family may let them depend on the class."""
+        """Draw latents N(0,1), (N, latent), on the CPU; a family may make them depend on the labels."""
         return torch.randn(len(labels), self._latent, generator=rng)
 
-    def asked(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
-        """Labels for n fakes in each process, uniform over the classes that have images; given an rng, (n,)."""
+    def draw_labels(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
+        """Draw labels of n fakes per process, uniform over classes with train images; with an rng, n in all."""
         n = parallel.everyone(n) if rng is None else n
         return drawn_together(self.present, n, self._together, rng or self.rngs["noise"])
 
     def wrong(self, labels: torch.Tensor) -> torch.Tensor:
-        """For each label another one of those present, uniformly; never the label itself. Needs two classes."""
+        """Draw for each label a different one, uniform over classes with train images; needs two classes."""
         k = len(self.present)
-        at = torch.searchsorted(self.present, labels.cpu())
+        index = torch.searchsorted(self.present, labels.cpu())
         shift = torch.randint(1, k, (len(labels),), generator=self.rngs["noise"])
-        return self.present[(at + shift) % k].to(labels.device)
+        return self.present[(index + shift) % k].to(labels.device)
 
     def noise(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Labels of all processes → this one's latents and labels on the device, for training."""
+        """Labels (N,) of the global batch → this process's training latents and labels, on the device."""
         z = parallel.own(self.latents(labels, self.rngs["noise"]))
         return z.to(self.runtime.device), parallel.own(labels).to(self.runtime.device)
 
     def own_part(
         self, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A step's uint8 (N,C,H,W), labels (N,) → this process's part on the device, in [-1,1]."""
+        """Global batch uint8 (N,C,H,W), labels (N,) → this process's rows on the device, images in [-1,1]."""
         labels = parallel.own(labels).to(self.runtime.device)
         return to_float(self.runtime.move(parallel.own(images))), labels
 
     def in_class_order(
         self, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """`own_part` of the step's images sorted by class."""
+        """Sort the global batch by class, then return `own_part` of it."""
         labels, order = labels.to(self.runtime.device).sort(stable=True)
         return self.own_part(images.to(self.runtime.device)[order], labels)
 
-    def augmented(self, x: torch.Tensor) -> torch.Tensor:
-        """float (N,C,H,W) → changed as the config says, each image by its own draw."""
+    def augment(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the configured augmentations to float (N,C,H,W), independently per image."""
         p = self.adaptive.p if self.adaptive else 1.0
         x = x.float()
         return diff_augment(x, self._augment, self.rngs["device"], p) if p > 0 else x
 
     def observe(self, real: torch.Tensor) -> None:
-        """Scores of reals, for ADA."""
+        """Report scores of reals (N,) to the ADA controller, if there is one."""
         if self.adaptive:
             self.adaptive.observe(parallel.gather(real.detach()))
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
-        """No gradients for a net's own weights: the other one's backward pass needs none."""
+        """Disable weight gradients of a net while the other net is updated through it."""
         self.nets[name].requires_grad_(False)
         yield
         self.nets[name].requires_grad_(True)
 
     @torch.no_grad()
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Images of the averaged generator, whose batch statistics are recomputed after each step."""
+        """Sample the averaged generator; its batch statistics are recomputed first if the weights changed."""
         if len(labels) == 0:
             return torch.empty((0, *self.problem.spec.shape), dtype=torch.uint8)
         if self._stale:
             self._recalibrate()
-        done = []
-        for part in labels.split(SAMPLED_AT_ONCE):
-            z = self.latents(part, rng).to(self.runtime.device)
+        chunks = []
+        for chunk in labels.split(SAMPLE_BATCH):
+            z = self.latents(chunk, rng).to(self.runtime.device)
             with self.runtime.autocast():
-                images = self.ema.module(z, part.to(self.runtime.device))
-            done.append(to_uint8(images).cpu())
-        return torch.cat(done).contiguous()
+                images = self.ema.module(z, chunk.to(self.runtime.device))
+            chunks.append(to_uint8(images).cpu())
+        return torch.cat(chunks).contiguous()
 
     def _recalibrate(self) -> None:
         batches, size = RECALIBRATION
-        # A stream of its own: looking at the generator must not change its training.
+        # A separate stream: sampling must not change the training that follows.
         rng = torch_stream(0, "recalibration")
 
         def inputs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
             for _ in range(batches):
-                labels = self.asked(size, rng)
+                labels = self.draw_labels(size, rng)
                 z = self.latents(labels, rng)
                 yield z.to(self.runtime.device), labels.to(self.runtime.device)
 
@@ -237,23 +239,23 @@ class Adversarial:
                 group["lr"] *= factor
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
-        """Take over a like generator's nets, the average for the generator; optimisers and counts stay fresh."""
+        """Load another generator's nets, its average as generator; optimisers and counts stay fresh."""
         for name, net in self.nets.items():
             net.load_state_dict(state["nets"][name])
-        # The average is the better generator, and its ramp forgets what it starts from at the first step.
+        # The averaged weights are the better generator; the ramp of the EMA forgets its start at the first step.
         self.nets["generator"].load_state_dict(state["ema"])
         self.ema.module.load_state_dict(state["ema"])
         self._stale = True
 
-    def more_state(self) -> dict[str, Any]:
-        """What a family keeps besides."""
+    def extra_state(self) -> dict[str, Any]:
+        """State that the family adds to `state_dict`."""
         return {}
 
-    def load_more(self, state: Mapping[str, Any]) -> None:
-        """Put back what `more_state` gave, before the rest is loaded."""
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `extra_state` returned; called before nets and optimisers are loaded."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Nets, average, optimisers, random streams, ADA, counts, and what the family adds."""
+        """Nets, weight average, optimisers, random streams, ADA, counts and the family's `extra_state`."""
         return {
             "nets": {name: net.state_dict() for name, net in self.nets.items()},
             "ema": self.ema.module.state_dict(),
@@ -262,15 +264,15 @@ class Adversarial:
             "ada": self.adaptive.state_dict() if self.adaptive else {},
             "present": self.present,
             "counts": {"seen": self.seen, "steps": self.steps, "stale": self._stale},
-            "more": self.more_state(),
+            "more": self.extra_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         counts = state["counts"]
         self.seen, self.steps, self._stale = counts["seen"], counts["steps"], counts["stale"]
         self.present = state["present"].clone()
-        self.load_more(state["more"])
+        self.load_extra_state(state["more"])
         for name, net in self.nets.items():
             net.load_state_dict(state["nets"][name])
         self.ema.module.load_state_dict(state["ema"])

@@ -1,4 +1,4 @@
-"""Checkpoints of a training that goes on: written atomically, resumed only under equal settings."""
+"""Checkpoints of a running training: written atomically, resumed only with equal settings."""
 
 from __future__ import annotations
 
@@ -15,60 +15,62 @@ from augpipe.core.store import beside, load_state
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file and what the training it belongs to follows from: config, seed, data fingerprint, versions.
+    """A checkpoint file and its header: everything the result depends on (config, seed, data fingerprint, versions).
 
-    A training resumed under another header would not equal an unbroken one, so it is refused.
+    Resuming with another header is refused, because the result would differ from an uninterrupted training.
     """
 
     path: Path
     header: Mapping[str, Any]
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the state beside and rename it: whoever is killed meanwhile leaves the one before."""
+        """Write to a temporary file and rename it: a process killed while writing leaves the previous checkpoint."""
         with beside(self.path) as draft, draft.open("wb") as stream:
             torch.save({"header": dict(self.header), **state}, stream)
 
     def load(self) -> dict[str, Any] | None:
-        """The state last saved, None where there is none; UserError that names what differs."""
+        """Return the last saved state, or None without a file; UserError if the header differs."""
         if not self.path.is_file():
             return None
         state = _read(self.path)
-        there = state.pop("header")
-        unlike = list(differences(there, self.header))
-        if unlike:
-            more = f" (and {several(len(unlike) - 1, 'more difference')})" if unlike[1:] else ""
-            raise UserError(f"cannot resume {self.path}: {unlike[0]}{more}")
+        saved = state.pop("header")
+        differing = list(differences(saved, self.header))
+        if differing:
+            more = (
+                f" (and {several(len(differing) - 1, 'more difference')})" if differing[1:] else ""
+            )
+            raise UserError(f"cannot resume {self.path}: {differing[0]}{more}")
         return state
 
     def remove(self) -> None:
-        """Take the file away, where it is."""
+        """Delete the file if it exists."""
         self.path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A checkpoint's content; UserError for a file that is none."""
+    """Read a checkpoint; UserError if the file is not one."""
     try:
         state = load_state(path)
         if not isinstance(state["header"], Mapping):
             raise TypeError("header")
-    except Exception as error:  # whatever reading a foreign file brings up
+    except Exception as error:  # reading an arbitrary file can raise anything
         raise UserError(
-            f"{path} is no checkpoint of augpipe, or a damaged one ({type(error).__name__})"
+            f"{path} is not an augpipe checkpoint, or is damaged ({type(error).__name__})"
         ) from None
     return state
 
 
 def header_of(path: Path) -> dict[str, Any]:
-    """What the training of a checkpoint follows from; UserError for a file that is none."""
+    """Read the header of a checkpoint file; UserError if the file is not one."""
     return dict(_read(path)["header"])
 
 
-def differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
-    """What differs between two headers, a phrase each: `config.width is 0.5 here and was 0.25`."""
-    if isinstance(there, Mapping) and isinstance(here, Mapping):
-        for key in [*here, *(k for k in there if k not in here)]:
+def differences(saved: Any, current: Any, path: str = "") -> Iterator[str]:
+    """Yield one phrase per difference between two headers, as `config.width is 0.5 here and was 0.25`."""
+    if isinstance(saved, Mapping) and isinstance(current, Mapping):
+        for key in [*current, *(k for k in saved if k not in current)]:
             yield from differences(
-                there.get(key), here.get(key), f"{path}.{key}" if path else str(key)
+                saved.get(key), current.get(key), f"{path}.{key}" if path else str(key)
             )
-    elif there != here:
-        yield f"{path} is {here!r} here and was {there!r}"
+    elif saved != current:
+        yield f"{path} is {current!r} here and was {saved!r}"

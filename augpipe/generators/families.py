@@ -1,8 +1,8 @@
-"""Generator families: found by file name in `models/`, built, and packed into checkpoints.
+"""Look up generator families by file name in `models/`, build them, pack and unpack checkpoints.
 
-A family's file has `Config(GeneratorConfig)`, `build(config, problem, runtime, seed) -> Generator` and,
-where it cannot make every kind of image, `check(config, problem)`. `per_class: true` gives any family one
-model a class (see `per_class`).
+A family's file has `Config(GeneratorConfig)`, `build(config, problem, runtime, seed) -> Generator` and, if
+it cannot generate every kind of image, `check(config, problem)`. `per_class: true` builds one model per class of
+any family (see `per_class`).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Find = Callable[[str], ImageSet | None]
 
 
 def names() -> tuple[str, ...]:
-    """The generator families there are."""
+    """Names of all generator families."""
     return kinds_in(FAMILIES)
 
 
 def check(config: GeneratorConfig, problem: Problem) -> None:
-    """UserError where the family cannot make such images: asked before anything is trained."""
+    """Raise UserError if the family cannot generate such images; called before any training."""
     module = load_kind(FAMILIES, config.kind, "generator")
     if hasattr(module, "check"):
         module.check(config, problem)
 
 
 def build_one(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int) -> Generator:
-    """A fresh model of `config`'s family, whatever `per_class` says."""
+    """Build a fresh model of `config`'s family, ignoring `per_class`."""
     generator: Generator = load_kind(FAMILIES, config.kind, "generator").build(
         config, problem, runtime, seed
     )
@@ -45,9 +45,9 @@ def build_one(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed:
 
 
 def build(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int) -> Generator:
-    """A fresh generator of `config`'s family; its weights and noise follow from `seed`."""
+    """Build a fresh generator of `config`'s family; `seed` determines its weights and noise."""
     if config.per_class:
-        parts = [
+        models = [
             build_one(
                 config,
                 per_class.part_problem(problem, label),
@@ -56,17 +56,17 @@ def build(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int
             )
             for label in range(len(problem.classes))
         ]
-        return per_class.joined(parts, problem)
+        return per_class.joined(models, problem)
     return build_one(config, problem, runtime, seed)
 
 
 def pack(
     config: GeneratorConfig, problem: Problem, seed: int, train: Ref, state: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A checkpoint of tensors and plain values, readable with `weights_only=True`.
+    """Pack a generator into a checkpoint of tensors and plain values, readable with `weights_only=True`.
 
-    train: the set it learned from. The checkpoint holds its digest and no path, so equal training gives equal bytes in
-    any store. A family that derives images from train needs the set again at `unpack`.
+    train: its training set. The checkpoint holds the set's digest and no path, so equal training gives equal bytes in
+    any store. A family that derives images from train needs the set again in `unpack`.
     """
     return {
         "config": config.model_dump(mode="json"),
@@ -93,13 +93,13 @@ def unpack(
     problem = Problem(ImageSpec(size, channels), tuple(checkpoint["classes"]))
     generator = build(config, problem, runtime, checkpoint["seed"])
     if isinstance(generator, Deriving):
-        generator.prepare(_reference(config.kind, checkpoint["train"], find))
+        generator.prepare(_train_set(config.kind, checkpoint["train"], find))
     generator.load_state_dict(checkpoint["state"])
     return generator, problem
 
 
-def _reference(kind: str, train: Mapping[str, str], find: Find) -> ImageSet:
-    """The train set of a checkpoint, by digest; one of an earlier version also holds the set's path."""
+def _train_set(kind: str, train: Mapping[str, str], find: Find) -> ImageSet:
+    """The train set of a checkpoint, by digest; checkpoints of earlier versions also hold its path."""
     images = find(train["sha256"])
     if images is not None:
         return images

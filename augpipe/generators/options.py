@@ -1,4 +1,4 @@
-"""Options that every generator family has. A family's own are the `Config` of its file in `models/`."""
+"""Options of all generator families. Options of one family are the `Config` in its file in `models/`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FAMILIES: Final = "augpipe.generators.models"
 
 
 class GeneratorConfig(KindConfig):
-    """Options of every family; the family adds its own."""
+    """Options of all families; each family adds its own."""
 
-    # Whether images come from a trained model; a baseline that only interpolates says False.
+    # Whether images come from a trained model; False for a baseline that only interpolates.
     generative: ClassVar[bool] = True
-    # Whether images are derived from single train images (`Deriving`): a logged model then needs them.
+    # Whether images are derived from single train images (`Deriving`), which a logged model must then contain.
     derives: ClassVar[bool] = False
 
     kimg: float = Field(default=60.0, ge=0)
@@ -26,32 +26,34 @@ class GeneratorConfig(KindConfig):
     """Real images per training step."""
 
     ticks: int = Field(default=6, ge=1)
-    """Validations (with previews) during training, evenly over the budget; the best checkpoint is kept."""
+    """Number of validations (with previews), evenly spaced over the budget; the best checkpoint is kept."""
 
     patience: int | None = Field(default=5, ge=1)
-    """Training ends after this many ticks without an improvement. null: it uses the whole budget."""
+    """Stop training after this many ticks without an improvement. null: use the whole budget."""
 
     collapse: float = Field(default=0.1, ge=0, lt=1)
-    """A class whose diversity is below this fraction of the real images' diversity counts as collapsed."""
+    """A class is collapsed if its diversity falls below this fraction of the real images' diversity."""
 
     together: int = Field(default=1, ge=1, le=64)
-    """Images of one class drawn in a row in a batch. Minibatch standard deviation needs several (the paper: 4)."""
+    """Consecutive images of the same class in a batch. Minibatch standard deviation needs several (the paper: 4)."""
 
     per_class: bool = False
     """Train one model per class instead of one for all classes."""
 
     pretrain: float = Field(default=0.0, ge=0)
-    """With `per_class`: thousands of images of all classes that a common model is first trained on. 0: none."""
+    """With `per_class`: first train a common model on this many thousand images of all classes. 0: do not."""
 
     pretrain_below: int = Field(default=200, ge=1)
-    """Models of classes with fewer train images than this start from the common model of `pretrain`."""
+    """Models of classes with fewer train images than this start from the `pretrain` model."""
 
     @model_validator(mode="after")
-    def _pretrains_parts(self) -> GeneratorConfig:
+    def _check_per_class(self) -> GeneratorConfig:
         if self.pretrain and not self.per_class:
-            raise ValueError("pretrain starts models of single classes; it needs per_class: true")
+            raise ValueError(
+                "pretrain initialises the models of single classes: set per_class: true"
+            )
         if self.per_class and not self.generative:
-            raise ValueError(f"{self.kind} trains no model, so there is none to have per_class")
+            raise ValueError(f"{self.kind} trains no model: set per_class: false")
         return self
 
 

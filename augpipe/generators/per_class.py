@@ -1,4 +1,4 @@
-"""One model a class, of any family: K generators of one class each that answer as one."""
+"""One model per class, of any family: K single-class generators combined into one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from augpipe.generators.protocol import Derived, Deriving, Generator, Problem
 
 
 def part_problem(problem: Problem, label: int) -> Problem:
-    """What one class's model is made for."""
+    """The problem of one class's model: the same image spec, one class."""
     return Problem(problem.spec, (problem.classes[label],))
 
 
@@ -25,7 +25,7 @@ def part_seed(seed: int, label: int) -> int:
 
 
 def part_set(images: ImageSet, label: int | None) -> tuple[ImageSet, NDArray[np.int64]]:
-    """The images of a class as a set of one class, and their rows; of all classes together for None."""
+    """The images of one class as a single-class set, and their rows; label None: all classes as one."""
     rows = np.arange(len(images)) if label is None else np.flatnonzero(images.labels == label)
     name = "all" if label is None else images.classes[label]
     labels = np.zeros(len(rows), np.int64)
@@ -35,46 +35,46 @@ def part_set(images: ImageSet, label: int | None) -> tuple[ImageSet, NDArray[np.
 
 
 class PerClass:
-    """Each label is answered by its own model; a model of a class without train images is never asked."""
+    """Route each label to the model of its class; classes without train images are never sampled."""
 
     def __init__(self, parts: list[Generator], problem: Problem) -> None:
         self.parts, self.problem = parts, problem
         self.rows: dict[int, NDArray[np.int64]] = {}
 
     def prepare(self, train: ImageSet) -> None:
-        """Show each model its class."""
+        """Prepare each model with the images of its class."""
         for label, part in enumerate(self.parts):
-            own, self.rows[label] = part_set(train, label)
-            if len(own):
-                part.prepare(own)
+            subset, self.rows[label] = part_set(train, label)
+            if len(subset):
+                part.prepare(subset)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """A step of each model whose class has two images or more in the batch; mean losses.
+        """Update each model whose class has at least two images in the batch; return mean losses by name.
 
-        Each counts its own images: phases that are shares of a budget take K times as long as in a model of
-        its own, as the flows train them.
+        Each model counts only its images: phases given as fractions of the budget last K times as long as in
+        models trained one by one, as the pipeline trains them.
         """
-        told: dict[str, list[torch.Tensor]] = {}
+        losses: dict[str, list[torch.Tensor]] = {}
         for label in labels.unique().tolist():
-            own = images[labels == label]
-            if len(own) < 2:
+            batch = images[labels == label]
+            if len(batch) < 2:
                 continue
-            zeros = torch.zeros(len(own), dtype=torch.int64, device=labels.device)
-            for name, loss in self.parts[label].step(own, zeros).items():
-                told.setdefault(name, []).append(loss)
-        return {name: torch.stack(found).mean() for name, found in told.items()}
+            zeros = torch.zeros(len(batch), dtype=torch.int64, device=labels.device)
+            for name, loss in self.parts[label].step(batch, zeros).items():
+                losses.setdefault(name, []).append(loss)
+        return {name: torch.stack(values).mean() for name, values in losses.items()}
 
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Images of each label's own model."""
+        """Sample each label from the model of its class."""
         images = torch.empty((len(labels), *self.problem.spec.shape), dtype=torch.uint8)
         for label in labels.unique().tolist():
-            own = labels == label
-            asked = torch.zeros(int(own.sum()), dtype=torch.int64)
-            images[own] = self.parts[label].sample(asked, rng)
+            selected = labels == label
+            zeros = torch.zeros(int(selected.sum()), dtype=torch.int64)
+            images[selected] = self.parts[label].sample(zeros, rng)
         return images
 
     def lower_learning_rate(self, factor: float) -> None:
-        """Of every model."""
+        """Lower the learning rate of every model."""
         for part in self.parts:
             part.lower_learning_rate(factor)
 
@@ -83,32 +83,32 @@ class PerClass:
         return {"parts": {label: part.state_dict() for label, part in enumerate(self.parts)}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave; labels without a model keep a fresh one."""
-        for label, own in state["parts"].items():
-            self.parts[label].load_state_dict(own)
+        """Restore what `state_dict` returned; labels missing from `state` keep their fresh model."""
+        for label, part_state in state["parts"].items():
+            self.parts[label].load_state_dict(part_state)
 
 
 class PerClassDeriving(PerClass):
-    """The same over a family that derives its images from train's."""
+    """PerClass for a family that derives its images from train images."""
 
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """See `derive`."""
+        """The images of `derive`."""
         return self.derive(labels, rng).images
 
     def derive(self, labels: torch.Tensor, rng: torch.Generator) -> Derived:
-        """Images of each label's own model, with the rows of train that they were made from."""
+        """Derive each label's images with the model of its class; parents are rows of the whole train set."""
         images = torch.empty((len(labels), *self.problem.spec.shape), dtype=torch.uint8)
         parents = torch.empty(len(labels), dtype=torch.int64)
         for label in labels.unique().tolist():
-            own = labels == label
+            selected = labels == label
             part = cast(Deriving, self.parts[label])
-            made = part.derive(torch.zeros(int(own.sum()), dtype=torch.int64), rng)
-            images[own] = made.images
-            parents[own] = torch.from_numpy(self.rows[label])[made.parents]
+            derived = part.derive(torch.zeros(int(selected.sum()), dtype=torch.int64), rng)
+            images[selected] = derived.images
+            parents[selected] = torch.from_numpy(self.rows[label])[derived.parents]
         return Derived(images, parents)
 
 
 def joined(parts: list[Generator], problem: Problem) -> PerClass:
-    """Models of single classes, in label order, as one generator."""
+    """Combine single-class models, in label order, into one generator."""
     deriving = isinstance(parts[0], Deriving)
     return (PerClassDeriving if deriving else PerClass)(parts, problem)

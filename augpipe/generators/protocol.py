@@ -1,4 +1,4 @@
-"""The Generator protocol: what the training loop asks of every family."""
+"""The Generator protocol: what the training loop requires of every family."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from augpipe.core.images import ImageSet, ImageSpec
 def drawn_together(
     classes: torch.Tensor, n: int, together: int, rng: torch.Generator
 ) -> torch.Tensor:
-    """Labels (n,) drawn uniformly from `classes`, each for `together` items in a row."""
-    at = torch.randint(0, len(classes), (-(-n // together),), generator=rng)
-    return classes[at].repeat_interleave(together)[:n]
+    """Draw labels (n,) uniformly from `classes`, each repeated for `together` consecutive items."""
+    index = torch.randint(0, len(classes), (-(-n // together),), generator=rng)
+    return classes[index].repeat_interleave(together)[:n]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a generator is made for."""
+    """What a generator is built for: image size and channels, and the class names."""
 
     spec: ImageSpec
     classes: tuple[str, ...]
 
 
 class Generator(Protocol):
-    """A class-conditional generator: owns its networks, optimisers and phases; the loop owns the rest."""
+    """A class-conditional generator. It owns networks, optimisers and phases; `fit` owns everything else."""
 
     def prepare(self, train: ImageSet) -> None:
-        """Look at train before the first step and before sampling from a loaded state."""
+        """Read what is needed from train; called before the first step and before sampling from a loaded state."""
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """One update from uint8 (N,C,H,W) and int64 (N,); returns its losses as detached scalars."""
+        """Do one update on images uint8 (N,C,H,W), labels int64 (N,); return losses as detached scalars by name."""
 
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """int64 (N,) → uint8 (N,C,H,W) on the CPU; a function of weights, labels and rng (on the CPU)."""
+        """Labels int64 (N,) → images uint8 (N,C,H,W) on the CPU; depends on weights, labels and rng (CPU) only."""
 
     def lower_learning_rate(self, factor: float) -> None:
-        """Multiply every learning rate by `factor`; nothing where none is trained."""
+        """Multiply every learning rate by `factor`; a no-op if nothing is trained."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a next step or sample depends on: tensors and plain values."""
+        """Everything the next step or sample depends on, as tensors and plain values."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
 
 
 class Derived(NamedTuple):
-    """images uint8 (N,C,H,W); parents: row of the train image that each was made from, int64 (N,)."""
+    """images: uint8 (N,C,H,W); parents: int64 (N,), row of the train image that each was derived from."""
 
     images: torch.Tensor
     parents: torch.Tensor
@@ -58,15 +58,15 @@ class Derived(NamedTuple):
 
 @runtime_checkable
 class Deriving(Protocol):
-    """A generator whose images are made from single train images, and which says from which."""
+    """A generator that derives each image from one train image and reports which."""
 
     def derive(self, labels: torch.Tensor, rng: torch.Generator) -> Derived:
-        """Like `sample`, with parents."""
+        """Like `sample`, but also return the parents."""
 
 
 @runtime_checkable
 class WarmStarting(Protocol):
-    """A generator that can begin with the nets of one like it."""
+    """A generator that can start from the nets of another of its family."""
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
-        """Take over the nets of another's `state_dict`; optimisers and counts stay fresh."""
+        """Load the nets of another generator's `state_dict`; optimisers and counts stay fresh."""

@@ -1,1 +1,1 @@
-"""Parts of networks: blocks, losses, augmentation, averages. Pure; blind to families."""
+"""Network building blocks, independent of generator families: layers, norms, losses, penalties, augmentation, EMA."""

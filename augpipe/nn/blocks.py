@@ -1,4 +1,4 @@
-"""Layers and initialisation whose randomness is an argument."""
+"""Layers and weight initialisation that draw from an explicit random generator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from augpipe.core.errors import UserError
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) that draws from a given generator, not from the global one."""
+    """Dropout (Srivastava et al. 2014) that draws from its own generator, not from the global one."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -26,13 +26,13 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         if self.rng is None:
-            raise RuntimeError("this Dropout has no generator: call use_rng(module, rng) first")
-        keep = self._like_all(x).bernoulli_(1 - self.p, generator=self.rng)
-        return x * parallel.own(keep) / (1 - self.p)
+            raise RuntimeError("Dropout has no random generator: call use_rng(module, rng) first")
+        mask = self._empty_global(x).bernoulli_(1 - self.p, generator=self.rng)
+        return x * parallel.own(mask) / (1 - self.p)
 
     @staticmethod
-    def _like_all(x: torch.Tensor) -> torch.Tensor:
-        """Room for all processes' rows, in x's own layout, in whose order values are drawn."""
+    def _empty_global(x: torch.Tensor) -> torch.Tensor:
+        """Empty tensor for the rows of all processes, in x's memory format: values are drawn in that order."""
         if parallel.size() == 1:
             return torch.empty_like(x)
         shape = (parallel.everyone(len(x)), *x.shape[1:])
@@ -40,15 +40,15 @@ class Dropout(nn.Module):
 
 
 def _layout(x: torch.Tensor) -> torch.memory_format:
-    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
+    channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def use_rng(module: nn.Module, rng: torch.Generator) -> None:
-    """Let every Dropout below `module` draw from `rng`."""
-    for part in module.modules():
-        if isinstance(part, Dropout):
-            part.rng = rng
+    """Make every Dropout in `module` draw from `rng`."""
+    for layer in module.modules():
+        if isinstance(layer, Dropout):
+            layer.rng = rng
 
 
 Scheme = Literal["kaiming", "dcgan"]
@@ -56,22 +56,22 @@ Scheme = Literal["kaiming", "dcgan"]
 
 @runtime_checkable
 class Drawn(Protocol):
-    """A layer that knows itself how its parameters are drawn."""
+    """A layer that initialises its own parameters."""
 
     def draw_parameters(self, rng: torch.Generator) -> None:
-        """Set this layer's own parameters from `rng`."""
+        """Initialise this layer's parameters from `rng`."""
 
 
 def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaiming") -> None:
-    """Set every parameter from `rng` (on the CPU): two modules of one shape and seed are equal.
+    """Initialise every parameter from `rng` (on the CPU): equal architecture and seed give equal weights.
 
     kaiming: N(0, 2/fan_out) for convolutions, U(±1/sqrt(fan_in)) for linear layers (He et al. 2015).
     dcgan: N(0, 0.02²) for both (Radford et al. 2016). Norms start at 1 and 0, biases at 0,
-    embeddings at N(0, 1). Raises TypeError for a layer with parameters it does not know.
+    embeddings at N(0, 1). Raises TypeError for any other layer with parameters.
     """
     for part in module.modules():
-        own = [name for name, _ in part.named_parameters(recurse=False)]
-        if not own:
+        names = [name for name, _ in part.named_parameters(recurse=False)]
+        if not names:
             continue
         if isinstance(part, Drawn):
             part.draw_parameters(rng)
@@ -91,16 +91,16 @@ def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaimin
             if weight is not None:
                 nn.init.ones_(weight)
         else:
-            raise TypeError(f"initialise does not know {type(part).__name__} ({', '.join(own)})")
+            raise TypeError(f"no initialisation for {type(part).__name__} ({', '.join(names)})")
         if bias is not None:
             nn.init.zeros_(bias)
 
 
 class EqualConv2d(nn.Module):
-    """Same-size convolution whose weights are N(0,1), scaled by gain/sqrt(fan_in) as they are used.
+    """Same-size convolution with N(0,1) weights that are scaled by gain/sqrt(fan_in) at run time.
 
-    The scale at run time gives every layer the same effective learning rate under Adam (Karras et al.
-    2018, 4.1). (N,I,H,W) → (N,O,H,W) for an odd `kernel`; one without padding for an even one.
+    The run-time scale gives every layer the same effective learning rate under Adam (equalised learning
+    rate, Karras et al. 2018, 4.1). (N,I,H,W) → (N,O,H,W) for an odd `kernel`; an even one has no padding.
     """
 
     def __init__(self, i: int, o: int, kernel: int, gain: float = math.sqrt(2)) -> None:
@@ -111,7 +111,7 @@ class EqualConv2d(nn.Module):
         self.padding = kernel // 2 if kernel % 2 else 0
 
     def draw_parameters(self, rng: torch.Generator) -> None:
-        """N(0,1) and 0."""
+        """Weights N(0,1), bias 0."""
         nn.init.normal_(self.weight, generator=rng)
         nn.init.zeros_(self.bias)
 
@@ -121,7 +121,7 @@ class EqualConv2d(nn.Module):
 
 
 class EqualLinear(nn.Module):
-    """Linear layer with weights N(0,1), scaled by gain/sqrt(fan_in) as they are used (see EqualConv2d)."""
+    """Linear layer with N(0,1) weights that are scaled by gain/sqrt(fan_in) at run time (see EqualConv2d)."""
 
     def __init__(self, i: int, o: int, gain: float = math.sqrt(2)) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class EqualLinear(nn.Module):
         self.scale = gain / math.sqrt(i)
 
     def draw_parameters(self, rng: torch.Generator) -> None:
-        """N(0,1) and 0."""
+        """Weights N(0,1), bias 0."""
         nn.init.normal_(self.weight, generator=rng)
         nn.init.zeros_(self.bias)
 
@@ -142,19 +142,19 @@ class EqualLinear(nn.Module):
 def doublings(size: int) -> tuple[int, int]:
     """Image size → (base, k) with size = base · 2^k and base in 4..7.
 
-    Raises UserError for a size no stack of doublings reaches.
+    Raises UserError for any other size.
     """
     base, k = size, 0
     while base >= 8 and base % 2 == 0:
         base, k = base // 2, k + 1
     if not (4 <= base <= 7 and k >= 1):
-        good = sorted(b * 2**j for b in range(4, 8) for j in range(1, 6) if b * 2**j <= 128)
+        sizes = sorted(b * 2**j for b in range(4, 8) for j in range(1, 6) if b * 2**j <= 128)
         raise UserError(
-            f"image size {size} is not 4, 5, 6 or 7 doubled; have {', '.join(map(str, good))}"
+            f"image size {size} is not 4, 5, 6 or 7 doubled; have {', '.join(map(str, sizes))}"
         )
     return base, k
 
 
 def widths(width: float, k: int, most: int = 8) -> list[int]:
-    """Channels at base resolution, then after each of k doublings: they halve, from at most `most` widths."""
+    """Channels at the base resolution and after each of k doublings: halved each time, at most `most` · width."""
     return [max(8, round(width * min(2 ** (k - level), most))) for level in range(k + 1)]

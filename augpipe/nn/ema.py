@@ -1,4 +1,4 @@
-"""Exponential moving average of a generator's weights, and batch statistics that fit it."""
+"""Exponential moving average of a generator's weights, and batch-norm statistics recomputed for it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from augpipe.nn.norms import GlobalBatchNorm2d
 class EMA:
     """Average of a module's parameters with half-life `half_kimg` (in thousands of images seen).
 
-    The half-life ramps up with training: min(half_kimg, ramp · kimg seen), so that early weights do not
-    linger (Karras et al. 2020, ADA). Buffers are copied; see `recalibrate` for batch statistics.
+    The half-life ramps up with training: min(half_kimg, ramp · kimg seen), so that early weights are
+    forgotten quickly (Karras et al. 2020, ADA). Buffers are copied; see `recalibrate` for batch statistics.
     """
 
     def __init__(self, module: nn.Module, half_kimg: float = 5.0, ramp: float = 0.05) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        for part in self.module.modules():
-            if isinstance(part, GlobalBatchNorm2d):
-                part.alone = True  # all processes recalibrate it, on equal batches
+        for layer in self.module.modules():
+            if isinstance(layer, GlobalBatchNorm2d):
+                layer.alone = True  # every process recalibrates it on identical batches
         self.half_kimg = half_kimg
         self.ramp = ramp
 
@@ -37,30 +37,32 @@ class EMA:
         beta = self.decay(seen, batch)
         means: list[torch.Tensor] = list(self.module.parameters())
         now: list[torch.Tensor] = list(module.parameters())
-        torch._foreach_lerp_(means, now, 1 - beta)  # one call: small nets have many small tensors
-        for kept, current in zip(self.module.buffers(), module.buffers(), strict=True):
-            kept.copy_(current)
+        torch._foreach_lerp_(
+            means, now, 1 - beta
+        )  # one fused call: small nets have many small tensors
+        for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
+            average.copy_(current)
 
 
 @torch.no_grad()
 def recalibrate(module: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]]) -> None:
-    """Set the running statistics of every BatchNorm to the mean over `batches` of its inputs'.
+    """Recompute the running statistics of every BatchNorm as their mean over `batches` (forward arguments).
 
-    Averaged weights with another net's running statistics draw washed-out images. Leaves the module
-    in eval mode; does nothing where there is no BatchNorm.
+    Averaged weights with the running statistics of the raw weights give washed-out images. Leaves the module
+    in eval mode; without a BatchNorm it does nothing.
     """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
-    kept = [norm.momentum for norm in norms]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative mean
-    module.eval()  # dropout, say, stays as in sampling
+    module.eval()  # dropout and the like stay off, as in sampling
     for norm in norms:
         norm.train()
     for batch in batches:
         module(*batch)
     module.eval()
-    for norm, momentum in zip(norms, kept, strict=True):
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

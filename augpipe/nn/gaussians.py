@@ -1,4 +1,4 @@
-"""A Gaussian for each class, fitted to encodings: latents that know their class (Mariani et al. 2018, 3.2)."""
+"""Class-conditional latents: one Gaussian per class, fitted to encodings (Mariani et al. 2018, 3.2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.covariance import ledoit_wolf
 
 
 class ClassGaussians:
-    """A Gaussian for each class: means (K,Z) and factors (K,Z,Z) of the covariances, all-zero where unseen."""
+    """One Gaussian per class: means (K,Z) and covariance factors (K,Z,Z), zero for classes not fitted."""
 
     def __init__(self, classes: int, latent: int) -> None:
         self.means, self.factors = (
@@ -19,10 +19,11 @@ class ClassGaussians:
         )
 
     def fit(self, label: int, encodings: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-        """Mean and shrunk covariance of a class's encodings (N,Z) (Ledoit & Wolf 2004)."""
+        """Fit mean and shrunk covariance of a class's encodings (N,Z) (Ledoit & Wolf 2004)."""
         mean = encodings.mean(0)
         if len(encodings) > 1:
             covariance, _ = ledoit_wolf(encodings)
+            # Sigma = A A^T with A = V sqrt(Lambda); clipping removes rounding below 0.
             values, vectors = np.linalg.eigh(covariance)
             factor = vectors * np.sqrt(values.clip(0))
         else:
@@ -31,10 +32,10 @@ class ClassGaussians:
         self.factors[label] = torch.from_numpy(factor)
 
     def draw(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """z_c ~ N(mu_c, Sigma_c), float32 (N,Z)."""
+        """Draw z_c ~ N(mu_c, Sigma_c) for labels (N,); float32 (N,Z)."""
         noise = torch.randn(len(labels), self.means.shape[1], generator=rng)
         out = self.means[labels]
         for label in labels.unique():
-            own = labels == label
-            out[own] += noise[own] @ self.factors[label].T
+            selected = labels == label
+            out[selected] += noise[selected] @ self.factors[label].T
         return out

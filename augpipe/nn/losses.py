@@ -1,4 +1,4 @@
-"""Losses as functions. All take logits, never probabilities."""
+"""Loss functions. All take logits, never probabilities."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def discriminator_hinge(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
 
 
 def critic_wasserstein(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Scores (N,), (M,) → E[D(G(z))] - E[D(x)] (Arjovsky et al. 2017, eq. 2, to be made small)."""
+    """Scores (N,), (M,) → E[D(G(z))] - E[D(x)] (Arjovsky et al. 2017, eq. 2), to be minimised."""
     return fake.mean() - real.mean()
 
 
 def generator_score(fake: torch.Tensor) -> torch.Tensor:
-    """Scores (N,) → -E[D(G(z))]: the generator's side of the hinge and of the Wasserstein loss."""
+    """Scores (N,) → -E[D(G(z))]: the generator's loss with a hinge or Wasserstein critic."""
     return -fake.mean()
 
 
 def drift(real: torch.Tensor) -> torch.Tensor:
-    """Scores (N,) → E[D(x)²]: keeps a Wasserstein critic near zero (Karras et al. 2018, appendix A.1)."""
+    """Scores (N,) → E[D(x)²]: keeps a Wasserstein critic's scores near zero (Karras et al. 2018, appendix A.1)."""
     return real.square().mean()
 
 
@@ -56,7 +56,7 @@ def class_or_fake(
     """Logits (N,K+1), labels (N,), logits (M,K+1) → cross-entropy of reals to their class, of fakes to K.
 
     One softmax over the classes and FAKE (Mariani et al. 2018, 3.2), so that "rare" and "fake" never
-    contradict each other. The generator's side is `classification` to the class that was asked for.
+    contradict each other. The generator's loss is `classification` with the requested class.
     """
     k = real.shape[1] - 1
     as_fake = torch.full((len(fake),), k, dtype=torch.int64, device=fake.device)
@@ -64,7 +64,7 @@ def class_or_fake(
 
 
 def realness(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Logits (N,K+1), labels (N,) → logit of the class minus that of FAKE, (N,): a softmax critic's score."""
+    """Logits (N,K+1), labels (N,) → logit of the class minus logit of FAKE, (N,): the score of a softmax critic."""
     return logits.gather(1, labels[:, None]).squeeze(1) - logits[:, -1]
 
 
@@ -78,14 +78,14 @@ def data_to_data(
 ) -> torch.Tensor:
     """Data-to-data cross-entropy of normalised embeddings (N,E), proxies (K,E) and labels (N,).
 
-    ReACGAN (Kang et al. 2021, eq. 7): an image against its class's proxy and all images of other classes.
-    Similarity s to the own proxy counts as min(0, s - margin) / temperature, to an image of another class
-    as max(0, s - (1 - margin)) / temperature: pairs that are easy already are cut off.
+    ReACGAN (Kang et al. 2021, eq. 7): each image against its class's proxy (positive) and against all images
+    of other classes (negatives). The cosine similarity s counts as min(0, s - margin) / temperature for the
+    positive and max(0, s - (1 - margin)) / temperature for a negative, which ignores easy pairs.
     """
     h, proxies = F.normalize(embedding, dim=1), F.normalize(proxies, dim=1)
-    own = (h * proxies[labels]).sum(1)
-    positive = (own - margin).clamp(max=0) / temperature
+    to_proxy = (h * proxies[labels]).sum(1)
+    positive = (to_proxy - margin).clamp(max=0) / temperature
     negative = (h @ h.T - (1 - margin)).clamp(min=0) / temperature
     negative = negative.masked_fill(labels[:, None] == labels[None, :], float("-inf"))
-    both = torch.cat([positive[:, None], negative], 1)
-    return (both.logsumexp(1) - positive).mean()
+    pairs = torch.cat([positive[:, None], negative], 1)
+    return (pairs.logsumexp(1) - positive).mean()

@@ -1,4 +1,4 @@
-"""Norms: pixel norm, class-conditional batch norm, spectral norm, minibatch standard deviation."""
+"""Normalisation: pixel norm, batch norms (global, class-conditional, split), spectral norm, minibatch stddev."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from augpipe.core import distributed as parallel
 
 
 def pixel_norm(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
-    """(N,C,...) → each position's feature vector divided by its root mean square (Karras et al. 2018, 4.2)."""
+    """(N,C,...) → the feature vector of each position, divided by its root mean square (Karras et al. 2018, 4.2)."""
     return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + eps).to(x.dtype)
 
 
@@ -27,12 +27,12 @@ class PixelNorm(nn.Module):
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the images of all processes of a training: mean and variance are the global batch's."""
+    """Batch norm with the mean and variance of the global batch, over all processes of the training."""
 
     def __init__(self, like: nn.BatchNorm2d) -> None:
         super().__init__(like.num_features, like.eps, like.momentum, like.affine)
         self.load_state_dict(like.state_dict())
-        self.alone = False  # of a net that every process has whole batches for
+        self.alone = False  # True: every process sees the whole batch, use local statistics
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(N,C,H,W) of this process → the same shape."""
@@ -41,42 +41,42 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         x = input.float()
         n = parallel.everyone(x.numel() // x.shape[1])
         mean = parallel.total(x.sum((0, 2, 3))) / n
-        away = x - mean[:, None, None]
-        variance = parallel.total(away.square().sum((0, 2, 3))) / n
-        self._note(mean.detach(), variance.detach() * (n / max(1, n - 1)))
-        out = away * torch.rsqrt(variance + self.eps)[:, None, None]
+        centred = x - mean[:, None, None]
+        variance = parallel.total(centred.square().sum((0, 2, 3))) / n
+        self._track(mean.detach(), variance.detach() * (n / max(1, n - 1)))
+        out = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             out = torch.addcmul(self.bias[:, None, None], out, self.weight[:, None, None])
         return out.to(input.dtype)
 
     @torch.no_grad()
-    def _note(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
-        """Move the running statistics; without a momentum they are means over all batches."""
+    def _track(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        """Update the running statistics; with momentum None they are means over all batches."""
         seen = self.num_batches_tracked
         if self.running_mean is None or self.running_var is None or seen is None:
             return
         seen += 1
-        share = self.momentum if self.momentum is not None else 1 / float(seen)
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance, share)
+        weight = self.momentum if self.momentum is not None else 1 / float(seen)
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)
 
 
 def norms_global(module: nn.Module) -> None:
-    """Turn every batch norm below `module` into one over all processes."""
-    _exchange_norms(module, GlobalBatchNorm2d)
+    """Replace every batch norm in `module` by a GlobalBatchNorm2d."""
+    _replace_norms(module, GlobalBatchNorm2d)
 
 
-def _exchange_norms(module: nn.Module, other: Callable[[nn.BatchNorm2d], nn.BatchNorm2d]) -> None:
-    """Put what `other` makes of it in the place of every batch norm below `module`."""
+def _replace_norms(module: nn.Module, replace: Callable[[nn.BatchNorm2d], nn.BatchNorm2d]) -> None:
+    """Replace every batch norm in `module` by `replace(norm)`, recursively."""
     for name, part in list(module.named_children()):
         if isinstance(part, nn.BatchNorm2d):
-            setattr(module, name, other(part))
+            setattr(module, name, replace(part))
         else:
-            _exchange_norms(part, other)
+            _replace_norms(part, replace)
 
 
 class ConditionalBatchNorm2d(nn.Module):
-    """Batch norm whose gain and bias are a class's own (Dumoulin et al. 2017): x (N,C,H,W), labels (N,)."""
+    """Batch norm with a gain and bias per class (Dumoulin et al. 2017): x (N,C,H,W), labels (N,) → (N,C,H,W)."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class ConditionalBatchNorm2d(nn.Module):
         self.shift = nn.Parameter(torch.empty(classes, features))
 
     def draw_parameters(self, rng: torch.Generator) -> None:
-        """Gain 1 and shift 0 for every class: nothing is drawn."""
+        """Gain 1 and shift 0 for every class; draws nothing."""
         nn.init.ones_(self.gain)
         nn.init.zeros_(self.shift)
 
@@ -97,7 +97,7 @@ class ConditionalBatchNorm2d(nn.Module):
 
 
 class _Spectral(nn.Module):
-    """weight → weight / sigma, the largest singular value of its (out, rest) matrix, by power iteration."""
+    """weight → weight / sigma; sigma: largest singular value of the (out, rest) matrix, by power iteration."""
 
     def __init__(self, weight: torch.Tensor, rng: torch.Generator, warm_up: int = 15) -> None:
         super().__init__()
@@ -116,20 +116,20 @@ class _Spectral(nn.Module):
             self.u.copy_(F.normalize(matrix @ self.v, dim=0))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """One more iteration in training; the gradient flows through sigma's weight, not through u and v."""
+        """In training, iterate once more; the gradient flows through the weight in sigma, not through u and v."""
         matrix = weight.flatten(1)
         with torch.autocast(weight.device.type, enabled=False):
             if self.training:
                 self._iterate(matrix.detach(), 1)
-            # Copies: a second forward pass before the backward one must not change what the first one kept.
+            # sigma = u^T W v. Copies: a second forward pass must not change what the first saved for backward.
             sigma = self.u.clone() @ matrix.mv(self.v.clone())
         return weight / sigma
 
 
 def spectral_norm(module: nn.Module, rng: torch.Generator) -> None:
-    """Divide every linear and convolution weight below `module` by its spectral norm (Miyato et al. 2018, 2.1).
+    """Divide every linear, convolution and embedding weight in `module` by its spectral norm (Miyato et al. 2018, 2.1).
 
-    After `initialise`: the power iteration starts from the weights as they are, its vectors from `rng`.
+    Call it after `initialise`: the power iteration starts from the current weights, its vectors from `rng`.
     """
     for part in list(module.modules()):
         if isinstance(part, nn.Conv2d | nn.Linear | nn.Embedding):
@@ -137,20 +137,20 @@ def spectral_norm(module: nn.Module, rng: torch.Generator) -> None:
 
 
 def minibatch_stddev(x: torch.Tensor, group: int = 4) -> torch.Tensor:
-    """(N,C,H,W) → (N,C+1,H,W): how much the images of a group differ, as one more map (Karras et al. 2018, 3).
+    """(N,C,H,W) → (N,C+1,H,W): append the spread of each image's group as a map (Karras et al. 2018, 3).
 
-    Standard deviation over the group for each feature and position, averaged over both; groups of `group`
-    neighbours in the batch, where images are left over the last `group` again. Batches come in class order:
-    in a mixed group the classes' difference hides that one class is always the same image.
+    The spread is the standard deviation over the group, averaged over features and positions. A group is
+    `group` neighbours in the batch; left-over images use the last `group` images. Sort the batch by class:
+    in a mixed group the difference between classes hides that one class is always the same image.
     """
     n = len(x)
-    if parallel.size() > 1 and n % group:  # groups that lie in two processes
+    if parallel.size() > 1 and n % group:  # some groups span two processes
         return torch.cat([x, parallel.own(minibatch_stddev_map(parallel.gather(x), group))], 1)
     return torch.cat([x, minibatch_stddev_map(x, group)], 1)
 
 
 def minibatch_stddev_map(x: torch.Tensor, group: int) -> torch.Tensor:
-    """The one more map of `minibatch_stddev`, (N,1,H,W)."""
+    """The map that `minibatch_stddev` appends, (N,1,H,W)."""
     n, group = len(x), min(group, len(x))
     whole = n - n % group
     spread = _spread(x[:whole].float().reshape(-1, group, *x.shape[1:])).repeat_interleave(group)
@@ -161,12 +161,12 @@ def minibatch_stddev_map(x: torch.Tensor, group: int) -> torch.Tensor:
 
 def _spread(y: torch.Tensor) -> torch.Tensor:
     """(G,M,C,H,W) → mean standard deviation within each group (G,)."""
-    # torch's own variance over a leading axis took a sixth of a small GAN's time.
+    # torch.var over a leading axis took a sixth of the step time of a small GAN.
     return ((y - y.mean(1, keepdim=True)).square().mean(1) + 1e-8).sqrt().mean((1, 2, 3))
 
 
 class ApartBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm with a second gain, bias and statistics for what `apart` says (Xie et al. 2020, section 4)."""
+    """Batch norm with a second gain, bias and statistics, used while `apart` is True (Xie et al. 2020, section 4)."""
 
     def __init__(self, like: nn.BatchNorm2d) -> None:
         super().__init__(like.num_features, like.eps, like.momentum, like.affine)
@@ -182,13 +182,13 @@ class ApartBatchNorm2d(nn.BatchNorm2d):
 
 
 def norms_apart(module: nn.Module) -> None:
-    """Give every batch norm below `module` a second one, which begins as the first does."""
-    _exchange_norms(module, ApartBatchNorm2d)
+    """Give every batch norm in `module` a second one that starts as a copy of the first."""
+    _replace_norms(module, ApartBatchNorm2d)
 
 
 @contextmanager
 def apart(module: nn.Module) -> Iterator[None]:
-    """While it lasts, the second norms are used."""
+    """Use the second norms inside the context."""
     norms = [part for part in module.modules() if isinstance(part, ApartBatchNorm2d)]
     for norm in norms:
         norm.apart = True

@@ -1,4 +1,4 @@
-"""Gradient penalties. A critic is a function of images (N,C,H,W) that gives scores (N,)."""
+"""Gradient penalties of a critic: a function from images (N,C,H,W) to scores (N,)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Critic = Callable[[torch.Tensor], torch.Tensor]
 
 
 def input_gradients(critic: Critic, x: torch.Tensor) -> torch.Tensor:
-    """Gradient of each image's score to that image, float32 (N, C·H·W), itself differentiable."""
+    """Gradient of each score with respect to its image, float32 (N, C·H·W); differentiable."""
     x = x.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(x).float().sum(), x, create_graph=True)
     return gradient.float().flatten(1)
@@ -21,21 +21,21 @@ def input_gradients(critic: Critic, x: torch.Tensor) -> torch.Tensor:
 def gradient_penalty(
     critic: Critic, real: torch.Tensor, fake: torch.Tensor, rng: torch.Generator
 ) -> torch.Tensor:
-    """E[(|grad D(x̂)| - 1)²] at x̂ between a real and a fake image (Gulrajani et al. 2017, eq. 3).
+    """E[(|grad D(x̂)| - 1)²] at x̂ on the line between a real and a fake image (Gulrajani et al. 2017, eq. 3).
 
     The norm is over all non-batch axes. real, fake: (N,C,H,W); rng: on their device.
     """
     n = parallel.everyone(len(real))
     u = parallel.own(torch.rand(n, 1, 1, 1, generator=rng, device=rng.device)).to(real)
     between = torch.lerp(fake.detach(), real, u)
-    # A root has no gradient at 0, where a critic that is constant somewhere would leave NaN.
+    # The square root has no gradient at 0: a locally constant critic would give NaN.
     norms = (input_gradients(critic, between).square().sum(1) + 1e-12).sqrt()
     return (norms - 1).square().mean()
 
 
 def r1(critic: Critic, real: torch.Tensor) -> torch.Tensor:
-    """½ E[|grad D(x)|²] at real images (Mescheder et al. 2018, eq. 9); to be weighed by gamma.
+    """½ E[|grad D(x)|²] at real images (Mescheder et al. 2018, eq. 9); to be multiplied by gamma.
 
-    Lazy (Karras et al. 2020, appendix B): taken every 16 steps and weighed 16 times as much.
+    Lazy regularisation (Karras et al. 2020, appendix B): every 16 steps with 16 times the weight.
     """
     return 0.5 * input_gradients(critic, real).square().sum(1).mean()

@@ -120,7 +120,7 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
         (["--generator", "acgan", "--resume"], "there is no training to resume in"),
         (["--generator", "acgan", "--out", "full"], "holds 'mine.txt', which no training has written"),
         (["--generator", "lonely", "--set", "image.size=36"], "image size 36 is not 4, 5, 6 or 7 doubled"),
-        (["--generator", "acgan", "--out", "junk", "--resume"], "last.pt is no checkpoint of augpipe, or a damaged one"),
+        (["--generator", "acgan", "--out", "junk", "--resume"], "last.pt is not an augpipe checkpoint, or is damaged"),
         (["--generator", "acgan", "--set", "generators.acgan.pretrain=1"], "it needs per_class: true"),
         (["--generator", "smote", "--set", "generators.smote.per_class=true"], "trains no model"),
     ],

@@ -94,5 +94,5 @@ def test_class_conditional_norm_spectral_norm_and_embedding_are_where_they_are_a
 
 
 def test_hinge_has_no_smoothed_labels() -> None:
-    with pytest.raises(ValueError, match="real_target smooths"):
+    with pytest.raises(ValueError, match="real_target applies to loss: bce"):
         acgan.Config(kind="acgan", loss="hinge", real_target=0.8)

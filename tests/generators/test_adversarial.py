@@ -25,7 +25,7 @@ def made(train: ImageSet, here: Runtime, name: str = "cgan", seed: int = 0) -> A
 def test_labels_of_fakes_are_uniform_over_the_classes_that_train_has(here, make_shapes) -> None:
     full = make_shapes((40, 3, 9, 9))
     generator = made(full.take(np.flatnonzero(full.labels != 2)), here)
-    found = generator.asked(30_000).bincount(minlength=4) / 30_000
+    found = generator.draw_labels(30_000).bincount(minlength=4) / 30_000
     assert torch.allclose(found, torch.tensor([1 / 3, 1 / 3, 0, 1 / 3]), atol=0.02)
 
 

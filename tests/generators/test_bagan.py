@@ -70,11 +70,14 @@ def test_latents_match_the_mean_and_the_shrunk_covariance_of_each_class(here, ma
 def test_label_modes(here, make_shapes) -> None:
     train = make_shapes((70, 20, 10, 0))
     rng = torch.Generator().manual_seed(0)
-    uniform = made(train, here).asked(30_000, rng).bincount(minlength=4) / 30_000
+    uniform = made(train, here).draw_labels(30_000, rng).bincount(minlength=4) / 30_000
     assert torch.allclose(uniform, torch.tensor([1 / 3, 1 / 3, 1 / 3, 0]), atol=0.02)
     # 2/K minus the class's share, nothing below 0: (2/3 - .7, 2/3 - .2, 2/3 - .1) over its sum.
     shares = torch.tensor([0.0, 2 / 3 - 0.2, 2 / 3 - 0.1, 0.0])
-    found = made(train, here, labels="rebalance").asked(30_000, rng).bincount(minlength=4) / 30_000
+    found = (
+        made(train, here, labels="rebalance").draw_labels(30_000, rng).bincount(minlength=4)
+        / 30_000
+    )
     assert torch.allclose(found, shares / shares.sum(), atol=0.02)
 
 

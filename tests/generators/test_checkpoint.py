@@ -46,7 +46,7 @@ def test_another_header_is_refused_with_what_differs(tmp_path: Path, change, tol
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "last.pt"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"last\.pt is no checkpoint of augpipe"):
+    with pytest.raises(ValueError, match=r"last\.pt is not an augpipe checkpoint"):
         Checkpoint(path, HEADER).load()
 
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     torch.save({"header": HEADER, "x": Evil()}, tmp_path / "last.pt")
-    with pytest.raises(ValueError, match="no checkpoint"):
+    with pytest.raises(ValueError, match="not an augpipe checkpoint"):
         Checkpoint(tmp_path / "last.pt", HEADER).load()
     assert not (tmp_path / "ran").exists()
 

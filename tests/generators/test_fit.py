@@ -164,7 +164,7 @@ def test_a_nan_is_seen_long_before_a_tick_ends(here, make_shapes) -> None:
     generator = Failing(set(range(1, 10_000)))
     with pytest.raises(UserError):
         run(generator, make_shapes((9, 9)), here, kimg=500, ticks=1)
-    assert generator.life <= 4 * training.CHECKED
+    assert generator.life <= 4 * training.CHECK_INTERVAL
 
 
 class Collapsing(Recorder):
@@ -228,13 +228,13 @@ def test_training_ends_where_nothing_gets_better(here, make_shapes) -> None:
 
 
 def test_progress_is_told_between_ticks(here, make_shapes, monkeypatch) -> None:
-    monkeypatch.setattr(training, "TOLD", 0.0)
+    monkeypatch.setattr(training, "PROGRESS_INTERVAL", 0.0)
     told: list[tuple[float, float]] = []
     hooks = Hooks(lambda g: 1.0, on_progress=lambda kimg, rate: told.append((kimg, rate)))
     training.fit(
         Recorder(), make_shapes((9, 9)), config(kimg=10.0, ticks=1), here, seed=0, hooks=hooks
     )
-    assert len(told) >= 200 // training.CHECKED and all(rate > 0 for _, rate in told)
+    assert len(told) >= 200 // training.CHECK_INTERVAL and all(rate > 0 for _, rate in told)
     assert [kimg for kimg, _ in told] == sorted(kimg for kimg, _ in told)
 
 

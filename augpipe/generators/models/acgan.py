@@ -1,11 +1,11 @@
-"""ACGAN: a discriminator that also tells the class (Odena, Olah & Shlens 2017).
+"""ACGAN: a GAN whose discriminator also classifies (Odena, Olah & Shlens 2017).
 
-Topology of the paper's appendix A for 32x32, shortened or lengthened to other sizes; practice of the
-public MNIST implementations: the latent is multiplied by a label embedding, labels of fakes are drawn
-uniformly, the discriminator's class loss stands on reals only, the generator's batch is twice the
-discriminator's. Added for small classes: DiffAugment or ADA in both steps, and an average of the
-generator's weights with recomputed batch statistics. Options: hinge loss, spectral norm, class-conditional
-batch norm, lazy R1, and ReACGAN's data-to-data cross-entropy in place of the class head (Kang et al. 2021).
+The architecture is that of the paper's appendix A for 32x32, with fewer or more levels for other sizes. As in
+the public MNIST implementations, the latent is multiplied by a label embedding, labels of fakes are drawn
+uniformly, the discriminator's class loss uses real images only, and the generator's batch is twice the
+discriminator's. Added for small classes: DiffAugment or ADA in both updates, and an average of the generator's
+weights with recomputed batch statistics. Options: hinge loss, spectral norm, class-conditional batch norm, lazy
+R1, and ReACGAN's data-to-data cross-entropy instead of the class head (Kang et al. 2021).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Config(AdversarialConfig):
     """ACGAN: the discriminator also classifies (Odena et al. 2017)."""
 
     width: float = Field(default=1.0, gt=0, le=16)
-    """Multiple of the paper's channels."""
+    """Multiplier of the paper's channel counts."""
 
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Dropout rate of the discriminator."""
@@ -45,20 +45,20 @@ class Config(AdversarialConfig):
     """Real/fake loss: `bce` as in the paper, or `hinge`."""
 
     real_target: float = Field(default=0.9, gt=0.5, le=1)
-    """Target of reals with `loss: bce` (one-sided label smoothing, Salimans et al. 2016)."""
+    """Discriminator's target for reals with `loss: bce` (one-sided label smoothing, Salimans et al. 2016)."""
 
     class_loss: Literal["head", "d2d"] = "head"
     """`head`: the paper's classifier. `d2d`: data-to-data cross-entropy on a normalised embedding (ReACGAN, Kang et al.
     2021)."""
 
     class_weight: float = Field(default=1.0, ge=0)
-    """Weight of the class loss against the real/fake loss."""
+    """Weight of the class loss relative to the real/fake loss."""
 
     embedding: int = Field(default=512, ge=2)
-    """Size of the embedding of `d2d`."""
+    """Dimension of the `d2d` embedding."""
 
     margin: float = Field(default=0.98, gt=0, le=1)
-    """Cosine similarity from which on `d2d` ignores a positive pair."""
+    """`d2d` ignores positive pairs with a cosine similarity of at least this."""
 
     temperature: float = Field(default=0.5, gt=0)
     """Temperature of `d2d`."""
@@ -67,26 +67,26 @@ class Config(AdversarialConfig):
     """Spectral norm in the discriminator instead of batch norm (Miyato et al. 2018)."""
 
     conditional_norm: bool = False
-    """Batch norms of the generator have a gain and bias per class (Dumoulin et al. 2017)."""
+    """Give the generator's batch norms a gain and bias per class (Dumoulin et al. 2017)."""
 
     r1: float = Field(default=0.0, ge=0)
-    """Weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` steps. 0: none."""
+    """Weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` steps. 0: no penalty."""
 
     r1_every: int = Field(default=16, ge=1)
-    """Steps between two R1 penalties (lazy regularisation, Karras et al. 2020)."""
+    """Steps between R1 penalties (lazy regularisation, Karras et al. 2020)."""
 
     @model_validator(mode="after")
-    def _target_is_of_bce(self) -> Config:
+    def _check_real_target(self) -> Config:
         if (
             self.loss == "hinge"
             and self.real_target != type(self).model_fields["real_target"].default
         ):
-            raise ValueError("real_target smooths the labels of loss bce; hinge has none")
+            raise ValueError("real_target applies to loss: bce only; leave it out with loss: hinge")
         return self
 
 
 class _Norm(nn.Module):
-    """Batch norm, with a gain and bias of each class's own where asked for."""
+    """Batch norm, optionally with a gain and bias per class."""
 
     def __init__(self, width: int, classes: int, conditional: bool) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class DiscriminatorNet(nn.Module):
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
         base, k = doublings(problem.spec.size)
-        # The paper's six widths are for three halvings; other sizes take the last ones.
+        # The paper has six widths for three halvings; smaller sizes use the last ones, larger ones prepend 16.
         paper = [16] * max(0, 2 * k - 6) + [16, 32, 64, 128, 256, 512]
         widths = [max(8, round(config.width * w)) for w in paper[-2 * k :]]
         layers: list[nn.Module] = []
@@ -154,15 +154,15 @@ class DiscriminatorNet(nn.Module):
         h = self.trunk(x).flatten(1)
         return self.real(h).squeeze(1).float(), self.classes(h).float()
 
-    def class_logits(self, told: torch.Tensor) -> torch.Tensor:
-        """The class head's output, or the embedding's cosine to each class's proxy, (N,K)."""
+    def class_logits(self, class_output: torch.Tensor) -> torch.Tensor:
+        """Class logits (N,K): the head's output, or the cosine of the embedding to each class's proxy."""
         if self.proxies is None:
-            return told
-        return F.normalize(told, dim=1) @ F.normalize(self.proxies.weight, dim=1).T
+            return class_output
+        return F.normalize(class_output, dim=1) @ F.normalize(self.proxies.weight, dim=1).T
 
 
 class ACGAN(Adversarial):
-    """See the module's head."""
+    """See the module docstring."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
@@ -176,69 +176,69 @@ class ACGAN(Adversarial):
         self.adam("d", self.d, config.learning_rate, (0.5, 0.999))
 
     def latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """U(-1,1) of (n, latent)."""
+        """Draw latents U(-1,1), (N, latent)."""
         return torch.rand(len(labels), self.config.latent, generator=rng) * 2 - 1
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """One discriminator update on a batch, one generator update on twice its size."""
+        """Do one discriminator update, and one generator update on a batch of twice the size."""
         real, labels = self.own_part(images, labels)
         loss_d, accuracy = self._discriminator_loss(real, labels)
         self.update("d", loss_d)
         with self.frozen("discriminator"):
             loss_g = self._generator_loss(2 * len(real))
             self.update("g", loss_g)
-        self.stepped(len(real))
+        self.finish_step(len(real))
         return {
             "loss_d": loss_d.detach(),
             "loss_g": loss_g.detach(),
             "class_accuracy_real": accuracy,
         }
 
-    def _class_loss(self, told: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _class_loss(self, class_output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.d.proxies is None:
-            return losses.classification(told, labels)
-        return losses.data_to_data(  # of every image to every other one
-            parallel.gather(told), self.d.proxies.weight, parallel.gather(labels),
+            return losses.classification(class_output, labels)
+        return losses.data_to_data(  # over all pairs of the global batch
+            parallel.gather(class_output), self.d.proxies.weight, parallel.gather(labels),
             margin=self.config.margin, temperature=self.config.temperature,
         )  # fmt: skip
 
     def _discriminator_loss(
         self, real: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        real = self.augmented(real)
+        real = self.augment(real)
         with self.runtime.autocast():
             with torch.no_grad():
-                fake = self.g(*self.noise(self.asked(len(real))))
-            on_real, told = self.d(real)
-            on_fake, _ = self.d(self.augmented(fake))
+                fake = self.g(*self.noise(self.draw_labels(len(real))))
+            on_real, class_output = self.d(real)
+            on_fake, _ = self.d(self.augment(fake))
         if self.config.loss == "hinge":
             loss = losses.discriminator_hinge(on_real, on_fake)
         else:
             loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
-        loss = loss + self.config.class_weight * self._class_loss(told, labels)
+        loss = loss + self.config.class_weight * self._class_loss(class_output, labels)
         if self.config.r1 and self.steps % self.config.r1_every == 0:
             with self.runtime.autocast():
                 penalty = r1(lambda x: self.d(x)[0], real)
             loss = loss + self.config.r1 * self.config.r1_every * penalty
         self.observe(on_real)
-        return loss, (self.d.class_logits(told).argmax(1) == labels).float().mean()
+        return loss, (self.d.class_logits(class_output).argmax(1) == labels).float().mean()
 
     def _generator_loss(self, n: int) -> torch.Tensor:
         with self.runtime.autocast():
-            z, asked = self.noise(self.asked(n))
-            on_fake, told = self.d(self.augmented(self.g(z, asked)))
+            z, fake_labels = self.noise(self.draw_labels(n))
+            on_fake, class_output = self.d(self.augment(self.g(z, fake_labels)))
         if self.config.loss == "hinge":
             loss = losses.generator_score(on_fake)
         else:
             loss = losses.generator_bce(on_fake)
-        return loss + self.config.class_weight * self._class_loss(told, asked)
+        return loss + self.config.class_weight * self._class_loss(class_output, fake_labels)
 
 
 def check(config: Config, problem: Problem) -> None:
-    """UserError for an image size that no stack of doublings reaches."""
+    """Raise UserError for an image size that is not 4, 5, 6 or 7 doubled."""
     doublings(problem.spec.size)
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> ACGAN:
-    """A fresh ACGAN."""
+    """Build an untrained ACGAN."""
     return ACGAN(config, problem, runtime, seed)

@@ -1,13 +1,12 @@
-"""BAGAN: a GAN that starts from an autoencoder of all classes (Mariani et al. 2018), and BAGAN-GP.
+"""BAGAN: a GAN initialised from an autoencoder of all classes (Mariani et al. 2018), and BAGAN-GP.
 
-The paper's way: an autoencoder learns on every class; its encoder's convolutions become the
-discriminator's, its decoder the generator; each class's latents are drawn from a Gaussian fitted to the
-class's encodings; the discriminator has one softmax over the classes and FAKE. The covariance of a small
-class is singular: Ledoit & Wolf's shrinkage mends that. `gradient_penalty: true` is BAGAN-GP (Huang &
-Jafari 2021): a label embedding in the autoencoder, mean absolute error, a critic that is also shown real
-images under a wrong label, and WGAN-GP. Unlike its public code, a wrong label is never the right one and
-the critic does start from the encoder. Added for small classes: DiffAugment or ADA, lazy R1, an average of
-the generator's weights.
+As in the paper, an autoencoder is first trained on all classes. The convolutions of its encoder initialise the
+discriminator, its decoder is the generator, and the latents of each class are drawn from a Gaussian fitted to the
+class's encodings. The discriminator has one softmax over the classes and FAKE. The covariance of a small class is
+singular, so it is estimated with Ledoit & Wolf's shrinkage. `gradient_penalty: true` is BAGAN-GP (Huang & Jafari
+2021): a label embedding in the autoencoder, mean absolute error, a critic that also sees real images with wrong
+labels, and WGAN-GP. Unlike in its public code, a wrong label is never the right one, and the critic is initialised
+from the encoder. Added for small classes: DiffAugment or ADA, lazy R1, and an average of the generator's weights.
 """
 
 from __future__ import annotations
@@ -36,47 +35,46 @@ from augpipe.nn.gaussians import ClassGaussians
 from augpipe.nn.norms import minibatch_stddev
 from augpipe.nn.penalties import gradient_penalty, r1
 
-ENCODED_AT_ONCE = 256
-HIDDEN = 128  # features between the trunk and the head, with `stddev`
-MOST_ENCODED = 5000  # images a class that its Gaussian stands on
+ENCODE_BATCH = 256  # images per forward pass of the encoder
+HIDDEN = 128  # with `stddev`: features between trunk and head
+MAX_ENCODED = 5000  # encoded images per class to fit its Gaussian to
 
 
 class Config(AdversarialConfig):
     """Options of BAGAN."""
 
     kind: Literal["bagan"]
-    """BAGAN: a GAN that starts from an autoencoder of all classes (Mariani et al. 2018)."""
+    """BAGAN: a GAN initialised from an autoencoder of all classes (Mariani et al. 2018)."""
 
     batch: int = Field(default=64, ge=2)
     """Real images per training step."""
 
     autoencoder: float = Field(default=0.25, gt=0, lt=1)
-    """Fraction of the budget that trains the autoencoder."""
+    """Fraction of the budget spent on the autoencoder."""
 
     labels: Literal["uniform", "rebalance"] = "uniform"
-    """Classes of fakes: `uniform`, or `rebalance`, in proportion to max(0, 2/K - the class's fraction of train), as in
-    the paper."""
+    """Class distribution of fakes: `uniform`, or `rebalance`, proportional to max(0, 2/K - the class's fraction of
+    train) as in the paper."""
 
     fakes: float | None = Field(default=1.0, gt=0)
-    """Fakes per real image in the critic's batch. null: 1/K, the paper's."""
+    """Fakes per real image in the critic's batch. null: 1/K, as in the paper."""
 
     generator_loss: Literal["class", "realness"] = "class"
-    """`class`: the class against all else, as in the paper. `realness`: the class against FAKE, which keeps more
-    variety."""
+    """`class`: the class against all other outputs, as in the paper. `realness`: the class against FAKE only, which
+    keeps more diversity."""
 
     class_weight: float = Field(default=0.0, ge=0)
-    """With `realness`: weight of the added `class` loss."""
+    """With `realness`: weight of the additional `class` loss."""
 
     gradient_penalty: bool = False
     """BAGAN-GP (Huang & Jafari 2021): Wasserstein critic with a gradient penalty."""
 
     label_embedding: bool | None = None
-    """Multiply the decoder's latent by an embedding of the class, so that classes with overlapping latents stay apart.
-    null: only with `gradient_penalty`."""
+    """Multiply the decoder's latent by a class embedding, which separates classes with overlapping latents. null: only
+    with `gradient_penalty`."""
 
     stddev: bool = False
-    """Show the critic how much the images of a class in the batch differ (minibatch standard deviation, Karras et al.
-    2018)."""
+    """Add the minibatch standard deviation within each class to the critic's features (Karras et al. 2018)."""
 
     critic_steps: int = Field(default=5, ge=1)
     """With `gradient_penalty`: critic steps per generator step."""
@@ -89,36 +87,36 @@ class Config(AdversarialConfig):
     `gradient_penalty`."""
 
     r1_every: int = Field(default=16, ge=1)
-    """Steps between two R1 penalties (lazy regularisation, Karras et al. 2020)."""
+    """Steps between R1 penalties (lazy regularisation, Karras et al. 2020)."""
 
     width: float = Field(default=0.25, gt=0, le=16)
-    """Multiple of the paper's channels."""
+    """Multiplier of the paper's channel counts."""
 
     learning_rate: float = Field(default=8e-4, gt=0)
     """Learning rate of Adam; the paper: 5e-5."""
 
     @property
     def signed(self) -> bool:
-        """With the softmax, where the class stands against FAKE."""
+        """True with the softmax head, whose score is the class logit minus the FAKE logit."""
         return not self.gradient_penalty
 
     @property
     def embeds(self) -> bool:
-        """Whether the decoder is told the class."""
+        """Whether the decoder is conditioned on the class."""
         return self.gradient_penalty if self.label_embedding is None else self.label_embedding
 
 
 def _channels(config: Config, k: int) -> list[int]:
-    """Of the trunk's levels, from the image down: a level has two convolutions of one width.
+    """Channels of the trunk's levels, from full resolution down; the two convolutions of a level have the same width.
 
-    The paper's level has two widths (32 and 64, 128 and 256).
+    In the paper they have different widths (32 and 64, 128 and 256).
     """
     paper = [64, 128, 256, 256, 256] if k <= 2 else [32, 64, 128, 256, 256]
     return [max(8, round(config.width * w)) for w in [*paper, *[256] * k][:k]]
 
 
 class Trunk(nn.Module):
-    """(N,C,H,W) in [-1,1] → features (N,F): a strided and a plain conv3 for each halving, without norms."""
+    """(N,C,H,W) in [-1,1] → features (N,F): a strided and a plain conv3 per halving, no norms."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
@@ -139,7 +137,7 @@ class Trunk(nn.Module):
 
 
 class Decoder(nn.Module):
-    """latent (N,Z), labels (N,) → (N,C,H,W) in [-1,1]; labels count with `label_embedding`."""
+    """latent (N,Z), labels (N,) → (N,C,H,W) in [-1,1]; labels are used with `label_embedding` only."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
@@ -183,13 +181,13 @@ class Encoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N,C,H,W), labels (N,) → logits (N,K+1) over classes and FAKE; scores (N,) in BAGAN-GP. float32."""
+    """(N,C,H,W), labels (N,) → float32 logits (N,K+1) over classes and FAKE; scores (N,) with BAGAN-GP."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
         classes = len(problem.classes)
         self.trunk = Trunk(config, problem)
-        # How much is too little depends on the class: a head that is linear in it could not tell.
+        # How much diversity is normal depends on the class, which a linear head cannot express: add a layer.
         self.mixed = nn.Linear(self.trunk.width + 1, HIDDEN) if config.stddev else None
         width = HIDDEN if config.stddev else self.trunk.width
         self.head = nn.Linear(width, 1 if config.gradient_penalty else classes + 1)
@@ -203,14 +201,14 @@ class Discriminator(nn.Module):
         if self.embedding is None:
             out: torch.Tensor = self.head(h)
             return out.float()
-        # Projection (Miyato & Koyama 2018); its scale is that of the head's own sum.
-        likeness = (h * self.embedding(labels)).sum(1) / math.sqrt(h.shape[1])
-        score: torch.Tensor = self.head(h).squeeze(1) + likeness
+        # Projection (Miyato & Koyama 2018), scaled to the magnitude of the linear head.
+        similarity = (h * self.embedding(labels)).sum(1) / math.sqrt(h.shape[1])
+        score: torch.Tensor = self.head(h).squeeze(1) + similarity
         return score.float()
 
 
 class BAGAN(Adversarial):
-    """See the module's head."""
+    """See the module docstring."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
@@ -222,14 +220,15 @@ class BAGAN(Adversarial):
         self.add("discriminator", d)
         self.ema = EMA(self.g, config.ema_half_kimg)
         self.gaussians = ClassGaussians(len(problem.classes), config.latent)
-        self.ready = False  # the nets start as the autoencoder's, its encodings are fitted
+        # True once the autoencoder is trained, its weights are copied and the Gaussians are fitted.
+        self.ready = False
         self._warm = False
         self._reset_optimisers()
         self._train: ImageSet | None = None
-        self._fake_shares = torch.ones(len(problem.classes))
+        self._fake_probabilities = torch.ones(len(problem.classes))
 
     def _reset_optimisers(self) -> None:
-        """Fresh ones: the autoencoder's moments say nothing about the adversarial losses."""
+        """Create fresh optimisers: the autoencoder's moments do not suit the adversarial losses."""
         betas = (0.5, 0.9) if self.config.gradient_penalty else (0.5, 0.999)
         for name, net in (("e", self.encoder), ("g", self.g), ("d", self.d)):
             old = self.optimisers.get(name)
@@ -237,81 +236,81 @@ class BAGAN(Adversarial):
             self.adam(name, net, rate, betas)
 
     def prepare(self, train: ImageSet) -> None:
-        """Keep train, whose encodings are fitted after the autoencoder's phase."""
+        """Store train, whose encodings are fitted after the autoencoder phase."""
         super().prepare(train)
         self._train = train
         counts = torch.tensor(list(train.counts().values()), dtype=torch.float64)
-        k, have = len(self.present), counts > 0
+        k, nonempty = len(self.present), counts > 0
         if self.config.labels == "rebalance":
-            share = (2 / k - counts / counts.sum()).clamp(min=0) * have
+            weights = (2 / k - counts / counts.sum()).clamp(min=0) * nonempty
         else:
-            share = have.double()
-        self._fake_shares = share / share.sum()
+            weights = nonempty.double()
+        self._fake_probabilities = weights / weights.sum()
         if not self.config.gradient_penalty:
-            self.fakes(self.config.batch // parallel.size())  # told before any step
+            self.fakes(self.config.batch // parallel.size())  # raises before the first step
 
-    def asked(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
-        """See `Adversarial`; as `labels` says."""
+    def draw_labels(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
+        """See `Adversarial`; the class distribution is that of the option `labels`."""
         n = parallel.everyone(n) if rng is None else n
         return torch.multinomial(
-            self._fake_shares, n, replacement=True, generator=rng or self.rngs["noise"]
+            self._fake_probabilities, n, replacement=True, generator=rng or self.rngs["noise"]
         )
 
-    def _asked_in_order(self, n: int) -> torch.Tensor:
-        """`asked`, by class where the critic compares the images of a class."""
-        asked = self.asked(n)
-        return asked.sort()[0] if self.config.stddev else asked
+    def _draw_ordered_labels(self, n: int) -> torch.Tensor:
+        """`draw_labels`, sorted by class if the critic compares images within a class (`stddev`)."""
+        labels = self.draw_labels(n)
+        return labels.sort()[0] if self.config.stddev else labels
 
     def latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Of each class's own Gaussian; N(0,1) before it is known."""
+        """Draw from the Gaussian of each label's class; from N(0,1) before these are fitted."""
         if self.ready:
             return self.gaussians.draw(labels, rng)
         return super().latents(labels, rng)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """An update of the autoencoder in its share of the budget, then of the GAN."""
+        """Do one update of the autoencoder, or of the GAN once the autoencoder's budget is spent."""
         due = self.seen >= self.config.autoencoder * self.config.kimg * 1000
         if not self.ready and (self._warm or due) and not self.initialise():
             return {
                 "loss_autoencoder": torch.tensor(math.nan, device=self.runtime.device)
-            }  # the loop sets it back
-        # By class, where the critic compares the images of a class.
+            }  # not finite: the loop restarts from the last good state
+        # Sorted by class if the critic compares images within a class.
         ordered = self.ready and self.config.stddev
         real, labels = (self.in_class_order if ordered else self.own_part)(images, labels)
-        told = self._adversarial(real, labels) if self.ready else self._autoencode(real, labels)
-        self.stepped(len(real))
-        return told
+        metrics = self._adversarial(real, labels) if self.ready else self._autoencode(real, labels)
+        self.finish_step(len(real))
+        return metrics
 
     def _autoencode(self, real: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         with self.runtime.autocast():
-            back = self.g(self.encoder(real), labels).float()
+            reconstruction = self.g(self.encoder(real), labels).float()
         if self.config.gradient_penalty:
-            loss = (back - real).abs().mean()
+            loss = (reconstruction - real).abs().mean()
         else:
-            loss = F.mse_loss(back, real)
+            loss = F.mse_loss(reconstruction, real)
         for name in ("e", "g"):
             self.optimisers[name].zero_grad(set_to_none=True)
         loss.backward()
         for name in ("e", "g"):
-            self.share_gradients(name)
+            self.average_gradients(name)
             self.optimisers[name].step()
         return {"loss_autoencoder": loss.detach()}
 
     def initialise(self) -> bool:
-        """The step between the phases: copy the encoder's trunk, fit each class's Gaussian.
+        """Switch from autoencoder to GAN: copy the encoder's trunk to the critic, fit each class's Gaussian.
 
-        The decoder is the generator already. After a warm start from a trained BAGAN the Gaussians alone
-        are fitted. Whether it could: an autoencoder that diverged has nothing to fit.
+        The decoder already is the generator. After a warm start from a trained BAGAN only the Gaussians are
+        fitted. Returns False if the autoencoder diverged, so that its encodings are not finite.
         """
         if self._train is None:
-            raise RuntimeError("BAGAN fits its latents to train: call prepare(train) first")
+            raise RuntimeError("BAGAN needs its training set: call prepare(train) first")
         self.encoder.eval()
-        found = {label: self._encodings(self._train, label) for label in self.present.tolist()}
+        encodings = {label: self._encodings(self._train, label) for label in self.present.tolist()}
         self.encoder.train()
-        if not parallel.agreed(all(np.isfinite(own).all() for own in found.values())):
+        if not parallel.agreed(all(np.isfinite(codes).all() for codes in encodings.values())):
             return False
-        for label, encodings in found.items():
-            self.gaussians.fit(label, encodings)
+        for label, codes in encodings.items():
+            self.gaussians.fit(label, codes)
         if not self._warm:
             self.d.trunk.load_state_dict(self.encoder.trunk.state_dict())
         self._reset_optimisers()
@@ -320,50 +319,52 @@ class BAGAN(Adversarial):
 
     @torch.no_grad()
     def _encodings(self, train: ImageSet, label: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Latents of a class's images, float64 (N,Z); of MOST_ENCODED drawn ones where there are more."""
+        """Encode a class's images, float64 (N,Z); a random MAX_ENCODED of them if there are more."""
         rows = np.flatnonzero(train.labels == label)
-        if len(rows) > MOST_ENCODED:
+        if len(rows) > MAX_ENCODED:
             rng = numpy_stream(self._seed, "encodings", label)
-            rows = np.sort(rng.choice(rows, MOST_ENCODED, replace=False))
-        found = []
-        for start in range(0, len(rows), ENCODED_AT_ONCE):
-            part = torch.from_numpy(train.images[rows[start : start + ENCODED_AT_ONCE]])
+            rows = np.sort(rng.choice(rows, MAX_ENCODED, replace=False))
+        chunks = []
+        for start in range(0, len(rows), ENCODE_BATCH):
+            images = torch.from_numpy(train.images[rows[start : start + ENCODE_BATCH]])
             with self.runtime.autocast():
-                found.append(self.encoder(to_float(self.runtime.move(part))).float().cpu())
-        return torch.cat(found).double().numpy()
+                chunks.append(self.encoder(to_float(self.runtime.move(images))).float().cpu())
+        return torch.cat(chunks).double().numpy()
 
     def _adversarial(self, real: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         loss_d = self._critic_loss(real, labels)
         self.update("d", loss_d)
-        told = {"loss_d": loss_d.detach()}
+        metrics = {"loss_d": loss_d.detach()}
         if self.config.gradient_penalty and self.steps % self.config.critic_steps:
-            return told
+            return metrics
         with self.frozen("discriminator"):
             with self.runtime.autocast():
-                z, asked = self.noise(self._asked_in_order(len(real)))
-                out = self.d(self.augmented(self.g(z, asked)), asked)
+                z, fake_labels = self.noise(self._draw_ordered_labels(len(real)))
+                out = self.d(self.augment(self.g(z, fake_labels)), fake_labels)
             if self.config.gradient_penalty:
                 loss_g = losses.generator_score(out)
             elif self.config.generator_loss == "class":
-                loss_g = losses.classification(out, asked)
+                loss_g = losses.classification(out, fake_labels)
             else:
-                loss_g = losses.generator_bce(losses.realness(out, asked))
+                loss_g = losses.generator_bce(losses.realness(out, fake_labels))
                 if self.config.class_weight:
-                    loss_g = loss_g + self.config.class_weight * losses.classification(out, asked)
+                    loss_g = loss_g + self.config.class_weight * losses.classification(
+                        out, fake_labels
+                    )
             self.update("g", loss_g)
-        return {**told, "loss_g": loss_g.detach()}
+        return {**metrics, "loss_g": loss_g.detach()}
 
     def _critic_loss(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.config.gradient_penalty:
             return self._wasserstein(real, labels)
         n = self.fakes(len(real))
-        real = self.augmented(real)
+        real = self.augment(real)
         with self.runtime.autocast():
-            z, asked = self.noise(self._asked_in_order(n))
+            z, fake_labels = self.noise(self._draw_ordered_labels(n))
             with torch.no_grad():
-                fake = self.g(z, asked)
+                fake = self.g(z, fake_labels)
             on_real = self.d(real, labels)
-            on_fake = self.d(self.augmented(fake), asked)
+            on_fake = self.d(self.augment(fake), fake_labels)
         as_class, as_fake = losses.class_or_fake(on_real, labels, on_fake)
         loss = (len(real) * as_class + n * as_fake) / (len(real) + n)
         self.observe(losses.realness(on_real, labels))
@@ -374,7 +375,7 @@ class BAGAN(Adversarial):
         return loss
 
     def fakes(self, reals: int) -> int:
-        """How many fakes stand beside so many reals in the critic's batch, in each process."""
+        """Number of fakes for `reals` real images in the critic's batch, per process."""
         reals, processes = parallel.everyone(reals), parallel.size()
         if self.config.fakes is None:
             n = -(-reals // len(self.present))
@@ -382,55 +383,55 @@ class BAGAN(Adversarial):
             n = max(1, round(self.config.fakes * reals))
         if n % processes:
             raise UserError(
-                f"bagan draws {several(n, 'fake')} beside {reals} real images, and runner.devices, {processes}, must "
-                f"divide them: set fakes to {processes * -(-n // processes) / reals:g}"
+                f"bagan draws {several(n, 'fake')} for {reals} real images, which runner.devices: {processes} does not "
+                f"divide; set fakes: {processes * -(-n // processes) / reals:g}"
             )
         return n // processes
 
     def _wasserstein(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Fakes of the batch's own labels and reals under wrong ones, half each, against reals."""
-        real = self.augmented(real)
+        """BAGAN-GP: reals against fakes with the same labels and reals with wrong labels, half each."""
+        real = self.augment(real)
         with self.runtime.autocast():
-            whole = parallel.gather(labels)
-            z, asked = self.noise(whole.cpu())
+            global_labels = parallel.gather(labels)
+            z, fake_labels = self.noise(global_labels.cpu())
             with torch.no_grad():
-                fake = self.augmented(self.g(z, asked))
-            on_real, on_fake = self.d(real, labels), self.d(fake, asked)
+                fake = self.augment(self.g(z, fake_labels))
+            on_real, on_fake = self.d(real, labels), self.d(fake, fake_labels)
             loss = losses.critic_wasserstein(on_real, on_fake)
             if len(self.present) > 1:
-                on_wrong = self.d(real, parallel.own(self.wrong(whole)))
+                on_wrong = self.d(real, parallel.own(self.wrong(global_labels)))
                 loss = 0.5 * (loss + losses.critic_wasserstein(on_real, on_wrong))
             penalty = gradient_penalty(lambda x: self.d(x, labels), real, fake, self.rngs["device"])
         return loss + 10 * penalty
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
-        """Nets of a like BAGAN; if that was past its autoencoder, only the latents are fitted anew."""
+        """Load the nets of another BAGAN; if its autoencoder was trained, only the Gaussians are refitted."""
         super().warm_start(state)
         self._warm = bool(state["more"]["ready"])
 
-    def more_state(self) -> dict[str, Any]:
-        """The phase, the Gaussians and the shares of fakes."""
+    def extra_state(self) -> dict[str, Any]:
+        """The phase, the Gaussians and the class probabilities of fakes."""
         return {
             "ready": self.ready,
             "warm": self._warm,
             "means": self.gaussians.means,
             "factors": self.gaussians.factors,
-            "fake_shares": self._fake_shares,
+            "fake_shares": self._fake_probabilities,
         }
 
-    def load_more(self, state: Mapping[str, Any]) -> None:
-        """See `more_state`."""
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore `extra_state`."""
         self.ready, self._warm = state["ready"], state["warm"]
         self.gaussians.means = state["means"].clone()
         self.gaussians.factors = state["factors"].clone()
-        self._fake_shares = state["fake_shares"].clone()
+        self._fake_probabilities = state["fake_shares"].clone()
 
 
 def check(config: Config, problem: Problem) -> None:
-    """UserError for an image size that no stack of doublings reaches."""
+    """Raise UserError for an image size that is not 4, 5, 6 or 7 doubled."""
     doublings(problem.spec.size)
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> BAGAN:
-    """A fresh BAGAN."""
+    """Build an untrained BAGAN."""
     return BAGAN(config, problem, runtime, seed)

@@ -1,9 +1,9 @@
-"""cgan: a strong class-conditional GAN for small image sets, composed of what is known to work there.
+"""cgan: a class-conditional GAN for small image sets, combining published techniques that work well on them.
 
-A residual generator with class-conditional batch norm and a residual critic without norms; lazy R1, minibatch
-standard deviation, DiffAugment or ADA, an average of the generator's weights, reals and fakes drawn uniformly
-over classes. Two heads: `softmax`, one softmax over the classes and FAKE (Mariani et al. 2018), and
-`projection` (Miyato & Koyama 2018) with the hinge loss; spectral norm is an option of both.
+The generator is residual with class-conditional batch norm, the critic is residual without norms. Training uses
+lazy R1, minibatch standard deviation, DiffAugment or ADA, an average of the generator's weights, and draws reals
+and fakes uniformly over classes. The critic has one of two heads: `softmax`, one softmax over the classes and FAKE
+(Mariani et al. 2018), or `projection` with the hinge loss (Miyato & Koyama 2018). Spectral norm is optional.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Config(AdversarialConfig):
     """Training budget, in thousands of real images shown."""
 
     width: float = Field(default=16.0, gt=0, le=512)
-    """Channels at full resolution; doubled with each halving of it."""
+    """Channels at full resolution; doubled with each halving of the resolution."""
 
     head: Literal["softmax", "projection"] = "softmax"
     """Critic's head: one `softmax` over the classes and FAKE (Mariani et al. 2018), or `projection` with the hinge loss
     (Miyato & Koyama 2018)."""
 
     class_weight: float = Field(default=0.0, ge=0)
-    """Weight of the cross-entropy among classes in the generator's loss. Above 0, the projection critic also learns the
-    classes of reals."""
+    """Weight of the class cross-entropy in the generator's loss. Above 0, the projection critic also learns to classify
+    reals."""
 
     spectral: bool = False
     """Spectral norm in the critic (Miyato et al. 2018)."""
@@ -57,16 +57,16 @@ class Config(AdversarialConfig):
     """Weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` steps."""
 
     r1_every: int = Field(default=16, ge=1)
-    """Steps between two R1 penalties (lazy regularisation, Karras et al. 2020)."""
+    """Steps between R1 penalties (lazy regularisation, Karras et al. 2020)."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
     """Learning rate of Adam."""
 
 
 class Up(nn.Module):
-    """Residual block: class-conditional norm, ReLU, conv3, nearest 2x, and the same without the 2x.
+    """Residual block that doubles the resolution: twice class-conditional norm, ReLU, conv3, with nearest 2x between.
 
-    The 2x stands after the first convolution: a quarter of the work for it.
+    Upsampling after the first convolution makes that convolution four times cheaper.
     """
 
     def __init__(self, i: int, o: int, classes: int) -> None:
@@ -86,7 +86,7 @@ class Up(nn.Module):
 
 
 class Down(nn.Module):
-    """Residual block: conv3, average over 2x2, conv3; no norm."""
+    """Residual block that halves the resolution: conv3, 2x2 average pooling, conv3; no norm."""
 
     def __init__(self, i: int, o: int) -> None:
         super().__init__()
@@ -107,8 +107,8 @@ class GeneratorNet(nn.Module):
         super().__init__()
         self.base, k = doublings(problem.spec.size)
         channels, classes = widths(config.width, k), len(problem.classes)
-        # The class comes in by the norms alone: with its embedding beside the latent, each class was soon
-        # drawn as one image.
+        # Only the norms are conditioned on the class: with a label embedding concatenated to the latent, each
+        # class soon collapsed to one image.
         self.first = nn.Linear(config.latent, channels[0] * self.base**2)
         self.up = nn.ModuleList(Up(a, b, classes) for a, b in pairwise(channels))
         self.norm = ConditionalBatchNorm2d(channels[-1], classes)
@@ -124,15 +124,15 @@ class GeneratorNet(nn.Module):
         return out
 
 
-class Judged(NamedTuple):
-    """score (N,): above 0 is real, of the label told. classes: logits (N,K), of the softmax head (N,K+1)."""
+class CriticOutput(NamedTuple):
+    """score (N,): above 0 means real and of the given label. classes: logits (N,K); (N,K+1) with the softmax head."""
 
     score: torch.Tensor
     classes: torch.Tensor
 
 
 class CriticNet(nn.Module):
-    """(N,C,H,W) in [-1,1], labels (N,) → Judged, float32."""
+    """(N,C,H,W) in [-1,1], labels (N,) → CriticOutput, float32."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
@@ -154,18 +154,18 @@ class CriticNet(nn.Module):
         out: torch.Tensor = self.flat(h.flatten(1))
         return F.leaky_relu(out, 0.2)
 
-    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> Judged:
-        """The projection head's score is that of Miyato & Koyama (2018, eq. 5)."""
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> CriticOutput:
+        """Score and classify; the projection head follows Miyato & Koyama (2018, eq. 5)."""
         h = self.features(x)
         classes = self.classes(h).float()
         if self.real is None or self.embedding is None:
-            return Judged(losses.realness(classes, labels), classes)
+            return CriticOutput(losses.realness(classes, labels), classes)
         score = self.real(h).squeeze(1) + (h * self.embedding(labels)).sum(1)
-        return Judged(score.float(), classes)
+        return CriticOutput(score.float(), classes)
 
 
 class CGAN(Adversarial):
-    """See the module's head."""
+    """See the module docstring."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
@@ -177,31 +177,31 @@ class CGAN(Adversarial):
         self.adam("d", self.d, config.learning_rate, (0.0, 0.99))
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """One critic update and one generator update, each on as many fakes as reals."""
+        """Do one critic update and one generator update, each on as many fakes as reals."""
         real, labels = self.in_class_order(images, labels)
-        loss_d, told = self._critic_loss(real, labels)
+        loss_d, metrics = self._critic_loss(real, labels)
         self.update("d", loss_d)
         with self.frozen("discriminator"):
             loss_g = self._generator_loss(len(real))
             self.update("g", loss_g)
-        self.stepped(len(real))
-        return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach(), **told}
+        self.finish_step(len(real))
+        return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach(), **metrics}
 
     def _critic_loss(
         self, real: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        real = self.augmented(real)
+        real = self.augment(real)
         with self.runtime.autocast():
-            z, asked = self.noise(self.asked(len(real)).sort()[0])
+            z, fake_labels = self.noise(self.draw_labels(len(real)).sort()[0])
             with torch.no_grad():
-                fake = self.g(z, asked)
-            on_real, on_fake = self.d(real, labels), self.d(self.augmented(fake), asked)
+                fake = self.g(z, fake_labels)
+            on_real, on_fake = self.d(real, labels), self.d(self.augment(fake), fake_labels)
         if self.config.head == "softmax":
             as_class, as_fake = losses.class_or_fake(on_real.classes, labels, on_fake.classes)
             loss = as_class + as_fake
         else:
             loss = losses.discriminator_hinge(on_real.score, on_fake.score)
-            # Of reals alone: of fakes it would learn whatever the generator draws.
+            # Reals only: from fakes it would learn the generator's mistakes.
             if self.config.class_weight:
                 loss = loss + losses.classification(on_real.classes, labels)
         self.observe(on_real.score)
@@ -209,28 +209,28 @@ class CGAN(Adversarial):
             with self.runtime.autocast():
                 penalty = r1(lambda x: self.d(x, labels).score, real)
             loss = loss + self.config.r1 * self.config.r1_every * penalty
-        # The critic at chance teaches nothing; the mean sign tells.
+        # Near 0 the critic cannot tell reals from fakes, and the generator learns nothing.
         return loss, {"sign_real": on_real.score.detach().sign().mean()}
 
     def _generator_loss(self, n: int) -> torch.Tensor:
         with self.runtime.autocast():
-            z, asked = self.noise(self.asked(n).sort()[0])
-            judged = self.d(self.augmented(self.g(z, asked)), asked)
+            z, fake_labels = self.noise(self.draw_labels(n).sort()[0])
+            out = self.d(self.augment(self.g(z, fake_labels)), fake_labels)
         if self.config.head == "softmax":
-            loss = losses.generator_bce(judged.score)
+            loss = losses.generator_bce(out.score)
         else:
-            loss = losses.generator_score(judged.score)
+            loss = losses.generator_score(out.score)
         if self.config.class_weight:
-            classes = judged.classes[:, : len(self.problem.classes)]
-            loss = loss + self.config.class_weight * losses.classification(classes, asked)
+            classes = out.classes[:, : len(self.problem.classes)]
+            loss = loss + self.config.class_weight * losses.classification(classes, fake_labels)
         return loss
 
 
 def check(config: Config, problem: Problem) -> None:
-    """UserError for an image size that no stack of doublings reaches."""
+    """Raise UserError for an image size that is not 4, 5, 6 or 7 doubled."""
     doublings(problem.spec.size)
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> CGAN:
-    """A fresh cgan."""
+    """Build an untrained cgan."""
     return CGAN(config, problem, runtime, seed)

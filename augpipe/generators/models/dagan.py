@@ -1,9 +1,9 @@
-"""DAGAN: an image of a class goes in, another image of that class comes out (Antoniou et al. 2017).
+"""DAGAN: generate another image of a class from a given image of it (Antoniou et al. 2017).
 
-A U-Net of residual, densely connected blocks; its critic sees pairs, either two images of one class or an
-image and what was made from it, and so learns what a class shares. WGAN-GP with weight 10 over all
-non-batch axes, five critic updates a generator's; or, cheaper, the logistic loss with lazy R1. Every image
-records the train image that it was made from.
+The generator is a U-Net of residual, densely connected blocks. The critic sees pairs, either two real images of a
+class or a real image and the image generated from it, and so learns what images of a class have in common. The
+loss is WGAN-GP with weight 10 over all non-batch axes and five critic updates per generator update, or, cheaper,
+the logistic loss with lazy R1. Every generated image records the train image that it is derived from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.core.seeds import torch_stream
 from augpipe.generators.adversarial import (
     RECALIBRATION,
-    SAMPLED_AT_ONCE,
+    SAMPLE_BATCH,
     Adversarial,
     AdversarialConfig,
 )
@@ -43,13 +43,13 @@ class Config(AdversarialConfig):
     derives: ClassVar[bool] = True
 
     kind: Literal["dagan"]
-    """DAGAN: makes another image of the class from an image (Antoniou et al. 2017)."""
+    """DAGAN: generates another image of a class from a train image (Antoniou et al. 2017)."""
 
     batch: int = Field(default=32, ge=2)
     """Real images per training step."""
 
     width: float = Field(default=0.25, gt=0, le=4)
-    """Multiple of the paper's channels."""
+    """Multiplier of the paper's channel counts."""
 
     inner: int = Field(default=3, ge=1, le=8)
     """Convolutions per level of the generator."""
@@ -67,14 +67,14 @@ class Config(AdversarialConfig):
     """`wasserstein` with a gradient penalty, as in the paper, or `logistic` with R1."""
 
     mismatched: float = Field(default=0.0, ge=0, lt=1)
-    """Weight of real pairs from two classes as negatives, beside that of fake pairs (Reed et al. 2016, 4.2); 0 as in the
-    paper."""
+    """Weight of real pairs from two different classes among the critic's negatives; the rest are fake pairs (Reed et
+    al. 2016, 4.2). 0 as in the paper."""
 
     r1: float = Field(default=0.01, ge=0)
     """With `logistic`: weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` critic steps."""
 
     r1_every: int = Field(default=16, ge=1)
-    """With `logistic`: critic steps between two R1 penalties."""
+    """With `logistic`: critic steps between R1 penalties."""
 
     learning_rate: float = Field(default=1e-4, gt=0)
     """Learning rate of Adam."""
@@ -84,12 +84,12 @@ class Config(AdversarialConfig):
 
     @property
     def signed(self) -> bool:
-        """With the logistic loss alone."""
+        """True with the logistic loss only."""
         return self.loss == "logistic"
 
 
 def _plan(config: Config, problem: Problem) -> list[int]:
-    """Channels of each level: as many as halve the image down to 3 pixels or more, four at most."""
+    """Channels of each level: at most four levels, while the image stays at least 3 pixels wide."""
     size, n = problem.spec.size, 0
     while n < len(LEVELS) and size >= 6:
         size, n = -(-size // 2), n + 1
@@ -97,9 +97,9 @@ def _plan(config: Config, problem: Problem) -> list[int]:
 
 
 class Block(nn.Module):
-    """`n` conv3, each on all that came before it and with a skip from two layers back.
+    """`n` conv3, each on the concatenation of all earlier outputs, with a residual from two layers back.
 
-    norm: `batch`, or `layer`, over a whole image's features. (N,I,H,W) → all of it concatenated, (N,`out`,H,W).
+    norm: `batch` or `layer` (over all features of an image). (N,I,H,W) → input and outputs concatenated, (N,`out`,H,W).
     """
 
     def __init__(self, i: int, o: int, n: int, norm: Literal["batch", "layer"]) -> None:
@@ -112,14 +112,14 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        all_, made = x, list[torch.Tensor]()
+        concatenated, outputs = x, list[torch.Tensor]()
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            h = F.leaky_relu(norm(conv(all_)), 0.2)
-            if len(made) >= 2:
-                h = h + made[-2]
-            made.append(h)
-            all_ = torch.cat([all_, h], 1)
-        return all_
+            h = F.leaky_relu(norm(conv(concatenated)), 0.2)
+            if len(outputs) >= 2:
+                h = h + outputs[-2]
+            outputs.append(h)
+            concatenated = torch.cat([concatenated, h], 1)
+        return concatenated
 
 
 class GeneratorNet(nn.Module):
@@ -128,10 +128,10 @@ class GeneratorNet(nn.Module):
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
         channels, size = _plan(config, problem), problem.spec.size
-        below, sizes, kept = problem.spec.channels, [size], []
+        below, sizes, skips = problem.spec.channels, [size], []
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         for width in channels:
-            kept.append(below)
+            skips.append(below)
             block = Block(below, width, config.inner, "batch")
             self.down.append(block)
             self.shrink.append(nn.Conv2d(block.out, width, 3, 2, 1))
@@ -144,8 +144,8 @@ class GeneratorNet(nn.Module):
             maps = NOISE_MAPS[level] if level < len(NOISE_MAPS) else 0
             if maps:
                 self.noise.append(nn.Linear(config.latent, maps * sizes[-1 - level] ** 2))
-            # Above it come the level's own features, from the other side of the U.
-            block = Block(below + maps + kept[-1 - level], width, config.inner, "batch")
+            # The input is the lower level, the noise, and the encoder's features of this level (skip).
+            block = Block(below + maps + skips[-1 - level], width, config.inner, "batch")
             self.up.append(block)
             self.merge.append(nn.Conv2d(block.out, width, 3, 1, 1))
             below = width
@@ -153,11 +153,11 @@ class GeneratorNet(nn.Module):
 
     def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        kept = []
+        skips = []
         for block, shrink in zip(self.down, self.shrink, strict=True):
-            kept.append(x)
+            skips.append(x)
             x = self.drop(F.leaky_relu(shrink(block(x)), 0.2))
-        for level, skip in enumerate(reversed(kept)):
+        for level, skip in enumerate(reversed(skips)):
             if level < len(self.places):
                 size, maps = self.places[level]
                 x = torch.cat([x, self.noise[level](z).view(-1, maps, size, size).to(x.dtype)], 1)
@@ -169,7 +169,7 @@ class GeneratorNet(nn.Module):
 
 
 class CriticNet(nn.Module):
-    """A pair of images stacked on channels (N,2C,H,W) → score (N,), float32."""
+    """Pairs of images, concatenated along channels (N,2C,H,W) → scores (N,), float32."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class CriticNet(nn.Module):
 
 
 class DAGAN(Adversarial):
-    """See the module's head."""
+    """See the module docstring."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
@@ -205,88 +205,89 @@ class DAGAN(Adversarial):
         self._source: tuple[Pool, ClassRows] | None = None
 
     def prepare(self, train: ImageSet) -> None:
-        """Keep train: what goes in is drawn from it, and from it alone."""
+        """Store train: the generator's input images are drawn from it, and only from it."""
         super().prepare(train)
         self._source = (Pool(train, self.runtime), ClassRows(train))
 
     def _sources(self) -> tuple[Pool, ClassRows]:
         if self._source is None:
-            raise RuntimeError("DAGAN makes images from train's: call prepare(train) first")
+            raise RuntimeError("DAGAN needs its training set: call prepare(train) first")
         return self._source
 
-    def _drawn(
+    def _draw(
         self, labels: torch.Tensor, rng: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows (N,) of train images of the classes asked for, and the images (N,C,H,W) in [-1,1]."""
+        """Draw a train image per label (N,): their rows (N,), and the images (N,C,H,W) in [-1,1]."""
         pool, by_class = self._sources()
         u = torch.rand(len(labels), generator=rng, dtype=torch.float64)
         rows = by_class.pick(labels.cpu(), u)
         return rows, to_float(self.runtime.move(pool.gather(rows)))
 
     def _others(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """uint8 (N,C,H,W): for each image another one of its class; itself where the class has no other.
+        """Draw for each image uint8 (N,C,H,W) another one of its class, or itself if the class has no other.
 
-        A real pair of one image twice would teach the generator to hand back what it is given (section 3).
+        A real pair of the same image twice would teach the generator to copy its input (section 3).
         """
         pool, by_class = self._sources()
         labels = labels.cpu()
         u = torch.rand(len(labels), generator=self.rngs["noise"], dtype=torch.float64)
-        found = pool.gather(by_class.pick(labels, u))
-        same = (found == images.to(found.device)).flatten(1).all(1)
+        others = pool.gather(by_class.pick(labels, u))
+        same = (others == images.to(others.device)).flatten(1).all(1)
         if bool(same.any()):
-            own = labels[same.cpu()]
-            shifted = (u[same.cpu()] + 1 / by_class.sizes[own]) % 1
-            found[same] = pool.gather(by_class.pick(own, shifted))
-        return found
+            repeated = labels[same.cpu()]
+            # Move on to the next image of the class: 1 / (its number of images) further, modulo 1.
+            shifted = (u[same.cpu()] + 1 / by_class.sizes[repeated]) % 1
+            others[same] = pool.gather(by_class.pick(repeated, shifted))
+        return others
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """One critic update on pairs; every `critic_steps`-th time one of the generator."""
+        """Do one critic update on pairs, and every `critic_steps` steps one generator update."""
         other, _ = self.own_part(self._others(images, labels), labels)
-        one, _ = self.own_part(images, labels)
-        loss_d = self._critic_loss(one, other, self._strangers(labels))
+        real, _ = self.own_part(images, labels)
+        loss_d = self._critic_loss(real, other, self._other_classes(labels))
         self.update("d", loss_d)
-        told = {"loss_d": loss_d.detach()}
+        metrics = {"loss_d": loss_d.detach()}
         if (self.steps + 1) % self.config.critic_steps == 0:
             with self.frozen("discriminator"):
-                loss_g = self._generator_loss(one)
+                loss_g = self._generator_loss(real)
                 self.update("g", loss_g)
-            told["loss_g"] = loss_g.detach()
-        self.stepped(len(one))
-        return told
+            metrics["loss_g"] = loss_g.detach()
+        self.finish_step(len(real))
+        return metrics
 
-    def _made(self, one: torch.Tensor) -> torch.Tensor:
-        n = parallel.everyone(len(one))
+    def _generate(self, source: torch.Tensor) -> torch.Tensor:
+        n = parallel.everyone(len(source))
         z = parallel.own(torch.randn(n, self.config.latent, generator=self.rngs["noise"]))
-        made: torch.Tensor = self.g(one, z.to(self.runtime.device))
-        return made.float()
+        images: torch.Tensor = self.g(source, z.to(self.runtime.device))
+        return images.float()
 
-    def _pair(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """Stacked on channels, each changed by the same draw."""
+    def _pair(self, source: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """Concatenate pairs along channels; both images of a pair get the same augmentation."""
         before = self.rngs["device"].get_state()
-        one = self.augmented(one)
+        source = self.augment(source)
         self.rngs["device"].set_state(before)
-        return torch.cat([one, self.augmented(other)], 1)
+        return torch.cat([source, self.augment(other)], 1)
 
-    def _strangers(self, labels: torch.Tensor) -> torch.Tensor | None:
-        """For each of this process's labels an image of another class, where such pairs are shown."""
+    def _other_classes(self, labels: torch.Tensor) -> torch.Tensor | None:
+        """Draw for each label of this process an image of another class; None without such pairs."""
         if not self.config.mismatched or len(self.present) < 2:
             return None
-        return parallel.own(self._drawn(self.wrong(labels.cpu()), self.rngs["noise"])[1])
+        return parallel.own(self._draw(self.wrong(labels.cpu()), self.rngs["noise"])[1])
 
     def _critic_loss(
-        self, one: torch.Tensor, other: torch.Tensor, stranger: torch.Tensor | None = None
+        self, source: torch.Tensor, other: torch.Tensor, mismatch: torch.Tensor | None = None
     ) -> torch.Tensor:
         wasserstein = self.config.loss == "wasserstein"
-        against = losses.critic_wasserstein if wasserstein else losses.discriminator_bce
+        critic_loss = losses.critic_wasserstein if wasserstein else losses.discriminator_bce
         with self.runtime.autocast():
             with torch.no_grad():
-                fake = self._pair(one, self._made(one))
-            real = self._pair(one, other)
+                fake = self._pair(source, self._generate(source))
+            real = self._pair(source, other)
             on_real, on_fake = self.d(real), self.d(fake)
-            loss = against(on_real, on_fake)
-            if stranger is not None:
-                on_wrong = self.d(self._pair(one, stranger))
-                loss = torch.lerp(loss, against(on_real, on_wrong), self.config.mismatched)
+            loss = critic_loss(on_real, on_fake)
+            if mismatch is not None:
+                on_wrong = self.d(self._pair(source, mismatch))
+                loss = torch.lerp(loss, critic_loss(on_real, on_wrong), self.config.mismatched)
             if wasserstein:
                 return loss + 10 * gradient_penalty(self.d, real, fake, self.rngs["device"])
             self.observe(on_real)
@@ -294,39 +295,39 @@ class DAGAN(Adversarial):
                 loss = loss + self.config.r1 * self.config.r1_every * r1(self.d, real)
             return loss
 
-    def _generator_loss(self, one: torch.Tensor) -> torch.Tensor:
+    def _generator_loss(self, source: torch.Tensor) -> torch.Tensor:
         with self.runtime.autocast():
-            score = self.d(self._pair(one, self._made(one)))
+            score = self.d(self._pair(source, self._generate(source)))
         if self.config.loss == "wasserstein":
             return losses.generator_score(score)
         return losses.generator_bce(score)
 
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """See `derive`."""
+        """The images of `derive`."""
         return self.derive(labels, rng).images
 
     @torch.no_grad()
     def derive(self, labels: torch.Tensor, rng: torch.Generator) -> Derived:
-        """Images of the averaged generator, each from a train image of its class, which is its parent."""
+        """Sample the averaged generator, each image from a train image of its class, its parent."""
         if len(labels) == 0:
             empty = torch.empty((0, *self.problem.spec.shape), dtype=torch.uint8)
             return Derived(empty, torch.empty(0, dtype=torch.int64))
         if self._stale:
             self._recalibrate()
-        done, parents = [], []
-        for part in labels.split(SAMPLED_AT_ONCE):
-            rows, inputs = self._inputs(part, rng)
+        chunks, parents = [], []
+        for chunk in labels.split(SAMPLE_BATCH):
+            rows, inputs = self._inputs(chunk, rng)
             with self.runtime.autocast():
-                done.append(to_uint8(self.ema.module(*inputs)).cpu())
+                chunks.append(to_uint8(self.ema.module(*inputs)).cpu())
             parents.append(rows)
-        return Derived(torch.cat(done).contiguous(), torch.cat(parents))
+        return Derived(torch.cat(chunks).contiguous(), torch.cat(parents))
 
     def _inputs(
         self, labels: torch.Tensor, rng: torch.Generator
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        rows, one = self._drawn(labels, rng)
+        rows, source = self._draw(labels, rng)
         z = torch.randn(len(labels), self.config.latent, generator=rng)
-        return rows, (one, z.to(self.runtime.device))
+        return rows, (source, z.to(self.runtime.device))
 
     def _recalibrate(self) -> None:
         batches, size = RECALIBRATION
@@ -334,7 +335,7 @@ class DAGAN(Adversarial):
 
         def inputs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
             for _ in range(batches):
-                yield self._inputs(self.asked(size, rng), rng)[1]
+                yield self._inputs(self.draw_labels(size, rng), rng)[1]
 
         with self.runtime.autocast():
             recalibrate(self.ema.module, inputs())
@@ -342,9 +343,9 @@ class DAGAN(Adversarial):
 
 
 def check(config: Config, problem: Problem) -> None:
-    """Any image size will do."""
+    """Do nothing: every image size is supported."""
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> DAGAN:
-    """A fresh DAGAN."""
+    """Build an untrained DAGAN."""
     return DAGAN(config, problem, runtime, seed)

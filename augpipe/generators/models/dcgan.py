@@ -1,8 +1,8 @@
-"""DCGAN (Radford et al. 2016), meant for one model a class as in Frid-Adar et al. (2018): `per_class: true`.
+"""DCGAN (Radford et al. 2016), intended for one model per class as in Frid-Adar et al. (2018): `per_class: true`.
 
-That work trained each class's model on classically augmented images: `classic` operations are applied to
-reals alone, and are meant to show in what is drawn. Without `per_class` the latent is multiplied by
-the label's embedding and the discriminator scores by projection (Miyato & Koyama 2018).
+That work trains each class's model on classically augmented images: the `classic` operations apply to reals
+only, so the samples show them too. Without `per_class` the latent is multiplied by a label embedding and the
+discriminator is a projection discriminator (Miyato & Koyama 2018).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Config(AdversarialConfig):
     """Options of DCGAN."""
 
     kind: Literal["dcgan"]
-    """DCGAN (Radford et al. 2016), meant for `per_class: true` (Frid-Adar et al. 2018)."""
+    """DCGAN (Radford et al. 2016), intended for `per_class: true` (Frid-Adar et al. 2018)."""
 
     batch: int = Field(default=64, ge=2)
     """Real images per training step."""
@@ -41,16 +41,16 @@ class Config(AdversarialConfig):
     """Dropout rate of the discriminator."""
 
     classic: Operations = ("affine",)
-    """Operations on reals only, as classical augmentation of the training set; they show in samples."""
+    """Operations on reals only, as classical augmentation of the training set; samples show them too."""
 
     real_target: float = Field(default=1.0, gt=0.5, le=1)
-    """Target of reals (one-sided label smoothing, Salimans et al. 2016). 1: none."""
+    """Discriminator's target for reals (one-sided label smoothing, Salimans et al. 2016). 1: no smoothing."""
 
     r1: float = Field(default=0.0, ge=0)
     """Weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` steps; 0 as in the paper."""
 
     r1_every: int = Field(default=16, ge=1)
-    """Steps between two R1 penalties (lazy regularisation, Karras et al. 2020)."""
+    """Steps between R1 penalties (lazy regularisation, Karras et al. 2020)."""
 
     learning_rate: float = Field(default=2e-4, gt=0)
     """Learning rate of Adam."""
@@ -74,7 +74,7 @@ class GeneratorNet(nn.Module):
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See the class."""
         if self.embedding is not None:
-            z = z * self.embedding(labels)  # beside the latent, it would soon stand for all of it
+            z = z * self.embedding(labels)  # concatenated instead, it soon replaced the latent
         out: torch.Tensor = self.up(self.first(z).view(len(z), -1, self.base, self.base))
         return out
 
@@ -108,7 +108,7 @@ class DiscriminatorNet(nn.Module):
 
 
 class DCGAN(Adversarial):
-    """See the module's head."""
+    """See the module docstring."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
@@ -120,27 +120,27 @@ class DCGAN(Adversarial):
         self.adam("d", self.d, config.learning_rate, (0.5, 0.999))
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """One discriminator update and one generator update."""
+        """Do one discriminator update and one generator update."""
         real, labels = self.own_part(images, labels)
         loss_d = self._discriminator_loss(real, labels)
         self.update("d", loss_d)
         with self.frozen("discriminator"):
             with self.runtime.autocast():
-                z, asked = self.noise(self.asked(len(real)))
-                on_fake = self.d(self.augmented(self.g(z, asked)), asked)
+                z, fake_labels = self.noise(self.draw_labels(len(real)))
+                on_fake = self.d(self.augment(self.g(z, fake_labels)), fake_labels)
             loss_g = losses.generator_bce(on_fake)
             self.update("g", loss_g)
-        self.stepped(len(real))
+        self.finish_step(len(real))
         return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach()}
 
     def _discriminator_loss(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         real = diff_augment(real, self.config.classic, self.rngs["device"])
-        real = self.augmented(real)
+        real = self.augment(real)
         with self.runtime.autocast():
-            z, asked = self.noise(self.asked(len(real)))
+            z, fake_labels = self.noise(self.draw_labels(len(real)))
             with torch.no_grad():
-                fake = self.g(z, asked)
-            on_real, on_fake = self.d(real, labels), self.d(self.augmented(fake), asked)
+                fake = self.g(z, fake_labels)
+            on_real, on_fake = self.d(real, labels), self.d(self.augment(fake), fake_labels)
         self.observe(on_real)
         loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
         if self.config.r1 and self.steps % self.config.r1_every == 0:
@@ -151,10 +151,10 @@ class DCGAN(Adversarial):
 
 
 def check(config: Config, problem: Problem) -> None:
-    """UserError for an image size that no stack of doublings reaches."""
+    """Raise UserError for an image size that is not 4, 5, 6 or 7 doubled."""
     doublings(problem.spec.size)
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> DCGAN:
-    """A fresh DCGAN."""
+    """Build an untrained DCGAN."""
     return DCGAN(config, problem, runtime, seed)

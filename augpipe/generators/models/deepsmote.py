@@ -1,13 +1,15 @@
-"""DeepSMOTE: SMOTE between the encodings of an autoencoder (Dablain et al. 2021).
+"""DeepSMOTE: SMOTE between the codes of an autoencoder (Dablain et al. 2021).
 
-An autoencoder of all classes learns to reconstruct, and each step once more from images of one class alone: the penalty.
-Of that there are two. In the paper's algorithm 1 the codes are handed round among the images, and the decoder is asked
-for the image that stands at the place, not for the code's own: the best answer to both losses lies half-way to the class's
-mean (at a penalty of 1, for nets that do not tell the two batches apart by their statistics). In the code that the authors
-published the images are handed round with their codes, and the encoder is held: a reconstruction, by the decoder alone.
+An autoencoder of all classes minimises the reconstruction error plus, in each step, a penalty on images of a single
+class. The penalty has two versions. In the paper's algorithm 1 the codes are permuted among the images, and the
+decoder must produce the image at the new position, not the one that was encoded: the optimum of both losses lies
+half-way to the mean of the class (with a penalty of 1, for nets that do not distinguish the two batches by their
+statistics). In the authors' code the images are permuted with their codes and the encoder is fixed, so the penalty is
+a reconstruction loss of the decoder alone.
 
-A new image is decoded from between a train image's code and one of its nearest neighbours' in the class; the nearer end
-is its parent. There is no discriminator. Batches are uniform over classes here, in the paper as they come.
+A new image is decoded from a point between the code of a train image and that of one of its nearest neighbours in the
+class; the nearer image is its parent. There is no discriminator. Batches are uniform over classes; in the paper they
+follow the class frequencies.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.core.seeds import numpy_stream, torch_stream
 from augpipe.generators.adversarial import (
     RECALIBRATION,
-    SAMPLED_AT_ONCE,
+    SAMPLE_BATCH,
     Adversarial,
     AdversarialConfig,
 )
@@ -39,7 +41,7 @@ from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import doublings, widths
 from augpipe.nn.ema import EMA, recalibrate
 
-MOST_ENCODED = 5000  # images of a class between which new ones lie
+MAX_ENCODED = 5000  # encoded images per class to interpolate between
 
 
 class Config(AdversarialConfig):
@@ -51,7 +53,7 @@ class Config(AdversarialConfig):
     """DeepSMOTE: SMOTE between the codes of an autoencoder (Dablain et al. 2021)."""
 
     latent: int = Field(default=300, ge=1)
-    """Size of a code."""
+    """Dimension of a code."""
 
     width: float = Field(default=32.0, gt=0, le=512)
     """Channels at full resolution; the paper: 64."""
@@ -60,7 +62,7 @@ class Config(AdversarialConfig):
     """Learning rate of Adam; the paper: 2e-4."""
 
     penalty: float = Field(default=1.0, ge=0)
-    """Weight of the penalty, the loss of permuted images; 1 in the paper."""
+    """Weight of the penalty, the loss on permuted images of one class; 1 in the paper."""
 
     permuted: Literal["both", "codes"] = "both"
     """What the penalty permutes: `codes`, as in the paper's algorithm, or `both` images and codes, as in the authors'
@@ -70,14 +72,12 @@ class Config(AdversarialConfig):
     """The second code is drawn from this many nearest codes of the class."""
 
     augment: Operations = ()
-    """Must be empty: there is no discriminator."""
+    """Must be empty: DeepSMOTE has no discriminator."""
 
     @model_validator(mode="after")
-    def _nobody_judges(self) -> Config:
+    def _check_no_augmentation(self) -> Config:
         if self.augment or self.ada:
-            raise ValueError(
-                "deepsmote has no discriminator to augment for; leave out augment and ada"
-            )
+            raise ValueError("deepsmote has no discriminator: leave out augment and ada")
         return self
 
 
@@ -92,7 +92,7 @@ def _doubling(a: int, b: int) -> nn.Sequential:
 
 
 class Autoencoder(nn.Module):
-    """Convolutions of kernel 4 and stride 2 with batch norm on both sides, a linear layer to the code and back."""
+    """Convolutional autoencoder: kernel 4, stride 2, batch norm; a linear layer to the code and one back."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__()
@@ -126,12 +126,12 @@ class Autoencoder(nn.Module):
         return images
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Images and back."""
+        """Reconstruct images (N,C,H,W) in [-1,1]."""
         return self.decode(self.encode(x))
 
 
 class DeepSMOTE(Adversarial):
-    """See the module's head. It keeps nets, average and streams as the adversarial families do."""
+    """See the module docstring. Derives from Adversarial for its nets, weight average and random streams."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
@@ -145,123 +145,123 @@ class DeepSMOTE(Adversarial):
         self._codes: dict[int, tuple[NDArray[np.int64], torch.Tensor, NDArray[np.int64]]] = {}
 
     def prepare(self, train: ImageSet) -> None:
-        """Keep train: its codes are what new images lie between."""
+        """Store train: new images are interpolated between its codes."""
         super().prepare(train)
         self._source = (Pool(train, self.runtime), ClassRows(train))
         self._labels, self._codes = np.array(train.labels), {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave; codes are of the nets before."""
+        """Restore what `state_dict` returned; cached codes are dropped."""
         super().load_state_dict(state)
         self._codes = {}
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
-        """See `Adversarial`; likewise."""
+        """See `Adversarial`; cached codes are dropped."""
         super().warm_start(state)
         self._codes = {}
 
     def _sources(self) -> tuple[Pool, ClassRows]:
         if self._source is None:
-            raise RuntimeError("DeepSMOTE makes images from train's: call prepare(train) first")
+            raise RuntimeError("DeepSMOTE needs its training set: call prepare(train) first")
         return self._source
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Reconstruct the batch; decode one class's codes (see the module's head)."""
+        """Do one update on the reconstruction loss and the penalty (see the module docstring)."""
         real, _ = self.own_part(images, labels)
         with self.runtime.autocast():
-            loss = rebuilt = F.mse_loss(self.net(real).float(), real)
-        told = {"loss_reconstruction": rebuilt.detach()}
+            loss = reconstruction = F.mse_loss(self.net(real).float(), real)
+        metrics = {"loss_reconstruction": reconstruction.detach()}
         if self.config.penalty:
             penalty = self._penalty(len(real))
             loss = loss + self.config.penalty * penalty
-            told["loss_penalty"] = penalty.detach()
+            metrics["loss_penalty"] = penalty.detach()
         self.update("g", loss)
-        self.stepped(len(real))
+        self.finish_step(len(real))
         self._codes = {}
-        return told
+        return metrics
 
     def _penalty(self, n: int) -> torch.Tensor:
-        """Mean squared distance of n decoded codes from images of a class drawn uniformly (n in each process).
+        """Mean squared distance of n decoded codes per process to images of one class, drawn uniformly.
 
-        With `both` the decoder alone learns from it, as in the authors' code: what reaches the encoder is the
-        reconstruction's loss.
+        With `both` only the decoder gets gradients, as in the authors' code: the encoder learns from the
+        reconstruction loss alone.
         """
         pool, rows = self._sources()
         rng, n = self.rngs["noise"], parallel.everyone(n)
         label = self.present[torch.randint(0, len(self.present), (1,), generator=rng)].expand(n)
         u = torch.rand(n, generator=rng, dtype=torch.float64)
-        own = to_float(self.runtime.move(pool.gather(parallel.own(rows.pick(label, u)))))
+        real = to_float(self.runtime.move(pool.gather(parallel.own(rows.pick(label, u)))))
         if self.config.permuted == "both":
             with self.runtime.autocast():
                 with torch.no_grad():
-                    codes = self.net.encode(own)
-                return F.mse_loss(self.net.decode(codes).float(), own)
-        order = torch.randperm(n, generator=rng).to(own.device)
+                    codes = self.net.encode(real)
+                return F.mse_loss(self.net.decode(codes).float(), real)
+        order = torch.randperm(n, generator=rng).to(real.device)
         with self.runtime.autocast():
-            codes = parallel.gather(self.net.encode(own))
-            handed = self.net.decode(codes[parallel.own(order)])
-        return F.mse_loss(handed.float(), own)
+            codes = parallel.gather(self.net.encode(real))
+            permuted = self.net.decode(codes[parallel.own(order)])
+        return F.mse_loss(permuted.float(), real)
 
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """See `derive`."""
+        """The images of `derive`."""
         return self.derive(labels, rng).images
 
     @torch.no_grad()
     def derive(self, labels: torch.Tensor, rng: torch.Generator) -> Derived:
-        """Images between two codes of the class by the averaged nets; the parent is the nearer end."""
+        """Decode points between two codes of the class with the averaged nets; the parent is the nearer image."""
         images = torch.empty((len(labels), *self.problem.spec.shape), dtype=torch.uint8)
         parents = torch.empty(len(labels), dtype=torch.int64)
         if len(labels) and self._stale:
             self._recalibrate()
         for label in labels.unique().tolist():
-            at = torch.nonzero(labels == label).squeeze(1)
-            codes, parents[at] = self._between(label, len(at), rng)
-            images[at] = self._decoded(codes)
+            index = torch.nonzero(labels == label).squeeze(1)
+            codes, parents[index] = self._interpolate(label, len(index), rng)
+            images[index] = self._decode(codes)
         return Derived(images, parents)
 
-    def _between(
+    def _interpolate(
         self, label: int, n: int, rng: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """n codes (n,Z), and the rows of train that they are nearer to."""
-        rows, codes, near = self._known(label)
-        one = torch.randint(0, len(rows), (n,), generator=rng).numpy()
+        """n interpolated codes (n,Z), and the train rows of their nearer ends."""
+        rows, codes, near = self._class_codes(label)
+        first = torch.randint(0, len(rows), (n,), generator=rng).numpy()
         which = torch.randint(0, near.shape[1], (n,), generator=rng).numpy()
         u = torch.rand(n, generator=rng)
-        other = near[one, which]
-        mixed = torch.lerp(codes[one], codes[other], u[:, None])
-        return mixed, torch.from_numpy(rows[np.where(u.numpy() <= 0.5, one, other)])
+        second = near[first, which]
+        interpolated = torch.lerp(codes[first], codes[second], u[:, None])
+        return interpolated, torch.from_numpy(rows[np.where(u.numpy() <= 0.5, first, second)])
 
-    def _known(self, label: int) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.int64]]:
-        """Rows of a class's train images, their codes (on the CPU), and each one's nearest others."""
+    def _class_codes(self, label: int) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.int64]]:
+        """Cached per class: train rows (N,), their codes (N,Z) on the CPU, and indices of neighbours (N,k)."""
         if label not in self._codes:
             pool, _ = self._sources()
             rows = np.flatnonzero(self._labels == label).astype(np.int64)
-            if len(rows) > MOST_ENCODED:
+            if len(rows) > MAX_ENCODED:
                 stream = numpy_stream(self._seed, "encodings", label)
-                rows = np.sort(stream.choice(rows, MOST_ENCODED, replace=False))
-            codes = self._encoded(pool, torch.from_numpy(rows))
+                rows = np.sort(stream.choice(rows, MAX_ENCODED, replace=False))
+            codes = self._encode(pool, torch.from_numpy(rows))
             k = min(self.config.neighbours, len(rows) - 1)
-            near = np.zeros((len(rows), 1), np.int64)  # of one image: itself
+            near = np.zeros((len(rows), 1), np.int64)  # a single image is its own neighbour
             if k:
                 near = NearestNeighbors(n_neighbors=k).fit(codes).kneighbors(return_distance=False)
             self._codes[label] = rows, codes, near
         return self._codes[label]
 
-    def _encoded(self, pool: Pool, rows: torch.Tensor) -> torch.Tensor:
-        done = []
-        for part in rows.split(SAMPLED_AT_ONCE):
+    def _encode(self, pool: Pool, rows: torch.Tensor) -> torch.Tensor:
+        chunks = []
+        for chunk in rows.split(SAMPLE_BATCH):
             with self.runtime.autocast():
-                codes = self._average().encode(to_float(self.runtime.move(pool.gather(part))))
-            done.append(codes.float().cpu())
-        return torch.cat(done)
+                codes = self._average().encode(to_float(self.runtime.move(pool.gather(chunk))))
+            chunks.append(codes.float().cpu())
+        return torch.cat(chunks)
 
-    def _decoded(self, codes: torch.Tensor) -> torch.Tensor:
-        done = []
-        for part in codes.split(SAMPLED_AT_ONCE):
+    def _decode(self, codes: torch.Tensor) -> torch.Tensor:
+        chunks = []
+        for chunk in codes.split(SAMPLE_BATCH):
             with self.runtime.autocast():
-                images = self._average().decode(part.to(self.runtime.device))
-            done.append(to_uint8(images).cpu())
-        return torch.cat(done)
+                images = self._average().decode(chunk.to(self.runtime.device))
+            chunks.append(to_uint8(images).cpu())
+        return torch.cat(chunks)
 
     def _average(self) -> Autoencoder:
         return cast(Autoencoder, self.ema.module)
@@ -273,7 +273,7 @@ class DeepSMOTE(Adversarial):
 
         def inputs() -> Iterator[tuple[torch.Tensor]]:
             for _ in range(batches):
-                labels = self.asked(size, rng)
+                labels = self.draw_labels(size, rng)
                 u = torch.rand(size, generator=rng, dtype=torch.float64)
                 yield (to_float(self.runtime.move(pool.gather(rows.pick(labels, u)))),)
 
@@ -283,10 +283,10 @@ class DeepSMOTE(Adversarial):
 
 
 def check(config: Config, problem: Problem) -> None:
-    """UserError for an image size that no stack of doublings reaches."""
+    """Raise UserError for an image size that is not 4, 5, 6 or 7 doubled."""
     doublings(problem.spec.size)
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> DeepSMOTE:
-    """A fresh DeepSMOTE."""
+    """Build an untrained DeepSMOTE."""
     return DeepSMOTE(config, problem, runtime, seed)

@@ -1,9 +1,9 @@
-"""Progressive GAN: both nets grow from the base resolution, doubling it step by step (Karras et al. 2018).
+"""Progressive GAN: both nets start at the base resolution and double it step by step (Karras et al. 2018).
 
-Pixel norm in the generator only, latents on the unit sphere, equalised learning rate, minibatch standard
-deviation in the critic, WGAN-GP with drift, Adam whose state is reset at each growth, reals cross-faded too.
-`per_class: true` trains one model a class. Without it the class comes in as a label embedding beside the
-latent, and the critic scores by projection (Miyato & Koyama 2018).
+As in the paper: pixel norm in the generator, latents on the unit sphere, equalised learning rate, minibatch
+standard deviation in the critic, WGAN-GP with drift, Adam reset at each new resolution, reals cross-faded like
+fakes. `per_class: true` trains one model per class. Without it a label embedding is concatenated to the latent,
+and the critic is a projection discriminator (Miyato & Koyama 2018).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Config(AdversarialConfig):
     """Real images per training step."""
 
     width: float = Field(default=8.0, gt=0, le=512)
-    """Channels at full resolution, doubled with each halving of it; the paper: at most 512."""
+    """Channels at full resolution, doubled with each halving of the resolution; the paper: at most 512."""
 
     growth: float = Field(default=0.5, ge=0, lt=1)
-    """Fraction of the budget in which the nets grow, in equal parts of fading in and stabilising; the rest is spent at
+    """Fraction of the budget in which the nets grow, in equal phases of fading in and stabilising; the rest trains at
     full resolution."""
 
     penalty: float = Field(default=10.0, ge=0)
@@ -60,17 +60,17 @@ class Config(AdversarialConfig):
 
     @property
     def signed(self) -> bool:
-        """Never: the critic is Wasserstein's."""
+        """False: the critic is a Wasserstein critic."""
         return False
 
 
 def up(x: torch.Tensor) -> torch.Tensor:
-    """Nearest 2x."""
+    """Nearest-neighbour upsampling by 2."""
     return F.interpolate(x, scale_factor=2)
 
 
-class _Growing(nn.Module):
-    """level: how many doublings have begun; alpha in (0,1]: how far the last one has faded in."""
+class _Progressive(nn.Module):
+    """level: number of doublings started; alpha in (0,1]: weight of the newest resolution while it fades in."""
 
     level: int = 0
     alpha: float = 1.0
@@ -80,8 +80,8 @@ def _same(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-class _Two(nn.Module):
-    """Two conv3, each with LeakyReLU .2 and then `norm`."""
+class _ConvPair(nn.Module):
+    """Two conv3, each followed by LeakyReLU 0.2 and `norm`."""
 
     def __init__(self, a: int, b: int, c: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _Two(nn.Module):
         return norm(F.leaky_relu(self.conv2(x), 0.2))
 
 
-class GeneratorNet(_Growing):
+class GeneratorNet(_Progressive):
     """latent (N,Z), labels (N,) → (N,C,h,h), unbounded, at the resolution of the current level."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
@@ -103,10 +103,10 @@ class GeneratorNet(_Growing):
         channels, classes = widths(config.width, k, 32), len(problem.classes)
         self.embedding = nn.Embedding(classes, config.latent) if classes > 1 else None
         inputs = config.latent * (2 if classes > 1 else 1)
-        # The first layer spreads one vector over base x base positions: its fan-in counts for all of them.
+        # The first layer maps one vector to base x base positions, which all count in its fan-in.
         self.first = EqualLinear(inputs, channels[0] * self.base**2, gain=math.sqrt(2) / 4)
         self.second = EqualConv2d(channels[0], channels[0], 3)
-        self.blocks = nn.ModuleList(_Two(a, b, b) for a, b in pairwise(channels))
+        self.blocks = nn.ModuleList(_ConvPair(a, b, b) for a, b in pairwise(channels))
         self.to_image = nn.ModuleList(
             EqualConv2d(c, problem.spec.channels, 1, gain=1.0) for c in channels
         )
@@ -129,7 +129,7 @@ class GeneratorNet(_Growing):
         return out
 
 
-class CriticNet(_Growing):
+class CriticNet(_Progressive):
     """(N,C,h,h) at the current level's resolution, labels (N,) → scores (N,), float32."""
 
     def __init__(self, config: Config, problem: Problem) -> None:
@@ -137,8 +137,8 @@ class CriticNet(_Growing):
         base, k = doublings(problem.spec.size)
         channels, classes = widths(config.width, k, 32), len(problem.classes)
         self.from_image = nn.ModuleList(EqualConv2d(problem.spec.channels, c, 1) for c in channels)
-        # Block i leads from level i+1 down to level i.
-        self.blocks = nn.ModuleList(_Two(b, b, a) for a, b in pairwise(channels))
+        # Block i maps level i+1 to level i.
+        self.blocks = nn.ModuleList(_ConvPair(b, b, a) for a, b in pairwise(channels))
         self.conv = EqualConv2d(channels[0] + 1, channels[0], 3)
         self.flat = EqualLinear(channels[0] * base**2, channels[0])
         self.last = EqualLinear(channels[0], 1, gain=1.0)
@@ -161,7 +161,7 @@ class CriticNet(_Growing):
 
 
 class ProGAN(Adversarial):
-    """See the module's head."""
+    """See the module docstring."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
@@ -170,28 +170,29 @@ class ProGAN(Adversarial):
         self.g = self.add("generator", GeneratorNet(config, problem))
         self.d = self.add("discriminator", CriticNet(config, problem))
         self.ema = EMA(self.g, config.ema_half_kimg)
-        self._grown = False  # from the start: a warm start goes on at full resolution
+        # True after a warm start from full resolution: skip the growing phases.
+        self._full_size = False
         self._level = -1
-        self._grow()
+        self._apply_phase()
 
     def phase(self) -> tuple[int, float]:
-        """(level, alpha) by images seen: stabilise, fade in, stabilise, ..., then full resolution."""
-        parts = 2 * self.doublings  # the last stabilising is the rest of the budget
-        each = self.config.growth * self.config.kimg * 1000 / parts
-        if self._grown or each == 0 or self.seen >= parts * each:
+        """(level, alpha) for the images seen: stabilise, fade in, stabilise, ..., then full resolution."""
+        phases = 2 * self.doublings  # the last stabilising phase is the rest of the budget
+        length = self.config.growth * self.config.kimg * 1000 / phases  # of a phase, in images
+        if self._full_size or length == 0 or self.seen >= phases * length:
             return self.doublings, 1.0
-        part, within = divmod(self.seen / each, 1)
-        level = (int(part) + 1) // 2
-        # A fade begins a step above 0, where the new layers would have no gradient.
-        fading = int(part) % 2 == 1
-        return level, max(within, self.config.batch / each) if fading and within < 1 else 1.0
+        phase, within = divmod(self.seen / length, 1)
+        level = (int(phase) + 1) // 2
+        # A fade starts one step above alpha 0, where the new layers would have no gradient.
+        fading = int(phase) % 2 == 1
+        return level, max(within, self.config.batch / length) if fading and within < 1 else 1.0
 
-    def _grow(self) -> None:
-        """Put the phase into the nets; fresh optimisers where a level begins."""
+    def _apply_phase(self) -> None:
+        """Set level and alpha of the nets; reset the optimisers at a new level."""
         level, alpha = self.phase()
         for net in (self.g, self.d, self.ema.module):
-            grown = cast(_Growing, net)
-            grown.level, grown.alpha = level, min(1.0, alpha)
+            progressive = cast(_Progressive, net)
+            progressive.level, progressive.alpha = level, min(1.0, alpha)
         if level != self._level:
             self._level = level
             for name, net in (("g", self.g), ("d", self.d)):
@@ -200,36 +201,38 @@ class ProGAN(Adversarial):
                 self.adam(name, net, rate, (0.0, 0.99))
 
     def latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """N(0,1), which the net projects to the sphere, (N,Z)."""
+        """Draw latents N(0,1), (N,Z); the net projects them to the sphere."""
         return torch.randn(len(labels), self.config.latent, generator=rng)
 
     def shown(self, x: torch.Tensor) -> torch.Tensor:
-        """Reals (N,C,H,W) at the current resolution, cross-faded with the one below while fading in."""
+        """Reals (N,C,H,W) → (N,C,h,h) at the current resolution; cross-faded with the lower one while fading in."""
         level, alpha = self.phase()
         x = F.avg_pool2d(x, 2 ** (self.doublings - level)) if level < self.doublings else x
         return torch.lerp(up(F.avg_pool2d(x, 2)), x, min(1.0, alpha)) if alpha < 1 else x
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """One critic update and one generator update at the current resolution."""
-        self._grow()
+        """Do one critic update and one generator update at the current resolution."""
+        self._apply_phase()
         real, labels = self.in_class_order(images, labels)
         loss_d = self._critic_loss(self.shown(real), labels)
         self.update("d", loss_d)
         with self.frozen("discriminator"):
             with self.runtime.autocast():
-                z, asked = self.noise(self.asked(len(real)).sort()[0])
-                loss_g = losses.generator_score(self.d(self.augmented(self.g(z, asked)), asked))
+                z, fake_labels = self.noise(self.draw_labels(len(real)).sort()[0])
+                loss_g = losses.generator_score(
+                    self.d(self.augment(self.g(z, fake_labels)), fake_labels)
+                )
             self.update("g", loss_g)
-        self.stepped(len(real))
+        self.finish_step(len(real))
         return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach()}
 
     def _critic_loss(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        real = self.augmented(real)
+        real = self.augment(real)
         with self.runtime.autocast():
-            # Of the reals' own labels, so that an image between a real and a fake one has a class.
+            # Fakes use the labels of the reals, so that an image between a real and a fake one has a class.
             z, _ = self.noise(parallel.gather(labels).cpu())
             with torch.no_grad():
-                fake = self.augmented(self.g(z, labels))
+                fake = self.augment(self.g(z, labels))
             on_real, on_fake = self.d(real, labels), self.d(fake, labels)
             penalty = gradient_penalty(lambda x: self.d(x, labels), real, fake, self.rngs["device"])
         return (
@@ -240,8 +243,8 @@ class ProGAN(Adversarial):
 
     @torch.no_grad()
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Images of the averaged generator, enlarged to full size while it has not grown to it."""
-        self._grow_net(self.ema.module)
+        """Sample the averaged generator, enlarging its images while it is below full resolution."""
+        self._set_phase(self.ema.module)
         images = super().sample(labels, rng)
         factor = self.problem.spec.size // max(1, images.shape[2])
         return (
@@ -250,34 +253,34 @@ class ProGAN(Adversarial):
             else images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
         )
 
-    def _grow_net(self, net: nn.Module) -> None:
+    def _set_phase(self, net: nn.Module) -> None:
         level, alpha = self.phase()
-        grown = cast(_Growing, net)
-        grown.level, grown.alpha = level, min(1.0, alpha)
+        progressive = cast(_Progressive, net)
+        progressive.level, progressive.alpha = level, min(1.0, alpha)
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
-        """Nets of a like generator; it grows again, unless that one had grown to the end."""
+        """Load the nets of another progan; grow again unless it had reached full resolution."""
         super().warm_start(state)
-        self._grown = state["more"]["level"] == self.doublings
-        self._grow()
+        self._full_size = state["more"]["level"] == self.doublings
+        self._apply_phase()
 
-    def more_state(self) -> dict[str, Any]:
-        """Whether it has grown from the start, and the level that its optimisers began at."""
-        return {"grown": self._grown, "level": self._level}
+    def extra_state(self) -> dict[str, Any]:
+        """Whether growing is skipped, and the level of the optimisers."""
+        return {"grown": self._full_size, "level": self._level}
 
-    def load_more(self, state: Mapping[str, Any]) -> None:
-        """See `more_state`; optimisers are made anew where the level differs."""
-        self._grown = state["grown"]
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore `extra_state`; the next step resets the optimisers if the level differs."""
+        self._full_size = state["grown"]
         self._level = state["level"]
         for net in (self.g, self.d, self.ema.module):
-            self._grow_net(net)
+            self._set_phase(net)
 
 
 def check(config: Config, problem: Problem) -> None:
-    """UserError for an image size that no stack of doublings reaches."""
+    """Raise UserError for an image size that is not 4, 5, 6 or 7 doubled."""
     doublings(problem.spec.size)
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> ProGAN:
-    """A fresh progressive GAN."""
+    """Build an untrained progressive GAN."""
     return ProGAN(config, problem, runtime, seed)
