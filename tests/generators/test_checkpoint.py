@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from augpipe.core.machine import environment
 from augpipe.generators.checkpoint import Checkpoint, differences
 
 HEADER = {"config": {"kind": "acgan", "width": 0.5}, "seed": 3, "with": {"torch": "2.0"}}
+
+
+def test_differences_name_the_key_and_both_values() -> None:
+    there = {"threads": 2, "torch": "2.0"}
+    assert list(differences(there, {**there, "threads": 7})) == ["threads is 7 here and was 2"]
 
 
 def test_there_and_back(tmp_path: Path) -> None:
@@ -59,11 +63,3 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not an augpipe checkpoint"):
         Checkpoint(tmp_path / "last.pt", HEADER).load()
     assert not (tmp_path / "ran").exists()
-
-
-def test_surroundings_tell_versions_and_arithmetic(here) -> None:
-    told = environment(here)
-    assert told["torch"] == torch.__version__ and told["precision"] == "32-true"
-    assert list(differences(told, {**told, "threads": 7})) == [
-        f"threads is 7 here and was {told['threads']}"
-    ]
