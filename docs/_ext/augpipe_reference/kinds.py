@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from augpipe.classifiers import losses, models, scores, transforms
+from augpipe.classifiers import losses, models, objective, options, scores, transforms
 from augpipe.core.registry import kinds_in, load_kind
 from augpipe.generators import families
-from augpipe.generators.options import GeneratorConfig
-from augpipe.synthetic import curation, fidelity, gates
+from augpipe.generators.options import FAMILIES, GeneratorConfig
+from augpipe.synthetic import curation, fidelity
+from augpipe.synthetic import options as synthetic_options
 from augpipe_reference.fields import field_table, label_of, nested
 from augpipe_reference.markdown import docstring, document, prose, section, summary, table
 
@@ -60,7 +61,7 @@ def sources_page() -> str:
 def families_page() -> str:
     """Each generator family: its own options, after those that it shares with others."""
     configs = {
-        kind: load_kind(families.FAMILIES, kind, "generator").Config for kind in families.names()
+        kind: load_kind(FAMILIES, kind, "generator").Config for kind in families.names()
     }
     shared: list[type[BaseModel]] = []
     for config in configs.values():
@@ -75,7 +76,7 @@ def families_page() -> str:
         for base in shared
     ]  # fmt: skip
     for kind, config in configs.items():
-        module = load_kind(families.FAMILIES, kind, "generator")
+        module = load_kind(FAMILIES, kind, "generator")
         also = [f"[`{b.__name__}`](#{_label(b)})" for b in shared if issubclass(config, b)]
         sections.append(
             section(
@@ -104,7 +105,7 @@ def losses_page() -> str:
         own = _own(model)
         table_of_own = field_table(model, own) if own else "No options of its own."
         sections.append(section(f"`{name}`", prose(docstring(model)), table_of_own))
-    weights = section("Class weights", prose(docstring(losses.class_weights)))
+    weights = section("Class weights", prose(docstring(objective.class_weights)))
     return document("Losses", prose(docstring(losses)), *sections, weights)
 
 
@@ -133,8 +134,8 @@ def classifiers_page() -> str:
         (
             f"`{name}`",
             _first(build) or f"torchvision's `{name}` with a stem for small images.",
-            "no" if name in models.OWN else "yes",
-            "no" if name in models.UNNORMED else "yes",
+            "no" if name in options.OWN else "yes",
+            "no" if name in options.UNNORMED else "yes",
         )
         for name, build in models.classifiers.items()
     ]
@@ -175,7 +176,7 @@ def fidelity_page() -> str:
         for _, entry in fidelity.metrics.items()
     ]
     header = ["figures", "what they are", "real images needed", "synthetic images needed"]
-    extra = ", ".join(f"`{name}`" for name in gates.EXTRA)
+    extra = ", ".join(f"`{name}`" for name in synthetic_options.EXTRA)
     return document(
         "Fidelity figures",
         prose(docstring(fidelity)),

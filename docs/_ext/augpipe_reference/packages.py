@@ -19,6 +19,11 @@ def page() -> str:
     for layer in reversed(_layers()):
         for package in (name.strip() for name in layer.split("|")):
             folder = ROOT.joinpath(*package.split("."))
+            if not folder.is_dir():  # a layer of one module
+                module = folder.with_suffix(".py")
+                title = f"`{module.relative_to(ROOT).as_posix()}`"
+                sections.append(section(title, prose(_docstring(module))))
+                continue
             title = f"`{folder.relative_to(ROOT).as_posix()}/`"
             rows = [
                 (f"`{path.relative_to(folder).as_posix()}`", prose(summary(_docstring(path))))
