@@ -1,1 +1,1 @@
-"""Orchestration: the only place that knows Prefect and MLflow."""
+"""Orchestration: the only package that imports Prefect and MLflow."""

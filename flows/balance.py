@@ -1,4 +1,4 @@
-"""The balanced set of one arm: trained, filled, checked, measured, and published where its gates hold."""
+"""Build the balanced set of one arm, and publish it if its gates hold."""
 
 from __future__ import annotations
 
@@ -29,36 +29,37 @@ from .tracking import Tracker
 def run(
     experiment: Experiment, arm: str, seed: int | None, out: Path, override: str | None
 ) -> Balanced:
-    """Make an arm's balanced set and publish it to `out` where every gate holds, or `override` says why not.
+    """Build an arm's balanced set and publish it to `out` if every gate holds, or if `override` gives a reason.
 
-    UserError for the user's mistakes. What comes back tells whether the gates held; `out` is untouched where they
-    did not.
+    Raises UserError for invalid arguments. The result says whether the gates held; `out` is untouched if nothing is
+    published.
     """
-    own = _arm(experiment, arm)
+    options = _arm(experiment, arm)
     if override is not None and not override.strip():
-        raise UserError("--override takes the reason, which is recorded; got an empty one")
-    which = experiment.seeds[0] if seed is None else seed
-    if which < 0:
-        raise UserError(f"a seed is 0 or more; got {which}")
+        raise UserError("--override needs a reason, which is recorded; got an empty one")
+    chosen_seed = experiment.seeds[0] if seed is None else seed
+    if chosen_seed < 0:
+        raise UserError(f"a seed must be 0 or more; got {chosen_seed}")
     check_out(out, place(experiment.source))
     with started(experiment) as ready:
-        flow_run = ready.named(balance, f"balance {arm}, seed {which}")
-        return flow_run(experiment, ready.context, own, which, out.resolve(), override)
+        flow_run = ready.named(balance, f"balance {arm}, seed {chosen_seed}")
+        return flow_run(experiment, ready.context, options, chosen_seed, out.resolve(), override)
 
 
 def _arm(experiment: Experiment, name: str) -> Arm:
-    """The arm of that name; UserError where there is none, or it makes no images."""
+    """The arm with that name; UserError if no such arm has exactly one generator and a fixed fill."""
     arms = {arm.name: arm for arm in experiment.arms if arm.generator}
     if name not in arms:
         raise unknown("arm with a generator", name, arms)
     if arms[name].mix.fill == "search":
         raise UserError(
-            f"arm {name!r} leaves its fill to a search by val, which a comparison does; "
-            f"--set arms.{name}.mix.fill=N says how many images to publish"
+            f"arm {name!r} searches its fill on val, which only a comparison does; "
+            f"set the number of images to publish with --set arms.{name}.mix.fill=N"
         )
     if len(arms[name].generators) > 1:
         raise UserError(
-            f"arm {name!r} pools {arms[name].made_by}; a set is published of one: --set arms.{name}.generator=NAME"
+            f"arm {name!r} pools {arms[name].made_by}; a balanced set needs one generator: "
+            f"--set arms.{name}.generator=NAME"
         )
     return arms[name]
 
@@ -67,9 +68,9 @@ def _arm(experiment: Experiment, name: str) -> Arm:
 def balance(
     experiment: Experiment, context: Context, arm: Arm, seed: int, out: Path, override: str | None
 ) -> Balanced:
-    """Prepare, train the generator, fill, check, measure, test the gates, publish.
+    """Prepare, train the generator, draw and check images, measure them, test the gates, publish.
 
-    A run's generator and images are reused: what is published is what its report is about.
+    The generator and images of an earlier `run` are reused, so the published set is the one in its report.
     """
     prepared = prepared_by_seed(experiment, context, (seed,))
     tracker = Tracker(experiment)
@@ -84,10 +85,10 @@ def balance(
             raise
         runs = resolved(runs)
         balanced = _balanced(experiment, runs, arm, seed, override)
-        place = out if balanced.holds or override is not None else None
-        if place is not None:
-            publish(balanced, place)
-        tracker.balanced(balanced, place)
+        folder = out if balanced.holds or override is not None else None
+        if folder is not None:
+            publish(balanced, folder)
+        tracker.balanced(balanced, folder)
         tracker.cost()
     return balanced
 
@@ -95,7 +96,7 @@ def balance(
 def _call(
     experiment: Experiment, prepared: Mapping[int, Prepared], arm: Arm, seed: int, submit: Submit
 ) -> Runs:
-    """The part of the comparison that makes an arm's images, and their fidelity."""
+    """Submit the stages of the comparison that draw an arm's images and measure their fidelity."""
     runs = Runs(prepared)
     reference = call_reference(runs, experiment, seed, submit).reference
     generator = call_generator(
@@ -115,10 +116,10 @@ def _balanced(
 ) -> Balanced:
     generator, synthetic = runs.generators[str(arm.generator), seed], runs.arms[arm.name, seed]
     if generator.measured is None or synthetic.synthetic is None:
-        raise RuntimeError("a run ended without an error and without its results")
+        raise RuntimeError("the run ended without an error and without its results")
     table = load_table(generator.measured.table)
     outcomes = tuple(gates.outcome(gate, table) for gate in experiment.gate)
-    broken = not all(one.holds for one in outcomes)
+    broken = not all(outcome.holds for outcome in outcomes)
     return Balanced(
         experiment, arm, runs.prepared[seed], generator.trained, synthetic.synthetic,
         generator.measured, outcomes, override if broken else None,

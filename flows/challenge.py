@@ -1,7 +1,7 @@
-"""The nightly job: look at the source; where it changed, compare anew, and let the better model take over.
+"""The scheduled job: if the source changed, run the comparison again and promote the better model.
 
-The model in service is a version in MLflow's registry under the alias `champion`. It gives way only where the challenger,
-chosen by val, is shown to be better on the new test set, of which images that the champion has seen are left out.
+The model in service is the version with the alias `champion` in MLflow's registry. It is replaced only if the
+challenger, chosen on val, is shown to be better on the new test set, without test images that the champion has seen.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from augpipe.report.write import check_out
 from . import compare
 from .compare import Compared
 from .registry import WEIGHTS, Registry
-from .starting import looking
+from .starting import local_context
 from .tracking.artifacts import plain, slug
 from .tracking.pending import Pending
-from .tracking.store import check_store, where
+from .tracking.store import check_store, tracking_uri
 from .tracking.tracker import report
 
 PROBLEM: Final = "augpipe.problem"  # tag
@@ -38,45 +38,45 @@ PROBLEM: Final = "augpipe.problem"  # tag
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a look came to, in a line, and whether another model is in service since."""
+    """Outcome of a refresh: a message, and whether another model was put into service."""
 
-    told: str
+    message: str
     promoted: bool
-    out: Path | None  # of the comparison, where there was one
+    out: Path | None  # of the comparison, if one was run
 
 
 def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
-    """Compare anew where the source or the config changed, and promote the better model.
+    """If the source or the config changed, run the comparison again and promote the better model.
 
-    config: the experiment. out: where the report goes; runs/NAME below AUGPIPE_HOME by default.
+    config: the experiment. out: the report's folder, by default runs/NAME below AUGPIPE_HOME.
     """
     folder = (out or home() / "runs" / config.name).absolute()
     check_out(folder, place(config.source))
     check_store()
-    mlflow.set_tracking_uri(where()[0])  # `models:/` addresses are looked up there
+    mlflow.set_tracking_uri(tracking_uri()[0])  # for `models:/` addresses
     client = MlflowClient()
     classifiers = Registry(client, f"{config.name}-classifier")
-    with looking(config) as context:  # until the end: nothing that a look reads is pruned meanwhile
+    with local_context(config) as context:  # until the end, so that nothing read here is pruned
         fingerprint = prepare(context, config).intake.fingerprint
         if Pending(report).result(
-            lambda: classifiers.looked() == policy.state_of_source(config, fingerprint)
+            lambda: classifiers.last_state() == policy.state_of_source(config, fingerprint)
         ):
-            found = Refreshed(
-                f"unchanged since the last look (source {fingerprint}); nothing to do", False, None
+            refreshed = Refreshed(
+                f"unchanged since the last check (source {fingerprint}); nothing to do", False, None
             )
         else:
-            found = _challenge(client, classifiers, config, folder)
+            refreshed = _challenge(client, classifiers, config, folder)
     create_markdown_artifact(
-        plain(found.told), f"{slug(config.name)}-refresh", "What a look came to"
+        plain(refreshed.message), f"{slug(config.name)}-refresh", "Result of the refresh"
     )
-    return found
+    return refreshed
 
 
 def _challenge(
     client: MlflowClient, classifiers: Registry, config: Experiment, folder: Path
 ) -> Refreshed:
-    """Compare, register the challenger's models, and promote them where they are shown to be better."""
-    # Read first: a champion that cannot be is told before a night of training.
+    """Compare, register the challenger's models, and promote them if they are shown to be better."""
+    # Read first: an invalid champion is reported before hours of training.
     champion = Pending(report).result(lambda: _in_service(classifiers, config))
     compared = compare.run(config, folder)
     choice = policy.choose(compared.results.scores)
@@ -84,24 +84,24 @@ def _challenge(
     if run.classifier is None:
         raise RuntimeError(f"arm {choice.arm!r} was compared without a classifier")
     new = policy.Challenger(choice, run.classifier.state, run.prepared)
-    judged = policy.decide(champion, new, config, _here(config))
-    if judged is None:
-        # Its record stays as it is: it says why it was promoted.
-        told = f"the champion stays: val chose it again, arm {choice.arm!r}, seed {choice.seed}"
+    judgement = policy.decide(champion, new, config, _here(config))
+    if judgement is None:
+        # Its tags stay as they are: they say why it was promoted.
+        message = f"the champion stays: val chose it again, arm {choice.arm!r}, seed {choice.seed}"
     else:
-        told = Pending(report).result(
-            lambda: _settle(client, classifiers, config, compared, new, judged)
+        message = Pending(report).result(
+            lambda: _register(client, classifiers, config, compared, new, judgement)
         )
     failed = compared.results.failed
     if failed:
-        # Nothing is put on record as looked at: what failed is tried again at the next look.
-        told += f"; not compared, for they failed: {', '.join(failed)}"
+        # The state is not recorded as checked, so that the failed arms are tried again next time.
+        message += f"; not compared because they failed: {', '.join(failed)}"
     else:
         source = compared.results.intake.fingerprint
         Pending(report).result(
-            lambda: classifiers.looked_at(policy.state_of_source(config, source))
+            lambda: classifiers.record_state(policy.state_of_source(config, source))
         )
-    return Refreshed(told, judged is not None and judged.promote, folder)
+    return Refreshed(message, judgement is not None and judgement.promote, folder)
 
 
 def _in_service(classifiers: Registry, config: Experiment) -> policy.Champion | None:
@@ -109,11 +109,11 @@ def _in_service(classifiers: Registry, config: Experiment) -> policy.Champion | 
     if version is None:
         return None
 
-    # On the CPU, which is always there: what fails is the checkpoint's own fault.
-    here = runtime.start("cpu", "32-true", runtime.cores())
+    # On the CPU, which is always available: any error is then the checkpoint's.
+    cpu = runtime.start("cpu", "32-true", runtime.cores())
 
     def use(state: dict[str, Any]) -> object:
-        return classification.from_state(state, here)
+        return classification.from_state(state, cpu)
 
     tags = version.tags
     return policy.Champion(
@@ -124,15 +124,15 @@ def _in_service(classifiers: Registry, config: Experiment) -> policy.Champion | 
     )
 
 
-def _settle(
+def _register(
     client: MlflowClient, classifiers: Registry, config: Experiment, compared: Compared,
-    new: policy.Challenger, judged: Judgement,
+    new: policy.Challenger, judgement: Judgement,
 ) -> str:  # fmt: skip
-    """Put the challenger's models into the registry, and into service where they were judged to be; a line on it.
+    """Register the challenger's models, promote them if the judgement says so, and return a message.
 
-    May be done again after a stop at any place: what is registered is found by its weights.
+    Safe to repeat after an interruption at any point: registered models are looked up by their weights.
     """
-    choice, word = new.choice, "promoted" if judged.promote else "kept out"
+    choice, verb = new.choice, "promoted" if judgement.promote else "kept out"
     tags = {
         PROBLEM: policy.problem(new.prepared, config),
         "augpipe.arm": choice.arm,
@@ -142,18 +142,18 @@ def _settle(
         "augpipe.source": compared.results.intake.fingerprint,
         "augpipe.comparison": compared.run,
         "augpipe.failed": ", ".join(compared.results.failed),
-        "augpipe.promotion": f"{word}: {judged.reason}",
+        "augpipe.promotion": f"{verb}: {judgement.reason}",
     }
     logged = compared.logged["classifier", choice.arm, choice.seed]
-    classifiers.keep_seen(logged, policy.seen_images(new.prepared))
+    classifiers.log_seen(logged, policy.seen_images(new.prepared))
     arm = next(result.arm for result in compared.results.arms if result.arm.name == choice.arm)
     registered = []
     for name in arm.generators:
-        # One generator has a name that stays; of several that an arm pools, each has its own.
-        own = "" if len(arm.generators) == 1 else f"-{name}"
-        registry, key = Registry(client, f"{config.name}-generator{own}"), (name, choice.seed)
+        # A single generator keeps one registry name; each generator of a pool has a name of its own.
+        suffix = "" if len(arm.generators) == 1 else f"-{name}"
+        registry, key = Registry(client, f"{config.name}-generator{suffix}"), (name, choice.seed)
         if ("generator", *key) not in compared.logged:
-            continue  # it could not be logged, and the run has reported why
+            continue  # it could not be logged, as the run has reported
         weights = compared.runs.generators[key].trained.checkpoint.sha256
         registered.append(
             (registry, registry.register(compared.logged["generator", *key], weights, tags))
@@ -161,11 +161,11 @@ def _settle(
     tags["augpipe.generator"] = ", ".join(f"{r.name} {v.version}" for r, v in registered) or "none"
     registered.append((classifiers, classifiers.register(logged, new.state.sha256, tags)))
     client.set_tag(compared.run, "augpipe.promotion", tags["augpipe.promotion"][:5000])
-    if judged.promote:
+    if judgement.promote:
         for registry, version in registered:
             registry.promote(version)
-    what = f"arm {choice.arm!r}, seed {choice.seed}, version {registered[-1][1].version}"
-    return f"{'promoted' if judged.promote else 'kept the champion over'} {what}: {judged.reason}"
+    model = f"arm {choice.arm!r}, seed {choice.seed}, version {registered[-1][1].version}"
+    return f"{'promoted' if judgement.promote else 'kept the champion over'} {model}: {judgement.reason}"
 
 
 def _here(config: Experiment) -> runtime.Runtime:

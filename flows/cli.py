@@ -1,6 +1,6 @@
 """The `augpipe` command.
 
-Exit status: 0 done, 2 the user's mistake (one line), 1 ours, 3 a balanced set whose gate does not hold.
+Exit status: 0 success, 1 internal error, 2 user error (one line), 3 balanced set not published as a gate does not hold.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from augpipe.core.home import home
 from augpipe.core.registry import kinds_in
 
 from .cli_cache import cache
-from .endings import ending, terminated
+from .endings import exit_message, terminated
 from .engine import settle
 from .environment import set_environment
 
 CONFIGS = (".yaml", ".yml")
 LISTS = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
-GATE = 3  # exit status of a set that was not published because a gate does not hold
-# Options of several commands. A switch has no --no-... beside it.
+GATE = 3  # exit status if a gate does not hold and the set is not published
+# Options of several commands. Switches have no --no-... form.
 Sets = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
 Out = Annotated[Path | None, Parameter(name="--out")]
 Switch = Annotated[bool, Parameter(negative=())]
 app = App(
     name="augpipe",
-    help="Do synthetic images help on an imbalanced image set: from which generator, how many, how sure?",
+    help="Test whether synthetic images help on an imbalanced image set: from which generator, how many, how sure.",
     version=augpipe.__version__,
-    suppress_keyboard_interrupt=False,  # `main` tells how to go on
+    suppress_keyboard_interrupt=False,  # `main` prints how to continue
 )
 app.command(cache)
 console = Console()
@@ -54,29 +54,27 @@ def run(
     resume: Switch = False,
     strict: Switch = False,
 ) -> None:
-    """Compare arms end to end, from a config or from pictures.
+    """Run a whole comparison of arms, from a config or from images.
 
     Parameters
     ----------
     config
-        A YAML file; or pictures: a folder with a sub-folder for each class, a zip or tar of one, a CSV or
-        Parquet table of files and labels, an .npz.
+        A YAML file; or images: a folder with one sub-folder per class, a zip or tar of such a folder, a CSV or
+        Parquet table of files and labels, or an .npz file.
     set_
-        Change a value of the config: `--set seeds=5 --set arms.acgan.mix.share=0.1`.
+        Override a config value: `--set seeds=5 --set arms.acgan.mix.share=0.1`.
     out
-        Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
+        Output folder for report.html, scores.csv and the rest (default: runs/NAME below AUGPIPE_HOME).
     fresh
-        Make everything anew; by default what an earlier run made under equal settings, data and code is recalled.
+        Recompute everything. By default, results of earlier runs with the same settings, data and code are reused.
     resume
-        Go on with a run that was stopped: what it finished is recalled. This is what happens without it, too.
+        Continue a stopped run, reusing its finished results. This is also the default.
     strict
-        Exit status 1 where an arm failed; without it the others are compared, and the report says what failed.
+        Exit with status 1 if an arm failed. By default the other arms are compared and the report lists the failures.
     """
     if fresh and resume:
-        raise UserError(
-            "--resume recalls what was made before, and --fresh makes it anew; give one"
-        )
-    experiment = _given(config, set_)
+        raise UserError("--resume and --fresh are mutually exclusive")
+    experiment = _load(config, set_)
     from augpipe.data.sources import place
     from augpipe.report.write import check_out
 
@@ -86,7 +84,7 @@ def run(
     from .compare import run as compare
 
     summary = compare(experiment, folder, fresh).results.summary()
-    _tell(summary, folder)
+    _print_summary(summary, folder)
     if strict and summary["failed"]:
         sys.exit(1)
 
@@ -102,42 +100,42 @@ def train(
     out: Out = None,
     resume: Switch = False,
 ) -> None:
-    """Train one generator of a config: checkpoint.pt, history.csv and samples.png.
+    """Train one generator and write checkpoint.pt, history.csv and samples.png.
 
     Parameters
     ----------
     config
-        A YAML file, or pictures as `run` takes them.
+        A YAML file, or images in any form that `run` accepts.
     generator
-        Its name in the config.
+        The generator's name in the config.
     seed
-        Which of its replicates.
+        The replicate to train.
     set_
-        Change a value of the config: `--set generators.cgan.kimg=500`.
+        Override a config value: `--set generators.cgan.kimg=500`.
     out
-        Where the files go (default: trained/NAME-GENERATOR-seedN below AUGPIPE_HOME).
+        Output folder (default: trained/NAME-GENERATOR-seedN below AUGPIPE_HOME).
     resume
-        Go on with the training that was stopped in the out folder; its settings must be the same.
+        Continue the training that was stopped in the output folder; its settings must be the same.
     """
-    experiment = _given(config, set_)
+    experiment = _load(config, set_)
     folder = out or home() / "trained" / f"{experiment.name}-{generator}-seed{seed}"
     settle()
     from .train import run as train_one
 
     trained = train_one(experiment, generator, seed, folder, resume)
-    told = (
+    message = (
         f"best at {trained.best_kimg:g} kimg (val KID {trained.best_metric:.3g}); ended because "
         f"{trained.stopped}; {folder / 'samples.png'}"
     )
-    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
-def _given(config: Path, overrides: tuple[str, ...]) -> Any:
-    """The experiment, its places checked; nothing is written yet."""
+def _load(config: Path, overrides: tuple[str, ...]) -> Any:
+    """Load the experiment and check its folders; nothing is written yet."""
     if not config.exists():
         raise UserError(f"no config or folder {str(config)!r}")
     experiment = _experiment(config, overrides)
-    # Only now what takes seconds to import (torch): an error in the config is reported at once.
+    # Imported late, since torch takes seconds: an error in the config is reported at once.
     from augpipe.data.sources import place
     from augpipe.report.write import check_place
 
@@ -163,8 +161,8 @@ def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
     return load(config, overrides)
 
 
-def _tell(summary: dict[str, Any], folder: Path) -> None:
-    """The arms as a table, the verdict, and where the report is."""
+def _print_summary(summary: dict[str, Any], folder: Path) -> None:
+    """Print the table of arms, the verdict, and the path of the report."""
     table = Table(box=None, pad_edge=False)
     for column in (
         "arm",
@@ -178,8 +176,8 @@ def _tell(summary: dict[str, Any], folder: Path) -> None:
         gain = arm["gain"]
         cells = ("", "", "baseline")
         if gain:
-            told = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
-            cells = (f"{100 * gain['mean']:+.1f}", told, gain["verdict"])
+            interval = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
+            cells = (f"{100 * gain['mean']:+.1f}", interval, gain["verdict"])
         table.add_row(name, f"{100 * arm['mean']:.1f}", *cells)
     console.print(table)
     for name, why in summary["failed"].items():
@@ -207,30 +205,30 @@ def balance(
     Parameters
     ----------
     config
-        A YAML file, or pictures as `run` takes them.
+        A YAML file, or images in any form that `run` accepts.
     arm
-        Its name in the config; one with a generator.
+        The arm's name in the config. It needs a generator.
     seed
-        Which of its replicates (default: the config's first).
+        The replicate to publish (default: the config's first seed).
     set_
-        Change a value of the config: `--set arms.acgan.mix.fill=500`.
+        Override a config value: `--set arms.acgan.mix.fill=500`.
     out
-        Where the set goes (default: balanced/NAME-ARM below AUGPIPE_HOME).
+        Output folder (default: balanced/NAME-ARM below AUGPIPE_HOME).
     override
-        Publish although a gate does not hold; the reason, which the card records.
+        Publish even if a gate does not hold. Takes the reason, which the data card records.
     """
-    experiment = _given(config, set_)
+    experiment = _load(config, set_)
     folder = out or home() / "balanced" / f"{experiment.name}-{arm}"
     settle()
     from .balance import run as balance_one
 
-    found = balance_one(experiment, arm, seed, folder, override)
-    for gate in found.gates:
-        told = f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.told})"
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
-    if found.override is None and not all(gate.holds for gate in found.gates):
+    balanced = balance_one(experiment, arm, seed, folder, override)
+    for gate in balanced.gates:
+        message = f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.told})"
+        console.print(message, markup=False, highlight=False, soft_wrap=True)
+    if balanced.override is None and not all(gate.holds for gate in balanced.gates):
         err.print(
-            "augpipe: a gate does not hold, and nothing was published; --override REASON publishes all the same",
+            "augpipe: a gate does not hold, and nothing was published; --override REASON publishes anyway",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
         sys.exit(GATE)
@@ -246,28 +244,28 @@ def inspect(
     json: Annotated[bool, Parameter(name="--json", negative=())] = False,
     out: Out = None,
 ) -> None:
-    """Look at images before a run: counts, sizes, duplicates, files that cannot be used, contact sheets.
+    """Inspect images before a run: counts, sizes, duplicates, unusable files, contact sheets.
 
     Parameters
     ----------
     source
-        Pictures as `run` takes them, or a config: its source and its split.
+        Images in any form that `run` accepts, or a config, whose source and split are used.
     set_
-        Change a value: `--set image.window=full --set source.layout={label}/{group}/*`.
+        Override a value: `--set image.window=full --set source.layout={label}/{group}/*`.
     json
-        Print the facts as JSON, and nothing else.
+        Print only JSON.
     out
-        Where inspect.html, inspect.json and quarantine.csv go (default: inspections/NAME below AUGPIPE_HOME).
+        Output folder for inspect.html, inspect.json and quarantine.csv (default: inspections/NAME below AUGPIPE_HOME).
     """
     if not source.exists():
         raise UserError(f"no config, folder or file {str(source)!r}")
-    from .inspecting import look, print_json, tell
+    from .inspecting import inspect_source, print_json, print_summary
 
-    found, folder = look(source, set_, out)
+    inspection, folder = inspect_source(source, set_, out)
     if json:
-        print_json(found)
+        print_json(inspection)
     else:
-        tell(found, folder)
+        print_summary(inspection, folder)
 
 
 @app.command
@@ -278,23 +276,23 @@ def refresh(
     set_: Sets = (),
     out: Out = None,
 ) -> None:
-    """Look at the source; where it changed, compare anew and promote the better model in MLflow's registry.
+    """If the source changed, run the comparison again and promote the better model in MLflow's registry.
 
     Parameters
     ----------
     config
-        A YAML file, or pictures as `run` takes them.
+        A YAML file, or images in any form that `run` accepts.
     set_
-        Change a value of the config: `--set promotion.rule="not worse"`.
+        Override a config value: `--set promotion.rule="not worse"`.
     out
-        Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
+        Output folder for report.html, scores.csv and the rest (default: runs/NAME below AUGPIPE_HOME).
     """
-    experiment = _given(config, set_)
+    experiment = _load(config, set_)
     settle()
-    from .refresh import run as look_again
+    from .refresh import run as refresh_once
 
     console.print(
-        look_again(experiment, out).told, markup=False, highlight=False, soft_wrap=True
+        refresh_once(experiment, out).message, markup=False, highlight=False, soft_wrap=True
     )  # fmt: skip
 
 
@@ -312,15 +310,15 @@ def serve(
     Parameters
     ----------
     config
-        A YAML file, or pictures as `run` takes them: the deployment's parameters, which Prefect's page shows as a form.
+        A YAML file, or images in any form that `run` accepts. Prefect's page shows the config as a form.
     cron
-        When: minute, hour, day of month, month, day of week, as in `0 2 * * *`; without it only on request.
+        Schedule as minute, hour, day of month, month, day of week: `0 2 * * *` (default: only on request).
     set_
-        Change a value of the config.
+        Override a config value.
     out
-        Where report.html, scores.csv and the rest go (default: runs/NAME below AUGPIPE_HOME).
+        Output folder for report.html, scores.csv and the rest (default: runs/NAME below AUGPIPE_HOME).
     """
-    experiment = _given(config, set_)
+    experiment = _load(config, set_)
     settle()
     from .deploying import serve as serve_it
 
@@ -329,7 +327,7 @@ def serve(
 
 @app.command(name="list")
 def list_(what: str, /) -> None:
-    """Print the families, sources, metrics, checks, classifiers, losses or transforms there are.
+    """List the available families, sources, metrics, checks, classifiers, losses or transforms.
 
     Parameters
     ----------
@@ -343,7 +341,7 @@ def list_(what: str, /) -> None:
 
 
 def _names(what: str) -> Iterable[str]:
-    """Each list from where its names are; only the metrics need scikit-learn."""
+    """The names in a list. Imports are local: only the metrics need scikit-learn."""
     if what == "families":
         from augpipe.generators.options import FAMILIES
 
@@ -370,16 +368,16 @@ def _names(what: str) -> Iterable[str]:
 
 
 def main() -> None:
-    """The command's entry: what stopped it is told in one line where a traceback says no more (see `endings`)."""
+    """Entry point of the command; errors with an `exit_message` print one line in place of a traceback."""
     set_environment()
     signal.signal(signal.SIGTERM, terminated)
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:
-        told = ending(error)
-        if told is None:
+        message = exit_message(error)
+        if message is None:
             raise
-        status, line = told
+        status, line = message
         err.print(f"augpipe: {line}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(status)
 

@@ -1,4 +1,4 @@
-"""`augpipe cache`: what earlier runs made and later ones recall."""
+"""`augpipe cache`: list and prune cached results."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.table import Table
 from augpipe.core.home import home
 
 console = Console()
-cache = App(name="cache", help="What earlier runs made and later ones recall.")
+cache = App(name="cache", help="List and prune cached results.")
 
 
 @cache.command(name="ls")
 def cache_ls() -> None:
-    """Print what can be recalled, by stage, and what the store holds."""
+    """Print the number of cached results by stage, and the size of the store."""
     from augpipe.core.store import Store
     from augpipe.pipeline import pruning
 
@@ -24,29 +24,29 @@ def cache_ls() -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("stage", "results", "last used"):
         table.add_column(column, justify="right" if column == "results" else "left")
-    kept = pruning.records(store)
-    for stage in sorted({one.stage for one in kept}):
-        own = [one.used for one in kept if one.stage == stage]
-        last = datetime.fromtimestamp(max(own)).astimezone()
-        table.add_row(stage, str(len(own)), last.strftime("%Y-%m-%d %H:%M"))
+    records = pruning.records(store)
+    for stage in sorted({record.stage for record in records}):
+        used = [record.used for record in records if record.stage == stage]
+        last = datetime.fromtimestamp(max(used)).astimezone()
+        table.add_row(stage, str(len(used)), last.strftime("%Y-%m-%d %H:%M"))
     console.print(table)
     size = sum(item.size for item in pruning.items(store)) / 1e6
-    told = f"{store.root}: {size:,.1f} MB of at most {pruning.store_limit() / 1e6:,.0f} MB"
-    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    message = f"{store.root}: {size:,.1f} MB of at most {pruning.store_limit() / 1e6:,.0f} MB"
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 @cache.command(name="prune")
 def cache_prune(*, older_than: str) -> None:
-    """Take away what no run used for some time; what a run that goes on uses stays.
+    """Remove results that no run has used for some time; those of a run in progress stay.
 
     Parameters
     ----------
     older_than
-        90m, 12h, 7d: what was used since then stays.
+        Age such as 90m, 12h or 7d; results used more recently stay.
     """
     from augpipe.core.store import Store
     from augpipe.pipeline import pruning
 
-    taken = pruning.prune(Store(home() / "store"), older_than=pruning.seconds(older_than))
-    size = sum(item.size for item in taken) / 1e6
-    console.print(f"took away {len(taken)} files and folders, {size:,.1f} MB", highlight=False)
+    removed = pruning.prune(Store(home() / "store"), older_than=pruning.seconds(older_than))
+    size = sum(item.size for item in removed) / 1e6
+    console.print(f"removed {len(removed)} files and folders, {size:,.1f} MB", highlight=False)

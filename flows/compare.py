@@ -1,4 +1,4 @@
-"""The main job: do synthetic images help here, from which generator, how many, and how sure is that?"""
+"""The flow of `augpipe run`: compare the arms of an experiment and write the report."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from .progress import bar
 from .starting import started
 from .tasks import Submit, result_of
 from .tracking import Tracker
-from .tracking.artifacts import leave
+from .tracking.artifacts import create_artifacts
 from .tracking.models import Logged
 
-TITLE: Final = 100  # letters of the arms' names in a run's name
+TITLE: Final = 100  # maximum characters of the arms' names in a run's name
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A finished comparison; logged: the models in MLflow, by kind, name and seed; run: the parent run's id."""
+    """A finished comparison. logged: MLflow models by kind, name and seed. run: the parent run's id."""
 
     results: Results
     runs: Runs
@@ -46,8 +46,8 @@ class Compared:
 def run(experiment: Experiment, out: Path, fresh: bool = False) -> Compared:
     """Run a comparison and write its files to `out`; UserError for the user's mistakes.
 
-    Starts Prefect's server and workers if none are given. `out` is written beside and renamed. fresh: no result of an
-    earlier run is reused.
+    Starts a Prefect server and workers if none are configured. `out` is written to a draft folder and renamed.
+    fresh: reuse no result of an earlier run.
     """
     with started(experiment, fresh) as ready:
         flow_run = ready.named(compare, title(experiment))
@@ -55,7 +55,7 @@ def run(experiment: Experiment, out: Path, fresh: bool = False) -> Compared:
 
 
 def title(experiment: Experiment) -> str:
-    """Arms and seeds, in one short line."""
+    """Arms and seeds in one short line, used in the run's name."""
     arms = ", ".join(arm.name for arm in experiment.arms)
     if len(arms) > TITLE:
         arms = f"{arms[:TITLE].rpartition(', ')[0]} ... ({several(len(experiment.arms), 'arm')})"
@@ -65,19 +65,19 @@ def title(experiment: Experiment) -> str:
 def prepared_by_seed(
     experiment: Experiment, context: Context, seeds: tuple[int, ...]
 ) -> dict[int, Prepared]:
-    """Each seed's splits: one and the same, unless the experiment draws a split per seed.
+    """Splits of each seed: the same for all, unless the experiment draws one split per seed.
 
-    Runs in this process: a mistake in the data is reported before any worker is started.
+    Runs in this process, so that errors in the data are reported before any worker starts.
     """
 
-    def one(seed: int | None) -> Prepared:
-        with bar("reading pictures") as progress:
+    def prepare_seed(seed: int | None) -> Prepared:
+        with bar("reading images") as progress:
             return prepare(context, experiment, seed, progress)
 
     if experiment.resplit:
-        by_seed = {seed: one(seed) for seed in seeds}
+        by_seed = {seed: prepare_seed(seed) for seed in seeds}
     else:
-        by_seed = dict.fromkeys(seeds, one(None))
+        by_seed = dict.fromkeys(seeds, prepare_seed(None))
     for line in intake_lines(by_seed[seeds[0]].intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     return by_seed
@@ -86,7 +86,7 @@ def prepared_by_seed(
 @flow(name="compare", validate_parameters=False)
 def compare(experiment: Experiment, context: Context, out: Path) -> Compared:
     """Prepare the data, run the graph, compare the arms, write the report."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     prepared = prepared_by_seed(experiment, context, experiment.seeds)
     first = prepared[experiment.seeds[0]]
     tracker = Tracker(experiment)
@@ -94,15 +94,15 @@ def compare(experiment: Experiment, context: Context, out: Path) -> Compared:
         try:
             runs = call_all(experiment, prepared, Submit(context, experiment.runner.timeout))
             failures = follow(runs, tracker, context.progress)
-            rest, failed = failures.rest(experiment)
+            remaining, failed = failures.remaining(experiment)
         except BaseException:
             stop_workers()
             raise
-        runs = resolved(runs.keep(rest))
+        runs = resolved(runs.keep(remaining))
         results = collect(
-            rest,
+            remaining,
             runs,
-            time.perf_counter() - begun,
+            time.perf_counter() - start,
             asked=experiment,
             failed=failed,
             threads=context.threads,
@@ -112,15 +112,15 @@ def compare(experiment: Experiment, context: Context, out: Path) -> Compared:
         tracker.fidelity(results.judged.fidelity, first.classes)
         tracker.result(out, results.comparison.sentence, results.headline())
         tracker.cost()
-    leave(results, tracker.address)
+    create_artifacts(results, tracker.address)
     return Compared(results, runs, tracker.logged, tracker.parent)
 
 
 def resolved(runs: Runs) -> Runs:
-    """The runs with results in place of futures."""
-    everything: list[Any] = [
+    """Replace futures in the runs by their results."""
+    all_runs: list[Any] = [
         *runs.references.values(), *runs.generators.values(), *runs.arms.values(),
     ]  # fmt: skip
-    for one in everything:
-        resolve(one, result_of)
+    for record in all_runs:
+        resolve(record, result_of)
     return runs

@@ -1,4 +1,4 @@
-"""How the command ends: exit status and one line for what stopped it, where a traceback says no more."""
+"""Exit status and one-line message for errors that need no traceback."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from augpipe.core.home import home
 
 from .engine import bare_text
 
-GO_ON: Final = "The same command goes on from what was finished (train: with --resume)"
-STOPPED: Final = f"stopped; nothing was left half-written. {GO_ON}"
-LEAST: Final = 2**20  # bytes: with less on the disk the next write fails
+CONTINUE: Final = "Run the same command again to continue (train: with --resume)"
+STOPPED: Final = f"stopped; no file is half-written. {CONTINUE}"
+MIN_FREE: Final = 2**20  # bytes: with less free space the next write fails
 
 
 class Terminated(SystemExit):
-    """The process was asked to end by SIGTERM; it unwinds like Ctrl-C, so that servers and workers end with the run."""
+    """SIGTERM was received; the stack unwinds as for Ctrl-C, so that servers and workers stop with the run."""
 
 
 def terminated(number: int, frame: FrameType | None) -> None:
@@ -29,8 +29,8 @@ def terminated(number: int, frame: FrameType | None) -> None:
     raise Terminated(128 + number)
 
 
-def ending(error: BaseException) -> tuple[int, str] | None:
-    """Exit status and line; None where there is none: another exit, or a fault of ours."""
+def exit_message(error: BaseException) -> tuple[int, str] | None:
+    """Exit status and message; None for another SystemExit and for internal errors, which keep their traceback."""
     line = bare_text(" ".join(str(error).split()))
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT, STOPPED
@@ -39,24 +39,24 @@ def ending(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, SystemExit):
         return None
     if isinstance(error, RunError):
-        return 1, f"{line}. {GO_ON}"
-    if is_full(error) or _no_room():
-        told = line
+        return 1, f"{line}. {CONTINUE}"
+    if is_full(error) or _disk_full():
+        cause = line
         if not isinstance(error, UserError):
-            told = f"the disk of {getattr(error, 'filename', None) or home()} is full"
-        room = "free some (augpipe cache prune --older-than 7d takes what no run used since)"
-        return 2, f"no space is left: {told}; {room}. {GO_ON}"
+            cause = f"the disk of {getattr(error, 'filename', None) or home()} is full"
+        advice = "free some (augpipe cache prune --older-than 7d removes results not used since)"
+        return 2, f"no space is left: {cause}; {advice}. {CONTINUE}"
     if isinstance(error, UserError | CycloptsError):
         return 2, line
     if isinstance(error, BrokenProcessPool):
-        why = "a worker process was killed, often for lack of memory; --set runner.workers=1 needs the least"
-        return 1, f"{why}. {GO_ON}"
+        why = "a worker process was killed, often for lack of memory; --set runner.workers=1 uses the least"
+        return 1, f"{why}. {CONTINUE}"
     return None
 
 
-def _no_room() -> bool:
-    """Whether the disk is full now: not every program says that it failed of that."""
+def _disk_full() -> bool:
+    """Whether the disk is full now; not every library reports that as the cause of its error."""
     try:
-        return shutil.disk_usage(home()).free < LEAST
+        return shutil.disk_usage(home()).free < MIN_FREE
     except OSError:
         return False

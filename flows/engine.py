@@ -1,4 +1,4 @@
-"""Prefect's server and workers for one run: started where none is given, stopped with it."""
+"""Prefect's server and workers of one run: started if none are configured, stopped with the run."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from augpipe.pipeline.experiment import Runner
 
 START_UP: Final = 120.0  # seconds a server may take on a loaded machine
-PAGE: Final = 4200  # the port at which Prefect's page is looked for
+PAGE: Final = 4200  # the default port of Prefect's page
 PATIENCE: Final = 10.0  # seconds to wait for an answer
 
 
 def settle() -> None:
-    """Give Prefect a home below ours; called before Prefect is imported.
+    """Set Prefect's home to a folder below AUGPIPE_HOME; call before Prefect is imported.
 
-    A home or profile that the user has stays in charge. Matplotlib's font cache goes there too: a run
-    leaves nothing in the user's own home.
+    A Prefect home or profile of the user takes precedence. Matplotlib's font cache goes below AUGPIPE_HOME too, so that
+    a run leaves nothing in the user's home.
     """
     os.environ.setdefault("MPLCONFIGDIR", str(home() / "matplotlib"))
     if "PREFECT_HOME" in os.environ or (Path.home() / ".prefect").exists():
@@ -46,26 +46,26 @@ def settle() -> None:
 
 @contextmanager
 def prefect_api(page: bool = False) -> Iterator[str]:
-    """An API for flows, and its address: `PREFECT_API_URL` where set, else a server of our own on loopback.
+    """Provide Prefect's API and yield its address: `PREFECT_API_URL` if set, else a temporary server on loopback.
 
-    page: with Prefect's page, at the port that it is looked for at. Prefect would start a server by itself, but another
-    one in each worker process as well. UserError where the one that is set does not answer.
+    page: serve Prefect's page too, at its default port. Prefect would start a server by itself, but one more in each
+    worker process. UserError if the configured server does not answer.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "mlflow.store.db.utils"):
         logging.getLogger(name).addFilter(_not_the_users_mistakes)
-    given = get_current_settings().api.url
-    if given:
-        _check_given(given)
-        yield bare(given)
+    configured = get_current_settings().api.url
+    if configured:
+        _check_api(configured)
+        yield bare(configured)
         return
     with _server(page) as url:
-        # In the environment, not in this thread's context alone: Prefect's own threads would not find
-        # it there, and start another server.
+        # In the environment, not only in this thread's context: Prefect's own threads would not see it
+        # and would start another server.
         os.environ["PREFECT_API_URL"] = url
-        # No one looks at a server's logs that is gone with the run.
+        # Nobody can read the logs of a server that stops with the run.
         os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
         refresh_global_settings_context()
         try:
@@ -75,7 +75,7 @@ def prefect_api(page: bool = False) -> Iterator[str]:
             refresh_global_settings_context()
 
 
-def _check_given(url: str) -> None:
+def _check_api(url: str) -> None:
     import httpx
     from prefect.client.orchestration import get_client
 
@@ -90,32 +90,32 @@ def _check_given(url: str) -> None:
 
 
 def bare(url: str) -> str:
-    """An address without the user and password it may hold."""
+    """A URL without user and password."""
     return bare_text(url)
 
 
 def bare_text(text: str) -> str:
-    """Text in which no address tells its user and password, however they are written."""
+    """Text with user and password removed from every URL."""
     return re.sub(r"(\w+://)(?!/)\S*@", r"\1", text)
 
 
 @contextmanager
 def _server(page: bool) -> Iterator[str]:
-    """A Prefect server on loopback with its database below our home; gone when the block ends.
+    """Run a Prefect server on loopback, with its database below AUGPIPE_HOME, for the duration of the block.
 
-    It runs in a session of its own: Ctrl-C in the terminal ends the run first, and the run ends the server.
+    It has its own process session: Ctrl-C in the terminal stops the run, and the run stops the server.
     """
     place = home() / "prefect"
     place.mkdir(parents=True, exist_ok=True)
     port = _port(PAGE if page else 0)
-    ours = {
+    variables = {
         "PREFECT__SERVER_FINAL": "1",
         "PREFECT_UI_ENABLED": str(int(page)),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{place / 'prefect.db'}",
     }
     if not page:
-        # With any value it is on: neither the page nor the services that start what is scheduled.
-        ours["PREFECT__SERVER_EPHEMERAL"] = "1"
+        # Any value turns it on: no page, and no services that start scheduled runs.
+        variables["PREFECT__SERVER_EPHEMERAL"] = "1"
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
     command += [
         "--host",
@@ -126,10 +126,10 @@ def _server(page: bool) -> Iterator[str]:
         "error",
         "--lifespan",
         "on",
-        "--timeout-graceful-shutdown",  # a worker that was ended leaves its connection open
+        "--timeout-graceful-shutdown",  # a terminated worker leaves its connection open
         "1",
     ]
-    process = subprocess.Popen(command, env={**os.environ, **ours}, start_new_session=True)
+    process = subprocess.Popen(command, env={**os.environ, **variables}, start_new_session=True)
     try:
         _wait_for(f"http://127.0.0.1:{port}/api/health", process)
         yield f"http://127.0.0.1:{port}/api"
@@ -143,25 +143,25 @@ def _server(page: bool) -> Iterator[str]:
 
 
 def _port(wanted: int) -> int:
-    """A free port on loopback: the one that is wanted, where it is; 0: any."""
-    with socket.socket() as free:
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """The wanted port if it is free on loopback, else any free port. 0: any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            free.bind(("127.0.0.1", wanted))
+            probe.bind(("127.0.0.1", wanted))
         except OSError:
             return _port(0)
-        port: int = free.getsockname()[1]
+        port: int = probe.getsockname()[1]
         return port
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Until the server answers; RuntimeError where it ends or takes longer than START_UP."""
+    """Wait until the server answers; RuntimeError if it exits or needs more than START_UP seconds."""
     import httpx
 
     until = time.monotonic() + START_UP
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise RuntimeError(f"Prefect's server ended with status {process.returncode}")
+            raise RuntimeError(f"Prefect's server exited with status {process.returncode}")
         try:
             if httpx.get(url, timeout=PATIENCE).status_code == httpx.codes.OK:
                 return
@@ -172,17 +172,17 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
-    """Whether to log a record: a user's mistake or a full disk is told in one line at the end, without a traceback."""
-    told = record.exc_info[1] if record.exc_info else None
+    """Logging filter: drop user errors and full disks, which the command reports in one line without a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
     line = str(record.msg)
     return not (
-        isinstance(told, UserError | RunError) or is_full(told) or "UserError" in line
+        isinstance(error, UserError | RunError) or is_full(error) or "UserError" in line
         or any(words in line for words in FULL_WORDS)
     )  # fmt: skip
 
 
 def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
-    """Worker processes, at most one a job, and each one's threads: its share of the cores where they are not given."""
+    """Number of worker processes, at most one per job, and threads of each; by default the cores are divided evenly."""
     from augpipe.core.device import cores, pick_device  # torch: not needed for an error in a config
 
     workers = runner.workers
@@ -194,18 +194,16 @@ def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
 
 
 def pool(runner: Runner, workers: int, threads: int) -> Any:
-    """Prefect's runner over `workers` processes of `threads` threads each, or over a Dask scheduler's workers."""
+    """Prefect's task runner: `workers` processes with `threads` threads each, or the workers of a Dask scheduler."""
     if runner.kind == "dask":
         return _dask(str(runner.address))
     from prefect.task_runners import ProcessPoolTaskRunner
 
-    return ProcessPoolTaskRunner(
-        max_workers=workers, initializer=_begin_worker, initargs=(threads,)
-    )
+    return ProcessPoolTaskRunner(max_workers=workers, initializer=_init_worker, initargs=(threads,))
 
 
 def _dask(address: str) -> Any:
-    """UserError where prefect-dask is not installed, or no scheduler answers."""
+    """A Dask task runner; UserError if prefect-dask is not installed or no scheduler answers."""
     try:
         from distributed import Client
         from prefect_dask.task_runners import DaskTaskRunner
@@ -217,16 +215,16 @@ def _dask(address: str) -> Any:
         with Client(address, timeout=PATIENCE, set_as_default=False) as client:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
     except (OSError, TimeoutError, ValueError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise UserError(f"no Dask scheduler answers at runner.address {address}: {told}") from None
+        cause = " ".join(str(error).split())[:200]
+        raise UserError(f"no Dask scheduler answers at runner.address {address}: {cause}") from None
     if not workers:
         raise UserError(f"the Dask scheduler at runner.address {address} has no workers")
-    # A worker that dies takes its tasks with it: they are done again elsewhere, but not for ever.
+    # Dask repeats the tasks of a worker that died on others, a limited number of times.
     return DaskTaskRunner(address=address)
 
 
-def _begin_worker(threads: int) -> None:
-    # Ctrl-C reaches every process of the terminal. The run alone answers it, and ends its workers.
+def _init_worker(threads: int) -> None:
+    # Ctrl-C reaches every process of the terminal. Only the run handles it and stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
@@ -234,14 +232,14 @@ def _begin_worker(threads: int) -> None:
 
 
 def stop_workers() -> None:
-    """End this process's workers at once: a run that fails or is stopped waits for no task."""
+    """Terminate this process's workers at once, without waiting for tasks."""
     for worker in multiprocessing.active_children():
         worker.terminate()
     _close_call_queue()
 
 
 def _close_call_queue() -> None:
-    """Let go of what waits to be sent to workers that are gone: before 3.11.6 Python waits for it for ever (gh-94777)."""
+    """Close the queue of calls to dead workers: before 3.11.6 Python waits for it forever (gh-94777)."""
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()

@@ -11,7 +11,7 @@ def set_environment() -> None:
     Some are read at import: call this before any of these libraries is imported. Processes that a run starts inherit
     them. No import of augpipe changes the environment; only the command and a deployment's flow do.
     """
-    # Nothing phones home: neither usage figures nor checks for newer versions.
+    # No telemetry and no checks for newer versions.
     os.environ.update(
         {
             "DO_NOT_TRACK": "1",
@@ -22,12 +22,12 @@ def set_environment() -> None:
             "NO_ALBUMENTATIONS_UPDATE": "1",
         }
     )
-    # One line a task would bury the progress bars; a user who wants these lines sets the level.
+    # One log line per task would bury the progress bars; users who want them set the level.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    # Workers that are terminated leave semaphores to Python's resource tracker, which removes them with a warning.
+    # Terminated workers leave semaphores, which Python's resource tracker removes with a warning.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
-    # The run's outbox waits for a tracking server that does not answer; a single call gives up soon.
+    # `tracking.pending` retries calls that fail, so a single call should give up soon.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

@@ -1,4 +1,4 @@
-"""A run in progress: its bars and lines, its tracking, and what failed."""
+"""Follow a run: show its progress, track its results, collect its failures."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .tracking import Tracker
 
 
 def intake_lines(intake: IntakeRecord) -> Iterator[str]:
-    """What the user should know about the input data, a line each."""
+    """Messages about the input data, one per line."""
     if intake.quarantined:
         yield f"{several(intake.quarantined, 'file')} that cannot be used; quarantine.csv says why"
     if intake.ignored:
         ignored = ", ".join(f"{n:,} {suffix}" for suffix, n in intake.ignored.items())
-        yield f"no pictures by their names, ignored: {ignored}"
+        yield f"ignored files without an image extension: {ignored}"
     yield from intake.notes
 
 
 def follow(runs: Runs, tracker: Tracker, progress: Path | None) -> Failures:
-    """Show progress and track each generator and arm as it ends; returns failures that leave the rest of the run standing.
+    """Show progress and track each generator and arm as it completes; returns failures that do not end the run.
 
-    Raises what ends the run at once (see `failures.ends_all`).
+    Raises errors that end the run at once (see `failures.ends_all`).
     """
     owners: dict[Any, list[tuple[Run, str]]] = {}
     known: list[tuple[Run, str, Any]] = []
@@ -54,25 +54,25 @@ def follow(runs: Runs, tracker: Tracker, progress: Path | None) -> Failures:
             try:
                 value = future.result()
             except Exception as error:
-                for one, stage in owners[future]:
-                    message = failures.add(one, stage, error)
+                for failed, stage in owners[future]:
+                    message = failures.add(failed, stage, error)
                     if message:
-                        board.say(message)
+                        board.log(message)
                 board.advance("")
                 continue
             reused += future.state.name == CACHED and name != "recipe"
             _track(tracker, run, name, value)
             if name == "synthetic" and isinstance(run, ArmRun):
                 for line in shortage(run, value):
-                    board.say(line)
+                    board.log(line)
             board.advance(line_for(run, name, value))
     if reused:
-        board.say(f"reused {reused} of {several(total, 'result')} from cache; --fresh computes all")
+        board.log(f"reused {reused} of {several(total, 'result')} from cache; --fresh computes all")
     return failures
 
 
 def _track(tracker: Tracker, run: Run, name: str, value: Any) -> None:
-    """Log what is complete with this result."""
+    """Track the generator or arm that this result completes."""
     if isinstance(run, GeneratorRun) and name in ("pooled", "classes", "trained"):
         tracker.generator(run.prepared, value)
     elif isinstance(run, ArmRun) and name == "scored":
@@ -100,9 +100,9 @@ def line_for(run: Run, name: str, value: Any) -> str:
 
 
 def describe_choice(choice: Choice) -> str:
-    """The share and the number of images, as far as they were searched."""
+    """The share and the fraction of images that were chosen, as far as they were searched."""
     tried = load_table(choice.table)
-    # Each class's share would fill the screen; summary.json has them.
+    # Shares per class would fill the screen; summary.json has them.
     by_class = isinstance(choice.share, Mapping)
     share = "a share for each class" if by_class else f"share {choice.share}"
     part = f"{choice.part:.0%} of the images"
@@ -113,7 +113,7 @@ def describe_choice(choice: Choice) -> str:
 
 
 def shortage(run: ArmRun, synthetic: Any) -> Iterator[str]:
-    """A line if checks left an arm with fewer images than planned."""
+    """A message if the checks left an arm with fewer images than planned."""
     prepared: Prepared = run.prepared
     missing = ", ".join(f"{n} of class {prepared.classes[c]}" for c, n in synthetic.short.items())
     if missing:

@@ -1,4 +1,4 @@
-"""`augpipe inspect`: look, write the files, say the most important on the terminal."""
+"""`augpipe inspect`: inspect images, write the files, print a summary."""
 
 from __future__ import annotations
 
@@ -23,31 +23,35 @@ from augpipe.report.write import check_out
 
 from .progress import bar
 
-SHOWN = 40  # classes in the terminal's table
-WORDS = {"stop": "stops a run", "leak": "leak", "warning": "note"}
+SHOWN = 40  # classes in the printed table
+SEVERITIES = {"stop": "stops a run", "leak": "leak", "warning": "note"}
 
 
-def look(source: Path, overrides: Sequence[str], out: Path | None) -> tuple[Inspection, Path]:
-    """Inspect a config's source, or pictures, and write what was found; the folder it was written to."""
-    whole = source.is_file() and source.suffix.lower() in (".yaml", ".yml")
-    given = _config(source) if whole else {"source": sources.suggest(source)}
-    asked = _experiment(given, source, overrides)
-    folder = out or home() / "inspections" / asked.name
-    check_out(folder, sources.place(asked.source), FILES)
-    with bar("looking at pictures") as progress:
-        found = inspect(
-            sources.listing(asked.source),
-            asked.image,
-            asked.split if whole or any(one.startswith("split.") for one in overrides) else None,
-            policy=asked.policy,
+def inspect_source(
+    source: Path, overrides: Sequence[str], out: Path | None
+) -> tuple[Inspection, Path]:
+    """Inspect a config's source, or images, and write the results; returns them and their folder."""
+    is_config = source.is_file() and source.suffix.lower() in (".yaml", ".yml")
+    values = _config(source) if is_config else {"source": sources.suggest(source)}
+    experiment = _experiment(values, source, overrides)
+    folder = out or home() / "inspections" / experiment.name
+    check_out(folder, sources.place(experiment.source), FILES)
+    with bar("reading images") as progress:
+        inspection = inspect(
+            sources.listing(experiment.source),
+            experiment.image,
+            experiment.split
+            if is_config or any(value.startswith("split.") for value in overrides)
+            else None,
+            policy=experiment.policy,
             progress=progress,
         )
-    write_inspection(found, asked.image, asked.name, folder)
-    return found, folder
+    write_inspection(inspection, experiment.image, experiment.name, folder)
+    return inspection, folder
 
 
 def _config(source: Path) -> dict[str, Any]:
-    """A config, whole or no more than a source."""
+    """Read a config; only its `source` is required."""
     try:
         values = read_yaml(source.read_text(encoding="utf-8"), f"the config {source}")
     except (OSError, UnicodeDecodeError) as error:
@@ -58,7 +62,7 @@ def _config(source: Path) -> dict[str, Any]:
 
 
 def _experiment(values: dict[str, Any], source: Path, overrides: Sequence[str]) -> Experiment:
-    """An experiment that is never run: its source, image, split and policy are what counts."""
+    """An experiment that is never run; only its source, image, split and policy are used."""
     values.setdefault("name", name_of(source))
     values.setdefault("arms", [{"name": "real"}])
     values.setdefault("baseline", values["arms"][0]["name"])
@@ -66,18 +70,18 @@ def _experiment(values: dict[str, Any], source: Path, overrides: Sequence[str]) 
 
 
 def plain(text: str) -> str:
-    """Text that a terminal shows as it is: what moves the cursor or the colours is written out."""
+    """Text with unprintable characters escaped, so that it cannot move the cursor or change colours."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split(" ")))
 
 
-def print_json(found: Inspection) -> None:
-    """The facts on standard output."""
-    sys.stdout.write(json.dumps(found.facts(), indent=2, ensure_ascii=False) + "\n")
+def print_json(inspection: Inspection) -> None:
+    """Print the facts as JSON on standard output."""
+    sys.stdout.write(json.dumps(inspection.facts(), indent=2, ensure_ascii=False) + "\n")
 
 
-def tell(found: Inspection, folder: Path) -> None:
-    """Classes as a table, then what stands out, and where the page is."""
-    facts = found.facts()
+def print_summary(inspection: Inspection, folder: Path) -> None:
+    """Print the classes as a table, then problems, notes and the path of the page."""
+    facts = inspection.facts()
     out = Console()
     sides = [side for side in ("train", "val", "test") if side in (facts["classes"] or [{}])[0]]
     table = Table(box=None, pad_edge=False)
@@ -88,18 +92,20 @@ def tell(found: Inspection, folder: Path) -> None:
         cells = [f"{row[key]:,}" for key in ("images", *sides, "unusable")]
         table.add_row(escape(plain(row["name"])), *cells)
     out.print(table)
-    left = len(facts["classes"]) - SHOWN
+    hidden = len(facts["classes"]) - SHOWN
     ratio = facts["imbalance_ratio"]["all"]
-    lines = [f"and {left:,} more classes"] if left > 0 else []
+    lines = [f"and {hidden:,} more classes"] if hidden > 0 else []
     lines.append(
         f"{facts['images']:,} images of {len(facts['classes'])} classes"
         + (f", the largest {ratio:.1f} times the smallest" if ratio else "")
     )
-    lines += [f"{WORDS[problem['severity']]}: {problem['text']}" for problem in facts["problems"]]
+    lines += [
+        f"{SEVERITIES[problem['severity']]}: {problem['text']}" for problem in facts["problems"]
+    ]
     lines += [f"note: {note}" for note in facts["notes"]]
     if facts["ignored"]:
-        told = ", ".join(f"{n:,} {suffix}" for suffix, n in facts["ignored"].items())
-        lines.append(f"note: no pictures by their names, left alone: {told}")
+        ignored = ", ".join(f"{n:,} {suffix}" for suffix, n in facts["ignored"].items())
+        lines.append(f"note: ignored files without an image extension: {ignored}")
     lines.append(f"page: {folder / 'inspect.html'}")
     for line in lines:
         out.print(plain(line), markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Progress of tasks in other processes: each writes a small file, the run shows them as bars."""
+"""Progress of tasks in other processes: each writes a small file, which the run shows as a bar."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-EVERY = 0.5  # seconds between two writes of a task, and between two looks
+EVERY = 0.5  # seconds between two writes of a task, and between two reads of the files
 
 
 class Reporter:
-    """Tells how far one task is, at most every EVERY seconds; the file goes when the block ends."""
+    """Writes the progress of one task to a file, at most every EVERY seconds; removes the file at the end."""
 
     def __init__(self, folder: Path, name: str, total: float) -> None:
         self._path = folder / f"{name.replace(os.sep, '_')}.json"
@@ -35,14 +35,14 @@ class Reporter:
         self("", 0.0)
         return self
 
-    def __call__(self, told: str, done: float) -> None:
-        """done of total, and a few words."""
+    def __call__(self, message: str, done: float) -> None:
+        """Report a short message and the work done, in units of `total`."""
         now = time.monotonic()
         if now - self._last < EVERY and done < self._total:
             return
         self._last = now
         draft = self._path.with_suffix(f".{os.getpid()}")
-        values = {"name": self._name, "done": done, "total": self._total, "told": told}
+        values = {"name": self._name, "done": done, "total": self._total, "told": message}
         draft.write_text(json.dumps(values))
         os.replace(draft, self._path)
 
@@ -51,7 +51,7 @@ class Reporter:
 
 
 class Board:
-    """The run's bars: one over all tasks, one for each task that reports."""
+    """Progress bars of a run: one for all tasks, and one for each task that reports."""
 
     def __init__(self, folder: Path | None, total: int, console: Console) -> None:
         self._folder, self._console = folder, console
@@ -60,43 +60,43 @@ class Board:
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[told]}", style="dim"),
+            TextColumn("{task.fields[message]}", style="dim"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._all = self._bars.add_task("all tasks", total=total, told="")
+        self._all = self._bars.add_task("all tasks", total=total, message="")
         self._shown: dict[str, TaskID] = {}
         self._done = 0
         self._total = total
 
-    def advance(self, told: str) -> None:
-        """One more task is finished; without a terminal this is a line."""
+    def advance(self, message: str) -> None:
+        """Count a finished task; without a terminal, print the message as a line unless it is empty."""
         self._done += 1
-        self._bars.update(self._all, completed=self._done, told=told)
-        if not self._console.is_terminal and told:
+        self._bars.update(self._all, completed=self._done, message=message)
+        if not self._console.is_terminal and message:
             self._console.print(
-                f"[{self._done}/{self._total}] {told}", markup=False, highlight=False
+                f"[{self._done}/{self._total}] {message}", markup=False, highlight=False
             )
 
-    def say(self, told: str) -> None:
-        """A line above the bars."""
-        self._bars.console.print(told, markup=False, highlight=False, soft_wrap=True)
+    def log(self, message: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
-    def look(self) -> None:
-        """Read the tasks' files once."""
-        found = {}
+    def update(self) -> None:
+        """Read the tasks' files and update their bars."""
+        reports = {}
         for path in sorted(self._folder.glob("*.json")) if self._folder else ():
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
-                continue  # it ended between listing and reading
-            found[values["name"]] = values
-        for name, values in found.items():
+                continue  # the task ended between listing and reading
+            reports[values["name"]] = values
+        for name, values in reports.items():
             if name not in self._shown:
-                self._shown[name] = self._bars.add_task(name, total=values["total"], told="")
-            self._bars.update(self._shown[name], completed=values["done"], told=values["told"])
-        for name in set(self._shown) - set(found):
+                self._shown[name] = self._bars.add_task(name, total=values["total"], message="")
+            self._bars.update(self._shown[name], completed=values["done"], message=values["told"])
+        for name in set(self._shown) - set(reports):
             self._bars.remove_task(self._shown.pop(name))
 
     @contextmanager
@@ -106,7 +106,7 @@ class Board:
 
         def watch() -> None:
             while not ended.wait(EVERY):
-                self.look()
+                self.update()
 
         watcher = threading.Thread(target=watch, name="progress", daemon=True)
         with self._bars:
@@ -120,9 +120,9 @@ class Board:
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error for work in this process; nothing where that is no terminal."""
+    """A progress bar on standard error for work in this process; hidden if it is not a terminal."""
     console = Console(stderr=True)
-    shown = Progress(
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TextColumn("{task.completed:,}/{task.total:,}"),
@@ -131,6 +131,6 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
         transient=True,
         disable=not console.is_terminal,
     )
-    with shown:
-        task = shown.add_task(what, total=1)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    with progress:
+        task = progress.add_task(what, total=1)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,11 +1,11 @@
-"""The flow `refresh`, which the command and deployments run; its work is in `challenge`.
+"""The flow `refresh`, run by the command and by deployments; implemented in `challenge`.
 
-MLflow reads the environment at import. A worker of Prefect's imports this module without the command, so the flow sets
-the environment first and then imports what needs MLflow.
+MLflow reads the environment at import. A Prefect worker imports this module without the command, so the flow sets the
+environment first and then imports the modules that need MLflow.
 """
 
-# No `from __future__ import annotations` here: Prefect makes a model of the flow's parameters in another process, where it
-# does not find the names in annotations that are text.
+# No `from __future__ import annotations` here: Prefect builds a model of the flow's parameters in another process and
+# cannot resolve annotations that are strings.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def run(experiment: Experiment, out: Path | None = None) -> "Refreshed":
-    """`refresh` from the command: on a Prefect server of its own where none is given."""
+    """Run `refresh` from the command, on a temporary Prefect server if none is configured."""
     with prefect_api():
         return refresh(experiment, out)
 
 
 @flow(name="refresh", flow_run_name="refresh {config.name}")
 def refresh(config: Experiment, out: Path | None = None) -> "Refreshed":
-    """Compare anew where the source or the config changed, and promote the better model.
+    """If the source or the config changed, run the comparison again and promote the better model.
 
-    config: the experiment. out: where the report goes; runs/NAME below AUGPIPE_HOME by default.
+    config: the experiment. out: the report's folder, by default runs/NAME below AUGPIPE_HOME.
     """
     set_environment()
-    from .challenge import refresh as look
+    from .challenge import refresh as challenge
 
-    return look(config, out)
+    return challenge(config, out)

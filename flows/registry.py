@@ -1,4 +1,4 @@
-"""Models in service: an experiment's classifier and generator in MLflow's registry, under the alias `champion`."""
+"""Models of an experiment in MLflow's registry; the alias `champion` marks the version in service."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .tracking.models import Logged
 from .tracking.pending import is_away
 
 CHAMPION: Final = "champion"
-LOOKED: Final = "augpipe.looked"  # tag: the data and the config that were last looked at
+LOOKED: Final = "augpipe.looked"  # tag: the data and the config of the last complete refresh
 WEIGHTS: Final = "augpipe.weights"  # tag: SHA-256 of a version's checkpoint
-LEARNED: Final = "learned"  # folder of a run's artifacts
+LEARNED: Final = "learned"  # folder in a run's artifacts
 SEEN: Final = "seen.npy"
 MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -37,7 +37,7 @@ class Registry:
         self._client, self.name = client, name
 
     def champion(self) -> ModelVersion | None:
-        """The version in service; None where there is none."""
+        """The version in service, or None."""
         try:
             return self._client.get_model_version_by_alias(self.name, CHAMPION)
         except MlflowException as error:
@@ -45,8 +45,8 @@ class Registry:
                 return None
             raise
 
-    def looked(self) -> str:
-        """What `looked_at` left; "" at first."""
+    def last_state(self) -> str:
+        """The state that `record_state` stored last, or ""."""
         try:
             tags = self._client.get_registered_model(self.name).tags
         except MlflowException as error:
@@ -55,12 +55,12 @@ class Registry:
             raise
         return str(tags.get(LOOKED, ""))
 
-    def looked_at(self, what: str) -> None:
-        """Keep what data and config the last look was at."""
-        self._client.set_registered_model_tag(self.name, LOOKED, what)
+    def record_state(self, state: str) -> None:
+        """Store the state of data and config at the last refresh."""
+        self._client.set_registered_model_tag(self.name, LOOKED, state)
 
     def register(self, logged: Logged, weights: str, tags: Mapping[str, str]) -> ModelVersion:
-        """The version of a model with those weights (their SHA-256), new where there is none; no alias moves."""
+        """The version with these weights (their SHA-256), created if missing; aliases do not change."""
         try:
             self._client.create_registered_model(self.name)
         except MlflowException as error:
@@ -80,37 +80,37 @@ class Registry:
         )
 
     def promote(self, version: ModelVersion) -> None:
-        """Let the alias point to a version: whoever loads `models:/NAME@champion` has it from now on."""
+        """Move the alias to a version, which `models:/NAME@champion` then loads."""
         self._client.set_registered_model_alias(self.name, CHAMPION, version.version)
 
     def tag(self, version: ModelVersion, key: str, value: str) -> None:
-        """Say something of a version."""
+        """Set a tag of a version."""
         self._client.set_model_version_tag(self.name, version.version, key, value[:5000])
 
     def weights(
         self, version: ModelVersion, use: Callable[[dict[str, Any]], object]
     ) -> dict[str, Any]:
-        """A version's checkpoint, read with `weights_only=True`; UserError where it is none of augpipe's.
+        """A version's checkpoint, read with `weights_only=True`; UserError if it is not an augpipe model.
 
-        use: tries what it is for.
+        use: called with the checkpoint to test it.
         """
         with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
             try:
-                place = _fetched(
+                model = _fetch(
                     lambda: download_artifacts(
                         artifact_uri=f"models:/{self.name}/{version.version}", dst_path=folder
                     )
                 )
-                # Nothing else of the model is read, and nothing of it is run.
-                found = next(Path(place).rglob("weights.pt"), None)
-                if found is None:
-                    raise UserError("it holds no weights.pt")
-                state = load_state(found)
+                # No other file of the model is read, and none of its code is run.
+                path = next(Path(model).rglob("weights.pt"), None)
+                if path is None:
+                    raise UserError("it has no weights.pt")
+                state = load_state(path)
                 use(state)
                 return state
             except UnpicklingError:
-                # torch's own word advises to load it all the same.
-                why = "its weights.pt holds more than weights"
+                # Not torch's message, which advises to load the file anyway.
+                why = "its weights.pt contains more than weights"
             except (
                 UserError, RuntimeError, ValueError, TypeError, LookupError, EOFError, OSError,
                 MlflowException,
@@ -119,29 +119,29 @@ class Registry:
                     raise
                 why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(
-            f"version {version.version} of the registered model {self.name!r} is none of augpipe's: {why}; "
-            f"let the alias {CHAMPION!r} point to one that is, or remove it"
+            f"version {version.version} of the registered model {self.name!r} is not an augpipe model: {why}; "
+            f"move the alias {CHAMPION!r} to a version that is, or remove it"
         )
 
     def seen(self, version: ModelVersion) -> NDArray[np.uint64] | None:
-        """Fingerprints of what a version learned from or was chosen by; None where that is not on record."""
+        """Fingerprints of the images that a version was trained or selected on; None if not recorded."""
         run, path = version.run_id, f"{LEARNED}/{SEEN}"
-        if not run or path not in [one.path for one in self._client.list_artifacts(run, LEARNED)]:
+        if not run or path not in [file.path for file in self._client.list_artifacts(run, LEARNED)]:
             return None
         with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
-            place = _fetched(lambda: self._client.download_artifacts(run, path, folder))
-            found: NDArray[np.uint64] = np.load(place, allow_pickle=False)
-            return found
+            file = _fetch(lambda: self._client.download_artifacts(run, path, folder))
+            prints: NDArray[np.uint64] = np.load(file, allow_pickle=False)
+            return prints
 
-    def keep_seen(self, logged: Logged, prints: NDArray[np.uint64]) -> None:
-        """Put on record what a run's model learned from or was chosen by."""
+    def log_seen(self, logged: Logged, prints: NDArray[np.uint64]) -> None:
+        """Log the fingerprints of the images that a run's model was trained or selected on."""
         with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
             np.save(Path(folder) / SEEN, prints)
             self._client.log_artifact(logged.run, str(Path(folder) / SEEN), LEARNED)
 
 
-def _fetched(fetch: Callable[[], str]) -> str:
-    """Where files were fetched to; a transfer that fails is the server's being away, which MLflow does not say so."""
+def _fetch(fetch: Callable[[], str]) -> str:
+    """Path of the downloaded files; a failed transfer raises ConnectionError, as for an unreachable server."""
     try:
         return fetch()
     except MlflowException as error:

@@ -1,3 +1,3 @@
-"""Alias of `augpipe.serving`, which models logged by earlier versions name as their loader."""
+"""Alias of `augpipe.serving`: models logged by earlier versions use this module as their loader."""
 
 from augpipe.serving import _load_pyfunc  # noqa: F401

@@ -1,4 +1,4 @@
-"""What every flow needs before it begins: a tracking store that answers, Prefect's API, workers, a place for progress."""
+"""Set up what every flow needs: a reachable tracking store, Prefect's API, workers, a progress folder."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from augpipe.pipeline.pruning import prune, running, store_limit
 from .engine import pool, prefect_api, workers_and_threads
 from .tracking.store import check_store
 
-ROOM: Final = 10 * 2**20  # bytes: the databases of Prefect and MLflow, empty
+MIN_FREE: Final = 10 * 2**20  # bytes: empty databases of Prefect and MLflow
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Started:
-    """context: where the flow's stages work. workers: processes, each with the context's threads."""
+    """Settings of a started flow. context: for its stages. workers: number of processes, each with context.threads."""
 
     experiment: Experiment
     context: Context
     workers: int
 
     def named(self, flow: Flow[P, R], name: str) -> Flow[P, R]:
-        """The flow under that run name, with workers of its own."""
+        """The flow with that run name and its worker pool."""
         runner = pool(self.experiment.runner, self.workers, self.context.threads)
         return flow.with_options(
             task_runner=runner, flow_run_name=f"{self.experiment.name}: {name}"
@@ -45,16 +45,16 @@ class Started:
 
 
 def check_room(place: Path) -> None:
-    """UserError where the disk below `place` has less room than a run's databases need to begin with."""
+    """UserError if the disk of `place` has less than MIN_FREE bytes free."""
     place.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(place).free
-    if free < ROOM:
+    if free < MIN_FREE:
         raise UserError(f"{FULL_WORDS[0]}: {place} has {free / 1e6:.1f} MB left")
 
 
 @contextmanager
-def looking(experiment: Experiment) -> Iterator[Context]:
-    """A context for stages that run in this process, before there are workers."""
+def local_context(experiment: Experiment) -> Iterator[Context]:
+    """A context for stages that run in this process, before workers start."""
     store = Store(home() / "store")
     check_room(home())
     _, threads = workers_and_threads(experiment.runner, 1)
@@ -70,12 +70,12 @@ def _context(
         root=store.root, device=runner.device, precision=runner.precision,
         threads=threads, fresh=fresh, progress=progress,
     )  # fmt: skip
-    # A Dask worker's machine may be another one: `auto` is resolved there.
+    # A Dask worker may run on another machine, so `auto` is resolved there.
     return context if runner.kind == "dask" else context.resolved()
 
 
 def _progress(experiment: Experiment) -> tempfile.TemporaryDirectory[str]:
-    """Where tasks tell how far they are: on other machines, in the folder that they share with this one."""
+    """The folder of progress files; with Dask below AUGPIPE_HOME, which all machines share."""
     shared = home() / "progress" if experiment.runner.kind == "dask" else None
     if shared is not None:
         shared.mkdir(parents=True, exist_ok=True)
@@ -84,11 +84,11 @@ def _progress(experiment: Experiment) -> tempfile.TemporaryDirectory[str]:
 
 @contextmanager
 def started(experiment: Experiment, fresh: bool = False) -> Iterator[Started]:
-    """Everything that a flow needs; ends with it. UserError if a server does not answer.
+    """Start what a flow needs and stop it afterwards. UserError if a server does not answer.
 
-    Workers and threads are those of the whole comparison for every command: results depend on the number of threads, and
-    one command is to reuse what another computed. fresh: no result of an earlier run is reused. After a flow that ends well
-    the store is cut to its limit.
+    Every command uses the number of workers and threads of the whole comparison: results depend on the number of
+    threads, and commands reuse each other's results. fresh: reuse no result of an earlier run. After a successful flow
+    the store is pruned to its limit.
     """
     require(experiment.runner.devices, experiment.runner.device)
     tasks = len(experiment.seeds) * len(experiment.arms)
@@ -104,6 +104,6 @@ def started(experiment: Experiment, fresh: bool = False) -> Iterator[Started]:
     ):
         context = _context(experiment, store, Path(progress), threads, fresh)
         yield Started(experiment, context, workers)
-    # The run is done and told; what cannot be taken away is another's, or goes next time.
+    # The run is complete; files that cannot be removed now belong to another user, or go next time.
     with suppress(OSError):
         prune(store, limit=limit)

@@ -1,6 +1,6 @@
-"""The one task of every flow: a stage, run through the cache.
+"""The only task of every flow: run a stage through the cache.
 
-Prefect's own cache sees a task's text, not the code below it, and writes its results in place.
+Prefect's own cache keys on a task's source text, not on the code it calls, and writes results in place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from augpipe.pipeline.context import Context, silent
 from .failures import DELAYS, once_more
 from .progress import Reporter
 
-CACHED: Final = "Cached"  # the state of a task whose result came from an earlier run
+CACHED: Final = "Cached"  # state of a task whose result was reused from cache
 
 
 @task(
@@ -38,10 +38,10 @@ def run_stage(
     title: str,
     total: float | None = None,
 ) -> Any:
-    """A stage's result. The task ends in the state `Cached` where it was reused."""
+    """Run a stage and return its result. The task ends in the state `Cached` if the result was reused."""
     with reporting(context, title, total) as report:
         result = cache.run(stage, context, *inputs, report=report)
-    # Prefect takes a state that a task returns as the task's own, and its data as the result.
+    # If a task returns a state, Prefect uses it as the task's state, and its data as the result.
     return Completed(name=CACHED, data=result.value) if result.reused else result.value
 
 
@@ -49,7 +49,7 @@ def run_stage(
 def reporting(
     context: Context, title: str, total: float | None
 ) -> Iterator[Callable[[str, float], None]]:
-    """Where a stage reports progress; nowhere if it has no total."""
+    """The progress callback of a stage; silent without a total."""
     if context.progress is None or total is None:
         yield silent
         return
@@ -58,9 +58,9 @@ def reporting(
 
 
 class Submit:
-    """Calls of a graph as Prefect tasks; `reused` counts the results that were found without one.
+    """Submit the calls of a graph as Prefect tasks; `reused` counts results read from the cache without a task.
 
-    A stage whose inputs are all known, and whose result is stored, needs no task and no worker.
+    A stage whose inputs are all known and whose result is cached needs no task and no worker.
     """
 
     def __init__(self, context: Context, timeout: float) -> None:
@@ -71,7 +71,7 @@ class Submit:
     def __call__(
         self, stage: cache.Stage, *inputs: Any, title: str, total: float | None = None
     ) -> Any:
-        """The stage's stored result, or a future."""
+        """The stage's cached result, or a future."""
         if not any(_pending(value) for value in inputs):
             stored = cache.lookup(stage, self._context, *inputs)
             if stored is not None:
@@ -87,5 +87,5 @@ def _pending(value: Any) -> bool:
 
 
 def result_of(value: Any) -> Any:
-    """A future's result; any other value as it is."""
+    """A future's result; any other value unchanged."""
     return value.result() if isinstance(value, PrefectFuture) else value

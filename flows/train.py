@@ -1,4 +1,4 @@
-"""One generator of an experiment: trained, or gone on with where it was stopped, and left as files."""
+"""Train one generator of an experiment, or resume its training, and write its files."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ FILES = ("checkpoint.pt", "history.csv", "samples.png")
 
 
 def run(experiment: Experiment, name: str, seed: int, out: Path, resume: bool) -> TrainedGenerator:
-    """Train one generator and leave its files in `out`; UserError for the user's mistakes.
+    """Train one generator and write its files to `out`; UserError for invalid arguments.
 
-    While it trains, `out` holds a checkpoint of every tick, from which `resume` goes on.
+    During training `out` holds a checkpoint of every tick, from which `resume` continues.
     """
     if name not in experiment.generators:
         raise unknown("generator", name, experiment.generators)
     if seed < 0:
-        raise UserError(f"a seed is 0 or more; got {seed}")
+        raise UserError(f"a seed must be 0 or more; got {seed}")
     _check(out, place(experiment.source), resume)
     _check_same(out, name, seed, experiment.generators[name].per_class)
     with started(experiment) as ready:
@@ -48,49 +48,51 @@ def run(experiment: Experiment, name: str, seed: int, out: Path, resume: bool) -
         return flow_run(experiment, ready.context, name, seed, out.resolve())
 
 
-def _ours(name: str) -> bool:
-    """Whether a file is one that a killed training leaves: a draft of its own, or a trial of the place."""
-    whole = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.(tmp|old)", name)
-    draft = whole is not None and (whole[1] in FILES or fnmatch(whole[1], "last*.pt"))
+def _is_leftover(name: str) -> bool:
+    """Whether a killed training left this file: a draft of an output file, or a write test of the folder."""
+    match = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.(tmp|old)", name)
+    draft = match is not None and (match[1] in FILES or fnmatch(match[1], "last*.pt"))
     return draft or name.startswith(".augpipe-")
 
 
-def _begun(out: Path) -> list[Path]:
-    """Checkpoints of a training, in its out folder."""
+def _checkpoints(out: Path) -> list[Path]:
+    """Checkpoints of an unfinished training in its output folder."""
     names = out.glob("last*.pt") if out.is_dir() else ()
     return sorted(path for path in names if re.fullmatch(r"last(-all|-\d+)?\.pt", path.name))
 
 
 def _check_same(out: Path, name: str, seed: int, per_class: bool) -> None:
-    """UserError where the out folder holds another generator's training."""
-    for path in _begun(out):
+    """UserError if the output folder holds another generator's training."""
+    for path in _checkpoints(out):
         header = header_of(path)
-        there = (header.get("generator"), header.get("seed"), header.get("part") is not None)
-        for what, ours, theirs in zip(
-            ("generator", "seed", "per_class"), (name, seed, per_class), there, strict=True
+        stored = (header.get("generator"), header.get("seed"), header.get("part") is not None)
+        for key, now, before in zip(
+            ("generator", "seed", "per_class"), (name, seed, per_class), stored, strict=True
         ):
-            if ours != theirs:
-                raise UserError(f"cannot resume {path}: {what} is {ours!r} here and was {theirs!r}")
+            if now != before:
+                raise UserError(f"cannot resume {path}: {key} is {now!r} here and was {before!r}")
 
 
 def _check(out: Path, source: Path | None, resume: bool) -> None:
     check_place(out, source, "the out folder")
-    for left in [path for path in (out.iterdir() if out.is_dir() else ()) if _ours(path.name)]:
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
-    begun = _begun(out)
-    if resume and not begun:
-        raise UserError(f"there is no training to resume in {out}")
-    if not resume and begun:
+    for path in [
+        path for path in (out.iterdir() if out.is_dir() else ()) if _is_leftover(path.name)
+    ]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    checkpoints = _checkpoints(out)
+    if resume and not checkpoints:
+        raise UserError(f"no training to resume in {out}")
+    if not resume and checkpoints:
         raise UserError(
-            f"{out} holds a training that was begun; --resume goes on with it, another --out starts anew"
+            f"{out} contains an unfinished training; continue it with --resume, or choose another --out"
         )
     foreign = [
         path.name for path in (out.iterdir() if out.is_dir() else ())
-        if path.name not in FILES and path not in begun
+        if path.name not in FILES and path not in checkpoints
     ]  # fmt: skip
     if foreign:
         raise UserError(
-            f"the out folder {out} holds {sorted(foreign)[0]!r}, which no training has written; choose another --out"
+            f"the out folder {out} contains {sorted(foreign)[0]!r}, which is not a training file; choose another --out"
         )
 
 
@@ -98,7 +100,7 @@ def _check(out: Path, source: Path | None, resume: bool) -> None:
 def train(
     experiment: Experiment, context: Context, name: str, seed: int, out: Path
 ) -> TrainedGenerator:
-    """Prepare the data, train the generator or its models of single classes, write its files."""
+    """Prepare the data, train the generator or its per-class models, write the files."""
     prepared = prepared_by_seed(experiment, context, (seed,))
     families.check(experiment.generators[name], prepared[seed].problem)
     tracker = Tracker(experiment)
@@ -119,7 +121,7 @@ def train(
 
 
 def write(trained: TrainedGenerator, out: Path) -> None:
-    """The generator's checkpoint, its history and ten images of each class, each written beside first."""
+    """Write the checkpoint, the history and a grid of ten samples per class, each to a draft that is then renamed."""
     images = load_images(trained.samples).images
     with beside(out / "checkpoint.pt") as draft:
         shutil.copyfile(trained.checkpoint.path, draft)

@@ -1,4 +1,4 @@
-"""What a run records in MLflow and on Prefect's page."""
+"""Tracking of runs in MLflow and on Prefect's page."""
 
 from .tracker import Tracker
 

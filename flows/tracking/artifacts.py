@@ -1,4 +1,4 @@
-"""What Prefect's page shows of a comparison: the verdict, the table of arms, a sample grid, the way to MLflow."""
+"""Prefect artifacts of a comparison: the verdict, the table of arms, a sample grid, a link to MLflow."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from prefect.artifacts import (
 from augpipe.core.images import grid
 from augpipe.report.results import Results
 
-LARGEST: Final = 400_000  # bytes of a picture: Prefect keeps artifacts in its database
+LARGEST: Final = 400_000  # maximum bytes of an image: Prefect stores artifacts in its database
 
 
-def leave(results: Results, run: str) -> None:
-    """Create the artifacts of the flow run at work. run: address of its MLflow run, "" where it has none."""
+def create_artifacts(results: Results, run: str) -> None:
+    """Create the artifacts of the current flow run. run: URL of its MLflow run, or ""."""
     key = slug(results.experiment.name)
     create_markdown_artifact(_verdict(results), f"{key}-verdict", "Do synthetic images help here?")
     create_table_artifact(_table(results), f"{key}-arms", "Arms, in points of macro recall")
     picture = _samples(results)
     if picture:
-        told = f"Samples of {results.generators[0].name}: a row a class"
-        create_image_artifact(picture, f"{key}-samples", told)
+        caption = f"Samples of {results.generators[0].name}: one row per class"
+        create_image_artifact(picture, f"{key}-samples", caption)
     if run:
-        create_link_artifact(run, "MLflow run", f"{key}-tracking", "The run's record")
+        create_link_artifact(run, "MLflow run", f"{key}-tracking", "MLflow run of this comparison")
 
 
 def slug(name: str) -> str:
-    """A name as Prefect's keys are: lower-case letters, digits and dashes."""
+    """A name as an artifact key: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def plain(text: str) -> str:
-    """Text in which Markdown and HTML find nothing of theirs."""
+    """Text with the special characters of Markdown and HTML escaped."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\\\`*_{}\[\]()#+!|~])", r"\\\1", text)
 
@@ -57,32 +57,32 @@ def _verdict(results: Results) -> str:
 
 
 def _table(results: Results) -> list[dict[str, Any]]:
-    found = results.comparison
+    comparison = results.comparison
     rows: list[dict[str, Any]] = []
     for result in results.arms:
-        name, own = result.arm.name, found.over_baseline.get(result.arm.name)
-        level = found.levels[name]
+        name = result.arm.name
+        gain, level = comparison.over_baseline.get(name), comparison.levels[name]
         row = {
             "arm": name,
             "macro recall": f"{100 * level.mean:.1f}",
             "interval": f"{100 * level.low:.1f} to {100 * level.high:.1f}",
-            f"gain over {found.baseline}": "baseline",
+            f"gain over {comparison.baseline}": "baseline",
             "gain's interval": "",
             "p (Holm)": "",
             "verdict": "",
         }
-        if own is not None:
-            i = own.interval
-            row[f"gain over {found.baseline}"] = f"{100 * i.mean:+.1f}"
-            row["gain's interval"] = f"{100 * i.low:+.1f} to {100 * i.high:+.1f}"
-            row |= {"p (Holm)": f"{own.p_holm:.2g}", "verdict": own.verdict}
+        if gain is not None:
+            interval = gain.interval
+            row[f"gain over {comparison.baseline}"] = f"{100 * interval.mean:+.1f}"
+            row["gain's interval"] = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+            row |= {"p (Holm)": f"{gain.p_holm:.2g}", "verdict": gain.verdict}
         rows.append(row)
     rows += [{"arm": arm, "verdict": f"failed: {why}"} for arm, why in results.failed.items()]
     return rows
 
 
 def _samples(results: Results) -> str:
-    """The first generator's samples as a data address; "" where there are none, or too many to be kept so."""
+    """The first generator's samples as a data URL; "" without a generator or above LARGEST bytes."""
     if not results.generators:
         return ""
     images = results.generators[0].samples.images

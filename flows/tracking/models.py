@@ -1,4 +1,4 @@
-"""Checkpoints as MLflow's models: plain files beside the name of the module that loads them, `augpipe.serving`."""
+"""Log checkpoints as MLflow models: plain files, loaded by the module `augpipe.serving`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 
 from augpipe.serving import probability_columns
 
-SOURCE: Final = "augpipe.run"  # tag of a model: the run that logged it
+SOURCE: Final = "augpipe.run"  # tag of a model: id of the run that logged it
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ def generator_signature(shape: tuple[int, int, int]) -> ModelSignature:
 
 
 def classifier_signature(classes: Sequence[str]) -> ModelSignature:
-    """Pictures → a label and the probability of each class.
+    """Images → a label and the probability of each class.
 
-    No input schema: none of MLflow's describes arrays of any size, paths and base64 at once, and it refuses what its
-    schema does not describe.
+    No input schema: no MLflow schema covers arrays of any size, paths and base64 text together, and MLflow rejects
+    inputs outside the schema.
     """
     probabilities = [ColSpec(DataType.float, name) for name in probability_columns(classes)]
     return ModelSignature(outputs=Schema([ColSpec(DataType.string, "label"), *probabilities]))
 
 
 def logged(run: Run) -> Logged | None:
-    """The model that a run's record holds; None if it holds none."""
+    """The model that a run has logged, or None."""
     outputs = run.outputs.model_outputs if run.outputs else ()
     return next((Logged(str(run.info.run_id), model.model_id) for model in outputs), None)
 
@@ -62,31 +62,33 @@ def log_model(
 ) -> Logged:
     """Log a model that MLflow's pyfunc loads with `augpipe.serving`; the run's own model if it has one.
 
-    write: makes the folder of the model's files.
+    write: creates the folder of the model's files.
 
-    A model that an earlier try left unfinished is completed. Written by parts: MLflow's own `log_model` looks through
-    every installed package and reads the run's metrics back one by one, which cost more than all the rest of tracking.
+    Completes a model that an earlier attempt left unfinished. Does not call MLflow's `log_model`, which scans every
+    installed package and reads the run's metrics back one by one: that took longer than all other tracking.
     """
     model = logged(run)
     if model is not None:
         return model
     run_id, experiment = str(run.info.run_id), run.info.experiment_id
     with tempfile.TemporaryDirectory(prefix="augpipe-model-") as folder:
-        write(Path(folder) / "model")  # first: if it refuses, MLflow holds nothing of this model
-        found = client.search_logged_models([experiment], f"tags.`{SOURCE}` = '{run_id}'")
+        write(Path(folder) / "model")  # first: if it raises, MLflow has no trace of this model
+        entities = client.search_logged_models([experiment], f"tags.`{SOURCE}` = '{run_id}'")
         entity = (
-            found[0]
-            if found
+            entities[0]
+            if entities
             else client.create_logged_model(
                 experiment, name, source_run_id=run_id, tags={SOURCE: run_id}
             )
         )
         described = Model(run_id=run_id, signature=signature, model_id=entity.model_id)
         pyfunc.add_to_model(described, loader_module="augpipe.serving", data="model")
-        # The loader is augpipe, as installed. It is not named here: whoever held that name on a
-        # package registry could run code wherever the model is served.
-        needs = "".join(f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch"))
-        (Path(folder) / "requirements.txt").write_text(needs, encoding="utf-8")
+        # augpipe, the loader, is not listed: whoever owns that name on a package registry could run
+        # code wherever the model is served.
+        requirements = "".join(
+            f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch")
+        )
+        (Path(folder) / "requirements.txt").write_text(requirements, encoding="utf-8")
         described.save(str(Path(folder) / "MLmodel"))
         client.log_model_artifacts(entity.model_id, folder)
     client.finalize_logged_model(entity.model_id, "READY")

@@ -1,4 +1,4 @@
-"""What is logged: figures and settings under names that MLflow takes."""
+"""Metrics and params of a run, under names that MLflow accepts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier
 
 
 class Point(NamedTuple):
-    """A value of a metric; `after`: seconds since the run began, the run's end where left out."""
+    """A value of a metric. after: seconds since the start of the run; None for its end."""
 
     name: str
     value: float
@@ -39,9 +39,9 @@ def data_points(prepared: Prepared) -> list[Point]:
 
 
 def history_points(trained: TrainedGenerator) -> list[Point]:
-    """A generator's losses and figures over kimg, and its best moment."""
+    """A generator's losses and metrics over kimg, and its best tick."""
     table = load_table(trained.history)
-    # Ticks of a small budget may share a step, but no two share step and time.
+    # With a small budget ticks may share a step, but never both step and time.
     names = safe_metrics([str(name) for name in table.metric.unique()])
     points = [
         Point(names[str(row.metric)], float(row.value), round(float(row.kimg)), float(row.seconds))
@@ -58,7 +58,7 @@ def history_points(trained: TrainedGenerator) -> list[Point]:
 def arm_points(
     recipe: Recipe, prepared: Prepared, trained: TrainedClassifier, scored: Scored
 ) -> list[Point]:
-    """What an arm mixed, how its classifier learned, and what it scored."""
+    """Counts of an arm's training data, its classifier's training history, and its scores."""
     names = safe_names(prepared.classes)
     metrics = [
         Point("synthetic_share", recipe.synthetic_share),
@@ -68,16 +68,16 @@ def arm_points(
     ]
     of_class = dict(zip(prepared.classes, names, strict=True))
     metrics += [
-        Point(f"kept/{line['check']}/{of_class[line['class']]}", line["passed"] / line["seen"])
-        for line in recipe.funnel
-        if line["seen"]
+        Point(f"kept/{row['check']}/{of_class[row['class']]}", row["passed"] / row["seen"])
+        for row in recipe.funnel
+        if row["seen"]
     ]
     metrics += [Point(f"short/{of_class[name]}", float(n)) for name, n in recipe.short.items()]
     for key, value in (recipe.chosen or {}).items():
-        own = value if isinstance(value, dict) else {"": value}
+        by_class = value if isinstance(value, dict) else {"": value}
         metrics += [
             Point(f"chosen_{key}" + (f"/{of_class[name]}" if name else ""), float(v))
-            for name, v in own.items()
+            for name, v in by_class.items()
             if v != "fill"
         ]
     for kind in ("real_count", "synthetic_count"):
@@ -90,7 +90,7 @@ def arm_points(
     ]
     for row in load_table(scored.table).to_dict("records"):
         name = str(row["class"])
-        # An empty class is the overall figure; class names come back from CSV as they were written.
+        # An empty class means the overall value; class names are read back from CSV unchanged.
         key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
         metrics.append(Point(key, float(row["value"])))
     return metrics
@@ -99,7 +99,7 @@ def arm_points(
 def fidelity_points(
     table: pd.DataFrame, classes: Sequence[str], prefix: str = "fidelity"
 ) -> list[Point]:
-    """Rows of a fidelity table as `prefix/figure`, and `prefix/figure/class` for a class's own."""
+    """Rows of a fidelity table as `prefix/metric`, and `prefix/metric/class` for values per class."""
     of_class = dict(zip(classes, safe_names(classes), strict=True))
     return [
         Point(f"{prefix}/{metric}" + (f"/{of_class[name]}" if name else ""), float(value))
@@ -108,10 +108,10 @@ def fidelity_points(
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings and lists → one mapping with dotted keys; empty ones stay as `{}` or `[]`."""
+    """Flatten nested mappings and lists to one mapping with dotted keys; empty ones stay `{}` or `[]`."""
     items: Iterator[tuple[str, Any]] | None = None
     if isinstance(values, Mapping) and values:
-        # Classes are keys too (of a fill, of a share), and two may be one where MLflow's letters end.
+        # Keys may be class names (of a fill, of a share), and two may collide in MLflow's characters.
         items = zip(safe_names([str(key) for key in values]), values.values(), strict=True)
     elif isinstance(values, list) and values and isinstance(values[0], dict | list):
         items = ((str(key), value) for key, value in enumerate(values))
@@ -125,26 +125,26 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _safe(name: str) -> str:
-    """A name MLflow takes: letters, digits, `_ - . /` and spaces; any other character becomes `_`."""
+    """Make a name valid for MLflow: letters, digits, `_ - . /` and spaces; any other character becomes `_`."""
     return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
 
 
 def safe_names(classes: Sequence[str]) -> list[str]:
-    """Class names as MLflow takes them, still all different."""
+    """Class names made valid for MLflow and kept distinct."""
     wanted = [_safe(name).replace("/", "_").strip(" .") or "class" for name in classes]
     taken = {plain for plain, name in zip(wanted, classes, strict=True) if plain == name}
     names: list[str] = []
     for label, (plain, name) in enumerate(zip(wanted, classes, strict=True)):
-        own = plain if plain == name else f"{plain}_{label}"
-        while own != name and own in taken:
-            own += "_"
-        names.append(own)
-        taken.add(own)
+        unique = plain if plain == name else f"{plain}_{label}"
+        while unique != name and unique in taken:
+            unique += "_"
+        names.append(unique)
+        taken.add(unique)
     return names
 
 
 def safe_metrics(names: Sequence[str]) -> dict[str, str]:
-    """Names of metrics, `val_kid` or `val_kid/<class>` → names as MLflow takes them, still all different."""
+    """Map metric names, `val_kid` or `val_kid/<class>`, to distinct names valid for MLflow."""
     classed = [name for name in names if "/" in name]
     tails = safe_names([name.partition("/")[2] for name in classed])
     named = {

@@ -1,4 +1,4 @@
-"""Calls to the tracking server: made at once, or kept and made again while the server is away."""
+"""Queue of calls to the tracking server, retried while the server is unavailable."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from augpipe.core.errors import RunError, UserError, is_full
 from ..engine import bare_text
 
 T = TypeVar("T")
-PAUSES: Final = [1.0, 2.0, 4.0, 8.0, 15.0]  # seconds between two tries; the last for all later ones
-PATIENCE: Final = 600.0  # seconds that a run waits for the server at its end
-INTERNAL_ERROR: Final = 500  # HTTP states from here on are the server's own failures
+PAUSES: Final = [1.0, 2.0, 4.0, 8.0, 15.0]  # seconds between retries; the last one repeats
+PATIENCE: Final = 600.0  # seconds a run waits for the server at its end
+INTERNAL_ERROR: Final = 500  # HTTP statuses from here on are server errors
 TOO_MANY: Final = 429
-FAULTS: Final = 5  # answers of 500 in a row to one call, after which the run gives up
-HURRY: Final = "2"  # seconds that a call may take when the run is being stopped
-MISSED: Final = "the run's own files are whole, and the same command logs what is missing without training again"
+FAULTS: Final = 5  # consecutive 500 responses to one call before the run gives up
+HURRY: Final = "2"  # timeout of a call in seconds while the run is being stopped
+MISSED: Final = (
+    "the run's files are complete; the same command logs what is missing without training again"
+)
 
 
 class TrackingLostError(RunError):
-    """The tracking server stayed away too long, or keeps failing; all else of the run is done."""
+    """The tracking server was unavailable too long or keeps failing; the rest of the run is complete."""
 
 
 def is_away(error: object) -> bool:
-    """Whether the server is away for now (no connection, timeout, 5xx, 429), rather than refusing the call."""
+    """Whether the server is unavailable for now (no connection, timeout, 5xx, 429), rather than rejecting the call."""
     status = _status(error)
     if status is None:  # a local store may be busy
         return (
@@ -46,7 +48,7 @@ def is_away(error: object) -> bool:
 
 
 def _status(error: object) -> int | None:
-    """HTTP status of the server's answer; 0 if none came; None if the error is not the connection's."""
+    """HTTP status of the response; 0 if there was none; None if the error is not about the connection."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return int(error.response.status_code)
     if isinstance(
@@ -63,7 +65,7 @@ def _status(error: object) -> int | None:
 
 
 def patience() -> float:
-    """`AUGPIPE_TRACKING_PATIENCE` in seconds; UserError if it is not a number of seconds."""
+    """`AUGPIPE_TRACKING_PATIENCE` in seconds; UserError if it is not a finite number of 0 or more."""
     text = os.environ.get("AUGPIPE_TRACKING_PATIENCE", str(PATIENCE))
     try:
         seconds = float(text)
@@ -83,62 +85,63 @@ def _retry(task: Any, run: Any, state: Any) -> bool:
     retries=100_000, retry_delay_seconds=PAUSES, retry_condition_fn=_retry,
 )  # fmt: skip
 def _wait(call: Callable[[], None]) -> None:
-    """Make calls until the server takes them; `call` itself raises TrackingLostError to give up."""
+    """Retry the call until the server accepts it; the call raises TrackingLostError to give up."""
     call()
 
 
 class Pending:
-    """Calls in order, each idempotent: one that the server missed is made again, later ones wait for it.
+    """A queue of idempotent calls, made in order: a call that fails is retried, later ones wait for it.
 
-    report: gets a line when the server goes away and when it answers again. seconds: processor time of all calls.
+    report: called with a message when the server stops answering and when it answers again. seconds: CPU time of all
+    calls.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._calls: deque[Callable[[], object]] = deque()
         self._patience, self._report = patience(), report
         self.seconds = 0.0
-        self._misses = self._faults = 0  # in a row
+        self._misses = self._faults = 0  # consecutive
         self._next, self._until = 0.0, float("inf")
 
     def add(self, call: Callable[[], object]) -> None:
-        """Make the call after those that wait, or keep it if the server is away; raises what the server refuses."""
+        """Make the call after those in the queue, or queue it if the server is unavailable; raises other errors."""
         self._calls.append(call)
         if time.monotonic() >= self._next:
             try:
-                self._make()
+                self._flush()
             except Exception as error:
                 if not is_away(error):
                     raise
 
     def finish(self) -> None:
-        """Make all calls that wait; TrackingLostError if the server stays away longer than the patience."""
+        """Make all queued calls; TrackingLostError if the server is unavailable longer than the patience."""
         if self._calls:
             self._until = time.monotonic() + self._patience
             try:
-                _wait(self._make)
+                _wait(self._flush)
             finally:
                 self._until = float("inf")
 
     def result(self, call: Callable[[], T]) -> T:
-        """Make the call, waiting for the server like `finish`; returns its result."""
+        """Make the call, wait for the server like `finish`, and return the result."""
         results: list[T] = []
         self.add(lambda: results.append(call()))
         self.finish()
         return results[-1]
 
-    def _make(self) -> None:
+    def _flush(self) -> None:
         while self._calls:
-            began = time.thread_time()  # beside busy workers, wall time is mostly theirs
+            start = time.thread_time()  # CPU time: wall time would include waiting for busy workers
             try:
                 self._calls[0]()
             except Exception as error:
                 if is_away(error):
                     self._missed(error)
                 else:
-                    self._calls.popleft()  # refused, and it would be again
+                    self._calls.popleft()  # rejected, and a retry would be too
                 raise
             finally:
-                self.seconds += time.thread_time() - began
+                self.seconds += time.thread_time() - start
             self._calls.popleft()
             if self._misses:
                 self._report("the tracking server answers again")
@@ -162,7 +165,7 @@ class Pending:
 
 @contextmanager
 def hurried() -> Iterator[None]:
-    """Calls in the block time out soon and their errors are dropped: a run that is being stopped waits for no server."""
+    """Use a short timeout for calls in the block and ignore their errors, to stop a run without waiting."""
     name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
     before = os.environ.get(name)
     os.environ[name] = HURRY

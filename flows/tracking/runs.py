@@ -1,4 +1,4 @@
-"""Tracked runs by their key: looked up first, created only if missing, filled so that filling again adds nothing."""
+"""MLflow runs by key: looked up first, created only if missing; logging to one is idempotent."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from .names import Point
 KEY: Final = "augpipe.key"
 PROCESS: Final = "augpipe.process"
 FAILED: Final = "augpipe.failed"
-METRICS: Final = 900  # in one call; MLflow takes 1000 metrics, params and tags together
-PARAMS: Final = 100  # in one call
+METRICS: Final = 900  # per call; MLflow accepts 1000 metrics, params and tags together
+PARAMS: Final = 100  # per call
 
 
 def key_of(*parts: Any) -> str:
-    """A key that depends on these plain values alone."""
+    """A hash of plain values: 32 hexadecimal digits of their JSON's SHA-256."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -51,7 +51,7 @@ def search(client: MlflowClient, experiment: str, query: str) -> Iterator[Run]:
 def open_parent(
     client: MlflowClient, experiment: str, key: str, name: str, tags: Mapping[str, str]
 ) -> str:
-    """The parent run with this key, RUNNING: the one of an earlier try continues, unless another process is at it."""
+    """The parent run with this key, set to RUNNING; a new one if there is none or another process uses it."""
     end_abandoned(client, experiment)
     mine = this_process()
     for run in search(client, experiment, f"tags.`{KEY}` = '{key}'"):
@@ -76,7 +76,7 @@ def open_child(
     began: float,
     tags: Mapping[str, str],
 ) -> Run:
-    """The child run with this key, in whatever state it is; tags name its parent."""
+    """The child run with this key, in any state, created if missing; its parent is among the tags."""
     for run in client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", max_results=1):
         return run
     tags, start = {**tags, KEY: key}, round(began * 1000)
@@ -84,22 +84,22 @@ def open_child(
 
 
 def end_abandoned(client: MlflowClient, experiment: str) -> None:
-    """Runs left open by dead processes, and open children of ended parents, become KILLED.
+    """Set runs left open by dead processes, and open children of ended parents, to KILLED.
 
-    A server that does not let this user end another user's run does not stop the user's own.
+    Ignores a server's refusal to end another user's run.
     """
     running = {str(r.info.run_id): r for r in search(client, experiment, "status = 'RUNNING'")}
-    alive = {run for run, its in running.items() if not is_dead(its.data.tags.get(PROCESS, ""))}
-    for run, its in running.items():
-        if run not in alive or its.data.tags.get(MLFLOW_PARENT_RUN_ID, run) not in alive:
+    alive = {key for key, run in running.items() if not is_dead(run.data.tags.get(PROCESS, ""))}
+    for key, run in running.items():
+        if key not in alive or run.data.tags.get(MLFLOW_PARENT_RUN_ID, key) not in alive:
             with suppress(MlflowException):
-                client.set_terminated(run, "KILLED")
+                client.set_terminated(key, "KILLED")
 
 
 def log_values(
     client: MlflowClient, run: str, params: Mapping[str, Any], points: Iterable[Point], timed: Timed
 ) -> None:
-    """Params and metrics in as few calls as MLflow allows; values that are not finite are left out."""
+    """Log params and metrics in as few calls as MLflow allows, without values that are not finite."""
     entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
     metrics = [
         Metric(
@@ -124,7 +124,7 @@ def complete(
     client: MlflowClient, run: Run, timed: Timed, params: Mapping[str, Any],
     points: Iterable[Point], inputs: Sequence[DatasetInput] = (),
 ) -> None:  # fmt: skip
-    """Log a child's values and data sets, and end it as FINISHED when its work ended."""
+    """Log a child's values and data sets, and set it FINISHED with the end time of its work."""
     log_values(client, run.info.run_id, params, points, timed)
     if inputs:
         client.log_inputs(run.info.run_id, inputs)
@@ -135,7 +135,10 @@ def complete(
 def log_previews(
     client: MlflowClient, run: Run, previews: Sequence[tuple[float, Ref]], timed: Timed
 ) -> None:
-    """Pictures by kimg, under the names that MLflow's page reads; `MlflowClient.log_image` would name each call anew."""
+    """Log preview images by kimg, under the file names that MLflow's page reads.
+
+    `MlflowClient.log_image` would use new names at each call, so that repeating it would add images.
+    """
     if not previews:
         return
     stamp = round((timed.began + timed.seconds) * 1000)

@@ -1,4 +1,4 @@
-"""Where MLflow keeps its records: the user's server or store, else a file below AUGPIPE_HOME."""
+"""MLflow's tracking store: the user's server or store, else a file below AUGPIPE_HOME."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from ..engine import PATIENCE, bare, bare_text
 
 
 def check_store() -> None:
-    """UserError where the tracking store that is set cannot be one, or does not answer."""
-    _take_password()
-    given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    scheme = urlsplit(given).scheme
+    """UserError if MLFLOW_TRACKING_URI is invalid or its server does not answer."""
+    _move_password()
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
         try:
-            httpx.get(given.rstrip("/") + "/health", timeout=PATIENCE)
+            httpx.get(uri.rstrip("/") + "/health", timeout=PATIENCE)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UserError(
-                f"no MLflow server answers at MLFLOW_TRACKING_URI {bare(given)}: {bare_text(str(error))}"
+                f"no MLflow server answers at MLFLOW_TRACKING_URI {bare(uri)}: {bare_text(str(error))}"
             ) from None
-    elif given:
+    elif uri:
         try:
-            MlflowClient(given)
+            MlflowClient(uri)
         except MlflowException as error:
             line = bare_text(" ".join(str(error).split()))
-            raise UserError(f"MLFLOW_TRACKING_URI {bare(given)}: {line[:300]}") from None
+            raise UserError(f"MLFLOW_TRACKING_URI {bare(uri)}: {line[:300]}") from None
 
 
-def _take_password() -> None:
-    """Hand a server's user and password to MLflow apart: it repeats the whole address in what it tells of failures."""
-    given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    parts = urlsplit(given)
+def _move_password() -> None:
+    """Move user and password from the URI to MLflow's own variables, since its error messages repeat the URI."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):
         return
     if "@" not in parts.netloc:
-        if "@" in given:
+        if "@" in uri:
             raise UserError(
-                "MLFLOW_TRACKING_URI has an @ behind a / or a ?: in a password they are written %2F and %3F"
+                "MLFLOW_TRACKING_URI has an @ after a / or a ?; in a password they must be written %2F and %3F"
             )
         return
     for name, value in (("USERNAME", parts.username), ("PASSWORD", parts.password)):
@@ -59,25 +59,25 @@ def _take_password() -> None:
     os.environ["MLFLOW_TRACKING_URI"] = urlunsplit(plain)
 
 
-def where() -> tuple[str, str | None]:
-    """Tracking URI and, for our own file, where its artifacts go."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if given:
-        return given, None
-    place = home()
-    place.mkdir(parents=True, exist_ok=True)
-    artifacts = (place / "artifacts").as_uri()
-    # Without a root of its own, a store on a file makes `mlruns` in the working directory.
+def tracking_uri() -> tuple[str, str | None]:
+    """The tracking URI, and the artifact folder's URI if the store is the default file."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri:
+        return uri, None
+    folder = home()
+    folder.mkdir(parents=True, exist_ok=True)
+    artifacts = (folder / "artifacts").as_uri()
+    # Without this variable, a file store creates `mlruns` in the working directory.
     os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", artifacts)
-    return f"sqlite:///{place / 'mlflow.db'}", artifacts
+    return f"sqlite:///{folder / 'mlflow.db'}", artifacts
 
 
 def dataset(ref: Ref, name: str) -> Any:
-    """A stored image set as MLflow's data set, with our digest (MLflow keeps 36 characters)."""
+    """A stored image set as an MLflow data set, with the first 36 characters of its SHA-256 (MLflow's limit)."""
     with warnings.catch_warnings():
-        # A local path is one of its sources under two names.
+        # MLflow warns that two of its source types match a local path.
         warnings.simplefilter("ignore")
         source = resolve_dataset_source(str(ref.path))
-    # MLflow's own class leaves an abstract property unfilled, which only a type checker minds.
+    # MLflow's class does not define an abstract property, which only type checkers report.
     data = MetaDataset(source, name=name, digest=ref.sha256[:36])  # type: ignore[abstract]
     return data._to_mlflow_entity()

@@ -1,8 +1,8 @@
-"""What a command records in MLflow, and when: a parent run, and a child for each generator and arm of each seed.
+"""Record a command in MLflow: a parent run, and a child run for each generator and arm of each seed.
 
-Everything is logged by the process that runs the flow, from what is stored: workers do not know MLflow, no two processes
-write to one SQLite file, and a child's times are those of its work. Each method may be called again with the same
-records: what is logged already is found by its key (see `runs`) and left as it is.
+The process that runs the flow logs everything, from stored results: workers do not use MLflow, no two processes write
+to one SQLite file, and a child's times are those of its work. Methods are idempotent: a run that was logged already is
+looked up by its key (see `runs`) and left unchanged.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from ..failures import Failures
 from . import models, names, runs
 from .names import Point
 from .pending import Pending, hurried
-from .store import dataset, where
+from .store import dataset, tracking_uri
 
-TAG: Final = 5000  # characters of a tag's value
+TAG: Final = 5000  # maximum characters of a tag's value
 P = ParamSpec("P")
 
 
@@ -55,10 +55,10 @@ def report(line: str) -> None:
     Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _kept(
+def _queued(
     method: Callable[Concatenate[Tracker, P], None],
 ) -> Callable[Concatenate[Tracker, P], None]:
-    """Run the method now or, while the server is away, later; it must be idempotent."""
+    """Run the method now, or later if the server is unavailable; it must be idempotent."""
 
     @wraps(method)
     def call(tracker: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -68,11 +68,11 @@ def _kept(
 
 
 class Tracker:
-    """The record of one command. parent: id of its run. logged: models by kind, name and seed."""
+    """Tracks one command. parent: id of its run. logged: models by kind, name and seed."""
 
     def __init__(self, experiment: Experiment, client: MlflowClient | None = None) -> None:
         self._experiment = experiment
-        self._uri, self._artifacts = where()
+        self._uri, self._artifacts = tracking_uri()
         mlflow.set_tracking_uri(self._uri)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         self._client = client or MlflowClient(self._uri)
@@ -82,21 +82,21 @@ class Tracker:
         self.logged: dict[tuple[str, str, int], models.Logged] = {}
 
     def _experiment_id(self) -> str:
-        """The id of the MLflow experiment, which is created if missing."""
+        """The id of the MLflow experiment, created if missing."""
         name = self._experiment.name
-        known = self._client.get_experiment_by_name(name)
-        if known is None:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
             try:
                 return str(self._client.create_experiment(name, artifact_location=self._artifacts))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            return self._experiment_id()  # another run has created it at this moment
-        if known.lifecycle_stage != "active":
+            return self._experiment_id()  # another run has just created it
+        if experiment.lifecycle_stage != "active":
             raise UserError(
-                f"the MLflow experiment {name!r} is deleted; restore it, or set another name"
+                f"the MLflow experiment {name!r} is deleted; restore it or set another name"
             )
-        return str(known.experiment_id)
+        return str(experiment.experiment_id)
 
     @contextmanager
     def comparison(
@@ -104,8 +104,8 @@ class Tracker:
     ) -> Iterator[Tracker]:
         """The parent run: open while the block runs, then FINISHED, FAILED or, if stopped, KILLED.
 
-        The same command on the same data and code continues its earlier run. what: goes into the run's name; by default
-        the number of arms.
+        The same command on the same data and code continues its earlier run. what: the second part of the run's name,
+        by default the number of arms.
         """
         name = f"{self._experiment.name}: {what or f'{len(self._experiment.arms)} arms'}"
         tags = {
@@ -135,9 +135,9 @@ class Tracker:
                     self._client.set_terminated(self.parent, status)
                     runs.end_abandoned(self._client, self._id)
 
-    @_kept
+    @_queued
     def _describe(self, prepared: Prepared) -> None:
-        """The config as params, the data's counts, and the data sets with their digests."""
+        """Log the config as params, the data's counts, and the data sets with their digests."""
         self._log_new(
             names.flat(self._experiment.model_dump(mode="json")), names.data_points(prepared)
         )
@@ -149,9 +149,9 @@ class Tracker:
         ]
         self._client.log_inputs(self.parent, inputs)
 
-    @_kept
+    @_queued
     def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
-        """A child run for a trained generator: losses over kimg, previews, the model."""
+        """Log a child run for a trained generator: losses over kimg, previews, the model."""
         name, seed, part = trained.name, trained.seed, trained.part
         tags = {"generator": name, **({"part": part} if part else {})}
         kind, title = ("generator part", f"{name} {part}") if part else ("generator", name)
@@ -166,16 +166,16 @@ class Tracker:
         if not part and model is not None:
             self.logged["generator", name, seed] = model
 
-    @_kept
+    @_queued
     def arm(
         self, prepared: Prepared, recipe: Recipe, trained: TrainedClassifier, scored: Scored
     ) -> None:
-        """A child run for an arm and seed: what was mixed, the training, the scores, the model."""
+        """Log a child run for an arm and seed: the training data, the training, the scores, the model."""
         name, seed = trained.arm, trained.seed
         arm = next(arm for arm in self._experiment.arms if arm.name == name)
         digests = [content(recipe), trained.state.sha256, scored.table.sha256]
-        made_by = arm.made_by or "none"
-        run = self._child("arm", name, seed, digests, trained.time, arm=name, generator=made_by)
+        generator = arm.made_by or "none"
+        run = self._child("arm", name, seed, digests, trained.time, arm=name, generator=generator)
         model = models.logged(run) if run.info.status == "FINISHED" else None
         if model is None:
             model = self._classifier_model(run, prepared, trained)
@@ -183,13 +183,13 @@ class Tracker:
             params = names.flat({"arm": arm.model_dump(mode="json")})
             inputs = []
             if recipe.synthetic is not None:
-                inputs.append(_input(recipe.synthetic, f"{made_by}-seed{seed}", "synthetic"))
+                inputs.append(_input(recipe.synthetic, f"{generator}-seed{seed}", "synthetic"))
             runs.complete(self._client, run, trained.time, params, points, inputs)
         self.logged["classifier", name, seed] = model
 
-    @_kept
+    @_queued
     def failed(self, failures: Failures, arms: Mapping[str, str]) -> None:
-        """A child run, FAILED, for each generator and arm that failed, and a tag that names the arms."""
+        """Log a FAILED child run for each failed generator and arm, and a tag with the failed arms."""
         if not arms:
             return
         for kind, items in (("generator", failures.of_generators()), ("arm", failures.of_arms())):
@@ -200,29 +200,29 @@ class Tracker:
                 self._client.set_terminated(run.info.run_id, "FAILED")
         self._client.set_tag(self.parent, runs.FAILED, ", ".join(arms)[:TAG])
 
-    @_kept
-    def balanced(self, found: Balanced, out: Path | None) -> None:
-        """A child run for a balanced set: its figures, its gates, and its card if it was published."""
-        arm, generator, timed = found.arm.name, found.generator, found.measured.time
-        gates = [f"{g.gate}: {g.holds}, {g.told}" for g in found.gates]
-        published, override = str(out is not None).lower(), found.override or ""
-        digests = [found.made.images.sha256, found.measured.table.sha256]
+    @_queued
+    def balanced(self, balanced: Balanced, out: Path | None) -> None:
+        """Log a child run for a balanced set: its fidelity, its gates, and its card if it was published."""
+        arm, generator, timed = balanced.arm.name, balanced.generator, balanced.measured.time
+        gates = [f"{g.gate}: {g.holds}, {g.told}" for g in balanced.gates]
+        published, override = str(out is not None).lower(), balanced.override or ""
+        digests = [balanced.made.images.sha256, balanced.measured.table.sha256]
         run = self._child(
             "balanced set", arm, generator.seed, [*digests, gates, published, override], timed,
             arm=arm, generator=generator.name, published=published, override=override,
         )  # fmt: skip
         if run.info.status != "FINISHED":
-            points = names.fidelity_points(found.fidelity, found.prepared.classes)
+            points = names.fidelity_points(balanced.fidelity, balanced.prepared.classes)
             params = {f"gate.{at}": gate for at, gate in enumerate(gates)}
             name = f"{generator.name}-seed{generator.seed}"
-            inputs = [_input(found.made.images, name, "synthetic")]
+            inputs = [_input(balanced.made.images, name, "synthetic")]
             for file in FILES if out is not None else ():
                 self._client.log_artifact(run.info.run_id, str(Path(str(out)) / file))
             runs.complete(self._client, run, timed, params, points, inputs)
 
-    @_kept
+    @_queued
     def fidelity(self, table: pd.DataFrame, classes: Sequence[str]) -> None:
-        """Fidelity of each generator's images, on the parent run."""
+        """Log the fidelity of each generator's images to the parent run."""
         generators = list(dict.fromkeys(table.generator))
         points = [
             point
@@ -233,9 +233,9 @@ class Tracker:
         ]
         self._log_new({}, points)
 
-    @_kept
+    @_queued
     def result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
-        """The verdict, the gains, and the out folder's files, on the parent run."""
+        """Log the verdict, the gains, and the files of the output folder to the parent run."""
         arms = [arm.name for arm in self._experiment.arms]
         safe = dict(zip(arms, names.safe_names(arms), strict=True))
         points = [
@@ -248,13 +248,13 @@ class Tracker:
         self._client.log_artifacts(self.parent, str(out))
 
     def cost(self) -> None:
-        """Log the processor seconds that tracking itself has taken."""
+        """Log the CPU seconds spent on tracking."""
         points = [Point("tracking_seconds", self._pending.seconds)]
         self._pending.add(lambda: self._log_new({}, points))
 
     @property
     def address(self) -> str:
-        """Where a browser finds the parent run; "" if the store is a file."""
+        """URL of the parent run's page; "" if the store is a file."""
         if not self._uri.startswith("http"):
             return ""
         return f"{bare(self._uri).rstrip('/')}/#/experiments/{self._id}/runs/{self.parent}"
@@ -262,17 +262,19 @@ class Tracker:
     def _child(
         self, kind: str, name: str, seed: int, content: Any, timed: Timed, **tags: str
     ) -> Run:
-        """The child run of this content, which began when its work began."""
+        """The child run of this content, with the start time of its work."""
         key = runs.key_of(self.parent, kind, name, seed, content)
-        own = {f"augpipe.{key}": value for key, value in tags.items()}
-        own |= {MLFLOW_PARENT_RUN_ID: self.parent, "augpipe.kind": kind, "augpipe.seed": str(seed)}
+        child_tags = {f"augpipe.{key}": value for key, value in tags.items()}
+        child_tags |= {
+            MLFLOW_PARENT_RUN_ID: self.parent, "augpipe.kind": kind, "augpipe.seed": str(seed),
+        }  # fmt: skip
         title = f"{name} seed {seed}"
-        return runs.open_child(self._client, self._id, key, title, timed.began, own)
+        return runs.open_child(self._client, self._id, key, title, timed.began, child_tags)
 
     def _generator_model(
         self, run: Run, prepared: Prepared, trained: TrainedGenerator
     ) -> models.Logged | None:
-        """Log a generator's model; None, with a message, for one that cannot be logged."""
+        """Log a generator's model; if it cannot be logged, report why and return None."""
         derives = self._experiment.generators[trained.name].derives
         reference = trained.learned if derives else None
 
@@ -284,7 +286,7 @@ class Tracker:
             return models.log_model(self._client, run, "generator", write, signature)
         except serving.NotLoggedError as error:
             name = f"generator {trained.name}, seed {trained.seed}"
-            report(f"the model of {name}, is not logged: {error}")
+            report(f"the model of {name} was not logged: {error}")
             return None
 
     def _classifier_model(
@@ -300,7 +302,7 @@ class Tracker:
         return models.log_model(self._client, run, "classifier", write, signature)
 
     def _log_new(self, params: Mapping[str, Any], points: Sequence[Point]) -> None:
-        """Params, and metrics whose value is not the parent run's latest."""
+        """Log params, and the metrics whose value differs from the parent run's latest."""
         latest = self._client.get_run(self.parent).data.metrics
         changed = [point for point in points if latest.get(point.name) != point.value]
         now = Timed(began=time.time(), seconds=0)
@@ -312,7 +314,7 @@ def _input(images: Ref, name: str, context: str) -> DatasetInput:
 
 
 def _code(experiment: Experiment) -> Any:
-    """The code that results depend on, by fingerprint and versions; the moment, if it was edited since the start."""
+    """Fingerprint and library versions of the code that results depend on; the time now if edited since start-up."""
     families = {config.kind for config in experiment.generators.values()}
     modules = ["augpipe.pipeline.compare", *(f"augpipe.generators.models.{k}" for k in families)]
     try:

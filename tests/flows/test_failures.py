@@ -92,7 +92,7 @@ def test_without_its_baseline_nothing_can_be_compared() -> None:
     failures = Failures()
     failures.add(arm_run(experiment, "real", 0), "classifier", RuntimeError("no"))
     with pytest.raises(RuntimeError, match="no"):
-        failures.rest(experiment)
+        failures.remaining(experiment)
 
 
 def test_whose_failure_is_whose() -> None:
@@ -103,7 +103,7 @@ def test_whose_failure_is_whose() -> None:
     waiting = arm_run(experiment, "classic", 1)
     assert not failures.add(waiting, "scored", UnfinishedRun("waited"))
     assert failures.add(arm_run(experiment, "classic", 2), "recipe", KeyError("second"))
-    left, why = failures.rest(experiment)
+    left, why = failures.remaining(experiment)
     assert [arm.name for arm in left.arms] == ["real", "acgan"] and list(left.generators) == [
         "acgan"
     ]
@@ -111,7 +111,7 @@ def test_whose_failure_is_whose() -> None:
     assert dict(failures.of_generators()) == {("smote", 1): "ValueError: first"}
     assert dict(failures.of_arms()) == {("classic", 2): "KeyError: 'second'"}
     failures.add(ReferenceRun(0, NOTHING), "reference", ValueError("third"))
-    assert set(failures.rest(experiment)[1]) == {"smote", "classic", "acgan"}
+    assert set(failures.remaining(experiment)[1]) == {"smote", "classic", "acgan"}
 
 
 @pytest.mark.parametrize(

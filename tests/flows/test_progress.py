@@ -25,7 +25,7 @@ def test_the_board_shows_what_reports(tmp_path: Path) -> None:
     board = Board(tmp_path, 2, Console(file=text, force_terminal=True, width=120))
     with board.live(), Reporter(tmp_path, "acgan, seed 0", 10) as report:
         report("900 img/s, 3 s left", 10)
-        board.look()
+        board.update()
         board.advance("one")
         assert {t.description for t in board._bars.tasks} == {"all tasks", "acgan, seed 0"}
         assert board._bars.tasks[1].completed == 10
@@ -44,5 +44,5 @@ def test_without_a_terminal_it_is_lines(tmp_path: Path) -> None:
 def test_a_file_half_gone_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     board = Board(tmp_path, 1, Console(file=io.StringIO()))
-    board.look()
+    board.update()
     assert len(board._bars.tasks) == 1

@@ -72,7 +72,7 @@ def test_night_after_night(
     before = (place / "out" / "summary.json").stat()
     runs = len(client.search_runs([client.get_experiment_by_name("nightly").experiment_id]))  # type: ignore[union-attr]
     same = look(place, *WEAK)
-    assert "unchanged since the last look" in same.out
+    assert "unchanged since the last check" in same.out
     assert (place / "out" / "summary.json").stat() == before
     assert len(client.search_runs([client.get_experiment_by_name("nightly").experiment_id])) == runs  # type: ignore[union-attr]
     # More pictures, and a model that learns from them.
@@ -159,6 +159,6 @@ def test_a_champion_that_is_not_ours_is_refused_and_not_run(
     )
     assert done.status == 2, done.err[-3000:]
     last = done.err.strip().splitlines()[-1]
-    assert "'nightly-classifier' is none of augpipe's" in last and "champion" in last
+    assert "'nightly-classifier' is not an augpipe model" in last and "champion" in last
     assert not mark.exists()
     registry.promote(champion)

@@ -59,7 +59,8 @@ def test_a_disk_that_fills_up(tmp_path: Path, small: Path, single: Ran, room: in
     assert full.status == 2, full.err[-3000:]
     last = full.err.strip().splitlines()[-1]
     assert (
-        last.startswith("augpipe: no space is left") and "goes on from what was finished" in last
+        last.startswith("augpipe: no space is left")
+        and "Run the same command again to continue" in last
     ), last
     assert "Traceback" not in full.err, full.err[-3000:]
     assert not (place / "out").exists()

@@ -81,7 +81,7 @@ def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
     with sqlite3.connect(tmp_path / "data" / "mlflow.db") as base:
         states = {state for (state,) in base.execute("select status from runs")}
     assert states == {"FAILED" if how == "a worker is killed" else "KILLED"}
-    assert "The same command goes on from what was finished" in err
+    assert "Run the same command again to continue" in err
     if how != "a worker is killed":
         assert "Traceback" not in err and "Warning" not in err and "Error logging" not in err
     if how == "a worker is killed":

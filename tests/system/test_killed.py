@@ -61,8 +61,8 @@ def test_kills_change_nothing(tmp_path: Path, single: Ran) -> None:
     # Whatever was finished before was not made again, and no draft is left that a run would take for a result.
     after = {p.name: p.stat().st_ino for p in (place / "data" / "store").glob("records/*")}
     assert {name: after[name] for name in made} == made
-    told = done.err.split("recalled ")[1].split(" ")[0]
-    assert int(told) >= len(made) - 1
+    reused = done.err.split("reused ")[1].split(" ")[0]
+    assert int(reused) >= len(made) - 1
     # Every tracked run has ended, one comparison is whole.
     uri = f"sqlite:///{place / 'data' / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)

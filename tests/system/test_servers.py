@@ -119,7 +119,7 @@ def test_a_comparison_on_a_schedule(servers: Servers, tmp_path: Path) -> None:
     # Compared and promoted on the first look, unchanged on the second.
     told = [a.data for a in ask(servers, "read_artifacts") if a.key == "tiny-refresh"]
     assert sum("promoted" in one for one in told) == 1, told
-    assert sum("unchanged since the last look" in one for one in told) >= 1
+    assert sum("unchanged since the last check" in one for one in told) >= 1
     assert (tmp_path / "out" / "report.html").exists()
     artifacts = {a.key: a for a in ask(servers, "read_artifacts")}
     assert {
