@@ -112,7 +112,7 @@ def test_a_serialised_pipeline_from_a_file_is_held_whole(suffix: str, tmp_path) 
     [
         ("lihgt", "unknown transform 'lihgt' (did you mean 'light'?)"),
         ("gone.yaml", "cannot read the transform gone.yaml"),
-        (3, "a transform is a name, a file or a mapping; got 3"),
+        (3, "a transform must be a name, a file or a mapping; got 3"),
         ({"transform": {"__class_fullname__": "os.system", "p": 1}}, "not an albumentations pipeline: KeyError: 'os.system'"),
         ({"transform": {"__class_fullname__": "Affine", "p": 1, "rotat": 3}}, "not an albumentations pipeline"),
         ({"transforms": []}, "not an albumentations pipeline: KeyError"),
