@@ -1,8 +1,8 @@
 """Losses of a classifier for imbalanced classes, each with its options.
 
-`loss: focal` and `loss: {kind: focal, gamma: 2}` are the same. A loss gives a value for each item; class weights and
-mixed labels are the objective's (see `objective`), so that every loss combines with every one of them. torch is
-imported when a loss is built, not when a config is read.
+`loss: focal` and `loss: {kind: focal, gamma: 2}` are the same. A loss gives a value per item; class weights and mixed
+labels are applied by the objective (see `objective`), so that they combine with every loss. torch is imported when a loss
+is built, not when a config is read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Loss(Strict):
     """null: the logits of a linear head. A number: those of a cosine head, scale * cos(features, class weights)."""
 
     def item_loss(self, prior: torch.Tensor, counts: Counts) -> ItemLoss:
-        """prior: how often each class is drawn, (K,). counts: its real training images."""
+        """The loss function per item. prior: probability that each class is drawn, (K,). counts: real training images."""
         raise NotImplementedError
 
 
@@ -73,7 +73,7 @@ class Focal(Loss):
 
         def focal(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             log_p = -F.cross_entropy(z, y, reduction="none")
-            # 1 - p is 0 up to rounding where p is 1, and its power has no gradient there.
+            # For p = 1, 1 - p is 0 up to rounding, and its power has no gradient.
             missing: torch.Tensor = -torch.expm1(log_p)
             return missing.clamp(min=1e-12) ** self.gamma * -log_p
 
@@ -82,9 +82,9 @@ class Focal(Loss):
 
 @losses.register("logit_adjustment")
 class LogitAdjustment(Loss):
-    """Cross-entropy of z + tau · log(prior) (Menon et al. 2021, eq. 10); prediction takes z alone.
+    """Cross-entropy of z + tau · log(prior) (Menon et al. 2021, eq. 10); predictions use z alone.
 
-    The prior is that of what is drawn: over balanced batches nothing is left to adjust.
+    The prior is that of the drawn batches: with balanced batches the adjustment is constant.
     """
 
     tau: float = Field(default=1.0, ge=0)
@@ -94,7 +94,7 @@ class LogitAdjustment(Loss):
         """See the class."""
         from torch.nn import functional as F
 
-        # A class that never comes would be -inf, and -inf times a tau of 0 no number.
+        # A class that is never drawn would have -inf, and -inf times a tau of 0 is nan.
         shift = self.tau * prior.clamp(min=1e-12).log().float()
         return lambda z, y: F.cross_entropy(z + shift.to(z.device), y, reduction="none")
 
@@ -119,11 +119,11 @@ class LDAM(Loss):
 
         n = torch.tensor([max(1, counts[c]) for c in sorted(counts)], dtype=torch.float64)
         margins = self.margin * (n.min() / n) ** 0.25
-        given_up = (margins * (self.scale or 1.0)).float()
+        scaled_margins = (margins * (self.scale or 1.0)).float()
 
         def ldam(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            less = F.one_hot(y, z.shape[1]) * given_up.to(z.device)
-            return F.cross_entropy(z - less, y, reduction="none")
+            lowered = F.one_hot(y, z.shape[1]) * scaled_margins.to(z.device)
+            return F.cross_entropy(z - lowered, y, reduction="none")
 
         return ldam
 
@@ -134,7 +134,7 @@ def _resolve(value: Any) -> Any:
     if isinstance(value, str):
         value = {"kind": value}
     if not isinstance(value, Mapping) or "kind" not in value:
-        raise UserError(f"a loss is a name, or a mapping with a kind; got {value!r}")
+        raise UserError(f"a loss must be a name, or a mapping with a kind; got {value!r}")
     try:
         return losses[value["kind"]].model_validate(value)
     except ValidationError as error:

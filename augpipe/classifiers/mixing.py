@@ -1,4 +1,4 @@
-"""real + synthetic + mix → what a classifier's batch is drawn from."""
+"""Training batches of a classifier: real and synthetic images, mixed by the options of an arm."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, torch_stream
 
-LEAST_VALUE = 1e-3  # of a check, so that a power below 0 keeps to numbers
-OFTEN = 10.0  # as often as a real image of its class a synthetic one comes at most
+LEAST_VALUE = 1e-3  # lower bound on check values: powers below 0 stay finite
+OFTEN = (
+    10.0  # a synthetic image is drawn at most this many times as often as a real one of its class
+)
 _POWER = {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images uint8 (N,C,H,W), labels int64 (N,), synthetic bool (N,)."""
+    """images: uint8 (N,C,H,W). labels: int64 (N,). synthetic: bool (N,)."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -32,10 +34,10 @@ class Batch:
 
 
 class Mixture:
-    """Endless class-wise batches of real and synthetic images.
+    """Endless stream of random batches of real and synthetic images.
 
-    Every batch uses up the same random numbers whatever the mix: arms of one seed and sampler see the
-    same classes and, where an item is real, the same image.
+    Every batch consumes the same random numbers whatever the mix: arms with the same seed and sampler see the same classes
+    and, if an item is real, the same image.
     """
 
     def __init__(
@@ -48,20 +50,24 @@ class Mixture:
         seed: int,
         said: torch.Tensor | None = None,
     ) -> None:
-        """said: float (M,K), what the real-only classifier says of each synthetic image; needed where labels are soft."""
+        """said: float (M,K), the real-only classifier's probabilities for each synthetic image; required for soft labels."""
         self.origin_flag = mix.origin_flag
         self._real = Pool(real, runtime)
-        self._made = None if synthetic is None else Pool(synthetic, runtime)
+        self._synthetic = None if synthetic is None else Pool(synthetic, runtime)
         self._real_rows = ClassRows(real)
-        self._made_rows = ClassRows(synthetic) if synthetic is not None else None
-        have = real.counts()
-        made = synthetic.counts() if synthetic is not None else dict.fromkeys(have, 0)
-        self.shares = shares(have, made, mix, real.classes)
-        self.class_probabilities = class_probabilities(have, shown(made, self.shares), mix)
-        # What a class counts for in the loss, where synthetic images count for less or more.
-        counted = self.class_probabilities * (1 + self.shares * (mix.synthetic_weight - 1))
-        prior = counted / counted.sum().clamp(min=LEAST_VALUE)
-        self.objective = objective(mix.loss, mix.weights, mix.defer, prior, have)
+        self._synthetic_rows = ClassRows(synthetic) if synthetic is not None else None
+        real_counts = real.counts()
+        synthetic_counts = (
+            synthetic.counts() if synthetic is not None else dict.fromkeys(real_counts, 0)
+        )
+        self.shares = shares(real_counts, synthetic_counts, mix, real.classes)
+        self.class_probabilities = class_probabilities(
+            real_counts, shown(synthetic_counts, self.shares), mix
+        )
+        # Weight of each class in the loss, given the weight of synthetic images.
+        weighted = self.class_probabilities * (1 + self.shares * (mix.synthetic_weight - 1))
+        prior = weighted / weighted.sum().clamp(min=LEAST_VALUE)
+        self.objective = objective(mix.loss, mix.weights, mix.defer, prior, real_counts)
         self.blend: str = mix.blend
         self.alpha = mix.alpha
         self.norms_apart = mix.norms_apart
@@ -74,85 +80,102 @@ class Mixture:
         )
 
     def draw(self, n: int, done: float = 0.0) -> Batch:
-        """n images with replacement: the class first, then real or synthetic, then which."""
+        """Draw n images with replacement: first the class, then real or synthetic, then the image.
+
+        done: fraction of training, in [0, 1).
+        """
         u = torch.rand(3, n, generator=self._rng, dtype=torch.float64)
         last = len(self._cumulative) - 1
         labels = torch.searchsorted(self._cumulative, u[0] * self._cumulative[-1], right=True)
         labels = labels.clamp_(max=last)
         synthetic = (u[1] < self.shares[labels]) & (done < self._until)
         images = self._real.gather(self._real_rows.pick(labels, u[2]))
-        if self._made is not None and self._made_rows is not None and bool(synthetic.any()):
-            rows = self._made_rows.pick(labels[synthetic], u[2][synthetic])
-            images[synthetic.to(images.device)] = self._made.gather(rows)
+        if (
+            self._synthetic is not None
+            and self._synthetic_rows is not None
+            and bool(synthetic.any())
+        ):
+            rows = self._synthetic_rows.pick(labels[synthetic], u[2][synthetic])
+            images[synthetic.to(images.device)] = self._synthetic.gather(rows)
             if self._soft is not None:
-                labels[synthetic] = self._soft.drawn(labels[synthetic], rows)
+                labels[synthetic] = self._soft.draw(labels[synthetic], rows)
         if self._transform is not None:
             images = self._transform(images)
         return Batch(images, labels, synthetic)
 
 
 class _Soft:
-    """Labels of synthetic images, drawn for each time that one comes."""
+    """Soft labels of synthetic images, drawn anew each time that an image is drawn."""
 
-    def __init__(self, share: float, said: torch.Tensor | None, seed: int) -> None:
-        if said is None:
-            raise ValueError("soft labels need what the real-only classifier says of each image")
-        self._share, self._ends = share, torch.cumsum(said.double(), 1)
+    def __init__(self, share: float, probabilities: torch.Tensor | None, seed: int) -> None:
+        if probabilities is None:
+            raise ValueError(
+                "soft labels need the real-only classifier's probabilities of each image"
+            )
+        self._share, self._ends = share, torch.cumsum(probabilities.double(), 1)
         self._rng = torch_stream(seed, "soft labels")
 
-    def drawn(self, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """int64 (N,): each label, or by `share` one that the classifier's probabilities for the row give."""
+    def draw(self, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """int64 (N,): with probability `share` a label drawn from the classifier's probabilities, else the given one."""
         u = torch.rand(2, len(rows), generator=self._rng, dtype=torch.float64)
         ends = self._ends[rows]
         other = torch.searchsorted(ends, (u[0] * ends[:, -1])[:, None], right=True)[:, 0]
         return torch.where(u[1] < self._share, other.clamp_(max=ends.shape[1] - 1), labels)
 
 
-def class_probabilities(real: Counts, made: Counts, mix: Mix) -> torch.Tensor:
-    """How often each class comes, float64 (K,), sum 1; classes without a real image never come."""
-    pooled = torch.tensor([real[c] + made[c] if real[c] else 0 for c in sorted(real)]).double()
+def class_probabilities(real: Counts, synthetic: Counts, mix: Mix) -> torch.Tensor:
+    """Probability that an item is of each class, float64 (K,), sum 1; 0 for classes without a real image."""
+    pooled = torch.tensor([real[c] + synthetic[c] if real[c] else 0 for c in sorted(real)]).double()
     weight = torch.where(pooled > 0, pooled ** _POWER[mix.sampler], 0.0)
     return weight / weight.sum()
 
 
-def shown(made: Counts, shares: torch.Tensor) -> dict[int, int]:
-    """Synthetic images of classes that show any: what is never drawn is not to make its class come more often."""
-    return {c: n if shares[c] > 0 else 0 for c, n in made.items()}
+def shown(synthetic: Counts, shares: torch.Tensor) -> dict[int, int]:
+    """Synthetic counts, 0 for classes with share 0: images that are never drawn must not raise the class probability."""
+    return {c: n if shares[c] > 0 else 0 for c, n in synthetic.items()}
 
 
-def shares(real: Counts, made: Counts, mix: Mix, classes: Sequence[str]) -> torch.Tensor:
-    """How often an item of each class is synthetic, float64 (K,); 0 where none were made."""
-    asked = mix.share
-    if asked in ("auto", "per_class"):
-        raise ValueError(f"share: {asked} stands for what is chosen on val first")
-    if asked == "fill":
-        values = [made[c] / max(1, real[c] + made[c]) for c in sorted(real)]
+def shares(real: Counts, synthetic: Counts, mix: Mix, classes: Sequence[str]) -> torch.Tensor:
+    """Probability that an item of each class is synthetic, float64 (K,); 0 for classes without synthetic images."""
+    requested = mix.share
+    if requested in ("auto", "per_class"):
+        raise ValueError(f"share: {requested} must be resolved on val before batches are drawn")
+    if requested == "fill":
+        values = [synthetic[c] / max(1, real[c] + synthetic[c]) for c in sorted(real)]
     else:
-        named = (
-            {label_of(name, classes): share for name, share in asked.items()}
-            if isinstance(asked, Mapping)
-            else dict.fromkeys(real, float(asked))
+        by_class = (
+            {label_of(name, classes): share for name, share in requested.items()}
+            if isinstance(requested, Mapping)
+            else dict.fromkeys(real, float(requested))
         )
-        values = [_share(named.get(c, 0.0), real[c], made[c]) for c in sorted(real)]
+        values = [_share(by_class.get(c, 0.0), real[c], synthetic[c]) for c in sorted(real)]
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _share(asked: float, real: int, made: int) -> float:
-    """A class that lacks one image to the largest gets one, which is not to be half of what is seen of it.
+def _share(requested: float, real: int, synthetic: int) -> float:
+    """The requested share, limited such that no synthetic image is drawn over OFTEN times as often as a real one.
 
-    A share of 1 asks for synthetic images alone, and is that.
+    Without the limit, a class with a single synthetic image could show it half of the time. A share of 1 requests synthetic
+    images alone, and is not limited.
     """
-    if asked == 1 or not made:
-        return asked if made else 0.0
-    odds = OFTEN * made / max(1, real)
-    return min(asked, odds / (1 + odds))
+    if requested == 1 or not synthetic:
+        return requested if synthetic else 0.0
+    limit = OFTEN * synthetic / max(1, real)
+    return min(requested, limit / (1 + limit))
 
 
-def preferred(made: ImageSet, checks: pd.DataFrame, prefer: Prefer) -> ImageSet:
-    """The same images with weights to be drawn by (mean 1); checks: id, and each check's value."""
-    order = checks.set_index("id").loc[made.table["id"], prefer.check].to_numpy(np.float64)
-    known = np.isfinite(order)
-    most = order[known].max() if known.any() else 1.0
-    values = np.where(known, order, most).clip(LEAST_VALUE) ** prefer.power
+def preferred(synthetic: ImageSet, checks: pd.DataFrame, prefer: Prefer) -> ImageSet:
+    """The same images with sampling weights (mean 1) from a check's values. checks: table of id and each check's value."""
+    check_values = (
+        checks.set_index("id").loc[synthetic.table["id"], prefer.check].to_numpy(np.float64)
+    )
+    finite = np.isfinite(check_values)
+    highest = check_values[finite].max() if finite.any() else 1.0
+    values = np.where(finite, check_values, highest).clip(LEAST_VALUE) ** prefer.power
     weights = values / values.mean() if len(values) else values
-    return ImageSet(made.images, made.labels, made.classes, made.table.assign(weight=weights))
+    return ImageSet(
+        synthetic.images,
+        synthetic.labels,
+        synthetic.classes,
+        synthetic.table.assign(weight=weights),
+    )

@@ -1,4 +1,4 @@
-"""Downstream classifiers: a small CNN, and torchvision backbones with a stem for small images."""
+"""Classifiers: small CNNs, and torchvision backbones with a stem for small images."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from augpipe.nn.norms import norms_apart
 
 @dataclass(frozen=True)
 class Shape:
-    """What a classifier is built for: input channels (image's and flag's), classes, a width multiple.
+    """Parameters of an architecture: input channels (image and origin flag), classes, width multiple.
 
-    scale: of a cosine head; None for a linear one. pretrained: for published weights. apart: with a second batch norm
-    beside each, for synthetic images.
+    scale: of a cosine head; None for a linear head. pretrained: shaped for published weights. apart: a second set of batch
+    norms, for synthetic images.
     """
 
     channels: int
@@ -37,7 +37,7 @@ class Shape:
 
 
 class CosineLinear(nn.Linear):
-    """Features (N,F) → scale · cos(features, class's weights), (N,K)."""
+    """Cosine head: features (N,F) → scale · cos(features, class weights), (N,K)."""
 
     def __init__(self, features: int, classes: int, scale: float) -> None:
         super().__init__(features, classes, bias=False)
@@ -65,8 +65,8 @@ class Classifier(nn.Module):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Penultimate activations (N,F), float32."""
-        found: torch.Tensor = self.trunk(x)
-        return found.float()
+        features: torch.Tensor = self.trunk(x)
+        return features.float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (N,K), float32."""
@@ -81,7 +81,7 @@ classifiers: Registry[Build] = Registry("classifier")
 
 @classifiers.register("small_cnn")
 def small_cnn(shape: Shape) -> Classifier:
-    """Three stages of two conv3-BN-ReLU, halved in between, then the mean over positions."""
+    """Three stages of two conv3-BN-ReLU with max pooling in between, then global average pooling."""
     widths = [max(8, round(shape.width * w)) for w in (32, 64, 128)]
     layers: list[nn.Module] = []
     below = shape.channels
@@ -100,7 +100,7 @@ def small_cnn(shape: Shape) -> Classifier:
 
 
 class CifarBlock(nn.Module):
-    """conv3-BN-ReLU-conv3-BN beside a shortcut without weights: subsampled, new channels 0 (He et al. 2016, 4.2)."""
+    """conv3-BN-ReLU-conv3-BN with a parameter-free shortcut: subsampled, zero-padded channels (He et al. 2016, 4.2)."""
 
     def __init__(self, below: int, width: int, stride: int) -> None:
         super().__init__()
@@ -115,8 +115,8 @@ class CifarBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N,C,H,W) → (N,W,H/s,W/s)."""
-        past = x[:, :, :: self.stride, :: self.stride]
-        return F.relu(self.layers(x) + F.pad(past, (0, 0, 0, 0, 0, self.more)))
+        shortcut = x[:, :, :: self.stride, :: self.stride]
+        return F.relu(self.layers(x) + F.pad(shortcut, (0, 0, 0, 0, 0, self.more)))
 
 
 @classifiers.register("resnet32")
@@ -139,12 +139,12 @@ def resnet32(shape: Shape) -> Classifier:
 
 def _resnet(name: str) -> Build:
     def build(shape: Shape) -> Classifier:
-        # torchvision takes 160 MB and two seconds of every process that imports it.
+        # Imported on use: torchvision costs 160 MB and two seconds per process.
         from torchvision.models import get_model
 
         net = get_model(name, weights=None)
         features = net.fc.in_features
-        # Published weights are of a kernel of 7: they keep it, at full resolution.
+        # Published weights have a 7x7 kernel: it is kept, with stride 1.
         kernel = 7 if shape.pretrained else 3
         net.conv1 = nn.Conv2d(shape.channels, 64, kernel, padding=kernel // 2, bias=False)
         net.maxpool, net.fc = nn.Identity(), nn.Identity()
@@ -161,12 +161,12 @@ def _mobile(name: str, features: int, drop: float) -> Build:
     def build(shape: Shape) -> Classifier:
         from torchvision.models import get_model
 
-        # Its own dropping of blocks and features would draw from the global generator.
+        # torchvision's stochastic depth would draw from the global generator.
         options = {} if name.startswith("mobilenet") else {"stochastic_depth_prob": 0.0}
         net = get_model(name, weights=None, **options)
         stem = net.features[0]
         first = stem[0]
-        # Half the stride of the published stem: an image of 28 pixels would be one of 1 at the end.
+        # Half the stride of the published stem, which would reduce an image of 28 pixels to a single position.
         stem[0] = nn.Conv2d(
             shape.channels,
             first.out_channels,
@@ -188,11 +188,11 @@ def _mobile(name: str, features: int, drop: float) -> Build:
 
 
 def _small_scale(scale: nn.Parameter, rng: torch.Generator) -> None:
-    """ConvNeXt's blocks begin as next to nothing (Liu et al. 2022)."""
+    """Initialise ConvNeXt's layer scale such that blocks start near the identity (Liu et al. 2022)."""
     nn.init.constant_(scale, 1e-6)
 
 
-# Howard et al. 2019, Tan & Le 2019, Liu et al. 2022; features of the last layer that is pooled.
+# Howard et al. 2019, Tan & Le 2019, Liu et al. 2022; number of features of the last pooled layer.
 for _name, _features, _drop in (
     ("mobilenet_v3_small", 576, 0.2), ("mobilenet_v3_large", 960, 0.2), ("efficientnet_b0", 1280, 0.2),
     ("convnext_tiny", 768, 0.0),
@@ -200,26 +200,28 @@ for _name, _features, _drop in (
     classifiers.register(_name)(_mobile(_name, _features, _drop))
 
 
-def _take_over(net: Classifier, kind: str) -> None:
-    """Published weights into a torchvision backbone.
+def _load_published(net: Classifier, kind: str) -> None:
+    """Load published weights into a torchvision backbone.
 
-    Its first convolution sees colours: of a grey image, whose three channels would be equal, their sum. Inputs stay in
-    [-1,1], about half as wide as what the weights were trained on; batch norms and the training make up for it.
+    The kernels of its first convolution are summed over colours for grey images, which equals three identical channels.
+    Inputs stay in [-1,1], about half the range that the weights were trained on; batch norms and training compensate.
     """
     state = dict(torchvision_state(kind, "classifier.pretrained: false"))
-    own = net.trunk.state_dict()
-    first = next(name for name, value in own.items() if value.ndim == 4)
+    target = net.trunk.state_dict()
+    first = next(name for name, value in target.items() if value.ndim == 4)
     with reading(published_file(kind), kind):
-        colours = state[first]
-        state[first] = colours if own[first].shape[1] >= 3 else colours.sum(1, keepdim=True)
-        # Older files lack the counters of batches, which matter to nothing here.
-        kept = {name: state.get(name, own[name]) for name in own if name.endswith(COUNTER)}
-        weights = {name: state[name] for name in own if not name.endswith(COUNTER)}
-        net.trunk.load_state_dict({**weights, **kept})
+        kernels = state[first]
+        state[first] = kernels if target[first].shape[1] >= 3 else kernels.sum(1, keepdim=True)
+        # Older files lack the batch counters of batch norms, which have no effect here.
+        counters = {
+            name: state.get(name, target[name]) for name in target if name.endswith(COUNTER)
+        }
+        weights = {name: state[name] for name in target if not name.endswith(COUNTER)}
+        net.trunk.load_state_dict({**weights, **counters})
 
 
 def build(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Classifier:
-    """A fresh classifier whose weights, and later dropout, are drawn from `rng`."""
+    """A new classifier whose initial weights, and later dropout masks, are drawn from `rng`."""
     net = classifiers[options.kind](shape)
     initialise(net, rng)
     use_rng(net, rng)
@@ -231,15 +233,15 @@ def build(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Cla
 def start(
     options: ClassifierOptions, shape: Shape, rng: torch.Generator, planes: int = 0
 ) -> Classifier:
-    """What training starts from: a fresh one, with published weights where asked; UserError without them.
+    """The classifier that training starts from, with published weights if requested; UserError if they are unavailable.
 
-    planes: of `shape`'s channels, those after the image's own. They begin without weight, so that the net is the one
-    without them: arms of a seed start alike whether they see the origin flag or not.
+    planes: how many of `shape`'s channels follow those of the image. Their weights start at 0, so that the net computes the
+    same as without them: arms of a seed start alike with and without the origin flag.
     """
-    own = replace(shape, channels=shape.channels - planes, apart=False)
-    net = build(options, own, rng)
+    image_shape = replace(shape, channels=shape.channels - planes, apart=False)
+    net = build(options, image_shape, rng)
     if options.pretrained:
-        _take_over(net, options.kind)
+        _load_published(net, options.kind)
     if planes:
         _widen(net, planes)
     if shape.apart:
@@ -249,22 +251,22 @@ def start(
 
 
 def _widen(net: Classifier, planes: int) -> None:
-    """More input channels of no weight for the first convolution."""
+    """Add input channels with weights 0 to the first convolution."""
     stem = next(part for part in net.trunk.modules() if isinstance(part, nn.Conv2d))
-    kept = stem.weight.detach()
-    added = kept.new_zeros(kept.shape[0], planes, *kept.shape[2:])
-    stem.weight = nn.Parameter(torch.cat([kept, added], 1))
+    weight = stem.weight.detach()
+    added = weight.new_zeros(weight.shape[0], planes, *weight.shape[2:])
+    stem.weight = nn.Parameter(torch.cat([weight, added], 1))
     stem.in_channels += planes
 
 
 def check(options: ClassifierOptions, channels: int, classes: int, size: int) -> None:
-    """UserError where the classifier cannot take images of that size: asked before anything is trained."""
+    """UserError if the classifier cannot process images of that size; called before any training."""
     net = build(options, Shape(channels, classes, options.width), torch.Generator()).eval()
     try:
         with torch.no_grad():
             net(torch.zeros(1, channels, size, size))
     except RuntimeError:
         raise UserError(
-            f"classifier {options.kind} cannot take images of {size} pixels; a larger image.size, or another "
+            f"classifier {options.kind} cannot take images of {size} pixels; use a larger image.size, or another "
             f"classifier.kind: {choices(classifiers)}"
         ) from None

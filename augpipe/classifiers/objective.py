@@ -1,4 +1,4 @@
-"""The objective of a classifier: a loss over items, the classes' weights in it, and when these set in."""
+"""The objective of a classifier: a loss per item, class weights, and when these apply."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from augpipe.classifiers.losses import ItemLoss, Loss
 from augpipe.classifiers.options import Weighting
 from augpipe.core.counts import Counts
 
-LEAST: Final = 1e-12
+LEAST: Final = 1e-12  # lower bound on the sum of weights
 BETA: Final = 0.9999  # of the effective number of images (Cui et al. 2019)
 
 
 class Named(NamedTuple):
-    """What items are called, (N,), and how much each counts, (N,) or None for 1. A mixed item is called twice."""
+    """Labels of items, (N,), and their weights, (N,) or None for 1. Blended items have two of these."""
 
     labels: torch.Tensor
     weights: torch.Tensor | None = None
@@ -25,7 +25,7 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss over items, the classes' weights (K,), and the share of training after which these set in."""
+    """item_loss: loss per item. weights: class weights (K,). defer: fraction of training after which these apply."""
 
     item_loss: ItemLoss
     weights: torch.Tensor | None = None
@@ -33,42 +33,42 @@ class Objective:
     scale: float | None = None
 
     def __call__(
-        self, logits: torch.Tensor, names: Sequence[Named], done: float = 1.0
+        self, logits: torch.Tensor, targets: Sequence[Named], done: float = 1.0
     ) -> torch.Tensor:
-        """Weighted mean over items and over what they are called; done: share of training, in [0, 1]."""
-        parts = [self._part(logits, name, done) for name in names]
-        total, weight = (torch.stack(side).sum() for side in zip(*parts, strict=True))
-        return total / weight.clamp(min=LEAST)  # nothing to learn where all items weigh 0
+        """Weighted mean of the loss over items and targets. done: fraction of training, in [0, 1]."""
+        sums = [self._weighted_sum(logits, target, done) for target in targets]
+        total, weight = (torch.stack(values).sum() for values in zip(*sums, strict=True))
+        return total / weight.clamp(min=LEAST)  # 0 if all items weigh 0
 
-    def _part(
-        self, logits: torch.Tensor, name: Named, done: float
+    def _weighted_sum(
+        self, logits: torch.Tensor, target: Named, done: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        labels = name.labels.to(logits.device)
+        labels = target.labels.to(logits.device)
         weight = torch.ones_like(logits[:, 0])
         if self.weights is not None and done >= self.defer:
             weight = self.weights.to(logits.device)[labels]
-        if name.weights is not None:
-            weight = weight * name.weights.to(logits.device)
+        if target.weights is not None:
+            weight = weight * target.weights.to(logits.device)
         return (self.item_loss(logits, labels) * weight).sum(), weight.sum()
 
 
 def class_weights(weighting: Weighting, prior: torch.Tensor, counts: Counts) -> torch.Tensor | None:
-    """Weights (K,) of the classes in the loss, float32; None for none, 0 for a class that never comes.
+    """Class weights (K,) in the loss, float32; None for `none`; 0 for a class that is never drawn.
 
     balanced: 1 / (K · p_c), so that every class weighs the same. For real images at their natural frequency n_c / n
     this is scikit-learn's `balanced` (King & Zeng 2001).
-    effective: a class weighs n_c / E_c in all, with E_c = (1 - BETA^n_c) / (1 - BETA) (Cui et al. 2019, eq. 2 and 4).
-    prior: how often each class is drawn, (K,): a sampler or synthetic images that even the classes out leave less to
-    weigh. counts: real images.
+    effective: the total weight of a class is n_c / E_c, with E_c = (1 - BETA^n_c) / (1 - BETA) (Cui et al. 2019, eq. 2 and 4).
+    prior: probability that each class is drawn, (K,): a sampler or synthetic images that balance the classes leave less to
+    be done by weights. counts: real images.
     """
     if weighting == "none":
         return None
-    comes = prior > 0
+    drawn = prior > 0
     mass = torch.ones_like(prior)
     if weighting == "effective":
         n = torch.tensor([max(1, counts[c]) for c in sorted(counts)], dtype=torch.float64)
         mass = n * (1 - BETA) / (1 - BETA**n)
-    raw = torch.where(comes, mass / prior.clamp(min=1e-300), 0.0)
+    raw = torch.where(drawn, mass / prior.clamp(min=1e-300), 0.0)
     return (raw / (raw * prior).sum()).float()
 
 

@@ -20,32 +20,32 @@ CLASSIFIERS: Final = (
     "small_cnn", "resnet32", "resnet18", "resnet34", "resnet50", "mobilenet_v3_small",
     "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny",
 )  # fmt: skip
-UNNORMED: Final = ("convnext_tiny",)  # without a batch norm
-OWN: Final = ("small_cnn", "resnet32")  # without published weights
+UNNORMED: Final = ("convnext_tiny",)  # architectures without batch norms
+OWN: Final = ("small_cnn", "resnet32")  # architectures without published weights
 TRANSFORMS: Final = (
     "light", "elastic", "medical", "faces", "randaugment", "trivialaugment", "augmix",
 )  # fmt: skip
 TRANSFORM_FILES: Final = (".json", ".yaml", ".yml")
 
 
-def _transform(given: Any) -> Any:
-    """A name, or a pipeline as plain values: files are read here, so that the experiment holds what was in them."""
-    if isinstance(given, str) and given.endswith(TRANSFORM_FILES):
-        given = _read(Path(given))
-    if isinstance(given, str):
-        if given not in TRANSFORMS:
-            raise unknown("transform", given, TRANSFORMS)
-    elif isinstance(given, Mapping):
+def _transform(value: Any) -> Any:
+    """A name, or a pipeline as plain values. Files are read here, so that the experiment contains their content."""
+    if isinstance(value, str) and value.endswith(TRANSFORM_FILES):
+        value = _read(Path(value))
+    if isinstance(value, str):
+        if value not in TRANSFORMS:
+            raise unknown("transform", value, TRANSFORMS)
+    elif isinstance(value, Mapping):
         from augpipe.classifiers.transforms import (
-            check_pipeline,  # albumentations: only for one of its pipelines
+            check_pipeline,  # imports albumentations: only if needed
         )
 
-        check_pipeline(given)
-    elif given is not None:
+        check_pipeline(value)
+    elif value is not None:
         raise UserError(
-            f"a transform is a name, a file or a mapping; got {given!r}; have {choices(TRANSFORMS)}"
+            f"a transform must be a name, a file or a mapping; got {value!r}; names: {choices(TRANSFORMS)}"
         )
-    return given
+    return value
 
 
 def _read(path: Path) -> Any:
@@ -73,9 +73,9 @@ class Prefer(Strict):
     rare."""
 
     @model_validator(mode="after")
-    def _prefers(self) -> Prefer:
+    def _power_has_effect(self) -> Prefer:
         if not self.power:
-            raise ValueError("prefer.power: 0 prefers nothing; leave prefer out")
+            raise ValueError("prefer.power: 0 has no effect; remove prefer")
         return self
 
 
@@ -160,18 +160,18 @@ class Mix(Strict):
 
     @property
     def searches(self) -> bool:
-        """Whether something of it is chosen on val."""
+        """Whether an option is chosen on val."""
         return self.share in ("auto", "per_class") or self.fill == "search"
 
     @model_validator(mode="after")
-    def _nothing_without_effect(self) -> Mix:
+    def _options_have_effect(self) -> Mix:
         if self.defer and self.weights == "none":
-            raise ValueError(f"defer: {self.defer:g} puts off weights, and weights is none")
+            raise ValueError(f"defer: {self.defer:g} has no effect with weights: none")
         if self.alpha is not None and self.blend == "none":
-            raise ValueError(f"alpha: {self.alpha:g} is of a blend, and blend is none")
+            raise ValueError(f"alpha: {self.alpha:g} has no effect with blend: none")
         if self.norms_apart and self.blend != "none":
             raise ValueError(
-                "norms_apart: a blend of a real and a synthetic image is neither; set blend: none"
+                "norms_apart: true needs blend: none, since a blended image is neither real nor synthetic"
             )
         return self
 
@@ -210,10 +210,10 @@ class ClassifierOptions(Strict):
     """Start from torchvision's published ImageNet weights."""
 
     @model_validator(mode="after")
-    def _published(self) -> ClassifierOptions:
+    def _has_published_weights(self) -> ClassifierOptions:
         if self.pretrained and self.kind in OWN:
             have = [kind for kind in CLASSIFIERS if kind not in OWN]
             raise ValueError(
-                f"there are no published weights of {self.kind}; have {choices(have)}, or pretrained: false"
+                f"no published weights of {self.kind}; have {choices(have)}; or set pretrained: false"
             )
         return self

@@ -1,4 +1,4 @@
-"""Fill and share: how many synthetic images a class gets, and how often one is drawn."""
+"""The options fill and share: how many synthetic images a class gets, and how often one is drawn."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from augpipe.core.counts import Counts, label_of
 from augpipe.core.errors import UserError
 
 
-def _plain_fill(value: Any) -> Any:
-    """Names of classes as text, numbers not negative, words known; UserError for anything else."""
+def _parse_fill(value: Any) -> Any:
+    """Validate a fill, with class names as text; UserError for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | Mapping):
-        raise UserError(f"a fill is a word, a number or a dict; got {value!r}")
+        raise UserError(f"a fill must be a name, a number or a mapping; got {value!r}")
     if isinstance(value, str):
         if value not in _NAMED:
             raise UserError(
@@ -25,15 +25,15 @@ def _plain_fill(value: Any) -> Any:
     if isinstance(value, float):
         if not 0 < value <= 1:
             raise UserError(
-                f"a fill that is a share of the largest class lies in (0, 1]; got {value}"
+                f"a fill as a fraction of the largest class must be in (0, 1]; got {value}"
             )
         return value
     counts = {str(k): n for k, n in value.items()} if isinstance(value, Mapping) else {"": value}
     if isinstance(value, Mapping) and len(counts) < len(value):
-        raise UserError(f"a class is given twice in the fill {dict(value)!r}")
+        raise UserError(f"duplicate class in the fill {dict(value)!r}")
     for n in counts.values():
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-            raise UserError(f"a fill counts images with whole numbers from 0 on; got {n!r}")
+            raise UserError(f"a fill must be an integer of at least 0 per class; got {n!r}")
     return counts if isinstance(value, Mapping) else value
 
 
@@ -45,12 +45,12 @@ _NAMED: dict[str, Callable[[Counts], set[int]]] = {
 }
 _NAMED["auto"] = _NAMED["search"] = _NAMED["not majority"]
 
-# How many synthetic images a class gets, in any of its spellings (see `plan`).
-Fill = Annotated[str | int | float | Mapping[str, int], BeforeValidator(_plain_fill)]
+# Number of synthetic images per class, in any spelling (see `plan`).
+Fill = Annotated[str | int | float | Mapping[str, int], BeforeValidator(_parse_fill)]
 
 
-def _plain_share(value: Any) -> Any:
-    """Names of classes as text, numbers in [0, 1], words known; UserError for anything else."""
+def _parse_share(value: Any) -> Any:
+    """Validate a share, with class names as text and numbers as float; UserError for anything else."""
     if isinstance(value, str) and value in SHARE_WORDS:
         return value
     if isinstance(value, str) and isinstance(_number(value), str):
@@ -60,16 +60,16 @@ def _plain_share(value: Any) -> Any:
     named = dict(value) if isinstance(value, Mapping) else {"": value}
     named = {str(k): _number(v) for k, v in named.items()}
     if isinstance(value, Mapping) and len(named) < len(value):
-        raise UserError(f"a class is given twice in the share {dict(value)!r}")
+        raise UserError(f"duplicate class in the share {dict(value)!r}")
     for v in named.values():
         if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= 1:
-            raise UserError(f"a share is a number in [0, 1]; got {v!r}")
+            raise UserError(f"a share must be a number in [0, 1]; got {v!r}")
     named = {name: float(v) for name, v in named.items()}
     return named if isinstance(value, Mapping) else named[""]
 
 
 def _number(value: Any) -> Any:
-    """YAML takes 5e-2 for text."""
+    """Text as a float if possible: YAML reads 5e-2 as text."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -79,32 +79,32 @@ def _number(value: Any) -> Any:
 SHARE_WORDS: Final = ("fill", "auto", "per_class")
 
 _Part = Annotated[float, Field(ge=0, le=1)]
-# How often an item of a class is a synthetic one: see `options.Mix`.
+# Probability that an item of a class is synthetic: see `options.Mix`.
 Share = Annotated[
     _Part | Literal["fill", "auto", "per_class"] | Mapping[str, _Part],
-    BeforeValidator(_plain_share),
+    BeforeValidator(_parse_share),
 ]
 
 
 def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:
-    """Every spelling of `fill` → class → **synthetic** images to make; classes that get none are left out.
+    """Resolve a `fill` to class → number of **synthetic** images to generate, without classes that get none.
 
-    - `minority | not minority | not majority | all | auto`: the named classes are filled up to the
-      largest class (imbalanced-learn's `sampling_strategy`; `auto` is `not majority`); `search` is the same, of
-      which an arm uses the part that val chooses;
-    - a float in (0, 1]: every class is filled up to that share of the largest class;
-    - an int: every class gets so many;
-    - a dict class name → so many for that class (imbalanced-learn counts real ones in; here the number
-      says how many are made).
+    - `minority | not minority | not majority | all | auto`: these classes are filled up to the largest class
+      (imbalanced-learn's `sampling_strategy`; `auto` is `not majority`); `search` is the same, and val chooses the fraction
+      that an arm uses;
+    - a float in (0, 1]: every class is filled up to that fraction of the largest class;
+    - an int: every class gets that many;
+    - a mapping of class name to int: that many for the class (imbalanced-learn includes real images in this number; here it
+      is the number of synthetic ones).
     Raises UserError for anything else.
     """
-    most, fill = max(have.values()), _plain_fill(fill)
+    largest, fill = max(have.values()), _parse_fill(fill)
     if isinstance(fill, str):
-        asked = {c: most - have[c] for c in _NAMED[fill](have)}
+        requested = {c: largest - have[c] for c in _NAMED[fill](have)}
     elif isinstance(fill, Mapping):
-        asked = {label_of(name, classes): int(n) for name, n in fill.items()}
+        requested = {label_of(name, classes): int(n) for name, n in fill.items()}
     elif isinstance(fill, int):
-        asked = dict.fromkeys(have, fill)
+        requested = dict.fromkeys(have, fill)
     else:
-        asked = {c: round(most * fill) - n for c, n in have.items()}
-    return {c: n for c, n in sorted(asked.items()) if n > 0}
+        requested = {c: round(largest * fill) - n for c, n in have.items()}
+    return {c: n for c, n in sorted(requested.items()) if n > 0}

@@ -1,4 +1,4 @@
-"""How good a classifier is: @metric functions over (probabilities, labels), the figures from scikit-learn."""
+"""Classification metrics: registered functions of (probabilities, labels), mostly from scikit-learn."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ per_class: Registry[Callable[[Probabilities, Labels], NDArray[np.float64]]] = Re
 
 @per_class.register("recall")
 def recall(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
-    """Share of each class's images that are found, (K,)."""
+    """Fraction of each class's images that are classified correctly, (K,)."""
     k = probabilities.shape[1]
-    found: NDArray[np.float64] = sk.recall_score(
+    recalls: NDArray[np.float64] = sk.recall_score(
         labels, probabilities.argmax(1), labels=range(k), average=None, zero_division=0.0
     )
-    return found
+    return recalls
 
 
 @per_class.register("specificity")
 def specificity(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
-    """Share of the other classes' images that are not taken for this one, (K,); 0 where there are none."""
+    """Fraction of the other classes' images that are not predicted as this class, (K,); 0 without such images."""
     k = probabilities.shape[1]
-    table = sk.confusion_matrix(labels, probabilities.argmax(1), labels=range(k))
-    others = table.sum() - table.sum(1)
-    wrong = table.sum(0) - np.diag(table)
-    found: NDArray[np.float64] = (others - wrong) / np.maximum(others, 1)
-    return found
+    confusion = sk.confusion_matrix(labels, probabilities.argmax(1), labels=range(k))
+    negatives = confusion.sum() - confusion.sum(1)
+    false_positives = confusion.sum(0) - np.diag(confusion)
+    specificities: NDArray[np.float64] = (negatives - false_positives) / np.maximum(negatives, 1)
+    return specificities
 
 
 @metrics.register("macro_recall")
@@ -61,7 +61,7 @@ def macro_f1(probabilities: Probabilities, labels: Labels) -> float:
 
 @metrics.register("accuracy")
 def accuracy(probabilities: Probabilities, labels: Labels) -> float:
-    """Share of images classified rightly."""
+    """Fraction of images classified correctly."""
     return float((probabilities.argmax(1) == labels).mean())
 
 
@@ -78,24 +78,24 @@ def macro_auc(probabilities: Probabilities, labels: Labels) -> float:
 
 @metrics.register("geometric_mean")
 def geometric_mean(probabilities: Probabilities, labels: Labels) -> float:
-    """K-th root of the product of recalls; 0 where a class is never found (Kubat & Matwin 1997)."""
+    """K-th root of the product of recalls; 0 if a class has recall 0 (Kubat & Matwin 1997)."""
     return float(np.prod(recall(probabilities, labels)) ** (1 / probabilities.shape[1]))
 
 
 @metrics.register("ece")
 def ece(probabilities: Probabilities, labels: Labels) -> float:
     """Expected calibration error: mean gap of confidence and accuracy over 15 bins (Guo et al. 2017, eq. 3)."""
-    sure, right = probabilities.max(1), probabilities.argmax(1) == labels
-    # Bins are open below, as in the paper: a confidence of 1 falls into the last.
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    # Bins are open below, as in the paper: a confidence of 1 falls into the last bin.
     bins = np.clip(
-        np.ceil(sure.astype(np.float64) * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1
+        np.ceil(confidence.astype(np.float64) * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1
     )
-    gaps = np.bincount(bins, right.astype(np.float64) - sure, ECE_BINS)
+    gaps = np.bincount(bins, right.astype(np.float64) - confidence, ECE_BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
 
 def minority(counts: Counts) -> tuple[int, ...]:
-    """Classes with fewer training images than an even share of them."""
+    """Classes with fewer training images than the mean over classes."""
     even = sum(counts.values()) / len(counts)
     return tuple(c for c, n in sorted(counts.items()) if n < even)
 
@@ -103,9 +103,9 @@ def minority(counts: Counts) -> tuple[int, ...]:
 def score(
     probabilities: Probabilities, labels: Labels, classes: Sequence[str], train: Counts
 ) -> pd.DataFrame:
-    """Every metric as a tidy table (metric, class, value), the empty class for the overall ones.
+    """Every metric as a tidy table (metric, class, value), with an empty class for overall metrics.
 
-    train: real training images of each class; `minority_recall` is the mean recall of `minority`, where there is any.
+    train: real training images of each class; `minority_recall` is the mean recall of `minority`, if not empty.
     """
     rows = [(name, "", metric(probabilities, labels)) for name, metric in metrics.items()]
     rare = list(minority(train))

@@ -1,4 +1,4 @@
-"""Train a classifier on drawn batches, keep its best moment by val, predict probabilities."""
+"""Train a classifier on drawn batches, select its best checkpoint on val, and predict probabilities."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ from augpipe.nn.blocks import use_rng
 from augpipe.nn.losses import classification as cross_entropy
 from augpipe.nn.norms import apart
 
-PREDICTED_AT_ONCE = 512
+PREDICTED_AT_ONCE = 512  # images per forward pass
 
 
 class Batches(Protocol):
-    """What a classifier learns from."""
+    """The training batches of a classifier, and the options of its loss."""
 
     origin_flag: bool
     objective: Objective
-    blend: str  # MixUp, CutMix (see `nn.blend`), or none
-    alpha: float | None  # of its Beta; null: the paper's
-    synthetic_weight: float  # of a synthetic image in the loss, where a real one has 1
-    norms_apart: bool  # batch norms of their own for synthetic images
+    blend: str  # mixup, cutmix (see `nn.blend`), or none
+    alpha: float | None  # parameter of the Beta distribution of `blend`; None: as in the paper
+    synthetic_weight: float  # weight of a synthetic image in the loss; a real one has 1
+    norms_apart: bool  # separate batch norms for synthetic images
 
     def draw(self, n: int, done: float) -> Batch:
-        """The next batch; done: share of training, in [0, 1)."""
+        """The next batch. done: fraction of training, in [0, 1)."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A look at val during training."""
+    """An evaluation on val during training."""
 
     step: int
     loss: float  # mean training loss since the last one
     val_macro_recall: float
     val_loss: float
-    val_recalls: dict[int, float]  # of each class that val has
+    val_recalls: dict[int, float]  # label → recall, for classes present in val
 
 
 @dataclass
 class Trained:
-    """A classifier at its best moment by val."""
+    """A trained classifier, at its best checkpoint on val."""
 
     net: Classifier
     origin_flag: bool
@@ -73,9 +73,9 @@ def train(
     seed: int,
     on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
 ) -> Trained:
-    """AdamW with a one-cycle rate; the weights of the best macro recall on val (then lowest loss) are kept.
+    """Train with AdamW and a one-cycle rate; return the weights with the best macro recall on val (ties: lowest loss).
 
-    Two calls of one seed start from the same weights, whatever they learn from: arms are paired.
+    Calls with the same seed start from the same weights whatever the batches, so that arms are paired.
     """
     planes = int(batches.origin_flag)
     shape = Shape(
@@ -92,11 +92,11 @@ def train(
     trained = Trained(net, batches.origin_flag, 0, [])
     learner = _Learner(net, batches, options, runtime, numpy_stream(seed, "blend"))
     best, state = (math.inf, math.inf), net.state_dict()
-    for step, looked_at in _steps(options):
+    for step, evaluate in _steps(options):
         learner.step()
-        if not looked_at:
+        if not evaluate:
             continue
-        recalls, val_loss = _look(net, val, batches.origin_flag, runtime)
+        recalls, val_loss = _evaluate(net, val, batches.origin_flag, runtime)
         recall = math.fsum(recalls.values()) / len(recalls)
         evaluation = Evaluation(step, learner.mean_loss(), recall, val_loss, recalls)
         trained.history.append(evaluation)
@@ -110,15 +110,15 @@ def train(
 
 
 def _steps(options: ClassifierOptions) -> Iterator[tuple[int, bool]]:
-    """(step from 1 on, whether val is looked at after it); the last always is."""
-    each = options.steps / options.evaluations
-    looks = {max(1, round(each * k)) for k in range(1, options.evaluations + 1)}
+    """Pairs of step, from 1 on, and whether to evaluate on val after it; the last step always is evaluated."""
+    interval = options.steps / options.evaluations
+    evaluated = {max(1, round(interval * k)) for k in range(1, options.evaluations + 1)}
     for step in range(1, options.steps + 1):
-        yield step, step in looks
+        yield step, step in evaluated
 
 
 class _Learner:
-    """One classifier's optimiser and running loss."""
+    """Optimiser, schedule and running loss of one classifier."""
 
     def __init__(
         self,
@@ -141,15 +141,15 @@ class _Learner:
         self._total, self._since = torch.zeros((), device=runtime.device), 0
 
     def step(self) -> None:
-        """One batch, one update."""
+        """Draw one batch and do one update."""
         self._net.train()
         done = self._done / self._steps
         batch = self._batches.draw(self._batch, done)
         x = inputs(batch.images, batch.synthetic, self._batches.origin_flag, self._runtime)
-        x, names = self._named(x, batch)
+        x, targets = self._targets(x, batch)
         with self._runtime.autocast():
             logits = self._logits(x, batch.synthetic)
-        loss = self._batches.objective(logits, names, done)
+        loss = self._batches.objective(logits, targets, done)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self._optimiser.step()
@@ -158,35 +158,38 @@ class _Learner:
         self._done += 1
 
     def _logits(self, x: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
-        """(N,K); with norms apart, synthetic images pass through theirs. A lone image has no statistics: it joins the others."""
-        made = synthetic.to(x.device)
-        n = int(made.sum()) if self._batches.norms_apart else 0
-        if n < 2 or len(made) - n < 2:
-            with apart(self._net) if n > len(made) / 2 else nullcontext():
-                plain: torch.Tensor = self._net(x)
-            return plain
-        real: torch.Tensor = self._net(x[~made])
+        """Logits (N,K). With `norms_apart`, synthetic images use their own batch norms; a single image joins the other group.
+
+        A batch of one image has no batch statistics.
+        """
+        synthetic_rows = synthetic.to(x.device)
+        synthetic_count = int(synthetic_rows.sum()) if self._batches.norms_apart else 0
+        if synthetic_count < 2 or len(synthetic_rows) - synthetic_count < 2:
+            with apart(self._net) if synthetic_count > len(synthetic_rows) / 2 else nullcontext():
+                logits_all: torch.Tensor = self._net(x)
+            return logits_all
+        logits_real: torch.Tensor = self._net(x[~synthetic_rows])
         with apart(self._net):
-            other: torch.Tensor = self._net(x[made])
-        logits = real.new_empty(len(x), real.shape[1])
-        logits[~made], logits[made] = real, other
+            logits_synthetic: torch.Tensor = self._net(x[synthetic_rows])
+        logits = logits_real.new_empty(len(x), logits_real.shape[1])
+        logits[~synthetic_rows], logits[synthetic_rows] = logits_real, logits_synthetic
         return logits
 
-    def _named(self, x: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, list[Named]]:
-        """The input, blended where it is to be, and what its items are called."""
+    def _targets(self, x: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, list[Named]]:
+        """The input, blended if `blend` is set, and its targets."""
         weight = torch.where(batch.synthetic, self._batches.synthetic_weight, 1.0).to(x.device)
         labels = batch.labels.to(x.device)
         if self._blender is None:
             return x, [Named(labels, None if self._batches.synthetic_weight == 1 else weight)]
-        x, other, own = self._blender(x)
+        x, partner, ratio = self._blender(x)
         x = x.contiguous(memory_format=self._runtime.memory_format)
         return x, [
-            Named(labels, own * weight),
-            Named(labels[other], (1 - own) * weight[other]),
+            Named(labels, ratio * weight),
+            Named(labels[partner], (1 - ratio) * weight[partner]),
         ]
 
     def mean_loss(self) -> float:
-        """Since it was last asked for."""
+        """Mean training loss since the last call."""
         mean = float(self._total) / self._since
         self._total, self._since = torch.zeros_like(self._total), 0
         return mean
@@ -195,10 +198,10 @@ class _Learner:
 def inputs(
     images: torch.Tensor, synthetic: torch.Tensor | None, origin_flag: bool, runtime: Runtime
 ) -> torch.Tensor:
-    """uint8 (N,C,H,W) → float32 in [-1,1] on the device; with a plane of the flag where asked.
+    """uint8 (N,C,H,W) → float32 in [-1,1] on the device, with the origin flag as an extra channel if `origin_flag`.
 
-    The flag is 1 for synthetic and 0 for real; without `synthetic` every image is real (DAGAN: Antoniou
-    et al. 2017 give the classifier the flag; at test time it says real).
+    The flag is 1 for synthetic and 0 for real images; with `synthetic` None every image is real, as at test time (DAGAN:
+    Antoniou et al. 2017).
     """
     x = to_float(runtime.move(images))
     if not origin_flag:
@@ -227,28 +230,29 @@ def _forward(
 
 
 def predict_beside(
-    trained: Trained, images: ImageSet, others: ImageSet, k: int, weight: float, runtime: Runtime
+    trained: Trained, images: ImageSet, synthetic: ImageSet, k: int, weight: float, runtime: Runtime
 ) -> NDArray[np.float32]:
-    """Probabilities float32 (N,K) of features that are `weight` the mean of those of the k nearest of `others`.
+    """Probabilities float32 (N,K) from features averaged with those of near synthetic images.
 
-    `others` look to the classifier as real images do. Fewer than k of them: all; none: as `predict`.
+    The features become (1 - weight) times the image's plus `weight` times the mean of its k nearest in `synthetic`; all of
+    them if there are fewer than k, none changes nothing. The origin flag of `synthetic` is 0, as for real images.
     """
-    own, _ = embed_and_predict(trained, images, runtime)
-    if len(others):
-        points, _ = embed_and_predict(trained, others, runtime)
-        _, rows = nearest(own, points, min(k, len(others)))
-        # In blocks: the neighbours of all images at once would be k times as large as their features.
-        for start in range(0, len(own), PREDICTED_AT_ONCE):
-            part = slice(start, start + PREDICTED_AT_ONCE)
-            own[part] = (1 - weight) * own[part] + weight * points[rows[part]].mean(1)
+    features, _ = embed_and_predict(trained, images, runtime)
+    if len(synthetic):
+        points, _ = embed_and_predict(trained, synthetic, runtime)
+        _, rows = nearest(features, points, min(k, len(synthetic)))
+        # In chunks: the gathered neighbours take k times the memory of the features.
+        for start in range(0, len(features), PREDICTED_AT_ONCE):
+            chunk = slice(start, start + PREDICTED_AT_ONCE)
+            features[chunk] = (1 - weight) * features[chunk] + weight * points[rows[chunk]].mean(1)
     with torch.no_grad(), runtime.autocast():
-        logits = trained.net.head(torch.from_numpy(own).to(runtime.device)).float().cpu()
+        logits = trained.net.head(torch.from_numpy(features).to(runtime.device)).float().cpu()
     probabilities: NDArray[np.float32] = torch.softmax(logits, 1).numpy()
     return probabilities
 
 
 def predict(trained: Trained, images: ImageSet, runtime: Runtime) -> NDArray[np.float32]:
-    """Probabilities float32 (N,K); the flag, where the classifier has one, says real."""
+    """Probabilities float32 (N,K); the origin flag, if the classifier has one, is 0 (real)."""
     logits = _forward(trained.net, trained.net, images, trained.origin_flag, runtime)
     probabilities: NDArray[np.float32] = torch.softmax(logits, 1).numpy()
     return probabilities
@@ -257,22 +261,22 @@ def predict(trained: Trained, images: ImageSet, runtime: Runtime) -> NDArray[np.
 def embed_and_predict(
     trained: Trained, images: ImageSet, runtime: Runtime
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Penultimate features float32 (N,F) and probabilities (N,K) as `predict` gives them, in one pass."""
+    """Penultimate features float32 (N,F) and probabilities (N,K) as from `predict`, in one pass."""
     net = trained.net
 
     def both(x: torch.Tensor) -> torch.Tensor:
         h = net.trunk(x)
         return torch.cat([h.float(), net.head(h).float()], 1)
 
-    found = _forward(both, net, images, trained.origin_flag, runtime)
+    outputs = _forward(both, net, images, trained.origin_flag, runtime)
     width = net.head.in_features
-    return found[:, :width].numpy(), torch.softmax(found[:, width:], 1).numpy()
+    return outputs[:, :width].numpy(), torch.softmax(outputs[:, width:], 1).numpy()
 
 
-def _look(
+def _evaluate(
     net: Classifier, val: ImageSet, origin_flag: bool, runtime: Runtime
 ) -> tuple[dict[int, float], float]:
-    """Recall of each class that val has, and mean cross-entropy."""
+    """Recall of each class present in val, and mean cross-entropy."""
     logits = _forward(net, net, val, origin_flag, runtime)
     labels = torch.from_numpy(np.array(val.labels))
     right = (logits.argmax(1) == labels).double()
@@ -281,7 +285,7 @@ def _look(
 
 
 def state_of(trained: Trained, options: ClassifierOptions) -> dict[str, Any]:
-    """All that `from_state` needs, as tensors and plain values."""
+    """The state that `from_state` restores, as tensors and plain values."""
     shape = trained.net.shape
     return {
         "weights": trained.net.state_dict(),
@@ -300,7 +304,7 @@ def state_of(trained: Trained, options: ClassifierOptions) -> dict[str, Any]:
 
 
 def from_state(state: dict[str, Any], runtime: Runtime) -> Trained:
-    """A trained classifier out of its stored state."""
+    """Restore a trained classifier from its state."""
     options = ClassifierOptions.model_validate(state["options"])
     net = build(options, Shape(*state["shape"]), torch.Generator())
     net.load_state_dict(state["weights"])

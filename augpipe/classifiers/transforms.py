@@ -1,8 +1,8 @@
 """Classical augmentation of real and synthetic training images: policies by name, or an albumentations pipeline.
 
-`light`, `medical` and `faces` are albumentations pipelines, `elastic` bends whole batches, `randaugment`, `trivialaugment` and `augmix` torchvision's.
-Any pipeline that albumentations serialises may be given instead, as a mapping or as a file of one (JSON or YAML), which
-the experiment then holds whole.
+`light`, `medical` and `faces` are albumentations pipelines; `elastic` deforms whole batches; `randaugment`, `trivialaugment`
+and `augmix` are torchvision's. Instead of a name, any pipeline that albumentations can serialise is accepted, as a mapping
+or a file (JSON or YAML), whose content becomes part of the experiment.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-# albumentations asks a server for its newest version at import, unless this variable is set.
+# albumentations queries a server for its latest version at import, unless this variable is set.
 with _environment("NO_ALBUMENTATIONS_UPDATE", "1"):
     import albumentations as A
 
@@ -46,54 +46,54 @@ policies: Registry[Callable[[int], Images]] = Registry("transform")
 
 
 class Albumentations:
-    """uint8 (N,C,H,W) → uint8 (N,C,H,W), each image changed on its own; one random stream."""
+    """uint8 (N,C,H,W) → uint8 (N,C,H,W), each image transformed separately; one random stream."""
 
     def __init__(self, pipeline: A.Compose, seed: int) -> None:
         self._apply = pipeline
-        # As many threads as the machine has cores would work on one small image, in each worker process: they wait
-        # for one another, and on 16 cores twelve processes stood still.
+        # By default each worker process uses one thread per core for one small image. These threads block each other: on 16
+        # cores, twelve processes stalled.
         cv2.setNumThreads(1)
         pipeline.set_random_seed(seed % 2**32)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """A changed copy of each image."""
+        """A transformed copy of each image."""
         rows: NDArray[np.uint8] = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         done = np.stack([self._changed(row) for row in rows])
         return torch.from_numpy(done).permute(0, 3, 1, 2).to(images.device)
 
     def _changed(self, row: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """UserError for a pipeline that does not give back an image of the same shape and type."""
+        """Transform one image; UserError if the result has another shape or type."""
         try:
-            found: Any = self._apply(image=row)["image"]
-        except Exception as error:  # whatever its parts raise for an image they cannot take
-            told = " ".join(str(error).split())[:200]
+            result: Any = self._apply(image=row)["image"]
+        except Exception as error:  # any transform may raise anything
+            message = " ".join(str(error).split())[:200]
             raise UserError(
-                f"the transform fails on an image of {row.shape}: {type(error).__name__}: {told}"
+                f"the transform fails on an image of {row.shape}: {type(error).__name__}: {message}"
             ) from None
-        kept = np.atleast_3d(found) if isinstance(found, np.ndarray) else None
-        if kept is None or kept.dtype != np.uint8 or kept.shape != row.shape:
-            what = (
-                f"{found.dtype} {tuple(found.shape)}"
-                if hasattr(found, "dtype")
-                else type(found).__name__
+        changed = np.atleast_3d(result) if isinstance(result, np.ndarray) else None
+        if changed is None or changed.dtype != np.uint8 or changed.shape != row.shape:
+            got = (
+                f"{result.dtype} {tuple(result.shape)}"
+                if hasattr(result, "dtype")
+                else type(result).__name__
             )
             raise UserError(
-                f"the transform makes {what} of an image uint8 {row.shape}; it must keep size, channels and type "
+                f"the transform turns an image uint8 {row.shape} into {got}; it must keep size, channels and type "
                 "(leave out Normalize, ToTensorV2, Resize and crops)"
             )
-        return kept
+        return changed
 
 
 class Torchvision:
-    """uint8 (N,C,H,W) → uint8 (N,C,H,W), each image by its own draw: over a batch all would be changed alike."""
+    """uint8 (N,C,H,W) → uint8 (N,C,H,W), image by image: torchvision draws one set of parameters per call."""
 
     def __init__(self, change: Images, seed: int) -> None:
         self._change = change
         self._rng = torch.Generator().manual_seed(seed % 2**63)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """A changed copy of each image."""
-        # torchvision draws from the global generator alone: it is set for the batch and put back.
+        """A transformed copy of each image."""
+        # torchvision draws only from the global generator: seed it for the batch, then restore it.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=self._rng)))
             return torch.cat([self._change(image) for image in images.split(1)])
@@ -101,61 +101,65 @@ class Torchvision:
 
 @policies.register("light")
 def light(seed: int) -> Images:
-    """Small affine and elastic changes; no flips, since a flipped digit or organ is another one."""
+    """Small affine and elastic changes; no flips, since a flipped digit or organ is a different one."""
     return Albumentations(
         A.Compose([_affine(), A.ElasticTransform(alpha=6.0, sigma=3.0, p=0.3)]), seed
     )
 
 
 class Elastic:
-    """uint8 (N,C,H,W) → uint8 (N,C,H,W): in four of five images each pixel is fetched from a little way off.
+    """Elastic deformation of four of five images, uint8 (N,C,H,W) → uint8 (N,C,H,W).
 
     Simard et al. 2003, section 2.1: displacements uniform in [-1, 1], smoothed by a Gaussian of `SIGMA` pixels, times
-    `ALPHA`, of a digit of `SIDE` pixels; some .8 px. Theirs is 34, 1.4 px, which learns more slowly: with 1200 steps val was
-    better at 20 on MNIST. The field is made at that side and stretched to the image's, so
-    that a picture is bent alike whatever its size, and out of noise that reaches beyond the rim, so that it is no
-    stronger there. What lies outside is black.
+    `ALPHA`, for images of `SIDE` pixels; about .8 px. The paper uses 34, about 1.4 px, which learns more slowly: with 1200
+    steps, val was better at 20 on MNIST. The field is computed at `SIDE` pixels and resized to the image, so that the
+    deformation does not depend on image size; its noise extends beyond the border, so that it is not stronger there. Pixels
+    from outside the image are black.
     """
 
     SIDE, SIGMA, ALPHA, OFTEN = 28, 4.0, 20.0, 0.8
 
     def __init__(self, seed: int) -> None:
         self._rng = torch.Generator().manual_seed(seed % 2**63)
-        reach = torch.arange(-round(3 * self.SIGMA), round(3 * self.SIGMA) + 1)
-        bell = torch.exp(-((reach / self.SIGMA) ** 2) / 2)
-        self._bell = bell / bell.sum()
+        offsets = torch.arange(-round(3 * self.SIGMA), round(3 * self.SIGMA) + 1)
+        kernel = torch.exp(-((offsets / self.SIGMA) ** 2) / 2)
+        self._kernel = kernel / kernel.sum()
 
     def displacements(self, n: int) -> torch.Tensor:
-        """(N,2,SIDE,SIDE), x and y, in pixels of SIDE."""
-        wide = self.SIDE + len(self._bell) - 1
+        """Displacements (N,2,SIDE,SIDE), x and y, in pixels of an image of SIDE pixels; 0 for images left unchanged."""
+        wide = self.SIDE + len(self._kernel) - 1
         noise = torch.rand(n * 2, 1, wide, wide, generator=self._rng) * 2 - 1
         smooth = F.conv2d(
-            F.conv2d(noise, self._bell[None, None, None]), self._bell[None, None, :, None]
+            F.conv2d(noise, self._kernel[None, None, None]), self._kernel[None, None, :, None]
         )
-        bent = torch.rand(n, 1, 1, 1, generator=self._rng) < self.OFTEN
-        return self.ALPHA * smooth.view(n, 2, self.SIDE, self.SIDE) * bent
+        chosen = torch.rand(n, 1, 1, 1, generator=self._rng) < self.OFTEN
+        return self.ALPHA * smooth.view(n, 2, self.SIDE, self.SIDE) * chosen
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """A changed copy of each image."""
+        """A transformed copy of each image."""
         n, _, h, w = images.shape
-        field = self.displacements(n).to(images.device) * (2 / self.SIDE)  # a side is 2 long
+        field = self.displacements(n).to(images.device) * (
+            2 / self.SIDE
+        )  # in grid_sample's coordinates a side has length 2
         field = F.interpolate(field, (h, w), mode="bicubic", align_corners=False)
-        still = torch.eye(2, 3, device=images.device).expand(n, 2, 3)
-        at = F.affine_grid(still, [n, 1, h, w], align_corners=False) + field.permute(0, 2, 3, 1)
-        moved = F.grid_sample(images.float(), at, mode="bilinear", align_corners=False)
+        identity = torch.eye(2, 3, device=images.device).expand(n, 2, 3)
+        grid = F.affine_grid(identity, [n, 1, h, w], align_corners=False) + field.permute(
+            0, 2, 3, 1
+        )
+        moved = F.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
         return moved.round_().clamp_(0, 255).to(torch.uint8)
 
 
 @policies.register("elastic")
 def elastic(seed: int) -> Images:
-    """Small affine changes, and in four of five images elastic ones of some .8 pixels of 28, several times those of `light`."""
-    straight, bend = Albumentations(A.Compose([_affine()]), seed), Elastic(seed)
-    return lambda images: bend(straight(images))
+    """Small affine changes, and elastic ones in four of five images: about .8 of 28 pixels, several times those of `light`."""
+    affine, bend = Albumentations(A.Compose([_affine()]), seed), Elastic(seed)
+    return lambda images: bend(affine(images))
 
 
 @policies.register("medical")
 def medical(seed: int) -> Images:
-    """`light`, and what scanners differ in: brightness, contrast, noise, sharpness; no flips."""
+    """`light`, and differences between scanners: brightness, contrast, noise, sharpness; no flips."""
     scanner = [
         A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.2, p=0.6),
         A.RandomGamma(gamma_limit=(80, 125), p=0.3),
@@ -168,7 +172,7 @@ def medical(seed: int) -> Images:
 
 @policies.register("faces")
 def faces(seed: int) -> Images:
-    """Mirrored in half of all cases, small affine changes, light and contrast, a covered patch."""
+    """Horizontal flips (probability .5), small affine changes, brightness and contrast, an erased patch."""
     return Albumentations(
         A.Compose([
             A.HorizontalFlip(p=0.5),
@@ -189,7 +193,7 @@ def _affine() -> A.BasicTransform:
 @policies.register("randaugment")
 def randaugment(seed: int) -> Images:
     """Two operations of magnitude 9 (Cubuk et al. 2020)."""
-    # torchvision takes 160 MB and two seconds of every process that imports it.
+    # Imported on use: torchvision costs 160 MB and two seconds per process.
     from torchvision.transforms import v2
 
     return Torchvision(v2.RandAugment(), seed)
@@ -211,39 +215,37 @@ def augmix(seed: int) -> Images:
     return Torchvision(v2.AugMix(), seed)
 
 
-def transform(given: str | Mapping[str, Any], seed: int) -> Images:
-    """The policy of that name, or the serialised pipeline; the same seed changes the same images alike."""
-    return (
-        policies[given](seed) if isinstance(given, str) else Albumentations(_pipeline(given), seed)
-    )
+def transform(spec: str | Mapping[str, Any], seed: int) -> Images:
+    """The policy of that name, or the serialised pipeline; deterministic for a seed."""
+    return policies[spec](seed) if isinstance(spec, str) else Albumentations(_pipeline(spec), seed)
 
 
 def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
-    """UserError for what is no pipeline."""
+    """Load a serialised pipeline; UserError if it is not valid."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a misspelt argument is but a warning there
-            found = A.from_dict(dict(serialised))
-    except Exception as error:  # whatever its classes raise for what they are given
-        told = " ".join(str(error).split())[:200]
+            warnings.simplefilter("error")  # albumentations only warns about an unknown argument
+            pipeline = A.from_dict(dict(serialised))
+    except Exception as error:  # its classes may raise anything for invalid arguments
+        message = " ".join(str(error).split())[:200]
         raise UserError(
-            f"the transform is no albumentations pipeline: {type(error).__name__}: {told}"
+            f"the transform is not an albumentations pipeline: {type(error).__name__}: {message}"
         ) from None
-    return found if isinstance(found, A.Compose) else A.Compose([found])
+    return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
 
 
 def check_pipeline(serialised: Mapping[str, Any]) -> None:
-    """UserError for what is no pipeline, or for one that takes neither grey images nor those in colour."""
-    _tried(_pipeline(serialised))
+    """UserError for an invalid pipeline, or one that accepts neither grey nor colour images."""
+    _check_images(_pipeline(serialised))
 
 
-def _tried(pipeline: A.Compose) -> None:
-    """UserError for one that serves neither grey images nor those in colour."""
-    told: list[UserError] = []
+def _check_images(pipeline: A.Compose) -> None:
+    """UserError if the pipeline accepts neither grey nor colour images."""
+    errors: list[UserError] = []
     for channels in (3, 1):
         try:
             Albumentations(pipeline, 0)(torch.full((1, channels, 32, 32), 100, dtype=torch.uint8))
         except UserError as error:
-            told.append(error)
-    if len(told) == 2:
-        raise told[0]
+            errors.append(error)
+    if len(errors) == 2:
+        raise errors[0]

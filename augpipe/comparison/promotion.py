@@ -1,4 +1,4 @@
-"""Whether a new model takes the place of the one in service: two fixed models on one test set that neither has seen."""
+"""Decide whether a new model replaces the one in service: two fixed models on one test set that neither has seen."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from augpipe.comparison.units import Units
 from augpipe.core.errors import several
 from augpipe.core.images import ImageSet
 
-Said = NDArray[np.int64]  # (N,), what a model took each test image for
+Predictions = NDArray[np.int64]  # (N,), the class that a model predicts for each test image
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether the challenger takes over, and why or why not; interval: of its gain, None where there is none."""
+    """Whether the challenger is promoted, and the reason. interval: of its gain, None if it was not computed."""
 
     promote: bool
     reason: str
@@ -30,26 +30,26 @@ class Judgement:
 
 def fingerprints(images: ImageSet) -> NDArray[np.uint64]:
     """BLAKE2b of each image's pixels, 64 bits (N,)."""
-    found = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images.images]
-    return np.frombuffer(b"".join(found), dtype="<u8").astype(np.uint64)
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images.images]
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 def unseen(test: ImageSet, seen: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Rows of `test` whose pixels are none of those that a model has learned from or was chosen by."""
+    """Rows of `test` whose pixels are not among `seen`: fingerprints of images that trained or selected a model."""
     return np.flatnonzero(~np.isin(fingerprints(test), seen)).astype(np.int64)
 
 
 def _least(gain: NDArray[np.float64], units: Units) -> float:
     """Lower end of the gain in macro recall by adjusted Wald intervals of paired proportions (Agresti & Min 2005).
 
-    Half an image is added to each of the four outcomes of a pair, in every class: what was never seen may still be. Images
-    of one group count as one: they may well be alike.
+    Half an image is added to each of the four outcomes of a pair, in every class: an outcome with count 0 may still occur.
+    Images of one group count as one, because they may be correlated.
     """
     mean, variance = 0.0, 0.0
     for c, groups in units.of_class.items():
-        own = gain[units.labels == c]
+        of_class = gain[units.labels == c]
         n = groups + 2
-        up, down = groups * (own > 0).mean() + 0.5, groups * (own < 0).mean() + 0.5
+        up, down = groups * (of_class > 0).mean() + 0.5, groups * (of_class < 0).mean() + 0.5
         mean += (up - down) / n
         variance += ((up + down) - (up - down) ** 2 / n) / n**2
     k = len(units.of_class)
@@ -57,40 +57,40 @@ def _least(gain: NDArray[np.float64], units: Units) -> float:
 
 
 def judge(
-    champion: Said,
-    challenger: Said,
+    champion: Predictions,
+    challenger: Predictions,
     units: Units,
     options: Promotion,
     rng: np.random.Generator,
 ) -> Judgement:
-    """Compare two fixed models by macro recall, paired over test images drawn anew within their class, groups as a whole.
+    """Compare two fixed models by macro recall, paired over test images resampled within their class, as whole groups.
 
-    The models are what they are, so that no luck of seeds is in the interval: which of these two is better?
+    The models are fixed, so that the interval has no variance between seeds: the question is which of these two is better.
     """
     labels = units.labels
     if units.least < LEAST_IMAGES:
-        least = several(math.floor(units.least), "group" if units.grouped else "test image")
+        smallest = several(math.floor(units.least), "group" if units.grouped else "test image")
         return Judgement(
             False,
-            f"too few test images that the champion has not seen: {least} in the smallest class, "
+            f"too few test images that the champion has not seen: {smallest} in the smallest class, "
             f"at least {LEAST_IMAGES} are needed",
             None,
         )
     gain = (challenger == labels).astype(np.float64) - (champion == labels)
-    found = interval(gain[None], units, rng)
-    # Where two models hardly differ, drawing their few differences anew says that they always differ so.
-    found = replace(found, low=min(found.low, _least(gain, units)))
+    estimate = interval(gain[None], units, rng)
+    # If two models hardly differ, resampling their few differences underestimates the variance.
+    estimate = replace(estimate, low=min(estimate.low, _least(gain, units)))
     if options.rule == "better":
-        promote, wanted = bool(found.low > 0), "better"
+        promote, wanted = bool(estimate.low > 0), "better"
     else:
-        promote = bool(found.low > -options.margin)
+        promote = bool(estimate.low > -options.margin)
         wanted = f"not worse by {100 * options.margin:g} points"
         if not promote and _least(np.zeros_like(gain), units) <= -options.margin:
             wanted += ", which so few test images cannot show"
-    told = (
-        f"{100 * found.mean:+.1f} points of macro recall over the champion ({100 * LEVEL:.0f}% interval "
-        f"{100 * found.low:+.1f} to {100 * found.high:+.1f}, {several(len(labels), 'test image')})"
+    figures = (
+        f"{100 * estimate.mean:+.1f} points of macro recall over the champion ({100 * LEVEL:.0f}% interval "
+        f"{100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}, {several(len(labels), 'test image')})"
     )
     return Judgement(
-        promote, f"{'shown' if promote else 'not shown'} to be {wanted}: {told}", found
+        promote, f"{'shown' if promote else 'not shown'} to be {wanted}: {figures}", estimate
     )

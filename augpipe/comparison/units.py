@@ -1,9 +1,9 @@
-"""A test set as what a bootstrap draws anew: its groups, since images of one patient are right or wrong together.
+"""Resampling units of a test set: its groups, since predictions on images of one patient are correlated.
 
-The class-balanced mean of a value over test images is a ratio of sums over groups. What a group adds to its luck is told by how
-the mean would change without it (jackknife influence: Efron & Stein 1981; Davison & Hinkley 1997, section 2.7.3), so that a
-group that is most of its class counts for what it is, where its distance from a mean that it makes itself would be nothing.
-Where every image is a group of its own that is the bootstrap of images within their class.
+The class-balanced mean of a value over test images is a ratio of sums over groups. The contribution of a group to its
+variance is measured by how the mean changes without it (jackknife influence: Efron & Stein 1981; Davison & Hinkley 1997,
+section 2.7.3). So a group that makes up most of its class has its full weight; its distance from the mean, which it mostly
+determines, would be near 0. If every image is its own group, this is the bootstrap of images within their class.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Values = NDArray[np.float64]
 
 
 def image_weights(labels: NDArray[np.int64]) -> Values:
-    """1 / (K · n_c) for each image: the weighted sum of hits is the macro recall."""
+    """1 / (K · n_c) for each image: the weighted sum of correct predictions is the macro recall."""
     present, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     weights: Values = 1.0 / (len(present) * counts[inverse])
     return weights
 
 
 class Units:
-    """Labels (N,) of test images and what is drawn anew of them.
+    """Labels (N,) of test images, and the groups in which they are resampled.
 
-    groups: (N,) what images belong together; every image by itself where there are none. weights: (N,) 1 / (K · n_c), by
-    which a sum is the class-balanced mean. of_class: groups of each class in effect, (Σm)² / Σm² of their images m (Kish
-    1965, 8.2), which is their number where they are equal; least: the fewest. grouped: whether any group has several
-    images. degrees: of freedom of the luck of the groups, likewise by what each weighs.
+    groups: (N,) group of each image; None: each image is its own group. weights: (N,) 1 / (K · n_c); the weighted sum is the
+    class-balanced mean. of_class: effective number of groups of each class, (Σm)² / Σm² over their numbers of images m
+    (Kish 1965, 8.2), which is their number if they are equal; least: the smallest of these. grouped: whether any group has
+    several images. degrees: effective degrees of freedom of the variance between groups, by their weights.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Units:
             group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
         self._groups = int(group.max()) + 1 if n else 0
         self.grouped = self._groups < n
-        # A cell: the images of a group that are of one class.
+        # A cell: the images of one group and one class.
         cells, cell, images = np.unique(
             group * np.int64(max(1, k)) + self._class, return_inverse=True, return_counts=True
         )
@@ -59,10 +59,10 @@ class Units:
             zip(present.tolist(), in_effect.tolist(), strict=True)
         )
         self.least = min(self.of_class.values(), default=0.0)
-        # Without its own images a mean moves by n / (n - m) as much as they lie apart from it; of the only group of its
-        # class nothing can be told.
-        left = np.maximum(self._counts[of_class] - images, 1)
-        self._reach = (self._counts[of_class] / left)[cell]
+        # Without the m images of a cell, the mean of its class moves by n / (n - m) times their deviation from it; for the
+        # only group of a class this is undefined.
+        remaining = np.maximum(self._counts[of_class] - images, 1)
+        self._reach = (self._counts[of_class] / remaining)[cell]
         self._members = sparse.csr_array(
             (np.ones(n), (group, np.arange(n))), shape=(self._groups, n), dtype=np.float64
         )
@@ -78,7 +78,7 @@ class Units:
     def _stratified(
         self, of_group: NDArray[np.int64], of_class: NDArray[np.int64]
     ) -> list[NDArray[np.int64]]:
-        """Groups that are drawn in each other's place: those of a class, or all where some hold several classes."""
+        """Groups that replace each other in resampling: those of a class, or all if a group has several classes."""
         if len(of_group) > self._groups:
             return [np.arange(self._groups)]
         stratum = np.empty(self._groups, np.int64)
@@ -87,34 +87,34 @@ class Units:
 
     def mean(self, values: Values) -> Values:
         """Class-balanced means of (S,N) → (S,)."""
-        found: Values = values @ self.weights
-        return found
+        means: Values = values @ self.weights
+        return means
 
     def influence(self, values: Values) -> Values:
-        """By how much each seed's mean would be less without each group: (S,N) → (S,G)."""
+        """Decrease of each seed's mean if a group is left out: (S,N) → (S,G)."""
         k = len(self._counts)
         sums = np.stack([np.bincount(self._class, row, minlength=k) for row in values])
-        apart = (values - (sums / self._counts)[:, self._class]) * self.weights * self._reach
-        found: Values = (self._members @ apart.T).T
-        return found
+        deviations = (values - (sums / self._counts)[:, self._class]) * self.weights * self._reach
+        influence: Values = (self._members @ deviations.T).T
+        return influence
 
     def draws(self, values: Values, n: int, rng: np.random.Generator) -> Values:
-        """n class-balanced means of `values` (N,) over groups drawn anew within their stratum."""
+        """n bootstrap replicates of the class-balanced mean of `values` (N,), groups resampled within their stratum."""
         influence = self.influence(values[None])[0]
         total = np.full(n, float(self.mean(values[None])[0]))
         for rows in self._strata:
-            own, g = influence[rows], len(rows)
-            # Groups of one value are drawn as one: the same law, and of some thousands of hits few values differ.
-            _, at, times = np.unique(own.round(12), return_index=True, return_counts=True)
-            picks = rng.multinomial(g, times / g, size=n) @ own[at]
-            total += (picks - own.sum()) * math.sqrt((g - 1) / g)
+            stratum, g = influence[rows], len(rows)
+            # Groups with equal influence are drawn together: same distribution, and only few values are distinct.
+            _, at, times = np.unique(stratum.round(12), return_index=True, return_counts=True)
+            picks = rng.multinomial(g, times / g, size=n) @ stratum[at]
+            total += (picks - stratum.sum()) * math.sqrt((g - 1) / g)
         return total
 
     def variance(self, values: Values) -> Values:
-        """Variance of each seed's mean from the luck of the groups, by the jackknife: (S,N) → (S,)."""
+        """Jackknife variance of each seed's mean over groups: (S,N) → (S,)."""
         influence = self.influence(values)
-        found = np.zeros(len(values))
+        variance = np.zeros(len(values))
         for rows in self._strata:
             g = len(rows)
-            found += (g - 1) * influence[:, rows].var(axis=1)
-        return found
+            variance += (g - 1) * influence[:, rows].var(axis=1)
+        return variance

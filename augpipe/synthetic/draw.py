@@ -1,4 +1,4 @@
-"""sample(generator, plan) → image set on disk, streamed; drawn anew where a curator turns images away."""
+"""Draw synthetic images into an image set on disk; images that a curator rejects are drawn again."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Ref, Store, image_writer, write_labels
 from augpipe.generators.protocol import Derived, Deriving, Generator
 
-AT_ONCE = 1024
-LEAST_RATE: Final = 1 / 4  # of candidates kept that a round counts on at the least
-HOPELESS: Final = 100  # candidates of a class of which none was kept: no more are drawn
+AT_ONCE = 1024  # images per call of the generator
+LEAST_RATE: Final = 1 / 4  # lower bound on the assumed acceptance rate of candidates
+HOPELESS: Final = 100  # give up on a class after this many candidates without one accepted
 
 Rows = NDArray[np.int64]
 Values = Mapping[str, NDArray[np.float32]]
 
 
 class Judge(Protocol):
-    """Says which candidates may stay; see `curation.Curator`."""
+    """Accepts or rejects candidates; see `curation.Curator`."""
 
     @property
     def rounds(self) -> int:
-        """How often what is missing is drawn."""
+        """Maximum number of rounds in which missing images are drawn."""
 
     @property
     def oversample(self) -> float:
-        """Candidates for one that is missing."""
+        """Candidates drawn per missing image if all pass."""
 
     def judge(self, images: NDArray[np.uint8], labels: Rows) -> tuple[Rows, Values]:
-        """Rows that may stay, and each check's values for them."""
+        """Rows that pass, and the values of each check for these rows."""
 
     def keep(self, images: NDArray[np.uint8], labels: Rows) -> None:
-        """Remember what was taken."""
+        """Record accepted images."""
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """images: what was made. checks: id and each check's value, a row an image. short: class → how many are missing."""
+    """images: the synthetic set. checks: table of id and each check's value per image. short: class → images still missing."""
 
     images: Ref
     checks: Ref
@@ -64,11 +64,11 @@ def sample(
     store: Store,
     judge: Judge | None = None,
 ) -> Sampled:
-    """counts[c] images of each class c, in class order, written as they come.
+    """Draw counts[c] images of each class c, in class order, and write them to disk as they are drawn.
 
-    A synthetic image made from a train image carries that one's id as parent and its group; any other
-    is a group of its own. `name` begins the ids and stands as the source. With a `judge`, what it turns away is
-    drawn anew, round by round; what is still missing after the last one is said in `short`.
+    A synthetic image derived from a train image gets that image's id as its parent, and its group; any other is a group
+    of its own. `name` is the prefix of the ids, and the source. Images that `judge` rejects are drawn again, round by
+    round; `short` counts those that are still missing after the last round.
     """
     with (
         store.scratch() as scratch,
@@ -88,7 +88,7 @@ def sample(
             write_labels(folder, labels, train.classes, table)
 
         images = store.put("images", write)
-    values = {check: found[rows] for check, found in filling.values.items()}
+    values = {check: measured[rows] for check, measured in filling.values.items()}
     checks = store.put_table("checks", pd.DataFrame({"id": ids, **values}))
     return Sampled(images, checks, filling.short())
 
@@ -107,7 +107,7 @@ def _provenance(ids: list[str], parents: Rows, train: ImageSet, name: str) -> pd
 
 @dataclass
 class _Filling:
-    """A plan being met: each class has its stretch of `pool`, filled from its start."""
+    """Fills the planned counts: each class owns a contiguous range of `pool`, filled from its start."""
 
     generator: Generator
     counts: Counts
@@ -117,69 +117,69 @@ class _Filling:
 
     def __post_init__(self) -> None:
         self.want = {c: n for c, n in sorted(self.counts.items()) if n > 0}
-        self.done, self.drawn, self.kept = (dict.fromkeys(self.want, 0) for _ in range(3))
+        self.done, self.drawn, self.accepted = (dict.fromkeys(self.want, 0) for _ in range(3))
         ends = np.cumsum(list(self.want.values()))
         self._start = dict(zip(self.want, [0, *ends[:-1].tolist()], strict=False))
         self.parents = np.full(len(self.pool), -1, np.int64)
 
     def run(self, rng: torch.Generator) -> None:
-        """Draw until the plan is met, or the rounds are over."""
+        """Draw until the plan is met or no round is left."""
         for _ in range(self.judge.rounds if self.judge else 1):
-            asked = [torch.full((self._asked(c),), c) for c in self.want if self._hopeful(c)]
-            if not asked:
+            labels = [torch.full((self._to_draw(c),), c) for c in self.want if self._hopeful(c)]
+            if not labels:
                 return
-            for part in torch.cat(asked).to(torch.int64).split(AT_ONCE):
-                self._take(draw(self.generator, part, rng), part.numpy())
+            for chunk in torch.cat(labels).to(torch.int64).split(AT_ONCE):
+                self._take(draw(self.generator, chunk, rng), chunk.numpy())
 
     def _missing(self, label: int) -> int:
         return self.want[label] - self.done[label]
 
     def _hopeful(self, label: int) -> bool:
-        """Whether a class misses images, and is worth another round."""
-        tried = self.drawn[label] >= HOPELESS and self.kept[label] == 0
-        return self._missing(label) > 0 and not tried
+        """Whether a class lacks images, and candidates of it have a chance to be accepted."""
+        hopeless = self.drawn[label] >= HOPELESS and self.accepted[label] == 0
+        return self._missing(label) > 0 and not hopeless
 
-    def _asked(self, label: int) -> int:
-        """Candidates of a class: those missing, over the share that was kept so far."""
+    def _to_draw(self, label: int) -> int:
+        """Candidates to draw for a class: the missing images over the acceptance rate so far."""
         missing = self._missing(label)
         if self.judge is None:
             return missing
-        rate = self.kept[label] / self.drawn[label] if self.drawn[label] else 1.0
+        rate = self.accepted[label] / self.drawn[label] if self.drawn[label] else 1.0
         return math.ceil(missing * self.judge.oversample / max(rate, LEAST_RATE))
 
-    def _take(self, made: Derived, labels: Rows) -> None:
-        images = made.images.numpy()
+    def _take(self, drawn: Derived, labels: Rows) -> None:
+        images = drawn.images.numpy()
         rows, values = np.arange(len(labels)), dict[str, NDArray[np.float32]]()
         if self.judge is not None:
-            rows, told = self.judge.judge(images, labels)
-            values = dict(told)
+            rows, check_values = self.judge.judge(images, labels)
+            values = dict(check_values)
         for label in np.unique(labels).tolist():
-            own = np.flatnonzero(labels[rows] == label)
+            accepted = np.flatnonzero(labels[rows] == label)
             self.drawn[label] += int((labels == label).sum())
-            self.kept[label] += len(own)
-            own = own[: self._missing(label)]
-            at = self._start[label] + self.done[label] + np.arange(len(own))
-            self.pool[at] = images[rows[own]]
-            self.parents[at] = made.parents.numpy()[rows[own]]
-            for check, found in values.items():
+            self.accepted[label] += len(accepted)
+            accepted = accepted[: self._missing(label)]
+            places = self._start[label] + self.done[label] + np.arange(len(accepted))
+            self.pool[places] = images[rows[accepted]]
+            self.parents[places] = drawn.parents.numpy()[rows[accepted]]
+            for check, measured in values.items():
                 self.values.setdefault(check, np.full(len(self.pool), np.nan, np.float32))
-                self.values[check][at] = found[own]
+                self.values[check][places] = measured[accepted]
             if self.judge is not None:
-                self.judge.keep(images[rows[own]], labels[rows[own]])
-            self.done[label] += len(own)
+                self.judge.keep(images[rows[accepted]], labels[rows[accepted]])
+            self.done[label] += len(accepted)
 
     def rows(self) -> Rows:
-        """Filled places of the pool, in order."""
+        """Filled rows of the pool, in order."""
         parts: Iterator[Rows] = (self._start[c] + np.arange(n) for c, n in self.done.items())
         return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64)
 
     def short(self) -> dict[int, int]:
-        """Class → images missing, of those where any are."""
+        """Class → images missing, for classes that lack any."""
         return {c: self._missing(c) for c in self.want if self._missing(c)}
 
 
 def draw(generator: Generator, labels: torch.Tensor, rng: torch.Generator) -> Derived:
-    """Images and the train rows they were made from, -1 where a generator makes them from noise."""
+    """Images and the train rows that they derive from; -1 for images generated from noise."""
     if isinstance(generator, Deriving):
         return generator.derive(labels, rng)
     images = generator.sample(labels, rng)
@@ -187,7 +187,7 @@ def draw(generator: Generator, labels: torch.Tensor, rng: torch.Generator) -> De
 
 
 def synthetic_set(images: torch.Tensor, labels: torch.Tensor, like: ImageSet) -> ImageSet:
-    """Images that have no parents as a set, for measuring."""
+    """Images without parents as a set, for measuring."""
     ids = [str(row) for row in range(len(labels))]
     return ImageSet(
         images.numpy(), labels.numpy(), like.classes, provenance(ids, origin="synthetic")

@@ -1,7 +1,7 @@
-"""Frozen image embeddings: what a set of images is, to the metrics and checks that judge it.
+"""Frozen image embeddings, on which the fidelity metrics and curation checks work.
 
-`domain` is the penultimate layer of a classifier trained on real train images; networks that learned elsewhere
-are in `extractors`. Embeddings are kept by content: the same images under the same network are embedded once.
+`domain` features are the penultimate layer of a classifier trained on real train images; networks with published weights
+are in `extractors`. Embeddings are cached by content: the same images under the same network are embedded once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HASHED_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Embedded:
-    """A set as its judges see it.
+    """The embedding of an image set.
 
     vectors: features float32 (N,F). probabilities: of each class by the real-only classifier, float32 (N,K).
     labels: int64 (N,). images: uint8 (N,C,H,W).
@@ -41,12 +41,12 @@ class Embedded:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The class that the real-only classifier sees, int64 (N,)."""
-        found: NDArray[np.int64] = self.probabilities.argmax(1).astype(np.int64)
-        return found
+        """The class that the real-only classifier predicts, int64 (N,)."""
+        predicted: NDArray[np.int64] = self.probabilities.argmax(1).astype(np.int64)
+        return predicted
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Embedded:
-        """Some rows, in their order."""
+        """A subset of the rows."""
         return Embedded(
             self.vectors[rows], self.probabilities[rows], self.labels[rows], self.images[rows]
         )
@@ -56,8 +56,8 @@ class Embedded:
         return self.take(np.flatnonzero(self.labels == label))
 
     def join(self, other: Embedded) -> Embedded:
-        """Both, one after the other."""
-        if min(len(self), len(other)) == 0:  # of no images, the width of features may be unknown
+        """Concatenate two sets."""
+        if min(len(self), len(other)) == 0:  # an empty set may have another feature width
             return self if len(self) else other
         return Embedded(
             np.concatenate([self.vectors, other.vectors]),
@@ -68,7 +68,7 @@ class Embedded:
 
 
 class Extractor(Protocol):
-    """A frozen network: digest says which; vectors maps a set to features float32 (N,F)."""
+    """A frozen network. digest: identifies network and weights. vectors: image set → features float32 (N,F)."""
 
     digest: str
 
@@ -77,9 +77,9 @@ class Extractor(Protocol):
 
 
 class Eyes:
-    """What images are looked at with: the domain classifier, and its features or another network's.
+    """Embeds image sets with the real-only classifier, and the features of `extractor` if given.
 
-    store: where embeddings are kept by content; without one nothing is kept.
+    store: caches embeddings by content; None disables the cache.
     """
 
     def __init__(
@@ -91,37 +91,39 @@ class Eyes:
     ) -> None:
         self._domain, self._runtime = domain, runtime
         self._extractor, self._store = extractor, store
-        whole = hashlib.sha256()
+        digest = hashlib.sha256()
         for name, value in domain.net.state_dict().items():
-            whole.update(name.encode())
-            whole.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-        whole.update(
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        digest.update(
             f"{runtime.precision} {runtime.device.type} {torch.get_num_threads()}".encode()
         )
         try:
-            own = code.fingerprint(["augpipe.synthetic.embeddings", "augpipe.synthetic.extractors"])
+            code_digest = code.fingerprint(
+                ["augpipe.synthetic.embeddings", "augpipe.synthetic.extractors"]
+            )
         except code.ChangedError:
             self._store = None
         else:
             libraries = {"torch": str(torch.__version__), **code.libraries()}
-            whole.update(f"{own} {sorted(libraries.items())}".encode())
-        self._digest = f"{whole.hexdigest()} {extractor.digest if extractor else 'domain'}"
+            digest.update(f"{code_digest} {sorted(libraries.items())}".encode())
+        self._digest = f"{digest.hexdigest()} {extractor.digest if extractor else 'domain'}"
 
     def embed(self, images: ImageSet) -> Embedded:
-        """A set as its judges see it; the images of a stored set stay memory-mapped."""
+        """Embed a set, from the cache if possible; the images of a stored set stay memory-mapped."""
         if self._store is None:
-            found = self._look(images)
+            tensors = self._embed(images)
         else:
             key = hashlib.sha256(f"{self._digest} {content(images)}".encode()).hexdigest()
-            found = self._store.keyed("features", key[:20], lambda: self._look(images))
-        vectors, probabilities = found["vectors"].numpy(), found["probabilities"].numpy()
+            tensors = self._store.keyed("features", key[:20], lambda: self._embed(images))
+        vectors, probabilities = tensors["vectors"].numpy(), tensors["probabilities"].numpy()
         return Embedded(vectors, probabilities, np.array(images.labels), images.images)
 
-    def _look(self, images: ImageSet) -> dict[str, torch.Tensor]:
+    def _embed(self, images: ImageSet) -> dict[str, torch.Tensor]:
         if len(images) == 0:
-            wide = self._domain.net.head.in_features
+            width = self._domain.net.head.in_features
             return {
-                "vectors": torch.empty(0, wide),
+                "vectors": torch.empty(0, width),
                 "probabilities": torch.empty(0, len(images.classes)),
             }
         vectors, probabilities = embed_and_predict(self._domain, images, self._runtime)
@@ -135,7 +137,7 @@ class Eyes:
 
 def content(images: ImageSet) -> str:
     """SHA-256 of a set's pixels and their shape."""
-    whole = hashlib.sha256(repr(images.images.shape).encode())
+    digest = hashlib.sha256(repr(images.images.shape).encode())
     for start in range(0, len(images), HASHED_AT_ONCE):
-        whole.update(np.ascontiguousarray(images.images[start : start + HASHED_AT_ONCE]).tobytes())
-    return whole.hexdigest()
+        digest.update(np.ascontiguousarray(images.images[start : start + HASHED_AT_ONCE]).tobytes())
+    return digest.hexdigest()

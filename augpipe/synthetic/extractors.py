@@ -1,6 +1,6 @@
-"""Embeddings by networks that learned elsewhere: torchvision's with their published weights, and Inception.
+"""Feature extractors with published weights: torchvision models, and Inception.
 
-Where weights come from and are kept: `weights`.
+`core.weights` says where weights are fetched from and stored.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from augpipe.synthetic.embeddings import Extractor
 from augpipe.synthetic.options import INCEPTION, TORCHVISION
 
 AT_ONCE: Final = 64
-DOMAIN: Final = "features: domain"  # what needs no weights
+DOMAIN: Final = "features: domain"  # the alternative that needs no weights
 INCEPTION_WEIGHTS: Final = "weights-inception-2015-12-05-6726825d.pth"
 
 
 class Frozen:
-    """A network in eval mode over batches of colour images; `ready` makes its input of uint8 (N,3,H,W)."""
+    """A network in eval mode over batches of colour images; `ready` turns uint8 (N,3,H,W) into its input."""
 
     def __init__(
         self,
@@ -38,36 +38,36 @@ class Frozen:
         name: str,
     ) -> None:
         self._net, self._ready, self._runtime = runtime.place(net).eval(), ready, runtime
-        whole = hashlib.sha256(name.encode())
+        digest = hashlib.sha256(name.encode())
         for value in net.state_dict().values():
-            whole.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-        self.digest = f"{name} {whole.hexdigest()}"
+            digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        self.digest = f"{name} {digest.hexdigest()}"
 
     @torch.no_grad()
     def vectors(self, images: ImageSet) -> NDArray[np.float32]:
-        """float32 (N,F); grey images are shown as three equal channels."""
+        """Features float32 (N,F); grey images are repeated over three channels."""
         parts = []
         for start in range(0, len(images), AT_ONCE):
-            part = torch.from_numpy(np.array(images.images[start : start + AT_ONCE]))
-            batch = part.to(self._runtime.device)
+            chunk = torch.from_numpy(np.array(images.images[start : start + AT_ONCE]))
+            batch = chunk.to(self._runtime.device)
             if batch.shape[1] == 1:
                 batch = batch.expand(-1, 3, -1, -1)
-            found = self._net(self._ready(batch))
-            found = found[0] if isinstance(found, tuple) else found
-            parts.append(found.float().flatten(1).cpu())
+            features = self._net(self._ready(batch))
+            features = features[0] if isinstance(features, tuple) else features
+            parts.append(features.float().flatten(1).cpu())
         out: NDArray[np.float32] = torch.cat(parts).numpy()
         return out
 
 
 def extractor(name: str, runtime: Runtime) -> Extractor | None:
-    """The network of that name, None for `domain`; UserError where its weights are not to be had."""
+    """The network of that name, None for `domain`; UserError if its weights are not available."""
     if name == "domain":
         return None
     return _inception(runtime) if name == INCEPTION else _torchvision(name, runtime)
 
 
 def _torchvision(name: str, runtime: Runtime) -> Extractor:
-    """The model without its last layer, on inputs as its weights want them."""
+    """The model without its last layer, with the preprocessing of its weights."""
     from torchvision.models import get_model, get_model_weights
 
     model = name.removeprefix(TORCHVISION)
@@ -75,24 +75,24 @@ def _torchvision(name: str, runtime: Runtime) -> Extractor:
     torchvision_state(model, DOMAIN)  # fetched, and read in a way that cannot run code
     path = weights_folder() / Path(weights.url).name
     with fetching(f"torchvision's {model}", path.name, DOMAIN), reading(path, model):
-        # Not `load_state_dict`: old files have other names, and some models take other inputs with weights.
+        # Not `load_state_dict`: old files use other names, and some models transform inputs if built with weights.
         net: nn.Module = get_model(model, weights=weights, progress=False)
     _without_head(net)
     return Frozen(net, weights.transforms(), runtime, name)
 
 
 def _without_head(net: nn.Module) -> None:
-    """Let the last linear layer hand through what comes in; the last convolution where there is none."""
-    parts = list(net.named_modules())
-    heads = [path for path, part in parts if isinstance(part, nn.Linear)] or [
-        path for path, part in parts if isinstance(part, nn.Conv2d)
+    """Replace the last linear layer by the identity; the last convolution if there is no linear layer."""
+    modules = list(net.named_modules())
+    heads = [path for path, module in modules if isinstance(module, nn.Linear)] or [
+        path for path, module in modules if isinstance(module, nn.Conv2d)
     ]
-    above, _, own = heads[-1].rpartition(".")
-    setattr(net.get_submodule(above), own, nn.Identity())
+    parent, _, attribute = heads[-1].rpartition(".")
+    setattr(net.get_submodule(parent), attribute, nn.Identity())
 
 
 def _inception(runtime: Runtime) -> Extractor:
-    """InceptionV3 as ported from the original FID code: figures comparable to the literature (2048 features)."""
+    """InceptionV3 as ported from the original FID code: values comparable to the literature (2048 features)."""
     try:
         from torch_fidelity import feature_extractor_inceptionv3 as ported
     except ImportError:

@@ -1,4 +1,4 @@
-"""Gates: figures of fidelity that must hold before a balanced set is published, as `memorisation.p > 0.01`."""
+"""Gates: conditions on fidelity metrics for publishing a balanced set, such as `memorisation.p > 0.01`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """gate: as given. holds: in every place it was asked of. told: the figures, or why there is none."""
+    """gate: its text. holds: in every row that it applies to. told: the values, or why there is none."""
 
     gate: str
     holds: bool
@@ -27,20 +27,20 @@ class Outcome:
 
 
 def outcome(gate: str, table: pd.DataFrame) -> Outcome:
-    """Whether a gate holds in a table of `fidelity.COLUMNS`. A figure that could not be given holds nothing."""
+    """Evaluate a gate on a table of `fidelity.COLUMNS`. It does not hold for a figure without a value."""
     each, name, sign, bound = condition(gate)
-    own = table[(table.metric == name) & ((table["class"] != "") == each)]
-    if each:  # a class that nothing was made of has nothing to ask after
-        own = own[own.n_synthetic > 0]
-    told, holds = [], len(own) > 0
-    for label, value, note in zip(own["class"], own.value, own.note, strict=True):
-        good = math.isfinite(value) and OPERATORS[sign](value, bound)
-        holds = holds and good
-        if not each or not good:
-            where = f"class {label}: " if label else ""
-            told.append(
-                f"{where}{value:.4g}" if math.isfinite(value) else f"{where}not given, {note}"
+    rows = table[(table.metric == name) & ((table["class"] != "") == each)]
+    if each:  # skip classes without synthetic images
+        rows = rows[rows.n_synthetic > 0]
+    parts, holds = [], len(rows) > 0
+    for label, value, note in zip(rows["class"], rows.value, rows.note, strict=True):
+        passes = math.isfinite(value) and OPERATORS[sign](value, bound)
+        holds = holds and passes
+        if not each or not passes:
+            prefix = f"class {label}: " if label else ""
+            parts.append(
+                f"{prefix}{value:.4g}" if math.isfinite(value) else f"{prefix}not given, {note}"
             )
     return Outcome(
-        gate, holds, "; ".join(told) if told else "in every class" if holds else "not given"
+        gate, holds, "; ".join(parts) if parts else "in every class" if holds else "not given"
     )

@@ -32,7 +32,7 @@ def _checks(names: tuple[str, ...]) -> tuple[str, ...]:
         if name not in CHECKS:
             raise unknown("check", name, CHECKS)
     if len(set(names)) < len(names):
-        raise ValueError(f"a check is given twice in {list(names)}")
+        raise ValueError(f"duplicate check in {list(names)}")
     return names
 
 
@@ -57,10 +57,10 @@ class Curation(Strict):
     """Images drawn per missing image, on top of what the pass rate requires."""
 
     @model_validator(mode="after")
-    def _of_agreement(self) -> Curation:
+    def _purity_needs_agreement(self) -> Curation:
         if self.purity is not None and "agreement" not in self.checks:
             raise ValueError(
-                f"purity {self.purity:g} is of agreement, which is not among the checks"
+                f"purity {self.purity:g} needs the check 'agreement'; got checks {list(self.checks)}"
             )
         return self
 
@@ -70,10 +70,10 @@ def _features(name: str) -> str:
         return name
     if not name.startswith(TORCHVISION):
         raise unknown("features", name, ("domain", INCEPTION, f"{TORCHVISION}MODEL"))
-    from torchvision import models as classifying  # only for the names of its models
+    from torchvision import models as classification  # only for the names of its models
 
-    # Of this module alone: those below it segment, detect or watch videos.
-    models = classifying.list_models(module=classifying)
+    # Only this module: its submodules hold segmentation, detection and video models.
+    models = classification.list_models(module=classification)
     model = name.removeprefix(TORCHVISION)
     if model not in models:
         raise unknown(f"torchvision model of features {name!r}:", model, models)
@@ -84,8 +84,8 @@ class FidelityOptions(Strict):
     """How synthetic images are measured."""
 
     features: Annotated[str, AfterValidator(_features)] = "domain"
-    """What images are compared by: `domain`, the penultimate features of the real-only classifier; or published weights,
-    `torchvision:MODEL` or `inception` (that of the FID literature)."""
+    """Features in which images are compared: `domain`, the penultimate layer of the real-only classifier; or a network
+    with published weights, `torchvision:MODEL` or `inception` (as in the FID literature)."""
 
     images: int = Field(default=200, ge=2)
     """Synthetic images drawn per class for the measurement."""
@@ -95,7 +95,7 @@ class FidelityOptions(Strict):
 
 
 class Condition(NamedTuple):
-    """A gate, read. each: of every class, not of all together."""
+    """A parsed gate. each: applies to every class, instead of to all images together."""
 
     each: bool
     figure: str
@@ -104,23 +104,23 @@ class Condition(NamedTuple):
 
 
 def condition(text: Any) -> Condition:
-    """`FIGURE > NUMBER` or `each FIGURE > NUMBER` → its parts; UserError for anything else."""
+    """Parse `FIGURE > NUMBER` or `each FIGURE > NUMBER`; UserError for anything else."""
     pattern = r"\s*(each\s+)?([A-Za-z0-9_.]+)\s*(>=|<=|>|<)\s*(\S+)\s*"
-    found = re.fullmatch(pattern, text) if isinstance(text, str) else None
-    if found is None:
+    match = re.fullmatch(pattern, text) if isinstance(text, str) else None
+    if match is None:
         raise UserError(
-            f"a gate reads 'FIGURE > NUMBER', or 'each FIGURE > NUMBER' for every class (>, >=, <, <=); got {text!r}"
+            f"a gate is 'FIGURE > NUMBER', or 'each FIGURE > NUMBER' for every class (>, >=, <, <=); got {text!r}"
         )
-    each, name, sign, given = found.groups()
-    have = (*FIGURES, *EXTRA)
-    if name not in have:
-        raise unknown(f"figure of the gate {text!r}:", name, have)
+    each, name, sign, number = match.groups()
+    figures = (*FIGURES, *EXTRA)
+    if name not in figures:
+        raise unknown(f"figure of the gate {text!r}:", name, figures)
     try:
-        bound = float(given)
+        bound = float(number)
     except ValueError:
         bound = math.nan
     if not math.isfinite(bound):
-        raise UserError(f"the gate {text!r} needs a number after {sign}; got {given!r}")
+        raise UserError(f"the gate {text!r} needs a number after {sign}; got {number!r}")
     return Condition(bool(each), name, sign, bound)
 
 
@@ -130,5 +130,5 @@ def _plain(text: Any) -> str:
     return " ".join(str(text).split())
 
 
-# A gate as text, checked.
+# The text of a gate, validated.
 Gate = Annotated[str, BeforeValidator(_plain)]

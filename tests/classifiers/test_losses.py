@@ -189,8 +189,8 @@ def test_a_loss_is_a_name_or_a_mapping_and_keeps_its_settings() -> None:
     for wrong, said in (
         ("fokal", "unknown loss 'fokal' (did you mean 'focal'?)"),
         ({"kind": "focal", "gama": 1}, "unknown key 'gama'"),
-        ({"gamma": 1}, "a loss is a name, or a mapping with a kind"),
-        (3, "a loss is a name"),
+        ({"gamma": 1}, "a loss must be a name, or a mapping with a kind"),
+        (3, "a loss must be a name"),
     ):
         with pytest.raises(ValueError, match="loss") as refused:
             Mix(loss=wrong)
@@ -198,9 +198,9 @@ def test_a_loss_is_a_name_or_a_mapping_and_keeps_its_settings() -> None:
 
 
 def test_settings_without_effect_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"defer: 0\.5 puts off weights, and weights is none"):
+    with pytest.raises(ValueError, match=r"defer: 0\.5 has no effect with weights: none"):
         Mix(defer=0.5)
-    with pytest.raises(ValueError, match="alpha: 1 is of a blend, and blend is none"):
+    with pytest.raises(ValueError, match="alpha: 1 has no effect with blend: none"):
         Mix(alpha=1.0)
 
 

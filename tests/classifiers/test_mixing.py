@@ -68,16 +68,16 @@ def test_a_number_that_yaml_takes_for_text_is_one() -> None:
 @pytest.mark.parametrize(
     ("share", "told"),
     [
-        (1.5, r"a share is a number in \[0, 1\]; got 1.5"),
-        (True, r"a share is a number in \[0, 1\]; got True"),
-        ({"cat": -0.1}, r"a share is a number in \[0, 1\]; got -0.1"),
-        ({"cat": "auto"}, r"a share is a number in \[0, 1\]; got 'auto'"),
-        ({7: 0.1, "7": 0.2}, "a class is given twice in the share"),
+        (1.5, r"a share must be a number in \[0, 1\]; got 1.5"),
+        (True, r"a share must be a number in \[0, 1\]; got True"),
+        ({"cat": -0.1}, r"a share must be a number in \[0, 1\]; got -0.1"),
+        ({"cat": "auto"}, r"a share must be a number in \[0, 1\]; got 'auto'"),
+        ({7: 0.1, "7": 0.2}, "duplicate class in the share"),
         (
             "some",
             r"unknown share 'some'; have fill, auto, per_class, a number in \[0, 1\], or one per class",
         ),
-        (None, r"a share is a number in \[0, 1\]; got None"),
+        (None, r"a share must be a number in \[0, 1\]; got None"),
     ],
 )
 def test_what_is_no_share_is_refused(share: object, told: str) -> None:
@@ -197,7 +197,7 @@ def test_values_that_are_not_finite_prefer_nothing_absurd() -> None:
 
 def test_a_blend_of_two_origins_has_no_norms() -> None:
     with pytest.raises(
-        ValueError, match="norms_apart: a blend of a real and a synthetic image is neither"
+        ValueError, match="norms_apart: true needs blend: none"
     ):
         Mix(norms_apart=True, blend="mixup")
 

@@ -152,7 +152,7 @@ def test_a_class_that_few_are_rightly_taken_for_has_the_purity_of_all_together()
 
 
 def test_a_purity_that_no_check_asks_for_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match=r"purity 0\.9 is of agreement, which is not among"):
+    with pytest.raises(ValueError, match=r"purity 0\.9 needs the check 'agreement'"):
         Curation(checks=("blank",), purity=0.9)
 
 
@@ -411,7 +411,7 @@ def test_without_checks_everything_stays() -> None:
     ("given", "told"),
     [
         ("checks=[blank, realsim]", "unknown check 'realsim' (did you mean 'realism'?); have blank, "),
-        ("checks=[blank, copies, blank]", "a check is given twice in ['blank', 'copies', 'blank']"),
+        ("checks=[blank, copies, blank]", "duplicate check in ['blank', 'copies', 'blank']"),
         ("reject=0", "curation.reject: "),
         ("rounds=0", "curation.rounds: "),
         ("oversample=0.5", "curation.oversample: "),

@@ -33,7 +33,7 @@ from augpipe.core.weights import weights_folder
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.embeddings import Embedded
 from augpipe.synthetic.fidelity import Compared, distances, judges, manifolds, memorisation, pixels
-from augpipe.synthetic.fidelity.base import NEIGHBOURS, Metric, RefusedError, Told
+from augpipe.synthetic.fidelity.base import NEIGHBOURS, Metric, Noted, RefusedError
 
 
 def double(x: np.ndarray) -> torch.Tensor:
@@ -330,7 +330,7 @@ def test_support_stands_where_some_real_images_are_twins(d: int) -> None:
 
 def test_support_is_at_least_all_pairs_where_no_two_images_are_the_same() -> None:
     found = manifolds.support(sides(200, 40, d=32, shift=0)[2])
-    assert isinstance(found, Told)
+    assert isinstance(found, Noted)
     assert found.value == 40 * 39 / 2 and found.note.startswith("at least")
 
 

@@ -330,9 +330,9 @@ def test_the_statistic_is_that_of_all_distances() -> None:
     """Candidates hold both kinds, but for one image in 10,000."""
     draw = drawing(2)
     made, train, held_out = draw(50), draw(60), draw(40)
-    dealt = memorisation._Dealt(Space(made, train, held_out), np.random.default_rng(0))
+    dealt = memorisation._ClassTest(Space(made, train, held_out), np.random.default_rng(0))
     expected = np.log(smallest(made, held_out) / smallest(made, train)).sum()
-    assert dealt.pull() == pytest.approx(expected, rel=1e-4)
+    assert dealt.statistic() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("n", [80, 240])

@@ -1,8 +1,8 @@
-"""How real synthetic images look, how varied they are, and whether train was memorised: metrics over features.
+"""Fidelity metrics over features: realism and diversity of synthetic images, and memorisation of train.
 
-Real images are those of val, never of test. A metric is one function in a module of this package; it says how
-many images it needs, and is refused with a word (nan) where there are fewer. Each is given overall and class
-by class, with the numbers of images that it stands on.
+Real images are those of val, never of test. A metric is one function in a module of this package. It declares how many
+images it needs; with fewer, its value is nan, with a note that says why. Each is computed overall and per class, with the
+numbers of images that it is based on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from augpipe.synthetic.fidelity import distances, judges, manifolds, memorisation, pixels
-from augpipe.synthetic.fidelity.base import Compared, Metric, RefusedError, Told, metrics
+from augpipe.synthetic.fidelity.base import Compared, Metric, Noted, RefusedError, metrics
 from augpipe.synthetic.fidelity.distances import class_kid, kid
 
 __all__ = [
@@ -31,9 +31,10 @@ def names() -> tuple[str, ...]:
 
 
 def measure(compared: Compared, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Tidy table of COLUMNS. note: why there is no value, or a word to it.
+    """Compute every metric, overall and per class, as a tidy table of COLUMNS.
 
-    The empty class is all that synthetic images were made of: what was not asked for is not missing.
+    note: why there is no value, or a remark on it. The overall rows (empty class name) cover only the classes that have
+    synthetic images: classes that the plan left out do not count as missing.
     """
     rows = list(_rows("", compared.filled()))
     for label, name in enumerate(classes):
@@ -42,33 +43,33 @@ def measure(compared: Compared, classes: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _rows(name: str, compared: Compared) -> Iterator[Row]:
-    """Every figure of one part."""
+    """Rows of every figure for one class, or for all (empty name)."""
     have = len(compared.real), len(compared.synthetic)
     for _, entry in metrics.items():
-        for figure, told in figures(entry, compared).items():
-            yield (name, figure, told.value, *have, told.note)
+        for figure, result in figures(entry, compared).items():
+            yield (name, figure, result.value, *have, result.note)
 
 
-def figures(entry: Metric, compared: Compared) -> dict[str, Told]:
-    """Every figure of one metric, or the word why there is none."""
-    word = _too_few(entry, compared)
-    if not word:
+def figures(entry: Metric, compared: Compared) -> dict[str, Noted]:
+    """Every figure of one metric; nan with the reason if the metric cannot be computed."""
+    reason = _too_few(entry, compared)
+    if not reason:
         try:
-            found = entry.function(compared)
-        except RefusedError as refused:
-            word = str(refused)
+            result = entry.function(compared)
+        except RefusedError as error:
+            reason = str(error)
         else:
-            given = {entry.gives[0]: found} if isinstance(found, float | Told) else found
-            return {name: _told(given[name]) for name in entry.gives}
-    return {name: Told(math.nan, word) for name in entry.gives}
+            values = {entry.gives[0]: result} if isinstance(result, float | Noted) else result
+            return {name: _noted(values[name]) for name in entry.gives}
+    return {name: Noted(math.nan, reason) for name in entry.gives}
 
 
-def _told(value: float | Told) -> Told:
-    return value if isinstance(value, Told) else Told(float(value), "")
+def _noted(value: float | Noted) -> Noted:
+    return value if isinstance(value, Noted) else Noted(float(value), "")
 
 
 def _too_few(entry: Metric, compared: Compared) -> str:
-    """Why there are not enough images, or ""."""
+    """Why there are too few images; empty if there are enough."""
     for what, least, n in (
         ("real", entry.least_real, len(compared.real)),
         ("synthetic", entry.least, len(compared.synthetic)),

@@ -1,4 +1,4 @@
-"""What a metric is given and what it gives; the registry of metrics."""
+"""Inputs and results of fidelity metrics, and their registry."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from augpipe.core.registry import Registry
 from augpipe.core.seeds import numpy_stream
 from augpipe.synthetic.embeddings import Embedded
 
-LEAST: Final = 5  # images on either side below which no metric is given
-NEIGHBOURS: Final = 3  # of improved precision and recall (Kynkäänniemi et al. 2019)
-DENSE: Final = 5  # of density and coverage (Naeem et al. 2020)
+LEAST: Final = 5  # images that every metric needs of each set, unless it declares another number
+NEIGHBOURS: Final = 3  # k of improved precision and recall (Kynkäänniemi et al. 2019)
+DENSE: Final = 5  # k of density and coverage (Naeem et al. 2020)
 
 
 class RefusedError(Exception):
-    """A metric cannot be given here; says why in a few words."""
+    """A metric cannot be computed for these images; the message is its note in the table."""
 
 
-class Told(NamedTuple):
-    """A figure with a word to it."""
+class Noted(NamedTuple):
+    """A value with a note."""
 
     value: float
     note: str
@@ -33,7 +33,7 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class Compared:
-    """real: of val, never of test. synthetic: what is judged. train: what the generator learned from."""
+    """The sets that metrics compare. real: val, never test. synthetic: under test. train: what the generator learned from."""
 
     real: Embedded
     synthetic: Embedded
@@ -41,29 +41,29 @@ class Compared:
     seed: int = 0
 
     def of(self, label: int) -> Compared:
-        """One class of all of them."""
+        """One class of each set."""
         train = None if self.train is None else self.train.of(label)
         return Compared(self.real.of(label), self.synthetic.of(label), train, self.seed)
 
     def filled(self) -> Compared:
-        """Only the classes that there are synthetic images of; whole where there are none at all."""
-        have = np.unique(self.synthetic.labels)
-        if len(have) == 0:
+        """Restrict the sets to classes with synthetic images; unchanged if there are none at all."""
+        present = np.unique(self.synthetic.labels)
+        if len(present) == 0:
             return self
 
-        def of_them(images: Embedded) -> Embedded:
-            own = np.isin(images.labels, have)
-            return images if own.all() else images.take(np.flatnonzero(own))
+        def restrict(images: Embedded) -> Embedded:
+            selected = np.isin(images.labels, present)
+            return images if selected.all() else images.take(np.flatnonzero(selected))
 
-        train = None if self.train is None else of_them(self.train)
-        return Compared(of_them(self.real), self.synthetic, train, self.seed)
+        train = None if self.train is None else restrict(self.train)
+        return Compared(restrict(self.real), self.synthetic, train, self.seed)
 
     def rng(self, name: str) -> np.random.Generator:
-        """A stream of this comparison's."""
+        """Random stream of that name for this comparison."""
         return numpy_stream(self.seed, "fidelity", name)
 
     def even(self, name: str, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Equally many rows of the real and of the synthetic ones, drawn, at most `most` each."""
+        """Random rows of real and of synthetic, equally many, at most `most` each."""
         n = min(len(self.real), len(self.synthetic), most)
         rng = self.rng(name)
         rows = (np.sort(rng.permutation(len(s))[:n]) for s in (self.real, self.synthetic))
@@ -71,27 +71,27 @@ class Compared:
 
     @cached_property
     def real_radii(self) -> dict[int, NDArray[np.float32]]:
-        """k → distance of each real image to its k-th nearest fellow."""
+        """k → distance of each real image to its k-th nearest neighbour in the set."""
         return _radii(self.real)
 
     @cached_property
     def synthetic_radii(self) -> dict[int, NDArray[np.float32]]:
-        """k → distance of each synthetic image to its k-th nearest fellow."""
+        """k → distance of each synthetic image to its k-th nearest neighbour in the set."""
         return _radii(self.synthetic)
 
 
 def _radii(images: Embedded) -> dict[int, NDArray[np.float32]]:
     most = min(DENSE, len(images) - 1)
-    found = neighbours.nearest(images.vectors, images.vectors, most, without_self=True)[0]
-    return {k: found[:, k - 1] for k in range(1, most + 1)}
+    distances = neighbours.nearest(images.vectors, images.vectors, most, without_self=True)[0]
+    return {k: distances[:, k - 1] for k in range(1, most + 1)}
 
 
-Result = float | Told | Mapping[str, float | Told]
+Result = float | Noted | Mapping[str, float | Noted]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """gives: the names of its figures. least: images on either side that it needs; least_real: of the real ones."""
+    """A registered metric. gives: names of its figures. least: synthetic images that it needs; least_real: real ones."""
 
     function: Callable[[Compared], Result]
     gives: tuple[str, ...]
@@ -106,7 +106,10 @@ metrics: Registry[Metric] = Registry("fidelity metric")
 def metric(
     *gives: str, least: int = LEAST, least_real: int | None = None, needs_train: bool = False
 ) -> Callable[[Callable[[Compared], Result]], Callable[[Compared], Result]]:
-    """Decorator: enter a function of `Compared` as a metric; its figures' names in the order of the table."""
+    """Decorator: register a function of `Compared` as a metric.
+
+    gives: names of its figures, in the order of the table. least_real: as `least` if None.
+    """
 
     def add(function: Callable[[Compared], Result]) -> Callable[[Compared], Result]:
         real = least if least_real is None else least_real

@@ -1,4 +1,4 @@
-"""How far two sets of features are apart: KID, FID, sliced Wasserstein."""
+"""Distances between two sets of features: KID, FID, sliced Wasserstein."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scipy import linalg
 from augpipe.synthetic.embeddings import Embedded
 from augpipe.synthetic.fidelity.base import Compared, metric
 
-SUBSETS: Final = 50  # that KID's spread stands on
-SUBSET: Final = 1000  # images of one, at most, and at most half of a side
-BLOCK: Final = 2048
-PROJECTIONS: Final = 256
-FID_LEAST: Final = 50  # a covariance of fewer images says little
+SUBSETS: Final = 50  # random subsets for the spread of KID
+SUBSET: Final = 1000  # images per subset: at most this, and at most half of a set
+BLOCK: Final = 2048  # rows per block
+PROJECTIONS: Final = 256  # random directions
+FID_LEAST: Final = 50  # images below which the covariance estimate is too noisy
 
 
 @metric("kid", "kid_spread")
@@ -34,15 +34,15 @@ def kid_with_spread(c: Compared) -> dict[str, float]:
 
 
 def kid(real: Embedded, synthetic: Embedded) -> float:
-    """Unbiased squared MMD with the kernel (x·y/F + 1)³ (Bińkowski et al. 2018); 0 when alike, may fall below."""
+    """Unbiased squared MMD with the kernel (x·y/F + 1)³ (Bińkowski et al. 2018); 0 for equal distributions, may be negative."""
     return _mmd(real.vectors.astype(np.float64), synthetic.vectors.astype(np.float64))
 
 
 def class_kid(real: Embedded, synthetic: Embedded) -> float:
-    """Mean over classes of `kid`: what a generator's checkpoints are chosen by; lower is better.
+    """Mean of `kid` over classes, by which a generator's checkpoint is selected; lower is better.
 
-    Per class, because a generator that draws the wrong class well has a good overall figure. Every class
-    counts, be it with one real image: the smallest are what a generator is trained for.
+    Per class, because a generator that draws the wrong class well has a good overall value. Every class counts, even with
+    one real image: the smallest classes are what a generator is trained for.
     """
     labels = np.intersect1d(real.labels, synthetic.labels)
     return float(np.mean([kid(real.of(int(c)), synthetic.of(int(c))) for c in labels]))
@@ -54,35 +54,35 @@ def _mmd(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def _kernel_sum(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Sum of the kernel over all pairs, a block at a time."""
+    """Sum of the kernel over all pairs, one block at a time."""
     total, other = 0.0, y.T / x.shape[1]
     for start in range(0, len(x), BLOCK):
         base = x[start : start + BLOCK] @ other
         base += 1
-        # A general power takes ten times as long as two products.
+        # base³ by two products: a general power takes ten times as long.
         total += float(np.einsum("ij,ij,ij->", base, base, base))
     return total
 
 
 def _within(x: NDArray[np.float64]) -> float:
-    """Mean kernel value between different images; of one image, with itself."""
+    """Mean kernel value over pairs of different images; of a single image, its value with itself."""
     n = len(x)
-    own = (np.square(x).sum(1) / x.shape[1] + 1) ** 3
-    # One image has no pair. Its own value, not an estimate but a constant, keeps checkpoints in order.
-    return float((_kernel_sum(x, x) - own.sum()) / (n * (n - 1)) if n > 1 else own[0])
+    diagonal = (np.square(x).sum(1) / x.shape[1] + 1) ** 3
+    # One image has no pair. Its value with itself is a constant, so the order of checkpoints is unchanged.
+    return float((_kernel_sum(x, x) - diagonal.sum()) / (n * (n - 1)) if n > 1 else diagonal[0])
 
 
 @metric("fid", least=FID_LEAST)
 def fid(c: Compared) -> float:
-    """|mu - mu'|² + tr(S + S' - 2 (S S')^½) of Gaussian fits (Heusel et al. 2017); in these features only."""
+    """|mu - mu'|² + tr(S + S' - 2 (S S')^½) of Gaussian fits (Heusel et al. 2017); comparable only within one feature space."""
     x, y = c.real.vectors.astype(np.float64), c.synthetic.vectors.astype(np.float64)
     a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     # tr((S S')^½) from the symmetric S^½ S' S^½, whose eigenvalues are real and not negative.
     values, vectors = linalg.eigh(a)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     cross = np.sqrt(linalg.eigvalsh(root @ b @ root).clip(0)).sum()
-    apart = ((x.mean(0) - y.mean(0)) ** 2).sum()
-    return float(apart + np.trace(a) + np.trace(b) - 2 * cross)
+    mean_gap = ((x.mean(0) - y.mean(0)) ** 2).sum()
+    return float(mean_gap + np.trace(a) + np.trace(b) - 2 * cross)
 
 
 @metric("sliced_wasserstein", least=20)
@@ -100,7 +100,7 @@ def sliced_wasserstein(c: Compared) -> float:
     at_b = np.minimum((middle * len(b)).astype(np.int64), len(b) - 1)
     total = 0.0
     for start in range(0, len(edges), BLOCK):
-        part = slice(start, start + BLOCK)
-        gaps = np.abs(a[at_a[part]] - b[at_b[part]])
-        total += float((weight[part, None] * gaps).sum())
+        rows = slice(start, start + BLOCK)
+        gaps = np.abs(a[at_a[rows]] - b[at_b[rows]])
+        total += float((weight[rows, None] * gaps).sum())
     return total / PROJECTIONS

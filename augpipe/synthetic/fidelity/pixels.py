@@ -1,4 +1,4 @@
-"""How different a generator's images of one class are, in pixels: SSIM, MS-SSIM and LPIPS of pairs."""
+"""Diversity within a class in pixels: SSIM, MS-SSIM and LPIPS of random pairs of images."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from augpipe.core.weights import UNREADABLE, weights_folder
 from augpipe.synthetic.embeddings import Embedded
 from augpipe.synthetic.fidelity.base import Compared, RefusedError, metric
 
-PAIRS: Final = 200  # random pairs of one class
-MULTISCALE: Final = 161  # pixels a side that five scales of an 11-pixel window need
-WINDOW: Final = 11  # pixels a side that SSIM's window needs
+PAIRS: Final = 200  # random pairs, both images of one class
+MULTISCALE: Final = 161  # least image side in pixels: five scales of an 11-pixel window
+WINDOW: Final = 11  # least image side in pixels: SSIM's window
 LPIPS_WEIGHTS: Final = "alexnet-owt-7be5be79.pth"
-ALEXNET: Final = 31  # pixels a side that AlexNet's layers need
-AT_ONCE: Final = 2**20  # values of an image set in one call
+ALEXNET: Final = 31  # least image side in pixels: AlexNet's layers
+AT_ONCE: Final = 2**20  # pixel values per call
 
 
 def pairs(images: Embedded, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Rows (2,PAIRS) of different images of one class; RefusedError where no class has two."""
+    """Random rows (2,PAIRS), each pair different images of one class; RefusedError if no class has two images."""
     counts = np.bincount(images.labels)
     able = np.flatnonzero(counts[images.labels] > 1)
     if len(able) == 0:
@@ -40,23 +40,23 @@ def pairs(images: Embedded, rng: np.random.Generator) -> NDArray[np.int64]:
 def _mean(
     images: Embedded,
     rng: np.random.Generator,
-    alike: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    similarity: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> float:
-    """Mean of `alike` over the pairs: float32 (N,C,H,W) twice, in [0,255] → (N,); a few pairs at once."""
+    """Mean of `similarity` over the pairs. similarity: two float32 (N,C,H,W) in [0,255] → (N,); called on chunks."""
     rows = pairs(images, rng)
     step = max(1, AT_ONCE // int(np.prod(images.images.shape[1:])))
-    found = [
-        alike(*(torch.from_numpy(np.array(images.images[r])).float() for r in part))
-        for part in np.array_split(rows, range(step, PAIRS, step), axis=1)
+    values = [
+        similarity(*(torch.from_numpy(np.array(images.images[r])).float() for r in chunk))
+        for chunk in np.array_split(rows, range(step, PAIRS, step), axis=1)
     ]
-    return float(torch.cat([part.flatten() for part in found]).mean())
+    return float(torch.cat([chunk.flatten() for chunk in values]).mean())
 
 
 @metric("ssim", "ssim_real")
 def ssim(c: Compared) -> dict[str, float]:
-    """Mean SSIM (Wang et al. 2004) of random pairs of a class (Odena et al. 2017, 4.2), and of real ones.
+    """Mean SSIM (Wang et al. 2004) of random pairs within a class (Odena et al. 2017, 4.2), for synthetic and for real images.
 
-    Well above that of real images: the class is drawn as few images.
+    A value well above that of real images means few distinct images per class.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure as similarity
 
@@ -98,20 +98,20 @@ def ms_ssim(c: Compared) -> dict[str, float]:
 
 @metric("lpips", "lpips_real")
 def lpips(c: Compared) -> dict[str, float]:
-    """Mean LPIPS (Zhang et al. 2018, AlexNet) of the same pairs; only where its weights lie, never fetched."""
+    """Mean LPIPS (Zhang et al. 2018, AlexNet) of the same pairs; its weights are never fetched: they must exist."""
     _large_enough(c, ALEXNET)
     if not (weights_folder() / LPIPS_WEIGHTS).exists():
         raise RefusedError(f"needs {LPIPS_WEIGHTS} below AUGPIPE_HOME, in weights/checkpoints")
     net = _lpips_net()
 
-    def apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            found: torch.Tensor = net(*(x.expand(-1, 3, -1, -1) / 127.5 - 1 for x in (a, b)))
-        return found
+            distance: torch.Tensor = net(*(x.expand(-1, 3, -1, -1) / 127.5 - 1 for x in (a, b)))
+        return distance
 
     return {
-        "lpips": _mean(c.synthetic, c.rng("pairs"), apart),
-        "lpips_real": _mean(c.real, c.rng("pairs"), apart),
+        "lpips": _mean(c.synthetic, c.rng("pairs"), distances),
+        "lpips_real": _mean(c.real, c.rng("pairs"), distances),
     }
 
 
@@ -121,7 +121,7 @@ def _lpips_net() -> torch.nn.Module:
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(weights_folder().parent))
     try:
-        # torchvision reads the file in a way that may run code: what this has read cannot.
+        # torchvision may unpickle code: `weights_only` first rejects files that contain any.
         torch.load(weights_folder() / LPIPS_WEIGHTS, map_location="cpu", weights_only=True)
         net: torch.nn.Module = _LPIPS(pretrained=True, net="alex").eval()
     except (*UNREADABLE, OSError):
