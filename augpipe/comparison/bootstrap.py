@@ -84,7 +84,7 @@ def interval(values: NDArray[np.float64], units: Units, rng: np.random.Generator
     images, seeds, spread = float(drawn.var(ddof=1)), 0.0, 0.0
     if s > 1:
         spread = float(estimates.var(ddof=1))
-        seeds = max(0.0, spread - image_share(values, units)) / s
+        seeds = max(0.0, spread - variance_from_images(values, units)) / s
         deviations = (estimates - mean) * math.sqrt(s * seeds / max(spread, 1e-300) * s / (s - 1))
         drawn = drawn + deviations[rng.integers(0, s, size=(DRAWS, s))].mean(1)
     df = _degrees(seeds + images, spread / s, images, s, units)
@@ -95,7 +95,7 @@ def interval(values: NDArray[np.float64], units: Units, rng: np.random.Generator
     return Interval(mean, mean + (low - mean) * wider, mean + (high - mean) * wider, error, df)
 
 
-def image_share(values: NDArray[np.float64], units: Units) -> float:
+def variance_from_images(values: NDArray[np.float64], units: Units) -> float:
     """Part of the variance between seeds' estimates that is due to seeds differing on single test images."""
     s = len(values)
     return float(units.variance(values - values.mean(0)).mean()) * s / (s - 1)

@@ -25,7 +25,7 @@ from augpipe.comparison.bootstrap import (
     macro_recall,
 )
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison, as_share, conclude, verdict
+from augpipe.comparison.verdict import Comparison, clip_to_unit, conclude, verdict
 
 Estimates = Mapping[str, NDArray[np.float64]]  # arm → macro recall of each seed, (S,)
 
@@ -45,7 +45,7 @@ def estimates(
     }
 
 
-def grain(labels: NDArray[np.int64]) -> float:
+def resolution(labels: NDArray[np.int64]) -> float:
     """Macro recall that one test image of the smallest class is worth."""
     counts = np.unique(labels, return_counts=True)[1]
     return 1 / (len(counts) * int(counts.min()))
@@ -107,7 +107,7 @@ def seeds_needed(mean: float, variance: float, ratio: float, seeds: int, arms: i
 
 
 def _step(tests: Sequence[Units]) -> float:
-    return max(grain(units.labels) for units in tests)
+    return max(resolution(units.labels) for units in tests)
 
 
 def compare(
@@ -120,7 +120,7 @@ def compare(
 ) -> Comparison:
     """As `comparison.compare`, over splits. tests: of each split."""
     levels = {
-        arm: as_share(interval(recalls, ratio, _step(tests))) for arm, recalls in values.items()
+        arm: clip_to_unit(interval(recalls, ratio, _step(tests))) for arm, recalls in values.items()
     }
     return conclude(
         levels, lambda reference: gains(values, reference, ratio, tests), val, generative, baseline

@@ -67,9 +67,8 @@ class Units:
             (np.ones(n), (group, np.arange(n))), shape=(self._groups, n), dtype=np.float64
         )
         self._strata = self._stratified(of_group, of_class)
-        weight = (
-            self._members @ self.weights
-        ) ** 2  # as a group's luck goes, if all images of one are alike
+        # The variance of a group's sum, if all its images have the same value.
+        weight = (self._members @ self.weights) ** 2
         total = float(weight.sum())
         self.degrees = max(
             1.0, total**2 / float((weight**2).sum()) - len(self._strata) if n else 1.0

@@ -18,9 +18,9 @@ from augpipe.comparison.bootstrap import (
     Verdict,
     gain,
     holm,
-    image_share,
     interval,
     seeds_needed,
+    variance_from_images,
 )
 from augpipe.comparison.units import Units
 
@@ -53,7 +53,7 @@ def _variances(
     values: NDArray[np.float64], units: Units, estimate: Interval
 ) -> tuple[float, float]:
     """Variance of one seed, and of the test images."""
-    of_seed = max(0.0, float(units.mean(values).var(ddof=1)) - image_share(values, units))
+    of_seed = max(0.0, float(units.mean(values).var(ddof=1)) - variance_from_images(values, units))
     return of_seed, max(0.0, estimate.error**2 - of_seed / len(values))
 
 
@@ -123,10 +123,10 @@ def conclude(
 
 def _level(right: Right, units: Units, rng: np.random.Generator) -> Interval:
     """Interval of an arm's macro recall, within 0..1."""
-    return as_share(interval(right.astype(np.float64), units, rng))
+    return clip_to_unit(interval(right.astype(np.float64), units, rng))
 
 
-def as_share(estimate: Interval) -> Interval:
+def clip_to_unit(estimate: Interval) -> Interval:
     """Clip an interval to 0..1, such that it contains its mean: without variance, rounding may put the mean outside."""
     mean = min(1.0, max(0.0, estimate.mean))
     low, high = max(0.0, min(estimate.low, mean)), min(1.0, max(estimate.high, mean))

@@ -62,7 +62,7 @@ class Reference:
         return limits
 
     @cached_property
-    def of_train(self) -> dict[int, Embedded]:
+    def train_by_class(self) -> dict[int, Embedded]:
         """Train images by class."""
         return {label: self.train.of(label) for label in range(self.classes)}
 
@@ -102,7 +102,7 @@ class Reference:
             label: neighbours.radii(images.vectors, min(KNN, len(images) - 1))
             if len(images) > 1
             else np.empty(0, np.float32)
-            for label, images in self.of_train.items()
+            for label, images in self.train_by_class.items()
         }
 
     @cached_property
@@ -118,7 +118,7 @@ class Reference:
         for label in np.unique(images.labels):
             rows, radius = np.flatnonzero(images.labels == label), self.radii[int(label)]
             if len(radius):
-                points = self.of_train[int(label)].vectors
+                points = self.train_by_class[int(label)].vectors
                 scores[rows] = neighbours.reach(images.vectors[rows], points, radius)
         return scores
 
@@ -128,7 +128,7 @@ class Reference:
             name: np.full(len(images), np.inf, np.float32) for name in ("features", "pixels")
         }
         for label in np.unique(images.labels):
-            rows, train = np.flatnonzero(images.labels == label), self.of_train[int(label)]
+            rows, train = np.flatnonzero(images.labels == label), self.train_by_class[int(label)]
             if len(train) == 0:
                 continue
             for name, a, b in (
@@ -151,7 +151,7 @@ class Reference:
     def twin_limits(self) -> Floats:
         """Pixel distance below which two images of a class are duplicates, float32 (K,): the NEAR quantile in train."""
         gaps, labels = [np.empty(0, np.float32)], [np.empty(0, np.int64)]
-        for label, images in self.of_train.items():
+        for label, images in self.train_by_class.items():
             if len(images) > 1:
                 gaps.append(neighbours.radii(images.images, 1))
                 labels.append(np.full(len(images), label))

@@ -196,9 +196,7 @@ def test_values_that_are_not_finite_prefer_nothing_absurd() -> None:
 
 
 def test_a_blend_of_two_origins_has_no_norms() -> None:
-    with pytest.raises(
-        ValueError, match="norms_apart: true needs blend: none"
-    ):
+    with pytest.raises(ValueError, match="norms_apart: true needs blend: none"):
         Mix(norms_apart=True, blend="mixup")
 
 
