@@ -103,13 +103,13 @@ def compare(experiment: Experiment, context: Context, out: Path) -> Compared:
             rest,
             runs,
             time.perf_counter() - begun,
-            asked=experiment,
+            requested=experiment,
             failed=failed,
             threads=context.threads,
         )
         write(results, out)
         tracker.failed(failures, failed)
-        tracker.fidelity(results.judged.fidelity, first.classes)
+        tracker.fidelity(results.quality.fidelity, first.classes)
         tracker.result(out, results.comparison.sentence, results.headline())
         tracker.cost()
     leave(results, tracker.address)
