@@ -1,4 +1,4 @@
-"""The stages that train generators: whole ones, models of single classes, and the join of these."""
+"""The stages that train generators: joint models, per-class models, and their combination."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from augpipe.synthetic import draw
 from augpipe.synthetic.embeddings import Eyes
 from augpipe.synthetic.fidelity.distances import class_kid
 
-VALIDATED = 64  # images a class by which a generator's checkpoint is validated
-SHOWN = 10  # images a class in a preview or sample grid
+VALIDATED = 64  # images per class for validating a checkpoint
+SHOWN = 10  # images per class in a preview or sample grid
 
 
 def specs(
