@@ -33,7 +33,7 @@ APART: Final = ("runner",)  # parts of an experiment that a model does not depen
 class Champion:
     """The model in service. weights: SHA-256 of its checkpoint. problem: see `problem`. seen: see `seen_images`.
 
-    None: not on record.
+    None: not recorded.
     """
 
     state: Mapping[str, Any]

@@ -151,10 +151,10 @@ def train_generator(
     *,
     report: Report = silent,
 ) -> TrainedGenerator:
-    """One generator at its checkpoint with the lowest class-wise KID against val.
+    """Train one generator and select the checkpoint with the lowest class-wise KID against val.
 
     After a kill it resumes from its last tick, to the same result. start: the model to start from. classifier: options of the reference classifier.
-    devices: processes that train it together, each on a device of its own.
+    devices: number of processes for data-parallel training, each with its own device.
     """
     task = (prepared, reference, spec, start, options, classifier, report)
     if devices == 1 or not options.kimg > 0:
@@ -176,7 +176,7 @@ def _train(
     classifier: ClassifierOptions,
     report: Report,
 ) -> TrainedGenerator | None:
-    """Of several processes only the first writes files and returns the record; all of them draw, so that batch norms agree."""
+    """Train in this process. With several processes only rank 0 writes files and returns the record, but all draw images, to keep batch norms equal."""
     timer = Timer()
     training = _Training(context, prepared, reference, spec, start, options, classifier)
     generator, store = training.build(), training.store
@@ -198,12 +198,12 @@ def _train(
     checkpoint = training.checkpoint()
     if context.fresh and spec.folder is None and distributed.leads():
         checkpoint.remove()
-    distributed.wait_for_all()  # no process may look for the checkpoint before it is removed
+    distributed.wait_for_all()  # no process may read the checkpoint before it is removed
     fitted = fit.fit(
         generator, training.train, training.options, training.runtime,
         seed=training.seed, hooks=hooks, checkpoint=checkpoint,
     )  # fmt: skip
-    distributed.wait_for_all()  # nor after: a finished training meets no other process on the way
+    distributed.wait_for_all()  # rank 0 must not remove the checkpoint while others still read it
     generator.load_state_dict(fitted.state)
     trained = _record(training, generator, fitted, shown, timer)
     if spec.folder is None and distributed.leads():
@@ -212,7 +212,7 @@ def _train(
 
 
 def _validation(training: _Training) -> fit.Validate:
-    """Class-wise KID of fresh images against val, in the reference classifier's features."""
+    """Class-wise KID of newly drawn images against val, in features of the reference classifier."""
     classifier = classification.from_state(load_state(training.reference), training.runtime)
     extractor = Eyes(classifier, training.runtime)
     real = extractor.embed(training.val)
@@ -244,7 +244,7 @@ def _record(
     for tick in fitted.ticks:
         sha = tick.kept["preview"]
         path = store.find("previews", sha, ".png")
-        if path is not None:  # those of ticks before a kill may have been pruned since
+        if path is not None:  # previews from before a kill may have been pruned
             previews.append((tick.kimg, Ref(path=path, sha256=sha)))
     return TrainedGenerator(
         name=spec.name,
@@ -270,7 +270,7 @@ def join_generators(
     parts: Sequence[TrainedGenerator],
     start: TrainedGenerator | None = None,
 ) -> TrainedGenerator:
-    """Models of single classes as one generator; its kimg and seconds are the sums over these and their start."""
+    """Join per-class models into one generator; its kimg and seconds are sums over all models, including the pooled one."""
     timer, store = Timer(), context.store
     name, seed = parts[0].name, parts[0].seed
     generator_seed = entropy(seed, "generator", name)
