@@ -25,6 +25,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/python tests/vocabulary.py
 
 # The documentation site in build/docs. Warnings are errors: a broken link or anchor stops the build. No network is needed.
 docs: $(READY)

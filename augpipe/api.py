@@ -1,4 +1,4 @@
-"""The library from a notebook: run an experiment, or train one generator and draw from it, without Prefect and MLflow."""
+"""Python API for notebooks: run an experiment, or train a generator and sample from it, without Prefect and MLflow."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.report.results import Results, collect
 from augpipe.report.write import check_out, write
 from augpipe.synthetic import draw
-from augpipe.synthetic.embeddings import Eyes
+from augpipe.synthetic.embeddings import FeatureExtractor
 from augpipe.synthetic.fidelity.distances import class_kid
 
-VALIDATED = 64  # images a class by which `fit` validates a checkpoint
+VALIDATED = 64  # images per class for validating a checkpoint in `fit`
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -58,9 +58,9 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> Results:
     """Run every stage of an experiment in this process and compare its arms.
 
     Results are stored below AUGPIPE_HOME and reused by later calls and by the command. fresh: nothing is reused. Raises
-    UserError for mistakes in the data, and whatever a stage fails of.
+    UserError for mistakes in the data, and the exceptions of the stages.
     """
-    begun, store = time.perf_counter(), Store(home() / "store")
+    start, store = time.perf_counter(), Store(home() / "store")
     runner = experiment.runner
     threads = device.cores() if runner.threads == "auto" else runner.threads
     context = Context(
@@ -73,7 +73,7 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> Results:
         else:
             prepared = dict.fromkeys(experiment.seeds, prepare(context, experiment))
         runs = call_stages(experiment, prepared, local(context))
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         return collect(experiment, runs, seconds, threads=threads)
 
 
@@ -91,7 +91,7 @@ def run(
     """
     experiment = source if isinstance(source, Experiment) else load(source, overrides)
     folder = Path(out) if out is not None else home() / "runs" / experiment.name
-    check_out(folder, place(experiment.source))  # before any work is done
+    check_out(folder, place(experiment.source))  # before the expensive part
     results = compare(experiment, fresh=fresh)
     write(results, folder)
     return results
@@ -99,13 +99,13 @@ def run(
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained generator, the train set it saw, and how training went."""
+    """A trained generator, its training set, and the outcome of the training."""
 
     generator: Generator
     train: ImageSet
     config: GeneratorConfig
     seed: int
-    best_kimg: float  # thousands of real images shown at the checkpoint that was kept
+    best_kimg: float  # thousands of real images shown at the selected checkpoint
     best_metric: float  # class-wise KID against val; nan without val
     stopped: str
 
@@ -121,9 +121,9 @@ def fit(
 ) -> Fitted:
     """Train one class-conditional generator on uint8 (N,C,H,W) images.
 
-    config: of a family, as in a config file: `{"kind": "cgan", "kimg": 100}`. val: the checkpoint with the lowest
-    class-wise KID against it is kept, in the features of a classifier of train; without val, the last one.
-    Raises UserError for unknown options, and for images that the family cannot make.
+    config: options of a family, as in a config file: `{"kind": "cgan", "kimg": 100}`. val: select the checkpoint with the
+    lowest class-wise KID against it, in the features of a classifier trained on train; without val, the last checkpoint.
+    Raises UserError for unknown options, and for image shapes that the family does not support.
     """
     options: GeneratorConfig = TypeAdapter(AnyGenerator).validate_python(config)
     problem = Problem(train.spec, train.classes)
@@ -153,10 +153,10 @@ class _Last:
 def synthesize(
     fitted: Fitted, fill: str | int | float | Mapping[str, int] = "auto", *, seed: int = 0
 ) -> ImageSet:
-    """Images of a trained generator, with ids, and with parents where the family derives them from train images.
+    """Sample images from a trained generator, with ids, and with parents if the family derives them from train images.
 
-    fill: how many of each class, as in an arm's mix: `auto` fills every class up to the largest, a number makes so many of
-    each, a mapping so many of each class that it names.
+    fill: how many of each class, as in an arm's mix: `auto` fills every class up to the largest, a number is
+    the count of each class, a mapping gives counts by class name.
     """
     train = fitted.train
     counts = plan(fill, train.counts(), train.classes)
@@ -177,7 +177,7 @@ def _kid(train: ImageSet, val: ImageSet, runtime: device.Runtime, seed: int) -> 
     """Class-wise KID against val, in the features of a classifier of real images."""
     splits = Splits(train, val, val)
     reference = fit_reference(splits, ClassifierOptions(), runtime, seed=entropy(seed, "domain"))
-    extractor = Eyes(reference, runtime)
+    extractor = FeatureExtractor(reference, runtime)
     real = extractor.embed(val)
     have = [label for label, n in train.counts().items() if n > 0]
     labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(VALIDATED)

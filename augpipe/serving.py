@@ -1,4 +1,4 @@
-"""What MLflow loads a logged model with, and the files that such a model consists of.
+"""Load logged models in MLflow, and write their files.
 
 A logged model is a folder: `weights.pt`, the checkpoint, read with `weights_only=True`; for a classifier `classifier.json`,
 with its class names and image options; for a generator that derives images from its training set, that set's
@@ -29,7 +29,7 @@ from augpipe.core.images import ImageSet, ImageSpec, provenance
 from augpipe.core.options import ImageOptions
 from augpipe.core.store import Ref, load_images, load_state, write_json
 from augpipe.data.intake import read_pictures
-from augpipe.data.sources._pictures import Blob, Valued
+from augpipe.data.sources._pictures import Blob, WindowedPixels
 from augpipe.generators import families
 
 WEIGHTS, CLASSIFIER = "weights.pt", "classifier.json"
@@ -39,7 +39,7 @@ NAME_LENGTH: Final = 200  # characters of a path or of base64 in a message
 
 
 class NotLoggedError(UserError):
-    """A model that cannot be logged, and why, in one line."""
+    """A model that cannot be logged; the message gives the reason."""
 
 
 def probability_columns(classes: Sequence[str]) -> list[str]:
@@ -76,8 +76,8 @@ def write_generator(
     images = None if reference is None else load_images(reference)
     if images is not None and images.images.nbytes > limit:
         raise NotLoggedError(
-            f"it derives images from its training set, which would have to be in the model: "
-            f"{images.images.nbytes / 2**20:,.0f} MiB, and the limit is {limit / 2**20:,.0f} MiB"
+            f"it derives images from its training set, which must be part of the model: "
+            f"{images.images.nbytes / 2**20:,.0f} MiB, but the limit is {limit / 2**20:,.0f} MiB"
         )
     folder.mkdir(parents=True)
     shutil.copyfile(checkpoint, folder / WEIGHTS)
@@ -144,7 +144,7 @@ class ServedGenerator:
 
 
 def _load_pyfunc(path: str) -> ServedClassifier | ServedGenerator:
-    """MLflow's entry point: the folder that was logged; a model of an earlier version is the file alone."""
+    """Entry point of MLflow for a logged folder; a model of an earlier version is a single file."""
     place = Path(path)
     if place.is_file():
         state = load_state(place)
@@ -169,14 +169,14 @@ def _reference(folder: Path, checkpoint: dict[str, Any]) -> ImageSet | None:
 def _unnamed_set(
     images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str]
 ) -> ImageSet:
-    """Images of which no source is known, as a set."""
+    """Image set without known sources."""
     return ImageSet(images, labels, classes, provenance([str(at) for at in range(len(labels))]))
 
 
-def _pictures(given: Any) -> tuple[list[str], list[Blob]]:
-    """Every accepted form of input → names for messages, and blobs; UserError for any other form."""
+def _pictures(values: Any) -> tuple[list[str], list[Blob]]:
+    """Any accepted input → names for messages, and blobs; UserError for other input."""
     names, blobs = [], []
-    for at, item in enumerate(_items(given)):
+    for at, item in enumerate(_items(values)):
         name = f"picture {at}"
         if isinstance(item, str | Path):
             text = str(item)
@@ -186,39 +186,43 @@ def _pictures(given: Any) -> tuple[list[str], list[Blob]]:
     return names, blobs
 
 
-def _items(given: Any) -> Iterable[Any]:
+def _items(values: Any) -> Iterable[Any]:
     """The pictures of an array, a sequence, a table or a column, one by one."""
-    if isinstance(given, pd.DataFrame):
-        if len(given.columns) > 1 and COLUMN not in given.columns:
+    if isinstance(values, pd.DataFrame):
+        if len(values.columns) > 1 and COLUMN not in values.columns:
             raise UserError(
                 f"a table needs one column of pictures, or one called {COLUMN!r}; have "
-                f"{', '.join(map(str, given.columns))}"
+                f"{', '.join(map(str, values.columns))}"
             )
-        return list(given[COLUMN] if COLUMN in given.columns else given.iloc[:, 0])
-    if isinstance(given, str | bytes | Path):
-        return [given]
-    if isinstance(given, np.ndarray) and given.dtype.kind not in "OUS" and given.ndim not in (3, 4):
+        return list(values[COLUMN] if COLUMN in values.columns else values.iloc[:, 0])
+    if isinstance(values, str | bytes | Path):
+        return [values]
+    if (
+        isinstance(values, np.ndarray)
+        and values.dtype.kind not in "OUS"
+        and values.ndim not in (3, 4)
+    ):
         raise UserError(
-            f"an array of shape {given.shape}; pictures are (N,C,H,W), (N,H,W,C) or (N,H,W)"
+            f"an array of shape {values.shape}; pictures are (N,C,H,W), (N,H,W,C) or (N,H,W)"
         )
-    if not isinstance(given, Iterable):
-        raise UserError(f"no pictures: {type(given).__name__}")
-    return given
+    if not isinstance(values, Iterable):
+        raise UserError(f"expected pictures, got {type(values).__name__}")
+    return values
 
 
 def _blob(item: Any) -> Blob:
-    """One picture of any accepted form → what intake decodes; an exception in its place if it is none."""
+    """One picture in any accepted form → input of the intake decoder; an exception object if it is not a picture."""
     if isinstance(item, str):
         return _file_or_base64(item)
     if isinstance(item, list):
         try:
             return _oriented(np.array(item))
         except ValueError:
-            return UserError("a nested list whose rows have unlike lengths")
+            return UserError("a nested list whose rows differ in length")
     if isinstance(item, bytes | Path | Image.Image):
         return item
     if not isinstance(item, np.ndarray):
-        return UserError(f"no picture: {type(item).__name__}")
+        return UserError(f"not a picture: {type(item).__name__}")
     return _oriented(item)
 
 
@@ -228,7 +232,7 @@ def _oriented(item: NDArray[Any]) -> Blob:
         item = item.transpose(1, 2, 0)
     # JSON has no uint8. Whole numbers in its range are taken as such unless image.window is set, as in `sources.arrays`.
     if item.dtype.kind in "iu" and item.size and item.min() >= 0 and item.max() <= 255:
-        return Valued(item, (0.0, 255.0))
+        return WindowedPixels(item, (0.0, 255.0))
     return item
 
 

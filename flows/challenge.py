@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from prefect.artifacts import create_markdown_artifact
 
 from augpipe.classifiers import train as classification
-from augpipe.comparison.promotion import Judgement
+from augpipe.comparison.promotion import Decision
 from augpipe.core import device as runtime
 from augpipe.core.home import home
 from augpipe.data.sources import place
@@ -126,7 +126,7 @@ def _in_service(classifiers: Registry, config: Experiment) -> policy.Champion | 
 
 def _register(
     client: MlflowClient, classifiers: Registry, config: Experiment, compared: Compared,
-    new: policy.Challenger, judgement: Judgement,
+    new: policy.Challenger, judgement: Decision,
 ) -> str:  # fmt: skip
     """Register the challenger's models, promote them if the judgement says so, and return a message.
 

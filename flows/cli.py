@@ -224,7 +224,7 @@ def balance(
 
     balanced = balance_one(experiment, arm, seed, folder, override)
     for gate in balanced.gates:
-        message = f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.told})"
+        message = f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.detail})"
         console.print(message, markup=False, highlight=False, soft_wrap=True)
     if balanced.override is None and not all(gate.holds for gate in balanced.gates):
         err.print(

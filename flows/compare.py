@@ -103,13 +103,13 @@ def compare(experiment: Experiment, context: Context, out: Path) -> Compared:
             remaining,
             runs,
             time.perf_counter() - start,
-            asked=experiment,
+            requested=experiment,
             failed=failed,
             threads=context.threads,
         )
         write(results, out)
         tracker.failed(failures, failed)
-        tracker.fidelity(results.judged.fidelity, first.classes)
+        tracker.fidelity(results.quality.fidelity, first.classes)
         tracker.result(out, results.comparison.sentence, results.headline())
         tracker.cost()
     create_artifacts(results, tracker.address)

@@ -60,18 +60,18 @@ def fitted(name: str) -> tuple[list[tuple[float, float, dict[str, float]]], list
     config = tiny(name, batch=8, kimg=0.16, ticks=2)
     generator: Any = families.build(config, Problem(train.spec, train.classes), here, 0)
     shown, parts = [], []
-    step, own_part = generator.step, generator.own_part
+    step, local_batch = generator.step, generator.local_batch
 
     def watched(images: torch.Tensor, labels: torch.Tensor) -> Any:
         shown.append(labels)
         return step(images, labels)
 
     def counted(images: torch.Tensor, labels: torch.Tensor) -> Any:
-        found = own_part(images, labels)
+        found = local_batch(images, labels)
         parts.append(len(found[0]))
         return found
 
-    generator.step, generator.own_part = watched, counted
+    generator.step, generator.local_batch = watched, counted
     hooks = training.Hooks(
         lambda made: float(made.sample(torch.tensor([0, 1, 2]), torch_stream(0)).float().mean())
     )
@@ -86,7 +86,7 @@ def normed(x: Any, weight: Any) -> list[Any]:
     with torch.no_grad():
         norm.weight.copy_(torch.arange(1.0, x.shape[1] + 1))
     norm = GlobalBatchNorm2d(norm) if parallel.size() > 1 else norm
-    mine, weights = parallel.own(x).clone().requires_grad_(), parallel.own(weight)
+    mine, weights = parallel.local_rows(x).clone().requires_grad_(), parallel.local_rows(weight)
     out = norm(mine)
     (gradient,) = torch.autograd.grad((out.square() * weights).sum(), mine, create_graph=True)
     penalty = gradient.square().sum()
@@ -158,7 +158,7 @@ def resumed(checkpoint: str, breaks: bool) -> tuple[list[float], Any]:
 def halves(n: int) -> tuple[Any, Any]:
     """The minibatch's one more map, and the gradient of a penalty on its gradient, of parts that hold no whole groups."""
     x = torch.randn(n, 3, 2, 2, generator=torch.Generator().manual_seed(0))
-    mine = parallel.own(x).clone().requires_grad_()
+    mine = parallel.local_rows(x).clone().requires_grad_()
     out = minibatch_stddev(mine)
     (gradient,) = torch.autograd.grad(out.square().sum(), mine, create_graph=True)
     (again,) = torch.autograd.grad(gradient.square().sum(), mine)

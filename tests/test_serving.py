@@ -164,7 +164,7 @@ def test_an_unreadable_picture_is_named(trained, tmp_path) -> None:
         (deep, ": values from 999 to 999.*"),
         (np.zeros((4, 4, 7), np.uint8), r": pixels of shape \(4, 4, 7\);.*"),
         ([[1, 2], [3]], ": a nested list.*"),
-        (None, ": no picture: NoneType"),
+        (None, ": not a picture: NoneType"),
     ]:
         with pytest.raises(UserError, match=f"^cannot read picture 1(|.*){message}$"):
             served.predict([good, bad])

@@ -48,9 +48,9 @@ class Mixture:
         runtime: Runtime,
         *,
         seed: int,
-        said: torch.Tensor | None = None,
+        soft_labels: torch.Tensor | None = None,
     ) -> None:
-        """said: float (M,K), the real-only classifier's probabilities for each synthetic image; required for soft labels."""
+        """soft_labels: float (M,K), the reference classifier's probabilities for each synthetic image; required for soft labels."""
         self.origin_flag = mix.origin_flag
         self._real = Pool(real, runtime)
         self._synthetic = None if synthetic is None else Pool(synthetic, runtime)
@@ -74,7 +74,9 @@ class Mixture:
         self.synthetic_weight, self._until = mix.synthetic_weight, mix.until
         self._cumulative = torch.cumsum(self.class_probabilities, 0)
         self._rng = torch_stream(seed, "classifier batches")
-        self._soft = None if synthetic is None or not mix.soft else _Soft(mix.soft, said, seed)
+        self._soft = (
+            None if synthetic is None or not mix.soft else _Soft(mix.soft, soft_labels, seed)
+        )
         self._transform = (
             transform(mix.transform, entropy(seed, "transform")) if mix.transform else None
         )

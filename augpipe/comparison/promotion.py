@@ -20,7 +20,7 @@ Predictions = NDArray[np.int64]  # (N,), the class that a model predicts for eac
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Decision:
     """Whether the challenger is promoted, and the reason. interval: of its gain, None if it was not computed."""
 
     promote: bool
@@ -62,7 +62,7 @@ def judge(
     units: Units,
     options: Promotion,
     rng: np.random.Generator,
-) -> Judgement:
+) -> Decision:
     """Compare two fixed models by macro recall, paired over test images resampled within their class, as whole groups.
 
     The models are fixed, so that the interval has no variance between seeds: the question is which of these two is better.
@@ -70,7 +70,7 @@ def judge(
     labels = units.labels
     if units.least < LEAST_IMAGES:
         smallest = several(math.floor(units.least), "group" if units.grouped else "test image")
-        return Judgement(
+        return Decision(
             False,
             f"too few test images that the champion has not seen: {smallest} in the smallest class, "
             f"at least {LEAST_IMAGES} are needed",
@@ -91,6 +91,6 @@ def judge(
         f"{100 * estimate.mean:+.1f} points of macro recall over the champion ({100 * LEVEL:.0f}% interval "
         f"{100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}, {several(len(labels), 'test image')})"
     )
-    return Judgement(
+    return Decision(
         promote, f"{'shown' if promote else 'not shown'} to be {wanted}: {figures}", estimate
     )

@@ -142,7 +142,7 @@ def _sentence(comparison: Comparison, generative: Mapping[str, bool]) -> str:
             f"No arm shows images of a trained generator, and by validation none is better than the baseline "
             f"{comparison.baseline!r}."
         )
-    change = f"changed macro recall by {told_gain(lead_gain)} over {comparison.baseline!r}"
+    change = f"changed macro recall by {format_gain(lead_gain)} over {comparison.baseline!r}"
     if lead_gain.verdict in ("too few seeds to say", "too few test images to say"):
         need = (
             f"at least {LEAST_SEEDS} seeds are needed"
@@ -172,7 +172,7 @@ def _sentence_of_a_gain(comparison: Comparison, change: str) -> str:
         over_strongest.verdict, "Synthetic images beat the baseline, but are not shown to be needed"
     )
     return (
-        f"{result}: {change}, and by {told_gain(over_strongest)} over the strongest arm without a trained "
+        f"{result}: {change}, and by {format_gain(over_strongest)} over the strongest arm without a trained "
         f"generator, {comparison.strongest!r}."
     )
 
@@ -193,7 +193,7 @@ def _names(arms: Sequence[str]) -> str:
     return ", ".join(repr(arm) for arm in arms)
 
 
-def told_gain(gain: Gain) -> str:
+def format_gain(gain: Gain) -> str:
     """`+1.2 points (95% interval -0.3 to +2.7, p .12)`, with p after Holm's correction."""
     interval = gain.interval
     return (

@@ -10,7 +10,7 @@ Counts = Mapping[int, int]  # class → images
 
 
 def label_of(name: object, classes: Sequence[str]) -> int:
-    """Label of the class called `name`; UserError with the classes there are."""
+    """Label of the class `name`; UserError lists the classes."""
     text = str(name)
     if text not in classes:
         raise unknown("class", text, classes)
@@ -18,6 +18,6 @@ def label_of(name: object, classes: Sequence[str]) -> int:
 
 
 def require_classes(classes: Sequence[str], least: int = 2) -> None:
-    """UserError where there are fewer classes than a comparison needs."""
+    """UserError if there are fewer classes than a comparison needs."""
     if len(classes) < least:
         raise UserError(f"at least {least} classes are needed; have {', '.join(classes) or 'none'}")

@@ -66,23 +66,23 @@ def fast_bf16(device: str) -> bool:
     return False
 
 
-def pick_device(asked: Device) -> str:
-    """`auto` → cuda, mps or cpu, the first there is; UserError for one there is not."""
+def pick_device(requested: Device) -> str:
+    """`auto` → the first available of cuda, mps and cpu; UserError for an unavailable device."""
     have = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    there = [name for name, here in have.items() if here]
-    if asked != "auto" and asked not in there:
-        raise UserError(f"no device {asked!r} on this machine; have {', '.join(there)}")
-    return there[0] if asked == "auto" else asked
+    available = [name for name, present in have.items() if present]
+    if requested != "auto" and requested not in available:
+        raise UserError(f"no device {requested!r} on this machine; have {', '.join(available)}")
+    return available[0] if requested == "auto" else requested
 
 
-def pick_precision(device: str, asked: Precision) -> Precision:
+def pick_precision(device: str, requested: Precision) -> Precision:
     """`auto` → bf16-mixed where the device is fast at it, else 32-true."""
-    if asked != "auto":
-        return asked
+    if requested != "auto":
+        return requested
     return "bf16-mixed" if fast_bf16(device) else "32-true"
 
 
@@ -95,25 +95,25 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
     torch.use_deterministic_algorithms(True, warn_only=True)
     where = pick_device(device)
     if where == "cuda":
-        # What cuBLAS needs to give the same sums twice; read when the device is first used.
+        # Makes cuBLAS deterministic; read when the device is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Each of several processes that train together uses the GPU of its own rank.
+    # In distributed training each process uses the GPU of its rank.
     name = f"cuda:{parallel.rank()}" if where == "cuda" else where
     return Runtime(torch.device(name), pick_precision(where, precision))
 
 
 def require(devices: int, device: Device) -> None:
-    """UserError where the machine has not so many devices of a kind; processes on the CPU there are always."""
+    """UserError if the machine has fewer devices of the kind; CPU processes are not limited."""
     where = pick_device(device)
     have = {"cuda": torch.cuda.device_count(), "mps": 1}.get(where, devices)
     if devices > have:
-        raise UserError(f"runner.devices is {devices}; this machine has {have} of {where}")
+        raise UserError(f"runner.devices is {devices}, but this machine has {have} {where} devices")
 
 
 class Pool:
-    """A set's images and labels where a loop can gather batches from them fast.
+    """Images and labels of a set, for gathering batches fast.
 
-    The images lie on the device where they take no more than `limit` bytes, else they stay memory-mapped.
+    The images are on the device if they take at most `limit` bytes, else memory-mapped.
     """
 
     def __init__(self, images: ImageSet, runtime: Runtime, limit: int = 2 * 2**30) -> None:
@@ -132,9 +132,9 @@ class Pool:
 
 
 class ClassRows:
-    """Rows of each class side by side, so that a uniform number picks one without a loop.
+    """Rows sorted by class, so that a uniform number picks one without a loop.
 
-    Within a class an image comes as often as its weight says (the table's `weight`; equal by default).
+    Within a class an image is drawn in proportion to its weight (the table's `weight`; equal by default).
     """
 
     def __init__(self, images: ImageSet) -> None:
@@ -145,23 +145,26 @@ class ClassRows:
         weights = np.array(images.table["weight"], np.float64)
         self._ends: torch.Tensor | None = None
         if len(weights) and not (weights == weights[0]).all():
-            # Where each row's part of its class's unit interval ends, after as many units as classes before.
-            own = torch.from_numpy(weights)[self._order]
-            of = labels[self._order]
-            # Class by class: beside a class of large weights small ones would be lost in the sum.
-            ends = [torch.cumsum(part, 0) / part.sum() for part in own.split(self.sizes.tolist())]
-            self._ends = of + torch.cat(ends)
+            # Cumulative weights: class c covers the interval [c, c + 1), divided among its rows by weight.
+            sorted_weights = torch.from_numpy(weights)[self._order]
+            sorted_labels = labels[self._order]
+            # Per class: in one sum, small weights would be lost next to a class with large ones.
+            ends = [
+                torch.cumsum(part, 0) / part.sum()
+                for part in sorted_weights.split(self.sizes.tolist())
+            ]
+            self._ends = sorted_labels + torch.cat(ends)
 
     def pick(self, labels: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-        """For each label the row that u in [0,1) names within its class; ValueError for one without images."""
+        """Row of each label, selected within its class by u in [0,1); ValueError for a class without images."""
         if len(labels) and int(self.sizes[labels].min()) == 0:
             empty = int(labels[self.sizes[labels] == 0][0])
-            raise ValueError(f"there is no image of class {empty} to pick")
+            raise ValueError(f"no image of class {empty} to pick")
         if self._ends is None:
-            at = self._starts[labels] + (u * self.sizes[labels]).long()
+            position = self._starts[labels] + (u * self.sizes[labels]).long()
         else:
-            at = torch.searchsorted(self._ends, labels + u, right=True)
-            # Rounding may put the last of a class's interval a hair before its end.
+            position = torch.searchsorted(self._ends, labels + u, right=True)
+            # Rounding may end a class's interval slightly early.
             last = self._starts[labels] + self.sizes[labels] - 1
-            at = torch.maximum(torch.minimum(at, last), self._starts[labels])
-        return self._order[at]
+            position = torch.maximum(torch.minimum(position, last), self._starts[labels])
+        return self._order[position]

@@ -1,8 +1,8 @@
-"""One training in several processes: each takes its rows of the global batch, and what is summed is summed over all.
+"""Data-parallel training: each process takes its rows of the global batch, and sums are reduced over all processes.
 
-Outside of such a training there is one process, and everything here hands back what it is given. What is random is drawn
-for the global batch by every process alike, from equal streams, and each keeps its rows: the processes stay in step, and
-what comes out is what one process makes of the same global batch, but for the order of sums.
+With a single process every function returns its input. All processes draw the same random numbers for the global batch
+from equal streams and keep their own rows. They stay in step, and the result equals that of one process on the same
+global batch, up to the order of sums.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ T = TypeVar("T")
 
 
 def size() -> int:
-    """Processes of this training."""
+    """Number of processes of this training."""
     return distributed.get_world_size() if _several() else 1
 
 
 def rank() -> int:
-    """This process's number among those of this training."""
+    """Rank of this process in the training."""
     return distributed.get_rank() if _several() else 0
 
 
 def leads() -> bool:
-    """Whether this process is the one that writes and tells."""
+    """Whether this process writes files and reports progress (rank 0)."""
     return rank() == 0
 
 
@@ -36,31 +36,31 @@ def _several() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-def everyone(n: int) -> int:
-    """How many all processes have where each has n."""
+def global_count(n: int) -> int:
+    """Total over all processes if each has n."""
     return n * size()
 
 
-def own(x: torch.Tensor) -> torch.Tensor:
-    """This process's rows of a global batch (N,...); ValueError where the processes do not divide it evenly."""
+def local_rows(x: torch.Tensor) -> torch.Tensor:
+    """Rows of this process of a global batch (N,...); ValueError if it cannot be divided evenly."""
     n = size()
     if n == 1:
         return x
     if len(x) % n:
-        raise ValueError(f"{len(x)} rows are not to be divided among {n} processes")
+        raise ValueError(f"{len(x)} rows cannot be divided among {n} processes")
     each = len(x) // n
     start = rank() * each
     return x[start : start + each]
 
 
 class _Total(torch.autograd.Function):
-    """Sum over processes; so is its gradient, which may be differentiated again."""
+    """Sum over processes; its gradient is summed too and can be differentiated again."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        whole = x.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(whole)
-        return whole
+        summed = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(summed)
+        return summed
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
@@ -68,7 +68,7 @@ class _Total(torch.autograd.Function):
 
 
 class _Gathered(torch.autograd.Function):
-    """Every process's rows, in their order."""
+    """Rows of all processes, in rank order."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -78,11 +78,11 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        return own(total(gradients[0]))
+        return local_rows(total(gradients[0]))
 
 
 def total(x: torch.Tensor) -> torch.Tensor:
-    """x summed over processes; differentiable, twice too."""
+    """x summed over processes; twice differentiable."""
     return cast(torch.Tensor, _Total.apply(x)) if size() > 1 else x
 
 
@@ -92,10 +92,10 @@ def gather(x: torch.Tensor) -> torch.Tensor:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Each parameter's gradient becomes its mean over processes: the gradient of the global batch's mean loss.
+    """Average the gradients over processes: the gradient of the mean loss of the global batch.
 
-    In one message, after the backward pass, as StyleGAN2-ADA does it (Karras et al. 2020): DDP's hooks take neither a
-    net that is run several times a step nor a penalty on gradients.
+    In one message after the backward pass, as in StyleGAN2-ADA (Karras et al. 2020): DDP's hooks support neither several
+    forward passes of a network per step nor gradient penalties.
     """
     if size() == 1:
         return
@@ -108,28 +108,28 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
 
 
 def means(values: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    """Each scalar's mean over processes; nan where any process has one that is not finite."""
+    """Mean of each scalar over processes; NaN if it is not finite in any process."""
     if size() == 1 or not values:
         return {name: float(value) for name, value in values.items()}
     together = torch.stack([value.float() for value in values.values()])
     distributed.all_reduce(together)
-    found: Sequence[float] = (together / size()).tolist()
+    averages: Sequence[float] = (together / size()).tolist()
     return {
         name: value if math.isfinite(value) else math.nan
-        for name, value in zip(values, found, strict=True)
+        for name, value in zip(values, averages, strict=True)
     }
 
 
 def wait_for_all() -> None:
-    """Until every process is here."""
+    """Barrier: wait for all processes."""
     if size() > 1:
         distributed.barrier()
 
 
 def agreed(value: T) -> T:
-    """The first process's value, for all of them: what a training decides by must not differ by a rounding."""
+    """Value of rank 0, broadcast to all: decisions must not depend on rounding differences between processes."""
     if size() == 1:
         return value
-    told: list[Any] = [value]
-    distributed.broadcast_object_list(told, src=0)
-    return cast(T, told[0])
+    box: list[Any] = [value]
+    distributed.broadcast_object_list(box, src=0)
+    return cast(T, box[0])

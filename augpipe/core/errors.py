@@ -1,4 +1,4 @@
-"""The user's mistakes, told in one line; and what kind of failure an error is."""
+"""Exceptions with one-line messages for users, and classification of errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 from collections.abc import Iterable
 from typing import Final
 
-# How a full disk is told where no errno comes along: by the system, by SQLite, by torch's file writer.
+# Messages of a full disk without an errno: from the system, SQLite, and torch's file writer.
 FULL_WORDS: Final = (
     "No space left on device",
     "Disk quota exceeded",
@@ -23,19 +23,19 @@ PASSING: Final = frozenset(
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: one line that names the value and the choices (exit status 2)."""
+    """Invalid user input: a one-line message with the value and the choices (exit status 2)."""
 
 
 class NotTrainedError(UserError):
-    """A training that came to nothing under its settings; beside others it leaves those standing."""
+    """A training that failed with its settings; other trainings of the run continue."""
 
 
 class RunError(RuntimeError):
-    """A failure, not the user's, that one line tells better than a traceback (exit status 1)."""
+    """A failure not caused by the user, reported by one line instead of a traceback (exit status 1)."""
 
 
 class PictureError(ValueError):
-    """A picture that cannot be used, and why, in words for the user."""
+    """An unusable picture; the message gives the reason for the user."""
 
 
 def several(n: int, what: str) -> str:
@@ -44,12 +44,12 @@ def several(n: int, what: str) -> str:
 
 
 def choices(have: Iterable[object]) -> str:
-    """`a, b, c`, or `none` where there is nothing to choose from."""
+    """`a, b, c`, or `none` if there are no choices."""
     return ", ".join(str(item) for item in have) or "none"
 
 
 def unknown(what: str, value: object, have: Iterable[object]) -> UserError:
-    """UserError for a name that does not exist, with what does, the nearest spelling first."""
+    """UserError for an unknown name, with the closest match and all choices."""
     names = [str(item) for item in have]
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -57,26 +57,26 @@ def unknown(what: str, value: object, have: Iterable[object]) -> UserError:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, is that a disk or a quota is full."""
+    """Whether an error or one of its causes is a full disk or quota."""
     while error is not None:
-        told = str(error)
+        message = str(error)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if any(words in told for words in FULL_WORDS):
+        if any(words in message for words in FULL_WORDS):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 def passes(error: BaseException) -> bool:
-    """Whether an error may be gone a moment later by itself: an address or a network drive that does not answer.
+    """Whether an error may be transient, such as an unreachable address or network drive.
 
-    Never a mistake of the user's, nor a full disk.
+    Never a UserError or a full disk.
     """
     if isinstance(error, UserError):
         return False
     if isinstance(error, ConnectionError) or type(error) is TimeoutError:
-        return True  # a time-out of a kind of its own is somebody's limit on a task
+        return True  # a subclass of TimeoutError is a limit on a task
     inner = getattr(error, "reason", None)  # of urllib's errors
     if isinstance(inner, BaseException):
         return passes(inner)

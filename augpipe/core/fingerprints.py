@@ -1,8 +1,8 @@
-"""Which code a result follows from: a fingerprint of modules and of all that they import from this package.
+"""Fingerprint of the code that a result depends on: modules and everything they import from this package.
 
-Imports are read from the source, wherever in a file they stand; what is loaded by name at run time (a generator's family)
-is named by who asks. Comments and layout do not count. A process runs what it has imported: once a file is edited after
-that, nobody can say what a result of this process follows from.
+Imports are read from the source, at any level of a file; modules loaded by name at run time (generator families) are
+passed by the caller. Comments and layout do not count. A process runs the code it has imported: if a file is edited
+later, the code behind the results of this process is unknown.
 """
 
 from __future__ import annotations
@@ -26,64 +26,65 @@ LIBRARIES: Final = (
 
 
 class ChangedError(RuntimeError):
-    """The package was edited since this process began."""
+    """The package was edited after this process started."""
 
 
 @cache
 def libraries() -> Mapping[str, str]:
-    """Versions of the libraries whose code results follow from, of those that are installed."""
-    found = {}
+    """Versions of the installed libraries that results depend on."""
+    installed = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _states(root: Path) -> dict[Path, int]:
-    """When each file of the package was changed."""
+    """Modification time (ns) of each file of the package."""
     return {path: path.stat().st_mtime_ns for path in sorted(root.rglob("*.py"))}
 
 
-_BEGUN: Final = _states(ROOT)
+_AT_START: Final = _states(ROOT)
 
 
 def fingerprint(modules: Iterable[str], root: Path = ROOT) -> str:
-    """SHA-256 over the code of the modules and of what they use; ValueError for one there is not.
+    """SHA-256 over the code of the modules and their imports; ValueError for an unknown module.
 
-    ChangedError where one of their files is not what it was when this process began.
+    Raises ChangedError if one of their files was edited after this process started.
     """
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for module in sorted(used_by(modules, root)):
         path = _file(module, root)
-        if path is None:  # never: `used_by` has looked
+        if path is None:  # never: checked by `used_by`
             continue
         changed = path.stat().st_mtime_ns
-        if root == ROOT and _BEGUN.get(path) != changed:
-            raise ChangedError(f"{path} was edited since this process began")
-        whole.update(f"{module} {_meaning(path, changed)}\n".encode())
-    return whole.hexdigest()
+        if root == ROOT and _AT_START.get(path) != changed:
+            raise ChangedError(f"{path} was edited after this process started")
+        digest.update(f"{module} {_meaning(path, changed)}\n".encode())
+    return digest.hexdigest()
 
 
 def used_by(modules: Iterable[str], root: Path = ROOT) -> frozenset[str]:
-    """The modules and all that they import of the package, directly or not.
+    """The modules and everything they import from the package, directly or indirectly.
 
-    The packages that a module lies in count with their own text; what they import besides counts only where they are
-    imported themselves.
+    Parent packages count with their own source; their imports count only if the package itself is imported.
     """
-    open_, found = list(modules), set[str]()
-    while open_:
-        module = open_.pop()
-        if module in found:
+    pending, modules_used = list(modules), set[str]()
+    while pending:
+        module = pending.pop()
+        if module in modules_used:
             continue
         path = _file(module, root)
         if path is None:
-            raise ValueError(f"there is no module {module}")
-        found.add(module)
+            raise ValueError(f"no module {module}")
+        modules_used.add(module)
         if module not in NOT_FOLLOWED:
-            open_ += _imports(path, path.stat().st_mtime_ns, root)
-    return frozenset(found | {parent for module in found for parent in _parents(module)})
+            pending += _imports(path, path.stat().st_mtime_ns, root)
+    return frozenset(
+        modules_used | {parent for module in modules_used for parent in _parents(module)}
+    )
 
 
 def _parents(module: str) -> Iterator[str]:
@@ -93,7 +94,7 @@ def _parents(module: str) -> Iterator[str]:
 
 
 def _file(module: str, root: Path) -> Path | None:
-    """The module's file; None where the name is no module of the package."""
+    """File of the module; None if the name is not a module of the package."""
     package, *parts = module.split(".")
     if package != PACKAGE:
         return None
@@ -116,15 +117,15 @@ def _meaning(path: Path, changed: int) -> str:
 
 @cache
 def _imports(path: Path, changed: int, root: Path) -> tuple[str, ...]:
-    """Modules of the package that a file imports; `from augpipe.x import y` is of augpipe.x.y where that is a module."""
-    found: set[str] = set()
+    """Modules of the package that a file imports; `from augpipe.x import y` counts as augpipe.x.y if that is a module."""
+    imported: set[str] = set()
     for node in ast.walk(_tree(path, changed)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if _file(alias.name, root)}
+            imported |= {alias.name for alias in node.names if _file(alias.name, root)}
         elif isinstance(node, ast.ImportFrom) and node.module and _file(node.module, root):
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             modules = {name for name in inner if _file(name, root)}
-            found |= modules
+            imported |= modules
             if modules != inner:
-                found.add(node.module)
-    return tuple(sorted(found))
+                imported.add(node.module)
+    return tuple(sorted(imported))

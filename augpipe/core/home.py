@@ -1,4 +1,4 @@
-"""`AUGPIPE_HOME`: the folder of what persists between runs."""
+"""`AUGPIPE_HOME`: the folder of all data that persists between runs."""
 
 from __future__ import annotations
 

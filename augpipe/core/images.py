@@ -40,8 +40,8 @@ def provenance(
 ) -> pd.DataFrame:
     """Table with a row an image and the columns of PROVENANCE, all text but for the weight.
 
-    group: what must not stand on two sides of a split (patient, identity); an image's own id by default.
-    parent: id of the real image a synthetic one was made from, "" where there is none.
+    group: unit that must stay within one subset of a split (patient, identity); an image's own id by default.
+    parent: id of the real image a synthetic one was made from, "" if there is none.
     weight: how often an image is drawn, against the others of its class; 1 by default.
     """
     n = len(ids)
@@ -58,10 +58,10 @@ def provenance(
 
 
 class ImageSet(Dataset[tuple[torch.Tensor, int]]):
-    """images uint8 (N,C,H,W), memory-mapped where loaded from a store; labels int64 (N,).
+    """images uint8 (N,C,H,W), memory-mapped if loaded from a store; labels int64 (N,).
 
     classes: name of each label. table: provenance, a row an image (see `provenance`).
-    Raises ValueError where the parts do not fit each other.
+    Raises ValueError if the arrays do not match each other.
     """
 
     def __init__(
@@ -101,10 +101,10 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         return ImageSpec(size=self.images.shape[2], channels=self.images.shape[1])
 
     def counts(self, rows: NDArray[np.int64] | None = None) -> dict[int, int]:
-        """Images of each class, zeros included; of `rows` only, where they are given."""
+        """Images of each class, zeros included; only of `rows`, if given."""
         labels = self.labels if rows is None else self.labels[rows]
-        found = np.bincount(labels, minlength=len(self.classes))
-        return {label: int(n) for label, n in enumerate(found)}
+        counts = np.bincount(labels, minlength=len(self.classes))
+        return {label: int(n) for label, n in enumerate(counts)}
 
     def take(self, rows: NDArray[np.int64]) -> ImageSet:
         """The images at `rows`, in that order (a copy in memory)."""
@@ -122,7 +122,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
 
 @dataclass(frozen=True)
 class Splits:
-    """Train (thinned where the experiment asks for it), val (selects) and test (scores once)."""
+    """Train (thinned if configured), val (for selection) and test (scored once)."""
 
     train: ImageSet
     val: ImageSet
@@ -140,7 +140,7 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
 
 
 def grid(images: NDArray[np.uint8], columns: int, gap: int = 1, scale: int = 1) -> Image.Image:
-    """uint8 (N,C,H,W), row by row → picture with `columns` images a row, `gap` px apart, enlarged `scale` times."""
+    """uint8 (N,C,H,W), row by row → picture with `columns` images per row, `gap` px apart, enlarged `scale` times."""
     n, c, h, w = images.shape
     rows = max(1, -(-n // columns))
     sheet = np.full((c, rows * (h + gap) - gap, columns * (w + gap) - gap), 255, np.uint8)

@@ -1,4 +1,4 @@
-"""What computes here, described without importing torch: versions, device, precision, threads, processor."""
+"""Describe the machine without importing torch: versions, device, precision, threads, processor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-# Instruction sets that choose other kernels, and with them another order of sums.
+# Instruction sets that select different kernels, with a different order of sums.
 INSTRUCTIONS: Final = (
     "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_tile",
     "asimd", "bf16", "sve", "sve2",
@@ -19,7 +19,7 @@ INSTRUCTIONS: Final = (
 def environment(
     device: str, precision: str, threads: int, processes: int = 1
 ) -> dict[str, str | int]:
-    """What a result depends on besides configuration, data and code.
+    """Versions and settings that a result depends on besides configuration, data and code.
 
     device, precision: resolved names, never `auto`. threads: of each process. processes: that train one model together.
     """
@@ -34,10 +34,10 @@ def environment(
 
 
 def chip(device: str) -> str:
-    """The processor's instruction sets, or the GPU's name: another one rounds differently."""
+    """The processor's instruction sets, or the GPU's name: another one may round differently."""
     if device != "cuda":
         return _cpu()
-    import torch  # only where a GPU computes, and torch is needed anyway
+    import torch  # only with a GPU, when torch is needed anyway
 
     return str(torch.cuda.get_device_name())
 

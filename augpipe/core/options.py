@@ -1,6 +1,6 @@
-"""Options of images and of the device. A package's options are in its `options.py`, which imports nothing that computes.
+"""Options of images and of the device. The options of a package are in its `options.py`, which imports no torch code.
 
-What has kinds keeps the options of a kind beside its code: sources, generator families, imbalance profiles, losses.
+Options of a kind (sources, generator families, imbalance profiles, losses) are next to the code of the kind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Precision = Literal["auto", "bf16-mixed", "32-true"]
 
 def _rising(window: Window | None) -> Window | None:
     if window is not None and window != "full" and not window[0] < window[1]:
-        raise ValueError(f"a window goes from low to high; got {list(window)}")
+        raise ValueError(f"a window must be [low, high] with low < high; got {list(window)}")
     return window
 
 

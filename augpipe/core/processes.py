@@ -34,14 +34,14 @@ def is_held(path: Path) -> bool:
 
 
 def this_process() -> str:
-    """Machine, process and when it began, without a line end."""
-    return f"{_place()} {os.getpid()} {_began(os.getpid())}"
+    """Machine, process number and start time as one line."""
+    return f"{_place()} {os.getpid()} {_started(os.getpid())}"
 
 
 def is_dead(process: str) -> bool:
-    """Whether a process has ended; one of another machine or container is taken for alive."""
+    """Whether a process has ended; one of another machine or container counts as alive."""
     place, _, rest = process.partition(" ")
-    pid, _, began = rest.partition(" ")
+    pid, _, started = rest.partition(" ")
     if place != _place() or not pid.isdecimal():
         return False
     try:
@@ -50,12 +50,12 @@ def is_dead(process: str) -> bool:
         return True
     except PermissionError:
         return False
-    return _began(int(pid)) != began
+    return _started(int(pid)) != started
 
 
 @cache
 def _place() -> str:
-    """Host, machine and container: process numbers mean something within one of these alone."""
+    """Host, machine and container: process numbers are valid only within one of these."""
     machine = Path("/etc/machine-id")
     try:
         known = machine.read_text().strip()
@@ -68,10 +68,10 @@ def _place() -> str:
     return "/".join(["".join(socket.gethostname().split()), known, space])
 
 
-def _began(pid: int) -> str:
-    """Clock ticks between the machine's start and the process's; "" where that cannot be known."""
+def _started(pid: int) -> str:
+    """Start time of the process in clock ticks since boot; "" if unknown."""
     try:
-        # The name, in brackets, may hold spaces; the beginning is the 22nd field (proc(5)).
+        # The name, in brackets, may contain spaces; the start time is the 22nd field (proc(5)).
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""

@@ -18,7 +18,7 @@ def kinds_in(package: str) -> tuple[str, ...]:
 
 
 def load_kind(package: str, kind: object, what: str) -> ModuleType:
-    """The module `package.kind`; UserError lists the kinds there are."""
+    """The module `package.kind`; UserError lists the kinds."""
     have = kinds_in(package)
     if kind not in have:
         raise unknown(what, kind, have)

@@ -51,10 +51,10 @@ class KindConfig(Strict):
 
 @dataclass(frozen=True)
 class OneOf:
-    """Annotation of a field that is read by `resolve` as one of several models, each with a name under `key`.
+    """Annotation of a field that `resolve` reads as one of several models, named under `key`.
 
-    Such a field must be `SerializeAsAny[...]`: dumped as the base class it would lose what only the one model knows, and
-    two different configurations would hash alike. In a JSON schema it is any of `models`, so that a form can be made of it.
+    The field must be `SerializeAsAny[...]`: dumped as the base class it would lose the fields of the actual model, and
+    different configurations would have equal hashes. Its JSON schema is any of `models`, for forms.
     """
 
     resolve: Callable[[Any], Any]
@@ -71,15 +71,19 @@ class OneOf:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Each model's own schema, with its name as a constant."""
-        found = []
+        schemas = []
         for name, model in self.models():
-            own = dict(handler.resolve_ref_schema(handler(model.__pydantic_core_schema__)))
+            model_schema = dict(handler.resolve_ref_schema(handler(model.__pydantic_core_schema__)))
             named = {"const": name, "default": name, "title": self.key, "type": "string"}
-            named["description"] = own["properties"][self.key]["description"]
-            found.append(
-                {**own, "title": name, "properties": {**own["properties"], self.key: named}}
+            named["description"] = model_schema["properties"][self.key]["description"]
+            schemas.append(
+                {
+                    **model_schema,
+                    "title": name,
+                    "properties": {**model_schema["properties"], self.key: named},
+                }
             )
-        return {"anyOf": found}
+        return {"anyOf": schemas}
 
 
 def by_kind(package: str, what: str) -> OneOf:
@@ -89,7 +93,7 @@ def by_kind(package: str, what: str) -> OneOf:
         if isinstance(value, KindConfig):
             return value
         if not isinstance(value, Mapping) or "kind" not in value:
-            raise UserError(f"a {what} is a mapping with a kind; got {value!r}")
+            raise UserError(f"a {what} must be a mapping with a kind; got {value!r}")
         config = load_kind(package, value["kind"], what).Config
         try:
             return config.model_validate(value)
@@ -104,17 +108,17 @@ def by_kind(package: str, what: str) -> OneOf:
 
 
 def explain(error: ValidationError) -> str:
-    """The first complaint of a ValidationError on one line: `path: what is wrong (got value)`."""
+    """First error of a ValidationError on one line: `path: message (got value)`."""
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
     message = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else first["msg"]
-    # A whole mapping repeated back hides the message; only short values are shown.
+    # Only short values are shown: a whole mapping would hide the message.
     shown = repr(first.get("input"))
-    told = "" if "error" in first.get("ctx", {}) or len(shown) > 60 else f" (got {shown})"
-    line = " ".join(f"{message}{told}".split())
+    suffix = "" if "error" in first.get("ctx", {}) or len(shown) > 60 else f" (got {shown})"
+    line = " ".join(f"{message}{suffix}".split())
     return f"{path}: {line}" if path else line
 
 
 def _is_branch(part: int | str) -> bool:
-    """Whether pydantic put the name of a union's branch, not a key, into the location."""
+    """Whether a part of the location is the name of a union branch, not a key."""
     return isinstance(part, str) and any(mark in part for mark in "[(-")

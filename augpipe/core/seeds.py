@@ -36,6 +36,6 @@ def capture(rngs: Mapping[str, torch.Generator]) -> dict[str, torch.Tensor]:
 
 
 def restore(rngs: Mapping[str, torch.Generator], states: Mapping[str, torch.Tensor]) -> None:
-    """Put back what `capture` took; KeyError where a generator has no state."""
+    """Restore the states from `capture`; KeyError if a generator has no state."""
     for name, rng in rngs.items():
         rng.set_state(states[name].to("cpu", torch.uint8))

@@ -1,4 +1,4 @@
-"""Files: written beside and renamed, hashed, memory-mapped; image sets, checkpoints, tables."""
+"""Content-addressed store: atomic writes, hashes, memory maps; image sets, checkpoints, tables."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from augpipe.core.errors import UserError, passes
 from augpipe.core.home import home
 from augpipe.core.images import ImageSet, ImageSpec, Splits
 
-BLOCK: Final = 2**24  # bytes moved at a time, so that what streams never holds more
+BLOCK: Final = 2**24  # bytes copied at a time, which limits memory use
 
 
 class Ref(BaseModel, frozen=True):
-    """A file or folder and the SHA-256 of what it holds: all that crosses a task boundary.
+    """A file or folder and the SHA-256 of its content: tasks exchange nothing else.
 
     With a context `{"store": root}` the path is written relative to the store's root, and read back from there.
     """
@@ -47,8 +47,8 @@ class Ref(BaseModel, frozen=True):
             return path
         if path.is_absolute() or ".." in path.parts:
             raise ValueError(f"{path} is not relative to the store")
-        whole: Path = info.context["store"] / path
-        return whole
+        resolved: Path = info.context["store"] / path
+        return resolved
 
     @field_serializer("path")
     def _relative(self, path: Path, info: FieldSerializationInfo) -> str:
@@ -56,7 +56,7 @@ class Ref(BaseModel, frozen=True):
 
 
 class SplitRefs(BaseModel, frozen=True):
-    """Where the three image sets of a split lie."""
+    """Refs of the three image sets of a split."""
 
     train: Ref
     val: Ref
@@ -65,7 +65,7 @@ class SplitRefs(BaseModel, frozen=True):
 
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
-    """A fresh path next to `target`, gone when the block ends; UserError where nothing can be written."""
+    """A new path next to `target`, deleted when the block ends; UserError if it cannot be written."""
     draft = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def _draft(target: Path) -> Iterator[Path]:
 
 
 def _unwritable(target: Path, error: OSError) -> Exception:
-    """A full or closed disk is the user's to mend; any other OSError, and one that passes, stays what it is."""
+    """UserError if the target itself is not writable (disk full, read-only); transient and other errors are returned unchanged."""
     if passes(error):
         return error
     place = str(error.filename or "")
@@ -95,10 +95,10 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """A path to write a file or folder to; renamed onto `target` when the block ends well.
+    """A draft path for a file or folder, renamed to `target` when the block succeeds.
 
-    Nothing half-written is ever seen at `target`. A folder there is replaced as a whole.
-    Raises UserError where the place cannot be written to.
+    `target` never holds a partial result. An existing folder is replaced completely.
+    Raises UserError if the target cannot be written.
     """
     target = target.resolve()
     with _draft(target) as draft:
@@ -117,12 +117,12 @@ def beside(target: Path) -> Iterator[Path]:
 
 
 def _used(path: Path) -> bool:
-    """Mark what is there as used now (see `pruning`); whether it is."""
+    """Mark a path as used now (see `pruning`); return whether it exists."""
     try:
         os.utime(path)
     except FileNotFoundError:
         return False
-    except PermissionError:  # another user's, of a shared store
+    except PermissionError:  # another user's file in a shared store
         return path.exists()
     return True
 
@@ -147,7 +147,7 @@ class Store:
         self.root = home() / "store" if root is None else root
 
     def put(self, kind: str, write: Callable[[Path], None], suffix: str = "") -> Ref:
-        """Let `write` make a file or folder, hash it, and rename it to where its content says."""
+        """Let `write` create a file or folder, and rename it to a path derived from its hash."""
         with _draft(self.root / kind / "new") as draft:
             write(draft)
             sha = digest(draft)
@@ -156,22 +156,22 @@ class Store:
                 try:
                     os.rename(draft, final)
                 except OSError:
-                    # Another process stored the same content in between: equal bytes, nothing lost.
+                    # Another process stored the same content meanwhile.
                     if not final.exists():
                         raise
         return Ref(path=final, sha256=sha)
 
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
-        """Store an image set, or those of its `rows`; no more than BLOCK bytes of them are ever in memory."""
-        own = np.arange(len(images)) if rows is None else rows
+        """Store an image set, or its `rows`; at most BLOCK bytes of images are in memory."""
+        selected = np.arange(len(images)) if rows is None else rows
         step = max(1, BLOCK // int(np.prod(images.spec.shape)))
 
         def write(folder: Path) -> None:
-            with image_writer(folder, len(own), images.spec) as out:
-                for start in range(0, len(own), step):
-                    out[start : start + step] = images.images[own[start : start + step]]
+            with image_writer(folder, len(selected), images.spec) as out:
+                for start in range(0, len(selected), step):
+                    out[start : start + step] = images.images[selected[start : start + step]]
             table = images.table if rows is None else images.table.iloc[rows].reset_index(drop=True)
-            write_labels(folder, images.labels[own], images.classes, table)
+            write_labels(folder, images.labels[selected], images.classes, table)
 
         return self.put("images", write)
 
@@ -187,7 +187,7 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A path for a folder that is gone when the block ends."""
+        """A path for a folder that is deleted when the block ends."""
         with _draft(self.root / "scratch" / "new") as draft:
             yield draft
 
@@ -196,14 +196,14 @@ class Store:
         return self.put(kind, lambda path: write_json(path, value), ".json")
 
     def put_table(self, kind: str, table: pd.DataFrame) -> Ref:
-        """Store a table as Parquet: floats keep every digit and text stays text, whatever it says."""
+        """Store a table as Parquet: floats keep full precision and text stays text."""
         return self.put(kind, lambda path: table.to_parquet(path, index=False), ".parquet")
 
     def put_state(self, kind: str, state: Mapping[str, Any]) -> Ref:
         """Store tensors and plain values, readable with `weights_only=True`."""
 
         def write(path: Path) -> None:
-            # Given a path, torch writes the file's name into the file: equal states would differ.
+            # With a path, torch writes the file name into the file, so equal states would differ.
             with path.open("wb") as stream:
                 torch.save(dict(state), stream)
 
@@ -212,13 +212,13 @@ class Store:
     def keyed(
         self, kind: str, key: str, make: Callable[[], dict[str, torch.Tensor]]
     ) -> dict[str, torch.Tensor]:
-        """What `make` gives, made once for a key that says all that it follows from."""
+        """Result of `make`, cached under a key that identifies everything it depends on."""
         path = self.root / kind / f"{key}.pt"
         if not path.exists():
-            found = make()
+            state = make()
             with beside(path) as draft:
-                torch.save(found, draft)
-            return found
+                torch.save(state, draft)
+            return state
         _used(path)
         return load_state(path)
 
@@ -235,7 +235,7 @@ def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.u
         return
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):
-        # A memory map on a full disk dies by SIGBUS; asked for its blocks first, it is an error.
+        # Allocate first: writing to a memory map on a full disk raises SIGBUS instead of an error.
         with path.open("r+b") as stream:
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
     yield rows
@@ -245,7 +245,7 @@ def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.u
 def write_labels(
     folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame
 ) -> None:
-    """Complete the folder that `image_writer` began."""
+    """Complete the folder that `image_writer` started."""
     np.save(folder / "labels.npy", labels)
     write_json(folder / "classes.json", list(classes))
     table.to_parquet(folder / "table.parquet", index=False)
@@ -281,7 +281,7 @@ def load_table(ref: Ref) -> pd.DataFrame:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON with sorted keys and a last line end."""
+    """Write JSON with sorted keys and a final newline."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
 

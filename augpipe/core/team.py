@@ -1,7 +1,7 @@
-"""Several processes on one machine that are one training: begun, watched, ended, and what comes of them (see `parallel`).
+"""Launch and supervise the processes of a distributed training on one machine (see `distributed`).
 
-They meet over a file and speak over loopback (gloo on CPUs, NCCL on GPUs); no port is open for a stranger. None outlives
-the process that began them, however that one ends.
+They rendezvous through a file and communicate over loopback (gloo on CPUs, NCCL on GPUs); no port is open to other
+machines. They end with the process that started them, however it ends.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
 from augpipe.core.options import Device
 
 T = TypeVar("T")
-GRACE: Final = 1.0  # seconds in which the others may tell what they failed of, once one has
+GRACE: Final = 1.0  # seconds to wait for the errors of the other processes after one failed
 
 
 class Team(NamedTuple):
-    """size: processes, each with a device of its own. place: a folder to meet below, the system's temporary one by default."""
+    """size: number of processes, each with its own device. place: parent of the rendezvous folder; default: the system's temporary folder."""
 
     size: int
     device: Device = "auto"
@@ -43,10 +43,10 @@ class Team(NamedTuple):
 
 
 def launch(team: Team, work: Callable[..., T], *arguments: Any) -> T:
-    """What `work(*arguments)` gives in the first of the team's processes, which train together.
+    """Run `work(*arguments)` in every process of the team and return the result of rank 0.
 
-    `runtime.start` gives each its own device; on a machine without GPUs it has none but itself. work and arguments are
-    found by name and pickled. What any of them raises first is raised here, and the others are ended. RunError where one
+    `runtime.start` gives each process its own GPU; without GPUs all use the CPU. work is pickled by name, arguments by
+    value. The first exception of any process is raised here, and the other processes are killed. Raises RunError if one
     is killed.
     """
     runtime.require(team.size, team.device)
@@ -54,14 +54,14 @@ def launch(team: Team, work: Callable[..., T], *arguments: Any) -> T:
     with tempfile.TemporaryDirectory(prefix="augpipe-training-", dir=team.place) as folder:
         team = team._replace(place=folder)
         processes = [
-            context.Process(target=_begin, args=(rank, team, work, arguments))
+            context.Process(target=_run, args=(rank, team, work, arguments))
             for rank in range(team.size)
         ]
         try:
             for process in processes:
                 process.start()
             first, status = _join(processes)
-        finally:  # a time-out, Ctrl-C or a failure of one: none goes on alone
+        finally:  # after a timeout, Ctrl-C or a failure no process may continue alone
             for process in processes:
                 if process.pid is not None:
                     process.kill()
@@ -72,7 +72,7 @@ def launch(team: Team, work: Callable[..., T], *arguments: Any) -> T:
 
 
 def _join(processes: Sequence[BaseProcess]) -> tuple[int, int]:
-    """(0, 0) when all have ended well, else which did not, first, and its status."""
+    """(0, 0) if all succeed, else the rank and exit status of the first that failed."""
     waiting = {process.sentinel: rank for rank, process in enumerate(processes)}
     while waiting:
         for sentinel in wait(list(waiting)):
@@ -87,29 +87,27 @@ def _join(processes: Sequence[BaseProcess]) -> tuple[int, int]:
 
 
 def _read(path: Path) -> Any:
-    return pickle.loads(path.read_bytes())  # noqa: S301 - of our own processes, in a folder closed to others
+    return pickle.loads(path.read_bytes())  # noqa: S301 - written by our own processes in a private folder
 
 
 def _failure(folder: Path, first: int, status: int) -> BaseException:
-    """What failed first: the others failed of its being gone."""
+    """Error of the process that failed first; the others failed because it was gone."""
     if status < 0:
         how = signal.Signals(-status).name
-        return RunError(
-            f"process {first} of a training was ended by {how}; was there too little memory?"
-        )
-    told = []
+        return RunError(f"process {first} of a training was ended by {how}; possibly out of memory")
+    errors = []
     for path in folder.glob("error-*"):
-        with suppress(Exception):  # half-written by one that was ended
-            told.append(cast(tuple[int, BaseException], _read(path)))
-    if told:
-        return min(told, key=lambda one: one[0])[1]
+        with suppress(Exception):  # incomplete file of a killed process
+            errors.append(cast(tuple[int, BaseException], _read(path)))
+    if errors:
+        return min(errors, key=lambda error: error[0])[1]
     if status == errno.ENOSPC:
         return UserError(f"{FULL_WORDS[0]}: {folder.parent}")
     return RunError(f"process {first} of a training ended with status {status}")
 
 
-def _begin(rank: int, team: Team, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C reaches every process of the terminal; whoever began these answers it, and ends them.
+def _run(rank: int, team: Team, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    # Ctrl-C reaches every process of the terminal; the parent handles it and ends these.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = Path(str(team.place))
@@ -128,7 +126,7 @@ def _begin(rank: int, team: Team, work: Callable[..., Any], arguments: tuple[Any
 
 
 def _leave_together(rank: int, size: int, folder: Path) -> None:
-    """End when all have done their work: one that goes earlier would cut a message to another."""
+    """Exit once all are done: exiting earlier could cut off a message to another process."""
     (folder / f"done-{rank}").touch()
     while len(list(folder.glob("done-*"))) < size:
         time.sleep(0.01)
@@ -136,7 +134,7 @@ def _leave_together(rank: int, size: int, folder: Path) -> None:
 
 
 def _end(status: int) -> None:
-    """At once: torn down in good order, gloo's threads now and then abort the process."""
+    """Exit immediately: with a regular shutdown, threads of gloo occasionally abort the process."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -150,7 +148,7 @@ def _end_with_parent() -> None:
 
 
 def _meet(rank: int, team: Team) -> None:
-    """Join the others; from here on `runtime.start` gives this process's device."""
+    """Join the process group; afterwards `runtime.start` returns the device of this process."""
     lo = "lo0" if sys.platform == "darwin" else "lo"
     os.environ.update({"GLOO_SOCKET_IFNAME": lo, "NCCL_SOCKET_IFNAME": lo})
     cuda = runtime.pick_device(team.device) == "cuda"
@@ -166,7 +164,7 @@ def _meet(rank: int, team: Team) -> None:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The error, or one that says the same where it does not go through a file."""
+    """The error, or one with the same message if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301
     except Exception:

@@ -1,6 +1,6 @@
-"""Published weights: kept below `AUGPIPE_HOME/weights/checkpoints` under their publishers' names, fetched where missing.
+"""Published weights: stored in `AUGPIPE_HOME/weights/checkpoints` under their original names, downloaded if missing.
 
-A file put there by hand needs no network.
+A file placed there manually needs no network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from augpipe.core.errors import UserError
 from augpipe.core.home import home
 
-# What reading weights from another file than theirs raises.
+# Exceptions raised by reading a file that is not a matching checkpoint.
 UNREADABLE: Final = (
     pickle.UnpicklingError, struct.error, AssertionError, AttributeError, EOFError, LookupError,
     RuntimeError, TypeError, ValueError,
@@ -26,15 +26,15 @@ UNREADABLE: Final = (
 
 
 def weights_folder() -> Path:
-    """Where weights lie."""
+    """Folder of the weights."""
     return home() / "weights" / "checkpoints"
 
 
 @contextmanager
 def fetching(what: str, file: str, instead: str) -> Iterator[None]:
-    """torch's downloads go to our folder; what fails is one line that says where to put the file.
+    """Download with torch to our folder; a failure is a UserError that says where to put the file.
 
-    instead: what to set in a config that asks for no weights.
+    instead: config setting that needs no weights.
     """
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(home() / "weights"))
@@ -57,7 +57,7 @@ def fetching(what: str, file: str, instead: str) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """A file that does not hold the weights is the user's to mend."""
+    """UserError if a file does not hold the weights."""
     try:
         yield
     except UNREADABLE:
@@ -67,20 +67,20 @@ def reading(path: Path, what: str) -> Iterator[None]:
 
 
 def published_file(model: str) -> Path:
-    """Where the published weights of one of torchvision's classifying models lie."""
+    """Path of the published weights of a torchvision classification model."""
     from torchvision.models import get_model_weights
 
     return weights_folder() / Path(get_model_weights(model).DEFAULT.url).name
 
 
 def torchvision_state(model: str, instead: str) -> Mapping[str, torch.Tensor]:
-    """The published state of one of torchvision's classifying models; UserError where it is not to be had."""
+    """Published state of a torchvision classification model; UserError if it is not available."""
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(model).DEFAULT
     path = published_file(model)
     with fetching(f"torchvision's {model}", path.name, instead), reading(path, model):
-        # torchvision itself reads files in a way that may run code: what this has read cannot.
+        # weights_only: loading cannot run code, unlike the default of torchvision.
         state: Mapping[str, torch.Tensor] = weights.get_state_dict(
             progress=False, check_hash=True, weights_only=True
         )

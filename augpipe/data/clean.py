@@ -37,7 +37,7 @@ def check_names(classes: Sequence[str]) -> None:
         )
 
 
-def without_small(listing: Listing, least: int) -> Listing:
+def drop_small_classes(listing: Listing, least: int) -> Listing:
     """Drop classes of fewer than `least` images, with a note."""
     have = np.bincount(listing.labels, minlength=len(listing.classes))
     large = np.flatnonzero(have >= least)

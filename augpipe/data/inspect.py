@@ -14,7 +14,7 @@ from augpipe.core.errors import UserError, several
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
-from augpipe.data.clean import check_classes, check_names, divided_groups, part, without_small
+from augpipe.data.clean import check_classes, check_names, divided_groups, drop_small_classes, part
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.intake import Intake, Progress, Survey, picture, survey, take_in
@@ -41,7 +41,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Twins:
+class DuplicateGroups:
     """Groups of duplicate images.
 
     extra: images beyond the first of each group. across_splits: `val in train` → number of val images that are also in
@@ -64,8 +64,8 @@ class Inspection:
     survey: Survey
     sides: Sides | None
     split: str
-    equal: Twins
-    near: Twins
+    equal: DuplicateGroups
+    near: DuplicateGroups
     problems: tuple[Problem, ...]
 
     def counts(self, side: str | None = None) -> dict[str, int]:
@@ -129,7 +129,7 @@ class Inspection:
             "side": "" if self.sides is None else str(self.sides[row]),
         }
 
-    def _twins(self, twins: Twins) -> dict[str, Any]:
+    def _twins(self, twins: DuplicateGroups) -> dict[str, Any]:
         return {
             "groups": twins.groups,
             "extra_images": twins.extra,
@@ -156,7 +156,7 @@ def inspect(
     split: split options of an experiment; None: inspect only the source's own split. Bad files never raise.
     """
     rules = policy or Policy()
-    listing = without_small(listing, rules.min_images)
+    listing = drop_small_classes(listing, rules.min_images)
     surveyed = survey(listing, options)
     intake = take_in(listing, options, None, found=surveyed, progress=progress)
     problems = list(_errors(intake))
@@ -202,7 +202,7 @@ def rows_of(sides: Sides | None) -> dict[str, NDArray[np.int64]]:
 def _twins(
     groups: NDArray[np.int64], labels: NDArray[np.int64], sides: Sides | None,
     beyond: NDArray[np.int64] | None,
-) -> Twins:  # fmt: skip
+) -> DuplicateGroups:  # fmt: skip
     """Summarise groups of several images; with `beyond`, exclude duplicates already joined by these finer groups."""
     sizes = np.bincount(groups) if len(groups) else np.zeros(0, np.int64)
     is_multiple = sizes > 1
@@ -227,7 +227,7 @@ def _twins(
         return within_one_side, len({int(labels[r]) for r in rows}) < 2, rows[0]
 
     shown = sorted(members.values(), key=sort_key)[:EXAMPLES]
-    return Twins(
+    return DuplicateGroups(
         int(is_multiple.sum()),
         extra,
         crossing,
@@ -270,7 +270,9 @@ def _errors(intake: Intake) -> list[Problem]:
     return [Problem("stop", text) for text in problems]
 
 
-def _leaks(equal: Twins, near: Twins, intake: Intake, sides: Sides | None) -> list[Problem]:
+def _leaks(
+    equal: DuplicateGroups, near: DuplicateGroups, intake: Intake, sides: Sides | None
+) -> list[Problem]:
     messages = []
     for pair, n in equal.across_splits.items():
         late, early = pair.split(" in ")
@@ -293,7 +295,7 @@ def _leaks(equal: Twins, near: Twins, intake: Intake, sides: Sides | None) -> li
     return [Problem("leak", text) for text in messages]
 
 
-def _warnings(intake: Intake, sides: Sides | None, equal: Twins) -> list[Problem]:
+def _warnings(intake: Intake, sides: Sides | None, equal: DuplicateGroups) -> list[Problem]:
     messages = []
     if intake.bad:
         messages.append(f"{several(len(intake.bad), 'file')} cannot be used: {reasons(intake.bad)}")

@@ -139,7 +139,7 @@ class Adversarial:
 
     def finish_step(self, n: int) -> None:
         """Finish a step on n real images per process: update the weight average and the counts."""
-        n = parallel.everyone(n)
+        n = parallel.global_count(n)
         self.ema.update(self.nets["generator"], self.seen, n)
         self.seen += n
         self.steps += 1
@@ -155,7 +155,7 @@ class Adversarial:
 
     def draw_labels(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
         """Draw labels of n fakes per process, uniform over classes with train images; with an rng, n in all."""
-        n = parallel.everyone(n) if rng is None else n
+        n = parallel.global_count(n) if rng is None else n
         return drawn_together(self.present, n, self._together, rng or self.rngs["noise"])
 
     def wrong(self, labels: torch.Tensor) -> torch.Tensor:
@@ -167,22 +167,22 @@ class Adversarial:
 
     def noise(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Labels (N,) of the global batch → this process's training latents and labels, on the device."""
-        z = parallel.own(self.latents(labels, self.rngs["noise"]))
-        return z.to(self.runtime.device), parallel.own(labels).to(self.runtime.device)
+        z = parallel.local_rows(self.latents(labels, self.rngs["noise"]))
+        return z.to(self.runtime.device), parallel.local_rows(labels).to(self.runtime.device)
 
-    def own_part(
+    def local_batch(
         self, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Global batch uint8 (N,C,H,W), labels (N,) → this process's rows on the device, images in [-1,1]."""
-        labels = parallel.own(labels).to(self.runtime.device)
-        return to_float(self.runtime.move(parallel.own(images))), labels
+        labels = parallel.local_rows(labels).to(self.runtime.device)
+        return to_float(self.runtime.move(parallel.local_rows(images))), labels
 
     def in_class_order(
         self, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sort the global batch by class, then return `own_part` of it."""
+        """Sort the global batch by class, then return `local_batch` of it."""
         labels, order = labels.to(self.runtime.device).sort(stable=True)
-        return self.own_part(images.to(self.runtime.device)[order], labels)
+        return self.local_batch(images.to(self.runtime.device)[order], labels)
 
     def augment(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the configured augmentations to float (N,C,H,W), independently per image."""

@@ -50,13 +50,13 @@ def build(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int
         models = [
             build_one(
                 config,
-                per_class.part_problem(problem, label),
+                per_class.class_problem(problem, label),
                 runtime,
-                per_class.part_seed(seed, label),
+                per_class.class_seed(seed, label),
             )
             for label in range(len(problem.classes))
         ]
-        return per_class.joined(models, problem)
+        return per_class.combine(models, problem)
     return build_one(config, problem, runtime, seed)
 
 

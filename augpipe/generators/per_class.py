@@ -14,17 +14,17 @@ from augpipe.core.seeds import entropy
 from augpipe.generators.protocol import Derived, Deriving, Generator, Problem
 
 
-def part_problem(problem: Problem, label: int) -> Problem:
+def class_problem(problem: Problem, label: int) -> Problem:
     """The problem of one class's model: the same image spec, one class."""
     return Problem(problem.spec, (problem.classes[label],))
 
 
-def part_seed(seed: int, label: int) -> int:
+def class_seed(seed: int, label: int) -> int:
     """The seed of one class's model."""
     return entropy(seed, "class", label)
 
 
-def part_set(images: ImageSet, label: int | None) -> tuple[ImageSet, NDArray[np.int64]]:
+def class_subset(images: ImageSet, label: int | None) -> tuple[ImageSet, NDArray[np.int64]]:
     """The images of one class as a single-class set, and their rows; label None: all classes as one."""
     rows = np.arange(len(images)) if label is None else np.flatnonzero(images.labels == label)
     name = "all" if label is None else images.classes[label]
@@ -44,7 +44,7 @@ class PerClass:
     def prepare(self, train: ImageSet) -> None:
         """Prepare each model with the images of its class."""
         for label, part in enumerate(self.parts):
-            subset, self.rows[label] = part_set(train, label)
+            subset, self.rows[label] = class_subset(train, label)
             if len(subset):
                 part.prepare(subset)
 
@@ -108,7 +108,7 @@ class PerClassDeriving(PerClass):
         return Derived(images, parents)
 
 
-def joined(parts: list[Generator], problem: Problem) -> PerClass:
+def combine(parts: list[Generator], problem: Problem) -> PerClass:
     """Combine single-class models, in label order, into one generator."""
     deriving = isinstance(parts[0], Deriving)
     return (PerClassDeriving if deriving else PerClass)(parts, problem)

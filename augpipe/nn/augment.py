@@ -94,17 +94,17 @@ def _each(
     n: int, rng: torch.Generator, draw: Callable[..., torch.Tensor], *shape: int
 ) -> torch.Tensor:
     """Draw rows for the global batch and return this process's n."""
-    drawn = draw(parallel.everyone(n), *shape, generator=rng, device=rng.device)
-    return parallel.own(drawn)
+    drawn = draw(parallel.global_count(n), *shape, generator=rng, device=rng.device)
+    return parallel.local_rows(drawn)
 
 
 def _integers(
     n: int, low: int, high: int, rng: torch.Generator, device: torch.device
 ) -> torch.Tensor:
     """Uniform integers in [low, high), (n,1)."""
-    shape = (parallel.everyone(n), 1)
+    shape = (parallel.global_count(n), 1)
     drawn = torch.randint(low, high, shape, generator=rng, device=rng.device)
-    return parallel.own(drawn).to(device)
+    return parallel.local_rows(drawn).to(device)
 
 
 @ops.register("brightness")

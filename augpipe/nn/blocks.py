@@ -28,14 +28,14 @@ class Dropout(nn.Module):
         if self.rng is None:
             raise RuntimeError("Dropout has no random generator: call use_rng(module, rng) first")
         mask = self._empty_global(x).bernoulli_(1 - self.p, generator=self.rng)
-        return x * parallel.own(mask) / (1 - self.p)
+        return x * parallel.local_rows(mask) / (1 - self.p)
 
     @staticmethod
     def _empty_global(x: torch.Tensor) -> torch.Tensor:
         """Empty tensor for the rows of all processes, in x's memory format: values are drawn in that order."""
         if parallel.size() == 1:
             return torch.empty_like(x)
-        shape = (parallel.everyone(len(x)), *x.shape[1:])
+        shape = (parallel.global_count(len(x)), *x.shape[1:])
         return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_layout(x))
 
 

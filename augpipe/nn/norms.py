@@ -39,7 +39,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         if not self.training or self.alone or parallel.size() == 1:
             return super().forward(input)
         x = input.float()
-        n = parallel.everyone(x.numel() // x.shape[1])
+        n = parallel.global_count(x.numel() // x.shape[1])
         mean = parallel.total(x.sum((0, 2, 3))) / n
         centred = x - mean[:, None, None]
         variance = parallel.total(centred.square().sum((0, 2, 3))) / n
@@ -145,7 +145,9 @@ def minibatch_stddev(x: torch.Tensor, group: int = 4) -> torch.Tensor:
     """
     n = len(x)
     if parallel.size() > 1 and n % group:  # some groups span two processes
-        return torch.cat([x, parallel.own(minibatch_stddev_map(parallel.gather(x), group))], 1)
+        return torch.cat(
+            [x, parallel.local_rows(minibatch_stddev_map(parallel.gather(x), group))], 1
+        )
     return torch.cat([x, minibatch_stddev_map(x, group)], 1)
 
 

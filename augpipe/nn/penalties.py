@@ -25,8 +25,8 @@ def gradient_penalty(
 
     The norm is over all non-batch axes. real, fake: (N,C,H,W); rng: on their device.
     """
-    n = parallel.everyone(len(real))
-    u = parallel.own(torch.rand(n, 1, 1, 1, generator=rng, device=rng.device)).to(real)
+    n = parallel.global_count(len(real))
+    u = parallel.local_rows(torch.rand(n, 1, 1, 1, generator=rng, device=rng.device)).to(real)
     between = torch.lerp(fake.detach(), real, u)
     # The square root has no gradient at 0: a locally constant critic would give NaN.
     norms = (input_gradients(critic, between).square().sum(1) + 1e-12).sqrt()

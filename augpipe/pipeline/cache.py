@@ -52,9 +52,9 @@ def run(stage: Stage, context: Context, *inputs: Any, report: Report = silent) -
         return Result(stage(context, *inputs, **more), False)
     path = _path(context.store, stage, parts)
     if not context.fresh:
-        found = _load(path, stage)
-        if found is not None:
-            return Result(found, True)
+        stored = _load(path, stage)
+        if stored is not None:
+            return Result(stored, True)
     value = stage(context, *inputs, **more)
     _save(path, stage, value, parts)
     return Result(value, False)
@@ -73,23 +73,23 @@ def lookup(stage: Stage, context: Context, *inputs: Any) -> Any:
 
 
 def dependencies(stage: Stage, context: Context, inputs: Sequence[Any]) -> dict[str, Any]:
-    """Everything a result's key is made from, as plain values; context: resolved."""
+    """Everything the key of a result depends on, as JSON values; context: resolved."""
     names = inspect.signature(stage).bind(context, *inputs).arguments
-    given = {name: value for name, value in names.items() if name not in ("context", "report")}
-    modules = {stage.__module__, *(m for value in given.values() for m in _modules(value))}
-    where = machine.environment(
-        context.device, context.precision, context.threads, given.pop("devices", 1)
+    values = {name: value for name, value in names.items() if name not in ("context", "report")}
+    modules = {stage.__module__, *(m for value in values.values() for m in _modules(value))}
+    environment = machine.environment(
+        context.device, context.precision, context.threads, values.pop("devices", 1)
     )
     return {
         "stage": stage.__name__,
-        "inputs": {name: content(value) for name, value in given.items()},
+        "inputs": {name: content(value) for name, value in values.items()},
         "code": fingerprints.fingerprint(sorted(modules)),
-        "with": {**where, **fingerprints.libraries(), "chip": machine.chip(context.device)},
+        "with": {**environment, **fingerprints.libraries(), "chip": machine.chip(context.device)},
     }
 
 
 def content(value: Any) -> Any:
-    """An input as plain values that depend on nothing but what it holds: no paths, no times."""
+    """An input as JSON values that depend only on its content: no paths, no times."""
     if isinstance(value, Ref):
         return value.sha256
     if isinstance(value, Record):
@@ -109,7 +109,7 @@ def content(value: Any) -> Any:
 
 
 def _modules(value: Any) -> Iterator[str]:
-    """Modules whose code an input brings along: a family's, for its options and for its checkpoints."""
+    """Modules whose code an input depends on: the generator family of options and checkpoints."""
     if isinstance(value, KindConfig):
         yield type(value).__module__
     elif isinstance(value, list | tuple):
@@ -133,13 +133,13 @@ def _load(path: Path, stage: Stage) -> Any:
     """A record's value; None if there is none, it is damaged, or one of its files is missing."""
     try:
         text = json.loads(path.read_bytes())["result"]
-        found = _adapter(stage).validate_python(text, context={"store": path.parents[1]})
-        for ref in refs(found):
-            os.utime(ref.path)  # used now: pruning removes what was not used for long
+        result = _adapter(stage).validate_python(text, context={"store": path.parents[1]})
+        for ref in refs(result):
+            os.utime(ref.path)  # time of last use, for pruning
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None
-    return found
+    return result
 
 
 def _save(path: Path, stage: Stage, value: Any, parts: Mapping[str, Any]) -> None:

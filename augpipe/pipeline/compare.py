@@ -41,7 +41,7 @@ BySeed = Mapping[int, Prepared]  # one and the same for every seed, unless each 
 
 
 class Call(Protocol):
-    """Runs a stage. title: for people. total: what the stage's report counts up to, if it reports."""
+    """Runs a stage. title: shown to users. total: final value of the stage's progress, if it reports any."""
 
     def __call__(
         self, stage: cache.Stage, *inputs: Any, title: str, total: float | None = None
@@ -50,7 +50,7 @@ class Call(Protocol):
 
 
 def local(context: Context) -> Call:
-    """Run each stage at once in this process, through the cache."""
+    """Run each stage immediately in this process, through the cache."""
 
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
         return cache.run(stage, context, *inputs).value
@@ -68,7 +68,7 @@ class ReferenceRun:
 
 @dataclass
 class GeneratorRun:
-    """One generator and seed; pooled, classes: the models of single classes and what they start from, if it has these."""
+    """One generator and seed; classes, pooled: per-class models and the model they start from, if any."""
 
     name: str
     seed: int
@@ -81,7 +81,7 @@ class GeneratorRun:
 
 @dataclass
 class ArmRun:
-    """One arm and seed; synthetic and chosen only where the arm has a generator, and leaves something to the search."""
+    """One arm and seed; synthetic is set if the arm has a generator, chosen if its mix is searched."""
 
     arm: Arm
     seed: int
@@ -98,7 +98,7 @@ Run = ReferenceRun | GeneratorRun | ArmRun
 
 @dataclass
 class Runs:
-    """Everything that a comparison calls; with a runner that returns futures, fields hold these until `resolve`."""
+    """All runs of a comparison; with a runner that returns futures, fields hold futures until `resolve`."""
 
     prepared: BySeed
     references: dict[int, ReferenceRun] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Runs:
                         yield run, name, item
 
     def keep(self, experiment: Experiment) -> Runs:
-        """The runs of the experiment's arms and generators alone."""
+        """Only the runs of the arms and generators in `experiment`."""
         arms = {arm.name for arm in experiment.arms}
         return Runs(
             self.prepared,
@@ -183,16 +183,16 @@ def call_reference(runs: Runs, experiment: Experiment, seed: int, call: Call) ->
 def call_generator(
     runs: Runs, experiment: Experiment, spec: TrainingSpec, call: Call
 ) -> GeneratorRun:
-    """Train a generator: whole, or a model per class, each a call of its own, and join these."""
+    """Train a generator: one joint model, or one model per class in separate calls, which are then joined."""
     prepared, options = runs.prepared[spec.seed], experiment.generators[spec.name]
     reference = runs.references[spec.seed].reference
     first, rest = specs(prepared, options, spec)
 
-    def train(one: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
-        total = options.pretrain if one.pooled else options.kimg
+    def train(part: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
+        total = options.pretrain if part.pooled else options.kimg
         trained: TrainedGenerator = call(
-            train_generator, prepared, reference, one, start, options, experiment.classifier,
-            experiment.runner.devices, title=f"{spec.name}, {one.scope}seed {spec.seed}", total=total,
+            train_generator, prepared, reference, part, start, options, experiment.classifier,
+            experiment.runner.devices, title=f"{spec.name}, {part.scope}seed {spec.seed}", total=total,
         )  # fmt: skip
         return trained
 
@@ -201,8 +201,8 @@ def call_generator(
     else:
         pooled = train(first) if first is not None else None
         classes = [
-            train(one, pooled if starts_pretrained(prepared, options, one) else None)
-            for one in rest
+            train(part, pooled if starts_pretrained(prepared, options, part) else None)
+            for part in rest
         ]
         joined = call(
             join_generators, prepared, options, classes, pooled,
@@ -267,7 +267,7 @@ def call_synthetic(
 
 
 def _call_recipe(runs: Runs, experiment: Experiment, run: ArmRun, call: Call) -> None:
-    """Search the mix on val if it leaves something open, and write down the recipe."""
+    """Search the open options of the mix on val, if any, and create the recipe."""
     mixed, reference = run.arm.mix, None
     if run.synthetic is not None:
         reference = runs.references[run.seed].reference

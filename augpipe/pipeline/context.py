@@ -1,4 +1,4 @@
-"""Where a stage works: store, device, precision, threads, and where it reports progress."""
+"""Execution context of a stage: store, device, precision, threads, progress reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def silent(message: str, done: float) -> None:
 
 
 class Context(BaseModel, frozen=True):
-    """What every stage of a run is given. Results depend on device, precision and threads; on nothing else here.
+    """Context passed to every stage of a run. Of its fields, results depend only on device, precision and threads.
 
     device, precision: `auto` is resolved where the stage runs. threads: of each process. fresh: results of earlier runs
     are not reused. progress: folder of temporary files.
@@ -53,11 +53,11 @@ class Context(BaseModel, frozen=True):
 
 
 class Timer:
-    """A stage's stop-watch."""
+    """Stopwatch of a stage."""
 
     def __init__(self) -> None:
         self._began, self._start = time.time(), time.perf_counter()
 
     def stop(self) -> Timed:
-        """The time since the timer was made."""
+        """Start time, and seconds since the timer was created."""
         return Timed(began=self._began, seconds=time.perf_counter() - self._start)

@@ -1,4 +1,4 @@
-"""An experiment for somebody's pictures, chosen from what they are."""
+"""Choose an experiment for a source from its images."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ import numpy as np
 from augpipe.classifiers.plans import plan
 from augpipe.core.counts import require_classes
 from augpipe.data import sources
-from augpipe.data.clean import without_small
+from augpipe.data.clean import drop_small_classes
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.intake import Survey, survey
 from augpipe.data.options import SplitOptions
 from augpipe.pipeline.experiment import Experiment, build, override
 
-EPOCHS = 30  # of train, for a classifier, within STEPS
+EPOCHS = 30  # passes over train of a classifier, within STEPS
 STEPS = (300, 3000)
-PASSES = 60  # of train, for a generator, within KIMG
+PASSES = 60  # passes over train of a generator, within KIMG
 KIMG = (40.0, 200.0)
-BALANCED = 1.5  # imbalance ratio below which filling up to the largest class makes next to nothing
-MOST = 20_000  # synthetic images of all classes: more are never seen at the shares chosen here
-# What says which pictures there are, and is needed before they are looked at.
+BALANCED = 1.5  # imbalance ratio below which filling up to the largest class adds hardly any images
+MOST = (
+    20_000  # synthetic images of all classes; training never uses more at the fractions chosen here
+)
+# Overrides that select the images; applied before the source is read.
 _EARLY = tuple(
     f"{key}{end}" for key in ("source", "image", "split", "min_images") for end in (".", "=")
 )
-SMOTE_LEAST = 5  # images of a class: below, train may keep one, with no neighbour to lie between
+SMOTE_LEAST = (
+    5  # images of a class; with fewer, train may have a single one, and SMOTE needs a neighbour
+)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for a key of the config, and why."""
+    """Value chosen for a key of the config, and the reason."""
 
     key: str
     value: str
@@ -42,27 +46,27 @@ class Choice:
 
 
 def for_source(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, tuple[Choice, ...]]:
-    """Sizes, steps and arms chosen from the pictures at a path; UserError where it has none.
+    """Experiment with sizes, steps and arms chosen from the images at a path, and the choices.
 
-    path: a folder, an archive, a table of files or an .npz. What `overrides` sets is taken into account,
-    and not told as a choice.
+    path: a folder, an archive, a table of files or an .npz. Keys set by `overrides` are respected and not listed as
+    choices. Raises UserError if there are no images.
     """
-    given: dict[str, Any] = {"source": sources.suggest(path)}
-    for one in overrides:
-        if one.startswith(_EARLY):
-            override(given, one)
-    # Built by the parts' own models, so that a mistake is told before anything is looked at.
-    part = {"name": "x", "arms": [{"name": "x"}], "baseline": "x", **given}
-    asked = build(part, where=str(path))
-    listed = without_small(sources.listing(asked.source), asked.min_images)
-    require_classes(listed.classes)
-    found = survey(listed, asked.image)
-    values, told = _suggest(found, _train_counts(listed, asked.split), path, asked.split)
-    values |= {key: {**values.get(key, {}), **own} if isinstance(own, dict) else own
-               for key, own in given.items()}  # fmt: skip
+    fixed: dict[str, Any] = {"source": sources.suggest(path)}
+    for text in overrides:
+        if text.startswith(_EARLY):
+            override(fixed, text)
+    # Validated first, so that a mistake is reported before any image is read.
+    required = {"name": "x", "arms": [{"name": "x"}], "baseline": "x", **fixed}
+    outline = build(required, where=str(path))
+    listing = drop_small_classes(sources.listing(outline.source), outline.min_images)
+    require_classes(listing.classes)
+    images = survey(listing, outline.image)
+    values, choices = _suggest(images, _train_counts(listing, outline.split), path, outline.split)
+    values |= {key: {**values.get(key, {}), **value} if isinstance(value, dict) else value
+               for key, value in fixed.items()}  # fmt: skip
     experiment = build(values, overrides, where=str(path))
-    keys = [one.partition("=")[0] for one in overrides]
-    return experiment, tuple(c for c in told if not any(_about(k, c.key) for k in keys))
+    keys = [text.partition("=")[0] for text in overrides]
+    return experiment, tuple(c for c in choices if not any(_about(k, c.key) for k in keys))
 
 
 def _about(override_key: str, key: str) -> bool:
@@ -73,28 +77,28 @@ def _about(override_key: str, key: str) -> bool:
     )
 
 
-def _train_counts(listed: sources.Listing, split: SplitOptions) -> dict[int, int]:
-    """Images of each class that train will have, about."""
-    if listed.splits is not None and split.kind in ("auto", "official"):
-        own = listed.labels[listed.splits == "train"]
-        counts = np.bincount(own, minlength=len(listed.classes))
+def _train_counts(listing: sources.Listing, split: SplitOptions) -> dict[int, int]:
+    """Approximate number of images of each class in train."""
+    if listing.splits is not None and split.kind in ("auto", "official"):
+        labels = listing.labels[listing.splits == "train"]
+        counts = np.bincount(labels, minlength=len(listing.classes))
         return {c: max(1, int(n)) for c, n in enumerate(counts)}
-    kept = 1 - split.val - split.test
-    return {c: max(1, round(kept * n)) for c, n in enumerate(listed.counts().values())}
+    fraction = 1 - split.val - split.test
+    return {c: max(1, round(fraction * n)) for c, n in enumerate(listing.counts().values())}
 
 
 def _suggest(
-    found: Survey, train: dict[int, int], path: Path, split: SplitOptions
+    images: Survey, train: dict[int, int], path: Path, split: SplitOptions
 ) -> tuple[dict[str, Any], tuple[Choice, ...]]:
-    n_train, fewest = sum(train.values()), min(found.counts.values())
-    size = found.spec.size
+    n_train, fewest = sum(train.values()), min(images.counts.values())
+    size = images.spec.size
     steps = int(_between(round(EPOCHS * n_train / 64), *STEPS))
     kimg = _between(PASSES * n_train / 1000, *KIMG)
-    fill = _fill(train, tuple(found.counts))
+    fill = _fill(train, tuple(images.counts))
     smote = fewest >= SMOTE_LEAST
     values: dict[str, Any] = {
         "name": name_of(path),
-        "image": {"size": size, "channels": found.spec.channels},
+        "image": {"size": size, "channels": images.spec.channels},
         "split": split.model_dump(),
         "generators": _generators(kimg, 0.25 if size <= 16 else 0.5, smote),
         "classifier": {"width": 0.5 if size <= 32 else 1.0, "steps": steps},
@@ -103,9 +107,9 @@ def _suggest(
         "seeds": 3,
     }
     names = ", ".join(arm["name"] for arm in values["arms"])
-    told = (
-        Choice("image.size", str(size), found.about),
-        Choice("image.channels", str(found.spec.channels), found.about),
+    choices = (
+        Choice("image.size", str(size), images.about),
+        Choice("image.channels", str(images.spec.channels), images.about),
         Choice("classifier.steps", str(steps), f"{EPOCHS} passes of {n_train} training images"),
         Choice(
             "generators.acgan.kimg",
@@ -116,28 +120,32 @@ def _suggest(
         Choice(
             "arms", names, "all" if smote else f"no smote: the smallest class has {fewest} images"
         ),
-        Choice("seeds", "3", "the fewest that a verdict stands on; more narrow its interval"),
+        Choice("seeds", "3", "the fewest for a verdict; more seeds narrow its interval"),
     )
-    return values, told
+    return values, choices
 
 
 def name_of(path: Path) -> str:
-    """A name for runs and files out of the folder's or file's."""
-    whole = path.resolve()
-    stem = whole.name if whole.is_dir() else re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", whole.name)
+    """Name for runs and files, derived from the name of the folder or file."""
+    resolved = path.resolve()
+    stem = (
+        resolved.name
+        if resolved.is_dir()
+        else re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", resolved.name)
+    )
     plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", stem)[:64]
     return plain.strip("-.+_") or "pictures"
 
 
 def _fill(train: dict[int, int], classes: tuple[str, ...]) -> Any:
-    """Up to the largest class; a count for classes that are even; at most MOST images in all."""
+    """`auto` (up to the largest class), or counts if the classes are balanced or `auto` exceeds MOST images in total."""
     if imbalance_ratio(train) < BALANCED:
         return min(max(1, min(train.values())), max(1, MOST // len(train)))
-    made = plan("auto", train, classes)
-    if sum(made.values()) <= MOST:
+    counts = plan("auto", train, classes)
+    if sum(counts.values()) <= MOST:
         return "auto"
-    cap = max(1, MOST // len(made))
-    return {classes[c]: min(n, cap) for c, n in made.items()}
+    cap = max(1, MOST // len(counts))
+    return {classes[c]: min(n, cap) for c, n in counts.items()}
 
 
 def _between(value: float, low: float, high: float) -> float:

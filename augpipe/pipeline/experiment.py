@@ -1,4 +1,4 @@
-"""An experiment: one YAML file, checked as a whole before any work starts."""
+"""An experiment: one YAML file, validated completely before any work starts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from augpipe.synthetic.options import Curation, FidelityOptions, Gate
 
 
 def _plain(name: str) -> str:
-    # Names of arms and generators become names of files, runs and columns.
+    # Names of arms and generators are used as names of files, runs and columns.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.+-]{0,63}", name):
         raise ValueError(
             f"the name {name!r} must be 1 to 64 letters, digits, spaces or _ . + - and begin with a letter or digit"
@@ -39,7 +39,7 @@ def _plain(name: str) -> str:
     return name
 
 
-# The pattern is for forms; the validator says it in words.
+# The pattern is for forms; the validator has the readable message.
 Name = Annotated[
     str,
     AfterValidator(_plain),
@@ -48,7 +48,7 @@ Name = Annotated[
 
 
 class Arm(Strict):
-    """One way of making a training set; baselines are arms too."""
+    """One way to build a training set; baselines are arms too."""
 
     name: Name
     """Name of the arm in the report and in files."""
@@ -62,24 +62,24 @@ class Arm(Strict):
 
     @property
     def generators(self) -> tuple[str, ...]:
-        """None, one or several."""
+        """Names of the arm's generators; empty if it has none."""
         if self.generator is None:
             return ()
         return (self.generator,) if isinstance(self.generator, str) else self.generator
 
     @property
     def made_by(self) -> str:
-        """The generators' names, to be told."""
+        """Names of the generators joined by ` + `, for messages and reports."""
         return " + ".join(self.generators)
 
     @model_validator(mode="after")
-    def _synthetic_only_where_made(self) -> Arm:
-        plain, share = Mix(), self.mix.share
-        nothing = share == 0 or (isinstance(share, Mapping) and not any(share.values()))
-        if self.generator is not None and nothing and self.mix.beside is None:
+    def _synthetic_options_need_a_generator(self) -> Arm:
+        default, share = Mix(), self.mix.share
+        unused = share == 0 or (isinstance(share, Mapping) and not any(share.values()))
+        if self.generator is not None and unused and self.mix.beside is None:
             raise ValueError(
-                f"mix.share of arm {self.name!r} shows none of its generator's images; give one above 0, or leave the "
-                "generator out"
+                f"mix.share of arm {self.name!r} is 0, so the images of its generator are not used; set it above 0 or "
+                "remove the generator"
             )
         for key in (
             "share",
@@ -93,9 +93,9 @@ class Arm(Strict):
             "origin_flag",
             "curated",
         ):
-            if self.generator is None and getattr(self.mix, key) != getattr(plain, key):
+            if self.generator is None and getattr(self.mix, key) != getattr(default, key):
                 raise ValueError(
-                    f"mix.{key} of arm {self.name!r} is of synthetic images, and it has no generator"
+                    f"mix.{key} of arm {self.name!r} needs synthetic images, but the arm has no generator"
                 )
         return self
 
@@ -135,32 +135,32 @@ class Runner(Strict):
             r"(tcp|tls|ws|wss)://[^/\s]+:\d+/?", self.address or ""
         ):
             raise ValueError(
-                f"runner.kind is dask, and its scheduler's address is as in tcp://127.0.0.1:8786; got {self.address!r}"
+                f"runner.kind dask needs a scheduler address such as tcp://127.0.0.1:8786; got {self.address!r}"
             )
         if self.kind != "dask" and self.address is not None:
-            raise ValueError("runner.address is of a Dask scheduler; set runner.kind: dask")
+            raise ValueError("runner.address needs a Dask scheduler; set runner.kind: dask")
         if self.kind == "dask" and self.devices > 1:
             raise ValueError(
-                f"runner.devices is {self.devices}, and a Dask worker has one; set it to 1, or runner.kind: processes"
+                f"runner.devices is {self.devices}, but a Dask worker has one device; set it to 1, or runner.kind: processes"
             )
         return self
 
 
 def _family(value: Any) -> Any:
-    """A generator's mapping → its kind, checked by the names of the families' files; what is a config stays."""
+    """Mapping of a generator → its kind, checked against the families; a config is returned unchanged."""
     if isinstance(value, KindConfig):
         return value
     if not isinstance(value, Mapping) or "kind" not in value:
-        raise UserError(f"a generator is a mapping with a kind; got {value!r}")
+        raise UserError(f"a generator must be a mapping with a kind; got {value!r}")
     if value["kind"] not in kinds_in(FAMILIES):
         raise unknown("generator", value["kind"], kinds_in(FAMILIES))
     return KindConfig(kind=value["kind"])
 
 
 class Outline(Strict):
-    """An experiment of whose generators only the kinds are read.
+    """An experiment with only the kinds of its generators.
 
-    A family's options are in its file, which imports torch. A mistake anywhere else is found without it.
+    Options of a family are in its file, which imports torch. All other mistakes are found without importing torch.
     """
 
     name: Name
@@ -251,10 +251,10 @@ class Outline(Strict):
             if len(set(arm.generators)) < len(arm.generators):
                 raise ValueError(f"arm {arm.name!r} names a generator twice: {arm.made_by}")
         if self.classifier.kind in UNNORMED and any(arm.mix.norms_apart for arm in self.arms):
-            raise ValueError(f"norms_apart is of batch norms, and {self.classifier.kind} has none")
+            raise ValueError(f"norms_apart needs batch norms; {self.classifier.kind} has none")
         if self.resplit and self.split.kind == "official":
             raise ValueError(
-                "resplit draws a split for each seed, and split.kind is official, which is but one"
+                "resplit draws a split for each seed, but split.kind official has a single one"
             )
         if self.baseline not in names:
             raise unknown("baseline", self.baseline, names)
@@ -262,12 +262,12 @@ class Outline(Strict):
 
     @property
     def policy(self) -> Policy:
-        """What happens to bad files, duplicates and tiny classes."""
+        """Options for unusable files, duplicates and small classes."""
         return Policy(on_bad=self.on_bad, duplicates=self.duplicates, min_images=self.min_images)
 
 
 class Experiment(Outline):
-    """All that a run depends on, with code and data."""
+    """All settings of a run; together with code and data they determine its results."""
 
     generators: Mapping[Name, AnyGenerator] = Field(default_factory=dict)
     """Generators by name, each a mapping of `kind` and the options of its family; arms refer to these names."""
@@ -278,23 +278,23 @@ class Experiment(Outline):
             prefer = arm.mix.prefer
             if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
                 raise ValueError(
-                    f"arm {arm.name!r} prefers by {prefer.check!r}, a check that its images do not pass; have "
-                    f"{choices(self.curation.checks) if self.curates(arm) else 'none: they are not curated'}"
+                    f"arm {arm.name!r} prefers by {prefer.check!r}, a check that is not applied to its images; have "
+                    f"{choices(self.curation.checks) if self.curates(arm) else 'none: its images are not curated'}"
                 )
         if self.generative()[self.baseline]:
-            plain = [name for name, made in self.generative().items() if not made]
+            others = [name for name, generative in self.generative().items() if not generative]
             raise ValueError(
-                f"the baseline {self.baseline!r} uses a trained generator; a gain is measured over an arm "
-                f"without one; have {choices(plain)}"
+                f"the baseline {self.baseline!r} uses a trained generator; gains are measured against an arm "
+                f"without one; have {choices(others)}"
             )
         return self
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
-        for name, made in self.generators.items():
-            if made.kimg > 0 and made.batch % self.runner.devices:
+        for name, generator in self.generators.items():
+            if generator.kimg > 0 and generator.batch % self.runner.devices:
                 raise ValueError(
-                    f"runner.devices, {self.runner.devices}, must divide the batch of generator {name!r}, {made.batch}"
+                    f"runner.devices, {self.runner.devices}, must divide the batch of generator {name!r}, {generator.batch}"
                 )
         return self
 
@@ -306,14 +306,14 @@ class Experiment(Outline):
         }
 
     def curates(self, arm: Arm, generator: str | None = None) -> bool:
-        """Whether the arm's synthetic images, or those of one of its generators, pass the checks."""
+        """Whether the checks are applied to the arm's synthetic images, or to those of one of its generators."""
         wanted = arm.mix.curated
         names = arm.generators if generator is None else (generator,)
         return any(self.generators[name].generative if wanted is None else wanted for name in names)
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice: the first one would vanish without a word."""
+    """Safe YAML loader that rejects duplicate keys, which YAML silently overwrites."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -322,13 +322,13 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int) and key in seen:
-                raise UserError(f"key {key!r} is given twice (line {key_node.start_mark.line + 1})")
+                raise UserError(f"duplicate key {key!r} (line {key_node.start_mark.line + 1})")
             seen.add(key if isinstance(key, str | int) else id(key))
         return super().construct_mapping(node, deep)
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """Text → plain values; UserError names the place of a mistake."""
+    """YAML text → Python values; UserError names the position of a mistake."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except RecursionError:
@@ -349,11 +349,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def build(values: Any, overrides: Sequence[str] = (), where: str = "the config") -> Experiment:
-    """Plain values → Experiment; UserError in one line."""
+    """Python values → Experiment; UserError with a one-line message."""
     if not isinstance(values, dict):
         raise UserError(f"{where} must hold keys and values; got {type(values).__name__}")
-    for one in overrides:
-        override(values, one)
+    for text in overrides:
+        override(values, text)
     try:
         Outline.model_validate(values)  # without torch
         return Experiment.model_validate(values)
@@ -363,50 +363,50 @@ def build(values: Any, overrides: Sequence[str] = (), where: str = "the config")
 
 def override(values: dict[str, Any], text: str) -> None:
     """Apply `a.b=value`; a step into a list is a position, or the `name` of one of its entries."""
-    path, separator, given = text.partition("=")
+    path, separator, raw = text.partition("=")
     if not separator or not path:
         raise UserError(f"--set takes key.key=value; got {text!r}")
-    at: Any = values
+    node: Any = values
     steps = path.split(".")
     for step in steps[:-1]:
-        at = _into(at, step, text)
-    value = _value(given, text)
-    if isinstance(at, dict):
-        at[steps[-1]] = value
-    elif isinstance(at, list) and steps[-1].isdecimal() and int(steps[-1]) < len(at):
-        at[int(steps[-1])] = value
+        node = _into(node, step, text)
+    value = _value(raw, text)
+    if isinstance(node, dict):
+        node[steps[-1]] = value
+    elif isinstance(node, list) and steps[-1].isdecimal() and int(steps[-1]) < len(node):
+        node[int(steps[-1])] = value
     else:
         raise UserError(f"--set {text}: {'.'.join(steps[:-1])} has no keys")
 
 
-def _value(given: str, text: str) -> Any:
-    """YAML; what only looks like it, a layout such as {label}/*, is text."""
+def _value(raw: str, text: str) -> Any:
+    """Parse as YAML; text that only looks like YAML, such as the layout {label}/*, stays text."""
     try:
-        return read_yaml(given, f"the value of --set {text}")
+        return read_yaml(raw, f"the value of --set {text}")
     except UserError:
-        if given[:1] in "*{" and given[-1:] not in "}]":
-            return given
+        if raw[:1] in "*{" and raw[-1:] not in "}]":
+            return raw
         raise
 
 
-def _into(at: Any, step: str, text: str) -> Any:
-    if isinstance(at, list):
-        names = [str(item.get("name", i)) for i, item in enumerate(at) if isinstance(item, dict)]
-        for position, item in enumerate(at):
+def _into(node: Any, step: str, text: str) -> Any:
+    if isinstance(node, list):
+        names = [str(item.get("name", i)) for i, item in enumerate(node) if isinstance(item, dict)]
+        for position, item in enumerate(node):
             if step == str(position) or (isinstance(item, dict) and item.get("name") == step):
                 return item
         raise UserError(f"--set {text}: no entry {step!r}; have {choices(names)}")
-    if isinstance(at, dict):
-        inner = at.setdefault(step, {})
+    if isinstance(node, dict):
+        inner = node.setdefault(step, {})
         if inner is None:
-            inner = at[step] = {}
+            inner = node[step] = {}
         if isinstance(inner, dict | list):
             return inner
     raise UserError(f"--set {text}: {step!r} has no keys")
 
 
 def dump(experiment: Experiment) -> str:
-    """The experiment as YAML with every default spelled out; `build` reads it back to an equal one."""
+    """The experiment as YAML with all defaults; `build` restores an equal experiment."""
     text: str = yaml.safe_dump(
         experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True
     )

@@ -1,7 +1,7 @@
-"""The store kept small: what was not used for long goes, oldest first.
+"""Limit the size of the store: delete the least recently used files.
 
-Whatever a run makes or reuses is marked as used by its modification time. A run holds a lock while it is alive; nothing
-used since the earliest of these runs started is deleted. A later run makes what it lacks again.
+The modification time of a file is the time of its last use. A run holds a lock while it is alive; nothing used since the
+earliest living run started is deleted. A later run computes deleted results again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AGES: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @dataclass(frozen=True)
 class Item:
-    """A file or folder of the store: its kind, its bytes, when it was last used (seconds since 1970)."""
+    """A file or folder of the store: kind, size in bytes, time of last use (seconds since 1970)."""
 
     path: Path
     kind: str
@@ -40,42 +40,42 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A record: what was made by which stage, when, and how large all of its own files are, in bytes."""
+class StoredResult:
+    """A cached result of a stage: its key, and when it was created and last used (seconds since 1970)."""
 
     stage: str
     key: str
-    made: float
+    created: float
     used: float
 
 
 def items(store: Store) -> list[Item]:
-    """All that lies in the store, the longest unused first."""
-    found = []
+    """All files and folders of the store, least recently used first."""
+    entries = []
     for kind in store.root.iterdir() if store.root.is_dir() else ():
         if kind.name == RUNNING or not kind.is_dir():
             continue
         for path in kind.iterdir():
             try:
-                found.append(Item(path, kind.name, _size(path), path.stat().st_mtime))
+                entries.append(Item(path, kind.name, _size(path), path.stat().st_mtime))
             except FileNotFoundError:
-                continue  # another run took or renamed it
-    return sorted(found, key=lambda item: (item.used, item.path))
+                continue  # deleted or renamed by another run
+    return sorted(entries, key=lambda item: (item.used, item.path))
 
 
-def records(store: Store) -> list[Kept]:
-    """What can be recalled, the longest unused first."""
-    found = []
+def records(store: Store) -> list[StoredResult]:
+    """Cached results, least recently used first."""
+    results = []
     for item in items(store):
         if item.kind != RECORDS or item.path.suffix != ".json":
             continue
         try:
-            made = float(json.loads(item.path.read_bytes())["made"])
+            created = float(json.loads(item.path.read_bytes())["made"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
         stage, _, key = item.path.stem.rpartition("-")
-        found.append(Kept(stage, key, made, item.used))
-    return found
+        results.append(StoredResult(stage, key, created, item.used))
+    return results
 
 
 def _size(path: Path) -> int:
@@ -87,20 +87,22 @@ def _size(path: Path) -> int:
 def store_limit() -> int:
     """Bytes that the store may hold after a run: `AUGPIPE_STORE_LIMIT`, by default LIMIT."""
     text = os.environ.get("AUGPIPE_STORE_LIMIT") or LIMIT
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MGT]B)", text.strip())
-    if not found:
-        raise UserError(f"AUGPIPE_STORE_LIMIT is a size such as 500MB, 20GB or 1TB; got {text!r}")
-    return int(float(found[1]) * UNITS[found[2]])
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MGT]B)", text.strip())
+    if not match:
+        raise UserError(
+            f"AUGPIPE_STORE_LIMIT must be a size such as 500MB, 20GB or 1TB; got {text!r}"
+        )
+    return int(float(match[1]) * UNITS[match[2]])
 
 
 def seconds(text: str) -> float:
     """`90m`, `12h`, `7d` → seconds; UserError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text.strip())
-    if not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text.strip())
+    if not match:
         raise UserError(
-            f"an age is a number of minutes, hours or days such as 90m, 12h or 7d; got {text!r}"
+            f"an age must be a number of minutes, hours or days such as 90m, 12h or 7d; got {text!r}"
         )
-    return float(found[1]) * AGES[found[2]]
+    return float(match[1]) * AGES[match[2]]
 
 
 @contextmanager
@@ -110,7 +112,7 @@ def running(store: Store) -> Iterator[None]:
         yield
 
 
-def begun(store: Store) -> float:
+def earliest_start(store: Store) -> float:
     """Start of the earliest run that is still alive, now if there is none. Lock files of dead runs are deleted."""
     folder = store.root / RUNNING
     locks = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -122,26 +124,28 @@ def _started(path: Path) -> float:
 
 
 def prune(store: Store, *, older_than: float = 0.0, limit: int | None = None) -> list[Item]:
-    """Take away what was not used for `older_than` seconds; with `limit`, only until the store holds so many bytes.
+    """Delete items not used for `older_than` seconds; with `limit` (bytes), only until the store is within it.
 
-    A record that names what is gone is not recalled: what it was is made anew. Returns what was taken.
+    A record whose files are gone is ignored, so its result is computed again. Returns the deleted items.
     """
-    have, until = items(store), min(time.time() - older_than, begun(store))
-    over = sum(item.size for item in have) - limit if limit is not None else None
-    taken: list[Item] = []
-    for item in have:
+    entries, until = items(store), min(time.time() - older_than, earliest_start(store))
+    over = sum(item.size for item in entries) - limit if limit is not None else None
+    deleted: list[Item] = []
+    for item in entries:
         if item.used >= until or (over is not None and over <= 0):
             break
-        taken.append(item)
+        deleted.append(item)
         if over is not None:
             over -= item.size
-    return [item for item in sorted(taken, key=lambda item: item.kind != RECORDS) if _gone(item)]
+    return [
+        item for item in sorted(deleted, key=lambda item: item.kind != RECORDS) if _delete(item)
+    ]
 
 
-def _gone(item: Item) -> bool:
-    """Take an item away; whether it is. One that was used since it was listed goes back.
+def _delete(item: Item) -> bool:
+    """Delete an item and return whether it was deleted; an item used since it was listed is restored.
 
-    Under its own name it is whole or not there at all: a folder that is half removed would pass for a result.
+    Renamed first, because a half-deleted folder under its own name would be taken for a result.
     """
     draft = item.path.with_name(f".{item.path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:

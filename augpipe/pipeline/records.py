@@ -1,4 +1,4 @@
-"""What stages pass to each other: small frozen records of values and Refs, never tensors or image sets."""
+"""Records passed between stages: small frozen models of values and Refs, never tensors or image sets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class IntakeRecord(BaseModel, frozen=True):
     images: int
     quarantined: int
     removed: int  # duplicates of images in a later split
-    ignored: Mapping[str, int]  # suffix → files that are no pictures
+    ignored: Mapping[str, int]  # suffix → number of files that are not pictures
     split: str
     groups: int | None
     notes: tuple[str, ...]
@@ -60,7 +60,7 @@ class Prepared(Record, frozen=True):
 
     @property
     def problem(self) -> Problem:
-        """What a generator is made for."""
+        """Image shape and classes of a generator."""
         return Problem(ImageSpec(self.size, self.channels), self.classes)
 
     def refuse_leaks(self, learned: ImageSet, what: str) -> None:
@@ -87,7 +87,7 @@ class TrainingSpec(Record, frozen=True):
 
     @property
     def scope(self) -> str:
-        """`class x, `, `all classes, `, or nothing for a generator that is trained whole."""
+        """`class x, `, `all classes, `, or an empty string for a joint generator."""
         if self.pooled:
             return "all classes, "
         return f"class {self.class_name}, " if self.label is not None else ""
@@ -96,7 +96,7 @@ class TrainingSpec(Record, frozen=True):
 class TrainedGenerator(Record, frozen=True):
     """A generator at its best checkpoint on val, its history, and grids with fixed latents.
 
-    kind: its family. part: the class of a model of one class, or "all" of the one that others start from; "" for a whole
+    kind: its family. part: the class of a model of one class, or "all" for the pooled model that others start from; "" for a joint
     generator.
     """
 
@@ -118,7 +118,7 @@ class TrainedGenerator(Record, frozen=True):
 
     @property
     def scope(self) -> str:
-        """`class x, ` of a model of one class, otherwise nothing."""
+        """`class x, ` of a per-class model, otherwise an empty string."""
         return f"class {self.part}, " if self.part else ""
 
     @property
@@ -142,7 +142,7 @@ class Synthetic(Record, frozen=True):
 
 
 class Measured(Record, frozen=True):
-    """table: of `fidelity.COLUMNS`. gallery: image set of synthetic, nearest train, nearest val image, in threes."""
+    """table: of `fidelity.COLUMNS`. gallery: image set of synthetic, nearest train, nearest val image, in triples."""
 
     table: Ref
     gallery: Ref
@@ -150,7 +150,7 @@ class Measured(Record, frozen=True):
 
 
 class Choice(Record, frozen=True):
-    """What the search on val chose for one arm and seed; steps: of training that the search took.
+    """Result of the search on val for one arm and seed; steps: training steps of the search.
 
     share: a number, or one per class. part: of the synthetic images. table: rung, share (as text), part, steps,
     val_macro_recall, val_loss, stayed; a row per attempt.

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.classifiers import train as classification
-from augpipe.comparison.promotion import Judgement, fingerprints, judge, unseen
+from augpipe.comparison.promotion import Decision, fingerprints, judge, unseen
 from augpipe.comparison.units import Units
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
@@ -26,14 +26,14 @@ from augpipe.core.store import Ref, load_images, load_state
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
 
-APART: Final = ("runner",)  # of an experiment, what a model does not depend on
+APART: Final = ("runner",)  # parts of an experiment that a model does not depend on
 
 
 @dataclass(frozen=True)
 class Champion:
     """The model in service. weights: SHA-256 of its checkpoint. problem: see `problem`. seen: see `seen_images`.
 
-    None: not on record.
+    None: not recorded.
     """
 
     state: Mapping[str, Any]
@@ -73,18 +73,18 @@ def state_of_source(experiment: Experiment, fingerprint: str) -> str:
 def choose(scores: pd.DataFrame) -> Choice:
     """The arm with the best mean macro recall over seeds on val, and its best seed.
 
-    scores: columns arm, seed, split, metric, class, value. Of equal ones, the first.
+    scores: columns arm, seed, split, metric, class, value. Ties: the first.
     """
-    own = scores[
+    val = scores[
         (scores.split == "val") & (scores.metric == "macro_recall") & (scores["class"] == "")
     ]
-    arm = str(own.groupby("arm", sort=False).value.mean().idxmax())
-    seeds = own[own.arm == arm].set_index("seed").value
+    arm = str(val.groupby("arm", sort=False).value.mean().idxmax())
+    seeds = val[val.arm == arm].set_index("seed").value
     return Choice(arm, int(seeds.idxmax()), float(seeds.max()))
 
 
 def problem(prepared: Prepared, experiment: Experiment) -> str:
-    """What a classifier is for, in one line: shape of images, how they are prepared, classes in label order."""
+    """The task of a classifier as one line: image shape, image options, classes in label order."""
     shape = "x".join(map(str, prepared.problem.spec.shape))
     classes = json.dumps(list(prepared.classes), ensure_ascii=False)
     return f"{shape} images ({experiment.image.model_dump_json()}) of {classes}"
@@ -100,25 +100,25 @@ def refusal(champion: Champion, problem: str) -> str | None:
     """Why the champion cannot be compared with a model for `problem`; None if it can."""
     if champion.problem != problem:
         return (
-            f"the champion is for {champion.problem or 'nobody knows what'}, the data are {problem}: "
+            f"the champion is for {champion.problem or 'an unknown problem'}, the data are {problem}: "
             "they cannot be compared"
         )
     if champion.seen is None:
-        return "what the champion has learned from is not on record"
+        return "the training images of the champion are not on record"
     return None
 
 
 def decide(
     champion: Champion | None, challenger: Challenger, experiment: Experiment, runtime: Runtime
-) -> Judgement | None:
+) -> Decision | None:
     """Whether the challenger replaces the champion; None if it is the champion, chosen again."""
     if champion is None:
-        return Judgement(True, "there was no champion", None)
+        return Decision(True, "there was no champion", None)
     if champion.weights == challenger.state.sha256:
         return None
     reason = refusal(champion, problem(challenger.prepared, experiment))
     if reason is not None or champion.seen is None:
-        return Judgement(False, reason or "", None)
+        return Decision(False, reason or "", None)
     test = load_images(challenger.prepared.splits.test)
     rows = unseen(test, champion.seen)
     units = Units(np.array(test.labels[rows]), test.table.group.to_numpy()[rows])
@@ -131,6 +131,8 @@ def decide(
 
 def _predicted(state: Mapping[str, Any], test: ImageSet, runtime: Runtime) -> NDArray[np.int64]:
     """The predicted class of each test image, (N,)."""
-    found = classification.predict(classification.from_state(dict(state), runtime), test, runtime)
-    predicted: NDArray[np.int64] = found.argmax(1)
+    probabilities = classification.predict(
+        classification.from_state(dict(state), runtime), test, runtime
+    )
+    predicted: NDArray[np.int64] = probabilities.argmax(1)
     return predicted

@@ -1,4 +1,4 @@
-"""What synthetic images change, beside what they cost: ratio curve, confusions of two arms, gain against seconds."""
+"""Effect and cost of synthetic images: ratio curve, confusion matrices of two arms, gain against seconds."""
 
 from __future__ import annotations
 
@@ -16,51 +16,52 @@ from augpipe.report.figures import confusion_pair, cost_dots, ratio_curve
 from augpipe.report.results import Results
 
 CONFUSED: Final = 15  # pairs of classes in the table
-AMOUNT: Final = ("fill", "share")  # of a mix: how many synthetic images, not what becomes of them
-LEAST: Final = 0.005  # share of a class's images that counts as confused
+# Options of a mix that set how many synthetic images there are, not how they are used.
+AMOUNT: Final = ("fill", "share")
+LEAST: Final = 0.005  # smallest fraction of a class's images listed as confused
 
 
 def contrasts(results: Results) -> dict[str, Any]:
-    """Figures and tables; None where there is nothing to show."""
+    """Figures and tables; None for those with nothing to show."""
     return {"ratio": _ratio(results), "confusion": _confusion(results), "cost": _cost(results)}
 
 
 def _ratio(results: Results) -> dict[str, Any] | None:
-    """The share of synthetic items against macro recall; the baseline and the strongest arm without a trained generator as lines.
+    """Macro recall over the fraction of synthetic items, with the baseline and the strongest arm without a trained generator as lines.
 
-    A line joins arms that differ in nothing but how many synthetic images they show.
+    A line connects arms that differ only in the number of synthetic images.
     """
-    found = results.comparison
+    comparison = results.comparison
     series: dict[str, list[tuple[float, Interval]]] = {}
     rows = []
     for result in results.arms:
-        level, share = found.levels[result.arm.name], float(result.recipe.synthetic_share)
+        level, fraction = comparison.levels[result.arm.name], float(result.recipe.synthetic_share)
         if not result.arm.generators:
             continue
         name = _series(result.arm)
-        series.setdefault(name, []).append((share, level))
-        rows.append((name, result.arm.name, f"{share:.3f}", *_level(level)))
+        series.setdefault(name, []).append((fraction, level))
+        rows.append((name, result.arm.name, f"{fraction:.3f}", *_level(level)))
     if not series:
         return None
-    levels = {name: found.levels[name] for name in (found.baseline, found.strongest)}
+    levels = {name: comparison.levels[name] for name in (comparison.baseline, comparison.strongest)}
     return {"figure": ratio_curve(series, levels), "rows": sorted(rows)}
 
 
 def _series(arm: Arm) -> str:
-    """What an arm is but for its amount of synthetic images: generator, and what its mix sets otherwise than a plain one."""
-    mix, plain = arm.mix.model_dump(mode="json"), Mix().model_dump(mode="json")
-    other = {k: v for k, v in mix.items() if k not in AMOUNT and v != plain[k]}
-    told = [f"{k} {_told(v)}" for k, v in other.items()]
-    return ", ".join([arm.made_by, *told])
+    """Name of the series of arms that differ only in the amount of synthetic images: generator and non-default mix options."""
+    mix, default = arm.mix.model_dump(mode="json"), Mix().model_dump(mode="json")
+    other = {k: v for k, v in mix.items() if k not in AMOUNT and v != default[k]}
+    options = [f"{k} {_short_value(v)}" for k, v in other.items()]
+    return ", ".join([arm.made_by, *options])
 
 
-def _told(value: Any) -> str:
-    """A setting in a few words; a mapping by its kind, or by a mark of its own where it has none."""
+def _short_value(value: Any) -> str:
+    """A setting as short text; a mapping as its kind, plus a hash if it has other options."""
     if not isinstance(value, Mapping):
         return str(value)
     rest = json.dumps(value, sort_keys=True)
-    mark = hashlib.blake2b(rest.encode(), digest_size=2).hexdigest()
-    return str(value["kind"]) if set(value) == {"kind"} else f"{value.get('kind', '')}#{mark}"
+    digest = hashlib.blake2b(rest.encode(), digest_size=2).hexdigest()
+    return str(value["kind"]) if set(value) == {"kind"} else f"{value.get('kind', '')}#{digest}"
 
 
 def _level(level: Interval) -> tuple[str, str]:
@@ -68,12 +69,12 @@ def _level(level: Interval) -> tuple[str, str]:
 
 
 def _confusion(results: Results) -> dict[str, Any] | None:
-    """The baseline beside the best arm by val, and what differs most."""
-    found = results.comparison
-    lead = found.best or found.strongest
-    if lead == found.baseline:
+    """Confusion matrices of the baseline and the best arm on val, and the most frequent confusions."""
+    comparison = results.comparison
+    lead = comparison.best or comparison.strongest
+    if lead == comparison.baseline:
         return None
-    before, after = (results.confusions[name] for name in (found.baseline, lead))
+    before, after = (results.confusions[name] for name in (comparison.baseline, lead))
     worst = np.maximum(before, after)
     np.fill_diagonal(worst, 0)
     pairs = [
@@ -90,18 +91,18 @@ def _confusion(results: Results) -> dict[str, Any] | None:
         for a, b in pairs
         if worst[a, b] >= LEAST
     ]
-    figure = confusion_pair(results.classes, {found.baseline: before, lead: after})
+    figure = confusion_pair(results.classes, {comparison.baseline: before, lead: after})
     return {"figure": figure, "lead": lead, "rows": rows}
 
 
 def _cost(results: Results) -> dict[str, Any] | None:
-    """Seconds and kimg beside the gain over the baseline."""
-    found = results.comparison
+    """Gain over the baseline against seconds and kimg."""
+    comparison = results.comparison
     kimg = {g.name: float(np.mean(g.best_kimg)) for g in results.generators}
-    others = [r for r in results.arms if r.arm.name in found.over_baseline]
+    others = [r for r in results.arms if r.arm.name in comparison.over_baseline]
     if not others:
         return None
-    gains = [found.over_baseline[r.arm.name] for r in others]
+    gains = [comparison.over_baseline[r.arm.name] for r in others]
     trained = [
         ", ".join(f"{kimg[name]:.0f}" for name in r.arm.generators if kimg.get(name))
         for r in others
@@ -110,15 +111,15 @@ def _cost(results: Results) -> dict[str, Any] | None:
         (
             r.arm.name,
             f"{r.seconds:.0f}",
-            of or "–",
+            trained_kimg or "–",
             f"{100 * g.interval.mean:+.2f}",
         )
-        for r, g, of in zip(others, gains, trained, strict=True)
+        for r, g, trained_kimg in zip(others, gains, trained, strict=True)
     ]
     figure = cost_dots(
         [
-            f"{r.arm.name} ({of} kimg)" if of else r.arm.name
-            for r, of in zip(others, trained, strict=True)
+            f"{r.arm.name} ({trained_kimg} kimg)" if trained_kimg else r.arm.name
+            for r, trained_kimg in zip(others, trained, strict=True)
         ],
         [max(r.seconds, 0.1) for r in others],
         gains,

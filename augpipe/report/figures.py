@@ -22,7 +22,7 @@ from PIL import Image
 from augpipe.comparison.bootstrap import Gain, Interval
 from augpipe.core.images import grid
 
-# Okabe & Ito's palette: told apart with every common colour blindness, and as greys in print.
+# Okabe & Ito's palette: distinguishable with every common colour blindness, and as greys in print.
 BLUE, ORANGE, GREY, BLACK = "#0072B2", "#E69F00", "#999999", "#222222"
 GREEN, VERMILION, PURPLE, SKY = "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 STYLE: dict[Any, Any] = {
@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "svg.hashsalt": "augpipe",  # equal figures, equal bytes
     "axes.edgecolor": "#666666",
-    "text.parse_math": False,  # a class called $x$ is no formula
+    "text.parse_math": False,  # a class named $x$ is not a formula
 }
 
 
@@ -44,13 +44,13 @@ def _svg(figure: Figure) -> str:
 
 
 def _short(name: str, most: int = 24) -> str:
-    """A name that leaves room for the figure."""
+    """A name cut to at most `most` characters."""
     flat = " ".join(name.split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"
 
 
 def legends(names: Sequence[str], most: int = 36) -> list[str]:
-    """Names short enough for a legend, and told apart: by a number where what is left of two is one."""
+    """Names cut to legend length; numbered if two are equal after the cut."""
     short = [_short(name, most) for name in names]
     return [
         f"{_short(name, most - 4)} ({at + 1})" if short.count(text) > 1 else text
@@ -60,16 +60,16 @@ def legends(names: Sequence[str], most: int = 36) -> list[str]:
 
 @contextmanager
 def _missing_glyphs() -> Iterator[None]:
-    """A script the font lacks shows as boxes; the table beside the figure has the names."""
+    """Ignore warnings about glyphs the font lacks: they show as boxes, and the table next to the figure has the names."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
 
 
 def name_classes(axes: Axes, names: Sequence[str]) -> None:
-    """Names below the columns 0, 1, ... of a figure that is drawn but for them: upright where they fit, else turned.
+    """Label columns 0, 1, ... of an otherwise finished figure: horizontally if the names fit, else rotated.
 
-    Of more than fit when they are turned, each second, third, ... one: the table beside the figure has all.
+    If they do not fit rotated, only each second, third, ... one; the table next to the figure has all.
     """
     axes.set_xticks(range(len(names)), names)
     with _missing_glyphs():
@@ -83,7 +83,7 @@ def name_classes(axes: Axes, names: Sequence[str]) -> None:
 
 
 def counts_bars(classes: Sequence[str], real: Sequence[float], synthetic: Sequence[float]) -> str:
-    """Stacked bars: a class's real training images and the synthetic ones made for it."""
+    """Stacked bars: real and synthetic training images of each class."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(4.5, min(14, 0.5 * len(classes) + 2)), 2.6))
         axes: Axes = figure.subplots()
@@ -99,7 +99,7 @@ def counts_bars(classes: Sequence[str], real: Sequence[float], synthetic: Sequen
 
 
 def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
-    """Stacked bars: a class's images on each side of the split."""
+    """Stacked bars: images of each class in each subset of the split."""
     looks = ((BLUE, ""), (ORANGE, "///"), (GREY, "..."))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(4.5, min(14, 0.5 * len(classes) + 2)), 2.6))
@@ -118,12 +118,12 @@ def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> st
 
 
 def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str) -> str:
-    """One line an arm: mean gain in points of macro recall as a dot, its interval as a bar."""
+    """One row an arm: mean gain in points of macro recall as a dot, its interval as a bar."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 0.42 * len(gains) + 1.1))
         axes: Axes = figure.subplots()
-        for row, (g, made) in enumerate(zip(gains, generative, strict=True)):
-            colour, marker = (ORANGE, "D") if made else (BLUE, "o")
+        for row, (g, trained) in enumerate(zip(gains, generative, strict=True)):
+            colour, marker = (ORANGE, "D") if trained else (BLUE, "o")
             i = g.interval
             axes.plot([100 * i.low, 100 * i.high], [row, row], color=colour, lw=2)
             axes.plot(100 * i.mean, row, marker, color=colour, ms=7, mec=BLACK, mew=0.6)
@@ -139,7 +139,7 @@ def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str)
 def recall_heatmap(
     arms: Sequence[str], classes: Sequence[str], counts: Sequence[int], recall: NDArray[np.float64]
 ) -> str:
-    """(arms, classes) recall as shades with the figure written in; real training images below."""
+    """Heatmap of recall (arms, classes) with the values written in; real training image counts below."""
     with matplotlib.rc_context({**STYLE, "font.size": 8}):
         width = max(5.0, min(16, 0.55 * len(classes) + 2.4))
         figure = Figure(figsize=(width, 0.36 * len(arms) + 1.3))
@@ -166,9 +166,9 @@ MARKS = "osD^vP*X"
 def ratio_curve(
     series: Mapping[str, Sequence[tuple[float, Interval]]], levels: Mapping[str, Interval]
 ) -> str:
-    """Macro recall over the share of items that are synthetic: a line a series, its points one arm each.
+    """Macro recall over the fraction of synthetic items: one line a series, one point an arm.
 
-    levels: arms as lines across, the first with its interval as a band.
+    levels: arms drawn as horizontal lines, the first with its interval as a band.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.4))
@@ -178,17 +178,17 @@ def ratio_curve(
                 axes.axhspan(100 * level.low, 100 * level.high, color="#eeeeee", lw=0)
             axes.axhline(100 * level.mean, color=BLACK, lw=1, ls=LINES[at % 4], label=_short(name))
         colours = (ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY, GREY)
-        told = legends(list(series))
+        labels = legends(list(series))
         for at, points in enumerate(series.values()):
             ordered = sorted(points, key=lambda point: point[0])
-            x = [share for share, _ in ordered]
+            x = [fraction for fraction, _ in ordered]
             y = np.array([[100 * i.mean, 100 * i.low, 100 * i.high] for _, i in ordered])
             axes.errorbar(
                 x, y[:, 0], [np.maximum(0, y[:, 0] - y[:, 1]), np.maximum(0, y[:, 2] - y[:, 0])], color=colours[at % len(colours)],
                 marker=MARKS[at % len(MARKS)], ms=6, mec=BLACK, mew=0.6, lw=1.4, capsize=3,
-                label=told[at],
+                label=labels[at],
             )  # fmt: skip
-        axes.set_xlabel("share of a batch's items that are synthetic")
+        axes.set_xlabel("fraction of synthetic items in a batch")
         axes.set_ylabel("macro recall on test, %")
         axes.set_xlim(left=0)
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
@@ -201,31 +201,31 @@ def cost_dots(
     gains: Sequence[Gain],
     generative: Sequence[bool],
 ) -> str:
-    """Gain over seconds a seed, each with its interval; the axis of seconds is logarithmic."""
+    """Gain with interval over seconds per seed; logarithmic time axis."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.4))
         axes: Axes = figure.subplots()
-        for at, (name, x, g, made) in enumerate(
+        for at, (name, x, g, trained) in enumerate(
             zip(legends(names), seconds, gains, generative, strict=True)
         ):
-            colour = ORANGE if made else BLUE
+            colour = ORANGE if trained else BLUE
             i = g.interval
             axes.plot([x, x], [100 * i.low, 100 * i.high], color=colour, lw=1.4)
             axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=name)  # fmt: skip
         axes.axhline(0, color=BLACK, lw=0.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        # The default writes powers of ten as formulas, which are not parsed here.
+        # The default labels powers of ten with formulas, which are not parsed here.
         axes.xaxis.set_major_formatter(lambda x, at: f"{x:,.12g}")
         axes.xaxis.set_minor_formatter(lambda x, at: "")
-        axes.set_xlabel("seconds a seed: generator, synthesis and classifier")
+        axes.set_xlabel("seconds per seed: generator, synthesis and classifier")
         axes.set_ylabel("gain, points of macro recall")
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
         return _svg(figure)
 
 
 def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float64]]) -> str:
-    """Two arms' (K,K) shares side by side: a row a true class, a column what it was taken for."""
+    """Row-normalised confusion matrices (K,K) side by side: rows are true classes, columns predicted classes."""
     k = len(classes)
     with matplotlib.rc_context({**STYLE, "font.size": 7}):
         side = max(2.6, min(7.0, 0.32 * k + 1.2))
@@ -243,19 +243,19 @@ def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float
             ax.set_xticks(ticks, names, rotation=90)
             ax.set_yticks(ticks, names)
             ax.set_title(_short(arm))
-            ax.set_xlabel("taken for")
+            ax.set_xlabel("predicted class")
             ax.spines[:].set_visible(False)
             ax.tick_params(length=0)
-        axes[0].set_ylabel("class")
+        axes[0].set_ylabel("true class")
         figure.tight_layout()
         return _svg(figure)
 
 
-STRIP_SIDE = 64  # pixels a side of an image in a strip at most; samples/ has them whole
+STRIP_SIDE = 64  # maximum pixels per side of an image in a strip; samples/ has full size
 
 
 def image_strip(images: NDArray[np.uint8]) -> str:
-    """uint8 (N,C,H,W) in one row, enlarged to at least 32 px a side, or made smaller to STRIP_SIDE."""
+    """PNG data URI of images uint8 (N,C,H,W) in one row, scaled up to at least 32 px or down to STRIP_SIDE px per side."""
     buffer = io.BytesIO()
     size = images.shape[2]
     picture = grid(images, max(1, len(images)), gap=2, scale=max(1, -(-32 // size)))

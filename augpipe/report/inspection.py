@@ -1,4 +1,4 @@
-"""What `augpipe inspect` leaves: a self-contained page, the facts as JSON, and the files that cannot be used."""
+"""Write the output of `augpipe inspect`: a self-contained page, the facts as JSON, and a list of unusable files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from augpipe.core.options import ImageOptions
 from augpipe.core.store import beside, write_json
 from augpipe.data.duplicates import BITS, CORRELATION
-from augpipe.data.inspect import Inspection, Twins, pictures, sheet_rows
+from augpipe.data.inspect import DuplicateGroups, Inspection, pictures, sheet_rows
 from augpipe.data.quarantine import quarantine
 from augpipe.data.split import NAMES
 from augpipe.report.figures import image_strip, side_bars
@@ -20,30 +20,36 @@ from augpipe.report.page import TEMPLATES
 
 FILES: Final = ("inspect.html", "inspect.json", "quarantine.csv")
 BAD: Final = 200  # bad files that the page lists
-CHARTED: Final = 60  # classes whose bars can be told apart
-WORDS: Final = {"stop": "stops a run", "leak": "leak", "warning": "worth knowing"}
+CHARTED: Final = 60  # classes whose bars can be distinguished
+WORDS: Final = {"stop": "prevents a run", "leak": "leak", "warning": "note"}
 
 
-def write_inspection(found: Inspection, options: ImageOptions, name: str, out: Path) -> None:
-    """Every file, written beside and renamed."""
+def write_inspection(inspection: Inspection, options: ImageOptions, name: str, out: Path) -> None:
+    """Write every file to `out` atomically."""
     with beside(out) as draft:
         draft.mkdir(parents=True)
-        write_json(draft / "inspect.json", found.facts())
-        quarantine(found.intake.bad, {}).to_csv(draft / "quarantine.csv", index=False)
-        page = inspection_page(found, options, name)
+        write_json(draft / "inspect.json", inspection.facts())
+        quarantine(inspection.intake.bad, {}).to_csv(draft / "quarantine.csv", index=False)
+        page = inspection_page(inspection, options, name)
         (draft / "inspect.html").write_text(page, encoding="utf-8")
 
 
-def inspection_page(found: Inspection, options: ImageOptions, name: str) -> str:
-    """The page of a look at a source."""
-    facts = found.facts()
+def inspection_page(inspection: Inspection, options: ImageOptions, name: str) -> str:
+    """HTML page that describes a source."""
+    facts = inspection.facts()
     sides = [side for side in NAMES if facts["classes"] and side in facts["classes"][0]]
-    classes = found.intake.listing.classes
-    bars = {side: list(found.counts(side).values()) for side in sides}
-    ratios = {of: "–" if r is None else f"{r:.1f}" for of, r in facts["imbalance_ratio"].items()}
-    sheets = sheet_rows(found)
-    twins = [row for of in (found.equal, found.near) for group in of.examples for row in group]
-    images = pictures(found, [*twins, *(row for rows in sheets.values() for row in rows)], options)
+    classes = inspection.intake.listing.classes
+    bars = {side: list(inspection.counts(side).values()) for side in sides}
+    ratios = {
+        side: "–" if r is None else f"{r:.1f}" for side, r in facts["imbalance_ratio"].items()
+    }
+    sheets = sheet_rows(inspection)
+    twins = [
+        row for of in (inspection.equal, inspection.near) for group in of.examples for row in group
+    ]
+    images = pictures(
+        inspection, [*twins, *(row for rows in sheets.values() for row in rows)], options
+    )
     return TEMPLATES.get_template("inspection.html").render(
         name=name,
         facts=facts,
@@ -51,19 +57,19 @@ def inspection_page(found: Inspection, options: ImageOptions, name: str) -> str:
         ratios=ratios,
         sides=sides,
         words=WORDS,
-        figure=side_bars(classes, bars or {"images": list(found.counts().values())})
+        figure=side_bars(classes, bars or {"images": list(inspection.counts().values())})
         if 0 < len(classes) <= CHARTED
         else None,
         duplicates=[
-            (what, facts["duplicates"][key], _strips(found, twins, images))
+            (what, facts["duplicates"][key], _strips(inspection, twins, images))
             for what, key, twins in (
-                ("Equal", "equal", found.equal), ("Nearly equal", "near", found.near),
+                ("Equal", "equal", inspection.equal), ("Nearly equal", "near", inspection.near),
             )
         ],
         bits=BITS,
         correlation=CORRELATION,
-        bad=found.intake.bad[:BAD],
-        bad_more=max(0, len(found.intake.bad) - BAD),
+        bad=inspection.intake.bad[:BAD],
+        bad_more=max(0, len(inspection.intake.bad) - BAD),
         sheets=[
             (of, _strip(images, rows) if rows else "")
             for of, rows in sheets.items()
@@ -77,17 +83,16 @@ def _strip(images: Mapping[int, NDArray[np.uint8]], rows: Sequence[int]) -> str:
 
 
 def _strips(
-    found: Inspection, twins: Twins, images: Mapping[int, NDArray[np.uint8]]
+    inspection: Inspection, twins: DuplicateGroups, images: Mapping[int, NDArray[np.uint8]]
 ) -> list[tuple[str, str]]:
-    """The shown groups as strips, with what each image is."""
+    """Strips of the example groups, each with a description of its images."""
     strips = []
     for rows in twins.examples:
-        told = [found.named(row) for row in rows]
-        words = "; ".join(_words(one) for one in told)
-        strips.append((_strip(images, rows), words))
+        description = "; ".join(_describe(inspection.named(row)) for row in rows)
+        strips.append((_strip(images, rows), description))
     return strips
 
 
-def _words(one: dict[str, Any]) -> str:
-    side = f", {one['side']}" if one["side"] else ""
-    return f"{one['id']} ({one['class']}{side})"
+def _describe(image: dict[str, Any]) -> str:
+    side = f", {image['side']}" if image["side"] else ""
+    return f"{image['id']} ({image['class']}{side})"

@@ -1,4 +1,4 @@
-"""The HTML page: self-contained, escaped, readable from disk without a network."""
+"""The HTML report: self-contained, escaped, readable from disk without a network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from augpipe.data.imbalance import imbalance_ratio
 from augpipe.pipeline.experiment import dump
 from augpipe.report.contrasts import contrasts
 from augpipe.report.figures import counts_bars, gain_dots, recall_heatmap
-from augpipe.report.judgement import sections
+from augpipe.report.quality_section import sections
 from augpipe.report.results import ArmResult, Results, versions
 from augpipe.report.strips import CLASSES, strips
 
 LARGEST = 8_000_000  # bytes of the page
-ROOM = (1.0, 0.5, 0.2, 0.0)  # for pictures, the first that does
-FILLINGS = 8  # figures of class counts
+# Fractions of the image budget, tried in order until the page is small enough.
+ROOM = (1.0, 0.5, 0.2, 0.0)
+FILLINGS = 8  # class count figures that the page shows
 QUARANTINED = 20  # rows of quarantine.csv that the page shows
 
 TEMPLATES = jinja2.Environment(
@@ -33,7 +34,7 @@ TEMPLATES = jinja2.Environment(
 
 
 def page(results: Results) -> str:
-    """The report of a comparison, of at most LARGEST bytes: with less room for pictures where it would be larger."""
+    """HTML report of a comparison; shows fewer images if it would exceed LARGEST bytes."""
     for room in ROOM:
         text = _page(results, room)
         if len(text.encode()) <= LARGEST:
@@ -42,10 +43,10 @@ def page(results: Results) -> str:
 
 
 def _page(results: Results, room: float) -> str:
-    """room: part of what pictures and figures of counts may take."""
+    """Render the report; room: fraction of the budget for images and class count figures."""
     arms = [result.arm.name for result in results.arms]
     train = results.splits["train"]
-    found = results.comparison
+    comparison = results.comparison
     recall = np.array([[results.mean(a, "recall", c) for c in results.classes] for a in arms])
     generative = {result.arm.name: result.generative for result in results.arms}
     counts = list(train.counts().values())
@@ -55,14 +56,14 @@ def _page(results: Results, room: float) -> str:
     return TEMPLATES.get_template("report.html").render(
         results=results,
         experiment=results.experiment,
-        found=found,
-        asked=_asked(results),
-        came_in=_came_in(results),
+        comparison=comparison,
+        data=_data(results),
+        intake=_intake(results),
         counts_figures=fillings[:few],
         more_fillings=len(fillings) - few,
-        gains_figure=_forest(found.over_baseline, generative, found.baseline),
-        rivals_figure=_forest(found.over_strongest, generative, found.strongest)
-        if found.strongest != found.baseline
+        gains_figure=_forest(comparison.over_baseline, generative, comparison.baseline),
+        rivals_figure=_forest(comparison.over_strongest, generative, comparison.strongest)
+        if comparison.strongest != comparison.baseline
         else None,
         contrasts=contrasts(results),
         arms=[_row(results, a, generative[a]) for a in arms],
@@ -71,18 +72,18 @@ def _page(results: Results, room: float) -> str:
         references=lambda row: _references(results, row),
         strips=shown,
         left_out=left_out,
-        judged=sections(results.judged, CLASSES, room) if len(results.judged.fidelity) else None,
-        config=dump(results.asked),
+        quality=sections(results.quality, CLASSES, room) if len(results.quality.fidelity) else None,
+        config=dump(results.requested),
         versions=versions(),
         machine=", ".join(f"{what} {value}" for what, value in results.machine.items()),
     )
 
 
 def _references(results: Results, row: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """What an arm is compared with, and its gain over that: nothing for an arm against itself, none twice."""
-    found = results.comparison
-    against = {found.baseline: row["gain"], found.strongest: row["over_strongest"]}
-    return [(name, own) for name, own in against.items() if name != row["name"]]
+    """The distinct arms that an arm is compared with, except itself, and its gain over each."""
+    comparison = results.comparison
+    against = {comparison.baseline: row["gain"], comparison.strongest: row["over_strongest"]}
+    return [(name, gain) for name, gain in against.items() if name != row["name"]]
 
 
 def _forest(
@@ -96,7 +97,7 @@ def _forest(
 def _recall(
     results: Results, arms: list[str], recall: NDArray[np.float64]
 ) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the table of recalls, with the classes' real training images: as few columns as may be."""
+    """Header and rows of the recall table with real training image counts, transposed if there are more arms than classes."""
     counts = results.splits["train"].counts().values()
     head = ["recall, test, %", "real training images", *arms]
     rows = [
@@ -109,7 +110,7 @@ def _recall(
     return head, rows
 
 
-def _asked(results: Results) -> dict[str, Any]:
+def _data(results: Results) -> dict[str, Any]:
     train = results.splits["train"]
     return {
         "images": {name: len(images) for name, images in results.splits.items()},
@@ -120,11 +121,11 @@ def _asked(results: Results) -> dict[str, Any]:
     }
 
 
-def _came_in(results: Results) -> dict[str, Any]:
-    """What was read, what could not be used, and the first rows of quarantine.csv."""
+def _intake(results: Results) -> dict[str, Any]:
+    """Intake record, ignored files, and the first rows of quarantine.csv."""
     intake, table = results.intake, results.quarantine
     return {
-        "intake": intake,
+        "record": intake,
         "ignored": ", ".join(f"{n:,} {suffix}" for suffix, n in intake.ignored.items()),
         "rows": list(table.head(QUARANTINED).itertuples(index=False, name=None)),
         "more": max(0, len(table) - QUARANTINED),
@@ -132,7 +133,7 @@ def _came_in(results: Results) -> dict[str, Any]:
 
 
 def _counts_figures(results: Results) -> list[tuple[str, str, str, list[tuple[str, str, str]]]]:
-    """(arms, alt text, figure, table) for each different filling; the first is the data as they are."""
+    """(arms, alt text, figure, table) for each distinct set of synthetic counts, in the order of the arms."""
     seen: dict[tuple[float, ...], list[str]] = {}
     for result in results.arms:
         seen.setdefault(tuple(result.recipe.synthetic_count), []).append(result.arm.name)
@@ -142,29 +143,29 @@ def _counts_figures(results: Results) -> list[tuple[str, str, str, list[tuple[st
             ", ".join(arms),
             "; ".join(
                 f"{c}: {r:.12g} real, {s:.12g} synthetic"
-                for c, r, s in zip(results.classes, real, made, strict=True)
+                for c, r, s in zip(results.classes, real, synthetic, strict=True)
             ),
-            counts_bars(results.classes, real, made),
+            counts_bars(results.classes, real, synthetic),
             [
                 (c, f"{r:.12g}", f"{s:.12g}")
-                for c, r, s in zip(results.classes, real, made, strict=True)
+                for c, r, s in zip(results.classes, real, synthetic, strict=True)
             ],
         )
-        for made, arms in seen.items()
+        for synthetic, arms in seen.items()
     ]
 
 
 def _points(gain: Gain | None) -> dict[str, str]:
-    """A gain as text, in points; dashes for an arm against itself."""
+    """A gain as text, in percentage points; dashes for an arm against itself."""
     if gain is None:
         dashes = dict.fromkeys(
             ("mean", "interval", "p", "alone", "signs", "signs_holm", "effect"), "–"
         )
         return {**dashes, "verdict": "reference"}
-    i = gain.interval
+    interval = gain.interval
     return {
-        "mean": f"{100 * i.mean:+.2f}",
-        "interval": f"{100 * i.low:+.2f} to {100 * i.high:+.2f}",
+        "mean": f"{100 * interval.mean:+.2f}",
+        "interval": f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}",
         "p": _p(gain.p_holm),
         "verdict": gain.verdict + _needed(gain),
         "alone": _p(gain.p),
@@ -175,14 +176,14 @@ def _points(gain: Gain | None) -> dict[str, str]:
 
 
 def _needed(gain: Gain) -> str:
-    """How many seeds would show such a gain, where it is not shown."""
+    """Number of seeds needed to show a gain of this size, if it is not shown."""
     if gain.verdict == "too few seeds to say":
         return f" (at least {gain.seeds_needed} seeds would be needed)" if gain.seeds_needed else ""
     if gain.verdict != "no difference shown" or abs(gain.interval.mean) < 1e-12:
         return ""
     if gain.seeds_needed is None:
-        return " (for a gain of this size seeds alone would not do, or more than 1,000)"
-    return f" (some {gain.seeds_needed} seeds would be needed for a gain of this size)"
+        return " (more seeds alone would not show a gain of this size, or more than 1,000 would be needed)"
+    return f" (about {gain.seeds_needed} seeds would be needed for a gain of this size)"
 
 
 def _p(value: float) -> str:
@@ -192,22 +193,22 @@ def _p(value: float) -> str:
 
 
 def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
-    found = results.comparison
-    level = found.levels[arm]
-    own = next(result for result in results.arms if result.arm.name == arm)
+    comparison = results.comparison
+    level = comparison.levels[arm]
+    result = next(r for r in results.arms if r.arm.name == arm)
     return {
         "name": arm,
         "generative": generative,
         "macro_recall": f"{100 * level.mean:.2f}",
         "interval": f"{100 * level.low:.2f} to {100 * level.high:.2f}",
         "val": f"{100 * results.mean(arm, 'macro_recall', split='val'):.2f}",
-        "gain": _points(found.over_baseline.get(arm)),
-        "over_strongest": _points(found.over_strongest.get(arm)),
-        "short": ", ".join(f"{n} of {name}" for name, n in own.short.items()),
-        "synthetic": f"{sum(own.recipe.synthetic_count):.12g}",
-        "share": f"{own.recipe.synthetic_share:.2f}",
-        "seconds": f"{own.seconds:.0f}",
-        "chosen": _chosen(own),
+        "gain": _points(comparison.over_baseline.get(arm)),
+        "over_strongest": _points(comparison.over_strongest.get(arm)),
+        "short": ", ".join(f"{n} of {name}" for name, n in result.short.items()),
+        "synthetic": f"{sum(result.recipe.synthetic_count):.12g}",
+        "share": f"{result.recipe.synthetic_share:.2f}",
+        "seconds": f"{result.seconds:.0f}",
+        "chosen": _chosen(result),
         "others": {
             metric: _percent(results.mean(arm, metric))
             for metric in (
@@ -222,23 +223,23 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
     }
 
 
-def _chosen(own: ArmResult) -> dict[str, str]:
-    """What val chose, seed by seed; dashes where nothing was left to it."""
-    mix, found = own.arm.mix, list(own.chosen.values())
-    told = {
+def _chosen(result: ArmResult) -> dict[str, str]:
+    """Values selected on val for each seed; dashes if nothing was to be selected."""
+    mix, choices = result.arm.mix, list(result.chosen.values())
+    columns = {
         "share": [
-            "of each class its own" if isinstance(one["share"], Mapping) else str(one["share"])
-            for one in found
+            "per class" if isinstance(choice["share"], Mapping) else str(choice["share"])
+            for choice in choices
             if mix.share in ("auto", "per_class")
         ],
-        "part": [f"{one['part']:.2f}" for one in found if mix.fill == "search"],
-        "steps": [str(one["steps"]) for one in found],
+        "part": [f"{choice['part']:.2f}" for choice in choices if mix.fill == "search"],
+        "steps": [str(choice["steps"]) for choice in choices],
     }
-    # Without a step nothing was tried: no image had passed the checks.
-    tried = any(one["steps"] for one in found)
+    # No search steps: no image passed the checks, so nothing was tried.
+    tried = any(choice["steps"] for choice in choices)
     return {
-        "best_step": ", ".join(map(str, own.best_step.values())),
-        **{key: ", ".join(values) if values and tried else "–" for key, values in told.items()},
+        "best_step": ", ".join(map(str, result.best_step.values())),
+        **{key: ", ".join(values) if values and tried else "–" for key, values in columns.items()},
     }
 
 

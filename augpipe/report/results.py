@@ -1,4 +1,4 @@
-"""A comparison's results, gathered from the store into tables and one summary."""
+"""Collect the results of a comparison from the store into tables and a summary."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from augpipe.data.split import NAMES
 from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.records import IntakeRecord, Recipe
-from augpipe.report.judged import JudgedResult, judged
+from augpipe.report.quality import Quality, quality
 
 VERSIONED = (
     "albumentations", "imbalanced-learn", "mlflow", "numpy", "prefect", "scikit-learn", "scipy",
@@ -38,14 +38,13 @@ class ArmResult:
     """One arm over all seeds."""
 
     arm: Arm
-    generative: bool  # whether its classifiers saw images of a trained generator
+    generative: bool  # whether its classifiers were trained with images of a trained generator
     recipe: MeanRecipe
-    short: dict[str, int]  # class → images missing from the plan, at the worst seed
-    chosen: dict[
-        str, dict[str, Any]
-    ]  # seed → share, part of the images and steps of the search, where val chose
-    best_step: dict[str, int]  # seed → length of the classifier's training, chosen by val
-    seconds: float  # mean over seeds: classifier, and generator and synthesis where it has them
+    short: dict[str, int]  # class → images missing from the plan, maximum over seeds
+    # seed → fraction per class, part of the images and search steps, if selected on val
+    chosen: dict[str, dict[str, Any]]
+    best_step: dict[str, int]  # seed → classifier training steps, selected on val
+    seconds: float  # mean over seeds: classifier, plus generator and synthesis if the arm has them
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,11 @@ class GeneratorResult:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the files of a run are made from."""
+    """All data that the report files of a run are written from."""
 
     experiment: Experiment  # with the arms that were compared
-    asked: Experiment  # with those that failed, too
-    failed: Mapping[str, str]  # arm → why
+    requested: Experiment  # with the failed arms too
+    failed: Mapping[str, str]  # arm → reason
     splits: Mapping[str, ImageSet]
     fingerprint: str
     intake: IntakeRecord
@@ -74,7 +73,7 @@ class Results:
     arms: tuple[ArmResult, ...]
     generators: tuple[GeneratorResult, ...]
     scores: pd.DataFrame  # arm, seed, split, metric, class, value
-    judged: JudgedResult
+    quality: Quality
     comparison: Comparison
     confusions: Mapping[str, NDArray[np.float64]]  # arm → (K,K), see `confusion`
     seconds: float
@@ -86,10 +85,15 @@ class Results:
         return self.splits["train"].classes
 
     def mean(self, arm: str, metric: str, name: str = "", split: str = "test") -> float:
-        """Mean over seeds of one figure."""
-        s = self.scores
-        own = (s.arm == arm) & (s.split == split) & (s.metric == metric) & (s["class"] == name)
-        return float(s.value[own].mean())
+        """Mean over seeds of one metric value."""
+        scores = self.scores
+        rows = (
+            (scores.arm == arm)
+            & (scores.split == split)
+            & (scores.metric == metric)
+            & (scores["class"] == name)
+        )
+        return float(scores.value[rows].mean())
 
     def headline(self) -> dict[str, dict[str, float]]:
         """Each arm's gain over the baseline and its interval, for tracking."""
@@ -99,17 +103,17 @@ class Results:
         }
 
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds."""
-        found = self.comparison
+        """Contents of `summary.json`."""
+        comparison = self.comparison
         return {
             "experiment": self.experiment.name,
-            "verdict": found.sentence,
+            "verdict": comparison.sentence,
             "metric": "macro_recall",
             "level": LEVEL,
             "resplit": self.experiment.resplit,
-            "baseline": found.baseline,
-            "strongest_without_generator": found.strongest,
-            "best_with_generator": found.best,
+            "baseline": comparison.baseline,
+            "strongest_without_generator": comparison.strongest,
+            "best_with_generator": comparison.best,
             "seeds": list(self.experiment.seeds),
             "arms": {result.arm.name: self._arm(result) for result in self.arms},
             "failed": dict(self.failed),
@@ -122,8 +126,8 @@ class Results:
                     "stopped": sorted(set(g.stopped)),
                     "seconds": round(g.seconds, 2),
                     "gates": {
-                        one.gate: {"holds": one.holds, "told": one.told}
-                        for one in self.judged.gates[g.name]
+                        outcome.gate: {"holds": outcome.holds, "told": outcome.detail}
+                        for outcome in self.quality.gates[g.name]
                     },
                 }
                 for g in self.generators
@@ -145,17 +149,19 @@ class Results:
         return {self.classes[c]: n for c, n in counts.items()}
 
     def _arm(self, result: ArmResult) -> dict[str, Any]:
-        name, found = result.arm.name, self.comparison
+        name, comparison = result.arm.name, self.comparison
         seeds = self.experiment.seeds
-        s = self.scores
-        own = s[(s.arm == name) & (s.split == "test") & (s.metric == "macro_recall")]
-        by_seed = dict(zip(own.seed, own.value, strict=True))
+        scores = self.scores
+        rows = scores[
+            (scores.arm == name) & (scores.split == "test") & (scores.metric == "macro_recall")
+        ]
+        by_seed = dict(zip(rows.seed, rows.value, strict=True))
         return {
-            **_interval(found.levels[name]),
+            **_interval(comparison.levels[name]),
             "val": self.mean(name, "macro_recall", split="val"),
             "by_seed": {str(seed): float(by_seed[seed]) for seed in seeds},
-            "gain": _gain(found.over_baseline.get(name)),
-            "gain_over_strongest": _gain(found.over_strongest.get(name)),
+            "gain": _gain(comparison.over_baseline.get(name)),
+            "gain_over_strongest": _gain(comparison.over_strongest.get(name)),
             "generator": result.arm.made_by or None,
             "generative": result.generative,
             "real_counts": self._named(dict(enumerate(result.recipe.real_count))),
@@ -172,24 +178,24 @@ class Results:
         }
 
 
-def _interval(found: Interval) -> dict[str, float]:
-    return {"mean": found.mean, "low": found.low, "high": found.high}
+def _interval(interval: Interval) -> dict[str, float]:
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
-def _gain(found: Gain | None) -> dict[str, Any] | None:
-    """None for an arm against itself."""
-    if found is None:
+def _gain(gain: Gain | None) -> dict[str, Any] | None:
+    """A gain for JSON; None for an arm against itself."""
+    if gain is None:
         return None
     return {
-        **_interval(found.interval),
-        "reference": found.reference,
-        "p": found.p,
-        "p_holm": found.p_holm,
-        "effect_size": _finite(found.effect_size),
-        "verdict": found.verdict,
-        "seeds_needed": found.seeds_needed,
-        "p_permutation": _finite(found.p_permutation),
-        "p_permutation_holm": _finite(found.p_permutation_holm),
+        **_interval(gain.interval),
+        "reference": gain.reference,
+        "p": gain.p,
+        "p_holm": gain.p_holm,
+        "effect_size": _finite(gain.effect_size),
+        "verdict": gain.verdict,
+        "seeds_needed": gain.seeds_needed,
+        "p_permutation": _finite(gain.p_permutation),
+        "p_permutation_holm": _finite(gain.p_permutation_holm),
     }
 
 
@@ -198,9 +204,9 @@ def _finite(value: float) -> float | None:
 
 
 def _machine(experiment: Experiment, threads: int | None) -> dict[str, Any]:
-    """What last digits depend on beside the versions: where arithmetic ran, and in how many threads.
+    """Device, precision and thread count: besides the versions, the last digits depend on these.
 
-    Of a Dask cluster's workers no more is known here than what the experiment asks for.
+    For a Dask cluster only the requested device and precision are known here.
     """
     runner = experiment.runner
     if runner.kind == "dask":
@@ -211,14 +217,14 @@ def _machine(experiment: Experiment, threads: int | None) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    found = {"augpipe": version("augpipe"), "python": platform.python_version()}
+    """Versions of augpipe, Python and the libraries that results depend on."""
+    installed = {"augpipe": version("augpipe"), "python": platform.python_version()}
     for name in VERSIONED:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def collect(
@@ -226,13 +232,13 @@ def collect(
     runs: Runs,
     seconds: float,
     *,
-    asked: Experiment | None = None,
+    requested: Experiment | None = None,
     failed: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> Results:
-    """Load what the runs stored and compare the arms.
+    """Load the stored results of the runs and compare the arms.
 
-    asked: the experiment with the arms that `failed`, each with its reason; the same where none did. threads: of each worker.
+    requested: the experiment including the arms in `failed` (arm → reason); default: `experiment`. threads: per worker.
     """
     seeds = experiment.seeds
     prepared = runs.prepared[seeds[0]]
@@ -241,9 +247,9 @@ def collect(
     scored = {key: run.scored for key, run in runs.arms.items() if run.scored is not None}
     recipes = {key: run.recipe for key, run in runs.arms.items() if run.recipe is not None}
     units = [Units(np.array(test.labels), test.table.group.to_numpy()) for test in tests]
-    labels = [of.labels for of in units]
-    said = {
-        arm.name: [_said(scored[arm.name, seed].probabilities) for seed in seeds]
+    labels = [unit.labels for unit in units]
+    predictions = {
+        arm.name: [_predictions(scored[arm.name, seed].probabilities) for seed in seeds]
         for arm in experiment.arms
     }
     k = len(splits["test"].classes)
@@ -255,47 +261,49 @@ def collect(
         ]
     )
     on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
-    val = {str(name): float(own.value.mean()) for name, own in on_val.groupby("arm")}
+    val = {str(name): float(rows.value.mean()) for name, rows in on_val.groupby("arm")}
     arms = tuple(_arm_result(experiment, runs, arm) for arm in experiment.arms)
     generative = {result.arm.name: result.generative for result in arms}
-    found = _compared(experiment, said, units, len(splits["train"]), val, generative)
+    comparison = _compared(experiment, predictions, units, len(splits["train"]), val, generative)
     if failed:
-        told = ", ".join(repr(name) for name in failed)
-        found = replace(found, sentence=f"{found.sentence} Failed, and not compared: {told}.")
+        failures = ", ".join(repr(name) for name in failed)
+        comparison = replace(
+            comparison, sentence=f"{comparison.sentence} Failed and not compared: {failures}."
+        )
     names = [name for name in experiment.generators if (name, seeds[0]) in runs.generators]
     generators = tuple(_generator(experiment, runs, name) for name in names)
     measured = {k: run.measured for k, run in runs.generators.items() if run.measured is not None}
     return Results(
-        experiment, asked or experiment, failed or {}, splits, prepared.fingerprint, prepared.intake, load_table(prepared.quarantine), arms, generators, scores,
-        judged(experiment, names, measured, recipes), found,
-        {arm: confusion(own, labels, k) for arm, own in said.items()}, seconds,
+        experiment, requested or experiment, failed or {}, splits, prepared.fingerprint, prepared.intake, load_table(prepared.quarantine), arms, generators, scores,
+        quality(experiment, names, measured, recipes), comparison,
+        {arm: confusion(predicted, labels, k) for arm, predicted in predictions.items()}, seconds,
         _machine(experiment, threads),
     )  # fmt: skip
 
 
 def _arm_result(experiment: Experiment, runs: Runs, arm: Arm) -> ArmResult:
-    own = {seed: runs.arms[arm.name, seed] for seed in experiment.seeds}
-    recipes = {seed: run.recipe for seed, run in own.items() if run.recipe is not None}
+    arm_runs = {seed: runs.arms[arm.name, seed] for seed in experiment.seeds}
+    recipes = {seed: run.recipe for seed, run in arm_runs.items() if run.recipe is not None}
     return ArmResult(
         arm,
         any(_shows_trained(experiment, arm, recipe) for recipe in recipes.values()),
         mean_recipe(list(recipes.values())),
         _short(list(recipes.values())),
         {str(seed): dict(recipe.chosen) for seed, recipe in recipes.items() if recipe.chosen},
-        {str(seed): run.classifier.best_step for seed, run in own.items() if run.classifier},
-        float(np.mean([_seconds(runs, run) for run in own.values()])),
+        {str(seed): run.classifier.best_step for seed, run in arm_runs.items() if run.classifier},
+        float(np.mean([_seconds(runs, run) for run in arm_runs.values()])),
     )
 
 
 def _seconds(runs: Runs, run: ArmRun) -> float:
-    """Of an arm's classifier, its search, its images and its generators."""
+    """Time of an arm's classifier, search, synthesis and generators."""
     parts = [run.classifier, run.synthetic, run.chosen]
     generators = [runs.generators[name, run.seed].trained for name in run.arm.generators]
     return sum(part.time.seconds for part in (*parts, *generators) if part is not None)
 
 
 def _shows_trained(experiment: Experiment, arm: Arm, recipe: Recipe) -> bool:
-    """Whether any image of a trained generator was used: checks may have turned all of them away."""
+    """Whether any image of a trained generator was used: the checks may have rejected all."""
     used = recipe.synthetic_share > 0 or arm.mix.beside is not None
     return used and any(
         recipe.made_by.get(name, 0) and experiment.generators[name].generative
@@ -305,27 +313,29 @@ def _shows_trained(experiment: Experiment, arm: Arm, recipe: Recipe) -> bool:
 
 def _compared(
     experiment: Experiment,
-    said: Mapping[str, Sequence[NDArray[np.int64]]],
+    predictions: Mapping[str, Sequence[NDArray[np.int64]]],
     units: Sequence[Units],
     n_train: int,
     val: Mapping[str, float],
     generative: Mapping[str, bool],
 ) -> Comparison:
-    """By seeds and test images where the split is one, by splits where each seed has its own."""
+    """Bootstrap over seeds and test images for a fixed split; resampled t-test if each seed has its own split."""
     baseline = experiment.baseline
     if experiment.resplit:
-        labels = [of.labels for of in units]
-        values = resampled.estimates(said, labels)
+        labels = [unit.labels for unit in units]
+        values = resampled.estimates(predictions, labels)
         ratio = max(len(y) for y in labels) / n_train
         return resampled.compare(values, units, ratio, val, generative, baseline)
-    right = {arm: np.stack(own) == units[0].labels for arm, own in said.items()}
+    correct = {
+        arm: np.stack(predicted) == units[0].labels for arm, predicted in predictions.items()
+    }
     rng = numpy_stream(experiment.split.seed, "bootstrap")
-    return compare(right, units[0], val, generative, baseline, rng)
+    return compare(correct, units[0], val, generative, baseline, rng)
 
 
 @dataclass(frozen=True)
 class MeanRecipe:
-    """Counts and shares of an arm, mean over its seeds: they differ where checks turn images away."""
+    """Counts and fractions of an arm, mean over seeds; seeds differ if checks reject images."""
 
     real_count: list[float]  # by label
     synthetic_count: list[float]
@@ -353,31 +363,31 @@ def mean_recipe(recipes: Sequence[Recipe]) -> MeanRecipe:
 
 
 def _short(recipes: Sequence[Recipe]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    missing: dict[str, int] = {}
     for recipe in recipes:
         for name, n in recipe.short.items():
-            found[name] = max(n, found.get(name, 0))
-    return found
+            missing[name] = max(n, missing.get(name, 0))
+    return missing
 
 
-def _said(ref: Ref) -> NDArray[np.int64]:
-    """What an arm's classifier took each test image for, (N,)."""
-    found: NDArray[np.int64] = load_state(ref)["test"].numpy().argmax(1)
-    return found
+def _predictions(ref: Ref) -> NDArray[np.int64]:
+    """Predicted class of each test image, (N,)."""
+    predicted: NDArray[np.int64] = load_state(ref)["test"].numpy().argmax(1)
+    return predicted
 
 
 def confusion(
-    said: Sequence[NDArray[np.int64]], labels: Sequence[NDArray[np.int64]], k: int
+    predictions: Sequence[NDArray[np.int64]], labels: Sequence[NDArray[np.int64]], k: int
 ) -> NDArray[np.float64]:
-    """What each test image was taken for and what it is, seed by seed → (K,K): share of a class's images taken for each.
+    """Confusion matrix (K,K) over all seeds, rows normalised: fraction of a true class (row) predicted as each class.
 
-    Rows of classes that test has none of are 0.
+    predictions, labels: one (N,) array a seed. Rows of classes without test images are 0.
     """
     counts = np.zeros((k, k))
-    for own, y in zip(said, labels, strict=True):
-        np.add.at(counts, (y, own), 1)
-    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    return shares
+    for predicted, y in zip(predictions, labels, strict=True):
+        np.add.at(counts, (y, predicted), 1)
+    fractions: NDArray[np.float64] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return fractions
 
 
 def _stack(parts: list[tuple[str, int, Ref]]) -> pd.DataFrame:
@@ -396,7 +406,7 @@ def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult
         name,
         experiment.generators[name].kind,
         load_images(trained[0].samples),
-        tuple(one.best_kimg for one in trained),
-        tuple(one.stopped for one in trained),
-        float(np.mean([one.time.seconds for one in trained])),
+        tuple(run.best_kimg for run in trained),
+        tuple(run.stopped for run in trained),
+        float(np.mean([run.time.seconds for run in trained])),
     )

@@ -1,4 +1,4 @@
-"""The out folder: written beside, then renamed. The contract of DESIGN and README."""
+"""Write the out folder of a run atomically, with the files listed in the README."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FILES: Final = (
 
 
 def check_out(out: Path, source: Path | None = None, files: Sequence[str] = FILES) -> None:
-    """UserError where `out` cannot become a run's folder: checked before any work is done, and at its end.
+    """UserError if `out` cannot become the folder of a run; checked before a run and at its end.
 
-    A run replaces the folder of an earlier run, never a folder with anything else in it, and never writes
-    below the folder that the images come from. files: what such a folder holds.
+    A run replaces the folder of an earlier run, never a folder that contains anything else, and never writes
+    below the source folder of the images. files: contents of a run's folder.
     """
     check_whole(out, source)
     if out.is_dir() and any(out.iterdir()):
@@ -33,26 +33,26 @@ def check_out(out: Path, source: Path | None = None, files: Sequence[str] = FILE
 
 
 def check_whole(out: Path, source: Path | None) -> None:
-    """UserError where a folder that is replaced as a whole cannot be made, or holds what a run works in."""
+    """UserError if the folder cannot be created, or contains AUGPIPE_HOME, the working directory or the images."""
     check_place(out, source, "the out folder")
     place = out.resolve()
-    for keep, what in (
+    for folder, what in (
         (home(), "AUGPIPE_HOME"),
         (Path.cwd(), "the working directory"),
         (source, "the images"),
     ):
-        if keep is not None and keep.resolve().is_relative_to(place):
+        if folder is not None and folder.resolve().is_relative_to(place):
             raise UserError(
-                f"the out folder {out} is replaced as a whole and holds {what}; choose another --out"
+                f"the out folder {out} would be replaced completely but holds {what}; choose another --out"
             )
     if place.is_mount():
         raise UserError(
-            f"the out folder {out} is a mount point and cannot be replaced; choose one below it"
+            f"the out folder {out} is a mount point and cannot be replaced; choose a folder below it"
         )
 
 
 def _check_replaceable(out: Path, files: Sequence[str]) -> None:
-    """UserError for a folder with anything in it that a run has not written."""
+    """UserError if the folder contains anything that a run has not written."""
     try:
         names = {p.relative_to(out).as_posix() for p in out.rglob("*")}
     except OSError as error:
@@ -65,54 +65,54 @@ def _check_replaceable(out: Path, files: Sequence[str]) -> None:
 
 
 def check_place(place: Path, source: Path | None, what: str) -> None:
-    """UserError where a folder `place` cannot be made or written to, or lies below `source`."""
-    whole = place.resolve()
-    if set("?#") & set(str(whole)) and what == "AUGPIPE_HOME":
-        # The address of a database file cannot hold them: it would lie elsewhere.
-        raise UserError(f"{what} {place} has a ? or # in it; choose another place")
-    if source is not None and whole.is_relative_to(source.resolve()):
+    """UserError if the folder `place` cannot be created or written to, or lies below `source`."""
+    resolved = place.resolve()
+    if set("?#") & set(str(resolved)) and what == "AUGPIPE_HOME":
+        # A database URL cannot contain them: the file would end up elsewhere.
+        raise UserError(f"{what} {place} contains ? or #; choose another path")
+    if source is not None and resolved.is_relative_to(source.resolve()):
         raise UserError(
-            f"{what} {place} lies in the image folder {source}, where nothing is written; choose another place"
+            f"{what} {place} lies in the image folder {source}, which must not be written to; choose another path"
         )
-    # A folder is written beside and renamed: its parent has to let it.
-    for ground in {_first(whole), _first(whole.parent)}:
-        if not ground.is_dir():
-            raise UserError(f"{what} {place} cannot be a folder: {ground} is a file")
+    # A draft is written next to the folder and renamed, so its parent must be writable.
+    for parent in {_first(resolved), _first(resolved.parent)}:
+        if not parent.is_dir():
+            raise UserError(f"{what} {place} cannot be a folder: {parent} is a file")
         try:
-            with tempfile.TemporaryDirectory(prefix=".augpipe-", dir=ground):
+            with tempfile.TemporaryDirectory(prefix=".augpipe-", dir=parent):
                 pass
         except OSError as error:
             raise UserError(
-                f"cannot write to {what} {place}: {error.strerror} in {ground}"
+                f"cannot write to {what} {place}: {error.strerror} in {parent}"
             ) from None
 
 
 def _first(path: Path) -> Path:
-    """The nearest that exists of a path and its parents."""
+    """The path itself or its nearest existing parent."""
     return next(p for p in (path, *path.parents) if p.exists())
 
 
 def write(results: Results, out: Path) -> None:
-    """Every file of the contract; `out` appears, or changes, as a whole."""
-    # Drawing is imported when there is something to draw: a mistake in the config is told sooner.
+    """Write every file of a run to `out` atomically."""
+    # Imported late: plotting libraries are slow to import, and config errors should appear first.
     from augpipe.report.page import page
 
-    check_out(out)  # once more: much may have come there since the run began
+    check_out(out)  # again: the folder may have changed since the run started
     with beside(out) as draft:
         (draft / "samples").mkdir(parents=True)
         results.scores.to_csv(draft / "scores.csv", index=False)
-        results.judged.fidelity.to_csv(draft / "fidelity.csv", index=False)
+        results.quality.fidelity.to_csv(draft / "fidelity.csv", index=False)
         results.quarantine.to_csv(draft / "quarantine.csv", index=False)
         write_json(draft / "summary.json", results.summary())
-        (draft / "experiment.yaml").write_text(dump(results.asked), encoding="utf-8")
+        (draft / "experiment.yaml").write_text(dump(results.requested), encoding="utf-8")
         for generator in results.generators:
             images = generator.samples.images
             columns = max(1, len(images) // len(results.classes))
             picture = grid(images, columns, scale=max(1, 48 // images.shape[2]))
             picture.save(draft / "samples" / f"{generator.name}.png")
-            # No generator's name has a ~ in it.
-            threes = results.judged.galleries[generator.name].images
-            if len(threes):
-                picture = grid(threes, 3, scale=max(1, 48 // threes.shape[2]))
+            # Generator names cannot contain ~.
+            triples = results.quality.galleries[generator.name].images
+            if len(triples):
+                picture = grid(triples, 3, scale=max(1, 48 // triples.shape[2]))
                 picture.save(draft / "samples" / f"{generator.name}~nearest.png")
         (draft / "report.html").write_text(page(results), encoding="utf-8")

@@ -76,7 +76,7 @@ class Extractor(Protocol):
         """The features of a set."""
 
 
-class Eyes:
+class FeatureExtractor:
     """Embeds image sets with the real-only classifier, and the features of `extractor` if given.
 
     store: caches embeddings by content; None disables the cache.

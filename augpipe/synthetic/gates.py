@@ -19,11 +19,11 @@ OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """gate: its text. holds: in every row that it applies to. told: the values, or why there is none."""
+    """gate: its text. holds: in every row that it applies to. detail: the values, or why there is none."""
 
     gate: str
     holds: bool
-    told: str
+    detail: str
 
 
 def outcome(gate: str, table: pd.DataFrame) -> Outcome:

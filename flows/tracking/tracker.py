@@ -204,7 +204,7 @@ class Tracker:
     def balanced(self, balanced: Balanced, out: Path | None) -> None:
         """Log a child run for a balanced set: its fidelity, its gates, and its card if it was published."""
         arm, generator, timed = balanced.arm.name, balanced.generator, balanced.measured.time
-        gates = [f"{g.gate}: {g.holds}, {g.told}" for g in balanced.gates]
+        gates = [f"{g.gate}: {g.holds}, {g.detail}" for g in balanced.gates]
         published, override = str(out is not None).lower(), balanced.override or ""
         digests = [balanced.made.images.sha256, balanced.measured.table.sha256]
         run = self._child(

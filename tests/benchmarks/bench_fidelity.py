@@ -28,7 +28,7 @@ from augpipe.core.store import Store
 from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.curation import Curator, Reference
-from augpipe.synthetic.embeddings import Eyes
+from augpipe.synthetic.embeddings import FeatureExtractor
 from augpipe.synthetic.fidelity import Compared
 from augpipe.synthetic.options import Curation
 
@@ -67,12 +67,12 @@ def judge(n: int, here: runtime.Runtime, store: Store) -> None:
         domain = fit_reference(Splits(train, val, val), options, here, seed=0)
     begun = time.perf_counter()
     with timed("embeddings of train, val and synthetic images"):
-        look = Eyes(domain, here, store=store)
+        look = FeatureExtractor(domain, here, store=store)
         compared = Compared(look.embed(val), look.embed(made), look.embed(train))
     with timed("every figure, of all images and class by class"):
         table = fidelity.measure(compared, made.classes)
     with timed("every check"):
-        loose = Eyes(domain, here)
+        loose = FeatureExtractor(domain, here)
         curator = Curator(
             Curation(), Reference(compared.train, compared.real, 0.05),
             lambda images, labels: loose.embed(

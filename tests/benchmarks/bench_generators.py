@@ -43,7 +43,7 @@ from augpipe.pipeline.stages.measure import measure_set
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.synthesize import synthesize
 from augpipe.pipeline.stages.train_generator import SHOWN
-from augpipe.report.judged import kept_rows
+from augpipe.report.quality import kept_rows
 from augpipe.synthetic import draw as synthesis
 
 IMAGES = 500  # of each class, judged

@@ -227,7 +227,7 @@ def test_soft_labels_are_on_average_what_the_classifier_says(here, share) -> Non
     real, made = flat_set((4, 4, 4), 0), flat_set((0, 0, 2), 100, SYNTHETIC)
     said = torch.tensor([[0.6, 0.3, 0.1], [0.0, 0.0, 1.0]])
     mix = Mix(share=1.0, sampler="balanced", soft=share)
-    batch = Mixture(real, made, mix, here, seed=0, said=said).draw(60_000)
+    batch = Mixture(real, made, mix, here, seed=0, soft_labels=said).draw(60_000)
     hard = Mixture(real, made, mix.model_copy(update={"soft": 0.0}), here, seed=0).draw(60_000)
     assert torch.equal(batch.images, hard.images) and torch.equal(batch.synthetic, hard.synthetic)
     assert torch.equal(batch.labels[~batch.synthetic], hard.labels[~hard.synthetic])

@@ -47,7 +47,7 @@ def test_code_counts_and_layout_does_not(package: Path) -> None:
 
 
 def test_an_unknown_module_is_named(package: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no module augpipe\.z"):
+    with pytest.raises(ValueError, match=r"no module augpipe\.z"):
         code.fingerprint(["augpipe.z"], package)
 
 

@@ -55,7 +55,7 @@ def test_counts_of_some_rows(make_shapes) -> None:
 
 @pytest.mark.parametrize("window", [(3, 3), (9.0, 1.0)])
 def test_a_window_rises(window) -> None:
-    with pytest.raises(ValueError, match="a window goes from low to high"):
+    with pytest.raises(ValueError, match=r"a window must be \[low, high\]"):
         ImageOptions(window=window)
 
 

@@ -209,9 +209,9 @@ def test_one_item_far_from_all_costs_no_more_time() -> None:
 
 def test_more_neighbours_than_there_are_is_refused() -> None:
     own = items("vectors", 4, 0)
-    with pytest.raises(ValueError, match="5 neighbours are asked of 4 points"):
+    with pytest.raises(ValueError, match="cannot find 5 neighbours among 4 points"):
         neighbours.nearest(own, own, 5)
-    with pytest.raises(ValueError, match="4 neighbours are asked of 3 points"):
+    with pytest.raises(ValueError, match="cannot find 4 neighbours among 3 points"):
         neighbours.nearest(own, own, 4, without_self=True)
     with pytest.raises(ValueError, match="of 0 points"):
         neighbours.nearest(own, own[:0])

@@ -162,7 +162,7 @@ def test_an_override_publishes_and_is_recorded(broken: Ran, place: Path) -> None
         (["--arm", "acgan", "--set", "gate=[agreemnt > 1]"], "'agreemnt' (did you mean 'agreement'?); have "),
         (["--arm", "acgan", "--set", "gate=[agreement > x]"], "needs a number after >; got 'x'"),
         (["--arm", "acgan", "--set", "curation.checks=[blink]"], "unknown check 'blink' (did you mean 'blank'?); have blank"),
-        (["--arm", "acgan", "--out", "mine"], "holds 'mine.txt', which no balanced set has"),
+        (["--arm", "acgan", "--out", "mine"], "holds 'mine.txt', which is not a file of a balanced set"),
         (["--arm", "acgan", "--out", "tiny.yaml"], "is a file"),
         (["--arm", "acgan", "--out", "images/out"], "lies in the image folder"),
         (["--arm", "acgan", "--out", "data"], "AUGPIPE_HOME"),

@@ -44,7 +44,7 @@ def test_one_generator_fails_and_the_rest_is_compared(single: Ran, tmp_path: Pat
     left = pd.read_csv(broken.folder / "scores.csv")
     rest = whole[whole.arm != "acgan"].reset_index(drop=True)
     pd.testing.assert_frame_equal(left, rest)
-    assert summary["verdict"].endswith("Failed, and not compared: 'acgan'.")
+    assert summary["verdict"].endswith("Failed and not compared: 'acgan'.")
     page = (broken.folder / "report.html").read_text()
     assert "1 of 4 arms failed and are not compared" in page and 'role="alert"' in page
     # The config is told whole, so that the run can be repeated.

@@ -7,7 +7,7 @@ from contracts import steps, tiny
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.generators import families
-from augpipe.generators.per_class import PerClass, part_set
+from augpipe.generators.per_class import PerClass, class_subset
 from augpipe.generators.protocol import Deriving, Problem
 
 
@@ -20,12 +20,12 @@ def joined(name: str, train: ImageSet, here: Runtime) -> PerClass:
 
 def test_a_part_sees_its_class_alone(make_shapes) -> None:
     train = make_shapes((5, 3, 4))
-    own, rows = part_set(train, 1)
+    own, rows = class_subset(train, 1)
     assert own.classes == ("c1",) and len(own) == 3 and set(own.labels) == {0}
     assert np.array_equal(own.images, train.images[train.labels == 1])
     assert np.array_equal(train.labels[rows], [1, 1, 1])
     assert own.table["id"].tolist() == train.table["id"].to_numpy()[rows].tolist()
-    every, rows = part_set(train, None)
+    every, rows = class_subset(train, None)
     assert every.classes == ("all",) and len(every) == 12 and len(rows) == 12
 
 

@@ -337,10 +337,10 @@ def test_what_cannot_be_a_key_is_refused() -> None:
 def test_an_edit_under_a_process_keeps_nothing(tmp_path: Path, monkeypatch) -> None:
     """It runs what it imported: under the new code's key its results would be the old code's."""
     work = job(tmp_path / "store", "arms=[{name: real}]", "generators={}")
-    edited = dict(code._BEGUN)
+    edited = dict(code._AT_START)
     edited[code.ROOT / "classifiers/train.py"] -= 1
     with monkeypatch.context() as patch:
-        patch.setattr(code, "_BEGUN", edited)
+        patch.setattr(code, "_AT_START", edited)
         first = lines(work)
     assert made(first) == made(lines(work)) != set()
     assert not made(lines(work))

@@ -64,7 +64,7 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
         ),
         ("generators.acgan.widht=2", "unknown key 'widht' (did you mean 'width'?)"),
         ("source.kind=digts", "unknown source 'digts'; have archive, arrays, bundled, dicom"),
-        ("source=digits", "a source is a mapping with a kind; got 'digits'"),
+        ("source=digits", "a source must be a mapping with a kind; got 'digits'"),
         ("imbalance.profile=stp", "unknown imbalance profile 'stp' (did you mean 'step'?)"),
         ("baseline=reel", "unknown baseline 'reel' (did you mean 'real'?)"),
         ("arms.real.mix.transform=lite", "unknown transform 'lite'"),
@@ -77,12 +77,15 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
         ("seeds=-1", "at least one seed"),
         ("split.val=.9", "leave no images for train"),
         ("arms.nope.mix.share=1", "no entry 'nope'; have real"),
-        ("arms.acgan.mix.share=0", "mix.share of arm 'acgan' shows none of its generator's images"),
+        (
+            "arms.acgan.mix.share=0",
+            "mix.share of arm 'acgan' is 0, so the images of its generator are not used",
+        ),
         (
             "arms.acgan.mix.share={}",
-            "mix.share of arm 'acgan' shows none of its generator's images",
+            "mix.share of arm 'acgan' is 0, so the images of its generator are not used",
         ),
-        ("arms.real.mix.share={0: 0.1}", "mix.share of arm 'real' is of synthetic images"),
+        ("arms.real.mix.share={0: 0.1}", "mix.share of arm 'real' needs synthetic images"),
         ("arms.acgan.mix.share=2", "a share must be a number in [0, 1]; got 2"),
         ("arms.acgan.mix.share=.nan", "arms"),
         ("generators.acgan.kimg=abc", "valid number"),
@@ -110,7 +113,7 @@ def test_overrides_reach_lists_by_name_and_by_position() -> None:
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(DIGITS.read_text() + "seeds: 5\n")
-    with pytest.raises(UserError, match=r"'seeds' is given twice \(line"):
+    with pytest.raises(UserError, match=r"duplicate key 'seeds' \(line"):
         load(path)
 
 
@@ -143,7 +146,7 @@ def test_configs_are_frozen() -> None:
     [
         (
             "baseline=acgan",
-            "the baseline 'acgan' uses a trained generator; a gain is measured over an arm without",
+            "the baseline 'acgan' uses a trained generator; gains are measured against an arm without",
         ),
         ("arms.real.mix.fill=majorty", "unknown fill 'majorty'; have minority"),
         ("arms.acgan.mix.fill={5: -1}", "whole numbers from 0 on; got -1"),
@@ -203,7 +206,7 @@ def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: P
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["arms.acgan.mix.prefer={check: agreemnt}"], "prefers by 'agreemnt', a check that its images do not pass; have blank, agreement"),
+        (["arms.acgan.mix.prefer={check: agreemnt}"], "prefers by 'agreemnt', a check that is not applied to its images; have blank, agreement"),
         (["arms.acgan.mix.prefer={check: agreement}", "arms.acgan.mix.curated=false"], "have none: they are not curated"),
         (["arms.smote.mix.prefer={check: agreement}"], "have none: they are not curated"),
         (["arms.acgan.mix.prefer={check: realism}", "curation.checks=[copies]"], "have copies"),
@@ -216,9 +219,7 @@ def test_a_preference_is_of_a_check_that_the_images_pass(overrides: list[str], t
 
 
 def test_norms_apart_need_norms() -> None:
-    with pytest.raises(
-        UserError, match="norms_apart is of batch norms, and convnext_tiny has none"
-    ):
+    with pytest.raises(UserError, match="norms_apart needs batch norms; convnext_tiny has none"):
         build(values(), ["arms.acgan.mix.norms_apart=true", "classifier.kind=convnext_tiny"])
 
 

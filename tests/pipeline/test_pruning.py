@@ -95,13 +95,13 @@ def test_marks_of_earlier_versions_do_not_count(store: Store) -> None:
 
 def test_what_is_used_while_others_are_taken_stays(store: Store, monkeypatch) -> None:
     """As by a run that begins after the store was listed."""
-    real, last = pruning.begun, max(pruning.items(store), key=lambda item: item.used)
+    real, last = pruning.earliest_start, max(pruning.items(store), key=lambda item: item.used)
 
     def used_meanwhile(where: Store) -> float:
         os.utime(last.path)
         return real(where)
 
-    monkeypatch.setattr(pruning, "begun", used_meanwhile)
+    monkeypatch.setattr(pruning, "earliest_start", used_meanwhile)
     assert len(pruning.prune(store, limit=0)) == 4
     assert [item.path for item in pruning.items(store)] == [last.path]
 

@@ -125,7 +125,7 @@ def test_a_champion_that_is_chosen_again_stays_as_it_is(night: Night, here: Runt
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"problem": None}, "nobody knows what"),
+        ({"problem": None}, "an unknown problem"),
         ({"problem": "1x28x28 images"}, "they cannot be compared"),
         ({"seen": None}, "not on record"),
     ],

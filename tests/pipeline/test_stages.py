@@ -59,13 +59,14 @@ def test_a_sources_own_split_is_but_one(tmp_path: Path, make_shapes) -> None:
     }  # fmt: skip
     work = make_work(tmp_path).but(config.build(values))
     with pytest.raises(
-        UserError, match=r"the source has its own: set split\.kind to stratified, grouped or k_fold"
+        UserError,
+        match=r"the source has an official one: set split\.kind to stratified, grouped or k_fold",
     ):
         work.prepare(0)
     free = config.build({**values, "split": {"kind": "stratified"}})
     assert work.but(free).prepare(0).classes
     with pytest.raises(
-        UserError, match=r"resplit draws a split for each seed, and split\.kind is official"
+        UserError, match=r"resplit draws a split for each seed, but split\.kind official"
     ):
         config.build({**values, "split": {"kind": "official"}})
 

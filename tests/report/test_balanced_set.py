@@ -255,7 +255,7 @@ def test_the_card_reads_right_whatever_the_classes_are_called(balanced, tmp_path
     assert "html_block" not in {t.type for t in tokens}
     headings = [tokens[at + 1].content for at, t in enumerate(tokens) if t.type == "heading_open"]
     assert headings[1:] == [
-        "Gates", "Figures of the synthetic images", "Kept by the checks", "Limits",
+        "Gates", "Metrics of the synthetic images", "Pass rates of the checks", "Limits",
     ]  # fmt: skip
     classes, gates, figures, kept = cells(text)
     told = [" ".join(name.split()) for name in NASTY]
@@ -319,7 +319,7 @@ def test_an_override_and_its_reason_are_on_the_card(balanced, tmp_path) -> None:
     text = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
     assert cells(text)[1][1] == ["memorisation.p > 0.01", "does not hold", "0.001"]
     lines = [shown(t) for t in parsed(text) if t.type == "inline" and t.level == 1]
-    told = "Published although a gate does not hold, because: for a trial | <b>only</b> # see [1]"
+    told = "Published although a gate does not hold: for a trial | <b>only</b> # see [1]"
     assert told in lines
 
 
@@ -382,10 +382,10 @@ def test_places_that_cannot_become_a_balanced_set(balanced, tmp_path, monkeypatc
         tmp_path / "file" / "x": "is a file",
         images / "out": "lies in the image folder",
         images: "lies in the image folder",
-        mine: "which no balanced set has",
-        kept: "holds 'cat/mine.png', which no balanced set has",
-        damaged: "which no balanced set has",
-        tmp_path: "is replaced as a whole and holds",
+        mine: "which is not a file of a balanced set",
+        kept: "holds 'cat/mine.png', which is not a file of a balanced set",
+        damaged: "which is not a file of a balanced set",
+        tmp_path: "would be replaced completely but holds",
     }
     for out, told in refused.items():
         with pytest.raises(UserError, match=re.escape(told)) as raised:

@@ -25,12 +25,12 @@ from augpipe.pipeline import experiment as config
 from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.records import Recipe
-from augpipe.report import judgement
 from augpipe.report import page as page_module
+from augpipe.report import quality_section
 from augpipe.report.contrasts import _series, contrasts
 from augpipe.report.figures import cost_dots
-from augpipe.report.judged import _curation, judged
 from augpipe.report.page import _page, page
+from augpipe.report.quality import _curation, quality
 from augpipe.report.results import Results, collect, confusion
 from augpipe.report.strips import BYTES, nearest, strips
 from augpipe.report.write import FILES, check_out, check_place, write
@@ -69,8 +69,8 @@ def test_the_page_says_what_it_should(results: Results) -> None:
     assert html.escape(results.comparison.sentence).replace("&#x27;", "&#39;") in text
     for arm in ("real", "classic", "gan"):
         assert text.count(arm) > 3
-    for heading in ("What was asked", "What came in", "Gain of each arm", "Training images of each class",
-                    "Recall of each class", "How many synthetic images", "Gain and cost", "What is taken for what", "Real beside synthetic", "Fidelity", "Memorisation", "Curation", "Gates", "Settings"):  # fmt: skip
+    for heading in ("Experiment", "Input data", "Gain of each arm", "Training images of each class",
+                    "Recall of each class", "How many synthetic images", "Gain and cost", "Confusion matrices", "Real and synthetic images", "Fidelity", "Memorisation", "Curation", "Gates", "Settings"):  # fmt: skip
         assert heading in text
     assert "too few images" in text  # a metric that was refused
 
@@ -163,7 +163,7 @@ def test_the_folder_holds_exactly_the_contracts_files(
 
 
 def test_figures_are_means_over_seeds_and_missing_ones_say_why(results: Results) -> None:
-    table = results.judged.fidelity.set_index(["class", "metric"])
+    table = results.quality.fidelity.set_index(["class", "metric"])
     assert table.loc[("", "kid"), "value"] == pytest.approx(0.5)
     assert np.isnan(table.loc[(EVIL, "kid"), "value"])
     assert table.loc[(EVIL, "kid"), "note"] == f"too few images of {EVIL}"
@@ -175,14 +175,14 @@ def test_figures_are_means_over_seeds_and_missing_ones_say_why(results: Results)
     assert table.loc[("", "kept.realism"), "value"] == pytest.approx(6 / 24)
     assert table.loc[("", "kept"), "value"] == pytest.approx(6 / 30)
     assert table.loc[("", "kept"), "n_synthetic"] == 90
-    assert results.judged.curation.seen.sum() == 3 * 3 * 18
+    assert results.quality.curation.seen.sum() == 3 * 3 * 18
 
 
 def test_a_gate_must_hold_for_every_seed(results: Results) -> None:
     """A mean of p-values is no p-value: .07 would hold, and the third seed's .002 does not."""
-    of = {one.gate: one for one in results.judged.gates["gan"]}
+    of = {one.gate: one for one in results.quality.gates["gan"]}
     assert list(of) == list(results.experiment.gate)
-    assert not of["memorisation.p > 0.01"].holds and of["memorisation.p > 0.01"].told == "0.002"
+    assert not of["memorisation.p > 0.01"].holds and of["memorisation.p > 0.01"].detail == "0.002"
     assert of["each agreement > 0.5"].holds
     told = results.summary()["generators"]["gan"]["gates"]
     assert told["memorisation.p > 0.01"] == {"holds": False, "told": "0.002"}
@@ -233,18 +233,18 @@ def test_counts_and_shares_of_an_arm_are_the_mean_over_seeds(
 
 
 def test_without_generators_there_is_nothing_to_judge(results: Results) -> None:
-    found = judged(results.experiment, [], {}, _no_recipes(results))
+    found = quality(results.experiment, [], {}, _no_recipes(results))
     assert len(found.fidelity) == 0 and found.gates == {} and found.galleries == {}
-    bare = page(replace(results, judged=found, generators=()))
+    bare = page(replace(results, quality=found, generators=()))
     for heading in ("Fidelity", "Memorisation", "Curation", "Gates"):
         assert f"<h2>{heading}</h2>" in page(results) and f"<h2>{heading}</h2>" not in bare
 
 
 def test_without_checks_there_is_no_section_on_them(results: Results) -> None:
-    found = results.judged
+    found = results.quality
     none = found.fidelity[~found.fidelity.metric.str.startswith("kept")]
     empty = replace(found, fidelity=none, curation=found.curation[:0])
-    assert "<h2>Curation</h2>" not in page(replace(results, judged=empty))
+    assert "<h2>Curation</h2>" not in page(replace(results, quality=empty))
 
 
 def test_images_that_two_arms_share_were_checked_once(results: Results) -> None:
@@ -282,10 +282,10 @@ def test_no_two_generators_pictures_have_one_name(
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
     gan = results.generators[0]
     both = (gan, replace(gan, name="gan-nearest"))
-    galleries = {g.name: results.judged.galleries["gan"] for g in both}
-    gates = {g.name: results.judged.gates["gan"] for g in both}
-    found = replace(results.judged, galleries=galleries, gates=gates)
-    write(replace(results, generators=both, judged=found), tmp_path / "out")
+    galleries = {g.name: results.quality.galleries["gan"] for g in both}
+    gates = {g.name: results.quality.gates["gan"] for g in both}
+    found = replace(results.quality, galleries=galleries, gates=gates)
+    write(replace(results, generators=both, quality=found), tmp_path / "out")
     assert len(list((tmp_path / "out" / "samples").iterdir())) == 4
 
 
@@ -354,7 +354,7 @@ def test_what_val_chose_is_told(stored: tuple[Experiment, Runs]) -> None:
     assert arm["best_step"] == {str(seed): 40 + seed for seed in experiment.seeds}
     text = page(results)
     # How many images was not left to val here, so that no part of them is told.
-    assert "of each class its own" in text and ">70<" in text and ">0.50<" not in text
+    assert "per class" in text and ">70<" in text and ">0.50<" not in text
     assert ", ".join(str(40 + seed) for seed in experiment.seeds) in text
 
 
@@ -386,17 +386,17 @@ def test_however_many_and_large_the_pictures_the_page_stays_below_8_mb(results: 
     assert 0 < len(shown) < 40 and left_out == 40 - len(shown)
     assert sum(len(strip) for row in shown for _, strip in row["strips"]) <= BYTES
     galleries = {f"g{k}": many for k in range(5)}
-    own = judgement._galleries(replace(results.judged, galleries=galleries), 1.0)
+    own = quality_section._galleries(replace(results.quality, galleries=galleries), 1.0)
     fits = [name for name, strips_ in own if strips_]
     assert 0 < len(fits) < 5 and len(own) == 5
     three = ImageSet(noise, labels % 3, CLASSES, many.table)
     wide = replace(
-        results, splits={**results.splits, "train": three}, judged=replace(results.judged, galleries=galleries),
+        results, splits={**results.splits, "train": three}, quality=replace(results.quality, galleries=galleries),
         generators=tuple(replace(g, samples=three) for g in generators),
     )  # fmt: skip
     assert len(_page(wide, 1.0)) < 8e6
     assert len(_page(wide, 0.2)) < len(_page(wide, 1.0)) / 2
-    assert "No room here for those of" in _page(wide, 1.0)
+    assert "Not shown to limit the page size" in _page(wide, 1.0)
 
 
 def test_a_page_that_would_be_too_large_has_fewer_pictures(results: Results, monkeypatch) -> None:
@@ -414,7 +414,7 @@ def test_effect_sizes_are_told_of_each_arm_against_each_reference_once(
     arms = tuple(arm for arm in experiment.arms if arm.name in left)
     own = collect(experiment.model_copy(update={"arms": arms}), kept, 1.0)
     text = page(own)
-    table = text[text.index("Effect sizes") : text.index("What val chose")]
+    table = text[text.index("Effect sizes") : text.index("Values selected on val")]
     told = re.findall(r'<tr><td class="name">(.*?)</td><td class="text">(.*?)</td>', table)
     references = list(dict.fromkeys((own.comparison.baseline, own.comparison.strongest)))
     assert told == [(a, r) for a in left for r in references if a != r]

@@ -13,7 +13,7 @@ from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core.images import ImageSet, Splits, provenance
 from augpipe.core.store import Store, load_images
 from augpipe.pipeline.stages.train_classifier import fit_reference
-from augpipe.synthetic.embeddings import Eyes
+from augpipe.synthetic.embeddings import FeatureExtractor
 
 SMALL = ClassifierOptions(width=0.25)
 
@@ -40,7 +40,7 @@ def test_domain_features_tell_the_classes_apart(here, make_shapes) -> None:
     )
     options = ClassifierOptions(width=0.25, steps=60, batch=32, evaluations=2)
     domain = fit_reference(splits, options, here, seed=0)
-    found = Eyes(domain, here).embed(splits.val)
+    found = FeatureExtractor(domain, here).embed(splits.val)
     assert found.vectors.shape == (45, domain.net.head.in_features)
     assert (found.predicted == found.labels).mean() > 0.9
     one = found.of(1)
@@ -55,13 +55,13 @@ def test_test_images_do_not_change_the_features(here, make_shapes) -> None:
     for seed in (2, 3):
         splits = Splits(train, val, make_shapes((5, 5), seed=seed))
         domain = fit_reference(splits, options, here, seed=0)
-        found.append(Eyes(domain, here).embed(val))
+        found.append(FeatureExtractor(domain, here).embed(val))
     assert np.array_equal(found[0].vectors, found[1].vectors)
 
 
 def test_an_embedding_is_the_networks_own_activations(here, make_shapes) -> None:
     domain, images = untrained(here), make_shapes((7, 5))
-    found = Eyes(domain, here).embed(images)
+    found = FeatureExtractor(domain, here).embed(images)
     x = torch.from_numpy(images.images).float() / 127.5 - 1
     with torch.no_grad():
         expected = domain.net.features(x)
@@ -75,15 +75,15 @@ def test_an_embedding_is_the_networks_own_activations(here, make_shapes) -> None
 
 def test_another_networks_features_come_with_the_domains_probabilities(here, make_shapes) -> None:
     domain, images = untrained(here), make_shapes((7, 5))
-    found = Eyes(domain, here, Means()).embed(images)
+    found = FeatureExtractor(domain, here, Means()).embed(images)
     np.testing.assert_array_equal(found.vectors, Means().vectors(images))
     np.testing.assert_array_equal(found.probabilities, classification.predict(domain, images, here))
 
 
 def test_the_same_images_are_embedded_once(here, make_shapes, tmp_path: Path) -> None:
     store, network, images = Store(tmp_path), Means(), make_shapes((7, 5))
-    first = Eyes(untrained(here), here, network, store).embed(images)
-    again = Eyes(untrained(here), here, network, store).embed(images)
+    first = FeatureExtractor(untrained(here), here, network, store).embed(images)
+    again = FeatureExtractor(untrained(here), here, network, store).embed(images)
     assert network.shown == 1 and len(files(store)) == 1
     np.testing.assert_array_equal(again.vectors, first.vectors)
     np.testing.assert_array_equal(again.probabilities, first.probabilities)
@@ -92,7 +92,7 @@ def test_the_same_images_are_embedded_once(here, make_shapes, tmp_path: Path) ->
 def test_what_is_kept_is_what_is_given(here, make_shapes, tmp_path: Path) -> None:
     """Altered on the disk, the altered numbers come back: nothing was computed anew."""
     store, images = Store(tmp_path), make_shapes((7, 5))
-    look = Eyes(untrained(here), here, store=store)
+    look = FeatureExtractor(untrained(here), here, store=store)
     first = look.embed(images)
     (kept,) = files(store)
     state = torch.load(kept, weights_only=True)
@@ -105,7 +105,7 @@ def test_what_is_kept_is_what_is_given(here, make_shapes, tmp_path: Path) -> Non
 def test_without_a_store_nothing_is_kept(here, make_shapes, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path))
     network = Means()
-    look = Eyes(untrained(here), here, network)
+    look = FeatureExtractor(untrained(here), here, network)
     for _ in range(2):
         look.embed(make_shapes((4, 4)))
     assert network.shown == 2 and not list(tmp_path.rglob("*"))
@@ -114,7 +114,7 @@ def test_without_a_store_nothing_is_kept(here, make_shapes, tmp_path: Path, monk
 def test_equal_pixels_in_another_set_are_the_same_file(here, make_shapes, tmp_path: Path) -> None:
     """Labels, names and where the pixels lie have no part in what a network sees."""
     store, network, images = Store(tmp_path), Means(), make_shapes((7, 5))
-    look = Eyes(untrained(here), here, network, store)
+    look = FeatureExtractor(untrained(here), here, network, store)
     look.embed(images)
     other = ImageSet(
         images.images.copy(),
@@ -150,7 +150,7 @@ def folded(images: ImageSet) -> ImageSet:
 @pytest.mark.parametrize("change", [one_grey_level_off, backwards, folded])
 def test_other_pixels_are_another_file(here, make_shapes, tmp_path: Path, change) -> None:
     store, network, images = Store(tmp_path), Means(), make_shapes((8, 4))
-    look = Eyes(untrained(here), here, network, store)
+    look = FeatureExtractor(untrained(here), here, network, store)
     look.embed(images)
     found = look.embed(change(images))
     assert network.shown == 2 and len(files(store)) == 2
@@ -160,21 +160,21 @@ def test_other_pixels_are_another_file(here, make_shapes, tmp_path: Path, change
 def test_another_network_is_another_file(here, make_shapes, tmp_path: Path) -> None:
     store, images = Store(tmp_path), make_shapes((7, 5))
     for seed, network in ((0, None), (1, None), (0, Means("a")), (0, Means("b")), (0, Means("a"))):
-        Eyes(untrained(here, seed), here, network, store).embed(images)
+        FeatureExtractor(untrained(here, seed), here, network, store).embed(images)
     assert len(files(store)) == 4
 
 
 def test_images_on_disk_stay_there(here, make_shapes, tmp_path: Path) -> None:
     store = Store(tmp_path)
     images = load_images(store.put_images(make_shapes((7, 5))))
-    found = Eyes(untrained(here), here, store=store).embed(images)
+    found = FeatureExtractor(untrained(here), here, store=store).embed(images)
     assert isinstance(found.images, np.memmap)
 
 
 @pytest.mark.parametrize("network", [None, Means()], ids=["domain", "elsewhere"])
 def test_no_images_join_those_there_are(here, make_shapes, tmp_path: Path, network) -> None:
     images = make_shapes((7, 5))
-    look = Eyes(untrained(here), here, network, Store(tmp_path))
+    look = FeatureExtractor(untrained(here), here, network, Store(tmp_path))
     none, some = look.embed(images.take(np.empty(0, np.int64))), look.embed(images)
     assert len(none) == 0 and none.probabilities.shape == (0, 2)
     np.testing.assert_array_equal(none.join(some).vectors, some.vectors)

@@ -20,7 +20,7 @@ from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.schema import explain
 from augpipe.core.weights import weights_folder
-from augpipe.synthetic.embeddings import Eyes
+from augpipe.synthetic.embeddings import FeatureExtractor
 from augpipe.synthetic.extractors import INCEPTION_WEIGHTS, extractor
 from augpipe.synthetic.options import FidelityOptions
 
@@ -281,7 +281,7 @@ def test_eyes_see_through_another_network(here, make_shapes, tmp_path: Path) -> 
     net = random_model("resnet18")
     save(net.state_dict(), RESNET)
     images = make_shapes((3, 2))
-    look = Eyes(
+    look = FeatureExtractor(
         untrained(here), here, extractor("torchvision:resnet18", here), Store(tmp_path / "s")
     )
     found = look.embed(images)

@@ -16,7 +16,7 @@ from augpipe.core import device as runtime
 from augpipe.core.images import ImageSet, Splits, provenance
 from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.synthetic import fidelity
-from augpipe.synthetic.embeddings import Embedded, Eyes
+from augpipe.synthetic.embeddings import Embedded, FeatureExtractor
 from augpipe.synthetic.fidelity import Compared, memorisation
 
 N, D = 240, 12
@@ -211,7 +211,7 @@ def scans() -> dict[str, Embedded]:
     options = ClassifierOptions(width=0.25, steps=300, evaluations=2)
     judge = fit_reference(Splits(train, val, others), options, here, seed=0)
     sets = {"train": train, "val": val, "others": others, "blurred": part(blurred, rows[2])}
-    return {name: Eyes(judge, here).embed(images) for name, images in sets.items()}
+    return {name: FeatureExtractor(judge, here).embed(images) for name, images in sets.items()}
 
 
 def test_a_blurred_generator_is_caught_by_precision_and_not_by_memorisation(

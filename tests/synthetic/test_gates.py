@@ -46,7 +46,7 @@ FOUND = table(
 def test_every_figure_can_be_a_gate(figure: str) -> None:
     assert experiment(f"{figure} > 0.5").gate == (f"{figure} > 0.5",)
     held = gates.outcome(f"{figure} > 0.5", table(("", figure, 0.6, "")))
-    assert held.holds and held.told == "0.6"
+    assert held.holds and held.detail == "0.6"
 
 
 @pytest.mark.parametrize(
@@ -122,20 +122,20 @@ def test_a_gate_holds_where_the_figure_does(gate: str, holds: bool) -> None:
 
 
 def test_the_figures_behind_an_outcome_are_told() -> None:
-    assert gates.outcome("agreement > 0.8", FOUND).told == "0.75"
-    assert gates.outcome("each agreement > 0.8", FOUND).told == "class dog: 0.6"
-    assert gates.outcome("each agreement > 0.95", FOUND).told == "class cat: 0.9; class dog: 0.6"
-    assert gates.outcome("each agreement > 0.1", FOUND).told == "in every class"
+    assert gates.outcome("agreement > 0.8", FOUND).detail == "0.75"
+    assert gates.outcome("each agreement > 0.8", FOUND).detail == "class dog: 0.6"
+    assert gates.outcome("each agreement > 0.95", FOUND).detail == "class cat: 0.9; class dog: 0.6"
+    assert gates.outcome("each agreement > 0.1", FOUND).detail == "in every class"
 
 
 @pytest.mark.parametrize("sign", gates.OPERATORS)
 def test_a_figure_that_is_not_given_holds_nothing(sign: str) -> None:
     overall = gates.outcome(f"kid {sign} 1", FOUND)
-    assert not overall.holds and overall.told == "not given, needs 5 real images, has 3"
+    assert not overall.holds and overall.detail == "not given, needs 5 real images, has 3"
     each = gates.outcome(f"each kid {sign} {0.02 if '<' in sign else 0.0}", FOUND)
-    assert not each.holds and each.told == "class dog: not given, needs 5 real images, has 2"
+    assert not each.holds and each.detail == "class dog: not given, needs 5 real images, has 2"
     infinite = gates.outcome(f"kid {sign} 1", table(("", "kid", math.inf, "")))
     assert not infinite.holds
     missing = gates.outcome(f"each gan_train {sign} 1", FOUND)
-    assert not missing.holds and missing.told == "not given"
+    assert not missing.holds and missing.detail == "not given"
     assert not gates.outcome(f"fid {sign} 1", FOUND).holds

@@ -179,7 +179,7 @@ def test_an_empty_class_folder_and_a_class_of_one(tmp_path: Path) -> None:
         UserError, match=r"class 'one' has 1 image; train, val and test need at least 3"
     ):
         parted(taken)
-    without = partition.without_small(sources.listing(source("folder", path=root)), 3)
+    without = partition.drop_small_classes(sources.listing(source("folder", path=root)), 3)
     assert (
         without.classes == ("a", "b")
         and "1 class with fewer than 3 images left out (1 image)" in without.notes[-1]

@@ -56,7 +56,7 @@ def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["runner.kind=dask"], "scheduler's address is as in tcp://127.0.0.1:8786; got None"),
+        (["runner.kind=dask"], "scheduler address such as tcp://127.0.0.1:8786; got None"),
         (["runner.kind=dask", "runner.address=nowhere"], "got 'nowhere'"),
         (["runner.address=tcp://127.0.0.1:1"], "set runner.kind: dask"),
         (["runner.kind=dask", "runner.address=tcp://127.0.0.1:1"], "no Dask scheduler answers at runner.address"),

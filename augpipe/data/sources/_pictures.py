@@ -73,7 +73,7 @@ UNREADABLE: Final = (
 
 
 @dataclass(frozen=True)
-class Valued:
+class WindowedPixels:
     """Pixels (H,W) or (H,W,C) with the window known to the source; image.window takes precedence."""
 
     pixels: NDArray[Any]
@@ -81,7 +81,7 @@ class Valued:
 
 
 # A file, its bytes, pixels (H,W) or (H,W,C), or the error if it cannot be read.
-Blob = Path | bytes | Image.Image | NDArray[Any] | Valued | Exception
+Blob = Path | bytes | Image.Image | NDArray[Any] | WindowedPixels | Exception
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def decode(blob: Blob, window: Window | None) -> Picture:
     """Decode a blob → upright 8-bit picture. Raises one of UNREADABLE with the reason."""
     if isinstance(blob, Exception):
         raise blob
-    if isinstance(blob, Valued):
+    if isinstance(blob, WindowedPixels):
         return decode(blob.pixels, window or blob.window)
     if isinstance(blob, np.ndarray):
         return Picture(from_array(blob, window), _array_mode(blob), "array")

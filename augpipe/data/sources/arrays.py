@@ -16,7 +16,7 @@ from augpipe.core.errors import UserError, choices
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._listing import SPLITS, Listing, Rows, WholePath, one_spelling
 from augpipe.data.sources._npy import BROKEN, Images, unreadable, values_of, window_of
-from augpipe.data.sources._pictures import Blob, Valued
+from augpipe.data.sources._pictures import Blob, WindowedPixels
 
 MOST_CLASSES: Final = 10_000
 
@@ -70,7 +70,7 @@ def _listing(config: Config) -> Listing:
         for part, start, end, (window, _) in zip(parts, starts, starts[1:], windows, strict=False):
             local_rows = rows[(rows >= start) & (rows < end)] - start
             for pixels in part.images.at(local_rows):
-                yield pixels if window is None else Valued(pixels, window)
+                yield pixels if window is None else WindowedPixels(pixels, window)
 
     split_names = [part.name for part in parts for _ in range(part.images.n)]
     official = config.official and parts[0].name != ""

@@ -251,7 +251,7 @@ class BAGAN(Adversarial):
 
     def draw_labels(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
         """See `Adversarial`; the class distribution is that of the option `labels`."""
-        n = parallel.everyone(n) if rng is None else n
+        n = parallel.global_count(n) if rng is None else n
         return torch.multinomial(
             self._fake_probabilities, n, replacement=True, generator=rng or self.rngs["noise"]
         )
@@ -276,7 +276,7 @@ class BAGAN(Adversarial):
             }  # not finite: the loop restarts from the last good state
         # Sorted by class if the critic compares images within a class.
         ordered = self.ready and self.config.stddev
-        real, labels = (self.in_class_order if ordered else self.own_part)(images, labels)
+        real, labels = (self.in_class_order if ordered else self.local_batch)(images, labels)
         metrics = self._adversarial(real, labels) if self.ready else self._autoencode(real, labels)
         self.finish_step(len(real))
         return metrics
@@ -376,7 +376,7 @@ class BAGAN(Adversarial):
 
     def fakes(self, reals: int) -> int:
         """Number of fakes for `reals` real images in the critic's batch, per process."""
-        reals, processes = parallel.everyone(reals), parallel.size()
+        reals, processes = parallel.global_count(reals), parallel.size()
         if self.config.fakes is None:
             n = -(-reals // len(self.present))
         else:
@@ -399,7 +399,7 @@ class BAGAN(Adversarial):
             on_real, on_fake = self.d(real, labels), self.d(fake, fake_labels)
             loss = losses.critic_wasserstein(on_real, on_fake)
             if len(self.present) > 1:
-                on_wrong = self.d(real, parallel.own(self.wrong(global_labels)))
+                on_wrong = self.d(real, parallel.local_rows(self.wrong(global_labels)))
                 loss = 0.5 * (loss + losses.critic_wasserstein(on_real, on_wrong))
             penalty = gradient_penalty(lambda x: self.d(x, labels), real, fake, self.rngs["device"])
         return loss + 10 * penalty

@@ -242,8 +242,8 @@ class DAGAN(Adversarial):
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Do one critic update on pairs, and every `critic_steps` steps one generator update."""
-        other, _ = self.own_part(self._others(images, labels), labels)
-        real, _ = self.own_part(images, labels)
+        other, _ = self.local_batch(self._others(images, labels), labels)
+        real, _ = self.local_batch(images, labels)
         loss_d = self._critic_loss(real, other, self._other_classes(labels))
         self.update("d", loss_d)
         metrics = {"loss_d": loss_d.detach()}
@@ -256,8 +256,8 @@ class DAGAN(Adversarial):
         return metrics
 
     def _generate(self, source: torch.Tensor) -> torch.Tensor:
-        n = parallel.everyone(len(source))
-        z = parallel.own(torch.randn(n, self.config.latent, generator=self.rngs["noise"]))
+        n = parallel.global_count(len(source))
+        z = parallel.local_rows(torch.randn(n, self.config.latent, generator=self.rngs["noise"]))
         images: torch.Tensor = self.g(source, z.to(self.runtime.device))
         return images.float()
 
@@ -272,7 +272,7 @@ class DAGAN(Adversarial):
         """Draw for each label of this process an image of another class; None without such pairs."""
         if not self.config.mismatched or len(self.present) < 2:
             return None
-        return parallel.own(self._draw(self.wrong(labels.cpu()), self.rngs["noise"])[1])
+        return parallel.local_rows(self._draw(self.wrong(labels.cpu()), self.rngs["noise"])[1])
 
     def _critic_loss(
         self, source: torch.Tensor, other: torch.Tensor, mismatch: torch.Tensor | None = None

@@ -121,7 +121,7 @@ class DCGAN(Adversarial):
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Do one discriminator update and one generator update."""
-        real, labels = self.own_part(images, labels)
+        real, labels = self.local_batch(images, labels)
         loss_d = self._discriminator_loss(real, labels)
         self.update("d", loss_d)
         with self.frozen("discriminator"):

@@ -167,7 +167,7 @@ class DeepSMOTE(Adversarial):
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Do one update on the reconstruction loss and the penalty (see the module docstring)."""
-        real, _ = self.own_part(images, labels)
+        real, _ = self.local_batch(images, labels)
         with self.runtime.autocast():
             loss = reconstruction = F.mse_loss(self.net(real).float(), real)
         metrics = {"loss_reconstruction": reconstruction.detach()}
@@ -187,10 +187,10 @@ class DeepSMOTE(Adversarial):
         reconstruction loss alone.
         """
         pool, rows = self._sources()
-        rng, n = self.rngs["noise"], parallel.everyone(n)
+        rng, n = self.rngs["noise"], parallel.global_count(n)
         label = self.present[torch.randint(0, len(self.present), (1,), generator=rng)].expand(n)
         u = torch.rand(n, generator=rng, dtype=torch.float64)
-        real = to_float(self.runtime.move(pool.gather(parallel.own(rows.pick(label, u)))))
+        real = to_float(self.runtime.move(pool.gather(parallel.local_rows(rows.pick(label, u)))))
         if self.config.permuted == "both":
             with self.runtime.autocast():
                 with torch.no_grad():
@@ -199,7 +199,7 @@ class DeepSMOTE(Adversarial):
         order = torch.randperm(n, generator=rng).to(real.device)
         with self.runtime.autocast():
             codes = parallel.gather(self.net.encode(real))
-            permuted = self.net.decode(codes[parallel.own(order)])
+            permuted = self.net.decode(codes[parallel.local_rows(order)])
         return F.mse_loss(permuted.float(), real)
 
     def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from augpipe.classifiers import train as classification
 from augpipe.core.device import Runtime
 from augpipe.core.store import Ref, Store, load_state
-from augpipe.synthetic.embeddings import Eyes
+from augpipe.synthetic.embeddings import FeatureExtractor
 from augpipe.synthetic.extractors import extractor
 
 
-def feature_extractor(reference: Ref, features: str, runtime: Runtime, store: Store | None) -> Eyes:
+def feature_extractor(
+    reference: Ref, features: str, runtime: Runtime, store: Store | None
+) -> FeatureExtractor:
     """The reference classifier and the chosen features; store: where embeddings are cached, None for nowhere."""
     classifier = classification.from_state(load_state(reference), runtime)
-    return Eyes(classifier, runtime, extractor(features, runtime), store)
+    return FeatureExtractor(classifier, runtime, extractor(features, runtime), store)

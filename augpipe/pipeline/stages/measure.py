@@ -25,8 +25,8 @@ from augpipe.synthetic.fidelity import COLUMNS, Compared
 from augpipe.synthetic.options import FidelityOptions
 
 SUSPICIOUS = 24  # images of the gallery
-NONE_MADE = "needs a synthetic image, has none"
-NONE_REAL = "needs a real image, has none"
+NO_SYNTHETIC = "needs a synthetic image, has none"
+NO_REAL = "needs a real image, has none"
 ONE_CLASS = "needs two classes with real and synthetic images"
 
 
@@ -59,7 +59,7 @@ def measure_synthetic(
     classifier: ClassifierOptions,
     seed: int,
 ) -> Measured:
-    """Fidelity of the images that an arm was filled with."""
+    """Fidelity of the synthetic images of an arm."""
     images = load_images(synthetic.images)
     return measure_set(context, prepared, reference, images, options, classifier, seed)
 
@@ -102,39 +102,45 @@ def measure_set(
 def _gan_train(
     images: ImageSet, val: ImageSet, options: ClassifierOptions, runtime: Runtime, seed: int
 ) -> pd.DataFrame:
-    """Recall on val of a classifier that saw synthetic images alone (Shmelkov et al. 2018; Ravuri & Vinyals 2019).
+    """Recall on val of a classifier trained only on synthetic images (Shmelkov et al. 2018; Ravuri & Vinyals 2019).
 
-    Overall it is the mean over the classes that have both kinds of images; of val, only theirs are asked. Nothing is
-    chosen on val: the last weights count.
+    The overall value is the mean over the classes with both real and synthetic images; only their val images are used.
+    Nothing is selected on val: the last weights are used.
     """
-    made, n = images.counts(), val.counts()
-    filled = [label for label in made if made[label] and n[label]]
-    recalls = np.full(len(made), np.nan)
+    n_synthetic, n_real = images.counts(), val.counts()
+    filled = [label for label in n_synthetic if n_synthetic[label] and n_real[label]]
+    recalls = np.full(len(n_synthetic), np.nan)
     if len(filled) > 1:
-        asked = val.take(np.flatnonzero(np.isin(val.labels, filled)))
-        recalls[filled] = _recalls(images, asked, options, runtime, entropy(seed, "gan-train"))[
+        evaluated = val.take(np.flatnonzero(np.isin(val.labels, filled)))
+        recalls[filled] = _recalls(images, evaluated, options, runtime, entropy(seed, "gan-train"))[
             filled
         ]
     rows = []
     for label, name in enumerate(val.classes):
-        word = NONE_MADE if not made[label] else NONE_REAL if not n[label] else ONE_CLASS
+        note = (
+            NO_SYNTHETIC if not n_synthetic[label] else NO_REAL if not n_real[label] else ONE_CLASS
+        )
         known = np.isfinite(recalls[label])
-        rows.append((name, float(recalls[label]), n[label], made[label], "" if known else word))
+        rows.append(
+            (name, float(recalls[label]), n_real[label], n_synthetic[label], "" if known else note)
+        )
     mean = float(recalls[filled].mean()) if filled else float("nan")
-    word = "" if len(filled) > 1 else ONE_CLASS if filled else NONE_REAL
-    real, own = (sum(of[label] for label in filled) for of in (n, made))
-    rows.insert(0, ("", mean, real, own, word))
-    found = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "metric"])
-    found.insert(1, "metric", "gan_train")
-    return found
+    note = "" if len(filled) > 1 else ONE_CLASS if filled else NO_REAL
+    total_real, total_synthetic = (
+        sum(of[label] for label in filled) for of in (n_real, n_synthetic)
+    )
+    rows.insert(0, ("", mean, total_real, total_synthetic, note))
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "metric"])
+    table.insert(1, "metric", "gan_train")
+    return table
 
 
 def _recalls(
-    images: ImageSet, asked: ImageSet, options: ClassifierOptions, runtime: Runtime, seed: int
+    images: ImageSet, evaluated: ImageSet, options: ClassifierOptions, runtime: Runtime, seed: int
 ) -> NDArray[np.float64]:
-    """Recall on real images, class by class, of a classifier trained on synthetic images alone, (K,)."""
+    """Recall of each class on real images of a classifier trained only on synthetic images, (K,)."""
     options = options.model_copy(update={"evaluations": 1})
     mix = Mix(sampler="balanced", transform="light")
     mixture = Mixture(images, None, mix, runtime, seed=seed)
-    trained: Trained = classification.train(mixture, asked, options, runtime, seed=seed)
-    return scores.recall(classification.predict(trained, asked, runtime), asked.labels)
+    trained: Trained = classification.train(mixture, evaluated, options, runtime, seed=seed)
+    return scores.recall(classification.predict(trained, evaluated, runtime), evaluated.labels)

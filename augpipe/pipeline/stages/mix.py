@@ -1,4 +1,4 @@
-"""The stages that decide what an arm's classifier is trained on: the search on val, and the recipe."""
+"""The stages that determine the training data of an arm's classifier: the search on val, and the recipe."""
 
 from __future__ import annotations
 
@@ -37,12 +37,15 @@ def choose(
     *,
     report: Report = silent,
 ) -> Choice:
-    """The share, and the part of the fill, by successive halving on val; reference: as in `mix`."""
+    """Select the share and the part of the fill by successive halving on val; reference: as in `mix`."""
     timer, runtime = Timer(), context.runtime()
-    real, made = load_images(prepared.splits.train), _weighted(mix, synthetic)
-    for images in (real, made):
+    real, generated = load_images(prepared.splits.train), _weighted(mix, synthetic)
+    for images in (real, generated):
         prepared.refuse_leaks(images, "a classifier of the search")
-    val, soft_labels = load_images(prepared.splits.val), _soft_labels(reference, mix, made, runtime)
+    val, soft_labels = (
+        load_images(prepared.splits.val),
+        _soft_labels(reference, mix, generated, runtime),
+    )
     spent = 0
 
     def attempt(candidate: Candidate, steps: int) -> Seen:
@@ -50,14 +53,14 @@ def choose(
         spent += steps
         share = "by class" if isinstance(candidate.share, Mapping) else candidate.share
         report(f"share {share}, {candidate.part:.0%} of the images", spent)
-        rows = search.rows_of(made, candidate.part)
+        rows = search.rows_of(generated, candidate.part)
         mixture = mixing.Mixture(
             real,
-            made.take(rows),
+            generated.take(rows),
             search.settled(mix, candidate),
             runtime,
             seed=entropy(seed, "mixture"),
-            said=None if soft_labels is None else soft_labels[torch.from_numpy(rows)],
+            soft_labels=None if soft_labels is None else soft_labels[torch.from_numpy(rows)],
         )
         evaluations = min(options.evaluations, steps)
         short = options.model_copy(update={"steps": steps, "evaluations": evaluations})
@@ -65,10 +68,12 @@ def choose(
             mixture, val, short, runtime, seed=entropy(seed, "classifier")
         )
         best = min(trained.history, key=lambda e: (-e.val_macro_recall, e.val_loss))
-        of_class = {made.classes[c]: best.val_recalls[c] for c, n in made.counts().items() if n}
+        of_class = {
+            generated.classes[c]: best.val_recalls[c] for c, n in generated.counts().items() if n
+        }
         return Seen(best.val_macro_recall, best.val_loss, of_class)
 
-    candidates = search.candidates(mix) if len(made) else search.candidates(mix)[:1]
+    candidates = search.candidates(mix) if len(generated) else search.candidates(mix)[:1]
     best, tried = search.halve(candidates, options.steps, attempt, search.joins(mix))
     rows = [
         (t.rung, _as_text(t.candidate.share), t.candidate.part, t.steps, t.recall, t.loss, t.stayed)
@@ -85,7 +90,7 @@ def choose(
 
 
 def _as_text(share: Share) -> str:
-    """`0.1`, `fill`, or each class's as JSON: a column of a table has one type."""
+    """`0.1`, `fill`, or shares by class as JSON, because a table column has one type."""
     return json.dumps(dict(share)) if isinstance(share, Mapping) else str(share)
 
 
@@ -97,21 +102,21 @@ def mix(
     chosen: Choice | None = None,
     reference: Ref | None = None,
 ) -> Recipe:
-    """What an arm's classifier is trained on; reference: the classifier whose probabilities soft labels are."""
+    """Training data of an arm's classifier; reference: classifier that computes soft labels."""
     store, settled, part = context.store, mix, chosen.part if chosen else 1.0
     real = load_images(prepared.splits.train)
     ref = synthetic.images if synthetic else None
-    made = _weighted(mix, synthetic) if synthetic else None
+    generated = _weighted(mix, synthetic) if synthetic else None
     if chosen is not None:
         settled = search.settled(mix, Candidate(chosen.share, chosen.part))
-    if made is not None and (part < 1 or mix.prefer):
-        ref = store.put_images(made, search.rows_of(made, part))
-        made = load_images(ref)
+    if generated is not None and (part < 1 or mix.prefer):
+        ref = store.put_images(generated, search.rows_of(generated, part))
+        generated = load_images(ref)
     soft_labels = None
-    if made is not None and mix.soft:
-        soft_labels = _soft_labels(reference, mix, made, context.runtime())
+    if generated is not None and mix.soft:
+        soft_labels = _soft_labels(reference, mix, generated, context.runtime())
     have = real.counts()
-    added = made.counts() if made else dict.fromkeys(have, 0)
+    added = generated.counts() if generated else dict.fromkeys(have, 0)
     share = mixing.shares(have, added, settled, prepared.classes)
     probabilities = mixing.class_probabilities(have, mixing.shown(added, share), settled)
     return Recipe(
@@ -126,7 +131,7 @@ def mix(
         else None,
         real_count=tuple(have.values()),
         synthetic_count=tuple(added.values()),
-        made_by={} if made is None else made.table["source"].value_counts().to_dict(),
+        made_by={} if generated is None else generated.table["source"].value_counts().to_dict(),
         class_probability=tuple(probabilities.tolist()),
         class_share=tuple(share.tolist()),
         synthetic_share=float((probabilities * share).sum()) * settled.until,
@@ -139,14 +144,14 @@ def mix(
 
 def _weighted(mix: Mix, synthetic: Synthetic) -> ImageSet:
     """The synthetic images, weighted if the mix prefers some."""
-    made = load_images(synthetic.images)
-    if mix.prefer is None or len(made) == 0:
-        return made
-    return mixing.preferred(made, load_table(synthetic.checks), mix.prefer)
+    images = load_images(synthetic.images)
+    if mix.prefer is None or len(images) == 0:
+        return images
+    return mixing.preferred(images, load_table(synthetic.checks), mix.prefer)
 
 
 def _soft_labels(
-    reference: Ref | None, mix: Mix, made: ImageSet, runtime: Runtime
+    reference: Ref | None, mix: Mix, images: ImageSet, runtime: Runtime
 ) -> torch.Tensor | None:
     """The reference classifier's probabilities for each image, float32 (N,K), if labels are soft."""
     if not mix.soft:
@@ -154,4 +159,4 @@ def _soft_labels(
     if reference is None:
         raise ValueError("soft labels need the reference classifier")
     classifier = classification.from_state(load_state(reference), runtime)
-    return torch.from_numpy(classification.predict(classifier, made, runtime))
+    return torch.from_numpy(classification.predict(classifier, images, runtime))

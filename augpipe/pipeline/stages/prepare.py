@@ -1,4 +1,4 @@
-"""The stage that reads the source: take in, split, thin, store."""
+"""The stage that reads the source: intake, split, imbalance, store."""
 
 from __future__ import annotations
 
@@ -33,66 +33,67 @@ def prepare(
     seed: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Prepared:
-    """source → split → thinned train, each stored; every arm's fill is checked before anything is trained.
+    """source → split → thinned train, each stored; every arm's fill is validated before training.
 
-    Never cached: it reads the source itself. seed: of a replicate with a split of its own; None for the experiment's.
+    Never cached, because it reads the source. seed: draws a separate split for this seed; None: the experiment's split.
     """
     timer, store = Timer(), context.store
     policy, options = experiment.policy, experiment.split
     if seed is not None:
         options = options.model_copy(update={"seed": entropy(options.seed, "resplit", seed)})
-    listed = partition.without_small(sources.listing(experiment.source), policy.min_images)
-    require_classes(listed.classes)
-    partition.check_names(listed.classes)
-    found = survey(listed, experiment.image)
-    _check(experiment, found, listed.classes)
+    listing = partition.drop_small_classes(sources.listing(experiment.source), policy.min_images)
+    require_classes(listing.classes)
+    partition.check_names(listing.classes)
+    surveyed = survey(listing, experiment.image)
+    _check(experiment, surveyed, listing.classes)
     with store.scratch() as scratch:
-        taken = take_in(
-            listed, experiment.image, policy, folder=scratch, found=found, progress=progress
+        intake = take_in(
+            listing, experiment.image, policy, folder=scratch, found=surveyed, progress=progress
         )
-        partition.check_classes(taken, policy.min_images)
-        parted = partition.part(taken, options, policy, numpy_stream(options.seed, "split"))
-        if seed is not None and parted.kind == "official":
+        partition.check_classes(intake, policy.min_images)
+        partitioned = partition.part(intake, options, policy, numpy_stream(options.seed, "split"))
+        if seed is not None and partitioned.kind == "official":
             raise UserError(
-                "resplit draws a split for each seed, and the source has its own: set split.kind to stratified, "
+                "resplit draws a split for each seed, but the source has an official one: set split.kind to stratified, "
                 "grouped or k_fold"
             )
-        images = taken.image_set()
-        thinned = _thinned(images, parted.rows["train"], experiment.imbalance, options.seed)
-        rows = {**parted.rows, "train": thinned}
+        images = intake.image_set()
+        thinned = _thinned(images, partitioned.rows["train"], experiment.imbalance, options.seed)
+        rows = {**partitioned.rows, "train": thinned}
         data = store.put_images(images)
         refs = SplitRefs(**{name: store.put_images(images, rows[name]) for name in NAMES})
         counts = {name: images.counts(rows[name]) for name in NAMES}
     for arm in experiment.arms:
-        images_to_make(
-            arm, counts["train"], images.classes
-        )  # UserError for a class that is not there
+        # Raises UserError for unknown classes.
+        images_to_make(arm, counts["train"], images.classes)
     return Prepared(
         data=data,
         splits=refs,
         classes=images.classes,
-        size=found.spec.size,
-        channels=found.spec.channels,
+        size=surveyed.spec.size,
+        channels=surveyed.spec.channels,
         counts=counts,
         fingerprint=f"{entropy(0, *(getattr(refs, name).sha256 for name in NAMES)):016x}",
-        intake=_record(taken, parted),
-        quarantine=store.put_table("quarantine", quarantine(taken.bad, parted.removed)),
+        intake=_record(intake, partitioned),
+        quarantine=store.put_table("quarantine", quarantine(intake.bad, partitioned.removed)),
         time=timer.stop(),
     )
 
 
-def _check(experiment: Experiment, found: Survey, classes: tuple[str, ...]) -> None:
-    """UserError for a generator or a classifier that cannot make or take such images, or a share of no class."""
+def _check(experiment: Experiment, surveyed: Survey, classes: tuple[str, ...]) -> None:
+    """UserError if a generator or the classifier does not support the images, or a share names an unknown class."""
     for name in {name for arm in experiment.arms for name in arm.generators}:
-        families.check(experiment.generators[name], Problem(found.spec, classes))
-    classifiers.check(experiment.classifier, found.spec.channels, len(classes), found.spec.size)
+        families.check(experiment.generators[name], Problem(surveyed.spec, classes))
+    classifiers.check(
+        experiment.classifier, surveyed.spec.channels, len(classes), surveyed.spec.size
+    )
     for share in (arm.mix.share for arm in experiment.arms):
         for name in share if isinstance(share, Mapping) else ():
             label_of(name, classes)
 
 
 def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
-    """Class → synthetic images that an arm's fill asks for; none of a class whose share is 0, none without a generator."""
+    """Class → number of synthetic images of an arm's fill; without classes whose share is 0; empty without a generator."""
     if not arm.generator:
         return {}
     share = arm.mix.share
@@ -111,15 +112,15 @@ def _thinned(
     return rows[thin(images.labels[rows], target, numpy_stream(seed, "thin"))]
 
 
-def _record(taken: Intake, parted: partition.Partition) -> IntakeRecord:
-    groups = taken.groups
+def _record(intake: Intake, partitioned: partition.Partition) -> IntakeRecord:
+    groups = intake.groups
     return IntakeRecord(
-        fingerprint=taken.fingerprint(),
-        images=len(taken.rows),
-        quarantined=len(taken.bad),
-        removed=len(parted.removed),
-        ignored=dict(sorted(taken.listing.ignored.items())),
-        split=parted.kind,
+        fingerprint=intake.fingerprint(),
+        images=len(intake.rows),
+        quarantined=len(intake.bad),
+        removed=len(partitioned.removed),
+        ignored=dict(sorted(intake.listing.ignored.items())),
+        split=partitioned.kind,
         groups=None if groups is None else len(set(groups.tolist())),
-        notes=(*taken.notes, *parted.notes),
+        notes=(*intake.notes, *partitioned.notes),
     )

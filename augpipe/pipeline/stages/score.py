@@ -1,4 +1,4 @@
-"""The stage that scores a classifier, on val and, only here and only once, on test."""
+"""The stage that scores a classifier on val and test; test is used nowhere else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier
 def score(
     context: Context, prepared: Prepared, classifier: TrainedClassifier, recipe: Recipe
 ) -> Scored:
-    """Every metric on val and test, and the probabilities behind them."""
+    """Compute every metric on val and test, and store the predicted probabilities."""
     store, runtime = context.store, context.runtime()
     trained = classification.from_state(load_state(classifier.state), runtime)
     beside = recipe.mix.beside

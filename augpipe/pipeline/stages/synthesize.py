@@ -1,4 +1,4 @@
-"""The stages that fill: curated synthesis, and the pooling of several generators' images."""
+"""The stages that create synthetic images: curated synthesis, and pooling of several generators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from augpipe.pipeline.records import Prepared, Synthetic, TrainedGenerator
 from augpipe.pipeline.stages.embed import feature_extractor
 from augpipe.synthetic import draw
 from augpipe.synthetic.curation import Curator, Reference
-from augpipe.synthetic.embeddings import Embedded, Eyes
+from augpipe.synthetic.embeddings import Embedded, FeatureExtractor
 from augpipe.synthetic.options import Curation
 
 FUNNEL = ("generator", "class", "check", "seen", "passed")
@@ -32,9 +32,9 @@ def synthesize(
     curation: Curation | None,
     features: str,
 ) -> Synthetic:
-    """counts[label] images of each class, stored; with `curation`, only images that pass its checks.
+    """Draw and store counts[label] images of each class; with `curation`, only images that pass its checks.
 
-    features: of the checks that compare images (see `FidelityOptions.features`).
+    features: extractor of the checks that compare images (see `FidelityOptions.features`).
     """
     timer, runtime = Timer(), context.runtime()
     store = context.store
@@ -60,8 +60,10 @@ def synthesize(
     )
 
 
-def _curator(options: Curation, prepared: Prepared, stored: Eyes, fresh: Eyes) -> Curator:
-    """stored: extractor whose embeddings of real images are cached. fresh: for candidates, which are seen once."""
+def _curator(
+    options: Curation, prepared: Prepared, stored: FeatureExtractor, fresh: FeatureExtractor
+) -> Curator:
+    """stored: extractor whose embeddings of real images are cached. fresh: extractor for candidates, not cached."""
     train, val = load_images(prepared.splits.train), load_images(prepared.splits.val)
 
     def embed(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Embedded:
@@ -73,34 +75,36 @@ def _curator(options: Curation, prepared: Prepared, stored: Eyes, fresh: Eyes) -
 
 
 def pool(context: Context, sets: Sequence[Synthetic]) -> Synthetic:
-    """Images of several generators as one set, in class order; within a class each generator's in turn.
+    """Pool images of several generators into one set, in class order, alternating between generators within a class.
 
-    So the first images of a class, which a search for how many are needed tries alone, are of all of them.
+    The first images of a class, which a search over the number of images uses, are then from all generators.
     """
     timer, store = Timer(), context.store
-    parts = [load_images(one.images) for one in sets]
+    parts = [load_images(synthetic.images) for synthetic in sets]
     labels = np.concatenate([part.labels for part in parts])
     place = np.concatenate([_place_in_class(part.labels) for part in parts])
-    order = np.lexsort((place, labels))  # stable: of equal places the first generator's comes first
+    order = np.lexsort((place, labels))  # stable: ties in generator order
     table = pd.concat([part.table for part in parts], ignore_index=True)
     images = ImageSet(
         np.concatenate([part.images for part in parts]), labels, parts[0].classes, table
     )
     missing: dict[int, int] = {}
-    for one in sets:
-        for label, n in one.short.items():
+    for synthetic in sets:
+        for label, n in synthetic.short.items():
             missing[label] = missing.get(label, 0) + n
     return Synthetic(
         images=store.put_images(images, order),
-        checks=store.put_table("checks", _stacked([one.checks for one in sets])),
-        funnel=store.put_table("funnels", _stacked([one.funnel for one in sets])),
+        checks=store.put_table("checks", _stacked([synthetic.checks for synthetic in sets])),
+        funnel=store.put_table("funnels", _stacked([synthetic.funnel for synthetic in sets])),
         short=missing,
-        time=timer.stop().model_copy(update={"seconds": sum(one.time.seconds for one in sets)}),
+        time=timer.stop().model_copy(
+            update={"seconds": sum(synthetic.time.seconds for synthetic in sets)}
+        ),
     )
 
 
 def _place_in_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many images of its class stand before each."""
+    """Number of earlier images of the same class, for each image."""
     place = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -109,21 +113,21 @@ def _place_in_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _stacked(refs: Sequence[Ref]) -> pd.DataFrame:
-    """Tables below each other; an empty one has no say in the columns' types."""
+    """Concatenated tables; empty ones are skipped because they change column types."""
     tables = [load_table(ref) for ref in refs]
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
 
 def split_plan(plan: Mapping[int, int], parts: int) -> list[dict[int, int]]:
-    """A plan dealt to several generators evenly; the first ones make what is left over."""
+    """Divide a plan evenly among generators; the first ones take the remainder."""
     return [
         {label: n // parts + (at < n % parts) for label, n in plan.items()} for at in range(parts)
     ]
 
 
 def _funnel(curator: Curator | None, name: str, classes: tuple[str, ...]) -> pd.DataFrame:
-    """How many candidates each check saw and let pass, class by class."""
+    """Candidates that each check saw and passed, by class."""
     seen, passed = (curator.seen, curator.passed) if curator else ({}, {})
     rows = [
         (name, classes[label], check, n, passed[check, label]) for (check, label), n in seen.items()

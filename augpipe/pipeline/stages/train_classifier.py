@@ -55,7 +55,7 @@ def train_classifier(
             prepared.refuse_leaks(images, f"the classifier of arm {arm!r}")
     soft = load_state(recipe.soft_labels)["probabilities"] if recipe.soft_labels else None
     mixture = Mixture(
-        real, synthetic, recipe.mix, runtime, seed=entropy(seed, "mixture"), said=soft
+        real, synthetic, recipe.mix, runtime, seed=entropy(seed, "mixture"), soft_labels=soft
     )
     trained = classification.train(
         mixture,

@@ -1,4 +1,4 @@
-"""The stages that train generators: whole ones, models of single classes, and the join of these."""
+"""The stages that train generators: joint models, per-class models, and their combination."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from augpipe.core.team import Team, launch
 from augpipe.generators import families, fit
 from augpipe.generators.checkpoint import Checkpoint
 from augpipe.generators.options import FAMILIES, GeneratorConfig
-from augpipe.generators.per_class import part_problem, part_seed, part_set
+from augpipe.generators.per_class import class_problem, class_seed, class_subset
 from augpipe.generators.protocol import Deriving, Generator, Problem, WarmStarting
 from augpipe.pipeline.context import Context, Report, Timer, silent
 from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.synthetic import draw
-from augpipe.synthetic.embeddings import Eyes
+from augpipe.synthetic.embeddings import FeatureExtractor
 from augpipe.synthetic.fidelity.distances import class_kid
 
-VALIDATED = 64  # images a class by which a generator's checkpoint is validated
-SHOWN = 10  # images a class in a preview or sample grid
+VALIDATED = 64  # images per class for validating a checkpoint
+SHOWN = 10  # images per class in a preview or sample grid
 
 
 def specs(
@@ -86,13 +86,13 @@ class _Training:
             self._narrow(spec.label)
 
     def _narrow(self, label: int | None) -> None:
-        self.train, self.val = (part_set(s, label)[0] for s in (self.train, self.val))
+        self.train, self.val = (class_subset(s, label)[0] for s in (self.train, self.val))
         if label is None:
             self.seed = entropy(self.seed, "together")
             self.problem = Problem(self.problem.spec, ("all",))
         else:
-            self.seed = part_seed(self.seed, label)
-            self.problem = part_problem(self.problem, label)
+            self.seed = class_seed(self.seed, label)
+            self.problem = class_problem(self.problem, label)
         if len(self.val) == 0:
             self.val = self.train  # a class that val lacks can only be validated on train
 
@@ -151,10 +151,10 @@ def train_generator(
     *,
     report: Report = silent,
 ) -> TrainedGenerator:
-    """One generator at its checkpoint with the lowest class-wise KID against val.
+    """Train one generator and select the checkpoint with the lowest class-wise KID against val.
 
     After a kill it resumes from its last tick, to the same result. start: the model to start from. classifier: options of the reference classifier.
-    devices: processes that train it together, each on a device of its own.
+    devices: number of processes for data-parallel training, each with its own device.
     """
     task = (prepared, reference, spec, start, options, classifier, report)
     if devices == 1 or not options.kimg > 0:
@@ -176,7 +176,7 @@ def _train(
     classifier: ClassifierOptions,
     report: Report,
 ) -> TrainedGenerator | None:
-    """Of several processes only the first writes files and returns the record; all of them draw, so that batch norms agree."""
+    """Train in this process. With several processes only rank 0 writes files and returns the record, but all draw images, to keep batch norms equal."""
     timer = Timer()
     training = _Training(context, prepared, reference, spec, start, options, classifier)
     generator, store = training.build(), training.store
@@ -198,12 +198,12 @@ def _train(
     checkpoint = training.checkpoint()
     if context.fresh and spec.folder is None and distributed.leads():
         checkpoint.remove()
-    distributed.wait_for_all()  # no process may look for the checkpoint before it is removed
+    distributed.wait_for_all()  # no process may read the checkpoint before it is removed
     fitted = fit.fit(
         generator, training.train, training.options, training.runtime,
         seed=training.seed, hooks=hooks, checkpoint=checkpoint,
     )  # fmt: skip
-    distributed.wait_for_all()  # nor after: a finished training meets no other process on the way
+    distributed.wait_for_all()  # rank 0 must not remove the checkpoint while others still read it
     generator.load_state_dict(fitted.state)
     trained = _record(training, generator, fitted, shown, timer)
     if spec.folder is None and distributed.leads():
@@ -212,9 +212,9 @@ def _train(
 
 
 def _validation(training: _Training) -> fit.Validate:
-    """Class-wise KID of fresh images against val, in the reference classifier's features."""
+    """Class-wise KID of newly drawn images against val, in features of the reference classifier."""
     classifier = classification.from_state(load_state(training.reference), training.runtime)
-    extractor = Eyes(classifier, training.runtime)
+    extractor = FeatureExtractor(classifier, training.runtime)
     real = extractor.embed(training.val)
     labels = training.labels(VALIDATED)
 
@@ -244,7 +244,7 @@ def _record(
     for tick in fitted.ticks:
         sha = tick.kept["preview"]
         path = store.find("previews", sha, ".png")
-        if path is not None:  # those of ticks before a kill may have been pruned since
+        if path is not None:  # previews from before a kill may have been pruned
             previews.append((tick.kimg, Ref(path=path, sha256=sha)))
     return TrainedGenerator(
         name=spec.name,
@@ -270,7 +270,7 @@ def join_generators(
     parts: Sequence[TrainedGenerator],
     start: TrainedGenerator | None = None,
 ) -> TrainedGenerator:
-    """Models of single classes as one generator; its kimg and seconds are the sums over these and their start."""
+    """Join per-class models into one generator; its kimg and seconds are sums over all models, including the pooled one."""
     timer, store = Timer(), context.store
     name, seed = parts[0].name, parts[0].seed
     generator_seed = entropy(seed, "generator", name)

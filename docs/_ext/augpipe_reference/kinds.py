@@ -60,9 +60,7 @@ def sources_page() -> str:
 
 def families_page() -> str:
     """Each generator family: its own options, after those that it shares with others."""
-    configs = {
-        kind: load_kind(FAMILIES, kind, "generator").Config for kind in families.names()
-    }
+    configs = {kind: load_kind(FAMILIES, kind, "generator").Config for kind in families.names()}
     shared: list[type[BaseModel]] = []
     for config in configs.values():
         bases = [b for b in reversed(config.__mro__) if issubclass(b, GeneratorConfig)]

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from augpipe.report.figures import image_strip
-from augpipe.report.judged import JudgedResult
+from augpipe.report.quality import Quality
 
-# Figures that the page's first tables show; every one is in fidelity.csv.
+# Metrics in the first tables of the page; fidelity.csv has all.
 HEADLINE: Final = (
     "agreement", "kid", "fid", "precision", "recall", "density", "coverage", "one_nn",
     "ssim", "ssim_real", "gan_train",
@@ -19,27 +19,29 @@ MEMORISED: Final = (
     "memorisation.p", "memorisation.p_features", "memorisation.p_pixels", "memorisation.near_copies",
     "memorisation.nearer", "memorisation.membership_auc",
 )  # fmt: skip
-GALLERY: Final = 8  # threes that the page shows of each generator
+GALLERY: Final = 8  # triples that the page shows of each generator
 GALLERIES: Final = 1_500_000  # bytes of the page
-WORDS: Final = 6  # reasons why figures are not given that the page shows
+WORDS: Final = 6  # notes on missing values that the page shows
 
 
-def sections(found: JudgedResult, classes: int, room: float = 1.0) -> dict[str, Any]:
-    """What the template's sections need; `classes`: how many of them are shown one by one; room: part of GALLERIES."""
-    table, galleries = found.fidelity, _galleries(found, room)
+def sections(quality: Quality, classes: int, room: float = 1.0) -> dict[str, Any]:
+    """Data of the template's sections; classes: how many are listed one by one; room: fraction of GALLERIES."""
+    table, galleries = quality.fidelity, _galleries(quality, room)
     return {
         "fidelity": _wide(table, HEADLINE, classes),
         "memorisation": _wide(table, MEMORISED, classes),
         "others": _overall(table),
-        "curation": _curation(found, classes),
+        "curation": _curation(quality, classes),
         "galleries": galleries,
         "galleries_left": [
-            name for name, own in galleries if not own and len(found.galleries[name].images)
+            name
+            for name, gallery in galleries
+            if not gallery and len(quality.galleries[name].images)
         ],
         "gates": [
-            (name, one.gate, "holds" if one.holds else "does not hold", one.told)
-            for name, all_ in found.gates.items()
-            for one in all_
+            (name, outcome.gate, "holds" if outcome.holds else "does not hold", outcome.detail)
+            for name, outcomes in quality.gates.items()
+            for outcome in outcomes
         ],
     }
 
@@ -49,30 +51,30 @@ def _cell(value: float, note: str) -> str:
 
 
 def _wide(table: pd.DataFrame, metrics: tuple[str, ...], classes: int) -> dict[str, Any]:
-    """A row a generator, then a row a generator and class; a column a figure. words: why some are not given."""
+    """Rows per generator (`whole`) and per generator and class (`single`), one column a metric; words: notes on missing values."""
     have = [m for m in metrics if (table.metric == m).any()]
     whole, single = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
     words = dict[str, None]()
-    for generator, own in table[table.metric.isin(have)].groupby("generator", sort=False):
-        for name, part in list(own.groupby("class", sort=False))[: classes + 1]:
+    for generator, values in table[table.metric.isin(have)].groupby("generator", sort=False):
+        for name, part in list(values.groupby("class", sort=False))[: classes + 1]:
             cells = {r.metric: _cell(float(r.value), "") for r in part.itertuples(index=False)}
             on = f"{int(part.n_real.max())} / {int(part.n_synthetic.max())}"
             row = (generator, name or "all", on, [cells.get(m, "–") for m in have])
             (single if name else whole).append(row)
-        missing = own[~np.isfinite(own.value.astype(float))]
+        missing = values[~np.isfinite(values.value.astype(float))]
         words |= {f"{r.metric} {r.note}": None for r in missing.itertuples(index=False)}
     return {"metrics": have, "whole": whole, "single": single, "words": list(words)[:WORDS]}
 
 
 def _overall(table: pd.DataFrame) -> dict[str, Any]:
-    """Every further figure of all images, a row each, a column a generator."""
+    """The other metrics over all images: one row a metric, one column a generator."""
     shown = {*HEADLINE, *MEMORISED}
-    own = table[
+    values = table[
         (table["class"] == "") & ~table.metric.isin(shown) & ~table.metric.str.startswith("kept")
     ]
-    generators = list(dict.fromkeys(own.generator))
+    generators = list(dict.fromkeys(values.generator))
     rows = []
-    for metric, part in own.groupby("metric", sort=False):
+    for metric, part in values.groupby("metric", sort=False):
         cells = {
             r.generator: _cell(float(r.value), str(r.note)) for r in part.itertuples(index=False)
         }
@@ -80,13 +82,13 @@ def _overall(table: pd.DataFrame) -> dict[str, Any]:
     return {"generators": generators, "rows": rows}
 
 
-def _curation(found: JudgedResult, classes: int) -> dict[str, Any]:
-    """Kept share of each check, overall and by class."""
-    table = found.fidelity[found.fidelity.metric.str.startswith("kept")]
+def _curation(quality: Quality, classes: int) -> dict[str, Any]:
+    """Pass rate of each check, overall and by class."""
+    table = quality.fidelity[quality.fidelity.metric.str.startswith("kept")]
     names = list(dict.fromkeys(table.metric))
     rows = []
-    for generator, own in table.groupby("generator", sort=False):
-        for name, part in list(own.groupby("class", sort=False))[: classes + 1]:
+    for generator, values in table.groupby("generator", sort=False):
+        for name, part in list(values.groupby("class", sort=False))[: classes + 1]:
             cells = {r.metric: _cell(float(r.value), "") for r in part.itertuples(index=False)}
             rows.append(
                 (
@@ -102,22 +104,22 @@ def _curation(found: JudgedResult, classes: int) -> dict[str, Any]:
     }
 
 
-def _galleries(found: JudgedResult, room: float) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Each generator's gallery, as far as the page's budget for them reaches: empty ones beyond; samples/ has all."""
+def _galleries(quality: Quality, room: float) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Gallery of each generator; empty for those beyond the page's size budget (samples/ has all)."""
     shown, used = list[tuple[str, list[tuple[str, str]]]](), 0
-    for name in found.galleries:
-        own = _gallery(found, name)
-        size = sum(len(strip) for _, strip in own)
+    for name in quality.galleries:
+        gallery = _gallery(quality, name)
+        size = sum(len(strip) for _, strip in gallery)
         fits = used + size <= room * GALLERIES
         used += size if fits else 0
-        shown.append((name, own if fits else []))
+        shown.append((name, gallery if fits else []))
     return shown
 
 
-def _gallery(found: JudgedResult, name: str) -> list[tuple[str, str]]:
-    """(what, strip) of the most suspicious images and their neighbours."""
-    images = found.galleries[name].images[: 3 * GALLERY]
+def _gallery(quality: Quality, name: str) -> list[tuple[str, str]]:
+    """(label, strip) of the synthetic images most like train images, and their neighbours."""
+    images = quality.galleries[name].images[: 3 * GALLERY]
     if not len(images):
         return []
-    told = ("synthetic", "nearest of train", "nearest held out")
-    return [(what, image_strip(images[at::3])) for at, what in enumerate(told)]
+    labels = ("synthetic", "nearest of train", "nearest held out")
+    return [(label, image_strip(images[at::3])) for at, label in enumerate(labels)]

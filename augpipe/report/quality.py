@@ -1,4 +1,4 @@
-"""Fidelity, memorisation, curation and gates of a run's generators, gathered over seeds."""
+"""Collect fidelity, memorisation, curation and gates of a run's generators over seeds."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ CURATED = ("generator", "class", "check", "seen", "passed")
 
 
 @dataclass(frozen=True)
-class JudgedResult:
-    """fidelity: generator and `fidelity.COLUMNS`, means over seeds, with the kept shares. curation: CURATED.
+class Quality:
+    """Quality of each generator's images.
 
-    galleries: of the first seed, threes of synthetic, nearest train and nearest held-out image. gates: by generator.
+    fidelity: columns generator and `fidelity.COLUMNS`, means over seeds, including the fractions that passed the
+    checks. curation: columns CURATED. galleries: first seed, triples (synthetic, nearest train, nearest held-out image)
+    by generator. gates: by generator.
     """
 
     fidelity: pd.DataFrame
@@ -33,13 +35,13 @@ class JudgedResult:
     gates: Mapping[str, tuple[Outcome, ...]]
 
 
-def judged(
+def quality(
     experiment: Experiment,
     names: Sequence[str],
     measured: Mapping[Key, Measured],
     recipes: Mapping[Key, Recipe],
-) -> JudgedResult:
-    """recipes: what each arm and seed mixed, with the checks' counts."""
+) -> Quality:
+    """Combine the measurements of all seeds; recipes: mix of each arm and seed, with the counts of the checks."""
     curation = _curation(experiment, recipes)
     tables = {
         name: _mean([load_table(measured[name, s].table) for s in experiment.seeds])
@@ -50,9 +52,11 @@ def judged(
         for name, table in tables.items()
     ]
     columns = ["generator", *COLUMNS]
-    whole = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-    return JudgedResult(
-        fidelity=whole,
+    fidelity = (
+        pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    )
+    return Quality(
+        fidelity=fidelity,
         curation=curation,
         galleries={n: load_images(measured[n, experiment.seeds[0]].gallery) for n in names},
         gates={
@@ -66,24 +70,24 @@ def judged(
 
 
 def _outcome(gate: str, tables: list[pd.DataFrame]) -> Outcome:
-    """A gate holds where it does so for every seed: a mean of p-values is none."""
-    found = [gates.outcome(gate, table) for table in tables]
-    broken = [one for one in found if not one.holds]
-    return broken[0] if broken else found[0]
+    """A gate holds if it holds for every seed: a mean of p-values is not a p-value."""
+    outcomes = [gates.outcome(gate, table) for table in tables]
+    broken = [outcome for outcome in outcomes if not outcome.holds]
+    return broken[0] if broken else outcomes[0]
 
 
 def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Mean over seeds of each figure, in the metrics' own order; nan where a seed has none, with its word."""
+    """Mean over seeds of each metric, in the order of the metrics; NaN with a note if a seed has no value."""
     mean = tables[0].copy()
     mean["value"] = np.mean([pd.to_numeric(t["value"]).to_numpy() for t in tables], axis=0)
     notes = zip(*(t["note"] for t in tables), strict=True)
-    mean["note"] = [next((note for note in own if note), "") for own in notes]
+    mean["note"] = [next((note for note in seed_notes if note), "") for seed_notes in notes]
     return mean
 
 
 def _curation(experiment: Experiment, recipes: Mapping[Key, Recipe]) -> pd.DataFrame:
-    """What the checks saw and let pass of each generator's images, over plans and seeds."""
-    # Arms of one plan share their images, which were checked once.
+    """Images seen and passed by each check, by generator and class, summed over plans and seeds."""
+    # Arms with the same plan share their images, which were checked once.
     drawn = {
         (arm.generator, seed, recipes[arm.name, seed].drawn): recipes[arm.name, seed]
         for arm in experiment.arms
@@ -100,17 +104,17 @@ def _curation(experiment: Experiment, recipes: Mapping[Key, Recipe]) -> pd.DataF
 
 
 def kept_rows(curation: pd.DataFrame) -> pd.DataFrame:
-    """Kept shares as rows of a fidelity table: `kept.CHECK`, and `kept` of all checks, overall and by class."""
+    """Pass rates as rows of a fidelity table: `kept.CHECK` of each check and `kept` of all, overall and by class."""
     if curation.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     first, last = curation.check.iloc[0], list(dict.fromkeys(curation.check))[-1]
     rows: list[tuple[str, str, float, int, int, str]] = []
     parts = [("", curation), *curation.groupby("class", sort=False)]
-    for name, own in parts:
-        sums = own.groupby("check", sort=False)[["seen", "passed"]].sum()
+    for name, counts in parts:
+        sums = counts.groupby("check", sort=False)[["seen", "passed"]].sum()
         rows += [
-            (str(name), f"kept.{check}", _share(one.passed, one.seen), 0, int(one.seen), "")
-            for check, one in sums.iterrows()
+            (str(name), f"kept.{check}", _share(row.passed, row.seen), 0, int(row.seen), "")
+            for check, row in sums.iterrows()
         ]
         drawn = int(sums.seen.get(first, 0))
         rows.append((str(name), "kept", _share(sums.passed.get(last, 0), drawn), 0, drawn, ""))
