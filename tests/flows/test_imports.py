@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import CONFIG, environment
+from tiny import CONFIG, ROOT, environment
 
 HEAVY = {
-    "albumentations", "cv2", "imblearn", "lightning_fabric", "matplotlib", "mlflow", "pandas",
+    "albumentations", "cv2", "imblearn", "matplotlib", "mlflow", "pandas",
     "prefect", "pyarrow", "scipy", "sklearn", "torch", "torchvision",
 }  # fmt: skip
 SECONDS = 1.5  # of processor time: some .5 here; with torch over 3
@@ -33,7 +33,7 @@ def after(place: Path, *arguments: str) -> tuple[int, set[str], float, str]:
     """Exit status, modules, seconds of processor time and errors of a command in its own process."""
     (place / "tiny.yaml").write_text(CONFIG)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *arguments], cwd=place, env=environment(place),
+        [sys.executable, "-c", SCRIPT, *arguments], cwd=place, env=environment(place, PYTHONPATH=str(ROOT)),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     status, modules, seconds = json.loads(done.stdout.splitlines()[-1])

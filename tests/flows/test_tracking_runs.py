@@ -21,13 +21,16 @@ from PIL import Image
 from sqlalchemy import Engine, event
 from tracked import prefect, told
 
+from augpipe.classifiers.options import Mix
 from augpipe.core.images import ImageSet
 from augpipe.core.processes import this_process
 from augpipe.core.store import SplitRefs, Store
 from augpipe.pipeline import experiment as config
+from augpipe.pipeline.compare import ArmRun
 from augpipe.pipeline.records import (
     IntakeRecord,
     Prepared,
+    Recipe,
     Scored,
     Timed,
     TrainedClassifier,
@@ -39,10 +42,6 @@ from flows.tracking.names import Point
 from flows.tracking.tracker import Tracker
 
 TIMED = Timed(began=1_700_000_000.0, seconds=2.0)
-ARM = {
-    "synthetic_share": 0.5, "synthetic_ratio": 1.0, "funnel": [], "short": {}, "chosen": None,
-    "real_count": [4, 4], "synthetic_count": [4, 4],
-}  # fmt: skip
 
 
 class Stored:
@@ -69,14 +68,14 @@ class Stored:
         )  # fmt: skip
         self.prepared = Prepared(
             data=data, splits=SplitRefs(train=data, val=data, test=data), classes=images.classes,
-            size=8, channels=1, counts=counts, plans={}, fingerprint="f" * 16, intake=intake,
+            size=8, channels=1, counts=counts, fingerprint="f" * 16, intake=intake,
             quarantine=data, time=TIMED,
         )  # fmt: skip
         picture = store.put("previews", lambda p: Image.new("L", (8, 8)).save(p, "PNG"), ".png")
         rows = [(k, k / 10, name, 1 / (1 + k)) for k in range(3) for name in ("loss_d", "val_kid")]
         history = pd.DataFrame(rows, columns=["kimg", "seconds", "metric", "value"])
         self.generator = TrainedGenerator(
-            name="gan", seed=0, checkpoint=store.put_state("g", {"w": torch.ones(2)}),
+            name="gan", kind="acgan", seed=0, checkpoint=store.put_state("g", {"w": torch.ones(2)}),
             history=store.put_table("h", history), previews=((0.0, picture), (2.0, picture)),
             samples=data, learned=data, best_kimg=1.0, best_metric=0.5, stopped="budget", time=TIMED,
         )  # fmt: skip
@@ -90,7 +89,12 @@ class Stored:
         )  # fmt: skip
         scores = store.put_table("t", table)
         self.scored = Scored(arm="gan", seed=0, table=scores, probabilities=scores)
-        self.recipe = store.put_json("mix", {**ARM, "synthetic": data.model_dump(mode="json")})
+        self.recipe = Recipe(
+            real=data, synthetic=data, soft_labels=None, mix=Mix(), chosen=None, real_count=(4, 4),
+            synthetic_count=(4, 4), made_by={"gan": 8}, class_probability=(0.5, 0.5),
+            class_share=(0.5, 0.5), synthetic_share=0.5, synthetic_ratio=1.0, drawn=None, short={},
+            funnel=(),
+        )  # fmt: skip
         fidelity = {"generator": "gan", "metric": "kid", "class": "", "value": 0.1}
         self.fidelity = pd.DataFrame([fidelity])
 
@@ -98,7 +102,8 @@ class Stored:
         """All of it, into the MLflow experiment `name`."""
         tracker = Tracker(self.experiment.model_copy(update={"name": name}), client)
         failures = Failures()
-        failures.add("trained", ("real", 0), RuntimeError("no"))
+        real = ArmRun(self.experiment.arms[0], 0, self.prepared)
+        failures.add(real, "classifier", RuntimeError("no"))
         with tracker.comparison(self.prepared):
             tracker.generator(self.prepared, self.generator)
             tracker.arm(self.prepared, self.recipe, self.classifier, self.scored)
