@@ -43,11 +43,11 @@ MUTATIONS = (
         "a small class may miss in val or test",
     ),
     Mutation(
-        "augpipe/generators/fit.py", "metric < self.at.best_metric", "metric > self.at.best_metric",
+        "augpipe/generators/fit.py", "metric < self.position.best_metric", "metric > self.position.best_metric",
         "tests/generators/test_fit.py", "a later, worse state is taken for the best",
     ),
     Mutation(
-        "augpipe/classifiers/scores.py", "table.sum(0) - np.diag(table)", "table.sum(1) - np.diag(table)",
+        "augpipe/classifiers/scores.py", "confusion.sum(0) - np.diag(confusion)", "confusion.sum(1) - np.diag(confusion)",
         "tests/classifiers/test_scores.py", "specificity counts missed images in place of false ones",
     ),
     Mutation(
@@ -55,7 +55,7 @@ MUTATIONS = (
         "KID is biased",
     ),
     Mutation(
-        "augpipe/comparison/verdict.py", "and found.low > 0", "and found.high > 0", "tests/comparison/test_bootstrap.py",
+        "augpipe/comparison/verdict.py", "and estimate.low > 0", "and estimate.high > 0", "tests/comparison/test_bootstrap.py",
         "an interval that holds 0 counts as better",
     ),
     Mutation(

@@ -125,6 +125,7 @@ def client(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A store on a file, and a Prefect server for what is waited for; `conftest` must be imported before."""
     with pytest.MonkeyPatch.context() as patch, prefect():
         place = tmp_path_factory.mktemp("home")
+        patch.chdir(place)  # MLflow makes `mlruns` where it stands
         patch.setenv("AUGPIPE_HOME", str(place))
         patch.setattr(pending, "PAUSES", [0.0])
         event.listen(Engine, "connect", without_fsync)

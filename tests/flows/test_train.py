@@ -94,7 +94,7 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
         assert other.status == 2 and what in other.err, other.err
     # Begun anew in the same place, likewise.
     again = augpipe(here, "train", "tiny.yaml", "--out", "broken", *OPTIONS, **other_home)
-    assert again.status == 2 and "continue it with --resume it" in again.err
+    assert again.status == 2 and "continue it with --resume" in again.err
 
     # What a kill in the middle of a write leaves is its own, and goes.
     (here / "broken" / ".last.pt.deadbeef.tmp").write_bytes(b"half")
@@ -121,7 +121,7 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
         (["--generator", "acgan", "--out", "full"], "contains 'mine.txt', which is not a training file"),
         (["--generator", "lonely", "--set", "image.size=36"], "image size 36 is not 4, 5, 6 or 7 doubled"),
         (["--generator", "acgan", "--out", "junk", "--resume"], "last.pt is not an augpipe checkpoint, or is damaged"),
-        (["--generator", "acgan", "--set", "generators.acgan.pretrain=1"], "it needs per_class: true"),
+        (["--generator", "acgan", "--set", "generators.acgan.pretrain=1"], "set per_class: true"),
         (["--generator", "smote", "--set", "generators.smote.per_class=true"], "trains no model"),
     ],
 )  # fmt: skip

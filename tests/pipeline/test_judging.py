@@ -28,6 +28,7 @@ from augpipe.synthetic import curation, fidelity, gates
 from augpipe.synthetic import draw as synthesis
 from augpipe.synthetic.curation import Reference
 from augpipe.synthetic.embeddings import Embedded
+from augpipe.synthetic.options import EXTRA
 
 FEW = (
     "fidelity.images=12", "imbalance.keep=0.2", "curation.rounds=3",
@@ -77,7 +78,7 @@ def test_every_figure_is_given_overall_and_of_each_class(ready: Ready) -> None:
     found = ready.work.measured(ready.prepared, ready.classifier, ready.acgan)
     table = load_table(found.table)
     assert list(table.columns) == list(fidelity.COLUMNS)
-    wanted = {*fidelity.names(), *gates.EXTRA}
+    wanted = {*fidelity.names(), *EXTRA}
     names = ["", *ready.prepared.classes]
     assert {name: set(own.metric) for name, own in table.groupby("class")} == dict.fromkeys(
         names, wanted
