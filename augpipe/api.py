@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from augpipe.classifiers.options import ClassifierOptions
 from augpipe.classifiers.plans import plan
 from augpipe.core import device
+from augpipe.core.errors import UserError
 from augpipe.core.home import home
 from augpipe.core.images import ImageSet, Splits
 from augpipe.core.options import Device, Precision
+from augpipe.core.schema import explain
 from augpipe.core.seeds import entropy, torch_stream
 from augpipe.core.store import Store, load_images
 from augpipe.data.sources import place
@@ -27,7 +29,7 @@ from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
 from augpipe.pipeline.compare import compare as call_stages
 from augpipe.pipeline.compare import local
-from augpipe.pipeline.context import Context
+from augpipe.pipeline.context import Context, workers_and_threads
 from augpipe.pipeline.defaults import for_source
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.experiment import load as load_config
@@ -62,7 +64,7 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> Results:
     """
     start, store = time.perf_counter(), Store(home() / "store")
     runner = experiment.runner
-    threads = device.cores() if runner.threads == "auto" else runner.threads
+    _, threads = workers_and_threads(runner, len(experiment.seeds) * len(experiment.arms))
     context = Context(
         root=store.root, device=runner.device, precision=runner.precision,
         threads=threads, fresh=fresh,
@@ -89,6 +91,10 @@ def run(
     source: an experiment, or what `load` takes. out: a new or an earlier run's folder; runs/NAME below AUGPIPE_HOME by
     default.
     """
+    if isinstance(source, Experiment) and overrides:
+        raise UserError(
+            f"overrides apply to a file or images, not to an Experiment: {overrides[0]!r}"
+        )
     experiment = source if isinstance(source, Experiment) else load(source, overrides)
     folder = Path(out) if out is not None else home() / "runs" / experiment.name
     check_out(folder, place(experiment.source))  # before the expensive part
@@ -125,7 +131,10 @@ def fit(
     lowest class-wise KID against it, in the features of a classifier trained on train; without val, the last checkpoint.
     Raises UserError for unknown options, and for image shapes that the family does not support.
     """
-    options: GeneratorConfig = TypeAdapter(AnyGenerator).validate_python(config)
+    try:
+        options: GeneratorConfig = TypeAdapter(AnyGenerator).validate_python(config)
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
     problem = Problem(train.spec, train.classes)
     families.check(options, problem)
     here = device.start(*runtime, threads=threads or device.cores())

@@ -102,8 +102,8 @@ def _call(
     generator = call_generator(
         runs, experiment, TrainingSpec(name=str(arm.generator), seed=seed), submit
     )
-    synthetic = call_synthetic(runs, experiment, arm, seed, submit, {})
-    runs.arms[arm.name, seed] = ArmRun(arm, seed, prepared[seed], synthetic)
+    _, synthetic = call_synthetic(runs, experiment, arm, seed, submit, {})
+    runs.arms[arm.name, seed] = ArmRun(arm, seed, prepared[seed], synthetic=synthetic)
     generator.measured = submit(
         measure_synthetic, prepared[seed], reference, synthetic, experiment.fidelity,
         experiment.classifier, seed, title=f"measure the synthetic images, seed {seed}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from prefect import flow
+from prefect import flow, task
 from rich.console import Console
 
 from augpipe.core.errors import several
@@ -25,7 +25,7 @@ from .engine import stop_workers
 from .following import follow, intake_lines
 from .progress import bar
 from .starting import started
-from .tasks import Submit, result_of
+from .tasks import OPTIONS, Submit, result_of
 from .tracking import Tracker
 from .tracking.artifacts import create_artifacts
 from .tracking.models import Logged
@@ -62,6 +62,13 @@ def title(experiment: Experiment) -> str:
     return f"{arms}; {several(len(experiment.seeds), 'seed')}"
 
 
+@task(task_run_name="prepare", **OPTIONS)
+def read_data(experiment: Experiment, context: Context, seed: int | None) -> Prepared:
+    """Read, split and store the data; tried again if the source or the store fails for a moment."""
+    with bar("reading images") as progress:
+        return prepare(context, experiment, seed, progress)
+
+
 def prepared_by_seed(
     experiment: Experiment, context: Context, seeds: tuple[int, ...]
 ) -> dict[int, Prepared]:
@@ -70,14 +77,10 @@ def prepared_by_seed(
     Runs in this process, so that errors in the data are reported before any worker starts.
     """
 
-    def prepare_seed(seed: int | None) -> Prepared:
-        with bar("reading images") as progress:
-            return prepare(context, experiment, seed, progress)
-
     if experiment.resplit:
-        by_seed = {seed: prepare_seed(seed) for seed in seeds}
+        by_seed = {seed: read_data(experiment, context, seed) for seed in seeds}
     else:
-        by_seed = dict.fromkeys(seeds, prepare_seed(None))
+        by_seed = dict.fromkeys(seeds, read_data(experiment, context, None))
     for line in intake_lines(by_seed[seeds[0]].intake):
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     return by_seed

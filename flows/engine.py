@@ -183,14 +183,9 @@ def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
 
 def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
     """Number of worker processes, at most one per job, and threads of each; by default the cores are divided evenly."""
-    from augpipe.core.device import cores, pick_device  # torch: not needed for an error in a config
+    from augpipe.pipeline.context import workers_and_threads as shared  # imports torch
 
-    workers = runner.workers
-    if workers == "auto":
-        workers = max(1, cores() // runner.devices) if pick_device(runner.device) == "cpu" else 1
-    count = max(1, min(int(workers), jobs))
-    share = 1 if runner.kind == "dask" else max(1, cores() // count)
-    return count, share if runner.threads == "auto" else runner.threads
+    return shared(runner, jobs)
 
 
 def pool(runner: Runner, workers: int, threads: int) -> Any:

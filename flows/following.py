@@ -47,7 +47,7 @@ def follow(runs: Runs, tracker: Tracker, progress: Path | None) -> Failures:
     reused = len(known)
     with board.live():
         for run, name, value in known:
-            _track(tracker, run, name, value)
+            _complete(tracker, board, run, name, value)
             board.advance("")
         for future in as_completed(list(owners)):
             run, name = owners[future][0]
@@ -61,14 +61,19 @@ def follow(runs: Runs, tracker: Tracker, progress: Path | None) -> Failures:
                 board.advance("")
                 continue
             reused += future.state.name == CACHED and name != "recipe"
-            _track(tracker, run, name, value)
-            if name == "synthetic" and isinstance(run, ArmRun):
-                for line in shortage(run, value):
-                    board.log(line)
+            _complete(tracker, board, run, name, value)
             board.advance(line_for(run, name, value))
     if reused:
         board.log(f"reused {reused} of {several(total, 'result')} from cache; --fresh computes all")
     return failures
+
+
+def _complete(tracker: Tracker, board: Board, run: Run, name: str, value: Any) -> None:
+    """Track a result, and report images that checks left missing."""
+    _track(tracker, run, name, value)
+    if name == "synthetic" and isinstance(run, ArmRun):
+        for line in shortage(run, value):
+            board.log(line)
 
 
 def _track(tracker: Tracker, run: Run, name: str, value: Any) -> None:

@@ -23,14 +23,16 @@ from .progress import Reporter
 CACHED: Final = "Cached"  # state of a task whose result was reused from cache
 
 
-@task(
-    task_run_name="{title}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=len(DELAYS),
-    retry_delay_seconds=list(DELAYS),
-    retry_condition_fn=once_more,
-)
+OPTIONS: Final[dict[str, Any]] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": len(DELAYS),
+    "retry_delay_seconds": list(DELAYS),
+    "retry_condition_fn": once_more,
+}
+
+
+@task(task_run_name="{title}", **OPTIONS)
 def run_stage(
     stage: Callable[..., Any],
     context: Context,
@@ -72,7 +74,9 @@ class Submit:
         self, stage: cache.Stage, *inputs: Any, title: str, total: float | None = None
     ) -> Any:
         """The stage's cached result, or a future."""
-        if not any(_pending(value) for value in inputs):
+        # A Dask worker resolves `auto`, and its machine may be another one.
+        known = "auto" not in (self._context.device, self._context.precision)
+        if known and not any(_pending(value) for value in inputs):
             stored = cache.lookup(stage, self._context, *inputs)
             if stored is not None:
                 self.reused += 1

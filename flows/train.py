@@ -109,7 +109,9 @@ def train(
             runs, submit = Runs(prepared), Submit(context, experiment.runner.timeout)
             call_reference(runs, experiment, seed, submit)
             spec = TrainingSpec(name=name, seed=seed, folder=out)
-            call_generator(runs, experiment, spec, submit)
+            # A training of its own, with a checkpoint in `out`: never taken from the cache.
+            alone = context.model_copy(update={"fresh": True})
+            call_generator(runs, experiment, spec, Submit(alone, experiment.runner.timeout))
             follow(runs, tracker, context.progress).raise_first()
         except BaseException:
             stop_workers()

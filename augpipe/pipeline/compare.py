@@ -86,6 +86,7 @@ class ArmRun:
     arm: Arm
     seed: int
     prepared: Prepared
+    parts: Sequence[Synthetic] = ()  # of each generator, where several are pooled
     synthetic: Synthetic | None = None
     chosen: Choice | None = None
     recipe: Recipe | None = None
@@ -120,7 +121,7 @@ class Runs:
         arms = {arm.name for arm in experiment.arms}
         return Runs(
             self.prepared,
-            self.references,
+            {} if not experiment.generators else self.references,  # they may have failed
             {key: run for key, run in self.generators.items() if key[0] in experiment.generators},
             {key: run for key, run in self.arms.items() if key[0] in arms},
         )
@@ -129,7 +130,7 @@ class Runs:
 STAGES: Mapping[type, tuple[str, ...]] = {
     ReferenceRun: ("reference",),
     GeneratorRun: ("pooled", "classes", "trained", "measured"),
-    ArmRun: ("synthetic", "chosen", "recipe", "classifier", "scored"),
+    ArmRun: ("parts", "synthetic", "chosen", "recipe", "classifier", "scored"),
 }
 
 
@@ -221,7 +222,7 @@ def _call_arms(runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Ca
         run = ArmRun(arm, seed, runs.prepared[seed])
         runs.arms[arm.name, seed] = run
         if arm.generator:
-            run.synthetic = call_synthetic(runs, experiment, arm, seed, call, shared)
+            run.parts, run.synthetic = call_synthetic(runs, experiment, arm, seed, call, shared)
     for arm, seed in keys:
         _call_recipe(runs, experiment, runs.arms[arm.name, seed], call)
     for arm, seed in keys:
@@ -244,8 +245,8 @@ def call_synthetic(
     seed: int,
     call: Call,
     shared: dict[tuple[str, str, bool, int], Synthetic],
-) -> Synthetic:
-    """Synthesize an arm's images; arms with the same generator, plan and checks share them through `shared`."""
+) -> tuple[Sequence[Synthetic], Synthetic]:
+    """An arm's images of each of several generators, and all of them; arms with the same generator, plan and checks share them through `shared`."""
     prepared = runs.prepared[seed]
     plan = images_to_make(arm, prepared.counts["train"], prepared.classes)
     parts = []
@@ -261,9 +262,9 @@ def call_synthetic(
             )  # fmt: skip
         parts.append(shared[key])
     if len(parts) == 1:
-        return parts[0]
+        return (), parts[0]
     pooled: Synthetic = call(pool, parts, title="pool the images of several generators")
-    return pooled
+    return parts, pooled
 
 
 def _call_recipe(runs: Runs, experiment: Experiment, run: ArmRun, call: Call) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from augpipe.core.device import Runtime, pick_device, pick_precision, start
+from augpipe.core.device import Runtime, cores, pick_device, pick_precision, start
 from augpipe.core.options import Device, Precision
 from augpipe.core.store import Store
+from augpipe.pipeline.experiment import Runner
 from augpipe.pipeline.records import Timed
 
 Report = Callable[[str, float], None]  # a short message, and how much of the stage's total is done
@@ -61,3 +62,16 @@ class Timer:
     def stop(self) -> Timed:
         """Start time, and seconds since the timer was created."""
         return Timed(began=self._began, seconds=time.perf_counter() - self._start)
+
+
+def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
+    """Worker processes, at most one per job, and threads of each; by default the cores are divided evenly.
+
+    jobs: seeds times arms, for every command and for the library: results depend on the number of threads.
+    """
+    workers = runner.workers
+    if workers == "auto":
+        workers = max(1, cores() // runner.devices) if pick_device(runner.device) == "cpu" else 1
+    count = max(1, min(int(workers), jobs))
+    share = 1 if runner.kind == "dask" else max(1, cores() // count)
+    return count, share if runner.threads == "auto" else runner.threads

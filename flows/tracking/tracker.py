@@ -24,6 +24,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from rich.console import Console
 
 from augpipe import serving
+from augpipe.core import device, machine
 from augpipe.core import fingerprints as code
 from augpipe.core.errors import UserError
 from augpipe.core.store import Ref
@@ -318,6 +319,15 @@ def _code(experiment: Experiment) -> Any:
     families = {config.kind for config in experiment.generators.values()}
     modules = ["augpipe.pipeline.compare", *(f"augpipe.generators.models.{k}" for k in families)]
     try:
-        return [code.fingerprint(modules), dict(code.libraries())]
+        return [code.fingerprint(modules), dict(code.libraries()), _machine(experiment)]
     except code.ChangedError:
         return time.time()
+
+
+def _machine(experiment: Experiment) -> list[str]:
+    """What computes: results of another device or processor belong to another run."""
+    runner = experiment.runner
+    if runner.kind == "dask":
+        return ["dask"]
+    chosen = device.pick_device(runner.device)
+    return [chosen, machine.chip(chosen)]

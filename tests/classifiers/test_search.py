@@ -142,7 +142,7 @@ def test_a_part_is_the_first_images_of_each_class(make_shapes) -> None:
 def test_a_share_that_is_not_yet_chosen_mixes_nothing(here, make_shapes) -> None:
     from augpipe.classifiers.mixing import Mixture
 
-    with pytest.raises(ValueError, match="chosen on val first"):
+    with pytest.raises(ValueError, match="must be resolved on val"):
         Mixture(make_shapes((5, 5)), make_shapes((0, 5)), Mix(share="auto"), here, seed=0)
 
 

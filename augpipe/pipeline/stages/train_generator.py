@@ -195,8 +195,11 @@ def _train(
             report(f"{rate:.0f} img/s, {left:.0f} s left", kimg)
 
     hooks = fit.Hooks(_validation(training), on_tick, on_progress)
-    checkpoint = training.checkpoint()
-    if context.fresh and spec.folder is None and distributed.leads():
+    try:
+        checkpoint = training.checkpoint()
+    except fingerprints.ChangedError:  # nothing says which code a resumed training would have run
+        checkpoint = None
+    if context.fresh and checkpoint and spec.folder is None and distributed.leads():
         checkpoint.remove()
     distributed.wait_for_all()  # no process may read the checkpoint before it is removed
     fitted = fit.fit(
@@ -206,7 +209,7 @@ def _train(
     distributed.wait_for_all()  # rank 0 must not remove the checkpoint while others still read it
     generator.load_state_dict(fitted.state)
     trained = _record(training, generator, fitted, shown, timer)
-    if spec.folder is None and distributed.leads():
+    if checkpoint and spec.folder is None and distributed.leads():
         checkpoint.remove()
     return trained
 
