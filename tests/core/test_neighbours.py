@@ -213,7 +213,7 @@ def test_more_neighbours_than_there_are_is_refused() -> None:
         neighbours.nearest(own, own, 5)
     with pytest.raises(ValueError, match="cannot find 4 neighbours among 3 points"):
         neighbours.nearest(own, own, 4, without_self=True)
-    with pytest.raises(ValueError, match="of 0 points"):
+    with pytest.raises(ValueError, match="among 0 points"):
         neighbours.nearest(own, own[:0])
     assert neighbours.nearest(own, own, 3, without_self=True)[0].shape == (4, 3)
 
