@@ -147,12 +147,12 @@ def test_the_command_lists_and_prunes(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
     store = tmp_path / "data" / "store"
     lines(job(store, "arms=[{name: real}]", "generators={}"))
-    told = augpipe(tmp_path, "cache", "ls").out
-    assert "train_classifier" in told and "score" in told
+    listed = augpipe(tmp_path, "cache", "ls").out
+    assert "train_classifier" in listed and "score" in listed
     for item in pruning.items(Store(store)):
         aged(item.path, 1)
-    assert "took away 0 files" in augpipe(tmp_path, "cache", "prune", "--older-than", "2d").out
-    assert "took away 0" not in augpipe(tmp_path, "cache", "prune", "--older-than", "23h").out
+    assert "removed 0 files" in augpipe(tmp_path, "cache", "prune", "--older-than", "2d").out
+    assert "removed 0" not in augpipe(tmp_path, "cache", "prune", "--older-than", "23h").out
     assert not pruning.items(Store(store))
     wrong = augpipe(tmp_path, "cache", "prune", "--older-than", "soon")
     assert wrong.status == 2 and wrong.err.count("\n") == 1 and "'soon'" in wrong.err
