@@ -25,9 +25,10 @@ from PIL import Image
 from augpipe.classifiers import train as classification
 from augpipe.core import device as runtime
 from augpipe.core.errors import UserError
+from augpipe.core.files import write_json
 from augpipe.core.images import ImageSet, ImageSpec, provenance
 from augpipe.core.options import ImageOptions
-from augpipe.core.store import Ref, load_images, load_state, write_json
+from augpipe.core.store import Ref, load_images, load_state
 from augpipe.data.intake import read_pictures
 from augpipe.data.sources._pictures import Blob, WindowedPixels
 from augpipe.generators import families

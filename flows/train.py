@@ -10,8 +10,9 @@ from pathlib import Path
 from prefect import flow
 
 from augpipe.core.errors import UserError, unknown
+from augpipe.core.files import beside
 from augpipe.core.images import grid
-from augpipe.core.store import beside, load_images, load_table
+from augpipe.core.store import load_images, load_table
 from augpipe.data.sources import place
 from augpipe.generators import families
 from augpipe.generators.checkpoint import header_of

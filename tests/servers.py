@@ -72,7 +72,11 @@ class Mlflow(Server):
             "--backend-store-uri", backend or f"sqlite:///{place / 'mlflow.db'}",
             "--artifacts-destination", str(place / "artifacts"),
         ]  # fmt: skip
-        super().__init__(command, f"{self.url}/health", place / "mlflow.log")
+        # Seven further processes, for evaluations that nothing here runs.
+        super().__init__(
+            command, f"{self.url}/health", place / "mlflow.log",
+            MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+        )  # fmt: skip
 
 
 class Prefect(Server):

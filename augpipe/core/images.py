@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,8 @@ def provenance(
 class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     """images uint8 (N,C,H,W), memory-mapped if loaded from a store; labels int64 (N,).
 
-    classes: name of each label. table: provenance, a row an image (see `provenance`).
+    classes: name of each label. table: provenance, a row an image (see `provenance`). digests: see `pixel_digests`;
+    computed when they are first read, if not given.
     Raises ValueError if the arrays do not match each other.
     """
 
@@ -70,6 +72,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         labels: NDArray[np.int64],
         classes: Sequence[str],
         table: pd.DataFrame,
+        digests: NDArray[np.uint64] | None = None,
     ) -> None:
         if images.dtype != np.uint8 or images.ndim != 4:
             raise ValueError(f"images must be uint8 (N,C,H,W), got {images.dtype} {images.shape}")
@@ -88,6 +91,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         self.labels = labels
         self.classes = tuple(classes)
         self.table = table
+        self._digests = digests
 
     def __len__(self) -> int:
         return len(self.images)
@@ -99,6 +103,13 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     def spec(self) -> ImageSpec:
         """Shape of one image."""
         return ImageSpec(size=self.images.shape[2], channels=self.images.shape[1])
+
+    @property
+    def digests(self) -> NDArray[np.uint64]:
+        """The digest of each image's pixels, (N,2)."""
+        if self._digests is None:
+            self._digests = pixel_digests(self.images)
+        return self._digests
 
     def counts(self, rows: NDArray[np.int64] | None = None) -> dict[int, int]:
         """Images of each class, zeros included; only of `rows`, if given."""
@@ -118,6 +129,12 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Images uint8 (N,C,H,W) and labels int64 (N,) as tensors in memory."""
         return torch.from_numpy(np.array(self.images)), torch.from_numpy(np.array(self.labels))
+
+
+def pixel_digests(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """BLAKE2b of the pixels of each of N images, 128 bits (N,2)."""
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)

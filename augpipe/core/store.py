@@ -1,13 +1,9 @@
-"""Content-addressed store: atomic writes, hashes, memory maps; image sets, checkpoints, tables."""
+"""Content-addressed store of image sets, checkpoints and tables; references to what it holds."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +20,11 @@ from pydantic import (
     field_validator,
 )
 
-from augpipe.core.errors import UserError, passes
+from augpipe.core import image_folders
+from augpipe.core.files import beside, digest, draft_of, write_json
 from augpipe.core.home import home
-from augpipe.core.images import ImageSet, ImageSpec, Splits
+from augpipe.core.image_folders import NAME, Rows, used
+from augpipe.core.images import ImageSet, Splits
 
 BLOCK: Final = 2**24  # bytes copied at a time, which limits memory use
 
@@ -63,83 +61,6 @@ class SplitRefs(BaseModel, frozen=True):
     test: Ref
 
 
-@contextmanager
-def _draft(target: Path) -> Iterator[Path]:
-    """A new path next to `target`, deleted when the block ends; UserError if it cannot be written."""
-    draft = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    finally:
-        _remove(draft)
-
-
-def _unwritable(target: Path, error: OSError) -> Exception:
-    """UserError if the target itself is not writable (disk full, read-only); transient and other errors are returned unchanged."""
-    if passes(error):
-        return error
-    place = str(error.filename or "")
-    ours = not place or place.startswith(str(target.parent)) or str(target).startswith(place)
-    reason = error.strerror or str(error)
-    return UserError(f"cannot write to {target}: {reason}") if ours else error
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    elif path.exists():
-        path.unlink()
-
-
-@contextmanager
-def beside(target: Path) -> Iterator[Path]:
-    """A draft path for a file or folder, renamed to `target` when the block succeeds.
-
-    `target` never holds a partial result. An existing folder is replaced completely.
-    Raises UserError if the target cannot be written.
-    """
-    target = target.resolve()
-    with _draft(target) as draft:
-        yield draft
-        if not target.is_dir():
-            os.replace(draft, target)
-            return
-        old = draft.with_suffix(".old")
-        os.rename(target, old)
-        try:
-            os.rename(draft, target)
-        except OSError:
-            os.rename(old, target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _used(path: Path) -> bool:
-    """Mark a path as used now (see `pruning`); return whether it exists."""
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        return False
-    except PermissionError:  # another user's file in a shared store
-        return path.exists()
-    return True
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's sorted (relative name, SHA-256) lines."""
-    if path.is_dir():
-        lines = (
-            f"{file.relative_to(path).as_posix()} {digest(file)}\n"
-            for file in sorted(path.rglob("*"))
-            if file.is_file()
-        )
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 class Store:
     """Content-addressed files: `root/<kind>/<first 20 hex digits of the SHA-256><suffix>`."""
 
@@ -148,11 +69,11 @@ class Store:
 
     def put(self, kind: str, write: Callable[[Path], None], suffix: str = "") -> Ref:
         """Let `write` create a file or folder, and rename it to a path derived from its hash."""
-        with _draft(self.root / kind / "new") as draft:
+        with draft_of(self.root / kind / "new") as draft:
             write(draft)
             sha = digest(draft)
-            final = self.root / kind / f"{sha[:20]}{suffix}"
-            if not _used(final):
+            final = self.root / kind / f"{sha[:NAME]}{suffix}"
+            if not used(final):
                 try:
                     os.rename(draft, final)
                 except OSError:
@@ -163,22 +84,54 @@ class Store:
 
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
         """Store an image set, or its `rows`; at most BLOCK bytes of images are in memory."""
-        selected = np.arange(len(images)) if rows is None else rows
-        step = max(1, BLOCK // int(np.prod(images.spec.shape)))
+        return self.put_joined([images], np.arange(len(images)) if rows is None else rows)
+
+    def put_joined(self, parts: Sequence[ImageSet], rows: NDArray[np.int64]) -> Ref:
+        """Store `rows` of several sets of the same classes, counted through one after another, as one set."""
+        first = np.cumsum([0, *(len(part) for part in parts)])
+        part_of = np.searchsorted(first, rows, side="right") - 1
+        step = max(1, BLOCK // int(np.prod(parts[0].spec.shape)))
+        labels = np.concatenate([part.labels for part in parts])[rows]
+        table = pd.concat([part.table for part in parts], ignore_index=True)
 
         def write(folder: Path) -> None:
-            with image_writer(folder, len(selected), images.spec) as out:
-                for start in range(0, len(selected), step):
-                    out[start : start + step] = images.images[selected[start : start + step]]
-            table = images.table if rows is None else images.table.iloc[rows].reset_index(drop=True)
-            write_labels(folder, images.labels[selected], images.classes, table)
+            with image_folders.image_writer(folder, len(rows), parts[0].spec) as out:
+                for start in range(0, len(rows), step):
+                    block = np.arange(start, min(start + step, len(rows)))
+                    for at in np.unique(part_of[block]):
+                        places = block[part_of[block] == at]
+                        out[places] = parts[at].images[rows[places] - first[at]]
+            table_of_rows = table.iloc[rows].reset_index(drop=True)
+            image_folders.write_labels(folder, labels, parts[0].classes, table_of_rows)
 
         return self.put("images", write)
 
+    def put_rows(self, of: Ref, start: int, stop: int, table: pd.DataFrame | None = None) -> Ref:
+        """Store rows `start` to `stop` of a stored set as a set of their own, without a copy of the images.
+
+        table: their provenance, if it differs.
+        """
+        images = load_images(of)
+        inner = image_folders.rows_of(of.path)
+        rows = Rows(of.sha256, start, stop) if inner is None else inner.within(start, stop)
+        own = images.table.iloc[start:stop] if table is None else table
+
+        def write(folder: Path) -> None:
+            labels = images.labels[start:stop]
+            image_folders.write_rows(
+                folder, rows, labels, images.classes, own.reset_index(drop=True)
+            )
+
+        return self.put("images", write)
+
+    def adopt(self, kind: str, written: Path) -> Ref:
+        """Store a finished file or folder of `scratch` by renaming it."""
+        return self.put(kind, lambda path: os.rename(written, path))
+
     def find(self, kind: str, sha256: str, suffix: str = "") -> Path | None:
         """The path of stored content by its SHA-256; None if the store does not hold it."""
-        path = self.root / kind / f"{sha256[:20]}{suffix}"
-        return path if _used(path) else None
+        path = self.root / kind / f"{sha256[:NAME]}{suffix}"
+        return path if used(path) else None
 
     def images(self, sha256: str) -> ImageSet | None:
         """The image set with this SHA-256, memory-mapped; None if the store does not hold it."""
@@ -188,7 +141,7 @@ class Store:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A path for a folder that is deleted when the block ends."""
-        with _draft(self.root / "scratch" / "new") as draft:
+        with draft_of(self.root / "scratch" / "new") as draft:
             yield draft
 
     def put_json(self, kind: str, value: Any) -> Ref:
@@ -219,48 +172,13 @@ class Store:
             with beside(path) as draft:
                 torch.save(state, draft)
             return state
-        _used(path)
+        used(path)
         return load_state(path)
-
-
-@contextmanager
-def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.uint8]]:
-    """A writable memory map uint8 (n,C,H,W) in a new `folder`; flushed when the block ends."""
-    folder.mkdir(parents=True)
-    shape = (n, *spec.shape)
-    path = folder / "images.npy"
-    if n == 0:
-        np.save(path, np.empty(shape, np.uint8))
-        yield np.empty(shape, np.uint8)
-        return
-    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        # Allocate first: writing to a memory map on a full disk raises SIGBUS instead of an error.
-        with path.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
-    yield rows
-    rows.flush()
-
-
-def write_labels(
-    folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame
-) -> None:
-    """Complete the folder that `image_writer` started."""
-    np.save(folder / "labels.npy", labels)
-    write_json(folder / "classes.json", list(classes))
-    table.to_parquet(folder / "table.parquet", index=False)
 
 
 def load_images(ref: Ref | Path) -> ImageSet:
     """A stored image set, its images memory-mapped."""
-    folder = ref.path if isinstance(ref, Ref) else ref
-    labels = np.load(folder / "labels.npy", allow_pickle=False)
-    empty = len(labels) == 0  # an empty file cannot be memory-mapped
-    images = np.load(folder / "images.npy", mmap_mode=None if empty else "r", allow_pickle=False)
-    table = pd.read_parquet(folder / "table.parquet")
-    return ImageSet(
-        images, labels, json.loads((folder / "classes.json").read_text(encoding="utf-8")), table
-    )
+    return image_folders.load(ref.path if isinstance(ref, Ref) else ref)
 
 
 def load_splits(refs: SplitRefs) -> Splits:
@@ -278,14 +196,3 @@ def load_state(ref: Ref | Path) -> dict[str, Any]:
 def load_table(ref: Ref) -> pd.DataFrame:
     """A stored table."""
     return pd.read_parquet(ref.path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys and a final newline."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8")
-
-
-def load_json(ref: Ref | Path) -> Any:
-    """A stored JSON value."""
-    return json.loads((ref.path if isinstance(ref, Ref) else ref).read_text(encoding="utf-8"))

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from augpipe.core.device import cores
 from augpipe.core.errors import PictureError, UserError, several
+from augpipe.core.image_folders import image_writer
 from augpipe.core.images import ImageSet, ImageSpec, provenance
 from augpipe.core.options import ImageOptions, Window
-from augpipe.core.store import image_writer
 from augpipe.data.duplicates import perceptual_hashes
 from augpipe.data.options import Policy
 from augpipe.data.quarantine import check_bad

@@ -6,24 +6,33 @@ not a leak; a held-out image under another id is one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augpipe.core.images import REAL, ImageSet
-
-AT_ONCE = 4096  # images compared at a time
 
 
 class LeakError(RuntimeError):
     """Training data includes or derives from held-out images; the run stops, because its scores would be too high."""
 
 
+def check_disjoint(sides: Mapping[str, NDArray[np.int64]], ids: Sequence[str]) -> None:
+    """Raise LeakError if an image of train is also one of val or test, or one of val also one of test."""
+    names = list(sides)
+    for at, name in enumerate(names):
+        for later in names[at + 1 :]:
+            both = np.intersect1d(sides[name], sides[later])
+            if len(both):
+                raise LeakError(f"{name} contains {ids[int(both[0])]!r}, an image of {later}")
+
+
 def check(learned: ImageSet, data: ImageSet, held_out: Mapping[str, ImageSet], what: str) -> None:
     """Raise LeakError if `learned` contains a held-out image or a synthetic image derived from one.
 
     learned: real and synthetic images that train `what`. data: all images of the run. Every real image must equal one
-    of these by id and pixels, so that no image is used under the id of another. held_out: val and test images by name.
+    of these by id and digest of its pixels, so that no image is used under the id of another. held_out: val and test images by name.
     """
     ids = learned.table["id"].to_numpy(dtype=str)
     parents = learned.table["parent"].to_numpy(dtype=str)
@@ -42,22 +51,19 @@ def check(learned: ImageSet, data: ImageSet, held_out: Mapping[str, ImageSet], w
     _check_real(learned, np.flatnonzero(real), data, what)
 
 
-def _check_real(
-    learned: ImageSet, rows: np.ndarray[tuple[int], np.dtype[np.int64]], data: ImageSet, what: str
-) -> None:
+def _check_real(learned: ImageSet, rows: NDArray[np.int64], data: ImageSet, what: str) -> None:
     """Raise LeakError if one of the real `rows` of `learned` is not in `data` with the same id and pixels."""
     row_of = {name: row for row, name in enumerate(data.table["id"])}
-    ids = learned.table["id"].to_numpy()
-    for start in range(0, len(rows), AT_ONCE):
-        chunk = rows[start : start + AT_ONCE]
-        known_rows = np.array([row_of.get(ids[row], -1) for row in chunk], np.int64)
-        same = (learned.images[chunk] == data.images[known_rows]).reshape(len(chunk), -1).all(1)
-        invalid = (known_rows < 0) | ~same
-        if invalid.any():
-            name = ids[chunk[invalid][0]]
-            problem = (
-                "is not an image of the run"
-                if known_rows[invalid][0] < 0
-                else "differs from the image of that name"
-            )
-            raise LeakError(f"the training data of {what} contains {name!r}, which {problem}")
+    ids = learned.table["id"].to_numpy()[rows]
+    known = np.array([row_of.get(name, -1) for name in ids], np.int64)
+    differs = (learned.digests[rows] != data.digests[known]).any(1)
+    invalid = np.flatnonzero((known < 0) | differs)
+    if len(invalid):
+        problem = (
+            "is not an image of the run"
+            if known[invalid[0]] < 0
+            else "differs from the image of that name"
+        )
+        raise LeakError(
+            f"the training data of {what} contains {ids[invalid[0]]!r}, which {problem}"
+        )

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from augpipe.core.errors import UserError, several
-from augpipe.core.store import beside, load_state
+from augpipe.core.files import beside
+from augpipe.core.store import load_state
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ from typing import Any, Final, get_type_hints
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from augpipe.core import fingerprints, machine
+from augpipe.core.files import beside, write_json
+from augpipe.core.image_folders import used
 from augpipe.core.schema import KindConfig, Strict
-from augpipe.core.store import Ref, SplitRefs, Store, beside, write_json
+from augpipe.core.store import Ref, SplitRefs, Store
 from augpipe.pipeline.context import Context, Report, silent
 from augpipe.pipeline.records import Record
 
@@ -134,12 +136,11 @@ def _load(path: Path, stage: Stage) -> Any:
     try:
         text = json.loads(path.read_bytes())["result"]
         result = _adapter(stage).validate_python(text, context={"store": path.parents[1]})
-        for ref in refs(result):
-            os.utime(ref.path)  # time of last use, for pruning
+        there = [used(ref.path) for ref in refs(result)]  # sets the time of last use, for pruning
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None
-    return result
+    return result if all(there) else None
 
 
 def _save(path: Path, stage: Stage, value: Any, parts: Mapping[str, Any]) -> None:

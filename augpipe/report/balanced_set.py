@@ -14,8 +14,9 @@ import pandas as pd
 from PIL import Image
 
 from augpipe.core.errors import UserError
+from augpipe.core.files import beside, write_json
 from augpipe.core.images import REAL, ImageSet
-from augpipe.core.store import beside, load_images, load_table, write_json
+from augpipe.core.store import load_images, load_table
 from augpipe.pipeline.experiment import Arm, Experiment, dump
 from augpipe.pipeline.records import Measured, Prepared, Synthetic, TrainedGenerator
 from augpipe.report.quality import kept_rows

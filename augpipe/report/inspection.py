@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from augpipe.core.files import beside, write_json
 from augpipe.core.options import ImageOptions
-from augpipe.core.store import beside, write_json
 from augpipe.data.duplicates import BITS, CORRELATION
 from augpipe.data.inspect import DuplicateGroups, Inspection, pictures, sheet_rows
 from augpipe.data.quarantine import quarantine

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError
+from augpipe.core.files import beside, write_json
 from augpipe.core.home import home
 from augpipe.core.images import grid
-from augpipe.core.store import beside, write_json
 from augpipe.pipeline.experiment import dump
 from augpipe.report.results import Results
 

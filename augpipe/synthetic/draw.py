@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
@@ -14,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from augpipe.core.counts import Counts
+from augpipe.core.image_folders import image_writer, keep_rows, write_labels
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.seeds import torch_stream
-from augpipe.core.store import Ref, Store, image_writer, write_labels
+from augpipe.core.store import Ref, Store
 from augpipe.generators.protocol import Derived, Deriving, Generator
 
 AT_ONCE = 1024  # images per call of the generator
@@ -70,24 +70,17 @@ def sample(
     of its own. `name` is the prefix of the ids, and the source. Images that `judge` rejects are drawn again, round by
     round; `short` counts those that are still missing after the last round.
     """
-    with (
-        store.scratch() as scratch,
-        image_writer(scratch, sum(counts.values()), train.spec) as pool,
-    ):
-        filling = _Filling(generator, counts, pool, judge)
-        filling.run(torch_stream(seed, "synthesis"))
+    with store.scratch() as scratch:
+        with image_writer(scratch, sum(counts.values()), train.spec) as pool:
+            filling = _Filling(generator, counts, pool, judge)
+            filling.run(torch_stream(seed, "synthesis"))
         rows = filling.rows()
         labels = np.repeat(np.array(list(filling.want), np.int64), list(filling.done.values()))
         ids = [f"{name}/{seed}/{row}" for row in range(len(rows))]
+        keep_rows(scratch, rows)
         table = _provenance(ids, filling.parents[rows], train, name)
-
-        def write(folder: Path) -> None:
-            with image_writer(folder, len(rows), train.spec) as out:
-                for start in range(0, len(rows), AT_ONCE):
-                    out[start : start + AT_ONCE] = pool[rows[start : start + AT_ONCE]]
-            write_labels(folder, labels, train.classes, table)
-
-        images = store.put("images", write)
+        write_labels(scratch, labels, train.classes, table)
+        images = store.adopt("images", scratch)
     values = {check: measured[rows] for check, measured in filling.values.items()}
     checks = store.put_table("checks", pd.DataFrame({"id": ids, **values}))
     return Sampled(images, checks, filling.short())

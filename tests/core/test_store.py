@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from augpipe.core.errors import UserError
-from augpipe.core.store import Store, beside, digest, load_images, load_state, load_table
+from augpipe.core.files import beside, digest
+from augpipe.core.store import Store, load_images, load_state, load_table
 
 
 def test_an_image_set_comes_back_memory_mapped_and_equal(tmp_path: Path, make_shapes) -> None:

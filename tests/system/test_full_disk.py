@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tiny import CONFIG, ONE, Ran, augpipe
 
-from augpipe.core.store import Ref, digest
+from augpipe.core.files import digest
+from augpipe.core.store import Ref
 
 SETS = [part for one in ONE for part in ("--set", one)]
 

@@ -109,8 +109,12 @@ def mix(
     generated = _weighted(mix, synthetic) if synthetic else None
     if chosen is not None:
         settled = search.settled(mix, Candidate(chosen.share, chosen.part))
-    if generated is not None and (part < 1 or mix.prefer):
-        ref = store.put_images(generated, search.rows_of(generated, part))
+    if synthetic and generated is not None and (part < 1 or mix.prefer):
+        ref = (
+            store.put_images(generated, search.rows_of(generated, part))
+            if part < 1
+            else store.put_rows(synthetic.images, 0, len(generated), generated.table)
+        )
         generated = load_images(ref)
     soft_labels = None
     if generated is not None and mix.soft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,12 @@ from augpipe.classifiers import models as classifiers
 from augpipe.classifiers.plans import plan
 from augpipe.core.counts import Counts, label_of, require_classes
 from augpipe.core.errors import UserError
+from augpipe.core.image_folders import keep_rows, write_labels
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, numpy_stream
-from augpipe.core.store import SplitRefs
+from augpipe.core.store import Ref, SplitRefs, Store
 from augpipe.data import clean as partition
-from augpipe.data import sources
+from augpipe.data import leaks, sources
 from augpipe.data.imbalance import Imbalance, thin
 from augpipe.data.intake import Intake, Progress, Survey, survey, take_in
 from augpipe.data.quarantine import quarantine
@@ -33,7 +35,7 @@ def prepare(
     seed: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Prepared:
-    """source → split → thinned train, each stored; every arm's fill is validated before training.
+    """source → split → thinned train, the pixels stored once; every arm's fill is validated before training.
 
     Never cached, because it reads the source. seed: draws a separate split for this seed; None: the experiment's split.
     """
@@ -60,9 +62,9 @@ def prepare(
         images = intake.image_set()
         thinned = _thinned(images, partitioned.rows["train"], experiment.imbalance, options.seed)
         rows = {**partitioned.rows, "train": thinned}
-        data = store.put_images(images)
-        refs = SplitRefs(**{name: store.put_images(images, rows[name]) for name in NAMES})
         counts = {name: images.counts(rows[name]) for name in NAMES}
+        leaks.check_disjoint(rows, intake.ids)
+        data, refs = _store(store, scratch, images, rows)
     for arm in experiment.arms:
         # Raises UserError for unknown classes.
         images_to_make(arm, counts["train"], images.classes)
@@ -110,6 +112,23 @@ def _thinned(
 ) -> NDArray[np.int64]:
     target = imbalance.target(images.counts(rows), images.classes)
     return rows[thin(images.labels[rows], target, numpy_stream(seed, "thin"))]
+
+
+def _store(
+    store: Store, scratch: Path, images: ImageSet, rows: Mapping[str, NDArray[np.int64]]
+) -> tuple[Ref, SplitRefs]:
+    """Order the pixels in `scratch` as train, val, test, unused, and store them; each split is a range of these rows."""
+    used = np.concatenate([rows[name] for name in NAMES])
+    order = np.concatenate([used, np.setdiff1d(np.arange(len(images)), used)])
+    keep_rows(scratch, order)
+    table = images.table.iloc[order].reset_index(drop=True)
+    write_labels(scratch, images.labels[order], images.classes, table)
+    data = store.adopt("images", scratch)
+    ends = np.cumsum([0, *(len(rows[name]) for name in NAMES)]).tolist()
+    ranges = zip(NAMES, ends[:-1], ends[1:], strict=True)
+    return data, SplitRefs(
+        **{name: store.put_rows(data, start, stop) for name, start, stop in ranges}
+    )
 
 
 def _record(intake: Intake, partitioned: partition.Partition) -> IntakeRecord:

@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from augpipe.core.images import ImageSet
 from augpipe.core.store import Ref, load_images, load_state, load_table
 from augpipe.generators import families
 from augpipe.pipeline.context import Context, Timer
@@ -84,16 +83,12 @@ def pool(context: Context, sets: Sequence[Synthetic]) -> Synthetic:
     labels = np.concatenate([part.labels for part in parts])
     place = np.concatenate([_place_in_class(part.labels) for part in parts])
     order = np.lexsort((place, labels))  # stable: ties in generator order
-    table = pd.concat([part.table for part in parts], ignore_index=True)
-    images = ImageSet(
-        np.concatenate([part.images for part in parts]), labels, parts[0].classes, table
-    )
     missing: dict[int, int] = {}
     for synthetic in sets:
         for label, n in synthetic.short.items():
             missing[label] = missing.get(label, 0) + n
     return Synthetic(
-        images=store.put_images(images, order),
+        images=store.put_joined(parts, order),
         checks=store.put_table("checks", _stacked([synthetic.checks for synthetic in sets])),
         funnel=store.put_table("funnels", _stacked([synthetic.funnel for synthetic in sets])),
         short=missing,

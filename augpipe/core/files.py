@@ -1,0 +1,98 @@
+"""Files and folders that are written beside their place and renamed; SHA-256; JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from augpipe.core.errors import UserError, passes
+
+
+@contextmanager
+def draft_of(target: Path) -> Iterator[Path]:
+    """A new path next to `target`, deleted when the block ends; UserError if it cannot be written."""
+    draft = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        _remove(draft)
+
+
+def _unwritable(target: Path, error: OSError) -> Exception:
+    """UserError if the target itself is not writable (disk full, read-only); transient and other errors are returned unchanged."""
+    if passes(error):
+        return error
+    place = str(error.filename or "")
+    ours = not place or place.startswith(str(target.parent)) or str(target).startswith(place)
+    reason = error.strerror or str(error)
+    return UserError(f"cannot write to {target}: {reason}") if ours else error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        path.unlink()
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A draft path for a file or folder, renamed to `target` when the block succeeds.
+
+    `target` never holds a partial result. An existing folder is replaced completely.
+    Raises UserError if the target cannot be written.
+    """
+    target = target.resolve()
+    with draft_of(target) as draft:
+        yield draft
+        if not target.is_dir():
+            os.replace(draft, target)
+            return
+        old = draft.with_suffix(".old")
+        os.rename(target, old)
+        try:
+            os.rename(draft, target)
+        except OSError:
+            os.rename(old, target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def used(path: Path) -> bool:
+    """Mark a path as used now (see `pruning`); return whether it exists."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # another user's file in a shared store
+        return path.exists()
+    return True
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's sorted (relative name, SHA-256) lines."""
+    if path.is_dir():
+        lines = (
+            f"{file.relative_to(path).as_posix()} {digest(file)}\n"
+            for file in sorted(path.rglob("*"))
+            if file.is_file()
+        )
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys and a final newline."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,178 @@
+"""Image sets as folders: pixels in one memory-mapped file, or as rows of another set's; labels, classes, provenance.
+
+`images.npy` uint8 (N,C,H,W) and `digests.npy` uint64 (N,2), or instead of both `rows.json`: the SHA-256 of the set that
+holds them, and the first and the last of its rows, which lies beside this one. `labels.npy` int64 (N,), `classes.json`,
+`table.parquet`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from augpipe.core import files
+from augpipe.core.files import write_json
+from augpipe.core.images import ImageSet, ImageSpec, pixel_digests
+
+PIXELS: Final = "images.npy"
+DIGESTS: Final = "digests.npy"
+ROWS: Final = "rows.json"
+NAME: Final = 20  # digits of the SHA-256 in the name of a stored file or folder
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows `start` to `stop` of the image set with this SHA-256."""
+
+    images: str
+    start: int
+    stop: int
+
+    def within(self, start: int, stop: int) -> Rows:
+        """These rows' own rows `start` to `stop`."""
+        return Rows(self.images, self.start + start, self.start + stop)
+
+
+@contextmanager
+def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.uint8]]:
+    """A writable memory map uint8 (n,C,H,W) in a new `folder`; flushed when the block ends."""
+    folder.mkdir(parents=True)
+    shape = (n, *spec.shape)
+    path = folder / PIXELS
+    if n == 0:
+        np.save(path, np.empty(shape, np.uint8))
+        yield np.empty(shape, np.uint8)
+        return
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        # Allocate first: writing to a memory map on a full disk raises SIGBUS instead of an error.
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    yield rows
+    rows.flush()
+
+
+def keep_rows(folder: Path, rows: NDArray[np.int64]) -> None:
+    """Put the images that `image_writer` wrote in the order of `rows`, which are distinct, and drop all others.
+
+    In place: a second file of a large set may not fit on the disk. Raises ValueError for a row that occurs twice.
+    """
+    images = _mapped(folder / PIXELS, "r+")
+    others = np.setdiff1d(np.arange(len(images)), rows)
+    if len(rows) + len(others) != len(images):
+        raise ValueError("a row of an image set is kept twice")
+    _permute(images, np.concatenate([rows, others]))
+    if isinstance(images, np.memmap):
+        images.flush()
+    _cut(folder / PIXELS, len(rows))
+
+
+def _permute(images: NDArray[np.uint8], source: NDArray[np.int64]) -> None:
+    """images[i] = former images[source[i]], along the cycles of the permutation, with one image in memory."""
+    placed = source == np.arange(len(source))
+    for first in np.flatnonzero(~placed).tolist():
+        if placed[first]:
+            continue
+        saved, at = images[first].copy(), first
+        while (following := int(source[at])) != first:
+            images[at] = images[following]
+            placed[at], at = True, following
+        images[at], placed[at] = saved, True
+
+
+def _cut(path: Path, n: int) -> None:
+    """Shorten an array's file to its first n rows; NumPy pads the header so that it can be written again in place."""
+    with path.open("r+b") as stream:
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        start = stream.tell()
+        shape = (n, *shape[1:])
+        stream.seek(0)
+        descr = np.lib.format.dtype_to_descr(dtype)
+        np.lib.format.write_array_header_1_0(
+            stream, {"descr": descr, "fortran_order": False, "shape": shape}
+        )
+        if stream.tell() != start:
+            raise RuntimeError(f"the header of {path} changed its length")
+        stream.truncate(start + int(np.prod(shape)) * dtype.itemsize)
+
+
+def write_labels(
+    folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame
+) -> None:
+    """Complete a folder that holds its pixels: labels, classes, provenance, and a digest of each image."""
+    np.save(folder / DIGESTS, pixel_digests(_mapped(folder / PIXELS)))
+    _write_labels(folder, labels, classes, table)
+
+
+def write_rows(
+    folder: Path,
+    rows: Rows,
+    labels: NDArray[np.int64],
+    classes: tuple[str, ...],
+    table: pd.DataFrame,
+) -> None:
+    """A new folder whose pixels are rows of another set beside it."""
+    folder.mkdir(parents=True)
+    write_json(folder / ROWS, {"images": rows.images, "start": rows.start, "stop": rows.stop})
+    _write_labels(folder, labels, classes, table)
+
+
+def _write_labels(
+    folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame
+) -> None:
+    np.save(folder / "labels.npy", labels)
+    write_json(folder / "classes.json", list(classes))
+    table.to_parquet(folder / "table.parquet", index=False)
+
+
+def rows_of(folder: Path) -> Rows | None:
+    """The rows of another set that are this one's images; None if it holds its own."""
+    path = folder / ROWS
+    return Rows(**json.loads(path.read_bytes())) if path.exists() else None
+
+
+def _pixels_of(folder: Path, rows: Rows | None) -> Path:
+    return folder if rows is None else folder.with_name(rows.images[:NAME])
+
+
+def used(path: Path) -> bool:
+    """Mark a stored file or folder as used now, and the set that holds its pixels; return whether all are there."""
+    rows = rows_of(path)
+    return files.used(path) and (rows is None or files.used(_pixels_of(path, rows)))
+
+
+def load(folder: Path) -> ImageSet:
+    """An image set, its images memory-mapped."""
+    rows = rows_of(folder)
+    place = _pixels_of(folder, rows)
+    part = slice(None) if rows is None else slice(rows.start, rows.stop)
+    digests = place / DIGESTS  # sets that earlier versions stored have none
+    return ImageSet(
+        _mapped(place / PIXELS)[part],
+        np.load(folder / "labels.npy", allow_pickle=False),
+        json.loads((folder / "classes.json").read_text(encoding="utf-8")),
+        pd.read_parquet(folder / "table.parquet"),
+        np.load(digests, allow_pickle=False)[part] if digests.exists() else None,
+    )
+
+
+def _mapped(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[np.uint8]:
+    """An array's file, memory-mapped; read if it is empty, because an empty file cannot be mapped."""
+    images: NDArray[np.uint8]
+    try:
+        images = np.load(path, mmap_mode=mode, allow_pickle=False)
+    except ValueError:
+        images = np.load(path, allow_pickle=False)
+        if images.size:
+            raise
+    return images
