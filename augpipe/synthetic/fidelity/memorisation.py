@@ -24,6 +24,7 @@ from augpipe.core import neighbours
 from augpipe.synthetic.fidelity.base import Compared, RefusedError, metric
 
 PERMUTATIONS: Final = 999
+AT_ONCE: Final = 2**20  # candidates of all permutations that are evaluated together
 CANDIDATES: Final = (
     8,
     64,
@@ -215,19 +216,41 @@ class _ClassTest:
         floor = COPIED * float(np.median(positive)) if len(positive) else 1.0
         self.logs = np.log(np.maximum(distance, floor))
 
-    def statistic(self, rng: np.random.Generator | None = None) -> float:
-        """The sum over this class's synthetic images: as observed, or with train membership permuted by `rng`."""
-        member = np.arange(self.n) < self.members
-        return _statistic(self.logs, (member if rng is None else rng.permutation(member))[self.row])
+    def membership(self) -> NDArray[np.bool_]:
+        """Which of the real images are in train, (n,)."""
+        return np.arange(self.n) < self.members
+
+    def statistics(self, members: NDArray[np.bool_]) -> Floats:
+        """The sum over this class's synthetic images for each of P memberships (P,n): (P,).
+
+        An image's part is the log distance to its nearest non-member minus that to its nearest member. One of them is
+        its nearest candidate, the other the first of another kind; if there is none, the last candidate stands in.
+        """
+        kinds = members[:, self.row]  # (P,N,k), nearest first
+        other = kinds != kinds[:, :, :1]
+        first = np.where(other.any(2), other.argmax(2), self.logs.shape[1] - 1)
+        rows = np.arange(len(self.logs))
+        further = self.logs[rows, first] - self.logs[:, 0]
+        return np.where(kinds[:, :, 0], further, -further).sum(1)
 
 
 def exchange_test(classes: Sequence[Space], rng: np.random.Generator) -> float:
     """p of the permutation test (see the module docstring); at least 1 / (PERMUTATIONS + 1)."""
     tests = [_ClassTest(space, rng) for space in classes]
-    observed = sum(test.statistic() for test in tests)
-    extreme = sum(
-        sum(test.statistic(rng) for test in tests) >= observed for _ in range(PERMUTATIONS)
-    )
+    memberships = [test.membership() for test in tests]
+    observed = sum(float(t.statistics(m[None])[0]) for t, m in zip(tests, memberships, strict=True))
+    largest = max(max(test.n, test.row.size) for test in tests)
+    at_once = max(1, AT_ONCE // max(1, largest))
+    extreme = 0
+    for start in range(0, PERMUTATIONS, at_once):
+        n = min(at_once, PERMUTATIONS - start)
+        drawn = [np.empty((n, test.n), np.bool_) for test in tests]
+        for row in range(n):
+            for members, membership in zip(drawn, memberships, strict=True):
+                members[row] = rng.permutation(membership)
+        # In float64, class after class.
+        sums = sum(t.statistics(m).astype(np.float64) for t, m in zip(tests, drawn, strict=True))
+        extreme += int((sums >= observed).sum())
     return (1 + extreme) / (PERMUTATIONS + 1)
 
 
@@ -235,18 +258,6 @@ def _candidates(members: int, n: int) -> int:
     """Number of candidates such that both kinds are among them, except with probability MISSED."""
     most_common = max(members, n - members) / n
     return int(np.clip(np.ceil(np.log(MISSED) / np.log(most_common)), *CANDIDATES))
-
-
-def _statistic(logs: Floats, member: NDArray[np.bool_]) -> float:
-    """Sum over images of log distance to the nearest non-member minus that to the nearest member.
-
-    logs, member: (N,k), nearest first. If all k are of one kind, the k-th stands in for the nearest of the other.
-    """
-    rows = np.arange(len(logs))
-    last = logs.shape[1] - 1
-    nearest_member = np.where(member.any(1), member.argmax(1), last)
-    nearest_other = np.where((~member).any(1), (~member).argmax(1), last)
-    return float((logs[rows, nearest_other] - logs[rows, nearest_member]).sum())
 
 
 def gallery(c: Compared, n: int) -> NDArray[np.int64]:
