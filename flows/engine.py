@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import multiprocessing
 import os
@@ -131,7 +132,7 @@ def _server(page: bool) -> Iterator[str]:
     ]
     process = subprocess.Popen(command, env={**os.environ, **variables}, start_new_session=True)
     try:
-        _wait_for(f"http://127.0.0.1:{port}/api/health", process)
+        _wait_for(port, process)
         yield f"http://127.0.0.1:{port}/api"
     finally:
         process.terminate()
@@ -154,19 +155,22 @@ def _port(wanted: int) -> int:
         return port
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until the server answers; RuntimeError if it exits or needs more than START_UP seconds."""
-    import httpx
-
     until = time.monotonic() + START_UP
     while time.monotonic() < until:
         if process.poll() is not None:
             raise RuntimeError(f"Prefect's server exited with status {process.returncode}")
+        # Not httpx, which reads all root certificates for each client, also for plain HTTP.
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         try:
-            if httpx.get(url, timeout=PATIENCE).status_code == httpx.codes.OK:
+            connection.request("GET", "/api/health")
+            if connection.getresponse().status == http.HTTPStatus.OK:
                 return
-        except httpx.TransportError:
+        except (OSError, http.client.HTTPException):
             pass
+        finally:
+            connection.close()
         time.sleep(0.1)
     raise RuntimeError(f"Prefect's server did not answer within {START_UP:.0f} s")
 

@@ -31,8 +31,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 # What is named by its content; `features` are named by what they follow from.
 KINDS = (
-    "checks", "classifiers", "fidelity", "funnels", "generators", "histories", "images", "mixtures",
-    "previews", "probabilities", "quarantine", "scores", "searches",
+    "checks", "classifiers", "fidelity", "funnels", "generators", "histories", "images", "previews", "probabilities",
+    "quarantine", "scores", "searches",
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def start(place: Path) -> subprocess.Popen[str]:
     temporary.mkdir(parents=True)
     command = [
         str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out", "--set", "seeds=2",
-        "--set", "classifier.steps=20000", "--set", "generators={}", "--set", "arms=[{name: real}]",
+        "--set", "classifier.steps=20000", "--set", "classifier.evaluations=400", "--set", "generators={}", "--set", "arms=[{name: real}]",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, cwd=place, env=environment(place, TMPDIR=str(temporary)), stdout=subprocess.PIPE,
@@ -32,7 +32,7 @@ def start(place: Path) -> subprocess.Popen[str]:
         # Started in the background of a script, this test has SIGINT ignored, and would pass that on.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not learning(temporary):
         assert process.poll() is None and time.monotonic() < until, process.communicate()
         time.sleep(0.1)
