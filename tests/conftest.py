@@ -15,10 +15,11 @@ import tiny
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
+from shapes import shapes
 
 from augpipe.core import device as runtime
 from augpipe.core.device import Runtime
-from augpipe.core.images import ImageSet, provenance
+from augpipe.core.images import ImageSet
 from flows.environment import set_environment
 
 # No test may leave a trace in the developer's own home or ask the network for anything.
@@ -53,19 +54,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def here(request: pytest.FixtureRequest) -> Runtime:
     """float32 on one thread: exact comparisons, and on the CPU the same on every machine."""
     return runtime.start(request.config.getoption("device"), "32-true", threads=1)
-
-
-def shapes(counts: tuple[int, ...], size: int = 16, channels: int = 1, seed: int = 0) -> ImageSet:
-    """Class c has a bright bar at its own height, over noise: easy, but not the same twice."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
-    images = rng.integers(0, 60, (len(labels), channels, size, size), dtype=np.uint8)
-    for row, label in enumerate(labels):
-        top = 1 + (label * (size - 4)) // max(1, len(counts)) + rng.integers(0, 2)
-        images[row, :, top : top + 3, 2 : size - 2] = rng.integers(180, 255)
-    ids = [f"img{row}" for row in range(len(labels))]
-    names = tuple(f"c{c}" for c in range(len(counts)))
-    return ImageSet(images, labels, names, provenance(ids))
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from conftest import shapes
 from contracts import draw, tiny
+from shapes import shapes
 
 from augpipe.core import device as runtime
 from augpipe.generators import families

@@ -38,7 +38,7 @@ EVIL = '<script>alert("x")</script>'
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Runs]:
-    from conftest import shapes
+    from shapes import shapes
 
     store = Store(tmp_path_factory.mktemp("store"))
     sets = {

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import shapes
 from contracts import draw, fresh, steps, tiny
+from shapes import shapes
 from torch import nn
 
 from augpipe.core import device as runtime

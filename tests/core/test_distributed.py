@@ -149,7 +149,7 @@ def alive(numbers: list[int]) -> list[int]:
 
 
 def begun(marks: Path) -> list[int]:
-    until = time.monotonic() + 300
+    until = time.monotonic() + 120
     while len(found := [int(mark.name) for mark in marks.iterdir()]) < 2:
         assert time.monotonic() < until
         time.sleep(0.1)

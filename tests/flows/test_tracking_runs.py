@@ -115,7 +115,7 @@ class Stored:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
-    from conftest import shapes
+    from shapes import shapes
 
     return Stored(tmp_path_factory.mktemp("stored"), shapes((4, 4), size=8))
 

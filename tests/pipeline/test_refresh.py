@@ -94,7 +94,7 @@ class Night:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory, here: Runtime) -> Night:
-    from conftest import shapes
+    from shapes import shapes
 
     return Night(tmp_path_factory.mktemp("night") / "store", here, shapes)
 

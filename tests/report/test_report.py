@@ -422,7 +422,7 @@ def test_effect_sizes_are_told_of_each_arm_against_each_reference_once(
 
 
 def test_the_nearest_image_of_train_is_found_among_its_class() -> None:
-    from conftest import shapes
+    from shapes import shapes
 
     train = shapes((30, 30), seed=1, size=48)
     rows = np.flatnonzero(train.labels == 1)

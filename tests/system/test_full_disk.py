@@ -14,14 +14,16 @@ from augpipe.core.store import Ref
 
 SETS = [part for one in ONE for part in ("--set", one)]
 
+SIZE = 40
+
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 20 MB of its own."""
+    """A disk of SIZE MB of its own."""
     place = tmp_path / "small"
     place.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(place)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}m", "tmpfs", str(place)], capture_output=True, check=False
     )  # fmt: skip
     if made.returncode:
         pytest.skip(f"no small disk can be mounted here: {made.stderr.decode().strip()}")
@@ -48,14 +50,19 @@ def intact(store: Path) -> int:
     return found
 
 
-@pytest.mark.parametrize("room", [2, 12])  # MB; a run writes some 17 in all
-def test_a_disk_that_fills_up(tmp_path: Path, small: Path, single: Ran, room: int) -> None:
+def size(folder: Path) -> int:
+    """Bytes of all files."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("part", [0.2, 0.7])  # of what a whole run writes
+def test_a_disk_that_fills_up(tmp_path: Path, small: Path, single: Ran, part: float) -> None:
     place = tmp_path / "work"
     place.mkdir()
     (place / "tiny.yaml").write_text(CONFIG)
     home = {"AUGPIPE_HOME": str(small / "home")}
     stone = small / "stone"
-    stone.write_bytes(bytes((20 - room) * 2**20))
+    stone.write_bytes(bytes(SIZE * 2**20 - int(part * size(single.home))))
     full = augpipe(place, "run", "tiny.yaml", "--out", "out", *SETS, **home)
     assert full.status == 2, full.err[-3000:]
     last = full.err.strip().splitlines()[-1]

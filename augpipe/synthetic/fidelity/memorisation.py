@@ -231,7 +231,8 @@ class _ClassTest:
         first = np.where(other.any(2), other.argmax(2), self.logs.shape[1] - 1)
         rows = np.arange(len(self.logs))
         further = self.logs[rows, first] - self.logs[:, 0]
-        return np.where(kinds[:, :, 0], further, -further).sum(1)
+        sums: Floats = np.where(kinds[:, :, 0], further, -further).sum(1)
+        return sums
 
 
 def exchange_test(classes: Sequence[Space], rng: np.random.Generator) -> float:
@@ -248,9 +249,10 @@ def exchange_test(classes: Sequence[Space], rng: np.random.Generator) -> float:
         for row in range(n):
             for members, membership in zip(drawn, memberships, strict=True):
                 members[row] = rng.permutation(membership)
-        # In float64, class after class.
-        sums = sum(t.statistics(m).astype(np.float64) for t, m in zip(tests, drawn, strict=True))
-        extreme += int((sums >= observed).sum())
+        sums = np.zeros(n)
+        for test, members in zip(tests, drawn, strict=True):
+            sums += test.statistics(members)
+        extreme += int(np.count_nonzero(sums >= observed))
     return (1 + extreme) / (PERMUTATIONS + 1)
 
 
