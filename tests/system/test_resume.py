@@ -48,12 +48,12 @@ def kill_each_once(process: subprocess.Popen[str]) -> tuple[list[str], str]:
 
 
 def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    whole, broken = start(tmp_path / "whole"), start(tmp_path / "broken")
-    killed, _ = kill_each_once(broken)
-    assert broken.wait() == 0 and killed == NAMES
-    out, err = whole.communicate()
+    with start(tmp_path / "whole") as whole, start(tmp_path / "broken") as broken:
+        killed, _ = kill_each_once(broken)
+        assert broken.wait() == 0 and killed == NAMES
+        out, err = whole.communicate()
     assert whole.returncode == 0, err
     for name in NAMES:
-        told = [(tmp_path / run / f"{name}.sha256").read_text() for run in ("whole", "broken")]
-        assert told[0] == told[1], f"{name} differs after a kill"
+        digests = [(tmp_path / run / f"{name}.sha256").read_text() for run in ("whole", "broken")]
+        assert digests[0] == digests[1], f"{name} differs after a kill"
     assert out.count("\n") == 6 * len(NAMES)
