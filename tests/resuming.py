@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch._dynamo  # noqa: F401  the first step of an optimizer imports it, for 2 s
+import torch._dynamo  # the first step of an optimizer imports it, for 2 s
 from contracts import draw, tiny
 from shapes import shapes
 

@@ -109,6 +109,8 @@ def served(place: Path, given: dict[str, str]) -> dict[str, str]:
             **given,
             "PREFECT_API_URL": warm.prefect(),
             "PREFECT_LOGGING_TO_API_ENABLED": "false",
+            # Each task makes two clients, and each client reads all root certificates, 40 ms, also for plain HTTP.
+            "PREFECT_API_SSL_CERT_FILE": str(warm.certificate()),
         }
     home = Path(given.get("AUGPIPE_HOME", place / "data"))
     if "MLFLOW_TRACKING_URI" not in given and not (home / "mlflow.db").exists():

@@ -271,6 +271,17 @@ def database() -> Path:
 
 
 @cache
+def certificate() -> Path:
+    """A file with a single root certificate."""
+    import certifi
+
+    end = "-----END CERTIFICATE-----\n"
+    place = warm().place / "certificate.pem"
+    place.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(end)[0] + end)
+    return place
+
+
+@cache
 def prefect() -> str:
     """The address of a Prefect server for every command of this process: without its page and without a schedule."""
     from servers import Prefect
