@@ -192,7 +192,7 @@ def _items(values: Any) -> Iterable[Any]:
     if isinstance(values, pd.DataFrame):
         if len(values.columns) > 1 and COLUMN not in values.columns:
             raise UserError(
-                f"a table needs one column of pictures, or one called {COLUMN!r}; have "
+                f"a table needs one column of pictures, or one called {COLUMN!r}; it has "
                 f"{', '.join(map(str, values.columns))}"
             )
         return list(values[COLUMN] if COLUMN in values.columns else values.iloc[:, 0])

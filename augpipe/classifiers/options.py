@@ -214,6 +214,6 @@ class ClassifierOptions(Strict):
         if self.pretrained and self.kind in OWN:
             have = [kind for kind in CLASSIFIERS if kind not in OWN]
             raise ValueError(
-                f"no published weights of {self.kind}; have {choices(have)}; or set pretrained: false"
+                f"no published weights of {self.kind}; choose from {choices(have)}; or set pretrained: false"
             )
         return self

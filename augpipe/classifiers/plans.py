@@ -18,7 +18,7 @@ def _parse_fill(value: Any) -> Any:
     if isinstance(value, str):
         if value not in _NAMED:
             raise UserError(
-                f"unknown fill {value!r}; have {', '.join(_NAMED)}, a float in (0, 1], "
+                f"unknown fill {value!r}; choose from {', '.join(_NAMED)}, a float in (0, 1], "
                 "a count, or a count per class"
             )
         return value
@@ -55,7 +55,7 @@ def _parse_share(value: Any) -> Any:
         return value
     if isinstance(value, str) and isinstance(_number(value), str):
         raise UserError(
-            f"unknown share {value!r}; have {', '.join(SHARE_WORDS)}, a number in [0, 1], or one per class"
+            f"unknown share {value!r}; choose from {', '.join(SHARE_WORDS)}, a number in [0, 1], or one per class"
         )
     named = dict(value) if isinstance(value, Mapping) else {"": value}
     named = {str(k): _number(v) for k, v in named.items()}

@@ -75,7 +75,9 @@ def pick_device(requested: Device) -> str:
     }
     available = [name for name, present in have.items() if present]
     if requested != "auto" and requested not in available:
-        raise UserError(f"no device {requested!r} on this machine; have {', '.join(available)}")
+        raise UserError(
+            f"no device {requested!r} on this machine; choose from {', '.join(available)}"
+        )
     return available[0] if requested == "auto" else requested
 
 

@@ -53,7 +53,8 @@ def unknown(what: str, value: object, have: Iterable[object]) -> UserError:
     names = [str(item) for item in have]
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return UserError(f"unknown {what} {str(value)!r}{hint}; have {choices(names)}")
+    offer = f"choose from {choices(names)}" if names else "there is none"
+    return UserError(f"unknown {what} {str(value)!r}{hint}; {offer}")
 
 
 def is_full(error: BaseException | None) -> bool:

@@ -59,5 +59,5 @@ class SplitOptions(Strict):
                 f"val {self.val} and test {self.test} leave no images for train: their sum must be below 1"
             )
         if self.fold >= self.folds:
-            raise ValueError(f"fold {self.fold} of {self.folds}; have 0 to {self.folds - 1}")
+            raise ValueError(f"fold {self.fold} of {self.folds}; choose from 0 to {self.folds - 1}")
         return self

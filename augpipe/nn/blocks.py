@@ -150,7 +150,7 @@ def doublings(size: int) -> tuple[int, int]:
     if not (4 <= base <= 7 and k >= 1):
         sizes = sorted(b * 2**j for b in range(4, 8) for j in range(1, 6) if b * 2**j <= 128)
         raise UserError(
-            f"image size {size} is not 4, 5, 6 or 7 doubled; have {', '.join(map(str, sizes))}"
+            f"image size {size} is not 4, 5, 6 or 7 doubled; choose from {', '.join(map(str, sizes))}"
         )
     return base, k
 

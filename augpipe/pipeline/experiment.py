@@ -278,14 +278,14 @@ class Experiment(Outline):
             prefer = arm.mix.prefer
             if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
                 raise ValueError(
-                    f"arm {arm.name!r} prefers by {prefer.check!r}, a check that is not applied to its images; have "
+                    f"arm {arm.name!r} prefers by {prefer.check!r}, a check that is not applied to its images; choose from "
                     f"{choices(self.curation.checks) if self.curates(arm) else 'none: its images are not curated'}"
                 )
         if self.generative()[self.baseline]:
             others = [name for name, generative in self.generative().items() if not generative]
             raise ValueError(
                 f"the baseline {self.baseline!r} uses a trained generator; gains are measured against an arm "
-                f"without one; have {choices(others)}"
+                f"without one; choose from {choices(others)}"
             )
         return self
 
@@ -395,7 +395,7 @@ def _into(node: Any, step: str, text: str) -> Any:
         for position, item in enumerate(node):
             if step == str(position) or (isinstance(item, dict) and item.get("name") == step):
                 return item
-        raise UserError(f"--set {text}: no entry {step!r}; have {choices(names)}")
+        raise UserError(f"--set {text}: no entry {step!r}; choose from {choices(names)}")
     if isinstance(node, dict):
         inner = node.setdefault(step, {})
         if inner is None:

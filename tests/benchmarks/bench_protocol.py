@@ -44,7 +44,7 @@ def over_seeds(scores: pd.DataFrame, arm: str, metric: str) -> str:
     own = scores[(scores.arm == arm) & (scores.metric == name) & (scores["class"] == label)]
     if own.empty:
         raise SystemExit(
-            f"no {metric!r} in scores.csv; have {', '.join(sorted(set(scores.metric)))}"
+            f"no {metric!r} in scores.csv; it has {', '.join(sorted(set(scores.metric)))}"
         )
     half = stats.t.ppf(0.975, len(own) - 1) * stats.sem(own.value) if len(own) > 1 else np.nan
     return f"{100 * own.value.mean():.2f}" + (f" ± {100 * half:.2f}" if len(own) > 1 else "")

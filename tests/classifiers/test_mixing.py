@@ -48,7 +48,7 @@ def test_a_share_of_each_class_and_none_where_none_is_named() -> None:
     # No cat was made; of a dog nothing is said.
     assert mixing.shares(REAL, MADE, mix, NAMES).tolist() == pytest.approx([0, 0, 0.4])
     assert Mix.model_validate(mix.model_dump(mode="json")) == mix
-    with pytest.raises(UserError, match="unknown class 'cow'; have cat, dog, 7"):
+    with pytest.raises(UserError, match="unknown class 'cow'; choose from cat, dog, 7"):
         mixing.shares(REAL, MADE, Mix(share={"cow": 0.1}), NAMES)
 
 
@@ -75,7 +75,7 @@ def test_a_number_that_yaml_takes_for_text_is_one() -> None:
         ({7: 0.1, "7": 0.2}, "duplicate class in the share"),
         (
             "some",
-            r"unknown share 'some'; have fill, auto, per_class, a number in \[0, 1\], or one per class",
+            r"unknown share 'some'; choose from fill, auto, per_class, a number in \[0, 1\], or one per class",
         ),
         (None, r"a share must be a number in \[0, 1\]; got None"),
     ],

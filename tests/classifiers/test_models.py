@@ -100,7 +100,9 @@ def test_which_have_batch_norms(kind: str) -> None:
 
 def test_pretrained_is_refused_where_nothing_is_published() -> None:
     for kind in ("small_cnn", "resnet32"):
-        with pytest.raises(ValueError, match=f"no published weights of {kind}; have resnet18"):
+        with pytest.raises(
+            ValueError, match=f"no published weights of {kind}; choose from resnet18"
+        ):
             ClassifierOptions(kind=kind, pretrained=True)
 
 
@@ -141,7 +143,7 @@ def test_arms_of_a_seed_share_weights_whatever_their_head() -> None:
 
 def test_unknown_kind_lists_what_there_is() -> None:
     with pytest.raises(
-        ValueError, match="unknown classifier 'vgg'; have small_cnn, resnet32, resnet18"
+        ValueError, match="unknown classifier 'vgg'; choose from small_cnn, resnet32, resnet18"
     ):
         ClassifierOptions(kind="vgg")
 

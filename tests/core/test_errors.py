@@ -6,7 +6,7 @@ from augpipe.core.errors import UserError, unknown
 
 
 def test_unknown_with_nothing_to_choose() -> None:
-    assert str(unknown("x", "y", [])) == "unknown x 'y'; have none"
+    assert str(unknown("x", "y", [])) == "unknown x 'y'; there is none"
 
 
 def test_a_near_spelling_is_offered_and_a_far_one_is_not() -> None:

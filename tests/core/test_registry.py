@@ -8,7 +8,7 @@ from augpipe.core.registry import Registry, kinds_in, load_kind
 
 def test_kinds_are_the_files_of_a_package() -> None:
     assert kinds_in("augpipe.generators.models")[:3] == ("acgan", "bagan", "cgan")
-    with pytest.raises(UserError, match=r"unknown generator '\.\./evil'; have acgan, bagan"):
+    with pytest.raises(UserError, match=r"unknown generator '\.\./evil'; choose from acgan, bagan"):
         load_kind("augpipe.generators.models", "../evil", "generator")
     with pytest.raises(UserError, match="unknown source '_pictures'"):
         load_kind("augpipe.data.sources", "_pictures", "source")
@@ -20,5 +20,7 @@ def test_registry() -> None:
     assert list(registry) == ["one"] and registry["one"] == 1
     with pytest.raises(ValueError, match="twice"):
         registry.register("one")(2)
-    with pytest.raises(UserError, match=r"unknown thing 'on' \(did you mean 'one'\?\); have one"):
+    with pytest.raises(
+        UserError, match=r"unknown thing 'on' \(did you mean 'one'\?\); choose from one"
+    ):
         registry["on"]

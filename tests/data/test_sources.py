@@ -104,7 +104,7 @@ def test_layouts_that_are_none(layout: str, told: str) -> None:
 def test_a_split_with_a_name_of_its_own_is_told(tmp_path: Path) -> None:
     folders(tmp_path / "holdout", 1)
     with pytest.raises(
-        UserError, match=r"unknown split 'holdout' in .*; have train, training, val"
+        UserError, match=r"unknown split 'holdout' in .*; choose from train, training, val"
     ):
         sources.listing(source("folder", path=tmp_path, layout="{split}/{label}/*"))
 
@@ -114,7 +114,7 @@ def test_only_the_classes_that_are_asked_for(tmp_path: Path) -> None:
     listed = sources.listing(source("folder", path=tmp_path, classes=("c", "a")))
     assert listed.classes == ("c", "a") and listed.labels.tolist() == [1, 1, 0, 0]
     assert listed.notes == ("2 pictures of other classes left out",)
-    with pytest.raises(UserError, match=r"no class 'd' in the folder .*; have a, b, c"):
+    with pytest.raises(UserError, match=r"no class 'd' in the folder .*; choose from a, b, c"):
         sources.listing(source("folder", path=tmp_path, classes=("a", "d")))
     with pytest.raises(ValueError, match="duplicate class 'a'"):
         source("folder", path=tmp_path, classes=("a", "a"))
@@ -177,7 +177,7 @@ def test_a_manifest_with_its_own_columns_and_root(tmp_path: Path) -> None:
     columns = {"path": "file", "label": "finding"}
     listed = sources.listing(source("manifest", path=path, root=tmp_path, columns=columns))
     assert listed.counts() == {"cat": 12, "dog": 12}
-    with pytest.raises(UserError, match=r"has no column 'path'; have file, finding"):
+    with pytest.raises(UserError, match=r"has no column 'path'; it has file, finding"):
         sources.listing(source("manifest", path=path))
 
 
@@ -401,7 +401,7 @@ def test_attributes_and_identities(tmp_path: Path) -> None:
         assert listed.classes == ("Smiling", "not Smiling")
         assert listed.groups.tolist() == ["7", "8"] * 3
         assert listed.splits.tolist() == ["train"] * 2 + ["test"] * 2 + ["val"] * 2
-        with pytest.raises(UserError, match=r"set source\.target; have Smiling, Young"):
+        with pytest.raises(UserError, match=r"set source\.target; choose from Smiling, Young"):
             sources.listing(source("torchvision", name="CelebA", root=tmp_path / "root"))
         with pytest.raises(
             UserError, match=r"unknown attribute of CelebA 'Smile' \(did you mean 'Smiling'"
@@ -496,7 +496,7 @@ def test_what_a_user_points_at_finds_its_kind(tmp_path: Path, name: str, kind: s
 
 def test_a_file_of_no_kind(tmp_path: Path) -> None:
     (tmp_path / "x.rar").touch()
-    with pytest.raises(UserError, match=r"unknown kind of source: .*x\.rar; have a folder, \.zip"):
+    with pytest.raises(UserError, match=r"unknown kind of source: .*x\.rar; use a folder, \.zip"):
         sources.suggest(tmp_path / "x.rar")
 
 

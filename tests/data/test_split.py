@@ -206,7 +206,7 @@ def test_a_class_too_small_is_named(n: int) -> None:
     ("values", "told"),
     [
         ({"val": 0.5, "test": 0.5}, "leave no images for train"),
-        ({"fold": 5}, "fold 5 of 5; have 0 to 4"),
+        ({"fold": 5}, "fold 5 of 5; choose from 0 to 4"),
     ],
 )
 def test_options_that_make_no_sense(values: dict[str, float], told: str) -> None:

@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["run", "tiny.yaml", "--out", "data"], "holds AUGPIPE_HOME"),
         (
             ["run", "tiny.yaml", "--set", "runner.device=cuda"],
-            "no device 'cuda' on this machine; have cpu",
+            "no device 'cuda' on this machine; choose from cpu",
         ),
         (
             ["run", "empty"],
@@ -40,7 +40,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["run", "tiny.yaml", "--oot", "x"], "--oot"),
         (["run"], "CONFIG"),
         (["rnu", "tiny.yaml"], "rnu"),
-        (["list", "familys"], "unknown list 'familys' (did you mean 'families'?); have families"),
+        (
+            ["list", "familys"],
+            "unknown list 'familys' (did you mean 'families'?); choose from families",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
@@ -81,7 +84,7 @@ def test_a_mistake_that_only_the_data_show(tmp_path: Path) -> None:
     override = "imbalance.classes=[7, eight]"
     done = augpipe(tmp_path, "run", "tiny.yaml", "--out", "out", "--set", override)
     assert done.status == 2, done.err
-    assert "unknown class 'eight'; have 0, 1, 2" in done.err and "Traceback" not in done.err
+    assert "unknown class 'eight'; choose from 0, 1, 2" in done.err and "Traceback" not in done.err
     assert len(done.err.strip().splitlines()) == 1, done.err
     assert not (tmp_path / "out").exists() and done.out == ""
 

@@ -57,26 +57,35 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("arms.acgan.mix.shear=1", "unknown key 'shear' (did you mean 'share'?); have fill, share"),
+        (
+            "arms.acgan.mix.shear=1",
+            "unknown key 'shear' (did you mean 'share'?); choose from fill, share",
+        ),
         (
             "generators.acgan.kind=acgn",
-            "unknown generator 'acgn' (did you mean 'acgan'?); have acgan, bagan, cgan",
+            "unknown generator 'acgn' (did you mean 'acgan'?); choose from acgan, bagan, cgan",
         ),
         ("generators.acgan.widht=2", "unknown key 'widht' (did you mean 'width'?)"),
-        ("source.kind=digts", "unknown source 'digts'; have archive, arrays, bundled, dicom"),
+        (
+            "source.kind=digts",
+            "unknown source 'digts'; choose from archive, arrays, bundled, dicom",
+        ),
         ("source=digits", "a source must be a mapping with a kind; got 'digits'"),
         ("imbalance.profile=stp", "unknown imbalance profile 'stp' (did you mean 'step'?)"),
         ("baseline=reel", "unknown baseline 'reel' (did you mean 'real'?)"),
         ("arms.real.mix.transform=lite", "unknown transform 'lite'"),
-        ("arms.acgan.generator=x", "unknown generator of arm 'acgan': 'x'; have smote, acgan"),
+        (
+            "arms.acgan.generator=x",
+            "unknown generator of arm 'acgan': 'x'; choose from smote, acgan",
+        ),
         ("arms.acgan.name=real", "two arms have the name 'real'"),
         ("arms.acgan.name=a/b", "the name 'a/b' must be"),
-        ("classifier.kind=vgg", "unknown classifier 'vgg'; have small_cnn"),
+        ("classifier.kind=vgg", "unknown classifier 'vgg'; choose from small_cnn"),
         ("seeds=0", "at least one seed is needed; got 0"),
         ("seeds=[1, 1]", "seeds must be different numbers"),
         ("seeds=-1", "at least one seed"),
         ("split.val=.9", "leave no images for train"),
-        ("arms.nope.mix.share=1", "no entry 'nope'; have real"),
+        ("arms.nope.mix.share=1", "no entry 'nope'; choose from real"),
         (
             "arms.acgan.mix.share=0",
             "mix.share of arm 'acgan' is 0, so the images of its generator are not used",
@@ -148,7 +157,7 @@ def test_configs_are_frozen() -> None:
             "baseline=acgan",
             "the baseline 'acgan' uses a trained generator; gains are measured against an arm without",
         ),
-        ("arms.real.mix.fill=majorty", "unknown fill 'majorty'; have minority"),
+        ("arms.real.mix.fill=majorty", "unknown fill 'majorty'; choose from minority"),
         (
             "arms.acgan.mix.fill={5: -1}",
             "a fill must be an integer of at least 0 per class; got -1",
@@ -209,7 +218,7 @@ def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: P
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["arms.acgan.mix.prefer={check: agreemnt}"], "prefers by 'agreemnt', a check that is not applied to its images; have blank, agreement"),
+        (["arms.acgan.mix.prefer={check: agreemnt}"], "prefers by 'agreemnt', a check that is not applied to its images; choose from blank, agreement"),
         (["arms.acgan.mix.prefer={check: agreement}", "arms.acgan.mix.curated=false"], "have none: its images are not curated"),
         (["arms.smote.mix.prefer={check: agreement}"], "have none: its images are not curated"),
         (["arms.acgan.mix.prefer={check: realism}", "curation.checks=[copies]"], "have copies"),

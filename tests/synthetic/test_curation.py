@@ -410,7 +410,7 @@ def test_without_checks_everything_stays() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("checks=[blank, realsim]", "unknown check 'realsim' (did you mean 'realism'?); have blank, "),
+        ("checks=[blank, realsim]", "unknown check 'realsim' (did you mean 'realism'?); choose from blank, "),
         ("checks=[blank, copies, blank]", "duplicate check in ['blank', 'copies', 'blank']"),
         ("reject=0", "curation.reject: "),
         ("rounds=0", "curation.rounds: "),

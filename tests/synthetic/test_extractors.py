@@ -62,7 +62,7 @@ def random_model(model: str, seed: int = 0, **kwargs) -> nn.Module:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("domian", "unknown features 'domian' (did you mean 'domain'?); have domain, inception, torchvision:MODEL"),
+        ("domian", "unknown features 'domian' (did you mean 'domain'?); choose from domain, inception, torchvision:MODEL"),
         ("resnet18", "unknown features 'resnet18'"),
         ("torchvision:resnet81", "did you mean 'resnet18'?"),
         ("torchvision:", "unknown torchvision model"),

@@ -359,7 +359,7 @@ def test_labels_of_mixed_type(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"labels of .*x\.npz has Python objects"):
         sources.listing(source("arrays", path=tmp_path / "x.npz"))
     pd.DataFrame({"path": ["a/000.png"], "label": [[1, 2]]}).to_parquet(root / "m.parquet")
-    with pytest.raises(UserError, match=r"the column 'label' of .* is of type list.*have text"):
+    with pytest.raises(UserError, match=r"the column 'label' of .* is of type list.*use text"):
         sources.listing(source("manifest", path=root / "m.parquet"))
 
 
@@ -370,8 +370,8 @@ def test_labels_of_mixed_type(tmp_path: Path) -> None:
         ("path,label\n", "has no rows"),
         ("path,label,label\na,b,c\n", "has more than one column 'label'"),
         ("path,label\na\n", "cannot read the manifest"),
-        ("path;lable\na;b\n", r"has no column 'label'; have path, lable"),
-        ("file,label\na,b\n", r"has no column 'path'; have file, label \(set source\.columns"),
+        ("path;lable\na;b\n", r"has no column 'label'; it has path, lable"),
+        ("file,label\na,b\n", r"has no column 'path'; it has file, label \(set source\.columns"),
     ],
 )
 def test_tables_that_are_none(tmp_path: Path, text: str, told: str) -> None:
@@ -508,7 +508,7 @@ def test_sixteen_bits_need_a_window(tmp_path: Path) -> None:
         ({"images": noise(0, 5, 8, 8), "labels": np.arange(4)}, "5 images of .* but 4 labels"),
         ({"images": noise(0, 5, 8, 8), "labels": np.array(["1", "01", "2", "2", "2"])}, "use one spelling"),
         ({"images": noise(0, 5, 8, 8), "train_images": noise(0, 5, 8, 8)}, "has both images and train"),
-        ({"images": noise(0, 5, 8, 8)}, "has no labels; have images"),
+        ({"images": noise(0, 5, 8, 8)}, "has no labels; it has images"),
         ({"x": noise(0, 5, 8, 8)}, "has neither images and labels nor train_images"),
         ({"test_images": noise(0, 5, 8, 8), "test_labels": np.zeros(5)}, "has no train_images"),
         ({"images": noise(0, 5, 8, 8, 7), "labels": np.zeros(5)}, "1 or 3 channels"),

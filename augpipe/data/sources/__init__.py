@@ -63,7 +63,7 @@ def suggest(path: Path) -> dict[str, Any]:
             configs.append(config)
     if not configs:
         raise UserError(
-            f"unknown kind of source: {path}; have a folder, .zip, .tar, .tar.gz, .npz, .csv, .parquet; "
+            f"unknown kind of source: {path}; use a folder, .zip, .tar, .tar.gz, .npz, .csv, .parquet; "
             f"set other kinds ({choices(sources())}) in a config"
         )
     chosen: dict[str, Any] = configs[0]

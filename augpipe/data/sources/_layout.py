@@ -34,7 +34,7 @@ class Layout:
         for name in fields:
             if name not in FIELDS:
                 raise ValueError(
-                    f"unknown field {{{name}}} in the layout {template!r}; have {', '.join(FIELDS)}"
+                    f"unknown field {{{name}}} in the layout {template!r}; choose from {', '.join(FIELDS)}"
                 )
         if "label" not in fields:
             raise ValueError(f"the layout {template!r} has no {{label}}; example: {BY_CLASS!r}")

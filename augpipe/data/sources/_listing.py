@@ -105,7 +105,7 @@ def labelled(
         return codes.astype(np.int64), tuple(present)
     for name in classes:
         if name not in present:
-            raise UserError(f"no class {name!r} in {where}; have {choices(present)}")
+            raise UserError(f"no class {name!r} in {where}; choose from {choices(present)}")
     index = {name: label for label, name in enumerate(classes)}
     label_of_code = np.array([index.get(name, -1) for name in present], np.int64)
     return label_of_code[codes], classes
@@ -139,7 +139,7 @@ def known_split(name: str, where: str) -> str:
     """Name of a split → train, val or test (`Validation` → `val`); UserError for other names."""
     split = SPLIT_NAMES.get(name.strip().lower())
     if split is None:
-        raise UserError(f"unknown split {name!r} in {where}; have {choices(SPLIT_NAMES)}")
+        raise UserError(f"unknown split {name!r} in {where}; choose from {choices(SPLIT_NAMES)}")
     return split
 
 

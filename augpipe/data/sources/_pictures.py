@@ -266,7 +266,7 @@ def from_array(pixels: NDArray[Any], window: Window | None) -> Image.Image:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        raise PictureError(f"pixels of shape {pixels.shape}; have (H,W), (H,W,1), (H,W,3)")
+        raise PictureError(f"pixels of shape {pixels.shape}; use (H,W), (H,W,1), (H,W,3)")
     if 0 in pixels.shape:
         raise PictureError(f"pixels of shape {pixels.shape}: an empty picture")
     if pixels.dtype == np.bool_:

@@ -40,7 +40,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         if have.count(name) != 1:
             problem = "has no column" if name not in have else "has more than one column"
             raise UserError(
-                f"the manifest {path} {problem} {name!r}; have {choices(have)} "
+                f"the manifest {path} {problem} {name!r}; it has {choices(have)} "
                 "(set source.columns for other names)"
             )
     columns_by_key = {key: _text(table[name], f"the column {name!r} of {path}")
@@ -104,7 +104,7 @@ def _text(column: Any, where: str) -> NDArray[np.object_]:
         return np.array(formatted, dtype=object)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
             or pa.types.is_boolean(kind)):  # fmt: skip
-        raise UserError(f"{where} is of type {kind}; have text, numbers, booleans")
+        raise UserError(f"{where} is of type {kind}; use text, numbers, booleans")
     text: NDArray[np.object_] = np.asarray(
         column.cast(pa.large_string()).fill_null("").to_numpy(), dtype=object
     )

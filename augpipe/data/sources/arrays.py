@@ -111,16 +111,16 @@ def _npz(config: Config) -> list[_Part]:
     names = [s for s in SPLITS if f"{s}_images" in have]
     if names and "images" in have:
         raise UserError(
-            f"{path} has both images and {names[0]}_images, which is ambiguous; have {choices(have)}"
+            f"{path} has both images and {names[0]}_images, which is ambiguous; it has {choices(have)}"
         )
     if names:
         if "train" not in names:
-            raise UserError(f"{path} has no train_images; have {choices(have)}")
+            raise UserError(f"{path} has no train_images; it has {choices(have)}")
         return [_part(path, name, f"{name}_", have) for name in names]
     if "images" not in have:
         raise UserError(
             f"{path} has neither images and labels nor train_images and train_labels; "
-            f"have {choices(have)}"
+            f"it has {choices(have)}"
         )
     return [_part(path, "", "", have)]
 
@@ -136,7 +136,7 @@ def _part(path: Path, name: str, prefix: str, have: list[str]) -> _Part:
     images = Images(path, f"{prefix}images.npy", f"{prefix}images of {path}")
     labels = column("labels")
     if labels is None:
-        raise UserError(f"{path} has no {prefix}labels; have {choices(have)}")
+        raise UserError(f"{path} has no {prefix}labels; it has {choices(have)}")
     part = _Part(name, images, labels, column("groups"), column("weights"))
     _lengths(part, f"of {path}", prefix)
     return part
@@ -178,7 +178,7 @@ def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], t
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iubUS":
         raise UserError(
-            f"the labels of {config.path} are of type {labels.dtype}; have whole numbers, text"
+            f"the labels of {config.path} are of type {labels.dtype}; use whole numbers, text"
         )
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8")

@@ -55,7 +55,7 @@ def listing(config: Config) -> Listing:
     if not _is_classification(info):
         raise UserError(
             f"{config.name} ({info['task']}, {info['python_class']}) does not have images of one class each; "
-            f"have {choices(supported)}"
+            f"choose from {choices(supported)}"
         )
     path = _file(config, library, info)
     names = tuple(info["label"][key] for key in sorted(info["label"], key=int))

@@ -271,7 +271,7 @@ def _attribute(data: Any, config: Config) -> tuple[NDArray[np.object_], NDArray[
     have = [name for name in data.attr_names if name]
     if config.target is None:
         raise UserError(
-            f"{config.name} has attributes, not classes: set source.target; have {choices(have)}"
+            f"{config.name} has attributes, not classes: set source.target; choose from {choices(have)}"
         )
     if config.target not in have:
         raise unknown(f"attribute of {config.name}", config.target, have)
