@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import warm
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
@@ -37,6 +38,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="where nets are")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ and config.getoption("numprocesses", None):
+        warm.share()
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook

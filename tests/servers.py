@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -27,30 +27,40 @@ def free_port() -> int:
         return port
 
 
+def wait_for(health: str, log: Path, alive: Callable[[], bool] = lambda: True) -> None:
+    """Wait until a server answers at `health`."""
+    until = time.monotonic() + START_UP
+    while True:
+        assert alive() and time.monotonic() < until, log.read_text()[-3000:]
+        try:
+            if httpx.get(health, timeout=5).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+
+
 class Server:
     """A process that answers at `health`; it has a session of its own, so that its children go with it."""
 
-    def __init__(self, command: Sequence[str], health: str, log: Path, **env: str) -> None:
+    def __init__(
+        self, command: Sequence[str], health: str, log: Path, wait: bool = True, **env: str
+    ) -> None:
         self._command, self._health, self._log, self._env = list(command), health, log, env
-        self.start()
+        self.start(wait)
 
-    def start(self) -> None:
+    def start(self, wait: bool = True) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, **self._env}, preexec_fn=end_with_parent,
             )  # fmt: skip
-        until = time.monotonic() + START_UP
-        while True:
-            if self._process.poll() is not None or time.monotonic() >= until:
-                self.kill()
-                raise AssertionError(self._log.read_text()[-3000:])
-            try:
-                if httpx.get(self._health, timeout=5).is_success:
-                    return
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.2)
+        try:
+            if wait:
+                wait_for(self._health, self._log, lambda: self._process.poll() is None)
+        except AssertionError:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         if self._process.poll() is None:
@@ -82,7 +92,9 @@ class Mlflow(Server):
 class Prefect(Server):
     """A Prefect server over a database; quiet: without its page and without the services that start what falls due."""
 
-    def __init__(self, place: Path, database: str | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self, place: Path, database: str | None = None, quiet: bool = False, wait: bool = True
+    ) -> None:
         self.place = place
         place.mkdir(parents=True, exist_ok=True)
         port = free_port()
@@ -97,6 +109,7 @@ class Prefect(Server):
             command,
             f"{self.url}/health",
             place / "prefect.log",
+            wait,
             PREFECT_HOME=str(place / "home"),
             PREFECT_SERVER_DATABASE_CONNECTION_URL=database
             or f"sqlite+aiosqlite:///{place / 'prefect.db'}",

@@ -230,18 +230,25 @@ def _exactly(connection: socket.socket, n: int) -> bytes:
 # The client: tests.
 
 
+SHARED = "TESTS_WARM"  # where the test session's process is, for the processes of pytest-xdist
+SHARED_PREFECT = "TESTS_PREFECT"  # and its Prefect server
+
+
 class Warm:
-    """The server's process, started on first use and gone with this one."""
+    """The server's process, started on first use and gone with this one; or the session's."""
 
     def __init__(self) -> None:
+        self._process = None
+        if SHARED in os.environ:
+            self.place = Path(os.environ[SHARED])
+            return
         self.place = Path(tempfile.mkdtemp(prefix="augpipe-warm-"))
         atexit.register(shutil.rmtree, self.place, ignore_errors=True)
         home = self.place / "home"
         home.mkdir()
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AUGPIPE", "MLFLOW"))}
         env = {**kept, "HOME": str(home), "MPLCONFIGDIR": str(home), "PREFECT_HOME": str(home)}
-        self._log = self.place / "log"
-        with self._log.open("wb") as log:
+        with (self.place / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(self.place)], stdin=subprocess.PIPE, stdout=log,
                 stderr=log, env=env, start_new_session=True, cwd="/", preexec_fn=end_with_parent,
@@ -250,8 +257,8 @@ class Warm:
     def connect(self) -> socket.socket:
         until = time.monotonic() + 120
         while not (self.place / "socket").exists():
-            assert self._process.poll() is None, self._log.read_text()
-            assert time.monotonic() < until
+            ended = self._process is not None and self._process.poll() is not None
+            assert not ended and time.monotonic() < until, (self.place / "log").read_text()
             time.sleep(0.05)
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(str(self.place / "socket"))
@@ -283,14 +290,31 @@ def certificate() -> Path:
 
 @cache
 def prefect() -> str:
-    """The address of a Prefect server for every command of this process: without its page and without a schedule."""
+    """The address of a Prefect server for every command of this session: without its page and without a schedule."""
+    from servers import wait_for
+
+    if SHARED_PREFECT not in os.environ:
+        return _start_prefect(wait=True)
+    place, url = os.environ[SHARED_PREFECT].split("|")
+    wait_for(f"{url}/health", Path(place) / "prefect.log")
+    return url
+
+
+def _start_prefect(wait: bool) -> str:
     from servers import Prefect
 
     place = Path(tempfile.mkdtemp(prefix="augpipe-prefect-"))
-    server = Prefect(place, quiet=True)
+    server = Prefect(place, quiet=True, wait=wait)
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     atexit.register(server.kill)
+    os.environ[SHARED_PREFECT] = f"{place}|{server.url}"
     return server.url
+
+
+def share() -> None:
+    """Start both for the processes that pytest-xdist starts from this one, without waiting for them."""
+    os.environ[SHARED] = str(warm().place)
+    _start_prefect(wait=False)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The demo's own command, whole, as `make demo` runs it."""
+"""The demo's own command as `make demo` runs it, with one seed in place of three."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def test_the_demo(tmp_path: Path) -> None:
         "configs/digits.yaml",
         "--out",
         "data/demo",
+        "--set",
+        "seeds=1",
     ]
     # Measured by a small process in between: a child starts with the peak of whom it was forked from, and
     # this one's is that of every test before.
@@ -44,15 +46,14 @@ def test_the_demo(tmp_path: Path) -> None:
     assert list(summary["arms"]) == [
         "acgan", "acgan+classic", "classic", "oversample", "real", "smote", "weighted",
     ]  # fmt: skip
-    assert all(set(arm["by_seed"]) == {"0", "1", "2"} for arm in summary["arms"].values())
     # Far above chance in every arm, and the generator draws what it is asked for.
     assert all(arm["mean"] > 0.8 for arm in summary["arms"].values())
     figures = pd.read_csv(tmp_path / "data" / "demo" / "fidelity.csv", keep_default_na=False)
     own = figures[(figures.generator == "acgan") & (figures["class"] == "")]
     assert float(own.set_index("metric").value["agreement"]) > 0.9
-    # At most 4 minutes of 2 cores. In processor time: on a shared machine wall time is also others'.
+    # At most 4 minutes of 2 cores for three seeds. In processor time: on a shared machine wall time is also others'.
     spent, largest = map(float, done.stdout.splitlines()[-1].split())
-    assert spent <= 2 * 240, f"{spent:.0f} s of processor time, {seconds:.0f} s in all"
+    assert spent <= 2 * 240 / 3, f"{spent:.0f} s of processor time, {seconds:.0f} s in all"
     peak = largest / 1e6
     assert peak <= 1.5, f"{peak:.2f} GB in the largest process"
     # Tracking costs less than 2% of the run.
