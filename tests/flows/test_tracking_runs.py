@@ -127,6 +127,8 @@ def client(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         place = tmp_path_factory.mktemp("home")
         patch.chdir(place)  # MLflow makes `mlruns` where it stands
         patch.setenv("AUGPIPE_HOME", str(place))
+        mlflow.set_tracking_uri(None)  # another module's
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(pending, "PAUSES", [0.0])
         event.listen(Engine, "connect", without_fsync)
         yield MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
