@@ -61,17 +61,13 @@ def environment(place: Path, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(place / "home"), **more}
 
 
-def begin(place: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
-    """Start the command in `place`, a new process; what it says on either stream comes out of `stdout`."""
-    return subprocess.Popen(
-        [str(Path(sys.executable).parent / "augpipe"), *arguments], cwd=place, text=True,
-        env=served(place, environment(place, **more)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+def begin(place: Path, *arguments: str, **more: str) -> warm.Running:
+    """Start the command in `place`; what it says on either stream comes out of `stdout`."""
+    return warm.Running(place, arguments, served(place, environment(place, **more)))
 
 
-def until(process: subprocess.Popen[str], words: str) -> str:
+def until(process: warm.Running, words: str) -> str:
     """What a command says up to a line with these words."""
-    assert process.stdout is not None
     said = ""
     for line in process.stdout:
         said += line

@@ -29,6 +29,7 @@ import types
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 WORKERS = 3  # forked ahead for each command; what it starts beyond them are new processes
@@ -327,28 +328,71 @@ def _streams() -> Iterator[tuple[Any, Any, Any]]:
         yield nothing, out, err
 
 
+class Running:
+    """A command that runs; `stdout` is what it says on either stream. As of `subprocess.Popen`, in so far as tests need it."""
+
+    def __init__(
+        self,
+        place: Path,
+        arguments: Sequence[str],
+        environment: dict[str, str],
+        streams: Sequence[Any] = (),
+    ) -> None:
+        self.returncode: int | None = None
+        self.stdout: Any = None
+        self._connection = warm().connect()
+        text = {"place": str(place), "arguments": list(arguments), "environment": environment}
+        sent = json.dumps(text).encode()
+        if streams:
+            self._send(sent, [stream.fileno() for stream in streams])
+        else:
+            ours, theirs = os.pipe()
+            self.stdout = os.fdopen(ours, encoding="utf-8")
+            with Path(os.devnull).open("rb") as nothing:
+                self._send(sent, [nothing.fileno(), theirs, theirs])
+            os.close(theirs)
+        self.pid = int.from_bytes(_exactly(self._connection, 8))
+
+    def _send(self, text: bytes, fds: list[int]) -> None:
+        socket.send_fds(self._connection, [len(text).to_bytes(8)], fds)
+        self._connection.sendall(text)
+
+    def wait(self, timeout: float) -> int:
+        """Its exit status; it is killed if it takes longer."""
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            try:
+                self.returncode = int.from_bytes(_exactly(self._connection, 8), signed=True)
+            except TimeoutError:
+                os.killpg(self.pid, signal.SIGKILL)
+                raise
+            finally:
+                self._connection.close()
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[str, None]:
+        """What it says from now on; workers that outlive it would hold the stream open, so it is read from a thread."""
+        said: list[str] = []
+        reader = Thread(target=lambda: said.append(self.stdout.read()), daemon=True)
+        reader.start()
+        self.wait(timeout)
+        reader.join(10)
+        assert not reader.is_alive(), "something that the command started has outlived it"
+        self.stdout.close()
+        return said[0], None
+
+
 def run(
     place: Path, arguments: Sequence[str], environment: dict[str, str], timeout: float
 ) -> tuple[int, str, str]:
     """Exit status and both streams of the command in `place`."""
-    with _streams() as streams, warm().connect() as connection:
-        text = {"place": str(place), "arguments": list(arguments), "environment": environment}
-        sent = json.dumps(text).encode()
-        fds = [stream.fileno() for stream in streams]
-        socket.send_fds(connection, [len(sent).to_bytes(8)], fds)
-        connection.sendall(sent)
-        pid = int.from_bytes(_exactly(connection, 8))
-        connection.settimeout(timeout)
-        try:
-            status = int.from_bytes(_exactly(connection, 8), signed=True)
-        except TimeoutError:
-            os.killpg(pid, signal.SIGKILL)
-            raise
-        told = []
+    with _streams() as streams:
+        status = Running(place, arguments, environment, streams).wait(timeout)
+        said = []
         for stream in streams[1:]:
             stream.seek(0)
-            told.append(stream.read().decode())
-        return status, told[0], told[1]
+            said.append(stream.read().decode())
+        return status, said[0], said[1]
 
 
 if __name__ == "__main__":
