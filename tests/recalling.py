@@ -18,7 +18,7 @@ from augpipe.pipeline.stages.train_generator import train_generator
 
 
 def job(store: Path, *overrides: str) -> Work:
-    return make_work(store.parent, "seeds=1", *overrides).but(root=store)
+    return make_work(store.parent, "seeds=1", "fidelity.images=8", *overrides).but(root=store)
 
 
 def go(work: Work) -> tuple[Runs, list[str]]:

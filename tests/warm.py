@@ -117,6 +117,7 @@ def _watch(connection: socket.socket) -> None:
 def _become(environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None
     random.seed()
     import numpy as np
 
@@ -157,6 +158,7 @@ def _command(arguments: Sequence[str]) -> None:
     from flows.engine import settle
     from flows.environment import set_environment
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
     sys.modules["__main__"] = types.ModuleType("__main__")  # what workers would import again
     multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]
     _fork_workers()

@@ -215,7 +215,7 @@ def test_groups_that_lie_in_two_processes(team) -> None:
 def test_a_run_trains_its_generators_on_two(tmp_path: Path) -> None:
     config = yaml.safe_load(CONFIG)
     config |= {"arms": [a for a in config["arms"] if a["name"] in ("real", "acgan")], "seeds": 1}
-    config["fidelity"] = {"gan_train": False}
+    config["fidelity"] = {"images": 8, "gan_train": False}
     runner = {"devices": 2, "device": "cpu"}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(config | {"runner": runner}))
     ran = augpipe(tmp_path, "run", "two.yaml", "--out", "out")

@@ -6,37 +6,46 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from process_trees import processes_of
+import warm
+from process_trees import family, is_running, processes_of, seconds
 from tiny import CONFIG, environment
 
 
-def start(place: Path) -> subprocess.Popen[str]:
-    """A run whose classifiers take minutes, up to where one learns."""
+def start(place: Path) -> warm.Running:
+    """A run whose classifiers take minutes, with a server of its own, up to where one learns."""
     (place / "tiny.yaml").write_text(CONFIG)
     temporary = place / "home" / "tmp"
     temporary.mkdir(parents=True)
     command = [
-        str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out", "--set", "seeds=2",
-        "--set", "classifier.steps=20000", "--set", "classifier.evaluations=400", "--set", "generators={}", "--set", "arms=[{name: real}]",
+        "run", "tiny.yaml", "--out", "out", "--set", "seeds=2", "--set", "classifier.steps=20000",
+        "--set", "classifier.evaluations=400", "--set", "generators={}", "--set", "arms=[{name: real}]",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        command, cwd=place, env=environment(place, TMPDIR=str(temporary)), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-        # Started in the background of a script, this test has SIGINT ignored, and would pass that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    with (
+        Path(os.devnull).open("rb") as nothing,
+        (place / "home" / "stdout").open("wb") as out,
+        (place / "home" / "stderr").open("wb") as err,
+    ):
+        given = environment(place, TMPDIR=str(temporary))
+        process = warm.Running(place, command, given, (nothing, out, err))
     until = time.monotonic() + 300
     while not learning(temporary):
-        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        assert is_running(process.pid) and time.monotonic() < until, said(place)
         time.sleep(0.1)
     return process
+
+
+def said(place: Path) -> list[str]:
+    """What the run has said on each of its streams."""
+    return [(place / "home" / name).read_text() for name in ("stdout", "stderr")]
+
+
+def cmdline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def learning(temporary: Path) -> bool:
@@ -52,28 +61,23 @@ def learning(temporary: Path) -> bool:
 @pytest.mark.parametrize("how", ["ctrl-c", "terminate", "a worker is killed"])
 def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
     process = start(tmp_path)
-    workers = [
-        pid for pid in processes_of(tmp_path)
-        if b"multiprocessing.spawn" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]  # fmt: skip
-    assert workers
+    workers = [pid for pid in family(process.pid)[1:] if b"uvicorn" not in cmdline(pid)]
     begun = time.monotonic()
     if how == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)
     elif how == "terminate":
-        process.terminate()
+        os.kill(process.pid, signal.SIGTERM)
     else:
-        os.kill(workers[0], signal.SIGKILL)
+        os.kill(max(workers, key=seconds), signal.SIGKILL)
     try:
-        out, err = process.communicate(timeout=60)
+        status = process.wait(60)
     finally:
-        for pid in processes_of(tmp_path) if process.poll() is None else []:
+        for pid in processes_of(tmp_path) if process.returncode is None else []:
             os.kill(pid, signal.SIGKILL)
-    seconds = time.monotonic() - begun
-    assert seconds < (5 if how == "ctrl-c" else 30), f"{seconds:.1f} s to end"
-    assert process.returncode == {"ctrl-c": 130, "terminate": 143, "a worker is killed": 1}[how], (
-        err[-3000:]
-    )
+    took = time.monotonic() - begun
+    out, err = said(tmp_path)
+    assert took < (5 if how == "ctrl-c" else 30), f"{took:.1f} s to end"
+    assert status == {"ctrl-c": 130, "terminate": 143, "a worker is killed": 1}[how], err[-3000:]
     time.sleep(0.5)
     assert not processes_of(tmp_path)
     assert not (tmp_path / "out").exists() and out == ""

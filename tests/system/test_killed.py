@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from os import kill
 from pathlib import Path
 
 import mlflow
 import pytest
+import warm
 from mlflow import MlflowClient
-from process_trees import family
+from process_trees import family, is_running
 from tiny import CONFIG, ONE, Ran, augpipe, environment, served
 
 from augpipe.core.processes import is_dead, this_process
@@ -28,19 +29,16 @@ COMMAND = ("run", "tiny.yaml", "--out", "out", *SETS)
 def kill_at(place: Path, words: str, given: dict[str, str]) -> None:
     """Start the run, and kill it with all below it as soon as it says these words."""
     log = place / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "augpipe"), *COMMAND],
-            cwd=place, env=given, stdout=out, stderr=out,
-        )  # fmt: skip
+    with log.open("wb") as out, Path(os.devnull).open("rb") as nothing:
+        process = warm.Running(place, COMMAND, given, (nothing, out, out))
     until = time.monotonic() + 300
     while words not in log.read_text():
-        assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+        assert is_running(process.pid) and time.monotonic() < until, log.read_text()[-3000:]
         time.sleep(0.02)
     for pid in family(process.pid):
         with suppress(ProcessLookupError):  # it had ended
-            kill(pid, signal.SIGKILL)
-    process.wait()
+            os.kill(pid, signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find processes")
