@@ -204,6 +204,7 @@ def _fork_workers() -> None:
 
 
 def _wait_for_work(work: socket.socket) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the run's workers do once they begin
     size, fds, _, _ = socket.recv_fds(work, 8, FDS)
     if not size:  # the command ended without need of it
         os._exit(0)

@@ -410,7 +410,7 @@ def test_four_hundred_thousand_rows(tmp_path: Path) -> None:
     n, seconds, peak = (float(word) for word in first.split())
     assert n == 400_000 and seconds < 24 and peak < 1e6  # kB
     assert (
-        second.startswith("UserError more than 5% of 2,000,000 files cannot be used")
+        second.startswith("UserError more than 5% of 400,000 files cannot be used")
         and len(second) < 500
     )
 
