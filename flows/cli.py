@@ -371,6 +371,8 @@ def main() -> None:
     """Entry point of the command; errors with an `exit_message` print one line in place of a traceback."""
     set_environment()
     signal.signal(signal.SIGTERM, terminated)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # a lost terminal; `nohup` ignores it
+        signal.signal(signal.SIGHUP, terminated)
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except BaseException as error:

@@ -21,7 +21,7 @@ MIN_FREE: Final = 2**20  # bytes: with less free space the next write fails
 
 
 class Terminated(SystemExit):
-    """SIGTERM was received; the stack unwinds as for Ctrl-C, so that servers and workers stop with the run."""
+    """SIGTERM or SIGHUP was received; the stack unwinds as for Ctrl-C, so that servers and workers stop with the run."""
 
 
 def terminated(number: int, frame: FrameType | None) -> None:
@@ -35,7 +35,7 @@ def exit_message(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT, STOPPED
     if isinstance(error, Terminated):
-        return 128 + signal.SIGTERM, STOPPED
+        return int(str(error.code)), STOPPED
     if isinstance(error, SystemExit):
         return None
     if isinstance(error, RunError):

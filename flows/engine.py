@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
 from augpipe.core.home import home
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from augpipe.pipeline.experiment import Runner
 
 START_UP: Final = 120.0  # seconds a server may take on a loaded machine
@@ -104,7 +107,8 @@ def bare_text(text: str) -> str:
 def _server(page: bool) -> Iterator[str]:
     """Run a Prefect server on loopback, with its database below AUGPIPE_HOME, for the duration of the block.
 
-    It has its own process session: Ctrl-C in the terminal stops the run, and the run stops the server.
+    It has its own process session: Ctrl-C in the terminal stops the run, and the run stops the server. If the run is
+    killed, the server ends by itself.
     """
     place = home() / "prefect"
     place.mkdir(parents=True, exist_ok=True)
@@ -117,7 +121,8 @@ def _server(page: bool) -> Iterator[str]:
     if not page:
         # Any value turns it on: no page, and no services that start scheduled runs.
         variables["PREFECT__SERVER_EPHEMERAL"] = "1"
-    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    script = Path(__file__).with_name("server_process.py")
+    command = [sys.executable, str(script), "--factory", "prefect.server.api.server:create_app"]
     command += [
         "--host",
         "127.0.0.1",
@@ -130,7 +135,9 @@ def _server(page: bool) -> Iterator[str]:
         "--timeout-graceful-shutdown",  # a terminated worker leaves its connection open
         "1",
     ]
-    process = subprocess.Popen(command, env={**os.environ, **variables}, start_new_session=True)
+    process = subprocess.Popen(
+        command, env={**os.environ, **variables}, start_new_session=True, stdin=subprocess.PIPE
+    )
     try:
         _wait_for(port, process)
         yield f"http://127.0.0.1:{port}/api"
@@ -141,6 +148,8 @@ def _server(page: bool) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def _port(wanted: int) -> int:
@@ -223,11 +232,20 @@ def _dask(address: str) -> Any:
 
 
 def _init_worker(threads: int) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     # Ctrl-C reaches every process of the terminal. Only the run handles it and stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     logging.getLogger("prefect.task_runs").addFilter(_not_the_users_mistakes)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End this worker when the run ends, even if it was killed and the worker is in the middle of a task."""
+    parent.join()
+    os._exit(1)
 
 
 def stop_workers() -> None:

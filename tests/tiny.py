@@ -66,9 +66,10 @@ def begin(place: Path, *arguments: str, **more: str) -> warm.Running:
     return warm.Running(place, arguments, served(place, environment(place, **more)))
 
 
-def until(process: warm.Running, words: str) -> str:
+def until(process: warm.Running | subprocess.Popen[str], words: str) -> str:
     """What a command says up to a line with these words."""
     said = ""
+    assert process.stdout is not None
     for line in process.stdout:
         said += line
         if words in line:

@@ -65,7 +65,7 @@ def test_it_learns_which_class_is_which(here: Runtime, make_shapes) -> None:
 
 
 def test_unknown_augmentation_is_named() -> None:
-    with pytest.raises(ValueError, match=r"unknown augmentation 'rotate'.*have brightness"):
+    with pytest.raises(ValueError, match=r"unknown augmentation 'rotate'.*choose from brightness"):
         acgan.Config(kind="acgan", augment=("rotate",))
 
 

@@ -328,7 +328,9 @@ def test_rows_that_miss_something(tmp_path: Path) -> None:
         *[f"row {i}: the weight is not a number above 0" for i in (5, 6, 7)],
     ]  # fmt: skip
     assert listed.groups[1] == "a/002.png"  # without a group, a group of its own
-    with pytest.raises(UserError, match=r"unknown split 'holdout' in the manifest .*have train"):
+    with pytest.raises(
+        UserError, match=r"unknown split 'holdout' in the manifest .*; choose from train"
+    ):
         sources.listing(
             source(
                 "manifest", path=manifest(root, [("a/000.png", "a", "holdout")], "path,label,split")
@@ -388,7 +390,7 @@ def test_a_table_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 def test_four_hundred_thousand_rows(tmp_path: Path) -> None:
-    """All but a few of the files are missing: told in one line, within seconds and one GB."""
+    """All but a few of the files are missing: told in one line, within seconds and 1.5 GB."""
     root = folders(tmp_path / "pics", 3)
     path = root / "m.csv"
     rows = (f"img/{i // 1000}/{i:07d}.png,{'ab'[i % 2]},p{i // 50}" for i in range(400_000))
@@ -408,7 +410,7 @@ def test_four_hundred_thousand_rows(tmp_path: Path) -> None:
     )  # fmt: skip
     first, second = done.stdout.splitlines()
     n, seconds, peak = (float(word) for word in first.split())
-    assert n == 400_000 and seconds < 24 and peak < 1e6  # kB
+    assert n == 400_000 and seconds < 24 and peak < 1.5e6  # kB
     assert (
         second.startswith("UserError more than 5% of 400,000 files cannot be used")
         and len(second) < 500

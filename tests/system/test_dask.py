@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import warm
 from in_process import call
 from servers import Cluster
-from tiny import CONFIG, ONE, Ran, begin, until
+from tiny import CONFIG, ONE, Ran, environment, served, until
 
 BIN = Path(sys.executable).parent
 SETS = [part for one in ONE for part in ("--set", one)]
@@ -35,9 +36,12 @@ def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
     place = tmp_path / "spread"
     place.mkdir()
     (place / "tiny.yaml").write_text(CONFIG)
-    process = begin(
-        place, "run", "tiny.yaml", "--out", "out", *SETS, "--set", "runner.kind=dask",
-        "--set", f"runner.address={cluster.address}",
+    # As it is installed: the scheduler imports the tasks' module by its name.
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out", *SETS,
+         "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}"],
+        cwd=place, text=True, env=served(place, environment(place)), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )  # fmt: skip
     said = until(process, "scored")
     os.killpg(cluster.workers[0].pid, signal.SIGKILL)

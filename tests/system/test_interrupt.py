@@ -58,15 +58,17 @@ def learning(temporary: Path) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
-@pytest.mark.parametrize("how", ["ctrl-c", "terminate", "a worker is killed"])
+@pytest.mark.parametrize("how", ["ctrl-c", "terminate", "a lost terminal", "a worker is killed"])
 def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
     process = start(tmp_path)
-    workers = [pid for pid in family(process.pid)[1:] if b"uvicorn" not in cmdline(pid)]
+    workers = [pid for pid in family(process.pid)[1:] if b"server_process" not in cmdline(pid)]
     begun = time.monotonic()
     if how == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)
     elif how == "terminate":
         os.kill(process.pid, signal.SIGTERM)
+    elif how == "a lost terminal":
+        os.kill(process.pid, signal.SIGHUP)
     else:
         os.kill(max(workers, key=seconds), signal.SIGKILL)
     try:
@@ -77,7 +79,8 @@ def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
     took = time.monotonic() - begun
     out, err = said(tmp_path)
     assert took < (5 if how == "ctrl-c" else 30), f"{took:.1f} s to end"
-    assert status == {"ctrl-c": 130, "terminate": 143, "a worker is killed": 1}[how], err[-3000:]
+    expected = {"ctrl-c": 130, "terminate": 143, "a lost terminal": 129, "a worker is killed": 1}
+    assert status == expected[how], err[-3000:]
     time.sleep(0.5)
     assert not processes_of(tmp_path)
     assert not (tmp_path / "out").exists() and out == ""
@@ -90,3 +93,19 @@ def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
         assert "Traceback" not in err and "Warning" not in err and "Error logging" not in err
     if how == "a worker is killed":
         assert "a worker process was killed, often for lack of memory" in err
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
+def test_a_run_that_is_killed_leaves_no_server_and_no_worker(tmp_path: Path) -> None:
+    """As by the kernel for lack of memory: no code of the run's own process is left to stop anything."""
+    process = start(tmp_path)
+    below = family(process.pid)
+    assert sum(b"server_process" in cmdline(pid) for pid in below) == 1 and len(below) >= 4
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+    until = time.monotonic() + 15
+    while (left := [pid for pid in below if is_running(pid)]) and time.monotonic() < until:
+        time.sleep(0.2)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left

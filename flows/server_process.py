@@ -1,0 +1,25 @@
+"""Uvicorn in a process that ends with the one that started it; run as a script, with uvicorn's arguments.
+
+Its standard input is a pipe from that process. However that process ends, also by SIGKILL, the system closes the pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+
+def end_with_input() -> None:
+    """End this process when standard input is closed."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # this folder: its modules have names that others have too
+    threading.Thread(target=end_with_input, daemon=True).start()
+    import uvicorn
+
+    uvicorn.main()
