@@ -277,9 +277,11 @@ class Experiment(Outline):
         for arm in self.arms:
             prefer = arm.mix.prefer
             if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
+                offer = "these are not curated"
+                if self.curates(arm):
+                    offer = f"choose from {choices(self.curation.checks)}"
                 raise ValueError(
-                    f"arm {arm.name!r} prefers by {prefer.check!r}, a check that is not applied to its images; choose from "
-                    f"{choices(self.curation.checks) if self.curates(arm) else 'none: its images are not curated'}"
+                    f"arm {arm.name!r} prefers by {prefer.check!r}, a check that is not applied to its images; {offer}"
                 )
         if self.generative()[self.baseline]:
             others = [name for name, generative in self.generative().items() if not generative]

@@ -219,8 +219,8 @@ def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: P
     ("overrides", "told"),
     [
         (["arms.acgan.mix.prefer={check: agreemnt}"], "prefers by 'agreemnt', a check that is not applied to its images; choose from blank, agreement"),
-        (["arms.acgan.mix.prefer={check: agreement}", "arms.acgan.mix.curated=false"], "have none: its images are not curated"),
-        (["arms.smote.mix.prefer={check: agreement}"], "have none: its images are not curated"),
+        (["arms.acgan.mix.prefer={check: agreement}", "arms.acgan.mix.curated=false"], "to its images; these are not curated"),
+        (["arms.smote.mix.prefer={check: agreement}"], "to its images; these are not curated"),
         (["arms.acgan.mix.prefer={check: realism}", "curation.checks=[copies]"], "have copies"),
     ],
 )  # fmt: skip
