@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 
 
 def end_with_input() -> None:
@@ -18,7 +19,8 @@ def end_with_input() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this folder: its modules have names that others have too
+    if sys.path[0] == str(Path(__file__).parent):  # its modules have names that others have too
+        sys.path.pop(0)
     threading.Thread(target=end_with_input, daemon=True).start()
     import uvicorn
 

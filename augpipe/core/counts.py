@@ -20,6 +20,4 @@ def label_of(name: object, classes: Sequence[str]) -> int:
 def require_classes(classes: Sequence[str], least: int = 2) -> None:
     """UserError if there are fewer classes than a comparison needs."""
     if len(classes) < least:
-        raise UserError(
-            f"at least {least} classes are needed; the source has {', '.join(classes) or 'none'}"
-        )
+        raise UserError(f"at least {least} classes are needed; got {', '.join(classes) or 'none'}")

@@ -1,8 +1,8 @@
 """Image sets as folders: pixels in one memory-mapped file, or as rows of another set's; labels, classes, provenance.
 
-`images.npy` uint8 (N,C,H,W) and `digests.npy` uint64 (N,2), or instead of both `rows.json`: the SHA-256 of the set that
-holds them, and the first and the last of its rows, which lies beside this one. `labels.npy` int64 (N,), `classes.json`,
-`table.parquet`.
+`images.npy` uint8 (N,C,H,W) and `digests.npy` uint64 (N,2), or instead of both `rows.json`: the SHA-256 of the set in the
+next folder that holds them, and which of its rows they are, `start` up to but without `stop`. `labels.npy` int64 (N,),
+`classes.json`, `table.parquet`.
 """
 
 from __future__ import annotations
@@ -137,8 +137,10 @@ def _write_labels(
 
 def rows_of(folder: Path) -> Rows | None:
     """The rows of another set that are this one's images; None if it holds its own."""
-    path = folder / ROWS
-    return Rows(**json.loads(path.read_bytes())) if path.exists() else None
+    try:
+        return Rows(**json.loads((folder / ROWS).read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _pixels_of(folder: Path, rows: Rows | None) -> Path:

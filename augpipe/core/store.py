@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,8 +126,12 @@ class Store:
         return self.put("images", write)
 
     def adopt(self, kind: str, written: Path) -> Ref:
-        """Store a finished file or folder of `scratch` by renaming it."""
-        return self.put(kind, lambda path: os.rename(written, path))
+        """Store a finished file or folder of `scratch`, which is moved."""
+
+        def move(path: Path) -> None:
+            shutil.move(written, path)
+
+        return self.put(kind, move)
 
     def find(self, kind: str, sha256: str, suffix: str = "") -> Path | None:
         """The path of stored content by its SHA-256; None if the store does not hold it."""

@@ -47,7 +47,7 @@ class Prepared(Record, frozen=True):
 
     uncounted = frozenset({"fingerprint", "intake", "quarantine", "time"})
 
-    data: Ref
+    data: Ref  # the images of all splits
     splits: SplitRefs
     classes: tuple[str, ...]
     size: int

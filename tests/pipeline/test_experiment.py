@@ -221,7 +221,7 @@ def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: P
         (["arms.acgan.mix.prefer={check: agreemnt}"], "prefers by 'agreemnt', a check that is not applied to its images; choose from blank, agreement"),
         (["arms.acgan.mix.prefer={check: agreement}", "arms.acgan.mix.curated=false"], "to its images; these are not curated"),
         (["arms.smote.mix.prefer={check: agreement}"], "to its images; these are not curated"),
-        (["arms.acgan.mix.prefer={check: realism}", "curation.checks=[copies]"], "have copies"),
+        (["arms.acgan.mix.prefer={check: realism}", "curation.checks=[copies]"], "choose from copies"),
     ],
 )  # fmt: skip
 def test_a_preference_is_of_a_check_that_the_images_pass(overrides: list[str], told: str) -> None:

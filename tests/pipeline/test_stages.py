@@ -184,3 +184,18 @@ def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:
              chosen.share, chosen.table.sha256)
         )  # fmt: skip
     assert found[0] == found[1]
+
+
+def test_the_pixels_of_all_splits_are_stored_once(tmp_path: Path) -> None:
+    """Not of the images that no split shows, and in no split's own folder."""
+    work = make_work(tmp_path)
+    prepared = work.prepare()
+    n = sum(sum(of.values()) for of in prepared.counts.values())
+    (array,) = (work.context.root / "images").glob("*/images.npy")
+    assert array.parent == prepared.data.path and len(np.load(array)) == n
+    ids = [
+        name
+        for side in ("train", "val", "test")
+        for name in load_images(getattr(prepared.splits, side)).table["id"]
+    ]
+    assert ids == load_images(prepared.data).table["id"].tolist() and len(set(ids)) == n

@@ -117,9 +117,8 @@ def _thinned(
 def _store(
     store: Store, scratch: Path, images: ImageSet, rows: Mapping[str, NDArray[np.int64]]
 ) -> tuple[Ref, SplitRefs]:
-    """Order the pixels in `scratch` as train, val, test, unused, and store them; each split is a range of these rows."""
-    used = np.concatenate([rows[name] for name in NAMES])
-    order = np.concatenate([used, np.setdiff1d(np.arange(len(images)), used)])
+    """Order the pixels in `scratch` as train, val, test, and store them; each split is a range of these rows."""
+    order = np.concatenate([rows[name] for name in NAMES])
     keep_rows(scratch, order)
     table = images.table.iloc[order].reset_index(drop=True)
     write_labels(scratch, images.labels[order], images.classes, table)

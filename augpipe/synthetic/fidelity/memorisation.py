@@ -231,7 +231,9 @@ class _ClassTest:
         first = np.where(other.any(2), other.argmax(2), self.logs.shape[1] - 1)
         rows = np.arange(len(self.logs))
         further = self.logs[rows, first] - self.logs[:, 0]
-        sums: Floats = np.where(kinds[:, :, 0], further, -further).sum(1)
+        # Contiguous: NumPy then adds in the same order for any number of memberships.
+        signed = np.ascontiguousarray(np.where(kinds[:, :, 0], further, -further))
+        sums: Floats = signed.sum(1)
         return sums
 
 
@@ -240,8 +242,8 @@ def exchange_test(classes: Sequence[Space], rng: np.random.Generator) -> float:
     tests = [_ClassTest(space, rng) for space in classes]
     memberships = [test.membership() for test in tests]
     observed = sum(float(t.statistics(m[None])[0]) for t, m in zip(tests, memberships, strict=True))
-    largest = max(max(test.n, test.row.size) for test in tests)
-    at_once = max(1, AT_ONCE // max(1, largest))
+    largest = max(sum(test.n for test in tests), *(test.row.size for test in tests))
+    at_once = max(1, AT_ONCE // largest)
     extreme = 0
     for start in range(0, PERMUTATIONS, at_once):
         n = min(at_once, PERMUTATIONS - start)
