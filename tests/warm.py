@@ -257,6 +257,13 @@ class Warm:
                 [sys.executable, __file__, str(self.place)], stdin=subprocess.PIPE, stdout=log,
                 stderr=log, env=env, start_new_session=True, cwd="/", preexec_fn=end_with_parent,
             )  # fmt: skip
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End it; commands that it runs end with it."""
+        if self._process is not None:
+            with self._process as process:
+                process.kill()
 
     def connect(self) -> socket.socket:
         until = time.monotonic() + 120
