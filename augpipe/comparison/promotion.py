@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,7 @@ from augpipe.comparison.bootstrap import LEAST_IMAGES, LEVEL, Interval, interval
 from augpipe.comparison.options import Promotion
 from augpipe.comparison.units import Units
 from augpipe.core.errors import several
-from augpipe.core.images import ImageSet
+from augpipe.core.images import ImageSet, pixel_digests
 
 Predictions = NDArray[np.int64]  # (N,), the class that a model predicts for each test image
 
@@ -30,8 +29,7 @@ class Decision:
 
 def fingerprints(images: ImageSet) -> NDArray[np.uint64]:
     """BLAKE2b of each image's pixels, 64 bits (N,)."""
-    digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images.images]
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    return pixel_digests(images.images, words=1)[:, 0]
 
 
 def unseen(test: ImageSet, seen: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -38,7 +38,7 @@ class Rows:
     stop: int
 
     def within(self, start: int, stop: int) -> Rows:
-        """These rows' own rows `start` to `stop`."""
+        """Rows `start` to `stop`, counted from the first of these."""
         return Rows(self.images, self.start + start, self.start + stop)
 
 
@@ -69,7 +69,7 @@ def keep_rows(folder: Path, rows: NDArray[np.int64]) -> None:
     images = _mapped(folder / PIXELS, "r+")
     others = np.setdiff1d(np.arange(len(images)), rows)
     if len(rows) + len(others) != len(images):
-        raise ValueError("a row of an image set is kept twice")
+        raise ValueError("a row of an image set occurs twice")
     _permute(images, np.concatenate([rows, others]))
     if isinstance(images, np.memmap):
         images.flush()

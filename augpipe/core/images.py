@@ -131,10 +131,11 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         return torch.from_numpy(np.array(self.images)), torch.from_numpy(np.array(self.labels))
 
 
-def pixel_digests(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """BLAKE2b of the pixels of each of N images, 128 bits (N,2)."""
-    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
-    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64).reshape(-1, 2)
+def pixel_digests(images: NDArray[np.uint8], words: int = 2) -> NDArray[np.uint64]:
+    """BLAKE2b of the pixels of each of N images, (N, words) of 64 bits each."""
+    size = 8 * words
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=size).digest() for image in images]
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64).reshape(-1, words)
 
 
 @dataclass(frozen=True)

@@ -108,20 +108,19 @@ class Store:
         return self.put("images", write)
 
     def put_rows(self, of: Ref, start: int, stop: int, table: pd.DataFrame | None = None) -> Ref:
-        """Store rows `start` to `stop` of a stored set as a set of their own, without a copy of the images.
+        """Store rows `start` to `stop` of a stored set as a further set, without a copy of the images.
 
         table: their provenance, if it differs.
         """
         images = load_images(of)
         inner = image_folders.rows_of(of.path)
         rows = Rows(of.sha256, start, stop) if inner is None else inner.within(start, stop)
-        own = images.table.iloc[start:stop] if table is None else table
+        if table is None:
+            table = images.table.iloc[start:stop]
+        table, labels = table.reset_index(drop=True), images.labels[start:stop]
 
         def write(folder: Path) -> None:
-            labels = images.labels[start:stop]
-            image_folders.write_rows(
-                folder, rows, labels, images.classes, own.reset_index(drop=True)
-            )
+            image_folders.write_rows(folder, rows, labels, images.classes, table)
 
         return self.put("images", write)
 

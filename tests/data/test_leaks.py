@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import call
 from jobs import Work, make_work
-from tiny import CONFIG, environment, served
+from tiny import CONFIG, served
 
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.store import Ref, load_images
-from augpipe.data import leaks
+from augpipe.data import clean, leaks
 from augpipe.data.leaks import LeakError
 from augpipe.pipeline.records import Prepared
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -108,39 +107,26 @@ def test_equal_pixels_under_two_ids_are_no_leak(make_shapes) -> None:
     leaks.check(made, data, {"test": test}, "x")
 
 
-PLANTS = '''
-"""Every Python of the run: a fault in splitting, which hands train an image of test."""
-from dataclasses import replace
+def test_a_whole_run_with_a_planted_test_image_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fault in splitting, which hands train an image of test: the command ends, says why, and leaves no result."""
+    part = clean.part
 
-import numpy as np
+    def faulty(taken: Any, *given: Any) -> Any:
+        parted = part(taken, *given)
+        test = parted.rows["test"]
+        one = test[np.asarray(taken.labels)[test] == 0][:1]  # of a class that is not thinned
+        return replace(parted, rows={**parted.rows, "train": np.append(parted.rows["train"], one)})
 
-from augpipe.data import clean
-
-part = clean.part
-
-
-def faulty(taken, *given):
-    found = part(taken, *given)
-    test = found.rows["test"]
-    one = test[np.asarray(taken.labels)[test] == 0][:1]  # of a class that is not thinned
-    return replace(found, rows={**found.rows, "train": np.append(found.rows["train"], one)})
-
-
-clean.part = faulty
-'''
-
-
-def test_a_whole_run_with_a_planted_test_image_fails(tmp_path: Path) -> None:
-    """`augpipe run` in a process of its own: it ends, says why, and leaves no result."""
-    (tmp_path / "fault").mkdir()
-    (tmp_path / "fault" / "sitecustomize.py").write_text(PLANTS)
+    monkeypatch.setattr(clean, "part", faulty)
     (tmp_path / "tiny.yaml").write_text(CONFIG)
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "run", "tiny.yaml", "--out", "out", "--set", "seeds=1",
-         "--set", "generators={}", "--set", "arms=[{name: real}]"],
-        cwd=tmp_path, text=True, capture_output=True, check=False, timeout=300,
-        env={**served(tmp_path, environment(tmp_path)), "PYTHONPATH": f"{tmp_path / 'fault'}:{ROOT}"},
-    )  # fmt: skip
-    assert done.returncode != 0, done.stdout[-2000:]
-    assert "an image of test" in done.stdout + done.stderr, done.stderr[-2000:]
+    monkeypatch.chdir(tmp_path)
+    for name, value in served(tmp_path, {"AUGPIPE_HOME": str(tmp_path / "data")}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LeakError, match=r"train contains '.*', an image of test"):
+        call(
+            monkeypatch, capsys, "run", "tiny.yaml", "--out", "out", "--set", "seeds=1",
+            "--set", "generators={}", "--set", "arms=[{name: real}]",
+        )  # fmt: skip
     assert not (tmp_path / "out").exists()

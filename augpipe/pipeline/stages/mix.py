@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -12,7 +12,8 @@ from augpipe.classifiers import mixing, search
 from augpipe.classifiers import train as classification
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.plans import Share
-from augpipe.classifiers.search import Candidate, Seen
+from augpipe.classifiers.search import Candidate, Seen, Trial
+from augpipe.classifiers.train import Trained
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy
@@ -38,79 +39,62 @@ def choose(
     report: Report = silent,
 ) -> Choice:
     """Select the share and the part of the fill by successive halving on val; reference: as in `mix`."""
-    timer = Timer()
-    attempts = _Attempts(context, prepared, mix, synthetic, reference, options, seed, report)
-    candidates = search.candidates(mix)
-    if not len(attempts.generated):
-        candidates = candidates[:1]
-    best, tried = search.halve(candidates, options.steps, attempts.run, search.joins(mix))
+    timer, runtime = Timer(), context.runtime()
+    real, generated = load_images(prepared.splits.train), _weighted(mix, synthetic)
+    val = load_images(prepared.splits.val)
+    for images in (real, generated):
+        prepared.refuse_leaks(images, "a classifier of the search")
+    soft_labels = _soft_labels(reference, mix, generated, runtime)
+    spent = 0
+
+    def attempt(candidate: Candidate, steps: int) -> Seen:
+        nonlocal spent
+        spent += steps
+        share = "by class" if isinstance(candidate.share, Mapping) else candidate.share
+        report(f"share {share}, {candidate.part:.0%} of the images", spent)
+        rows = search.rows_of(generated, candidate.part)
+        mixture = mixing.Mixture(
+            real,
+            generated.take(rows),
+            search.settled(mix, candidate),
+            runtime,
+            seed=entropy(seed, "mixture"),
+            soft_labels=None if soft_labels is None else soft_labels[torch.from_numpy(rows)],
+        )
+        evaluations = min(options.evaluations, steps)
+        short = options.model_copy(update={"steps": steps, "evaluations": evaluations})
+        return _seen(
+            classification.train(mixture, val, short, runtime, seed=entropy(seed, "classifier")),
+            generated,
+        )
+
+    candidates = search.candidates(mix) if len(generated) else search.candidates(mix)[:1]
+    best, tried = search.halve(candidates, options.steps, attempt, search.joins(mix))
+    return Choice(
+        share=best.share,
+        part=best.part,
+        steps=spent,
+        table=context.store.put_table("searches", _table(tried)),
+        time=timer.stop(),
+    )
+
+
+def _seen(trained: Trained, generated: ImageSet) -> Seen:
+    """The best evaluation on val, with the recalls of the classes that have synthetic images."""
+    best = min(trained.history, key=lambda e: (-e.val_macro_recall, e.val_loss))
+    counts = generated.counts()
+    of_class = {generated.classes[c]: best.val_recalls[c] for c, n in counts.items() if n}
+    return Seen(best.val_macro_recall, best.val_loss, of_class)
+
+
+def _table(tried: Sequence[Trial]) -> pd.DataFrame:
+    """The table of a `Choice`."""
     rows = [
         (t.rung, _as_text(t.candidate.share), t.candidate.part, t.steps, t.recall, t.loss, t.stayed)
         for t in tried
     ]
     names = ["rung", "share", "part", "steps", "val_macro_recall", "val_loss", "stayed"]
-    return Choice(
-        share=best.share,
-        part=best.part,
-        steps=attempts.steps,
-        table=context.store.put_table("searches", pd.DataFrame(rows, columns=names)),
-        time=timer.stop(),
-    )
-
-
-class _Attempts:
-    """Trains a classifier for each candidate of a search, and counts the steps; the arguments are those of `choose`."""
-
-    def __init__(
-        self,
-        context: Context,
-        prepared: Prepared,
-        mix: Mix,
-        synthetic: Synthetic,
-        reference: Ref,
-        options: ClassifierOptions,
-        seed: int,
-        report: Report,
-    ) -> None:
-        self._mix, self._options, self._seed, self._report = mix, options, seed, report
-        self._runtime, self.steps = context.runtime(), 0
-        self.generated = _weighted(mix, synthetic)
-        self._real = load_images(prepared.splits.train)
-        self._val = load_images(prepared.splits.val)
-        for images in (self._real, self.generated):
-            prepared.refuse_leaks(images, "a classifier of the search")
-        self._soft_labels = _soft_labels(reference, mix, self.generated, self._runtime)
-
-    def run(self, candidate: Candidate, steps: int) -> Seen:
-        """Train `steps` steps with a candidate, and return the best evaluation on val."""
-        self.steps += steps
-        share = "by class" if isinstance(candidate.share, Mapping) else candidate.share
-        self._report(f"share {share}, {candidate.part:.0%} of the images", self.steps)
-        evaluations = min(self._options.evaluations, steps)
-        short = self._options.model_copy(update={"steps": steps, "evaluations": evaluations})
-        trained = classification.train(
-            self._mixture(candidate),
-            self._val,
-            short,
-            self._runtime,
-            seed=entropy(self._seed, "classifier"),
-        )
-        best = min(trained.history, key=lambda e: (-e.val_macro_recall, e.val_loss))
-        counts = self.generated.counts()
-        of_class = {self.generated.classes[c]: best.val_recalls[c] for c, n in counts.items() if n}
-        return Seen(best.val_macro_recall, best.val_loss, of_class)
-
-    def _mixture(self, candidate: Candidate) -> mixing.Mixture:
-        rows = search.rows_of(self.generated, candidate.part)
-        soft = self._soft_labels
-        return mixing.Mixture(
-            self._real,
-            self.generated.take(rows),
-            search.settled(self._mix, candidate),
-            self._runtime,
-            seed=entropy(self._seed, "mixture"),
-            soft_labels=None if soft is None else soft[torch.from_numpy(rows)],
-        )
+    return pd.DataFrame(rows, columns=names)
 
 
 def _as_text(share: Share) -> str:

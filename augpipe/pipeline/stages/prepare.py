@@ -54,11 +54,7 @@ def prepare(
         )
         partition.check_classes(intake, policy.min_images)
         partitioned = partition.part(intake, options, policy, numpy_stream(options.seed, "split"))
-        if seed is not None and partitioned.kind == "official":
-            raise UserError(
-                "resplit draws a split for each seed, but the source has an official one: set split.kind to stratified, "
-                "grouped or k_fold"
-            )
+        _check_resplit(seed, partitioned)
         images = intake.image_set()
         thinned = _thinned(images, partitioned.rows["train"], experiment.imbalance, options.seed)
         rows = {**partitioned.rows, "train": thinned}
@@ -92,6 +88,15 @@ def _check(experiment: Experiment, surveyed: Survey, classes: tuple[str, ...]) -
     for share in (arm.mix.share for arm in experiment.arms):
         for name in share if isinstance(share, Mapping) else ():
             label_of(name, classes)
+
+
+def _check_resplit(seed: int | None, partitioned: partition.Partition) -> None:
+    """UserError if a split is to be drawn for a seed, but the source has one of its own."""
+    if seed is not None and partitioned.kind == "official":
+        raise UserError(
+            "resplit draws a split for each seed, but the source has an official one: set split.kind to stratified, "
+            "grouped or k_fold"
+        )
 
 
 def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
