@@ -109,7 +109,7 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
 def test_a_mistake_is_one_line_that_names_it(override: str, told: str) -> None:
     with pytest.raises(UserError) as caught:
         load(DIGITS, [override])
-    line = str(caught.value)
+    line = str(caught.value).replace(str(DIGITS), "digits.yaml")  # a checkout may lie anywhere
     assert told in line and "\n" not in line and len(line) < 400, line
 
 
