@@ -68,15 +68,14 @@ def beside(target: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def used(path: Path) -> bool:
-    """Mark a path as used now (see `pruning`); return whether it exists."""
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        return False
-    except PermissionError:  # another user's file in a shared store
-        return path.exists()
-    return True
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder and its files, are on the disk: after a power failure a name does not stand for less."""
+    for place in [*path.iterdir(), path] if path.is_dir() else [path]:
+        opened = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def digest(path: Path) -> str:

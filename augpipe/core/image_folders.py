@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.core import files
 from augpipe.core.files import write_json
 from augpipe.core.images import ImageSet, ImageSpec, pixel_digests
 
@@ -143,20 +142,15 @@ def rows_of(folder: Path) -> Rows | None:
         return None
 
 
-def _pixels_of(folder: Path, rows: Rows | None) -> Path:
+def pixels_of(folder: Path, rows: Rows | None) -> Path:
+    """The folder that holds a set's pixels: its own, or that of the set whose rows it is."""
     return folder if rows is None else folder.with_name(rows.images[:NAME])
-
-
-def used(path: Path) -> bool:
-    """Mark a stored file or folder as used now, and the set that holds its pixels; return whether all are there."""
-    rows = rows_of(path)
-    return files.used(path) and (rows is None or files.used(_pixels_of(path, rows)))
 
 
 def load(folder: Path) -> ImageSet:
     """An image set, its images memory-mapped."""
     rows = rows_of(folder)
-    place = _pixels_of(folder, rows)
+    place = pixels_of(folder, rows)
     part = slice(None) if rows is None else slice(rows.start, rows.stop)
     digests = place / DIGESTS  # sets that earlier versions stored have none
     return ImageSet(

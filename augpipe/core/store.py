@@ -22,10 +22,12 @@ from pydantic import (
 )
 
 from augpipe.core import image_folders
-from augpipe.core.files import beside, digest, draft_of, write_json
+from augpipe.core.errors import RunError
+from augpipe.core.files import digest, draft_of, sync, write_json
 from augpipe.core.home import home
-from augpipe.core.image_folders import NAME, Rows, used
+from augpipe.core.image_folders import NAME, Rows
 from augpipe.core.images import ImageSet, Splits
+from augpipe.core.integrity import intact, touch
 
 BLOCK: Final = 2**24  # bytes copied at a time, which limits memory use
 
@@ -68,19 +70,26 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         self.root = home() / "store" if root is None else root
 
-    def put(self, kind: str, write: Callable[[Path], None], suffix: str = "") -> Ref:
-        """Let `write` create a file or folder, and rename it to a path derived from its hash."""
+    def put(
+        self, kind: str, write: Callable[[Path], None], suffix: str = "", prefix: str = ""
+    ) -> Ref:
+        """Let `write` create a file or folder, and rename it to a path derived from its hash.
+
+        It is on the disk before it has its name. Damaged content of that name is moved away.
+        """
         with draft_of(self.root / kind / "new") as draft:
             write(draft)
             sha = digest(draft)
-            final = self.root / kind / f"{sha[:NAME]}{suffix}"
-            if not used(final):
+            final = self.root / kind / f"{prefix}{sha[:NAME]}{suffix}"
+            if not is_stored(final, sha):
+                sync(draft)
                 try:
                     os.rename(draft, final)
                 except OSError:
                     # Another process stored the same content meanwhile.
                     if not final.exists():
                         raise
+                sync(final.parent)
         return Ref(path=final, sha256=sha)
 
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:
@@ -135,7 +144,7 @@ class Store:
     def find(self, kind: str, sha256: str, suffix: str = "") -> Path | None:
         """The path of stored content by its SHA-256; None if the store does not hold it."""
         path = self.root / kind / f"{sha256[:NAME]}{suffix}"
-        return path if used(path) else None
+        return path if is_stored(path, sha256) else None
 
     def images(self, sha256: str) -> ImageSet | None:
         """The image set with this SHA-256, memory-mapped; None if the store does not hold it."""
@@ -158,31 +167,49 @@ class Store:
 
     def put_state(self, kind: str, state: Mapping[str, Any]) -> Ref:
         """Store tensors and plain values, readable with `weights_only=True`."""
-
-        def write(path: Path) -> None:
-            # With a path, torch writes the file name into the file, so equal states would differ.
-            with path.open("wb") as stream:
-                torch.save(dict(state), stream)
-
-        return self.put(kind, write, ".pt")
+        return self.put(kind, _writer(state), ".pt")
 
     def keyed(
         self, kind: str, key: str, make: Callable[[], dict[str, torch.Tensor]]
     ) -> dict[str, torch.Tensor]:
         """Result of `make`, cached under a key that identifies everything it depends on."""
-        path = self.root / kind / f"{key}.pt"
-        if not path.exists():
-            state = make()
-            with beside(path) as draft:
-                torch.save(state, draft)
-            return state
-        used(path)
-        return load_state(path)
+        for path in (self.root / kind).glob(f"{key}-*.pt"):
+            if is_stored(path, path.stem.rpartition("-")[2]):
+                return load_state(path)
+        state = make()
+        self.put(kind, _writer(state), ".pt", f"{key}-")
+        return state
+
+
+def _writer(state: Mapping[str, Any]) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        # With a path, torch writes the file name into the file, so equal states would differ.
+        with path.open("wb") as stream:
+            torch.save(dict(state), stream)
+
+    return write
+
+
+def is_stored(path: Path, sha256: str) -> bool:
+    """Whether content is stored and undamaged, and for rows also the set that holds them; both are marked as used now."""
+    if not (touch(path) and intact(path, sha256)):
+        return False
+    rows = image_folders.rows_of(path)
+    return rows is None or is_stored(image_folders.pixels_of(path, rows), rows.images)
+
+
+def _path_of(ref: Ref | Path) -> Path:
+    """The path of stored content; RunError if it was damaged or deleted after the run began."""
+    if isinstance(ref, Path):
+        return ref
+    if not is_stored(ref.path, ref.sha256):
+        raise RunError(f"{ref.path} is damaged or missing; run the command again to compute it")
+    return ref.path
 
 
 def load_images(ref: Ref | Path) -> ImageSet:
     """A stored image set, its images memory-mapped."""
-    return image_folders.load(ref.path if isinstance(ref, Ref) else ref)
+    return image_folders.load(_path_of(ref))
 
 
 def load_splits(refs: SplitRefs) -> Splits:
@@ -192,11 +219,10 @@ def load_splits(refs: SplitRefs) -> Splits:
 
 def load_state(ref: Ref | Path) -> dict[str, Any]:
     """A stored checkpoint; it cannot run code (`weights_only=True`)."""
-    path = ref.path if isinstance(ref, Ref) else ref
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(_path_of(ref), map_location="cpu", weights_only=True)
     return state
 
 
 def load_table(ref: Ref) -> pd.DataFrame:
     """A stored table."""
-    return pd.read_parquet(ref.path)
+    return pd.read_parquet(_path_of(ref))

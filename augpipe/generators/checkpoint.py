@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from augpipe.core.errors import UserError, several
 from augpipe.core.files import beside
+from augpipe.core.integrity import LOGGER
 from augpipe.core.store import load_state
 
 
@@ -19,10 +21,12 @@ class Checkpoint:
     """A checkpoint file and its header: everything the result depends on (config, seed, data fingerprint, versions).
 
     Resuming with another header is refused, because the result would differ from an uninterrupted training.
+    ours: nobody asked for this file, so a damaged one is deleted and the training starts again.
     """
 
     path: Path
     header: Mapping[str, Any]
+    ours: bool = False
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write to a temporary file and rename it: a process killed while writing leaves the previous checkpoint."""
@@ -30,10 +34,17 @@ class Checkpoint:
             torch.save({"header": dict(self.header), **state}, stream)
 
     def load(self) -> dict[str, Any] | None:
-        """Return the last saved state, or None without a file; UserError if the header differs."""
+        """Return the last saved state, or None without a file; UserError if it is damaged or the header differs."""
         if not self.path.is_file():
             return None
-        state = _read(self.path)
+        try:
+            state = _read(self.path)
+        except UserError as error:
+            if not self.ours:
+                raise
+            LOGGER.warning("%s; the training starts again", error)
+            self.remove()
+            return None
         saved = state.pop("header")
         differing = list(differences(saved, self.header))
         if differing:
@@ -49,8 +60,14 @@ class Checkpoint:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; UserError if the file is not one."""
+    """Read a checkpoint; UserError if the file is not one.
+
+    torch does not compare the checksums of the archive that it reads.
+    """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(damaged)
         state = load_state(path)
         if not isinstance(state["header"], Mapping):
             raise TypeError("header")

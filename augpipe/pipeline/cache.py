@@ -2,7 +2,7 @@
 
 The key holds the stage's name, the content of its inputs (settings are inputs), the code that it uses, versions of libraries,
 device, precision, threads and processor. A record is a JSON file that is written beside its place and renamed; its paths
-are relative to the store. A record that cannot be read, or whose files are missing, is ignored.
+are relative to the store. A record that is damaged, or whose files are missing or damaged, is ignored.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from augpipe.core import fingerprints, machine
 from augpipe.core.files import beside, write_json
-from augpipe.core.image_folders import used
+from augpipe.core.integrity import LOGGER
 from augpipe.core.schema import KindConfig, Strict
-from augpipe.core.store import Ref, SplitRefs, Store
+from augpipe.core.store import Ref, SplitRefs, Store, is_stored
 from augpipe.pipeline.context import Context, Report, silent
 from augpipe.pipeline.records import Record
 
@@ -122,9 +122,13 @@ def _modules(value: Any) -> Iterator[str]:
 
 
 def _path(store: Store, stage: Stage, parts: Mapping[str, Any]) -> Path:
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    key = _digest(parts, allow_nan=False)[:32]
     return store.root / RECORDS / f"{stage.__name__}-{key}.json"
+
+
+def _digest(value: Any, allow_nan: bool = True) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=allow_nan)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _adapter(stage: Stage) -> TypeAdapter[Any]:
@@ -132,22 +136,32 @@ def _adapter(stage: Stage) -> TypeAdapter[Any]:
 
 
 def _load(path: Path, stage: Stage) -> Any:
-    """A record's value; None if there is none, it is damaged, or one of its files is missing."""
+    """A record's value; None if there is none, it is damaged, or one of its files is missing or damaged."""
     try:
-        text = json.loads(path.read_bytes())["result"]
-        result = _adapter(stage).validate_python(text, context={"store": path.parents[1]})
-        there = [used(ref.path) for ref in refs(result)]  # sets the time of last use, for pruning
+        record = json.loads(path.read_bytes())
+        if record["sha256"] != _digest([record["result"], record["depends_on"]]):
+            raise ValueError("the record's SHA-256 differs")
+        result = _adapter(stage).validate_python(
+            record["result"], context={"store": path.parents[1]}
+        )
+        stored = [is_stored(ref.path, ref.sha256) for ref in refs(result)]  # all marked as used
         os.utime(path)
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+    except FileNotFoundError:
         return None
-    return result if all(there) else None
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        LOGGER.warning("%s cannot be read or is damaged; the result is computed again.", path)
+        return None
+    return result if all(stored) else None
 
 
 def _save(path: Path, stage: Stage, value: Any, parts: Mapping[str, Any]) -> None:
     context = {"store": path.parents[1]}
     plain = _adapter(stage).dump_python(value, mode="json", context=context)
+    # As JSON gives it back, with text keys, so that the digest can be compared when it is read.
+    parts, plain = json.loads(json.dumps([parts, plain]))
+    record = {"result": plain, "depends_on": parts, "sha256": _digest([plain, parts])}
     with beside(path) as draft:
-        write_json(draft, {"result": plain, "depends_on": parts, "made": time.time()})
+        write_json(draft, {**record, "made": time.time()})
 
 
 def refs(value: Any) -> Iterator[Ref]:

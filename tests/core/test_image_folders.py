@@ -99,4 +99,4 @@ def test_sets_of_earlier_versions_have_no_digests(tmp_path: Path, make_shapes) -
     images = make_shapes((3, 2))
     ref = Store(tmp_path).put_images(images)
     (ref.path / "digests.npy").unlink()
-    assert np.array_equal(load_images(ref).digests, images.digests)
+    assert np.array_equal(load_images(ref.path).digests, images.digests)

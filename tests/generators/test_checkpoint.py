@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from augpipe.core.errors import UserError
 from augpipe.generators.checkpoint import Checkpoint, differences
 
 HEADER = {"config": {"kind": "acgan", "width": 0.5}, "seed": 3, "with": {"torch": "2.0"}}
@@ -52,6 +53,34 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"last\.pt is not an augpipe checkpoint"):
         Checkpoint(path, HEADER).load()
+
+
+def test_a_flipped_bit_is_noticed_or_has_no_effect(tmp_path: Path) -> None:
+    """Some bits of the archive are padding. torch itself reads other weights without a word."""
+    checkpoint = Checkpoint(tmp_path / "last.pt", HEADER)
+    weights = torch.linspace(0, 1, 100)
+    checkpoint.save({"x": weights})
+    whole, refused = checkpoint.path.read_bytes(), 0
+    for at in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << (at % 8)
+        checkpoint.path.write_bytes(damaged)
+        try:
+            state = checkpoint.load()
+        except UserError:
+            refused += 1
+        else:
+            assert state is not None and torch.equal(state["x"], weights), at
+    assert refused > 60  # the weights alone are 57 of them
+
+
+def test_a_damaged_checkpoint_of_our_own_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = Checkpoint(tmp_path / "last.pt", HEADER, ours=True)
+    checkpoint.path.write_bytes(b"PK")
+    assert checkpoint.load() is None and not checkpoint.path.exists()
+    assert "the training starts again" in caplog.text
 
 
 def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
