@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from augpipe.comparison.units import Units, image_weights
@@ -87,7 +87,7 @@ def interval(values: NDArray[np.float64], units: Units, rng: np.random.Generator
         seeds = max(0.0, spread - variance_from_images(values, units)) / s
         deviations = (estimates - mean) * math.sqrt(s * seeds / max(spread, 1e-300) * s / (s - 1))
         drawn = drawn + deviations[rng.integers(0, s, size=(DRAWS, s))].mean(1)
-    df = _degrees(seeds + images, spread / s, images, s, units)
+    df = float(_degrees(seeds + images, spread / s, images, s, units))
     tail = (1 - LEVEL) / 2
     wider = float(stats.t.ppf(1 - tail, df) / stats.norm.ppf(1 - tail))
     low, high = np.quantile(drawn, [tail, 1 - tail])
@@ -101,14 +101,18 @@ def variance_from_images(values: NDArray[np.float64], units: Units) -> float:
     return float(units.variance(values - values.mean(0)).mean()) * s / (s - 1)
 
 
-def _degrees(total: float, seeds: float, images: float, s: int, units: Units) -> float:
-    """Satterthwaite's degrees of freedom of the variance `total`, from its two components.
+def _degrees(
+    total: ArrayLike, seeds: ArrayLike, images: ArrayLike, s: ArrayLike, units: Units
+) -> NDArray[np.float64]:
+    """Satterthwaite's degrees of freedom of the variance `total`, from its two components; elementwise.
 
     seeds: the observed variance between seeds, with S-1 degrees of freedom: subtracting the images' part, as in `total`,
     does not make it more precise. images: with the degrees of freedom of the test units.
     """
-    parts = images**2 / units.degrees + (seeds**2 / (s - 1) if s > 1 else 0.0)
-    return float(np.clip(total**2 / parts, 1.0, 1e6)) if parts > 0 else 1e6
+    total, seeds, images, s = (np.asarray(v, np.float64) for v in (total, seeds, images, s))
+    parts = images**2 / units.degrees + np.where(s > 1, seeds**2 / np.maximum(s - 1, 1), 0.0)
+    df: NDArray[np.float64] = np.clip(total**2 / np.where(parts > 0, parts, 1.0), 1.0, 1e6)
+    return np.where(parts > 0, df, 1e6)
 
 
 def gain(
@@ -157,15 +161,12 @@ def seeds_needed(
     variance: of one seed, and of the test images, which more seeds do not reduce. arms: number of p-values that are
     corrected together.
     """
-    seed_variance, image_variance = variance
-    for n in range(max(LEAST_SEEDS, seeds + 1), 1001):
-        df = _degrees(
-            seed_variance / n + image_variance, seed_variance / n, image_variance, n, units
-        )
-        t = stats.t.ppf([1 - (1 - LEVEL) / 2 / arms, POWER], df).sum()
-        if abs(estimate.mean) > t * math.sqrt(seed_variance / n + image_variance):
-            return n
-    return None
+    n = np.arange(max(LEAST_SEEDS, seeds + 1), 1001)
+    between, images = variance[0] / n, np.float64(variance[1])
+    df = _degrees(between + images, between, images, n, units)
+    t = stats.t.ppf(1 - (1 - LEVEL) / 2 / arms, df) + stats.t.ppf(POWER, df)
+    shown = n[abs(estimate.mean) > t * np.sqrt(between + images)]
+    return int(shown[0]) if len(shown) else None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
