@@ -16,9 +16,14 @@ from augpipe.pipeline import cache
 from augpipe.pipeline.compare import Runs, compare
 from augpipe.pipeline.stages.train_generator import train_generator
 
+SHORT = (
+    "seeds=1", "fidelity.images=8", "classifier.steps=8", "classifier.evaluations=2",
+    "generators.acgan.kimg=0.2", "generators.acgan.ticks=1",
+)  # fmt: skip
+
 
 def job(store: Path, *overrides: str) -> Work:
-    return make_work(store.parent, "seeds=1", "fidelity.images=8", *overrides).but(root=store)
+    return make_work(store.parent, *SHORT, *overrides).but(root=store)
 
 
 def go(work: Work) -> tuple[Runs, list[str]]:

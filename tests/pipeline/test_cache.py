@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 from recalling import go, job, lines, made
@@ -128,32 +130,52 @@ def elsewhere(code: Path, store: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-class Edited(NamedTuple):
-    path: Path
-    text: str
+@contextmanager
+def edited(copied: Path, module: str, text: str) -> Iterator[None]:
+    path = copied / "augpipe" / module
+    before = path.read_text()
+    path.write_text(before + text)
+    yield
+    path.write_text(before)
 
 
-@pytest.fixture
-def edited(copied: Path, request: pytest.FixtureRequest) -> Iterator[Edited]:
-    path = copied / "augpipe" / request.param
-    text = path.read_text()
-    yield Edited(path, text)
-    path.write_text(text)
+NEW = "\n\ndef _new() -> int:\n    return 1\n"
 
 
-@pytest.mark.parametrize("edited", CODE, indirect=True, ids=str)
-def test_a_helpers_code_runs_what_uses_it(
-    copied: Path, store: Path, edited: Edited, request: pytest.FixtureRequest
-) -> None:
-    edited.path.write_text(edited.text + "\n\ndef _new() -> int:\n    return 1\n")
-    name = edited.path.relative_to(copied / "augpipe").as_posix()
-    assert made(elsewhere(copied, store)) == CODE[name]
+def concerned(store: Path, code_of: Path) -> set[str]:
+    """The calls whose code is another in this copy. Their results are not, so what follows from them is reused."""
+    work, titles = job(store), set()
+
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        parts = cache.dependencies(stage, work.context, inputs)
+        with pytest.MonkeyPatch.context() as patch:
+            there = partial(code.fingerprint, root=code_of / "augpipe")
+            patch.setattr(code, "fingerprint", there)
+            if cache.dependencies(stage, work.context, inputs) != parts:
+                titles.add(
+                    f"generator {title}" if stage is train_generator.train_generator else title
+                )
+        return cache.lookup(stage, work.context, *inputs)
+
+    compare.compare(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), call)
+    return titles
 
 
-@pytest.mark.parametrize("edited", ["generators/fit.py"], indirect=True)
-def test_a_comment_runs_nothing(copied: Path, store: Path, edited: Edited) -> None:
-    edited.path.write_text("# a remark\n" + edited.text.replace("\n\n\ndef", "\n\n\n\ndef"))
-    assert not made(elsewhere(copied, store))
+@pytest.mark.parametrize("module", CODE)
+def test_a_helpers_code_concerns_what_uses_it(copied: Path, store: Path, module: str) -> None:
+    with edited(copied, module, NEW):
+        assert concerned(store, copied) == CODE[module]
+
+
+def test_a_helpers_code_runs_what_uses_it(copied: Path, store: Path) -> None:
+    """In a process that imports the edited package, and runs it."""
+    with edited(copied, "classifiers/scores.py", NEW):
+        assert made(elsewhere(copied, store)) == CODE["classifiers/scores.py"]
+
+
+def test_a_comment_concerns_nothing(copied: Path, store: Path) -> None:
+    with edited(copied, "generators/fit.py", "\n\n\n# a remark\n"):
+        assert not concerned(store, copied)
 
 
 def test_threads_and_versions_count(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
