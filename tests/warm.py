@@ -158,7 +158,9 @@ def _command(arguments: Sequence[str]) -> None:
     from flows.engine import settle
     from flows.environment import set_environment
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
+    # Tests that were started in the background ignore SIGINT, those below `nohup` SIGHUP.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.modules["__main__"] = types.ModuleType("__main__")  # what workers would import again
     multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]
     _fork_workers()

@@ -203,7 +203,7 @@ def _path_of(ref: Ref | Path) -> Path:
     if isinstance(ref, Path):
         return ref
     if not is_stored(ref.path, ref.sha256):
-        raise RunError(f"{ref.path} is damaged or missing; run the command again to compute it")
+        raise RunError(f"{ref.path} is damaged or missing")
     return ref.path
 
 

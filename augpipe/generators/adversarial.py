@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -26,7 +26,6 @@ from augpipe.nn.ema import EMA, recalibrate
 from augpipe.nn.norms import norms_global, spectral_norm
 
 SAMPLE_BATCH = 256  # images per forward pass in sampling
-RECALIBRATION = (8, 128)  # number of batches, batch size
 
 
 class Ada(Strict):
@@ -81,6 +80,8 @@ class Adversarial:
 
     # A family adds two nets, `generator` and `discriminator`, and sets `ema`, the average of the generator.
     ema: EMA
+    # Batches, and images of each, from which batch norms take their statistics before images are drawn.
+    recalibration: ClassVar[tuple[int, int]] = (8, 128)
 
     def __init__(
         self, config: AdversarialConfig, problem: Problem, runtime: Runtime, seed: int
@@ -218,7 +219,7 @@ class Adversarial:
         return torch.cat(chunks).contiguous()
 
     def _recalibrate(self) -> None:
-        batches, size = RECALIBRATION
+        batches, size = self.recalibration
         # A separate stream: sampling must not change the training that follows.
         rng = torch_stream(0, "recalibration")
 

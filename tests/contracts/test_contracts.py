@@ -15,14 +15,21 @@ from augpipe.core import device as runtime
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Store
 from augpipe.generators import families
+from augpipe.generators.adversarial import Adversarial
 from augpipe.generators.protocol import Deriving, Problem
+
+
+@pytest.fixture(autouse=True)
+def few_images_for_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch norms' statistics before each draw: of 1,024 images by default, most of the time of these tests."""
+    monkeypatch.setattr(Adversarial, "recalibration", (2, 8))
+
 
 every_family = pytest.mark.parametrize("family", [*families.names(), *VARIANTS])
 
 
 @every_family
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [16, 28])
+@pytest.mark.parametrize(("size", "channels"), [(16, 1), (28, 3)])
 def test_samples_are_images_of_the_asked_shape(family, channels, size, here, make_shapes) -> None:
     train = make_shapes((8, 6, 5), size=size, channels=channels)
     generator = fresh(family, train, here)
@@ -194,9 +201,9 @@ def test_ada_has_nothing_to_follow_in_a_wasserstein_critic(family, options) -> N
         tiny(family, ada={}, **options)
 
 
-@pytest.mark.parametrize("size", [16, 32, 64, 128])
+@pytest.mark.parametrize("size", [32, 64, 128])  # 16 in all others
 @pytest.mark.parametrize("family", families.names())
-def test_16_to_128_pixels(family, size, here, make_shapes) -> None:
+def test_32_to_128_pixels(family, size, here, make_shapes) -> None:
     train = make_shapes((4, 4), size=size, channels=3)
     generator = fresh(family, train, here)
     images, labels = train.tensors()

@@ -21,7 +21,6 @@ from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.core.seeds import torch_stream
 from augpipe.generators.adversarial import (
-    RECALIBRATION,
     SAMPLE_BATCH,
     Adversarial,
     AdversarialConfig,
@@ -330,7 +329,7 @@ class DAGAN(Adversarial):
         return rows, (source, z.to(self.runtime.device))
 
     def _recalibrate(self) -> None:
-        batches, size = RECALIBRATION
+        batches, size = self.recalibration
         rng = torch_stream(0, "recalibration")
 
         def inputs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -31,7 +31,6 @@ from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.core.seeds import numpy_stream, torch_stream
 from augpipe.generators.adversarial import (
-    RECALIBRATION,
     SAMPLE_BATCH,
     Adversarial,
     AdversarialConfig,
@@ -267,7 +266,7 @@ class DeepSMOTE(Adversarial):
         return cast(Autoencoder, self.ema.module)
 
     def _recalibrate(self) -> None:
-        batches, size = RECALIBRATION
+        batches, size = self.recalibration
         rng = torch_stream(0, "recalibration")
         pool, rows = self._sources()
 
