@@ -115,7 +115,7 @@ def test_each_config_is_inspected(name: str, shared: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["pneumonia", "orl", "omniglot"])
 def test_each_config_runs_short(name: str, shared: Path, tmp_path: Path) -> None:
     sets = [part for one in PLACES[name] for part in ("--set", one.format(shared=shared))]
-    short = ["classifier.steps=20", "classifier.evaluations=2", "generators.acgan.kimg=0.2", "seeds=1",
+    short = ["classifier.steps=5", "classifier.evaluations=1", "generators.acgan.kimg=0.1", "seeds=1",
              "generators.acgan.ticks=1", "generators.acgan.width=0.1", "fidelity.images=8", "fidelity.gan_train=false"]  # fmt: skip
     sets += [part for one in short for part in ("--set", one)]
     ran = augpipe(tmp_path, "run", str(ROOT / "configs" / f"{name}.yaml"), "--out", "out", *sets)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from imblearn import over_sampling
 from sklearn.neighbors import NearestNeighbors
 
 from augpipe.core.device import Runtime
@@ -43,6 +45,40 @@ def test_each_image_lies_between_its_parent_and_one_of_the_parents_neighbours(
                 ends = near.kneighbors([base, end])[1]
                 found.append(other in ends[0][1:] or list(rows).index(int(parent)) in ends[1][1:])
         assert any(found)
+
+
+@pytest.mark.parametrize("method", ["plain", "borderline", "adasyn"])
+def test_images_are_those_of_imbalanced_learn(here, method: str, monkeypatch) -> None:
+    """Its own search for neighbours, on pixels alone; no two pairs of images are equally far. Found once for all draws."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 1, 6, 6)).astype(np.uint8)
+    labels = np.repeat([0, 1], [40, 20]).astype(np.int64)
+    train = ImageSet(images, labels, ("a", "b"), provenance([str(i) for i in range(60)]))
+    searches = []
+
+    def search(*args, **options) -> NearestNeighbors:
+        searches.append(1)
+        return NearestNeighbors(*args, **options)
+
+    monkeypatch.setattr(smote, "NearestNeighbors", search)
+    generator = fitted(train, here, method=method)
+    for seed in range(3):
+        asked = torch.Generator().manual_seed(seed)
+        made = generator.derive(torch.ones(12, dtype=torch.int64), asked).images.flatten(1)
+        state = int(torch.randint(0, 2**31 - 1, (1,), generator=asked.manual_seed(seed)))
+        own, other = images[40:].reshape(20, -1), images[:40].reshape(40, -1)
+        if method == "plain":
+            other = np.zeros((1, 36))
+        x, y = np.concatenate([own, other]).astype(float), np.repeat([0, 1], [20, len(other)])
+        samplers = {
+            "plain": over_sampling.SMOTE(sampling_strategy={0: 32}, random_state=state),
+            "borderline": over_sampling.BorderlineSMOTE(sampling_strategy={0: 32}, random_state=state),
+            "adasyn": over_sampling.ADASYN(sampling_strategy={0: 32}, random_state=state),
+        }  # fmt: skip
+        reference = samplers[method].fit_resample(x, y)[0][len(y) :]
+        rows = {tuple(row) for row in reference.round().astype(np.uint8).tolist()}
+        assert {tuple(row) for row in made.tolist()} <= rows
+    assert len(searches) <= 2  # among all images, and within the class
 
 
 def test_one_image_can_only_be_repeated(here, make_shapes) -> None:

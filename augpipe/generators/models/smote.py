@@ -17,6 +17,7 @@ from imblearn import over_sampling
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
@@ -46,6 +47,36 @@ class Config(GeneratorConfig):
     """With `borderline`: count the classes of this many nearest images of all classes."""
 
 
+class _Neighbours:
+    """Nearest images by their pixels, as imbalanced-learn asks for them; found once, although it asks at each draw.
+
+    It passes the pixels as a sparse matrix with further columns, of which distances would take 30 times as long.
+    """
+
+    def __init__(self, n_neighbors: int, pixels: int) -> None:
+        self.n_neighbors, self._pixels = n_neighbors, pixels
+        self._known: dict[tuple[int, int], NDArray[np.int64]] = {}
+
+    def __sklearn_clone__(self) -> _Neighbours:
+        return self
+
+    def fit(self, x: sparse.csr_matrix) -> _Neighbours:
+        """Search among these rows. The sampler is given the same ones at each draw of a class."""
+        self._rows = x
+        return self
+
+    def kneighbors(self, x: sparse.csr_matrix, return_distance: bool) -> NDArray[np.int64]:
+        """The nearest rows of each row of x, (N, n_neighbors), each row itself among them; never distances."""
+        key = (self._rows.shape[0], x.shape[0])
+        if key not in self._known:
+            rows, asked = (m[:, : self._pixels].toarray() for m in (self._rows, x))
+            nearest = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute").fit(rows)
+            self._known[key] = nearest.kneighbors(asked, return_distance=False)
+        return self._known[key]
+
+    kneighbors_graph = kneighbors  # the sampler asks that there be one
+
+
 class SMOTE:
     """Interpolate x + u·(x' - x), with x' among x's nearest neighbours in its class and u ~ U(0,1)."""
 
@@ -53,9 +84,11 @@ class SMOTE:
         self.config, self.problem = config, problem
         self.rows: dict[int, NDArray[np.int64]] = {}
         self.pixels: dict[int, NDArray[np.uint8]] = {}
+        self._near: dict[tuple[int, int], _Neighbours] = {}
 
     def prepare(self, train: ImageSet) -> None:
         """Store each class's images as rows of pixels."""
+        self._near.clear()
         for label, n in train.counts().items():
             self.rows[label] = np.flatnonzero(train.labels == label).astype(np.int64)
             images = train.images[self.rows[label]]
@@ -103,25 +136,28 @@ class SMOTE:
         # per image: in the result these columns are the weights of the two images. They add the same distance
         # to every pair, so the neighbours do not change.
         tagged = sparse.hstack([sparse.csr_matrix(x), sparse.identity(len(x))], format="csr")
-        resampled = self._resample(tagged, y, n, seed)
+        resampled = self._resample(tagged, y, n, seed, label)
         pixels = rows.shape[1]
         return resampled[:, :pixels].toarray(), np.asarray(
             resampled[:, pixels:].argmax(axis=1)
         ).ravel()
 
+    def _neighbours(self, label: int, k: int) -> _Neighbours:
+        pixels = int(np.prod(self.problem.spec.shape))
+        return self._near.setdefault((label, k), _Neighbours(k + 1, pixels))
+
     def _resample(
-        self, x: sparse.csr_matrix, y: NDArray[np.int64], n: int, seed: int
+        self, x: sparse.csr_matrix, y: NDArray[np.int64], n: int, seed: int, label: int
     ) -> sparse.csr_matrix:
-        """Sample n new rows of class 0."""
+        """Sample n new rows of class 0, which is `label`."""
         count = int((y == 0).sum())
-        k = min(self.config.neighbours, count - 1)
+        k = self._neighbours(label, min(self.config.neighbours, count - 1))
         rng = np.random.default_rng(seed)
         if self.config.method == "borderline":
-            around = min(self.config.around, len(y) - 1)
             sampler = over_sampling.BorderlineSMOTE(
                 sampling_strategy={0: count + n},
                 k_neighbors=k,
-                m_neighbors=around,
+                m_neighbors=self._neighbours(label, min(self.config.around, len(y) - 1)),
                 random_state=seed,
             )
             rows = sampler.fit_resample(x, y)[0][len(y) :]
@@ -153,7 +189,7 @@ def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> SMOT
 
 
 def _adasyn(
-    x: sparse.csr_matrix, y: NDArray[np.int64], n: int, k: int, seed: int
+    x: sparse.csr_matrix, y: NDArray[np.int64], n: int, k: _Neighbours, seed: int
 ) -> sparse.csr_matrix | None:
     """Sample at least n rows of class 0; None if none of its images has a neighbour of another class.
 
