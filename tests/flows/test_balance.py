@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -14,7 +15,7 @@ from jobs import make_work
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
-from tiny import CONFIG, Ran, augpipe
+from tiny import CONFIG, ONE, Ran, augpipe
 
 from augpipe.core.store import load_images
 from augpipe.report.balanced_set import FILES
@@ -203,23 +204,22 @@ def test_the_set_of_a_replicate_stands_on_its_own_split(tmp_path: Path) -> None:
     assert set(table[table["origin"] == "real"]["id"]) == own != one
 
 
-def test_a_set_of_a_finished_run_trains_nothing(tmp_path: Path) -> None:
+def test_a_set_of_a_finished_run_trains_nothing(tmp_path: Path, single: Ran) -> None:
     """What is published is what the run's report is about: only its fidelity is measured."""
-    (tmp_path / "tiny.yaml").write_text(QUICK)
-    sets = ("--set", "seeds=1", "--set", "runner.workers=1", "--set", "gate=[]")
-    done = augpipe(tmp_path, "run", "tiny.yaml", "--out", "run", *sets)
-    assert done.status == 0, done.err[-3000:]
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    shutil.copytree(single.home / "store", tmp_path / "data" / "store")
     records = tmp_path / "data" / "store" / "records"
     # Each is written once and renamed: another of its name would be another file.
     before = {p.name: (p.stat().st_ino, p.read_bytes()) for p in records.iterdir()}
-    done = balance(tmp_path, "acgan", "--out", "set", *sets)
+    sets = [part for one in (*ONE, "runner.workers=1", "gate=[]") for part in ("--set", one)]
+    done = augpipe(tmp_path, "balance", "tiny.yaml", "--arm", "acgan", "--out", "set", *sets)
     assert done.status == 0, done.err[-3000:]
     after = {p.name: (p.stat().st_ino, p.read_bytes()) for p in records.iterdir()}
     assert {name: after[name] for name in before} == before
     new = [name.rpartition("-")[0] for name in set(after) - set(before)]
     assert new == ["measure_synthetic"]
     table = pd.read_csv(tmp_path / "set" / "manifest.csv", dtype=str, keep_default_na=False)
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    summary = json.loads((single.folder / "summary.json").read_text())
     made = table[table["origin"] == "synthetic"].groupby("class").size().to_dict()
     counts = summary["arms"]["acgan"]["synthetic_counts"]
     assert made == {name: n for name, n in counts.items() if n}
