@@ -13,7 +13,7 @@ from rich.console import Console
 from augpipe.core.errors import UserError
 from augpipe.pipeline.experiment import Experiment
 
-from .engine import prefect_api
+from .engine import key_file, prefect_api
 from .refresh import refresh
 
 
@@ -30,9 +30,10 @@ def serve(experiment: Experiment, cron: str | None, out: Path | None) -> None:
                 f"--cron takes minute, hour, day of month, month and day of week, as in '0 2 * * *'; got {cron!r}"
             ) from None
     with prefect_api(page=True) as address:
+        key = f" (its page asks for the key in {key_file()})" if key_file().exists() else ""
         schedule = f"at {cron!r}" if cron else "on request"
         Console(stderr=True).print(
-            f"serving refresh/{experiment.name} {schedule}; Prefect at {address}",
+            f"serving refresh/{experiment.name} {schedule}; Prefect at {address}{key}",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
         refresh.serve(

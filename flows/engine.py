@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,12 +15,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
 from augpipe.core.home import home
+
+from .databases import copy_database, prefect_folder, prefect_template
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -65,18 +68,41 @@ def prefect_api(page: bool = False) -> Iterator[str]:
         _check_api(configured)
         yield bare(configured)
         return
-    with _server(page) as url:
+    key = f"augpipe:{secrets.token_urlsafe(24)}"
+    with _server(page, key) as url, _key_file(key) if page else nullcontext():
         # In the environment, not only in this thread's context: Prefect's own threads would not see it
-        # and would start another server.
-        os.environ["PREFECT_API_URL"] = url
-        # Nobody can read the logs of a server that stops with the run.
-        os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
+        # and would start another server. Nobody can read the logs of a server that stops with the run.
+        variables = {
+            "PREFECT_API_URL": url,
+            "PREFECT_API_AUTH_STRING": key,
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        }
+        os.environ.update(variables)
         refresh_global_settings_context()
         try:
             yield url
         finally:
-            del os.environ["PREFECT_API_URL"], os.environ["PREFECT_LOGGING_TO_API_ENABLED"]
+            for name in variables:
+                del os.environ[name]
             refresh_global_settings_context()
+
+
+def key_file() -> Path:
+    """Where the key of a server with a page is, while it runs."""
+    return home() / "prefect" / "key"
+
+
+@contextmanager
+def _key_file(key: str) -> Iterator[None]:
+    """Write the key where only the user can read it; the page asks for it."""
+    path = key_file()
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(key)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _check_api(url: str) -> None:
@@ -104,52 +130,57 @@ def bare_text(text: str) -> str:
 
 
 @contextmanager
-def _server(page: bool) -> Iterator[str]:
-    """Run a Prefect server on loopback, with its database below AUGPIPE_HOME, for the duration of the block.
+def _server(page: bool, key: str) -> Iterator[str]:
+    """Run a Prefect server on loopback for the duration of the block; it answers only those who have the key.
 
     It has its own process session: Ctrl-C in the terminal stops the run, and the run stops the server. If the run is
-    killed, the server ends by itself.
+    killed, the server ends by itself. Its database is deleted with the run, because nobody can look at it then; that of a
+    server with a page stays below AUGPIPE_HOME.
     """
     place = home() / "prefect"
-    place.mkdir(parents=True, exist_ok=True)
     port = _port(PAGE if page else 0)
+    with prefect_folder(place, keep=page) as folder:
+        database, template = folder / "prefect.db", prefect_template(place)
+        if not database.exists() and template.exists():
+            copy_database(template, database)
+        fresh = not template.exists() and not database.exists()
+        process = _start_server(port, page, database, key)
+        try:
+            _wait_for(port, process)
+            if fresh:
+                copy_database(database, template)
+            yield f"http://127.0.0.1:{port}/api"
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+
+
+def _start_server(port: int, page: bool, database: Path, key: str) -> subprocess.Popen[bytes]:
     variables = {
         "PREFECT__SERVER_FINAL": "1",
         "PREFECT_UI_ENABLED": str(int(page)),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{place / 'prefect.db'}",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+        "PREFECT_SERVER_API_AUTH_STRING": key,
+        # No other page in the user's browser may ask it for anything.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",
     }
     if not page:
         # Any value turns it on: no page, and no services that start scheduled runs.
         variables["PREFECT__SERVER_EPHEMERAL"] = "1"
     script = Path(__file__).with_name("server_process.py")
     command = [sys.executable, str(script), "--factory", "prefect.server.api.server:create_app"]
-    command += [
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--log-level",
-        "error",
-        "--lifespan",
-        "on",
-        "--timeout-graceful-shutdown",  # a terminated worker leaves its connection open
-        "1",
-    ]
-    process = subprocess.Popen(
+    command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
+    # A terminated worker leaves its connection open.
+    command += ["--lifespan", "on", "--timeout-graceful-shutdown", "1"]
+    return subprocess.Popen(
         command, env={**os.environ, **variables}, start_new_session=True, stdin=subprocess.PIPE
     )
-    try:
-        _wait_for(port, process)
-        yield f"http://127.0.0.1:{port}/api"
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
 
 
 def _port(wanted: int) -> int:

@@ -28,6 +28,10 @@ def set_environment() -> None:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     # Terminated workers leave semaphores, which Python's resource tracker removes with a warning.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
+    # Servers on this machine are not reached through a proxy.
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
     # `tracking.pending` retries calls that fail, so a single call should give up soon.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

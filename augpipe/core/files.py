@@ -69,13 +69,24 @@ def beside(target: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder and its files, are on the disk: after a power failure a name does not stand for less."""
+    """Wait until a file, or a folder and its files, are on the disk."""
     for place in [*path.iterdir(), path] if path.is_dir() else [path]:
-        opened = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+        _sync(place)
+
+
+def _sync(place: Path) -> None:
+    opened = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def rename(draft: Path, target: Path) -> None:
+    """Rename a finished file or folder so that its name never stands for less than all of it, even after a power failure."""
+    sync(draft)
+    os.rename(draft, target)
+    _sync(target.parent)
 
 
 def digest(path: Path) -> str:

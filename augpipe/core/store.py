@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from pydantic import (
 
 from augpipe.core import image_folders
 from augpipe.core.errors import RunError
-from augpipe.core.files import digest, draft_of, sync, write_json
+from augpipe.core.files import digest, draft_of, rename, write_json
 from augpipe.core.home import home
 from augpipe.core.image_folders import NAME, Rows
 from augpipe.core.images import ImageSet, Splits
@@ -82,14 +81,12 @@ class Store:
             sha = digest(draft)
             final = self.root / kind / f"{prefix}{sha[:NAME]}{suffix}"
             if not is_stored(final, sha):
-                sync(draft)
                 try:
-                    os.rename(draft, final)
+                    rename(draft, final)
                 except OSError:
                     # Another process stored the same content meanwhile.
                     if not final.exists():
                         raise
-                sync(final.parent)
         return Ref(path=final, sha256=sha)
 
     def put_images(self, images: ImageSet, rows: NDArray[np.int64] | None = None) -> Ref:

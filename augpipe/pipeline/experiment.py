@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import (
@@ -29,10 +29,12 @@ from augpipe.data.sources import Source
 from augpipe.generators.options import FAMILIES, AnyGenerator
 from augpipe.synthetic.options import Curation, FidelityOptions, Gate
 
+MOST_VALUES: Final = 100_000  # of a config
+
 
 def _plain(name: str) -> str:
     # Names of arms and generators are used as names of files, runs and columns.
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.+-]{0,63}", name):
+    if not re.fullmatch(r"[^\W_][\w .+-]{0,63}", name):
         raise ValueError(
             f"the name {name!r} must be 1 to 64 letters, digits, spaces or _ . + - and begin with a letter or digit"
         )
@@ -43,7 +45,12 @@ def _plain(name: str) -> str:
 Name = Annotated[
     str,
     AfterValidator(_plain),
-    Field(json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9 _.+-]{0,63}$"}),
+    # Letters of other scripts begin at \u00aa; \w of a form is ASCII.
+    Field(
+        json_schema_extra={
+            "pattern": "^[A-Za-z0-9\u00aa-\uffff][A-Za-z0-9\u00aa-\uffff _.+-]{0,63}$"
+        }
+    ),
 ]
 
 
@@ -315,7 +322,10 @@ class Experiment(Outline):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML loader that rejects duplicate keys, which YAML silently overwrites."""
+    """Safe YAML loader that rejects duplicate keys, which YAML silently overwrites, and short texts that expand to huge values.
+
+    yes, no, on and off are text, as in YAML 1.2: they are names of classes. Options that are true or false accept them.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -328,11 +338,44 @@ class _Loader(yaml.SafeLoader):
             seen.add(key if isinstance(key, str | int) else id(key))
         return super().construct_mapping(node, deep)
 
+    def get_single_data(self) -> Any:
+        """The document's value; UserError if aliases make more than MOST_VALUES of it."""
+        node = self.get_single_node()
+        if node is None:
+            return None
+        if (n := _expanded(node, {})) > MOST_VALUES:
+            raise UserError(
+                f"it has {n:,} values after its aliases, at most {MOST_VALUES:,} are read"
+            )
+        return self.construct_document(node)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
+
+
+def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
+    """Number of values of a node, each alias counted as often as it is used."""
+    if id(node) not in known:
+        known[id(node)] = 1  # also what a node counts that contains itself
+        inner = (
+            [part for pair in node.value for part in pair]
+            if isinstance(node, yaml.MappingNode)
+            else (node.value if isinstance(node, yaml.SequenceNode) else [])
+        )
+        known[id(node)] = 1 + sum(_expanded(part, known) for part in inner)
+    return known[id(node)]
+
 
 def read_yaml(text: str, where: str) -> Any:
     """YAML text → Python values; UserError names the position of a mistake."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text.removeprefix("\ufeff"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except RecursionError:
         raise UserError(f"{where} is nested too deeply") from None
     except yaml.YAMLError as error:
@@ -353,7 +396,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 def build(values: Any, overrides: Sequence[str] = (), where: str = "the config") -> Experiment:
     """Python values → Experiment; UserError with a one-line message."""
     if not isinstance(values, dict):
-        raise UserError(f"{where} must hold keys and values; got {type(values).__name__}")
+        what = "is empty" if values is None else f"is {str(values)[:60]!r}"
+        raise UserError(f"{where} {what}; it must have keys and values, such as source: ...")
     for text in overrides:
         override(values, text)
     try:

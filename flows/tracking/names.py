@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
 from augpipe.core.store import load_table
 from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier, TrainedGenerator
+
+LONGEST: Final = 120  # characters of a class in a name; MLflow takes 250 for a whole one
 
 
 class Point(NamedTuple):
@@ -125,7 +128,12 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _safe(name: str) -> str:
-    """Make a name valid for MLflow: letters, digits, `_ - . /` and spaces; any other character becomes `_`."""
+    """Make a name valid for MLflow: letters, digits, `_ - . /` and spaces; any other character becomes `_`.
+
+    A name of more than LONGEST characters is cut, and ends with 8 digits of its SHA-256.
+    """
+    if len(name) > LONGEST:
+        name = f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
 
 

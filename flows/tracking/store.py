@@ -17,11 +17,12 @@ from augpipe.core.errors import UserError
 from augpipe.core.home import home
 from augpipe.core.store import Ref
 
+from ..databases import ensure_mlflow
 from ..engine import PATIENCE, bare, bare_text
 
 
 def check_store() -> None:
-    """UserError if MLFLOW_TRACKING_URI is invalid or its server does not answer."""
+    """UserError if MLFLOW_TRACKING_URI is invalid, its server does not answer, or the default file cannot be used."""
     _move_password()
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     scheme = urlsplit(uri).scheme
@@ -38,6 +39,8 @@ def check_store() -> None:
         except MlflowException as error:
             line = bare_text(" ".join(str(error).split()))
             raise UserError(f"MLFLOW_TRACKING_URI {bare(uri)}: {line[:300]}") from None
+    else:
+        tracking_uri()
 
 
 def _move_password() -> None:
@@ -69,6 +72,7 @@ def tracking_uri() -> tuple[str, str | None]:
     artifacts = (folder / "artifacts").as_uri()
     # Without this variable, a file store creates `mlruns` in the working directory.
     os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", artifacts)
+    ensure_mlflow(folder / "mlflow.db", artifacts)
     return f"sqlite:///{folder / 'mlflow.db'}", artifacts
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 from pathlib import Path
@@ -103,3 +104,25 @@ def test_content_is_found_by_its_digest(tmp_path: Path, make_shapes) -> None:
     images = store.images(ref.sha256)
     assert images is not None and np.array_equal(images.images, make_shapes((2, 2)).images)
     assert store.images("0" * 64) is None and store.find("images", "0" * 64) is None
+
+
+def test_two_processes_store_at_once(tmp_path: Path) -> None:
+    """Each makes and removes drafts in the folder in which the other stores; equal content comes from both."""
+    start = multiprocessing.get_context("fork").Barrier(2)
+
+    def work(which: int) -> None:
+        try:
+            start.wait(30)
+            for i in range(150):
+                Store(tmp_path).put_json("values", {"n": i, "which": which if i % 2 else 0})
+            os._exit(0)
+        finally:
+            os._exit(1)
+
+    pids = []
+    for which in range(2):
+        if (pid := os.fork()) == 0:
+            work(which)
+        pids.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]
+    assert len(list((tmp_path / "values").iterdir())) == 75 + 2 * 75

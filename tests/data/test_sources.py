@@ -120,6 +120,73 @@ def test_only_the_classes_that_are_asked_for(tmp_path: Path) -> None:
         source("folder", path=tmp_path, classes=("a", "a"))
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_folders_of_the_system_are_left_alone(tmp_path: Path, packed: bool) -> None:
+    root = folders(tmp_path / "pics", 3)
+    for name in ("__MACOSX/a", ".ipynb_checkpoints", "@eaDir", "a/@eaDir", "$RECYCLE.BIN/c"):
+        save(root / name / "copy.png", noise(7))
+    listed = listed_as(root, packed)
+    assert listed.counts() == {"a": 3, "b": 3} and not listed.bad
+    assert (
+        sum(listed.ignored.values()) == 5
+        if packed
+        else {"__MACOSX", "@eaDir"} < set(listed.ignored)
+    )
+
+
+def listed_as(root: Path, packed: bool, **options: object) -> sources.Listing:
+    """A folder's pictures, or those of a zip of it."""
+    if not packed:
+        return sources.listing(source("folder", path=root, **options))
+    with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
+        for path in sorted(root.rglob("*.png")):
+            archive.write(path, path.relative_to(root))
+    return sources.listing(source("archive", path=root.with_suffix(".zip"), **options))
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize("top", ["data", "data/train", "train"])
+def test_folders_around_all_class_folders_are_none(tmp_path: Path, top: str, packed: bool) -> None:
+    root = tmp_path / "pics"
+    folders(root / top, 3)
+    listed = listed_as(root, packed)
+    assert listed.counts() == {"a": 3, "b": 3} and listed.splits is None
+    assert packed or any(f"read from {top}, the only folder" in note for note in listed.notes)
+    assert (not packed and len(came("folder", tmp_path, path=root).images) == 6) or packed
+
+
+def test_an_empty_class_folder_is_not_passed_by(tmp_path: Path) -> None:
+    """One folder with pictures beside one without: two classes, and the run says that the second has no picture."""
+    folders(tmp_path / "pics" / "a", 2, ("p1", "p2"))
+    (tmp_path / "pics" / "b").mkdir()
+    assert sources.listing(source("folder", path=tmp_path / "pics")).counts() == {"a": 4, "b": 0}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_a_set_that_holds_itself_once_more(tmp_path: Path, packed: bool) -> None:
+    root = tmp_path / "pics"
+    for top in (root, root / "chest_xray"):
+        for side in ("train", "val", "test"):
+            folders(top / side, 2)
+    listed = listed_as(root, packed)
+    assert listed.counts() == {"a": 6, "b": 6} and set(listed.splits) == {"train", "val", "test"}
+    assert any("chest_xray holds the same files once more" in note for note in listed.notes)
+    save(root / "chest_xray" / "train" / "a" / "more.png", noise(5))
+    with pytest.raises(UserError, match="both train and test folders and chest_xray"):
+        listed_as(root, packed)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_pictures_that_are_left_out(tmp_path: Path, packed: bool) -> None:
+    root = folders(tmp_path / "pics", 3, ("a", "b", "unlabelled/x"))
+    save(root / "a" / "000_mask.png", noise(5))
+    listed = listed_as(root, packed, exclude=["*_mask.png", "unlabelled/*"])
+    assert listed.counts() == {"a": 3, "b": 3} and not listed.bad
+    assert "4 pictures left out by source.exclude" in listed.notes
+    with pytest.raises(UserError, match=r"source.exclude '\*.tif' matches no picture of the"):
+        listed_as(root, packed, exclude=["*.tif"])
+
+
 def test_folders_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         sources.listing(source("folder", path=tmp_path / "no"))
@@ -181,6 +248,59 @@ def test_a_manifest_with_its_own_columns_and_root(tmp_path: Path) -> None:
         sources.listing(source("manifest", path=path))
 
 
+@pytest.mark.parametrize("key", ["group", "split", "weight"])
+def test_a_column_that_is_set_and_not_there(tmp_path: Path, key: str) -> None:
+    """Without a word the set would be split with patients on both sides."""
+    rows = [row | {"lesion_id": f"l{i // 2}"} for i, row in enumerate(rows_of(tmp_path))]
+    path = table(tmp_path, rows, "m.csv")
+    with pytest.raises(
+        UserError,
+        match=rf"no column 'lesionid' \(did you mean 'lesion_id'\?\); .*source.columns.{key}",
+    ):
+        sources.listing(source("manifest", path=path, columns={key: "lesionid"}))
+    listed = sources.listing(source("manifest", path=path, columns={"group": "lesion_id"}))
+    assert listed.groups is not None and len(set(listed.groups)) == 12
+
+
+@pytest.mark.parametrize("name", ["patient", "Lesion_ID", "subject id", "who"])
+def test_a_column_of_patients_that_is_not_used_is_refused(tmp_path: Path, name: str) -> None:
+    """By its name, or, whatever its name, by values that two images of a class share."""
+    rows = [row | {name: f"p{i // 4 * 2 + i % 2}"} for i, row in enumerate(rows_of(tmp_path))]
+    path = table(tmp_path, rows, "m.csv")
+    with pytest.raises(
+        UserError, match=f"has the column {name!r}, which looks like groups"
+    ) as told:
+        sources.listing(source("manifest", path=path))
+    assert f"source.columns.group={name}" in str(told.value)
+    listed = sources.listing(source("manifest", path=path, ignore=[name]))
+    assert listed.groups is None and len(listed) == 24
+    by_group = sources.listing(source("manifest", path=path, columns={"group": name}))
+    assert len(set(by_group.groups)) == 12 and not by_group.notes
+    with pytest.raises(UserError, match=r"unknown column in source\.ignore 'nose'"):
+        sources.listing(source("manifest", path=path, ignore=["nose"]))
+
+
+def test_columns_of_other_things_are_listed_and_no_more(tmp_path: Path) -> None:
+    """Ages and places are shared by images of both classes; a number of its own for each image is no group."""
+    rng = np.random.default_rng(0)
+    rows = [
+        row | {"age": int(rng.integers(20, 30)), "image_id": f"ISIC_{i}", "patient": f"p{i}"}
+        for i, row in enumerate(rows_of(tmp_path, 40))
+    ]
+    listed = sources.listing(source("manifest", path=table(tmp_path, rows, "m.csv")))
+    (note,) = listed.notes
+    assert note.startswith("not used of the manifest") and note.endswith("age, image_id, patient")
+
+
+def test_spaces_around_a_path_are_none_of_it(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, 4)
+    save(tmp_path / "img" / " odd.png", noise(9))
+    text = "path,label\n" + "".join(f" {r['path']} ,{r['label']}\n" for r in rows)
+    (tmp_path / "m.csv").write_text(text + "img/ odd.png,cat\n")
+    listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
+    assert listed.ids == [*(str(row["path"]) for row in rows), "img/ odd.png"] and not listed.bad
+
+
 def test_labels_stay_what_they_are(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, 4)
     for row, label in zip(rows, ("01", "NA", "true", "null"), strict=True):
@@ -223,6 +343,66 @@ def test_an_npz_in_medmnists_form(tmp_path: Path) -> None:
     assert taken.splits.tolist() == ["train"] * 20 + ["val"] * 6 + ["test"] * 8
     mine = source("arrays", path=tmp_path / "x.npz", official=False)
     assert sources.listing(mine).splits is None
+
+
+KERAS = ("x_train", "y_train", "x_test", "y_test")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("x", "y"), ("X", "y"), ("data", "target"), KERAS, ("X_train", "y_train", "X_test", "y_test")],
+    ids=" ".join,
+)
+def test_names_of_arrays_that_others_use(tmp_path: Path, names: tuple[str, ...]) -> None:
+    images, labels = noise(0, 12, 8, 8), np.arange(12) % 3
+    parts = np.split(np.arange(12), [8]) if len(names) == 4 else [np.arange(12)]
+    values = [value for rows in parts for value in (images[rows], labels[rows].astype(float))]
+    np.savez(tmp_path / "a.npz", **dict(zip(names, values, strict=True)))
+    taken = came("arrays", tmp_path, ImageOptions(size=8), path=tmp_path / "a.npz")
+    assert np.array_equal(taken.images[:, 0], images) and taken.labels.tolist() == labels.tolist()
+    expected = ["train"] * 8 + ["test"] * 4 if len(names) == 4 else None
+    assert (None if taken.splits is None else taken.splits.tolist()) == expected
+
+
+def test_one_hot_labels_are_classes(tmp_path: Path) -> None:
+    labels = np.arange(9) % 3
+    hot = np.eye(3)[labels]
+    np.savez(tmp_path / "a.npz", images=noise(0, 9, 8, 8), labels=hot, class_names=["x", "y", "z"])
+    listed = sources.listing(source("arrays", path=tmp_path / "a.npz"))
+    assert listed.labels.tolist() == labels.tolist() and listed.classes == ("x", "y", "z")
+    hot[4, 0] = hot[4, 1] = 1
+    np.savez(tmp_path / "b.npz", images=noise(0, 9, 8, 8), labels=hot)
+    with pytest.raises(UserError, match=r"row 4 is \[1.0, 1.0, 0.0\]. Several labels per image"):
+        sources.listing(source("arrays", path=tmp_path / "b.npz"))
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_an_array_of_patients_under_another_name_is_not_passed_by(
+    tmp_path: Path, split: bool
+) -> None:
+    values = {
+        "images": noise(0, 24, 8, 8),
+        "labels": np.arange(24) % 2,
+        "patient": np.arange(24) // 2,
+    }
+    if split:
+        halves = {"train": np.arange(16), "test": np.arange(16, 24)}
+        values = {f"{s}_{k}": v[rows] for s, rows in halves.items() for k, v in values.items()}
+    path = tmp_path / "a.npz"
+    np.savez(path, **values, remark="made by hand")
+    with pytest.raises(
+        UserError, match=r"array 'patient', which looks like groups.*source.groups=patient"
+    ):
+        sources.listing(source("arrays", path=path))
+    listed = sources.listing(source("arrays", path=path, groups="patient"))
+    assert len(set(listed.groups)) == 12
+    ignored = sources.listing(source("arrays", path=path, ignore=["patient"]))
+    assert ignored.groups is None
+    assert any(note.endswith(": remark") for note in ignored.notes)
+    with pytest.raises(
+        UserError, match=r"unknown array in source.groups of .*'.*patent' \(did you mean"
+    ):
+        sources.listing(source("arrays", path=path, groups="patent"))
 
 
 def test_arrays_in_fortrans_order_and_of_another_byte_order(tmp_path: Path) -> None:

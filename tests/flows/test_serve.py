@@ -42,13 +42,17 @@ def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Pat
             time.sleep(0.5)
         address = log.read_text().split("; Prefect at ")[1].split()[0]
         assert address.startswith("http://127.0.0.1:")
+        key = tmp_path / "data" / "prefect" / "key"
+        assert str(key) in log.read_text() and key.stat().st_mode & 0o777 == 0o600
+        who = httpx.BasicAuth(*key.read_text().split(":"))
+        _closed(address)
         page = httpx.get(address.removesuffix("/api") + "/", follow_redirects=True)
         assert page.status_code == 200 and "<script" in page.text
         done: list[str] = []
         while "refresh served" not in done:
             assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
             time.sleep(2)
-            runs = httpx.post(f"{address}/flow_runs/filter", json={"limit": 200}).json()
+            runs = httpx.post(f"{address}/flow_runs/filter", json={"limit": 200}, auth=who).json()
             assert not [run for run in runs if run["state_name"] in ("Failed", "Crashed")]
             done = [run["name"] for run in runs if run["state_name"] == "Completed"]
         assert (tmp_path / "data" / "runs" / "served" / "report.html").exists()
@@ -62,7 +66,18 @@ def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Pat
                 time.sleep(0.2)
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
-    assert not left
+    assert not left and not key.exists()
+
+
+def _closed(address: str) -> None:
+    """Another page in the user's browser, or a name that leads to this machine, is given nothing."""
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {}):
+        answer = httpx.post(f"{address}/flow_runs/filter", json={}, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers.get("access-control-allow-origin") is None
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    answer = httpx.options(f"{address}/flow_runs/filter", headers=asked)
+    assert answer.headers.get("access-control-allow-origin") is None
 
 
 def test_what_is_no_schedule_is_told(tmp_path: Path) -> None:

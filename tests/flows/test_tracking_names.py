@@ -33,6 +33,12 @@ def test_class_names_become_names_mlflow_takes_and_stay_different() -> None:
     assert all(set(n) <= set("abcdefghijklmnopqrstuvwxyz_0123456789") for n in names)
 
 
+def test_long_class_names_are_cut_and_stay_different() -> None:
+    """MLflow takes 250 characters for a whole name; a folder's name may have as many bytes."""
+    names = safe_names(["k" * 240, "k" * 239 + "l", "k"])
+    assert len(set(names)) == 3 and max(map(len, names)) <= 125 and names[2] == "k"
+
+
 def test_metrics_of_classes_with_odd_names_are_ones_that_mlflow_takes() -> None:
     named = safe_metrics(["val_kid/a b", 'val_kid/50% "x"', "val_kid/50% 'x'", "loss_d"])
     assert named["val_kid/a b"] == "val_kid/a b" and named["loss_d"] == "loss_d"

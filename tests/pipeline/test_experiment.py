@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from augpipe.core.errors import UserError
 from augpipe.pipeline import experiment as config
-from augpipe.pipeline.experiment import build, dump, load
+from augpipe.pipeline.experiment import build, dump, load, read_yaml
 
 DIGITS = Path(__file__).resolve().parents[2] / "configs" / "digits.yaml"
 
@@ -134,11 +135,44 @@ def test_yaml_cannot_run_code(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_yes_and_no_are_names(tmp_path: Path) -> None:
+    """Of classes, as in YAML 1.2; of options that are true or false they are values."""
+    found = load(DIGITS, ["imbalance={profile: counts, counts: {yes: 10, on: 3}}", "resplit=yes"])
+    assert found.imbalance.counts == {"yes": 10, "on": 3} and found.resplit is True
+    assert build(yaml.safe_load(dump(found))) == found
+
+
+def test_a_byte_order_mark_and_letters_of_other_scripts(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + DIGITS.read_bytes())
+    found = load(path, ["name=Größe", "arms.real.name=前", "baseline=前"])
+    assert (found.name, found.arms[0].name) == ("Größe", "前")
+    with pytest.raises(UserError, match="the name '/x' must be"):
+        load(DIGITS, ["name=/x"])
+
+
+def test_a_short_text_that_expands_to_billions(tmp_path: Path) -> None:
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]"
+        for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=r"it has [\d,]+ values after its aliases, at most 100,000"):
+        read_yaml("\n".join(lines), "the config")
+    assert time.monotonic() - begun < 1
+    assert read_yaml("a: &a [1]\nb: *a\nc: {<<: {d: 2}}", "it") == {
+        "a": [1],
+        "b": [1],
+        "c": {"d": 2},
+    }
+
+
 def test_files_that_are_no_config(tmp_path: Path) -> None:
     for content, told in (
         (b"\xff\xfe\x00", "cannot read"),
-        (b"- 1\n", "must hold keys"),
-        (b"", "must hold keys"),
+        (b"- 1\n", r"is '\[1\]'; it must have keys"),
+        (b"", "is empty; it must have keys"),
     ):
         (tmp_path / "c.yaml").write_bytes(content)
         with pytest.raises(UserError, match=told):

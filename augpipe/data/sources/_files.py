@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, several
 from augpipe.data.sources._listing import Bad
 from augpipe.data.sources._pictures import OTHER_FORMATS, begins_as_picture
+
+# Folders that systems and programs leave beside pictures, with copies or previews of them.
+SYSTEM_FOLDERS: Final = frozenset(
+    {
+        "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found",
+        "__pycache__",
+    }
+)  # fmt: skip
 
 
 @dataclass
@@ -28,7 +40,7 @@ class Files:
 def walk(root: Path, suffixes: tuple[str, ...] | None) -> Files:
     """List every file with one of `suffixes` (None: every file); UserError if the root cannot be listed.
 
-    Hidden files and folders are skipped and counted. Links to folders are not followed; links to files within the
+    Hidden files and folders, and SYSTEM_FOLDERS, are skipped and counted. Links to folders are not followed; links to files within the
     root are.
     """
     files, resolved_root = Files(), root.resolve()
@@ -48,6 +60,9 @@ def walk(root: Path, suffixes: tuple[str, ...] | None) -> Files:
             if entry.name.startswith("."):
                 files.ignored["hidden"] += 1
                 continue
+            if entry.name.lower() in SYSTEM_FOLDERS:
+                files.ignored[entry.name] += 1
+                continue
             reason = _reason(entry, resolved_root, suffixes)
             if reason is not None:
                 if reason:
@@ -64,6 +79,26 @@ def walk(root: Path, suffixes: tuple[str, ...] | None) -> Files:
     files.paths.sort()
     files.folders.sort()
     return files
+
+
+def without(
+    paths: Sequence[str], patterns: tuple[str, ...], where: str
+) -> tuple[list[str], tuple[str, ...]]:
+    """Paths that no pattern matches, and a note of how many others there are; `*` also matches `/`.
+
+    UserError for a pattern that matches no path: it would be ignored.
+    """
+    kept, left_out = list(paths), 0
+    for pattern in patterns:
+        matches = re.compile(fnmatch.translate(pattern)).match
+        if not any(matches(path) for path in paths):
+            example = f"; the first is {paths[0]!r}" if paths else ""
+            raise UserError(f"source.exclude {pattern!r} matches no picture of {where}{example}")
+        before = len(kept)
+        kept = [path for path in kept if not matches(path)]
+        left_out += before - len(kept)
+    note = f"{several(left_out, 'picture')} left out by source.exclude"
+    return kept, (note,) if patterns else ()
 
 
 def _reason(entry: os.DirEntry[str], root: Path, suffixes: tuple[str, ...] | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Final, NamedTuple
 
@@ -13,6 +14,7 @@ from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
 
 FIELDS: Final = ("label", "group", "split")
+COPY: Final = "the folder {} holds the same files once more and is left alone"
 BY_CLASS, BY_SPLIT = "{label}/**/*", "{split}/{label}/**/*"
 
 
@@ -176,12 +178,33 @@ def layout_of(paths: Iterable[str], where: str) -> str:
     return BY_SPLIT
 
 
-def without_shared_top(paths: Sequence[str]) -> int:
-    """Length of the prefix of top folders shared by all paths, as zip programs add them; split folders are kept."""
-    cut = 0
-    while True:
-        tops = {path[cut:].split("/", 1)[0] for path in paths}
-        nested = all(path[cut:].count("/") >= 2 for path in paths)
-        if len(tops) != 1 or not nested or tops & set(SPLIT_NAMES):
-            return cut
-        cut += len(tops.pop()) + 1
+def shared_top(paths: Sequence[str], folders: Sequence[str] = ()) -> str:
+    """`data/pictures/` if these folders are around all class folders, as archives and zip programs add them; else "".
+
+    folders: all folders; one without a picture is a class that lacks some, not a folder around the others. A folder called
+    train is one around the others too, if there is no val or test beside it.
+    """
+    top = ""
+    while paths:
+        inner = [path[len(top) :] for path in paths]
+        tops = {path.split("/", 1)[0] for path in (*inner, *_below(folders, top))}
+        if len(tops) != 1 or not all(path.count("/") >= 2 for path in inner):
+            break
+        top += f"{tops.pop()}/"
+    return top
+
+
+def _below(folders: Sequence[str], top: str) -> list[str]:
+    return [folder[len(top) :] for folder in folders if folder.startswith(top)]
+
+
+def without_copy(paths: Sequence[str]) -> tuple[list[str], str]:
+    """The paths without a top folder that holds all other files once more, as some published archives do; and its name or ""."""
+    counts = Counter(path.split("/", 1)[0] for path in paths if "/" in path)
+    for top, n in sorted(counts.items()):
+        if 2 * n == len(paths):
+            rest = [path for path in paths if not path.startswith(f"{top}/")]
+            inside = {path.removeprefix(f"{top}/") for path in paths if path.startswith(f"{top}/")}
+            if inside == set(rest):
+                return rest, top
+    return list(paths), ""

@@ -120,8 +120,11 @@ def head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any],
     return shape, dtype, fortran and len(shape) > 1
 
 
-def values_of(stream: IO[bytes], where: str) -> NDArray[Any]:
-    """Read a whole array (N,) or (N,1) → (N,); UserError for other shapes."""
+def values_of(stream: IO[bytes], where: str, one_hot: bool = False) -> NDArray[Any]:
+    """Read a whole array (N,) or (N,1) → (N,); UserError for other shapes.
+
+    one_hot: (N,K) with a single 1 in each row → the column of that 1, (N,).
+    """
     shape, dtype, columns_first = head(stream, where)
     count = int(np.prod(shape))
     raw = stream.read(count * dtype.itemsize)
@@ -130,12 +133,26 @@ def values_of(stream: IO[bytes], where: str) -> NDArray[Any]:
     values = np.frombuffer(raw, dtype).reshape(shape, order="F" if columns_first else "C")
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
+    if one_hot and values.ndim == 2 and values.dtype.kind in "biuf":
+        return _columns_of_ones(values, where)
     if values.ndim != 1:
         raise UserError(
-            f"{where} has the shape {values.shape}; it must be (N,) or (N,1): one value per image "
-            "(several labels per image are not supported)"
+            f"{where} has the shape {values.shape}; it must be (N,) or (N,1): one value per image"
         )
     return values
+
+
+def _columns_of_ones(values: NDArray[Any], where: str) -> NDArray[np.int64]:
+    ones = values == 1
+    wrong = np.flatnonzero((ones.sum(1) != 1) | ((values != 0) & ~ones).any(1))
+    if len(wrong):
+        row = int(wrong[0])
+        raise UserError(
+            f"{where} has the shape {values.shape}, which is one-hot if each row has a single 1 and else 0; row {row} "
+            f"is {values[row].tolist()[:20]}. Several labels per image are not supported: save one column of classes"
+        )
+    columns: NDArray[np.int64] = ones.argmax(1).astype(np.int64)
+    return columns
 
 
 def unreadable(path: Path, error: Exception) -> UserError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,19 @@ from augpipe.data.sources._files import printable
 from augpipe.data.sources._listing import Bad, known_split, one_spelling
 
 
-def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Read a table: columns under augpipe's names, as text, "" for missing values.
+class Table(NamedTuple):
+    """Rows under augpipe's names, as text, "" for missing values; and the other columns by their own names, None where
+    their values are not text or numbers."""
 
-    columns: augpipe's names → the table's names. UserError if the table cannot be read or has no column of paths or
-    labels.
+    rows: pd.DataFrame
+    others: dict[str, NDArray[np.object_] | None]
+
+
+def read_table(path: Path, columns: Mapping[str, str], given: Collection[str] = ()) -> Table:
+    """Read a table.
+
+    columns: augpipe's names → the table's names. given: augpipe's names of columns that have to be there besides path
+    and label. UserError if the table cannot be read or lacks one.
     """
     if not path.is_file():
         raise UserError(
@@ -36,23 +45,39 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
             f"cannot read the manifest {path}: {' '.join(str(error).split())}"
         ) from None
     have = table.column_names
-    for name in (columns["path"], columns["label"]):
+    for key in ("path", "label", *given):
+        name = columns[key]
         if have.count(name) != 1:
             problem = "has no column" if name not in have else "has more than one column"
+            near = difflib.get_close_matches(name, have, n=1) if name not in have else []
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise UserError(
-                f"the manifest {path} {problem} {name!r}; it has {choices(have)} "
-                "(set source.columns for other names)"
+                f"the manifest {path} {problem} {name!r}{hint}; it has {choices(have)} "
+                f"(set source.columns.{key} for another name)"
             )
     columns_by_key = {key: _text(table[name], f"the column {name!r} of {path}")
              for key, name in columns.items() if name in have}  # fmt: skip
     if not table.num_rows:
         raise UserError(f"the manifest {path} has no rows")
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         {
             key: values if key == "path" else _stripped(values)
             for key, values in columns_by_key.items()
         }
     )
+    others = {
+        name: _text_or_none(table[name])
+        for name in have
+        if name not in columns.values() and have.count(name) == 1
+    }
+    return Table(rows, others)
+
+
+def _text_or_none(column: Any) -> NDArray[np.object_] | None:
+    try:
+        return _text(column, "")
+    except UserError:
+        return None
 
 
 def _stripped(column: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -201,6 +226,13 @@ class _Paths:
         resolved_root = self.root.resolve()
         prefix = f"{self.root.as_posix()}/"
         folders: dict[str, dict[str, str]] = {}
+
+        def reason(plain: str) -> str:
+            folder, _, name = plain.rpartition("/")
+            if folder not in folders:
+                folders[folder] = self._names(folder, resolved_root)
+            return folders[folder].get(name, folders[folder].get("", "file does not exist"))
+
         for row, path in enumerate(paths):
             plain = path[len(prefix):] if path.startswith(prefix) else path  # fmt: skip
             relative[row] = plain
@@ -212,10 +244,9 @@ class _Paths:
                 continue
             if "./" in plain or "//" in plain:
                 plain = relative[row] = os.path.normpath(plain)
-            folder, _, name = plain.rpartition("/")
-            if folder not in folders:
-                folders[folder] = self._names(folder, resolved_root)
-            reasons[row] = folders[folder].get(name, folders[folder].get("", "file does not exist"))
+            reasons[row] = reason(plain)
+            if reasons[row] and (bare := plain.strip()) != plain and not reason(bare):
+                relative[row], reasons[row] = bare, ""
         return relative
 
     def _names(self, folder: str, resolved_root: Path) -> dict[str, str]:

@@ -20,7 +20,8 @@ from pydantic import BeforeValidator, Field
 
 from augpipe.core.errors import PictureError, UserError, several
 from augpipe.core.schema import KindConfig
-from augpipe.data.sources._layout import Template, arrange, without_shared_top
+from augpipe.data.sources._files import SYSTEM_FOLDERS, without
+from augpipe.data.sources._layout import COPY, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import Bad, Classes, Fetch, Listing, Rows, WholePath
 from augpipe.data.sources._pictures import OTHER_FORMATS, SUFFIXES, Blob
 
@@ -51,6 +52,9 @@ class Config(KindConfig):
 
     classes: Classes = None
     """Use only these classes, in this order. null: all, sorted."""
+
+    exclude: tuple[str, ...] = ()
+    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches `/`."""
 
     layout: Template | None = None
     """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
@@ -91,9 +95,11 @@ def listing(config: Config) -> Listing:
     contents = _Contents()
     for index, archive in enumerate(config.path):
         _list_archive(index, archive, contents)
-    shared = without_shared_top(tuple(contents.members))
-    members = {path[shared:]: member for path, member in contents.members.items()}
     where = " and ".join(f"the archive {path}" for path in config.path)
+    wanted, left_out = without(tuple(contents.members), config.exclude, where)
+    shared = shared_top(wanted)
+    members = {path.removeprefix(shared): contents.members[path] for path in wanted}
+    paths, copy = without_copy(tuple(members))
 
     def opening(ids: Sequence[str]) -> Fetch:
         def fetch(rows: Rows) -> Iterator[Blob]:
@@ -104,13 +110,18 @@ def listing(config: Config) -> Listing:
     if not members and contents.bad:
         first = contents.bad[0]
         raise UserError(f"{where} has no usable picture; the first, {first.id}: {first.reason}")
-    pictures = arrange(tuple(members), config.layout, config.classes, where, opening)
+    pictures = arrange(paths, config.layout, config.classes, where, opening)
     repeated = f"{several(contents.repeated, 'picture')} packed into several archives, taken once"
     return replace(
         pictures,
         bad=(*contents.bad, *pictures.bad),
         ignored=dict(contents.ignored),
-        notes=(*pictures.notes, *([repeated] if contents.repeated else [])),
+        notes=(
+            *pictures.notes,
+            *left_out,
+            *([repeated] if contents.repeated else []),
+            *([COPY.format(copy)] if copy else []),
+        ),
     )
 
 
@@ -186,7 +197,10 @@ def _add_all(members: Mapping[str, _Member], stem: str, contents: _Contents) -> 
 
 
 def _is_hidden(pure: PurePosixPath) -> bool:
-    return any(p.startswith(".") and p != ".." for p in pure.parts) or "__MACOSX" in pure.parts
+    return any(
+        (part.startswith(".") and part != "..") or part.lower() in SYSTEM_FOLDERS
+        for part in pure.parts
+    )
 
 
 def _one_line(error: Exception) -> str:

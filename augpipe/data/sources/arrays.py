@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from augpipe.core.errors import UserError, choices
+from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._listing import SPLITS, Listing, Rows, WholePath, one_spelling
 from augpipe.data.sources._npy import BROKEN, Images, unreadable, values_of, window_of
 from augpipe.data.sources._pictures import Blob, WindowedPixels
+from augpipe.data.sources._unused import check_unused
 
 MOST_CLASSES: Final = 10_000
+GROUPS, CLASS_NAMES = "groups", "class_names"
 
 
 class Config(KindConfig):
@@ -31,14 +33,20 @@ class Config(KindConfig):
     """An .npz, or an .npy of images with one of labels."""
 
     path: WholePath
-    """An .npz with `images` and `labels` (optionally `groups`, `weights`), or with `train_images`, `train_labels` and so
-    on for train, val and test; or an .npy of images."""
+    """An .npz with `images` and `labels` (optionally `groups`, `weights`, `class_names`), or with `train_images`,
+    `train_labels` and so on for train, val and test; or an .npy of images."""
 
     labels: WholePath | None = None
     """The .npy of labels for an .npy of images."""
 
     names: tuple[str, ...] | None = Field(default=None, min_length=2)
-    """Class names of the labels 0, 1, ... null: the labels themselves."""
+    """Class names of the labels 0, 1, ... null: the file's `class_names`, or the labels themselves."""
+
+    groups: str = GROUPS
+    """Name of the array of groups, such as patients, without train_, val_ or test_."""
+
+    ignore: tuple[str, ...] = ()
+    """Arrays that are left unused although they look like groups."""
 
     official: bool = True
     """Keep the file's own splits. false: merge them, for `split` to draw others."""
@@ -62,7 +70,9 @@ def listing(config: Config) -> Listing:
 def _listing(config: Config) -> Listing:
     parts = _npz(config) if config.path.suffix.lower() == ".npz" else [_pair(config)]
     labels = np.concatenate([part.labels for part in parts])
-    codes, classes = _classes(labels, config)
+    names = _class_names(config)
+    codes, classes = _classes(labels, names, config)
+    unused = _unused(parts, codes, config)
     starts = np.cumsum([0, *(part.images.n for part in parts)])
     windows = [window_of(part.images, part.name) for part in parts]
 
@@ -83,19 +93,53 @@ def _listing(config: Config) -> Listing:
         splits=np.array(split_names, object) if official else None,
         groups=_column([part.groups for part in parts], np.array(ids, object)),
         weights=_weights([part.weights for part in parts], config.path),
-        notes=tuple(note for _, notes in windows for note in notes),
+        notes=(*unused, *(note for _, notes in windows for note in notes)),
     )
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One array of images with labels, groups and weights; `name` is its split, "" if it has none."""
+    """One array of images with labels, groups and weights; `name` is its split, "" if it has none.
+
+    others: the arrays of one value per image that are not used, by their name without the split.
+    """
 
     name: str
     images: Images
     labels: NDArray[Any]
     groups: NDArray[Any] | None = None
     weights: NDArray[Any] | None = None
+    others: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class _Names(NamedTuple):
+    """How an .npz names its arrays: images, labels, and the name of an array of a split."""
+
+    images: str
+    labels: str
+    pattern: str
+
+    def of(self, split: str, what: str) -> str:
+        """Name of an array of the split."""
+        what = {"images": self.images, "labels": self.labels}.get(what, what)
+        return self.pattern.format(split=split, what=what)
+
+    def inner(self, split: str, name: str) -> str | None:
+        """Name of an array without its split; None if it is not one of this split."""
+        before, _, after = self.pattern.format(split=split, what="|").partition("|")
+        inner = name.removeprefix(before).removesuffix(after)
+        return inner if inner and f"{before}{inner}{after}" == name else None
+
+
+# MedMNIST's and our own; Keras's; scikit-learn's.
+WHOLE: Final = tuple(
+    _Names(images, labels, "{what}")
+    for images, labels in (("images", "labels"), ("x", "y"), ("X", "y"), ("data", "target"))
+)
+DIVIDED: Final = (
+    _Names("images", "labels", "{split}_{what}"), _Names("x", "y", "{what}_{split}"),
+    _Names("X", "y", "{what}_{split}"),
+)  # fmt: skip
 
 
 def _npz(config: Config) -> list[_Part]:
@@ -108,38 +152,102 @@ def _npz(config: Config) -> list[_Part]:
             have = [name.removesuffix(".npy") for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
-    names = [s for s in SPLITS if f"{s}_images" in have]
-    if names and "images" in have:
+    found = [(names, [""]) for names in WHOLE if names.images in have]
+    for names in DIVIDED:
+        splits = [split for split in SPLITS if names.of(split, "images") in have]
+        if splits:
+            found.append((names, splits))
+    if len(found) > 1:
+        both = " and ".join(names.of(splits[0], "images") for names, splits in found)
+        raise UserError(f"{path} has both {both}, which is ambiguous; it has {choices(have)}")
+    if not found:
         raise UserError(
-            f"{path} has both images and {names[0]}_images, which is ambiguous; it has {choices(have)}"
-        )
-    if names:
-        if "train" not in names:
-            raise UserError(f"{path} has no train_images; it has {choices(have)}")
-        return [_part(path, name, f"{name}_", have) for name in names]
-    if "images" not in have:
-        raise UserError(
-            f"{path} has neither images and labels nor train_images and train_labels; "
+            f"{path} has neither images and labels nor train_images and train_labels, x_train and y_train, x and y; "
             f"it has {choices(have)}"
         )
-    return [_part(path, "", "", have)]
+    names, splits = found[0]
+    if splits != [""] and "train" not in splits:
+        raise UserError(f"{path} has no {names.of('train', 'images')}; it has {choices(have)}")
+    return [_part(config, names, split, have) for split in splits]
 
 
-def _part(path: Path, name: str, prefix: str, have: list[str]) -> _Part:
+def _part(config: Config, names: _Names, split: str, have: Sequence[str]) -> _Part:
+    path = config.path
 
     def column(what: str) -> NDArray[Any] | None:
-        if f"{prefix}{what}" not in have:
+        name = names.of(split, what)
+        if name not in have:
             return None
-        with zipfile.ZipFile(path) as archive, archive.open(f"{prefix}{what}.npy") as stream:
-            return values_of(stream, f"{prefix}{what} of {path}")
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
+            return values_of(stream, f"{name} of {path}", one_hot=what == "labels")
 
-    images = Images(path, f"{prefix}images.npy", f"{prefix}images of {path}")
+    name = names.of(split, "images")
+    images = Images(path, f"{name}.npy", f"{name} of {path}")
     labels = column("labels")
     if labels is None:
-        raise UserError(f"{path} has no {prefix}labels; it has {choices(have)}")
-    part = _Part(name, images, labels, column("groups"), column("weights"))
-    _lengths(part, f"of {path}", prefix)
+        raise UserError(f"{path} has no {names.of(split, 'labels')}; it has {choices(have)}")
+    groups = column(config.groups)
+    if groups is None and config.groups != GROUPS:
+        wanted = names.of(split, config.groups)
+        raise unknown(f"array in source.groups of {path}", wanted, have)
+    part = _Part(
+        split, images, labels, groups, column("weights"), _others(path, names, split, have, config)
+    )
+    _lengths(part, f"of {path}", names)
     return part
+
+
+def _others(
+    path: Path, names: _Names, split: str, have: Sequence[str], config: Config
+) -> dict[str, NDArray[Any]]:
+    """Arrays of the split that are not used, by their name without the split; an array of another form is empty."""
+    used = {
+        CLASS_NAMES,
+        *(
+            names.of(s, what)
+            for s in ("", *SPLITS)
+            for what in ("images", "labels", "weights", config.groups)
+        ),
+    }
+    others = {}
+    for name in have:
+        inner = names.inner(split, name)
+        if name in used or (inner is None and any(names.inner(s, name) for s in SPLITS)):
+            continue  # used, or of another split
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
+                others[inner or name] = values_of(stream, name) if inner else np.empty(0)
+        except UserError:
+            others[inner or name] = np.empty(0)
+    return others
+
+
+def _unused(parts: Sequence[_Part], labels: NDArray[Any], config: Config) -> tuple[str, ...]:
+    """The note of unused arrays; UserError if one looks like groups. An array counts if all parts have it."""
+    columns: dict[str, NDArray[Any] | None] = {}
+    for name in dict.fromkeys(name for part in parts for name in part.others):
+        values = [part.others.get(name, np.empty(0)) for part in parts]
+        whole = all(len(v) == part.images.n for v, part in zip(values, parts, strict=True))
+        columns[name] = np.concatenate([v.astype(str) for v in values]) if whole else None
+    return check_unused(
+        columns, labels, where=f"the file {config.path}", what="array", ignored=config.ignore,
+        has_groups=all(part.groups is not None for part in parts), setting="source.groups={}",
+    )  # fmt: skip
+
+
+def _class_names(config: Config) -> tuple[str, ...] | None:
+    """The config's names, or those of the file's array `class_names`."""
+    if config.names is not None or config.path.suffix.lower() != ".npz":
+        return config.names
+    with zipfile.ZipFile(config.path) as archive:
+        if f"{CLASS_NAMES}.npy" not in archive.namelist():
+            return None
+        with archive.open(f"{CLASS_NAMES}.npy") as stream:
+            values = values_of(stream, f"{CLASS_NAMES} of {config.path}")
+    if values.dtype.kind not in "US" or len(set(values.tolist())) != len(values):
+        raise UserError(f"{CLASS_NAMES} of {config.path} must be different texts; set source.names")
+    text = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+    return tuple(str(name) for name in text)
 
 
 def _pair(config: Config) -> _Part:
@@ -153,21 +261,23 @@ def _pair(config: Config) -> _Part:
     with config.labels.open("rb") as stream:
         labels = values_of(stream, str(config.labels))
     part = _Part("", Images(config.path, None, str(config.path)), labels)
-    _lengths(part, f"in {config.path}", "")
+    _lengths(part, f"in {config.path}", WHOLE[0])
     return part
 
 
-def _lengths(part: _Part, where: str, prefix: str) -> None:
+def _lengths(part: _Part, where: str, names: _Names) -> None:
     for what in ("labels", "groups", "weights"):
         column = getattr(part, what)
         if column is not None and len(column) != part.images.n:
             raise UserError(
-                f"{part.images.n} {prefix}images {where} but {len(column)} {prefix}{what}: "
-                "each image needs one"
+                f"{part.images.n} {names.of(part.name, 'images')} {where} but "
+                f"{len(column)} {names.of(part.name, what)}: each image needs one"
             )
 
 
-def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _classes(
+    labels: NDArray[Any], names: tuple[str, ...] | None, config: Config
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Labels → int64 indices into the class names, and the names; UserError for invalid labels."""
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
@@ -192,14 +302,14 @@ def _classes(labels: NDArray[Any], config: Config) -> tuple[NDArray[np.int64], t
         )
     if labels.dtype.kind == "U":
         one_spelling([str(name) for name in values], str(config.path))
-    if config.names is None:
+    if names is None:
         return codes.astype(np.int64), tuple(str(name) for name in values)
-    if labels.dtype.kind not in "iub" or values[0] < 0 or values[-1] >= len(config.names):
+    if labels.dtype.kind not in "iub" or values[0] < 0 or values[-1] >= len(names):
         raise UserError(
-            f"source.names has {len(config.names)} names for the labels 0 to {len(config.names) - 1}; "
+            f"source.names (or class_names) has {len(names)} names for the labels 0 to {len(names) - 1}; "
             f"{config.path} has {choices(values[[0, -1]])}"
         )
-    return labels.astype(np.int64), config.names
+    return labels.astype(np.int64), names
 
 
 def _column(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from augpipe.core.errors import UserError
 from augpipe.core.schema import KindConfig
-from augpipe.data.sources._files import walk
-from augpipe.data.sources._layout import Template, arrange
+from augpipe.data.sources._files import walk, without
+from augpipe.data.sources._layout import COPY, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import Classes, Fetch, Listing, Rows, WholePath
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 
@@ -26,6 +26,9 @@ class Config(KindConfig):
 
     classes: Classes = None
     """Use only these classes, in this order. null: all, sorted."""
+
+    exclude: tuple[str, ...] = ()
+    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches `/`."""
 
     layout: Template | None = None
     """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
@@ -46,13 +49,42 @@ def listing(config: Config) -> Listing:
     """List every picture of every class; UserError if the folder does not exist."""
     require_folder(config.path)
     files = walk(config.path, SUFFIXES)
+    where = f"the folder {config.path}"
+    wanted, notes = without(files.paths, config.exclude, where)
+    folders = _without_emptied(files.folders, files.paths, wanted)
+    top = "" if config.layout else shared_top(wanted, folders)
+    paths, copy = without_copy([path.removeprefix(top) for path in wanted])
+    folders = [f.removeprefix(top) for f in folders if f.startswith(top)]
+    if copy:
+        folders = [folder for folder in folders if folder.split("/", 1)[0] != copy]
     images = arrange(
-        files.paths, config.layout, config.classes, f"the folder {config.path}",
-        opening(config.path), files.folders,
+        paths, config.layout, config.classes, where, opening(config.path / top), folders,
     )  # fmt: skip
-    return replace(
-        images, bad=(*files.bad, *images.bad), lost=tuple(files.lost), ignored=dict(files.ignored)
+    notes = (
+        *notes,
+        *([f"the class folders are read from {top[:-1]}, the only folder"] if top else []),
+        *([COPY.format(copy)] if copy else []),
     )
+    return replace(
+        images,
+        bad=(*files.bad, *images.bad),
+        lost=tuple(files.lost),
+        ignored=dict(files.ignored),
+        notes=(*images.notes, *notes),
+    )
+
+
+def _without_emptied(
+    folders: Sequence[str], before: Sequence[str], after: Sequence[str]
+) -> list[str]:
+    """The folders without those all of whose pictures were left out; they are no classes without pictures."""
+    if len(before) == len(after):
+        return list(folders)
+    had, have = (
+        {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+        for paths in (before, after)
+    )
+    return [folder for folder in folders if folder in have or folder not in had]
 
 
 def require_folder(root: Path) -> None:

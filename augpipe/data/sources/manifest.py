@@ -53,6 +53,9 @@ class Config(KindConfig):
     classes: Classes = None
     """Use only these labels, in this order. null: all, sorted."""
 
+    ignore: tuple[str, ...] = ()
+    """Columns that are left unused although they look like groups."""
+
 
 def suggest(path: Path) -> dict[str, Any] | None:
     """Config for a path given by the user; None if it is not a table."""
@@ -74,12 +77,19 @@ def listing(config: Config) -> Listing:
         raise UserError(f"the root {root} of the manifest {config.path} is not a folder")
     # Imported here because it imports pandas, which the options do not need.
     from augpipe.data.sources._table import Checks, read_table
+    from augpipe.data.sources._unused import check_unused
 
-    table = read_table(config.path, config.columns.model_dump())
-    rows = Checks(table, root, config.path, config.columns.label)
+    names, defaults = config.columns.model_dump(), Columns().model_dump()
+    given = [key for key in ("group", "split", "weight") if names[key] != defaults[key]]
+    table = read_table(config.path, names, given)
+    rows = Checks(table.rows, root, config.path, config.columns.label)
+    unused = check_unused(
+        table.others, rows.labels, where=f"the manifest {config.path}", what="column",
+        has_groups=rows.column("group") is not None, ignored=config.ignore,
+        setting="source.columns.group={}",
+    )  # fmt: skip
     retained = np.flatnonzero(rows.reasons == "")
-    names = rows.labels[retained]
-    labels, classes = labelled(names, config.classes, f"the manifest {config.path}")
+    labels, classes = labelled(rows.labels[retained], config.classes, f"the manifest {config.path}")
     n_dropped = int((labels < 0).sum())
     retained, labels = retained[labels >= 0], labels[labels >= 0]
     paths = rows.paths[retained]
@@ -101,6 +111,7 @@ def listing(config: Config) -> Listing:
         bad=rows.bad(),
         notes=(
             *_missing_value_names(classes),
+            *unused,
             *((f"{several(n_dropped, 'row')} of other classes left out",) if n_dropped else ()),
         ),
     )

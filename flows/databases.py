@@ -1,0 +1,145 @@
+"""SQLite databases of MLflow and Prefect below AUGPIPE_HOME: built beside their place, so that a kill leaves none half-built."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+from filelock import FileLock
+
+from augpipe.core.errors import UserError
+from augpipe.core.files import beside
+from augpipe.core.processes import hold, is_held
+
+LOGGER: Final = logging.getLogger("augpipe")
+UNUSABLE: Final = "unusable"
+LOCK: Final = "lock"
+
+
+def schema_version(path: Path) -> str | None:
+    """Alembic's version of a database; None without one, UNUSABLE if its building or a migration was cut off."""
+    if not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(path)) as base:
+            tables = {name for (name,) in base.execute("select name from sqlite_master")}
+            if not tables:
+                return None
+            if any(name.startswith("_alembic_tmp_") for name in tables):
+                return UNUSABLE
+            versions = [v for (v,) in base.execute("select version_num from alembic_version")]
+    except sqlite3.DatabaseError:
+        return UNUSABLE
+    return str(versions[0]) if len(versions) == 1 else UNUSABLE
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """A consistent copy, also of a database that is being written to; `target` appears whole."""
+    with (
+        beside(target) as draft,
+        closing(sqlite3.connect(source)) as one,
+        closing(sqlite3.connect(draft)) as other,
+    ):
+        one.backup(other)
+
+
+def ensure_mlflow(path: Path, artifacts: str) -> None:
+    """Create MLflow's database, or bring that of an earlier MLflow up to date; at most one process does.
+
+    A database that cannot be used is moved away with a warning. UserError for that of a later MLflow.
+    """
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        for draft in path.parent.glob(f".{path.name}.*.tmp*"):
+            draft.unlink()  # of a process that was killed: whoever makes one holds the lock
+        latest, version = utils._get_latest_schema_revision(), schema_version(path)
+        if version == latest:
+            return
+        if version not in (None, UNUSABLE):
+            scripts = ScriptDirectory.from_config(utils._get_alembic_config(""))
+            if version not in {script.revision for script in scripts.walk_revisions()}:
+                raise UserError(
+                    f"{path} was written by a later MLflow than the installed one; install that one, or set another "
+                    "AUGPIPE_HOME or MLFLOW_TRACKING_URI"
+                )
+            if _upgraded(path, str(version), artifacts):
+                return
+        if version is not None:
+            _move_away(path)
+        with beside(path) as draft:
+            _build(draft, artifacts)
+
+
+def _build(draft: Path, artifacts: str) -> None:
+    """All tables and the default experiment, which two processes could otherwise create at once."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(f"sqlite:///{draft}", artifacts).engine.dispose()
+
+
+def _upgraded(path: Path, version: str, artifacts: str) -> bool:
+    """Migrate a copy and put it in place; the old one stays beside it. False if it cannot be migrated."""
+    from mlflow.store.db import utils
+
+    old = path.with_name(f"{path.stem}-{version}{path.suffix}")
+    copy_database(path, old)
+    try:
+        with beside(path) as draft:
+            copy_database(old, draft)
+            engine = utils.create_sqlalchemy_engine(f"sqlite:///{draft}")
+            try:
+                utils._upgrade_db(engine)
+            finally:
+                engine.dispose()
+            _build(draft, artifacts)
+    except UserError:
+        raise
+    except Exception as error:  # a migration may raise anything
+        LOGGER.warning("%s cannot be migrated: %s", path, " ".join(str(error).split())[:200])
+        return False
+    LOGGER.warning("%s was migrated to the installed MLflow; the old one is %s", path, old)
+    return True
+
+
+def _move_away(path: Path) -> None:
+    place = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    os.replace(path, place)
+    LOGGER.warning("%s cannot be opened. It was moved to %s; a new one is made.", path, place)
+
+
+@contextmanager
+def prefect_folder(home: Path, keep: bool) -> Iterator[Path]:
+    """The folder of a Prefect server's database; without `keep` of one that is deleted when the block ends.
+
+    Folders of runs that were killed are deleted.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    if keep:
+        yield home
+        return
+    for folder in home.glob("run-*"):
+        if (folder / LOCK).exists() and not is_held(folder / LOCK):
+            shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(mkdtemp(prefix="run-", dir=home))
+    try:
+        with hold(folder / LOCK):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def prefect_template(home: Path) -> Path:
+    """An empty database of the installed Prefect, from which those of runs are copied; made by the first server."""
+    from importlib.metadata import version
+
+    return home / f"empty-{version('prefect')}.db"
