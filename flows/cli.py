@@ -23,6 +23,7 @@ from augpipe.core.registry import kinds_in
 from .cli_cache import cache
 from .endings import exit_message, terminated
 from .engine import settle
+from .entry import work_begins
 from .environment import set_environment
 
 CONFIGS = (".yaml", ".yml")
@@ -83,6 +84,7 @@ def run(
     settle()
     from .compare import run as compare
 
+    work_begins()
     summary = compare(experiment, folder, fresh).results.summary()
     _print_summary(summary, folder)
     if strict and summary["failed"]:
@@ -122,6 +124,7 @@ def train(
     settle()
     from .train import run as train_one
 
+    work_begins()
     trained = train_one(experiment, generator, seed, folder, resume)
     message = (
         f"best at {trained.best_kimg:g} kimg (val KID {trained.best_metric:.3g}); ended because "
@@ -222,6 +225,7 @@ def balance(
     settle()
     from .balance import run as balance_one
 
+    work_begins()
     balanced = balance_one(experiment, arm, seed, folder, override)
     for gate in balanced.gates:
         message = f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.detail})"
@@ -261,6 +265,7 @@ def inspect(
         raise UserError(f"no config, folder or file {str(source)!r}")
     from .inspecting import inspect_source, print_json, print_summary
 
+    work_begins()
     inspection, folder = inspect_source(source, set_, out)
     if json:
         print_json(inspection)
@@ -291,6 +296,7 @@ def refresh(
     settle()
     from .refresh import run as refresh_once
 
+    work_begins()
     console.print(
         refresh_once(experiment, out).message, markup=False, highlight=False, soft_wrap=True
     )  # fmt: skip
@@ -322,6 +328,7 @@ def serve(
     settle()
     from .deploying import serve as serve_it
 
+    work_begins()
     serve_it(experiment, cron, out)
 
 

@@ -61,7 +61,7 @@ def ensure_mlflow(path: Path, artifacts: str) -> None:
 
     with FileLock(path.with_name(f".{path.name}.lock")):
         for draft in path.parent.glob(f".{path.name}.*.tmp*"):
-            draft.unlink()  # of a process that was killed: whoever makes one holds the lock
+            draft.unlink()  # and SQLite's journal beside one: whoever makes one holds the lock
         latest, version = utils._get_latest_schema_revision(), schema_version(path)
         if version == latest:
             return

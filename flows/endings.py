@@ -14,9 +14,8 @@ from augpipe.core.errors import RunError, UserError, is_full
 from augpipe.core.home import home
 
 from .engine import bare_text
+from .entry import CONTINUE, STOPPED
 
-CONTINUE: Final = "Run the same command again to continue (train: with --resume)"
-STOPPED: Final = f"stopped; no file is half-written. {CONTINUE}"
 MIN_FREE: Final = 2**20  # bytes: with less free space the next write fails
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
-from augpipe.core.home import home
+from augpipe.core.home import home, make_home
 
 from .databases import copy_database, prefect_folder, prefect_template
 
@@ -45,7 +45,8 @@ def settle() -> None:
         return
     place = home() / "prefect"
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_home()
+        place.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to {place}: {error.strerror}") from None
     os.environ["PREFECT_HOME"] = str(place)

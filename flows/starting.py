@@ -14,7 +14,7 @@ from prefect import Flow
 
 from augpipe.core.device import require
 from augpipe.core.errors import FULL_WORDS, UserError
-from augpipe.core.home import home
+from augpipe.core.home import home, make_home
 from augpipe.core.store import Store
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
@@ -44,9 +44,9 @@ class Started:
         )
 
 
-def check_room(place: Path) -> None:
-    """UserError if the disk of `place` has less than MIN_FREE bytes free."""
-    place.mkdir(parents=True, exist_ok=True)
+def check_room() -> None:
+    """UserError if the disk of AUGPIPE_HOME has less than MIN_FREE bytes free."""
+    place = make_home()
     free = shutil.disk_usage(place).free
     if free < MIN_FREE:
         raise UserError(f"{FULL_WORDS[0]}: {place} has {free / 1e6:.1f} MB left")
@@ -56,7 +56,7 @@ def check_room(place: Path) -> None:
 def local_context(experiment: Experiment) -> Iterator[Context]:
     """A context for stages that run in this process, before workers start."""
     store = Store(home() / "store")
-    check_room(home())
+    check_room()
     _, threads = workers_and_threads(experiment.runner, 1)
     with running(store), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
         yield _context(experiment, store, Path(progress), threads)
@@ -96,7 +96,7 @@ def started(experiment: Experiment, fresh: bool = False) -> Iterator[Started]:
     check_store()
     store = Store(home() / "store")
     limit = store_limit()
-    check_room(home())
+    check_room()
     with (
         running(store),
         prefect_api(),

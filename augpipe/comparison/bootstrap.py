@@ -17,13 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from augpipe.comparison.units import Units, image_weights
+from augpipe.core.counts import LEAST_TEST
 
 LEVEL: Final = 0.95
 DRAWS: Final = 2000
 LEAST_SEEDS: Final = 3
 POWER: Final = 0.8  # probability with which `seeds_needed` seeds show a gain
-# Test images (or groups) that every class needs: fewer do not estimate their variance.
-LEAST_IMAGES: Final = 5
+LEAST_IMAGES: Final = LEAST_TEST
 Right = NDArray[np.bool_]  # (seeds, test images): whether an image was classified correctly
 Verdict = Literal[
     "better",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from augpipe.core.errors import UserError, unknown
 
 Counts = Mapping[int, int]  # class → images
+# Test images (or groups) that every class needs: fewer do not estimate their variance.
+LEAST_TEST: Final = 5
 
 
 def label_of(name: object, classes: Sequence[str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import glob
 import hashlib
 import json
 import os
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from augpipe.core.errors import UserError, passes
+from augpipe.core.processes import is_mark_of_dead, mark
 
 
 @contextmanager
 def draft_of(target: Path) -> Iterator[Path]:
     """A new path next to `target`, deleted when the block ends; UserError if it cannot be written."""
-    draft = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    # With the process, so that the draft of one that was killed can be told from one in use.
+    draft = target.parent / f".{target.name}.{mark()}-{uuid.uuid4().hex[:8]}.tmp"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield draft
@@ -49,23 +53,44 @@ def _remove(path: Path) -> None:
 def beside(target: Path) -> Iterator[Path]:
     """A draft path for a file or folder, renamed to `target` when the block succeeds.
 
-    `target` never holds a partial result. An existing folder is replaced completely.
-    Raises UserError if the target cannot be written.
+    `target` never holds a partial result. An existing folder is replaced completely, in one step where the system can
+    exchange two folders; elsewhere a kill between two renames leaves it as `.target.replaced`, which the next call puts back.
+    Drafts of processes that were killed are deleted. Raises UserError if the target cannot be written.
     """
     target = target.resolve()
+    old = target.parent / f".{target.name}.replaced"
+    if old.is_dir():  # of a process that was killed
+        _remove(old) if target.exists() else os.rename(old, target)
+    sweep(target.parent, target.name)
     with draft_of(target) as draft:
         yield draft
         if not target.is_dir():
             os.replace(draft, target)
-            return
-        old = draft.with_suffix(".old")
-        os.rename(target, old)
-        try:
-            os.rename(draft, target)
-        except OSError:
-            os.rename(old, target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        elif not _exchange(draft, target):
+            os.rename(target, old)
+            try:
+                os.rename(draft, target)
+            except OSError:
+                os.rename(old, target)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; False where the system cannot (renameat2 of Linux can)."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Delete drafts below this name whose process has ended."""
+    for draft in folder.glob(f".{glob.escape(name) if name != '*' else name}.*.tmp"):
+        if is_mark_of_dead(draft.name.removesuffix(".tmp").rpartition(".")[2].rpartition("-")[0]):
+            _remove(draft)
 
 
 def sync(path: Path) -> None:

@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 
+def make_home() -> Path:
+    """The folder, made for its user alone if it is new: it holds pictures, and models that may remember some."""
+    folder = home()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
 def home() -> Path:
     """`AUGPIPE_HOME`, by default `data/` of the working directory."""
     return Path(os.environ.get("AUGPIPE_HOME") or "data").expanduser().absolute()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Iterator
@@ -42,7 +43,27 @@ def is_dead(process: str) -> bool:
     """Whether a process has ended; one of another machine or container counts as alive."""
     place, _, rest = process.partition(" ")
     pid, _, started = rest.partition(" ")
-    if place != _place() or not pid.isdecimal():
+    return place == _place() and _has_ended(pid, started)
+
+
+def mark() -> str:
+    """This process as part of a file name: `8 digits of the machine's digest-number-start time`."""
+    return f"{_digest()}-{os.getpid()}-{_started(os.getpid())}"
+
+
+def is_mark_of_dead(text: str) -> bool:
+    """Like `is_dead`, for what `mark` returned; False for any other text."""
+    place, _, rest = text.partition("-")
+    pid, _, started = rest.partition("-")
+    return place == _digest() and _has_ended(pid, started)
+
+
+def _digest() -> str:
+    return hashlib.sha256(_place().encode()).hexdigest()[:8]
+
+
+def _has_ended(pid: str, started: str) -> bool:
+    if not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)

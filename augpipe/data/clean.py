@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from augpipe.core.counts import LEAST_TEST
 from augpipe.core.errors import UserError, several
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.intake import Intake
@@ -16,6 +19,7 @@ from augpipe.data.sources._listing import Listing, alike, only
 from augpipe.data.split import NAMES, split
 
 Rows = NDArray[np.int64]
+MOST_TEST: Final = 0.5  # fraction of a class that advice gives to test
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def part(
     labels, classes = intake.labels, intake.listing.classes
     kind, rows = split(labels, classes, options, rng, groups=intake.groups, official=intake.splits)
     removed: dict[str, tuple[str, str]] = {}
-    notes = list(_group_notes(intake.groups, rows))
+    notes = [*_group_notes(intake.groups, rows), *few_test_images(intake, rows["test"], kind)]
     if policy.duplicates != "keep":
         rows, removed = _without_overlap(intake, rows, policy.duplicates == "near")
     for side in ("train", "val"):
@@ -160,6 +164,38 @@ def _without_repeats(
                     reason += f", which has class {classes[labels[twin]]}"
                 removed[ids[int(row)]] = (classes[labels[row]], reason)
     return remaining, removed
+
+
+def few_test_images(intake: Intake, test: Rows, kind: str) -> tuple[str, ...]:
+    """Warn before anything is trained if a class has too few test images, or groups of them, for any verdict."""
+    labels, groups = intake.labels, intake.groups
+    units = np.arange(len(labels)) if groups is None else groups
+    what = "image" if groups is None else "group"
+    have = {
+        name: len(set(units[test[labels[test] == label]].tolist()))
+        for label, name in enumerate(intake.listing.classes)
+    }
+    few = {name: n for name, n in have.items() if n < LEAST_TEST}
+    if not few:
+        return ()
+    total = min(
+        len(set(units[labels == label].tolist()))
+        for label, name in enumerate(intake.listing.classes)
+        if name in few
+    )
+    share = math.ceil(20 * LEAST_TEST / max(1, total)) / 20
+    advice = (
+        f"set split.test={share:g}"
+        if share <= MOST_TEST
+        else "add images, or leave the class out (min_images)"
+    )
+    if kind == "official":
+        advice = f"draw another split (split.kind=stratified) and {advice}"
+    named = ", ".join(f"{name!r} {n}" for name, n in list(few.items())[:5])
+    return (
+        f"no verdict is possible: at least {LEAST_TEST} test {what}s of every class are needed, and "
+        f"{several(len(few), 'class')} of {len(have)} have fewer ({named}{', ...' if len(few) > 5 else ''}); {advice}",
+    )
 
 
 def _group_notes(groups: NDArray[np.object_] | None, rows: dict[str, Rows]) -> tuple[str, ...]:

@@ -14,7 +14,14 @@ from augpipe.core.errors import UserError, several
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
-from augpipe.data.clean import check_classes, check_names, divided_groups, drop_small_classes, part
+from augpipe.data.clean import (
+    check_classes,
+    check_names,
+    divided_groups,
+    drop_small_classes,
+    few_test_images,
+    part,
+)
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.intake import Intake, Progress, Survey, picture, survey, take_in
@@ -161,19 +168,22 @@ def inspect(
     intake = take_in(listing, options, None, found=surveyed, progress=progress)
     problems = list(_errors(intake))
     sides, split_kind = intake.splits, "official" if intake.splits is not None else "none"
-    if split is not None and not problems:
+    if not problems:
+        # As a run would: with its default split where none is given, which is not shown then.
+        options_of_split = split or SplitOptions()
         try:
             # First with duplicates, for the counts; then with the policy of a run, for the errors it would raise.
             keep_all = rules.model_copy(update={"duplicates": "keep"})
-            partition = part(intake, split, keep_all, numpy_stream(split.seed, "split"))
-            part(intake, split, rules, numpy_stream(split.seed, "split"))
-            split_kind, sides = partition.kind, np.empty(len(intake.rows), object)
-            for name, rows in partition.rows.items():
-                sides[rows] = name
+            partition = part(intake, options_of_split, keep_all, _stream(options_of_split))
+            kept = part(intake, options_of_split, rules, _stream(options_of_split))
+            few = few_test_images(intake, kept.rows["test"], kept.kind)
+            problems += [Problem("warning", text) for text in few]
+            if split is not None:
+                split_kind, sides = partition.kind, np.empty(len(intake.rows), object)
+                for name, rows in partition.rows.items():
+                    sides[rows] = name
         except UserError as error:
             problems.append(Problem("stop", str(error)))
-    elif sides is not None and not problems:
-        problems += _split_errors(intake, SplitOptions(), rules)
     equal_ids = equal_groups(intake.facts.content)
     near_ids = near_groups(equal_ids, intake.facts.hashes, intake.facts.thumbs, intake.facts.tints)
     equal = _twins(equal_ids, intake.labels, sides, None)
@@ -183,13 +193,8 @@ def inspect(
     return Inspection(intake, surveyed, sides, split_kind, equal, near, tuple(problems))
 
 
-def _split_errors(intake: Intake, split: SplitOptions, rules: Policy) -> list[Problem]:
-    """Errors of a run with the source's own split."""
-    try:
-        part(intake, split, rules, numpy_stream(split.seed, "split"))
-    except UserError as error:
-        return [Problem("stop", str(error))]
-    return []
+def _stream(split: SplitOptions) -> np.random.Generator:
+    return numpy_stream(split.seed, "split")
 
 
 def rows_of(sides: Sides | None) -> dict[str, NDArray[np.int64]]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError
+from augpipe.core.files import sweep
 from augpipe.core.processes import hold, is_held
 from augpipe.core.store import Store
 from augpipe.pipeline.cache import RECORDS
@@ -107,7 +108,12 @@ def seconds(text: str) -> float:
 
 @contextmanager
 def running(store: Store) -> Iterator[None]:
-    """Hold a lock while the block runs: nothing used since then is pruned. The lock file is named by its start time."""
+    """Hold a lock while the block runs: nothing used since then is pruned. The lock file is named by its start time.
+
+    First, drafts of processes that were killed are deleted.
+    """
+    for kind in store.root.iterdir() if store.root.is_dir() else ():
+        sweep(kind)
     with hold(store.root / RUNNING / f"{time.time():.6f}-{uuid.uuid4().hex}"):
         yield
 

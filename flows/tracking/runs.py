@@ -6,8 +6,10 @@ import hashlib
 import json
 import math
 import tempfile
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +29,10 @@ from .names import Point
 
 KEY: Final = "augpipe.key"
 PROCESS: Final = "augpipe.process"
+ALIVE: Final = "augpipe.alive"
 FAILED: Final = "augpipe.failed"
+BEAT: Final = 300.0  # seconds between signs of life of a run
+SILENT: Final = 3600.0  # seconds without one after which a run of another machine counts as ended
 METRICS: Final = 900  # per call; MLflow accepts 1000 metrics, params and tags together
 PARAMS: Final = 100  # per call
 
@@ -59,13 +64,42 @@ def open_parent(
         if running and run.data.tags.get(PROCESS) != mine:
             continue
         client.set_tag(parent, PROCESS, mine)
+        client.set_tag(parent, ALIVE, _now())
         if not running:
             client.update_run(parent, "RUNNING")
         if FAILED in run.data.tags:
             client.delete_tag(parent, FAILED)
         return parent
-    tags = {**tags, KEY: key, PROCESS: mine}
+    tags = {**tags, KEY: key, PROCESS: mine, ALIVE: _now()}
     return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+
+
+def _now() -> str:
+    return str(round(time.time()))
+
+
+@contextmanager
+def signs_of_life(client: MlflowClient, parent: str) -> Iterator[None]:
+    """While the block runs, tag the run with the time every BEAT seconds; a server that does not answer is ignored."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(BEAT):
+            with suppress(Exception):  # of any server, away for any reason
+                client.set_tag(parent, ALIVE, _now())
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+def _has_ended(run: Run) -> bool:
+    """By its process, or, where that cannot be asked because it is of another machine, by its last sign of life."""
+    alive = run.data.tags.get(ALIVE)
+    silent = alive is not None and time.time() - float(alive) > SILENT
+    return is_dead(run.data.tags.get(PROCESS, "")) or silent
 
 
 def open_child(
@@ -84,12 +118,12 @@ def open_child(
 
 
 def end_abandoned(client: MlflowClient, experiment: str) -> None:
-    """Set runs left open by dead processes, and open children of ended parents, to KILLED.
+    """Set runs left open by dead processes, or by machines that are gone, and open children of ended parents, to KILLED.
 
     Ignores a server's refusal to end another user's run.
     """
     running = {str(r.info.run_id): r for r in search(client, experiment, "status = 'RUNNING'")}
-    alive = {key for key, run in running.items() if not is_dead(run.data.tags.get(PROCESS, ""))}
+    alive = {key for key, run in running.items() if not _has_ended(run)}
     for key, run in running.items():
         if key not in alive or run.data.tags.get(MLFLOW_PARENT_RUN_ID, key) not in alive:
             with suppress(MlflowException):

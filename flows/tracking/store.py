@@ -14,7 +14,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.exceptions import MlflowException
 
 from augpipe.core.errors import UserError
-from augpipe.core.home import home
+from augpipe.core.home import make_home
 from augpipe.core.store import Ref
 
 from ..databases import ensure_mlflow
@@ -67,8 +67,7 @@ def tracking_uri() -> tuple[str, str | None]:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri:
         return uri, None
-    folder = home()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_home()
     artifacts = (folder / "artifacts").as_uri()
     # Without this variable, a file store creates `mlruns` in the working directory.
     os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", artifacts)

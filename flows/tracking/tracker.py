@@ -122,7 +122,8 @@ class Tracker:
         status = "KILLED"
         try:
             self._describe(prepared)
-            yield self
+            with runs.signs_of_life(self._client, self.parent):
+                yield self
             status = "FINISHED"
         except Exception:
             status = "FAILED"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,71 @@ def test_a_full_disk_is_the_users_to_mend() -> None:
         Path("/dev/full").open("w") as stream,
     ):
         stream.write("x" * 100_000)
+
+
+def killed_while(action: str, place: Path) -> None:
+    """A process that replaces the folder `out` by one with a file `new`, and is killed at this call of os or ctypes."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from augpipe.core import files
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+{action}
+with files.beside(Path({str(place / "out")!r})) as draft:
+    draft.mkdir()
+    (draft / "new").write_text("new")
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def replace(place: Path) -> None:
+    with beside(place / "out") as draft:
+        draft.mkdir()
+        (draft / "newer").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("action", "left"),
+    [
+        ("files._exchange = die", ["old"]),  # before anything is renamed
+        ("files._remove = die", ["new"]),  # after the exchange
+        ("files._exchange = lambda *_: False; files.shutil.rmtree = die", ["new"]),
+        # Between the two renames, where a system cannot exchange: the next call puts the old one back first.
+        (
+            "files._exchange = lambda *_: False; rename = os.rename; n = []\n"
+            "def second(*a):\n    n.append(1)\n    return die() if len(n) == 2 else rename(*a)\n"
+            "os.rename = second",
+            None,
+        ),
+    ],
+)
+def test_a_kill_leaves_one_folder_or_the_other(
+    tmp_path: Path, action: str, left: list[str] | None
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").write_text("old")
+    killed_while(action, tmp_path)
+    assert left is None or [p.name for p in out.iterdir()] == left
+    with pytest.raises(RuntimeError, match="stop"), beside(out) as draft:
+        assert [p.name for p in out.iterdir()] == (left or ["old"])
+        draft.mkdir()
+        raise RuntimeError("stop")
+    replace(tmp_path)
+    assert [p.name for p in out.iterdir()] == ["newer"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]  # no draft of the killed one either
+
+
+def test_a_draft_in_use_is_not_swept(tmp_path: Path) -> None:
+    with beside(tmp_path / "out") as draft:
+        draft.mkdir()
+        with beside(tmp_path / "out") as other:
+            other.mkdir()
+            assert draft.is_dir()
+    assert (tmp_path / "out").is_dir()
+    foreign = tmp_path / ".out.deadbeef-1-2-3.tmp"
+    foreign.touch()
+    replace(tmp_path)
+    assert foreign.exists()  # of another machine

@@ -225,3 +225,32 @@ def test_the_page_in_a_browser(messy: Path, tmp_path: Path) -> None:
     assert done.returncode == 0 and "CONSOLE" not in done.stderr, done.stderr[-2000:]
     with Image.open(shot) as picture:
         assert np.asarray(picture.convert("L")).std() > 10
+
+
+def looked(root: Path, **split: object) -> list[tuple[str, str]]:
+    options = SplitOptions(**split) if split else None
+    found = inspect(sources.listing(source("folder", path=root)), ImageOptions(), options)
+    return [(problem.severity, problem.text) for problem in found.problems]
+
+
+def test_what_stops_a_run_is_said_of_a_folder_too(tmp_path: Path) -> None:
+    """By the function that the run calls, whether or not the folder has a split of its own."""
+    folders(tmp_path / "pics", 20, ("a",))
+    folders(tmp_path / "pics", 2, ("b",))
+    (stop,) = [text for severity, text in looked(tmp_path / "pics") if severity == "stop"]
+    assert stop.startswith("class 'b' has 2 images; train, val and test need at least 3")
+
+
+@pytest.mark.parametrize(
+    ("n", "advice"), [(21, "set split.test=0.25"), (11, "set split.test=0.5"), (8, "add images")]
+)
+def test_too_few_test_images_for_a_verdict_are_said_at_once(
+    tmp_path: Path, n: int, advice: str
+) -> None:
+    folders(tmp_path / "pics", 40, ("a",))
+    folders(tmp_path / "pics", n, ("b",))
+    (text,) = [t for _, t in looked(tmp_path / "pics") if t.startswith("no verdict is possible")]
+    assert "1 class of 2 have fewer ('b'" in text and advice in text
+    if "=" in advice:
+        after = looked(tmp_path / "pics", test=float(advice.split("=")[1]))
+        assert not [t for _, t in after if t.startswith("no verdict")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -237,11 +238,29 @@ def test_who_continues_whose_run(client: MlflowClient) -> None:
     elsewhere = {runs.KEY: "k", runs.PROCESS: f"elsewhere {pid} {began}"}
     alive = client.create_run(experiment, tags=elsewhere).info.run_id
     foreign = client.create_run(experiment).info.run_id  # begun by hand
+    # Of a container that is gone, and with it its name: nothing but its silence tells.
+    long_ago = {**elsewhere, runs.KEY: "l", runs.ALIVE: str(time.time() - runs.SILENT - 10)}
+    silent = client.create_run(experiment, tags=long_ago).info.run_id
+    heard = {**elsewhere, runs.KEY: "h", runs.ALIVE: str(time.time() - runs.SILENT + 60)}
+    busy = client.create_run(experiment, tags=heard).info.run_id
     assert runs.open_parent(client, experiment, "k", "n", {}) == dead
     status = {run: client.get_run(run).info.status for run in (dead, child, alive, foreign)}
     assert status == {dead: "RUNNING", child: "KILLED", alive: "RUNNING", foreign: "RUNNING"}
+    assert client.get_run(silent).info.status == "KILLED"
+    assert client.get_run(busy).info.status == "RUNNING"
     assert client.get_run(dead).data.tags[runs.PROCESS] == this_process()
     assert runs.open_parent(client, experiment, "another", "n", {}) not in status
+
+
+def test_a_run_gives_signs_of_life(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = client.create_run(client.create_experiment("alive")).info.run_id
+    monkeypatch.setattr(runs, "BEAT", 0.05)
+    begun = time.time()
+    with runs.signs_of_life(client, run):
+        while (tag := client.get_run(run).data.tags.get(runs.ALIVE)) is None:
+            assert time.time() - begun < 30
+            time.sleep(0.05)
+    assert abs(float(tag) - begun) < 30
 
 
 def test_more_values_than_one_call_takes(client: MlflowClient) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jobs import Work, make_work
+from recalling import go, job
 
+from augpipe.core.store import load_table
 from augpipe.pipeline import cache
 from augpipe.pipeline.compare import Runs, compare, local, resolve
 from augpipe.pipeline.experiment import Arm
@@ -179,3 +181,41 @@ def test_arms_without_a_generator_need_no_reference_classifier(
     alone = work.set(with_arms("{name: real}"))
     compare(alone.experiment, {0: prepared}, counting(alone, calls))
     assert [name for name, _ in calls] == ["mix", "train_classifier", "score"]
+
+
+ALL_ARMS = (
+    "{name: real}", "{name: classic, mix: {sampler: balanced, transform: light}}",
+    "{name: smote, generator: smote, mix: {share: 0.4}}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        (ALL_ARMS[2], ALL_ARMS[0]),  # fewer, in another order
+        (ALL_ARMS[1].replace("classic", "other"), "{name: more, mix: {sampler: sqrt}}", *ALL_ARMS),
+    ],
+)
+def test_an_arms_scores_do_not_depend_on_the_others(
+    tmp_path: Path, alone: Mapping[str, str], arms: tuple[str, ...]
+) -> None:
+    """Removed, added, renamed or in another order: nothing is reused here, and every other arm's rows are the same."""
+    others = scores_of(tmp_path, arms)
+    assert {name: others[name] for name in alone if name in others} == {
+        name: rows for name, rows in alone.items() if name in others
+    }
+    assert len(others) == len(arms)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    return scores_of(tmp_path_factory.mktemp("arms"), ALL_ARMS)
+
+
+def scores_of(place: Path, arms: tuple[str, ...]) -> dict[str, str]:
+    sets = (f"arms=[{', '.join(arms)}]", "generators={smote: {kind: smote}}", "baseline=real")
+    runs, _ = go(job(place / "store", *sets))
+    return {
+        name: load_table(run.scored.table).drop(columns="arm", errors="ignore").to_csv()
+        for (name, _), run in runs.arms.items()
+    }
