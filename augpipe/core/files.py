@@ -83,7 +83,8 @@ def _exchange(one: Path, other: Path) -> bool:
     except (OSError, AttributeError):
         return False
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    return renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+    status: int = renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange)
+    return status == 0
 
 
 def sweep(folder: Path, name: str = "*") -> None:

@@ -292,6 +292,131 @@ def test_columns_of_other_things_are_listed_and_no_more(tmp_path: Path) -> None:
     assert note.startswith("not used of the manifest") and note.endswith("age, image_id, patient")
 
 
+def ham(tmp_path: Path, n: int = 40) -> Path:
+    """As HAM10000 comes: pictures in two folders, a table that names them without folder and suffix."""
+    rows = []
+    for i in range(n):
+        name = f"ISIC_{i:07d}"
+        save(tmp_path / f"HAM10000_images_part_{1 + 2 * i // n}" / f"{name}.jpg", noise(i))
+        rows.append(
+            {"lesion_id": f"HAM_{i // 2}", "image_id": name, "dx": ("nv", "nv", "mel")[i % 3]}
+        )
+    return table(tmp_path, rows, "HAM10000_metadata.csv")
+
+
+def test_a_table_that_names_pictures_without_folder_and_suffix(tmp_path: Path) -> None:
+    path = ham(tmp_path)
+    with pytest.raises(UserError) as told:
+        sources.listing(source("manifest", path=path))
+    assert str(told.value).endswith(
+        "try --set source.columns.path=image_id --set source.columns.label=dx"
+    )
+    columns = {"path": "image_id", "label": "dx"}
+    with pytest.raises(UserError, match=r"source\.columns\.group=lesion_id"):
+        sources.listing(source("manifest", path=path, columns=columns))
+    columns["group"] = "lesion_id"
+    listed = sources.listing(source("manifest", path=path, columns=columns))
+    assert not listed.bad and listed.ids[0] == "HAM10000_images_part_1/ISIC_0000000.jpg"
+    assert listed.ids[-1] == "HAM10000_images_part_2/ISIC_0000039.jpg"
+    assert len(set(listed.groups)) == 20
+    assert listed.notes[0].startswith("40 paths of the table completed: ISIC_0000000 is HAM10000")
+    # A template of columns says the same without a search.
+    columns["path"] = "HAM10000_images_part_1/{image_id}.jpg"
+    first = sources.listing(source("manifest", path=path, columns=columns))
+    assert len(first) == 20 and len(first.bad) == 20
+
+
+def test_parts_of_a_download_are_no_classes(tmp_path: Path) -> None:
+    path = ham(tmp_path)
+    with pytest.raises(UserError) as told:
+        sources.listing(source("folder", path=tmp_path))
+    assert (
+        f"(augpipe run {path} --set source.columns.path=image_id --set source.columns.label=dx)"
+        in str(told.value)
+    )
+    assert "set source.layout='{label}/**/*' if the folders (HAM10000_images_part_1" in str(
+        told.value
+    )
+    listed = sources.listing(source("folder", path=tmp_path, layout="{label}/**/*"))
+    assert listed.classes == ("HAM10000_images_part_1", "HAM10000_images_part_2")
+
+
+def test_a_table_that_says_what_the_folders_say_is_no_matter(tmp_path: Path) -> None:
+    """Nor is one of other things, or one that cannot be read."""
+    folders(tmp_path, 6)
+    rows = [{"file": f"{c}/{i:03d}.png", "species": c, "size": i} for c in "ab" for i in range(6)]
+    table(tmp_path, rows, "labels.csv")
+    table(tmp_path, [{"x": 1}], "other.csv")
+    (tmp_path / "broken.csv").write_bytes(b"\xff\xfe\0")
+    assert sources.listing(source("folder", path=tmp_path)).counts() == {"a": 6, "b": 6}
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "dataset.json"])
+def test_shards_with_a_file_of_labels_are_no_classes(tmp_path: Path, name: str) -> None:
+    """As image-folder tools and StyleGAN's write them."""
+    folders(tmp_path, 4, ("00000", "00001"))
+    files = [f"{c}/{i:03d}.png" for c in ("00000", "00001") for i in range(4)]
+    if name.endswith("csv"):
+        pd.DataFrame({"file_name": files, "label": [0, 1] * 4}).to_csv(tmp_path / name, index=False)
+    else:
+        (tmp_path / name).write_text(
+            json.dumps({"labels": [[f, i % 2] for i, f in enumerate(files)]})
+        )
+    with pytest.raises(UserError, match=r"use the table|has labels of the pictures"):
+        sources.listing(source("folder", path=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("written", "file"),
+    [("A.PNG", "x/a.png"), ("x\\a.png", "x/a.png"), ("data/x/a.png", "x/a.png"),
+     ("gro\u0308\u00dfe", "gr\u00f6\u00dfe.png"), ("a", "deep/down/a.tiff")],
+)  # fmt: skip
+def test_paths_that_only_one_picture_fits(tmp_path: Path, written: str, file: str) -> None:
+    save(tmp_path / file, noise(0))
+    save(tmp_path / "other" / "b.png", noise(1))
+    (tmp_path / "m.csv").write_text(f"path,label\n{written},x\nother/b.png,y\n", encoding="utf-8")
+    listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
+    assert listed.ids == [file, "other/b.png"] and not listed.bad
+
+
+def test_a_path_is_never_completed_to_another_picture(tmp_path: Path) -> None:
+    """Of a folder with another name, or where two would fit."""
+    for path in ("a/001.png", "b/002.png", "c/002.png", "d/003.png"):
+        save(tmp_path / path, noise(len(path)))
+    (tmp_path / "m.csv").write_text(
+        "path,label\nx/001.png,x\n002.png,x\n003.jpg,x\na/001.png,y\nd/003.png,x\n"
+    )
+    listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
+    assert listed.ids == ["a/001.png", "d/003.png"]
+    assert [one.reason for one in listed.bad] == [
+        "row 1: file does not exist", "row 2: 2 files of this name: b/002.png, c/002.png",
+        "row 3: file does not exist",
+    ]  # fmt: skip
+
+
+def test_a_table_with_a_column_for_each_class(tmp_path: Path) -> None:
+    rows = [
+        {
+            "path": row["path"],
+            "MEL": float(i % 3 == 0),
+            "NV": float(i % 3 == 1),
+            "BCC": float(i % 3 == 2),
+        }
+        for i, row in enumerate(rows_of(tmp_path, 12))
+    ]
+    columns = {"label": ["MEL", "NV", "BCC"]}
+    listed = sources.listing(
+        source("manifest", path=table(tmp_path, rows, "m.csv"), columns=columns)
+    )
+    assert listed.counts() == {"BCC": 4, "MEL": 4, "NV": 4}
+    assert [listed.classes[label] for label in listed.labels[:3]] == ["MEL", "NV", "BCC"]
+    rows[5]["MEL"] = 1.0
+    with pytest.raises(
+        UserError, match=r"row 6 of .* has the labels .*Several labels per image are not"
+    ):
+        sources.listing(source("manifest", path=table(tmp_path, rows, "m.csv"), columns=columns))
+
+
 def test_spaces_around_a_path_are_none_of_it(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, 4)
     save(tmp_path / "img" / " odd.png", noise(9))

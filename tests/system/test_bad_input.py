@@ -372,7 +372,10 @@ def test_labels_of_mixed_type(tmp_path: Path) -> None:
         ("path,label\n", "has no rows"),
         ("path,label,label\na,b,c\n", "has more than one column 'label'"),
         ("path,label\na\n", "cannot read the manifest"),
-        ("path;lable\na;b\n", r"has no column 'label' \(did you mean 'lable'\?\); it has path, lable"),
+        (
+            "path;lable\na;b\n",
+            r"has no column 'label' \(did you mean 'lable'\?\); it has path, lable",
+        ),
         ("file,label\na,b\n", r"has no column 'path'; it has file, label \(set source\.columns"),
     ],
 )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,14 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._files import printable
 from augpipe.data.sources._listing import Bad, known_split, one_spelling
+from augpipe.data.sources._paths import Paths
+
+LOOKED_AT: Final = 50  # rows
+MOSTLY: Final = 0.8
+LABEL_NAMES: Final = re.compile(
+    r"labels?|class(es|_?name|_?id)?|dx|diagnosis|diagnose|target|category|finding|species|grade|y",
+    re.IGNORECASE,
+)
 
 
 class Table(NamedTuple):
@@ -26,11 +33,12 @@ class Table(NamedTuple):
     others: dict[str, NDArray[np.object_] | None]
 
 
-def read_table(path: Path, columns: Mapping[str, str], given: Collection[str] = ()) -> Table:
+def read_table(path: Path, columns: Mapping[str, Any], given: Collection[str], root: Path) -> Table:
     """Read a table.
 
-    columns: augpipe's names → the table's names. given: augpipe's names of columns that have to be there besides path
-    and label. UserError if the table cannot be read or lacks one.
+    columns: augpipe's names → the table's: of the path a name or a template, of the label a name or those of one-hot
+    columns. given: augpipe's names of columns that have to be there besides path and label. root: of the pictures, for
+    the proposal of columns. UserError if the table cannot be read or lacks one.
     """
     if not path.is_file():
         raise UserError(
@@ -45,32 +53,110 @@ def read_table(path: Path, columns: Mapping[str, str], given: Collection[str] = 
             f"cannot read the manifest {path}: {' '.join(str(error).split())}"
         ) from None
     have = table.column_names
+    needed = {key: _names_of(key, columns[key]) for key in columns}
     for key in ("path", "label", *given):
-        name = columns[key]
-        if have.count(name) != 1:
-            problem = "has no column" if name not in have else "has more than one column"
-            near = difflib.get_close_matches(name, have, n=1) if name not in have else []
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise UserError(
-                f"the manifest {path} {problem} {name!r}{hint}; it has {choices(have)} "
-                f"(set source.columns.{key} for another name)"
-            )
-    columns_by_key = {key: _text(table[name], f"the column {name!r} of {path}")
-             for key, name in columns.items() if name in have}  # fmt: skip
+        for name in needed[key]:
+            if have.count(name) != 1:
+                raise _no_column(path, key, name, table, root)
     if not table.num_rows:
         raise UserError(f"the manifest {path} has no rows")
-    rows = pd.DataFrame(
-        {
-            key: values if key == "path" else _stripped(values)
-            for key, values in columns_by_key.items()
-        }
-    )
+    values = {
+        name: _text(table[name], f"the column {name!r} of {path}")
+        for names in needed.values() for name in names if name in have
+    }  # fmt: skip
+    rows = {"path": _paths(columns["path"], needed["path"], values)}
+    if isinstance(columns["label"], str):
+        rows["label"] = _stripped(values[columns["label"]])
+    else:
+        rows["label"] = _one_hot(columns["label"], values, path)
+    for key in columns:
+        if key not in rows and columns[key] in values:
+            rows[key] = _stripped(values[columns[key]])
     others = {
         name: _text_or_none(table[name])
         for name in have
-        if name not in columns.values() and have.count(name) == 1
+        if name not in values and have.count(name) == 1
     }
-    return Table(rows, others)
+    return Table(pd.DataFrame(rows), others)
+
+
+def _names_of(key: str, value: Any) -> tuple[str, ...]:
+    """The table's columns that a setting needs."""
+    if key == "path" and (fields := re.findall(r"\{([^{}]*)\}", value)):
+        return tuple(fields)
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _paths(
+    template: str, names: Sequence[str], values: Mapping[str, NDArray[np.object_]]
+) -> NDArray[np.object_]:
+    if names == (template,):
+        return values[template]
+    filled = []
+    for row in zip(*(values[name] for name in names), strict=True):
+        path = template
+        for name, value in zip(names, row, strict=True):
+            path = path.replace(f"{{{name}}}", value.strip())
+        filled.append(path)
+    return np.array(filled, object)
+
+
+def _one_hot(
+    names: Sequence[str], values: Mapping[str, NDArray[np.object_]], path: Path
+) -> NDArray[np.object_]:
+    """The name of the column with a 1 in each row, "" for none; UserError for several or for other values."""
+    numbers = np.stack([pd.to_numeric(pd.Series(values[name]), errors="coerce") for name in names])
+    wrong = ~np.isin(np.nan_to_num(numbers), (0, 1)).all(0)
+    ones = (numbers == 1).sum(0)
+    for row in np.flatnonzero(wrong | (ones > 1))[:1]:
+        marked = {name: str(values[name][row]) for name in names}
+        raise UserError(
+            f"row {row + 1} of the manifest {path} has the labels {marked}: one of these columns must be 1 and the others "
+            "0. Several labels per image are not supported; set source.columns.label to one column"
+        )
+    return np.where(ones == 1, np.array(names, object)[(numbers == 1).argmax(0)], "")
+
+
+def _no_column(path: Path, key: str, name: str, table: Any, root: Path) -> UserError:
+    have = table.column_names
+    problem = "has no column" if name not in have else "has more than one column"
+    near = difflib.get_close_matches(name, have, n=1) if name not in have else []
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    proposed = proposal(_columns_of(table), root) if key in ("path", "label") else {}
+    options = " ".join(f"--set source.columns.{k}={v}" for k, v in proposed.items())
+    return UserError(
+        f"the manifest {path} {problem} {name!r}{hint}; it has {choices(have)} "
+        f"(set source.columns.{key} for another name)" + (f"; try {options}" if options else "")
+    )
+
+
+def read_columns(path: Path) -> dict[str, NDArray[np.object_]]:
+    """Columns of text or numbers of a table, as text; none if it cannot be read."""
+    import pyarrow as pa
+
+    try:
+        table = _read(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return {}
+    return _columns_of(table)
+
+
+def _columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
+    names = [name for name in table.column_names if table.column_names.count(name) == 1]
+    columns = {name: _text_or_none(table[name]) for name in names}
+    return {name: values for name, values in columns.items() if values is not None}
+
+
+def proposal(columns: Mapping[str, NDArray[np.object_]], root: Path) -> dict[str, str]:
+    """`path`: a column that names pictures below the root; `label`: one that by its name holds classes; where there are such."""
+    found, settings = Paths(root), {}
+    for name, values in columns.items():
+        sample = values[np.linspace(0, len(values) - 1, min(LOOKED_AT, len(values))).astype(int)]
+        if len(sample) and np.mean([not found.one(str(value))[1] for value in sample]) > MOSTLY:
+            settings["path"] = name
+            break
+    likely = [n for n in columns if LABEL_NAMES.fullmatch(n.strip()) and n != settings.get("path")]
+    return settings | ({"label": likely[0]} if likely else {})
 
 
 def _text_or_none(column: Any) -> NDArray[np.object_] | None:
@@ -144,7 +230,9 @@ class Checks:
         self.labels = table["label"].to_numpy(dtype=object)
         paths = table["path"].to_numpy(dtype=object)
         self.reasons = np.full(len(table), "", dtype=object)
-        self.paths = _Paths(root).resolve(paths, self.reasons)
+        found = Paths(root)
+        self.paths = found.resolve(paths, self.reasons)
+        self.notes = found.notes()
         self._reject(self.labels == "", "no label")
         self.splits = self._splits()
         self.weights = self._weights()
@@ -210,65 +298,3 @@ class Checks:
                 "different labels, too many for a class column"
             )
         one_spelling(names, str(self._path))
-
-
-@dataclass
-class _Paths:
-    """Check paths of a table against the root; each folder is listed once instead of one `stat` per file."""
-
-    root: Path
-
-    def resolve(
-        self, paths: NDArray[np.object_], reasons: NDArray[np.object_]
-    ) -> NDArray[np.object_]:
-        """Paths as written → paths with `/` relative to the root; sets `reasons` of unusable ones."""
-        relative = np.empty(len(paths), dtype=object)
-        resolved_root = self.root.resolve()
-        prefix = f"{self.root.as_posix()}/"
-        folders: dict[str, dict[str, str]] = {}
-
-        def reason(plain: str) -> str:
-            folder, _, name = plain.rpartition("/")
-            if folder not in folders:
-                folders[folder] = self._names(folder, resolved_root)
-            return folders[folder].get(name, folders[folder].get("", "file does not exist"))
-
-        for row, path in enumerate(paths):
-            plain = path[len(prefix):] if path.startswith(prefix) else path  # fmt: skip
-            relative[row] = plain
-            if not plain:
-                reasons[row] = "no path"
-                continue
-            if plain.startswith("/") or "\0" in plain or ".." in plain.split("/"):
-                reasons[row] = f"a path outside the root {self.root}"
-                continue
-            if "./" in plain or "//" in plain:
-                plain = relative[row] = os.path.normpath(plain)
-            reasons[row] = reason(plain)
-            if reasons[row] and (bare := plain.strip()) != plain and not reason(bare):
-                relative[row], reasons[row] = bare, ""
-        return relative
-
-    def _names(self, folder: str, resolved_root: Path) -> dict[str, str]:
-        """File names of a folder → reason why unusable ("" if usable); key "" holds a reason for the whole folder."""
-        path = self.root / folder
-        try:
-            if not path.resolve(strict=True).is_relative_to(resolved_root):
-                return {"": f"a link to outside the root {self.root}"}
-            entries = list(os.scandir(path))
-        except (OSError, RuntimeError) as error:
-            missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-            return {
-                "": "file does not exist" if missing else str(getattr(error, "strerror", error))
-            }
-        names = {}
-        for entry in entries:
-            try:
-                names[entry.name] = "" if entry.is_file() else "not a file"
-                if entry.is_symlink() and not Path(entry.path).resolve(strict=True).is_relative_to(
-                    resolved_root
-                ):
-                    names[entry.name] = f"a link to outside the root {self.root}"
-            except (OSError, RuntimeError):
-                names[entry.name] = "a broken or circular link"
-        return names

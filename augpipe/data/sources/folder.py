@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from augpipe.core.errors import UserError
 from augpipe.core.schema import KindConfig
+from augpipe.data.sources._beside import check_beside
 from augpipe.data.sources._files import walk, without
 from augpipe.data.sources._layout import COPY, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import Classes, Fetch, Listing, Rows, WholePath
@@ -60,6 +61,9 @@ def listing(config: Config) -> Listing:
     images = arrange(
         paths, config.layout, config.classes, where, opening(config.path / top), folders,
     )  # fmt: skip
+    if config.layout is None:
+        names = [images.classes[label] for label in images.labels]
+        check_beside(config.path / top, images.ids, names)
     notes = (
         *notes,
         *([f"the class folders are read from {top[:-1]}, the only folder"] if top else []),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
+from pydantic import Field
 
 from augpipe.core.errors import UserError, several
 from augpipe.core.schema import KindConfig, Strict
@@ -20,10 +21,11 @@ class Columns(Strict):
     """Names of the table's columns; group, split and weight are optional."""
 
     path: str = "path"
-    """Path of the picture, relative to `root`."""
+    """Path of the picture, relative to `root`: a column, or a template of columns such as `{folder}/{image_id}.jpg`. Folder and
+    suffix may be missing where only one picture below the root fits."""
 
-    label: str = "label"
-    """Class."""
+    label: str | Annotated[tuple[str, ...], Field(min_length=2)] = "label"
+    """Class: a column, or one column for each class with 1 for its pictures and 0 for the others (one-hot)."""
 
     group: str = "group"
     """What must not be divided between train, val and test, such as the patient."""
@@ -81,8 +83,8 @@ def listing(config: Config) -> Listing:
 
     names, defaults = config.columns.model_dump(), Columns().model_dump()
     given = [key for key in ("group", "split", "weight") if names[key] != defaults[key]]
-    table = read_table(config.path, names, given)
-    rows = Checks(table.rows, root, config.path, config.columns.label)
+    table = read_table(config.path, names, given, root)
+    rows = Checks(table.rows, root, config.path, str(config.columns.label))
     unused = check_unused(
         table.others, rows.labels, where=f"the manifest {config.path}", what="column",
         has_groups=rows.column("group") is not None, ignored=config.ignore,
@@ -112,6 +114,7 @@ def listing(config: Config) -> Listing:
         notes=(
             *_missing_value_names(classes),
             *unused,
+            *rows.notes,
             *((f"{several(n_dropped, 'row')} of other classes left out",) if n_dropped else ()),
         ),
     )
