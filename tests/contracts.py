@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.registry import load_kind
 from augpipe.generators import families
+from augpipe.generators.adversarial import Adversarial
 from augpipe.generators.options import GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
 
@@ -42,6 +45,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "cgan, classes together": ("cgan", {"together": 4}),
     "dagan, per class": ("dagan", {"per_class": True}),
 }  # fmt: skip
+
+
+@contextmanager
+def few_images_for_statistics() -> Iterator[None]:
+    """Batch norms' statistics before each draw are of 1,024 images by default, most of the time of a tiny training."""
+    before, Adversarial.recalibration = Adversarial.recalibration, (2, 8)
+    try:
+        yield
+    finally:
+        Adversarial.recalibration = before
 
 
 def tiny(name: str, **more: Any) -> GeneratorConfig:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch._dynamo  # the first step of an optimizer imports it, for 2 s
-from contracts import draw, tiny
+from contracts import draw, few_images_for_statistics, tiny
 from shapes import shapes
 
 from augpipe.core import device as runtime
@@ -79,7 +79,8 @@ def main(folder: Path, names: list[str]) -> None:
     for name in names:
         while True:
             if (pid := os.fork()) == 0:
-                train(name, folder)
+                with few_images_for_statistics():
+                    train(name, folder)
                 os._exit(0)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if status == 0:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contracts import draw, fresh, steps, tiny
+from contracts import draw, few_images_for_statistics, fresh, steps, tiny
 from shapes import shapes
 from torch import nn
 
@@ -33,6 +33,7 @@ def several(calls: dict[str, tuple[str, tuple[Any, ...]]]) -> dict[str, Any]:
     return {name: globals()[call](*given) for name, (call, given) in calls.items()}
 
 
+@few_images_for_statistics()
 def in_step(names: list[str], n: int, warm: bool = False) -> dict[str, tuple[Told, Any, Any]]:
     """Losses of n steps on equal global batches, what is then drawn, and the generator's own counts."""
     here = runtime.start("cpu", "32-true", threads=1)
@@ -53,6 +54,7 @@ def in_step(names: list[str], n: int, warm: bool = False) -> dict[str, tuple[Tol
     return found
 
 
+@few_images_for_statistics()
 def fitted(name: str) -> tuple[list[tuple[float, float, dict[str, float]]], list[int], list[int]]:
     """A whole training's ticks (kimg, metric, losses), the rows that it was shown, and how many each process had."""
     here = runtime.start("cpu", "32-true", threads=1)
@@ -134,6 +136,7 @@ def endless(marks: str) -> None:
         time.sleep(0.1)
 
 
+@few_images_for_statistics()
 def resumed(checkpoint: str, breaks: bool) -> tuple[list[float], Any]:
     """A training of three ticks, saved at each; one that breaks ends at its second look."""
     here = runtime.start("cpu", "32-true", threads=1)

@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contracts import VARIANTS, draw, fresh, steps, tiny
+from contracts import VARIANTS, draw, few_images_for_statistics, fresh, steps, tiny
 
 from augpipe.core import device as runtime
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Store
 from augpipe.generators import families
-from augpipe.generators.adversarial import Adversarial
 from augpipe.generators.protocol import Deriving, Problem
 
 
 @pytest.fixture(autouse=True)
-def few_images_for_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batch norms' statistics before each draw: of 1,024 images by default, most of the time of these tests."""
-    monkeypatch.setattr(Adversarial, "recalibration", (2, 8))
+def quick() -> Iterator[None]:
+    with few_images_for_statistics():
+        yield
 
 
 every_family = pytest.mark.parametrize("family", [*families.names(), *VARIANTS])

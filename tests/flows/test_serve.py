@@ -25,6 +25,10 @@ seeds: 1
 """
 
 
+# Prefect looks for runs that fall due every minute, and for runs to start every ten seconds.
+SOON = {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5", "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+
+
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
 def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Path) -> None:
     (tmp_path / "served.yaml").write_text(CONFIG)
@@ -32,7 +36,7 @@ def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Pat
     with log.open("wb") as out:
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / "augpipe"), "serve", "served.yaml", "--cron", "* * * * *"],
-            cwd=tmp_path, env=environment(tmp_path), stdout=out, stderr=out, start_new_session=True,
+            cwd=tmp_path, env=environment(tmp_path, **SOON), stdout=out, stderr=out, start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
     try:

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from PIL import Image
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import RunError, UserError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.store import Ref, SplitRefs, Store, load_images, load_table
 from augpipe.pipeline import experiment as config
@@ -358,7 +358,7 @@ def test_a_set_that_cannot_be_written_leaves_the_earlier_one(balanced, tmp_path)
     before = {name: (out / name).read_bytes() for name in files_in(out)}
     found = balanced(made=(1,))
     lost = found.made.model_copy(update={"checks": Ref(path=tmp_path / "gone", sha256="")})
-    with pytest.raises((OSError, UserError)):
+    with pytest.raises(RunError, match="damaged or missing"):
         publish(Balanced(**{**vars(found), "made": lost}), out)
     assert {name: (out / name).read_bytes() for name in files_in(out)} == before
     assert {p.name for p in tmp_path.iterdir()} == {"out", "store"}

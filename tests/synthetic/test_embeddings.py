@@ -90,16 +90,21 @@ def test_the_same_images_are_embedded_once(here, make_shapes, tmp_path: Path) ->
 
 
 def test_what_is_kept_is_what_is_given(here, make_shapes, tmp_path: Path) -> None:
-    """Altered on the disk, the altered numbers come back: nothing was computed anew."""
+    """Read back and not computed anew; damaged or deleted, it is."""
     store, images = Store(tmp_path), make_shapes((7, 5))
-    look = FeatureExtractor(untrained(here), here, store=store)
+    network = Means()
+    look = FeatureExtractor(untrained(here), here, network, store=store)
     first = look.embed(images)
-    (kept,) = files(store)
-    state = torch.load(kept, weights_only=True)
-    torch.save({**state, "vectors": state["vectors"] + 1}, kept)
-    np.testing.assert_array_equal(look.embed(images).vectors, first.vectors + 1)
-    kept.unlink()
+    shown = network.shown
     np.testing.assert_array_equal(look.embed(images).vectors, first.vectors)
+    assert network.shown == shown
+    (kept,) = files(store)
+    kept.write_bytes(kept.read_bytes()[:-1])
+    np.testing.assert_array_equal(look.embed(images).vectors, first.vectors)
+    assert network.shown == 2 * shown
+    files(store)[0].unlink()
+    np.testing.assert_array_equal(look.embed(images).vectors, first.vectors)
+    assert network.shown == 3 * shown
 
 
 def test_without_a_store_nothing_is_kept(here, make_shapes, tmp_path: Path, monkeypatch) -> None:

@@ -73,6 +73,7 @@ def test_an_address_that_is_none(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("PREFECT_API_URL", warm.prefect())
+    monkeypatch.setattr("flows.engine.PATIENCE", 1.0)
     sets = [part for one in given for part in ("--set", one)]
     status, told = call(monkeypatch, capsys, "run", "tiny.yaml", *sets)
     assert status == 2 and said in told and "Traceback" not in told, told

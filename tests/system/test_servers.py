@@ -90,7 +90,8 @@ def ask(servers: Servers, what: str, *given: Any, **named: Any) -> Any:
 
 def test_a_comparison_through_a_deployment(servers: Servers, tmp_path: Path) -> None:
     env = environment(
-        tmp_path, PREFECT_API_URL=servers.prefect.url, MLFLOW_TRACKING_URI=servers.mlflow.url, **PLANTED
+        tmp_path, PREFECT_API_URL=servers.prefect.url, MLFLOW_TRACKING_URI=servers.mlflow.url,
+        PREFECT_RUNNER_POLL_FREQUENCY="1", **PLANTED,
     )  # fmt: skip
     config = tmp_path / "tiny.yaml"
     config.write_text(CONFIG)
