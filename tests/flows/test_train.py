@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -17,7 +16,8 @@ import warm
 from in_process import call
 from mlflow import MlflowClient
 from PIL import Image
-from tiny import CONFIG, augpipe, environment, served
+from process_trees import family, is_running
+from tiny import CONFIG, augpipe, begin
 
 from augpipe.core.store import load_state
 
@@ -28,7 +28,7 @@ PER_CLASS = CONFIG.replace("seeds: 3", "seeds: 1").replace("name: tiny", "name: 
 )  # fmt: skip
 # One thread: on a busy machine two wait for each other at every one of these small layers.
 OPTIONS = [
-    "--generator", "acgan", "--set", "generators.acgan.kimg=12", "--set", "generators.acgan.ticks=12",
+    "--generator", "acgan", "--set", "generators.acgan.kimg=4", "--set", "generators.acgan.ticks=12",
     "--set", "generators.acgan.patience=null", "--set", "runner.workers=2",
 ]  # fmt: skip
 
@@ -55,24 +55,17 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
 
     # Under a home of its own: in the first one the trained generator is reused from the cache.
     other_home = {"AUGPIPE_HOME": str(here / "other")}
-    command = [
-        str(Path(sys.executable).parent / "augpipe"),
-        "train",
-        "tiny.yaml",
-        "--out",
-        "broken",
-    ]
-    process = subprocess.Popen(
-        [*command, *OPTIONS], cwd=here, env=served(here, environment(here, **other_home)), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = begin(here, "train", "tiny.yaml", "--out", "broken", *OPTIONS, **other_home)
     until = time.monotonic() + 240
     last = here / "broken" / "last.pt"
     while not last.exists():  # the first of twelve ticks is stored
-        assert process.poll() is None and time.monotonic() < until
+        assert is_running(process.pid) and time.monotonic() < until
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)  # the run and its workers at once
-    process.wait()
+    for pid in family(process.pid):  # the run and its workers
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
     assert not (here / "broken" / "checkpoint.pt").exists()
 
     # Under other settings it is refused, and what differs is named.

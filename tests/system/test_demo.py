@@ -18,7 +18,7 @@ status = subprocess.call(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(status)
 """
-SHORT = ("seeds=1", "classifier.steps=120", "classifier.evaluations=3", "generators.acgan.kimg=6",
+SHORT = ("seeds=1", "classifier.steps=100", "classifier.evaluations=2", "generators.acgan.kimg=3",
          "generators.acgan.ticks=2", "fidelity.images=40")  # fmt: skip
 
 
