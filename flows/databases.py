@@ -59,6 +59,7 @@ def ensure_mlflow(path: Path, artifacts: str) -> None:
     from alembic.script import ScriptDirectory
     from mlflow.store.db import utils
 
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     with FileLock(path.with_name(f".{path.name}.lock")):
         for draft in path.parent.glob(f".{path.name}.*.tmp*"):
             draft.unlink()  # and SQLite's journal beside one: whoever makes one holds the lock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import yaml
 from tiny import CONFIG
 
 import augpipe
+from augpipe.classifiers.options import ClassifierOptions
 
 
 def test_every_exported_name_is_there_and_importing_costs_nothing() -> None:
@@ -44,7 +46,11 @@ def test_a_run_in_this_process_reuses_what_it_stored(
     } == records
 
 
-def test_fit_and_synthesize(make_shapes) -> None:
+def test_fit_and_synthesize(make_shapes, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The reference classifier, with 600 steps by default, is most of the time.
+    monkeypatch.setattr(
+        "augpipe.api.ClassifierOptions", partial(ClassifierOptions, steps=20, width=0.25)
+    )
     train, val = make_shapes((20, 12, 6)), make_shapes((6, 6, 6), seed=1)
     config = {"kind": "cgan", "width": 4, "latent": 8, "batch": 8, "kimg": 0.1, "ticks": 2}
     fitted = augpipe.fit(train, config, val=val, runtime=("cpu", "32-true"), threads=1)

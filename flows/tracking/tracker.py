@@ -7,7 +7,6 @@ looked up by its key (see `runs`) and left unchanged.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,7 +74,6 @@ class Tracker:
         self._experiment = experiment
         self._uri, self._artifacts = tracking_uri()
         mlflow.set_tracking_uri(self._uri)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         self._client = client or MlflowClient(self._uri)
         self._pending = Pending(report)
         self._id = self._pending.result(self._experiment_id)

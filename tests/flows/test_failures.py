@@ -16,13 +16,13 @@ from mlflow import MlflowClient
 from prefect import flow, task
 from prefect.exceptions import UnfinishedRun
 from tiny import CONFIG, Ran, beside, tracking
+from tracked import prefect
 
 from augpipe.core.errors import NotTrainedError, UserError, is_full, passes
 from augpipe.data.leaks import LeakError
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun
 from augpipe.pipeline.experiment import Experiment
-from flows.engine import prefect_api
 from flows.failures import DELAYS, Failures, ends_all, once_more
 from flows.tasks import run_stage
 
@@ -150,7 +150,7 @@ def test_a_full_disk_is_known_by_what_it_came_from() -> None:
 
 @pytest.fixture
 def server() -> Iterator[None]:
-    with prefect_api():
+    with prefect():
         yield
 
 

@@ -12,6 +12,7 @@ import pytest
 from jobs import Work, make_work
 from prefect import Task, flow
 from prefect.futures import PrefectFuture
+from tracked import prefect
 
 from augpipe.pipeline.records import (
     Choice,
@@ -27,7 +28,6 @@ from augpipe.pipeline.records import (
 from augpipe.pipeline.stages.mix import mix
 from augpipe.pipeline.stages.train_classifier import train_classifier
 from flows import tasks
-from flows.engine import prefect_api
 from flows.tasks import CACHED, Submit, result_of, run_stage
 
 
@@ -54,7 +54,7 @@ def test_nothing_but_refs_and_frozen_configs_crosses() -> None:
 
 @pytest.fixture
 def server() -> Iterator[None]:
-    with prefect_api():
+    with prefect():
         yield
 
 
