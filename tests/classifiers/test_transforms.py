@@ -12,7 +12,8 @@ import yaml
 from torch.nn import functional as F
 
 from augpipe.classifiers.options import Mix
-from augpipe.classifiers.transforms import Elastic, policies, transform
+from augpipe.classifiers.transforms import Elastic, check_images, policies, transform
+from augpipe.core.errors import UserError
 
 
 def bars(n: int = 6, channels: int = 1) -> torch.Tensor:
@@ -116,15 +117,47 @@ def test_a_serialised_pipeline_from_a_file_is_held_whole(suffix: str, tmp_path) 
         ({"transform": {"__class_fullname__": "os.system", "p": 1}}, "not an albumentations pipeline: KeyError: 'os.system'"),
         ({"transform": {"__class_fullname__": "Affine", "p": 1, "rotat": 3}}, "not an albumentations pipeline"),
         ({"transforms": []}, "not an albumentations pipeline: KeyError"),
-        (A.to_dict(A.Compose([A.Normalize()])), "the transform turns an image uint8 (32, 32, 3) into float32 (32, 32, 3)"),
-        (A.to_dict(A.Compose([A.CenterCrop(20, 20)])), "it must keep size, channels and type"),
-        (A.to_dict(A.Compose([A.RandomCrop(64, 64)])), "the transform fails on an image of (32, 32, 3)"),
     ],
 )  # fmt: skip
 def test_what_is_no_transform_is_refused_in_a_line(given, said) -> None:
     with pytest.raises(ValueError, match="transform") as refused:
         Mix(transform=given)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "size", "said"),
+    [
+        ([A.Normalize()], 32, "the transform turns an image uint8 (32, 32, 3) into float32 (32, 32, 3)"),
+        ([A.CenterCrop(20, 20)], 32, "it must keep size, channels and type"),
+        ([A.RandomCrop(48, 48), A.Resize(64, 64)], 32, "the transform fails on an image of (32, 32, 3)"),
+        ([A.RandomCrop(48, 48), A.Resize(64, 64)], 64, ""),
+        ([A.RandomResizedCrop((32, 32))], 64, "into uint8 (32, 32, 3)"),
+        ([A.RandomResizedCrop((32, 32))], 32, ""),
+        ([A.CenterCrop(20, 20, p=0.3)], 32, "it must keep size"),  # not of every image
+    ],
+)  # fmt: skip
+def test_a_pipeline_is_tried_on_images_of_the_runs_size(pipeline, size: int, said: str) -> None:
+    serialised = A.to_dict(A.Compose(pipeline))
+    Mix(transform=serialised)  # of which the size is not known yet
+    if not said:
+        check_images(serialised, 3, size)
+        return
+    with pytest.raises(UserError, match="the transform") as refused:
+        check_images(serialised, 3, size)
+    assert said in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore")  # albumentations' own, of this test's calls
+@pytest.mark.parametrize(
+    "one",
+    [A.ShiftScaleRotate, lambda: A.PadIfNeeded(32, 32), A.RGBShift, A.SafeRotate, A.GaussNoise],
+)
+def test_pipelines_of_which_albumentations_warns_are_taken(one) -> None:
+    """It takes them back itself; an unknown argument, of which it also only warns, is refused above."""
+    serialised = A.to_dict(A.Compose([one()]))
+    mix = Mix(transform=yaml.safe_load(yaml.safe_dump(serialised)))
+    check_images(mix.transform, 3, 32)
 
 
 def test_a_single_serialised_change_is_a_pipeline() -> None:

@@ -347,3 +347,29 @@ def test_dicom_in_a_folder_of_pictures_and_in_a_manifest(tmp_path: Path) -> None
     (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
     taken = came("manifest", tmp_path, path=tmp_path / "m.csv")
     assert len(taken.rows) == 10 and np.array_equal(taken.images[3, 0], noise(3))
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_dicom_files_without_a_preamble(tmp_path: Path, implicit: bool) -> None:
+    """As some scanners and archives write them, with any name; patients are read from them too."""
+    for c in "ab":
+        for i in range(3):
+            path = dicom(tmp_path / "scans" / c / f"{i}.dcm", noise(10 * ord(c) + i), patient=f"{c}{i // 2}")
+            data = pydicom.dcmread(path)
+            data.SOPClassUID, data.SOPInstanceUID = (
+                "1.2.840.10008.5.1.4.1.1.7",
+                f"1.2.3.{ord(c)}.{i}",
+            )
+            path.unlink()
+            bare = pydicom.Dataset(data)
+            bare.save_as(
+                path.with_suffix(""),
+                enforce_file_format=False,
+                implicit_vr=implicit,
+                little_endian=True,
+            )
+            assert path.with_suffix("").read_bytes()[128:132] != b"DICM"
+    taken = came("dicom", tmp_path, path=tmp_path / "scans", group="PatientID")
+    assert not taken.bad and len(taken.images) == 6
+    assert np.array_equal(taken.images[0, 0], noise(10 * ord("a")))
+    assert sorted(set(taken.groups)) == ["a0", "a1", "b0", "b1"] and not taken.listing.notes

@@ -92,6 +92,22 @@ def test_a_layout_reads_fields_out_of_names(tmp_path: Path) -> None:
     assert [one.id for one in listed.bad] == ["odd.png"]
 
 
+def test_a_layout_that_fits_in_several_ways_is_refused(tmp_path: Path) -> None:
+    """Two breeds of dogs would become one class."""
+    for i, name in enumerate(("american_bulldog_1", "american_pit_2", "beagle_3", "beagle_4")):
+        save(tmp_path / "images" / f"{name}.png", noise(i))
+    with pytest.raises(UserError) as told:
+        sources.listing(source("folder", path=tmp_path, layout="images/{label}_*.png"))
+    assert "{label} may be 'american' or 'american_bulldog'" in str(told.value)
+    assert "write {label-} for the shortest or {label+} for the longest" in str(told.value)
+    for field, classes in (
+        ("{label+}", ("american_bulldog", "american_pit", "beagle")),
+        ("{label-}", ("american", "beagle")),
+    ):
+        layout = f"images/{field}_*.png"
+        assert sources.listing(source("folder", path=tmp_path, layout=layout)).classes == classes
+
+
 @pytest.mark.parametrize(
     ("layout", "told"),
     [("{group}/*", "has no {label}"), ("{label}/{person}/*", "unknown field {person}")],

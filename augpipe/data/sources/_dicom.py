@@ -27,10 +27,20 @@ def pydicom() -> ModuleType:
 
 
 def is_dicom(stream: Any) -> bool:
-    """Whether a stream starts with a DICOM header; rewinds it."""
+    """Whether a stream starts with a DICOM header, or without preamble with its first groups; rewinds it."""
     head = stream.read(PREAMBLE + 4)
     stream.seek(0)
-    return bool(head[PREAMBLE:] == b"DICM")
+    return bool(head[PREAMBLE:] == b"DICM") or _is_element(head)
+
+
+def _is_element(head: bytes) -> bool:
+    """Whether bytes are an element of group 2 or 8, little endian: tag, then two letters or a small length (PS3.5, 7.1)."""
+    if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 8 or head[3] != 0:
+        return False
+    letters = head[4:6]
+    return (letters.isalpha() and letters.isupper()) or 0 < int.from_bytes(
+        head[4:8], "little"
+    ) <= 64
 
 
 def read_dicom(
@@ -45,11 +55,23 @@ def read_dicom(
     """
     library = pydicom()
     try:
-        return _pixels(library, library.dcmread(stream), window, most_pixels)
+        return _pixels(library, _read(library, stream), window, most_pixels)
     except PictureError:
         raise
     except Exception as error:  # pydicom raises many types for a broken file
         raise PictureError(f"broken DICOM: {type(error).__name__} {error}") from None
+
+
+def _read(library: ModuleType, stream: Any) -> Any:
+    """A data set; of one without preamble and file meta information the encoding that pydicom found."""
+    data = library.dcmread(stream, force=is_dicom(stream))
+    if "TransferSyntaxUID" not in data.file_meta:
+        uid = library.uid
+        implicit = data.original_encoding[0]
+        data.file_meta.TransferSyntaxUID = (
+            uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+        )
+    return data
 
 
 def _pixels(

@@ -28,11 +28,14 @@ class Place(NamedTuple):
 
 class Layout:
     """A path template. `{label}`, `{group}` and `{split}` match part of a name, `*` any part of a name, `**` any
-    number of folders. The values of a repeated field are joined with `/`."""
+    number of folders. The values of a repeated field are joined with `/`.
+
+    `{label+}` takes the longest part that fits, `{label-}` the shortest; a field without a sign must fit in one way only.
+    """
 
     def __init__(self, template: str) -> None:
         self.template = template
-        fields = re.findall(r"\{([^}]*)\}", template)
+        fields = [name.rstrip("+-") for name in re.findall(r"\{([^}]*)\}", template)]
         for name in fields:
             if name not in FIELDS:
                 raise ValueError(
@@ -41,35 +44,43 @@ class Layout:
         if "label" not in fields:
             raise ValueError(f"the layout {template!r} has no {{label}}; example: {BY_CLASS!r}")
         self.fields = fields
-        self._pattern = re.compile(_expression(template))
+        self._shortest = re.compile(_expression(template, "-"))
+        self._longest = re.compile(_expression(template, "+"))
 
     def match(self, path: str) -> Place | None:
-        """Parse a path with `/`; None if it does not match the template."""
-        match = self._pattern.fullmatch(path)
-        if match is None:
+        """Parse a path with `/`; None if it does not match the template; UserError if it does in several ways."""
+        match, longest = self._shortest.fullmatch(path), self._longest.fullmatch(path)
+        if match is None or longest is None:
             return None
+        for name, short, long in zip(self.fields, match.groups(), longest.groups(), strict=True):
+            if short != long:
+                raise UserError(
+                    f"the layout {self.template!r} fits {path!r} in several ways: {{{name}}} may be {short!r} or {long!r}; "
+                    f"write {{{name}-}} for the shortest or {{{name}+}} for the longest"
+                )
         values: dict[str, list[str]] = {name: [] for name in FIELDS}
         for name, part in zip(self.fields, match.groups(), strict=True):
             values[name].append(part)
         return Place(*("/".join(values[name]) for name in FIELDS))
 
 
-def _expression(template: str) -> str:
-    """Template → regular expression; fields and `*` do not match `/`."""
+def _expression(template: str, sign: str) -> str:
+    """Template → regular expression; fields and `*` do not match `/`. sign: of fields that have none."""
     parts = []
     for segment in template.strip("/").split("/"):
         if segment == "**":
             parts.append(r"(?:[^/]+/)*")
             continue
         tokens = re.split(r"(\{[^}]*\}|\*+)", segment)
-        patterns = [_token(token) for token in tokens if token]
+        patterns = [_token(token, sign) for token in tokens if token]
         parts.append("".join(patterns) + "/")
     return "".join(parts).removesuffix("/")
 
 
-def _token(token: str) -> str:
+def _token(token: str, sign: str) -> str:
     if token.startswith("{"):
-        return r"([^/]+?)"
+        own = token[-2] if token[-2] in "+-" else sign
+        return r"([^/]+)" if own == "+" else r"([^/]+?)"
     return r"[^/]*?" if token.startswith("*") else re.escape(token)
 
 

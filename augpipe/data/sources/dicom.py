@@ -115,8 +115,9 @@ def _with_groups(images: Listing, config: Config, library: Any) -> Listing:
         for path in images.ids:
             try:
                 header = library.dcmread(
-                    config.path / path, stop_before_pixels=True, specific_tags=[config.group]
-                )
+                    config.path / path, stop_before_pixels=True, specific_tags=[config.group],
+                    force=_is_dicom_file(config.path / path),
+                )  # fmt: skip
                 value = str(header.get(config.group) or "")
             except (*UNREADABLE, library.errors.InvalidDicomError):
                 value = ""  # reading it later reports the reason

@@ -85,6 +85,11 @@ def _check(experiment: Experiment, surveyed: Survey, classes: tuple[str, ...]) -
     classifiers.check(
         experiment.classifier, surveyed.spec.channels, len(classes), surveyed.spec.size
     )
+    for transform in (arm.mix.transform for arm in experiment.arms):
+        if isinstance(transform, Mapping):
+            from augpipe.classifiers.transforms import check_images  # imports albumentations
+
+            check_images(transform, surveyed.spec.channels, surveyed.spec.size)
     for share in (arm.mix.share for arm in experiment.arms):
         for name in share if isinstance(share, Mapping) else ():
             label_of(name, classes)
