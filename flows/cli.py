@@ -125,6 +125,7 @@ def train(
     from .train import run as train_one
 
     work_begins()
+    _note_seed(experiment, seed)
     trained = train_one(experiment, generator, seed, folder, resume)
     message = (
         f"best at {trained.best_kimg:g} kimg (val KID {trained.best_metric:.3g}); ended because "
@@ -192,6 +193,16 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def _note_seed(experiment: Any, seed: int) -> None:
+    """Say that a seed is none of the config's, so that nothing of a comparison can be reused."""
+    if seed not in experiment.seeds:
+        have = ", ".join(str(one) for one in experiment.seeds)
+        err.print(
+            f"seed {seed} is not one of the config's ({have}): its generator is trained for this alone",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+
 @app.command
 def balance(
     config: Path,
@@ -226,6 +237,8 @@ def balance(
     from .balance import run as balance_one
 
     work_begins()
+    if seed is not None:
+        _note_seed(experiment, seed)
     balanced = balance_one(experiment, arm, seed, folder, override)
     for gate in balanced.gates:
         message = f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.detail})"

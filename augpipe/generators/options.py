@@ -47,6 +47,12 @@ class GeneratorConfig(KindConfig):
     """Models of classes with fewer train images than this start from the `pretrain` model."""
 
     @model_validator(mode="after")
+    def _is_trained(self) -> GeneratorConfig:
+        if not self.kimg and type(self).model_fields["kimg"].default:
+            raise ValueError(f"kimg: 0 would draw from an untrained {self.kind}; set it above 0")
+        return self
+
+    @model_validator(mode="after")
     def _check_per_class(self) -> GeneratorConfig:
         if self.pretrain and not self.per_class:
             raise ValueError(

@@ -144,6 +144,9 @@ def test_parents_are_of_the_asked_class(family, here, make_shapes) -> None:
 def test_configs_are_strict_and_keep_what_only_the_family_knows(family) -> None:
     config = tiny(family)
     assert type(config).model_validate(config.model_dump(mode="json")) == config
+    if config.kimg:
+        with pytest.raises(ValueError, match="kimg: 0 would draw from an untrained"):
+            tiny(family, kimg=0)
     with pytest.raises(ValueError, match="unknown key 'nope'"):
         type(config)(kind=config.kind, nope=1)
 

@@ -354,7 +354,9 @@ def test_dicom_files_without_a_preamble(tmp_path: Path, implicit: bool) -> None:
     """As some scanners and archives write them, with any name; patients are read from them too."""
     for c in "ab":
         for i in range(3):
-            path = dicom(tmp_path / "scans" / c / f"{i}.dcm", noise(10 * ord(c) + i), patient=f"{c}{i // 2}")
+            path = dicom(
+                tmp_path / "scans" / c / f"{i}.dcm", noise(10 * ord(c) + i), patient=f"{c}{i // 2}"
+            )
             data = pydicom.dcmread(path)
             data.SOPClassUID, data.SOPInstanceUID = (
                 "1.2.840.10008.5.1.4.1.1.7",
