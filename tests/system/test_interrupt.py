@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import warm
 from process_trees import family, is_running, processes_of, seconds
-from tiny import CONFIG, environment
+from tiny import CONFIG, environment, served
 
 
-def start(place: Path) -> warm.Running:
-    """A run whose classifiers take minutes, with a server of its own, up to where one learns."""
+def start(place: Path, own_server: bool = True) -> warm.Running:
+    """A run whose classifiers take minutes, with a server of its own or the session's, up to where one learns."""
     (place / "tiny.yaml").write_text(CONFIG)
     temporary = place / "home" / "tmp"
     temporary.mkdir(parents=True)
@@ -31,6 +31,8 @@ def start(place: Path) -> warm.Running:
         (place / "home" / "stderr").open("wb") as err,
     ):
         given = environment(place, TMPDIR=str(temporary))
+        if not own_server:
+            given = served(place, given)
         process = warm.Running(place, command, given, (nothing, out, err))
     until = time.monotonic() + 300
     while not learning(temporary):
@@ -60,7 +62,7 @@ def learning(temporary: Path) -> bool:
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
 @pytest.mark.parametrize("how", ["ctrl-c", "terminate", "a lost terminal", "a worker is killed"])
 def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
-    process = start(tmp_path)
+    process = start(tmp_path, own_server=how == "ctrl-c")
     workers = [pid for pid in family(process.pid)[1:] if b"server_process" not in cmdline(pid)]
     begun = time.monotonic()
     if how == "ctrl-c":
