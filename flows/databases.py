@@ -17,11 +17,13 @@ from filelock import FileLock
 
 from augpipe.core.errors import UserError
 from augpipe.core.files import beside
+from augpipe.core.home import make_home
 from augpipe.core.processes import hold, is_held
 
 LOGGER: Final = logging.getLogger("augpipe")
 UNUSABLE: Final = "unusable"
 LOCK: Final = "lock"
+BUSY: Final = 60.0  # seconds to wait for another process's transaction
 
 
 def schema_version(path: Path) -> str | None:
@@ -29,13 +31,18 @@ def schema_version(path: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        with closing(sqlite3.connect(path)) as base:
+        with closing(sqlite3.connect(path, timeout=BUSY)) as base:
             tables = {name for (name,) in base.execute("select name from sqlite_master")}
             if not tables:
                 return None
-            if any(name.startswith("_alembic_tmp_") for name in tables):
+            unfinished = any(name.startswith("_alembic_tmp_") for name in tables)
+            if unfinished or "alembic_version" not in tables:
                 return UNUSABLE
             versions = [v for (v,) in base.execute("select version_num from alembic_version")]
+    except (
+        sqlite3.OperationalError
+    ) as error:  # locked, or not readable now: nothing is wrong with its content
+        raise UserError(f"cannot read {path}: {error}") from None
     except sqlite3.DatabaseError:
         return UNUSABLE
     return str(versions[0]) if len(versions) == 1 else UNUSABLE
@@ -73,8 +80,8 @@ def ensure_mlflow(path: Path, artifacts: str) -> None:
                     f"{path} was written by a later MLflow than the installed one; install that one, or set another "
                     "AUGPIPE_HOME or MLFLOW_TRACKING_URI"
                 )
-            if _upgraded(path, str(version), artifacts):
-                return
+            _upgrade(path, str(version), artifacts)
+            return
         if version is not None:
             _move_away(path)
         with beside(path) as draft:
@@ -88,8 +95,8 @@ def _build(draft: Path, artifacts: str) -> None:
     SqlAlchemyStore(f"sqlite:///{draft}", artifacts).engine.dispose()
 
 
-def _upgraded(path: Path, version: str, artifacts: str) -> bool:
-    """Migrate a copy and put it in place; the old one stays beside it. False if it cannot be migrated."""
+def _upgrade(path: Path, version: str, artifacts: str) -> None:
+    """Migrate a copy and put it in place; the old one stays beside it. UserError if it cannot be migrated."""
     from mlflow.store.db import utils
 
     old = path.with_name(f"{path.stem}-{version}{path.suffix}")
@@ -106,16 +113,19 @@ def _upgraded(path: Path, version: str, artifacts: str) -> bool:
     except UserError:
         raise
     except Exception as error:  # a migration may raise anything
-        LOGGER.warning("%s cannot be migrated: %s", path, " ".join(str(error).split())[:200])
-        return False
-    LOGGER.warning("%s was migrated to the installed MLflow; the old one is %s", path, old)
-    return True
+        raise UserError(
+            f"{path} was written by an earlier MLflow and cannot be migrated ({' '.join(str(error).split())[:200]}); move it "
+            "away, or set MLFLOW_TRACKING_URI"
+        ) from None
+    LOGGER.warning("%s was migrated to the installed MLflow; the old file is %s", path, old)
 
 
 def _move_away(path: Path) -> None:
     place = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
     os.replace(path, place)
-    LOGGER.warning("%s cannot be opened. It was moved to %s; a new one is made.", path, place)
+    LOGGER.warning(
+        "%s cannot be opened. It was moved to %s, and an empty one was created.", path, place
+    )
 
 
 @contextmanager
@@ -124,6 +134,7 @@ def prefect_folder(home: Path, keep: bool) -> Iterator[Path]:
 
     Folders of runs that were killed are deleted.
     """
+    make_home()
     home.mkdir(parents=True, exist_ok=True)
     if keep:
         yield home
@@ -137,6 +148,15 @@ def prefect_folder(home: Path, keep: bool) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def from_template(database: Path, template: Path) -> None:
+    """Start from the empty database if there is one; a damaged one is deleted."""
+    if template.exists():
+        try:
+            copy_database(template, database)
+        except sqlite3.DatabaseError:
+            template.unlink(missing_ok=True)
 
 
 def prefect_template(home: Path) -> Path:

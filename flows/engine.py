@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
 from augpipe.core.home import home, make_home
 
-from .databases import copy_database, prefect_folder, prefect_template
+from .databases import copy_database, from_template, prefect_folder, prefect_template
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -70,7 +71,7 @@ def prefect_api(page: bool = False) -> Iterator[str]:
         yield bare(configured)
         return
     key = f"augpipe:{secrets.token_urlsafe(24)}"
-    with _server(page, key) as url, _key_file(key) if page else nullcontext():
+    with _server(page, key) as url, _key_file(key_file(url), key) if page else nullcontext():
         # In the environment, not only in this thread's context: Prefect's own threads would not see it
         # and would start another server. Nobody can read the logs of a server that stops with the run.
         variables = {
@@ -88,15 +89,14 @@ def prefect_api(page: bool = False) -> Iterator[str]:
             refresh_global_settings_context()
 
 
-def key_file() -> Path:
-    """Where the key of a server with a page is, while it runs."""
-    return home() / "prefect" / "key"
+def key_file(url: str) -> Path:
+    """Where the key of a server of ours with a page is, while it runs."""
+    return home() / "prefect" / f"key-{urlsplit(url).port}"
 
 
 @contextmanager
-def _key_file(key: str) -> Iterator[None]:
+def _key_file(path: Path, key: str) -> Iterator[None]:
     """Write the key where only the user can read it; the page asks for it."""
-    path = key_file()
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
         stream.write(key)
@@ -142,9 +142,9 @@ def _server(page: bool, key: str) -> Iterator[str]:
     port = _port(PAGE if page else 0)
     with prefect_folder(place, keep=page) as folder:
         database, template = folder / "prefect.db", prefect_template(place)
-        if not database.exists() and template.exists():
-            copy_database(template, database)
-        fresh = not template.exists() and not database.exists()
+        if not database.exists():
+            from_template(database, template)
+        fresh = not database.exists()
         process = _start_server(port, page, database, key)
         try:
             _wait_for(port, process)

@@ -29,9 +29,12 @@ def set_environment() -> None:
     # Terminated workers leave semaphores, which Python's resource tracker removes with a warning.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     # Servers on this machine are not reached through a proxy.
-    for name in ("NO_PROXY", "no_proxy"):
-        hosts = [host for host in os.environ.get(name, "").split(",") if host]
-        os.environ[name] = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
+    hosts = [
+        h for name in ("no_proxy", "NO_PROXY") for h in os.environ.get(name, "").split(",") if h
+    ]
+    if "*" not in hosts:
+        both = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
+        os.environ.update({"NO_PROXY": both, "no_proxy": both})
     # `tracking.pending` retries calls that fail, so a single call should give up soon.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

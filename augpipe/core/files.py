@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from augpipe.core.errors import UserError, passes
+from augpipe.core.home import home, make_home
 from augpipe.core.processes import is_mark_of_dead, mark
 
 
@@ -24,6 +25,8 @@ def draft_of(target: Path) -> Iterator[Path]:
     # With the process, so that the draft of one that was killed can be told from one in use.
     draft = target.parent / f".{target.name}.{mark()}-{uuid.uuid4().hex[:8]}.tmp"
     try:
+        if target.is_relative_to(home()):
+            make_home()
         target.parent.mkdir(parents=True, exist_ok=True)
         yield draft
     except OSError as error:

@@ -39,6 +39,11 @@ def this_process() -> str:
     return f"{_place()} {os.getpid()} {_started(os.getpid())}"
 
 
+def is_here(process: str) -> bool:
+    """Whether a process is of this machine and container, so that `is_dead` can tell."""
+    return process.partition(" ")[0] == _place()
+
+
 def is_dead(process: str) -> bool:
     """Whether a process has ended; one of another machine or container counts as alive."""
     place, _, rest = process.partition(" ")

@@ -84,8 +84,8 @@ class Store:
                 try:
                     rename(draft, final)
                 except OSError:
-                    # Another process stored the same content meanwhile.
-                    if not final.exists():
+                    # Unless another process stored the same content meanwhile.
+                    if not is_stored(final, sha):
                         raise
         return Ref(path=final, sha256=sha)
 

@@ -21,7 +21,7 @@ from mlflow.tracking.multimedia import compress_image_size
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES, MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
-from augpipe.core.processes import is_dead, this_process
+from augpipe.core.processes import is_dead, is_here, this_process
 from augpipe.core.store import Ref
 from augpipe.pipeline.records import Timed
 
@@ -97,9 +97,10 @@ def signs_of_life(client: MlflowClient, parent: str) -> Iterator[None]:
 
 def _has_ended(run: Run) -> bool:
     """By its process, or, where that cannot be asked because it is of another machine, by its last sign of life."""
-    alive = run.data.tags.get(ALIVE)
-    silent = alive is not None and time.time() - float(alive) > SILENT
-    return is_dead(run.data.tags.get(PROCESS, "")) or silent
+    process, alive = run.data.tags.get(PROCESS, ""), run.data.tags.get(ALIVE)
+    if is_here(process) or alive is None:
+        return is_dead(process)
+    return time.time() - float(alive) > SILENT
 
 
 def open_child(

@@ -46,7 +46,7 @@ def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Pat
             time.sleep(0.5)
         address = log.read_text().split("; Prefect at ")[1].split()[0]
         assert address.startswith("http://127.0.0.1:")
-        key = tmp_path / "data" / "prefect" / "key"
+        key = tmp_path / "data" / "prefect" / f"key-{address.split(':')[2].split('/')[0]}"
         assert str(key) in log.read_text() and key.stat().st_mode & 0o777 == 0o600
         who = httpx.BasicAuth(*key.read_text().split(":"))
         _closed(address)

@@ -241,13 +241,17 @@ def test_who_continues_whose_run(client: MlflowClient) -> None:
     # Of a container that is gone, and with it its name: nothing but its silence tells.
     long_ago = {**elsewhere, runs.KEY: "l", runs.ALIVE: str(time.time() - runs.SILENT - 10)}
     silent = client.create_run(experiment, tags=long_ago).info.run_id
+    slept = {runs.KEY: "s", runs.PROCESS: this_process(), runs.ALIVE: long_ago[runs.ALIVE]}
+    here = client.create_run(
+        experiment, tags=slept
+    ).info.run_id  # of this machine: its process is asked
     heard = {**elsewhere, runs.KEY: "h", runs.ALIVE: str(time.time() - runs.SILENT + 60)}
     busy = client.create_run(experiment, tags=heard).info.run_id
     assert runs.open_parent(client, experiment, "k", "n", {}) == dead
     status = {run: client.get_run(run).info.status for run in (dead, child, alive, foreign)}
     assert status == {dead: "RUNNING", child: "KILLED", alive: "RUNNING", foreign: "RUNNING"}
     assert client.get_run(silent).info.status == "KILLED"
-    assert client.get_run(busy).info.status == "RUNNING"
+    assert client.get_run(busy).info.status == client.get_run(here).info.status == "RUNNING"
     assert client.get_run(dead).data.tags[runs.PROCESS] == this_process()
     assert runs.open_parent(client, experiment, "another", "n", {}) not in status
 

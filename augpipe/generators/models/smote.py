@@ -56,6 +56,7 @@ class _Neighbours:
     def __init__(self, n_neighbors: int, pixels: int) -> None:
         self.n_neighbors, self._pixels = n_neighbors, pixels
         self._known: dict[tuple[int, int], NDArray[np.int64]] = {}
+        self._rows: sparse.csr_matrix | None = None
 
     def __sklearn_clone__(self) -> _Neighbours:
         return self
@@ -67,11 +68,14 @@ class _Neighbours:
 
     def kneighbors(self, x: sparse.csr_matrix, return_distance: bool) -> NDArray[np.int64]:
         """The nearest rows of each row of x, (N, n_neighbors), each row itself among them; never distances."""
+        if self._rows is None:
+            raise RuntimeError("kneighbors before fit")
         key = (self._rows.shape[0], x.shape[0])
         if key not in self._known:
-            rows, asked = (m[:, : self._pixels].toarray() for m in (self._rows, x))
+            rows, queries = (m[:, : self._pixels].toarray() for m in (self._rows, x))
             nearest = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute").fit(rows)
-            self._known[key] = nearest.kneighbors(asked, return_distance=False)
+            self._known[key] = nearest.kneighbors(queries, return_distance=False)
+        self._rows = None  # of all classes they would be many copies of the set
         return self._known[key]
 
     kneighbors_graph = kneighbors  # the sampler asks that there be one
