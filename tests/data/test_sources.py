@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -186,8 +187,12 @@ def test_a_set_that_holds_itself_once_more(tmp_path: Path, packed: bool) -> None
             folders(top / side, 2)
     listed = listed_as(root, packed)
     assert listed.counts() == {"a": 6, "b": 6} and set(listed.splits) == {"train", "val", "test"}
-    assert any("chest_xray holds the same files once more" in note for note in listed.notes)
-    save(root / "chest_xray" / "train" / "a" / "more.png", noise(5))
+    assert any("chest_xray contains the same files again" in note for note in listed.notes)
+    other = root / "chest_xray" / "train" / "a" / "000.png"
+    save(other, noise(77))  # of the same name, and another picture
+    with pytest.raises(UserError, match="both train and test folders and chest_xray"):
+        listed_as(root, packed)
+    save(other.with_name("more.png"), noise(5))
     with pytest.raises(UserError, match="both train and test folders and chest_xray"):
         listed_as(root, packed)
 
@@ -296,6 +301,27 @@ def test_a_column_of_patients_that_is_not_used_is_refused(tmp_path: Path, name: 
         sources.listing(source("manifest", path=path, ignore=["nose"]))
 
 
+def test_groups_are_seen_also_where_some_have_none(tmp_path: Path) -> None:
+    rows = [
+        row | {"who": f"p{i // 4 * 2 + i % 2}" if i % 5 else ""}
+        for i, row in enumerate(rows_of(tmp_path, 60))
+    ]
+    with pytest.raises(UserError, match="has the column 'who', which looks like groups"):
+        sources.listing(source("manifest", path=table(tmp_path, rows, "m.csv")))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"animal": ("Katze", "Hund")}, {"eye": ("L", "R", "R")}, {"subject": ("a", "b", "b")}],
+)
+def test_a_second_name_of_the_class_or_a_side_is_no_group(tmp_path: Path, columns: dict) -> None:
+    rows = [
+        row | {name: values[i % len(values)] for name, values in columns.items()}
+        for i, row in enumerate(rows_of(tmp_path))
+    ]
+    assert len(sources.listing(source("manifest", path=table(tmp_path, rows, "m.csv")))) == 24
+
+
 def test_columns_of_other_things_are_listed_and_no_more(tmp_path: Path) -> None:
     """Ages and places are shared by images of both classes; a number of its own for each image is no group."""
     rng = np.random.default_rng(0)
@@ -367,6 +393,33 @@ def test_a_table_that_says_what_the_folders_say_is_no_matter(tmp_path: Path) -> 
     assert sources.listing(source("folder", path=tmp_path)).counts() == {"a": 6, "b": 6}
 
 
+@pytest.mark.parametrize(
+    "labels", [{"label": (0, 1)}, {"width": (7, 9, 8), "author": ("x", "y", "z")}]
+)
+def test_tables_that_do_not_contradict_the_folders(tmp_path: Path, labels: dict) -> None:
+    """Numbers in place of the folders' names, or nothing that could be a label."""
+    folders(tmp_path, 6, ("cat", "dog"))
+    files = [f"{c}/{i:03d}.png" for c in ("cat", "dog") for i in range(6)]
+    frame = {"file": files} | {
+        name: [values[i // 6 if len(values) == 2 else i % 3] for i in range(12)]
+        for name, values in labels.items()
+    }
+    pd.DataFrame(frame).to_csv(tmp_path / "labels.csv", index=False)
+    assert sources.listing(source("folder", path=tmp_path)).counts() == {"cat": 6, "dog": 6}
+
+
+def test_a_table_above_the_folders_counts_too(tmp_path: Path) -> None:
+    rows = []
+    for i in range(20):
+        save(tmp_path / "images" / f"part_{1 + i // 10}" / f"{i}.png", noise(i))
+        rows.append({"image": f"{i}.png", "Image Class": i % 2, "dx": ("nv", "mel")[i % 2]})
+    table(tmp_path, rows, "metadata.csv")
+    with pytest.raises(
+        UserError, match=r"--set source\.columns\.path=image --set source\.columns\.label="
+    ):
+        sources.listing(source("folder", path=tmp_path))
+
+
 @pytest.mark.parametrize("name", ["metadata.csv", "dataset.json"])
 def test_shards_with_a_file_of_labels_are_no_classes(tmp_path: Path, name: str) -> None:
     """As image-folder tools and StyleGAN's write them."""
@@ -384,29 +437,31 @@ def test_shards_with_a_file_of_labels_are_no_classes(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize(
     ("written", "file"),
-    [("A.PNG", "x/a.png"), ("x\\a.png", "x/a.png"), ("data/x/a.png", "x/a.png"),
+    [("A.PNG", "x/a.png"), ("x\\a.png", "x/a.png"), ("data/x/a.png", "x/a.png"), ("pics/data/x/a.png", "x/a.png"),
      ("gro\u0308\u00dfe", "gr\u00f6\u00dfe.png"), ("a", "deep/down/a.tiff")],
 )  # fmt: skip
 def test_paths_that_only_one_picture_fits(tmp_path: Path, written: str, file: str) -> None:
-    save(tmp_path / file, noise(0))
-    save(tmp_path / "other" / "b.png", noise(1))
-    (tmp_path / "m.csv").write_text(f"path,label\n{written},x\nother/b.png,y\n", encoding="utf-8")
-    listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
+    root = tmp_path / "pics" / "data"
+    save(root / file, noise(0))
+    save(root / "other" / "b.png", noise(1))
+    text = f"path,label\n{written},x\nother/b.png,y\n"
+    (root / "m.csv").write_text(text, encoding="utf-8")
+    listed = sources.listing(source("manifest", path=root / "m.csv"))
     assert listed.ids == [file, "other/b.png"] and not listed.bad
 
 
 def test_a_path_is_never_completed_to_another_picture(tmp_path: Path) -> None:
-    """Of a folder with another name, or where two would fit."""
+    """Of a folder with another name, or where two would fit; nor of another part of the set with the same numbers."""
     for path in ("a/001.png", "b/002.png", "c/002.png", "d/003.png"):
         save(tmp_path / path, noise(len(path)))
     (tmp_path / "m.csv").write_text(
-        "path,label\nx/001.png,x\n002.png,x\n003.jpg,x\na/001.png,y\nd/003.png,x\n"
+        "path,label\nx/001.png,x\n002.png,x\n003.jpg,x\na/001.png,y\nd/003.png,x\nimages_2/a/001.png,x\n"
     )
     listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
     assert listed.ids == ["a/001.png", "d/003.png"]
     assert [one.reason for one in listed.bad] == [
         "row 1: file does not exist", "row 2: 2 files of this name: b/002.png, c/002.png",
-        "row 3: file does not exist",
+        "row 3: file does not exist", "row 6: file does not exist",
     ]  # fmt: skip
 
 
@@ -426,6 +481,14 @@ def test_a_table_with_a_column_for_each_class(tmp_path: Path) -> None:
     )
     assert listed.counts() == {"BCC": 4, "MEL": 4, "NV": 4}
     assert [listed.classes[label] for label in listed.labels[:3]] == ["MEL", "NV", "BCC"]
+    frame = pd.DataFrame(rows)
+    frame[["MEL", "NV", "BCC"]] = frame[["MEL", "NV", "BCC"]] == 1  # as pandas makes them
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    booleans = sources.listing(source("manifest", path=tmp_path / "b.csv", columns=columns))
+    assert booleans.labels.tolist() == listed.labels.tolist()
+    (tmp_path / "c.csv").write_text("path,MEL,NV,BCC\nimg/0.png,1,maybe,0\n")
+    with pytest.raises(UserError, match=r"row 1 of .*'maybe'"):
+        sources.listing(source("manifest", path=tmp_path / "c.csv", columns=columns))
     rows[5]["MEL"] = 1.0
     with pytest.raises(
         UserError, match=r"row 6 of .* has the labels .*Several labels per image are not"
@@ -544,6 +607,49 @@ def test_an_array_of_patients_under_another_name_is_not_passed_by(
         UserError, match=r"unknown array in source.groups of .*'.*patent' \(did you mean"
     ):
         sources.listing(source("arrays", path=path, groups="patent"))
+
+
+def test_what_else_is_in_a_file_of_arrays_is_no_matter(tmp_path: Path) -> None:
+    """Structured and other arrays, a text, coordinates called x and y, names that do not fit."""
+    path, labels = tmp_path / "a.npz", np.array(["a", "b"] * 4)
+    np.savez(
+        path, images=noise(0, 8, 8, 8), labels=labels, x=np.arange(8.0), y=np.arange(8.0),
+        meta=np.zeros(8, [("age", "i4")]), raw=np.array([b"\xff"] * 8), volumes=np.zeros((8, 3, 3)),
+        class_names=np.array(["a", "b"]),
+    )  # fmt: skip
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("README.txt", "x")
+    listed = sources.listing(source("arrays", path=path))
+    assert listed.classes == ("a", "b") and len(listed) == 8
+    assert any("class_names" in note and "not used" in note for note in listed.notes)
+    np.savez(
+        path,
+        images=noise(0, 8, 8, 8),
+        labels=np.arange(8) % 2 + 1,
+        class_names=np.array(["a", "b"]),
+    )
+    assert sources.listing(source("arrays", path=path)).classes == ("1", "2")
+
+
+def test_an_archive_with_a_layout_keeps_its_folders(tmp_path: Path) -> None:
+    root = folders(tmp_path / "pics" / "train", 3, ("cat", "dog")).parent
+    for layout in ("train/{label}/*", "{split}/{label}/*"):
+        assert listed_as(root, True, layout=layout).counts() == {"cat": 3, "dog": 3}
+    for c in ("cat", "dog"):
+        save(root / "stain2" / "train" / c / "000.png", noise(9))
+    assert len(listed_as(root, True, layout="**/{label}/*")) == 8
+
+
+def test_paths_that_repeat_names_take_no_time(tmp_path: Path) -> None:
+    """`case17/image` of thousands: one walk, and a look at those of the same folder's name."""
+    n = 3000
+    for i in range(n):
+        (tmp_path / f"case{i}").mkdir()
+        (tmp_path / f"case{i}" / "image.png").touch()
+    rows = [{"path": f"case{i}/image", "label": "ab"[i % 2]} for i in range(n)]
+    begun = time.monotonic()
+    listed = sources.listing(source("manifest", path=table(tmp_path, rows, "m.csv")))
+    assert len(listed) == n and time.monotonic() - begun < 5
 
 
 def test_arrays_in_fortrans_order_and_of_another_byte_order(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
 
 FIELDS: Final = ("label", "group", "split")
-COPY: Final = "the folder {} holds the same files once more and is left alone"
+COPY: Final = "the folder {} contains the same files again and is ignored"
 BY_CLASS, BY_SPLIT = "{label}/**/*", "{split}/{label}/**/*"
 
 
@@ -189,17 +189,19 @@ def layout_of(paths: Iterable[str], where: str) -> str:
     return BY_SPLIT
 
 
-def shared_top(paths: Sequence[str], folders: Sequence[str] = ()) -> str:
+def shared_top(paths: Sequence[str], folders: Sequence[str] = (), keep_splits: bool = False) -> str:
     """`data/pictures/` if these folders are around all class folders, as archives and zip programs add them; else "".
 
     folders: all folders; one without a picture is a class that lacks some, not a folder around the others. A folder called
-    train is one around the others too, if there is no val or test beside it.
+    train is one around the others too, if there is no val or test beside it, unless keep_splits.
     """
     top = ""
     while paths:
         inner = [path[len(top) :] for path in paths]
         tops = {path.split("/", 1)[0] for path in (*inner, *_below(folders, top))}
         if len(tops) != 1 or not all(path.count("/") >= 2 for path in inner):
+            break
+        if keep_splits and tops & set(SPLIT_NAMES):
             break
         top += f"{tops.pop()}/"
     return top
@@ -209,13 +211,16 @@ def _below(folders: Sequence[str], top: str) -> list[str]:
     return [folder[len(top) :] for folder in folders if folder.startswith(top)]
 
 
-def without_copy(paths: Sequence[str]) -> tuple[list[str], str]:
-    """The paths without a top folder that holds all other files once more, as some published archives do; and its name or ""."""
+def without_copy(paths: Sequence[str], equal: Callable[[str, str], bool]) -> tuple[list[str], str]:
+    """The paths without a top folder that holds all other files once more, as some published archives do; and its name or "".
+
+    equal: whether two files have the same content.
+    """
     counts = Counter(path.split("/", 1)[0] for path in paths if "/" in path)
     for top, n in sorted(counts.items()):
         if 2 * n == len(paths):
             rest = [path for path in paths if not path.startswith(f"{top}/")]
             inside = {path.removeprefix(f"{top}/") for path in paths if path.startswith(f"{top}/")}
-            if inside == set(rest):
+            if inside == set(rest) and all(equal(path, f"{top}/{path}") for path in rest):
                 return rest, top
     return list(paths), ""

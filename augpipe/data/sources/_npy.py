@@ -126,6 +126,11 @@ def values_of(stream: IO[bytes], where: str, one_hot: bool = False) -> NDArray[A
     one_hot: (N,K) with a single 1 in each row → the column of that 1, (N,).
     """
     shape, dtype, columns_first = head(stream, where)
+    column = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if not column and not (one_hot and len(shape) == 2 and dtype.kind in "biuf"):
+        raise UserError(
+            f"{where} has the shape {shape}; it must be (N,) or (N,1): one value per image"
+        )
     count = int(np.prod(shape))
     raw = stream.read(count * dtype.itemsize)
     if len(raw) < count * dtype.itemsize:
@@ -133,13 +138,7 @@ def values_of(stream: IO[bytes], where: str, one_hot: bool = False) -> NDArray[A
     values = np.frombuffer(raw, dtype).reshape(shape, order="F" if columns_first else "C")
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if one_hot and values.ndim == 2 and values.dtype.kind in "biuf":
-        return _columns_of_ones(values, where)
-    if values.ndim != 1:
-        raise UserError(
-            f"{where} has the shape {values.shape}; it must be (N,) or (N,1): one value per image"
-        )
-    return values
+    return values if column else _columns_of_ones(values, where)
 
 
 def _columns_of_ones(values: NDArray[Any], where: str) -> NDArray[np.int64]:

@@ -69,33 +69,54 @@ class Paths:
         return names.get(name, names.get("", MISSING))
 
     def _complete(self, given: str) -> tuple[str, str]:
-        """The only picture below the root whose path ends with the given one, or the other way round.
+        """The only picture below the root whose path ends with the given one.
 
-        Without regard to case, slashes and the form of accents; without its suffix if none is given.
+        Without regard to case, slashes and the form of accents; without its suffix if none is given; leading folders may be
+        the last ones of the root itself.
         """
         parts = _parts(given)
-        found = []
-        for path in self._pictures.get(_stem(parts[-1]), ()):
-            own = _parts(path)
-            if not given.lower().endswith(SUFFIXES):
-                own[-1] = _stem(own[-1])
-            shorter = min(len(own), len(parts))
-            if own[-shorter:] == parts[-shorter:]:
-                found.append(path)
-        if len(found) == 1 and not self._reason(found[0]):
-            self._completed.append((given, found[0]))
-            return found[0], ""
-        if found:
-            return given, f"{len(found)} files of this name: {found[0]}, {found[1]}"
+        for top in range(len(parts) - 1):  # `data/x/1.png` below the root `.../data`
+            if parts[: top + 1] == self._root_parts[-top - 1 :]:
+                parts = parts[top + 1 :]
+                break
+        whole = given.strip().lower().endswith(SUFFIXES)
+        last = _stem(parts[-1])
+        near = (
+            self._by_folder.get((parts[-2], last), ())
+            if len(parts) > 1
+            else self._by_name.get(last, ())
+        )
+        fitting = []
+        for path in near:
+            ends = _parts(path)[-len(parts) :]
+            if [*ends[:-1], ends[-1] if whole else _stem(ends[-1])] == parts:
+                fitting.append(path)
+        if len(fitting) == 1 and not self._reason(fitting[0]):
+            self._completed.append((given, fitting[0]))
+            return fitting[0], ""
+        if len(fitting) > 1:
+            return given, f"{len(fitting)} files of this name: {', '.join(fitting[:2])}"
         return given, MISSING
 
     @cached_property
-    def _pictures(self) -> dict[str, list[str]]:
-        """Every picture below the root by its name without suffix; walked once, when a path is missing."""
+    def _root_parts(self) -> list[str]:
+        return _parts(self._resolved.as_posix())
+
+    @cached_property
+    def _by_folder(self) -> dict[tuple[str, str], list[str]]:
+        """Every picture below the root by its folder and its name without suffix; walked once, when a path is missing."""
         pictures = defaultdict(list)
         for path in walk(self.root, SUFFIXES).paths:
-            pictures[_stem(_parts(path)[-1])].append(path)
+            parts = _parts(path)
+            pictures[parts[-2] if len(parts) > 1 else "", _stem(parts[-1])].append(path)
         return dict(pictures)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        pictures: dict[str, list[str]] = defaultdict(list)
+        for (_, name), paths in self._by_folder.items():
+            pictures[name] += paths
+        return {name: sorted(paths) for name, paths in pictures.items()}
 
     def _names(self, folder: str) -> dict[str, str]:
         """File names of a folder → reason why unusable ("" if usable); key "" holds a reason for the whole folder."""

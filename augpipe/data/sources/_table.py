@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,7 @@ from augpipe.data.sources._listing import Bad, known_split, one_spelling
 from augpipe.data.sources._paths import Paths
 
 LOOKED_AT: Final = 50  # rows
+ONES, ZEROS = ("1", "1.0", "true"), ("0", "0.0", "false", "")  # of one-hot columns
 MOSTLY: Final = 0.8
 LABEL_NAMES: Final = re.compile(
     r"labels?|class(es|_?name|_?id)?|dx|diagnosis|diagnose|target|category|finding|species|grade|y",
@@ -72,10 +74,11 @@ def read_table(path: Path, columns: Mapping[str, Any], given: Collection[str], r
     for key in columns:
         if key not in rows and columns[key] in values:
             rows[key] = _stripped(values[columns[key]])
+    unused = [name for name in have if name not in values and have.count(name) == 1]
+    # Converted only where they may be groups: a table may have hundreds of columns of features.
     others = {
-        name: _text_or_none(table[name])
-        for name in have
-        if name not in values and have.count(name) == 1
+        name: None if "group" in rows or _is_float(table[name]) else _text_or_none(table[name])
+        for name in unused
     }
     return Table(pd.DataFrame(rows), others)
 
@@ -105,16 +108,16 @@ def _one_hot(
     names: Sequence[str], values: Mapping[str, NDArray[np.object_]], path: Path
 ) -> NDArray[np.object_]:
     """The name of the column with a 1 in each row, "" for none; UserError for several or for other values."""
-    numbers = np.stack([pd.to_numeric(pd.Series(values[name]), errors="coerce") for name in names])
-    wrong = ~np.isin(np.nan_to_num(numbers), (0, 1)).all(0)
-    ones = (numbers == 1).sum(0)
+    text = np.stack([pd.Series(values[name]).str.strip().str.lower() for name in names])
+    marked, unmarked = (np.isin(text.astype(str), options) for options in (ONES, ZEROS))
+    wrong, ones = ~(marked | unmarked).all(0), marked.sum(0)
     for row in np.flatnonzero(wrong | (ones > 1))[:1]:
-        marked = {name: str(values[name][row]) for name in names}
+        shown = {name: str(values[name][row]) for name in names}
         raise UserError(
-            f"row {row + 1} of the manifest {path} has the labels {marked}: one of these columns must be 1 and the others "
+            f"row {row + 1} of the manifest {path} has the labels {shown}: one of these columns must be 1 and the others "
             "0. Several labels per image are not supported; set source.columns.label to one column"
         )
-    return np.where(ones == 1, np.array(names, object)[(numbers == 1).argmax(0)], "")
+    return np.where(ones == 1, np.array(names, object)[marked.argmax(0)], "")
 
 
 def _no_column(path: Path, key: str, name: str, table: Any, root: Path) -> UserError:
@@ -122,23 +125,32 @@ def _no_column(path: Path, key: str, name: str, table: Any, root: Path) -> UserE
     problem = "has no column" if name not in have else "has more than one column"
     near = difflib.get_close_matches(name, have, n=1) if name not in have else []
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    proposed = proposal(_columns_of(table), root) if key in ("path", "label") else {}
-    options = " ".join(f"--set source.columns.{k}={v}" for k, v in proposed.items())
+    proposed = {}
+    if key in ("path", "label"):
+        proposed = proposal(_columns_of(_sample(table, LOOKED_AT)), root)
+    options = " ".join(
+        f"--set {shlex.quote(f'source.columns.{k}={v}')}" for k, v in proposed.items()
+    )
     return UserError(
         f"the manifest {path} {problem} {name!r}{hint}; it has {choices(have)} "
         f"(set source.columns.{key} for another name)" + (f"; try {options}" if options else "")
     )
 
 
-def read_columns(path: Path) -> dict[str, NDArray[np.object_]]:
-    """Columns of text or numbers of a table, as text; none if it cannot be read."""
+def read_columns(path: Path, rows: int) -> dict[str, NDArray[np.object_]]:
+    """Columns of text or numbers of a table, as text, of so many rows evenly spaced; none if it cannot be read."""
     import pyarrow as pa
 
     try:
         table = _read(path)
     except (pa.ArrowException, OSError, UnicodeDecodeError):
         return {}
-    return _columns_of(table)
+    return _columns_of(_sample(table, rows))
+
+
+def _sample(table: Any, rows: int) -> Any:
+    n = table.num_rows
+    return table.take(np.linspace(0, n - 1, min(rows, n)).astype(int)) if n else table
 
 
 def _columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
@@ -149,14 +161,19 @@ def _columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
 
 def proposal(columns: Mapping[str, NDArray[np.object_]], root: Path) -> dict[str, str]:
     """`path`: a column that names pictures below the root; `label`: one that by its name holds classes; where there are such."""
-    found, settings = Paths(root), {}
+    paths, settings = Paths(root), {}
     for name, values in columns.items():
-        sample = values[np.linspace(0, len(values) - 1, min(LOOKED_AT, len(values))).astype(int)]
-        if len(sample) and np.mean([not found.one(str(value))[1] for value in sample]) > MOSTLY:
+        if len(values) and np.mean([not paths.one(str(v))[1] for v in values[:LOOKED_AT]]) > MOSTLY:
             settings["path"] = name
             break
     likely = [n for n in columns if LABEL_NAMES.fullmatch(n.strip()) and n != settings.get("path")]
     return settings | ({"label": likely[0]} if likely else {})
+
+
+def _is_float(column: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_floating(column.type))
 
 
 def _text_or_none(column: Any) -> NDArray[np.object_] | None:

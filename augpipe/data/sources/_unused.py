@@ -20,6 +20,8 @@ GROUP_NAMES: Final = re.compile(
     r"|eye|group)s?([ _-]?(id|ids|no|nr|num|number|name|code|key|uid))?|pid|uid",
     re.IGNORECASE,
 )
+MISSING: Final = ("", "nan", "none", "null", "None", "NaN", "NA")
+FEWEST: Final = 4  # different values of groups: fewer are sides, sexes or devices
 LEAST: Final = 20  # images below which a pattern of repetition says nothing
 REPEATED: Final = (0.05, 0.9)  # different values per image of what may be groups by their pattern
 IMPURE: Final = 0.1  # of the share of pairs in different classes that chance would give
@@ -48,8 +50,8 @@ def check_unused(
         for name in others:
             if columns[name] is not None and _like_groups(name, columns[name], labels):
                 raise UserError(
-                    f"{where} has the {what} {name!r}, which looks like groups, such as patients, and is not used: their "
-                    f"images could be on both sides of a split; set {setting.format(name)}, or "
+                    f"{where} has the {what} {name!r}, which looks like groups, such as patients, and is not used: images of one "
+                    f"group could be on both sides of a split; set {setting.format(name)}, or "
                     f"source.ignore=[{name}] if it is something else"
                 )
     return (f"not used of {where}: {choices(others)}",) if others else ()
@@ -59,23 +61,29 @@ def _like_groups(name: str, values: NDArray[Any], labels: NDArray[Any]) -> bool:
     """By its name, if values repeat at all; or if values repeat as those of groups do: few images each, of one class."""
     import pandas as pd  # imported late: the options do not need it
 
-    codes, distinct = pd.factorize(np.asarray(values))
-    if not 1 < len(distinct) < len(codes):
+    text = np.asarray(values).astype(str).astype(object)
+    codes, distinct = pd.factorize(pd.Series(text, dtype=object).replace(dict.fromkeys(MISSING)))
+    classes = pd.factorize(np.asarray(labels))[0].astype(np.int64)
+    known = codes >= 0
+    n = int(known.sum())
+    if not FEWEST <= len(distinct) < n or _is_another_label(codes[known], classes[known]):
         return False
     if GROUP_NAMES.fullmatch(name.strip()):
         return True
-    share = len(distinct) / len(codes)
-    if len(codes) < LEAST or not REPEATED[0] <= share <= REPEATED[1]:
+    if n < LEAST or not REPEATED[0] <= len(distinct) / n <= REPEATED[1]:
         return False
-    classes = pd.factorize(np.asarray(labels))[0].astype(np.int64)
-    chance = _apart(np.zeros(len(codes), np.int64), classes)
-    return chance > 0 and _apart(codes.astype(np.int64), classes) < IMPURE * chance
+    chance = _apart(np.zeros(n, np.int64), classes[known])
+    return chance > 0 and _apart(codes[known].astype(np.int64), classes[known]) < IMPURE * chance
+
+
+def _is_another_label(codes: NDArray[np.int64], classes: NDArray[np.int64]) -> bool:
+    """Whether each class has a single value, as its name in another language or its parent class."""
+    pairs = {(int(c), int(v)) for c, v in zip(classes, codes, strict=True)}
+    return len(pairs) == len({c for c, _ in pairs})
 
 
 def _apart(codes: NDArray[np.int64], classes: NDArray[np.int64]) -> float:
-    """Share of pairs of images with one value (codes, -1: none) that are of different classes; 0 without a pair."""
-    known = codes >= 0
-    codes, classes = codes[known], classes[known]
+    """Share of pairs of images with one value that are of different classes; 0 without a pair."""
     pairs = _pairs(codes)
     both = codes * (classes.max(initial=0) + 1) + classes
     return 1 - _pairs(both) / pairs if pairs else 0.0

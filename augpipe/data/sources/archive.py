@@ -97,9 +97,13 @@ def listing(config: Config) -> Listing:
         _list_archive(index, archive, contents)
     where = " and ".join(f"the archive {path}" for path in config.path)
     wanted, left_out = without(tuple(contents.members), config.exclude, where)
-    shared = shared_top(wanted)
+    shared = shared_top(wanted, keep_splits=config.layout is not None)
     members = {path.removeprefix(shared): contents.members[path] for path in wanted}
-    paths, copy = without_copy(tuple(members))
+    paths, copy = list(members), ""
+    if config.layout is None:
+        paths, copy = without_copy(
+            paths, lambda a, b: members[a].sum is not None and members[a].sum == members[b].sum
+        )
 
     def opening(ids: Sequence[str]) -> Fetch:
         def fetch(rows: Rows) -> Iterator[Blob]:

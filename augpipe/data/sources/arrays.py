@@ -70,7 +70,7 @@ def listing(config: Config) -> Listing:
 def _listing(config: Config) -> Listing:
     parts = _npz(config) if config.path.suffix.lower() == ".npz" else [_pair(config)]
     labels = np.concatenate([part.labels for part in parts])
-    names = _class_names(config)
+    names, note = _class_names(config, labels)
     codes, classes = _classes(labels, names, config)
     unused = _unused(parts, codes, config)
     starts = np.cumsum([0, *(part.images.n for part in parts)])
@@ -93,7 +93,11 @@ def _listing(config: Config) -> Listing:
         splits=np.array(split_names, object) if official else None,
         groups=_column([part.groups for part in parts], np.array(ids, object)),
         weights=_weights([part.weights for part in parts], config.path),
-        notes=(*unused, *(note for _, notes in windows for note in notes)),
+        notes=(
+            *unused,
+            *([note] if note else []),
+            *(note for _, notes in windows for note in notes),
+        ),
     )
 
 
@@ -149,26 +153,38 @@ def _npz(config: Config) -> list[_Part]:
         raise UserError(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
     try:
         with zipfile.ZipFile(path) as archive:
-            have = [name.removesuffix(".npy") for name in archive.namelist()]
+            members = archive.namelist()
+        have = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
     except (zipfile.BadZipFile, OSError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
-    found = [(names, [""]) for names in WHOLE if names.images in have]
-    for names in DIVIDED:
-        splits = [split for split in SPLITS if names.of(split, "images") in have]
-        if splits:
-            found.append((names, splits))
-    if len(found) > 1:
-        both = " and ".join(names.of(splits[0], "images") for names, splits in found)
+    forms = _forms(have)
+    if len(forms) > 1:
+        both = " and ".join(names.of(splits[0], "images") for names, splits in forms)
         raise UserError(f"{path} has both {both}, which is ambiguous; it has {choices(have)}")
-    if not found:
+    if not forms:
         raise UserError(
             f"{path} has neither images and labels nor train_images and train_labels, x_train and y_train, x and y; "
             f"it has {choices(have)}"
         )
-    names, splits = found[0]
+    names, splits = forms[0]
     if splits != [""] and "train" not in splits:
         raise UserError(f"{path} has no {names.of('train', 'images')}; it has {choices(have)}")
     return [_part(config, names, split, have) for split in splits]
+
+
+def _forms(have: Sequence[str]) -> list[tuple[_Names, list[str]]]:
+    """The first form with both images and labels, whole and divided; without one, the first with images."""
+    whole = [(names, [""]) for names in WHOLE if names.images in have]
+    divided = [(names, [s for s in SPLITS if names.of(s, "images") in have]) for names in DIVIDED]
+
+    def is_complete(form: tuple[_Names, list[str]]) -> bool:
+        names, splits = form
+        return names.of(splits[0], "labels") in have
+
+    forms = []
+    for kind in (whole, [form for form in divided if form[1]]):
+        forms += sorted(kind, key=is_complete, reverse=True)[:1]  # in their order otherwise
+    return [form for form in forms if is_complete(form)] or forms
 
 
 def _part(config: Config, names: _Names, split: str, have: Sequence[str]) -> _Part:
@@ -214,12 +230,20 @@ def _others(
         inner = names.inner(split, name)
         if name in used or (inner is None and any(names.inner(s, name) for s in SPLITS)):
             continue  # used, or of another split
-        try:
-            with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
-                others[inner or name] = values_of(stream, name) if inner else np.empty(0)
-        except UserError:
-            others[inner or name] = np.empty(0)
+        others[inner or name] = _text_of(path, name) if inner else np.empty(0)
     return others
+
+
+def _text_of(path: Path, name: str) -> NDArray[Any]:
+    """Values of an array that may be groups, as text; empty if it is of another form."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
+            values = values_of(stream, name)
+    except (*BROKEN, UserError):
+        return np.empty(0)
+    if values.dtype.kind == "S":
+        return np.char.decode(values, "utf-8", "replace")
+    return values.astype(str) if values.dtype.kind in "iubU" else np.empty(0)
 
 
 def _unused(parts: Sequence[_Part], labels: NDArray[Any], config: Config) -> tuple[str, ...]:
@@ -228,26 +252,28 @@ def _unused(parts: Sequence[_Part], labels: NDArray[Any], config: Config) -> tup
     for name in dict.fromkeys(name for part in parts for name in part.others):
         values = [part.others.get(name, np.empty(0)) for part in parts]
         whole = all(len(v) == part.images.n for v, part in zip(values, parts, strict=True))
-        columns[name] = np.concatenate([v.astype(str) for v in values]) if whole else None
+        columns[name] = np.concatenate(values) if whole else None
     return check_unused(
         columns, labels, where=f"the file {config.path}", what="array", ignored=config.ignore,
         has_groups=all(part.groups is not None for part in parts), setting="source.groups={}",
     )  # fmt: skip
 
 
-def _class_names(config: Config) -> tuple[str, ...] | None:
-    """The config's names, or those of the file's array `class_names`."""
+def _class_names(config: Config, labels: NDArray[Any]) -> tuple[tuple[str, ...] | None, str]:
+    """The config's names, or the file's `class_names` if it has one for each of the labels 0, 1, ...; else a note."""
     if config.names is not None or config.path.suffix.lower() != ".npz":
-        return config.names
+        return config.names, ""
     with zipfile.ZipFile(config.path) as archive:
         if f"{CLASS_NAMES}.npy" not in archive.namelist():
-            return None
-        with archive.open(f"{CLASS_NAMES}.npy") as stream:
-            values = values_of(stream, f"{CLASS_NAMES} of {config.path}")
-    if values.dtype.kind not in "US" or len(set(values.tolist())) != len(values):
-        raise UserError(f"{CLASS_NAMES} of {config.path} must be different texts; set source.names")
-    text = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
-    return tuple(str(name) for name in text)
+            return None, ""
+    names = _text_of(config.path, CLASS_NAMES)
+    numbers = labels.dtype.kind in "iubf" and len(labels)
+    if numbers and len(set(names.tolist())) == len(names) > labels.max() and labels.min() >= 0:
+        return tuple(str(name) for name in names), ""
+    return (
+        None,
+        f"{CLASS_NAMES} of {config.path} are not used: they are not one text for each of the labels 0, 1, ...",
+    )
 
 
 def _pair(config: Config) -> _Part:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -54,7 +56,9 @@ def listing(config: Config) -> Listing:
     wanted, notes = without(files.paths, config.exclude, where)
     folders = _without_emptied(files.folders, files.paths, wanted)
     top = "" if config.layout else shared_top(wanted, folders)
-    paths, copy = without_copy([path.removeprefix(top) for path in wanted])
+    paths, copy = [path.removeprefix(top) for path in wanted], ""
+    if config.layout is None:
+        paths, copy = without_copy(paths, partial(_equal, config.path / top))
     folders = [f.removeprefix(top) for f in folders if f.startswith(top)]
     if copy:
         folders = [folder for folder in folders if folder.split("/", 1)[0] != copy]
@@ -63,7 +67,7 @@ def listing(config: Config) -> Listing:
     )  # fmt: skip
     if config.layout is None:
         names = [images.classes[label] for label in images.labels]
-        check_beside(config.path / top, images.ids, names)
+        check_beside(config.path, top, images.ids, names)
     notes = (
         *notes,
         *([f"the class folders are read from {top[:-1]}, the only folder"] if top else []),
@@ -76,6 +80,10 @@ def listing(config: Config) -> Listing:
         ignored=dict(files.ignored),
         notes=(*images.notes, *notes),
     )
+
+
+def _equal(root: Path, one: str, other: str) -> bool:
+    return filecmp.cmp(root / one, root / other, shallow=False)
 
 
 def _without_emptied(
