@@ -195,7 +195,7 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
 
 def _note_seed(experiment: Any, seed: int) -> None:
     """Say that a seed is none of the config's, so that nothing of a comparison can be reused."""
-    if seed not in experiment.seeds:
+    if seed >= 0 and seed not in experiment.seeds:
         have = ", ".join(str(one) for one in experiment.seeds)
         err.print(
             f"seed {seed} is not one of the config's ({have}): its generator is trained for this alone",
