@@ -41,7 +41,6 @@ def _environment(name: str, value: str) -> Iterator[None]:
 with _environment("NO_ALBUMENTATIONS_UPDATE", "1"):
     import albumentations as A
 
-UNKNOWN_ARGUMENT: Final = "not valid for transform"  # in albumentations' warning
 TRIED: Final = 16  # images: a transform may be applied to some only
 Images = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N,C,H,W) → uint8 (N,C,H,W)
 policies: Registry[Callable[[int], Images]] = Registry("transform")
@@ -225,18 +224,30 @@ def transform(spec: str | Mapping[str, Any], seed: int) -> Images:
 def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
     """Load a serialised pipeline; UserError if it is not valid."""
     try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of arguments too that its own serialisation writes
             pipeline = A.from_dict(dict(serialised))
-        for warning in told:  # albumentations only warns about an unknown argument
-            if UNKNOWN_ARGUMENT in str(warning.message):
-                raise ValueError(str(warning.message))
+            for name in _lost(serialised, A.to_dict(pipeline)):
+                raise ValueError(f"unknown argument {name!r}")
     except Exception as error:  # its classes may raise anything for invalid arguments
         message = " ".join(str(error).split())[:200]
         raise UserError(
             f"the transform is not an albumentations pipeline: {type(error).__name__}: {message}"
         ) from None
     return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
+
+
+def _lost(given: Any, again: Any) -> Iterator[str]:
+    """Keys of a serialised pipeline that are gone after it was loaded and serialised again: albumentations only warns."""
+    if isinstance(given, Mapping) and isinstance(again, Mapping):
+        for key, value in given.items():
+            if key not in again:
+                yield str(key)
+            else:
+                yield from _lost(value, again[key])
+    elif isinstance(given, list) and isinstance(again, list):
+        for value, other in zip(given, again, strict=False):
+            yield from _lost(value, other)
 
 
 def check_pipeline(serialised: Mapping[str, Any]) -> None:
