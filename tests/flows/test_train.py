@@ -128,8 +128,10 @@ def test_mistakes_are_one_line(
         (here / folder / name).write_text("mine")
     monkeypatch.chdir(here)
     monkeypatch.setenv("AUGPIPE_HOME", str(here / "data"))
-    # A place that has no Prefect server and could start none: work never begins.
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    # A place that has no Prefect server and could start none: work never begins, but for a generator of no arm, whose
+    # images are looked at first.
+    address = warm.prefect() if "lonely" in arguments else "http://127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", address)
     status, said = call(monkeypatch, capsys, "train", "tiny.yaml", *arguments)
     assert status == 2, said
     assert said.startswith("augpipe: ") and "\n" not in said and told in said, said
