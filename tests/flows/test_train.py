@@ -112,7 +112,6 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
         (["--generator", "acgan", "--seed", "-3"], "a seed must be 0 or more; got -3"),
         (["--generator", "acgan", "--resume"], "no training to resume in"),
         (["--generator", "acgan", "--out", "full"], "contains 'mine.txt', which is not a training file"),
-        (["--generator", "lonely", "--set", "image.size=36"], "image size 36 is not 4, 5, 6 or 7 doubled"),
         (["--generator", "acgan", "--out", "junk", "--resume"], "last.pt is not an augpipe checkpoint, or is damaged"),
         (["--generator", "acgan", "--set", "generators.acgan.pretrain=1"], "set per_class: true"),
         (["--generator", "smote", "--set", "generators.smote.per_class=true"], "trains no model"),
@@ -121,22 +120,28 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(tmp_path: P
 def test_mistakes_are_one_line(
     tmp_path: Path, arguments: list[str], told: str, monkeypatch, capsys
 ) -> None:
-    lonely = "  lonely: {kind: acgan, kimg: 1, width: 0.06}  # in no arm\nclassifier:"
-    here = place(tmp_path, CONFIG.replace("classifier:", lonely))
+    here = place(tmp_path)
     for folder, name in (("full", "mine.txt"), ("junk", "last.pt")):
         (here / folder).mkdir()
         (here / folder / name).write_text("mine")
     monkeypatch.chdir(here)
     monkeypatch.setenv("AUGPIPE_HOME", str(here / "data"))
-    # A place that has no Prefect server and could start none: work never begins, but for a generator of no arm, whose
-    # images are looked at first.
-    address = warm.prefect() if "lonely" in arguments else "http://127.0.0.1:9/api"
-    monkeypatch.setenv("PREFECT_API_URL", address)
+    # A place that has no Prefect server and could start none: work never begins.
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     status, said = call(monkeypatch, capsys, "train", "tiny.yaml", *arguments)
     assert status == 2, said
     assert said.startswith("augpipe: ") and "\n" not in said and told in said, said
     assert (here / "full" / "mine.txt").read_text() == "mine"
     assert (here / "junk" / "last.pt").read_text() == "mine"
+
+
+def test_images_of_a_generator_of_no_arm_are_checked_too(tmp_path: Path) -> None:
+    """Once they have been looked at, which takes a server."""
+    lonely = "  lonely: {kind: acgan, kimg: 1, width: 0.06}  # in no arm\nclassifier:"
+    here = place(tmp_path, CONFIG.replace("classifier:", lonely))
+    done = augpipe(here, "train", "tiny.yaml", "--generator", "lonely", "--set", "image.size=36")
+    assert done.status == 2 and "image size 36 is not 4, 5, 6 or 7 doubled" in done.err, done.err
+    assert "Traceback" not in done.err and len(done.err.strip().splitlines()) == 1
 
 
 def test_one_model_a_class_each_its_own_task_checkpoint_and_run(tmp_path: Path) -> None:
