@@ -23,7 +23,7 @@ from augpipe.core.registry import kinds_in
 from .cli_cache import cache
 from .endings import exit_message, terminated
 from .engine import settle
-from .entry import work_begins
+from .entry import handle_interrupts
 from .environment import set_environment
 
 CONFIGS = (".yaml", ".yml")
@@ -84,7 +84,7 @@ def run(
     settle()
     from .compare import run as compare
 
-    work_begins()
+    handle_interrupts()
     summary = compare(experiment, folder, fresh).results.summary()
     _print_summary(summary, folder)
     if strict and summary["failed"]:
@@ -124,7 +124,7 @@ def train(
     settle()
     from .train import run as train_one
 
-    work_begins()
+    handle_interrupts()
     _note_seed(experiment, seed)
     trained = train_one(experiment, generator, seed, folder, resume)
     message = (
@@ -236,7 +236,7 @@ def balance(
     settle()
     from .balance import run as balance_one
 
-    work_begins()
+    handle_interrupts()
     if seed is not None:
         _note_seed(experiment, seed)
     balanced = balance_one(experiment, arm, seed, folder, override)
@@ -278,7 +278,7 @@ def inspect(
         raise UserError(f"no config, folder or file {str(source)!r}")
     from .inspecting import inspect_source, print_json, print_summary
 
-    work_begins()
+    handle_interrupts()
     inspection, folder = inspect_source(source, set_, out)
     if json:
         print_json(inspection)
@@ -309,7 +309,7 @@ def refresh(
     settle()
     from .refresh import run as refresh_once
 
-    work_begins()
+    handle_interrupts()
     console.print(
         refresh_once(experiment, out).message, markup=False, highlight=False, soft_wrap=True
     )  # fmt: skip
@@ -341,7 +341,7 @@ def serve(
     settle()
     from .deploying import serve as serve_it
 
-    work_begins()
+    handle_interrupts()
     serve_it(experiment, cron, out)
 
 

@@ -18,11 +18,12 @@ from filelock import FileLock
 from augpipe.core.errors import UserError
 from augpipe.core.files import beside
 from augpipe.core.home import make_home
+from augpipe.core.integrity import LOGGER
 from augpipe.core.processes import hold, is_held
 
-LOGGER: Final = logging.getLogger("augpipe")
 UNUSABLE: Final = "unusable"
 LOCK: Final = "lock"
+YOUNG: Final = 60.0  # seconds
 BUSY: Final = 60.0  # seconds to wait for another process's transaction
 
 
@@ -39,9 +40,8 @@ def schema_version(path: Path) -> str | None:
             if unfinished or "alembic_version" not in tables:
                 return UNUSABLE
             versions = [v for (v,) in base.execute("select version_num from alembic_version")]
-    except (
-        sqlite3.OperationalError
-    ) as error:  # locked, or not readable now: nothing is wrong with its content
+    except sqlite3.OperationalError as error:
+        # Locked, or not readable now: nothing is wrong with its content.
         raise UserError(f"cannot read {path}: {error}") from None
     except sqlite3.DatabaseError:
         return UNUSABLE
@@ -140,7 +140,8 @@ def prefect_folder(home: Path, keep: bool) -> Iterator[Path]:
         yield home
         return
     for folder in home.glob("run-*"):
-        if (folder / LOCK).exists() and not is_held(folder / LOCK):
+        # A young one may belong to a run that has not locked it yet.
+        if time.time() - _modified(folder) > YOUNG and not is_held(folder / LOCK):
             shutil.rmtree(folder, ignore_errors=True)
     folder = Path(mkdtemp(prefix="run-", dir=home))
     try:
@@ -148,6 +149,13 @@ def prefect_folder(home: Path, keep: bool) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _modified(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # deleted meanwhile by its run
+        return time.time()
 
 
 def from_template(database: Path, template: Path) -> None:

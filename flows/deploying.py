@@ -31,8 +31,8 @@ def serve(experiment: Experiment, cron: str | None, out: Path | None) -> None:
                 f"--cron takes minute, hour, day of month, month and day of week, as in '0 2 * * *'; got {cron!r}"
             ) from None
     with prefect_api(page=True) as address:
-        ours = "PREFECT_API_AUTH_STRING" in os.environ and key_file(address).exists()
-        key = f" (its page asks for the key in {key_file(address)})" if ours else ""
+        is_local = "PREFECT_API_AUTH_STRING" in os.environ and key_file(address).exists()
+        key = f" (its page asks for the key in {key_file(address)})" if is_local else ""
         schedule = f"at {cron!r}" if cron else "on request"
         Console(stderr=True).print(
             f"serving refresh/{experiment.name} {schedule}; Prefect at {address}{key}",

@@ -26,7 +26,7 @@ def _end(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def work_begins() -> None:
+def handle_interrupts() -> None:
     """From now on Ctrl-C raises KeyboardInterrupt, so that servers and workers are stopped."""
     if signal.getsignal(signal.SIGINT) == _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)

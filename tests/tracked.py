@@ -42,7 +42,7 @@ def told(client: MlflowClient, run: Run) -> tuple[object, ...]:
     inputs = sorted((i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs)
     tags = {
         k: v for k, v in run.data.tags.items()
-        if k.startswith("augpipe.") and k not in ("augpipe.key", "augpipe.process", "augpipe.alive")
+        if k.startswith("augpipe.") and k not in ("augpipe.key", "augpipe.process", "augpipe.heartbeat")
     }  # fmt: skip
     return (
         run.info.run_name, run.info.status, sorted(run.data.params.items()), sorted(metrics.items()),

@@ -227,7 +227,7 @@ def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of arguments too that its own serialisation writes
             pipeline = A.from_dict(dict(serialised))
-            for name in _lost(serialised, A.to_dict(pipeline)):
+            for name in _dropped_keys(serialised, A.to_dict(pipeline)):
                 raise ValueError(f"unknown argument {name!r}")
     except Exception as error:  # its classes may raise anything for invalid arguments
         message = " ".join(str(error).split())[:200]
@@ -237,17 +237,17 @@ def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
     return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
 
 
-def _lost(given: Any, again: Any) -> Iterator[str]:
+def _dropped_keys(given: Any, again: Any) -> Iterator[str]:
     """Keys of a serialised pipeline that are gone after it was loaded and serialised again: albumentations only warns."""
     if isinstance(given, Mapping) and isinstance(again, Mapping):
         for key, value in given.items():
             if key not in again:
                 yield str(key)
             else:
-                yield from _lost(value, again[key])
+                yield from _dropped_keys(value, again[key])
     elif isinstance(given, list) and isinstance(again, list):
         for value, other in zip(given, again, strict=False):
-            yield from _lost(value, other)
+            yield from _dropped_keys(value, other)
 
 
 def check_pipeline(serialised: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def make_home() -> Path:
-    """The folder, made for its user alone if it is new: it holds pictures, and models that may remember some."""
+    """Create the folder if it is missing, readable by its user only: it contains images, and models that may memorise some."""
     folder = home()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

@@ -175,8 +175,8 @@ def inspect(
             # First with duplicates, for the counts; then with the policy of a run, for the errors it would raise.
             keep_all = rules.model_copy(update={"duplicates": "keep"})
             partition = part(intake, options_of_split, keep_all, _stream(options_of_split))
-            kept = part(intake, options_of_split, rules, _stream(options_of_split))
-            few = few_test_images(intake, kept.rows["test"], kept.kind)
+            deduplicated = part(intake, options_of_split, rules, _stream(options_of_split))
+            few = few_test_images(intake, deduplicated.rows["test"], deduplicated.kind)
             problems += [Problem("warning", text) for text in few]
             if split is not None:
                 split_kind, sides = partition.kind, np.empty(len(intake.rows), object)

@@ -21,12 +21,12 @@ class Checkpoint:
     """A checkpoint file and its header: everything the result depends on (config, seed, data fingerprint, versions).
 
     Resuming with another header is refused, because the result would differ from an uninterrupted training.
-    ours: nobody asked for this file, so a damaged one is deleted and the training starts again.
+    disposable: a damaged file is deleted and the training starts again, as the user did not name it.
     """
 
     path: Path
     header: Mapping[str, Any]
-    ours: bool = False
+    disposable: bool = False
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write to a temporary file and rename it: a process killed while writing leaves the previous checkpoint."""
@@ -40,7 +40,7 @@ class Checkpoint:
         try:
             state = _read(self.path)
         except UserError as error:
-            if not self.ours:
+            if not self.disposable:
                 raise
             LOGGER.warning("%s; the training starts again", error)
             self.remove()

@@ -29,10 +29,10 @@ from .names import Point
 
 KEY: Final = "augpipe.key"
 PROCESS: Final = "augpipe.process"
-ALIVE: Final = "augpipe.alive"
+HEARTBEAT: Final = "augpipe.heartbeat"
 FAILED: Final = "augpipe.failed"
-BEAT: Final = 300.0  # seconds between signs of life of a run
-SILENT: Final = 3600.0  # seconds without one after which a run of another machine counts as ended
+INTERVAL: Final = 300.0  # seconds between heartbeats of a run
+TIMEOUT: Final = 3600.0  # seconds without one after which a run of another machine counts as ended
 METRICS: Final = 900  # per call; MLflow accepts 1000 metrics, params and tags together
 PARAMS: Final = 100  # per call
 
@@ -64,13 +64,13 @@ def open_parent(
         if running and run.data.tags.get(PROCESS) != mine:
             continue
         client.set_tag(parent, PROCESS, mine)
-        client.set_tag(parent, ALIVE, _now())
+        client.set_tag(parent, HEARTBEAT, _now())
         if not running:
             client.update_run(parent, "RUNNING")
         if FAILED in run.data.tags:
             client.delete_tag(parent, FAILED)
         return parent
-    tags = {**tags, KEY: key, PROCESS: mine, ALIVE: _now()}
+    tags = {**tags, KEY: key, PROCESS: mine, HEARTBEAT: _now()}
     return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
 
 
@@ -79,14 +79,14 @@ def _now() -> str:
 
 
 @contextmanager
-def signs_of_life(client: MlflowClient, parent: str) -> Iterator[None]:
-    """While the block runs, tag the run with the time every BEAT seconds; a server that does not answer is ignored."""
+def heartbeats(client: MlflowClient, parent: str) -> Iterator[None]:
+    """While the block runs, tag the run with the time every INTERVAL seconds; a server that does not answer is ignored."""
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(BEAT):
+        while not stop.wait(INTERVAL):
             with suppress(Exception):  # of any server, away for any reason
-                client.set_tag(parent, ALIVE, _now())
+                client.set_tag(parent, HEARTBEAT, _now())
 
     threading.Thread(target=beat, daemon=True).start()
     try:
@@ -96,11 +96,11 @@ def signs_of_life(client: MlflowClient, parent: str) -> Iterator[None]:
 
 
 def _has_ended(run: Run) -> bool:
-    """By its process, or, where that cannot be asked because it is of another machine, by its last sign of life."""
-    process, alive = run.data.tags.get(PROCESS, ""), run.data.tags.get(ALIVE)
+    """By its process, or, where that cannot be asked because it is of another machine, by its last heartbeat."""
+    process, alive = run.data.tags.get(PROCESS, ""), run.data.tags.get(HEARTBEAT)
     if is_here(process) or alive is None:
         return is_dead(process)
-    return time.time() - float(alive) > SILENT
+    return time.time() - float(alive) > TIMEOUT
 
 
 def open_child(

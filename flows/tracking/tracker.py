@@ -120,7 +120,7 @@ class Tracker:
         status = "KILLED"
         try:
             self._describe(prepared)
-            with runs.signs_of_life(self._client, self.parent):
+            with runs.heartbeats(self._client, self.parent):
                 yield self
             status = "FINISHED"
         except Exception:

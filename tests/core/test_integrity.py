@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from augpipe.core import integrity
-from augpipe.core.errors import RunError
+from augpipe.core.errors import RunError, UserError
 from augpipe.core.files import digest
 from augpipe.core.store import Ref, Store, is_stored, load_images, load_table
 
@@ -71,6 +71,22 @@ def test_each_file_of_a_set_counts_also_for_rows_of_it(
         load_images(part)
     assert store.put_images(images) == whole
     assert np.array_equal(load_images(part).images, images.images[1:5])
+
+
+def test_damaged_content_that_cannot_be_moved_is_an_error(
+    tmp_path: Path, make_shapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's folder in a shared store: it is not given out as stored."""
+    store, images = Store(tmp_path), make_shapes((3, 2))
+    ref = store.put_images(images)
+    flip(ref.path / "labels.npy")
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(integrity.os, "rename", refuse)
+    with pytest.raises((UserError, OSError)):
+        store.put_images(images)
 
 
 def test_a_damaged_table_is_not_read(tmp_path: Path, make_shapes) -> None:

@@ -87,7 +87,7 @@ def full():
     # More than a pipe holds: the rest waits to be sent to a worker.
     for _ in range(6):
         sleep.submit(bytes(10**6))
-    time.sleep(4)
+    time.sleep(8)
     print("stopping", flush=True)
     stop_workers()
     raise RuntimeError("stopped")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tiny import ROOT, environment
+
+from flows.environment import set_environment
 
 IMPORTS = """
 import importlib, os, pkgutil, sys
@@ -59,3 +63,27 @@ def test_no_import_changes_the_environment(tmp_path: Path) -> None:
 
 def test_the_command_sets_it_before_prefect_and_mlflow_are_imported(tmp_path: Path) -> None:
     python(tmp_path, COMMAND)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "expected"),
+    [
+        (None, None, "127.0.0.1,localhost"),
+        (None, "mlflow.corp.example", "mlflow.corp.example,127.0.0.1,localhost"),
+        ("a.example", "b.example,localhost", "a.example,b.example,localhost,127.0.0.1"),
+        (None, "*", None),
+    ],
+)
+def test_this_machine_is_not_reached_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, lower: str | None, upper: str | None, expected: str | None
+) -> None:
+    """Hosts of either variable stay in both: programs read the one or the other."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", dict(os.environ))
+        for name, value in (("no_proxy", lower), ("NO_PROXY", upper)):
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        set_environment()
+        found = [os.environ.get(name) for name in ("no_proxy", "NO_PROXY")]
+    assert found == ([expected, expected] if expected else [lower, upper])

@@ -239,13 +239,13 @@ def test_who_continues_whose_run(client: MlflowClient) -> None:
     alive = client.create_run(experiment, tags=elsewhere).info.run_id
     foreign = client.create_run(experiment).info.run_id  # begun by hand
     # Of a container that is gone, and with it its name: nothing but its silence tells.
-    long_ago = {**elsewhere, runs.KEY: "l", runs.ALIVE: str(time.time() - runs.SILENT - 10)}
+    long_ago = {**elsewhere, runs.KEY: "l", runs.HEARTBEAT: str(time.time() - runs.TIMEOUT - 10)}
     silent = client.create_run(experiment, tags=long_ago).info.run_id
-    slept = {runs.KEY: "s", runs.PROCESS: this_process(), runs.ALIVE: long_ago[runs.ALIVE]}
+    slept = {runs.KEY: "s", runs.PROCESS: this_process(), runs.HEARTBEAT: long_ago[runs.HEARTBEAT]}
     here = client.create_run(
         experiment, tags=slept
     ).info.run_id  # of this machine: its process is asked
-    heard = {**elsewhere, runs.KEY: "h", runs.ALIVE: str(time.time() - runs.SILENT + 60)}
+    heard = {**elsewhere, runs.KEY: "h", runs.HEARTBEAT: str(time.time() - runs.TIMEOUT + 60)}
     busy = client.create_run(experiment, tags=heard).info.run_id
     assert runs.open_parent(client, experiment, "k", "n", {}) == dead
     status = {run: client.get_run(run).info.status for run in (dead, child, alive, foreign)}
@@ -256,12 +256,12 @@ def test_who_continues_whose_run(client: MlflowClient) -> None:
     assert runs.open_parent(client, experiment, "another", "n", {}) not in status
 
 
-def test_a_run_gives_signs_of_life(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_gives_heartbeats(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     run = client.create_run(client.create_experiment("alive")).info.run_id
-    monkeypatch.setattr(runs, "BEAT", 0.05)
+    monkeypatch.setattr(runs, "INTERVAL", 0.05)
     begun = time.time()
-    with runs.signs_of_life(client, run):
-        while (tag := client.get_run(run).data.tags.get(runs.ALIVE)) is None:
+    with runs.heartbeats(client, run):
+        while (tag := client.get_run(run).data.tags.get(runs.HEARTBEAT)) is None:
             assert time.time() - begun < 30
             time.sleep(0.05)
     assert abs(float(tag) - begun) < 30

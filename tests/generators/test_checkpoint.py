@@ -77,7 +77,7 @@ def test_a_flipped_bit_is_noticed_or_has_no_effect(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_of_our_own_is_none(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    checkpoint = Checkpoint(tmp_path / "last.pt", HEADER, ours=True)
+    checkpoint = Checkpoint(tmp_path / "last.pt", HEADER, disposable=True)
     checkpoint.path.write_bytes(b"PK")
     assert checkpoint.load() is None and not checkpoint.path.exists()
     assert "the training starts again" in caplog.text

@@ -88,17 +88,17 @@ def without(
 
     UserError for a pattern that matches no path: it would be ignored.
     """
-    kept, left_out = list(paths), 0
+    remaining, left_out = list(paths), 0
     for pattern in patterns:
         matches = re.compile(fnmatch.translate(pattern)).match
         if not any(matches(path) for path in paths):
             example = f"; the first is {paths[0]!r}" if paths else ""
             raise UserError(f"source.exclude {pattern!r} matches no picture of {where}{example}")
-        before = len(kept)
-        kept = [path for path in kept if not matches(path)]
-        left_out += before - len(kept)
+        before = len(remaining)
+        remaining = [path for path in remaining if not matches(path)]
+        left_out += before - len(remaining)
     note = f"{several(left_out, 'picture')} left out by source.exclude"
-    return kept, (note,) if patterns else ()
+    return remaining, (note,) if patterns else ()
 
 
 def _reason(entry: os.DirEntry[str], root: Path, suffixes: tuple[str, ...] | None) -> str | None:

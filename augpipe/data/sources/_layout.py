@@ -79,8 +79,8 @@ def _expression(template: str, sign: str) -> str:
 
 def _token(token: str, sign: str) -> str:
     if token.startswith("{"):
-        own = token[-2] if token[-2] in "+-" else sign
-        return r"([^/]+)" if own == "+" else r"([^/]+?)"
+        signed = token[-2] if token[-2] in "+-" else sign
+        return r"([^/]+)" if signed == "+" else r"([^/]+?)"
     return r"[^/]*?" if token.startswith("*") else re.escape(token)
 
 

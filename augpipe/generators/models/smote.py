@@ -48,7 +48,7 @@ class Config(GeneratorConfig):
 
 
 class _Neighbours:
-    """Nearest images by their pixels, as imbalanced-learn asks for them; found once, although it asks at each draw.
+    """Nearest neighbours by pixels, computed once; imbalanced-learn requests them for each draw.
 
     It passes the pixels as a sparse matrix with further columns, of which distances would take 30 times as long.
     """

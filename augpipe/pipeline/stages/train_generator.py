@@ -129,7 +129,7 @@ class _Training:
         }
         key = f"{entropy(0, repr(header)):016x}"
         if spec.folder is None:
-            return Checkpoint(self.store.root / "training" / f"{key}.pt", header, ours=True)
+            return Checkpoint(self.store.root / "training" / f"{key}.pt", header, disposable=True)
         which = "-all" if spec.pooled else "" if spec.label is None else f"-{spec.label}"
         return Checkpoint(spec.folder / f"last{which}.pt", header)
 

@@ -1,0 +1,24 @@
+"""AUGPIPE_HOME: made for its user alone by whoever writes first; a folder that exists stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from augpipe.core.home import home
+from augpipe.core.store import Store
+
+
+def test_the_first_that_writes_makes_it_for_its_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "new"))
+    Store().put_json("values", {"a": 1})
+    assert home().stat().st_mode & 0o777 == 0o700
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o775)
+    monkeypatch.setenv("AUGPIPE_HOME", str(shared))
+    Store().put_json("values", {"a": 1})
+    assert shared.stat().st_mode & 0o777 == 0o775
