@@ -14,10 +14,11 @@ from rich.table import Table
 
 from augpipe.core.errors import UserError
 from augpipe.core.home import home
+from augpipe.core.yaml_loader import read_yaml
 from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect
 from augpipe.pipeline.defaults import name_of
-from augpipe.pipeline.experiment import Experiment, build, read_yaml
+from augpipe.pipeline.experiment import Experiment, build
 from augpipe.report.inspection import FILES, write_inspection
 from augpipe.report.write import check_out
 

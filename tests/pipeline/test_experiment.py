@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from augpipe.core.errors import UserError
 from augpipe.pipeline import experiment as config
-from augpipe.pipeline.experiment import build, dump, load, read_yaml
+from augpipe.pipeline.experiment import build, dump, load
 
 DIGITS = Path(__file__).resolve().parents[2] / "configs" / "digits.yaml"
 
@@ -149,23 +148,6 @@ def test_a_byte_order_mark_and_letters_of_other_scripts(tmp_path: Path) -> None:
     assert (found.name, found.arms[0].name) == ("Größe", "前")
     with pytest.raises(UserError, match="the name '/x' must be"):
         load(DIGITS, ["name=/x"])
-
-
-def test_a_short_text_that_expands_to_billions(tmp_path: Path) -> None:
-    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
-    lines += [
-        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]"
-        for a, b in zip("abcdefgh", "bcdefghi", strict=True)
-    ]
-    begun = time.monotonic()
-    with pytest.raises(UserError, match=r"it has [\d,]+ values after its aliases, at most 100,000"):
-        read_yaml("\n".join(lines), "the config")
-    assert time.monotonic() - begun < 1
-    assert read_yaml("a: &a [1]\nb: *a\nc: {<<: {d: 2}}", "it") == {
-        "a": [1],
-        "b": [1],
-        "c": {"d": 2},
-    }
 
 
 def test_files_that_are_no_config(tmp_path: Path) -> None:
