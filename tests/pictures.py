@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from augpipe.core.options import ImageOptions
 from augpipe.core.registry import load_kind
@@ -21,6 +23,16 @@ from augpipe.data.options import Policy
 def noise(seed: int, *shape: int) -> NDArray[np.uint8]:
     """Pixels that no two seeds share."""
     return np.random.default_rng(seed).integers(0, 255, shape or (16, 16), dtype=np.uint8)
+
+
+def photographs() -> list[Image.Image]:
+    """Pieces of two real photographs, each different."""
+    pieces = []
+    for photograph in load_sample_images().images:
+        whole = Image.fromarray(photograph)
+        for x, y in itertools.product(range(0, 560, 140), range(0, 400, 140)):
+            pieces.append(whole.crop((x, y, x + 140, y + 140)))
+    return pieces
 
 
 def save(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
@@ -49,6 +61,34 @@ def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
     body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def dicom(path: Path, pixels: NDArray[Any], patient: str = "p", **more: object) -> Path:
+    """Pixels as a DICOM file; more: fields of its header."""
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.PatientID = patient
+    data.Rows, data.Columns = pixels.shape[:2]
+    data.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
+    if pixels.ndim == 3:
+        data.PlanarConfiguration = 0
+    data.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
+    data.BitsAllocated = data.BitsStored = pixels.dtype.itemsize * 8
+    data.HighBit = data.BitsStored - 1
+    data.PixelRepresentation = int(pixels.dtype.kind == "i")
+    for key, value in more.items():
+        setattr(data, key, value)
+    data.PixelData = pixels.tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
+    return path
 
 
 def source(kind: str, **values: Any) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,11 +11,14 @@ from numpy.typing import NDArray
 
 from augpipe.core.counts import LEAST_TEST
 from augpipe.core.errors import UserError, several
-from augpipe.data.duplicates import equal_groups, near_groups
+from augpipe.data.duplicates import equal_groups
 from augpipe.data.intake import Intake
+from augpipe.data.listing_check import check_filled, torn_groups
+from augpipe.data.near_copies import NearCopies, near_copies
 from augpipe.data.options import Policy, SplitOptions
-from augpipe.data.sources._listing import Listing, alike, only
-from augpipe.data.split import NAMES, split
+from augpipe.data.sources._listing import classes_option
+from augpipe.data.split import split
+from augpipe.data.split_check import NAMES
 
 Rows = NDArray[np.int64]
 MOST_TEST: Final = 0.5  # fraction of a class that advice gives to test
@@ -24,63 +26,26 @@ MOST_TEST: Final = 0.5  # fraction of a class that advice gives to test
 
 @dataclass(frozen=True)
 class Partition:
-    """Rows of train, val and test; images removed as duplicates across splits; notes for the user."""
+    """Rows of train, val and test; images removed as duplicates across splits; notes for the user.
+
+    limits: what was not checked, for the report.
+
+    near: near copies that were counted or, with `duplicates: near`, removed; None with `keep`. torn: number of groups that are divided
+    between train, val and test.
+    """
 
     kind: str
     rows: dict[str, Rows]
     removed: dict[str, tuple[str, str]]  # id → class, reason
     notes: tuple[str, ...]
-
-
-def check_names(classes: Sequence[str]) -> None:
-    """UserError for classes whose names differ only in case, white space or Unicode normalisation."""
-    for names in alike(classes):
-        raise UserError(
-            f"the classes {' and '.join(repr(name) for name in names)} differ only in case, spaces or spelling; "
-            "rename one or merge them"
-        )
-
-
-def drop_small_classes(listing: Listing, least: int) -> Listing:
-    """Drop classes of fewer than `least` images, with a note."""
-    have = np.bincount(listing.labels, minlength=len(listing.classes))
-    large = np.flatnonzero(have >= least)
-    if least <= 1 or len(large) == len(have):
-        return listing
-    new_label = np.full(len(have), -1, np.int64)
-    new_label[large] = np.arange(len(large))
-    remaining = only(listing, new_label[listing.labels] >= 0)
-    note = (
-        f"{several(len(have) - len(large), 'class')} with fewer than {least} images left out "
-        f"({several(len(listing) - len(remaining), 'image')})"
-    )
-    return replace(
-        remaining,
-        labels=new_label[remaining.labels],
-        classes=tuple(listing.classes[c] for c in large),
-        notes=(*listing.notes, note),
-    )
+    limits: tuple[str, ...]
+    near: NearCopies | None
+    torn: int
 
 
 def check_classes(intake: Intake, least: int = 1) -> None:
     """UserError for a class with fewer than `least` usable pictures, or none."""
-    have = np.bincount(intake.labels, minlength=len(intake.listing.classes))
-    for name, n in zip(intake.listing.classes, have, strict=True):
-        if 0 < n < least:
-            raise UserError(
-                f"class {name!r} has {several(int(n), 'picture')} that can be used, fewer than min_images {least}: "
-                "exclude it with source.classes, or fix its files"
-            )
-        if n == 0:
-            unusable = [one for one in intake.bad if one.label == name]
-            detail = (
-                f": {len(unusable)} could not be used, the first: {unusable[0].reason}"
-                if unusable
-                else ""
-            )
-            raise UserError(
-                f"class {name!r} has no usable picture{detail}; add some, or exclude it with source.classes"
-            )
+    check_filled(intake.labels, intake.listing.classes, intake.bad, least)
 
 
 def part(
@@ -88,14 +53,24 @@ def part(
 ) -> Partition:
     """Split, then remove duplicates across splits: from train if also in val or test, from val if also in test.
 
-    UserError if a class is too small, or has no image left in train, val or test.
+    UserError if a class is too small, or has no image left in train, val or test, or groups are divided between them
+    and the options do not allow that.
     """
     labels, classes = intake.labels, intake.listing.classes
     kind, rows = split(labels, classes, options, rng, groups=intake.groups, official=intake.splits)
     removed: dict[str, tuple[str, str]] = {}
-    notes = [*_group_notes(intake.groups, rows), *few_test_images(intake, rows["test"], kind)]
+    torn = torn_groups(intake.groups, rows, options)
+    notes = [*torn_notes(torn, options), *few_test_images(intake, rows["test"], kind)]
+    near, before, limits = None, rows, tuple[str, ...]()
     if policy.duplicates != "keep":
-        rows, removed = _without_overlap(intake, rows, policy.duplicates == "near")
+        if policy.duplicates == "near":
+            near = near_copies(intake.facts, rows, complete=True)
+            rows, removed = _without_overlap(intake, rows, near.groups)
+        else:
+            rows, removed = _without_overlap(intake, rows, equal_groups(intake.facts.content))
+            near = near_copies(intake.facts, rows)
+            notes += near.notes(rows)
+        limits = near.small_notes(before)
     for side in ("train", "val"):
         n = sum(reason.startswith(f"removed from {side}") for _, reason in removed.values())
         if n:
@@ -114,17 +89,14 @@ def part(
                     f"class {name!r} has no image left in {side} after duplicates across splits are removed; "
                     "set duplicates: keep to keep them"
                 )
-    return Partition(kind, rows, removed, tuple(notes))
+    return Partition(kind, rows, removed, tuple(notes), limits, near, torn)
 
 
 def _without_overlap(
-    intake: Intake, rows: dict[str, Rows], near: bool
+    intake: Intake, rows: dict[str, Rows], groups: Rows
 ) -> tuple[dict[str, Rows], dict[str, tuple[str, str]]]:
-    """Rows without duplicates of images in a later split; removed ids with class and reason."""
+    """Rows without images of the same group in a later split; removed ids with class and reason."""
     facts = intake.facts
-    groups = equal_groups(facts.content)
-    if near:
-        groups = near_groups(groups, facts.hashes, facts.thumbs, facts.tints)
     remaining, removed = dict(rows), {}
     ids, labels, classes = intake.ids, intake.labels, intake.listing.classes
     for side, later in (("train", ("val", "test")), ("val", ("test",))):
@@ -184,13 +156,14 @@ def few_test_images(intake: Intake, test: Rows, kind: str) -> tuple[str, ...]:
         if name in few
     )
     share = math.ceil(20 * LEAST_TEST / max(1, total)) / 20
-    advice = (
-        f"set split.test={share:g}"
-        if share <= MOST_TEST
-        else "add images, or leave the class out (min_images)"
-    )
+    others = [name for name in have if name not in few]
+    without = f", or leave such classes out ({classes_option(others)})" if len(others) > 1 else ""
+    advice = f"set split.test={share:g}" if share <= MOST_TEST else f"add {what}s{without}"
+    if kind == "k_fold":
+        advice = f"set fewer split.folds, or add {what}s{without}"
     if kind == "official":
-        advice = f"draw another split (split.kind=stratified) and {advice}"
+        other = "stratified" if groups is None else "grouped"
+        advice = f"draw another split (split.kind={other}) and {advice}"
     named = ", ".join(f"{name!r} {n}" for name, n in list(few.items())[:5])
     return (
         f"no verdict is possible: at least {LEAST_TEST} test {what}s of every class are needed, and "
@@ -198,20 +171,7 @@ def few_test_images(intake: Intake, test: Rows, kind: str) -> tuple[str, ...]:
     )
 
 
-def _group_notes(groups: NDArray[np.object_] | None, rows: dict[str, Rows]) -> tuple[str, ...]:
-    """Note if groups are divided between splits, as in an official or stratified split."""
-    n = divided_groups(groups, rows)
-    note = f"{several(n, 'group')} divided between train, val and test; set split.kind: grouped to keep each in one"
-    return (note,) if n else ()
-
-
-def divided_groups(groups: NDArray[np.object_] | None, rows: dict[str, Rows]) -> int:
-    """Number of groups with images in more than one of train, val and test."""
-    if groups is None:
-        return 0
-    sides = [set(groups[side_rows].tolist()) for side_rows in rows.values()]
-    divided = set()
-    for index, first in enumerate(sides):
-        for second in sides[index + 1 :]:
-            divided |= first & second
-    return len(divided)
+def torn_notes(torn: int, options: SplitOptions) -> tuple[str, ...]:
+    """Note if groups are divided between splits, with the user's reason."""
+    divided = f"{several(torn, 'group')} divided between train, val and test"
+    return (f"{divided}, allowed because: {options.allow_torn_groups}",) if torn else ()

@@ -25,6 +25,10 @@ class Profile(Strict):
         """Number of images to keep of each class, in 1..have[class]."""
         raise NotImplementedError
 
+    def least(self, classes: Sequence[str]) -> dict[int, int]:
+        """Train images that the classes named in the profile must have; UserError for unknown classes."""
+        return {}
+
 
 profiles: Registry[type[Profile]] = Registry("imbalance profile")
 
@@ -42,15 +46,19 @@ class Natural(Profile):
 class Step(Profile):
     """The named classes keep a fraction of their images, at least one (Buda et al. 2018, step imbalance)."""
 
-    classes: tuple[str | int, ...]
+    classes: Annotated[tuple[str | int, ...], Field(min_length=1)]
     """Classes that become small."""
 
-    keep: float = Field(gt=0, le=1)
+    keep: float = Field(gt=0, lt=1)
     """Fraction of their train images that is kept; at least one image."""
+
+    def least(self, classes: Sequence[str]) -> dict[int, int]:
+        """One of each class."""
+        return {label_of(name, classes): 1 for name in self.classes}
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         """round(keep · n) of a named class, at least 1."""
-        cut = {label_of(name, classes) for name in self.classes}
+        cut = self.least(classes)
         return {c: max(1, round(n * self.keep)) if c in cut else n for c, n in have.items()}
 
 
@@ -58,7 +66,7 @@ class Step(Profile):
 class LongTail(Profile):
     """n_c = n_max · factor^(-c/(K-1)) in label order, at most the available images (Cui et al. 2019)."""
 
-    factor: float = Field(ge=1)
+    factor: float = Field(gt=1)
     """Images of the first class divided by images of the last one."""
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
@@ -73,12 +81,16 @@ class LongTail(Profile):
 class Explicit(Profile):
     """A given number of images of each named class; other classes keep all."""
 
-    counts: Mapping[str | int, Annotated[int, Field(ge=1)]]
+    counts: Annotated[Mapping[str | int, Annotated[int, Field(ge=1)]], Field(min_length=1)]
     """Class to number of train images kept; classes not named keep all."""
+
+    def least(self, classes: Sequence[str]) -> dict[int, int]:
+        """The configured counts."""
+        return {label_of(name, classes): n for name, n in self.counts.items()}
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         """The configured counts; UserError if a class has fewer images."""
-        requested = {label_of(name, classes): n for name, n in self.counts.items()}
+        requested = self.least(classes)
         for label, n in requested.items():
             if n > have[label]:
                 raise UserError(
@@ -94,8 +106,12 @@ class Drop(Profile):
     drop_class: str | int
     """Class that becomes small."""
 
-    percent: float = Field(ge=0, lt=100)
+    percent: float = Field(gt=0, lt=100)
     """Percentage of its train images that is removed; at least one image stays."""
+
+    def least(self, classes: Sequence[str]) -> dict[int, int]:
+        """One of the class."""
+        return {label_of(self.drop_class, classes): 1}
 
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         """round((1 - percent/100) · n) of the class, at least 1."""

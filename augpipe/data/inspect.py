@@ -4,39 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from augpipe.core.counts import Counts, require_classes
+from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.errors import UserError, several
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
 from augpipe.data.clean import (
     check_classes,
-    check_names,
-    divided_groups,
-    drop_small_classes,
     few_test_images,
     part,
+    torn_notes,
 )
+from augpipe.data.copied_classes import check_copied_classes
+from augpipe.data.duplicate_groups import DuplicateGroups, Sides, duplicate_groups, rows_of
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.imbalance import imbalance_ratio
-from augpipe.data.intake import Intake, Progress, Survey, picture, survey, take_in
+from augpipe.data.intake import Intake, Progress, picture, take_in
+from augpipe.data.listing_check import check_names, divided_groups, drop_small_classes
+from augpipe.data.near_copies import NearCopies
 from augpipe.data.options import Policy, SplitOptions
-from augpipe.data.quarantine import MOST_BAD, reasons
+from augpipe.data.quarantine import MOST_BAD, quarantine, reasons
 from augpipe.data.sources._listing import Listing
-from augpipe.data.split import NAMES
+from augpipe.data.split_check import NAMES
+from augpipe.data.survey import Survey, survey
 
-EXAMPLES: Final = 12  # groups of duplicates shown
 SHOWN: Final = 16  # images of a class on its contact sheet
 SHEETS: Final = 60  # classes with a contact sheet
 SIDE: Final = 56  # pixels of an image on a sheet
-IN_GROUP: Final = 6  # images shown per group of duplicates
+NEAR: Final = 0.005  # of the images are near copies: fewer are chance
 TINY: Final = 10  # classes with fewer images get a warning: their test score is imprecise
-Sides = NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -48,24 +51,11 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class DuplicateGroups:
-    """Groups of duplicate images.
-
-    extra: images beyond the first of each group. across_splits: `val in train` → number of val images that are also in
-    train, and so on. mixed_classes: number of groups with several classes. examples: rows of some groups, those across
-    splits first.
-    """
-
-    groups: int
-    extra: int
-    across_splits: Mapping[str, int]
-    mixed_classes: int
-    examples: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
 class Inspection:
-    """Result of `inspect`. sides: train, val or test of each image; None if unknown."""
+    """Result of `inspect`. sides: train, val or test of each image; None if unknown.
+
+    train: images of each class in train after duplicates are removed; None if there is no split.
+    """
 
     intake: Intake
     survey: Survey
@@ -74,6 +64,7 @@ class Inspection:
     equal: DuplicateGroups
     near: DuplicateGroups
     problems: tuple[Problem, ...]
+    train: Counts | None = None
 
     def counts(self, side: str | None = None) -> dict[str, int]:
         """Number of images per class, in one of train, val and test or in all."""
@@ -125,6 +116,7 @@ class Inspection:
             "groups": None if groups is None else self._groups(groups),
             "notes": list(intake.notes),
             "problems": [vars(problem) for problem in self.problems],
+            "escaped": {"quarantine.csv": spreadsheet_safe(quarantine(intake.bad, {}))[1]},
         }
 
     def named(self, row: int) -> dict[str, str]:
@@ -166,8 +158,10 @@ def inspect(
     listing = drop_small_classes(listing, rules.min_images)
     surveyed = survey(listing, options)
     intake = take_in(listing, options, None, found=surveyed, progress=progress)
-    problems = list(_errors(intake))
+    problems = list(_errors(intake, rules))
     sides, split_kind = intake.splits, "official" if intake.splits is not None else "none"
+    found: NearCopies | None = None
+    train: Counts | None = None
     if not problems:
         # As a run would: with its default split where none is given, which is not shown then.
         options_of_split = split or SplitOptions()
@@ -176,8 +170,14 @@ def inspect(
             keep_all = rules.model_copy(update={"duplicates": "keep"})
             partition = part(intake, options_of_split, keep_all, _stream(options_of_split))
             deduplicated = part(intake, options_of_split, rules, _stream(options_of_split))
+            found = deduplicated.near
+            train = _counts(intake, deduplicated.rows["train"])
             few = few_test_images(intake, deduplicated.rows["test"], deduplicated.kind)
-            problems += [Problem("warning", text) for text in few]
+            small = () if found is None else found.small_notes(partition.rows)
+            problems += [Problem("warning", text) for text in (*few, *small)]
+            problems += [
+                Problem("leak", text) for text in torn_notes(partition.torn, options_of_split)
+            ]
             if split is not None:
                 split_kind, sides = partition.kind, np.empty(len(intake.rows), object)
                 for name, rows in partition.rows.items():
@@ -185,75 +185,41 @@ def inspect(
         except UserError as error:
             problems.append(Problem("stop", str(error)))
     equal_ids = equal_groups(intake.facts.content)
-    near_ids = near_groups(equal_ids, intake.facts.hashes, intake.facts.thumbs, intake.facts.tints)
-    equal = _twins(equal_ids, intake.labels, sides, None)
-    near = _twins(near_ids, intake.labels, sides, equal_ids)
-    problems += _leaks(equal, near, intake, sides)
-    problems += _warnings(intake, sides, equal)
-    return Inspection(intake, surveyed, sides, split_kind, equal, near, tuple(problems))
+    near_ids = found.groups if found is not None else _near_groups(intake, equal_ids)
+    equal = duplicate_groups(equal_ids, intake.labels, sides, None)
+    near = duplicate_groups(near_ids, intake.labels, sides, equal_ids)
+    problems += _leaks(equal, near, found)
+    if sides is None:
+        problems += _copies(equal, near, len(intake.rows))
+    problems += _warnings(intake, equal)
+    return Inspection(intake, surveyed, sides, split_kind, equal, near, tuple(problems), train)
+
+
+def with_mistakes(
+    inspection: Inspection, texts: Iterable[str], warnings: Iterable[str] = ()
+) -> Inspection:
+    """The inspection with more findings: those that stop a run before all others, and warnings after them."""
+    reported = {problem.text for problem in inspection.problems}
+    more = tuple(Problem("stop", text) for text in texts if text not in reported)
+    last = tuple(Problem("warning", text) for text in warnings)
+    return replace(inspection, problems=(*more, *inspection.problems, *last))
+
+
+def _counts(intake: Intake, rows: NDArray[np.int64]) -> Counts:
+    n_images = np.bincount(intake.labels[rows], minlength=len(intake.listing.classes))
+    return dict(enumerate(n_images.tolist()))
+
+
+def _near_groups(intake: Intake, equal: NDArray[np.int64]) -> NDArray[np.int64]:
+    facts = intake.facts
+    return near_groups(equal, facts.hashes, facts.small_thumbs(), facts.tints)
 
 
 def _stream(split: SplitOptions) -> np.random.Generator:
     return numpy_stream(split.seed, "split")
 
 
-def rows_of(sides: Sides | None) -> dict[str, NDArray[np.int64]]:
-    """Rows of train, val and test."""
-    if sides is None:
-        return {}
-    return {name: np.flatnonzero(sides == name).astype(np.int64) for name in NAMES}
-
-
-def _twins(
-    groups: NDArray[np.int64], labels: NDArray[np.int64], sides: Sides | None,
-    beyond: NDArray[np.int64] | None,
-) -> DuplicateGroups:  # fmt: skip
-    """Summarise groups of several images; with `beyond`, exclude duplicates already joined by these finer groups."""
-    sizes = np.bincount(groups) if len(groups) else np.zeros(0, np.int64)
-    is_multiple = sizes > 1
-    extra = int((sizes[is_multiple] - 1).sum())
-    if beyond is not None and len(groups):
-        # Nearly equal: the group has images of several groups of equal ones.
-        kinds = np.unique(np.stack([groups, beyond], 1), axis=0)
-        is_multiple = np.bincount(kinds[:, 0], minlength=len(sizes)) > 1
-        extra = int((np.bincount(kinds[:, 0], minlength=len(sizes))[is_multiple] - 1).sum())
-    rows_in_groups = np.flatnonzero(is_multiple[groups]) if len(groups) else np.empty(0, np.int64)
-    crossing = _crossing(groups, sides)
-    if beyond is not None:
-        equal = _crossing(beyond, sides)
-        crossing = {what: n - equal[what] for what, n in crossing.items()}
-    members: dict[int, list[int]] = {}
-    for row in rows_in_groups:
-        members.setdefault(int(groups[row]), []).append(int(row))
-    mixed = [rows for rows in members.values() if len({int(labels[r]) for r in rows}) > 1]
-
-    def sort_key(rows: list[int]) -> tuple[bool, bool, int]:
-        within_one_side = sides is None or len({str(sides[r]) for r in rows}) < 2
-        return within_one_side, len({int(labels[r]) for r in rows}) < 2, rows[0]
-
-    shown = sorted(members.values(), key=sort_key)[:EXAMPLES]
-    return DuplicateGroups(
-        int(is_multiple.sum()),
-        extra,
-        crossing,
-        len(mixed),
-        tuple(tuple(r[:IN_GROUP]) for r in shown),
-    )
-
-
-def _crossing(groups: NDArray[np.int64], sides: Sides | None) -> dict[str, int]:
-    """`val in train` → number of val images whose group has an image in train, and so on."""
-    rows = rows_of(sides)
-    counts = {}
-    for late, early in (("val", "train"), ("test", "train"), ("test", "val")):
-        if sides is not None and len(rows[late]) and len(rows[early]):
-            counts[f"{late} in {early}"] = int(
-                np.isin(groups[rows[late]], groups[rows[early]]).sum()
-            )
-    return counts
-
-
-def _errors(intake: Intake) -> list[Problem]:
+def _errors(intake: Intake, rules: Policy) -> list[Problem]:
     """Errors that would stop a run, from the checks that the run uses."""
     problems = [f"cannot read {lost}" for lost in intake.listing.lost]
     n, bad = len(intake.rows), len(intake.bad)
@@ -262,21 +228,21 @@ def _errors(intake: Intake) -> list[Problem]:
             f"{bad:,} of {n + bad:,} files cannot be used, more than {100 * MOST_BAD:g}%: {reasons(intake.bad)}"
         )
     checks: tuple[Callable[[], None], ...] = (
+        lambda: require_classes(intake.listing.classes),
         lambda: check_names(intake.listing.classes),
-        lambda: check_classes(intake),
+        lambda: check_classes(intake, rules.min_images),
+        lambda: check_copied_classes(intake, rules),
     )
     for check in checks:
         try:
             check()
         except UserError as error:
             problems.append(str(error))
-    if len(intake.listing.classes) < 2:
-        problems.append("a comparison needs at least 2 classes")
     return [Problem("stop", text) for text in problems]
 
 
 def _leaks(
-    equal: DuplicateGroups, near: DuplicateGroups, intake: Intake, sides: Sides | None
+    equal: DuplicateGroups, near: DuplicateGroups, copies: NearCopies | None
 ) -> list[Problem]:
     messages = []
     for pair, n in equal.across_splits.items():
@@ -285,22 +251,38 @@ def _leaks(
             messages.append(
                 f"{several(n, 'image')} of {late} also in {early}; a run removes them from {early}"
             )
+    searched = (
+        ""
+        if copies is None
+        else f" ({copies.searched['test']:,} of test were searched for mirrored and shifted copies)"
+    )
     for pair, n in near.across_splits.items():
         late, early = pair.split(" in ")
         if n:
             messages.append(
-                f"{several(n, 'image')} of {late} nearly equal to one in {early}: check them, and "
+                f"{several(n, 'image')} of {late} nearly equal to one in {early}{searched if late == 'test' else ''}: check them, and "
                 "set duplicates: near to remove them"
             )
-    n_divided = divided_groups(intake.groups, rows_of(sides))
-    if n_divided:
-        messages.append(
-            f"{several(n_divided, 'group')} divided between train, val and test; set split.kind: grouped to keep each in one"
-        )
     return [Problem("leak", text) for text in messages]
 
 
-def _warnings(intake: Intake, sides: Sides | None, equal: DuplicateGroups) -> list[Problem]:
+def _copies(equal: DuplicateGroups, near: DuplicateGroups, n: int) -> list[Problem]:
+    """Warnings of copies where the split that would divide them is not known yet."""
+    messages = []
+    if equal.extra:
+        messages.append(
+            f"{several(equal.extra, 'image')} of {n:,} equal to another, pixel by pixel; a run removes those from train and val "
+            "that its split divides"
+        )
+    if near.extra > NEAR * n:
+        messages.append(
+            f"{several(near.extra, 'image')} of {n:,} nearly equal to another; a run counts those that its split divides, and "
+            "duplicates: near removes them"
+        )
+    return [Problem("warning", text) for text in messages]
+
+
+def _warnings(intake: Intake, equal: DuplicateGroups) -> list[Problem]:
     messages = []
     if intake.bad:
         messages.append(f"{several(len(intake.bad), 'file')} cannot be used: {reasons(intake.bad)}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,52 +18,22 @@ from augpipe.core.errors import PictureError, UserError, several
 from augpipe.core.image_folders import image_writer
 from augpipe.core.images import ImageSet, ImageSpec, provenance
 from augpipe.core.options import ImageOptions, Window
-from augpipe.data.duplicates import perceptual_hashes
+from augpipe.data.facts import Facts, FactsBuffer
 from augpipe.data.options import Policy
 from augpipe.data.quarantine import check_bad
 from augpipe.data.sources._listing import Bad, Listing
-from augpipe.data.sources._pictures import THUMB, UNREADABLE, Blob, Read, decode, quiet, read
+from augpipe.data.sources._pictures import EIGHT_BITS, UNREADABLE, Blob, Read, quiet, read
+from augpipe.data.survey import Survey, survey
 
-# Sizes that every generator family supports: base 4..7 times a power of 2.
-SIZES: Final = (16, 24, 28, 32, 48, 56, 64, 96, 112, 128)
-# Largest automatic size: larger ones take hours on an ordinary machine and must be set explicitly.
-LARGEST: Final = 64
-SURVEYED: Final = 200  # pictures from which size and channels are chosen
-COLOURED: Final = 8  # a picture is in colour if the channels of a pixel differ by more
 CHUNK: Final = 512  # small pictures per block
 BIG: Final = 128 * 128  # median pixels above which decoding in threads pays off
-STORED_THUMB: Final = 16  # side in pixels of the stored thumbnails
 Progress = Callable[[int, int], None]  # images done, total
-
-
-@dataclass(frozen=True)
-class Survey:
-    """Result of `survey`: images per class, the chosen shape, and why it was chosen."""
-
-    counts: dict[str, int]
-    spec: ImageSpec
-    about: str
-    pixels: int  # median over pictures
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Facts of each image that was read; every array has length N."""
-
-    width: NDArray[np.int32]
-    height: NDArray[np.int32]
-    mode: NDArray[np.object_]
-    format: NDArray[np.object_]
-    content: NDArray[np.void]  # 16-byte hash of the pixels
-    hashes: NDArray[np.uint64]  # perceptual
-    thumbs: NDArray[np.uint8]  # (N,KEPT_THUMB,KEPT_THUMB)
-    tints: NDArray[np.int16]  # (N,2) mean of red - green and of green - blue
 
 
 @dataclass(frozen=True)
 class Intake:
     """All usable images of a source. `rows`: their rows in the listing, int64 (N,); `images`: uint8 (N,C,H,W), None
-    if only facts were requested."""
+    if only facts were requested. unwindowed: number of pictures that a set image.window does not change."""
 
     listing: Listing
     rows: NDArray[np.int64]
@@ -73,6 +42,7 @@ class Intake:
     facts: Facts
     bad: tuple[Bad, ...]
     notes: tuple[str, ...]
+    unwindowed: int = 0
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -120,38 +90,6 @@ class Intake:
         return digest.hexdigest()[:16]
 
 
-def survey(listing: Listing, options: ImageOptions) -> Survey:
-    """Choose size and channels: as configured, else the largest of SIZES up to the median short side and LARGEST."""
-    sides, areas, colour = [], [], False
-    sample = np.unique(np.linspace(0, len(listing) - 1, min(SURVEYED, len(listing))).astype(int))
-    with quiet():
-        for blob in listing.fetch(sample) if len(listing) else ():
-            picture = _decode_any(blob, options.window)
-            if picture is None:
-                continue  # reading it later reports the reason
-            sides.append(min(picture.size))
-            areas.append(picture.size[0] * picture.size[1])
-            colour = colour or _coloured(picture)
-    side = float(np.median(sides)) if sides else float(SIZES[0])
-    fitting = [size for size in SIZES if size <= min(side, LARGEST)]
-    size = options.size or (fitting[-1] if fitting else SIZES[0])
-    channels: int = options.channels or (3 if colour else 1)
-    about = f"median short side {side:g} px, {'colour' if colour else 'grey'}"
-    pixels = int(np.median(areas)) if areas else 0
-    return Survey(listing.counts(), ImageSpec(size, channels), about, pixels)
-
-
-def _decode_any(blob: Blob, window: Window | None) -> Any:
-    """Decode with `window`, else with a guessed one, as only size and colour matter; None if it is unreadable."""
-    guesses: tuple[Window, ...] = ("full", (0.0, 1.0))
-    for candidate in (window, *guesses):
-        try:
-            return decode(blob, candidate).pixels
-        except UNREADABLE:
-            continue
-    return None
-
-
 def picture(blob: Blob, spec: ImageSpec, window: Window | None) -> NDArray[np.uint8] | None:
     """Decode one blob → uint8 (C,H,W), padded to the shape; None if it cannot be used."""
     with quiet():
@@ -177,16 +115,8 @@ def read_pictures(
             try:
                 images[at] = read(blob, spec, options.resize, options.window).image
             except UNREADABLE as error:
-                raise UserError(f"cannot read {names[at]}: {_reason(error)}") from None
+                raise UserError(f"cannot read {names[at]}: {reason(error)}") from None
     return images
-
-
-def _coloured(picture: Any) -> bool:
-    """Whether an RGB picture has colour; X-rays are often stored as RGB with three equal channels."""
-    if picture.mode != "RGB":
-        return False
-    pixels = np.asarray(picture.resize((64, 64), 0)).astype(np.int16)
-    return bool((pixels.max(2) - pixels.min(2)).max() > COLOURED)
 
 
 def take_in(
@@ -205,7 +135,7 @@ def take_in(
     folder of the source cannot be read.
     """
     job = _Job(listing, options, found or survey(listing, options), policy)
-    bad, buffer = list(listing.bad), _FactsBuffer(len(listing))
+    bad, buffer = list(listing.bad), FactsBuffer(len(listing))
     if policy is not None and listing.lost:
         raise UserError(f"cannot read {listing.lost[0]}")
     check_bad(bad, job.files, policy)
@@ -235,7 +165,7 @@ class _Job:
 
 def _read_all(
     job: _Job,
-    buffer: _FactsBuffer,
+    buffer: FactsBuffer,
     bad: list[Bad],
     images: NDArray[np.uint8] | None,
     progress: Progress,
@@ -250,7 +180,7 @@ def _read_all(
                 buffer.add(row, result)
             else:
                 label = listing.classes[listing.labels[row]]
-                bad.append(Bad(listing.ids[row], _reason(result), label))
+                bad.append(Bad(listing.ids[row], reason(result), label))
         check_bad(bad, job.files, job.policy)
         progress(start + len(results), len(listing))
 
@@ -282,7 +212,7 @@ def _chunks(blobs: Iterator[Blob], job: _Job) -> Iterator[tuple[int, list[Read |
             start += len(results)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Reason why a picture cannot be used: one line, without Python class names and addresses where possible."""
     name = type(error).__name__
     if name == "UnidentifiedImageError":
@@ -298,68 +228,23 @@ def _reason(error: Exception) -> str:
     return f"broken: {message if is_plain else f'{name} {message}'.strip()}"
 
 
-class _FactsBuffer:
-    """Collects facts of images in preallocated arrays."""
-
-    def __init__(self, n: int) -> None:
-        self.n = 0
-        self.rows = np.empty(n, np.int64)
-        self._size = np.empty((n, 2), np.int32)
-        self._kind = np.empty(n, np.int16)
-        self._kinds: dict[tuple[str, str], int] = {}
-        self._content = np.empty(n, "V16")
-        self._hashes = np.empty(n, np.uint64)
-        self._thumbs = np.empty((n, STORED_THUMB, STORED_THUMB), np.uint8)
-        self._tints = np.zeros((n, 2), np.int16)
-        self._waiting: list[NDArray[np.uint8]] = []
-        self.notes: Counter[str] = Counter()
-
-    def add(self, row: int, picture: Read) -> None:
-        """Add the facts of one image."""
-        index = self.n
-        self.rows[index] = row
-        self._size[index] = picture.width, picture.height
-        self._kind[index] = self._kinds.setdefault((picture.mode, picture.format), len(self._kinds))
-        self._content[index] = picture.content
-        if len(picture.image) == 3:
-            red, green, blue = picture.image.reshape(3, -1).mean(1)
-            self._tints[index] = round(red - green), round(green - blue)
-        self._waiting.append(picture.thumb)
-        self.notes.update(picture.notes)
-        self.n += 1
-        if len(self._waiting) >= CHUNK:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            thumbs = np.stack(self._waiting)
-            rows = slice(self.n - len(thumbs), self.n)
-            self._hashes[rows] = perceptual_hashes(thumbs)
-            factor = THUMB // STORED_THUMB
-            cells = thumbs.reshape(-1, STORED_THUMB, factor, STORED_THUMB, factor).astype(
-                np.float32
-            )
-            self._thumbs[rows] = np.round(cells.mean((2, 4)))
-            self._waiting = []
-
-    def facts(self) -> Facts:
-        """Facts of all images added so far."""
-        self._flush()
-        n, kinds = self.n, list(self._kinds)
-        modes = np.array([mode for mode, _ in kinds], object)
-        formats = np.array([of for _, of in kinds], object)
-        kind = self._kind[:n]
-        return Facts(
-            self._size[:n, 0], self._size[:n, 1], modes[kind] if kinds else np.empty(0, object),
-            formats[kind] if kinds else np.empty(0, object), self._content[:n], self._hashes[:n],
-            self._thumbs[:n], self._tints[:n],
-        )  # fmt: skip
-
-
 def _result(
-    job: _Job, buffer: _FactsBuffer, bad: list[Bad], images: NDArray[np.uint8] | None
+    job: _Job, buffer: FactsBuffer, bad: list[Bad], images: NDArray[np.uint8] | None
 ) -> Intake:
-    notes = job.listing.notes
+    notes = job.listing.notes + ((job.survey.loss,) if job.survey.loss else ())
     notes += tuple(f"{several(n, 'picture')}: {note}" for note, n in buffer.notes.items())
     rows = buffer.rows[: buffer.n]
-    return Intake(job.listing, rows, images, job.survey.spec, buffer.facts(), tuple(bad), notes)
+    intake = Intake(
+        job.listing, rows, images, job.survey.spec, buffer.facts(), tuple(bad), notes,
+        buffer.notes[EIGHT_BITS],
+    )  # fmt: skip
+    if job.policy is not None:
+        check_window(intake, job.options)
+    return intake
+
+
+def check_window(intake: Intake, options: ImageOptions) -> None:
+    """UserError for an image.window that changes no picture."""
+    if 0 < len(intake.rows) == intake.unwindowed:
+        shown = options.window if options.window == "full" else list(options.window or ())
+        raise UserError(f"image.window {shown} has no effect: every picture has 8 bits; remove it")

@@ -28,11 +28,16 @@ def check_disjoint(sides: Mapping[str, NDArray[np.int64]], ids: Sequence[str]) -
                 raise LeakError(f"{name} contains {ids[int(both[0])]!r}, an image of {later}")
 
 
-def check(learned: ImageSet, data: ImageSet, held_out: Mapping[str, ImageSet], what: str) -> None:
-    """Raise LeakError if `learned` contains a held-out image or a synthetic image derived from one.
+def check(
+    learned: ImageSet, data: ImageSet, held_out: Mapping[str, ImageSet], what: str,
+    *, torn_groups: bool = False,
+) -> None:  # fmt: skip
+    """Raise LeakError if `learned` contains a held-out image, one of its group, or a synthetic image made from one.
 
     learned: real and synthetic images that train `what`. data: all images of the run. Every real image must equal one
-    of these by id and digest of its pixels, so that no image is used under the id of another. held_out: val and test images by name.
+    of these by id and digest of its pixels, so that no image is used under the id of another. A synthetic image must not
+    equal a held-out one, unless a train image does, or it is uniform. held_out: val and test images by name.
+    torn_groups: whether groups may be divided.
     """
     ids = learned.table["id"].to_numpy(dtype=str)
     parents = learned.table["parent"].to_numpy(dtype=str)
@@ -49,6 +54,59 @@ def check(learned: ImageSet, data: ImageSet, held_out: Mapping[str, ImageSet], w
                     f"the training data of {what} {relation} {name!r}, an image of {side}"
                 )
     _check_real(learned, np.flatnonzero(real), data, what)
+    copies = _synthetic_copies(learned, np.flatnonzero(~real), data, held_out)
+    for side, images in held_out.items():
+        if not torn_groups:
+            _check_groups(learned, side, images, what)
+        _check_synthetic(learned, copies, side, images, what)
+
+
+def _check_groups(learned: ImageSet, side: str, images: ImageSet, what: str) -> None:
+    """Raise LeakError if an image of `learned` belongs to a group of the held-out images."""
+    groups = learned.table["group"].to_numpy(dtype=str)
+    shared = np.flatnonzero(np.isin(groups, images.table["group"].to_numpy(dtype=str)))
+    if len(shared):
+        name, group = learned.table["id"].iloc[shared[0]], str(groups[shared[0]])
+        raise LeakError(
+            f"the training data of {what} contains {name!r} of group {group!r}, which {side} has images of"
+        )
+
+
+def _synthetic_copies(
+    learned: ImageSet, rows: NDArray[np.int64], data: ImageSet, held_out: Mapping[str, ImageSet]
+) -> NDArray[np.int64]:
+    """The synthetic `rows` of `learned` that equal an image of `data`, but none of train, and are not uniform."""
+    if not len(rows):
+        return rows  # no digest is needed
+    held = [images.table["id"].to_numpy(dtype=str) for images in held_out.values()]
+    in_train = ~np.isin(data.table["id"].to_numpy(dtype=str), np.concatenate(held))
+    keys, known = _keys(learned.digests)[rows], _keys(data.digests)
+    copies = rows[np.isin(keys, np.setdiff1d(known, known[in_train]))]
+    # A collapsed generator may draw a black image, as test may hold one.
+    varied = [bool(np.ptp(learned.images[row], axis=(1, 2)).any()) for row in copies]
+    chosen: NDArray[np.int64] = copies[np.array(varied, bool)]
+    return chosen
+
+
+def _check_synthetic(
+    learned: ImageSet, copies: NDArray[np.int64], side: str, images: ImageSet, what: str
+) -> None:
+    """Raise LeakError if one of the synthetic `copies` of `learned` equals an image of this side."""
+    if not len(copies):
+        return
+    keys, known = _keys(learned.digests)[copies], _keys(images.digests)
+    for row, key in zip(copies, keys, strict=True):
+        original = np.flatnonzero(known == key)
+        if len(original):
+            raise LeakError(
+                f"the training data of {what} contains the synthetic image {learned.table['id'].iloc[row]!r}, which "
+                f"equals {images.table['id'].iloc[int(original[0])]!r}, an image of {side}"
+            )
+
+
+def _keys(digests: NDArray[np.uint64]) -> NDArray[np.void]:
+    """Digests (N,2) as one value each."""
+    return np.ascontiguousarray(digests).view("V16").reshape(-1)
 
 
 def _check_real(learned: ImageSet, rows: NDArray[np.int64], data: ImageSet, what: str) -> None:

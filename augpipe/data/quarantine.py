@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import pandas as pd
-
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, several
 from augpipe.data.options import Policy
-from augpipe.data.sources._listing import Bad
+from augpipe.data.sources._listing import Bad, Listing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_BAD: Final = 0.05  # fraction of files that may be unusable
 
@@ -30,6 +31,15 @@ def check_bad(bad: Sequence[Bad], total: int, policy: Policy | None) -> None:
         )
 
 
+def check_any(listing: Listing) -> None:
+    """UserError if none of a source's files can be used."""
+    bad = listing.bad
+    if bad and not len(listing):
+        raise UserError(
+            f"none of {several(len(bad), 'file')} can be used ({reasons(bad)}); the first is {bad[0].id}: {bad[0].reason}"
+        )
+
+
 def reasons(bad: Sequence[Bad], most: int | None = 3) -> str:
     """`12 no picture of a known format, 3 ...`: the `most` most common reasons, or all."""
     counts = Counter(kind_of(one.reason) for one in bad)
@@ -44,6 +54,8 @@ def kind_of(reason: str) -> str:
 
 def quarantine(bad: tuple[Bad, ...], removed: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """The table of `quarantine.csv`: id, class, action and reason. removed: id → (class, reason)."""
+    import pandas as pd  # imported late: the checks do not need it
+
     rows = [(one.id, one.label, "quarantined", one.reason) for one in bad]
     rows += [(name, label, "removed", reason) for name, (label, reason) in removed.items()]
     return pd.DataFrame(rows, columns=["id", "class", "what", "reason"])

@@ -6,19 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, several
+from augpipe.core.errors import UserError
 from augpipe.data.options import SplitOptions
+from augpipe.data.split_check import (
+    Groups,
+    Rows,
+    by_group,
+    check_folds,
+    check_groups,
+    check_images,
+    fractions_of,
+    kind_of,
+    official_rows,
+)
 
-NAMES = ("train", "val", "test")
 TRIES: Final = 20  # attempts at a grouped split, of which the one closest to the fractions is used
 SMALL: Final = 200  # up to this many groups, up to MANY_TRIES attempts until a split is valid
 MANY_TRIES: Final = 400
 MANY: Final = 5000  # above this many groups, attempts hardly differ: 2 are enough
-Rows = NDArray[np.int64]
-Groups = NDArray[np.object_]
 
 
 def split(
@@ -35,20 +42,14 @@ def split(
     groups: text (N,), None if every image is its own group. official: "train", "val" or "test" (N,), None if the
     source has no split. UserError if the kind needs groups or a split that the source lacks, or a class is too small.
     """
-    kind = options.kind
-    if kind == "auto":
-        kind = "official" if official is not None else "stratified" if groups is None else "grouped"
-    if kind == "official":
-        if official is None:
-            raise UserError("split.kind is official, but the source has no split")
+    kind = kind_of(options, groups, official)
+    if kind == "official" and official is not None:
         return kind, _official(labels, classes, options, rng, groups, official)
-    if kind == "grouped":
-        if groups is None:
-            raise UserError("split.kind is grouped, but the source has no groups")
-        return kind, grouped(labels, classes, groups, _fractions(options), rng)
+    if kind == "grouped" and groups is not None:
+        return kind, grouped(labels, classes, groups, fractions_of(options), rng)
     if kind == "k_fold":
         return kind, k_fold(labels, classes, options, rng, groups)
-    return kind, stratified(labels, classes, _fractions(options), rng)
+    return kind, stratified(labels, classes, fractions_of(options), rng)
 
 
 def stratified(
@@ -62,14 +63,10 @@ def stratified(
     fractions: part → fraction. UserError if a class has fewer images than there are parts.
     """
     first, *others = fractions
+    check_images(labels, classes, tuple(fractions))
     rows: dict[str, list[Rows]] = {name: [] for name in fractions}
-    for label, name in enumerate(classes):
+    for label in range(len(classes)):
         class_rows = rng.permutation(np.flatnonzero(labels == label))
-        if len(class_rows) < len(fractions):
-            raise UserError(
-                f"class {name!r} has {several(len(class_rows), 'image')}; {' and '.join((', '.join([first, *others[:-1]]), others[-1]))} "
-                f"need at least {len(fractions)}: add images or exclude the class (min_images: {len(fractions)})"
-            )
         sizes = [max(1, round(fractions[side] * len(class_rows))) for side in others]
         # At least one image each can use up a tiny class: shrink the largest part, the last one if equal.
         while sum(sizes) >= len(class_rows):
@@ -94,21 +91,12 @@ def grouped(
     first, and its largest group to the part that needs most images of that class; every part gets every class. Uses
     the best of TRIES attempts. UserError if a class has fewer groups than there are parts, or no attempt succeeds.
     """
-    member, names = pd.factorize(groups, sort=True)
-    table = np.zeros((len(names), len(classes)), np.int64)
-    np.add.at(table, (member, labels), 1)
-    groups_per_class = (table > 0).sum(0)
-    for label, name in enumerate(classes):
-        if groups_per_class[label] < len(fractions):
-            raise UserError(
-                f"class {name!r} has {groups_per_class[label]} group{'' if groups_per_class[label] == 1 else 's'}; "
-                f"{', '.join(fractions)} need at least {len(fractions)}, because groups are not divided: add "
-                "groups, exclude the class, or set split.kind: stratified if groups do not matter"
-            )
+    member, table = by_group(labels, classes, groups)
+    check_groups(table, classes, tuple(fractions))
     wanted = np.array(list(fractions.values()))[:, None] * table.sum(0)
     best: tuple[float, NDArray[np.int64]] | None = None
-    n_attempts = TRIES if len(names) <= MANY else 2
-    for attempt in range(MANY_TRIES if len(names) <= SMALL else n_attempts):
+    n_attempts = TRIES if len(table) <= MANY else 2
+    for attempt in range(MANY_TRIES if len(table) <= SMALL else n_attempts):
         if attempt >= n_attempts and best is not None:
             break
         sides = _assign(table, wanted, rng)
@@ -121,7 +109,8 @@ def grouped(
     if best is None:
         raise UserError(
             f"no grouped split has every class in each of {', '.join(fractions)}, because groups contain several "
-            "classes: try another split.seed, or set split.kind: stratified if groups do not matter"
+            "classes: try another split.seed, or, if groups do not matter, set split.kind: stratified and say why in "
+            "split.allow_torn_groups"
         )
     return {
         name: np.flatnonzero(best[1][member] == side).astype(np.int64)
@@ -191,14 +180,11 @@ def k_fold(
 
 def _even_folds(labels: Rows, classes: Sequence[str], n: int, rng: np.random.Generator) -> Rows:
     """Fold of each image: images are dealt out in turn, class by class, so that fold sizes differ by at most one."""
+    check_folds(labels, classes, n)
     folds = np.empty(len(labels), np.int64)
     dealt = 0
-    for label, name in enumerate(classes):
+    for label in range(len(classes)):
         class_rows = rng.permutation(np.flatnonzero(labels == label))
-        if len(class_rows) < n:
-            raise UserError(
-                f"class {name!r} has {len(class_rows)} images; {n} folds need at least {n}"
-            )
         folds[class_rows] = (dealt + np.arange(len(class_rows))) % n
         dealt += len(class_rows)
     return folds
@@ -213,15 +199,9 @@ def _official(
     official: Groups,
 ) -> dict[str, Rows]:
     """The source's official split; missing val or test is drawn from its train."""
-    have = {name: np.flatnonzero(official == name).astype(np.int64) for name in NAMES}
-    missing = [name for name in ("val", "test") if not len(have[name])]
-    if not len(have["train"]):
-        raise UserError("the official split of the source has no train; set split.kind: stratified")
-    train = have["train"]
-    _check_classes(labels, classes, {name: have[name] for name in NAMES if name not in missing})
-    if missing:
-        fractions = {name: getattr(options, name) for name in missing}
-        fractions = {"train": 1 - sum(fractions.values()), **fractions}
+    have, fractions = official_rows(labels, classes, options, official)
+    if fractions:
+        train = have["train"]
         train_labels = labels[train]
         drawn = (
             stratified(train_labels, classes, fractions, rng)
@@ -230,19 +210,3 @@ def _official(
         )
         have |= {name: train[rows] for name, rows in drawn.items()}
     return have
-
-
-def _check_classes(labels: Rows, classes: Sequence[str], rows: Mapping[str, Rows]) -> None:
-    """UserError if a part of the split lacks a class."""
-    for name, part_rows in rows.items():
-        absent = [c for label, c in enumerate(classes) if not (labels[part_rows] == label).any()]
-        if absent:
-            raise UserError(
-                f"the official {name} of the source has no image of class {absent[0]!r}"
-                + (f" and {len(absent) - 1} more" if len(absent) > 1 else "")
-                + "; set split.kind: stratified, or exclude the class"
-            )
-
-
-def _fractions(options: SplitOptions) -> dict[str, float]:
-    return {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import came, save
+from pictures import came, photographs, save
 from PIL import Image, ImageEnhance
 from scipy.fft import dctn
-from sklearn.datasets import load_sample_images
 
 from augpipe.data import duplicates
 from augpipe.data.duplicates import equal_groups, near_groups, perceptual_hashes
@@ -20,16 +19,6 @@ from augpipe.data.duplicates import equal_groups, near_groups, perceptual_hashes
 
 def thumb(picture: Image.Image, side: int = 32) -> np.ndarray:
     return np.asarray(picture.convert("L").resize((side, side), Image.Resampling.BOX))
-
-
-def photographs() -> list[Image.Image]:
-    """Pieces of two real photographs, each different."""
-    pieces = []
-    for photograph in load_sample_images().images:
-        whole = Image.fromarray(photograph)
-        for x, y in itertools.product(range(0, 560, 140), range(0, 400, 140)):
-            pieces.append(whole.crop((x, y, x + 140, y + 140)))
-    return pieces
 
 
 def groups(pictures: list[Image.Image]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,6 +23,7 @@ from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect
 from augpipe.data.options import SplitOptions
 from augpipe.report.inspection import FILES, write_inspection
+from flows.inspecting import _experiment
 
 EVIL = '<script>alert("x")<b>'
 
@@ -91,7 +93,7 @@ def test_what_would_stop_a_run(tmp_path: Path) -> None:
     assert any("class 'empty' has no usable picture" in text for text in texts)
     alone = look(folders(tmp_path / "one", 3, ("a",)))
     assert [p.text for p in alone.problems if p.severity == "stop"] == [
-        "a comparison needs at least 2 classes"
+        "at least 2 classes are needed; got a"
     ]
 
 
@@ -106,13 +108,25 @@ def test_a_split_that_is_asked_for_is_looked_at(tmp_path: Path) -> None:
     assert any("class 'c' has 1 image" in p.text for p in few.problems if p.severity == "stop")
 
 
+def test_copies_are_counted_where_no_split_is_asked_for(tmp_path: Path) -> None:
+    root = folders(tmp_path, 10)
+    for path in (root / "a").iterdir():
+        save(path.with_name(f"copy-{path.name}"), np.asarray(Image.open(path)))
+    bright = np.asarray(Image.open(root / "b" / "000.png")) // 2 + 40
+    save(root / "b" / "near.png", bright)
+    equal, near = (text for severity, text in looked(root) if "to another" in text)
+    assert equal.startswith("10 images of 31 equal to another, pixel by pixel")
+    assert near.startswith("1 image of 31 nearly equal to another")
+    assert not any("to another" in text for _, text in looked(root, kind="stratified"))
+
+
 def test_a_split_of_the_sources_own_that_a_run_refuses(tmp_path: Path) -> None:
     for side, c in (("train", "a"), ("train", "b"), ("test", "a"), ("test", "b"), ("test", "c")):
         for i in range(5):
             save(tmp_path / side / c / f"{i}.png", noise(len(side) * 100 + ord(c) * 7 + i))
     stops = [p.text for p in look(tmp_path).problems if p.severity == "stop"]
     assert stops == [
-        "the official train of the source has no image of class 'c'; set split.kind: stratified, or exclude the class"
+        "the official train of the source has no image of class 'c'; set split.kind: stratified or grouped, or exclude the class"
     ]
 
 
@@ -241,16 +255,41 @@ def test_what_stops_a_run_is_said_of_a_folder_too(tmp_path: Path) -> None:
     assert stop.startswith("class 'b' has 2 images; train, val and test need at least 3")
 
 
+def test_advice_leaves_out_what_is_too_small_when_it_is_typed(tmp_path: Path) -> None:
+    """Classes of few groups, which min_images does not count, and an empty one."""
+    for c, (name, n) in enumerate((("0", 12), ("2 a", 12), ("yes", 4))):
+        for patient in range(n):
+            save(tmp_path / "pics" / name / f"p{patient}" / "0.png", noise(100 * c + patient))
+    where = {"kind": "folder", "path": str(tmp_path / "pics"), "layout": "{label}/{group}/*"}
+
+    def warnings(sets: list[str]) -> list[str]:
+        experiment = _experiment({"source": dict(where)}, tmp_path, sets)
+        found = inspect(sources.listing(experiment.source), experiment.image, experiment.split)
+        return [one.text for one in found.problems if one.text.startswith(("no verdict", "class"))]
+
+    (text,) = warnings(["split.test=0.5"])
+    option = shlex.split(text[text.index("--set") :].rstrip(")"))[1]
+    assert option == 'source.classes=[0, "2 a"]'
+    assert warnings(["split.test=0.5", option]) == []
+
+
 @pytest.mark.parametrize(
     ("n", "advice"), [(21, "set split.test=0.25"), (11, "set split.test=0.5"), (8, "add images")]
 )
 def test_too_few_test_images_for_a_verdict_are_said_at_once(
     tmp_path: Path, n: int, advice: str
 ) -> None:
-    folders(tmp_path / "pics", 40, ("a",))
-    folders(tmp_path / "pics", n, ("b",))
+    folders(tmp_path / "pics", 40)
+    for extra in sorted((tmp_path / "pics" / "b").iterdir())[n:]:
+        extra.unlink()
     (text,) = [t for _, t in looked(tmp_path / "pics") if t.startswith("no verdict is possible")]
     assert "1 class of 2 have fewer ('b'" in text and advice in text
     if "=" in advice:
+        (folds,) = [
+            t
+            for _, t in looked(tmp_path / "pics", kind="k_fold", folds=7)
+            if t.startswith("no verdict")
+        ]
+        assert "set fewer split.folds" in folds and "split.test" not in folds
         after = looked(tmp_path / "pics", test=float(advice.split("=")[1]))
         assert not [t for _, t in after if t.startswith("no verdict")]

@@ -95,16 +95,54 @@ def test_images_made_from_a_test_image_reach_no_classifier(run) -> None:
         work.classifier(prepared, recipe, "smote")
 
 
+def synthetic(images: ImageSet, **columns: Any) -> ImageSet:
+    """The same pixels as synthetic images."""
+    table = provenance([f"s{i}" for i in range(len(images))], origin=SYNTHETIC)
+    return ImageSet(images.images, images.labels, images.classes, table.assign(**columns))
+
+
 def test_equal_pixels_under_two_ids_are_no_leak(make_shapes) -> None:
-    """Two scans that became equal as they were made smaller; and a synthetic image that looks like a test image."""
+    """Two scans that became equal as they were made smaller; also where a generator copies the one in train."""
     data = make_shapes((6, 6))
     data.images[7] = data.images[0]
     train, test = data.take(np.arange(6)), data.take(np.arange(6, 12))
     leaks.check(train, data, {"test": test}, "x")
-    made = ImageSet(
-        test.images, test.labels, test.classes, provenance(list(test.table["id"]), origin=SYNTHETIC)
+    copies = synthetic(data.take(np.array([0])))
+    both = ImageSet(
+        np.concatenate([train.images, copies.images]),
+        np.concatenate([train.labels, copies.labels]),
+        train.classes,
+        pd.concat([train.table, copies.table], ignore_index=True),
     )
-    leaks.check(made, data, {"test": test}, "x")
+    leaks.check(both, data, {"test": test}, "x")
+    leaks.check(
+        copies, data, {"test": test}, "x"
+    )  # as the pipeline does: synthetic images by themselves
+
+
+def test_a_synthetic_image_equal_to_a_test_image_is_a_leak(make_shapes) -> None:
+    data = make_shapes((6, 6))
+    test = data.take(np.arange(6, 12))
+    with pytest.raises(
+        LeakError, match=f"'s0', which equals '{test.table['id'][2]}', an image of test"
+    ):
+        leaks.check(synthetic(test.take(np.array([2, 2, 2]))), data, {"test": test}, "x")
+    test.images[2] = 0  # what a collapsed generator draws proves nothing
+    leaks.check(synthetic(test.take(np.array([2]))), data, {"test": test}, "x")
+
+
+def test_an_image_of_a_held_out_group_is_a_leak(make_shapes) -> None:
+    """Real or synthetic, unless the user allowed that groups are divided."""
+    data = make_shapes((6, 6))
+    data.table["group"] = [f"p{i // 4}" for i in range(12)]
+    train, test = data.take(np.arange(6)), data.take(np.arange(6, 12))
+    made = synthetic(data.take(np.array([0])), group="p2")
+    for learned, name in ((train, data.table["id"][4]), (made, "s0")):
+        with pytest.raises(
+            LeakError, match=f"contains '{name}' of group 'p[12]', which test has images of"
+        ):
+            leaks.check(learned, data, {"test": test}, "x")
+        leaks.check(learned, data, {"test": test}, "x", torn_groups=True)
 
 
 def test_a_whole_run_with_a_planted_test_image_fails(

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pictures import came, folders, noise, png, save, source, why
+from pictures import came, dicom, folders, noise, png, save, source, why
 from PIL import Image
 from pydicom.data import get_testdata_file
-from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_windowing
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from augpipe.core.errors import PictureError
+from augpipe.core.errors import PictureError, UserError
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.data import sources
+from augpipe.data.options import Policy
 from augpipe.data.sources._dicom import windowed
 from augpipe.data.sources._pictures import decode, fit, quiet, through_window
 
@@ -155,27 +155,38 @@ def test_grey_and_colour_as_asked(tmp_path: Path) -> None:
 # DICOM
 
 
-def dicom(path: Path, pixels: np.ndarray, patient: str = "p", **more: object) -> Path:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.PatientID = patient
-    data.Rows, data.Columns = pixels.shape[:2]
-    data.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
-    if pixels.ndim == 3:
-        data.PlanarConfiguration = 0
-    data.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
-    data.BitsAllocated = data.BitsStored = pixels.dtype.itemsize * 8
-    data.HighBit = data.BitsStored - 1
-    data.PixelRepresentation = int(pixels.dtype.kind == "i")
-    for key, value in more.items():
-        setattr(data, key, value)
-    data.PixelData = pixels.tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.save_as(path, enforce_file_format=True)
-    return path
+def test_a_deflated_file_that_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from augpipe.data.sources import _dicom
+
+    values = np.zeros((200, 200), np.uint8)
+    data = pydicom.dcmread(dicom(tmp_path / "a" / "x.dcm", values))
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.save_as(tmp_path / "a" / "x.dcm")
+    packed = (tmp_path / "a" / "x.dcm").read_bytes()
+    assert len(packed) < 2000 and decoded(packed).tolist() == values.tolist()
+    dicom(tmp_path / "b" / "y.dcm", values)
+    monkeypatch.setattr(_dicom, "INFLATED", 30_000)
+    with pytest.raises(PictureError, match="more than 30,000 bytes inflated, a decompression bomb"):
+        decode(packed, None)
+    groups = sources.listing(source("dicom", path=tmp_path)).groups
+    (tmp_path / "a" / "x.dcm").write_bytes(packed[:-40])
+    with pytest.raises(PictureError, match="the deflated data end too early"):
+        decode(packed[:-40], None)
+    assert sources.listing(source("dicom", path=tmp_path)).groups.tolist() == groups.tolist()
+    assert groups.tolist() == ["a/x.dcm", "p"]  # its header is not inflated either
+
+
+def test_more_pixels_than_the_header_says(tmp_path: Path) -> None:
+    data = pydicom.dcmread(dicom(tmp_path / "x.dcm", np.arange(6, dtype=np.uint8).reshape(2, 3)))
+    expected = decoded((tmp_path / "x.dcm").read_bytes())
+    data.PixelData = bytes(data.PixelData) + b"\0\0\0\0"  # padding
+    data.save_as(tmp_path / "x.dcm")
+    with quiet():
+        assert np.array_equal(decoded((tmp_path / "x.dcm").read_bytes()), expected)
+    data.PixelData = bytes(6000)
+    data.save_as(tmp_path / "x.dcm")
+    with pytest.raises(PictureError, match=r"6,000 bytes of pixels; one frame of this size has 6$"):
+        decode((tmp_path / "x.dcm").read_bytes(), None)
 
 
 def test_slope_window_and_interpretation(tmp_path: Path) -> None:
@@ -295,7 +306,9 @@ def test_broken_exif_is_noted_whatever_the_threads(tmp_path: Path, monkeypatch) 
         dicom(tmp_path / "pics" / "b" / f"{i}.dcm", noise(100 + i, 150, 150))
         save(tmp_path / "pics" / "b" / f"{i}.png", noise(200 + i, 150, 150))
     taken = came("folder", tmp_path, path=tmp_path / "pics")
-    assert taken.notes == ("24 pictures: unreadable EXIF; orientation ignored",)
+    assert (
+        "24 pictures: unreadable EXIF; orientation ignored" in taken.notes and len(taken.notes) == 2
+    )
 
 
 @pytest.mark.parametrize(("order", "head"), [("<", b"II*\0"), (">", b"MM\0*")])
@@ -320,8 +333,24 @@ def test_eight_bits_need_no_window_and_frames_are_refused(tmp_path: Path) -> Non
         decode(many.read_bytes(), None)
 
 
+def test_a_window_that_changes_no_picture_is_refused(tmp_path: Path) -> None:
+    """Some of 8 bits are counted; a set of them alone stops a run."""
+    root = folders(tmp_path / "pics", 2)
+    window = ImageOptions(window=(0, 4095))
+    with pytest.raises(UserError, match=r"image\.window \[0\.0, 4095\.0\] has no effect: every pi"):
+        came("folder", tmp_path, window, Policy(), path=root)
+    Image.fromarray(noise(9).astype(np.uint16) * 16).save(root / "a" / "deep.png")
+    taken = came("folder", tmp_path / "2", window, Policy(), path=root)
+    assert "4 pictures: of 8 bits, which image.window does not change" in taken.notes
+    np.savez(tmp_path / "x.npz", images=np.zeros((4, 8, 8), np.uint8), labels=[0, 0, 1, 1])
+    with pytest.raises(UserError, match=r"image\.window full has no effect"):
+        came(
+            "arrays", tmp_path / "3", ImageOptions(window="full"), Policy(), path=tmp_path / "x.npz"
+        )
+
+
 def test_a_folder_of_dicom_is_grouped_by_patient(tmp_path: Path) -> None:
-    root = tmp_path / "scans"
+    root = tmp_path / "data" / "scans"
     for c in ("ill", "well"):
         for i in range(24):
             name = f"{i}.dcm" if i % 2 else f"IM{i}"  # scanners often give no suffix
@@ -335,6 +364,9 @@ def test_a_folder_of_dicom_is_grouped_by_patient(tmp_path: Path) -> None:
     assert list(why(taken)) == ["ill/broken.dcm"] and taken.listing.ignored == {"no DICOM": 1}
     assert set(taken.facts.format) == {"DICOM"} and taken.facts.mode[0] == "MONOCHROME2 8 bits"
     assert sources.suggest(root)["kind"] == "dicom"
+    around = sources.listing(source("dicom", path=root.parent))
+    assert around.ids == taken.listing.ids and set(around.groups) >= set(taken.groups)
+    assert "the class folders are read from scans, the only folder" in around.notes
     by_study = sources.listing(source("dicom", path=root, group="StudyInstanceUID"))
     assert any("without StudyInstanceUID" in note for note in by_study.notes)
 
@@ -375,3 +407,21 @@ def test_dicom_files_without_a_preamble(tmp_path: Path, implicit: bool) -> None:
     assert not taken.bad and len(taken.images) == 6
     assert np.array_equal(taken.images[0, 0], noise(10 * ord("a")))
     assert sorted(set(taken.groups)) == ["a0", "a1", "b0", "b1"] and not taken.listing.notes
+
+
+def test_compressed_dicom_without_a_decoder_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dicom(tmp_path / "x.dcm", np.zeros((4, 4), np.uint8))
+    data = pydicom.dcmread(path)
+    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+    data.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"])
+    data["PixelData"].is_undefined_length = True
+    data.save_as(path, enforce_file_format=True)
+    decoder = pydicom.pixels.get_decoder(pydicom.uid.JPEGLSLossless)
+    monkeypatch.setattr(decoder, "_available", {})  # also where one is installed
+    with pytest.raises(
+        PictureError,
+        match=r"^compressed \(JPEG-LS Lossless Image Compression\), and no decoder is installed: pip install pylibjpeg",
+    ):
+        decoded(path)

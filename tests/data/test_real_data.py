@@ -13,25 +13,11 @@ from tiny import ROOT, augpipe
 from augpipe.core.errors import UserError
 from augpipe.core.options import ImageOptions
 from augpipe.data import sources
-from augpipe.data.clean import divided_groups, part
+from augpipe.data.clean import part
 from augpipe.data.inspect import inspect
+from augpipe.data.listing_check import divided_groups
 from augpipe.data.options import Policy, SplitOptions
-from augpipe.data.split import NAMES
-
-
-def test_fashion_mnist_from_its_raw_files(shared: Path, tmp_path: Path) -> None:
-    taken = came("torchvision", tmp_path, name="FashionMNIST", root=shared)
-    assert taken.listing.classes[0] == "T-shirt/top" and not taken.bad
-    assert taken.images.shape == (70_000, 1, 28, 28)
-    assert (np.bincount(taken.labels) == 7000).all()
-    assert [(taken.splits == side).sum() for side in ("train", "test")] == [60_000, 10_000]
-
-
-def test_mnist_from_its_raw_files(shared: Path, tmp_path: Path) -> None:
-    taken = came("torchvision", tmp_path, name="MNIST", root=shared)
-    train = np.bincount(taken.labels[taken.splits == "train"])
-    # LeCun's counts of training digits.
-    assert train.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+from augpipe.data.split_check import NAMES
 
 
 @pytest.mark.parametrize("kind", ["medmnist", "arrays"])
@@ -101,22 +87,39 @@ PLACES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_each_config_is_inspected(name: str, shared: Path, tmp_path: Path) -> None:
+# Training images of each class: LeCun's counts of digits, and as many of each garment.
+DIGITS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+GARMENTS = [6000] * 10
+
+
+@pytest.mark.parametrize(("name", "train"), [("fashion", GARMENTS), ("mnist", DIGITS)])
+def test_a_large_config_is_inspected(
+    name: str, train: list[int], shared: Path, tmp_path: Path
+) -> None:
+    """From the raw files; the smaller ones below are run."""
     sets = [part for one in PLACES[name] for part in ("--set", one.format(shared=shared))]
     looked = augpipe(tmp_path, "inspect", str(ROOT / "configs" / f"{name}.yaml"), "--json", *sets)
     assert looked.status == 0, looked.err[-2000:]
     facts = json.loads(looked.out)
-    assert (
-        not [p for p in facts["problems"] if p["severity"] == "stop"] and facts["split"] != "none"
-    )
+    assert not [p for p in facts["problems"] if p["severity"] == "stop"]
+    assert facts["split"] == "official" and facts["images"] == 70_000
+    assert [c["train"] + c["val"] for c in facts["classes"]] == train
+    assert [c["test"] for c in facts["classes"]][:1] == [{"fashion": 1000, "mnist": 980}[name]]
+    assert facts["classes"][0]["name"] == {"fashion": "T-shirt/top", "mnist": "0 - zero"}[name]
+
+
+FILL = {"orl": 3}  # as in the configs; the others: auto
 
 
 @pytest.mark.parametrize("name", ["pneumonia", "orl", "omniglot"])
 def test_each_config_runs_short(name: str, shared: Path, tmp_path: Path) -> None:
+    """The arm with the most options; the demo, which `test_demo` runs, has the same others."""
     sets = [part for one in PLACES[name] for part in ("--set", one.format(shared=shared))]
     short = ["classifier.steps=5", "classifier.evaluations=1", "generators.acgan.kimg=0.1", "seeds=1",
-             "generators.acgan.ticks=1", "generators.acgan.width=0.1", "fidelity.images=8", "fidelity.gan_train=false"]  # fmt: skip
+             "generators.acgan.ticks=1", "generators.acgan.width=0.1", "fidelity.images=8", "fidelity.gan_train=false",
+             "runner.workers=1", "runner.threads=1",
+             f"arms=[{{name: real}}, {{name: acgan+classic, generator: acgan, mix: {{fill: {FILL.get(name, 'auto')}, "
+             "share: 0.3, sampler: balanced, transform: light}}]"]  # fmt: skip
     sets += [part for one in short for part in ("--set", one)]
     ran = augpipe(tmp_path, "run", str(ROOT / "configs" / f"{name}.yaml"), "--out", "out", *sets)
     assert ran.status == 0, ran.err[-3000:]

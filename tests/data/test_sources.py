@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shlex
 import struct
 import tarfile
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from pictures import came, folders, noise, save, source, why
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -23,6 +25,7 @@ from augpipe.core.options import ImageOptions
 from augpipe.core.registry import load_kind
 from augpipe.data import sources
 from augpipe.data.sources import torchvision
+from augpipe.pipeline.experiment import build
 
 
 def untouched(root: Path) -> list[tuple[str, int, int]]:
@@ -77,7 +80,15 @@ def test_pictures_in_deeper_folders_are_not_lost(tmp_path: Path) -> None:
         folders(tmp_path, 2, (f"ill/{patient}", f"well/{patient}"))
     listed = sources.listing(source("folder", path=tmp_path))
     assert listed.counts() == {"ill": 4, "well": 4} and listed.groups is None
-    assert any("layout: '{label}/{group}/*'" in note for note in listed.notes)
+    (note,) = listed.notes
+    assert note == (
+        "every class has the sub-folders p1, p2; set layout: '*/{label}/**/*' if these are the classes, or "
+        "'{label}/{group}/*' if each is a patient or a person"
+    )
+    save(tmp_path / "ill" / "p3" / "0.png", noise(50))
+    (note,) = sources.listing(source("folder", path=tmp_path)).notes
+    assert "layout: '{label}/{group}/*'" in note
+    (tmp_path / "ill" / "p3" / "0.png").unlink()
     by_patient = sources.listing(source("folder", path=tmp_path, layout="{label}/{group}/*"))
     assert sorted(set(by_patient.groups)) == ["p1", "p2"]
 
@@ -131,7 +142,10 @@ def test_only_the_classes_that_are_asked_for(tmp_path: Path) -> None:
     listed = sources.listing(source("folder", path=tmp_path, classes=("c", "a")))
     assert listed.classes == ("c", "a") and listed.labels.tolist() == [1, 1, 0, 0]
     assert listed.notes == ("2 pictures of other classes left out",)
-    with pytest.raises(UserError, match=r"no class 'd' in the folder .*; choose from a, b, c"):
+    with pytest.raises(
+        UserError,
+        match=r"unknown class in source\.classes of the folder .* 'd'; choose from a, b, c",
+    ):
         sources.listing(source("folder", path=tmp_path, classes=("a", "d")))
     with pytest.raises(ValueError, match="duplicate class 'a'"):
         source("folder", path=tmp_path, classes=("a", "a"))
@@ -156,7 +170,7 @@ def listed_as(root: Path, packed: bool, **options: object) -> sources.Listing:
     if not packed:
         return sources.listing(source("folder", path=root, **options))
     with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
-        for path in sorted(root.rglob("*.png")):
+        for path in sorted([*root.rglob("*.png"), *root.glob("*.csv")]):
             archive.write(path, path.relative_to(root))
     return sources.listing(source("archive", path=root.with_suffix(".zip"), **options))
 
@@ -206,6 +220,19 @@ def test_pictures_that_are_left_out(tmp_path: Path, packed: bool) -> None:
     assert "4 pictures left out by source.exclude" in listed.notes
     with pytest.raises(UserError, match=r"source.exclude '\*.tif' matches no picture of the"):
         listed_as(root, packed, exclude=["*.tif"])
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_masks_beside_pictures_are_noted(tmp_path: Path, packed: bool) -> None:
+    """As in BUSI; a picture whose name only ends like one is none."""
+    root = folders(tmp_path / "pics", 2)
+    for name in ("a/000_mask", "a/000_mask_1", "b/001_MASK", "b/gas_mask"):
+        save(root / f"{name}.png", noise(len(name)))
+    (note,) = listed_as(root, packed).notes
+    assert note.startswith("3 pictures by name the mask of another, such as a/000_mask.png,")
+    option = shlex.split(note)[-1]  # as the shell and the command read it
+    assert yaml.safe_load(option.removeprefix("source.exclude=")) == ["*_mask*"]
+    assert not listed_as(folders(tmp_path / "others", 2, ("gt", "mask")), packed).notes
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
@@ -351,7 +378,8 @@ def test_a_table_that_names_pictures_without_folder_and_suffix(tmp_path: Path) -
     with pytest.raises(UserError) as told:
         sources.listing(source("manifest", path=path))
     assert str(told.value).endswith(
-        "try --set source.columns.path=image_id --set source.columns.label=dx"
+        "try --set source.columns.path=image_id --set source.columns.label=dx "
+        "--set source.columns.group=lesion_id"
     )
     columns = {"path": "image_id", "label": "dx"}
     with pytest.raises(UserError, match=r"source\.columns\.group=lesion_id"):
@@ -373,8 +401,8 @@ def test_parts_of_a_download_are_no_classes(tmp_path: Path) -> None:
     with pytest.raises(UserError) as told:
         sources.listing(source("folder", path=tmp_path))
     assert (
-        f"(augpipe run {path} --set source.columns.path=image_id --set source.columns.label=dx)"
-        in str(told.value)
+        f"(augpipe run {path} --set source.columns.path=image_id --set source.columns.label=dx "
+        "--set source.columns.group=lesion_id)" in str(told.value)
     )
     assert "set source.layout='{label}/**/*' if the folders (HAM10000_images_part_1" in str(
         told.value
@@ -406,6 +434,68 @@ def test_tables_that_do_not_contradict_the_folders(tmp_path: Path, labels: dict)
     }
     pd.DataFrame(frame).to_csv(tmp_path / "labels.csv", index=False)
     assert sources.listing(source("folder", path=tmp_path)).counts() == {"cat": 6, "dog": 6}
+
+
+@pytest.mark.parametrize("form", ["one-hot", "constant"])
+def test_a_table_beside_one_folder_of_pictures(tmp_path: Path, form: str) -> None:
+    """As ISIC 2019 and the NIH's chest X-rays are published; what the message proposes is read."""
+    names = [f"ISIC_{i:07d}" for i in range(24)]
+    for i, name in enumerate(names):
+        save(tmp_path / "Training_Input" / f"{name}.png", noise(i))
+    more = {"MEL": 0, "BC C": 1, "NV": 2} if form == "one-hot" else {"Follow-up": 0}
+    columns = {k: [float(i % 3 == v) for i in range(24)] for k, v in more.items()}
+    if form == "constant":
+        columns = {"Follow-up": ["no"] * 24, "Finding Labels": ["Hernia", "Mass"] * 12}
+    pd.DataFrame({"image": names, **columns}).to_csv(tmp_path / "GroundTruth.csv", index=False)
+    # Of a test without labels, as Kaggle publishes it; its name comes first.
+    pd.DataFrame({"image": names[:2]}).to_csv(tmp_path / "A_test.csv", index=False)
+    pd.DataFrame({"image": names[:2], "size": [1, 2]}).to_csv(tmp_path / "B.csv", index=False)
+    with pytest.raises(
+        UserError, match=r"the table .*GroundTruth\.csv names the pictures"
+    ) as caught:
+        sources.listing(source("folder", path=tmp_path))
+    command = str(caught.value).partition("use the table (")[2]
+    path, *sets = shlex.split(command[: command.index("), or")].removeprefix("augpipe run "))
+    values = {
+        "name": "x",
+        "source": sources.suggest(Path(path)),
+        "arms": [{"name": "a"}],
+        "baseline": "a",
+    }
+    listing = sources.listing(build(values, [one for one in sets if one != "--set"]).source)
+    assert sorted(listing.classes) == (
+        ["BC C", "MEL", "NV"] if form == "one-hot" else ["Hernia", "Mass"]
+    )
+
+
+def test_a_table_that_names_one_folder_as_the_class_agrees_with_it(tmp_path: Path) -> None:
+    """As `augpipe generate` writes images of a single class."""
+    for i in range(6):
+        save(tmp_path / "cat" / f"{i}.png", noise(i))
+    rows = {"file": [f"cat/{i}.png" for i in range(6)], "class": "cat", "seed": 0}
+    pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
+    assert sources.listing(source("folder", path=tmp_path)).counts() == {"cat": 6}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_groups_in_a_table_beside_class_folders_are_not_passed_over(
+    tmp_path: Path, packed: bool
+) -> None:
+    """The labels agree with the folders; the patients are only in the table."""
+    root = folders(tmp_path / "pics", 12)
+    files = [f"{c}/{i:03d}.png" for c in "ab" for i in range(12)]
+    rows = {"file": files, "label": [f[0] for f in files], "age": range(24)}
+    pd.DataFrame(rows).to_csv(root / "meta.csv", index=False)
+    assert listed_as(root, packed).counts() == {"a": 12, "b": 12}
+    rows["patient"] = [i // 4 for i in range(24)]
+    pd.DataFrame(rows).to_csv(root / "meta.csv", index=False)
+    with pytest.raises(UserError, match=r"'patient' looks like groups.*columns\.group=patient\)"):
+        listed_as(root, packed)
+    del rows["label"]
+    pd.DataFrame(rows).to_csv(root / "meta.csv", index=False)
+    with pytest.raises(UserError, match=r"'patient' looks like groups.*no labels: write the names"):
+        listed_as(root, packed)
+    assert len(listed_as(root, packed, layout="{label}/**/*")) == 24
 
 
 def test_a_table_above_the_folders_counts_too(tmp_path: Path) -> None:
@@ -490,10 +580,16 @@ def test_a_table_with_a_column_for_each_class(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"row 1 of .*'maybe'"):
         sources.listing(source("manifest", path=tmp_path / "c.csv", columns=columns))
     rows[5]["MEL"] = 1.0
+    path = table(tmp_path, rows, "m.csv")
     with pytest.raises(
-        UserError, match=r"row 6 of .* has the labels .*Several labels per image are not"
+        UserError, match=r"row 6 of .* has the labels .*Several labels .* set source\.combined=drop"
     ):
-        sources.listing(source("manifest", path=table(tmp_path, rows, "m.csv"), columns=columns))
+        sources.listing(source("manifest", path=path, columns=columns))
+    single = sources.listing(source("manifest", path=path, columns=columns, combined="drop"))
+    assert single.counts() == {"BCC": 3, "MEL": 4, "NV": 4} and not single.bad
+    assert single.notes == ("1 row with several labels left out",)
+    each = sources.listing(source("manifest", path=path, columns=columns, combined="class"))
+    assert each.counts() == {"BCC": 3, "MEL": 4, "MEL|BCC": 1, "NV": 4}
 
 
 def test_spaces_around_a_path_are_none_of_it(tmp_path: Path) -> None:
@@ -578,11 +674,15 @@ def test_one_hot_labels_are_classes(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", images=noise(0, 9, 8, 8), labels=hot)
     with pytest.raises(UserError, match=r"row 4 is \[1.0, 1.0, 0.0\]. Several labels per image"):
         sources.listing(source("arrays", path=tmp_path / "b.npz"))
+    hot[4] = hot[7] = 0
+    np.savez(tmp_path / "b.npz", images=noise(0, 9, 8, 8), labels=hot)
+    with pytest.raises(UserError, match=r"read as one-hot: 2 rows without a 1, the first is row 4"):
+        sources.listing(source("arrays", path=tmp_path / "b.npz"))
 
 
-@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("split", [False, True, "one"])
 def test_an_array_of_patients_under_another_name_is_not_passed_by(
-    tmp_path: Path, split: bool
+    tmp_path: Path, split: bool | str
 ) -> None:
     values = {
         "images": noise(0, 24, 8, 8),
@@ -592,14 +692,20 @@ def test_an_array_of_patients_under_another_name_is_not_passed_by(
     if split:
         halves = {"train": np.arange(16), "test": np.arange(16, 24)}
         values = {f"{s}_{k}": v[rows] for s, rows in halves.items() for k, v in values.items()}
+    if split == "one":
+        del values["test_patient"]
     path = tmp_path / "a.npz"
     np.savez(path, **values, remark="made by hand")
     with pytest.raises(
         UserError, match=r"array 'patient', which looks like groups.*source.groups=patient"
     ):
         sources.listing(source("arrays", path=path))
-    listed = sources.listing(source("arrays", path=path, groups="patient"))
-    assert len(set(listed.groups)) == 12
+    if split == "one":
+        with pytest.raises(UserError, match=r"has train_patient but not test_patient: give every"):
+            sources.listing(source("arrays", path=path, groups="patient"))
+    else:
+        listed = sources.listing(source("arrays", path=path, groups="patient"))
+        assert len(set(listed.groups)) == 12
     ignored = sources.listing(source("arrays", path=path, ignore=["patient"]))
     assert ignored.groups is None
     assert any(note.endswith(": remark") for note in ignored.notes)
@@ -925,6 +1031,19 @@ def test_a_file_of_no_kind(tmp_path: Path) -> None:
     (tmp_path / "x.rar").touch()
     with pytest.raises(UserError, match=r"unknown kind of source: .*x\.rar; use a folder, \.zip"):
         sources.suggest(tmp_path / "x.rar")
+
+
+@pytest.mark.parametrize(
+    ("name", "way_on"),
+    [("data-0.arrow", "to_parquet"), ("data_batch_1", "name: CIFAR10"), ("train-images-idx3-ubyte", "name: MNIST"),
+     ("x.h5", r"np\.savez"), ("x.pt", r"np\.savez"), ("x.rar", "unpack x.rar"), ("coco.json", "as a table")],
+)  # fmt: skip
+def test_how_to_go_on_with_another_form(tmp_path: Path, name: str, way_on: str) -> None:
+    """As a file, and as a folder of such."""
+    (tmp_path / name).write_bytes(b"\0" * 200)
+    for path in (tmp_path / name, tmp_path):
+        with pytest.raises(UserError, match=way_on):
+            sources.listing(source(**sources.suggest(path)))
 
 
 @pytest.mark.parametrize("kind", sources.sources())

@@ -11,7 +11,8 @@ from augpipe.core.errors import UserError
 from augpipe.data import imbalance
 from augpipe.data import split as splits
 from augpipe.data.options import SplitOptions
-from augpipe.data.split import NAMES, k_fold, split, stratified
+from augpipe.data.split import k_fold, split, stratified
+from augpipe.data.split_check import NAMES
 
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 sizes_of = st.lists(st.integers(3, 300), min_size=2, max_size=6)

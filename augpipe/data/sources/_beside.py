@@ -6,13 +6,20 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._image_folder import tables_of
 
-TABLES: Final = (".csv", ".tsv", ".parquet")
+if TYPE_CHECKING:
+    from augpipe.data.sources._paths import Packed
+
+TABLES: Final = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
+NO_LABELS: Final = " (it has no labels: write the names of the folders into it as a column label)"
 MOST: Final = 10  # tables that are looked into
 LOOKED_AT: Final = 200  # rows
 LARGEST: Final = 2**28  # bytes
@@ -23,34 +30,138 @@ STORAGE: Final = re.compile(
 )
 
 
+class Table(NamedTuple):
+    """A table that names the pictures, its column of paths, the options of the command that reads it, and why it matters."""
+
+    path: Path
+    column: str
+    options: str
+    why: str
+
+
 def check_beside(root: Path, top: str, ids: Sequence[str], names: Sequence[str]) -> None:
-    """UserError if a file beside the folders has labels of the pictures that differ from the names of their folders.
+    """UserError if a file beside the folders has labels of the pictures that differ from the names of their folders, or groups.
 
     ids: paths of the pictures below `root`/`top`; names: the class of each by its folder. An explicit `layout` skips this.
     """
     of_picture = {f"{top}{path}": name for path, name in zip(ids, names, strict=True)}
     folders = choices(sorted(set(names))[:3])
     advice = f"set source.layout='{{label}}/**/*' if the folders ({folders}, ...) are the classes"
-    parts = top.split("/")[:-1]
-    above = [root.joinpath(*parts[:n]) for n in range(len(parts) + 1)]
-    inside = [folder for folder in sorted(above[-1].iterdir()) if folder.is_dir()]
-    files = [path for folder in (*above, *inside[:MOST]) for path in _files(folder)]
-    for path in [path for path in files if path.suffix.lower() in TABLES][:MOST]:
-        columns = _columns(root, path, of_picture)
-        if columns is not None:
-            column, label = columns
-            options = [f"source.columns.path={column}"]
-            options += [f"source.columns.label={label}"] if label else []
-            sets = " ".join(f"--set {shlex.quote(option)}" for option in options)
-            raise UserError(
-                f"the table {path} names the pictures in its column {column!r}, and its labels differ from the names of the "
-                f"folders: use the table (augpipe run {shlex.quote(str(path))} {sets}), or {advice}"
-            )
+    files = _files_beside(root, top)
+    if table := _table_of(root, files, of_picture):
+        command = _command(root, table.path, table.options)
+        raise UserError(
+            f"the table {table.path} names the pictures in its column {table.column!r}, and {table.why}: use the table "
+            f"({command}), or {advice}"
+        )
     for path in files:
         if path.name == "dataset.json" and _has_labels(path):
             raise UserError(
                 f"{path} has labels of the pictures: write them as a table with the columns path and label, or {advice}"
             )
+
+
+def check_packed(
+    packed: Mapping[str, Callable[[], bytes]], of_picture: Mapping[str, str], where: str
+) -> None:
+    """As `check_beside`, for an archive.
+
+    packed: paths of its tables → function that reads them. of_picture: paths of its pictures → the class of each by its folder.
+    """
+    with TemporaryDirectory() as scratch:
+        root = Path(scratch).resolve()
+        table = _table_of(root, _unpacked(packed, root), of_picture, packed=True)
+    if table is None:
+        return
+    name = table.path.relative_to(root).as_posix()
+    folders = choices(sorted(set(of_picture.values()))[:3])
+    raise UserError(
+        f"the table {name} in {where} names the pictures in its column {table.column!r}, and {table.why}: unpack the archive "
+        f"and use the table (augpipe run {shlex.quote(name)} {table.options}), or set "
+        f"source.layout='{{label}}/**/*' if the folders ({folders}, ...) are the classes"
+    )
+
+
+def _unpacked(packed: Mapping[str, Callable[[], bytes]], root: Path) -> list[Path]:
+    """Write an archive's tables below `root`; one that cannot be read is left out."""
+    files = []
+    for name, read in sorted(packed.items(), key=lambda item: item[0].count("/"))[:MOST]:
+        path = root / name
+        if not path.resolve().is_relative_to(root):  # a name such as ../x
+            continue
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(read())
+            files.append(path)
+    return files
+
+
+def table_hint(root: Path, top: str, ids: Sequence[str]) -> str:
+    """How to use a table beside pictures that are in no class folder; "" if there is none."""
+    table = _table_of(root, _files_beside(root, top), dict.fromkeys((f"{top}{i}" for i in ids), ""))
+    if table is None:
+        return ""
+    command = _command(root, table.path, table.options)
+    return f"; the table {table.path} names the pictures in its column {table.column!r}: use it ({command})"
+
+
+def _command(root: Path, table: Path, sets: str) -> str:
+    """The command that reads a table, or with it those of all splits."""
+    folder = table.parent.parent
+    if folder.is_relative_to(root) and any(
+        table in tables for tables in tables_of(folder).values()
+    ):
+        return f"augpipe run {shlex.quote(str(folder))} --set source.kind=manifest {sets}"
+    return f"augpipe run {shlex.quote(str(table))} {sets}"
+
+
+def _files_beside(root: Path, top: str) -> list[Path]:
+    """Files in the folders from `root` to `root`/`top`, and in the first ones below."""
+    parts = top.split("/")[:-1]
+    above = [root.joinpath(*parts[:n]) for n in range(len(parts) + 1)]
+    inside = [folder for folder in sorted(above[-1].iterdir()) if folder.is_dir()]
+    return [path for folder in (*above, *inside[:MOST]) for path in _files(folder)]
+
+
+def _table_of(
+    root: Path, files: Sequence[Path], of_picture: Mapping[str, str], packed: bool = False
+) -> Table | None:
+    """The first table whose labels differ from the folders of the pictures it names, or that has groups of them; else None.
+
+    One whose column of labels is known comes before others, such as that of a test without labels. packed: the pictures
+    are in an archive.
+    """
+    from augpipe.data.sources._proposal import whole_mapping
+
+    tables = []
+    for path in [path for path in files if path.suffix.lower() in TABLES][:MOST]:
+        below = _packed(root, path, of_picture) if packed else path.parent
+        columns = _columns(root, path, of_picture, below)
+        if columns is None:
+            continue
+        column, label, agrees = columns
+        options = {"path": column} | ({"label": label} if label else {})
+        more = whole_mapping(path, below) if label or not agrees else _groups(path)
+        options |= {key: name for key, name in more.items() if key not in options}
+        why = "its labels differ from the names of the folders"
+        if agrees:
+            why = f"its column {options.get('group')!r} looks like groups, such as patients"
+            why += "" if label else NO_LABELS
+        if not agrees or "group" in options:
+            sets = (shlex.quote(f"source.columns.{key}={name}") for key, name in options.items())
+            table = Table(path, column, " ".join(f"--set {one}" for one in sets), why)
+            if "label" in options:
+                return table
+            tables.append(table)
+    return tables[0] if tables else None
+
+
+def _groups(path: Path) -> dict[str, str]:
+    """`group`: the first column of a table that by its name and its values is one of groups."""
+    from augpipe.data.sources._table_groups import groups_in
+
+    names = groups_in(path)
+    return {"group": names[0]} if names else {}
 
 
 def _files(folder: Path) -> list[Path]:
@@ -59,28 +170,45 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in files if path.stat().st_size <= LARGEST]
 
 
-def _columns(root: Path, path: Path, of_picture: dict[str, str]) -> tuple[str, str] | None:
-    """A column that names pictures, and one with labels or ""; None if a column agrees with the folders, or none is a label."""
+def _packed(root: Path, table: Path, of_picture: Mapping[str, str]) -> Packed:
+    """The pictures of an archive that are in the folder of a table."""
+    from augpipe.data.sources._paths import Packed
+
+    folder = table.parent.relative_to(root).as_posix()
+    prefix = "" if folder == "." else f"{folder}/"
+    pictures = [path.removeprefix(prefix) for path in of_picture if path.startswith(prefix)]
+    return Packed(table.parent, pictures)
+
+
+def _columns(
+    root: Path, path: Path, of_picture: Mapping[str, str], below: Path | Packed
+) -> tuple[str, str, bool] | None:
+    """A column that names pictures, one with labels or "", and whether it agrees with the folders, as one without labels does;
+    None if no column names pictures of the folders."""
     from augpipe.data.sources._paths import Paths
-    from augpipe.data.sources._table import proposal, read_columns
+    from augpipe.data.sources._proposal import proposal, read_columns
 
     columns = read_columns(path, LOOKED_AT)
-    settings = proposal(columns, path.parent)
-    if "path" not in settings:
+    settings = proposal(columns, [below])
+    if "path" not in settings or len(columns) == 1:  # nothing that could be a label
         return None
-    paths, prefix = Paths(path.parent), path.parent.relative_to(root)
+    paths, prefix = Paths([below]), path.parent.relative_to(root)
     pictures = [
-        (prefix / paths.one(str(value))[0]).as_posix() for value in columns[settings["path"]]
+        (prefix / paths.one(str(value)).path).as_posix() for value in columns[settings["path"]]
     ]
     rows = [row for row, picture in enumerate(pictures) if picture in of_picture]
     folders = [of_picture[pictures[row]] for row in rows]
+    single = len(set(of_picture.values())) == 1
     for name, column in columns.items():
-        if name != settings["path"] and _agree([str(column[row]).strip() for row in rows], folders):
-            return None
-    storage = all(STORAGE.fullmatch(folder) for folder in set(folders))
-    if not rows or not ("label" in settings or storage):
+        values = [str(column[row]).strip() for row in rows]
+        # Every constant column stands for a single folder: that is one class only if it has the folder's name.
+        agree = values == folders if single else _agree(values, folders)
+        if rows and name != settings["path"] and agree:
+            return settings["path"], name, True
+    storage = single or all(not folder or STORAGE.fullmatch(folder) for folder in set(folders))
+    if not rows:
         return None
-    return settings["path"], settings.get("label", "")
+    return settings["path"], settings.get("label", ""), not ("label" in settings or storage)
 
 
 def _agree(values: Sequence[str], folders: Sequence[str]) -> bool:

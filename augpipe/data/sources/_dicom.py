@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 from augpipe.core.errors import PictureError, UserError
 from augpipe.core.options import Window
 
+SUFFIXES: Final = (".dcm", ".dicom", ".ima")
 PREAMBLE = 128  # bytes before the letters DICM
+META = 2  # group of the file meta information
+INFLATED = 2**27  # bytes of a deflated data set
 
 
 def pydicom() -> ModuleType:
@@ -62,9 +66,35 @@ def read_dicom(
         raise PictureError(f"broken DICOM: {type(error).__name__} {error}") from None
 
 
+def read_header(library: ModuleType, stream: Any, **options: Any) -> Any:
+    """pydicom's data set of a stream, with options of `dcmread`; PictureError if it inflates to more than INFLATED bytes."""
+    force = is_dicom(stream)
+    if stream.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM":
+        meta = library.filereader.read_dataset(
+            stream, False, True, stop_when=lambda tag, vr, length: tag.group != META
+        )
+        if meta.get("TransferSyntaxUID") == library.uid.DeflatedExplicitVRLittleEndian:
+            _check_inflated(stream.read())
+    stream.seek(0)
+    return library.dcmread(stream, force=force, **options)
+
+
+def _check_inflated(deflated: bytes) -> None:
+    """PictureError for a bomb, which pydicom would inflate whole, and for a broken stream."""
+    inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        length = len(inflating.decompress(deflated, INFLATED + 1))
+    except zlib.error as error:
+        raise PictureError(f"broken DICOM: {error}") from None
+    if length > INFLATED:
+        raise PictureError(f"more than {INFLATED:,} bytes inflated, a decompression bomb")
+    if not inflating.eof:
+        raise PictureError("broken DICOM: the deflated data end too early")
+
+
 def _read(library: ModuleType, stream: Any) -> Any:
     """A data set; of one without preamble and file meta information the encoding that pydicom found."""
-    data = library.dcmread(stream, force=is_dicom(stream))
+    data = read_header(library, stream)
     if "TransferSyntaxUID" not in data.file_meta:
         uid = library.uid
         implicit = data.original_encoding[0]
@@ -83,8 +113,10 @@ def _pixels(
         raise PictureError(f"a DICOM file of {data.NumberOfFrames} frames; only 1 is supported")
     if int(data.Rows) * int(data.Columns) > most_pixels:
         raise PictureError(f"{data.Columns}x{data.Rows} pixels, more than {most_pixels:,}")
+    _check_decoder(library, data)
+    _check_length(data)
     kind, bits = str(data.get("PhotometricInterpretation", "")), int(data.BitsStored)
-    stored = library.pixels.pixel_array(data)
+    stored = library.pixels.pixel_array(data, allow_excess_frames=False)
     description = f"{kind} {bits} bits"
     if kind.startswith("MONOCHROME"):
         grey = _grey(library, data, stored, window)
@@ -100,6 +132,32 @@ def _pixels(
     if stored.ndim != 3 or stored.shape[2] < 3:
         raise PictureError(f"unsupported photometric interpretation {kind!r}")
     return _to_uint8(stored[:, :, :3] / (2.0**bits - 1)), description
+
+
+def _check_decoder(library: ModuleType, data: Any) -> None:
+    """PictureError for compressed pixels if no library that decodes them is installed."""
+    syntax = data.file_meta.TransferSyntaxUID
+    if not syntax.is_transfer_syntax or not syntax.is_compressed:
+        return
+    try:
+        available = library.pixels.get_decoder(syntax).is_available
+    except NotImplementedError:  # a syntax that pydicom does not know
+        available = False
+    if not available:
+        raise PictureError(
+            f"compressed ({syntax.name}), and no decoder is installed: pip install pylibjpeg pylibjpeg-libjpeg "
+            "pylibjpeg-openjpeg, or decompress the files, such as with gdcmconv --raw"
+        )
+
+
+def _check_length(data: Any) -> None:
+    """PictureError for uncompressed pixels of two frames or more where the header says one."""
+    if data.file_meta.TransferSyntaxUID.is_compressed:
+        return
+    bits = int(data.Rows) * int(data.Columns) * int(data.SamplesPerPixel) * int(data.BitsAllocated)
+    length, frame = len(data.PixelData), -(-bits // 8)
+    if length >= 2 * max(frame, 1):
+        raise PictureError(f"{length:,} bytes of pixels; one frame of this size has {frame:,}")
 
 
 def _to_uint8(unit: NDArray[np.float64]) -> NDArray[np.uint8]:

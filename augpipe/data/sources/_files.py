@@ -12,16 +12,25 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError, several
+from augpipe.data.sources._dicom import SUFFIXES as DICOM
+from augpipe.data.sources._dicom import is_dicom
 from augpipe.data.sources._listing import Bad
-from augpipe.data.sources._pictures import OTHER_FORMATS, begins_as_picture
+from augpipe.data.sources._pictures import OTHER_FORMATS, starts_as_picture
 
-# Folders that systems and programs leave beside pictures, with copies or previews of them.
+# Folders that systems, network drives (Synology, QNAP, NetApp) and programs leave beside pictures, with copies of them.
 SYSTEM_FOLDERS: Final = frozenset(
     {
-        "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found",
-        "__pycache__",
+        "__macosx", "temporary items", "network trash folder", "$recycle.bin", "recycler", "recycled", "found.000",
+        "system volume information", "lost+found", "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle",
+        "@recently-snapshot", "@sharebin", "~snapshot", "_gsdata_", "__pycache__",
     }
 )  # fmt: skip
+NO_DICOM: Final = "DICOM, which is read from a folder of DICOM alone (source.kind: dicom) or by a table that names the files"
+LFS: Final = b"version https://git-lfs"  # first bytes of a pointer
+# A name that is another picture's and a word for its segmentation.
+MASK: Final = re.compile(
+    r"(.+?)([ _.-](?:mask|masks|seg|segmentation|gt|groundtruth))(?:[ _.-]?\d+)?", re.IGNORECASE
+)
 
 
 @dataclass
@@ -81,6 +90,19 @@ def walk(root: Path, suffixes: tuple[str, ...] | None) -> Files:
     return files
 
 
+def check_fetched(path: Path) -> None:
+    """UserError if a file is only Git LFS's pointer to it, as in a clone without LFS."""
+    try:
+        with path.open("rb") as stream:
+            pointer = stream.read(len(LFS)) == LFS
+    except OSError:
+        return  # reading it later reports the reason
+    if pointer:
+        raise UserError(
+            f"{path} is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"
+        )
+
+
 def without(
     paths: Sequence[str], patterns: tuple[str, ...], where: str
 ) -> tuple[list[str], tuple[str, ...]]:
@@ -101,6 +123,23 @@ def without(
     return remaining, (note,) if patterns else ()
 
 
+def masks_note(paths: Sequence[str]) -> tuple[str, ...]:
+    """A note if pictures are by their names masks of others: `1_mask.png` beside `1.png`; they would be images of the class."""
+    stems = {path.rpartition(".")[0] for path in paths}
+    masks = [
+        (path, match[2])
+        for path in paths
+        if (match := MASK.fullmatch(path.rpartition(".")[0])) and match[1] in stems
+    ]
+    if not masks:
+        return ()
+    word = masks[0][1]
+    return (
+        f"{several(len(masks), 'picture')} by name the mask of another, such as {masks[0][0]}, and read as an image: leave "
+        f"such out with --set 'source.exclude=[\"*{word}*\"]'",
+    )
+
+
 def _reason(entry: os.DirEntry[str], root: Path, suffixes: tuple[str, ...] | None) -> str | None:
     """Why an entry is not used: a reason, "" for a file that is not a picture, None if it is used."""
     plain_folder = entry.is_dir(follow_symlinks=False)
@@ -114,17 +153,27 @@ def _reason(entry: os.DirEntry[str], root: Path, suffixes: tuple[str, ...] | Non
     if plain_folder:
         return None
     if not wanted:
-        return _other_suffix(entry)
+        return _other_suffix(entry, suffixes or ())
     return None if entry.is_file(follow_symlinks=False) else "neither a file nor a folder"
 
 
-def _other_suffix(entry: os.DirEntry[str]) -> str | None:
-    """Like `_reason`, for a file without a wanted suffix: unsupported format, not a picture, or a picture by content."""
+def _other_suffix(entry: os.DirEntry[str], suffixes: tuple[str, ...]) -> str | None:
+    """Like `_reason`, for a file without a wanted suffix: unsupported format, not a picture, or a picture or DICOM by content."""
     suffix = Path(entry.name).suffix.lower()
     if suffix in OTHER_FORMATS:
         return f"{suffix[1:].upper()}, an unsupported format"
-    plain = not suffix and entry.is_file(follow_symlinks=False)
-    return None if plain and begins_as_picture(Path(entry.path)) else ""
+    dicom = suffix in DICOM
+    if not suffix and entry.is_file(follow_symlinks=False):
+        try:
+            with Path(entry.path).open("rb") as stream:
+                dicom = is_dicom(stream)
+                if starts_as_picture(stream.read(8)):
+                    return None
+        except OSError:
+            return None  # reading it later reports the reason
+    if not dicom:
+        return ""
+    return None if set(DICOM) <= set(suffixes) else NO_DICOM
 
 
 def _link(entry: os.DirEntry[str], root: Path, wanted: bool) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final, NamedTuple
 
 import numpy as np
@@ -12,10 +12,23 @@ from pydantic import AfterValidator
 
 from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
+from augpipe.data.sources._top_folders import (
+    ASIDE,
+    MASKS,
+    check_tops,
+    exclude,
+    notes_of_classes,
+    notes_of_copies,
+)
 
 FIELDS: Final = ("label", "group", "split")
 COPY: Final = "the folder {} contains the same files again and is ignored"
 BY_CLASS, BY_SPLIT = "{label}/**/*", "{split}/{label}/**/*"
+SPLIT_NOTE: Final = f"the folders train, val and test are used as the split; set layout: '{BY_CLASS}' to read them as classes"
+
+
+class NoClassError(UserError):
+    """Pictures of which none is in a class folder."""
 
 
 class Place(NamedTuple):
@@ -103,7 +116,7 @@ def arrange(
     """Build a listing from paths relative to a root and a layout (`template`, default: `layout_of`).
 
     opening: ids → function that fetches them. folders: all folders, so that an empty class folder is reported.
-    UserError if there is no class.
+    NoClassError if there is no class.
     """
     layout = Layout(template or layout_of(paths, where))
     places = [(path, layout.match(path)) for path in paths]
@@ -119,7 +132,7 @@ def arrange(
             f"no picture of {where} matches the layout {template!r}; the first is {paths[0]!r}"
         )
     if not names and not empty:
-        raise UserError(
+        raise NoClassError(
             f"{where} needs a sub-folder of pictures for each of at least 2 classes; it has none"
         )
     labels, classes = labelled([*names, *empty], classes, where)
@@ -160,12 +173,26 @@ def _class_folders(
 def _notes(paths: Sequence[str], layout: Layout, template: str | None) -> tuple[str, ...]:
     if template is not None:
         return ()
-    notes = []
+    depth = layout.template.count("/") - 2
+    notes = [*notes_of_classes(sorted({path.split("/")[depth] for path in paths}))]
     if layout.template == BY_SPLIT:
+        notes.append(SPLIT_NOTE)
+    below = [path.split("/")[depth + 1 : -1] for path in paths]  # folders inside of the class
+    notes += notes_of_copies(name for folders in below for name in folders)
+    if inner := _repeated_folders(paths, layout):
+        prefix = layout.template.removesuffix("{label}/**/*")
+        masks = [f"*/{name}/*" for name in inner if MASKS.fullmatch(name)]
+        if not prefix and all(name.lower() in SPLIT_NAMES for name in inner):
+            return (
+                f"every class has the sub-folders {choices(inner)}, which are merged; set "
+                "layout: '{label}/{split}/**/*' to use them as the split",
+            )
         notes.append(
-            f"the folders train, val and test are used as the split; set layout: '{BY_CLASS}' to read them as classes"
+            f"every class has the sub-folders {choices(inner[:5])}; set layout: '{prefix}*/{{label}}/**/*' if these are the "
+            f"classes, or '{prefix}{{label}}/{{group}}/*' if each is a patient or a person"
+            + (f"; leave masks out with {exclude(masks)}" if masks else "")
         )
-    if any(path.count("/") >= layout.template.count("/") for path in paths):
+    elif any(folders and not any(map(ASIDE.fullmatch, folders)) for folders in below):
         prefix = layout.template.removesuffix("**/*")
         notes.append(
             "classes have sub-folders; if each is a patient or a person, set "
@@ -174,11 +201,25 @@ def _notes(paths: Sequence[str], layout: Layout, template: str | None) -> tuple[
     return tuple(notes)
 
 
-def layout_of(paths: Iterable[str], where: str) -> str:
-    """BY_SPLIT if the top folders are called train and val or test, else BY_CLASS; UserError if mixed."""
+def _repeated_folders(paths: Sequence[str], layout: Layout) -> list[str]:
+    """Names of the sub-folders of the classes if all pictures are in some and all classes have the same, at least two."""
+    depth, inner = layout.template.count("/") - 2, dict[str, set[str]]()
+    for path in paths:
+        parts = path.split("/")
+        if len(parts) < depth + 3:
+            return []
+        inner.setdefault(parts[depth], set()).add(parts[depth + 1])
+    names = next(iter(inner.values()), set())
+    alike = len(inner) > 1 and all(folders == names for folders in inner.values())
+    return sorted(names) if alike and len(names) > 1 else []
+
+
+def layout_of(paths: Sequence[str], where: str) -> str:
+    """BY_SPLIT if the top folders are called train and val or test, else BY_CLASS; UserError if mixed, or by name no classes."""
     first = {path.split("/", 1)[0] for path in paths if "/" in path}
     named = {SPLIT_NAMES.get(name.lower()) for name in first}
     if "train" not in named or len(named - {None}) < 2:
+        check_tops(paths, where)
         return BY_CLASS
     if None in named:
         others = sorted(name for name in first if name.lower() not in SPLIT_NAMES)

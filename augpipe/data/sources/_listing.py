@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from augpipe.core.errors import UserError, choices
+from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.yaml_loader import as_yaml
 from augpipe.data.sources._pictures import Blob
 
+PLAIN_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)
 SPLITS: Final = ("train", "val", "test")
 # Names of splits in folders and columns → split.
 SPLIT_NAMES: Final = {
@@ -23,11 +27,15 @@ SPLIT_NAMES: Final = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 Rows = NDArray[np.int64]
+MOST_CLASSES: Final = 10_000
 
 
 def _absolute(path: Path) -> Path:
     # An absolute path lets the experiment be rerun from any working directory.
-    return path.expanduser().absolute()
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{str(path)!r} begins with a user's home, which is not known") from None
 
 
 def _unique(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -38,9 +46,56 @@ def _unique(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return names
 
 
+def _as_text(names: Any) -> Any:
+    """`[0, 2]` of YAML → `["0", "2"]`: classes may be called by numbers."""
+    if not isinstance(names, list | tuple):
+        return names
+    return tuple(str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in names)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """`{0: train}` of YAML → `{"0": train}`."""
+    if not isinstance(value, Mapping):
+        return value
+    for split in value.values():
+        if split not in SPLITS:
+            raise unknown("split in source.splits", split, SPLITS)
+    return {str(key): split for key, split in value.items()}
+
+
+def as_sequence(value: Any) -> Any:
+    """One path or text → a list of it."""
+    return [value] if isinstance(value, str | Path) else value
+
+
+def _known_encoding(name: str | None) -> str | None:
+    try:
+        "".encode(name or "utf-8")  # a codec of bytes, such as base64, is none of text
+    except LookupError:
+        raise UserError(
+            f"unknown encoding {name!r}; use one of Python's, such as utf-8, cp1252, gbk"
+        ) from None
+    return name
+
+
+Encoding = Annotated[str | None, AfterValidator(_known_encoding)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(as_sequence)]
+Meanings = Annotated[
+    Mapping[str, Literal["train", "val", "test"]],
+    Field(default_factory=dict),
+    BeforeValidator(_with_text_keys),
+]
 WholePath = Annotated[Path, AfterValidator(_absolute)]
+Paths = Annotated[  # one or several
+    tuple[WholePath, ...],
+    BeforeValidator(as_sequence, json_schema_input_type=Path | tuple[Path, ...]),
+    Field(min_length=1),
+]
 Classes = Annotated[
-    tuple[str, ...] | None, Field(default=None, min_length=2), AfterValidator(_unique)
+    tuple[str, ...] | None,
+    Field(default=None, min_length=2),
+    BeforeValidator(_as_text, json_schema_input_type=tuple[str | int, ...] | None),
+    AfterValidator(_unique),
 ]
 
 
@@ -89,6 +144,11 @@ class Listing:
         return dict(zip(self.classes, (int(n) for n in n_images), strict=True))
 
 
+def without_labels(ids: Sequence[str], fetch: Fetch, bad: tuple[Bad, ...] = ()) -> Listing:
+    """Images whose labels nobody knows: all of one class without a name."""
+    return Listing(ids, np.zeros(len(ids), np.int64), ("",), fetch, bad=bad)
+
+
 def labelled(
     names: Sequence[str] | NDArray[np.object_], classes: tuple[str, ...] | None, where: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -105,25 +165,39 @@ def labelled(
         return codes.astype(np.int64), tuple(present)
     for name in classes:
         if name not in present:
-            raise UserError(f"no class {name!r} in {where}; choose from {choices(present)}")
+            raise unknown(f"class in source.classes of {where}", name, present)
     index = {name: label for label, name in enumerate(classes)}
     label_of_code = np.array([index.get(name, -1) for name in present], np.int64)
     return label_of_code[codes], classes
 
 
+def classes_option(names: Sequence[str]) -> str:
+    """`--set 'source.classes=[a, b]'`, which uses only these classes."""
+    return f"--set {shlex.quote(f'source.classes=[{choices(as_yaml(name) for name in names)}]')}"
+
+
 def one_spelling(names: Iterable[str], where: str) -> None:
-    """UserError if labels spell one number in two ways: 1 and 1.0 would be two classes."""
+    """UserError if labels spell one number in two ways: 1 and 1.0 would be two classes. 1_0 and 1e1 are text."""
     seen: dict[float, str] = {}
     for name in names:
-        try:
-            number = float(name)
-        except ValueError:
+        if PLAIN_NUMBER.fullmatch(name) is None:
             continue
+        number = float(name)
         if number in seen:
             raise UserError(
                 f"the labels {seen[number]!r} and {name!r} of {where} are the same number; use one spelling"
             )
         seen[number] = name
+
+
+def check_names(names: Iterable[str], column: str, where: str) -> None:
+    """UserError if labels look like a continuous value or spell one number in two ways."""
+    different = set(names)
+    if len(different) > MOST_CLASSES:
+        raise UserError(
+            f"the {column} of {where} has {len(different):,} different labels, too many for a class column"
+        )
+    one_spelling(sorted(different), where)
 
 
 def alike(classes: Sequence[str]) -> list[tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, several
 from augpipe.core.options import Window
-from augpipe.data.sources._listing import Rows
+from augpipe.data.sources._listing import Fetch, Rows
+from augpipe.data.sources._pictures import Blob, WindowedPixels
 
 AT_ONCE: Final = 2**24  # bytes of pixels read per block
 DOUBTFUL: Final = 4.0  # a float maximum in (1, 4] is ambiguous: the range may be 0 to 1 with outliers, or 0 to 255
@@ -45,7 +46,9 @@ class Images:
             len(self.shape) == 4 and self.shape[1] in (1, 3) and self.shape[3] not in (1, 3)
         )
         if len(self.shape) == 4 and not self._planes_first and self.shape[3] not in (1, 3):
-            raise UserError(f"{where} has the shape {self.shape}; images have 1 or 3 channels")
+            raise UserError(
+                f"{where} has the shape {self.shape}; images have 1 or 3 channels{_advice(self.shape)}"
+            )
 
     @property
     def n(self) -> int:
@@ -107,6 +110,33 @@ class Images:
                 return
 
 
+def fetching(arrays: Sequence[Images], names: Sequence[str]) -> tuple[Fetch, tuple[str, ...]]:
+    """Function that reads the images at ascending rows of all arrays, one after the other, and notes of how they are read.
+
+    names: of each array, for the notes.
+    """
+    starts = np.cumsum([0, *(array.n for array in arrays)])
+    windows = [window_of(array, name) for array, name in zip(arrays, names, strict=True)]
+
+    def fetch(rows: Rows) -> Iterator[Blob]:
+        for array, start, end, (window, _) in zip(
+            arrays, starts, starts[1:], windows, strict=False
+        ):
+            local_rows = rows[(rows >= start) & (rows < end)] - start
+            for pixels in array.at(local_rows):
+                yield pixels if window is None else WindowedPixels(pixels, window)
+
+    return fetch, tuple(note for _, notes in windows for note in notes)
+
+
+def _advice(shape: tuple[int, ...]) -> str:
+    """How to save images with transparency, the fourth channel."""
+    if 4 not in (shape[1], shape[3]):
+        return ""
+    kept = "[..., :3]" if shape[3] == 4 else "[:, :3]"
+    return f": save images{kept} to leave out the fourth channel, such as transparency"
+
+
 def head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
     """Shape, dtype and Fortran order of an .npy; leaves the stream at the first value."""
     try:
@@ -116,7 +146,9 @@ def head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any],
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{where} is not an array: {' '.join(str(error).split())}") from None
     if dtype.hasobject:
-        raise UserError(f"{where} has Python objects; save numbers or text")
+        raise UserError(
+            f"{where} has Python objects; save numbers or text, such as labels.astype(str)"
+        )
     return shape, dtype, fortran and len(shape) > 1
 
 
@@ -144,6 +176,12 @@ def values_of(stream: IO[bytes], where: str, one_hot: bool = False) -> NDArray[A
 def _columns_of_ones(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     ones = values == 1
     wrong = np.flatnonzero((ones.sum(1) != 1) | ((values != 0) & ~ones).any(1))
+    empty = np.flatnonzero(~(values != 0).any(1))
+    if len(empty) and len(empty) == len(wrong):
+        raise UserError(
+            f"{where} has the shape {values.shape}, read as one-hot: {several(len(empty), 'row')} without a 1, the first is row "
+            f"{empty[0]}; leave these images out, or give them a column, such as np.c_[labels, labels.sum(1) == 0]"
+        )
     if len(wrong):
         row = int(wrong[0])
         raise UserError(

@@ -27,6 +27,7 @@ from PIL import (
 )
 
 from augpipe.core.errors import PictureError
+from augpipe.core.marks import is_synthetic
 from augpipe.core.options import Resize, Window
 from augpipe.data.sources._dicom import is_dicom, read_dicom
 
@@ -63,6 +64,7 @@ FORMATS: Final = tuple(
 MOST_PIXELS: Final = (
     89_478_485  # larger pictures are rejected as decompression bombs (Pillow's default limit)
 )
+EIGHT_BITS: Final = "of 8 bits, which image.window does not change"
 THUMB: Final = 32  # side in pixels of the grey thumbnail for perceptual hashes
 # Exceptions of Pillow and pydicom for broken files.
 UNREADABLE: Final = (
@@ -112,9 +114,14 @@ def begins_as_picture(path: Path) -> bool:
     """Whether a file is a picture by its first bytes."""
     try:
         with path.open("rb") as stream:
-            return stream.read(8).startswith(_MAGIC)
+            return starts_as_picture(stream.read(8))
     except OSError:
         return True  # reading it later reports the reason
+
+
+def starts_as_picture(data: bytes) -> bool:
+    """Whether the first bytes of a file, at least 8, are a picture's."""
+    return data.startswith(_MAGIC)
 
 
 @contextmanager
@@ -133,12 +140,18 @@ def read(blob: Blob, spec: ImageSpec, resize: Resize, window: Window | None) -> 
     name = f"{pixels.mode} {pixels.width}x{pixels.height}".encode()
     content = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=name[:16]).digest()
     grey = pixels if pixels.mode == "L" else pixels.convert("L")
-    thumb = np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.BOX))
+    # Not BOX: at ratios that are not whole, its thumbnail of a mirror image is not the mirrored thumbnail.
+    thumb = np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.LANCZOS))
     wanted = pixels.convert("L" if spec.channels == 1 else "RGB")
     image = fit(wanted, spec, resize)
     return Read(
         image, thumb, content, *pixels.size, picture.mode, picture.format, picture.notes
     )  # fmt: skip
+
+
+def converted(pixels: Image.Image, spec: ImageSpec) -> Image.Image:
+    """A picture of mode L or RGB with the channels of the image set, at its own size."""
+    return _to_grey_if_equal(pixels).convert("L" if spec.channels == 1 else "RGB")
 
 
 def _to_grey_if_equal(pixels: Image.Image) -> Image.Image:
@@ -159,7 +172,9 @@ def decode(blob: Blob, window: Window | None) -> Picture:
     if isinstance(blob, WindowedPixels):
         return decode(blob.pixels, window or blob.window)
     if isinstance(blob, np.ndarray):
-        return Picture(from_array(blob, window), _array_mode(blob), "array")
+        narrow = blob.dtype in (np.uint8, np.bool_) and window is not None
+        notes = (EIGHT_BITS,) if narrow else ()
+        return Picture(from_array(blob, window), _array_mode(blob), "array", notes)
     if isinstance(blob, Image.Image):
         return _upright(blob, window)
     if isinstance(blob, bytes):
@@ -205,6 +220,10 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
             broken_exif = True
     if broken_exif:
         notes.append("unreadable EXIF; orientation ignored")
+    if is_synthetic(opened.info):
+        notes.append("marked as made by a trained model, and read as a real image")
+    if window is not None and not (is_16_bit or mode.startswith(("I", "F"))):
+        notes.append(EIGHT_BITS)
     if max_value > 255 and mode == "I":
         # Pillow scales values to 16 bits; undo it, because a window refers to the values in the file.
         values = np.round(np.asarray(upright) * (max_value / 65535))

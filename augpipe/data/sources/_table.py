@@ -1,86 +1,152 @@
-"""Read a CSV or Parquet table of files as text and check its rows."""
+"""Read a table of files as text and check its rows."""
 
 from __future__ import annotations
 
-import difflib
 import re
-import shlex
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, choices
+from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._files import printable
-from augpipe.data.sources._listing import Bad, known_split, one_spelling
+from augpipe.data.sources._groups import plain_groups
+from augpipe.data.sources._listing import Bad, check_names
+from augpipe.data.sources._missing_column import no_column
+from augpipe.data.sources._one_hot import one_hot
 from augpipe.data.sources._paths import Paths
-
-LOOKED_AT: Final = 50  # rows
-ONES, ZEROS = ("1", "1.0", "true"), ("0", "0.0", "false", "")  # of one-hot columns
-MOSTLY: Final = 0.8
-LABEL_NAMES: Final = re.compile(
-    r"labels?|class(es|_?name|_?id)?|dx|diagnosis|diagnose|target|category|finding|species|grade|y",
-    re.IGNORECASE,
+from augpipe.data.sources._proposal import text_or_none
+from augpipe.data.sources._several_labels import single_labels
+from augpipe.data.sources._split_columns import (
+    NO_SPLIT,
+    check_split_columns,
+    may_be_split,
+    splits_of,
 )
+from augpipe.data.sources._table_file import read_file
+from augpipe.data.sources._table_options import TableOptions
+from augpipe.data.sources._text import (
+    check_cells,
+    is_text,
+    stripped,
+    text_of,
+    whole_numbers,
+)
+from augpipe.data.sources._unused import candidate, check_folders, folders_at
+
+# Names of the path's column in tables of others, if there is none called `path` and none was set.
+PATH_NAMES: Final = ("file_name",)  # Hugging Face's image folders
 
 
 class Table(NamedTuple):
-    """Rows under augpipe's names, as text, "" for missing values; and the other columns by their own names, None where
-    their values are not text or numbers."""
+    """Rows under augpipe's names, as text, "" for missing values; the other columns by their own names, None where their
+    values are not text or numbers; the number of each row in the file; notes on how it was read."""
 
     rows: pd.DataFrame
     others: dict[str, NDArray[np.object_] | None]
+    numbers: NDArray[Any]
+    notes: tuple[str, ...]
 
 
-def read_table(path: Path, columns: Mapping[str, Any], given: Collection[str], root: Path) -> Table:
-    """Read a table.
-
-    columns: augpipe's names → the table's: of the path a name or a template, of the label a name or those of one-hot
-    columns. given: augpipe's names of columns that have to be there besides path and label. root: of the pictures, for
-    the proposal of columns. UserError if the table cannot be read or lacks one.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"the manifest {path} {'is a folder' if path.is_dir() else 'does not exist'}"
-        )
-    import pyarrow as pa  # 50 MB: imported only if there is a table
-
-    try:
-        table = _read(path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot read the manifest {path}: {' '.join(str(error).split())}"
-        ) from None
+def read_table(config: TableOptions) -> Table:
+    """Read the table of a config; UserError if it cannot be read or lacks a column."""
+    path = config.path
+    table, numbers, notes, folders = read_file(path, config.encoding)
     have = table.column_names
+    columns, defaults = config.columns.model_dump(), type(config.columns)().model_dump()
+    if columns["path"] == defaults["path"] not in have:
+        columns["path"] = next((name for name in PATH_NAMES if name in have), columns["path"])
     needed = {key: _names_of(key, columns[key]) for key in columns}
-    for key in ("path", "label", *given):
+    set_by_user = [key for key in columns if columns[key] != defaults[key]]
+    required = {"path", "label", *set_by_user}
+    for key in dict.fromkeys(("path", "label", *set_by_user, *columns)):
         for name in needed[key]:
-            if have.count(name) != 1:
-                raise _no_column(path, key, name, table, root)
+            if have.count(name) > 1 or (key in required and name not in have):
+                raise no_column(config, key, name, table, columns)
     if not table.num_rows:
         raise UserError(f"the manifest {path} has no rows")
     values = {
-        name: _text(table[name], f"the column {name!r} of {path}")
+        name: text_of(table[name], f"the column {name!r} of {path}")
         for names in needed.values() for name in names if name in have
     }  # fmt: skip
-    rows = {"path": _paths(columns["path"], needed["path"], values)}
-    if isinstance(columns["label"], str):
-        rows["label"] = _stripped(values[columns["label"]])
-    else:
-        rows["label"] = _one_hot(columns["label"], values, path)
-    for key in columns:
-        if key not in rows and columns[key] in values:
-            rows[key] = _stripped(values[columns[key]])
-    unused = [name for name in have if name not in values and have.count(name) == 1]
+    several_columns = not isinstance(columns["label"], str)  # has its own message
+    for name in needed["path"] if several_columns else (*needed["path"], *needed["label"]):
+        check_cells(values[name], name, numbers, path)
+    rows = _rows(config, columns, needed["path"], values)
+    if folders is not None:
+        _in_folders(rows, folders, "split" in set_by_user)
+    notes = (*notes, *_drop_empty(rows, set_by_user, config))
+    # The first of several of one name, none of which can be used.
+    unused = {name: table.column(have.index(name)) for name in have if name not in values}
     # Converted only where they may be groups: a table may have hundreds of columns of features.
     others = {
-        name: None if "group" in rows or _is_float(table[name]) else _text_or_none(table[name])
-        for name in unused
+        name: None if "group" in rows else candidate(name, column)
+        for name, column in unused.items()
     }
-    return Table(pd.DataFrame(rows), others)
+    splits = {
+        name: text
+        for name, column in unused.items()
+        if (may_be_split(name) or is_text(column.type))
+        and (text := text_or_none(column)) is not None
+    }
+    if "group" not in rows and config.group_folder is None:
+        check_folders(rows["path"], f"the manifest {path}")
+    if "split" not in rows:
+        notes += check_split_columns(splits, f"the manifest {path}", config.ignore)
+    return Table(pd.DataFrame(rows), others, numbers, notes)
+
+
+def _rows(
+    config: TableOptions,
+    columns: Mapping[str, Any],
+    path: Sequence[str],
+    values: Mapping[str, NDArray[np.object_]],
+) -> dict[str, NDArray[np.object_]]:
+    """The columns under augpipe's names. path: names of the columns of the path; values: of all needed columns, as text."""
+    rows = {"path": _paths(columns["path"], path, values)}
+    if isinstance(columns["label"], str):
+        rows["label"] = whole_numbers(stripped(values[columns["label"]]))
+    else:
+        rows["label"], rows["left_out"] = one_hot(columns["label"], values, config)
+    for key in columns:
+        if key not in rows and columns[key] in values:
+            read = plain_groups if key == "group" else stripped
+            rows[key] = read(values[columns[key]])
+    if config.group_folder:
+        rows["group"] = folders_at(rows["path"], config.group_folder)
+    return rows
+
+
+def _in_folders(
+    rows: dict[str, NDArray[np.object_]], folders: NDArray[np.object_], keep_splits: bool
+) -> None:
+    """Paths relative to the tables' folders (N,) → to the folder around them; the folders are the split, if there are two."""
+    rows["path"] = np.array(
+        [f"{folder}/{path.strip()}" for folder, path in zip(folders, rows["path"], strict=True)],
+        object,
+    )
+    if not keep_splits:
+        rows.pop("split", None)
+        if len(set(folders)) > 1:
+            rows["split"] = folders
+
+
+def _drop_empty(
+    rows: dict[str, NDArray[np.object_]], set_by_user: Sequence[str], config: TableOptions
+) -> tuple[str, ...]:
+    """Remove columns of group and split without any value, with a note; UserError if the user set them."""
+    empty = [key for key in ("group", "split") if key in rows and not (rows[key] != "").any()]
+    for key in empty:
+        if key in set_by_user:
+            raise UserError(
+                f"the column {getattr(config.columns, key)!r} of the manifest {config.path} has no values, and "
+                f"source.columns.{key} is set to it; set another column, or leave source.columns.{key} out"
+            )
+        del rows[key]
+    return tuple(f"the column {key!r} of the table has no values" for key in empty)
 
 
 def _names_of(key: str, value: Any) -> tuple[str, ...]:
@@ -104,185 +170,82 @@ def _paths(
     return np.array(filled, object)
 
 
-def _one_hot(
-    names: Sequence[str], values: Mapping[str, NDArray[np.object_]], path: Path
-) -> NDArray[np.object_]:
-    """The name of the column with a 1 in each row, "" for none; UserError for several or for other values."""
-    text = np.stack([pd.Series(values[name]).str.strip().str.lower() for name in names])
-    marked, unmarked = (np.isin(text.astype(str), options) for options in (ONES, ZEROS))
-    wrong, ones = ~(marked | unmarked).all(0), marked.sum(0)
-    for row in np.flatnonzero(wrong | (ones > 1))[:1]:
-        shown = {name: str(values[name][row]) for name in names}
-        raise UserError(
-            f"row {row + 1} of the manifest {path} has the labels {shown}: one of these columns must be 1 and the others "
-            "0. Several labels per image are not supported; set source.columns.label to one column"
-        )
-    return np.where(ones == 1, np.array(names, object)[marked.argmax(0)], "")
-
-
-def _no_column(path: Path, key: str, name: str, table: Any, root: Path) -> UserError:
-    have = table.column_names
-    problem = "has no column" if name not in have else "has more than one column"
-    near = difflib.get_close_matches(name, have, n=1) if name not in have else []
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    proposed = {}
-    if key in ("path", "label"):
-        proposed = proposal(_columns_of(_sample(table, LOOKED_AT)), root)
-    options = " ".join(
-        f"--set {shlex.quote(f'source.columns.{k}={v}')}" for k, v in proposed.items()
-    )
-    return UserError(
-        f"the manifest {path} {problem} {name!r}{hint}; it has {choices(have)} "
-        f"(set source.columns.{key} for another name)" + (f"; try {options}" if options else "")
-    )
-
-
-def read_columns(path: Path, rows: int) -> dict[str, NDArray[np.object_]]:
-    """Columns of text or numbers of a table, as text, of so many rows evenly spaced; none if it cannot be read."""
-    import pyarrow as pa
-
-    try:
-        table = _read(path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
-        return {}
-    return _columns_of(_sample(table, rows))
-
-
-def _sample(table: Any, rows: int) -> Any:
-    n = table.num_rows
-    return table.take(np.linspace(0, n - 1, min(rows, n)).astype(int)) if n else table
-
-
-def _columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
-    names = [name for name in table.column_names if table.column_names.count(name) == 1]
-    columns = {name: _text_or_none(table[name]) for name in names}
-    return {name: values for name, values in columns.items() if values is not None}
-
-
-def proposal(columns: Mapping[str, NDArray[np.object_]], root: Path) -> dict[str, str]:
-    """`path`: a column that names pictures below the root; `label`: one that by its name holds classes; where there are such."""
-    paths, settings = Paths(root), {}
-    for name, values in columns.items():
-        if len(values) and np.mean([not paths.one(str(v))[1] for v in values[:LOOKED_AT]]) > MOSTLY:
-            settings["path"] = name
-            break
-    likely = [n for n in columns if LABEL_NAMES.fullmatch(n.strip()) and n != settings.get("path")]
-    return settings | ({"label": likely[0]} if likely else {})
-
-
-def _is_float(column: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_floating(column.type))
-
-
-def _text_or_none(column: Any) -> NDArray[np.object_] | None:
-    try:
-        return _text(column, "")
-    except UserError:
-        return None
-
-
-def _stripped(column: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Strip surrounding spaces: ` cat` after a comma becomes `cat`."""
-    stripped = {name: str(name).strip() for name in pd.unique(column)}
-    if all(name == plain for name, plain in stripped.items()):
-        return column
-    return np.array([stripped[name] for name in column], object)
-
-
-def _read(path: Path) -> Any:
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    if path.suffix.lower() == ".parquet":
-        return parquet.read_table(path)
-    # Read everything as text: type inference would merge 1 and 01, and turn a class called NA into a missing value.
-    parse = csv.ParseOptions(delimiter=_delimiter(path), newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parse) as peek:
-        names = peek.schema.names
-    convert = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-    )
-    table = csv.read_csv(path, parse_options=parse, convert_options=convert)
-    # Spaces after a delimiter are not part of a column name.
-    return table.rename_columns([name.strip() for name in names])
-
-
-def _delimiter(path: Path) -> str:
-    """Delimiter of the header: comma, semicolon (written by spreadsheets in many locales) or tab."""
-    with path.open(encoding="utf-8-sig") as stream:
-        head = stream.readline(10_000)
-    return max(",;\t", key=head.count) if head.strip() else ","
-
-
-def _text(column: Any, where: str) -> NDArray[np.object_]:
-    """Column of text, numbers or booleans → text; whole numbers without a decimal point, missing values as ""."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-        kind = kind.value_type
-    if pa.types.is_floating(kind):
-        # An integer column with missing values was stored as float.
-        values = column.to_pandas()
-        formatted = [("" if np.isnan(v) else f"{v:.0f}" if v == round(v) else repr(float(v)))
-                if not np.isinf(v) else str(v) for v in values]  # fmt: skip
-        return np.array(formatted, dtype=object)
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
-            or pa.types.is_boolean(kind)):  # fmt: skip
-        raise UserError(f"{where} is of type {kind}; use text, numbers, booleans")
-    text: NDArray[np.object_] = np.asarray(
-        column.cast(pa.large_string()).fill_null("").to_numpy(), dtype=object
-    )
-    return text
-
-
 class Checks:
-    """Values of the rows, and for each row the reason why it cannot be used ("" if it can)."""
+    """Values of the rows, and for each row the reason why it cannot be used ("" if it can).
 
-    def __init__(self, table: pd.DataFrame, root: Path, path: Path, label: str) -> None:
-        self._table, self._path, self._label = table, path, label
-        self.labels = table["label"].to_numpy(dtype=object)
-        paths = table["path"].to_numpy(dtype=object)
-        self.reasons = np.full(len(table), "", dtype=object)
-        checked = Paths(root)
-        self.paths = checked.resolve(paths, self.reasons)
-        self.notes = checked.notes()
+    roots: index of each row's root (N,). dropped: bool (N,), rows that are left out as the config says.
+    """
+
+    def __init__(self, table: Table, config: TableOptions) -> None:
+        self._table, self._config = table, config
+        self._where = f"the manifest {config.path}"
+        self.labels = table.rows["label"].to_numpy(dtype=object)
+        paths = table.rows["path"].to_numpy(dtype=object)
+        self.reasons = np.full(len(paths), "", dtype=object)
+        checked = Paths(config.roots)
+        self.paths, self.roots = checked.resolve(paths, self.reasons)
+        left_out = self.column("left_out")
+        left_out = np.full(len(paths), "", object) if left_out is None else left_out
+        left_out[self._single_labels() & (left_out == "")] = "with several labels"
+        self.dropped = left_out != ""
         self._reject(self.labels == "", "no label")
+        hint = checked.hint(paths, self.reasons)
+        self.notes = (*table.notes, *checked.notes(), *hint, *_dropped_notes(left_out))
+        self.notes = (*self.notes, *self._without_rows())
         self.splits = self._splits()
         self.weights = self._weights()
         self._reject_duplicates()
-        self._check_spellings()
+        check_names(
+            self.labels[self.reasons == ""],
+            f"column {str(config.columns.label)!r}",
+            str(config.path),
+        )
 
     def column(self, key: str) -> NDArray[np.object_] | None:
         """Text of a column; None if the table does not have it."""
-        return self._table[key].to_numpy(dtype=object) if key in self._table else None
+        return self._table.rows[key].to_numpy(dtype=object) if key in self._table.rows else None
 
     def bad(self) -> tuple[Bad, ...]:
         """Unusable rows; row 1 is the first below the header."""
-        rows = np.flatnonzero(self.reasons != "")
-        paths = self._table["path"].to_numpy(dtype=object)
+        paths, numbers = self._table.rows["path"].to_numpy(dtype=object), self._table.numbers
         return tuple(
-            Bad(printable(str(paths[r])) or f"row {r + 1}", f"row {r + 1}: {self.reasons[r]}",
+            Bad(printable(str(paths[r])) or f"row {numbers[r]}", f"row {numbers[r]}: {self.reasons[r]}",
                 str(self.labels[r]))
-            for r in rows
+            for r in np.flatnonzero((self.reasons != "") & ~self.dropped)
         )  # fmt: skip
+
+    def _without_rows(self) -> tuple[str, ...]:
+        """A note of one-hot columns that are the label of no usable row, and so no classes."""
+        columns = self._config.columns.label
+        have = set(self.labels[(self.reasons == "") & ~self.dropped])
+        absent = [] if isinstance(columns, str) else [name for name in columns if name not in have]
+        return (f"no row with a picture has the label {choices(absent)}",) if absent else ()
 
     def _reject(self, where: NDArray[np.bool_], reason: str) -> None:
         self.reasons[where & (self.reasons == "")] = reason
 
+    def _single_labels(self) -> NDArray[np.bool_]:
+        """Replace labels by single ones; bool (N,), rows with several labels that are left out."""
+        columns, config = self._config.columns.label, self._config
+        labels, dropped = single_labels(
+            self.labels, config.combined, where=self._where, column=f"column {str(columns)!r}",
+            decided=config.classes is not None,  # the user's own list of classes decides too
+            known={str(name) for name in pd.unique(self.labels)} - {*columns, config.unmarked, ""} if not isinstance(columns, str) else None,
+        )  # fmt: skip
+        self.labels = labels
+        return dropped
+
     def _splits(self) -> NDArray[np.object_] | None:
-        column = self.column("split")
+        column, config = self.column("split"), self._config
         if column is None or not (column != "").any():
+            if config.splits:
+                raise UserError(
+                    f"source.splits is set, and {self._where} has no values in a column "
+                    f"{config.columns.split!r}; set source.columns.split"
+                )
             return None
-        names = {
-            str(name): known_split(str(name), f"the manifest {self._path}")
-            for name in pd.unique(column) if name != ""
-        }  # fmt: skip
-        self._reject(column == "", "no split, although other rows have one")
-        return np.array([names.get(name, "") for name in column], dtype=object)
+        self._reject(column == "", NO_SPLIT.format("rows"))
+        return splits_of(column, config.columns.split, config.splits, self._where, "column")
 
     def _weights(self) -> NDArray[np.float64] | None:
         column = self.column("weight")
@@ -293,25 +256,34 @@ class Checks:
         return np.asarray(numbers, np.float64)
 
     def _reject_duplicates(self) -> None:
-        """Reject repeated paths: they could put an image into both train and test, or into two classes."""
-        rows = pd.DataFrame({"path": self.paths, "label": self.labels})[self.reasons == ""]
-        repeated = rows.duplicated("path", keep=False)
-        if not repeated.any():
-            return
-        n_labels = rows[repeated].groupby("path")["label"].nunique()
-        conflicting = set(n_labels.index[n_labels > 1])
-        in_conflict = rows["path"].isin(conflicting).to_numpy()
-        index = np.asarray(rows.index)
-        self.reasons[index[in_conflict]] = "duplicate path with another label"
-        later = rows.duplicated("path").to_numpy() & ~in_conflict
-        self.reasons[index[later]] = "duplicate path"
+        """Reject repeated paths: they could put an image into both train and test, or into two classes.
 
-    def _check_spellings(self) -> None:
-        """UserError if labels look like a continuous value or spell one number in two ways."""
-        names = [str(n) for n in pd.unique(self.labels[self.reasons == ""])]
-        if len(names) > 10_000:
-            raise UserError(
-                f"the column {self._label!r} of {self._path} has {len(names):,} "
-                "different labels, too many for a class column"
-            )
-        one_spelling(names, str(self._path))
+        Rows that agree in everything, as those of several boxes in one picture, are one image, with a note.
+        """
+        file = ["root", "path"]
+        more = {
+            k: self._table.rows[k] for k in ("group", "split", "weight") if k in self._table.rows
+        }
+        rows = pd.DataFrame(
+            {"root": self.roots, "path": self.paths, "label": self.labels}
+            | {key: column.to_numpy() for key, column in more.items()}
+        )[(self.reasons == "") & ~self.dropped]
+        later = rows.duplicated(file).to_numpy()
+        if not later.any():
+            return
+        index = np.asarray(rows.index)
+        in_conflict = rows.groupby(file)["label"].transform("nunique").to_numpy() > 1
+        self.reasons[index[in_conflict]] = "duplicate path with another label"
+        equal = rows.duplicated().to_numpy() & ~in_conflict
+        other = choices(more) if more else "label"
+        self.reasons[index[later & ~in_conflict & ~equal]] = f"duplicate path with another {other}"
+        self.dropped[index[equal]] = True
+        if n := int(equal.sum()):
+            note = f"{several(n, 'row')} repeated: the path and all that is used of the row are those of an earlier one"
+            self.notes = (*self.notes, note)
+
+
+def _dropped_notes(left_out: NDArray[np.object_]) -> tuple[str, ...]:
+    """How many rows were left out, by the reason."""
+    numbers = Counter(why for why in left_out if why)
+    return tuple(f"{several(n, 'row')} {why} left out" for why, n in numbers.items())

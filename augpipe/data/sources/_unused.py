@@ -15,13 +15,21 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, choices, unknown
 
+# Names of groups, by their letters alone: `PATIENT.ID` is `patientid`.
+_NUMBER: Final = r"(ids?|no|nr|num|number|uids?|uuids?|identifiers?)"
 GROUP_NAMES: Final = re.compile(
-    r"(patient|subject|person|participant|lesion|case|study|series|scan|slide|specimen|donor|animal|identity|individual"
-    r"|eye|group)s?([ _-]?(id|ids|no|nr|num|number|name|code|key|uid))?|pid|uid",
-    re.IGNORECASE,
+    r"(ids?|img|image|(no|nr|num|number)(?!.*s$))?(patient|subject|subj|person|participant|lesion|case|study|studyinstance|series|seriesinstance|scan|slide|specimen"
+    rf"|donor|animal|mouse|identity|individual|eye|group|video|clip|burst)s?({_NUMBER}|name|code|key|hash|anon(ymi[sz]ed)?|pseudonym)?"
+    r"|(patientunit(stay)?|pat|pt|tumou?r|nodule|biopsy|polyp|samples?|sequence|hadm|stay|visit|encounter|admission|accession|exam"
+    rf"|session){_NUMBER}|pid|uid|mrn"
 )
+# A name of groups, or of few kinds, as the sequences of a scanner.
+PERHAPS_GROUPS: Final = ("sequence", "sequences")
+MANY: Final = 12  # different values of such a column that are groups
 MISSING: Final = ("", "nan", "none", "null", "None", "NaN", "NA")
+DEEPEST: Final = 8  # folders in the paths of a table
 FEWEST: Final = 4  # different values of groups: fewer are sides, sexes or devices
+LONGEST_GROUP: Final = 256  # characters: a longer text is no name of a group
 LEAST: Final = 20  # images below which a pattern of repetition says nothing
 REPEATED: Final = (0.05, 0.9)  # different values per image of what may be groups by their pattern
 IMPURE: Final = 0.1  # of the share of pairs in different classes that chance would give
@@ -48,32 +56,110 @@ def check_unused(
     others = [name for name in columns if name not in ignored]
     if not has_groups:
         for name in others:
-            if columns[name] is not None and _like_groups(name, columns[name], labels):
+            if columns[name] is not None and like_groups(name, columns[name], labels):
                 raise UserError(
                     f"{where} has the {what} {name!r}, which looks like groups, such as patients, and is not used: images of one "
                     f"group could be on both sides of a split; set {setting.format(name)}, or "
                     f"source.ignore=[{name}] if it is something else"
                 )
-    return (f"not used of {where}: {choices(others)}",) if others else ()
+    shown = choices(name or f"a {what} without a name" for name in others)
+    return (f"not used of {where}: {shown}",) if others else ()
 
 
-def _like_groups(name: str, values: NDArray[Any], labels: NDArray[Any]) -> bool:
+def like_groups(name: str, values: NDArray[Any], labels: NDArray[Any]) -> bool:
     """By its name, if values repeat at all; or if values repeat as those of groups do: few images each, of one class."""
     import pandas as pd  # imported late: the options do not need it
 
-    text = np.asarray(values).astype(str).astype(object)
-    codes, distinct = pd.factorize(pd.Series(text, dtype=object).replace(dict.fromkeys(MISSING)))
+    # As objects or numbers: as text of fixed width, one long value would make every value as long.
+    plain = np.asarray(values)
+    plain = (
+        plain
+        if plain.dtype.kind in "biu"
+        else plain.astype(np.float64 if plain.dtype.kind == "f" else object)
+    )
+    codes, distinct = pd.factorize(plain)
+    missing = np.array([_is_missing(value) for value in distinct], bool)
+    codes = np.where(missing[codes], -1, codes) if len(missing) else codes
+    distinct = distinct[~missing]
     classes = pd.factorize(np.asarray(labels))[0].astype(np.int64)
     known = codes >= 0
     n = int(known.sum())
     if not FEWEST <= len(distinct) < n or _is_another_label(codes[known], classes[known]):
         return False
-    if GROUP_NAMES.fullmatch(name.strip()):
+    if is_group_name(name) or (letters(name) in PERHAPS_GROUPS and len(distinct) >= MANY):
         return True
     if n < LEAST or not REPEATED[0] <= len(distinct) / n <= REPEATED[1]:
         return False
     chance = _apart(np.zeros(n, np.int64), classes[known])
     return chance > 0 and _apart(codes[known].astype(np.int64), classes[known]) < IMPURE * chance
+
+
+def folders_at(paths: NDArray[np.object_], number: int) -> NDArray[np.object_]:
+    """The folder of that number, from 1, in each path (N,); "" where there is none. The last part is the file."""
+    parts = [str(path).strip().strip("/").split("/")[:-1] for path in paths]
+    return np.array([one[number - 1] if len(one) >= number else "" for one in parts], object)
+
+
+def check_folders(paths: NDArray[np.object_], where: str) -> None:
+    """UserError if folders in the paths (N,) of a table without groups are called as groups are and numbered: `patient7`."""
+    for number in range(1, DEEPEST + 1):
+        folders = folders_at(paths, number)
+        distinct = set(folders)
+        if "" in distinct:
+            return
+        kinds = {letters(folder) for folder in distinct}
+        if len(kinds) == 1 and FEWEST <= len(distinct) < len(paths) and is_group_name(*kinds):
+            raise UserError(
+                f"the paths of {where} have folders such as {folders[0]!r}, which look like groups, such as patients, and are not "
+                f"used: images of one group could be on both sides of a split; set source.group_folder={number}, or "
+                "source.group_folder=0 if they are something else"
+            )
+
+
+def candidate(name: str, column: Any) -> NDArray[np.object_] | None:
+    """A column of Arrow as text (N,); None if its values cannot be groups: fractions, long text, several values in a cell.
+
+    Dates, lists and bytes are groups only under a name of groups.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from augpipe.data.sources._text import has_fractions, is_list, text_of
+
+    kind = column.type
+    named = is_group_name(name)
+    if not named and (pa.types.is_temporal(kind) or is_list(kind) or "binary" in str(kind)):
+        return None
+    if has_fractions(column):
+        return None
+    if not named and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        longest = pc.max(pc.utf8_length(column)).as_py()
+        if longest is not None and longest > LONGEST_GROUP:
+            return None
+    try:
+        return text_of(column, "")
+    except UserError:  # of another type, such as structs
+        return None
+
+
+def is_group_name(name: str) -> bool:
+    """Whether a column is called as groups are, whatever its case and signs; of `meta.patient_id` the end counts."""
+    return any(GROUP_NAMES.fullmatch(end) for end in ends(name))
+
+
+def ends(name: str) -> list[str]:
+    """The letters of a name, and of `meta.patient_id` also those of its end."""
+    parts = name.split(".")
+    return [letters("".join(parts[i:])) for i in range(len(parts))]
+
+
+def letters(name: str) -> str:
+    """The letters of a name in lower case, without its signs and digits."""
+    return re.sub(r"[\W\d_]", "", name.lower())
+
+
+def _is_missing(value: Any) -> bool:
+    return (value.decode("latin-1") if isinstance(value, bytes) else str(value)) in MISSING
 
 
 def _is_another_label(codes: NDArray[np.int64], classes: NDArray[np.int64]) -> bool:

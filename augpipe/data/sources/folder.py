@@ -7,15 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Final, Literal, Protocol
 
 from augpipe.core.errors import UserError
 from augpipe.core.schema import KindConfig
-from augpipe.data.sources._beside import check_beside
-from augpipe.data.sources._files import walk, without
-from augpipe.data.sources._layout import COPY, Template, arrange, shared_top, without_copy
-from augpipe.data.sources._listing import Classes, Fetch, Listing, Rows, WholePath
+from augpipe.data.sources._beside import check_beside, table_hint
+from augpipe.data.sources._files import Files, masks_note, walk, without
+from augpipe.data.sources._foreign import advice
+from augpipe.data.sources._layout import (
+    COPY,
+    NoClassError,
+    Template,
+    arrange,
+    shared_top,
+    without_copy,
+)
+from augpipe.data.sources._listing import Classes, Fetch, Listing, Rows, Texts, WholePath
 from augpipe.data.sources._pictures import SUFFIXES, Blob
+
+GENERAL: Final = True
 
 
 class Config(KindConfig):
@@ -30,7 +40,7 @@ class Config(KindConfig):
     classes: Classes = None
     """Use only these classes, in this order. null: all, sorted."""
 
-    exclude: tuple[str, ...] = ()
+    exclude: Texts = ()
     """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches `/`."""
 
     layout: Template | None = None
@@ -43,18 +53,42 @@ def suggest(path: Path) -> dict[str, Any] | None:
     return {"kind": "folder", "path": str(path)} if path.is_dir() else None
 
 
-def place(config: Config) -> Path:
+def places(config: Config) -> tuple[Path, ...]:
     """The folder, which must never be written to."""
-    return config.path
+    return (config.path,)
+
+
+def check(config: Config) -> None:
+    """UserError if the folder does not exist."""
+    require_folder(config.path)
 
 
 def listing(config: Config) -> Listing:
     """List every picture of every class; UserError if the folder does not exist."""
     require_folder(config.path)
     files = walk(config.path, SUFFIXES)
+    images = list_files(config, files, files.paths)
+    return replace(images, ignored=dict(files.ignored))
+
+
+class _Options(Protocol):
+    """What the config of a folder says of its files."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+    @property
+    def exclude(self) -> tuple[str, ...]: ...
+    @property
+    def layout(self) -> str | None: ...
+
+
+def list_files(config: _Options, files: Files, pictures: Sequence[str]) -> Listing:
+    """List the pictures among the files of a folder by their class folders; UserError if there are none."""
     where = f"the folder {config.path}"
-    wanted, notes = without(files.paths, config.exclude, where)
-    folders = _without_emptied(files.folders, files.paths, wanted)
+    wanted, notes = without(pictures, config.exclude, where)
+    folders = _without_emptied(files.folders, pictures, wanted)
     top = "" if config.layout else shared_top(wanted, folders)
     paths, copy = [path.removeprefix(top) for path in wanted], ""
     if config.layout is None:
@@ -62,9 +96,13 @@ def listing(config: Config) -> Listing:
     folders = [f.removeprefix(top) for f in folders if f.startswith(top)]
     if copy:
         folders = [folder for folder in folders if folder.split("/", 1)[0] != copy]
-    images = arrange(
-        paths, config.layout, config.classes, where, opening(config.path / top), folders,
-    )  # fmt: skip
+    try:
+        images = arrange(
+            paths, config.layout, config.classes, where, opening(config.path / top), folders,
+        )  # fmt: skip
+    except NoClassError as error:
+        hint = table_hint(config.path, top, paths) if paths else advice(config.path)
+        raise UserError(f"{error}{hint}") from None
     if config.layout is None:
         names = [images.classes[label] for label in images.labels]
         check_beside(config.path, top, images.ids, names)
@@ -77,8 +115,7 @@ def listing(config: Config) -> Listing:
         images,
         bad=(*files.bad, *images.bad),
         lost=tuple(files.lost),
-        ignored=dict(files.ignored),
-        notes=(*images.notes, *notes),
+        notes=(*images.notes, *notes, *masks_note(images.ids)),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augpipe.core.errors import UserError, choices, unknown
-from augpipe.core.home import home
+from augpipe.core.home import home, make_folder
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources import arrays
 from augpipe.data.sources._listing import Listing, WholePath
@@ -34,13 +34,30 @@ class Config(KindConfig):
     """Keep the set's own splits. false: merge them, for `split` to draw others."""
 
 
-def place(config: Config) -> Path | None:
+def places(config: Config) -> tuple[Path, ...]:
     """The folder, which must never be written to."""
-    return config.root
+    return () if config.root is None else (config.root,)
+
+
+def check(config: Config) -> None:
+    """UserError if the set is unknown, or is missing and not to be downloaded."""
+    _info(config)
+    if not config.download and not _path(config).is_file():
+        raise _missing(config)
 
 
 def listing(config: Config) -> Listing:
     """List the set, with class names from the package; UserError if it is missing or not a classification set."""
+    library, info = _info(config)
+    path = _file(config, library, info)
+    names = tuple(info["label"][key] for key in sorted(info["label"], key=int))
+    return arrays.listing(
+        arrays.Config(kind="arrays", path=path, names=names, official=config.official)
+    )
+
+
+def _info(config: Config) -> tuple[Any, dict[str, Any]]:
+    """The package and its description of the set; UserError if it is not one of classification."""
     try:
         import medmnist as library
     except ModuleNotFoundError:
@@ -57,11 +74,17 @@ def listing(config: Config) -> Listing:
             f"{config.name} ({info['task']}, {info['python_class']}) does not have images of one class each; "
             f"choose from {choices(supported)}"
         )
-    path = _file(config, library, info)
-    names = tuple(info["label"][key] for key in sorted(info["label"], key=int))
-    return arrays.listing(
-        arrays.Config(kind="arrays", path=path, names=names, official=config.official)
-    )
+    return library, info
+
+
+def _path(config: Config) -> Path:
+    root = config.root or home() / "downloads" / "medmnist"
+    return root / f"{config.name}{'' if config.size == 28 else f'_{config.size}'}.npz"
+
+
+def _missing(config: Config) -> UserError:
+    path = _path(config)
+    return UserError(f"no {path.name} in {path.parent}; set source.download to download it")
 
 
 def _is_classification(info: dict[str, Any]) -> bool:
@@ -75,11 +98,11 @@ def _file(config: Config, library: Any, info: dict[str, Any]) -> Path:
             "source.root and source.download are mutually exclusive: downloads go to downloads/medmnist below "
             "AUGPIPE_HOME"
         )
-    root = config.root or home() / "downloads" / "medmnist"
-    path = root / f"{config.name}{'' if config.size == 28 else f'_{config.size}'}.npz"
+    path = _path(config)
+    root = path.parent
     if config.download and not path.exists():
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            make_folder(root)
             getattr(library, info["python_class"])(
                 split="train", download=True, root=str(root), size=config.size
             )
@@ -89,5 +112,5 @@ def _file(config: Config, library: Any, info: dict[str, Any]) -> Path:
                 ".npz in a folder and set source.root to it"
             ) from None
     if not path.is_file():
-        raise UserError(f"no {path.name} in {root}; set source.download to download it")
+        raise _missing(config)
     return path

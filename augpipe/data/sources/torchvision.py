@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from augpipe.core.errors import UserError, choices, unknown
-from augpipe.core.home import home
+from augpipe.core.home import home, make_folder
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._listing import Listing, Rows, WholePath, labelled
 from augpipe.data.sources._pictures import UNREADABLE, Blob
@@ -94,9 +94,15 @@ class Config(KindConfig):
         return options
 
 
-def place(config: Config) -> Path | None:
+def places(config: Config) -> tuple[Path, ...]:
     """The folder, which must never be written to."""
-    return config.root
+    return () if config.root is None else (config.root,)
+
+
+def check(config: Config) -> None:
+    """UserError if the root does not exist."""
+    if config.root is not None and not config.root.is_dir():
+        raise UserError(f"the root {config.root} of {config.name} is not a folder")
 
 
 def listing(config: Config) -> Listing:
@@ -186,7 +192,7 @@ def _download(
             f"torchvision does not download {dataset.__name__}; download it yourself and set source.root to its folder"
         )
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         return dataset(str(root), download=True, **arguments)
     except (RuntimeError, OSError, ModuleNotFoundError) as error:
         raise UserError(

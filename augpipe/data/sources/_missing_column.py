@@ -1,0 +1,50 @@
+"""The error of a column that a table lacks, with what it has and a proposal."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._foreign import pixels_in
+from augpipe.data.sources._proposal import mapping
+from augpipe.data.sources._table_options import TableOptions
+
+SHOWN: Final = 60  # columns in a message
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of a table's columns, and how many more there are."""
+    more = len(names) - SHOWN
+    return f"{choices(names[:SHOWN])} and {more:,} more" if more > 0 else choices(names)
+
+
+def no_column(
+    config: TableOptions, key: str, name: str, table: Any, columns: Mapping[str, Any]
+) -> UserError:
+    """The error of a missing column, with all that are there and a proposal for path, label and group."""
+    have = table.column_names
+    problem = "has no column" if name not in have else "has more than one column"
+    near = difflib.get_close_matches(name, have, n=1) if name not in have else []
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    proposed, labels = (
+        mapping(table, config.roots, columns) if key in ("path", "label") else ({}, list[str]())
+    )
+    options = " ".join(
+        f"--set {shlex.quote(f'source.columns.{k}={v}')}" for k, v in proposed.items()
+    )
+    where = ""
+    if key == "path" and "path" not in proposed:
+        where = pixels_in(have) or (
+            f"; no column names pictures below {choices(config.roots)}: set source.root if they are elsewhere"
+        )
+    if proposed and labels:
+        options += f" --set source.columns.label=..., perhaps one of {choices(labels)}"
+    return UserError(
+        f"the manifest {config.path} {problem} {name!r}{hint}; it has {_few(have)} "
+        f"({'rename one, or ' if name in have else ''}set source.columns.{key} for another name)"
+        + (f"; try {options}" if options else "")
+        + where
+    )

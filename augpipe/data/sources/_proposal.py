@@ -1,0 +1,148 @@
+"""Propose which columns of a table hold path, label and group."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from augpipe.core.errors import UserError
+from augpipe.core.yaml_loader import as_yaml
+from augpipe.data.sources._one_hot import one_hot_columns
+from augpipe.data.sources._paths import Packed, Paths
+from augpipe.data.sources._split_columns import is_split, mapping_of, present
+from augpipe.data.sources._table_file import read_file
+from augpipe.data.sources._text import text_of
+from augpipe.data.sources._unused import MISSING, is_group_name, like_groups
+
+LOOKED_AT: Final = 50  # rows
+MOSTLY: Final = 0.8
+FEW: Final = 50  # classes of a column that may be labels by its values
+EACH: Final = 4  # images of a class of it, on average
+LABEL_NAMES: Final = re.compile(
+    r"labels?|class(es|_?name|_?id)?|dx|diagnosis|diagnose|target|category|finding|species|grade|y",
+    re.IGNORECASE,
+)
+
+
+def read_columns(path: Path, rows: int) -> dict[str, NDArray[np.object_]]:
+    """Columns of text or numbers of a table, as text, of so many rows evenly spaced; none if it cannot be read."""
+    try:
+        table = read_file(path).table
+    except UserError:
+        return {}
+    return columns_of(_sample(table, rows))
+
+
+def _sample(table: Any, rows: int) -> Any:
+    n = table.num_rows
+    return table.take(np.linspace(0, n - 1, min(rows, n)).astype(int)) if n else table
+
+
+def columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
+    """Columns of text or numbers, as text."""
+    names = [name for name in table.column_names if table.column_names.count(name) == 1]
+    columns = {name: text_or_none(table[name]) for name in names}
+    return {name: values for name, values in columns.items() if values is not None}
+
+
+def text_or_none(column: Any) -> NDArray[np.object_] | None:
+    """A column as text; None if it is of another type."""
+    try:
+        return text_of(column, "")
+    except UserError:
+        return None
+
+
+def proposal(
+    columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]
+) -> dict[str, str]:
+    """`path`: a column that names pictures below a root; `label`: one that by its name holds classes; where there are such."""
+    name = path_column(columns, roots)
+    settings = {} if name is None else {"path": name}
+    likely = [n for n in columns if LABEL_NAMES.fullmatch(n.strip()) and n != settings.get("path")]
+    return settings | ({"label": likely[0]} if likely else {})
+
+
+def path_column(
+    columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]
+) -> str | None:
+    """The first column whose first values mostly name pictures below a root; None if none does.
+
+    First as they are written: the number of a patient may be a file's name without its suffix.
+    """
+    paths = Paths(roots)
+    fitting = []
+    for name, values in columns.items():
+        found = [paths.one(str(value)) for value in values[:LOOKED_AT]]
+        if found and np.mean([not one.reason for one in found]) > MOSTLY:
+            fitting.append((any(one.completed for one in found), name))
+    return min(fitting, key=lambda one: one[0])[1] if fitting else None
+
+
+def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
+    """Columns for path, label, group and split by all rows of a table, with pictures below `root`; none if it cannot be read."""
+    try:
+        table = read_file(path).table
+    except UserError:
+        return {}
+    wanted = {"path": "", "label": "", "group": "", "split": ""}
+    return mapping(table, [root], wanted)[0]
+
+
+def mapping(
+    table: Any, roots: Sequence[Path | Packed], wanted: Mapping[str, Any]
+) -> tuple[dict[str, str], list[str]]:
+    """Columns for path, label, group and split that are not among the table's as `wanted`, and others that may be the label.
+
+    Beyond `proposal`: a label by its values, if there is one such column only or several are one-hot, a group by name or values, and a split.
+    """
+    columns = columns_of(table)
+    settings = proposal(columns_of(_sample(table, LOOKED_AT)), roots)
+    for key in ("path", "label"):
+        if isinstance(wanted[key], str) and wanted[key] in columns:
+            settings[key] = wanted[key]
+    others = {n: v for n, v in columns.items() if n != settings.get("path")}
+    splits = [name for name, values in others.items() if is_split(name, present(values))]
+    likely = [
+        name
+        for name, values in others.items()
+        if _few(values) and not is_group_name(name) and name not in splits
+    ]
+    if settings.get("label") not in others:  # the column of paths may be called `target`
+        settings.pop("label", None)
+    several = one_hot_columns(others) if "label" not in settings else []
+    if several:
+        settings["label"] = f"[{', '.join(as_yaml(name) for name in several)}]"
+    elif "label" not in settings and len(likely) == 1:
+        settings["label"] = likely[0]
+    if "label" in settings:
+        labels = _joined(others[name] for name in several or [settings["label"]])
+        groups = [
+            name
+            for name, values in others.items()
+            if name != settings["label"] and like_groups(name, values, labels)
+        ]
+        if groups and wanted["group"] not in columns:
+            settings["group"] = groups[0]
+    named = [name for name in splits if not mapping_of(name, present(others[name]))]
+    if named and wanted["split"] not in columns:
+        settings["split"] = named[0]
+    changed = {key: name for key, name in settings.items() if name != wanted[key]}
+    return changed, [] if "label" in settings else likely
+
+
+def _joined(columns: Iterable[NDArray[np.object_]]) -> NDArray[np.object_]:
+    """Columns (N,) → one column that differs where any of them does."""
+    return np.array(["|".join(map(str, row)) for row in zip(*columns, strict=True)], object)
+
+
+def _few(values: NDArray[np.object_]) -> bool:
+    """Whether a column has few different values, each of several images, as classes have."""
+    counts = pd.Series(values).replace(dict.fromkeys(MISSING)).value_counts()
+    return 2 <= len(counts) <= FEW and EACH * len(counts) <= counts.sum()

@@ -1,0 +1,52 @@
+"""Which columns of a table are groups of its pictures by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from augpipe.core.errors import UserError
+from augpipe.data.sources._groups import plain_groups
+from augpipe.data.sources._proposal import text_or_none
+from augpipe.data.sources._table_file import read_file
+from augpipe.data.sources._unused import FEWEST, is_group_name
+
+MOSTLY: Final = 0.9  # of the pictures are named by a column
+
+
+def groups_in(table: Path) -> list[str]:
+    """Columns of a table that are called as groups are and have values of several rows."""
+    return groups_of(table, set())
+
+
+def groups_of(table: Path, wanted: set[str]) -> list[str]:
+    """Columns called as groups are, if another column names most of the pictures `wanted`, see `name_of`; all, if none are wanted."""
+    try:
+        content = read_file(table).table
+    except UserError:  # it is not the user's source
+        return []
+    columns = dict(zip(content.column_names, content.columns, strict=True))
+    groups = [name for name, column in columns.items() if is_group_name(name) and _repeat(column)]
+    if not groups or not wanted:
+        return groups
+    others = (text_or_none(column) for name, column in columns.items() if name not in groups)
+    named = any(
+        len(wanted & {name_of(value) for value in column}) >= MOSTLY * len(wanted)
+        for column in others
+        if column is not None
+    )
+    return groups if named else []
+
+
+def _repeat(column: Any) -> bool:
+    """Whether the values of a column are groups of several rows."""
+    text = text_or_none(column)
+    if text is None:
+        return False
+    known = [value for value in plain_groups(text).tolist() if value]
+    return FEWEST <= len(set(known)) < len(known)
+
+
+def name_of(path: str) -> str:
+    """A picture's name without folders and suffix."""
+    return PurePosixPath(path.strip().replace("\\", "/")).stem.lower()

@@ -1,0 +1,191 @@
+"""Samples of a WebDataset shard: the members of a tar with one key, a picture and the files that describe it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._archive_files import BROKEN, Key, Tar, one_line, open_archive
+from augpipe.data.sources._nested import inner_values, single
+from augpipe.data.sources._pictures import SUFFIXES
+
+CLS, JSON = "cls", "json"
+LONGEST: Final = 2**20  # bytes of a label's file
+LOOKED_AT: Final = 20  # members of a tar by which its kind is recognised
+SHOWN: Final = 20  # keys of a .json file in a message
+
+
+@dataclass
+class Sample:
+    """The files of one key: pictures, and the content of label files, by extension; `reason` if it cannot be used."""
+
+    pictures: dict[str, Key] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    reason: str = ""
+
+    @cached_property
+    def described(self) -> tuple[dict[str, Any], str]:
+        """Keys and values of the .json file, and the reason why it cannot be read ("" if it can)."""
+        if JSON not in self.texts:
+            return {}, "a key without a .json file"
+        try:
+            value = json.loads(self.texts[JSON])
+        except RecursionError:
+            return {}, "the .json file is nested too deeply"
+        except ValueError as error:
+            return {}, f"the .json file cannot be read: {one_line(error).partition(';')[0]}"
+        if not isinstance(value, dict):
+            return {}, "the .json file has no keys"
+        every = value | inner_values(value)  # `meta.patient_id`
+        return {printable(key): one for key, one in every.items()}, ""
+
+
+def printable(text: str) -> str:
+    """Text that can be written as UTF-8; what cannot (lone surrogates) becomes escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def few(keys: Collection[str]) -> str:
+    """The first of a .json file's keys, which may be thousands, and how many more there are."""
+    first = choices(islice(keys, SHOWN))
+    return first if len(keys) <= SHOWN else f"{first} and {len(keys) - SHOWN:,} more"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """`a/7.left.jpg` → `a/7` and `left.jpg`: the key goes up to the first dot, as in WebDataset."""
+    folder, slash, file = name.rpartition("/")
+    key, _, extension = file.partition(".")
+    return f"{folder}{slash}{key}", extension.lower()
+
+
+def is_picture(extension: str) -> bool:
+    """Whether an extension such as `jpg` or `left.jpg` is a picture's."""
+    return f".{extension}".endswith(SUFFIXES)
+
+
+def are_samples(names: Iterable[str]) -> bool:
+    """Whether files of a tar are samples by their names: a picture and a label under one key."""
+    extensions: dict[str, set[str]] = {}
+    for key, extension in map(split_name, names):
+        extensions.setdefault(key, set()).add(extension)
+    return any(have & {CLS, JSON} and any(map(is_picture, have)) for have in extensions.values())
+
+
+def read_samples(path: Path, ignored: Counter[str], image: str | None = None) -> dict[str, Sample]:
+    """The samples of one shard by key, without their pictures; UserError if the shard is broken.
+
+    ignored: suffix → number of files that are neither a picture nor `KEY.cls` nor `KEY.json`; counted here. image: an
+    extension that is a picture's, whatever it is.
+    """
+    samples: dict[str, Sample] = {}
+    try:
+        with open_archive(path) as shard:
+            if not isinstance(shard, Tar):
+                raise UserError(f"{path} is not a tar; use .tar, .tar.gz")
+            for name, key, reason in shard.names():
+                stem, extension = split_name(name)
+                picture = is_picture(extension) or extension == image
+                if not picture and extension not in (CLS, JSON):
+                    ignored[_suffix(extension)] += 1
+                    continue
+                sample = samples.setdefault(stem, Sample())
+                sample.reason = sample.reason or reason
+                if picture and extension in sample.pictures:
+                    sample.reason = f"two .{extension} files of one key"
+                elif picture:
+                    sample.pictures[extension] = key
+                elif extension in sample.texts:
+                    sample.reason = f"two .{extension} files of one key"
+                elif shard.size(key) > LONGEST:
+                    sample.reason = f"more than {LONGEST:,} bytes in its .{extension} file"
+                elif not reason:
+                    sample.texts[extension] = shard.read(key)
+    except BROKEN as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read the archive {path}: {one_line(error)}") from None
+    return samples
+
+
+def _suffix(extension: str) -> str:
+    """How an ignored file is counted: `.txt`, or `.*.cls` for a label under a longer extension, such as `coarse.cls`."""
+    last = extension.rpartition(".")[2]
+    if not last:
+        return "no suffix"
+    return f".*.{last}" if last in (CLS, JSON) else f".{last}"
+
+
+def picture_of(sample: Sample, image: str | None) -> tuple[str, str]:
+    """Extension of a key's picture and "", or "" and the reason why it has none.
+
+    image: the extension that is wanted; None: the only one without a further dot (`png` beside `mask.png`), else the only one.
+    """
+    have = [f".{extension}" for extension in sample.pictures]
+    if image is not None:
+        return (
+            (image, "")
+            if image in sample.pictures
+            else ("", f"a key without .{image}; it has {few(have)}")
+        )
+    plain = [extension for extension in sample.pictures if "." not in extension]
+    fit = plain or list(sample.pictures)
+    if not fit:
+        return "", "a key with 0 pictures; it needs one"
+    if len(fit) > 1:
+        return (
+            "",
+            f"a key with {len(fit)} pictures, {few(have)}: set source.image={fit[0]}, or another of them (a key ends at the first dot)",
+        )
+    return fit[0], ""
+
+
+def cls_of(sample: Sample) -> tuple[str, str]:
+    """Label in the .cls file and "", or "" and the reason why there is none."""
+    text = sample.texts.get(CLS)
+    if text is None:
+        have = sample.described[0]
+        hint = f"; set source.label to a key of its .json: {few(have)}" if have else ""
+        return "", f"a key without a .cls file{hint}"
+    try:
+        label = text.decode().strip()
+    except UnicodeDecodeError:
+        return "", "the label is not UTF-8"
+    return label, "" if label else "no label"
+
+
+def value_of(sample: Sample, name: str, several: bool = False) -> tuple[str, str]:
+    """Value of a key of the .json file as text ("": no value), and the reason why it cannot be used.
+
+    several: a list of single values is its JSON.
+    """
+    have, reason = sample.described
+    if reason:
+        return "", reason
+    if name not in have:
+        return "", f"no {name!r} in the .json file; it has {few(have)}"
+    value = have[name]
+    if several and isinstance(value, list) and not any(isinstance(v, list | dict) for v in value):
+        value = json.dumps([as_text(one) for one in value], ensure_ascii=False)
+    value = single(value)
+    if isinstance(value, list | dict):
+        return "", f"{name!r} of the .json file is not one value: {json.dumps(value)[:40]}"
+    text = as_text(value)
+    if printable(text) != text:
+        return "", f"{name!r} of the .json file is not valid text: {printable(text)[:40]!r}"
+    return text, ""
+
+
+def as_text(value: str | float | bool | None) -> str:
+    """A single value of JSON as text; whole numbers without a decimal point, "" for null and NaN."""
+    if value is None or value != value:  # noqa: PLR0124 (NaN)
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return f"{value:.0f}"  # pandas writes integers with a gap so
+    return value.strip() if isinstance(value, str) else json.dumps(value)

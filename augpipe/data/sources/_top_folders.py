@@ -1,0 +1,139 @@
+"""Top folders that by their names are no classes: splits in other spellings, folds and parts, masks, copies."""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._listing import SPLIT_NAMES
+
+SPLIT_WORD: Final = re.compile(
+    r"(|.*[ _.-])(training|train|validation|valid|val|dev|testing|test)(|[ _.-].*|set|data|s)",
+    re.IGNORECASE,
+)
+PARTS: Final = re.compile(r"(fold|part|shard|batch|chunk)[ _-]*\d+", re.IGNORECASE)
+MASKS: Final = re.compile(
+    r"masks?|seg|segmentations?|annotations?|gt|ground[ _-]?truths?", re.IGNORECASE
+)
+ASIDE: Final = re.compile(
+    r"_*(thumb(nail)?s?|previews?|back[ _-]?ups?|copy|copies|aug(mented|mentations?)?|resized)",
+    re.IGNORECASE,
+)
+COPY_OF: Final = re.compile(r"(.+?)([ _-]+copy([ _-]*\(?\d+\)?)?| ?\(\d+\))", re.IGNORECASE)
+
+
+def check_tops(paths: Sequence[str], where: str) -> None:
+    """UserError if the top folders of pictures are splits under other names, folds or parts, or pictures beside their masks.
+
+    It says which layout or pattern reads them. An explicit layout skips this.
+    """
+    inner: dict[str, set[str]] = {}
+    for path in paths:
+        parts = path.split("/")
+        if len(parts) > 2:
+            inner.setdefault(parts[0], set()).add(parts[1])
+        elif len(parts) == 2:
+            inner.setdefault(parts[0], set())
+    if not all(inner.values()):  # pictures directly in a top folder, as in a class
+        _check_flat(inner, where)
+        return
+    _check_splits(inner, where)
+    if not _share_folders(inner.values()):
+        return
+    masks = [name for name in inner if MASKS.fullmatch(name)]
+    if masks and len(masks) < len(inner):
+        raise UserError(
+            f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: leave the masks out with "
+            f"{exclude(map(folder_pattern, masks))}, or {_as_classes(inner)}"
+        )
+    if len(inner) > 1 and all(PARTS.fullmatch(name) for name in inner):
+        raise UserError(
+            f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: set "
+            f"source.layout='*/{{label}}/**/*' to merge them, or {_as_classes(inner)}"
+        )
+
+
+def notes_of_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """A note of class folders that by their names are copies or previews of others."""
+    lower = {name.lower() for name in names}
+    aside = [
+        name
+        for name in names
+        if ASIDE.fullmatch(name)
+        or ((match := COPY_OF.fullmatch(name)) and match[1].strip().lower() in lower)
+    ]
+    if not aside:
+        return ()
+    return (
+        f"{choices(map(repr, aside[:5]))} by name no class, but a copy, and read as one: leave such out with "
+        f"{exclude(map(folder_pattern, aside))}",
+    )
+
+
+def notes_of_copies(inner: Iterable[str]) -> tuple[str, ...]:
+    """A note of the sub-folders of classes that by their names are copies or previews of the pictures beside them."""
+    aside = sorted({name for name in inner if ASIDE.fullmatch(name)})
+    if not aside:
+        return ()
+    return (
+        f"the sub-folders {choices(map(repr, aside[:5]))} of the classes are by name copies of other pictures, and read as pictures "
+        f"of the class: leave such out with {exclude(f'*/{glob.escape(name)}/*' for name in aside)}",
+    )
+
+
+def exclude(patterns: Iterable[str]) -> str:
+    """The option that leaves out pictures, as the command line takes it."""
+    return f"--set 'source.exclude={json.dumps(list(patterns), ensure_ascii=False)}'"
+
+
+def folder_pattern(name: str) -> str:
+    """Pattern of all pictures in folders of a name, also below folders around all classes."""
+    return f"*{glob.escape(name)}/*"
+
+
+def _check_flat(inner: Mapping[str, set[str]], where: str) -> None:
+    """UserError for folders of pictures beside those of a split, such as Test_images/ beside Train/cat/: they have no class."""
+    nested, flat = ([name for name in inner if bool(inner[name]) == has] for has in (True, False))
+    words = {name: match for name in inner if (match := SPLIT_WORD.fullmatch(name))}
+    train = any(SPLIT_NAMES[words[name][2].lower()] == "train" for name in nested if name in words)
+    is_split = len(words.keys() & nested) > 1 or words.keys() >= set(flat)
+    if train and is_split:
+        raise UserError(
+            f"{where} has the folders {choices(sorted(nested)[:5])} with folders inside, and {choices(sorted(flat)[:5])} with "
+            f"pictures that are in none: leave these out with {exclude(map(folder_pattern, flat))}, or {_as_classes(inner)}"
+        )
+
+
+def _check_splits(inner: Mapping[str, set[str]], where: str) -> None:
+    """UserError for folders such as train_set and test_set."""
+    matches = {name: SPLIT_WORD.fullmatch(name) for name in inner}
+    words = {name: match for name, match in matches.items() if match is not None}
+    if len({SPLIT_NAMES[match[2].lower()] for match in words.values()}) < 2 or not any(
+        SPLIT_NAMES[match[2].lower()] == "train" for match in words.values()
+    ):
+        return
+    around = {(match[1], match[3]) for match in words.values()}
+    advice = "rename those that are a split to train, val and test"
+    if len(around) == 1 and len(words) == len(inner):
+        before, after = around.pop()
+        again = all(folders == {name} for name, folders in inner.items())
+        template = f"{before}{{split}}{after}/{'*/' if again else ''}{{label}}/**/*"
+        advice = f"set source.layout='{template}' if they are a split"
+    raise UserError(
+        f"{where} has the folders {choices(sorted(inner)[:5])}: {advice}, or {_as_classes(inner)}"
+    )
+
+
+def _as_classes(inner: Mapping[str, set[str]]) -> str:
+    return f"source.layout='{{label}}/**/*' if {choices(sorted(inner)[:5])} are the classes"
+
+
+def _share_folders(inner: Iterable[set[str]]) -> bool:
+    """Whether a sub-folder's name is in two of the folders."""
+    counts = Counter(name for folders in inner for name in folders)
+    return any(n > 1 for n in counts.values())

@@ -1,0 +1,211 @@
+"""Arrays: names of other tools, the user's own split, and what would be passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures import noise, save, source
+from sklearn.datasets import load_digits
+
+from augpipe.core.errors import UserError
+from augpipe.data import sources
+
+N = 24
+X, Y = noise(0, N, 8, 8), np.arange(N) % 3
+
+
+def listed(folder: Path, arrays: dict[str, Any], **options: Any) -> sources.Listing:
+    np.savez(folder / "a.npz", **arrays)
+    return sources.listing(source("arrays", path=folder / "a.npz", **options))
+
+
+def parts(*names: str) -> dict[str, Any]:
+    """x_train, y_train, ... of equal thirds or halves; `groups_train` and `weights_train` are numbers."""
+    n = len({name.split("_")[1] for name in names})
+    rows = {name: np.array_split(np.arange(N), n) for name in names}
+    order = list(dict.fromkeys(name.split("_")[1] for name in names))
+    values = {"x": X, "y": Y, "groups": np.arange(N) // 2, "weights": np.ones(N)}
+    return {
+        name: values[name.split("_")[0]][rows[name][order.index(name.split("_")[1])]]
+        for name in names
+    }
+
+
+TRAIN, TEST = ("x_train", "y_train"), ("x_test", "y_test")
+
+
+@pytest.mark.parametrize("what", ["groups", "weights"])
+def test_groups_of_one_split_only_are_not_dropped(tmp_path: Path, what: str) -> None:
+    arrays = parts(*TRAIN, *TEST, f"{what}_train")
+    message = rf"has {what}_train but not {what}_test: .*source\.ignore=\[{what}\]"
+    with pytest.raises(UserError, match=message):
+        listed(tmp_path, arrays)
+    images = listed(tmp_path, arrays, ignore=[what])
+    assert images.groups is None and images.weights is None
+
+
+@pytest.mark.parametrize("patients", ["train", "all"])
+def test_patients_of_one_split_or_in_one_array_are_not_passed_over(
+    tmp_path: Path, patients: str
+) -> None:
+    arrays = parts(*TRAIN, *TEST)
+    numbers = np.arange(N) // 2
+    arrays["patient_train" if patients == "train" else "patient"] = (
+        numbers[: N // 2] if patients == "train" else numbers
+    )
+    message = r"array 'patient', which looks like groups, .*source\.groups=patient"
+    with pytest.raises(UserError, match=message):
+        listed(tmp_path, arrays)
+    way_on = r'give every split its patient \(""' if patients == "train" else r"patient_train"
+    with pytest.raises(UserError, match=way_on):
+        listed(tmp_path, arrays, groups="patient")
+    arrays |= {"patient_train": numbers[: N // 2], "patient_test": [""] * (N // 2)}
+    images = listed(tmp_path, arrays, groups="patient")
+    assert images.groups[:3].tolist() == ["0", "0", "1"] and len(set(images.groups)) == 18
+
+
+def test_settings_of_the_other_kind_of_file_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    with pytest.raises(UserError, match=r"source\.labels=.*y\.npy is .*leave source\.labels out"):
+        listed(tmp_path, {"images": X, "labels": Y}, labels=tmp_path / "y.npy")
+    pair = {"path": tmp_path / "x.npy", "labels": tmp_path / "y.npy"}
+    with pytest.raises(UserError, match=r"source\.groups=patient names an array of an \.npz"):
+        sources.check(source("arrays", **pair, groups="patient"))
+    # What a user points at: the advice is what makes it work.
+    alone = sources.suggest(tmp_path / "x.npy")
+    with pytest.raises(UserError, match=r"--set source\.labels=labels\.npy"):
+        sources.check(source(**alone))
+    both = sources.listing(source(**alone | {"labels": str(tmp_path / "y.npy")}))
+    assert both.labels.tolist() == Y.tolist()
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "dev"])
+def test_val_by_its_other_names(tmp_path: Path, name: str) -> None:
+    arrays = parts(*TRAIN, f"x_{name}", f"y_{name}", *TEST)
+    images = listed(tmp_path, arrays)
+    assert images.splits.tolist() == ["train"] * 8 + ["val"] * 8 + ["test"] * 8
+    assert not images.notes
+    with pytest.raises(UserError, match=rf"has both x_val and x_{name}: only one can be val"):
+        listed(tmp_path, arrays | {"x_val": X[:3], "y_val": Y[:3]})
+
+
+def test_an_array_of_splits_is_the_split(tmp_path: Path) -> None:
+    arrays = {"images": X, "labels": Y, "split": ["Train", "valid", "test"] * 8}
+    images = listed(tmp_path, arrays)
+    assert images.splits.tolist() == ["train", "val", "test"] * 8 and not images.notes
+    merged = listed(tmp_path, arrays, official=False)
+    assert merged.splits is None and any("split" in note for note in merged.notes)
+    message = (
+        r"the array split of .* has the value '0': save one of train, .*source\.official=false"
+    )
+    with pytest.raises(UserError, match=message):
+        listed(tmp_path, arrays | {"split": Y})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("is_test", Y == 0), ("train_idx", np.arange(9)), ("fold", Y), ("subset", ["a", "b"] * 12)],
+)
+def test_an_array_that_divides_the_images_is_not_passed_over(
+    tmp_path: Path, name: str, values: Sequence[Any]
+) -> None:
+    arrays = {"images": X, "labels": Y, name: values}
+    with pytest.raises(UserError, match=rf"array '{name}', which looks like the split"):
+        listed(tmp_path, arrays)
+    for options in ({"official": False}, {"ignore": [name]}):
+        assert listed(tmp_path, arrays, **options).splits is None
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("data", "labels"), ("images", "targets"), ("image", "label"), ("X", "Y"), ("arr_0", "arr_1"),
+     ("arr_1", "arr_0")],
+    ids=" ".join,
+)  # fmt: skip
+def test_other_pairs_of_names_are_read_with_a_note(tmp_path: Path, names: tuple[str, str]) -> None:
+    images = listed(tmp_path, dict(zip(names, (X, Y), strict=True)))
+    assert images.labels.tolist() == Y.tolist()
+    assert images.notes == (f"the arrays {names[0]} and {names[1]} are read as images and labels",)
+
+
+def test_arrays_without_names_that_may_be_anything(tmp_path: Path) -> None:
+    for arrays in ({"arr_0": X, "arr_1": Y[:5]}, {"arr_0": X, "arr_1": Y, "arr_2": X}):
+        with pytest.raises(UserError, match=r"np\.savez\(path, images=\.\.\., labels=\.\.\.\)"):
+            listed(tmp_path, arrays)
+    with pytest.raises(UserError, match=r"save images\[\.\.\., :3\] to leave out the fourth"):
+        listed(tmp_path, {"images": noise(0, N, 8, 8, 4), "labels": Y})
+    with pytest.raises(UserError, match=r"Python objects; .*labels\.astype\(str\)"):
+        listed(tmp_path, {"images": X, "labels": Y.astype(str).astype(object)})
+
+
+def test_scikit_learns_digits_as_they_are_saved(tmp_path: Path) -> None:
+    digits = load_digits()
+    images = listed(tmp_path, dict(digits))
+    assert images.labels.tolist() == digits.target.tolist()
+    assert np.array_equal(next(images.fetch(np.array([5]))).pixels, digits.images[5])
+
+
+def test_the_label_of_images_without_one(tmp_path: Path) -> None:
+    labels = np.where(np.arange(N) < 6, -1, Y)
+    message = r"6 images of .* label -1, .*--set 'source\.classes=\[\"0\", \"1\", \"2\"\]' leaves"
+    with pytest.raises(UserError, match=message):
+        listed(tmp_path, {"images": X, "labels": labels})
+    images = listed(tmp_path, {"images": X, "labels": labels}, classes=["2", "0", "1"])
+    assert images.classes == ("2", "0", "1") and images.ids[0] == "images/000006"
+    assert images.labels.tolist() == ((Y[6:] + 1) % 3).tolist()
+    assert images.notes == ("6 images of other classes left out",)
+    with_unlabelled = listed(
+        tmp_path, {"images": X, "labels": labels}, classes=["-1", "0", "1", "2"]
+    )
+    assert with_unlabelled.counts()["-1"] == 6
+    named = {"images": X, "labels": labels, "class_names": ["a", "b", "c"]}
+    with pytest.raises(UserError, match=r'source\.classes=\["a", "b", "c"\]'):
+        listed(tmp_path, named)
+    assert listed(tmp_path, named, classes=["c", "a"]).counts() == {"c": 6, "a": 6}
+    # -1 and 1 are the two classes of some sets.
+    assert listed(tmp_path, {"images": X, "labels": np.tile([-1, 1], 12)}).classes == ("-1", "1")
+
+
+FEW = np.arange(N) // 4  # few images of each patient
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_patients_of_arrays_as_floats_and_objects_are_not_passed_over(
+    tmp_path: Path, gap: bool
+) -> None:
+    """A gap makes pandas' numbers floats; its text is an array of objects."""
+    numbers = FEW.astype(float)
+    if gap:
+        numbers[:2] = np.nan
+    arrays = {"images": X, "labels": Y, "patient_id": numbers}
+    with pytest.raises(UserError, match=r"array 'patient_id', which looks like groups"):
+        listed(tmp_path, arrays)
+    images = listed(tmp_path, arrays, groups="patient_id")
+    assert images.groups.tolist()[2:] == [str(i) for i in FEW][2:]
+    assert any(note.startswith("2 images of") for note in images.notes) == gap
+    arrays["patient_id"] = FEW.astype(str).astype(object)
+    with pytest.raises(
+        UserError, match=r"'patient_id' of .* Python objects; .*or set source\.ignore"
+    ):
+        listed(tmp_path, arrays)
+    assert listed(tmp_path, arrays, ignore=["patient_id"]).groups is None
+    assert listed(tmp_path, arrays | {"patient_id": FEW + 0.5}).groups is None
+
+
+def test_one_group_in_two_spellings_is_one(tmp_path: Path) -> None:
+    """12 and 12.0 in two splits, spaces around a name; also in tables."""
+    arrays = parts(*TRAIN, "groups_train", *TEST, "groups_test")
+    arrays |= {"groups_train": FEW[:12] % 2, "groups_test": FEW[12:].astype(float) % 2}
+    assert set(listed(tmp_path, arrays).groups) == {"0", "1"}
+    names = np.array([f"p{i}{' ' * (k % 2)}" for k, i in enumerate(FEW)])
+    assert len(set(listed(tmp_path, {"images": X, "labels": Y, "groups": names}).groups)) == 6
+    for i in range(4):
+        save(tmp_path / f"{i}.png", noise(i))
+    rows = "".join(f"{i}.png,{'ab'[i % 2]},{'3.0' if i < 2 else '3'}\n" for i in range(4))
+    (tmp_path / "m.csv").write_text(f"path,label,group\n{rows}")
+    assert set(sources.listing(source("manifest", path=tmp_path / "m.csv")).groups) == {"3"}

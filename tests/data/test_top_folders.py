@@ -1,0 +1,174 @@
+"""Top folders that are no classes: splits under other names, folds, masks, copies; as a folder and in a zip."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from pictures import came, noise, save, source
+from PIL import Image
+
+from augpipe.core.errors import UserError
+from augpipe.core.options import ImageOptions
+from augpipe.data import sources
+from augpipe.data.copied_classes import LEAST, check_copied_classes
+from augpipe.data.inspect import inspect
+from augpipe.data.options import Policy
+
+
+def listed(root: Path, packed: bool, **options: Any) -> sources.Listing:
+    if not packed:
+        return sources.listing(source("folder", path=root, **options))
+    with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
+        for path in sorted(root.rglob("*.png")):
+            archive.write(path, path.relative_to(root))
+    return sources.listing(source("archive", path=root.with_suffix(".zip"), **options))
+
+
+def tree(root: Path, *folders: str, n: int = 2) -> Path:
+    for seed, folder in enumerate(folders):
+        for i in range(n):
+            save(root / folder / f"{i}.png", noise(100 * seed + i))
+    return root
+
+
+def advised(message: str) -> dict[str, Any]:
+    """The first option that a message advises, as the command reads it."""
+    match = re.search(r"source\.(?:(layout)=|exclude=)((?<=layout=)'[^']*'|[^']*)", message)
+    assert match, message
+    value = yaml.safe_load(match[2])
+    return {"layout" if match[1] else "exclude": value}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize(
+    "pair",
+    [("seg_train/seg_train", "seg_test/seg_test"), ("train_set", "test_set"),
+     ("training_set", "test_set"), ("data-train", "data-val"), ("trainset", "testset")],
+)  # fmt: skip
+def test_splits_under_other_names(tmp_path: Path, pair: tuple[str, str], packed: bool) -> None:
+    root = tree(tmp_path / "pics", *(f"{side}/{c}" for side in pair for c in "ab"))
+    with pytest.raises(UserError, match=r"if they are a split, or source\.layout=") as caught:
+        listed(root, packed)
+    images = listed(root, packed, **advised(str(caught.value)))
+    assert images.counts() == {"a": 4, "b": 4} and not images.bad
+    other = {"train", "val"} if "val" in pair[1] else {"train", "test"}
+    assert set(images.splits) == other
+    assert len(listed(root, packed, layout="{label}/**/*").classes) == 2
+
+
+def test_splits_of_different_spellings_and_what_is_none(tmp_path: Path) -> None:
+    root = tree(tmp_path / "pics", "my_train/a", "my_train/b", "val-1/a", "val-1/b")
+    with pytest.raises(UserError, match="rename those that are a split to train, val and test"):
+        listed(root, False)
+    # Classes: pictures are in them, or only one is named like a split.
+    for names in (("train_a", "test_a"), ("train_a/x", "bus/x")):
+        tree(tmp_path / names[1].split("/")[0], *names)
+        assert len(listed(tmp_path / names[1].split("/")[0], False).classes) == 2
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize(
+    "names",
+    [("Train/a", "Train/b", "Test_images"), ("seg_train/a", "seg_train/b", "seg_test/a", "seg_test/b", "seg_pred")],
+)  # fmt: skip
+def test_pictures_without_a_class_beside_a_split(
+    tmp_path: Path, names: tuple[str, ...], packed: bool
+) -> None:
+    """Kaggle's unlabelled test sets would be a class."""
+    root = tree(tmp_path / "pics", *names)
+    with pytest.raises(UserError, match=rf"{names[-1]} with pictures that are in none: leave") as e:
+        listed(root, packed)
+    options = advised(str(e.value))
+    if "seg_pred" in names:
+        with pytest.raises(UserError, match=r"source\.layout='seg_{split}/{label}"):
+            listed(root, packed, exclude=options["exclude"])
+    else:
+        assert listed(root, packed, exclude=options["exclude"]).classes == ("a", "b")
+    vehicles = tree(tmp_path / "vehicles", "train/x", "train/y", "bus")  # a train is a class here
+    assert listed(vehicles, packed).classes == ("bus", "train")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize(
+    "names", [("fold0", "fold1", "fold2"), ("images", "masks"), ("part_1", "part_2")]
+)
+def test_folds_parts_and_masks_above_the_classes(
+    tmp_path: Path, names: tuple[str, ...], packed: bool
+) -> None:
+    root = tree(tmp_path / "pics", *(f"{name}/{c}" for name in names for c in "ab"))
+    with pytest.raises(UserError, match="with the same folders inside") as caught:
+        listed(root, packed)
+    images = listed(root, packed, **advised(str(caught.value)))
+    n = 2 if "masks" in names else 2 * len(names)
+    assert images.counts() == {"a": n, "b": n} and not images.bad
+    others = tree(tmp_path / "others", *(f"{name}/{i}" for i, name in enumerate(names)))
+    assert listed(others, packed).classes == names  # patients of their own
+
+
+def test_splits_and_masks_within_the_classes_are_noted(tmp_path: Path) -> None:
+    root = tree(tmp_path / "one", *(f"{c}/{side}" for c in "ab" for side in ("train", "test")))
+    (note,) = listed(root, False).notes
+    assert note.endswith("merged; set layout: '{label}/{split}/**/*' to use them as the split")
+    assert set(listed(root, False, layout="{label}/{split}/**/*").splits) == {"train", "test"}
+    root = tree(tmp_path / "two", *(f"{c}/{what}" for c in "ab" for what in ("images", "masks")))
+    (note,) = listed(root, False).notes
+    assert listed(
+        root, False, exclude=advised(note.split("leave masks")[1])["exclude"]
+    ).counts() == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize("name", ["thumbnails", "backup", "a - Copy", "a (1)", "A_copy2"])
+def test_class_folders_that_are_copies_by_name(tmp_path: Path, name: str) -> None:
+    root = tree(tmp_path / "pics" / "set", "a", "b", f"{name}/a" if name == "backup" else name)
+    note = listed(root, False).notes[0]
+    assert note.startswith(f"{name!r} by name no class")
+    for top in (root, root.parent):
+        images = listed(top, False, **advised(note))
+        assert images.classes == ("a", "b") and "2 pictures left out by" in images.notes[0]
+
+
+@pytest.mark.parametrize("name", ["thumbs", "_Thumbnails", "augmented"])
+def test_copies_by_name_inside_of_the_classes(tmp_path: Path, name: str) -> None:
+    root = tree(tmp_path / "pics", "a", "b", f"a/{name}", f"b/{name}")
+    (note,) = listed(root, False).notes
+    assert f"the sub-folders {name!r} of the classes are by name copies" in note
+    assert listed(root, False, **advised(note)).counts() == {"a": 2, "b": 2}
+    tree(root, "a/p1")
+    assert any("each is a patient" in one for one in listed(root, False).notes)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_folders_of_systems_are_no_classes(tmp_path: Path, packed: bool) -> None:
+    """Of Synology, QNAP, NetApp, Windows and macOS; as a class, and inside of one."""
+    names = ("#snapshot", "@tmp", "@Recycle", "@Recently-Snapshot", "~snapshot", "RECYCLER",
+             "Network Trash Folder", "Temporary Items")  # fmt: skip
+    root = tree(tmp_path / "pics", "a", "b", *names, "a/#snapshot")
+    assert listed(root, packed).counts() == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize("name", ["everything", "a more", "set/a"])
+def test_a_class_whose_pictures_are_all_of_others_is_a_copy(tmp_path: Path, name: str) -> None:
+    root = tree(tmp_path / "pics", "a", "b", "c", n=LEAST)
+    for folder in ("a", "b") if name == "everything" else ("a",):
+        for path in (root / folder).iterdir():
+            save(root / name / f"{folder}{path.name}", np.asarray(Image.open(path)))
+    intake = came("folder", tmp_path, path=root)
+    with pytest.raises(UserError) as caught:
+        check_copied_classes(intake, Policy())
+    label = name.split("/")[0]
+    assert str(caught.value).startswith(f"every picture of the class {label!r} is also in 'a'")
+    check_copied_classes(intake, Policy(duplicates="keep"))
+    check_copied_classes(
+        came("folder", tmp_path / "2", path=root, **advised(str(caught.value))), Policy()
+    )
+    inspection = inspect(intake.listing, ImageOptions())
+    assert [problem.severity for problem in inspection.problems][:1] == ["stop"]
+    for seed, folder in enumerate((name, "a", "b")):  # one picture that is in no other
+        save(root / folder / "other.png", noise(900 + seed))
+    check_copied_classes(came("folder", tmp_path / "3", path=root), Policy())

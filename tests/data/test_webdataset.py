@@ -1,0 +1,258 @@
+"""WebDataset's tars: labels and groups of each key, and what cannot be used."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import came, folders, noise, source
+from shards import described, numbered, png, shard
+
+from augpipe.core.errors import UserError
+from augpipe.data import sources
+
+
+def test_shards_are_one_set(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    shard(root / "train-0000.tar", numbered([0, 1, 1]))
+    shard(root / "train-0001.tar", numbered([1, 0], 10))
+    shard(root / "val-0000.tar", numbered([0, 1], 20))
+    assert sources.suggest(root) == {"kind": "webdataset", "path": str(root)}
+    assert sources.suggest(root / "val-0000.tar")["kind"] == "webdataset"
+    taken = came("webdataset", tmp_path, path=root, names=["cat", "dog"])
+    assert taken.listing.classes == ("cat", "dog") and not taken.bad
+    assert taken.ids[3] == "train-0001/000010" and taken.labels.tolist() == [0, 1, 1, 1, 0, 0, 1]
+    assert taken.splits.tolist() == ["train"] * 5 + ["val"] * 2
+    seeds = [0, 1, 2, 10, 11, 20, 21]
+    assert all(np.array_equal(x[0], noise(s)) for x, s in zip(taken.images, seeds, strict=True))
+    assert list(taken.listing.fetch(np.array([1, 3, 6]))) == [png(1), png(10), png(21)]
+    with pytest.raises(UserError, match=r"2 names for the labels 0 to 1; .* has '2'"):
+        sources.listing(
+            source("webdataset", path=shard(tmp_path / "x.tar", numbered([0, 2])), names=["a", "b"])
+        )
+    with pytest.raises(
+        UserError, match=r"3 names, but no picture of .* has the label 2 \('bird'\)"
+    ):
+        sources.listing(source("webdataset", path=root, names=["cat", "dog", "bird"]))
+
+
+@pytest.mark.parametrize(
+    "names", [("train/0000.tar", "test/0000.tar"), ("train-0.tar.gz", "test-0.tar.gz")]
+)
+def test_a_folder_of_shards_in_folders_or_compressed(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    for i, name in enumerate(names):
+        path = shard(tmp_path / "set" / name, numbered([0, 1], 10 * i))
+        if name.endswith(".gz"):
+            path.write_bytes(gzip.compress(path.read_bytes()))
+    listing = sources.listing(source(**sources.suggest(tmp_path / "set")))
+    assert sorted(listing.splits) == ["test", "test", "train", "train"]
+
+
+def test_labels_from_json(tmp_path: Path) -> None:
+    samples = {
+        f"{i}": {"jpg": png(i), "json": json.dumps({"dx": "ab"[i % 2], "who": i // 2}).encode(), "txt": b"a cat"}
+        for i in range(4)
+    }  # fmt: skip
+    path = shard(tmp_path / "x.tar", samples)
+    with pytest.raises(
+        UserError,
+        match=r"no picture with a label; .*without a \.cls file; set source\.label to .*: dx, who",
+    ):
+        sources.listing(source("webdataset", path=path))
+    listing = sources.listing(source("webdataset", path=path, label="dx", group="who"))
+    assert listing.counts() == {"a": 2, "b": 2} and listing.ignored == {".txt": 4}
+    assert listing.groups.tolist() == ["0", "0", "1", "1"] and listing.splits is None
+
+
+def test_samples_that_cannot_be_used(tmp_path: Path) -> None:
+    samples = {
+        "a": {"png": png(0), "cls": b"x"}, "b": {"cls": b"x"}, "c": {"left.png": png(1), "right.png": png(2), "cls": b"y"},
+        "d": {"png": png(3)}, "../e": {"png": png(4), "cls": b"y"}, "f": {"png": png(5), "cls": b"y"}, "g": {"png": png(6), "cls": b"\xff"},
+    }  # fmt: skip
+    listing = sources.listing(source("webdataset", path=shard(tmp_path / "x.tar", samples)))
+    assert listing.ids == ["x/a", "x/f"]
+    assert {one.id: one.reason for one in listing.bad} == {
+        "x/b": "a key with 0 pictures; it needs one",
+        "x/c": "a key with 2 pictures, .left.png, .right.png: set source.image=left.png, or another of them (a key ends at the first dot)",
+        "x/d": "a key without a .cls file", "x/../e": "a name that is not UTF-8 or leaves the archive",
+        "x/g": "the label is not UTF-8",
+    }  # fmt: skip
+    path = tmp_path / "x.tar"
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(UserError, match=r"cannot read the archive .*x\.tar"):
+        sources.listing(source("webdataset", path=path))
+
+
+def test_a_tar_of_class_folders_stays_an_archive(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as packed:
+        packed.add(folders(tmp_path / "pics", 2), "pics")
+    assert sources.suggest(tmp_path / "x.tar")["kind"] == "archive"
+
+
+def test_names_of_shards_with_dots(tmp_path: Path) -> None:
+    shard(tmp_path / "data.00.tar", numbered([0]))
+    shard(tmp_path / "data.01.tar", numbered([1]))
+    listing = sources.listing(source("webdataset", path=tmp_path))
+    assert listing.ids == ["data.00/000000", "data.01/000000"]
+    shard(tmp_path / "data.00" / "x.tar", numbered([1]))
+    shard(tmp_path / "data.02.tar", {"7": numbered([0])["000000"]})
+    shard(tmp_path / "data.00.tar", {"x/000000": numbered([0])["000000"]})
+    with pytest.raises(UserError, match=r"'data\.00/x/000000' of .* have one name"):
+        sources.listing(source("webdataset", path=tmp_path))
+
+
+def test_a_group_of_json_files(tmp_path: Path) -> None:
+    samples = described(
+        {"dx": "a", "patient": 1}, {"dx": "b"}, {"dx": "b", "patient": [2, 3]}, {"dx": "a", "patient": 1}
+    )  # fmt: skip
+    path = shard(tmp_path / "x.tar", samples)
+    listing = sources.listing(source("webdataset", path=path, label="dx", group="patient"))
+    assert listing.groups.tolist() == ["1", "x/1", "1"]
+    assert [one.id for one in listing.bad] == ["x/2"] and "not one value" in listing.bad[0].reason
+    assert any("1 image of" in note and "source.group=patient" in note for note in listing.notes)
+    with pytest.raises(UserError, match=r"source\.group of .* 'patinet' \(did you mean 'patient'"):
+        sources.listing(source("webdataset", path=path, label="dx", group="patinet"))
+
+
+def test_groups_in_json_files_are_not_passed_over(tmp_path: Path) -> None:
+    values = [{"dx": "ab"[i // 4 % 2], "patient": f"p{i // 4}", "score": i / 7} for i in range(24)]
+    path = shard(tmp_path / "x.tar", described(*values))
+    with pytest.raises(UserError, match=r"key 'patient', which looks like .*source\.group=patient"):
+        sources.listing(source("webdataset", path=path, label="dx"))
+    for patients in (lambda p: {"patient": [p]}, lambda p: {"meta": {"patient": [p] if p != "p0" else []}}):  # fmt: skip
+        lists = (value | {"patient": None} | patients(value["patient"]) for value in values)
+        single = shard(tmp_path / "z.tar", described(*lists))
+        with pytest.raises(UserError, match=r"patient', which looks like groups"):
+            sources.listing(source("webdataset", path=single, label="dx"))
+    listing = sources.listing(source("webdataset", path=path, label="dx", ignore=["patient"]))
+    assert listing.notes[0].endswith(": score")
+    many = [{"dx": "ab"[i % 2], **{f"k{i}{j}": 1 for j in range(15)}} for i in range(2)]
+    note = sources.listing(
+        source("webdataset", path=shard(tmp_path / "y.tar", described(*many)), label="dx")
+    ).notes[0]
+    assert note.endswith("k13, k14 and 10 more")
+    with pytest.raises(UserError, match=r"unknown key in source\.ignore 'patent'"):
+        sources.listing(source("webdataset", path=path, label="dx", ignore=["patent"]))
+
+
+def test_longer_extensions_are_no_labels(tmp_path: Path) -> None:
+    sample = {"png": png(0), "cls": b"wren", "coarse.cls": b"bird", "more.json": b"{}"}
+    path = shard(tmp_path / "x.tar", {"0": sample, "1": {"png": png(1), "cls": b"cod"}})
+    listing = sources.listing(source("webdataset", path=path))
+    assert listing.classes == ("cod", "wren") and listing.ignored == {".*.cls": 1, ".*.json": 1}
+    with tarfile.open(path, "a") as packed:
+        packed.addfile(tarfile.TarInfo("1.cls"))
+    listing = sources.listing(source("webdataset", path=path))
+    assert [(one.id, one.reason) for one in listing.bad] == [("x/1", "two .cls files of one key")]
+
+
+def test_json_files_that_cannot_be_used(tmp_path: Path) -> None:
+    samples = described(
+        {"dx": "a"}, b"[" * 100_000, b'{"dx": "\\ud800"}', b'{"dx": ' + b"1" * 5000 + b"}", b"[1]", {"dx": None}, {"dx": " b"}
+    )  # fmt: skip
+    listing = sources.listing(
+        source("webdataset", path=shard(tmp_path / "x.tar", samples), label="dx")
+    )
+    assert listing.classes == ("a", "b")
+    reasons = [one.reason for one in listing.bad]
+    assert reasons[0] == "the .json file is nested too deeply"
+    assert reasons[1] == "'dx' of the .json file is not valid text: '\\\\ud800'"
+    assert reasons[2].startswith("the .json file cannot be read: Exceeds the limit")
+    assert reasons[3:] == ["the .json file has no keys", "no label"]
+
+
+def test_pictures_beside_the_picture_of_a_key(tmp_path: Path) -> None:
+    """`0.mask.png` is another field of the key; which of `0.jpg` and `0.png` is meant is set."""
+    both = {"png": png(0), "mask.png": png(9), "cls": b"a"}
+    path = shard(
+        tmp_path / "x.tar",
+        {"0": both, "1": {"mask.png": png(8), "cls": b"b"}, "2": {"jpg": png(2), "cls": b"b"}},
+    )
+    listing = sources.listing(source("webdataset", path=path))
+    assert listing.ids == ["x/0", "x/2"] and list(listing.fetch(np.arange(2))) == [png(0), png(2)]
+    assert listing.classes == ("a", "b")
+    assert [(one.id, one.label) for one in listing.bad] == [("x/1", "b")]
+    assert listing.bad[0].reason.startswith("a key with .mask.png only, and other keys have a pict")
+    assert any(
+        "1 picture of" in note and "not used: 1 .mask.png; source.image" in note
+        for note in listing.notes
+    )
+    masks = sources.listing(source("webdataset", path=path, image=".mask.PNG"))
+    assert list(masks.fetch(np.arange(2))) == [png(9), png(8)]
+    assert masks.bad[0].reason == "a key without .mask.png; it has .jpg"
+    with pytest.raises(
+        UserError,
+        match=r"unknown extension in source\.image of .* 'mask\.pgn' \(did you mean 'mask\.png'",
+    ):
+        sources.listing(source("webdataset", path=path, image="mask.pgn"))
+    shard(path, {"0": {"jpg": png(0), "png": png(1), "scan": png(2), "cls": b"a"}})
+    with pytest.raises(
+        UserError,
+        match=r"x/0: a key with 2 pictures, \.jpg, \.png: set source\.image=jpg, or another",
+    ):
+        sources.listing(source("webdataset", path=path))
+    for seed, image in enumerate(("jpg", "png", "scan")):
+        assert list(
+            sources.listing(source("webdataset", path=path, image=image)).fetch(np.arange(1))
+        ) == [png(seed)]
+
+
+def test_several_labels_of_a_key(tmp_path: Path) -> None:
+    labels = ["a", "b", "a|b", "b | a", "b"]
+    path = shard(
+        tmp_path / "x.tar",
+        {f"{i}": {"png": png(i), "cls": label.encode()} for i, label in enumerate(labels)},
+    )
+    with pytest.raises(
+        UserError,
+        match=r"in one cell of the \.cls files in 2 rows of 5, such as 'a\|b': set source\.comb",
+    ):
+        sources.listing(source("webdataset", path=path))
+    single = sources.listing(source("webdataset", path=path, combined="drop"))
+    assert single.ids == ["x/0", "x/1", "x/4"] and not single.bad
+    assert "2 pictures with several labels left out" in single.notes
+    assert sources.listing(source("webdataset", path=path, combined="class")).counts() == {
+        "a": 1,
+        "a|b": 2,
+        "b": 2,
+    }
+    assert sources.listing(source("webdataset", path=path, classes=["b", "a"])).counts() == {
+        "b": 2,
+        "a": 1,
+    }
+
+
+def test_lists_and_numbers_of_json(tmp_path: Path) -> None:
+    """A list of one label is the label; 12 and 12.0 are one number, and words stay words."""
+    values = [
+        {"dx": [1], "who": 12},
+        {"dx": [1.0, 0], "who": 12.0},
+        {"dx": [0, 1], "who": "01"},
+        {"dx": 0, "who": None},
+        {"dx": [], "who": "inf"},
+        {"dx": {}},
+    ]
+    path = shard(tmp_path / "x.tar", described(*values))
+    config = {"path": path, "label": "dx", "group": "who"}
+    with pytest.raises(UserError, match=r"in one cell of the key 'dx' in 2 rows of 5"):
+        sources.listing(source("webdataset", **config))
+    listing = sources.listing(source("webdataset", **config, combined="class"))
+    assert listing.counts() == {"0": 1, "0|1": 2, "1": 1}
+    assert listing.groups.tolist() == ["12", "12", "01", "x/3"]
+    assert [one.reason for one in listing.bad] == [
+        "'dx' of the .json file is not one value: {}",
+        "no label",
+    ]
+    named = sources.listing(source("webdataset", **config, combined="class", names=["wren", "cod"]))
+    assert named.counts() == {"cod": 1, "cod|wren": 2, "wren": 1}
+    single = sources.listing(source("webdataset", **config, combined="drop", names=["wren", "cod"]))
+    assert single.counts() == {"cod": 1, "wren": 1} and single.groups.tolist() == ["12", "x/3"]
+    shard(path, described({"dx": "1"}, {"dx": "1.0"}))
+    with pytest.raises(UserError, match=r"the labels '1' and '1\.0' of .* are the same number"):
+        sources.listing(source("webdataset", path=path, label="dx"))
