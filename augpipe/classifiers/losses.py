@@ -141,4 +141,4 @@ def _resolve(value: Any) -> Any:
         raise UserError(explain(error)) from None
 
 
-AnyLoss = Annotated[SerializeAsAny[Loss], OneOf(_resolve, "kind", losses.items)]
+AnyLoss = Annotated[SerializeAsAny[Loss], OneOf(_resolve, "kind", losses.items, by_name=True)]

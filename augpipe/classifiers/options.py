@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augpipe.classifiers.losses import AnyLoss, CrossEntropy
 from augpipe.classifiers.plans import Fill, Share
 from augpipe.core.errors import UserError, choices, unknown
-from augpipe.core.schema import Strict
+from augpipe.core.schema import Strict, refuse_changed
+from augpipe.core.yaml_loader import SHOWN, read_json, read_yaml
 
 Weighting = Literal["none", "balanced", "effective"]
 # Names of the functions in `models` and `transforms`, which import torch and albumentations; a test compares them.
@@ -21,7 +21,10 @@ CLASSIFIERS: Final = (
     "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny",
 )  # fmt: skip
 UNNORMED: Final = ("convnext_tiny",)  # architectures without batch norms
-OWN: Final = ("small_cnn", "resnet32")  # architectures without published weights
+WITH_WIDTH: Final = (
+    "small_cnn",
+    "resnet32",
+)  # architectures with a width, and without published weights
 TRANSFORMS: Final = (
     "light", "elastic", "medical", "faces", "randaugment", "trivialaugment", "augmix",
 )  # fmt: skip
@@ -30,8 +33,30 @@ TRANSFORM_FILES: Final = (".json", ".yaml", ".yml")
 
 def _transform(value: Any) -> Any:
     """A name, or a pipeline as plain values. Files are read here, so that the experiment contains their content."""
-    if isinstance(value, str) and value.endswith(TRANSFORM_FILES):
-        value = _read(Path(value))
+    if isinstance(value, str) and value.lower().endswith(TRANSFORM_FILES):
+        return _read(Path(value))
+    if value is not None:
+        _check_transform(value)
+    return value
+
+
+def _read(path: Path) -> Any:
+    """The transform in a file; a mistake in it comes with the file's name."""
+    where = f"the transform {path}"
+    read = read_json if path.suffix.lower() == ".json" else read_yaml
+    try:
+        value = read(path.read_text(encoding="utf-8"), where)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {where}: {' '.join(str(error).split())}") from None
+    try:
+        _check_transform(value)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return value
+
+
+def _check_transform(value: Any) -> None:
+    """UserError for anything but a known name or a pipeline that albumentations can build."""
     if isinstance(value, str):
         if value not in TRANSFORMS:
             raise unknown("transform", value, TRANSFORMS)
@@ -41,20 +66,10 @@ def _transform(value: Any) -> Any:
         )
 
         check_pipeline(value)
-    elif value is not None:
+    else:
         raise UserError(
-            f"a transform must be a name, a file or a mapping; got {value!r}; names: {choices(TRANSFORMS)}"
+            f"a transform must be a name, a file or a mapping; got {repr(value)[:SHOWN]}; names: {choices(TRANSFORMS)}"
         )
-    return value
-
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"cannot read the transform {path}: {' '.join(str(error).split())}"
-        ) from None
 
 
 AnyTransform = Annotated[str | Mapping[str, Any] | None, BeforeValidator(_transform)]
@@ -189,7 +204,7 @@ class ClassifierOptions(Strict):
     """Architecture: `augpipe list classifiers` prints all."""
 
     width: float = Field(default=1.0, gt=0, le=16)
-    """Multiple of the channels of `small_cnn` and `resnet32`; no effect on torchvision's architectures."""
+    """Multiple of the channels of `small_cnn` and `resnet32`; must be 1 for torchvision's architectures."""
 
     steps: int = Field(default=600, ge=1)
     """Number of training steps."""
@@ -204,15 +219,25 @@ class ClassifierOptions(Strict):
     """Weight decay of AdamW."""
 
     evaluations: int = Field(default=10, ge=1)
-    """Evaluations on val, evenly over the steps; the best checkpoint is kept."""
+    """Evaluations on val, evenly over the steps, at most one a step; the best checkpoint is kept."""
 
     pretrained: bool = False
     """Start from torchvision's published ImageNet weights."""
 
+    def check_used(self) -> None:
+        """ValueError for an option without effect. No validator: the models of earlier runs load with their options."""
+        if self.kind not in WITH_WIDTH:
+            refuse_changed(self, ["width"], f"with kind: {self.kind}; set width: 1, or remove it")
+        default = type(self).model_fields["evaluations"].default
+        if self.evaluations > self.steps and self.evaluations != default:
+            raise ValueError(
+                f"evaluations: {self.evaluations} is more than steps: {self.steps}; set it to at most {self.steps}"
+            )
+
     @model_validator(mode="after")
     def _has_published_weights(self) -> ClassifierOptions:
-        if self.pretrained and self.kind in OWN:
-            have = [kind for kind in CLASSIFIERS if kind not in OWN]
+        if self.pretrained and self.kind in WITH_WIDTH:
+            have = [kind for kind in CLASSIFIERS if kind not in WITH_WIDTH]
             raise ValueError(
                 f"no published weights of {self.kind}; choose from {choices(have)}; or set pretrained: false"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
+import numpy as np
 from pydantic import BeforeValidator, Field
 
 from augpipe.core.counts import Counts, label_of
@@ -12,7 +13,10 @@ from augpipe.core.errors import UserError
 
 
 def _parse_fill(value: Any) -> Any:
-    """Validate a fill, with class names as text; UserError for anything else."""
+    """Validate a fill, with class names as text and NumPy's numbers as Python's; UserError for anything else."""
+    if isinstance(value, Mapping):
+        value = {name: _plain(n) for name, n in value.items()}
+    value = _plain(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float | Mapping):
         raise UserError(f"a fill must be a name, a number or a mapping; got {value!r}")
     if isinstance(value, str):
@@ -35,6 +39,11 @@ def _parse_fill(value: Any) -> Any:
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise UserError(f"a fill must be an integer of at least 0 per class; got {n!r}")
     return counts if isinstance(value, Mapping) else value
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy as one of Python; anything else unchanged."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 _NAMED: dict[str, Callable[[Counts], set[int]]] = {

@@ -1,4 +1,7 @@
-"""Classification metrics: registered functions of (probabilities, labels), mostly from scikit-learn."""
+"""Classification metrics: registered functions of (probabilities, labels), mostly from scikit-learn.
+
+It is imported where it is used: the names of the metrics need neither its time nor its memory.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn import metrics as sk
 
 from augpipe.core.counts import Counts
 from augpipe.core.registry import Registry
@@ -25,6 +27,8 @@ per_class: Registry[Callable[[Probabilities, Labels], NDArray[np.float64]]] = Re
 @per_class.register("recall")
 def recall(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
     """Fraction of each class's images that are classified correctly, (K,)."""
+    from sklearn import metrics as sk
+
     k = probabilities.shape[1]
     recalls: NDArray[np.float64] = sk.recall_score(
         labels, probabilities.argmax(1), labels=range(k), average=None, zero_division=0.0
@@ -35,6 +39,8 @@ def recall(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
 @per_class.register("specificity")
 def specificity(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
     """Fraction of the other classes' images that are not predicted as this class, (K,); 0 without such images."""
+    from sklearn import metrics as sk
+
     k = probabilities.shape[1]
     confusion = sk.confusion_matrix(labels, probabilities.argmax(1), labels=range(k))
     negatives = confusion.sum() - confusion.sum(1)
@@ -52,6 +58,8 @@ def macro_recall(probabilities: Probabilities, labels: Labels) -> float:
 @metrics.register("macro_f1")
 def macro_f1(probabilities: Probabilities, labels: Labels) -> float:
     """Mean over classes of the harmonic mean of precision and recall."""
+    from sklearn import metrics as sk
+
     k = probabilities.shape[1]
     predicted = probabilities.argmax(1)
     return float(
@@ -68,6 +76,8 @@ def accuracy(probabilities: Probabilities, labels: Labels) -> float:
 @metrics.register("macro_auc")
 def macro_auc(probabilities: Probabilities, labels: Labels) -> float:
     """Mean over classes of the area under the one-against-rest ROC curve."""
+    from sklearn import metrics as sk
+
     areas = [
         sk.roc_auc_score(labels == c, probabilities[:, c])
         for c in range(probabilities.shape[1])

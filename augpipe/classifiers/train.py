@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from augpipe.classifiers.mixing import Batch
 from augpipe.classifiers.models import Classifier, Shape, build, start
 from augpipe.classifiers.objective import Named, Objective
 from augpipe.classifiers.options import ClassifierOptions
+from augpipe.core.checkpoint import Checkpoint, Clocked
 from augpipe.core.device import Pool, Runtime
 from augpipe.core.images import ImageSet, to_float
 from augpipe.core.neighbours import nearest
@@ -64,6 +66,22 @@ class Trained:
     history: list[Evaluation]
 
 
+@dataclass(frozen=True)
+class Resume:
+    """Where a training is saved, and how its time is measured: see `core.checkpoint.Clocked`."""
+
+    checkpoint: Checkpoint
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Callbacks of a training. on_evaluation: after each evaluation. on_step: after each step, with its number."""
+
+    on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None
+    on_step: Callable[[int], None] = lambda step: None
+
+
 def train(
     batches: Batches,
     val: ImageSet,
@@ -71,11 +89,13 @@ def train(
     runtime: Runtime,
     *,
     seed: int,
-    on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
+    hooks: Hooks = Hooks(),
+    resume: Resume | None = None,
 ) -> Trained:
     """Train with AdamW and a one-cycle rate; return the weights with the best macro recall on val (ties: lowest loss).
 
-    Calls with the same seed start from the same weights whatever the batches, so that arms are paired.
+    Calls with the same seed start from the same weights whatever the batches, so that arms are paired. resume: continue
+    the training that was interrupted there, to the same bytes; batches it has used are drawn again and dropped.
     """
     planes = int(batches.origin_flag)
     shape = Shape(
@@ -88,25 +108,73 @@ def train(
     )
     net = start(options, shape, torch_stream(seed, "classifier"), planes)
     runtime.place(net)
-    use_rng(net, torch_stream(seed, "classifier dropout", device=runtime.device))
-    trained = Trained(net, batches.origin_flag, 0, [])
-    learner = _Learner(net, batches, options, runtime, numpy_stream(seed, "blend"))
-    best, state = (math.inf, math.inf), net.state_dict()
+    dropout = torch_stream(seed, "classifier dropout", device=runtime.device)
+    use_rng(net, dropout)
+    learner = _Learner(net, batches, options, runtime, (numpy_stream(seed, "blend"), dropout))
+    training = _Training(learner, Trained(net, batches.origin_flag, 0, []))
+    clocked = None if resume is None else Clocked(resume.checkpoint, resume.clock)
+    done = 0 if resume is None else training.resumed(resume.checkpoint)
     for step, evaluate in _steps(options):
-        learner.step()
-        if not evaluate:
+        if step <= done:
             continue
-        recalls, val_loss = _evaluate(net, val, batches.origin_flag, runtime)
+        learner.step()
+        hooks.on_step(step)
+        if evaluate:
+            hooks.on_evaluation(training.evaluate(step, val, runtime))
+        if clocked is not None:
+            clocked.save_if_due(training.state)
+    if resume is not None:
+        resume.checkpoint.remove()
+    return training.best()
+
+
+class _Training:
+    """A classifier in training, with the evaluations so far and the best weights."""
+
+    def __init__(self, learner: _Learner, trained: Trained) -> None:
+        self._learner, self._trained = learner, trained
+        self._best, self._weights = (math.inf, math.inf), trained.net.state_dict()
+
+    def evaluate(self, step: int, val: ImageSet, runtime: Runtime) -> Evaluation:
+        """Evaluate on val, and keep the weights if they are the best."""
+        trained = self._trained
+        recalls, val_loss = _evaluate(trained.net, val, trained.origin_flag, runtime)
         recall = math.fsum(recalls.values()) / len(recalls)
-        evaluation = Evaluation(step, learner.mean_loss(), recall, val_loss, recalls)
+        evaluation = Evaluation(step, self._learner.mean_loss(), recall, val_loss, recalls)
         trained.history.append(evaluation)
-        if (-recall, val_loss) < best:
-            best, trained.best_step = (-recall, val_loss), step
-            state = copy.deepcopy(net.state_dict())
-        on_evaluation(evaluation)
-    net.load_state_dict(state)
-    net.eval()
-    return trained
+        if (-recall, val_loss) < self._best:
+            self._best, trained.best_step = (-recall, val_loss), step
+            self._weights = copy.deepcopy(trained.net.state_dict())
+        return evaluation
+
+    def best(self) -> Trained:
+        """The classifier with its best weights."""
+        self._trained.net.load_state_dict(self._weights)
+        self._trained.net.eval()
+        return self._trained
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on, as tensors and plain values."""
+        return {
+            "learner": self._learner.state(),
+            "best": list(self._best),
+            "best_step": self._trained.best_step,
+            "weights": self._weights,
+            "history": [asdict(evaluation) for evaluation in self._trained.history],
+        }
+
+    def resumed(self, checkpoint: Checkpoint) -> int:
+        """Load the saved state, if there is one; returns the number of steps done."""
+        state = checkpoint.load()
+        if state is None:
+            return 0
+        done = self._learner.resume(state["learner"])
+        self._trained.history += [Evaluation(**values) for values in state["history"]]
+        self._trained.best_step = state["best_step"]
+        if self._trained.best_step:  # until then, the weights are those of the net
+            self._best = (state["best"][0], state["best"][1])
+            self._weights = state["weights"]
+        return done
 
 
 def _steps(options: ClassifierOptions) -> Iterator[tuple[int, bool]]:
@@ -126,9 +194,11 @@ class _Learner:
         batches: Batches,
         options: ClassifierOptions,
         runtime: Runtime,
-        rng: np.random.Generator,
+        streams: tuple[np.random.Generator, torch.Generator],
     ) -> None:
+        """streams: of the blended batches, and of the net's dropout."""
         self._net, self._batches, self._runtime = net, batches, runtime
+        self._blend_stream, self._dropout_stream = streams
         self._batch, self._steps, self._done = options.batch, options.steps, 0
         self._optimiser = torch.optim.AdamW(
             net.parameters(), options.learning_rate, weight_decay=options.weight_decay
@@ -137,7 +207,7 @@ class _Learner:
             self._optimiser, options.learning_rate, total_steps=options.steps
         )
         blend = batches.blend
-        self._blender = None if blend == "none" else Blender(blend, batches.alpha, rng)
+        self._blender = None if blend == "none" else Blender(blend, batches.alpha, streams[0])
         self._total, self._since = torch.zeros((), device=runtime.device), 0
 
     def step(self) -> None:
@@ -187,6 +257,32 @@ class _Learner:
             Named(labels, ratio * weight),
             Named(labels[partner], (1 - ratio) * weight[partner]),
         ]
+
+    def state(self) -> dict[str, Any]:
+        """Net, optimiser, schedule, running loss and random streams; not the batches, which are drawn again."""
+        return {
+            "net": self._net.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "loss": (self._total, self._since),
+            "done": self._done,
+            "dropout": self._dropout_stream.get_state(),
+            "blend": self._blend_stream.bit_generator.state,
+        }
+
+    def resume(self, state: dict[str, Any]) -> int:
+        """Restore `state` of an equal learner, and draw the batches that it has used; returns their number."""
+        self._net.load_state_dict(state["net"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        total, self._since = state["loss"]
+        self._total = total.to(self._runtime.device)
+        self._dropout_stream.set_state(state["dropout"].cpu())
+        self._blend_stream.bit_generator.state = state["blend"]
+        for step in range(state["done"]):
+            self._batches.draw(self._batch, step / self._steps)
+        self._done = int(state["done"])
+        return self._done
 
     def mean_loss(self) -> float:
         """Mean training loss since the last call."""

@@ -2,25 +2,28 @@
 
 The unit of pairing is (seed, test image), with images of a group resampled together: arms of a seed share split, initial
 weights and batch order. The interval covers both the variance between seeds (generator and classifier) and that of the
-sampled test images.
+sampled test images. It depends on the two arms alone: no random numbers are drawn.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from augpipe.comparison.units import Units, image_weights
 from augpipe.core.counts import LEAST_TEST
 
 LEVEL: Final = 0.95
-DRAWS: Final = 2000
+SMOOTHED: Final = 0.05  # of the standard deviation: spread added to the bootstrap distribution
+PERIOD: Final = 32.0  # standard deviations within which that distribution lies
+AT_ONCE: Final = 32  # terms of its sum
+VANISHED: Final = 1e-6
 LEAST_SEEDS: Final = 3
 POWER: Final = 0.8  # probability with which `seeds_needed` seeds show a gain
 LEAST_IMAGES: Final = LEAST_TEST
@@ -67,32 +70,87 @@ def macro_recall(right: Right, labels: NDArray[np.int64]) -> NDArray[np.float64]
     return recalls
 
 
-def interval(values: NDArray[np.float64], units: Units, rng: np.random.Generator) -> Interval:
-    """Interval of the class-balanced mean of `values` (S, N) by hierarchical bootstrap.
+def interval(values: NDArray[np.float64], units: Units, hidden: float = 0.0) -> Interval:
+    """Interval of the class-balanced mean of `values` (S, N) by hierarchical bootstrap; hidden: variance to be added.
 
     Test images are resampled with replacement within their class, or as whole groups if they have groups (see `Units`), the
     same for all seeds; seeds are resampled with replacement. The deviations of both are scaled by sqrt(n/(n-1)), since a
     sample of n values spreads less than its distribution. The part of the variance between seeds that comes from the test
     images is subtracted from it, because it would count twice. The percentiles are then widened by t/z with Satterthwaite's
     degrees of freedom, without which an interval of 3 seeds covers far less than its level (Hesterberg 2015, sections 3 and
-    4.1.2).
+    4.1.2). They are those of all resamples, not of a sample of them: the distribution is computed.
     """
     s = len(values)
     estimates = units.mean(values)
     mean = float(estimates.mean())
-    drawn = units.draws(values.mean(0), DRAWS, rng)
-    images, seeds, spread = float(drawn.var(ddof=1)), 0.0, 0.0
+    mean_values = values.mean(0)
+    images = float(units.variance(mean_values[None])[0]) + hidden
+    seeds, spread, deviations = 0.0, 0.0, np.zeros(1)
     if s > 1:
         spread = float(estimates.var(ddof=1))
         seeds = max(0.0, spread - variance_from_images(values, units)) / s
         deviations = (estimates - mean) * math.sqrt(s * seeds / max(spread, 1e-300) * s / (s - 1))
-        drawn = drawn + deviations[rng.integers(0, s, size=(DRAWS, s))].mean(1)
     df = float(_degrees(seeds + images, spread / s, images, s, units))
+    error = math.sqrt(seeds + images)
+
+    def characteristic(t: NDArray[np.float64]) -> NDArray[np.complex128]:
+        of_seeds = np.exp(1j * np.outer(t, deviations) / s).mean(1) ** s
+        product: NDArray[np.complex128] = units.characteristic(mean_values, t) * of_seeds
+        return product * np.exp(-hidden * t**2 / 2)
+
     tail = (1 - LEVEL) / 2
     wider = float(stats.t.ppf(1 - tail, df) / stats.norm.ppf(1 - tail))
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    error = math.sqrt(seeds + images)
-    return Interval(mean, mean + (low - mean) * wider, mean + (high - mean) * wider, error, df)
+    low, high = quantiles(characteristic, error, (tail, 1 - tail))
+    return Interval(mean, mean + wider * low, mean + wider * high, error, df)
+
+
+def quantiles(
+    characteristic: Callable[[NDArray[np.float64]], NDArray[np.complex128]],
+    deviation: float,
+    probabilities: Sequence[float],
+) -> list[float]:
+    """Quantiles of a distribution with mean 0 and this standard deviation, from its characteristic function.
+
+    The distribution function is inverted by Davies (1973): a sum over the characteristic function at the midpoints of steps
+    of 2π / PERIOD, until it has vanished. That of a distribution of few values does not vanish: normal noise of SMOOTHED
+    standard deviations is added.
+    """
+    if deviation < 1e-12:
+        return [0.0] * len(probabilities)
+    step, terms = 2 * math.pi / PERIOD, list[NDArray[np.complex128]]()
+    for start in range(0, math.ceil(5.5 / SMOOTHED / step), AT_ONCE):
+        at = step * np.arange(start + 0.5, start + AT_ONCE, dtype=np.float64)
+        value = characteristic(at / deviation) * np.exp(-((SMOOTHED * at) ** 2) / 2)
+        terms.append(value * step / math.pi / at)
+        if np.abs(value).max() < VANISHED:
+            break
+    weights = np.concatenate(terms)
+    midpoints = (np.arange(len(weights)) + 0.5) * step
+
+    def excess(x: float, probability: float) -> float:
+        below = 0.5 - float((weights * np.exp(-1j * midpoints * x)).imag.sum())
+        return below - probability
+
+    return [
+        deviation * float(optimize.brentq(excess, -PERIOD / 2, PERIOD / 2, args=(probability,)))
+        for probability in probabilities
+    ]
+
+
+def hidden_variance(values: NDArray[np.float64], units: Units) -> float:
+    """Variance of the class-balanced mean of paired differences (N,) in classes whose images all changed alike.
+
+    Such a class shows no spread, but a few images more might have changed otherwise: half an image is added for each of the
+    four outcomes of a pair (Agresti & Min 2005). A class without any change is left out: arms that predict the same differ
+    by 0. Images of a group count as one.
+    """
+    variance = 0.0
+    for c, n in units.of_class.items():
+        of_class = values[units.labels == c]
+        change = float(of_class[0])
+        if abs(change) > 1e-12 and np.ptp(of_class) < 1e-12:
+            variance += (n * change**2 + 1 - (n * change) ** 2 / (n + 2)) / (n + 2) ** 2
+    return variance / len(units.of_class) ** 2
 
 
 def variance_from_images(values: NDArray[np.float64], units: Units) -> float:
@@ -115,22 +173,21 @@ def _degrees(
     return np.where(parts > 0, df, 1e6)
 
 
-def gain(
-    arm: str,
-    reference: str,
-    right: Mapping[str, Right],
-    units: Units,
-    rng: np.random.Generator,
-) -> Gain:
+def p_value(estimate: Interval) -> float:
+    """Two-sided p of a mean of 0, by the estimate's own standard error and degrees of freedom."""
+    if estimate.error < 1e-12:  # no spread at all: only equal arms can be equal
+        return 1.0 if abs(estimate.mean) < 1e-12 else 0.0
+    return float(2 * stats.t.sf(abs(estimate.mean) / estimate.error, estimate.df))
+
+
+def gain(arm: str, reference: str, right: Mapping[str, Right], units: Units) -> Gain:
     """Gain of an arm over a reference, paired; p is uncorrected (see `holm`)."""
     values = right[arm].astype(np.float64) - right[reference].astype(np.float64)
-    estimate = interval(values, units, rng)
+    estimate = interval(values, units, hidden_variance(values.mean(0), units))
     per_seed = units.mean(values)
     s = len(per_seed)
     deviation = float(per_seed.std(ddof=1)) if s > 1 else float("nan")
-    p = 1.0
-    if estimate.error > 1e-12:
-        p = float(2 * stats.t.sf(abs(estimate.mean) / estimate.error, estimate.df))
+    p = p_value(estimate)
     # Arms with equal gains deviate by 0 up to rounding: their effect size is undefined.
     effect = estimate.mean / deviation if s > 1 and deviation > 1e-12 else float("nan")
     flipped = sign_flip(per_seed)

@@ -59,7 +59,6 @@ def judge(
     challenger: Predictions,
     units: Units,
     options: Promotion,
-    rng: np.random.Generator,
 ) -> Decision:
     """Compare two fixed models by macro recall, paired over test images resampled within their class, as whole groups.
 
@@ -75,7 +74,7 @@ def judge(
             None,
         )
     gain = (challenger == labels).astype(np.float64) - (champion == labels)
-    estimate = interval(gain[None], units, rng)
+    estimate = interval(gain[None], units)
     # If two models hardly differ, resampling their few differences underestimates the variance.
     estimate = replace(estimate, low=min(estimate.low, _least(gain, units)))
     if options.rule == "better":

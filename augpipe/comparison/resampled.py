@@ -23,6 +23,7 @@ from augpipe.comparison.bootstrap import (
     Interval,
     holm,
     macro_recall,
+    p_value,
 )
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import Comparison, clip_to_unit, conclude, verdict
@@ -70,9 +71,7 @@ def gain(arm: str, reference: str, values: Estimates, ratio: float, step: float 
     differences = values[arm] - values[reference]
     estimate = interval(differences, ratio, step)
     spread = float(differences.std(ddof=1)) if len(differences) > 1 else float("nan")
-    p = 1.0
-    if len(differences) > 1 and estimate.error > 1e-12:
-        p = float(2 * stats.t.sf(abs(estimate.mean) / estimate.error, estimate.df))
+    p = p_value(estimate) if len(differences) > 1 else 1.0
     effect = estimate.mean / spread if spread > 1e-12 else float("nan")
     # No permutation test: it assumes independent seeds, and splits of one set are not.
     return Gain(arm, reference, estimate, p, p, effect, "no difference shown", None)

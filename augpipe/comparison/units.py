@@ -97,17 +97,21 @@ class Units:
         influence: Values = (self._members @ deviations.T).T
         return influence
 
-    def draws(self, values: Values, n: int, rng: np.random.Generator) -> Values:
-        """n bootstrap replicates of the class-balanced mean of `values` (N,), groups resampled within their stratum."""
+    def characteristic(self, values: Values, t: Values) -> NDArray[np.complex128]:
+        """E exp(i t D) at each t (T,): D is what the bootstrap adds to the class-balanced mean of `values` (N,).
+
+        Groups are resampled within their stratum; D is scaled so that its variance is that of `variance`.
+        """
         influence = self.influence(values[None])[0]
-        total = np.full(n, float(self.mean(values[None])[0]))
+        product = np.ones(len(t), np.complex128)
         for rows in self._strata:
             stratum, g = influence[rows], len(rows)
-            # Groups with equal influence are drawn together: same distribution, and only few values are distinct.
-            _, at, times = np.unique(stratum.round(12), return_index=True, return_counts=True)
-            picks = rng.multinomial(g, times / g, size=n) @ stratum[at]
-            total += (picks - stratum.sum()) * math.sqrt((g - 1) / g)
-        return total
+            # Groups of equal influence have one term: only few values are distinct.
+            value, times = np.unique(stratum.round(12), return_counts=True)
+            centred = (value - stratum.mean()) * math.sqrt((g - 1) / g)
+            for block in np.array_split(np.arange(len(t)), 1 + len(t) * len(value) // 2**20):
+                product[block] *= (np.exp(1j * np.outer(t[block], centred)) @ (times / g)) ** g
+        return product
 
     def variance(self, values: Values) -> Values:
         """Jackknife variance of each seed's mean over groups: (S,N) → (S,)."""

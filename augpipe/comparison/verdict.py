@@ -25,11 +25,9 @@ from augpipe.comparison.bootstrap import (
 from augpipe.comparison.units import Units
 
 
-def gains(
-    right: Mapping[str, Right], units: Units, reference: str, rng: np.random.Generator
-) -> list[Gain]:
+def gains(right: Mapping[str, Right], units: Units, reference: str) -> list[Gain]:
     """Gain of every other arm over `reference`, with p-values corrected over these arms, and verdicts."""
-    results = [gain(arm, reference, right, units, rng) for arm in right if arm != reference]
+    results = [gain(arm, reference, right, units) for arm in right if arm != reference]
     corrected = holm([g.p for g in results])
     flipped = [g.p_permutation for g in results]
     flipped = holm(flipped) if np.isfinite(flipped).all() else flipped
@@ -89,19 +87,17 @@ def compare(
     val: Mapping[str, float],
     generative: Mapping[str, bool],
     baseline: str,
-    rng: np.random.Generator,
 ) -> Comparison:
     """Compare arms by their correct predictions on test (see `Right`).
 
     val: mean val macro recall of each arm, which selects the arms named in the verdict: selecting the best of many by test
     would be optimistic. generative: whether an arm uses images of a trained generator.
     """
-    levels = {a: _level(r, units, rng) for a, r in right.items()}
+    levels = {a: _level(r, units) for a, r in right.items()}
 
-    def against(reference: str) -> list[Gain]:
-        return gains(right, units, reference, rng)
-
-    return conclude(levels, against, val, generative, baseline)
+    return conclude(
+        levels, lambda reference: gains(right, units, reference), val, generative, baseline
+    )
 
 
 def conclude(
@@ -121,9 +117,9 @@ def conclude(
     return replace(comparison, sentence=_sentence(comparison, generative))
 
 
-def _level(right: Right, units: Units, rng: np.random.Generator) -> Interval:
+def _level(right: Right, units: Units) -> Interval:
     """Interval of an arm's macro recall, within 0..1."""
-    return clip_to_unit(interval(right.astype(np.float64), units, rng))
+    return clip_to_unit(interval(right.astype(np.float64), units))
 
 
 def clip_to_unit(estimate: Interval) -> Interval:

@@ -148,7 +148,7 @@ def doublings(size: int) -> tuple[int, int]:
     while base >= 8 and base % 2 == 0:
         base, k = base // 2, k + 1
     if not (4 <= base <= 7 and k >= 1):
-        sizes = sorted(b * 2**j for b in range(4, 8) for j in range(1, 6) if b * 2**j <= 128)
+        sizes = sorted(b * 2**j for b in range(4, 8) for j in range(1, 7) if b * 2**j <= 256)
         raise UserError(
             f"image size {size} is not 4, 5, 6 or 7 doubled; choose from {', '.join(map(str, sizes))}"
         )

@@ -36,6 +36,9 @@ def gradient_penalty(
 def r1(critic: Critic, real: torch.Tensor) -> torch.Tensor:
     """½ E[|grad D(x)|²] at real images (Mescheder et al. 2018, eq. 9); to be multiplied by gamma.
 
-    Lazy regularisation (Karras et al. 2020, appendix B): every 16 steps with 16 times the weight.
+    The families apply it every k steps with k times the weight, which is lazy regularisation (Karras et al. 2020, appendix B), but
+    leave Adam's learning rate and betas as they are: the paper multiplies the rate by k / (k + 1) and raises the betas to that
+    power. If batches are augmented, they give the augmented images, and the gradient is taken with respect to these;
+    StyleGAN2-ADA takes it with respect to the images before augmentation.
     """
     return 0.5 * input_gradients(critic, real).square().sum(1).mean()

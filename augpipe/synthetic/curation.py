@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from augpipe.core import neighbours
 from augpipe.core.registry import Registry
+from augpipe.synthetic import views
 from augpipe.synthetic.embeddings import Embedded
 from augpipe.synthetic.options import Curation
 
@@ -123,7 +124,10 @@ class Reference:
         return scores
 
     def to_train(self, images: Embedded) -> dict[str, Floats]:
-        """Distance of each image to the nearest train image of its class, in features and in pixels; inf without one."""
+        """Distance of each image to the nearest train image of its class, in features and in pixels; inf without one.
+
+        In pixels, a picture that is shifted by a pixel or mirrored is the same one (see `views`).
+        """
         distances = {
             name: np.full(len(images), np.inf, np.float32) for name in ("features", "pixels")
         }
@@ -131,11 +135,9 @@ class Reference:
             rows, train = np.flatnonzero(images.labels == label), self.train_by_class[int(label)]
             if len(train) == 0:
                 continue
-            for name, a, b in (
-                ("features", images.vectors, train.vectors),
-                ("pixels", images.images, train.images),
-            ):
-                distances[name][rows] = neighbours.nearest(a[rows], b)[0][:, 0]
+            near = neighbours.nearest(images.vectors[rows], train.vectors)[0]
+            distances["features"][rows] = near[:, 0]
+            distances["pixels"][rows] = views.nearest(images.images[rows], train.images)[0][:, 0]
         return distances
 
     @cached_property

@@ -87,13 +87,15 @@ def sample(
 
 
 def _provenance(ids: list[str], parents: Rows, train: ImageSet, name: str) -> pd.DataFrame:
+    groups, of_parents = np.asarray(ids, object), np.full(len(ids), "", object)
     known = parents >= 0
-    of_parent = np.where(known, parents, 0)
+    groups[known] = train.table["group"].to_numpy()[parents[known]]
+    of_parents[known] = train.table["id"].to_numpy()[parents[known]]
     return provenance(
         ids,
         origin=SYNTHETIC,
-        groups=np.where(known, train.table["group"].to_numpy()[of_parent], ids).tolist(),
-        parents=np.where(known, train.table["id"].to_numpy()[of_parent], "").tolist(),
+        groups=groups.tolist(),
+        parents=of_parents.tolist(),
         sources=[name] * len(ids),
     )
 

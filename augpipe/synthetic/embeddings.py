@@ -28,13 +28,15 @@ class Embedded:
     """The embedding of an image set.
 
     vectors: features float32 (N,F). probabilities: of each class by the real-only classifier, float32 (N,K).
-    labels: int64 (N,). images: uint8 (N,C,H,W).
+    labels: int64 (N,). images: uint8 (N,C,H,W). groups: of each image, object (N,), see `images.provenance`; None: each
+    image is its own.
     """
 
     vectors: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     labels: NDArray[np.int64]
     images: NDArray[np.uint8]
+    groups: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,8 +49,13 @@ class Embedded:
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Embedded:
         """A subset of the rows."""
+        groups = None if self.groups is None else self.groups[rows]
         return Embedded(
-            self.vectors[rows], self.probabilities[rows], self.labels[rows], self.images[rows]
+            self.vectors[rows],
+            self.probabilities[rows],
+            self.labels[rows],
+            self.images[rows],
+            groups,
         )
 
     def of(self, label: int) -> Embedded:
@@ -56,14 +63,18 @@ class Embedded:
         return self.take(np.flatnonzero(self.labels == label))
 
     def join(self, other: Embedded) -> Embedded:
-        """Concatenate two sets."""
+        """Concatenate two sets; without groups, unless both have them."""
         if min(len(self), len(other)) == 0:  # an empty set may have another feature width
             return self if len(self) else other
+        groups = None
+        if self.groups is not None and other.groups is not None:
+            groups = np.concatenate([self.groups, other.groups])
         return Embedded(
             np.concatenate([self.vectors, other.vectors]),
             np.concatenate([self.probabilities, other.probabilities]),
             np.concatenate([self.labels, other.labels]),
             np.concatenate([self.images, other.images]),
+            groups,
         )
 
 
@@ -117,7 +128,8 @@ class FeatureExtractor:
             key = hashlib.sha256(f"{self._digest} {content(images)}".encode()).hexdigest()
             tensors = self._store.keyed("features", key[:20], lambda: self._embed(images))
         vectors, probabilities = tensors["vectors"].numpy(), tensors["probabilities"].numpy()
-        return Embedded(vectors, probabilities, np.array(images.labels), images.images)
+        groups = images.table["group"].to_numpy()
+        return Embedded(vectors, probabilities, np.array(images.labels), images.images, groups)
 
     def _embed(self, images: ImageSet) -> dict[str, torch.Tensor]:
         if len(images) == 0:

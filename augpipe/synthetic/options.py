@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augpipe.core.errors import UserError, unknown
-from augpipe.core.schema import Strict
+from augpipe.core.schema import Strict, refuse_changed
 
 # Names of the functions in `curation` and `fidelity`, which import torch and scikit-learn; a test compares them.
 CHECKS: Final = ("blank", "agreement", "realism", "copies", "duplicates")
@@ -22,7 +22,8 @@ FIGURES: Final = (
     "memorisation.near_copies_features", "ssim", "ssim_real", "ms_ssim", "ms_ssim_real", "lpips",
     "lpips_real",
 )  # fmt: skip
-EXTRA: Final = ("gan_train",)  # figures that are not a function of two sets
+GAN_TRAIN: Final = "gan_train"
+EXTRA: Final = (GAN_TRAIN,)  # figures that are not a function of two sets
 INCEPTION: Final = "inception"
 TORCHVISION: Final = "torchvision:"
 
@@ -57,11 +58,15 @@ class Curation(Strict):
     """Images drawn per missing image, on top of what the pass rate requires."""
 
     @model_validator(mode="after")
-    def _purity_needs_agreement(self) -> Curation:
+    def _thresholds_have_checks(self) -> Curation:
         if self.purity is not None and "agreement" not in self.checks:
             raise ValueError(
                 f"purity {self.purity:g} needs the check 'agreement'; got checks {list(self.checks)}"
             )
+        if not {"agreement", "realism"} & set(self.checks):
+            refuse_changed(self, ["reject"], "without the checks agreement and realism")
+        if not self.checks:
+            refuse_changed(self, ["rounds", "oversample"], "without checks")
         return self
 
 

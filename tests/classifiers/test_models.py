@@ -8,7 +8,7 @@ from torchvision.models import get_model, get_model_weights
 
 from augpipe.classifiers import models as classifiers_module
 from augpipe.classifiers.models import CosineLinear, Shape, build, classifiers, start
-from augpipe.classifiers.options import OWN, UNNORMED, ClassifierOptions
+from augpipe.classifiers.options import UNNORMED, WITH_WIDTH, ClassifierOptions
 from augpipe.core.errors import UserError
 
 
@@ -30,7 +30,7 @@ def published(kind: str) -> str:
     return Path(get_model_weights(kind).DEFAULT.url).name
 
 
-PUBLISHED = [kind for kind in classifiers if kind not in OWN]
+PUBLISHED = [kind for kind in classifiers if kind not in WITH_WIDTH]
 
 
 @pytest.mark.parametrize("counters", [True, False])

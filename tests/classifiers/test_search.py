@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from jobs import Work, make_work
 
 from augpipe.classifiers import search as searching
+from augpipe.classifiers import train as classification
 from augpipe.classifiers.options import Mix
 from augpipe.classifiers.search import (
     PARTS,
@@ -148,10 +150,10 @@ def test_a_share_that_is_not_yet_chosen_mixes_nothing(here, make_shapes) -> None
 
 def test_an_arm_takes_what_val_chose(tmp_path: Path) -> None:
     """A stage by hand: the choice is in the recipe, the same again, and no other than val's."""
-    work = make_work(tmp_path, "arms.smote.mix={fill: search, share: auto}", "classifier.steps=40")
+    work = make_work(tmp_path, "arms.smote.mix={fill: search, share: auto}", "classifier.steps=16")
     prepared, arm, made, reference = filled(work)
     chosen = work.choice(prepared, arm, made, reference)
-    again = work.choice(prepared, arm, made, reference)
+    again = work.but(fresh=True).choice(prepared, arm, made, reference)
     assert (chosen.share, chosen.part, chosen.table) == (again.share, again.part, again.table)
     table = load_table(chosen.table)
     assert (
@@ -169,12 +171,33 @@ def test_an_arm_takes_what_val_chose(tmp_path: Path) -> None:
     assert torch.is_tensor(next(iter(load_state(trained.state)["weights"].values())))
 
 
-def test_an_arm_takes_a_share_for_each_class(tmp_path: Path) -> None:
-    """A stage by hand: what the first round said of each class is what is put together, tried and, if best, mixed."""
-    work = make_work(tmp_path, "arms.smote.mix={share: per_class, sampler: balanced}")
+def test_an_arm_takes_a_share_for_each_class(tmp_path: Path, monkeypatch) -> None:
+    """A stage by hand: what the first round said of each class is what is put together, tried and, if best, mixed.
+
+    Stopped after its first candidate, the search goes on with the second, to the same bytes as an undisturbed one.
+    """
+    work = make_work(
+        tmp_path, "arms.smote.mix={share: per_class, sampler: balanced}", "classifier.steps=16"
+    )
     prepared, arm, made, reference = filled(work)
+    train, trainings = classification.train, []
+
+    def stopped(*arguments: Any, **more: Any) -> Any:
+        trainings.append(arguments)
+        if len(trainings) == 2:
+            raise KeyboardInterrupt
+        return train(*arguments, **more)
+
+    monkeypatch.setattr(classification, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        work.choice(prepared, arm, made, reference)
     chosen = work.choice(prepared, arm, made, reference)
     table = load_table(chosen.table)
+    assert len(trainings) - 1 == len(table)  # the second one was begun twice
+    undisturbed = work.but(fresh=True).choice(prepared, arm, made, reference)
+    assert len(trainings) - 1 == 2 * len(table)
+    assert undisturbed.table == chosen.table and undisturbed.steps == chosen.steps
+    assert json.dumps(undisturbed.share) == json.dumps(chosen.share)
     assert (
         chosen.steps == table.steps.sum() == search_steps(arm.mix, work.experiment.classifier.steps)
     )

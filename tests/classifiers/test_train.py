@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from augpipe.classifiers import scores
 from augpipe.classifiers import train as classification
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.models import Shape, build, classifiers
-from augpipe.classifiers.options import OWN, ClassifierOptions, Mix
-from augpipe.core.images import SYNTHETIC
+from augpipe.classifiers.options import WITH_WIDTH, ClassifierOptions, Mix
+from augpipe.core.checkpoint import Checkpoint, Clocked
+from augpipe.core.images import SYNTHETIC, ImageSet
 
 QUICK = ClassifierOptions(width=0.25, steps=40, batch=16, evaluations=4)
 
@@ -173,8 +175,8 @@ def test_the_origin_flag_is_a_plane_that_says_real_at_test(here, make_shapes) ->
 
 @pytest.mark.parametrize("kind", list(classifiers))
 def test_every_classifier_through_a_file(kind, here, make_shapes) -> None:
-    own = {"width": 0.25} if kind in OWN else {}
-    options = ClassifierOptions(kind=kind, steps=2, batch=8, evaluations=1, **own)
+    width = {"width": 0.25} if kind in WITH_WIDTH else {}
+    options = ClassifierOptions(kind=kind, steps=2, batch=8, evaluations=1, **width)
     train = make_shapes((6, 6), channels=3)
     trained = classification.train(
         Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0
@@ -258,3 +260,75 @@ def test_features_beside_synthetic_ones(here, make_shapes) -> None:
     # Fewer synthetic images than asked for: all of them.
     all_ = classification.predict_beside(trained, val, made, 1000, 0.4, here)
     assert all_ == pytest.approx(classification.predict_beside(trained, val, made, 12, 0.4, here))
+
+
+class StoppedError(Exception):
+    """The process is killed here."""
+
+
+RESUMED = {
+    "batches": (Mix(transform="light", sampler="balanced"), {}),
+    "blended": (Mix(blend="cutmix"), {}),
+    "two norms, origin flag, deferred weights": (
+        Mix(share=0.4, norms_apart=True, origin_flag=True, weights="balanced", defer=0.5), {},
+    ),
+    "dropout, another net": (Mix(transform="trivialaugment"), {"kind": "mobilenet_v3_small"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+@pytest.mark.parametrize("stop", [3, 7, 8])  # before, between and at evaluations
+def test_a_training_that_was_killed_goes_on_to_the_same_bytes(
+    kind: str, stop: int, here, make_shapes, tmp_path
+) -> None:
+    """Saved at each step of a clock that runs fast; killed right after the save of step `stop`."""
+    mix, more = RESUMED[kind]
+    options = QUICK.model_copy(update={"steps": 12, "evaluations": 3, "batch": 8, **more})
+    real, val = make_shapes((12, 8)), make_shapes((5, 5), seed=1)
+    made = make_shapes((6, 6), seed=2)
+    synthetic = ImageSet(
+        made.images, made.labels, made.classes, made.table.assign(origin=SYNTHETIC)
+    )
+
+    def trained(checkpoint: Checkpoint | None, kill: bool = False) -> bytes:
+        ticks = itertools.count(0, 100)
+        resume = None
+        if checkpoint is not None:
+            resume = classification.Resume(checkpoint, lambda: float(next(ticks)))
+        mixture = Mixture(real, synthetic if mix.share else None, mix, here, seed=5)
+        draw, n = mixture.draw, itertools.count(1)
+
+        def counted(*arguments):
+            if kill and next(n) > stop:
+                raise StoppedError
+            return draw(*arguments)
+
+        mixture.draw = counted  # type: ignore[method-assign]
+        found = classification.train(mixture, val, options, here, seed=5, resume=resume)
+        stream = io.BytesIO()
+        history = [vars(evaluation) for evaluation in found.history]
+        torch.save([classification.state_of(found, options), history], stream)
+        return stream.getvalue()
+
+    whole = trained(None)
+    place = Checkpoint(tmp_path / "last.pt", {"of": kind})
+    with pytest.raises(StoppedError):
+        trained(place, kill=True)
+    assert place.path.is_file()
+    assert trained(place) == whole
+    assert not place.path.exists()
+
+
+def test_a_training_is_saved_each_minute_and_less_often_if_writing_is_slow(tmp_path) -> None:
+    now, saved = [0.0], []
+
+    class Slow(Checkpoint):
+        def save(self, state) -> None:
+            saved.append(now[0])
+            now[0] += 10.0  # writing takes 10 s, so the next one comes 200 s later
+
+    clocked = Clocked(Slow(tmp_path / "x.pt", {}), lambda: now[0])
+    while now[0] < 700:
+        clocked.save_if_due(dict)
+        now[0] += 1.0
+    assert saved == [60, 270, 480, 690]

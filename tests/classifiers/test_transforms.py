@@ -93,10 +93,10 @@ def test_elastic_moves_a_picture_by_its_field_whatever_its_size(side: int) -> No
 PIPELINE = A.Compose([A.Affine(rotate=(-30, 30), p=1.0), A.HorizontalFlip(p=0.5)])
 
 
-@pytest.mark.parametrize("suffix", ["json", "yaml"])
+@pytest.mark.parametrize("suffix", ["json", "yaml", "YAML"])
 def test_a_serialised_pipeline_from_a_file_is_held_whole(suffix: str, tmp_path) -> None:
     path = tmp_path / f"own.{suffix}"
-    A.save(PIPELINE, path, data_format=suffix)
+    A.save(PIPELINE, path, data_format=suffix.lower())
     mix = Mix(transform=str(path))
     path.unlink()
     # As an experiment's YAML gives it back.
@@ -108,8 +108,41 @@ def test_a_serialised_pipeline_from_a_file_is_held_whole(suffix: str, tmp_path) 
     assert not torch.equal(found, x)
 
 
+def test_json_with_tabs_is_read(tmp_path) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(A.to_dict(PIPELINE), indent="\t"))
+    assert Mix(transform=str(path)).transform == json.loads(path.read_text())
+
+
+EXPANDS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("name", "text", "message"),
+    [
+        ("deep.yaml", "[" * 20_000, "is nested too deeply"),
+        ("deep.json", "[" * 200_000, "is nested too deeply"),
+        ("long.yml", EXPANDS, "at most 100,000 are read"),
+        ("twice.yaml", "p: 0.5\np: 1.0", "duplicate key 'p' (line 2)"),
+        ("twice.json", '{"p": 0.5, "p": 1.0}', "duplicate key 'p'"),
+        ("date.yaml", "transform: {__class_fullname__: Affine, p: 2024-13-45}", "not an albumentations"),
+        ("not.json", "{'p': 1}", "is not JSON: Expecting property name"),
+        ("empty.yaml", "", "got None"),
+        ("itself.yaml", "itself.yaml", "unknown transform 'itself.yaml'"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_transform_is_named(name: str, text: str, message: str, tmp_path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ValueError, match="the transform ") as refused:
+        Mix(transform=str(path))
+    assert message in str(refused.value) and name in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
     [
         ("lihgt", "unknown transform 'lihgt' (did you mean 'light'?)"),
         ("gone.yaml", "cannot read the transform gone.yaml"),
@@ -119,14 +152,14 @@ def test_a_serialised_pipeline_from_a_file_is_held_whole(suffix: str, tmp_path) 
         ({"transforms": []}, "not an albumentations pipeline: KeyError"),
     ],
 )  # fmt: skip
-def test_what_is_no_transform_is_refused_in_a_line(given, said) -> None:
+def test_what_is_no_transform_is_refused_in_a_line(given, message) -> None:
     with pytest.raises(ValueError, match="transform") as refused:
         Mix(transform=given)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "size", "said"),
+    ("pipeline", "size", "message"),
     [
         ([A.Normalize()], 32, "the transform turns an image uint8 (32, 32, 3) into float32 (32, 32, 3)"),
         ([A.CenterCrop(20, 20)], 32, "it must keep size, channels and type"),
@@ -137,15 +170,15 @@ def test_what_is_no_transform_is_refused_in_a_line(given, said) -> None:
         ([A.CenterCrop(20, 20, p=0.3)], 32, "it must keep size"),  # not of every image
     ],
 )  # fmt: skip
-def test_a_pipeline_is_tried_on_images_of_the_runs_size(pipeline, size: int, said: str) -> None:
+def test_a_pipeline_is_tried_on_images_of_the_runs_size(pipeline, size: int, message: str) -> None:
     serialised = A.to_dict(A.Compose(pipeline))
     Mix(transform=serialised)  # of which the size is not known yet
-    if not said:
+    if not message:
         check_images(serialised, 3, size)
         return
     with pytest.raises(UserError, match="the transform") as refused:
         check_images(serialised, 3, size)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.filterwarnings("ignore")  # albumentations' own, of this test's calls

@@ -39,7 +39,7 @@ def test_macro_recall_weighs_classes_equally() -> None:
 def test_interval_of_one_run_is_the_binomial_one() -> None:
     labels = np.zeros(400, np.int64)
     right = rng().random((1, 400)) < 0.8
-    found = interval(right.astype(float), Units(labels), rng(1))
+    found = interval(right.astype(float), Units(labels))
     p = right.mean()
     half = 1.96 * (p * (1 - p) / 400) ** 0.5
     assert found.mean == pytest.approx(p)
@@ -50,7 +50,7 @@ def test_error_holds_seeds_and_images() -> None:
     """Against the variance of many fresh replicates of the whole experiment."""
     fresh = [macro_recall(runs(0.7, 4, 0.06, seed=s), LABELS).mean() for s in range(400)]
     told = [
-        interval(runs(0.7, 4, 0.06, seed=1000 + s).astype(float), UNITS, rng(s)).error ** 2
+        interval(runs(0.7, 4, 0.06, seed=1000 + s).astype(float), UNITS).error ** 2
         for s in range(60)
     ]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.25)
@@ -60,7 +60,7 @@ def test_error_holds_seeds_and_images() -> None:
 def test_intervals_cover_as_often_as_they_say(seeds: int) -> None:
     covered = 0
     for s in range(200):
-        found = interval(runs(0.7, seeds, 0.05, seed=s).astype(float), UNITS, rng(s))
+        found = interval(runs(0.7, seeds, 0.05, seed=s).astype(float), UNITS)
         covered += found.low <= 0.7 <= found.high
     assert covered >= 180  # 95% of 200 is 190; 180 lies 3 deviations below
 
@@ -70,7 +70,7 @@ def test_false_alarms_of_equal_arms_are_rare() -> None:
     better = 0
     for s in range(120):
         right = {"a": runs(0.7, 3, 0.03, seed=2 * s), "b": runs(0.7, 3, 0.03, seed=2 * s + 1)}
-        found = gains(right, UNITS, "a", rng(s))[0]
+        found = gains(right, UNITS, "a")[0]
         better += found.verdict == "better"
     assert better <= 6
 
@@ -78,10 +78,10 @@ def test_false_alarms_of_equal_arms_are_rare() -> None:
 def test_a_planted_gain_is_found() -> None:
     base = runs(0.6, 5, 0.01, seed=0)
     lift = base | (rng(9).random(base.shape) < 0.25)
-    found = gains({"base": base, "lift": lift}, UNITS, "base", rng())[0]
+    found = gains({"base": base, "lift": lift}, UNITS, "base")[0]
     assert found.verdict == "better"
     assert found.interval.mean == pytest.approx((lift.mean() - base.mean()), abs=1e-9)
-    worse = gains({"base": lift, "lift": base}, UNITS, "base", rng())[0]
+    worse = gains({"base": lift, "lift": base}, UNITS, "base")[0]
     assert worse.verdict == "worse" and worse.interval.high < 0
 
 
@@ -89,14 +89,72 @@ def test_pairing_takes_common_luck_out() -> None:
     base = runs(0.7, 3, 0.1, seed=4)
     twin = base.copy()
     twin[:, ::40] = True
-    paired = gain("twin", "base", {"base": base, "twin": twin}, UNITS, rng()).interval
-    apart = interval(base.astype(float), UNITS, rng())
+    paired = gain("twin", "base", {"base": base, "twin": twin}, UNITS).interval
+    apart = interval(base.astype(float), UNITS)
     assert paired.error < apart.error / 5
+
+
+@pytest.mark.parametrize("rare", [5, 20, 400])
+def test_a_class_won_completely_is_a_gain(rare: int) -> None:
+    """From 0 to all of its images in every seed: no spread is seen, and by the rule of three (Hanley & Lippman-Hand
+    1983) up to 3 of `rare` further images may yet be missed."""
+    labels = np.repeat([0, 1], [60, rare]).astype(np.int64)
+    none, every = np.tile(labels == 0, (5, 1)), np.ones((5, len(labels)), bool)
+    for arms, sign, word in (((none, every), 1, "better"), ((every, none), -1, "worse")):
+        found = gains(dict(zip("ab", arms, strict=True)), Units(labels), "a")[0]
+        assert (found.interval.mean, found.verdict) == (pytest.approx(sign / 2), word)
+        assert found.seeds_needed is None and found.p < 0.02
+        missed = 3 / rare / 2
+        assert missed / 3 < found.interval.high - found.interval.mean < 2 * missed
+    # Adjusted Wald of a pair (Agresti & Min 2005), of as many half images as outcomes.
+    outcomes = np.concatenate([np.ones(2 * rare + 1), [-1, 0, 0]])
+    expected = outcomes.var() / (rare + 2) / 4
+    assert found.interval.error == pytest.approx(expected**0.5)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("sizes", [[60, 60], [200, 6]])
+def test_the_ends_are_those_of_many_resamples(seeds: int, sizes: list[int]) -> None:
+    """Against 200,000 draws of seeds and images; of few images, percentiles are steps."""
+    labels = np.repeat([0, 1], sizes)
+    values = runs(0.8, seeds, 0.05, labels=labels) - runs(0.7, seeds, 0.05, 1, labels).astype(float)
+    units, r, n = Units(labels), rng(3), 200_000
+    found, per_seed, drawn = interval(values, units), units.mean(values), np.zeros(n)
+    for c, m in enumerate(sizes):
+        of_class = values.mean(0)[labels == c]
+        value, times = np.unique(of_class, return_counts=True)
+        total = r.multinomial(m, times / m, n) @ value
+        drawn += (total / m - of_class.mean()) * (m / (m - 1)) ** 0.5 / 2
+    images = sum(
+        (values[:, labels == c] - values[:, labels == c].mean(1, keepdims=True)).var(1) / (m - 1)
+        - np.full(seeds, values.mean(0)[labels == c].var() / (m - 1))
+        for c, m in enumerate(sizes)
+    )
+    of_seeds = max(0.0, per_seed.var(ddof=1) - float(np.mean(images)) / 4 * seeds / (seeds - 1))
+    deviations = (per_seed - per_seed.mean()) * (of_seeds / per_seed.var()) ** 0.5
+    drawn += deviations[r.integers(0, seeds, (n, seeds))].mean(1)
+    assert found.error == pytest.approx(drawn.std(), rel=0.01)
+    wider = stats.t.ppf(0.975, found.df) / stats.norm.ppf(0.975)
+    for end, q in ((found.low, 0.025), (found.high, 0.975)):
+        assert (end - found.mean) / wider == pytest.approx(
+            np.quantile(drawn, q), abs=0.05 * drawn.std()
+        )
+
+
+def test_an_arm_is_judged_the_same_beside_any_others() -> None:
+    right = {"a": runs(0.7, 3, 0.03), "b": runs(0.74, 3, 0.03, seed=1), "c": runs(0.6, 3, seed=2)}
+    orders = [("a", "b"), ("b", "a"), ("a", "c", "b"), ("c", "b", "a")]
+    alone = gain("b", "a", right, UNITS)
+    for order in orders:
+        arms = {name: right[name] for name in order}
+        found = compare(arms, UNITS, dict.fromkeys(arms, 0.0), dict.fromkeys(arms, False), "a")
+        over = found.over_baseline["b"]
+        assert (over.interval, over.p) == (alone.interval, alone.p)
 
 
 def test_an_arm_against_its_twin() -> None:
     base = runs(0.7)
-    found = gains({"a": base, "b": base.copy()}, UNITS, "a", rng())[0]
+    found = gains({"a": base, "b": base.copy()}, UNITS, "a")[0]
     assert (found.interval.mean, found.interval.low, found.interval.high) == (0, 0, 0)
     assert found.p == 1 and found.verdict == "no difference shown" and found.seeds_needed is None
     assert np.isnan(found.effect_size)
@@ -104,8 +162,8 @@ def test_an_arm_against_its_twin() -> None:
 
 def test_too_few_seeds() -> None:
     right = {"a": runs(0.2, 2), "b": runs(0.9, 2, seed=1)}
-    assert gains(right, UNITS, "a", rng())[0].verdict == "too few seeds to say"
-    one = gains({k: v[:1] for k, v in right.items()}, UNITS, "a", rng())[0]
+    assert gains(right, UNITS, "a")[0].verdict == "too few seeds to say"
+    one = gains({k: v[:1] for k, v in right.items()}, UNITS, "a")[0]
     assert one.verdict == "too few seeds to say" and one.seeds_needed == 3
 
 
@@ -152,15 +210,12 @@ def test_of_so_many_seeds_four_of_five_runs_show_the_gain() -> None:
 def test_few_test_images_are_not_taken_for_many() -> None:
     labels = np.repeat(np.arange(5), 1).astype(np.int64)
     flip = {"a": np.zeros((3, 5), bool), "b": np.ones((3, 5), bool)}
-    assert gains(flip, Units(labels), "a", rng())[0].verdict == "too few test images to say"
+    assert gains(flip, Units(labels), "a")[0].verdict == "too few test images to say"
     # Two images a class: the spread is told, not the (n - 1) / n of it.
     labels = np.repeat(np.arange(30), 2).astype(np.int64)
     fresh = [macro_recall(runs(0.7, 1, seed=s, labels=labels), labels)[0] for s in range(300)]
     told = [
-        interval(
-            runs(0.7, 1, seed=500 + s, labels=labels).astype(float), Units(labels), rng(s)
-        ).error
-        ** 2
+        interval(runs(0.7, 1, seed=500 + s, labels=labels).astype(float), Units(labels)).error ** 2
         for s in range(100)
     ]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.15)
@@ -176,9 +231,7 @@ def test_luck_of_single_images_is_counted_once(common: float) -> None:
         return (r.random((3, len(LABELS))) < 0.75) & ~hard
 
     fresh = [macro_recall(replicate(s), LABELS).mean() for s in range(500)]
-    told = [
-        interval(replicate(1000 + s).astype(float), UNITS, rng(s)).error ** 2 for s in range(80)
-    ]
+    told = [interval(replicate(1000 + s).astype(float), UNITS).error ** 2 for s in range(80)]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.25)
 
 
@@ -190,14 +243,13 @@ def test_a_level_stays_within_its_range() -> None:
         {"real": 1.0},
         {"real": False},
         "real",
-        rng(),
     )
     assert 0 <= found.levels["real"].low <= found.levels["real"].high <= 1
 
 
 def told(arms: dict[str, np.ndarray], generative: dict[str, bool], **val: float) -> Comparison:
     means = {a: float(r.mean()) for a, r in arms.items()} | val
-    return compare(arms, UNITS, means, generative, "real", rng())
+    return compare(arms, UNITS, means, generative, "real")
 
 
 BASE = runs(0.6, 4, 0.005, seed=3)
@@ -279,7 +331,7 @@ def test_a_level_without_spread_lies_in_its_own_interval(n: int) -> None:
     labels = np.repeat(np.arange(3), n).astype(np.int64)
     right = {"real": np.ones((3, 3 * n), bool), "one": np.tile(labels == 0, (3, 1))}
     found = compare(
-        right, Units(labels), {"real": 1.0, "one": 0.3}, dict.fromkeys(right, False), "real", rng()
+        right, Units(labels), {"real": 1.0, "one": 0.3}, dict.fromkeys(right, False), "real"
     )
     for level in found.levels.values():
         assert 0 <= level.low <= level.mean <= level.high <= 1
@@ -324,8 +376,8 @@ def test_images_of_a_patient_are_drawn_together(spread: float) -> None:
     wrong = alone = 0
     for s in range(100):
         right, units = grouped(s, 20, 30, spread)
-        wrong += gains(right, units, "a", rng(s))[0].verdict in ("better", "worse")
-        alone += gains(right, Units(units.labels), "a", rng(s))[0].verdict in ("better", "worse")
+        wrong += gains(right, units, "a")[0].verdict in ("better", "worse")
+        alone += gains(right, Units(units.labels), "a")[0].verdict in ("better", "worse")
     assert wrong <= 11, (wrong, alone)  # 5% of 100 are 5; 11 lie 2.75 deviations above
     assert alone > 2 * wrong
 
@@ -346,7 +398,7 @@ def test_error_of_groups_is_that_of_fresh_ones() -> None:
 
     fresh = [units.mean(v).mean() for v, units in map(replicate, range(600))]
     told = [
-        interval(v, units, rng(s)).error ** 2
+        interval(v, units).error ** 2
         for s, (v, units) in enumerate(map(replicate, range(1000, 1100)))
     ]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.12)
@@ -374,7 +426,7 @@ def test_patients_of_unlike_sizes_seldom_give_false_verdicts(sizes: str) -> None
         r = rng(s)
         rates = {a: np.clip(0.7 + 0.15 * r.normal(size=at.max() + 1), 0, 1)[at] for a in "ab"}
         right = {a: r.random((5, len(labels))) < rate for a, rate in rates.items()}
-        wrong += gains(right, units, "a", r)[0].verdict in ("better", "worse")
+        wrong += gains(right, units, "a")[0].verdict in ("better", "worse")
     assert wrong <= 11  # 5% of 100 are 5; 11 lie 2.75 deviations above
 
 
@@ -386,13 +438,13 @@ def test_one_patient_with_most_images_is_no_five() -> None:
     units = Units(labels, patient)
     assert units.least == pytest.approx(300**2 / (150**2 + 15 * 10**2))
     right = {"a": runs(0.2, 5, labels=labels), "b": runs(0.9, 5, seed=1, labels=labels)}
-    assert gains(right, units, "a", rng())[0].verdict == "too few test images to say"
+    assert gains(right, units, "a")[0].verdict == "too few test images to say"
 
 
 def test_groups_of_one_image_are_images() -> None:
     values = runs(0.7, 3).astype(float)
     names = np.array([f"p{k}" for k in rng(1).permutation(len(LABELS))], dtype=object)
-    one, other = interval(values, UNITS, rng(2)), interval(values, Units(LABELS, names), rng(2))
+    one, other = interval(values, UNITS), interval(values, Units(LABELS, names))
     assert one.error == pytest.approx(other.error, rel=0.05)
     assert one.mean == other.mean and Units(LABELS, names).degrees == UNITS.degrees
 
@@ -401,18 +453,16 @@ def test_too_few_groups_say_nothing_however_many_images() -> None:
     labels = np.repeat(np.arange(2), 100).astype(np.int64)
     right = {"a": runs(0.2, 5, labels=labels), "b": runs(0.9, 5, seed=1, labels=labels)}
     few = Units(labels, np.arange(200) // 25)
-    assert gains(right, few, "a", rng())[0].verdict == "too few test images to say"
-    assert gains(right, Units(labels), "a", rng())[0].verdict == "better"
+    assert gains(right, few, "a")[0].verdict == "too few test images to say"
+    assert gains(right, Units(labels), "a")[0].verdict == "better"
 
 
 def test_the_permutation_p_is_corrected_too() -> None:
     right = {"a": runs(0.4, 7), "b": runs(0.8, 7, seed=1), "c": runs(0.4, 7, seed=2)}
-    found = gains(right, UNITS, "a", rng())
+    found = gains(right, UNITS, "a")
     assert found[0].p_permutation == pytest.approx(2 / 2**7)
     assert found[0].p_permutation_holm == pytest.approx(2 * 2 / 2**7)
-    assert math.isnan(
-        gains({k: v[:1] for k, v in right.items()}, UNITS, "a", rng())[0].p_permutation_holm
-    )
+    assert math.isnan(gains({k: v[:1] for k, v in right.items()}, UNITS, "a")[0].p_permutation_holm)
 
 
 def test_a_verdict_needs_both_the_interval_and_the_corrected_p() -> None:

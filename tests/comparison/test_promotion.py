@@ -18,9 +18,9 @@ BETTER, NOT_WORSE = Promotion(), Promotion(rule="not worse", margin=0.05)
 LABELS = np.repeat(np.arange(4), 50)
 
 
-def judge(champion, challenger, labels, options, rng, groups=None):
+def judge(champion, challenger, labels, options, groups=None):
     """Of images that each stand for themselves, where no groups are given."""
-    return judge_units(champion, challenger, Units(labels, groups), options, rng)
+    return judge_units(champion, challenger, Units(labels, groups), options)
 
 
 def guesses(rng: np.random.Generator, right: float) -> NDArray[np.int64]:
@@ -32,7 +32,7 @@ def guesses(rng: np.random.Generator, right: float) -> NDArray[np.int64]:
 def test_a_model_against_itself_is_not_better_and_not_worse() -> None:
     said = guesses(np.random.default_rng(0), 0.8)
     for options, promote in ((BETTER, False), (NOT_WORSE, True)):
-        found = judge(said, said, LABELS, options, np.random.default_rng(1))
+        found = judge(said, said, LABELS, options)
         assert found.promote is promote and found.interval is not None
         assert found.interval.mean == found.interval.high == 0
         assert -0.05 < found.interval.low < 0
@@ -40,12 +40,12 @@ def test_a_model_against_itself_is_not_better_and_not_worse() -> None:
 
 def test_the_gain_is_that_of_macro_recall() -> None:
     champion = np.zeros_like(LABELS)  # right on one class of four
-    found = judge(champion, LABELS, LABELS, BETTER, np.random.default_rng(0))
+    found = judge(champion, LABELS, LABELS, BETTER)
     assert (
         found.promote and found.interval is not None and found.interval.mean == pytest.approx(0.75)
     )
     assert "+75.0 points" in found.reason and "200 test images" in found.reason
-    back = judge(LABELS, champion, LABELS, NOT_WORSE, np.random.default_rng(0))
+    back = judge(LABELS, champion, LABELS, NOT_WORSE)
     assert not back.promote and "not shown to be not worse by 5 points" in back.reason
 
 
@@ -53,7 +53,7 @@ def test_equal_models_seldom_take_over() -> None:
     """Of two models of one law, the 95% interval lies above 0 in some 2.5% of cases: at most 5% here, of 400."""
     rng = np.random.default_rng(7)
     took = sum(
-        judge(guesses(rng, 0.8), guesses(rng, 0.8), LABELS, BETTER, rng).promote for _ in range(400)
+        judge(guesses(rng, 0.8), guesses(rng, 0.8), LABELS, BETTER).promote for _ in range(400)
     )
     assert took <= 20, took
 
@@ -65,17 +65,17 @@ def test_images_of_one_patient_count_as_one() -> None:
     took = alone = 0
     for _ in range(200):
         said = [labels ^ np.repeat(rng.random(20) < 0.3, 20) for _ in range(2)]
-        took += judge(*said, labels, BETTER, rng, groups).promote
-        alone += judge(*said, labels, BETTER, rng).promote
+        took += judge(*said, labels, BETTER, groups).promote
+        alone += judge(*said, labels, BETTER).promote
     assert took <= 12 < alone, (took, alone)
-    few = judge(labels, labels, labels, NOT_WORSE, rng, np.arange(400) // 50)
+    few = judge(labels, labels, labels, NOT_WORSE, np.arange(400) // 50)
     assert not few.promote and "4 groups in the smallest class" in few.reason
 
 
 def test_a_truly_better_model_mostly_takes_over() -> None:
     rng = np.random.default_rng(8)
     took = sum(
-        judge(guesses(rng, 0.7), guesses(rng, 0.9), LABELS, BETTER, rng).promote for _ in range(100)
+        judge(guesses(rng, 0.7), guesses(rng, 0.9), LABELS, BETTER).promote for _ in range(100)
     )
     assert took >= 95, took
 
@@ -92,7 +92,7 @@ def test_hardly_different_models_are_not_taken_for_equal(
     took = 0
     for _ in range(300):
         said = np.where(rng.random(len(labels)) < right, labels, (labels + 1) % classes)
-        found = judge(labels, said, labels, margin, rng)
+        found = judge(labels, said, labels, margin)
         took += found.promote
     assert took <= 15, took
     if n == 5:
@@ -105,21 +105,19 @@ def test_a_few_images_of_one_class_are_no_evidence() -> None:
     champion = labels.copy()
     champion[:3] = 1
     for options in (BETTER, Promotion(rule="not worse", margin=0.01)):
-        assert not judge(champion, labels, labels, options, np.random.default_rng(0)).promote
+        assert not judge(champion, labels, labels, options).promote
 
 
 def test_enough_images_can_show_a_margin() -> None:
     labels = np.repeat(np.arange(4), 300)
-    found = judge(
-        labels, labels, labels, Promotion(rule="not worse", margin=0.01), np.random.default_rng(0)
-    )
+    found = judge(labels, labels, labels, Promotion(rule="not worse", margin=0.01))
     assert found.promote and "cannot show" not in found.reason
 
 
 @pytest.mark.parametrize("n", [0, 4])
 def test_too_few_images_promote_nothing(n: int) -> None:
     labels = np.repeat(np.arange(2), n)
-    found = judge(1 - labels, labels, labels, NOT_WORSE, np.random.default_rng(0))
+    found = judge(1 - labels, labels, labels, NOT_WORSE)
     assert not found.promote and found.interval is None
     assert f"{n} test image" in found.reason and "at least 5" in found.reason
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.stats import wasserstein_distance
+from skimage.metrics import structural_similarity
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
@@ -32,7 +33,14 @@ from torchvision.models import alexnet
 from augpipe.core.weights import weights_folder
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.embeddings import Embedded
-from augpipe.synthetic.fidelity import Compared, distances, judges, manifolds, memorisation, pixels
+from augpipe.synthetic.fidelity import (
+    Compared,
+    distances,
+    exchange,
+    judges,
+    manifolds,
+    pixels,
+)
 from augpipe.synthetic.fidelity.base import NEIGHBOURS, Metric, Noted, RefusedError
 
 
@@ -370,7 +378,7 @@ def pictures(n: int, side: int, channels: int = 1, seed: int = 0) -> Embedded:
 
 
 def test_ssim_is_its_definition() -> None:
-    """Wang et al. 2004, eq. 13, window of 11 pixels and deviation 1.5; a class of two has one pair."""
+    """Wang et al. 2004, eq. 13, windows of 11 pixels and deviation 1.5 inside the image; a class of two has one pair."""
     c = Compared(pictures(2, 24), pictures(2, 24, seed=1))
 
     def similarity(x: np.ndarray, y: np.ndarray) -> float:
@@ -382,11 +390,25 @@ def test_ssim_is_its_definition() -> None:
         mx, my = mean(x), mean(y)
         vx, vy, vxy = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
         top = (2 * mx * my + c1) * (2 * vxy + c2)
-        return float((top / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
+        inside = slice(5, -5)
+        return float((top / ((mx**2 + my**2 + c1) * (vx + vy + c2)))[inside, inside].mean())
 
     found = pixels.ssim(c)
     assert found["ssim"] == pytest.approx(similarity(*c.synthetic.images[:, 0]), abs=1e-4)
     assert found["ssim_real"] == pytest.approx(similarity(*c.real.images[:, 0]), abs=1e-4)
+
+
+def test_black_borders_are_no_similarity() -> None:
+    """Two pictures with a border of 6 pixels: it counts only in windows inside the picture."""
+    a, b = (p.images[:, 0, 6:-6, 6:-6] for p in (pictures(1, 30), pictures(1, 30, seed=1)))
+    framed = [np.pad(x[:, None], ((0, 0), (0, 0), (6, 6), (6, 6))) for x in (a, b)]
+    found = pixels.similarity(*(torch.from_numpy(x).float() for x in framed))
+    _, whole = structural_similarity(
+        framed[0][0, 0], framed[1][0, 0], data_range=255, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, full=True,
+    )  # fmt: skip
+    assert float(found) == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-4)
+    assert float(found) < whole.mean() - 0.1
 
 
 def test_one_picture_over_and_over_has_ssim_one() -> None:
@@ -579,7 +601,7 @@ def test_a_metric_gives_a_figure_or_a_word_whatever_the_sizes(
     name: str, kind: str, monkeypatch
 ) -> None:
     monkeypatch.setattr(pixels, "PAIRS", 20)
-    monkeypatch.setattr(memorisation, "PERMUTATIONS", 99)
+    monkeypatch.setattr(exchange, "PERMUTATIONS", 99)
     entry: Metric = fidelity.metrics[name]
     uneven = (1, 2, 4, 5, 6, 9, 10, 19, 20)
     for real, made in [(n, n) for n in (*range(1, 31), 60)] + [
@@ -617,7 +639,7 @@ def test_any_classes_of_any_sizes_give_figures_or_words(real, made, train) -> No
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixels, "PAIRS", 5)
-        patch.setattr(memorisation, "PERMUTATIONS", 19)
+        patch.setattr(exchange, "PERMUTATIONS", 19)
         table = fidelity.measure(Compared(*sets), ("a", "b", "c"))
     assert len(table) == 4 * len(fidelity.names())
     assert (np.isfinite(table.value) | (table.note != "")).all()

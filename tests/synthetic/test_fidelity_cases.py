@@ -17,7 +17,7 @@ from augpipe.core.images import ImageSet, Splits, provenance
 from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.embeddings import Embedded, FeatureExtractor
-from augpipe.synthetic.fidelity import Compared, memorisation
+from augpipe.synthetic.fidelity import Compared, exchange, memorisation
 
 N, D = 240, 12
 MODES = 6 * np.eye(4, D, dtype=np.float32)  # of class 0, 0, 1, 1
@@ -111,7 +111,7 @@ def test_what_is_drawn_as_real_images_are_is_at_the_floor(figures, floor: Figure
 
 @pytest.mark.parametrize("generator", [independent, dropper, off_the_manifold, collapsed])
 def test_p_is_small_for_few_of_many_generators_that_never_saw_train(generator, monkeypatch) -> None:
-    monkeypatch.setattr(memorisation, "PERMUTATIONS", 99)
+    monkeypatch.setattr(exchange, "PERMUTATIONS", 99)
     small = 0
     for seed in range(100, 190, 3):
         c = Compared(real_images(seed), generator(seed + 1), real_images(seed + 2), seed)

@@ -60,7 +60,7 @@ def test_gates_are_read_however_they_are_spaced(gate: str) -> None:
 @pytest.mark.parametrize(
     ("gate", "told"),
     [
-        ("agreemnt > 0.5", f"'agreemnt' (did you mean 'agreement'?); choose from {', '.join(FIGURES)}"),
+        ("agreemnt > 0.5", f"'agreemnt' (did you mean 'agreement'?); the closest of {len(FIGURES)}: agreement"),
         ("each fidd > 1", "unknown figure of the gate 'each fidd > 1': 'fidd' (did you mean 'fid'?)"),
         ("each > 1", "'each'"),
         ("agreement > high", "needs a number after >; got 'high'"),

@@ -10,8 +10,10 @@ from embeddings import embedded, gauss, painted
 from scipy.spatial.distance import cdist
 from scipy.stats import kstest, mannwhitneyu
 
-from augpipe.synthetic.fidelity import Compared, figures, memorisation, metrics
-from augpipe.synthetic.fidelity.memorisation import Space, exchange_test, gallery
+from augpipe.synthetic import views
+from augpipe.synthetic.fidelity import Compared, exchange, figures, memorisation, metrics
+from augpipe.synthetic.fidelity.exchange import Space, exchange_test
+from augpipe.synthetic.fidelity.memorisation import gallery
 
 D = 24
 
@@ -19,7 +21,7 @@ D = 24
 @pytest.fixture
 def quick(monkeypatch) -> None:
     """A tenth of the permutations: p in steps of .01."""
-    monkeypatch.setattr(memorisation, "PERMUTATIONS", 99)
+    monkeypatch.setattr(exchange, "PERMUTATIONS", 99)
 
 
 Draw = Callable[[int], np.ndarray]
@@ -115,7 +117,7 @@ def test_replayed_train_images_have_the_least_p_there_is(noise: float) -> None:
     draw = drawing(0)
     train, held_out = draw(100), draw(100)
     p = p_of(train + noise * draw(100), train, held_out)
-    assert p == 1 / (memorisation.PERMUTATIONS + 1)
+    assert p == 1 / (exchange.PERMUTATIONS + 1)
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-3, 0.1], ids=["exact", "nearly", "noisy"])
@@ -168,7 +170,7 @@ def test_copies_in_one_class_of_two_are_found() -> None:
     made.vectors[60:] = sets["train"].vectors[80:140]
     made.images[60:] = sets["train"].images[80:140]
     found = memorisation.memorisation(Compared(**sets))
-    assert found["memorisation.p"] == 2 / (memorisation.PERMUTATIONS + 1)
+    assert found["memorisation.p"] == 2 / (exchange.PERMUTATIONS + 1)
     assert memorisation.near_copies(Compared(**sets))["memorisation.near_copies"] >= 0.5
 
 
@@ -184,9 +186,9 @@ def test_copies_in_one_space_alone_are_found(only: str) -> None:
         Compared(**{name: embedded(vectors[name], images=pictures[name]) for name in vectors})
     )
     there, elsewhere = ("features", "pixels") if only == "vectors" else ("pixels", "features")
-    assert found[f"memorisation.p_{there}"] == 1 / (memorisation.PERMUTATIONS + 1)
+    assert found[f"memorisation.p_{there}"] == 1 / (exchange.PERMUTATIONS + 1)
     assert found[f"memorisation.p_{elsewhere}"] > 0.05
-    assert found["memorisation.p"] == 2 / (memorisation.PERMUTATIONS + 1)
+    assert found["memorisation.p"] == 2 / (exchange.PERMUTATIONS + 1)
 
 
 @pytest.mark.usefixtures("quick")
@@ -330,14 +332,16 @@ def test_the_statistic_is_that_of_all_distances() -> None:
     """Candidates hold both kinds, but for one image in 10,000."""
     draw = drawing(2)
     made, train, held_out = draw(50), draw(60), draw(40)
-    dealt = memorisation._ClassTest(Space(made, train, held_out), np.random.default_rng(0))
+    space = Space(made, train, held_out)
+    dealt = exchange.ClassTest(space, np.random.default_rng(0))
+    members = exchange.Deals([space]).observed()[0]
     expected = np.log(smallest(made, held_out) / smallest(made, train)).sum()
-    assert float(dealt.statistics(dealt.membership()[None])[0]) == pytest.approx(expected, rel=1e-4)
+    assert float(dealt.statistics(members[None])[0]) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("n", [80, 240])
 def test_of_more_images_than_are_looked_at_a_part_is_drawn(monkeypatch, n: int) -> None:
-    monkeypatch.setattr(memorisation, "MOST", n // 2)
+    monkeypatch.setattr(exchange, "MOST", n // 2)
     c = one_class(0, 2 * n, n, n)
     vectors, images = c.synthetic.vectors.copy(), c.synthetic.images.copy()
     vectors[n:], images[n:] = c.train.vectors + 0.01, c.train.images
@@ -349,10 +353,6 @@ def test_of_more_images_than_are_looked_at_a_part_is_drawn(monkeypatch, n: int) 
 
 
 # The gallery
-
-
-def flat(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1).astype(np.float64)
 
 
 def of_three_classes(seed: int) -> Compared:
@@ -374,9 +374,11 @@ def test_gallery_shows_the_nearest_of_the_class_most_suspicious_first() -> None:
     for made, train, held in rows:
         label = c.synthetic.labels[made]
         assert c.train.labels[train] == label == c.real.labels[held]
-        own = flat(c.synthetic.images[made : made + 1])
-        to_train = cdist(own, flat(c.train.images))[0]
-        to_held = cdist(own, flat(c.real.images))[0]
+        own = c.synthetic.images[made : made + 1]
+        to_train, to_held = (
+            np.array([views.nearest(own, one[None])[0][0, 0] for one in others.images])
+            for others in (c.train, c.real)
+        )
         assert to_train[train] == to_train[c.train.labels == label].min()
         assert to_held[held] == to_held[c.real.labels == label].min()
         ratios.append(to_train[train] / to_held[held])

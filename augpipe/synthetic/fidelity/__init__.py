@@ -17,7 +17,7 @@ from augpipe.synthetic.fidelity.base import Compared, Metric, Noted, RefusedErro
 from augpipe.synthetic.fidelity.distances import class_kid, kid
 
 __all__ = [
-    "COLUMNS", "Compared", "class_kid", "distances", "judges", "kid", "manifolds", "measure",
+    "COLUMNS", "Compared", "RefusedError", "class_kid", "distances", "judges", "kid", "manifolds", "measure",
     "memorisation", "metrics", "names", "pixels",
 ]  # fmt: skip
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from scipy.stats import binomtest
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest, t
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from augpipe.synthetic.fidelity.base import Compared, metric
+from augpipe.comparison.units import Units
+from augpipe.synthetic.embeddings import Embedded
+from augpipe.synthetic.fidelity.base import Compared, RefusedError, metric
 
 MOST: Final = 4000  # images per set in the two-sample test
+LEAST_GROUPS: Final = 5  # of real and of synthetic images in each half
 
 
 @metric("agreement")
@@ -36,14 +41,44 @@ def c2st(c: Compared) -> dict[str, float]:
     """Accuracy of a logistic regression of real against synthetic on held-out halves (Lopez-Paz & Oquab 2017).
 
     .5: real and synthetic are indistinguishable. c2st_p: probability of as many correct answers by chance (binomial,
-    one-sided).
+    one-sided). A group is in one half as a whole: its images resemble each other, and the classifier would recognise
+    them. Answers on images of a group go together; with groups, p is that of a t-test of the accuracy, mean of real and
+    synthetic, with the jackknife's variance over groups (see `comparison.units`). Synthetic images of a generator are independent.
     """
     a, b = c.even("c2st", MOST)
+    real, synthetic = _groups(c.real, a), _groups(c.synthetic, b)
+    for what, groups in (("real", real), ("synthetic", synthetic)):
+        n = int(groups.max()) + 1
+        if n < 2 * LEAST_GROUPS:
+            raise RefusedError(f"needs {2 * LEAST_GROUPS} groups of {what} images, has {n}")
     x = np.concatenate([c.real.vectors[a], c.synthetic.vectors[b]])
     y = np.arange(len(x)) >= len(a)
-    training = np.concatenate([c.rng("halves").permutation(len(a)) < len(a) // 2 for _ in range(2)])
+    training = np.concatenate([_half(groups, c.rng("halves")) for groups in (real, synthetic)])
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, tol=1e-3))
     classifier.fit(x[training], y[training])
     right = classifier.predict(x[~training]) == y[~training]
-    p = binomtest(int(right.sum()), len(right), 0.5, alternative="greater").pvalue
-    return {"c2st": float(right.mean()), "c2st_p": float(p)}
+    units = Units(
+        y[~training].astype(np.int64),
+        np.concatenate([real, synthetic + len(real)])[~training],
+    )
+    if not units.grouped:
+        p = binomtest(int(right.sum()), len(right), 0.5, alternative="greater").pvalue
+        return {"c2st": float(right.mean()), "c2st_p": float(p)}
+    values = right.astype(np.float64)[None]
+    accuracy = float(units.mean(values)[0])
+    error = max(float(units.variance(values)[0]) ** 0.5, 1e-9)
+    return {"c2st": accuracy, "c2st_p": float(t.sf((accuracy - 0.5) / error, units.degrees))}
+
+
+def _groups(images: Embedded, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of the group of each row, in the order in which they come."""
+    groups = rows if images.groups is None else images.groups[rows]
+    numbers: NDArray[np.int64] = pd.factorize(groups)[0].astype(np.int64)
+    return numbers
+
+
+def _half(groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which images are in a random half of the groups."""
+    n = int(groups.max()) + 1
+    half: NDArray[np.bool_] = (rng.permutation(n) < n // 2)[groups]
+    return half

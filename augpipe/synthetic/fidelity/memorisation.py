@@ -2,56 +2,45 @@
 
 Train and held-out images of a class come from the same distribution. For a generator that learned only what they share,
 they are exchangeable: it makes no difference which of them are train images. `memorisation.p` is the p-value of that
-permutation test within classes. Its statistic is the mean, over synthetic images, of the log ratio of the distance to the
+permutation test within classes, of whole groups where images have groups. Its statistic is the mean, over synthetic images, of the log ratio of the distance to the
 nearest held-out image to that to the nearest train image, so that a few near copies weigh as much as a general attraction.
 The test is valid for any sizes of train and held-out set, and for a generator that draws only typical images, which are
 nearer to *any* real image than real images are to each other. The comparison of Meehan et al. (2020), distances of
 synthetic and of held-out images to their nearest train image, takes such a generator for a copier; it is reported as
 `memorisation.nearer`.
+
+Distances in pixels are those of `views`: a picture that is shifted by a pixel or mirrored is the same one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, norm
 
-from augpipe.core import neighbours
-from augpipe.synthetic.fidelity.base import Compared, RefusedError, metric
+from augpipe.synthetic import views
+from augpipe.synthetic.fidelity.base import Compared, Noted, RefusedError, metric
+from augpipe.synthetic.fidelity.exchange import (
+    Deals,
+    Floats,
+    Space,
+    exchange_test,
+    real_units,
+    subsample,
+)
 
-PERMUTATIONS: Final = 999
-AT_ONCE: Final = 2**20  # candidates of all permutations that are evaluated together
-CANDIDATES: Final = (
-    8,
-    64,
-)  # bounds on the number of nearest real images that a permutation considers
-MISSED: Final = 1e-4  # tolerated probability that all candidates are of one kind
 # Fraction of held-out images that are as near to train as a near copy.
 NEAR: Final = 0.01
 FEWEST: Final = (
     round(1 / NEAR) - 1
 )  # least number of held-out images whose minimum estimates that quantile
 TINY: Final = 1e-6
-COPIED: Final = 1e-3  # fraction of the median distance below which two images are the same
 HELD_OUT: Final = 10  # images of each set that the test needs
-# Images per set and class in the permutation test and for near copies.
-MOST: Final = 2000
-
-Floats = NDArray[np.float32]
-Items = NDArray[np.generic]
-
-
-@dataclass(frozen=True)
-class Space:
-    """Synthetic, train and held-out images of one class as vectors in one space (features or pixels)."""
-
-    synthetic: Items
-    train: Items
-    held_out: Items
+GROUPED: Final = "assumes independent images, and these have groups; see memorisation.p"
 
 
 def strata(c: Compared) -> list[dict[str, Space]]:
@@ -62,14 +51,19 @@ def strata(c: Compared) -> list[dict[str, Space]]:
     """
     if c.train is None:
         raise RefusedError("needs the training set")
-    classes = []
+    classes, units = [], np.split(real_units(c.train, c.real), [len(c.train)])
     for label in np.unique(c.synthetic.labels).tolist():
         synthetic, train, held_out = (s.of(label) for s in (c.synthetic, c.train, c.real))
         if min(len(train), len(held_out)) > 0:
+            of_class = np.concatenate(
+                [of[s.labels == label] for of, s in zip(units, (c.train, c.real), strict=True)]
+            )
             classes.append(
                 {
-                    "features": Space(synthetic.vectors, train.vectors, held_out.vectors),
-                    "pixels": Space(synthetic.images, train.images, held_out.images),
+                    "features": Space(synthetic.vectors, train.vectors, held_out.vectors, of_class),
+                    "pixels": Space(
+                        synthetic.images, train.images, held_out.images, of_class, views.nearest
+                    ),
                 }
             )
     if not classes:
@@ -83,7 +77,7 @@ def strata(c: Compared) -> list[dict[str, Space]]:
     "memorisation.membership_auc", "memorisation.membership_p",
     least=HELD_OUT, needs_train=True,
 )  # fmt: skip
-def memorisation(c: Compared) -> dict[str, float]:
+def memorisation(c: Compared) -> dict[str, float | Noted]:
     """One-sided p (small: memorised), Bonferroni-corrected over both spaces, and the figures behind it.
 
     nearer: probability that a synthetic image is nearer to train than a held-out one (features; .5: no difference).
@@ -92,29 +86,40 @@ def memorisation(c: Compared) -> dict[str, float]:
     """
     classes = strata(c)
     features = [spaces["features"] for spaces in classes]
-    p_features, p_pixels = (
-        exchange_test([spaces[name] for spaces in classes], c.rng(f"memorisation {name}"))
-        for name in ("features", "pixels")
-    )
-    to_train = [(_nearest(s.synthetic, s.train), _nearest(s.held_out, s.train)) for s in features]
+    deals = Deals(features)
+    to_train = [(s.nearest(s.synthetic, s.train), s.nearest(s.held_out, s.train)) for s in features]
     to_synthetic = [
-        (_nearest(s.train, s.synthetic), _nearest(s.held_out, s.synthetic)) for s in features
+        (s.nearest(s.train, s.synthetic), s.nearest(s.held_out, s.synthetic)) for s in features
     ]
     nearer, nearer_p = _less(to_train)
     auc, auc_p = _less(to_synthetic)
-    return {
-        "memorisation.p": min(1.0, 2 * min(p_features, p_pixels)),
-        "memorisation.p_features": p_features,
-        "memorisation.p_pixels": p_pixels,
+    figures: dict[str, float | Noted] = {
+        **_exchanged(c, classes, deals),
         "memorisation.nearer": nearer,
         "memorisation.nearer_p": nearer_p,
         "memorisation.membership_auc": auc,
         "memorisation.membership_p": auc_p,
     }
+    if deals.grouped:
+        for name in ("memorisation.nearer_p", "memorisation.membership_p"):
+            figures[name] = Noted(math.nan, GROUPED)
+    return figures
 
 
-def _nearest(queries: Items, points: Items) -> Floats:
-    return neighbours.nearest(queries, points)[0][:, 0]
+def _exchanged(
+    c: Compared, classes: Sequence[dict[str, Space]], deals: Deals
+) -> dict[str, float | Noted]:
+    """p of the permutation test in both spaces, and of both together."""
+    names = ("memorisation.p", "memorisation.p_features", "memorisation.p_pixels")
+    refusal = deals.refusal()
+    if refusal:
+        return dict.fromkeys(names, Noted(math.nan, refusal))
+    of_features, of_pixels = (
+        exchange_test([spaces[name] for spaces in classes], c.rng(f"memorisation {name}"))
+        for name in ("features", "pixels")
+    )
+    both = min(1.0, 2 * min(of_features, of_pixels))
+    return dict(zip(names, (both, of_features, of_pixels), strict=True))
 
 
 def _less(samples: Sequence[tuple[Floats, ...]]) -> tuple[float, float]:
@@ -161,8 +166,8 @@ def _nearer_than_real(classes: Sequence[Space], rng: np.random.Generator) -> flo
         list[Floats](),
     )
     for space in classes:
-        subsamples = (_subsample(items, rng) for items in (space.synthetic, space.held_out))
-        synthetic, held_out = (_nearest(items, space.train) for items in subsamples)
+        subsamples = (subsample(items, rng) for items in (space.synthetic, space.held_out))
+        synthetic, held_out = (space.nearest(items, space.train) for items in subsamples)
         unit = _train_gap(space, rng) if few else 1.0
         reference_distances.append(held_out / unit)
         if len(held_out) >= FEWEST:
@@ -185,83 +190,15 @@ def _train_gap(space: Space, rng: np.random.Generator) -> float:
     The median of the held-out images would be the wrong unit: divided by their own median, few of them are ever near.
     """
     if len(space.train) > 1:
-        gaps = neighbours.nearest(_subsample(space.train, rng), space.train, 2)[0][:, 1]
+        gaps = space.search(subsample(space.train, rng), space.train, 2)[0][:, 1]
     else:
-        gaps = _nearest(space.held_out, space.train)
+        gaps = space.nearest(space.held_out, space.train)
     return max(float(np.median(gaps)), TINY)
 
 
 def _near_copy_limit(values: Floats) -> float:
     """Order statistic below which another value of the same distribution falls with probability at most NEAR."""
     return max(TINY, float(np.sort(values)[int(NEAR * (len(values) + 1) + TINY) - 1]))
-
-
-def _subsample(items: Items, rng: np.random.Generator) -> Items:
-    """Random subset of at most MOST rows: enough to estimate a fraction, and pixel vectors are large."""
-    return items if len(items) <= MOST else items[np.sort(rng.permutation(len(items))[:MOST])]
-
-
-class _ClassTest:
-    """One class of the permutation test: distances of its synthetic images to its real images."""
-
-    def __init__(self, space: Space, rng: np.random.Generator) -> None:
-        synthetic, self.members = _subsample(space.synthetic, rng), len(space.train)
-        pool = np.concatenate([space.train, space.held_out])
-        self.n, self.images = len(pool), len(synthetic)
-        distance, self.row = neighbours.nearest(
-            synthetic, pool, min(_candidates(self.members, self.n), self.n)
-        )
-        # The log distance of an exact copy must be finite: all distances below this floor count as equal.
-        positive = distance[distance > 0]
-        floor = COPIED * float(np.median(positive)) if len(positive) else 1.0
-        self.logs = np.log(np.maximum(distance, floor))
-
-    def membership(self) -> NDArray[np.bool_]:
-        """Which of the real images are in train, (n,)."""
-        return np.arange(self.n) < self.members
-
-    def statistics(self, members: NDArray[np.bool_]) -> Floats:
-        """The sum over this class's synthetic images for each of P memberships (P,n): (P,).
-
-        An image's part is the log distance to its nearest non-member minus that to its nearest member. One of them is
-        its nearest candidate, the other the first of another kind; if there is none, the last candidate stands in.
-        """
-        kinds = members[:, self.row]  # (P,N,k), nearest first
-        other = kinds != kinds[:, :, :1]
-        first = np.where(other.any(2), other.argmax(2), self.logs.shape[1] - 1)
-        rows = np.arange(len(self.logs))
-        further = self.logs[rows, first] - self.logs[:, 0]
-        # Contiguous: NumPy then adds in the same order for any number of memberships.
-        signed = np.ascontiguousarray(np.where(kinds[:, :, 0], further, -further))
-        sums: Floats = signed.sum(1)
-        return sums
-
-
-def exchange_test(classes: Sequence[Space], rng: np.random.Generator) -> float:
-    """p of the permutation test (see the module docstring); at least 1 / (PERMUTATIONS + 1)."""
-    tests = [_ClassTest(space, rng) for space in classes]
-    memberships = [test.membership() for test in tests]
-    observed = sum(float(t.statistics(m[None])[0]) for t, m in zip(tests, memberships, strict=True))
-    largest = max(sum(test.n for test in tests), *(test.row.size for test in tests))
-    at_once = max(1, AT_ONCE // largest)
-    extreme = 0
-    for start in range(0, PERMUTATIONS, at_once):
-        n = min(at_once, PERMUTATIONS - start)
-        drawn = [np.empty((n, test.n), np.bool_) for test in tests]
-        for row in range(n):
-            for members, membership in zip(drawn, memberships, strict=True):
-                members[row] = rng.permutation(membership)
-        sums = np.zeros(n)
-        for test, members in zip(tests, drawn, strict=True):
-            sums += test.statistics(members)
-        extreme += int(np.count_nonzero(sums >= observed))
-    return (1 + extreme) / (PERMUTATIONS + 1)
-
-
-def _candidates(members: int, n: int) -> int:
-    """Number of candidates such that both kinds are among them, except with probability MISSED."""
-    most_common = max(members, n - members) / n
-    return int(np.clip(np.ceil(np.log(MISSED) / np.log(most_common)), *CANDIDATES))
 
 
 def gallery(c: Compared, n: int) -> NDArray[np.int64]:
@@ -280,8 +217,8 @@ def gallery(c: Compared, n: int) -> NDArray[np.int64]:
             s.images[rows_of_set]
             for s, rows_of_set in zip((c.synthetic, c.train, c.real), class_rows, strict=True)
         )
-        near, at = neighbours.nearest(synthetic, train)
-        far, far_at = neighbours.nearest(synthetic, held_out)
+        near, at = views.nearest(synthetic, train)
+        far, far_at = views.nearest(synthetic, held_out)
         rows.append(
             np.stack([class_rows[0], class_rows[1][at[:, 0]], class_rows[2][far_at[:, 0]]], 1)
         )
