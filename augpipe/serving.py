@@ -1,4 +1,4 @@
-"""Load logged models in MLflow, and write their files.
+"""Load models: logged ones in MLflow, whose files it also writes, and the single files of a run or training.
 
 A logged model is a folder: `weights.pt`, the checkpoint, read with `weights_only=True`; for a classifier `classifier.json`,
 with its class names and image options; for a generator that derives images from its training set, that set's
@@ -14,7 +14,9 @@ import shutil
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -23,29 +25,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augpipe.classifiers import train as classification
+from augpipe.classifiers.calibration import calibrated
 from augpipe.core import device as runtime
+from augpipe.core.counts import Counts
 from augpipe.core.errors import UserError
 from augpipe.core.files import write_json
 from augpipe.core.images import ImageSet, ImageSpec, provenance
 from augpipe.core.options import ImageOptions
-from augpipe.core.store import Ref, load_images, load_state
+from augpipe.core.states import damaged_part
+from augpipe.core.store import Ref, Store, load_images, load_state
 from augpipe.data.intake import read_pictures
 from augpipe.data.sources._pictures import Blob, WindowedPixels
 from augpipe.generators import families
+from augpipe.pipeline import model_files
+from augpipe.pipeline.model_files import probability_columns
+from augpipe.synthetic import draw
 
 WEIGHTS, CLASSIFIER = "weights.pt", "classifier.json"
-REFERENCE_LIMIT: Final = 200 * 2**20  # bytes of reference images that a logged generator may hold
 COLUMN: Final = "image"  # of a table with several columns, the one that holds pictures
 NAME_LENGTH: Final = 200  # characters of a path or of base64 in a message
-
-
-class NotLoggedError(UserError):
-    """A model that cannot be logged; the message gives the reason."""
-
-
-def probability_columns(classes: Sequence[str]) -> list[str]:
-    """Names of a prediction's columns of probabilities, in class order."""
-    return [f"probability_{name}" for name in classes]
 
 
 def write_classifier(
@@ -67,19 +65,16 @@ def write_classifier(
 
 
 def write_generator(
-    folder: Path, checkpoint: Path, reference: Ref | None, limit: int = REFERENCE_LIMIT
+    folder: Path, checkpoint: Path, reference: Ref | None, limit: int = model_files.REFERENCE_LIMIT
 ) -> None:
     """Write the files of a logged generator into a new folder.
 
     reference: the training set of a family that derives images from it (`GeneratorConfig.derives`), else None.
-    Raises NotLoggedError if the reference images exceed `limit` bytes.
+    Raises NotWrittenError if the reference images exceed `limit` bytes.
     """
     images = None if reference is None else load_images(reference)
-    if images is not None and images.images.nbytes > limit:
-        raise NotLoggedError(
-            f"it derives images from its training set, which must be part of the model: "
-            f"{images.images.nbytes / 2**20:,.0f} MiB, but the limit is {limit / 2**20:,.0f} MiB"
-        )
+    if images is not None:
+        model_files.check_size(images, limit)
     folder.mkdir(parents=True)
     shutil.copyfile(checkpoint, folder / WEIGHTS)
     if images is not None:
@@ -99,7 +94,8 @@ class ServedClassifier:
         self._trained = classification.from_state(state, self._runtime)
         self._options = None if bundle is None else ImageOptions.model_validate(bundle["image"])
         unnamed = [str(label) for label in range(state["shape"][1])]
-        self._classes = tuple(unnamed if bundle is None else bundle["classes"])
+        self.classes = tuple(unnamed if bundle is None else bundle["classes"])
+        self._temperature = float((bundle or {}).get("temperature", 1.0))
 
     def predict(
         self, pictures: Any, params: dict[str, Any] | None = None
@@ -107,55 +103,167 @@ class ServedClassifier:
         """Columns `label`, and `probability_NAME` for each class, a row a picture.
 
         pictures: an array uint8 (N,C,H,W), (N,H,W,C) or (N,H,W); or a sequence or a table's column of arrays (of any
-        sizes), paths, bytes of picture files, or these bytes as base64. Raises UserError that names the first
-        picture that cannot be read.
+        sizes), nested lists, paths, Pillow images, bytes of picture files, or these bytes as base64. Raises UserError that
+        names the first picture that cannot be read.
         """
         if self._options is None:
-            return self._probabilities(np.ascontiguousarray(pictures, dtype=np.uint8))
+            return self.probabilities(np.ascontiguousarray(pictures, dtype=np.uint8))
         names, blobs = _pictures(pictures)
-        probabilities = self._probabilities(read_pictures(blobs, names, self._options))
-        table = pd.DataFrame(probabilities, columns=probability_columns(self._classes))
-        labels = [self._classes[at] for at in probabilities.argmax(1)] if len(names) else []
+        probabilities = self.probabilities(read_pictures(blobs, names, self._options))
+        table = pd.DataFrame(probabilities, columns=probability_columns(self.classes))
+        labels = [self.classes[at] for at in probabilities.argmax(1)] if len(names) else []
         table.insert(0, "label", pd.Series(labels, dtype=object))
         return table
 
-    def _probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    @property
+    def image(self) -> ImageOptions:
+        """How pictures become the arrays it takes; UserError for a classifier of an earlier version, which has none."""
+        if self._options is None:
+            raise UserError(
+                "the classifier was logged by an earlier version, without image options"
+            )
+        return self._options
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (N,C,H,W) of its own size → float32 (N,K), calibrated if the model has a temperature."""
         if len(images) == 0:
-            return np.empty((0, len(self._classes)), np.float32)
-        rows = _unnamed_set(images, np.zeros(len(images), np.int64), self._classes)
-        return classification.predict(self._trained, rows, self._runtime)
+            return np.empty((0, len(self.classes)), np.float32)
+        rows = _unnamed_set(images, np.zeros(len(images), np.int64), self.classes)
+        probabilities = classification.predict(self._trained, rows, self._runtime)
+        return (
+            probabilities
+            if self._temperature == 1
+            else calibrated(probabilities, self._temperature)
+        )
 
 
 class ServedGenerator:
-    """labels int64 (N,) → uint8 (N,C,H,W); params: `seed`, another one for other images."""
+    """labels int64 (N,) → uint8 (N,C,H,W); params: `seed`, another one for other images.
 
-    def __init__(self, checkpoint: dict[str, Any], reference: ImageSet | None = None) -> None:
+    reference: the training set of a family that derives images from it. find: looks it up by its digest if it is None.
+    """
+
+    def __init__(
+        self,
+        checkpoint: dict[str, Any],
+        reference: ImageSet | None = None,
+        find: families.Find = lambda sha256: None,
+    ) -> None:
         here = runtime.start(threads=runtime.cores())
-        self._generator, _ = families.unpack(checkpoint, here, lambda sha256: reference)
+        self._generator, problem = families.unpack(
+            checkpoint, here, lambda sha256: self._train(find, sha256, reference)
+        )
+        self.classes, self.spec = problem.classes, problem.spec
+        self.kind = str(checkpoint["config"]["kind"])
+        self.checkpoint = ""  # SHA-256 of the checkpoint, if the file holds another one's content
+
+    def _train(
+        self, find: families.Find, sha256: str, reference: ImageSet | None
+    ) -> ImageSet | None:
+        self._reference = find(sha256) if reference is None else reference
+        return self._reference
+
+    _reference: ImageSet | None = None
 
     def predict(
         self, labels: NDArray[np.int64], params: dict[str, Any] | None = None
     ) -> NDArray[np.uint8]:
-        """An image of each label's class."""
+        """labels int64 (N,), of any other shape flattened → uint8 (N,C,H,W), an image of each label's class.
+
+        params: `seed`, 0 by default; the same labels and seed give the same images.
+        """
         rng = torch.Generator()
         rng.manual_seed(int((params or {}).get("seed", 0)))
         requested = torch.from_numpy(np.asarray(labels, dtype=np.int64).ravel())
         images: NDArray[np.uint8] = self._generator.sample(requested, rng).numpy()
         return images
 
+    def draw(self, counts: Counts, seed: int, store: Store) -> ImageSet:
+        """counts[c] images of each class c, written to the store as they are drawn, with ids, and parents if it derives."""
+        train = self._reference
+        if train is None:
+            empty = np.empty((0, *self.spec.shape), np.uint8)
+            train = _unnamed_set(empty, np.empty(0, np.int64), self.classes)
+        sampled = draw.sample(
+            self._generator, counts, train, name=self.kind, seed=seed, store=store
+        )
+        return load_images(sampled.images)
+
 
 def _load_pyfunc(path: str) -> ServedClassifier | ServedGenerator:
     """Entry point of MLflow for a logged folder; a model of an earlier version is a single file."""
-    place = Path(path)
+    return load(Path(path))
+
+
+def load(
+    place: Path, find: families.Find = lambda sha256: None
+) -> ServedClassifier | ServedGenerator:
+    """A model from a file (of a run's `models/`, or a generator's checkpoint), or from a logged model's folder.
+
+    find: looks up a training set by its digest, for checkpoints of families that derive images from it.
+    UserError if it is not a model.
+    """
     if place.is_file():
-        state = load_state(place)
-        return ServedGenerator(state) if "config" in state else ServedClassifier(state)
-    state = load_state(place / WEIGHTS)
+        return _load_file(place, find)
+    state = _read(place / WEIGHTS)
     if "config" in state:
         return ServedGenerator(state, _reference(place, state))
-    about = place / CLASSIFIER
-    bundle = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else None
-    return ServedClassifier(state, bundle)
+    if "shape" not in state:
+        raise _no_model(place)
+    return ServedClassifier(state, _bundle(place / CLASSIFIER))
+
+
+def _bundle(path: Path) -> dict[str, Any] | None:
+    """Class names and image options beside a logged classifier; None for one of an earlier version."""
+    if not path.is_file():
+        return None
+    try:
+        bundle: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        ImageOptions.model_validate(bundle["image"])
+        return bundle if bundle["classes"] else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"cannot read {path}: {' '.join(str(error).split())[:NAME_LENGTH]}"
+        ) from None
+
+
+def _no_model(place: Path) -> UserError:
+    return UserError(f"{place} is not a model of augpipe")
+
+
+def _load_file(place: Path, find: families.Find) -> ServedClassifier | ServedGenerator:
+    content = _read(place)
+    kind = content.get("augpipe")
+    if kind == model_files.CLASSIFIER:
+        return ServedClassifier(content["state"], content)
+    if kind == model_files.GENERATOR:
+        generator = ServedGenerator(content["state"], model_files.reference_of(content))
+        generator.checkpoint = content["checkpoint"]
+        return generator
+    if "config" in content:
+        return ServedGenerator(content, find=find)
+    if "shape" in content:
+        return ServedClassifier(content)
+    raise _no_model(place)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of weights; no code of it is run. UserError if it is damaged."""
+    try:
+        damaged = damaged_part(path)
+        state = {} if damaged else load_state(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    # Not torch's message, which advises to load the file anyway.
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, LookupError, BadZipFile):
+        raise _no_model(path) from None
+    if damaged:
+        raise UserError(
+            f"{path} is damaged: the checksum of its part {damaged} does not hold; copy it again, or repeat the run"
+        )
+    if not isinstance(state, dict):
+        raise _no_model(path)
+    return state
 
 
 def _reference(folder: Path, checkpoint: dict[str, Any]) -> ImageSet | None:

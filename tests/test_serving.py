@@ -17,6 +17,7 @@ from contracts import draw, fresh, steps, tiny
 from mlflow import MlflowClient, pyfunc
 from mlflow.models import Model
 from PIL import Image
+from tiny import tracking
 
 from augpipe import serving
 from augpipe.classifiers import train as classification
@@ -31,6 +32,7 @@ from augpipe.data.intake import take_in
 from augpipe.data.sources import folder
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
+from augpipe.pipeline.model_files import NotWrittenError
 from flows.tracking.models import classifier_signature, generator_signature, log_model
 
 OPTIONS = ClassifierOptions(width=0.25, steps=4, batch=8, evaluations=1)
@@ -194,7 +196,7 @@ def test_a_logged_generator_needs_no_store(family, here, make_shapes, tmp_path) 
 
 def test_a_generator_with_too_large_a_reference_is_not_logged(here, make_shapes, tmp_path) -> None:
     _, checkpoint, learned = packed("smote", tmp_path, make_shapes((8, 6)), here)
-    with pytest.raises(serving.NotLoggedError, match="derives images from its training set"):
+    with pytest.raises(NotWrittenError, match="derives images from its training set"):
         serving.write_generator(tmp_path / "model", checkpoint.path, learned, limit=1000)
     assert not (tmp_path / "model").exists()
 
@@ -227,7 +229,7 @@ def test_models_of_earlier_versions_load(here, trained, make_shapes, tmp_path) -
 
 def test_models_go_through_mlflow(here, trained, make_shapes, tmp_path, monkeypatch) -> None:
     net, images = trained
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient(tracking(tmp_path))
     experiment = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
     state = stored(net, tmp_path / "store")
 
@@ -255,7 +257,7 @@ def test_models_go_through_mlflow(here, trained, make_shapes, tmp_path, monkeypa
         serving.write_generator(folder, checkpoint.path, learned)
 
     signature = generator_signature(images.spec.shape)
-    with pytest.raises(serving.NotLoggedError):
+    with pytest.raises(NotWrittenError):
         log_model(client, client.create_run(experiment), "generator", refuse, signature)
     assert [one.name for one in client.search_logged_models([experiment])] == ["classifier"]
     logged = log_model(client, client.create_run(experiment), "generator", allow, signature)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 # Messages of a full disk without an errno: from the system, SQLite, and torch's file writer.
@@ -14,6 +16,7 @@ FULL_WORDS: Final = (
     "disk is full",
     "PytorchStreamWriter failed writing",
 )
+MANY: Final = 20  # choices that a message lists
 PASSING: Final = frozenset(
     {
         errno.EAGAIN, errno.EBUSY, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EIO, errno.ENETDOWN,
@@ -49,12 +52,39 @@ def choices(have: Iterable[object]) -> str:
 
 
 def unknown(what: str, value: object, have: Iterable[object]) -> UserError:
-    """UserError for an unknown name, with the closest match and all choices."""
+    """UserError for an unknown name, with the closest match and the choices: all, or of many those that are close."""
     names = [str(item) for item in have]
-    near = difflib.get_close_matches(str(value), names, n=1)
+    near = close_matches(str(value), names)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     offer = f"choose from {choices(names)}" if names else "there is none"
+    if near and len(names) > MANY:
+        offer = f"the closest of {len(names)}: {choices(near)}"
     return UserError(f"unknown {what} {str(value)!r}{hint}; {offer}")
+
+
+def close_matches(value: str, names: Sequence[str], n: int = 3) -> list[str]:
+    """Names that are nearly a value, the nearest first; without regard to case if none is with it."""
+    lower = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(value, names, n)
+    return near or [lower[name] for name in difflib.get_close_matches(value.casefold(), lower, n)]
+
+
+def exists(path: Path) -> bool:
+    """Whether a path exists; False also for a name that is too long for any."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def near_name(path: Path) -> str:
+    """` (did you mean ...?)` for a path that does not exist, if its folder has something of nearly this name; else ""."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(path.parent))
+    except OSError:
+        return ""
+    near = close_matches(path.name, names, 1)
+    return f" (did you mean {str(path.with_name(near[0]))!r}?)" if near else ""
 
 
 def is_full(error: BaseException | None) -> bool:

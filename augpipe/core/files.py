@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from augpipe.core.errors import UserError, passes
-from augpipe.core.home import home, make_home
+from augpipe.core.home import make_folder
 from augpipe.core.processes import is_mark_of_dead, mark
 
 
@@ -25,9 +26,7 @@ def draft_of(target: Path) -> Iterator[Path]:
     # With the process, so that the draft of one that was killed can be told from one in use.
     draft = target.parent / f".{target.name}.{mark()}-{uuid.uuid4().hex[:8]}.tmp"
     try:
-        if target.is_relative_to(home()):
-            make_home()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         yield draft
     except OSError as error:
         raise _unwritable(target, error) from error
@@ -77,6 +76,22 @@ def beside(target: Path) -> Iterator[Path]:
                 os.rename(old, target)
                 raise
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def scratch(name: str, folder: Path | None = None) -> Iterator[Path]:
+    """A new folder for the duration of the block, readable by its user only; those of processes that were killed are deleted.
+
+    folder: where it is; None: where the system has temporary files.
+    """
+    place = folder or Path(tempfile.gettempdir())
+    sweep(place, name)
+    path = place / f".{name}.{mark()}-{uuid.uuid4().hex[:8]}.tmp"
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        _remove(path)
 
 
 def _exchange(one: Path, other: Path) -> bool:

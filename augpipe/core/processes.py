@@ -12,11 +12,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from augpipe.core.home import make_folder
+
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Hold a lock on a file while the block runs. When the process ends, even by SIGKILL, the system frees the lock."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with FileLock(path):
         try:
             yield

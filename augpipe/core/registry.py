@@ -1,4 +1,4 @@
-"""How a configuration finds code: by file name across families, by decorator within one file."""
+"""How a configuration finds code: by file name across kinds, by decorator within a file or package."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import (
     BaseModel,
@@ -17,8 +17,24 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from augpipe.core.errors import UserError, unknown
+from augpipe.core.errors import UserError, several, unknown
 from augpipe.core.registry import kinds_in, load_kind
+
+# Types of pydantic's errors → message.
+PLAIN: Final = {
+    ("tuple_type", "list_type"): "must be a list",
+    (
+        "dict_type",
+        "mapping_type",
+        "model_type",
+        "model_attributes_type",
+    ): "must have keys and values",
+    ("string_type",): "must be text",
+    ("int_type", "int_parsing", "int_from_float"): "must be a whole number",
+    ("float_type", "float_parsing"): "must be a number",
+    ("bool_type", "bool_parsing"): "must be true or false",
+    ("missing",): "is missing",
+}
 
 
 class Strict(BaseModel):
@@ -42,6 +58,28 @@ class Strict(BaseModel):
         return value
 
 
+def changed(options: Strict) -> list[str]:
+    """Names of the options that are not their defaults."""
+    return [
+        name
+        for name, field in type(options).model_fields.items()
+        if getattr(options, name) != field.get_default(call_default_factory=True, validated_data={})
+    ]
+
+
+def refuse_changed(options: Strict, names: Iterable[str], why: str) -> None:
+    """ValueError for the first of these options that is not its default; why: the rest of `x: 1 has no effect ...`.
+
+    Defaults pass, because a dumped experiment contains all of them.
+    """
+    others = changed(options)
+    for name in names:
+        if name in others:
+            value = getattr(options, name)
+            shown = f"{value:g}" if isinstance(value, float) else value
+            raise ValueError(f"{name}: {shown} has no effect {why}")
+
+
 class KindConfig(Strict):
     """A configuration whose `kind` names the file that reads it."""
 
@@ -53,13 +91,14 @@ class KindConfig(Strict):
 class OneOf:
     """Annotation of a field that `resolve` reads as one of several models, named under `key`.
 
-    The field must be `SerializeAsAny[...]`: dumped as the base class it would lose the fields of the actual model, and
+    by_name: whether `resolve` reads the name of a model alone, too. The field must be `SerializeAsAny[...]`: dumped as the base class it would lose the fields of the actual model, and
     different configurations would have equal hashes. Its JSON schema is any of `models`, for forms.
     """
 
     resolve: Callable[[Any], Any]
     key: str
     models: Callable[[], Iterable[tuple[str, type[BaseModel]]]]
+    by_name: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -83,6 +122,8 @@ class OneOf:
                     "properties": {**model_schema["properties"], self.key: named},
                 }
             )
+        if self.by_name:
+            schemas.append({"enum": [name for name, _ in self.models()], "type": "string"})
         return {"anyOf": schemas}
 
 
@@ -111,12 +152,25 @@ def explain(error: ValidationError) -> str:
     """First error of a ValidationError on one line: `path: message (got value)`."""
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
-    message = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else first["msg"]
+    message = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else _plain(first)
     # Only short values are shown: a whole mapping would hide the message.
     shown = repr(first.get("input"))
     suffix = "" if "error" in first.get("ctx", {}) or len(shown) > 60 else f" (got {shown})"
     line = " ".join(f"{message}{suffix}".split())
     return f"{path}: {line}" if path else line
+
+
+def _plain(error: Mapping[str, Any]) -> str:
+    """Pydantic's message in the words of a configuration."""
+    kind, context = error["type"], error.get("ctx", {})
+    for kinds, words in PLAIN.items():
+        if kind in kinds:
+            return words
+    if kind == "too_short":
+        return f"needs at least {several(context['min_length'], 'entry')}".replace(
+            "entrys", "entries"
+        )
+    return str(error["msg"]).replace("Input should be", "must be")
 
 
 def _is_branch(part: int | str) -> bool:

@@ -27,6 +27,7 @@ from augpipe.core.home import home
 from augpipe.core.image_folders import NAME, Rows
 from augpipe.core.images import ImageSet, Splits
 from augpipe.core.integrity import intact, touch
+from augpipe.core.states import save_state
 
 BLOCK: Final = 2**24  # bytes copied at a time, which limits memory use
 
@@ -52,7 +53,8 @@ class Ref(BaseModel, frozen=True):
 
     @field_serializer("path")
     def _relative(self, path: Path, info: FieldSerializationInfo) -> str:
-        return str(path.relative_to(info.context["store"]) if info.context else path)
+        store = (info.context or {}).get("store")  # Prefect serialises with a context too
+        return str(path if store is None else path.relative_to(store))
 
 
 class SplitRefs(BaseModel, frozen=True):
@@ -180,9 +182,7 @@ class Store:
 
 def _writer(state: Mapping[str, Any]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
-        # With a path, torch writes the file name into the file, so equal states would differ.
-        with path.open("wb") as stream:
-            torch.save(dict(state), stream)
+        save_state(state, path)
 
     return write
 

@@ -16,7 +16,7 @@ from urllib.error import URLError
 import torch
 
 from augpipe.core.errors import UserError
-from augpipe.core.home import home
+from augpipe.core.home import home, make_folder
 
 # Exceptions raised by reading a file that is not a matching checkpoint.
 UNREADABLE: Final = (
@@ -39,7 +39,7 @@ def fetching(what: str, file: str, instead: str) -> Iterator[None]:
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(home() / "weights"))
     try:
-        weights_folder().mkdir(parents=True, exist_ok=True)
+        make_folder(weights_folder())
         yield
     except (URLError, ConnectionError, TimeoutError) as error:
         reason = getattr(error, "reason", None) or error

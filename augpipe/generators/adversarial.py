@@ -65,6 +65,12 @@ class AdversarialConfig(GeneratorConfig):
         """Whether a score above 0 means real; False for a Wasserstein critic, whose sign is arbitrary."""
         return True
 
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """See `GeneratorConfig`."""
+        yield from super().without_effect()
+        if not self.augment:
+            yield "ada", "with augment: []"
+
     @model_validator(mode="after")
     def _ada_needs_a_sign(self) -> AdversarialConfig:
         if self.ada and not self.signed:

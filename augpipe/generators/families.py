@@ -2,7 +2,7 @@
 
 A family's file has `Config(GeneratorConfig)`, `build(config, problem, runtime, seed) -> Generator` and, if
 it cannot generate every kind of image, `check(config, problem)`. `per_class: true` builds one model per class of
-any family (see `per_class`).
+any family that trains one (see `per_class`).
 """
 
 from __future__ import annotations

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from augpipe.core import distributed as parallel
+from augpipe.core.checkpoint import Checkpoint
 from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.errors import NotTrainedError
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import torch_stream
-from augpipe.generators.checkpoint import Checkpoint
+from augpipe.generators.diversity import Diversity
 from augpipe.generators.options import GeneratorConfig
 from augpipe.generators.protocol import Generator, drawn_together
 
@@ -28,8 +28,10 @@ MAX_RESTARTS: Final = 3  # restarts from the last good state per training
 LR_FACTOR: Final = 0.5  # learning rate multiplier at each restart
 CHECK_INTERVAL: Final = 32  # steps between checks that the losses are finite
 PROGRESS_INTERVAL: Final = 0.5  # seconds between calls of on_progress
-DIVERSITY_GENERATED: Final = 8  # generated images per class whose diversity is measured
-DIVERSITY_REAL: Final = 64  # real images per class that they are compared with
+SAVE_INTERVAL: Final = 60.0  # seconds between checkpoints, besides that of each tick
+SAVE_SHARE: Final = (
+    20  # the least of these intervals is so many times what the last checkpoint took to write
+)
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,13 @@ class Hooks:
 
     validate: returns the validation metric, lower is better. on_tick: called after validation; the loop stores what
     it returns in the tick, also across a resume. on_progress: called with thousands of images seen and images per
-    second, at most every PROGRESS_INTERVAL seconds.
+    second, at most every PROGRESS_INTERVAL seconds. clock: seconds, for the time between checkpoints.
     """
 
     validate: Validate
     on_tick: Callable[[Tick, Generator], Mapping[str, Any]] = _no_values
     on_progress: Callable[[float, float], None] = lambda kimg, rate: None
+    clock: Callable[[], float] = time.monotonic
 
 
 class ClassUniform:
@@ -103,43 +106,6 @@ class ClassUniform:
         return self._rows.pick(labels, u)
 
 
-class Diversity:
-    """Diversity of generated images per class, relative to real ones; detects mode collapse."""
-
-    def __init__(self, train: ImageSet, seed: int) -> None:
-        self._seed = seed
-        self._real: dict[int, float] = {}
-        rng = torch_stream(seed, "diversity")
-        for label, n in train.counts().items():
-            if n < 2:
-                continue
-            rows = np.flatnonzero(train.labels == label)
-            sample = rows[torch.randperm(n, generator=rng)[:DIVERSITY_REAL].numpy()]
-            spread = _spread(torch.from_numpy(train.images[np.sort(sample)]))
-            if spread > 0:
-                self._real[label] = spread
-        self._labels = torch.tensor(list(self._real), dtype=torch.int64).repeat_interleave(
-            DIVERSITY_GENERATED
-        )
-
-    def of(self, generator: Generator) -> dict[int, float]:
-        """Class → mean distance of generated images over that of real ones; skips classes of identical images."""
-        if not self._real:
-            return {}
-        images = generator.sample(self._labels, torch_stream(self._seed, "fixed batch"))
-        return {
-            label: _spread(images[self._labels == label]) / real
-            for label, real in self._real.items()
-        }
-
-
-def _spread(images: torch.Tensor) -> float:
-    """Mean pairwise root-mean-square distance of images uint8 (N,C,H,W), in grey levels."""
-    flat = images.flatten(1).double()
-    n = len(flat)
-    return float(torch.pdist(flat).sum() / (n * (n - 1) / 2) / flat.shape[1] ** 0.5)
-
-
 def fit(
     generator: Generator,
     train: ImageSet,
@@ -154,18 +120,19 @@ def fit(
 
     With a budget of 0 the generator is validated once, as it is. If a loss or metric is not finite, or a class
     collapses, training restarts from the last good state with half the learning rate, at most MAX_RESTARTS times;
-    then it ends with the best state so far. With a `checkpoint` every tick is saved and an interrupted training
-    resumes; on one machine's CPU the result is the same bit for bit.
+    then it ends with the best state so far. With a `checkpoint` the state is saved at every tick, and within one every
+    SAVE_INTERVAL seconds unless several processes train together. An interrupted training resumes; on one machine's
+    CPU the result is the same bit for bit.
     Raises NotTrainedError if no metric was finite, UserError for the checkpoint of another training.
     """
     generator.prepare(train)
-    loop = _Loop(generator, train, budget, runtime, seed, hooks)
-    loop.resume(checkpoint)
+    loop = _Loop(generator, train, budget, runtime, seed, hooks, checkpoint)
+    loop.resume()
     targets = [budget.kimg * 1000 * (i + 1) / budget.ticks for i in range(budget.ticks)]
     if budget.kimg == 0:
         targets = [0.0]
     while loop.position.tick < len(targets) and not loop.position.stopped:
-        loop.tick(targets[loop.position.tick], checkpoint)
+        loop.tick(targets[loop.position.tick])
     if not math.isfinite(loop.position.best_metric):
         reason = loop.position.stopped or "the budget is spent"
         raise NotTrainedError(
@@ -192,6 +159,24 @@ class _Position:
 
 
 @dataclass
+class _Partial:
+    """What was summed since the last tick: losses and their counts by name, steps, images, seconds."""
+
+    totals: dict[str, torch.Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    steps: int = 0
+    images: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, losses: Mapping[str, torch.Tensor], images: int) -> None:
+        for name, loss in losses.items():
+            self.totals[name] = self.totals.get(name, torch.zeros_like(loss)) + loss
+            self.counts[name] = self.counts.get(name, 0) + 1
+        self.steps += 1
+        self.images += images
+
+
+@dataclass
 class _Stretch:
     """Training between two ticks: mean losses, images, seconds, and the reason of a failure or ""."""
 
@@ -204,9 +189,10 @@ class _Stretch:
 class _Loop:
     def __init__(
         self, generator: Generator, train: ImageSet, budget: GeneratorConfig, runtime: Runtime,
-        seed: int, hooks: Hooks,
+        seed: int, hooks: Hooks, checkpoint: Checkpoint | None,
     ) -> None:  # fmt: skip
         self._generator, self._budget, self._hooks = generator, budget, hooks
+        self._checkpoint = checkpoint
         self._pool = Pool(train, runtime)
         self._rows = ClassUniform(train, torch_stream(seed, "generator batches"), budget.together)
         detects_collapse = budget.kimg > 0 and budget.collapse > 0
@@ -215,10 +201,15 @@ class _Loop:
         self._good = (copy.deepcopy(generator.state_dict()), copy.copy(self.position))
         self._best = self._good[0]
         self._lowered = 0  # times the learning rate was lowered since the last good state
+        self._partial = _Partial()
+        self._saved, self._saving = (
+            hooks.clock(),
+            0.0,
+        )  # when the state was last saved, and how long that took
 
-    def resume(self, checkpoint: Checkpoint | None) -> None:
+    def resume(self) -> None:
         """Continue from the checkpoint, if it exists."""
-        state = checkpoint.load() if checkpoint else None
+        state = self._checkpoint.load() if self._checkpoint else None
         if state is None:
             return
         self._generator.load_state_dict(state["generator"])
@@ -227,19 +218,42 @@ class _Loop:
         self._ticks = [Tick(**tick) for tick in state["ticks"]]
         self._rows.rng.set_state(state["rows"])
         self._good = (copy.deepcopy(self._generator.state_dict()), copy.deepcopy(self.position))
+        if state["since"] is not None:  # it was saved within a tick
+            since = state["since"]
+            self._partial = _Partial(**since["partial"])
+            self._good = (since["good"], _Position(**since["good place"]))
+            self._lowered = since["lowered"]
 
-    def _save(self, checkpoint: Checkpoint) -> None:
-        checkpoint.save(
-            {
-                "generator": self._generator.state_dict(),
-                "best": self._best,
-                "place": asdict(self.position),
-                "ticks": [asdict(tick) for tick in self._ticks],
-                "rows": self._rows.rng.get_state(),
+    def _save(self) -> None:
+        if self._checkpoint is None or not parallel.leads():
+            return
+        start = self._hooks.clock()
+        state = {
+            "generator": self._generator.state_dict(),
+            "best": self._best,
+            "place": asdict(self.position),
+            "ticks": [asdict(tick) for tick in self._ticks],
+            "rows": self._rows.rng.get_state(),
+            "since": None,
+        }
+        if self._partial.steps:
+            state["since"] = {
+                "partial": vars(self._partial),
+                "good": self._good[0],
+                "good place": asdict(self._good[1]),
+                "lowered": self._lowered,
             }
-        )
+        self._checkpoint.save(state)
+        self._saved = self._hooks.clock()
+        self._saving = self._saved - start
 
-    def tick(self, target: float, checkpoint: Checkpoint | None) -> None:
+    def _is_due(self) -> bool:
+        """Whether to save within a tick. Not with several processes: each has sums of its own."""
+        if self._checkpoint is None or parallel.size() > 1:
+            return False
+        return self._hooks.clock() - self._saved >= max(SAVE_INTERVAL, SAVE_SHARE * self._saving)
+
+    def tick(self, target: float) -> None:
         """Train up to `target` images, validate, then save the state or restart from the last good one."""
         stretch = self._train_to(target)
         self.position.seconds += stretch.seconds
@@ -262,33 +276,32 @@ class _Loop:
             self.position.stopped = f"no new best in {patience} ticks"
         self._good = (copy.deepcopy(self._generator.state_dict()), copy.deepcopy(self.position))
         self._lowered = 0
-        if checkpoint and parallel.leads():
-            self._save(checkpoint)
+        self._save()
 
     def _train_to(self, target: float) -> _Stretch:
+        """Train up to `target` images, from the start of the tick or from where a checkpoint left it."""
         start = reported = time.perf_counter()
-        before, steps, failed = self.position.seen, 0, ""
-        totals: dict[str, torch.Tensor] = {}
-        counts: dict[str, int] = {}
+        before, earlier, failed, part = self.position.seen, self._partial.seconds, "", self._partial
         while self.position.seen < target and not failed:
             rows = self._rows.draw(self._budget.batch)
-            for name, loss in self._generator.step(
-                self._pool.gather(rows), self._pool.labels[rows]
-            ).items():
-                totals[name] = totals.get(name, torch.zeros_like(loss)) + loss
-                counts[name] = counts.get(name, 0) + 1
+            losses = self._generator.step(self._pool.gather(rows), self._pool.labels[rows])
+            part.add(losses, self._budget.batch)
             self.position.seen += self._budget.batch
-            steps += 1
-            if steps % CHECK_INTERVAL == 0 or self.position.seen >= target:
-                failed = self._not_finite(totals)
-                now = time.perf_counter()
-                if now - reported >= PROGRESS_INTERVAL:
-                    reported = now
-                    rate = (self.position.seen - before) / (now - start)
-                    self._hooks.on_progress(self.position.seen / 1000, rate)
-        means = {name: total / counts[name] for name, total in parallel.means(totals).items()}
-        seconds = max(time.perf_counter() - start, 1e-9)
-        return _Stretch(means, self.position.seen - before, seconds, failed)
+            if part.steps % CHECK_INTERVAL and self.position.seen < target:
+                continue
+            failed = self._not_finite(part.totals)
+            now = time.perf_counter()
+            part.seconds = earlier + now - start
+            if now - reported >= PROGRESS_INTERVAL:
+                reported = now
+                rate = (self.position.seen - before) / (now - start)
+                self._hooks.on_progress(self.position.seen / 1000, rate)
+            if not failed and self.position.seen < target and self._is_due():
+                self._save()
+        self._partial = _Partial()
+        sums = parallel.means(part.totals)
+        means = {name: total / part.counts[name] for name, total in sums.items()}
+        return _Stretch(means, part.images, max(part.seconds, 1e-9), failed)
 
     def _not_finite(self, totals: Mapping[str, torch.Tensor]) -> str:
         diverged = [

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from augpipe.core.schema import KindConfig, by_kind
+from augpipe.core.schema import KindConfig, by_kind, refuse_changed
 
 FAMILIES: Final = "augpipe.generators.models"
+TRAINING: Final = ("batch", "ticks", "patience", "collapse", "together")
 
 
 class GeneratorConfig(KindConfig):
@@ -61,6 +63,18 @@ class GeneratorConfig(KindConfig):
         if self.per_class and not self.generative:
             raise ValueError(f"{self.kind} trains no model: set per_class: false")
         return self
+
+    def check_used(self) -> None:
+        """ValueError for an option without effect. No validator: the models of earlier runs load with their options."""
+        for name, why in self.without_effect():
+            refuse_changed(self, [name], f"{why}; remove it")
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """Options that nothing reads with the values of the others, and why; a family adds its own."""
+        if not self.generative:
+            yield from ((name, f"on {self.kind}, which is not trained") for name in TRAINING)
+        if not self.pretrain:
+            yield "pretrain_below", "with pretrain: 0"
 
 
 AnyGenerator = Annotated[SerializeAsAny[GeneratorConfig], by_kind(FAMILIES, "generator")]

@@ -60,6 +60,9 @@ def test_numbers_per_class() -> None:
     assert plans.plan(5, have, ("a", "b")) == {0: 5, 1: 5}
     assert plans.plan({"b": 7}, have, ("a", "b")) == {1: 7}
     assert plans.plan({"b": 0}, have, ("a", "b")) == {}
+    assert plans.plan(np.int64(5), have, ("a", "b")) == {0: 5, 1: 5}  # type: ignore[arg-type]
+    numpy = {"b": np.int64(7)}
+    assert plans.plan(numpy, have, ("a", "b")) == {1: 7}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("bad", ["most", -3, {"b": -1}, {"x": 1}, 1.5, 0.0, True])

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,22 +15,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import teams
+import warm
 import yaml
 from contracts import VARIANTS, tiny
+from in_process import call
 from tiny import CONFIG, augpipe
 
 from augpipe.core.errors import RunError, UserError
-from augpipe.core.team import Team, launch
 from augpipe.generators import families
 
 TRAINED = [n for n in [*families.names(), *VARIANTS] if tiny(n).generative or "deepsmote" in n]
 NAMES = [n for n in TRAINED if not tiny(n).per_class]
 STEPS = 6
-TWO = Team(2, "cpu")
 BAGANS = [n for n in NAMES if n.startswith("bagan")]
 # Relative to the loss, or to 1. BAGAN fits Gaussians to what its autoencoder's convolutions give; their biases before batch norms
 # have no gradient but rounding, of which Adam makes whole steps: weights changed by 1e-7 at the beginning move its losses as far.
 SAME, BAGAN = 1e-5, 5e-2
+
+
+def together(work: Callable[..., Any], *given: Any) -> Any:
+    """What a team of two gives; its processes are forks, but for `test_none_outlives_the_one_that_began_them`."""
+    return warm.call(teams.launched, work, *given, workers=2)
 
 
 def _x_and_weight() -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +56,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "whole": ("resumed", (str(tmp_path_factory.mktemp("team") / "whole.pt"), False)),
         "large": ("large", ()),
     }
-    return launch(TWO, teams.several, calls)
+    return together(teams.several, calls)
 
 
 @pytest.fixture(scope="module")
@@ -118,19 +120,18 @@ def test_batch_norm_of_all_and_its_gradients_of_gradients(team) -> None:
 
 def test_a_users_mistake_comes_out_as_one() -> None:
     with pytest.raises(UserError, match=r"image\.size is 17"):
-        launch(TWO, teams.mistaken)
+        together(teams.mistaken)
 
 
 def test_a_process_that_breaks_ends_the_others_and_says_why() -> None:
     with pytest.raises(RuntimeError) as caught:
-        launch(TWO, teams.broken)
+        together(teams.broken)
     assert str(caught.value) == "the second one is broken"
     with pytest.raises(UserError) as told:
-        launch(TWO, teams.one_sided)
+        together(teams.one_sided)
     assert str(told.value) == "No space left on device"
     with pytest.raises(RunError, match="process 1 of a training was ended by SIGKILL"):
-        launch(TWO, teams.killed)
-    assert not multiprocessing.active_children()
+        together(teams.killed)
 
 
 def test_more_than_a_pipe_holds_comes_back(team) -> None:
@@ -148,14 +149,6 @@ def alive(numbers: list[int]) -> list[int]:
     return found
 
 
-def begun(marks: Path) -> list[int]:
-    until = time.monotonic() + 120
-    while len(found := [int(mark.name) for mark in marks.iterdir()]) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    return found
-
-
 def gone(numbers: list[int]) -> bool:
     until = time.monotonic() + 5
     while alive(numbers) and time.monotonic() < until:
@@ -167,7 +160,7 @@ def gone(numbers: list[int]) -> bool:
 def test_none_outlives_the_one_that_began_them(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, str(Path(teams.__file__)), str(tmp_path)])
     try:
-        numbers = begun(tmp_path)
+        numbers = teams.begun(tmp_path)
         assert alive(numbers) == numbers
     finally:
         process.kill()
@@ -177,24 +170,8 @@ def test_none_outlives_the_one_that_began_them(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
 def test_a_time_out_ends_them(tmp_path: Path) -> None:
-    def too_long(*_: object) -> None:
-        raise TimeoutError("too long")
-
-    def ring() -> None:
-        try:
-            begun(tmp_path)
-        finally:
-            os.kill(os.getpid(), signal.SIGUSR1)
-
-    before = signal.signal(signal.SIGUSR1, too_long)
-    ringing = threading.Thread(target=ring)
-    try:
-        ringing.start()
-        with pytest.raises(TimeoutError, match="too long"):
-            launch(TWO, teams.endless, str(tmp_path))
-        ringing.join()
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(TimeoutError, match="too long"):
+        warm.call(teams.rung, str(tmp_path), workers=2)
     assert len(list(tmp_path.iterdir())) == 2
     assert gone([int(mark.name) for mark in tmp_path.iterdir()])
 
@@ -202,8 +179,8 @@ def test_a_time_out_ends_them(tmp_path: Path) -> None:
 def test_a_training_in_two_goes_on_where_it_broke_to_the_same_bytes(tmp_path: Path, team) -> None:
     whole = team["whole"]
     with pytest.raises(RuntimeError, match="second tick"):
-        launch(TWO, teams.resumed, str(tmp_path / "broken.pt"), True)
-    again = launch(TWO, teams.resumed, str(tmp_path / "broken.pt"), False)
+        together(teams.resumed, str(tmp_path / "broken.pt"), True)
+    again = together(teams.resumed, str(tmp_path / "broken.pt"), False)
     assert again[0] == whole[0] and (again[1] == whole[1]).all()
 
 
@@ -216,7 +193,9 @@ def test_a_run_trains_its_generators_on_two(tmp_path: Path) -> None:
     config = yaml.safe_load(CONFIG)
     config |= {"arms": [a for a in config["arms"] if a["name"] in ("real", "acgan")], "seeds": 1}
     config["fidelity"] = {"images": 8, "gan_train": False}
-    runner = {"devices": 2, "device": "cpu"}
+    config["classifier"] |= {"steps": 5, "evaluations": 1}
+    config["generators"]["acgan"] |= {"kimg": 0.2, "ticks": 1}
+    runner = {"devices": 2, "device": "cpu", "workers": 1}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(config | {"runner": runner}))
     ran = augpipe(tmp_path, "run", "two.yaml", "--out", "out")
     assert ran.status == 0, ran.err[-2000:]
@@ -238,9 +217,12 @@ def test_a_run_trains_its_generators_on_two(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_divided_is_told_in_a_line(runner, said, tmp_path: Path) -> None:
+def test_what_cannot_be_divided_is_told_in_a_line(
+    runner, said, tmp_path: Path, monkeypatch, capsys
+) -> None:
     config = yaml.safe_load(CONFIG) | {"runner": runner}
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(config))
-    ran = augpipe(tmp_path, "run", "bad.yaml", "--out", "out")
-    assert ran.status == 2 and said in ran.err and len(ran.err.strip().splitlines()) == 1
+    monkeypatch.chdir(tmp_path)
+    status, line = call(monkeypatch, capsys, "run", "bad.yaml", "--out", "out")
+    assert status == 2 and said in line and "\n" not in line
     assert not (tmp_path / "out").exists()

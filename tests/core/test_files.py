@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from augpipe.core.errors import UserError
-from augpipe.core.files import beside
+from augpipe.core.files import beside, scratch
 
 
 def test_nothing_half_written_is_left(tmp_path: Path) -> None:
@@ -113,3 +113,24 @@ def test_a_draft_in_use_is_not_swept(tmp_path: Path) -> None:
     foreign.touch()
     replace(tmp_path)
     assert foreign.exists()  # of another machine
+
+
+def test_the_scratch_folder_of_a_killed_process_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold images; what is in use stays."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    killed = """
+import os, signal
+from augpipe.core.files import scratch
+with scratch("augpipe-x") as folder:
+    (folder / "1.png").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    assert len(list(tmp_path.rglob("1.png"))) == 1
+    with scratch("augpipe-x") as one, scratch("augpipe-x") as other:
+        assert one.stat().st_mode & 0o777 == 0o700
+        assert {one, other} == set(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())

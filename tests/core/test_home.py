@@ -1,4 +1,4 @@
-"""AUGPIPE_HOME: made for its user alone by whoever writes first; a folder that exists stays as it is."""
+"""AUGPIPE_HOME: made for its user alone by whoever writes first, as is what is made in it; a folder that exists stays as it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from augpipe.core.files import beside
 from augpipe.core.home import home
 from augpipe.core.store import Store
 
@@ -22,3 +23,14 @@ def test_the_first_that_writes_makes_it_for_its_user_alone(
     monkeypatch.setenv("AUGPIPE_HOME", str(shared))
     Store().put_json("values", {"a": 1})
     assert shared.stat().st_mode & 0o777 == 0o775
+    assert (shared / "store").stat().st_mode & 0o777 == 0o700
+    (shared / "runs").mkdir(mode=0o755)
+    (shared / "runs").chmod(0o755)
+    (tmp_path / "link").symlink_to(shared)
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "link"))
+    with beside(home() / "runs" / "a" / "b") as draft:
+        draft.touch()
+    with beside(home() / "trained" / "a") as draft:
+        draft.touch()
+    modes = [(shared / name).stat().st_mode & 0o777 for name in ("runs", "trained")]
+    assert modes == [0o755, 0o700]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from augpipe.core.checkpoint import Checkpoint
 from augpipe.core.device import Runtime
 from augpipe.core.errors import NotTrainedError, UserError
 from augpipe.core.images import ImageSet, provenance
@@ -236,6 +238,53 @@ def test_progress_is_told_between_ticks(here, make_shapes, monkeypatch) -> None:
     )
     assert len(told) >= 200 // training.CHECK_INTERVAL and all(rate > 0 for _, rate in told)
     assert [kimg for kimg, _ in told] == sorted(kimg for kimg, _ in told)
+
+
+class Fragile(Recorder):
+    """Its loss depends on the drawn classes; at the full rate it is NaN at one step. Killed after `life` steps."""
+
+    def __init__(self, life: int = 10_000) -> None:
+        super().__init__()
+        self.life = life
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        super().step(images, labels)
+        if len(self.labels) == 50 * self.life:
+            raise KeyboardInterrupt
+        fails = self.steps == 130 and self.rate == 1
+        return {"loss": torch.tensor(math.nan) if fails else labels.double().mean() * self.steps}
+
+
+@pytest.mark.parametrize(
+    ("life", "seconds", "goes_on_at"),
+    [
+        (30, 10.0, 0),  # before the first look at the clock
+        (70, 10.0, 64),  # within the first tick
+        (70, 0.5, 0),  # 32 and 64 steps take less than 60 s
+        (170, 10.0, 132),  # within the second, after the NaN: in its repetition from step 100
+        (170, 0.5, 100),
+    ],
+)
+def test_between_ticks_the_state_is_saved_by_the_clock(
+    here, make_shapes, tmp_path: Path, life: int, seconds: float, goes_on_at: int
+) -> None:
+    """Two ticks of 100 steps. What goes on from a checkpoint within one is what was never stopped."""
+
+    def train(generator: Recorder, checkpoint: Checkpoint | None) -> list[Any]:
+        hooks = Hooks(lambda g: 1.0 / g.steps, clock=lambda: seconds * len(generator.labels) / 50)
+        fitted = training.fit(
+            generator, make_shapes((9, 9)), config(kimg=10.0, ticks=2), here, seed=0, hooks=hooks,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+        ticks = [(t.kimg, t.losses, t.metric, t.restarted) for t in fitted.ticks]
+        return [repr(ticks), fitted.state, fitted.best_kimg, fitted.stopped, generator.state_dict()]
+
+    checkpoint = Checkpoint(tmp_path / "last.pt", {})
+    with pytest.raises(KeyboardInterrupt):
+        train(Fragile(life), checkpoint)
+    state = checkpoint.load()
+    assert (state["generator"]["steps"] if state else 0) == goes_on_at
+    assert train(Fragile(), checkpoint) == train(Fragile(), None)
 
 
 def test_without_a_budget_it_is_validated_once(here, make_shapes) -> None:

@@ -10,6 +10,7 @@ R1, and ReACGAN's data-to-data cross-entropy instead of the class head (Kang et 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal
 
@@ -83,6 +84,15 @@ class Config(AdversarialConfig):
         ):
             raise ValueError("real_target applies to loss: bce only; leave it out with loss: hinge")
         return self
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """See `GeneratorConfig`."""
+        yield from super().without_effect()
+        if self.class_loss != "d2d":
+            for name in ("embedding", "margin", "temperature"):
+                yield name, f"with class_loss: {self.class_loss}"
+        if not self.r1:
+            yield "r1_every", "with r1: 0"
 
 
 class _Norm(nn.Module):

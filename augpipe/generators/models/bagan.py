@@ -12,7 +12,7 @@ from the encoder. Added for small classes: DiffAugment or ADA, lazy R1, and an a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -104,6 +104,19 @@ class Config(AdversarialConfig):
     def embeds(self) -> bool:
         """Whether the decoder is conditioned on the class."""
         return self.gradient_penalty if self.label_embedding is None else self.label_embedding
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """See `GeneratorConfig`."""
+        yield from super().without_effect()
+        if self.gradient_penalty:
+            for name in ("fakes", "generator_loss", "class_weight", "r1", "r1_every"):
+                yield name, "with gradient_penalty: true"
+        else:
+            yield "critic_steps", "with gradient_penalty: false"
+            if self.generator_loss == "class":
+                yield "class_weight", "with generator_loss: class"
+            if not self.r1:
+                yield "r1_every", "with r1: 0"
 
 
 def _channels(config: Config, k: int) -> list[int]:

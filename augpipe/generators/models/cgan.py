@@ -9,6 +9,7 @@ and fakes uniformly over classes. The critic has one of two heads: `softmax`, on
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -61,6 +62,12 @@ class Config(AdversarialConfig):
 
     learning_rate: float = Field(default=1e-3, gt=0)
     """Learning rate of Adam."""
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """See `GeneratorConfig`."""
+        yield from super().without_effect()
+        if not self.r1:
+            yield "r1_every", "with r1: 0"
 
 
 class Up(nn.Module):

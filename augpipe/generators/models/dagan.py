@@ -86,6 +86,15 @@ class Config(AdversarialConfig):
         """True with the logistic loss only."""
         return self.loss == "logistic"
 
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """See `GeneratorConfig`."""
+        yield from super().without_effect()
+        if self.loss != "logistic":
+            for name in ("r1", "r1_every"):
+                yield name, f"with loss: {self.loss}"
+        elif not self.r1:
+            yield "r1_every", "with r1: 0"
+
 
 def _plan(config: Config, problem: Problem) -> list[int]:
     """Channels of each level: at most four levels, while the image stays at least 3 pixels wide."""

@@ -8,6 +8,7 @@ discriminator is a projection discriminator (Miyato & Koyama 2018).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal
 
@@ -54,6 +55,12 @@ class Config(AdversarialConfig):
 
     learning_rate: float = Field(default=2e-4, gt=0)
     """Learning rate of Adam."""
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """See `GeneratorConfig`."""
+        yield from super().without_effect()
+        if not self.r1:
+            yield "r1_every", "with r1: 0"
 
 
 class GeneratorNet(nn.Module):

@@ -79,6 +79,12 @@ class Config(AdversarialConfig):
             raise ValueError("deepsmote has no discriminator: leave out augment and ada")
         return self
 
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """See `GeneratorConfig`."""
+        yield from super().without_effect()
+        if not self.penalty:
+            yield "permuted", "with penalty: 0"
+
 
 def _halving(a: int, b: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2))

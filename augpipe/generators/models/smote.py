@@ -8,7 +8,7 @@ back to `plain`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -45,6 +45,12 @@ class Config(GeneratorConfig):
 
     around: int = Field(default=10, ge=1)
     """With `borderline`: count the classes of this many nearest images of all classes."""
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """See `GeneratorConfig`."""
+        yield from super().without_effect()
+        if self.method != "borderline":
+            yield "around", f"with method: {self.method}"
 
 
 class _Neighbours:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from augpipe.core.checkpoint import Checkpoint, differences
 from augpipe.core.errors import UserError
-from augpipe.generators.checkpoint import Checkpoint, differences
 
 HEADER = {"config": {"kind": "acgan", "width": 0.5}, "seed": 3, "with": {"torch": "2.0"}}
 

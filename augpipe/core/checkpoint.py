@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from augpipe.core.errors import UserError, several
 from augpipe.core.files import beside
 from augpipe.core.integrity import LOGGER
+from augpipe.core.states import damaged_part
 from augpipe.core.store import load_state
 
 
@@ -59,15 +60,31 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; UserError if the file is not one.
+class Clocked:
+    """Saves to a checkpoint whenever INTERVAL seconds have passed, and less often if writing takes long."""
 
-    torch does not compare the checksums of the archive that it reads.
-    """
+    INTERVAL: Final = 60.0  # seconds
+    SHARE: Final = 20.0  # times the seconds that writing took last
+
+    def __init__(self, checkpoint: Checkpoint, clock: Callable[[], float]) -> None:
+        self._checkpoint, self._clock = checkpoint, clock
+        self._saved, self._writing = clock(), 0.0
+
+    def save_if_due(self, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Save what `state` returns, if it is time."""
+        start = self._clock()
+        if start - self._saved < max(self.INTERVAL, self.SHARE * self._writing):
+            return
+        self._checkpoint.save(state())
+        self._saved = self._clock()
+        self._writing = self._saved - start
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; UserError if the file is not one."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if (damaged := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(damaged)
+        if damaged := damaged_part(path):
+            raise zipfile.BadZipFile(damaged)
         state = load_state(path)
         if not isinstance(state["header"], Mapping):
             raise TypeError("header")
