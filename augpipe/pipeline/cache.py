@@ -2,7 +2,8 @@
 
 The key holds the stage's name, the content of its inputs (settings are inputs), the code that it uses, versions of libraries,
 device, precision, threads and processor. A record is a JSON file that is written beside its place and renamed; its paths
-are relative to the store. A record that is damaged, or whose files are missing or damaged, is ignored.
+are relative to the store. A record that is damaged, that belongs to another key, or whose files are missing or damaged, is
+ignored.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def run(stage: Stage, context: Context, *inputs: Any, report: Report = silent) -
         return Result(stage(context, *inputs, **more), False)
     path = _path(context.store, stage, parts)
     if not context.fresh:
-        stored = _load(path, stage)
+        stored = _load(path, stage, parts)
         if stored is not None:
             return Result(stored, True)
     value = stage(context, *inputs, **more)
@@ -71,7 +72,7 @@ def lookup(stage: Stage, context: Context, *inputs: Any) -> Any:
         parts = dependencies(stage, context, inputs)
     except fingerprints.ChangedError:
         return None
-    return _load(_path(context.store, stage, parts), stage)
+    return _load(_path(context.store, stage, parts), stage, parts)
 
 
 def dependencies(stage: Stage, context: Context, inputs: Sequence[Any]) -> dict[str, Any]:
@@ -135,12 +136,14 @@ def _adapter(stage: Stage) -> TypeAdapter[Any]:
     return TypeAdapter(get_type_hints(stage)["return"])
 
 
-def _load(path: Path, stage: Stage) -> Any:
-    """A record's value; None if there is none, it is damaged, or one of its files is missing or damaged."""
+def _load(path: Path, stage: Stage, parts: Mapping[str, Any]) -> Any:
+    """A record's value; None if there is none, it is damaged, of another key, or one of its files is missing or damaged."""
     try:
         record = json.loads(path.read_bytes())
         if record["sha256"] != _digest([record["result"], record["depends_on"]]):
             raise ValueError("the record's SHA-256 differs")
+        if _digest(record["depends_on"]) != _digest(parts):  # whole, but under another's name
+            raise ValueError("the record belongs to another key")
         result = _adapter(stage).validate_python(
             record["result"], context={"store": path.parents[1]}
         )

@@ -175,7 +175,7 @@ def call_reference(runs: Runs, experiment: Experiment, seed: int, call: Call) ->
     """Train the reference classifier of a seed."""
     reference = call(
         train_reference, runs.prepared[seed], experiment.classifier, seed,
-        title=f"reference classifier, seed {seed}",
+        title=f"reference classifier, seed {seed}", total=experiment.classifier.steps,
     )  # fmt: skip
     runs.references[seed] = ReferenceRun(seed, reference)
     return runs.references[seed]

@@ -1,32 +1,38 @@
-"""Choose an experiment for a source from its images."""
+"""Choose an experiment for a source from its images: the arms that were measured to be strongest, and numbers for them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from augpipe.classifiers.options import WITH_WIDTH
 from augpipe.classifiers.plans import plan
-from augpipe.core.counts import require_classes
+from augpipe.core.options import ImageOptions
 from augpipe.data import sources
-from augpipe.data.clean import drop_small_classes
 from augpipe.data.imbalance import imbalance_ratio
-from augpipe.data.intake import Survey, survey
 from augpipe.data.options import SplitOptions
+from augpipe.data.split_check import NAMES
+from augpipe.data.survey import SURVEYED, Survey, survey
+from augpipe.pipeline.budget import MOST_SEEDS, STANDARD_SEEDS, Numbers
 from augpipe.pipeline.experiment import Experiment, build, override
+from augpipe.pipeline.validate import check_images, check_listing, list_images
 
 EPOCHS = 30  # passes over train of a classifier, within STEPS
 STEPS = (300, 3000)
 PASSES = 60  # passes over train of a generator, within KIMG
-KIMG = (40.0, 200.0)
+KIMG = (60.0, 200.0)
 BALANCED = 1.5  # imbalance ratio below which filling up to the largest class adds hardly any images
-MOST = (
-    20_000  # synthetic images of all classes; training never uses more at the fractions chosen here
-)
+MOST = 20_000  # images of all classes that SMOTE draws; training never uses more at the fractions chosen here
+# Of images from a trained generator. A class beyond the largest one by a tenth has some too, so that no class is
+# recognised by having them; a tenth of what is drawn of each class: docs/results/ideas.md.
+BEYOND, MOST_OF_CLASS, SHARE = 1.1, 400, 0.1
+POLICY: Final = "elastic"  # no mirrors, no turns: they may change the class
 # Overrides that select the images; applied before the source is read.
 _EARLY = tuple(
     f"{key}{end}" for key in ("source", "image", "split", "min_images") for end in (".", "=")
@@ -34,6 +40,7 @@ _EARLY = tuple(
 SMOTE_LEAST = (
     5  # images of a class; with fewer, train may have a single one, and SMOTE needs a neighbour
 )
+Counts = Mapping[str, dict[int, int]]
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,148 @@ class Choice:
     why: str
 
 
-def for_source(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, tuple[Choice, ...]]:
-    """Experiment with sizes, steps and arms chosen from the images at a path, and the choices.
+@dataclass(frozen=True)
+class Suggestion:
+    """The images of a source, and the experiments that suit them.
 
-    path: a folder, an archive, a table of files or an .npz. Keys set by `overrides` are respected and not listed as
-    choices. Raises UserError if there are no images.
+    fixed: what the user set of the source, the images and the split. read: seconds to decode all pictures, expected.
+    """
+
+    path: Path
+    overrides: tuple[str, ...]
+    fixed: Mapping[str, Any]
+    listing: sources.Listing
+    images: Survey
+    counts: Counts
+    read: float
+
+    @property
+    def smote(self) -> bool:
+        """Whether every class has enough images for SMOTE."""
+        return min(self.images.counts.values()) >= SMOTE_LEAST
+
+    def wish(self) -> Numbers:
+        """The numbers where time is no matter."""
+        n = sum(self.counts["train"].values())
+        return Numbers(
+            seeds=MOST_SEEDS,
+            gan_train=True,
+            kimg=float(f"{_between(PASSES * n / 1000, *KIMG):.3g}"),
+            steps=int(_between(round(EPOCHS * n / 64), *STEPS)),
+            size=self.images.spec.size,
+            arms=tuple(arm["name"] for arm in self._arms()),
+        )
+
+    def standard(self) -> Numbers:
+        """The numbers where nothing was timed."""
+        return replace(self.wish(), seeds=STANDARD_SEEDS)
+
+    def needed(self) -> set[str]:
+        """Arms that an override names: they stay."""
+        return set(_named_arms(self.overrides, self.wish().arms))
+
+    def experiment(self, numbers: Numbers, note: str = "") -> Experiment:
+        """The experiment with these numbers, and the user's in their place where there are any."""
+        values = self._values(numbers, note)
+        values |= {key: {**values.get(key, {}), **value} if isinstance(value, dict) else value
+                   for key, value in self.fixed.items()}  # fmt: skip
+        kinds = [t.partition("=")[2] for t in self.overrides if t.startswith("classifier.kind=")]
+        if kinds and kinds[-1] not in WITH_WIDTH:
+            del values["classifier"]["width"]  # torchvision's architectures have none
+        return build(values, self.overrides, where=str(self.path))
+
+    def choices(self, numbers: Numbers) -> tuple[Choice, ...]:
+        """What was chosen and why, without what the user set."""
+        keys = [text.partition("=")[0] for text in self.overrides]
+        chosen = self._choices(numbers, self.wish())
+        return tuple(c for c in chosen if not any(_about(key, c.key) for key in keys))
+
+    def _values(self, numbers: Numbers, note: str) -> dict[str, Any]:
+        arms = [arm for arm in self._arms() if arm["name"] in numbers.arms]
+        used = {arm.get("generator") for arm in arms}
+        # Narrower at more pixels, as for the faces of configs/orl-64.yaml.
+        width = {"width": 12} if numbers.size > 32 else {}
+        generators: dict[str, Any] = {
+            "cgan": {"kind": "cgan", "kimg": numbers.kimg, "ticks": 4, **width},
+            "smote": {"kind": "smote"},
+        }
+        return {
+            "name": name_of(self.path),
+            "note": note,
+            "image": {"size": numbers.size, "channels": self.images.spec.channels},
+            "split": self.fixed.get("split", {}),
+            "generators": {name: generators[name] for name in generators if name in used},
+            "fidelity": {"images": 100, "gan_train": numbers.gan_train},
+            "classifier": {"width": 0.5, "steps": numbers.steps},
+            "arms": arms,
+            "baseline": "real",
+            "seeds": numbers.seeds,
+        }
+
+    def _arms(self) -> list[dict[str, Any]]:
+        train, classes = self.counts["train"], tuple(self.images.counts)
+        balanced = {"sampler": "balanced"}
+        classic = {**balanced, "transform": POLICY}
+        synthetic = {"fill": _fill_all(train, classes), "share": SHARE}
+        arms: list[dict[str, Any]] = [
+            {"name": "real"},
+            {"name": "balanced", "mix": balanced},
+            {"name": "classic", "mix": classic},
+            {"name": "mixup+classic", "mix": {**classic, "blend": "mixup"}},
+            {"name": "smote", "generator": "smote", "mix": {"fill": _fill(train, classes)}},
+            {"name": "cgan", "generator": "cgan", "mix": {**balanced, **synthetic}},
+            {"name": "cgan+classic", "generator": "cgan", "mix": {**classic, **synthetic}},
+        ]
+        return [arm for arm in arms if self.smote or arm["name"] != "smote"]
+
+    def _choices(self, numbers: Numbers, wish: Numbers) -> Iterator[Choice]:
+        train, images = self.counts["train"], self.images
+
+        def lowered(now: float, then: float) -> str:
+            return f", lowered from {then:g} to fit the budget" if now < then else ""
+
+        yield Choice(
+            "image.size", str(numbers.size), f"{images.about}{lowered(numbers.size, wish.size)}"
+        )
+        yield Choice("image.channels", str(images.spec.channels), images.about)
+        passes = 64 * numbers.steps / sum(train.values())
+        why = f"{passes:.0f} passes of {sum(train.values()):,} training images"
+        yield Choice(
+            "classifier.steps", str(numbers.steps), f"{why}{lowered(numbers.steps, wish.steps)}"
+        )
+        why = f"{1000 * numbers.kimg / sum(train.values()):.0f} passes"
+        yield Choice(
+            "generators.cgan.kimg", f"{numbers.kimg:g}", f"{why}{lowered(numbers.kimg, wish.kimg)}"
+        )
+        yield Choice(
+            "fill",
+            f"up to {BEYOND - 1:.0%} beyond the largest class, at most {MOST_OF_CLASS} of a class",
+            f"imbalance ratio {imbalance_ratio(train):.1f}; a share of {SHARE:g} in every class",
+        )
+        missing = [name for name in wish.arms if name not in numbers.arms]
+        why = f"without {', '.join(missing)} to fit the budget" if missing else "all"
+        if not self.smote:
+            why += f"; no smote: the smallest class has {min(images.counts.values())} images"
+        yield Choice("arms", ", ".join(numbers.arms), why)
+        yield Choice("seeds", str(numbers.seeds), _about_seeds(numbers.seeds))
+
+
+def _about_seeds(seeds: int) -> str:
+    if seeds < STANDARD_SEEDS:
+        return f"to fit the budget; a verdict needs {STANDARD_SEEDS}"
+    return "the fewest for a verdict" if seeds == STANDARD_SEEDS else "more narrow the intervals"
+
+
+def suggest(
+    path: Path,
+    overrides: Sequence[str] = (),
+    before: Callable[[Experiment], None] = lambda experiment: None,
+    generators: Sequence[str] = (),
+) -> Suggestion:
+    """List the images at a path, look at some, and check what any experiment on them needs.
+
+    path: a folder, an archive, a table of files or an .npz. before, generators: as in `validate.load_checked`. Raises
+    UserError if the images do not allow a run.
     """
     fixed: dict[str, Any] = {"source": sources.suggest(path)}
     for text in overrides:
@@ -58,15 +202,37 @@ def for_source(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, t
     # Validated first, so that a mistake is reported before any image is read.
     required = {"name": "x", "arms": [{"name": "x"}], "baseline": "x", **fixed}
     outline = build(required, where=str(path))
-    listing = drop_small_classes(sources.listing(outline.source), outline.min_images)
-    require_classes(listing.classes)
-    images = survey(listing, outline.image)
-    values, choices = _suggest(images, _train_counts(listing, outline.split), path, outline.split)
-    values |= {key: {**values.get(key, {}), **value} if isinstance(value, dict) else value
-               for key, value in fixed.items()}  # fmt: skip
-    experiment = build(values, overrides, where=str(path))
-    keys = [text.partition("=")[0] for text in overrides]
-    return experiment, tuple(c for c in choices if not any(_about(k, c.key) for k in keys))
+    listing = list_images(outline)
+    check_listing(outline, listing)
+    images, read = timed_survey(listing, outline.image)
+    fixed["split"] = outline.split.model_dump()
+    counts = expected_counts(listing, outline.split)
+    suggestion = Suggestion(path, tuple(overrides), fixed, listing, images, counts, read)
+    experiment = suggestion.experiment(suggestion.standard())
+    before(experiment)
+    check_listing(experiment, listing)  # again, with the arms and the imbalance
+    check_images(experiment, images.spec, listing.classes, generators)
+    return suggestion
+
+
+def timed_survey(listing: sources.Listing, options: ImageOptions) -> tuple[Survey, float]:
+    """The survey of a source, and the expected seconds of decoding all of its pictures."""
+    begun = time.perf_counter()
+    images = survey(listing, options)
+    seconds = time.perf_counter() - begun
+    return images, seconds * len(listing) / max(1, min(SURVEYED, len(listing)))
+
+
+def for_source(
+    path: Path,
+    overrides: Sequence[str] = (),
+    before: Callable[[Experiment], None] = lambda experiment: None,
+    generators: Sequence[str] = (),
+) -> tuple[Experiment, tuple[Choice, ...]]:
+    """Experiment chosen from the images at a path, not fitted to a budget, and the choices; arguments as in `suggest`."""
+    suggestion = suggest(path, overrides, before, generators)
+    numbers = suggestion.standard()
+    return suggestion.experiment(numbers), suggestion.choices(numbers)
 
 
 def _about(override_key: str, key: str) -> bool:
@@ -77,52 +243,37 @@ def _about(override_key: str, key: str) -> bool:
     )
 
 
-def _train_counts(listing: sources.Listing, split: SplitOptions) -> dict[int, int]:
-    """Approximate number of images of each class in train."""
+def _named_arms(overrides: Sequence[str], arms: Sequence[str]) -> Iterator[str]:
+    """Arms that overrides name; all of them if one is named by its position."""
+    for text in overrides:
+        key, _, value = text.partition("=")
+        head, _, rest = key.partition(".")
+        name = rest.partition(".")[0]
+        if head == "arms" and name.isdecimal():
+            yield from arms
+        elif head in ("arms", "generators"):
+            yield name
+        elif head == "baseline":
+            yield value
+
+
+def expected_counts(listing: sources.Listing, split: SplitOptions) -> Counts:
+    """Approximate number of images of each class in each split."""
+    fractions = {"val": split.val, "test": split.test, "train": 1 - split.val - split.test}
+    counts: dict[str, dict[int, int]] = {}
     if listing.splits is not None and split.kind in ("auto", "official"):
-        labels = listing.labels[listing.splits == "train"]
-        counts = np.bincount(labels, minlength=len(listing.classes))
-        return {c: max(1, int(n)) for c, n in enumerate(counts)}
-    fraction = 1 - split.val - split.test
-    return {c: max(1, round(fraction * n)) for c, n in enumerate(listing.counts().values())}
-
-
-def _suggest(
-    images: Survey, train: dict[int, int], path: Path, split: SplitOptions
-) -> tuple[dict[str, Any], tuple[Choice, ...]]:
-    n_train, fewest = sum(train.values()), min(images.counts.values())
-    size = images.spec.size
-    steps = int(_between(round(EPOCHS * n_train / 64), *STEPS))
-    kimg = _between(PASSES * n_train / 1000, *KIMG)
-    fill = _fill(train, tuple(images.counts))
-    smote = fewest >= SMOTE_LEAST
-    values: dict[str, Any] = {
-        "name": name_of(path),
-        "image": {"size": size, "channels": images.spec.channels},
-        "split": split.model_dump(),
-        "generators": _generators(kimg, 0.25 if size <= 16 else 0.5, smote),
-        "classifier": {"width": 0.5 if size <= 32 else 1.0, "steps": steps},
-        "arms": _arms(fill, smote),
-        "baseline": "real",
-        "seeds": 3,
-    }
-    names = ", ".join(arm["name"] for arm in values["arms"])
-    choices = (
-        Choice("image.size", str(size), images.about),
-        Choice("image.channels", str(images.spec.channels), images.about),
-        Choice("classifier.steps", str(steps), f"{EPOCHS} passes of {n_train} training images"),
-        Choice(
-            "generators.acgan.kimg",
-            f"{kimg:g}",
-            f"{PASSES} passes, within {KIMG[0]:g} to {KIMG[1]:g}",
-        ),
-        Choice("fill", str(fill), f"imbalance ratio {imbalance_ratio(train):.1f}"),
-        Choice(
-            "arms", names, "all" if smote else f"no smote: the smallest class has {fewest} images"
-        ),
-        Choice("seeds", "3", "the fewest for a verdict; more seeds narrow its interval"),
-    )
-    return values, choices
+        for name in NAMES:
+            labels = listing.labels[listing.splits == name]
+            n = np.bincount(labels, minlength=len(listing.classes))
+            counts[name] = {c: int(count) for c, count in enumerate(n)}
+        if not sum(counts["val"].values()):
+            counts["val"] = {c: round(split.val * n) for c, n in counts["train"].items()}
+            counts["train"] = {c: n - counts["val"][c] for c, n in counts["train"].items()}
+    else:
+        for name, fraction in fractions.items():
+            have = listing.counts().values()
+            counts[name] = {c: round(fraction * n) for c, n in enumerate(have)}
+    return {**counts, "train": {c: max(1, n) for c, n in counts["train"].items()}}
 
 
 def name_of(path: Path) -> str:
@@ -148,27 +299,11 @@ def _fill(train: dict[int, int], classes: tuple[str, ...]) -> Any:
     return {classes[c]: min(n, cap) for c, n in counts.items()}
 
 
+def _fill_all(train: dict[int, int], classes: tuple[str, ...]) -> dict[str, int]:
+    """Images of every class, the largest too: up to BEYOND times the largest class, at most MOST_OF_CLASS."""
+    goal = round(BEYOND * max(train.values())) + 1
+    return {classes[c]: min(MOST_OF_CLASS, goal - n) for c, n in train.items()}
+
+
 def _between(value: float, low: float, high: float) -> float:
     return max(low, min(high, value))
-
-
-def _generators(kimg: float, width: float, smote: bool) -> dict[str, Any]:
-    acgan = {"kind": "acgan", "kimg": kimg, "width": width, "learning_rate": 6e-4, "dropout": 0.25}
-    return {"acgan": acgan, **({"smote": {"kind": "smote"}} if smote else {})}
-
-
-def _arms(fill: Any, smote: bool) -> list[dict[str, Any]]:
-    mixed = {"fill": fill, "share": 0.3, "sampler": "balanced"}
-    arms: list[dict[str, Any]] = [
-        {"name": "real"},
-        {"name": "weighted", "mix": {"weights": "balanced"}},
-        {"name": "oversample", "mix": {"sampler": "balanced"}},
-        {"name": "classic", "mix": {"sampler": "balanced", "transform": "light"}},
-    ]
-    if smote:
-        arms.append({"name": "smote", "generator": "smote", "mix": {"fill": fill}})
-    return [
-        *arms,
-        {"name": "acgan", "generator": "acgan", "mix": mixed},
-        {"name": "acgan+classic", "generator": "acgan", "mix": {**mixed, "transform": "light"}},
-    ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import (
@@ -22,13 +23,20 @@ from augpipe.comparison.options import Promotion
 from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.options import Device, ImageOptions, Precision
 from augpipe.core.registry import kinds_in
-from augpipe.core.schema import KindConfig, Strict, explain
+from augpipe.core.schema import KindConfig, Strict, changed, explain
 from augpipe.core.yaml_loader import read_yaml
 from augpipe.data.imbalance import Imbalance, Natural
 from augpipe.data.options import Duplicates, OnBad, Policy, SplitOptions
 from augpipe.data.sources import Source
 from augpipe.generators.options import FAMILIES, AnyGenerator
-from augpipe.synthetic.options import Curation, FidelityOptions, Gate
+from augpipe.pipeline.config_paths import from_folder, map_paths
+from augpipe.synthetic.options import GAN_TRAIN, Curation, FidelityOptions, Gate, condition
+
+MOST_SEEDS: Final = 1000  # replicates of a comparison
+
+# Values of `--set` that are no YAML: a template of fields in braces, and a list of patterns with `*`.
+TEMPLATE: Final = re.compile(r"(\{[^{}:,]+\}[^{}]*)+")
+PATTERNS: Final = re.compile(r"\[(?=[^\]]*\*)([^\[\]{}\"':]+)\]")
 
 
 def _plain(name: str) -> str:
@@ -51,6 +59,15 @@ Name = Annotated[
         }
     ),
 ]
+
+
+_Seed = Annotated[int, Field(ge=0)]
+_Seeds = Annotated[int, Field(ge=1, le=MOST_SEEDS)] | tuple[_Seed, ...]
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether a share or a fill is 0, for every class if it is a mapping."""
+    return not any(value.values()) if isinstance(value, Mapping) else value == 0
 
 
 class Arm(Strict):
@@ -80,12 +97,16 @@ class Arm(Strict):
 
     @model_validator(mode="after")
     def _synthetic_options_need_a_generator(self) -> Arm:
-        default, share = Mix(), self.mix.share
-        unused = share == 0 or (isinstance(share, Mapping) and not any(share.values()))
-        if self.generator is not None and unused and self.mix.beside is None:
+        default, share, fill = Mix(), self.mix.share, self.mix.fill
+        if self.generator is not None and _is_zero(share) and self.mix.beside is None:
             raise ValueError(
                 f"mix.share of arm {self.name!r} is 0, so the images of its generator are not used; set it above 0 or "
                 "remove the generator"
+            )
+        if self.generator is not None and _is_zero(fill):
+            raise ValueError(
+                f"mix.fill of arm {self.name!r} is 0, so its generator draws no images; set it above 0 or remove the "
+                "generator"
             )
         for key in (
             "share",
@@ -217,8 +238,8 @@ class Outline(Strict):
     arms: tuple[Arm, ...] = Field(min_length=1)
     """The training sets that are compared."""
 
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
-    """Seeds: every arm is trained once per seed. A number n stands for 0 to n - 1."""
+    seeds: tuple[_Seed, ...] = (0, 1, 2)
+    """Seeds: every arm is trained once per seed. A number n, at most 1,000, stands for 0 to n - 1."""
 
     baseline: str
     """Name of the arm that gains are measured against; it uses no trained generator."""
@@ -226,13 +247,16 @@ class Outline(Strict):
     resplit: bool = False
     """Draw a new split for each seed; the intervals allow for the overlap (Nadeau & Bengio 2003). false: one split."""
 
+    note: str = ""
+    """A sentence shown with the verdict, such as that the run is a first look. Nothing that is computed depends on it."""
+
     promotion: Promotion = Promotion()
     """When `augpipe refresh` replaces the model in service."""
 
     runner: Runner = Runner()
     """Where and how tasks run."""
 
-    @field_validator("seeds", mode="before")
+    @field_validator("seeds", mode="before", json_schema_input_type=_Seeds)
     @classmethod
     def _count_or_list(cls, value: Any) -> Any:
         """`3` → (0, 1, 2)."""
@@ -240,6 +264,8 @@ class Outline(Strict):
             return value
         if value < 1:
             raise ValueError(f"at least one seed is needed; got {value}")
+        if value > MOST_SEEDS:
+            raise ValueError(f"at most {MOST_SEEDS:,} seeds are trained; got {value:,}")
         return tuple(range(value))
 
     @model_validator(mode="after")
@@ -248,6 +274,8 @@ class Outline(Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two arms have the name {twice[0]!r}")
+        if len(self.seeds) > MOST_SEEDS:
+            raise ValueError(f"at most {MOST_SEEDS:,} seeds are trained; got {len(self.seeds):,}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must be different numbers; got {list(self.seeds)}")
         for arm in self.arms:
@@ -266,6 +294,23 @@ class Outline(Strict):
             raise unknown("baseline", self.baseline, names)
         return self
 
+    @model_validator(mode="after")
+    def _settings_have_effect(self) -> Self:
+        try:
+            self.classifier.check_used()
+        except ValueError as error:
+            raise ValueError(f"classifier.{error}") from None
+        for gate in self.gate:
+            if not self.fidelity.gan_train and condition(gate).figure == GAN_TRAIN:
+                raise ValueError(f"the gate {gate!r} needs fidelity.gan_train: true; got false")
+        return self
+
+    @property
+    def unused_generators(self) -> tuple[str, ...]:
+        """Names of the generators that no arm uses; a run does not train them."""
+        used = {name for arm in self.arms for name in arm.generators}
+        return tuple(name for name in self.generators if name not in used)
+
     @property
     def policy(self) -> Policy:
         """Options for unusable files, duplicates and small classes."""
@@ -280,6 +325,11 @@ class Experiment(Outline):
 
     @model_validator(mode="after")
     def _generators_fit(self) -> Self:
+        for name, generator in self.generators.items():
+            try:
+                generator.check_used()
+            except ValueError as error:
+                raise ValueError(f"generators.{name}.{error}") from None
         for arm in self.arms:
             prefer = arm.mix.prefer
             if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
@@ -313,6 +363,28 @@ class Experiment(Outline):
             for arm in self.arms
         }
 
+    def notes(self) -> tuple[str, ...]:
+        """What a run does not use because of its arms, and what it cannot say because of its seeds, a line each."""
+        from augpipe.comparison.bootstrap import LEAST_SEEDS  # imported late: it imports SciPy
+
+        n = len(self.seeds)
+        if len(self.arms) == 1 or n >= LEAST_SEEDS:
+            return self._unused()
+        few = f"no verdict is possible: at least {LEAST_SEEDS} seeds are needed, and seeds has {n}"
+        return (*self._unused(), few)
+
+    def _unused(self) -> tuple[str, ...]:
+        lines = [
+            f"no arm uses the generator {n!r}, so it is not trained" for n in self.unused_generators
+        ]
+        if not any(self.curates(arm) for arm in self.arms):
+            options = [f"curation.{name}" for name in changed(self.curation)]
+            lines += [f"no arm has curated images, so {name} has no effect" for name in options]
+        if not any(arm.generators for arm in self.arms):
+            options = [f"fidelity.{name}" for name in changed(self.fidelity)]
+            lines += [f"no arm has a generator, so {name} has no effect" for name in options]
+        return tuple(lines)
+
     def curates(self, arm: Arm, generator: str | None = None) -> bool:
         """Whether the checks are applied to the arm's synthetic images, or to those of one of its generators."""
         wanted = arm.mix.curated
@@ -322,25 +394,53 @@ class Experiment(Outline):
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment in a YAML file, with `a.b=value` overrides applied."""
+    values, where = read(path, overrides)
+    return build(values, where=where)
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """The values of a YAML file with overrides applied, not validated, and a name for the file in messages.
+
+    Relative paths in the file are relative to its folder, those of overrides to the working directory.
+    """
+    where = f"the config {path}"
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the config {path}: {error}") from None
-    return build(read_yaml(text, f"the config {path}"), overrides, where=f"the config {path}")
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read {where}: it is not UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"cannot read {where}: {error}") from None
+    values = read_yaml(text, where)
+    if isinstance(values, dict):
+        map_paths(values, partial(from_folder, path.parent, where))
+    return _overridden(values, overrides, where), where
 
 
 def build(values: Any, overrides: Sequence[str] = (), where: str = "the config") -> Experiment:
     """Python values → Experiment; UserError with a one-line message."""
+    values = _overridden(values, overrides, where)
+    outline_of(values, where)
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{where}: {explain(error)}") from None
+
+
+def outline_of(values: Any, where: str = "the config") -> Outline:
+    """Python values → Outline, without torch; UserError with a one-line message."""
+    try:
+        return Outline.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{where}: {explain(error)}") from None
+
+
+def _overridden(values: Any, overrides: Sequence[str], where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         what = "is empty" if values is None else f"is {str(values)[:60]!r}"
         raise UserError(f"{where} {what}; it must have keys and values, such as source: ...")
     for text in overrides:
         override(values, text)
-    try:
-        Outline.model_validate(values)  # without torch
-        return Experiment.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"{where}: {explain(error)}") from None
+    return values
 
 
 def override(values: dict[str, Any], text: str) -> None:
@@ -362,12 +462,14 @@ def override(values: dict[str, Any], text: str) -> None:
 
 
 def _value(raw: str, text: str) -> Any:
-    """Parse as YAML; text that only looks like YAML, such as the layout {label}/*, stays text."""
+    """Parse as YAML; text that only looks like YAML, such as the layout {label}/{group} or [*_mask*], stays text."""
     try:
         return read_yaml(raw, f"the value of --set {text}")
     except UserError:
-        if raw[:1] in "*{" and raw[-1:] not in "}]":
+        if raw[:1] in "*{" and (raw[-1:] not in "}]" or TEMPLATE.fullmatch(raw)):
             return raw
+        if patterns := PATTERNS.fullmatch(raw):
+            return [pattern.strip() for pattern in patterns[1].split(",")]
         raise
 
 

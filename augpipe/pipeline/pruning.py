@@ -13,20 +13,25 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError
 from augpipe.core.files import sweep
+from augpipe.core.home import home
 from augpipe.core.processes import hold, is_held
 from augpipe.core.store import Store
 from augpipe.pipeline.cache import RECORDS
 
 RUNNING: Final = "running"
-LIMIT: Final = "20GB"
-UNITS: Final = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+# Names of lock files: start time and a random number; of earlier versions, which did not lock them, hexadecimal digits.
+LOCK: Final = re.compile(r"\d+\.\d+-\w+|[0-9a-f]+")
+TRACKED: Final = (
+    "mlflow.db",
+    "artifacts",
+)  # below AUGPIPE_HOME: records, models and files of tracked runs
 AGES: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -82,18 +87,17 @@ def records(store: Store) -> list[StoredResult]:
 def _size(path: Path) -> int:
     if not path.is_dir():
         return path.stat().st_size
-    return sum(inner.stat().st_size for inner in path.rglob("*") if inner.is_file())
+    sizes = 0
+    for inner in path.rglob("*"):
+        with suppress(FileNotFoundError):  # deleted meanwhile by another run
+            sizes += inner.stat().st_size if inner.is_file() else 0
+    return sizes
 
 
-def store_limit() -> int:
-    """Bytes that the store may hold after a run: `AUGPIPE_STORE_LIMIT`, by default LIMIT."""
-    text = os.environ.get("AUGPIPE_STORE_LIMIT") or LIMIT
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MGT]B)", text.strip())
-    if not match:
-        raise UserError(
-            f"AUGPIPE_STORE_LIMIT must be a size such as 500MB, 20GB or 1TB; got {text!r}"
-        )
-    return int(float(match[1]) * UNITS[match[2]])
+def size_below_home(*names: str) -> int:
+    """Bytes of files and folders of AUGPIPE_HOME; 0 for those that do not exist."""
+    paths = (home() / name for name in names)
+    return sum(_size(path) for path in paths if path.exists())
 
 
 def seconds(text: str) -> float:
@@ -118,11 +122,21 @@ def running(store: Store) -> Iterator[None]:
         yield
 
 
+def is_in_use(store: Store) -> bool:
+    """Whether a run of any process is alive."""
+    return any(is_held(path) for path in _locks(store))
+
+
 def earliest_start(store: Store) -> float:
     """Start of the earliest run that is still alive, now if there is none. Lock files of dead runs are deleted."""
+    return min((_started(path) for path in _locks(store) if is_held(path)), default=time.time())
+
+
+def _locks(store: Store) -> list[Path]:
+    """Lock files of runs. Whatever else lies in their folder, such as a network drive's @eaDir, is left alone."""
     folder = store.root / RUNNING
-    locks = sorted(folder.iterdir()) if folder.is_dir() else []
-    return min((_started(path) for path in locks if is_held(path)), default=time.time())
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in paths if LOCK.fullmatch(path.name) and path.is_file()]
 
 
 def _started(path: Path) -> float:

@@ -36,16 +36,18 @@ class IntakeRecord(BaseModel, frozen=True):
     images: int
     quarantined: int
     removed: int  # duplicates of images in a later split
+    near_copies: float = 0.0  # fraction of test with a near copy in train or val
     ignored: Mapping[str, int]  # suffix → number of files that are not pictures
     split: str
     groups: int | None
     notes: tuple[str, ...]
+    limits: tuple[str, ...] = ()  # what was not checked; in the report alone
 
 
 class Prepared(Record, frozen=True):
     """The three splits of a source, with the number of images of each class."""
 
-    uncounted = frozenset({"fingerprint", "intake", "quarantine", "time"})
+    uncounted = frozenset({"fingerprint", "torn_groups", "intake", "quarantine", "time"})
 
     data: Ref  # the images of all splits
     splits: SplitRefs
@@ -54,6 +56,7 @@ class Prepared(Record, frozen=True):
     channels: int
     counts: Mapping[str, Mapping[int, int]]
     fingerprint: str
+    torn_groups: bool = False  # whether groups may be divided between the splits
     intake: IntakeRecord
     quarantine: Ref  # id, class, what, reason
     time: Timed
@@ -64,9 +67,10 @@ class Prepared(Record, frozen=True):
         return Problem(ImageSpec(self.size, self.channels), self.classes)
 
     def refuse_leaks(self, learned: ImageSet, what: str) -> None:
-        """LeakError if `learned` holds, or was made from, an image of val or test; called before each training."""
+        """LeakError if `learned` holds, or was made from, an image of val or test or of their groups; called before each
+        training."""
         held_out = {side: load_images(getattr(self.splits, side)) for side in ("val", "test")}
-        leaks.check(learned, load_images(self.data), held_out, what)
+        leaks.check(learned, load_images(self.data), held_out, what, torn_groups=self.torn_groups)
 
 
 class TrainingSpec(Record, frozen=True):
@@ -161,6 +165,14 @@ class Choice(Record, frozen=True):
     steps: int
     table: Ref
     time: Timed
+
+
+class Tried(Record, frozen=True):
+    """A candidate of a search on val: macro recall, loss, and recall of each class that has synthetic images."""
+
+    recall: float
+    loss: float
+    of_class: Mapping[str, float]
 
 
 class Recipe(Record, frozen=True):

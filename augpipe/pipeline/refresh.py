@@ -21,7 +21,6 @@ from augpipe.comparison.promotion import Decision, fingerprints, judge, unseen
 from augpipe.comparison.units import Units
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
-from augpipe.core.seeds import numpy_stream
 from augpipe.core.store import Ref, load_images, load_state
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
@@ -122,11 +121,10 @@ def decide(
     test = load_images(challenger.prepared.splits.test)
     rows = unseen(test, champion.seen)
     units = Units(np.array(test.labels[rows]), test.table.group.to_numpy()[rows])
-    rng = numpy_stream(experiment.split.seed, "champion")
     theirs, ours = (
         _predicted(state, test, runtime) for state in (champion.state, load_state(challenger.state))
     )
-    return judge(theirs[rows], ours[rows], units, experiment.promotion, rng)
+    return judge(theirs[rows], ours[rows], units, experiment.promotion)
 
 
 def _predicted(state: Mapping[str, Any], test: ImageSet, runtime: Runtime) -> NDArray[np.int64]:

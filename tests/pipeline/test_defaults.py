@@ -7,8 +7,8 @@ import pytest
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions
-from augpipe.data.intake import survey
 from augpipe.data.sources import listing
+from augpipe.data.survey import survey
 from augpipe.generators.families import build
 from augpipe.generators.protocol import Problem
 from augpipe.pipeline import defaults
@@ -22,17 +22,34 @@ def test_choices_follow_the_folder(tmp_path: Path, make_shapes, make_folder) -> 
     assert experiment.name == "My-scans"
     assert (experiment.image.size, experiment.image.channels) == (28, 1)
     assert [arm.name for arm in experiment.arms] == [
-        "real", "weighted", "oversample", "classic", "smote", "acgan", "acgan+classic",
+        "real", "balanced", "classic", "mixup+classic", "smote", "cgan", "cgan+classic",
     ]  # fmt: skip
-    assert all(arm.mix.fill == "auto" for arm in experiment.arms if arm.generator)
+    mixes = {arm.name: arm.mix for arm in experiment.arms}
+    assert mixes["classic"].transform == "elastic" and mixes["mixup+classic"].blend == "mixup"
+    assert mixes["smote"].fill == "auto"
     assert len(choices) >= 5 and all(c.value and c.why for c in choices)
+
+
+def test_no_class_is_recognised_by_its_synthetic_images(
+    tmp_path: Path, make_shapes, make_folder
+) -> None:
+    """The same share in every class, the largest too, and images enough of each for it."""
+    experiment, _ = for_source(make_folder(tmp_path / "x", make_shapes((60, 12))))
+    train = {"c0": 36, "c1": 7}
+    for arm in experiment.arms:
+        if arm.generator == "cgan":
+            assert arm.mix.share == 0.1 and arm.mix.sampler == "balanced"
+            assert {c: arm.mix.fill[c] + n for c, n in train.items()} == {"c0": 41, "c1": 41}
+            assert experiment.curates(arm)
+    large = defaults._fill_all({0: 30_000, 1: 10}, ("a", "b"))
+    assert large == {"a": 400, "b": 400}
 
 
 def test_balanced_data_get_a_count_and_tiny_classes_no_smote(
     tmp_path: Path, make_shapes, make_folder
 ) -> None:
     balanced, _ = for_source(make_folder(tmp_path / "b", make_shapes((20, 20))))
-    assert {arm.mix.fill for arm in balanced.arms if arm.generator} == {12}
+    assert [arm.mix.fill for arm in balanced.arms if arm.generator == "smote"] == [12]
     long, _ = for_source((tmp_path / "b").rename(tmp_path / ("n" * 200)))
     assert len(long.name) <= 64
     tiny, choices = for_source(make_folder(tmp_path / "t", make_shapes((20, 4))))
@@ -47,7 +64,7 @@ def test_every_chosen_size_can_be_generated(
     experiment, _ = for_source(make_folder(tmp_path / "x", make_shapes((6, 6), size=side)))
     size = experiment.image.size
     assert size is not None and size <= max(16, min(64, side))
-    build(experiment.generators["acgan"], Problem(ImageSpec(size, 1), ("a", "b")), here, 0)
+    build(experiment.generators["cgan"], Problem(ImageSpec(size, 1), ("a", "b")), here, 0)
     assert survey(listing(experiment.source), ImageOptions(size=size)).spec.size == size
 
 
@@ -57,7 +74,9 @@ def test_overrides_apply_to_what_was_chosen(tmp_path: Path, make_shapes, make_fo
     assert experiment.seeds == (0,) and experiment.image.size == 32
     # What the user set is taken into account, and not told as a choice.
     assert {c.key for c in choices}.isdisjoint({"seeds", "image.size"})
-    assert experiment.generators["acgan"].width == 0.5 and experiment.split.test == 0.4
+    assert experiment.generators["cgan"].width == 16 and experiment.split.test == 0.4
+    other, _ = for_source(folder, ("classifier.kind=resnet18",))
+    assert other.classifier.width == 1, "it has no width"
     chosen, _ = for_source(folder, ("source.classes=[c1, c0]",))
     assert chosen.source.classes == ("c1", "c0")
     with pytest.raises(UserError, match="unknown key 'sedes'"):

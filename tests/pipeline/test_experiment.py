@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from augpipe.core.errors import UserError
 from augpipe.pipeline import experiment as config
+from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.experiment import build, dump, load
 
 DIGITS = Path(__file__).resolve().parents[2] / "configs" / "digits.yaml"
@@ -84,6 +85,7 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
         ("seeds=0", "at least one seed is needed; got 0"),
         ("seeds=[1, 1]", "seeds must be different numbers"),
         ("seeds=-1", "at least one seed"),
+        ("seeds=100000000", "at most 1,000 seeds are trained; got 100,000,000"),
         ("split.val=.9", "leave no images for train"),
         ("arms.nope.mix.share=1", "no entry 'nope'; choose from real"),
         (
@@ -97,13 +99,19 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
         ("arms.real.mix.share={0: 0.1}", "mix.share of arm 'real' needs synthetic images"),
         ("arms.acgan.mix.share=2", "a share must be a number in [0, 1]; got 2"),
         ("arms.acgan.mix.share=.nan", "arms"),
-        ("generators.acgan.kimg=abc", "valid number"),
+        ("generators.acgan.kimg=abc", "kimg: must be a number (got 'abc')"),
         ("classifier.steps=0", "greater than or equal to 1 (got 0)"),
         ("nme=x", "unknown key 'nme' (did you mean 'name'?)"),
-        ("arms=[]", "arms"),
+        ("arms=[]", "arms: needs at least 1 entry (got [])"),
+        ("arms=real", "arms: must be a list (got 'real')"),
+        ("image=32", "image: must have keys and values (got 32)"),
+        ("runner.device=gpu", "must be 'auto', 'cpu', 'cuda' or 'mps' (got 'gpu')"),
+        ("generators.acgan.kind=ACGAN", "unknown generator 'ACGAN' (did you mean 'acgan'?)"),
+        ("gate=[fidd < 3]", "(did you mean 'fid'?); the closest of"),
         ("seeds", "--set takes key.key=value"),
         ("name.x=1", "'name' has no keys"),
         ("name=[1", "is not YAML"),
+        ("mix={a: 1}}", "is not YAML"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(override: str, told: str) -> None:
@@ -117,6 +125,34 @@ def test_overrides_reach_lists_by_name_and_by_position() -> None:
     found = load(DIGITS, ["arms.acgan.mix.share=0.1", "arms.0.mix.sampler=sqrt", "seeds=[4, 7]"])
     assert found.arms[5].mix.share == 0.1 and found.arms[0].mix.sampler == "sqrt"
     assert found.seeds == (4, 7)
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("layout={label}/{group}", "{label}/{group}"),
+        ("layout={label}/*", "{label}/*"),
+        ("exclude=[*_mask*, *.bmp]", ("*_mask*", "*.bmp")),
+        ('exclude=["*_mask*"]', ("*_mask*",)),
+        ("exclude=*_mask.png", ("*_mask.png",)),
+        ("classes=[0, 2]", ("0", "2")),
+    ],
+)
+def test_values_that_only_look_like_yaml(tmp_path: Path, override: str, value: object) -> None:
+    source = {"kind": "folder", "path": str(tmp_path)}
+    experiment = build(
+        {"name": "x", "source": source, "arms": [{"name": "a"}], "baseline": "a"},
+        [f"source.{override}"],
+    )
+    assert getattr(experiment.source, override.split("=")[0]) == value
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_config_in_another_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes("name: café".encode(encoding))
+    with pytest.raises(UserError, match=r"c\.yaml: it is not UTF-8; save it as UTF-8"):
+        load(path)
 
 
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
@@ -179,7 +215,7 @@ def test_configs_are_frozen() -> None:
             "a fill must be an integer of at least 0 per class; got -1",
         ),
         ("arms.acgan.mix.fill=true", "a fill must be a name, a number or a mapping; got True"),
-        ("arms.acgan.mix.fill={5: 1, '5': 2}", "duplicate class in the fill"),
+        ("arms.acgan.mix.fill={5: 1, '5': 2}", "duplicate key '5'"),
         ("arms.²=1", "--set arms.²=1"),
         ("generators.acgan.width=1e300", "less than or equal to 16"),
         (f"name={'[' * 5000}", "nested too deeply"),
@@ -248,7 +284,7 @@ def test_a_preference_is_of_a_check_that_the_images_pass(overrides: list[str], t
 
 def test_norms_apart_need_norms() -> None:
     with pytest.raises(UserError, match="norms_apart needs batch norms; convnext_tiny has none"):
-        build(values(), ["arms.acgan.mix.norms_apart=true", "classifier.kind=convnext_tiny"])
+        build(values(), ["arms.acgan.mix.norms_apart=true", "classifier={kind: convnext_tiny}"])
 
 
 def test_an_arm_may_pool_several_generators() -> None:
@@ -267,3 +303,137 @@ def test_an_arm_may_pool_several_generators() -> None:
     ):
         with pytest.raises(UserError, match=told):
             build(values(), [f"arms.acgan.generator={wrong}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["promotion.margin=0.05"], "promotion: margin: 0.05 has no effect with rule: better"),
+        (["split.fold=3"], "split: fold: 3 has no effect with kind: auto"),
+        (["split.folds=7", "split.kind=stratified"], "folds: 7 has no effect with kind: stratified"),
+        (["split={kind: k_fold, test: 0.4}"], "test: 0.4 has no effect with kind: k_fold"),
+        (["split={kind: k_fold, val: 0.1}"], "val: 0.1 has no effect with kind: k_fold"),
+        (["generators.acgan.pretrain_below=50"], "pretrain_below: 50 has no effect with pretrain: 0"),
+        (["generators.smote.ticks=9"], "ticks: 9 has no effect on smote"),
+        (["generators.smote.batch=7"], "batch: 7 has no effect on smote"),
+        (["generators.smote.collapse=0.5"], "collapse: 0.5 has no effect on smote"),
+        (["curation={checks: [copies], reject: 0.3}"], "reject: 0.3 has no effect without the checks agreement and realism"),
+        (["curation={checks: [], rounds: 3}"], "rounds: 3 has no effect without checks"),
+        (["generators.smote.around=3"], "generators.smote.around: 3 has no effect with method: plain"),
+        (["generators.acgan.r1_every=4"], "r1_every: 4 has no effect with r1: 0"),
+        (["generators.acgan.margin=0.5"], "margin: 0.5 has no effect with class_loss: head"),
+        (["generators.acgan={kind: acgan, augment: [], ada: {}}"], "has no effect with augment: []"),
+        (["generators.acgan={kind: cgan, r1: 0, r1_every: 4}"], "r1_every: 4 has no effect with r1: 0"),
+        (["generators.acgan={kind: dcgan, r1_every: 4}"], "r1_every: 4 has no effect with r1: 0"),
+        (["generators.acgan={kind: dagan, r1: 1}"], "r1: 1 has no effect with loss: wasserstein"),
+        (["generators.acgan={kind: deepsmote, penalty: 0, permuted: codes}"], "permuted: codes has no effect with penalty: 0"),
+        (["generators.acgan={kind: bagan, critic_steps: 2}"], "critic_steps: 2 has no effect with gradient_penalty: false"),
+        (["generators.acgan={kind: bagan, gradient_penalty: true, fakes: 2}"], "fakes: 2 has no effect with gradient_penalty: true"),
+        (["generators.acgan={kind: bagan, class_weight: 2}"], "class_weight: 2 has no effect with generator_loss: class"),
+        (["classifier.kind=resnet18"], "width: 0.5 has no effect with kind: resnet18"),
+        (["classifier.evaluations=500"], "evaluations: 500 is more than steps: 300"),
+        (["imbalance.keep=1"], "keep: must be less than 1"),
+        (["imbalance.classes=[]"], "classes: needs at least 1 entry"),
+        (["imbalance={profile: long_tail, factor: 1}"], "factor: must be greater than 1"),
+        (["imbalance={profile: counts, counts: {}}"], "counts: needs at least 1 entry"),
+        (["imbalance={profile: drop, drop_class: 1, percent: 0}"], "percent: must be greater than 0"),
+        (["arms.acgan.mix.fill=0"], "mix.fill of arm 'acgan' is 0, so its generator draws no images"),
+        (["arms.acgan.mix.fill={9: 0}"], "mix.fill of arm 'acgan' is 0, so its generator draws no images"),
+        (["fidelity.gan_train=false", "gate=[each gan_train > 0.2]"], "the gate 'each gan_train > 0.2' needs fidelity.gan_train: true"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_setting_without_effect_is_refused(overrides: list[str], message: str) -> None:
+    """Its default is not: `dump` writes every default."""
+    with pytest.raises(UserError) as caught:
+        load(DIGITS, overrides)
+    assert message in str(caught.value), str(caught.value)
+
+
+def test_a_default_without_effect_is_not_refused() -> None:
+    load(DIGITS, [
+        "promotion.margin=0.01", "split={kind: k_fold, val: 0.2, test: 0.2}", "generators.smote.ticks=6",
+        "classifier={kind: resnet18, width: 1, steps: 5, evaluations: 10}", "arms.acgan.mix.fill={9: 3, 8: 0}",
+    ])  # fmt: skip
+
+
+def test_generators_that_no_arm_uses_are_named() -> None:
+    """Not refused: `augpipe train` trains one alone, and --set arms=... leaves some out."""
+    extra = load(DIGITS, ["generators.extra={kind: cgan}"])
+    assert extra.notes() == ("no arm uses the generator 'extra', so it is not trained",)
+    sets = ["curation.rounds=9", "fidelity.images=50"]
+    assert load(DIGITS, sets).notes() == ()
+    plain = "arms=[{name: real}, {name: smote, generator: smote}]"
+    notes = load(DIGITS, [plain, *sets]).notes()
+    assert notes[1:] == ("no arm has curated images, so curation.rounds has no effect",)
+    notes = load(DIGITS, ["arms=[{name: real}]", *sets]).notes()
+    assert notes[-1] == "no arm has a generator, so fidelity.images has no effect"
+
+
+def test_too_few_seeds_for_a_verdict_are_named() -> None:
+    note = "no verdict is possible: at least 3 seeds are needed, and seeds has 2"
+    assert load(DIGITS, ["seeds=2"]).notes() == (note,)
+    alone = load(DIGITS, ["seeds=1", "arms=[{name: real}]", "baseline=real", "generators={}"])
+    assert not any("verdict" in one for one in alone.notes())
+
+
+@pytest.mark.parametrize(
+    ("mix", "named"),
+    [
+        ("{fill: auto, share: 0.1}", True),
+        ("{fill: search, share: {'9': 0.2}, transform: light, loss: focal}", True),
+        ("{fill: auto, share: auto, sampler: sqrt, transform: elastic}", True),
+        ("{fill: auto, share: 0.1, transform: light}", False),  # `classic` is its twin
+        ("{fill: auto, share: 0.1, sampler: balanced}", False),
+        ("{fill: auto}", False),
+        ("{fill: auto, share: 0.6}", False),
+        ("{fill: 0.5, share: 0.1}", False),  # the classes are not drawn equally often
+    ],
+)
+def test_arms_that_over_sample_besides_are_named_with_the_arm_that_does_only_that(
+    mix: str, named: bool
+) -> None:
+    arms = [
+        "{name: real}",
+        "{name: classic, mix: {sampler: balanced, transform: light}}",
+        f"{{name: filled, generator: acgan, mix: {mix}}}",
+    ]
+    lines = over_sampling(load(DIGITS, [f"arms=[{', '.join(arms)}]"]))
+    assert len(lines) == named
+    if named:
+        assert "'filled'" in lines[0]
+        twin = lines[0][lines[0].index("{") :]
+        assert not over_sampling(load(DIGITS, [f"arms=[{', '.join([*arms, twin])}]"]))
+
+
+def test_paths_of_a_config_are_relative_to_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, work = tmp_path / "configs", tmp_path / "work"
+    for place in (folder / "pics", tmp_path / "beside", work / "old", work / "pics"):
+        place.mkdir(parents=True)
+    monkeypatch.chdir(work)
+    text = "name: c\narms: [{name: real}]\nbaseline: real\nsource: "
+
+    def path(source: str, *overrides: str) -> object:
+        (folder / "c.yaml").write_text(text + source)
+        return getattr(load(Path("../configs/c.yaml"), overrides).source, "path", None)
+
+    assert path("{kind: folder, path: pics}") == folder / "pics"
+    assert path("{kind: folder, path: ../beside}") == tmp_path / "beside"
+    assert path("{kind: folder, path: missing}") == folder / "missing"
+    assert path("{kind: archive, path: [a.zip, /b.zip]}") == (folder / "a.zip", Path("/b.zip"))
+    assert path("{kind: folder, path: pics}", "source.path=pics") == work / "pics"
+    assert not caplog.records
+    assert path("{kind: folder, path: old}") == work / "old"
+    (record,) = caplog.records
+    assert (
+        "the path 'old' is relative to the working directory. That is deprecated"
+        in record.getMessage()
+    )
+    with pytest.raises(
+        UserError, match=r"source: path: .*~nobody-here/x.* home, which is not known"
+    ):
+        path("{kind: folder, path: ~nobody-here/x}")
+    with pytest.raises(UserError, match="unknown source 'flder'"):
+        path("{kind: flder, path: pics}")

@@ -85,11 +85,11 @@ def test_a_stopped_stage_goes_on_from_its_last_tick(tmp_path: Path, monkeypatch)
     ticks: list[float] = []
     look = training._Loop.tick
 
-    def stopped(self, target, checkpoint) -> None:
+    def stopped(self, target) -> None:
         if len(ticks) == 2:
             raise KeyboardInterrupt
         ticks.append(target)
-        look(self, target, checkpoint)
+        look(self, target)
 
     monkeypatch.setattr(training._Loop, "tick", stopped)
     with pytest.raises(KeyboardInterrupt):

@@ -11,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jobs import Work, make_work
+from pictures import source
 
+from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Ref, load_images, load_state, load_table
 from augpipe.data.sources import listing, suggest
-from augpipe.data.sources.folder import Config
 from augpipe.generators import families
 from augpipe.pipeline.experiment import Arm
 from augpipe.pipeline.records import Prepared, Synthetic, TrainedGenerator
@@ -24,7 +25,7 @@ from augpipe.pipeline.stages.embed import feature_extractor
 from augpipe.pipeline.stages.measure import SUSPICIOUS
 from augpipe.pipeline.stages.synthesize import FUNNEL, pool, split_plan
 from augpipe.report.balanced_set import Balanced, publish
-from augpipe.synthetic import curation, fidelity, gates
+from augpipe.synthetic import curation, fidelity, gates, views
 from augpipe.synthetic import draw as synthesis
 from augpipe.synthetic.curation import Reference
 from augpipe.synthetic.embeddings import Embedded
@@ -155,12 +156,12 @@ def test_the_gallery_is_threes_of_one_class(ready: Ready) -> None:
         assert set(gallery.labels[3 * row : 3 * row + 3]) == {label}
         gaps = []
         for shown, real in ((near, train), (far, val)):
-            own = real.images[real.labels == label].astype(float)
-            each = np.sqrt(((own - made[row]) ** 2).sum((1, 2, 3)))
-            assert np.sqrt(((shown[row].astype(float) - made[row]) ** 2).sum()) == pytest.approx(
-                each.min()
+            own = np.array(real.images[real.labels == label])
+            to_nearest, to_shown = (
+                views.nearest(made[[row]], others)[0][0, 0] for others in (own, shown[[row]])
             )
-            gaps.append(each.min())
+            assert to_shown == pytest.approx(to_nearest, abs=1e-4)
+            gaps.append(to_nearest)
         suspicion.append(gaps[0] / gaps[1])
     assert suspicion == pytest.approx(sorted(suspicion)), "the most suspicious come first"
 
@@ -347,11 +348,15 @@ def test_what_is_judged_can_be_published(ready: Ready, tmp_path: Path) -> None:
         Balanced(experiment, arm, ready.prepared, ready.smote, made, measured, outcomes),
         tmp_path / "out",
     )
-    # The set is itself a folder of pictures by class, as `run` takes it.
+    # The set is itself a folder of pictures by class. SMOTE's images belong to the groups of their parents, which only the
+    # manifest has: a run on the folder would divide them, so it names the manifest.
     assert suggest(tmp_path / "out")["kind"] == "folder"
-    found = listing(Config(kind="folder", path=tmp_path / "out"))
+    with pytest.raises(UserError, match=r"column 'group' looks like groups.*columns.group=group"):
+        listing(source("folder", path=tmp_path / "out"))
+    columns = {"path": "file", "label": "class", "group": "group"}
+    found = listing(source("manifest", path=tmp_path / "out" / "manifest.csv", columns=columns))
     train, images = load_images(ready.prepared.splits.train), load_images(made.images)
-    assert found.classes == ready.prepared.classes
+    assert found.classes == ready.prepared.classes and found.groups is not None
     assert np.bincount(found.labels).tolist() == [
         n + m for n, m in zip(train.counts().values(), images.counts().values(), strict=True)
     ]

@@ -13,6 +13,7 @@ from recalling import go, job, lines, made
 from tiny import augpipe
 
 from augpipe.core.errors import UserError
+from augpipe.core.home import store_limit
 from augpipe.core.store import Store
 from augpipe.pipeline import pruning
 
@@ -93,6 +94,18 @@ def test_marks_of_earlier_versions_do_not_count(store: Store) -> None:
     assert not left(store) and not list((store.root / pruning.RUNNING).iterdir())
 
 
+def test_what_is_no_mark_in_their_folder_is_left_alone(store: Store) -> None:
+    """As a network drive's folders and the files of a desktop."""
+    folder = store.root / pruning.RUNNING
+    (folder / "@eaDir").mkdir(parents=True)
+    (folder / "1.0-x").mkdir()
+    (folder / ".DS_Store").touch()
+    assert not pruning.is_in_use(store)
+    pruning.prune(store, limit=0)
+    assert not left(store)
+    assert {path.name for path in folder.iterdir()} == {"@eaDir", "1.0-x", ".DS_Store"}
+
+
 def test_what_is_used_while_others_are_taken_stays(store: Store, monkeypatch) -> None:
     """As by a run that begins after the store was listed."""
     real, last = pruning.earliest_start, max(pruning.items(store), key=lambda item: item.used)
@@ -118,8 +131,9 @@ def test_a_recalled_result_is_used_with_all_it_names(tmp_path: Path) -> None:
     for run in runs.arms.values():
         for ref in (run.recipe.real, run.recipe.synthetic):
             assert ref is None or ref.path not in old
-    # What is left are embeddings that nothing had to be measured with, and no result.
+    # What is left are embeddings that nothing had to be measured with, candidates of finished searches, and no other result.
     pruning.prune(store, older_than=86_400)
+    old = {path for path in old if not path.name.startswith("try_candidate-")}
     assert {path.parent.name for path in old} <= {"features", "images"}
     assert not made(lines(work))
 
@@ -129,14 +143,14 @@ def test_a_recalled_result_is_used_with_all_it_names(tmp_path: Path) -> None:
 )
 def test_sizes(monkeypatch: pytest.MonkeyPatch, text: str, size: float) -> None:
     monkeypatch.setenv("AUGPIPE_STORE_LIMIT", text)
-    assert pruning.store_limit() == size
+    assert store_limit() == size
 
 
 @pytest.mark.parametrize("text", ["5", "GB", "-1GB", "5gb", "1e3GB", "5 PB"])
 def test_what_is_no_size_or_age_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("AUGPIPE_STORE_LIMIT", text)
     with pytest.raises(UserError, match=f"a size such as 500MB.*got '{text}'"):
-        pruning.store_limit()
+        store_limit()
     with pytest.raises(UserError, match=f"such as 90m, 12h or 7d; got '{text}'"):
         pruning.seconds(text)
 
@@ -151,7 +165,9 @@ def test_the_command_lists_and_prunes(tmp_path: Path) -> None:
     assert "train_classifier" in listed and "score" in listed
     for item in pruning.items(Store(store)):
         aged(item.path, 1)
-    assert "removed 0 files" in augpipe(tmp_path, "cache", "prune", "--older-than", "2d").out
+    assert "tracked runs: 0.0 MB" in listed
+    pruned = augpipe(tmp_path, "cache", "prune", "--older-than", "2d", "--runs").out
+    assert "deleted 0 tracked runs and 0 models, 0.0 MB" in pruned and "removed 0 files" in pruned
     assert "removed 0" not in augpipe(tmp_path, "cache", "prune", "--older-than", "23h").out
     assert not pruning.items(Store(store))
     wrong = augpipe(tmp_path, "cache", "prune", "--older-than", "soon")

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from jobs import make_work
 
+from augpipe.classifiers import train
 from augpipe.classifiers import train as classification
 from augpipe.classifiers.options import Beside
+from augpipe.core.checkpoint import Clocked
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.store import load_images, load_splits, load_state, load_table
@@ -29,6 +31,11 @@ def test_only_train_is_thinned_and_nothing_stands_twice(tmp_path: Path) -> None:
     work = make_work(tmp_path)
     assert work.plan(prepared, "real") == {} and work.plan(prepared, "smote")[9] > 100
     assert prepared.counts["train"] == splits.train.counts()
+    with pytest.raises(
+        UserError,
+        match=r"mix.fill of arm 'acgan' is 0\.05, so its generator draws no images: .* the smallest 14",
+    ):
+        make_work(tmp_path, "arms.acgan.mix.fill=0.05").prepare()
     again = make_work(tmp_path).prepare()
     assert again.fingerprint == prepared.fingerprint and again.splits == prepared.splits
     other = make_work(tmp_path, "split.seed=1").prepare()
@@ -199,3 +206,46 @@ def test_the_pixels_of_all_splits_are_stored_once(tmp_path: Path) -> None:
         for name in load_images(getattr(prepared.splits, side)).table["id"]
     ]
     assert ids == load_images(prepared.data).table["id"].tolist() and len(set(ids)) == n
+
+
+class KilledError(Exception):
+    """The process ends here."""
+
+
+def test_classifiers_go_on_where_they_were_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saved after each step, killed at the second evaluation of three; the third alone is done again."""
+    short = "classifier.steps=9"
+    work, whole = make_work(tmp_path / "killed", short), make_work(tmp_path / "whole", short)
+    prepared, again = work.prepare(), whole.prepare()
+    monkeypatch.setattr(Clocked, "INTERVAL", 0.0)
+    monkeypatch.setattr(Clocked, "SHARE", 0.0)
+    evaluated, evaluate = [], train._Training.evaluate
+
+    def counted(training, step, *arguments):
+        evaluated.append(step)
+        if len(evaluated) == 3:
+            raise KilledError
+        return evaluate(training, step, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train._Training, "evaluate", counted)
+        with pytest.raises(KilledError):
+            work.reference(prepared)
+        (checkpoint,) = (work.store.root / "training").iterdir()
+        first, evaluated[:] = len(evaluated), [0, 0, 0]
+        reference = work.reference(prepared)
+        assert first == 3 and len(evaluated) - 3 == 1  # only the last evaluation was left
+        assert not checkpoint.exists()
+    assert reference.sha256 == whole.reference(again).sha256
+    recipes = work.recipe(prepared, work.arm("real")), whole.recipe(again, whole.arm("real"))
+    evaluated.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(train._Training, "evaluate", counted)
+        with pytest.raises(KilledError):
+            work.classifier(prepared, recipes[0], "real")
+    trained = work.classifier(prepared, recipes[0], "real")
+    undisturbed = whole.classifier(again, recipes[1], "real")
+    assert trained.state.sha256 == undisturbed.state.sha256
+    assert trained.history.sha256 == undisturbed.history.sha256

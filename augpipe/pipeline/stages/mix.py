@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import pandas as pd
 import torch
@@ -18,8 +19,9 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy
 from augpipe.core.store import Ref, load_images, load_state, load_table
+from augpipe.pipeline import cache
 from augpipe.pipeline.context import Context, Report, Timer, silent
-from augpipe.pipeline.records import Choice, Prepared, Recipe, Synthetic
+from augpipe.pipeline.records import Choice, Prepared, Recipe, Synthetic, Tried
 
 
 def search_steps(mix: Mix, steps: int) -> int:
@@ -38,53 +40,96 @@ def choose(
     *,
     report: Report = silent,
 ) -> Choice:
-    """Select the share and the part of the fill by successive halving on val; reference: as in `mix`."""
-    timer, runtime = Timer(), context.runtime()
-    real, generated = load_images(prepared.splits.train), _weighted(mix, synthetic)
-    val = load_images(prepared.splits.val)
-    for images in (real, generated):
-        prepared.refuse_leaks(images, "a classifier of the search")
-    soft_labels = _soft_labels(reference, mix, generated, runtime)
-    spent = 0
+    """Select the share and the part of the fill by successive halving on val; reference: as in `mix`.
+
+    The result of each candidate is stored: a search that was killed goes on with the next one.
+    """
+    timer, spent = Timer(), 0
+    images = _SearchImages(context, prepared, mix, synthetic, reference)
+
+    def try_candidate(
+        context: Context, prepared: Prepared, mix: Mix, part: float, synthetic: Synthetic,
+        reference: Ref, options: ClassifierOptions, seed: int,
+    ) -> Tried:  # fmt: skip
+        # Its arguments are what the stored result depends on.
+        return _tried(images, mix, part, options, seed)
 
     def attempt(candidate: Candidate, steps: int) -> Seen:
         nonlocal spent
         spent += steps
         share = "by class" if isinstance(candidate.share, Mapping) else candidate.share
         report(f"share {share}, {candidate.part:.0%} of the images", spent)
-        rows = search.rows_of(generated, candidate.part)
-        mixture = mixing.Mixture(
-            real,
-            generated.take(rows),
-            search.settled(mix, candidate),
-            runtime,
-            seed=entropy(seed, "mixture"),
-            soft_labels=None if soft_labels is None else soft_labels[torch.from_numpy(rows)],
-        )
         evaluations = min(options.evaluations, steps)
         short = options.model_copy(update={"steps": steps, "evaluations": evaluations})
-        return _seen(
-            classification.train(mixture, val, short, runtime, seed=entropy(seed, "classifier")),
-            generated,
-        )
+        tried: Tried = cache.run(
+            try_candidate, context, prepared, search.settled(mix, candidate), candidate.part,
+            synthetic, reference, short, seed,
+        ).value  # fmt: skip
+        # In label order, which a stored mapping does not keep.
+        of_class = {
+            name: tried.of_class[name] for name in prepared.classes if name in tried.of_class
+        }
+        return Seen(tried.recall, tried.loss, of_class)
 
-    candidates = search.candidates(mix) if len(generated) else search.candidates(mix)[:1]
-    best, tried = search.halve(candidates, options.steps, attempt, search.joins(mix))
+    candidates = search.candidates(mix) if len(images.synthetic) else search.candidates(mix)[:1]
+    best, trials = search.halve(candidates, options.steps, attempt, search.joins(mix))
     return Choice(
         share=best.share,
         part=best.part,
         steps=spent,
-        table=context.store.put_table("searches", _table(tried)),
+        table=context.store.put_table("searches", _table(trials)),
         time=timer.stop(),
     )
 
 
-def _seen(trained: Trained, generated: ImageSet) -> Seen:
+class _SearchImages:
+    """Images that all candidates of a search share; LeakError if some are of val or test."""
+
+    def __init__(
+        self, context: Context, prepared: Prepared, mix: Mix, synthetic: Synthetic, reference: Ref
+    ) -> None:
+        self.runtime = context.runtime()
+        self.real, self.val = (
+            load_images(prepared.splits.train),
+            load_images(prepared.splits.val),
+        )
+        self.synthetic = _weighted(mix, synthetic)
+        for images in (self.real, self.synthetic):
+            prepared.refuse_leaks(images, "a classifier of the search")
+        self._mix, self._reference = mix, reference
+
+    @cached_property
+    def soft_labels(self) -> torch.Tensor | None:
+        """Probabilities of each synthetic image; None if labels are not soft."""
+        return _soft_labels(self._reference, self._mix, self.synthetic, self.runtime)
+
+
+def _tried(
+    images: _SearchImages, mix: Mix, part: float, options: ClassifierOptions, seed: int
+) -> Tried:
+    """Train a classifier on the candidate's mix and take its best evaluation on val."""
+    rows = search.rows_of(images.synthetic, part)
+    soft = images.soft_labels
+    mixture = mixing.Mixture(
+        images.real,
+        images.synthetic.take(rows),
+        mix,
+        images.runtime,
+        seed=entropy(seed, "mixture"),
+        soft_labels=None if soft is None else soft[torch.from_numpy(rows)],
+    )
+    trained = classification.train(
+        mixture, images.val, options, images.runtime, seed=entropy(seed, "classifier")
+    )
+    return _seen(trained, images.synthetic)
+
+
+def _seen(trained: Trained, generated: ImageSet) -> Tried:
     """The best evaluation on val, with the recalls of the classes that have synthetic images."""
     best = min(trained.history, key=lambda e: (-e.val_macro_recall, e.val_loss))
     counts = generated.counts()
     of_class = {generated.classes[c]: best.val_recalls[c] for c, n in counts.items() if n}
-    return Seen(best.val_macro_recall, best.val_loss, of_class)
+    return Tried(recall=best.val_macro_recall, loss=best.val_loss, of_class=of_class)
 
 
 def _table(tried: Sequence[Trial]) -> pd.DataFrame:

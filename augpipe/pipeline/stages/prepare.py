@@ -8,25 +8,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.classifiers import models as classifiers
 from augpipe.classifiers.plans import plan
-from augpipe.core.counts import Counts, label_of, require_classes
+from augpipe.core.counts import Counts, label_of
 from augpipe.core.errors import UserError
 from augpipe.core.image_folders import keep_rows, write_labels
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, numpy_stream
 from augpipe.core.store import Ref, SplitRefs, Store
 from augpipe.data import clean as partition
-from augpipe.data import leaks, sources
+from augpipe.data import leaks
+from augpipe.data.copied_classes import check_copied_classes
 from augpipe.data.imbalance import Imbalance, thin
-from augpipe.data.intake import Intake, Progress, Survey, survey, take_in
+from augpipe.data.intake import Intake, Progress, take_in
+from augpipe.data.options import Policy
 from augpipe.data.quarantine import quarantine
-from augpipe.data.split import NAMES
-from augpipe.generators import families
-from augpipe.generators.protocol import Problem
+from augpipe.data.split_check import NAMES
+from augpipe.data.survey import survey
 from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.records import IntakeRecord, Prepared
+from augpipe.pipeline.validate import check_images, check_listing, list_images
 
 
 def prepare(
@@ -35,7 +36,7 @@ def prepare(
     seed: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Prepared:
-    """source → split → thinned train, the pixels stored once; every arm's fill is validated before training.
+    """source → split → thinned train, the pixels stored once; mistakes that the listing shows are reported before pictures are read.
 
     Never cached, because it reads the source. seed: draws a separate split for this seed; None: the experiment's split.
     """
@@ -43,27 +44,24 @@ def prepare(
     policy, options = experiment.policy, experiment.split
     if seed is not None:
         options = options.model_copy(update={"seed": entropy(options.seed, "resplit", seed)})
-    listing = partition.drop_small_classes(sources.listing(experiment.source), policy.min_images)
-    require_classes(listing.classes)
-    partition.check_names(listing.classes)
+    listing = list_images(experiment)
+    check_listing(experiment, listing)
     surveyed = survey(listing, experiment.image)
-    _check(experiment, surveyed, listing.classes)
+    check_images(experiment, surveyed.spec, listing.classes)
     with store.scratch() as scratch:
         intake = take_in(
             listing, experiment.image, policy, folder=scratch, found=surveyed, progress=progress
         )
         partition.check_classes(intake, policy.min_images)
+        check_copied_classes(intake, policy)
         partitioned = partition.part(intake, options, policy, numpy_stream(options.seed, "split"))
-        _check_resplit(seed, partitioned)
         images = intake.image_set()
         thinned = _thinned(images, partitioned.rows["train"], experiment.imbalance, options.seed)
         rows = {**partitioned.rows, "train": thinned}
         counts = {name: images.counts(rows[name]) for name in NAMES}
         leaks.check_disjoint(rows, intake.ids)
+        check_fractions(experiment, counts["train"], images.classes)
         data, refs = _store(store, scratch, images, rows)
-    for arm in experiment.arms:
-        # Raises UserError for unknown classes.
-        images_to_make(arm, counts["train"], images.classes)
     return Prepared(
         data=data,
         splits=refs,
@@ -72,36 +70,11 @@ def prepare(
         channels=surveyed.spec.channels,
         counts=counts,
         fingerprint=f"{entropy(0, *(getattr(refs, name).sha256 for name in NAMES)):016x}",
-        intake=_record(intake, partitioned),
+        torn_groups=partitioned.torn > 0,
+        intake=_record(intake, partitioned, policy),
         quarantine=store.put_table("quarantine", quarantine(intake.bad, partitioned.removed)),
         time=timer.stop(),
     )
-
-
-def _check(experiment: Experiment, surveyed: Survey, classes: tuple[str, ...]) -> None:
-    """UserError if a generator or the classifier does not support the images, or a share names an unknown class."""
-    for name in {name for arm in experiment.arms for name in arm.generators}:
-        families.check(experiment.generators[name], Problem(surveyed.spec, classes))
-    classifiers.check(
-        experiment.classifier, surveyed.spec.channels, len(classes), surveyed.spec.size
-    )
-    for transform in (arm.mix.transform for arm in experiment.arms):
-        if isinstance(transform, Mapping):
-            from augpipe.classifiers.transforms import check_images  # imports albumentations
-
-            check_images(transform, surveyed.spec.channels, surveyed.spec.size)
-    for share in (arm.mix.share for arm in experiment.arms):
-        for name in share if isinstance(share, Mapping) else ():
-            label_of(name, classes)
-
-
-def _check_resplit(seed: int | None, partitioned: partition.Partition) -> None:
-    """UserError if a split is to be drawn for a seed, but the source has one of its own."""
-    if seed is not None and partitioned.kind == "official":
-        raise UserError(
-            "resplit draws a split for each seed, but the source has an official one: set split.kind to stratified, "
-            "grouped or k_fold"
-        )
 
 
 def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
@@ -115,6 +88,17 @@ def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int
         else have
     )
     return {c: n for c, n in plan(arm.mix.fill, have, classes).items() if c in shown}
+
+
+def check_fractions(experiment: Experiment, have: Counts, classes: tuple[str, ...]) -> None:
+    """UserError if an arm's fill is a fraction of the largest class that every class has: its generator would draw nothing."""
+    for arm in experiment.arms:
+        fill = arm.mix.fill
+        if arm.generator and isinstance(fill, float) and not images_to_make(arm, have, classes):
+            raise UserError(
+                f"mix.fill of arm {arm.name!r} is {fill:g}, so its generator draws no images: the largest class has "
+                f"{max(have.values())} training images, the smallest {min(have.values())}"
+            )
 
 
 def _thinned(
@@ -140,15 +124,17 @@ def _store(
     )
 
 
-def _record(intake: Intake, partitioned: partition.Partition) -> IntakeRecord:
-    groups = intake.groups
+def _record(intake: Intake, partitioned: partition.Partition, policy: Policy) -> IntakeRecord:
+    groups, near = intake.groups, partitioned.near
     return IntakeRecord(
         fingerprint=intake.fingerprint(),
         images=len(intake.rows),
         quarantined=len(intake.bad),
         removed=len(partitioned.removed),
+        near_copies=0.0 if near is None or policy.duplicates == "near" else near.fraction["test"],
         ignored=dict(sorted(intake.listing.ignored.items())),
         split=partitioned.kind,
         groups=None if groups is None else len(set(groups.tolist())),
         notes=(*intake.notes, *partitioned.notes),
+        limits=partitioned.limits,
     )

@@ -2,38 +2,108 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pandas as pd
 
 from augpipe.classifiers import train as classification
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
-from augpipe.classifiers.train import Evaluation, Trained, train
+from augpipe.classifiers.train import Evaluation, Hooks, Resume, Trained, train
+from augpipe.core import distributed, fingerprints, machine
+from augpipe.core.checkpoint import Checkpoint
 from augpipe.core.device import Runtime
 from augpipe.core.images import Splits
 from augpipe.core.seeds import entropy
 from augpipe.core.store import Ref, load_images, load_splits, load_state
+from augpipe.pipeline.cache import content
 from augpipe.pipeline.context import Context, Report, Timer, silent
 from augpipe.pipeline.records import Prepared, Recipe, TrainedClassifier
 
 
+class _Pace:
+    """Reports a training's images per second, and the last macro recall on val."""
+
+    def __init__(self, report: Report, batch: int) -> None:
+        self._report, self._batch = report, batch
+        self._began: tuple[float, int] | None = (
+            None  # time and number of the first step: a resumed training's is not 1
+        )
+        self._recall = ""
+
+    def hooks(self) -> Hooks:
+        return Hooks(self._on_evaluation, self._on_step)
+
+    def _on_evaluation(self, evaluation: Evaluation) -> None:
+        self._recall = f", val macro recall {evaluation.val_macro_recall:.3f}"
+        self._report(self._recall.removeprefix(", "), evaluation.step)
+
+    def _on_step(self, step: int) -> None:
+        now = time.perf_counter()
+        if self._began is None:
+            self._began = now, step
+            return
+        began, first = self._began
+        rate = (step - first) * self._batch / max(now - began, 1e-9)
+        self._report(f"{rate:.0f} img/s{self._recall}", step)
+
+
 def train_reference(
-    context: Context, prepared: Prepared, options: ClassifierOptions, seed: int
+    context: Context,
+    prepared: Prepared,
+    options: ClassifierOptions,
+    seed: int,
+    *,
+    report: Report = silent,
 ) -> Ref:
     """The reference classifier: trained on real images alone; its features and classes check synthetic images."""
     store, runtime = context.store, context.runtime()
     splits = load_splits(prepared.splits)
     prepared.refuse_leaks(splits.train, "the reference classifier")
-    trained = fit_reference(splits, options, runtime, seed=entropy(seed, "domain"))
+    resume = _resume(context, options, ["reference", seed, content(prepared.splits)])
+    trained = fit_reference(
+        splits, options, runtime,
+        seed=entropy(seed, "domain"), hooks=_Pace(report, options.batch).hooks(), resume=resume,
+    )  # fmt: skip
     return store.put_state("classifiers", classification.state_of(trained, options))
 
 
 def fit_reference(
-    splits: Splits, options: ClassifierOptions, runtime: Runtime, *, seed: int
+    splits: Splits,
+    options: ClassifierOptions,
+    runtime: Runtime,
+    *,
+    seed: int,
+    hooks: Hooks = Hooks(),  # noqa: B008 (frozen)
+    resume: Resume | None = None,
 ) -> Trained:
     """A classifier of class-balanced, lightly transformed train images, at its best evaluation on val."""
     mix = Mix(sampler="balanced", transform="light")
     mixture = Mixture(splits.train, None, mix, runtime, seed=seed)
-    return train(mixture, splits.val, options, runtime, seed=seed)
+    return train(mixture, splits.val, options, runtime, seed=seed, hooks=hooks, resume=resume)
+
+
+def _resume(context: Context, options: ClassifierOptions, inputs: list[Any]) -> Resume | None:
+    """Where an interrupted training of the same inputs goes on; None if the code was edited since it was imported."""
+    try:
+        code = fingerprints.fingerprint([__name__])
+    except fingerprints.ChangedError:  # nothing says which code a resumed training would have run
+        return None
+    runtime = context.runtime()
+    header = {
+        "inputs": inputs,
+        "options": options.model_dump(mode="json"),
+        "with": machine.environment(
+            runtime.device.type, runtime.precision, context.threads, distributed.size()
+        ),
+        "code": code,
+    }
+    path = context.store.root / "training" / f"classifier-{entropy(0, repr(header)):016x}.pt"
+    checkpoint = Checkpoint(path, header, disposable=True)
+    if context.fresh:
+        checkpoint.remove()
+    return Resume(checkpoint)
 
 
 def train_classifier(
@@ -63,7 +133,10 @@ def train_classifier(
         options,
         runtime,
         seed=entropy(seed, "classifier"),
-        on_evaluation=lambda e: report(f"val macro recall {e.val_macro_recall:.3f}", e.step),
+        hooks=_Pace(report, options.batch).hooks(),
+        resume=_resume(
+            context, options, [arm, seed, content(recipe), content(prepared.splits.val)]
+        ),
     )
     return TrainedClassifier(
         arm=arm,

@@ -14,13 +14,13 @@ from PIL import Image
 from augpipe.classifiers import train as classification
 from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core import distributed, fingerprints, machine
+from augpipe.core.checkpoint import Checkpoint
 from augpipe.core.errors import UserError
 from augpipe.core.images import grid
 from augpipe.core.seeds import entropy, torch_stream
 from augpipe.core.store import Ref, Store, load_images, load_state
 from augpipe.core.team import Team, launch
 from augpipe.generators import families, fit
-from augpipe.generators.checkpoint import Checkpoint
 from augpipe.generators.options import FAMILIES, GeneratorConfig
 from augpipe.generators.per_class import class_problem, class_seed, class_subset
 from augpipe.generators.protocol import Deriving, Generator, Problem, WarmStarting
@@ -153,7 +153,7 @@ def train_generator(
 ) -> TrainedGenerator:
     """Train one generator and select the checkpoint with the lowest class-wise KID against val.
 
-    After a kill it resumes from its last tick, to the same result. start: the model to start from. classifier: options of the reference classifier.
+    After a kill it resumes from its last checkpoint, to the same result. start: the model to start from. classifier: options of the reference classifier.
     devices: number of processes for data-parallel training, each with its own device.
     """
     task = (prepared, reference, spec, start, options, classifier, report)

@@ -1,0 +1,281 @@
+"""Expected time, memory and disk of an experiment: its graph of calls, with the seconds of each, over the run's processes."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from augpipe.classifiers.options import ClassifierOptions, Mix
+from augpipe.generators.options import GeneratorConfig
+from augpipe.pipeline import cache
+from augpipe.pipeline.compare import compare
+from augpipe.pipeline.costs import Costs, name_of
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.records import Prepared, TrainingSpec
+from augpipe.pipeline.stages.mix import search_steps
+from augpipe.pipeline.stages.train_generator import SHOWN, VALIDATED
+from augpipe.synthetic.options import Curation, FidelityOptions
+
+# In seconds of a core that takes PYTHON for the loop of `timing`. BEGIN and END: a demo whose results are all reused takes 24
+# to 29 s (docs/results/speed.md), and starts no worker. The others are first guesses, to be set by
+# tests/benchmarks/bench_plan.py on a machine that does nothing else.
+PYTHON: Final = 0.012
+BEGIN, END = 24.0, 8.0  # servers, database, workers; then the report and its models
+EACH: Final = 0.35  # of each task, besides what its stage computes
+READ: Final = 2.5  # times what a sample took: pixels are also hashed, compared and stored
+CANDIDATES: Final = 2.5  # images drawn for one that the checks let pass
+CHECKED: Final = 1e-3  # of a candidate, besides its drawing and its features
+FIDELITY: Final = (1.5, 4e-3)  # of a measurement, and of each of its images
+DIVERSE: Final = 8  # images of a class whose diversity is measured at a tick
+PARENT: Final = 700_000_000  # bytes of the command and its server
+FILES: Final = 30_000_000  # bytes of databases and report
+
+
+class Row(BaseModel, frozen=True):
+    """A line of the plan: stage, number of tasks, and their seconds together."""
+
+    stage: str
+    tasks: int
+    seconds: float
+
+
+class Estimate(BaseModel, frozen=True):
+    """rows: by stage. seconds: from start to end. memory, disk: bytes at most."""
+
+    rows: tuple[Row, ...]
+    seconds: float
+    processes: int
+    threads: int
+    memory: int
+    disk: int
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is expected of the source: images of each split and class, their shape, seconds to read them all."""
+
+    counts: Mapping[str, Mapping[int, int]]
+    classes: tuple[str, ...]
+    size: int
+    channels: int
+    read: float
+
+    def resized(self, size: int) -> Images:
+        """The same at another size."""
+        return Images(self.counts, self.classes, size, self.channels, self.read)
+
+    def number(self, *splits: str) -> int:
+        """Images of these splits."""
+        return sum(sum(self.counts[split].values()) for split in splits)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one image."""
+        return self.channels * self.size**2
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A call of the graph; in place of its result, it is passed on to the calls that need it."""
+
+    stage: cache.Stage
+    inputs: tuple[Any, ...]
+
+    @property
+    def after(self) -> list[Task]:
+        """The tasks whose results it needs."""
+        return list(_tasks(self.inputs))
+
+
+def _tasks(values: Any) -> Iterator[Task]:
+    for value in values:
+        if isinstance(value, Task):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tasks(value)
+
+
+def graph(experiment: Experiment, images: Images) -> list[Task]:
+    """Every call of the comparison, in order, none made."""
+    tasks = list[Task]()
+
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Task:
+        tasks.append(Task(stage, inputs))
+        return tasks[-1]
+
+    # Only what the graph reads.
+    values: dict[str, Any] = {"counts": images.counts, "classes": images.classes}
+    prepared = Prepared.model_construct(**values)
+    compare(experiment, dict.fromkeys(experiment.seeds, prepared), call)
+    return tasks
+
+
+def estimate(
+    experiment: Experiment,
+    images: Images,
+    costs: Costs,
+    processes: int,
+    threads: int,
+    *,
+    servers: bool = True,
+) -> Estimate:
+    """What a run is expected to take. servers: whether it is the command's, with its server and worker processes."""
+    tasks, seconds = graph(experiment, images), _Seconds(costs, images)
+    speed = costs.python / PYTHON
+    spent = {task: EACH * speed * servers + seconds.of(task) for task in tasks}
+    fixed = speed * (BEGIN * servers + END)
+    names = {task: TITLES.get(task.stage.__name__, OTHER) for task in tasks}
+    rows = [
+        Row(stage=name, tasks=len(members), seconds=sum(spent[task] for task in members))
+        for name in dict.fromkeys((*TITLES.values(), OTHER))
+        if (members := [task for task in tasks if names[task] == name])
+    ]
+    reading = READ * images.read
+    return Estimate(
+        rows=(
+            Row(stage="read the pictures", tasks=1, seconds=reading),
+            *rows,
+            Row(stage="start, tracking and report", tasks=1, seconds=fixed),
+        ),
+        seconds=reading + fixed + wall(tasks, spent, processes),
+        processes=processes,
+        threads=threads,
+        memory=PARENT * servers
+        + processes * (costs.memory + images.bytes * images.number("train")),
+        disk=_disk(tasks, images, costs),
+    )
+
+
+OTHER: Final = "mixtures and scores"
+TITLES: Final = {
+    "train_reference": "reference classifiers",
+    "train_generator": "generators",
+    "synthesize": "synthetic images and their checks",
+    "choose": "search of the mix",
+    "train_classifier": "classifiers of the arms",
+    "measure": "fidelity and memorisation",
+}
+
+
+def wall(tasks: Sequence[Task], spent: Mapping[Task, float], processes: int) -> float:
+    """Seconds until the last task ends: each process takes the first task whose inputs are there."""
+    ends, pending = dict[Task, float](), list(tasks)
+    free = [0.0] * processes
+    while pending:
+        now = heapq.heappop(free)
+        task = next((t for t in pending if all(ends.get(a, now + 1) <= now for a in t.after)), None)
+        if task is None:  # wait for the next one that ends
+            heapq.heappush(free, min(end for end in ends.values() if end > now))
+            continue
+        pending.remove(task)
+        ends[task] = now + spent[task]
+        heapq.heappush(free, ends[task])
+    return max(ends.values(), default=0.0)
+
+
+class _Seconds:
+    """Expected seconds of each stage in one process; methods have the names and inputs of the stages."""
+
+    def __init__(self, costs: Costs, images: Images) -> None:
+        self._costs, self._images = costs, images
+
+    def of(self, task: Task) -> float:
+        """Seconds of a call; 0 for a stage without a method, which takes next to none."""
+        method = getattr(self, task.stage.__name__, None)
+        return 0.0 if method is None else float(method(*task.inputs))
+
+    def _training(
+        self, options: ClassifierOptions, transform: Any, steps: int, *, evaluations: int
+    ) -> float:
+        per_step = self._costs.step + self._costs.batch[name_of(transform)]
+        return steps * per_step + evaluations * self._costs.predicted * self._images.number("val")
+
+    def train_reference(self, prepared: Prepared, options: ClassifierOptions, seed: int) -> float:
+        return self._training(options, "light", options.steps, evaluations=options.evaluations)
+
+    def train_classifier(
+        self, prepared: Prepared, recipe: Task, options: ClassifierOptions, arm: str, seed: int
+    ) -> float:
+        mix: Mix = recipe.inputs[1]
+        return self._training(
+            options, mix.transform, options.steps, evaluations=options.evaluations
+        )
+
+    def choose(
+        self,
+        prepared: Prepared,
+        mix: Mix,
+        synthetic: Task,
+        reference: Task,
+        options: ClassifierOptions,
+        seed: int,
+    ) -> float:
+        steps = search_steps(mix, options.steps)
+        evaluations = options.evaluations * steps // options.steps
+        return self._training(options, mix.transform, steps, evaluations=evaluations)
+
+    def train_generator(
+        self, prepared: Prepared, reference: Task, spec: TrainingSpec, start: Task | None,
+        options: GeneratorConfig, classifier: ClassifierOptions, devices: int,
+    ) -> float:  # fmt: skip
+        costs = self._costs.generators[spec.name]
+        single = spec.pooled or spec.label is not None
+        kimg = options.pretrain if spec.pooled else options.kimg
+        classes = 1 if single else len(self._images.classes)
+        drawn = classes * (VALIDATED + SHOWN + DIVERSE)
+        tick = costs.settle + drawn * costs.drawn + classes * VALIDATED * self._costs.predicted
+        ticks = options.ticks if options.kimg else 1
+        embedded = self._costs.predicted * self._images.number("val")
+        return 1000 * kimg * costs.shown / devices + ticks * tick + embedded
+
+    def synthesize(
+        self, prepared: Prepared, reference: Task, generator: Task, counts: Mapping[int, int],
+        curation: Curation | None, features: str,
+    ) -> float:  # fmt: skip
+        costs, n = self._costs.generators[_name_of(generator)], sum(counts.values())
+        if curation is None:
+            return costs.settle + n * costs.drawn
+        each = costs.drawn + self._costs.predicted + CHECKED
+        real = self._costs.predicted * self._images.number("train", "val")
+        return costs.settle + CANDIDATES * n * each + real
+
+    def measure(
+        self, prepared: Prepared, reference: Task, generator: Task, options: FidelityOptions,
+        classifier: ClassifierOptions,
+    ) -> float:  # fmt: skip
+        costs = self._costs.generators[_name_of(generator)]
+        drawn = options.images * len(self._images.classes)
+        real = self._images.number("train", "val")
+        seconds = costs.settle + drawn * costs.drawn + (drawn + real) * self._costs.predicted
+        seconds += FIDELITY[0] + FIDELITY[1] * (drawn + real)
+        if options.gan_train:
+            seconds += self._training(classifier, "light", classifier.steps, evaluations=1)
+        return seconds
+
+    def score(self, prepared: Prepared, classifier: Task, recipe: Task) -> float:
+        return self._costs.predicted * self._images.number("val", "test")
+
+
+def _name_of(generator: Task) -> str:
+    """Name of the generator that a task trains, or joins from models of single classes."""
+    if generator.stage.__name__ == "train_generator":
+        spec: TrainingSpec = generator.inputs[2]
+        return spec.name
+    return _name_of(generator.inputs[2][0])
+
+
+def _disk(tasks: Sequence[Task], images: Images, costs: Costs) -> int:
+    """Bytes of the pictures, of each synthetic set and of each checkpoint."""
+    total = FILES + images.bytes * images.number("train", "val", "test")
+    for task in tasks:
+        if task.stage.__name__ == "synthesize":
+            total += images.bytes * sum(task.inputs[3].values())
+        elif task.stage.__name__ == "train_generator":
+            total += (
+                2 * costs.generators[task.inputs[2].name].bytes
+            )  # in the store and as a tracked model
+    return total

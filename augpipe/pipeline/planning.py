@@ -1,0 +1,245 @@
+"""Plan a run before it starts: time its nets, fit its numbers to the budget, and keep the plan for the next equal command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from augpipe.comparison.bootstrap import LEAST_SEEDS
+from augpipe.core import machine
+from augpipe.core.device import cores, pick_device, pick_precision
+from augpipe.core.errors import UserError, several
+from augpipe.core.files import beside, write_json
+from augpipe.core.home import home
+from augpipe.core.images import ImageSpec
+from augpipe.data.imbalance import imbalance_ratio
+from augpipe.data.sources import Listing
+from augpipe.pipeline.budget import (
+    DEFAULT,
+    QUICK,
+    SIZES,
+    Budget,
+    Numbers,
+    duration,
+    fit,
+    ladder,
+    parse,
+)
+from augpipe.pipeline.context import workers_and_threads
+from augpipe.pipeline.costs import Costs, request
+from augpipe.pipeline.defaults import Choice, Suggestion, expected_counts, timed_survey
+from augpipe.pipeline.estimate import Estimate, Images, estimate
+from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.timing import Timers
+from augpipe.pipeline.validate import check_images, list_images
+
+PLANS: Final = "plans"
+ROUGH: Final = 1.5  # times the budget: a size whose nets would take longer by the number of its pixels is not timed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do and is expected to take.
+
+    data: one line each on what the source holds. reused: whether the numbers are those of an earlier equal command.
+    budget: None for a config, whose numbers stand.
+    """
+
+    experiment: Experiment
+    data: tuple[str, ...]
+    choices: tuple[Choice, ...]
+    estimate: Estimate
+    budget: Budget | None = None
+    within: bool = True
+    reused: bool = False
+
+
+def for_images(
+    suggestion: Suggestion,
+    budget: Budget | None = None,
+    *,
+    alone: bool = False,
+    fresh: bool = False,
+) -> Plan:
+    """The plan for images, with numbers that fit the budget.
+
+    alone: everything runs in this process, without servers. fresh: nets are timed anew. UserError if the user's budget is less than any run that makes
+    sense takes.
+    """
+    budget = budget or parse(DEFAULT, explicit=False)
+    planning = _Planning(suggestion, budget, alone)
+    stored = None if fresh else planning.stored()
+    numbers, expected = stored or planning.fitted()
+    within = expected.seconds <= budget.seconds
+    if not within and budget.explicit:
+        raise UserError(_too_short(budget, expected, suggestion.overrides))
+    if stored is None:
+        planning.store(numbers, expected)
+    return Plan(
+        suggestion.experiment(numbers, _note(numbers, budget)),
+        tuple(_data(suggestion.listing, planning.images)),
+        suggestion.choices(numbers),
+        expected,
+        budget,
+        within,
+        stored is not None,
+    )
+
+
+def for_config(experiment: Experiment) -> Plan:
+    """The plan of an experiment whose numbers stand."""
+    listing = list_images(experiment)
+    surveyed, read = timed_survey(listing, experiment.image)
+    counts = expected_counts(listing, experiment.split)
+    train = experiment.imbalance.target(counts["train"], listing.classes)
+    spec, counts = surveyed.spec, {**counts, "train": train}
+    images = Images(counts, listing.classes, spec.size, spec.channels, read)
+    processes, threads = _processes(experiment, alone=False)
+    with Timers(processes) as timers:
+        shape = (images.size, images.channels)
+        costs = timers.costs(request(experiment, shape, len(images.classes), threads))
+    expected = estimate(experiment, images, costs, processes, threads)
+    return Plan(experiment, tuple(_data(listing, images)), (), expected)
+
+
+class _Planning:
+    """The numbers of one suggestion for one budget."""
+
+    def __init__(self, suggestion: Suggestion, budget: Budget, alone: bool) -> None:
+        self._suggestion, self._budget, self._alone = suggestion, budget, alone
+        spec, classes = suggestion.images.spec, suggestion.listing.classes
+        self.images = Images(suggestion.counts, classes, spec.size, spec.channels, suggestion.read)
+        self._costs = dict[int, Costs]()
+
+    def fitted(self) -> tuple[Numbers, Estimate]:
+        """The numbers that fit, by timing; the least ones if none do."""
+        suggestion, wish = self._suggestion, self._suggestion.wish()
+        processes, _ = _processes(suggestion.experiment(wish), self._alone)
+        rungs = ladder(wish, suggestion.needed(), tuple(self._sizes()))
+        with Timers(processes) as timers:
+
+            def seconds(numbers: Numbers) -> float:
+                expected = self._estimate(numbers, timers, rough=True).seconds
+                if numbers.size in self._costs or expected > ROUGH * self._budget.seconds:
+                    return expected
+                return self._estimate(numbers, timers).seconds
+
+            numbers = fit(rungs, seconds, self._budget.seconds)
+            return numbers, self._estimate(numbers, timers)
+
+    def _estimate(self, numbers: Numbers, timers: Timers, *, rough: bool = False) -> Estimate:
+        experiment = self._suggestion.experiment(numbers)
+        images = self.images.resized(experiment.image.size or numbers.size)
+        processes, threads = _processes(experiment, self._alone)
+        costs = self._costs.get(images.size)
+        if costs is None and rough and self._costs:
+            known = min(self._costs)  # the size above that was timed last
+            costs = self._costs[known].scaled((images.size / known) ** 2)
+        elif costs is None:
+            shape = (images.size, images.channels)
+            costs = timers.costs(request(experiment, shape, len(images.classes), threads))
+            self._costs[images.size] = costs
+        return estimate(experiment, images, costs, processes, threads, servers=not self._alone)
+
+    def _sizes(self) -> Iterator[int]:
+        """Sizes that the images may have instead, if the user set none; those that its nets support."""
+        suggestion = self._suggestion
+        if suggestion.fixed.get("image", {}).get("size") is not None:
+            return
+        for size in SIZES:
+            experiment = suggestion.experiment(suggestion.standard())
+            try:
+                check_images(experiment, ImageSpec(size, self.images.channels), self.images.classes)
+            except UserError:
+                continue
+            yield size
+
+    def _path(self) -> Path:
+        return home() / PLANS / f"{_digest(self._depends_on())[:32]}.json"
+
+    def _depends_on(self) -> dict[str, Any]:
+        suggestion = self._suggestion
+        experiment = suggestion.experiment(suggestion.wish())
+        runner, images = experiment.runner, self.images
+        device = pick_device(runner.device)
+        _, threads = _processes(experiment, self._alone)
+        environment = machine.environment(
+            device, pick_precision(device, runner.precision), threads, cores()
+        )
+        return {
+            "budget": self._budget.seconds,
+            "overrides": list(suggestion.overrides),
+            "classes": list(images.classes),
+            "counts": {split: sorted(of.items()) for split, of in images.counts.items()},
+            "image": [images.size, images.channels],
+            "alone": self._alone,
+            "with": {**environment, "chip": machine.chip(device)},
+        }
+
+    def stored(self) -> tuple[Numbers, Estimate] | None:
+        """The plan of an earlier equal command; None if there is none, or it cannot be read."""
+        try:
+            plan = json.loads(self._path().read_bytes())
+            if plan["depends_on"] != json.loads(json.dumps(self._depends_on())):
+                return None
+            values = {**plan["numbers"], "arms": tuple(plan["numbers"]["arms"])}
+            return Numbers(**values), Estimate.model_validate(plan["estimate"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def store(self, numbers: Numbers, expected: Estimate) -> None:
+        """Write the plan, for the next equal command."""
+        path = self._path()
+        with beside(path) as draft:
+            plan = {"numbers": asdict(numbers), "estimate": expected.model_dump(mode="json")}
+            write_json(draft, {**plan, "depends_on": self._depends_on()})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _processes(experiment: Experiment, alone: bool) -> tuple[int, int]:
+    """Processes of a run, and threads of each."""
+    jobs = len(experiment.seeds) * len(experiment.arms)
+    processes, threads = workers_and_threads(experiment.runner, jobs)
+    return 1 if alone else processes, threads
+
+
+def _note(numbers: Numbers, budget: Budget) -> str:
+    """That a run is a first look, if its budget or its seeds are few."""
+    if numbers.seeds >= LEAST_SEEDS and budget.seconds > parse(QUICK).seconds:
+        return ""
+    return (
+        f"A first look: {several(numbers.seeds, 'seed')} within {budget.text}. A gain that it shows is not confirmed; "
+        "repeat with more time (--budget 1h) before you rely on it."
+    )
+
+
+def _too_short(budget: Budget, expected: Estimate, overrides: Sequence[str]) -> str:
+    stay = "; values of --set stay as they are" if overrides else ""
+    return (
+        f"a budget of {budget.text} is too short: the least that makes sense takes about "
+        f"{duration(expected.seconds)} here{stay}; give more with --budget, or fewer or smaller images"
+    )
+
+
+def _data(listing: Listing, images: Images) -> Iterator[str]:
+    """What the source holds, and what is wrong with it, as far as no picture has to be read."""
+    counts = listing.counts()
+    n = several(len(listing), "picture")
+    yield f"{n} of {several(len(counts), 'class')}; {images.size} px, {'colour' if images.channels == 3 else 'grey'}"
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    some = ranked if len(ranked) <= 8 else [*ranked[:4], ("...", 0), *ranked[-3:]]
+    named = ", ".join(f"{name} {count:,}" if count else name for name, count in some)
+    ratio = imbalance_ratio(dict(enumerate(counts.values())))
+    yield f"classes: {named} (imbalance ratio {ratio:.1f})"
+    sides = ", ".join(f"{split} {images.number(split):,}" for split in ("train", "val", "test"))
+    yield f"expected splits: {sides}"
+    if listing.bad:
+        yield f"{several(len(listing.bad), 'file')} that cannot be used"
+    yield from listing.notes

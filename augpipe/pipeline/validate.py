@@ -1,0 +1,230 @@
+"""Check an experiment against its data before anything is trained: class names, groups, counts, the images' shape.
+
+A run and an inspection make the same checks. Nothing here is imported that takes seconds, until the images' shape is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from augpipe.core.counts import label_of, require_classes
+from augpipe.core.errors import UserError
+from augpipe.data import sources
+from augpipe.data.listing_check import (
+    check_filled,
+    check_names,
+    check_official,
+    drop_small_classes,
+)
+from augpipe.data.quarantine import check_any, check_bad
+from augpipe.data.split_check import kind_of, most_train
+from augpipe.pipeline.experiment import Arm, Experiment, Outline, build, outline_of, read
+from augpipe.synthetic.options import condition
+
+if TYPE_CHECKING:
+    from augpipe.core.images import ImageSpec
+    from augpipe.data.inspect import Inspection
+    from augpipe.data.sources import Listing
+
+Check = Callable[[Outline, "Listing"], None]
+
+
+def load_checked(
+    path: Path,
+    overrides: Sequence[str] = (),
+    before: Callable[[Outline], None] = lambda outline: None,
+    generators: Sequence[str] = (),
+) -> Experiment:
+    """The experiment in a YAML file, checked against its data; UserError for the first mistake.
+
+    before: checks that need no data, made before the source is listed. generators: names of generators to check in
+    addition to those of the arms. The options of families are read last, because that imports torch.
+    """
+    values, where = read(path, overrides)
+    outline = outline_of(values, where)
+    before(outline)
+    listing = list_images(outline)
+    check_listing(outline, listing)
+    experiment = build(values, where=where)
+    check_images(experiment, _spec(experiment, listing), listing.classes, generators)
+    return experiment
+
+
+def list_images(outline: Outline) -> Listing:
+    """The images of the source, without classes that are too small."""
+    return drop_small_classes(sources.listing(outline.source), outline.min_images)
+
+
+def check_listing(outline: Outline, listing: Listing) -> None:
+    """UserError for the first mistake that labels, groups and counts show; no picture is read.
+
+    Refuses nothing that could be run after the pictures are read.
+    """
+    for error in _errors((_check_files, *DATA, *SETTINGS), outline, listing):
+        raise error
+
+
+def check_images(
+    experiment: Experiment,
+    spec: ImageSpec,
+    classes: tuple[str, ...],
+    generators: Sequence[str] = (),
+) -> None:
+    """UserError if a generator, the classifier, a transform or the figure of a gate does not support images of this shape.
+
+    generators: names of generators to check in addition to those of the arms.
+    """
+    from augpipe.classifiers import models as classifiers  # imports torch
+    from augpipe.generators import families
+    from augpipe.generators.protocol import Problem
+
+    for gate in experiment.gate:
+        _check_gate(gate, spec.size)
+    used = {name for arm in experiment.arms for name in arm.generators}
+    for name in sorted({*used, *generators}):
+        families.check(experiment.generators[name], Problem(spec, classes))
+    classifiers.check(experiment.classifier, spec.channels, len(classes), spec.size)
+    for transform in (arm.mix.transform for arm in experiment.arms):
+        if isinstance(transform, Mapping):
+            from augpipe.classifiers.transforms import check_images  # imports albumentations
+
+            check_images(transform, spec.channels, spec.size)
+
+
+def _check_gate(gate: str, side: int) -> None:
+    """UserError if the figure of a gate has no value for any images of `side` pixels."""
+    from augpipe.synthetic.fidelity import RefusedError, pixels  # imports torch
+
+    figure = condition(gate).figure
+    try:
+        pixels.check(figure, side)
+    except RefusedError as error:
+        raise UserError(f"the gate {gate!r} cannot hold: {figure} {error}") from None
+
+
+def mistakes(experiment: Experiment, inspection: Inspection) -> list[str]:
+    """What would stop a run of the experiment, by the checks that the run makes; beyond what `inspect` reports itself."""
+    from augpipe.data.intake import check_window  # imports torch
+
+    listing, spec = inspection.intake.listing, inspection.survey.spec
+    errors = list(_errors(DATA, experiment, listing))[:1]  # others may only be its consequences
+    thinning = list(_errors((_check_imbalance,), experiment, listing)) or list(
+        _errors(
+            (lambda outline, listing: _check_thinning(outline, inspection),), experiment, listing
+        )
+    )
+    pictures: tuple[Check, ...] = (
+        lambda outline, listing: check_images(experiment, spec, listing.classes),
+        lambda outline, listing: check_window(inspection.intake, outline.image),
+    )
+    if not listing.classes:
+        pictures = ()  # nothing to build a classifier for
+    errors += [*thinning, *_errors((_check_arms, *pictures), experiment, listing)]
+    return list(dict.fromkeys(str(error) for error in errors))
+
+
+def _errors(checks: Sequence[Check], outline: Outline, listing: Listing) -> Iterator[UserError]:
+    for check in checks:
+        try:
+            check(outline, listing)
+        except UserError as error:
+            yield error
+
+
+def _spec(experiment: Experiment, listing: Listing) -> ImageSpec:
+    """Shape of the images: as configured, else chosen from a sample of the pictures."""
+    size, channels = experiment.image.size, experiment.image.channels
+    if size is not None and channels is not None:
+        from augpipe.core.images import ImageSpec
+
+        return ImageSpec(size, channels)
+    from augpipe.data.survey import survey
+
+    return survey(listing, experiment.image).spec
+
+
+def _check_files(outline: Outline, listing: Listing) -> None:
+    if listing.lost:
+        raise UserError(f"cannot read {listing.lost[0]}")
+    check_any(listing)
+    check_bad(listing.bad, len(listing) + len(listing.bad), outline.policy)
+
+
+def _check_classes(outline: Outline, listing: Listing) -> None:
+    require_classes(listing.classes)
+    check_names(listing.classes)
+    check_filled(listing.labels, listing.classes, listing.bad, outline.min_images)
+
+
+def _check_split(outline: Outline, listing: Listing) -> None:
+    official = kind_of(outline.split, listing.groups, listing.splits) == "official"
+    if outline.resplit and official:
+        raise UserError(
+            "resplit draws a split for each seed, but the source has an official one: set split.kind to stratified, "
+            "grouped or k_fold"
+        )
+    check_official(listing, outline.split)
+    _most_train(outline, listing)
+
+
+def _most_train(outline: Outline, listing: Listing) -> dict[int, int]:
+    return most_train(
+        listing.labels,
+        listing.classes,
+        outline.split,
+        groups=listing.groups,
+        official=listing.splits,
+    )
+
+
+def _check_imbalance(outline: Outline, listing: Listing) -> None:
+    """UserError if the imbalance profile names an unknown class, or needs more images than train can have."""
+    try:
+        needed = outline.imbalance.least(listing.classes)
+    except UserError as error:
+        raise UserError(f"imbalance: {error}") from None
+    if not any(n > 1 for n in needed.values()):
+        return
+    try:
+        most = _most_train(outline, listing)
+    except UserError:  # reported by _check_split
+        return
+    have = listing.counts()
+    for label, n in needed.items():
+        name = listing.classes[label]
+        if n > most[label]:
+            raise UserError(
+                f"imbalance: class {name!r} has {have[name]} images, of which train has at most {most[label]}, fewer "
+                f"than the {n} requested"
+            )
+
+
+def _check_thinning(outline: Outline, inspection: Inspection) -> None:
+    """UserError if the imbalance profile needs more images than train has after duplicates are removed."""
+    if inspection.train is not None:
+        outline.imbalance.target(inspection.train, inspection.intake.listing.classes)
+
+
+def _check_arms(outline: Outline, listing: Listing) -> None:
+    """UserError if the share or the fill of an arm names an unknown class."""
+    for arm in outline.arms:
+        for key, names in _class_names(arm):
+            for name in names:
+                try:
+                    label_of(name, listing.classes)
+                except UserError as error:
+                    raise UserError(f"mix.{key} of arm {arm.name!r}: {error}") from None
+
+
+def _class_names(arm: Arm) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Options of an arm's mix that name classes."""
+    for key, value in (("share", arm.mix.share), ("fill", arm.mix.fill)):
+        if isinstance(value, Mapping):
+            yield key, value
+
+
+# In the order in which they are made. A later one of DATA relies on the earlier ones.
+DATA: Final = (_check_classes, _check_split)
+SETTINGS: Final = (_check_imbalance, _check_arms)

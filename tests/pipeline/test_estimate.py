@@ -1,0 +1,102 @@
+"""The expected time of a run: its graph over processes, and the nets that are timed for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from augpipe.pipeline.costs import Costs, GeneratorCosts, request
+from augpipe.pipeline.estimate import PYTHON, Images, Task, estimate, graph, wall
+from augpipe.pipeline.experiment import build
+from augpipe.pipeline.timing import Timers, _steps, measure
+
+VALUES: dict[str, Any] = {
+    "name": "x",
+    "source": {"kind": "bundled", "name": "digits"},
+    "generators": {"smote": {"kind": "smote"}, "cgan": {"kind": "cgan", "kimg": 10, "width": 4}},
+    "classifier": {"width": 0.25, "steps": 100},
+    "arms": [
+        {"name": "real"},
+        {"name": "classic", "mix": {"transform": "light"}},
+        {"name": "smote", "generator": "smote", "mix": {"fill": 5}},
+        {"name": "cgan", "generator": "cgan", "mix": {"fill": 50, "share": 0.1}},
+    ],
+    "baseline": "real",
+    "seeds": 2,
+}
+COUNTS = {"train": {0: 60, 1: 20}, "val": {0: 10, 1: 4}, "test": {0: 20, 1: 8}}
+IMAGES = Images(COUNTS, ("a", "b"), 16, 1, read=0.5)
+
+
+def costs(**changes: Any) -> Costs:
+    generator = GeneratorCosts(shown=0.0, settle=0.0, drawn=0.0, bytes=10)
+    values: dict[str, Any] = {
+        "python": PYTHON, "step": 0.0, "batch": {"": 0.0, "light": 0.0}, "predicted": 0.0, "memory": 10**9,
+        "generators": {"smote": generator, "cgan": generator},
+    }  # fmt: skip
+    return Costs(**{**values, **changes})
+
+
+def seconds(processes: int = 1, **changes: Any) -> float:
+    experiment = build(VALUES)
+    return estimate(experiment, IMAGES, costs(**changes), processes, 1, servers=False).seconds
+
+
+def test_every_call_of_the_comparison_is_counted() -> None:
+    tasks = graph(build(VALUES), IMAGES)
+    names = [task.stage.__name__ for task in tasks]
+    assert {name: names.count(name) for name in set(names)} == {
+        "train_reference": 2, "train_generator": 4, "synthesize": 4, "mix": 8,
+        "train_classifier": 8, "score": 8, "measure": 4,
+    }  # fmt: skip
+    assert sum(r.tasks for r in estimate(build(VALUES), IMAGES, costs(), 1, 1).rows) == 38 + 2
+
+
+def test_each_cost_counts_as_often_as_it_is_paid() -> None:
+    """Two seeds of 100 steps: 4 arms, the reference classifier and GAN-train of two generators, 3 of the 7 light ones."""
+    free = seconds()
+    assert seconds(step=0.01) - free == pytest.approx(2 * 7 * 100 * 0.01)
+    assert seconds(batch={"": 0.0, "light": 0.01}) - free == pytest.approx(2 * 4 * 100 * 0.01)
+    shown = GeneratorCosts(shown=0.01, settle=0.0, drawn=0.0, bytes=10)
+    generators = {"smote": costs().generators["smote"], "cgan": shown}
+    assert seconds(generators=generators) - free == pytest.approx(2 * 10_000 * 0.01)
+
+
+def test_two_processes_halve_what_does_not_wait() -> None:
+    stage = lambda: None  # noqa: E731
+    first, second, last = Task(stage, ()), Task(stage, ()), Task(stage, ())
+    after = Task(stage, ([first], last))
+    spent = {first: 3.0, second: 2.0, last: 1.0, after: 4.0}
+    order = [first, second, last, after]
+    assert wall(order, spent, 1) == 10 and wall(order, spent, 2) == 7
+    assert wall([], {}, 2) == 0
+    both = [seconds(n, step=1.0) for n in (1, 2)]
+    assert both[1] < 0.6 * both[0]
+
+
+def test_a_lazy_penalty_counts_for_one_step_of_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("augpipe.pipeline.timing._clock", lambda runtime: clock[0])
+    steps = iter(range(99))
+
+    def step() -> None:
+        clock[0] += 2.6 if next(steps) % 16 == 0 else 1.0
+
+    assert _steps(step, None, 2.0) == pytest.approx(1.1)  # type: ignore[arg-type]
+    clock[0] = 0.0
+    steps = iter(range(99))
+    assert _steps(step, None, 99.0) == pytest.approx(1.1)  # type: ignore[arg-type]
+
+
+def test_the_nets_are_timed_here_and_in_processes_of_their_own() -> None:
+    wanted = request(build(VALUES), (16, 1), 2, threads=1).model_copy(update={"limit": 0.02})
+    here = measure(wanted)
+    with Timers(2) as timers:
+        there = timers.costs(wanted)
+    for timed in (here, there):
+        assert timed.python > 0
+        assert set(timed.generators) == {"smote", "cgan"} and set(timed.batch) == {"", "light"}
+        assert timed.step > 0 and timed.predicted > 0 and timed.memory > 10**8
+        assert timed.generators["cgan"].shown > 0 == timed.generators["smote"].shown
+    assert not any(process.is_alive() for process in timers._processes)
