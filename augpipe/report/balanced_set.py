@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,21 +12,21 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from augpipe.core.errors import UserError
+from augpipe.core import marks
+from augpipe.core.csv_files import write_csv
 from augpipe.core.files import beside, write_json
 from augpipe.core.images import REAL, ImageSet
 from augpipe.core.store import load_images, load_table
 from augpipe.pipeline.experiment import Arm, Experiment, dump
 from augpipe.pipeline.records import Measured, Prepared, Synthetic, TrainedGenerator
+from augpipe.report.class_folders import folder_names, pictures, save
+from augpipe.report.out import BALANCED_FILES, check_balanced_out
 from augpipe.report.quality import kept_rows
 from augpipe.report.quality_section import HEADLINE, MEMORISED
 from augpipe.report.results import versions
-from augpipe.report.write import check_whole
 from augpipe.synthetic.gates import Outcome
 
-FILES: Final = ("manifest.csv", "card.md", "card.json", "fidelity.csv", "experiment.yaml")
 KIND: Final = "augpipe balanced set"
-LONGEST: Final = 120  # bytes of a class folder's name; file systems allow 255
 
 
 @dataclass(frozen=True)
@@ -55,53 +54,12 @@ class Balanced:
         return pd.concat([load_table(self.measured.table), kept_rows(funnel)], ignore_index=True)
 
 
-def check_out(out: Path, source: Path | None) -> None:
-    """UserError if `out` cannot become the folder of a balanced set; that of an earlier set is replaced completely."""
-    check_whole(out, source)
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    known = set(FILES)
-    if all((out / name).is_file() for name in FILES):
-        known |= _files_of(out / "manifest.csv")
-        known |= {str(Path(name).parent) for name in known}
-    foreign = sorted(
-        name
-        for name in (p.relative_to(out).as_posix() for p in out.rglob("*"))
-        if name not in known
-    )
-    if foreign:
-        raise UserError(
-            f"the out folder {out} holds {foreign[0]!r}, which is not a file of a balanced set; choose another --out"
-        )
+def publish(balanced: Balanced, out: Path, originals: Iterable[Image.Image] | None = None) -> None:
+    """Write every file of the set to `out` atomically.
 
-
-def _files_of(manifest: Path) -> set[str]:
-    """File names listed in a manifest; empty if it is not a manifest."""
-    try:
-        table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
-    except ValueError:  # not a CSV table
-        return set()
-    return set(table["file"]) if "file" in table else set()
-
-
-def folder_names(classes: Sequence[str]) -> list[str]:
-    """Folder names of the classes: no separators, no leading dot, unique even if case is ignored."""
-    names: list[str] = []
-    taken = {name.casefold() for name in FILES}
-    for label, name in enumerate(classes):
-        plain = re.sub(r"[^\w .+-]", "_", unicodedata.normalize("NFC", name))
-        plain = plain.encode()[:LONGEST].decode(errors="ignore").strip(" .") or "class"
-        folder, number = plain, label
-        while folder.casefold() in taken:
-            folder, number = f"{plain}_{number}", number + 1
-        names.append(folder)
-        taken.add(folder.casefold())
-    return names
-
-
-def publish(balanced: Balanced, out: Path) -> None:
-    """Write every file of the set to `out` atomically."""
-    check_out(out, None)  # again: the folder may have changed while the generator was trained
+    originals: the real pictures at their own size, in the order of the train set; None: as the generator learned them.
+    """
+    check_balanced_out(out)  # again: the folder may have changed while the generator was trained
     real = load_images(balanced.prepared.splits.train)
     synthetic = load_images(balanced.made.images)
     with beside(out) as draft:
@@ -109,32 +67,23 @@ def publish(balanced: Balanced, out: Path) -> None:
         manifest = pd.concat(
             [_real_rows(balanced, real), _synthetic_rows(balanced, synthetic)], ignore_index=True
         )
-        for images, names in (
-            (real, manifest.file[: len(real)]),
-            (synthetic, manifest.file[len(real) :]),
-        ):
-            _pictures(images, draft, list(names))
-        manifest.to_csv(draft / "manifest.csv", index=False)
-        balanced.fidelity.to_csv(draft / "fidelity.csv", index=False)
+        of_real = pictures(real) if originals is None else originals
+        sizes = save(of_real, draft, list(manifest.file[: len(real)]))
+        mark = marks.synthetic(balanced.generator.name, balanced.generator.checkpoint.sha256)
+        save(pictures(synthetic), draft, list(manifest.file[len(real) :]), mark)
+        own_size = sizes != {(real.spec.size, real.spec.size)}
+        texts = {
+            "manifest.csv": write_csv(manifest, draft / "manifest.csv", paths=["file"]),
+            "fidelity.csv": write_csv(balanced.fidelity, draft / "fidelity.csv"),
+        }
         (draft / "experiment.yaml").write_text(dump(balanced.experiment), encoding="utf-8")
-        card = card_of(balanced, real, synthetic)
+        card = {**card_of(balanced, real, synthetic, own_size), "escaped": texts}
         write_json(draft / "card.json", card)
         (draft / "card.md").write_text(card_text(card), encoding="utf-8")
 
 
-def _pictures(images: ImageSet, folder: Path, names: list[str]) -> None:
-    for name in {str(Path(name).parent) for name in names}:
-        (folder / name).mkdir(exist_ok=True)
-    for pixels, name in zip(images.images, names, strict=True):
-        channels = np.array(pixels)
-        picture = Image.fromarray(
-            channels[0] if len(channels) == 1 else channels.transpose(1, 2, 0)
-        )
-        picture.save(folder / name, format="PNG")
-
-
 def _rows(balanced: Balanced, images: ImageSet, kind: str) -> pd.DataFrame:
-    folders = folder_names(images.classes)
+    folders = folder_names(images.classes, BALANCED_FILES)
     table = images.table
     return pd.DataFrame(
         {
@@ -163,8 +112,10 @@ def _synthetic_rows(balanced: Balanced, synthetic: ImageSet) -> pd.DataFrame:
     return table.join(values.add_prefix("check_"))
 
 
-def card_of(balanced: Balanced, real: ImageSet, synthetic: ImageSet) -> dict[str, Any]:
-    """The data card as JSON values."""
+def card_of(
+    balanced: Balanced, real: ImageSet, synthetic: ImageSet, own_size: bool = False
+) -> dict[str, Any]:
+    """The data card as JSON values. own_size: whether the real pictures have their own size."""
     table, name = balanced.fidelity, balanced.generator.name
     config = balanced.experiment.generators[name]
     metrics = table[(table["class"] == "") & table.metric.isin([*HEADLINE, *MEMORISED])]
@@ -178,6 +129,7 @@ def card_of(balanced: Balanced, real: ImageSet, synthetic: ImageSet) -> dict[str
             "source_fingerprint": balanced.prepared.intake.fingerprint,
             "data_fingerprint": balanced.prepared.fingerprint,
             "image": list(real.spec.shape),
+            "real_size": "original" if own_size else "run",
             "real": _named(real),
         },
         "synthetic": _named(synthetic),
@@ -208,7 +160,7 @@ def card_of(balanced: Balanced, real: ImageSet, synthetic: ImageSet) -> dict[str
         },
         "gates": [{"gate": g.gate, "holds": g.holds, "told": g.detail} for g in balanced.gates],
         "override": balanced.override,
-        "limits": list(LIMITS),
+        "limits": [*LIMITS, *([SIZES.format(size=real.spec.size)] if own_size else [])],
         "versions": versions(),
     }  # fmt: skip
 
@@ -221,6 +173,12 @@ LIMITS: Final = (
     "A memorisation test without a finding does not prove privacy: it can miss single copies, especially with few "
     "held-out images.",
     "The set contains the original real images: it is not anonymous.",
+)
+
+
+SIZES: Final = (
+    "The real pictures have their own sizes, the synthetic ones {size}x{size} pixels: reduce all to one size before "
+    "training, because a classifier can tell them apart by sharpness."
 )
 
 

@@ -9,12 +9,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from augpipe.core.csv_files import write_csv
 from augpipe.core.files import beside, write_json
 from augpipe.core.options import ImageOptions
+from augpipe.data.duplicate_groups import DuplicateGroups
 from augpipe.data.duplicates import BITS, CORRELATION
-from augpipe.data.inspect import DuplicateGroups, Inspection, pictures, sheet_rows
+from augpipe.data.inspect import Inspection, pictures, sheet_rows
 from augpipe.data.quarantine import quarantine
-from augpipe.data.split import NAMES
+from augpipe.data.split_check import NAMES
 from augpipe.report.figures import image_strip, side_bars
 from augpipe.report.page import TEMPLATES
 
@@ -28,8 +30,8 @@ def write_inspection(inspection: Inspection, options: ImageOptions, name: str, o
     """Write every file to `out` atomically."""
     with beside(out) as draft:
         draft.mkdir(parents=True)
+        write_csv(quarantine(inspection.intake.bad, {}), draft / "quarantine.csv")
         write_json(draft / "inspect.json", inspection.facts())
-        quarantine(inspection.intake.bad, {}).to_csv(draft / "quarantine.csv", index=False)
         page = inspection_page(inspection, options, name)
         (draft / "inspect.html").write_text(page, encoding="utf-8")
 

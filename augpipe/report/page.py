@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import Gain
 from augpipe.data.imbalance import imbalance_ratio
+from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.experiment import dump
 from augpipe.report.contrasts import contrasts
 from augpipe.report.figures import counts_bars, gain_dots, recall_heatmap
+from augpipe.report.misread import misread
 from augpipe.report.quality_section import sections
 from augpipe.report.results import ArmResult, Results, versions
 from augpipe.report.strips import CLASSES, strips
@@ -22,6 +24,7 @@ LARGEST = 8_000_000  # bytes of the page
 # Fractions of the image budget, tried in order until the page is small enough.
 ROOM = (1.0, 0.5, 0.2, 0.0)
 FILLINGS = 8  # class count figures that the page shows
+MANY_COPIES = 0.005  # fraction of test images with a near copy in train or val from which the page's head warns
 QUARANTINED = 20  # rows of quarantine.csv that the page shows
 
 TEMPLATES = jinja2.Environment(
@@ -56,6 +59,8 @@ def _page(results: Results, room: float) -> str:
     return TEMPLATES.get_template("report.html").render(
         results=results,
         experiment=results.experiment,
+        confounded=over_sampling(results.experiment),
+        chosen_by_val=_chosen_by_val(results),
         comparison=comparison,
         data=_data(results),
         intake=_intake(results),
@@ -70,12 +75,27 @@ def _page(results: Results, room: float) -> str:
         recall_figure=recall_heatmap(arms, results.classes, counts, recall),
         recall=_recall(results, arms, recall),
         references=lambda row: _references(results, row),
+        misread=misread(results, room),
         strips=shown,
         left_out=left_out,
         quality=sections(results.quality, CLASSES, room) if len(results.quality.fidelity) else None,
         config=dump(results.requested),
         versions=versions(),
         machine=", ".join(f"{what} {value}" for what, value in results.machine.items()),
+    )
+
+
+def _chosen_by_val(results: Results) -> str:
+    """Why the gain of the arm in the verdict is optimistic; empty if val had no choice."""
+    comparison = results.comparison
+    lead = comparison.best or comparison.strongest
+    kind = " with a trained generator" if comparison.best else ""
+    n = sum(result.generative == bool(comparison.best) for result in results.arms)
+    if n < 2 or lead == comparison.baseline:
+        return ""
+    return (
+        f"Val chose {lead} among {n} arms{kind} by the same trained seeds that test then scored: a lucky seed raises both, so "
+        "the gain of the arm chosen is somewhat too high. New seeds of this arm alone would give a fair value."
     )
 
 
@@ -126,10 +146,21 @@ def _intake(results: Results) -> dict[str, Any]:
     intake, table = results.intake, results.quarantine
     return {
         "record": intake,
+        "many_copies": _many_copies(intake.near_copies),
         "ignored": ", ".join(f"{n:,} {suffix}" for suffix, n in intake.ignored.items()),
         "rows": list(table.head(QUARANTINED).itertuples(index=False, name=None)),
         "more": max(0, len(table) - QUARANTINED),
     }
+
+
+def _many_copies(fraction: float) -> str:
+    """A warning for the head of the page if too many test images have a near copy in train or val."""
+    if fraction <= MANY_COPIES:
+        return ""
+    return (
+        f"{100 * fraction:.1f}% of the test images are nearly equal to one in train or val, so that all recalls are too "
+        "high: look at the pairs (augpipe inspect on the run's experiment.yaml shows some), and set duplicates: near to remove them from train and val."
+    )
 
 
 def _counts_figures(results: Results) -> list[tuple[str, str, str, list[tuple[str, str, str]]]]:

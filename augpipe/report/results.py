@@ -1,10 +1,10 @@
-"""Collect the results of a comparison from the store into tables and a summary."""
+"""The results of a comparison: tables, and the summary as JSON values."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,25 +12,32 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.comparison import resampled
 from augpipe.comparison.bootstrap import LEVEL, Gain, Interval
-from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison, compare
-from augpipe.core import device as runtime
+from augpipe.comparison.verdict import Comparison
 from augpipe.core.images import ImageSet
-from augpipe.core.seeds import numpy_stream
-from augpipe.core.store import Ref, load_images, load_state, load_table
 from augpipe.data.imbalance import imbalance_ratio
-from augpipe.data.split import NAMES
-from augpipe.pipeline.compare import ArmRun, Runs
+from augpipe.data.split_check import NAMES
 from augpipe.pipeline.experiment import Arm, Experiment
-from augpipe.pipeline.records import IntakeRecord, Recipe
-from augpipe.report.quality import Quality, quality
+from augpipe.pipeline.records import IntakeRecord
+from augpipe.report.predictions import Predicted
+from augpipe.report.quality import Quality
+from augpipe.report.saved_models import SavedModel
 
 VERSIONED = (
     "albumentations", "imbalanced-learn", "mlflow", "numpy", "prefect", "scikit-learn", "scipy",
     "torch", "torchvision",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MeanRecipe:
+    """Counts and fractions of an arm, mean over seeds; seeds differ if checks reject images."""
+
+    real_count: list[float]  # by label
+    synthetic_count: list[float]
+    class_share: list[float]
+    synthetic_share: float
+    synthetic_ratio: float
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,11 @@ class Results:
     scores: pd.DataFrame  # arm, seed, split, metric, class, value
     quality: Quality
     comparison: Comparison
-    confusions: Mapping[str, NDArray[np.float64]]  # arm → (K,K), see `confusion`
+    predictions: tuple[Predicted, ...]
+    models: tuple[SavedModel, ...]
+    confusions: Mapping[str, NDArray[np.float64]]  # arm → (K,K), see `collect.confusion`
     seconds: float
-    machine: Mapping[str, Any]  # see `_machine`
+    machine: Mapping[str, Any]  # see `collect`
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -108,6 +117,7 @@ class Results:
         return {
             "experiment": self.experiment.name,
             "verdict": comparison.sentence,
+            "note": self.experiment.note,
             "metric": "macro_recall",
             "level": LEVEL,
             "resplit": self.experiment.resplit,
@@ -203,19 +213,6 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _machine(experiment: Experiment, threads: int | None) -> dict[str, Any]:
-    """Device, precision and thread count: besides the versions, the last digits depend on these.
-
-    For a Dask cluster only the requested device and precision are known here.
-    """
-    runner = experiment.runner
-    if runner.kind == "dask":
-        return {"a Dask cluster, device": runner.device, "precision": runner.precision}
-    device = runtime.pick_device(runner.device)
-    precision = runtime.pick_precision(device, runner.precision)
-    return {"device": device, "precision": precision, "threads of a worker": threads}
-
-
 def versions() -> dict[str, str]:
     """Versions of augpipe, Python and the libraries that results depend on."""
     installed = {"augpipe": version("augpipe"), "python": platform.python_version()}
@@ -225,188 +222,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return installed
-
-
-def collect(
-    experiment: Experiment,
-    runs: Runs,
-    seconds: float,
-    *,
-    requested: Experiment | None = None,
-    failed: Mapping[str, str] | None = None,
-    threads: int | None = None,
-) -> Results:
-    """Load the stored results of the runs and compare the arms.
-
-    requested: the experiment including the arms in `failed` (arm → reason); default: `experiment`. threads: per worker.
-    """
-    seeds = experiment.seeds
-    prepared = runs.prepared[seeds[0]]
-    splits = {name: load_images(getattr(prepared.splits, name)) for name in NAMES}
-    tests = [load_images(runs.prepared[seed].splits.test) for seed in seeds]
-    scored = {key: run.scored for key, run in runs.arms.items() if run.scored is not None}
-    recipes = {key: run.recipe for key, run in runs.arms.items() if run.recipe is not None}
-    units = [Units(np.array(test.labels), test.table.group.to_numpy()) for test in tests]
-    labels = [unit.labels for unit in units]
-    predictions = {
-        arm.name: [_predictions(scored[arm.name, seed].probabilities) for seed in seeds]
-        for arm in experiment.arms
-    }
-    k = len(splits["test"].classes)
-    scores = _stack(
-        [
-            (arm.name, seed, scored[arm.name, seed].table)
-            for arm in experiment.arms
-            for seed in seeds
-        ]
-    )
-    on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
-    val = {str(name): float(rows.value.mean()) for name, rows in on_val.groupby("arm")}
-    arms = tuple(_arm_result(experiment, runs, arm) for arm in experiment.arms)
-    generative = {result.arm.name: result.generative for result in arms}
-    comparison = _compared(experiment, predictions, units, len(splits["train"]), val, generative)
-    if failed:
-        failures = ", ".join(repr(name) for name in failed)
-        comparison = replace(
-            comparison, sentence=f"{comparison.sentence} Failed and not compared: {failures}."
-        )
-    names = [name for name in experiment.generators if (name, seeds[0]) in runs.generators]
-    generators = tuple(_generator(experiment, runs, name) for name in names)
-    measured = {k: run.measured for k, run in runs.generators.items() if run.measured is not None}
-    return Results(
-        experiment, requested or experiment, failed or {}, splits, prepared.fingerprint, prepared.intake, load_table(prepared.quarantine), arms, generators, scores,
-        quality(experiment, names, measured, recipes), comparison,
-        {arm: confusion(predicted, labels, k) for arm, predicted in predictions.items()}, seconds,
-        _machine(experiment, threads),
-    )  # fmt: skip
-
-
-def _arm_result(experiment: Experiment, runs: Runs, arm: Arm) -> ArmResult:
-    arm_runs = {seed: runs.arms[arm.name, seed] for seed in experiment.seeds}
-    recipes = {seed: run.recipe for seed, run in arm_runs.items() if run.recipe is not None}
-    return ArmResult(
-        arm,
-        any(_shows_trained(experiment, arm, recipe) for recipe in recipes.values()),
-        mean_recipe(list(recipes.values())),
-        _short(list(recipes.values())),
-        {str(seed): dict(recipe.chosen) for seed, recipe in recipes.items() if recipe.chosen},
-        {str(seed): run.classifier.best_step for seed, run in arm_runs.items() if run.classifier},
-        float(np.mean([_seconds(runs, run) for run in arm_runs.values()])),
-    )
-
-
-def _seconds(runs: Runs, run: ArmRun) -> float:
-    """Time of an arm's classifier, search, synthesis and generators."""
-    parts = [run.classifier, run.synthetic, run.chosen]
-    generators = [runs.generators[name, run.seed].trained for name in run.arm.generators]
-    return sum(part.time.seconds for part in (*parts, *generators) if part is not None)
-
-
-def _shows_trained(experiment: Experiment, arm: Arm, recipe: Recipe) -> bool:
-    """Whether any image of a trained generator was used: the checks may have rejected all."""
-    used = recipe.synthetic_share > 0 or arm.mix.beside is not None
-    return used and any(
-        recipe.made_by.get(name, 0) and experiment.generators[name].generative
-        for name in arm.generators
-    )
-
-
-def _compared(
-    experiment: Experiment,
-    predictions: Mapping[str, Sequence[NDArray[np.int64]]],
-    units: Sequence[Units],
-    n_train: int,
-    val: Mapping[str, float],
-    generative: Mapping[str, bool],
-) -> Comparison:
-    """Bootstrap over seeds and test images for a fixed split; resampled t-test if each seed has its own split."""
-    baseline = experiment.baseline
-    if experiment.resplit:
-        labels = [unit.labels for unit in units]
-        values = resampled.estimates(predictions, labels)
-        ratio = max(len(y) for y in labels) / n_train
-        return resampled.compare(values, units, ratio, val, generative, baseline)
-    correct = {
-        arm: np.stack(predicted) == units[0].labels for arm, predicted in predictions.items()
-    }
-    rng = numpy_stream(experiment.split.seed, "bootstrap")
-    return compare(correct, units[0], val, generative, baseline, rng)
-
-
-@dataclass(frozen=True)
-class MeanRecipe:
-    """Counts and fractions of an arm, mean over seeds; seeds differ if checks reject images."""
-
-    real_count: list[float]  # by label
-    synthetic_count: list[float]
-    class_share: list[float]
-    synthetic_share: float
-    synthetic_ratio: float
-
-
-def mean_recipe(recipes: Sequence[Recipe]) -> MeanRecipe:
-    """The mean over seeds; whole counts stay integers."""
-
-    def mean(name: str) -> Any:
-        return np.mean([getattr(recipe, name) for recipe in recipes], 0).tolist()
-
-    def counts(name: str) -> list[float]:
-        return [int(n) if n == int(n) else n for n in mean(name)]
-
-    return MeanRecipe(
-        counts("real_count"),
-        counts("synthetic_count"),
-        mean("class_share"),
-        mean("synthetic_share"),
-        mean("synthetic_ratio"),
-    )
-
-
-def _short(recipes: Sequence[Recipe]) -> dict[str, int]:
-    missing: dict[str, int] = {}
-    for recipe in recipes:
-        for name, n in recipe.short.items():
-            missing[name] = max(n, missing.get(name, 0))
-    return missing
-
-
-def _predictions(ref: Ref) -> NDArray[np.int64]:
-    """Predicted class of each test image, (N,)."""
-    predicted: NDArray[np.int64] = load_state(ref)["test"].numpy().argmax(1)
-    return predicted
-
-
-def confusion(
-    predictions: Sequence[NDArray[np.int64]], labels: Sequence[NDArray[np.int64]], k: int
-) -> NDArray[np.float64]:
-    """Confusion matrix (K,K) over all seeds, rows normalised: fraction of a true class (row) predicted as each class.
-
-    predictions, labels: one (N,) array a seed. Rows of classes without test images are 0.
-    """
-    counts = np.zeros((k, k))
-    for predicted, y in zip(predictions, labels, strict=True):
-        np.add.at(counts, (y, predicted), 1)
-    fractions: NDArray[np.float64] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    return fractions
-
-
-def _stack(parts: list[tuple[str, int, Ref]]) -> pd.DataFrame:
-    tables = []
-    for arm, seed, ref in parts:
-        table = load_table(ref)
-        table.insert(0, "seed", seed)
-        table.insert(0, "arm", arm)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult:
-    trained = [runs.generators[name, seed].trained for seed in experiment.seeds]
-    return GeneratorResult(
-        name,
-        experiment.generators[name].kind,
-        load_images(trained[0].samples),
-        tuple(run.best_kimg for run in trained),
-        tuple(run.stopped for run in trained),
-        float(np.mean([run.time.seconds for run in trained])),
-    )

@@ -28,7 +28,9 @@ from augpipe.pipeline.records import (
     Timed,
     TrainedGenerator,
 )
-from augpipe.report.balanced_set import FILES, Balanced, check_out, folder_names, publish
+from augpipe.report.balanced_set import Balanced, publish
+from augpipe.report.class_folders import folder_names
+from augpipe.report.out import BALANCED_FILES, check_balanced_out
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.gates import Outcome
 
@@ -142,7 +144,7 @@ def test_every_image_is_there_with_the_pixels_of_its_set(channels, balanced, tmp
     found, out = balanced(channels=channels), tmp_path / "deep" / "out"
     publish(found, out)
     table = manifest_of(out)
-    assert files_in(out) == {*FILES, *table["file"]} and table["file"].is_unique
+    assert files_in(out) == {*BALANCED_FILES, *table["file"]} and table["file"].is_unique
     assert [p.name for p in out.parent.iterdir()] == ["out"]
     real = load_images(found.prepared.splits.train)
     made = load_images(found.made.images)
@@ -151,6 +153,24 @@ def test_every_image_is_there_with_the_pixels_of_its_set(channels, balanced, tmp
         for name, own, label in zip(rows["file"], images.images, images.labels, strict=True):
             assert np.array_equal(pixels(out / name), own)
             assert name.startswith(f"{images.classes[label]}/")
+
+
+def test_real_pictures_may_have_their_own_size(balanced, tmp_path) -> None:
+    found, out = balanced(), tmp_path / "out"
+    own = [Image.new("L", (40 + i, 30), 5 * i) for i in range(12)]
+    publish(found, out, iter(own))
+    table = manifest_of(out)
+    assert [pixels(out / name).shape for name in table["file"][:12]] == [
+        (1, 30, 40 + i) for i in range(12)
+    ]
+    assert {pixels(out / name).shape for name in table["file"][12:]} == {(1, 16, 16)}
+    card = json.loads((out / "card.json").read_text())
+    assert card["made_from"]["real_size"] == "original"
+    assert any(
+        "the synthetic ones 16x16 pixels: reduce all to one size" in line for line in card["limits"]
+    )
+    publish(found, out)  # again, at the size of the run: replaced completely
+    assert json.loads((out / "card.json").read_text())["made_from"]["real_size"] == "run"
 
 
 def test_the_manifest_says_where_each_image_comes_from(balanced, tmp_path) -> None:
@@ -184,7 +204,7 @@ def test_names_from_the_data_stay_in_the_folder(balanced, tmp_path) -> None:
     assert {p for p in tmp_path.rglob("*") if out not in p.parents} == before | {out}
     assert not [p for p in out.rglob("*") if p.is_symlink()]
     table = manifest_of(out)
-    assert files_in(out) == {*FILES, *table["file"]} and table["file"].is_unique
+    assert files_in(out) == {*BALANCED_FILES, *table["file"]} and table["file"].is_unique
     folders = table.groupby("class", sort=False)["file"].agg(lambda f: {Path(n).parent for n in f})
     assert folders.index.tolist() == list(NASTY), "names come back as they were"
     single = [str(one) for one, *more in folders if not more]
@@ -200,7 +220,7 @@ def test_names_from_the_data_stay_in_the_folder(balanced, tmp_path) -> None:
 @example(["a" * 79 + " b", "a" * 79 + " c"])
 @settings(deadline=None, max_examples=300, derandomize=True, database=None)
 def test_folders_of_classes_are_names_of_their_own(names: list[str]) -> None:
-    found = folder_names(names)
+    found = folder_names(names, BALANCED_FILES)
     assert len({name.casefold() for name in found}) == len(names)
     for name in found:
         assert re.fullmatch(r"[\w+-]([\w .+-]*[\w+-])?", name), name
@@ -211,13 +231,13 @@ def test_folders_of_classes_are_names_of_their_own(names: list[str]) -> None:
     "names", [("x_2", "X", "x"), ("a_b_2", "a/b", "a_b"), ("card.md_1", "card.md")]
 )
 def test_a_name_given_to_a_folder_is_not_another_class_s_own(names: tuple[str, ...]) -> None:
-    assert len({name.casefold() for name in folder_names(names)}) == len(names)
+    assert len({name.casefold() for name in folder_names(names, BALANCED_FILES)}) == len(names)
 
 
 def test_no_folder_has_the_name_of_a_file_even_where_case_does_not_count() -> None:
-    names = [*FILES, *(name.upper() for name in FILES)]
-    files = {name.casefold() for name in FILES}
-    assert not files & {name.casefold() for name in folder_names(names)}
+    names = [*BALANCED_FILES, *(name.upper() for name in BALANCED_FILES)]
+    files = {name.casefold() for name in BALANCED_FILES}
+    assert not files & {name.casefold() for name in folder_names(names, BALANCED_FILES)}
 
 
 def parsed(text: str) -> list[Token]:
@@ -344,10 +364,10 @@ def test_a_set_without_synthetic_images_or_checks_is_published_too(balanced, tmp
 def test_an_earlier_set_is_replaced_as_a_whole(balanced, tmp_path) -> None:
     out = tmp_path / "out"
     publish(balanced(("cat", "dog", "eel", "fox"), made=(2, 5, 3, 3)), out)
-    check_out(out, None)
+    check_balanced_out(out)
     publish(balanced(made=(1,)), out)
     table = manifest_of(out)
-    assert len(table) == 13 and files_in(out) == {*FILES, *table["file"]}
+    assert len(table) == 13 and files_in(out) == {*BALANCED_FILES, *table["file"]}
     assert {p.name for p in out.iterdir() if p.is_dir()} == {"cat", "dog", "eel"}
     assert {p.name for p in tmp_path.iterdir()} == {"out", "store"}
 
@@ -389,11 +409,11 @@ def test_places_that_cannot_become_a_balanced_set(balanced, tmp_path, monkeypatc
     }
     for out, told in refused.items():
         with pytest.raises(UserError, match=re.escape(told)) as raised:
-            check_out(out, images)
+            check_balanced_out(out, [images])
         assert "\n" not in str(raised.value)
-    check_out(tmp_path / "new" / "deep", images)
+    check_balanced_out(tmp_path / "new" / "deep", [images])
     (tmp_path / "empty").mkdir()
-    check_out(tmp_path / "empty", images)
+    check_balanced_out(tmp_path / "empty", [images])
     assert not (tmp_path / "new").exists() and (mine / "cats" / "mine.png").read_text() == "dear"
 
 
@@ -404,7 +424,7 @@ def test_a_set_never_takes_the_place_of_what_a_run_works_in(place, tmp_path, mon
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     with pytest.raises(UserError):
-        check_out(tmp_path / place, None)
+        check_balanced_out(tmp_path / place)
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2,3\n", "\x00\x01"])
@@ -413,13 +433,13 @@ def test_a_manifest_that_is_none_is_told_in_one_line(text, balanced, tmp_path) -
     publish(balanced(), out)
     (out / "manifest.csv").write_text(text)
     with pytest.raises(UserError):
-        check_out(out, None)
+        check_balanced_out(out)
 
 
 def test_what_came_into_the_out_folder_meanwhile_is_not_lost(balanced, tmp_path) -> None:
     """Between the check and the publishing a generator is trained, for hours."""
     out = tmp_path / "out"
-    check_out(out, None)
+    check_balanced_out(out)
     out.mkdir()
     (out / "mine.txt").write_text("dear")
     with pytest.raises(UserError, match=re.escape("holds 'mine.txt'")):

@@ -27,13 +27,17 @@ from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.records import Recipe
 from augpipe.report import page as page_module
 from augpipe.report import quality_section
+from augpipe.report.collect import collect, confusion
 from augpipe.report.contrasts import _series, contrasts
 from augpipe.report.figures import cost_dots
+from augpipe.report.misread import SHOWN, misread
+from augpipe.report.out import FILES, check_out, check_place
 from augpipe.report.page import _page, page
+from augpipe.report.predictions import write_predictions
 from augpipe.report.quality import _curation, quality
-from augpipe.report.results import Results, collect, confusion
+from augpipe.report.results import Results
 from augpipe.report.strips import BYTES, nearest, strips
-from augpipe.report.write import FILES, check_out, check_place, write
+from augpipe.report.write import write
 from augpipe.synthetic import fidelity
 
 
@@ -46,8 +50,13 @@ class Tags(html.parser.HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_the_page_stands_alone_and_escapes_what_users_named(results: Results) -> None:
-    text = page(results)
+@pytest.fixture(scope="module")
+def text(results: Results) -> str:
+    """The page of the results as they are."""
+    return page(results)
+
+
+def test_the_page_stands_alone_and_escapes_what_users_named(text: str) -> None:
     seen = Tags()
     seen.feed(text)
     assert "script" not in {tag for tag, _ in seen.tags}
@@ -63,16 +72,39 @@ def test_the_page_stands_alone_and_escapes_what_users_named(results: Results) ->
     assert "default-src 'none'" in text and len(text) < 8e6
 
 
-def test_the_page_says_what_it_should(results: Results) -> None:
-    text = page(results)
+def test_the_page_says_what_it_should(results: Results, text: str) -> None:
     assert results.comparison.sentence.startswith("Synthetic images")
     assert html.escape(results.comparison.sentence).replace("&#x27;", "&#39;") in text
     for arm in ("real", "classic", "gan"):
         assert text.count(arm) > 3
     for heading in ("Experiment", "Input data", "Gain of each arm", "Training images of each class",
-                    "Recall of each class", "How many synthetic images", "Gain and cost", "Confusion matrices", "Real and synthetic images", "Fidelity", "Memorisation", "Curation", "Gates", "Settings"):  # fmt: skip
+                    "Recall of each class", "How many synthetic images", "Gain and cost", "Confusion matrices", "Misread test images", "Real and synthetic images", "Fidelity", "Memorisation", "Curation", "Gates", "Settings"):  # fmt: skip
         assert heading in text
     assert "too few images" in text  # a metric that was refused
+
+
+def test_the_page_says_where_val_chose_the_arm_of_the_verdict(results: Results) -> None:
+    """And which arm over-samples besides; nothing of either where there was no choice and no such arm."""
+    text = page(results)
+    assert "Val chose" not in text and "over-samples" not in text
+    gan = next(result for result in results.arms if result.generative)
+    mix = Mix(fill="auto", share=0.1, transform="faces")
+    other = replace(gan, arm=gan.arm.model_copy(update={"mix": mix}))
+    arms = [other.arm if arm.name == other.arm.name else arm for arm in results.experiment.arms]
+    experiment = results.experiment.model_copy(update={"arms": tuple(arms)})
+    others = [replace(r, generative=r.arm.name != "real") for r in results.arms]
+    text = page(replace(results, experiment=experiment, arms=tuple(others)))
+    assert f"Val chose {results.comparison.best} among {len(others) - 1} arms with a" in text
+    assert "An arm that over-samples without synthetic images" in text
+
+
+def test_a_note_stands_with_the_verdict(results: Results) -> None:
+    experiment = results.experiment.model_copy(update={"note": "A first <look>."})
+    noted = replace(results, experiment=experiment)
+    head = page(noted).partition('class="verdict"')[2][:2000]
+    assert "<strong>A first &lt;look&gt;.</strong>" in head
+    assert noted.summary()["note"] == "A first <look>." and not results.summary()["note"]
+    assert "<strong></strong>" not in page(results)
 
 
 def test_confusions_are_shares_of_a_class(results: Results) -> None:
@@ -105,6 +137,31 @@ def test_contrasts_tell_what_the_figures_show(results: Results) -> None:
     # Made by hand: what is wrong is taken for the next class.
     pairs = {(a, b) for a, b, *_ in found["confusion"]["rows"]}
     assert pairs == {(CLASSES[c], CLASSES[(c + 1) % 3]) for c in range(3)}
+
+
+def test_misread_images_of_the_saved_classifier_rare_classes_first(
+    results: Results, tmp_path: Path
+) -> None:
+    saved = next(model for model in results.models if model.file == "classifier.pt")
+    write_predictions(results.predictions, tmp_path / "predictions.csv")
+    table = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
+    table = table[(table.arm == saved.name) & (table.seed == saved.seed) & (table.split == "test")]
+    wrong = table[table.true != table.predicted]
+    section = misread(results)
+    assert section is not None and (section["arm"], section["seed"]) == (saved.name, saved.seed)
+    assert (section["n"], section["of"]) == (len(wrong), len(table)) and section["n"] > 0
+    names = [row["name"] for row in section["classes"]]
+    counts = dict(zip(CLASSES, results.splits["train"].counts().values(), strict=True))
+    assert names == sorted(set(wrong.true), key=lambda name: counts[name])
+    for row in section["classes"]:
+        of_class = wrong[wrong.true == row["name"]]
+        assert (row["misread"], row["all"]) == (len(of_class), (table.true == row["name"]).sum())
+        assert {tile["predicted"] for tile in row["tiles"]} <= set(of_class.predicted)
+        surest = sorted(of_class.probability, reverse=True)[:SHOWN]
+        assert [tile["probability"] for tile in row["tiles"]] == [f"{p:.2f}" for p in surest]
+    empty = misread(results, room=0.0)
+    assert empty is not None and empty["classes"] == [] and empty["more"] == len(names)
+    assert misread(replace(results, models=())) is None
 
 
 def test_an_arm_that_is_always_right_is_drawn(results: Results) -> None:
@@ -162,6 +219,31 @@ def test_the_folder_holds_exactly_the_contracts_files(
     assert config.load(out / "experiment.yaml") == results.experiment
 
 
+def test_names_that_spreadsheets_would_run_are_quoted_and_exact_in_the_summary(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
+    name = '=HYPERLINK("http://x.invalid")'
+    table = results.quarantine.assign(id=[name, "@SUM(A1).png"])
+    write(replace(results, quarantine=table), tmp_path / "out")
+    written = pd.read_csv(tmp_path / "out" / "quarantine.csv", keep_default_na=False)
+    assert written["id"].tolist() == [f"'{name}", "'@SUM(A1).png"]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["escaped"]["quarantine.csv"] == {
+        f"'{name}": name,
+        "'@SUM(A1).png": "@SUM(A1).png",
+    }
+
+
+@pytest.mark.parametrize(("fraction", "warned"), [(0.004, False), (0.031, True)])
+def test_near_copies_of_test_are_named_before_the_first_figure(
+    results: Results, fraction: float, warned: bool
+) -> None:
+    intake = results.intake.model_copy(update={"near_copies": fraction})
+    head = page(replace(results, intake=intake)).partition("<h2>Experiment</h2>")[0]
+    assert ("3.1% of the test images are nearly equal to one in train or val" in head) is warned
+
+
 def test_figures_are_means_over_seeds_and_missing_ones_say_why(results: Results) -> None:
     table = results.quality.fidelity.set_index(["class", "metric"])
     assert table.loc[("", "kid"), "value"] == pytest.approx(0.5)
@@ -178,7 +260,7 @@ def test_figures_are_means_over_seeds_and_missing_ones_say_why(results: Results)
     assert results.quality.curation.seen.sum() == 3 * 3 * 18
 
 
-def test_a_gate_must_hold_for_every_seed(results: Results) -> None:
+def test_a_gate_must_hold_for_every_seed(results: Results, text: str) -> None:
     """A mean of p-values is no p-value: .07 would hold, and the third seed's .002 does not."""
     of = {one.gate: one for one in results.quality.gates["gan"]}
     assert list(of) == list(results.experiment.gate)
@@ -186,16 +268,15 @@ def test_a_gate_must_hold_for_every_seed(results: Results) -> None:
     assert of["each agreement > 0.5"].holds
     told = results.summary()["generators"]["gan"]["gates"]
     assert told["memorisation.p > 0.01"] == {"holds": False, "told": "0.002"}
-    text = page(results)
     assert "does not hold" in text and "memorisation.p &gt; 0.01" in text
 
 
-def test_what_checks_left_missing_is_told(results: Results) -> None:
+def test_what_checks_left_missing_is_told(results: Results, text: str) -> None:
     summary = results.summary()
     assert summary["arms"]["gan"]["short"] == {EVIL: 4}
     assert summary["arms"]["gan"]["curated"] is True
     assert summary["arms"]["real"]["short"] == {} and summary["arms"]["real"]["curated"] is False
-    assert "missing 4 of &lt;script&gt;" in page(results)
+    assert "missing 4 of &lt;script&gt;" in text
 
 
 def test_what_another_seed_than_the_first_is_missing_is_told_too(
@@ -232,12 +313,12 @@ def test_counts_and_shares_of_an_arm_are_the_mean_over_seeds(
     assert told["share"] == pytest.approx(before["share"] + (1 - first.synthetic_share) / seeds)
 
 
-def test_without_generators_there_is_nothing_to_judge(results: Results) -> None:
+def test_without_generators_there_is_nothing_to_judge(results: Results, text: str) -> None:
     found = quality(results.experiment, [], {}, _no_recipes(results))
     assert len(found.fidelity) == 0 and found.gates == {} and found.galleries == {}
     bare = page(replace(results, quality=found, generators=()))
     for heading in ("Fidelity", "Memorisation", "Curation", "Gates"):
-        assert f"<h2>{heading}</h2>" in page(results) and f"<h2>{heading}</h2>" not in bare
+        assert f"<h2>{heading}</h2>" in text and f"<h2>{heading}</h2>" not in bare
 
 
 def test_without_checks_there_is_no_section_on_them(results: Results) -> None:
@@ -310,8 +391,8 @@ def test_places_that_cannot_be_an_out_folder(tmp_path: Path, monkeypatch) -> Non
     }
     for out, told in refused.items():
         with pytest.raises(UserError, match=re.escape(told)):
-            check_out(out, images)
-    check_out(tmp_path / "new" / "deep", images)
+            check_out(out, [images])
+    check_out(tmp_path / "new" / "deep", [images])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "images", "mine"]
     assert (mine / "samples" / "mine.txt").read_text() == "dear"
 
@@ -320,7 +401,14 @@ def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
     if not Path("/proc/self").is_dir():
         pytest.skip("no /proc on this system")
     with pytest.raises(UserError, match="cannot write to the out folder"):
-        check_place(Path("/proc/augpipe/out"), None, "the out folder")
+        check_place(Path("/proc/augpipe/out"), (), "the out folder")
+
+
+@pytest.mark.parametrize("name", ["what?", "a#b"])
+def test_a_home_that_a_database_url_cannot_hold(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"{name} contains ? or #; choose another path")):
+        check_place(tmp_path / name, (), "AUGPIPE_HOME")
+    check_place(tmp_path / "100 %20", (), "AUGPIPE_HOME")
 
 
 def test_provenance_columns() -> None:
@@ -394,15 +482,16 @@ def test_however_many_and_large_the_pictures_the_page_stays_below_8_mb(results: 
         results, splits={**results.splits, "train": three}, quality=replace(results.quality, galleries=galleries),
         generators=tuple(replace(g, samples=three) for g in generators),
     )  # fmt: skip
-    assert len(_page(wide, 1.0)) < 8e6
-    assert len(_page(wide, 0.2)) < len(_page(wide, 1.0)) / 2
-    assert "Not shown to limit the page size" in _page(wide, 1.0)
+    large = _page(wide, 1.0)
+    assert len(large) < 8e6 and len(_page(wide, 0.2)) < len(large) / 2
+    assert "Not shown to limit the page size" in large
 
 
-def test_a_page_that_would_be_too_large_has_fewer_pictures(results: Results, monkeypatch) -> None:
-    whole = page(results)
-    monkeypatch.setattr(page_module, "LARGEST", len(whole) - 1)
-    assert len(page(results)) < len(whole)
+def test_a_page_that_would_be_too_large_has_fewer_pictures(
+    results: Results, text: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(page_module, "LARGEST", len(text) - 1)
+    assert len(page(results)) < len(text)
 
 
 @pytest.mark.parametrize("left", [("real", "classic", "gan"), ("real", "gan")])

@@ -1,0 +1,268 @@
+"""Images from a trained generator, and predictions of a trained classifier, from the files that a run leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from pydantic import TypeAdapter
+
+from augpipe import serving
+from augpipe.core.counts import label_of
+from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.files import digest, scratch
+from augpipe.core.home import home
+from augpipe.core.images import ImageSet, ImageSpec
+from augpipe.core.store import Store
+from augpipe.data import sources
+from augpipe.data.intake import reason
+from augpipe.data.sources import Bad, Blob, Source, suggest
+from augpipe.data.sources._dicom import SUFFIXES as DICOM
+from augpipe.data.sources._dicom_files import is_dicom_file
+from augpipe.data.sources._files import walk
+from augpipe.data.sources._listing import Fetch
+from augpipe.data.sources._pictures import SUFFIXES, UNREADABLE, begins_as_picture, quiet, read
+from augpipe.report.generated import Origin
+from augpipe.report.predictions import table
+
+MODELS: Final = "models"  # folder of models in a run's out folder
+TRAINED: Final = "checkpoint.pt"  # of `augpipe train`
+AT_ONCE: Final = 512  # pictures in memory
+
+
+def parse_counts(texts: Sequence[str], classes: Sequence[str]) -> dict[int, int]:
+    """`3=500,7=200`, one or several texts, or a number for every class → label → images.
+
+    A class whose name holds a comma needs a text of its own. UserError for anything else.
+    """
+    counts: dict[int, int] = {}
+    for text in texts:
+        for name, n in _pairs(text, classes):
+            for label in range(len(classes)) if name is None else [label_of(name, classes)]:
+                if label in counts:
+                    raise UserError(f"--counts names class {classes[label]!r} twice")
+                counts[label] = n
+    if not sum(counts.values()):
+        raise UserError(
+            "--counts asks for no image; write CLASS=NUMBER, or a number for every class"
+        )
+    return counts
+
+
+def _pairs(text: str, classes: Sequence[str]) -> list[tuple[str | None, int]]:
+    """(class or None for every class, number) of each part of a text."""
+    name, _, n = text.rpartition("=")
+    if name in classes:
+        return [(name, _number(n, text))]
+    pairs: list[tuple[str | None, int]] = []
+    for part in text.split(","):
+        name, equals, n = part.strip().rpartition("=")
+        pairs.append((name.strip() if equals else None, _number(n, part)))
+    return pairs
+
+
+def _number(text: str, part: str) -> int:
+    try:
+        n = int(text)
+    except ValueError:
+        n = -1
+    if n < 0:
+        raise UserError(f"--counts {part.strip()!r} is not CLASS=NUMBER or a number")
+    return n
+
+
+def model_file(place: Path, kind: str, name: str | None = None) -> Path:
+    """The file or logged folder of a model: `place` itself, or a model of the run's or training's out folder `place`.
+
+    kind: classifier or generator. name: of a generator, if a run has several; not read for a file, a logged folder or the
+    folder of `augpipe train`. UserError if there is no such model; of several generators it lists the names.
+    """
+    if place.is_file():
+        return place
+    if not place.is_dir():
+        raise UserError(f"no file or folder {str(place)!r}")
+    if (place / serving.WEIGHTS).is_file():
+        return place
+    if (place / TRAINED).is_file() and kind == "generator":
+        return place / TRAINED
+    inner = place / MODELS if (place / MODELS).is_dir() else place
+    if kind == "classifier" and (inner / "classifier.pt").is_file():
+        return inner / "classifier.pt"
+    generators = {
+        path.stem.removeprefix("generator-"): path for path in sorted(inner.glob("generator-*.pt"))
+    }
+    if kind == "generator" and generators:
+        if name is None and len(generators) > 1:
+            raise UserError(
+                f"{place} has several generators; choose one with --generator: {choices(tuple(generators))}"
+            )
+        if name is not None and name not in generators:
+            raise unknown("generator", name, tuple(generators))
+        return generators[name or next(iter(generators))]
+    article = "a" if kind == "classifier" else "a trained"
+    raise UserError(
+        f"{place} holds no {kind}: give {article} {kind}'s file, or the out folder of a run that has one"
+    )
+
+
+def load_generator(place: Path) -> serving.ServedGenerator:
+    """A generator from its file or folder; the store below AUGPIPE_HOME is searched for a training set that it needs.
+
+    UserError for a classifier, and for what is no model.
+    """
+    model = serving.load(place, Store(home() / "store").images)
+    if not isinstance(model, serving.ServedGenerator):
+        raise UserError(f"{place} is a classifier; `augpipe generate` needs a generator")
+    return model
+
+
+def load_classifier(place: Path) -> serving.ServedClassifier:
+    """A classifier from its file or folder. UserError for a generator, and for what is no model."""
+    model = serving.load(place)
+    if not isinstance(model, serving.ServedClassifier):
+        raise UserError(f"{place} is a generator; `augpipe predict` needs a classifier")
+    return model
+
+
+@contextmanager
+def drawn(
+    model: serving.ServedGenerator, counts: Mapping[int, int], seed: int
+) -> Iterator[ImageSet]:
+    """counts[label] images of each class, in class order, on disk while the block lasts.
+
+    The same model, counts and seed give the same images.
+    """
+    with scratch("augpipe-generated") as folder:
+        yield model.draw(counts, seed, Store(folder))
+
+
+def origin(model: serving.ServedGenerator, place: Path, seed: int) -> Origin:
+    """The origin of images drawn from a model's file or folder."""
+    weights = place / serving.WEIGHTS if place.is_dir() else place
+    return Origin(model.kind, model.checkpoint or digest(weights), seed)
+
+
+def predict(
+    model: serving.ServedClassifier, inputs: Sequence[Pictures], most: int = AT_ONCE
+) -> Iterator[pd.DataFrame]:
+    """`id, predicted, probability, probability_NAME ..., problem` of each picture, in parts of at most `most` pictures.
+
+    A picture that cannot be read has no prediction but a problem; files that the listing found unusable come last, in one
+    part. `probability_NAME` only up to `predictions.MOST_CLASSES` classes. Probabilities are calibrated if the model has a
+    temperature: those of a run's `models/` do, logged ones do not. UserError for a classifier without image options.
+    """
+    for pictures in inputs:
+        rows = np.arange(len(pictures.ids))
+        blobs = pictures.fetch(rows)
+        for start in range(0, len(rows), most):
+            ids = pictures.ids[start : start + most]
+            yield _predicted(model, ids, list(islice(blobs, len(ids))))
+        if pictures.bad:
+            yield pd.DataFrame(
+                {"id": [b.id for b in pictures.bad], "problem": [b.reason for b in pictures.bad]}
+            )
+
+
+def _predicted(
+    model: serving.ServedClassifier, ids: Sequence[str], blobs: Sequence[Blob]
+) -> pd.DataFrame:
+    options = model.image
+    spec = ImageSpec(options.size or 0, options.channels or 0)
+    images, problems = [], []
+    with quiet():
+        for blob in blobs:
+            try:
+                images.append(read(blob, spec, options.resize, options.window).image)
+                problems.append("")
+            except UNREADABLE as error:
+                problems.append(reason(error))
+    usable = [name for name, problem in zip(ids, problems, strict=True) if not problem]
+    stacked = np.stack(images) if images else np.empty((0, *spec.shape), np.uint8)
+    known = table(usable, model.probabilities(stacked), model.classes)
+    whole = pd.DataFrame({"id": np.asarray(ids, object), "problem": problems})
+    places = np.flatnonzero([not problem for problem in problems])
+    known.index = pd.Index(places)
+    return whole[["id"]].join(known.drop(columns="id")).join(whole[["problem"]])
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures without labels. fetch: ascending rows → a blob per row. bad: files known to be unusable."""
+
+    ids: Sequence[str]
+    fetch: Fetch
+    bad: Sequence[Bad] = ()
+
+    def below(self, path: Path) -> Pictures:
+        """The same with a path in front of all ids."""
+        bad = [replace(one, id=f"{path}/{one.id}") for one in self.bad]
+        return replace(self, ids=[f"{path}/{name}" for name in self.ids], bad=bad)
+
+
+def inputs_of(paths: Sequence[Path]) -> list[Pictures]:
+    """The pictures of several paths. Ids that two of them share, as two archives may, get their paths in front.
+
+    UserError if a picture is given twice.
+    """
+    inputs = [pictures_of(path) for path in paths]
+    if _repeated(inputs):
+        inputs = [
+            one if not one.ids or one.ids[0].startswith(str(path)) else one.below(path)
+            for path, one in zip(paths, inputs, strict=True)
+        ]
+    if twice := _repeated(inputs):
+        raise UserError(
+            f"the picture {twice} is given twice; leave it out of one of {choices(paths)}"
+        )
+    return inputs
+
+
+def _repeated(inputs: Sequence[Pictures]) -> str:
+    """An id that is there twice; "" if none is."""
+    seen: set[str] = set()
+    for one in inputs:
+        if both := seen.intersection(one.ids):
+            return min(both)
+        seen.update(one.ids)
+    return ""
+
+
+def pictures_of(path: Path) -> Pictures:
+    """Picture and DICOM files: one, or all below a folder, whatever the folders are called; or another source's pictures.
+
+    A folder without other pictures may have DICOM files. Tables and arrays need no labels; other sources (archives, Parquet,
+    shards) are read as `run` reads them. UserError if there is no picture.
+    """
+    if path.is_dir():
+        files = walk(path, (*SUFFIXES, *DICOM))
+        if not files.paths:
+            return _of_folder(path)
+        names = files.paths
+        return Pictures(
+            [f"{path}/{name}" for name in names],
+            lambda rows: (path / names[row] for row in rows),
+            files.bad,
+        )
+    if not path.is_file():
+        raise UserError(f"no picture or folder {str(path)!r}")
+    if path.suffix.lower() in SUFFIXES or begins_as_picture(path) or is_dicom_file(path):
+        return Pictures([str(path)], lambda rows: (path for _ in rows))
+    listed = sources.pictures(TypeAdapter(Source).validate_python(suggest(path)))
+    return Pictures(listed.ids, listed.fetch, listed.bad)
+
+
+def _of_folder(path: Path) -> Pictures:
+    """The pictures of a folder of shards or of Parquet files."""
+    try:
+        listed = sources.pictures(TypeAdapter(Source).validate_python(suggest(path)))
+    except UserError:
+        listed = None
+    if listed is None or not listed.ids:
+        raise UserError(f"no picture below {path}; supported are {', '.join((*SUFFIXES, *DICOM))}")
+    return Pictures(listed.ids, listed.fetch, listed.bad)
