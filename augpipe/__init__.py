@@ -10,20 +10,29 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from augpipe.api import Fitted, compare, fit, load, run, synthesize
+    from augpipe.api import Fitted, fit, load, run, synthesize
+    from augpipe.classifiers.arm_dataset import ArmDataset
     from augpipe.core.errors import UserError
     from augpipe.core.images import ImageSet, Splits
+    from augpipe.estimators.balancer import Balancer
+    from augpipe.estimators.comparison import compare
+    from augpipe.estimators.synthesizer import Synthesizer
     from augpipe.pipeline.experiment import Arm, Experiment
     from augpipe.report.results import Results
+    from augpipe.report.run_results import RunResults
 
 __version__ = "0.1.0"
 __all__ = [
     "Arm",
+    "ArmDataset",
+    "Balancer",
     "Experiment",
     "Fitted",
     "ImageSet",
     "Results",
+    "RunResults",
     "Splits",
+    "Synthesizer",
     "UserError",
     "compare",
     "fit",
@@ -33,11 +42,16 @@ __all__ = [
 ]
 _PLACES: Final = {
     "Arm": "augpipe.pipeline.experiment",
+    "ArmDataset": "augpipe.classifiers.arm_dataset",
+    "Balancer": "augpipe.estimators.balancer",
     "Experiment": "augpipe.pipeline.experiment",
     "ImageSet": "augpipe.core.images",
     "Results": "augpipe.report.results",
+    "RunResults": "augpipe.report.run_results",
     "Splits": "augpipe.core.images",
+    "Synthesizer": "augpipe.estimators.synthesizer",
     "UserError": "augpipe.core.errors",
+    "compare": "augpipe.estimators.comparison",
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
+import operator
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,29 +16,35 @@ from pydantic import TypeAdapter, ValidationError
 from augpipe.classifiers.options import ClassifierOptions
 from augpipe.classifiers.plans import plan
 from augpipe.core import device
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, choices, exists, near_name, several
+from augpipe.core.files import scratch
 from augpipe.core.home import home
 from augpipe.core.images import ImageSet, Splits
 from augpipe.core.options import Device, Precision
 from augpipe.core.schema import explain
 from augpipe.core.seeds import entropy, torch_stream
 from augpipe.core.store import Store, load_images
-from augpipe.data.sources import place
+from augpipe.data.sources import places
 from augpipe.generators import families
 from augpipe.generators import fit as training
 from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
+from augpipe.pipeline.budget import parse
 from augpipe.pipeline.compare import compare as call_stages
 from augpipe.pipeline.compare import local
 from augpipe.pipeline.context import Context, workers_and_threads
-from augpipe.pipeline.defaults import for_source
+from augpipe.pipeline.defaults import for_source, suggest
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.experiment import load as load_config
+from augpipe.pipeline.planning import for_images
 from augpipe.pipeline.pruning import running
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.train_classifier import fit_reference
-from augpipe.report.results import Results, collect
-from augpipe.report.write import check_out, write
+from augpipe.report.collect import collect
+from augpipe.report.out import check_home, check_out
+from augpipe.report.plan_text import plan_lines
+from augpipe.report.run_results import RunResults
+from augpipe.report.write import write
 from augpipe.synthetic import draw
 from augpipe.synthetic.embeddings import FeatureExtractor
 from augpipe.synthetic.fidelity.distances import class_kid
@@ -46,22 +53,26 @@ VALIDATED = 64  # images per class for validating a checkpoint in `fit`
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """The experiment of a YAML file, or one chosen for a folder, archive, table or `.npz` of images.
+    """The experiment of a YAML file, or one chosen for images in any form that `augpipe run` takes (folder, archive, table,
+    `.npz`, Parquet, shards, DICOM).
 
     overrides: `key.key=value`, as with `--set`. Raises UserError for a mistake in the file or the data.
     """
     path = Path(path)
+    if not exists(path):
+        raise UserError(f"no config, folder or file {str(path)!r}{near_name(path)}")
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         return load_config(path, overrides)
     return for_source(path, overrides)[0]
 
 
-def compare(experiment: Experiment, *, fresh: bool = False) -> Results:
+def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
     """Run every stage of an experiment in this process and compare its arms.
 
     Results are stored below AUGPIPE_HOME and reused by later calls and by the command. fresh: nothing is reused. Raises
     UserError for mistakes in the data, and the exceptions of the stages.
     """
+    check_home(places(experiment.source))
     start, store = time.perf_counter(), Store(home() / "store")
     runner = experiment.runner
     _, threads = workers_and_threads(runner, len(experiment.seeds) * len(experiment.arms))
@@ -76,7 +87,7 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> Results:
             prepared = dict.fromkeys(experiment.seeds, prepare(context, experiment))
         runs = call_stages(experiment, prepared, local(context))
         seconds = time.perf_counter() - start
-        return collect(experiment, runs, seconds, threads=threads)
+        return RunResults.of(collect(experiment, runs, seconds, threads=threads), runs)
 
 
 def run(
@@ -84,23 +95,48 @@ def run(
     out: str | Path | None = None,
     *,
     overrides: Sequence[str] = (),
+    budget: str | None = None,
     fresh: bool = False,
-) -> Results:
+) -> RunResults:
     """`compare`, and the files of a run in `out`: report.html, scores.csv, fidelity.csv, summary.json and the rest.
 
     source: an experiment, or what `load` takes. out: a new or an earlier run's folder; runs/NAME below AUGPIPE_HOME by
-    default.
+    default. budget: time that a run on images may take, as with the command ("10m"; 30 minutes by default); its plan is
+    printed on standard error.
     """
     if isinstance(source, Experiment) and overrides:
         raise UserError(
             f"overrides apply to a file or images, not to an Experiment: {overrides[0]!r}"
         )
-    experiment = source if isinstance(source, Experiment) else load(source, overrides)
+    if isinstance(source, Experiment) and budget is not None:
+        raise UserError(
+            f"budget fits a run on images; the numbers of an Experiment stand: {budget!r}"
+        )
+    experiment = (
+        source if isinstance(source, Experiment) else _planned(source, overrides, budget, fresh)
+    )
     folder = Path(out) if out is not None else home() / "runs" / experiment.name
-    check_out(folder, place(experiment.source))  # before the expensive part
+    check_home(places(experiment.source))
+    check_out(folder, places(experiment.source))  # before the expensive part
     results = compare(experiment, fresh=fresh)
     write(results, folder)
     return results
+
+
+def _planned(
+    source: str | Path, overrides: Sequence[str], budget: str | None, fresh: bool
+) -> Experiment:
+    """The experiment of a config; for images, the one that fits the budget, in this process alone."""
+    path = Path(source)
+    if not exists(path) or path.suffix.lower() in (".yaml", ".yml"):
+        if budget is not None:
+            raise UserError(f"budget fits a run on images; the numbers of a config stand: {source}")
+        return load(path, overrides)
+    plan = for_images(
+        suggest(path, overrides), parse(budget) if budget else None, alone=True, fresh=fresh
+    )
+    print(*plan_lines(plan), sep="\n", file=sys.stderr)
+    return plan.experiment
 
 
 @dataclass(frozen=True)
@@ -113,7 +149,7 @@ class Fitted:
     seed: int
     best_kimg: float  # thousands of real images shown at the selected checkpoint
     best_metric: float  # class-wise KID against val; nan without val
-    stopped: str
+    stopped: str  # why the training ended: the whole budget, or early
 
 
 def fit(
@@ -129,15 +165,20 @@ def fit(
 
     config: options of a family, as in a config file: `{"kind": "cgan", "kimg": 100}`. val: select the checkpoint with the
     lowest class-wise KID against it, in the features of a classifier trained on train; without val, the last checkpoint.
-    Raises UserError for unknown options, and for image shapes that the family does not support.
+    Raises UserError for unknown options and `pretrain`, a seed or threads that are no whole number in their range, a train
+    without images, with repeated ids or classes, or of another form, image shapes that the family does not support, and for a
+    val that is empty or has other classes, another shape, or images of train; its subclass NotTrainedError if no
+    checkpoint had a finite KID.
     """
-    try:
-        options: GeneratorConfig = TypeAdapter(AnyGenerator).validate_python(config)
-    except ValidationError as error:
-        raise UserError(explain(error)) from None
+    seed = _whole(seed, 0, "a seed")
+    threads = device.cores() if threads is None else _whole(threads, 1, "threads")
+    _check_train(train)
+    options = _generator_options(config)
     problem = Problem(train.spec, train.classes)
     families.check(options, problem)
-    here = device.start(*runtime, threads=threads or device.cores())
+    if val is not None:
+        _check_val(train, val)
+    here = device.start(*runtime, threads=threads)
     generator = families.build(options, problem, here, seed)
     validate = _Last() if val is None else _kid(train, val, here, seed)
     fitted = training.fit(
@@ -146,6 +187,70 @@ def fit(
     generator.load_state_dict(fitted.state)
     metric = float("nan") if val is None else fitted.best_metric
     return Fitted(generator, train, options, seed, fitted.best_kimg, metric, fitted.stopped)
+
+
+def _whole(value: Any, least: int, what: str) -> int:
+    """A whole number, also of NumPy; UserError for another type and for one below `least`."""
+    number = operator.index(value) if hasattr(value, "__index__") else least - 1
+    if isinstance(value, bool) or number < least:
+        raise UserError(f"{what} must be a whole number of {least} or more; got {value!r}")
+    return number
+
+
+def _check_train(train: ImageSet) -> None:
+    """UserError if a generator cannot learn from a set."""
+    if not len(train):
+        raise UserError("train has no images")
+    n, channels, height, width = train.images.shape
+    if channels not in (1, 3) or height != width:
+        axes = ": move the channels with images.transpose(0, 3, 1, 2)" if width in (1, 3) else ""
+        raise UserError(
+            f"train must be square images of 1 or 3 channels, (N,C,H,W); got {(n, channels, height, width)}{axes}"
+        )
+    repeated = [name for name in train.classes if train.classes.count(name) > 1]
+    if repeated:
+        raise UserError(f"train has two classes {repeated[0]!r}")
+    if same := n - train.table["id"].nunique():
+        raise UserError(
+            f"train has {several(same, 'image')} with the id of another; ids must be unique"
+        )
+
+
+def _generator_options(config: GeneratorConfig | Mapping[str, Any]) -> GeneratorConfig:
+    """Validated options of a family; UserError for what `fit` cannot do with them."""
+    try:
+        options: GeneratorConfig = TypeAdapter(AnyGenerator).validate_python(config)
+        options.check_used()
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if options.pretrain:
+        raise UserError(
+            "pretrain is done by a run and by `augpipe train`, not by fit; remove it, or train with one of them"
+        )
+    return options
+
+
+def _check_val(train: ImageSet, val: ImageSet) -> None:
+    """UserError if a checkpoint of a training on train cannot be selected by val."""
+    if val.classes != train.classes:
+        raise UserError(
+            f"val must have the classes of train in their order, {choices(train.classes)}; got {choices(val.classes)}"
+        )
+    if val.spec != train.spec:
+        raise UserError(
+            f"val must have images of train's shape {train.spec.shape}; got {val.spec.shape}"
+        )
+    if not len(val):
+        raise UserError("val has no images; leave it out to keep the last checkpoint")
+    keys = {tuple(digest) for digest in train.digests.tolist()}
+    shared = sum(tuple(digest) in keys for digest in val.digests.tolist())
+    if shared:
+        raise UserError(
+            f"{several(shared, 'image')} of val {'is' if shared == 1 else 'are'} also in train, pixel by pixel; the "
+            "checkpoint would be selected by images that it has learnt; leave them out of one of the two"
+        )
 
 
 class _Last:
@@ -164,22 +269,42 @@ def synthesize(
 ) -> ImageSet:
     """Sample images from a trained generator, with ids, and with parents if the family derives them from train images.
 
-    fill: how many of each class, as in an arm's mix: `auto` fills every class up to the largest, a number is
-    the count of each class, a mapping gives counts by class name.
+    fill: how many synthetic images of each class, as in an arm's mix: `auto` fills every class up to the largest, a whole
+    number is the count of each class, a fraction in (0, 1] fills up to that part of the largest class, a mapping gives counts
+    by class name. UserError for anything else and for `search`, if no class gets an image, and if one does of which train
+    has none.
     """
-    train = fitted.train
-    counts = plan(fill, train.counts(), train.classes)
-    with tempfile.TemporaryDirectory(prefix="augpipe-synthetic-") as folder:
+    if fill == "search":
+        raise UserError(
+            "fill 'search' is chosen on val by a run; synthesize takes 'auto', 'all', a number or a mapping"
+        )
+    train, seed = fitted.train, _whole(seed, 0, "a seed")
+    have = train.counts()
+    counts = plan(fill, have, train.classes)
+    if not sum(counts.values()):
+        raise UserError(f"fill {fill!r} asks for no image; train has {_shown(train)}")
+    empty = [train.classes[label] for label, n in counts.items() if n and not have[label]]
+    if empty:
+        raise UserError(
+            f"class {empty[0]!r} has no training image, so the generator has not learnt it; choose from "
+            f"{choices(name for label, name in enumerate(train.classes) if have[label])}"
+        )
+    with scratch("augpipe-synthetic") as folder:
         sampled = draw.sample(
             fitted.generator,
             counts,
             train,
             name=fitted.config.kind,
             seed=seed,
-            store=Store(Path(folder)),
+            store=Store(folder),
         )
         stored = load_images(sampled.images)
         return ImageSet(stored.images.copy(), stored.labels, stored.classes, stored.table)
+
+
+def _shown(train: ImageSet) -> str:
+    """`3 of 'a', 2 of 'b'`."""
+    return choices(f"{n} of {train.classes[label]!r}" for label, n in train.counts().items())
 
 
 def _kid(train: ImageSet, val: ImageSet, runtime: device.Runtime, seed: int) -> training.Validate:

@@ -14,6 +14,7 @@ from tiny import CONFIG
 
 import augpipe
 from augpipe.classifiers.options import ClassifierOptions
+from augpipe.core.images import ImageSet
 
 
 def test_every_exported_name_is_there_and_importing_costs_nothing() -> None:
@@ -59,6 +60,8 @@ def test_fit_and_synthesize(make_shapes, monkeypatch: pytest.MonkeyPatch) -> Non
     assert images.counts() == {0: 0, 1: 8, 2: 14}
     assert images.images.dtype == np.uint8 and images.spec == train.spec
     assert set(images.table["origin"]) == {"synthetic"}
+    with pytest.raises(augpipe.UserError, match="fill 'search' is chosen on val by a run"):
+        augpipe.synthesize(fitted, "search")
     same = augpipe.synthesize(fitted)
     assert np.array_equal(same.images, images.images)
     assert augpipe.synthesize(fitted, {"c0": 3}, seed=1).counts()[0] == 3
@@ -73,3 +76,82 @@ def test_without_val_the_last_checkpoint_is_kept(make_shapes) -> None:
 def test_a_mistake_names_the_choices(make_shapes) -> None:
     with pytest.raises(augpipe.UserError, match="unknown generator 'gan'"):
         augpipe.fit(make_shapes((4, 4)), {"kind": "gan"})
+    with pytest.raises(augpipe.UserError, match="pretrain is done by a run and by `augpipe train`"):
+        augpipe.fit(make_shapes((4, 4)), {"kind": "cgan", "per_class": True, "pretrain": 1})
+
+
+def test_a_val_that_cannot_select_is_refused_before_the_training(make_shapes) -> None:
+    train = make_shapes((4, 4))
+    fit = partial(augpipe.fit, train, {"kind": "cgan"})
+    swapped = ImageSet(train.images, train.labels, train.classes[::-1], train.table)
+    small = ImageSet(train.images[:, :, :8, :8], train.labels, train.classes, train.table)
+    for val, message in (
+        (swapped, "in their order, c0, c1; got c1, c0"),
+        (small, r"train's shape .*; got \(.*, 8, 8\)"),
+        (train.take(np.arange(3)), "3 images of val are also in train"),
+        (train.take(np.arange(0)), "val has no images"),
+    ):
+        with pytest.raises(augpipe.UserError, match=message):
+            fit(val=val)
+    for option, message in (
+        ({"seed": -1}, "a seed must be a whole number of 0 or more; got -1"),
+        ({"seed": 1.5}, "a seed must be a whole number of 0 or more; got 1.5"),
+        ({"threads": 0}, "threads must be a whole number of 1 or more; got 0"),
+    ):
+        with pytest.raises(augpipe.UserError, match=message):
+            fit(**option)
+
+
+def test_a_train_that_no_generator_learns_from_is_refused(make_shapes) -> None:
+    train = make_shapes((4, 4))
+    pixels, labels, classes = train.images, train.labels, train.classes
+    again = train.table.assign(id="x")
+    last = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
+    for images, message in (
+        (train.take(np.arange(0)), "train has no images"),
+        (
+            ImageSet(last, labels, classes, train.table),
+            r"got \(8, 16, 16, 1.*transpose\(0, 3, 1, 2\)",
+        ),
+        (ImageSet(pixels, labels, ("a", "a"), train.table), "train has two classes 'a'"),
+        (ImageSet(pixels, labels, classes, again), "7 images with the id of another"),
+    ):
+        with pytest.raises(augpipe.UserError, match=message):
+            augpipe.fit(images, {"kind": "smote"})
+
+
+def test_a_fill_without_an_image_or_of_an_unseen_class_is_refused(make_shapes) -> None:
+    train = make_shapes((4, 3))
+    three = ImageSet(train.images, train.labels, (*train.classes, "c2"), train.table)
+    fitted = augpipe.fit(three, {"kind": "smote"}, runtime=("cpu", "32-true"), threads=1)
+    assert augpipe.synthesize(fitted, {"c1": np.int64(2)}, seed=np.int64(1)).counts()[1] == 2
+    for fill, message in (
+        (0, "fill 0 asks for no image; train has 4 of 'c0', 3 of 'c1', 0 of 'c2'"),
+        ("auto", "class 'c2' has no training image"),
+    ):
+        with pytest.raises(augpipe.UserError, match=message):
+            augpipe.synthesize(fitted, fill)
+    with pytest.raises(augpipe.UserError, match="a seed must be a whole number"):
+        augpipe.synthesize(fitted, 1, seed=0.5)
+
+
+def test_nothing_is_written_below_the_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_shapes, make_folder
+) -> None:
+    pictures = make_folder(tmp_path / "pictures", make_shapes((30, 30)))
+    before = set(pictures.rglob("*"))
+    monkeypatch.setenv("AUGPIPE_HOME", str(pictures / "home"))
+    experiment = augpipe.load(pictures)
+    with pytest.raises(augpipe.UserError, match="the numbers of an Experiment stand: '10m'"):
+        augpipe.run(experiment, budget="10m")
+    with pytest.raises(augpipe.UserError, match=r"AUGPIPE_HOME .* lies in the image folder"):
+        augpipe.run(experiment, tmp_path / "out")
+    with pytest.raises(augpipe.UserError, match=r"AUGPIPE_HOME .* lies in the image folder"):
+        augpipe.compare(experiment)
+    assert set(pictures.rglob("*")) == before and not (tmp_path / "out").exists()
+
+
+def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
+    (tmp_path / "digits.yaml").touch()
+    with pytest.raises(augpipe.UserError, match=r"no config, .*digit.yaml'.* mean .*digits.yaml"):
+        augpipe.load(tmp_path / "digit.yaml")
