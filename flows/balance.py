@@ -2,95 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from PIL import Image
 from prefect import flow
 
-from augpipe.core.errors import UserError, unknown
-from augpipe.core.store import load_table
-from augpipe.data.sources import place
+from augpipe.core.store import load_images, load_table
+from augpipe.data.originals import originals
+from augpipe.data.sources import listing
 from augpipe.pipeline.compare import ArmRun, Runs, call_generator, call_reference, call_synthetic
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.records import Prepared, TrainingSpec
 from augpipe.pipeline.stages.measure import measure_synthetic
-from augpipe.report.balanced_set import Balanced, check_out, publish
+from augpipe.report.balanced_set import Balanced, publish
 from augpipe.synthetic import gates
 
+from .arguments import balanced_arm
+from .calling import recorded
 from .compare import prepared_by_seed, resolved
 from .engine import stop_workers
 from .following import follow
 from .starting import started
 from .tasks import Submit
 from .tracking import Tracker
+from .tracking.pending import Lost
+
+RealSize = Literal["original", "run"]
 
 
 def run(
-    experiment: Experiment, arm: str, seed: int | None, out: Path, override: str | None
-) -> Balanced:
+    experiment: Experiment,
+    arm: str,
+    seed: int | None,
+    out: Path,
+    override: str | None,
+    real_size: RealSize = "original",
+) -> tuple[Balanced, Lost]:
     """Build an arm's balanced set and publish it to `out` if every gate holds, or if `override` gives a reason.
 
-    Raises UserError for invalid arguments. The result says whether the gates held; `out` is untouched if nothing is
-    published.
+    real_size: publish real pictures at their own size (`original`), or at that of the generator's images (`run`).
+
+    The arguments are checked (`arguments.check_balance`). The result says whether the gates held; `out` is untouched if
+    nothing is published. Also returns why MLflow misses a part of the command, or None.
     """
-    options = _arm(experiment, arm)
-    if override is not None and not override.strip():
-        raise UserError("--override needs a reason, which is recorded; got an empty one")
     chosen_seed = experiment.seeds[0] if seed is None else seed
-    if chosen_seed < 0:
-        raise UserError(f"a seed must be 0 or more; got {chosen_seed}")
-    check_out(out, place(experiment.source))
+    order = _Order(balanced_arm(experiment, arm), chosen_seed, out.resolve(), override, real_size)
     with started(experiment) as ready:
-        flow_run = ready.named(balance, f"balance {arm}, seed {chosen_seed}")
-        return flow_run(experiment, ready.context, options, chosen_seed, out.resolve(), override)
+        prepared = prepared_by_seed(experiment, ready.context, (chosen_seed,))
+        title = f"balance {arm}, seed {chosen_seed}"
+        return ready.call(balance, title, experiment, ready.context, prepared, order)
 
 
-def _arm(experiment: Experiment, name: str) -> Arm:
-    """The arm with that name; UserError if no such arm has exactly one generator and a fixed fill."""
-    arms = {arm.name: arm for arm in experiment.arms if arm.generator}
-    if name not in arms:
-        raise unknown("arm with a generator", name, arms)
-    if arms[name].mix.fill == "search":
-        raise UserError(
-            f"arm {name!r} searches its fill on val, which only a comparison does; "
-            f"set the number of images to publish with --set arms.{name}.mix.fill=N"
-        )
-    if len(arms[name].generators) > 1:
-        raise UserError(
-            f"arm {name!r} pools {arms[name].made_by}; a balanced set needs one generator: "
-            f"--set arms.{name}.generator=NAME"
-        )
-    return arms[name]
+@dataclass(frozen=True)
+class _Order:
+    """What to publish where."""
+
+    arm: Arm
+    seed: int
+    out: Path
+    override: str | None
+    real_size: RealSize
 
 
 @flow(name="balance", validate_parameters=False)
+@recorded
 def balance(
-    experiment: Experiment, context: Context, arm: Arm, seed: int, out: Path, override: str | None
-) -> Balanced:
-    """Prepare, train the generator, draw and check images, measure them, test the gates, publish.
+    experiment: Experiment, context: Context, prepared: Mapping[int, Prepared], order: _Order
+) -> tuple[Balanced, Lost]:
+    """Train the generator, draw and check images, measure them, test the gates, publish.
 
     The generator and images of an earlier `run` are reused, so the published set is the one in its report.
     """
-    prepared = prepared_by_seed(experiment, context, (seed,))
+    arm, seed = order.arm, order.seed
     tracker = Tracker(experiment)
     with tracker.comparison(prepared[seed], "balance", f"balanced set of {arm.name}, seed {seed}"):
         try:
             runs = _call(
                 experiment, prepared, arm, seed, Submit(context, experiment.runner.timeout)
             )
-            follow(runs, tracker, context.progress).raise_first()
+            follow(runs, tracker, context).raise_first()
         except BaseException:
             stop_workers()
             raise
         runs = resolved(runs)
-        balanced = _balanced(experiment, runs, arm, seed, override)
-        folder = out if balanced.holds or override is not None else None
+        balanced = _balanced(experiment, runs, arm, seed, order.override)
+        folder = order.out if balanced.holds or order.override is not None else None
         if folder is not None:
-            publish(balanced, folder)
+            publish(
+                balanced,
+                folder,
+                _real_pictures(balanced) if order.real_size == "original" else None,
+            )
         tracker.balanced(balanced, folder)
         tracker.cost()
-    return balanced
+    return balanced, tracker.lost
+
+
+def _real_pictures(balanced: Balanced) -> Iterator[Image.Image]:
+    experiment, real = balanced.experiment, load_images(balanced.prepared.splits.train)
+    return originals(listing(experiment.source), real, experiment.image)
 
 
 def _call(

@@ -18,18 +18,19 @@ from augpipe.classifiers import train as classification
 from augpipe.comparison.promotion import Decision
 from augpipe.core import device as runtime
 from augpipe.core.home import home
-from augpipe.data.sources import place
+from augpipe.data.sources import places
 from augpipe.pipeline import refresh as policy
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.stages.prepare import prepare
-from augpipe.report.write import check_out
+from augpipe.report.out import check_out
 
 from . import compare
+from .calling import optional
 from .compare import Compared
 from .registry import WEIGHTS, Registry
 from .starting import local_context
 from .tracking.artifacts import plain, slug
-from .tracking.pending import Pending
+from .tracking.pending import Pending, TrackingLostError
 from .tracking.store import check_store, tracking_uri
 from .tracking.tracker import report
 
@@ -51,7 +52,7 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     config: the experiment. out: the report's folder, by default runs/NAME below AUGPIPE_HOME.
     """
     folder = (out or home() / "runs" / config.name).absolute()
-    check_out(folder, place(config.source))
+    check_out(folder, places(config.source))
     check_store()
     mlflow.set_tracking_uri(tracking_uri()[0])  # for `models:/` addresses
     client = MlflowClient()
@@ -66,9 +67,9 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
             )
         else:
             refreshed = _challenge(client, classifiers, config, folder)
-    create_markdown_artifact(
-        plain(refreshed.message), f"{slug(config.name)}-refresh", "Result of the refresh"
-    )
+    key, text = f"{slug(config.name)}-refresh", plain(refreshed.message)
+    with optional():
+        create_markdown_artifact(text, key, "Result of the refresh")
     return refreshed
 
 
@@ -79,6 +80,9 @@ def _challenge(
     # Read first: an invalid champion is reported before hours of training.
     champion = Pending(report).result(lambda: _in_service(classifiers, config))
     compared = compare.run(config, folder)
+    done = f"the comparison is complete ({folder / 'report.html'})"
+    if compared.lost:  # its models may not be there to be registered
+        raise TrackingLostError(f"{done}; {compared.lost}")
     choice = policy.choose(compared.results.scores)
     run = compared.runs.arms[choice.arm, choice.seed]
     if run.classifier is None:
@@ -89,18 +93,20 @@ def _challenge(
         # Its tags stay as they are: they say why it was promoted.
         message = f"the champion stays: val chose it again, arm {choice.arm!r}, seed {choice.seed}"
     else:
-        message = Pending(report).result(
-            lambda: _register(client, classifiers, config, compared, new, judgement)
-        )
+        message = Pending(report).last_result(
+            lambda: _register(client, classifiers, config, compared, new, judgement),
+            "the models in the registry", done,
+        )  # fmt: skip
     failed = compared.results.failed
     if failed:
         # The state is not recorded as checked, so that the failed arms are tried again next time.
         message += f"; not compared because they failed: {', '.join(failed)}"
     else:
         source = compared.results.intake.fingerprint
-        Pending(report).result(
-            lambda: classifiers.record_state(policy.state_of_source(config, source))
-        )
+        Pending(report).last_result(
+            lambda: classifiers.record_state(policy.state_of_source(config, source)),
+            "that the source was checked", message,
+        )  # fmt: skip
     return Refreshed(message, judgement is not None and judgement.promote, folder)
 
 

@@ -5,28 +5,38 @@ Exit status: 0 success, 1 internal error, 2 user error (one line), 3 balanced se
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
 import augpipe
-from augpipe.core.errors import UserError, unknown
+from augpipe.core.errors import UserError, exists, near_name, unknown
 from augpipe.core.home import home
 from augpipe.core.registry import kinds_in
 
 from .cli_cache import cache
-from .endings import exit_message, terminated
+from .cli_completion import completion
+from .cli_config import init, schema
+from .cli_doctor import doctor
+from .cli_models import generate, predict
+from .command_line import split_sets
+from .endings import exit_message
 from .engine import settle
 from .entry import handle_interrupts
 from .environment import set_environment
+from .loading import check_out_folder, load, load_checked, out_folder
+from .output import Json, Output, flush_or_discard, print_json, print_summary_json
+from .planned import budget_of, load_planned
+from .signals import handle_termination
 
-CONFIGS = (".yaml", ".yml")
 LISTS = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
 GATE = 3  # exit status if a gate does not hold and the set is not published
 # Options of several commands. Switches have no --no-... form.
@@ -40,7 +50,13 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` prints how to continue
 )
 app.command(cache)
-console = Console()
+app.command(generate)
+app.command(predict)
+app.command(init)
+app.command(schema)
+app.command(completion)
+app.command(doctor)
+console = Output()
 err = Console(stderr=True)
 
 
@@ -51,42 +67,62 @@ def run(
     *,
     set_: Sets = (),
     out: Out = None,
+    budget: str | None = None,
+    quick: Switch = False,
+    dry_run: Switch = False,
     fresh: Switch = False,
     resume: Switch = False,
     strict: Switch = False,
+    json: Json = False,
 ) -> None:
     """Run a whole comparison of arms, from a config or from images.
 
     Parameters
     ----------
     config
-        A YAML file; or images: a folder with one sub-folder per class, a zip or tar of such a folder, a CSV or
-        Parquet table of files and labels, or an .npz file.
+        A YAML file; or images: a folder with one sub-folder per class, a zip or tar of such a folder, a CSV, JSON
+        Lines or Parquet table of files and labels, an .npz file, Parquet files with images, or WebDataset's shards.
     set_
-        Override a config value: `--set seeds=5 --set arms.acgan.mix.share=0.1`.
+        Override config values: `--set seeds=5 arms.acgan.mix.share=0.1`. Can be repeated.
     out
         Output folder for report.html, scores.csv and the rest (default: runs/NAME below AUGPIPE_HOME).
+    budget
+        Time that a run on images may take, as 90s, 10m or 2h (default: 30m). Its numbers are fitted to it.
+    quick
+        A first look within 5 minutes: `--budget 5m`.
+    dry_run
+        Print the plan with the expected minutes, and stop. Nothing is written to the output folder.
     fresh
         Recompute everything. By default, results of earlier runs with the same settings, data and code are reused.
     resume
         Continue a stopped run, reusing its finished results. This is also the default.
     strict
         Exit with status 1 if an arm failed. By default the other arms are compared and the report lists the failures.
+    json
+        Print only JSON: the content of summary.json, and `out`, the output folder.
     """
     if fresh and resume:
         raise UserError("--resume and --fresh are mutually exclusive")
-    experiment = _load(config, set_)
-    from augpipe.data.sources import place
-    from augpipe.report.write import check_out
-
-    folder = out or home() / "runs" / experiment.name
-    check_out(folder, place(experiment.source))
+    experiment = load_planned(
+        config, set_, lambda outline: check_out_folder(outline, out),
+        budget_of(config, budget, quick), dry_run=dry_run, fresh=fresh,
+    )  # fmt: skip
+    if dry_run:
+        return
     settle()
     from .compare import run as compare
 
     handle_interrupts()
-    summary = compare(experiment, folder, fresh).results.summary()
-    _print_summary(summary, folder)
+    folder = out_folder(experiment, out)
+    compared = compare(experiment, folder, fresh)
+    summary = compared.results.summary()
+    _print_failed(summary)
+    if json:
+        print_summary_json(folder)
+    else:
+        _print_summary(summary, folder)
+    if compared.lost:
+        raise compared.lost
     if strict and summary["failed"]:
         sys.exit(1)
 
@@ -119,50 +155,30 @@ def train(
     resume
         Continue the training that was stopped in the output folder; its settings must be the same.
     """
-    experiment = _load(config, set_)
-    folder = out or home() / "trained" / f"{experiment.name}-{generator}-seed{seed}"
+
+    def folder_of(outline: Any) -> Path:
+        return out or home() / "trained" / f"{outline.name}-{generator}-seed{seed}"
+
+    def check(outline: Any) -> None:
+        from .arguments import check_train
+
+        check_train(outline, generator, seed, folder_of(outline), resume)
+
+    experiment = load_checked(config, set_, check, (generator,))
+    folder = folder_of(experiment)
     settle()
     from .train import run as train_one
 
     handle_interrupts()
     _note_seed(experiment, seed)
-    trained = train_one(experiment, generator, seed, folder, resume)
+    trained, lost = train_one(experiment, generator, seed, folder, resume)
     message = (
         f"best at {trained.best_kimg:g} kimg (val KID {trained.best_metric:.3g}); ended because "
         f"{trained.stopped}; {folder / 'samples.png'}"
     )
     console.print(message, markup=False, highlight=False, soft_wrap=True)
-
-
-def _load(config: Path, overrides: tuple[str, ...]) -> Any:
-    """Load the experiment and check its folders; nothing is written yet."""
-    if not config.exists():
-        raise UserError(f"no config or folder {str(config)!r}")
-    experiment = _experiment(config, overrides)
-    # Imported late, since torch takes seconds: an error in the config is reported at once.
-    from augpipe.data.sources import place
-    from augpipe.report.write import check_place
-
-    check_place(home(), place(experiment.source), "AUGPIPE_HOME")
-    return experiment
-
-
-def _experiment(config: Path, overrides: tuple[str, ...]) -> Any:
-    if config.is_dir() or config.suffix.lower() not in CONFIGS:
-        from augpipe.pipeline.defaults import for_source
-
-        experiment, choices = for_source(config, overrides)
-        for choice in choices:
-            err.print(
-                f"chose {choice.key} {choice.value} ({choice.why})",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-        return experiment
-    from augpipe.pipeline.experiment import load
-
-    return load(config, overrides)
+    if lost:
+        raise lost
 
 
 def _print_summary(summary: dict[str, Any], folder: Path) -> None:
@@ -184,13 +200,17 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
             cells = (f"{100 * gain['mean']:+.1f}", interval, gain["verdict"])
         table.add_row(name, f"{100 * arm['mean']:.1f}", *cells)
     console.print(table)
+    note = [summary["note"]] if summary["note"] else []
+    for line in ("", summary["verdict"], *note, f"report: {folder / 'report.html'}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_failed(summary: dict[str, Any]) -> None:
     for name, why in summary["failed"].items():
         err.print(
             f"arm {name} failed and is not compared: {why}",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
-    for line in ("", summary["verdict"], f"report: {folder / 'report.html'}"):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _note_seed(experiment: Any, seed: int) -> None:
@@ -213,6 +233,8 @@ def balance(
     set_: Sets = (),
     out: Out = None,
     override: str | None = None,
+    real_size: Literal["original", "run"] = "original",
+    json: Json = False,
 ) -> None:
     """Publish an arm's balanced set: class folders, manifest.csv with lineage, and a data card.
 
@@ -230,26 +252,66 @@ def balance(
         Output folder (default: balanced/NAME-ARM below AUGPIPE_HOME).
     override
         Publish even if a gate does not hold. Takes the reason, which the data card records.
+    real_size
+        Publish the real pictures at their own size (`original`), or at that of the synthetic ones (`run`).
+    json
+        Print only JSON: `arm`, `seed`, `gates`, `published`, and `out`, the output folder (null if nothing was published).
     """
-    experiment = _load(config, set_)
-    folder = out or home() / "balanced" / f"{experiment.name}-{arm}"
+
+    def folder_of(outline: Any) -> Path:
+        return out or home() / "balanced" / f"{outline.name}-{arm}"
+
+    def check(outline: Any) -> None:
+        from .arguments import check_balance
+
+        check_balance(outline, arm, seed, folder_of(outline), override)
+
+    experiment = load_checked(config, set_, check)
+    folder = folder_of(experiment)
     settle()
     from .balance import run as balance_one
 
     handle_interrupts()
     if seed is not None:
         _note_seed(experiment, seed)
-    balanced = balance_one(experiment, arm, seed, folder, override)
+    balanced, lost = balance_one(experiment, arm, seed, folder, override, real_size)
+    if json:
+        print_json(_balanced_values(balanced, folder))
+    else:
+        _print_gates(balanced)
+    _exit_if_held_back(balanced, lost)
+    if not json:
+        console.print(f"balanced set: {folder}", markup=False, highlight=False, soft_wrap=True)
+    if lost:
+        raise lost
+
+
+def _balanced_values(balanced: Any, folder: Path) -> dict[str, Any]:
+    published = balanced.holds or balanced.override is not None
+    return {
+        "arm": balanced.arm.name,
+        "seed": balanced.generator.seed,
+        "gates": [asdict(gate) for gate in balanced.gates],
+        "published": published,
+        "out": str(folder) if published else None,
+    }
+
+
+def _print_gates(balanced: Any) -> None:
     for gate in balanced.gates:
         message = f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.detail})"
         console.print(message, markup=False, highlight=False, soft_wrap=True)
-    if balanced.override is None and not all(gate.holds for gate in balanced.gates):
-        err.print(
-            "augpipe: a gate does not hold, and nothing was published; --override REASON publishes anyway",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+
+
+def _exit_if_held_back(balanced: Any, lost: Any) -> None:
+    """Exit with GATE if a gate does not hold and nothing was published, also if MLflow misses the record of that."""
+    if balanced.override is None and not balanced.holds:
+        if lost and (ending := exit_message(lost)):
+            _report(ending[1])
+        _report(
+            "a gate does not hold, and nothing was published; --override REASON publishes anyway"
+        )
         sys.exit(GATE)
-    console.print(f"balanced set: {folder}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command
@@ -258,7 +320,7 @@ def inspect(
     /,
     *,
     set_: Sets = (),
-    json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json: Json = False,
     out: Out = None,
 ) -> None:
     """Inspect images before a run: counts, sizes, duplicates, unusable files, contact sheets.
@@ -274,14 +336,14 @@ def inspect(
     out
         Output folder for inspect.html, inspect.json and quarantine.csv (default: inspections/NAME below AUGPIPE_HOME).
     """
-    if not source.exists():
-        raise UserError(f"no config, folder or file {str(source)!r}")
-    from .inspecting import inspect_source, print_json, print_summary
+    if not exists(source):
+        raise UserError(f"no config, folder or file {str(source)!r}{near_name(source)}")
+    from .inspecting import inspect_source, print_summary
 
     handle_interrupts()
     inspection, folder = inspect_source(source, set_, out)
     if json:
-        print_json(inspection)
+        print_json(inspection.facts())
     else:
         print_summary(inspection, folder)
 
@@ -305,7 +367,7 @@ def refresh(
     out
         Output folder for report.html, scores.csv and the rest (default: runs/NAME below AUGPIPE_HOME).
     """
-    experiment = _load(config, set_)
+    experiment = load_checked(config, set_, lambda outline: check_out_folder(outline, out))
     settle()
     from .refresh import run as refresh_once
 
@@ -337,7 +399,7 @@ def serve(
     out
         Output folder for report.html, scores.csv and the rest (default: runs/NAME below AUGPIPE_HOME).
     """
-    experiment = _load(config, set_)
+    experiment = load(config, set_)
     settle()
     from .deploying import serve as serve_it
 
@@ -390,18 +452,35 @@ def _names(what: str) -> Iterable[str]:
 def main() -> None:
     """Entry point of the command; errors with an `exit_message` print one line in place of a traceback."""
     set_environment()
-    signal.signal(signal.SIGTERM, terminated)
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # a lost terminal; `nohup` ignores it
-        signal.signal(signal.SIGHUP, terminated)
+    handle_termination()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Class names that a terminal's encoding lacks, as standard error has it; not where the stream was exchanged.
+        with suppress(OSError):
+            sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
+        app(
+            split_sets(sys.argv[1:]), console=Output(),
+            exit_on_error=False, print_error=False, result_action="return_value",
+        )  # fmt: skip
     except BaseException as error:
-        message = exit_message(error)
+        try:
+            message = exit_message(error)
+        except (MemoryError, SystemError):  # there is none left to compose a message
+            message = 1, "not enough memory"
         if message is None:
             raise
         status, line = message
-        err.print(f"augpipe: {line}", markup=False, highlight=False, soft_wrap=True)
+        _report(line)
+        flush_or_discard()
         sys.exit(status)
+
+
+def _report(line: str) -> None:
+    """Print a last line; not by rich, which imports for it what there may be no memory for."""
+    # Standard error may be closed or full: the status remains.
+    with suppress(OSError, MemoryError):
+        if sys.stderr is not None:
+            print(f"augpipe: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

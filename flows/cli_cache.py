@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from cyclopts import App
-from rich.console import Console
+from cyclopts import App, Parameter
 from rich.table import Table
 
-from augpipe.core.home import home
+from augpipe.core.errors import several
+from augpipe.core.home import home, store_limit
 
-console = Console()
+from .output import Output
+
+console = Output()
 cache = App(name="cache", help="List and prune cached results.")
 
 
@@ -31,22 +34,43 @@ def cache_ls() -> None:
         table.add_row(stage, str(len(used)), last.strftime("%Y-%m-%d %H:%M"))
     console.print(table)
     size = sum(item.size for item in pruning.items(store)) / 1e6
-    message = f"{store.root}: {size:,.1f} MB of at most {pruning.store_limit() / 1e6:,.0f} MB"
+    message = f"{store.root}: {size:,.1f} MB of at most {store_limit() / 1e6:,.0f} MB"
     console.print(message, markup=False, highlight=False, soft_wrap=True)
+    for what, names in (
+        ("tracked runs", pruning.TRACKED), ("Prefect's database", ("prefect",)),
+    ):  # fmt: skip
+        size = pruning.size_below_home(*names) / 1e6
+        console.print(f"{what}: {size:,.1f} MB", highlight=False)
 
 
 @cache.command(name="prune")
-def cache_prune(*, older_than: str) -> None:
+def cache_prune(*, older_than: str, runs: Annotated[bool, Parameter(negative=())] = False) -> None:
     """Remove results that no run has used for some time; those of a run in progress stay.
 
     Parameters
     ----------
     older_than
         Age such as 90m, 12h or 7d; results used more recently stay.
+    runs
+        Also delete tracked runs that ended longer ago, with their models, from MLflow's store below AUGPIPE_HOME.
+        Runs of registered models stay.
     """
     from augpipe.core.store import Store
     from augpipe.pipeline import pruning
 
-    removed = pruning.prune(Store(home() / "store"), older_than=pruning.seconds(older_than))
+    age = pruning.seconds(older_than)
+    if runs:
+        from .environment import set_environment
+        from .tracking.cleanup import remove_runs
+
+        set_environment()
+        before = pruning.size_below_home(*pruning.TRACKED)
+        deleted = remove_runs(age)
+        size = (before - pruning.size_below_home(*pruning.TRACKED)) / 1e6
+        console.print(
+            f"deleted {several(deleted.runs, 'tracked run')} and {several(deleted.models, 'model')}, {size:,.1f} MB",
+            highlight=False,
+        )
+    removed = pruning.prune(Store(home() / "store"), older_than=age)
     size = sum(item.size for item in removed) / 1e6
     console.print(f"removed {len(removed)} files and folders, {size:,.1f} MB", highlight=False)

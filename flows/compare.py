@@ -8,39 +8,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from prefect import flow, task
+from prefect import flow
 from rich.console import Console
 
 from augpipe.core.errors import several
 from augpipe.pipeline.compare import Runs, resolve
 from augpipe.pipeline.compare import compare as call_all
+from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.stages.prepare import prepare
-from augpipe.report.results import Results, collect
+from augpipe.report.collect import collect
+from augpipe.report.results import Results
 from augpipe.report.write import write
 
+from .calling import optional, recorded
 from .engine import stop_workers
 from .following import follow, intake_lines
-from .progress import bar
+from .progress import bar, working
+from .retries import retried
 from .starting import started
-from .tasks import OPTIONS, Submit, result_of
+from .tasks import Submit, result_of
 from .tracking import Tracker
 from .tracking.artifacts import create_artifacts
 from .tracking.models import Logged
+from .tracking.pending import Lost
 
 TITLE: Final = 100  # maximum characters of the arms' names in a run's name
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A finished comparison. logged: MLflow models by kind, name and seed. run: the parent run's id."""
+    """A finished comparison. logged: MLflow models by kind, name and seed. run: the parent run's id.
+
+    lost: why MLflow misses a part of it, or None.
+    """
 
     results: Results
     runs: Runs
     logged: Mapping[tuple[str, str, int], Logged]
     run: str
+    lost: Lost = None
 
 
 def run(experiment: Experiment, out: Path, fresh: bool = False) -> Compared:
@@ -50,8 +59,11 @@ def run(experiment: Experiment, out: Path, fresh: bool = False) -> Compared:
     fresh: reuse no result of an earlier run.
     """
     with started(experiment, fresh) as ready:
-        flow_run = ready.named(compare, title(experiment))
-        return flow_run(experiment, ready.context, out)
+        prepared = prepared_by_seed(experiment, ready.context, experiment.seeds)
+        # After the data, so that a mistake in them is one line.
+        for line in (*experiment.notes(), *over_sampling(experiment)):
+            _note(line)
+        return ready.call(compare, title(experiment), experiment, ready.context, prepared, out)
 
 
 def title(experiment: Experiment) -> str:
@@ -62,61 +74,71 @@ def title(experiment: Experiment) -> str:
     return f"{arms}; {several(len(experiment.seeds), 'seed')}"
 
 
-@task(task_run_name="prepare", **OPTIONS)
-def read_data(experiment: Experiment, context: Context, seed: int | None) -> Prepared:
-    """Read, split and store the data; tried again if the source or the store fails for a moment."""
-    with bar("reading images") as progress:
-        return prepare(context, experiment, seed, progress)
-
-
 def prepared_by_seed(
     experiment: Experiment, context: Context, seeds: tuple[int, ...]
 ) -> dict[int, Prepared]:
     """Splits of each seed: the same for all, unless the experiment draws one split per seed.
 
-    Runs in this process, so that errors in the data are reported before any worker starts.
+    Runs in this process, so that errors in the data are reported before any server or worker starts. Tried again if the
+    source or the store fails for a moment.
     """
 
+    def read(seed: int | None) -> Prepared:
+        with bar("reading images") as progress:
+            return retried(lambda: prepare(context, experiment, seed, progress))
+
     if experiment.resplit:
-        by_seed = {seed: read_data(experiment, context, seed) for seed in seeds}
+        by_seed = {seed: read(seed) for seed in seeds}
     else:
-        by_seed = dict.fromkeys(seeds, read_data(experiment, context, None))
+        by_seed = dict.fromkeys(seeds, read(None))
     for line in intake_lines(by_seed[seeds[0]].intake):
-        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+        _note(line)
     return by_seed
 
 
+def _note(line: str) -> None:
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 @flow(name="compare", validate_parameters=False)
-def compare(experiment: Experiment, context: Context, out: Path) -> Compared:
-    """Prepare the data, run the graph, compare the arms, write the report."""
+@recorded
+def compare(
+    experiment: Experiment, context: Context, prepared: dict[int, Prepared], out: Path
+) -> Compared:
+    """Run the graph, compare the arms, write the report."""
     start = time.perf_counter()
-    prepared = prepared_by_seed(experiment, context, experiment.seeds)
-    first = prepared[experiment.seeds[0]]
     tracker = Tracker(experiment)
-    with tracker.comparison(first):
-        try:
-            runs = call_all(experiment, prepared, Submit(context, experiment.runner.timeout))
-            failures = follow(runs, tracker, context.progress)
-            remaining, failed = failures.remaining(experiment)
-        except BaseException:
-            stop_workers()
-            raise
-        runs = resolved(runs.keep(remaining))
-        results = collect(
-            remaining,
-            runs,
-            time.perf_counter() - start,
-            requested=experiment,
-            failed=failed,
-            threads=context.threads,
-        )
-        write(results, out)
-        tracker.failed(failures, failed)
-        tracker.fidelity(results.quality.fidelity, first.classes)
+    with tracker.comparison(prepared[experiment.seeds[0]]):
+        results, runs = _results(experiment, context, prepared, tracker, start)
+        with working("writing the report"):
+            write(results, out)
+        tracker.fidelity(results.quality.fidelity, results.classes)
         tracker.result(out, results.comparison.sentence, results.headline())
         tracker.cost()
-    create_artifacts(results, tracker.address)
-    return Compared(results, runs, tracker.logged, tracker.parent)
+    with optional():
+        create_artifacts(results, tracker.address)
+    return Compared(results, runs, tracker.logged, tracker.parent, tracker.lost)
+
+
+def _results(
+    experiment: Experiment, context: Context, prepared: dict[int, Prepared], tracker: Tracker, start: float
+) -> tuple[Results, Runs]:  # fmt: skip
+    """Run the graph, tracking what completes, and collect the results of the arms that did not fail."""
+    try:
+        runs = call_all(experiment, prepared, Submit(context, experiment.runner.timeout))
+        failures = follow(runs, tracker, context)
+        remaining, failed = failures.remaining(experiment)
+    except BaseException:
+        stop_workers()
+        raise
+    runs = resolved(runs.keep(remaining))
+    with working("comparing the arms"):
+        results = collect(
+            remaining, runs, time.perf_counter() - start, requested=experiment, failed=failed,
+            threads=context.threads,
+        )  # fmt: skip
+    tracker.failed(failures, failed)
+    return results, runs
 
 
 def resolved(runs: Runs) -> Runs:

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +18,7 @@ from filelock import FileLock
 
 from augpipe.core.errors import UserError
 from augpipe.core.files import beside
-from augpipe.core.home import make_home
+from augpipe.core.home import make_folder
 from augpipe.core.integrity import LOGGER
 from augpipe.core.processes import hold, is_held
 
@@ -49,13 +50,16 @@ def schema_version(path: Path) -> str | None:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """A consistent copy, also of a database that is being written to; `target` appears whole."""
-    with (
-        beside(target) as draft,
-        closing(sqlite3.connect(source)) as one,
-        closing(sqlite3.connect(draft)) as other,
-    ):
-        one.backup(other)
+    """A consistent copy with the same mode, also of a database that is being written to; `target` appears whole."""
+    with beside(target) as draft:
+        _create(draft, stat.S_IMODE(source.stat().st_mode))
+        with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(draft)) as other:
+            one.backup(other)
+
+
+def _create(path: Path, mode: int) -> None:
+    """An empty file with at most this mode, which is an empty database; one that exists stays as it is."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, mode))
 
 
 def ensure_mlflow(path: Path, artifacts: str) -> None:
@@ -89,9 +93,13 @@ def ensure_mlflow(path: Path, artifacts: str) -> None:
 
 
 def _build(draft: Path, artifacts: str) -> None:
-    """All tables and the default experiment, which two processes could otherwise create at once."""
+    """All tables and the default experiment, which two processes could otherwise create at once.
+
+    A new file is readable by its user only: it names pictures, classes and people.
+    """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    _create(draft, 0o600)
     SqlAlchemyStore(f"sqlite:///{draft}", artifacts).engine.dispose()
 
 
@@ -113,9 +121,11 @@ def _upgrade(path: Path, version: str, artifacts: str) -> None:
     except UserError:
         raise
     except Exception as error:  # a migration may raise anything
+        old.unlink()  # nothing was changed
+        reason = " ".join(str(error).partition("[SQL:")[0].split())[:200]
         raise UserError(
-            f"{path} was written by an earlier MLflow and cannot be migrated ({' '.join(str(error).split())[:200]}); move it "
-            "away, or set MLFLOW_TRACKING_URI"
+            f"{path} was written by an earlier MLflow and cannot be migrated ({reason}); move it away, or set "
+            "MLFLOW_TRACKING_URI"
         ) from None
     LOGGER.warning("%s was migrated to the installed MLflow; the old file is %s", path, old)
 
@@ -134,8 +144,7 @@ def prefect_folder(home: Path, keep: bool) -> Iterator[Path]:
 
     Folders of runs that were killed are deleted.
     """
-    make_home()
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     if keep:
         yield home
         return

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 from rich.console import Console
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import RunError, UserError
 from augpipe.pipeline.experiment import Experiment
 
+from .calling import UNREACHABLE, unreachable
 from .engine import key_file, prefect_api
+from .loss import hush, is_away, is_lost
+from .quiet import nothing
 from .refresh import refresh
+from .server import POLL, RESTARTS, restart_log
+from .signals import received, terminated
+
+
+class _Runner(Runner):
+    """Prefect's, which ends at SIGTERM as the other commands do; its own exit status is 0."""
+
+    def handle_sigterm(self, number: int, frame: FrameType | None) -> None:
+        terminated(number, frame)
 
 
 def serve(experiment: Experiment, cron: str | None, out: Path | None) -> None:
@@ -38,16 +57,56 @@ def serve(experiment: Experiment, cron: str | None, out: Path | None) -> None:
             f"serving refresh/{experiment.name} {schedule}; Prefect at {address}{key}",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
-        refresh.serve(
-            name=experiment.name,
-            cron=cron,
-            parameters=parameters(experiment, out),
-            description="If the source changed, runs the comparison again and promotes the better model.",
-            limit=1,
-            print_starting_message=False,
-            # A module path: a file path would be resolved from the folder where the command was run.
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
+        with _one_line(address, sum(RESTARTS) if is_local else 0.0):
+            _register_and_run(experiment, cron, out)
+
+
+@contextmanager
+def _one_line(address: str, wait: float) -> Iterator[None]:
+    """RunError if the block fails because the server is away; waits so many seconds for the end of its restarts."""
+    try:
+        yield
+    except Exception as error:
+        # While it is started again another server may have its port, and answers what it likes.
+        if received() is not None or not (is_lost() or is_away() or unreachable(error)):
+            raise
+        if is_lost(wait):
+            raise RunError(
+                f"Prefect's server ended and could not be started again in {len(RESTARTS)} tries; {restart_log()} says why"
+            ) from None
+        raise RunError(f"{UNREACHABLE} at {address}") from None
+
+
+def _register_and_run(experiment: Experiment, cron: str | None, out: Path | None) -> None:
+    runner = _Runner(name=experiment.name, limit=1)
+    runner.add_flow(
+        refresh,
+        name=experiment.name,
+        cron=cron,
+        parameters=parameters(experiment, out),
+        description="If the source changed, runs the comparison again and promotes the better model.",
+        # A module path: a file path would be resolved from the folder where the command was run.
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    # Its watch for cancellations reports each loss of the server with a traceback.
+    logging.getLogger("prefect.FlowRunCancellingObserver").addFilter(nothing)
+    warnings.filterwarnings("ignore", "coroutine 'Runner", RuntimeWarning)
+    with redirect_stdout(None):  # where Prefect prints tracebacks of a server that is away
+        asyncio.run(_run(runner))
+
+
+async def _run(runner: Runner) -> None:
+    """Execute what is due until a signal ends the command; RuntimeError if the server has ended for good."""
+    serving = asyncio.ensure_future(runner.start())
+    while not is_lost():
+        done, _ = await asyncio.wait([serving], timeout=POLL)
+        if done:
+            return serving.result()
+    hush()
+    runner.pause_on_shutdown = False  # the schedules are the server's
+    serving.cancel()
+    await asyncio.wait([serving])
+    raise RuntimeError("the server is lost")
 
 
 def parameters(experiment: Experiment, out: Path | None) -> dict[str, Any]:

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import http.client
-import logging
 import multiprocessing
 import os
 import re
 import secrets
 import signal
-import socket
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
-from augpipe.core.home import home, make_home
+from augpipe.core.errors import RunError, UserError
+from augpipe.core.home import home, make_folder
 
-from .databases import copy_database, from_template, prefect_folder, prefect_template
+from .loss import continue_without, is_lost, loss, watched
+from .memory import watch_limit
+from .quiet import quiet_logs
+from .server import server
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from augpipe.pipeline.experiment import Runner
 
-START_UP: Final = 120.0  # seconds a server may take on a loaded machine
-PAGE: Final = 4200  # the default port of Prefect's page
 PATIENCE: Final = 10.0  # seconds to wait for an answer
+# The server has been asked for its version. A worker that starts after its loss would fail at the question.
+WATCHED: Final = {"PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false"}
+_open: list[int] = []  # one for each open block of `prefect_api`
 
 
 def settle() -> None:
@@ -41,16 +41,20 @@ def settle() -> None:
     A Prefect home or profile of the user takes precedence. Matplotlib's font cache goes below AUGPIPE_HOME too, so that
     a run leaves nothing in the user's home.
     """
-    os.environ.setdefault("MPLCONFIGDIR", str(home() / "matplotlib"))
-    if "PREFECT_HOME" in os.environ or (Path.home() / ".prefect").exists():
-        return
-    place = home() / "prefect"
+    if "MPLCONFIGDIR" not in os.environ:
+        os.environ["MPLCONFIGDIR"] = _below_home("matplotlib")
+    if "PREFECT_HOME" not in os.environ and not (Path.home() / ".prefect").exists():
+        os.environ["PREFECT_HOME"] = _below_home("prefect")
+
+
+def _below_home(name: str) -> str:
+    """A folder below AUGPIPE_HOME, created for its user only; a library would create both for all to read."""
+    place = home() / name
     try:
-        make_home()
-        place.mkdir(exist_ok=True)
+        make_folder(place)
     except OSError as error:
         raise UserError(f"cannot write to {place}: {error.strerror}") from None
-    os.environ["PREFECT_HOME"] = str(place)
+    return str(place)
 
 
 @contextmanager
@@ -60,18 +64,19 @@ def prefect_api(page: bool = False) -> Iterator[str]:
     page: serve Prefect's page too, at its default port. Prefect would start a server by itself, but one more in each
     worker process. UserError if the configured server does not answer.
     """
-    from prefect.context import refresh_global_settings_context
-    from prefect.settings import get_current_settings
 
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "mlflow.store.db.utils"):
-        logging.getLogger(name).addFilter(_not_the_users_mistakes)
-    configured = get_current_settings().api.url
+    configured = check_api()
     if configured:
-        _check_api(configured)
-        yield bare(configured)
+        # A service waits longer, as Prefect's client does; an outer block watches the command's own server.
+        watch = nullcontext() if page or _open else watched(bare(configured), continue_without)
+        with watch, _variables(WATCHED):
+            yield bare(configured)
         return
     key = f"augpipe:{secrets.token_urlsafe(24)}"
-    with _server(page, key) as url, _key_file(key_file(url), key) if page else nullcontext():
+    with (
+        server(page, key, continue_without) as url,
+        _key_file(key_file(url), key) if page else nullcontext(),
+    ):
         # In the environment, not only in this thread's context: Prefect's own threads would not see it
         # and would start another server. Nobody can read the logs of a server that stops with the run.
         variables = {
@@ -79,14 +84,29 @@ def prefect_api(page: bool = False) -> Iterator[str]:
             "PREFECT_API_AUTH_STRING": key,
             "PREFECT_LOGGING_TO_API_ENABLED": "false",
         }
-        os.environ.update(variables)
-        refresh_global_settings_context()
-        try:
+        with _variables({**variables, **WATCHED}):
             yield url
-        finally:
-            for name in variables:
-                del os.environ[name]
-            refresh_global_settings_context()
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set Prefect's environment variables for the block."""
+    from prefect.context import refresh_global_settings_context
+
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    refresh_global_settings_context()
+    _open.append(1)
+    try:
+        yield
+    finally:
+        _open.pop()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        refresh_global_settings_context()
 
 
 def key_file(url: str) -> Path:
@@ -104,6 +124,19 @@ def _key_file(path: Path, key: str) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def check_api() -> str | None:
+    """Address of the Prefect server that is configured, None if none is; UserError if it does not answer."""
+    from prefect.settings import get_current_settings
+
+    quiet_logs()
+    configured = get_current_settings().api.url
+    if configured:
+        if _open and is_lost():  # that of the command itself, which names it in the environment
+            raise RunError(loss())
+        _check_api(configured)
+    return configured
 
 
 def _check_api(url: str) -> None:
@@ -130,102 +163,6 @@ def bare_text(text: str) -> str:
     return re.sub(r"(\w+://)(?!/)\S*@", r"\1", text)
 
 
-@contextmanager
-def _server(page: bool, key: str) -> Iterator[str]:
-    """Run a Prefect server on loopback for the duration of the block; it answers only those who have the key.
-
-    It has its own process session: Ctrl-C in the terminal stops the run, and the run stops the server. If the run is
-    killed, the server ends by itself. Its database is deleted with the run, because nobody can look at it then; that of a
-    server with a page stays below AUGPIPE_HOME.
-    """
-    place = home() / "prefect"
-    port = _port(PAGE if page else 0)
-    with prefect_folder(place, keep=page) as folder:
-        database, template = folder / "prefect.db", prefect_template(place)
-        if not database.exists():
-            from_template(database, template)
-        fresh = not database.exists()
-        process = _start_server(port, page, database, key)
-        try:
-            _wait_for(port, process)
-            if fresh:
-                copy_database(database, template)
-            yield f"http://127.0.0.1:{port}/api"
-        finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
-
-
-def _start_server(port: int, page: bool, database: Path, key: str) -> subprocess.Popen[bytes]:
-    variables = {
-        "PREFECT__SERVER_FINAL": "1",
-        "PREFECT_UI_ENABLED": str(int(page)),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
-        "PREFECT_SERVER_API_AUTH_STRING": key,
-        # No other page in the user's browser may ask it for anything.
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",
-    }
-    if not page:
-        # Any value turns it on: no page, and no services that start scheduled runs.
-        variables["PREFECT__SERVER_EPHEMERAL"] = "1"
-    script = Path(__file__).with_name("server_process.py")
-    command = [sys.executable, str(script), "--factory", "prefect.server.api.server:create_app"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
-    # A terminated worker leaves its connection open.
-    command += ["--lifespan", "on", "--timeout-graceful-shutdown", "1"]
-    return subprocess.Popen(
-        command, env={**os.environ, **variables}, start_new_session=True, stdin=subprocess.PIPE
-    )
-
-
-def _port(wanted: int) -> int:
-    """The wanted port if it is free on loopback, else any free port. 0: any."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            return _port(0)
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the server answers; RuntimeError if it exits or needs more than START_UP seconds."""
-    until = time.monotonic() + START_UP
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise RuntimeError(f"Prefect's server exited with status {process.returncode}")
-        # Not httpx, which reads all root certificates for each client, also for plain HTTP.
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        try:
-            connection.request("GET", "/api/health")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
-        time.sleep(0.1)
-    raise RuntimeError(f"Prefect's server did not answer within {START_UP:.0f} s")
-
-
-def _not_the_users_mistakes(record: logging.LogRecord) -> bool:
-    """Logging filter: drop user errors and full disks, which the command reports in one line without a traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    line = str(record.msg)
-    return not (
-        isinstance(error, UserError | RunError) or is_full(error) or "UserError" in line
-        or any(words in line for words in FULL_WORDS)
-    )  # fmt: skip
-
-
 def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
     """Number of worker processes, at most one per job, and threads of each; by default the cores are divided evenly."""
     from augpipe.pipeline.context import workers_and_threads as shared  # imports torch
@@ -237,9 +174,25 @@ def pool(runner: Runner, workers: int, threads: int) -> Any:
     """Prefect's task runner: `workers` processes with `threads` threads each, or the workers of a Dask scheduler."""
     if runner.kind == "dask":
         return _dask(str(runner.address))
-    from prefect.task_runners import ProcessPoolTaskRunner
+    from .workers import Workers, preload
 
-    return ProcessPoolTaskRunner(max_workers=workers, initializer=_init_worker, initargs=(threads,))
+    _start_tracker()
+    preload(threads)
+    return Workers(max_workers=workers, initializer=_init_worker, initargs=(threads,))
+
+
+def _start_tracker() -> None:
+    """Start Python's tracker of semaphores so that a lost terminal does not end it.
+
+    It ignores SIGINT and SIGTERM, but not SIGHUP; the next one would log a traceback for each semaphore it does not know.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread may set signals
+    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL if handler is None else handler)
 
 
 def _dask(address: str) -> Any:
@@ -269,9 +222,11 @@ def _init_worker(threads: int) -> None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     # Ctrl-C reaches every process of the terminal. Only the run handles it and stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    logging.getLogger("prefect.task_runs").addFilter(_not_the_users_mistakes)
+    from .workers import THREADS
+
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    quiet_logs(worker=True)
+    watch_limit()
 
 
 def _end_with(parent: BaseProcess) -> None:
@@ -288,7 +243,13 @@ def stop_workers() -> None:
 
 
 def _close_call_queue() -> None:
-    """Close the queue of calls to dead workers: before 3.11.6 Python waits for it forever (gh-94777)."""
+    """Close the queue of calls to dead workers: before 3.11.6 Python waits for it forever (gh-94777).
+
+    Later Pythons close it themselves, in another thread: closed twice at once, one of the two fails, or closes a file
+    that was opened in between.
+    """
+    if sys.version_info >= (3, 11, 6):
+        return
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from augpipe.core.errors import UserError
+
 
 def set_environment() -> None:
     """Set the variables that Prefect, MLflow and others read.
@@ -38,3 +40,15 @@ def set_environment() -> None:
     # `tracking.pending` retries calls that fail, so a single call should give up soon.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+
+def seconds(name: str, default: float) -> float:
+    """An environment variable in seconds; UserError if it is not a finite number of 0 or more."""
+    text = os.environ.get(name, str(default))
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"{name} must be seconds, 0 or more; got {text!r}")
+    return value

@@ -15,8 +15,6 @@ from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun, Run
 from augpipe.pipeline.experiment import Arm, Experiment
 
 Key = tuple[str, int]  # name of an arm or a generator, and a seed
-# Seconds before a task is retried, such as after a network drive or a download failed briefly.
-DELAYS: Final = (5.0, 30.0)
 # Errors of a task whose input failed.
 WAITED: Final = (UpstreamTaskError, UnfinishedRun)
 
@@ -27,10 +25,15 @@ def once_more(task: Any, run: Any, state: Any) -> bool:
 
 
 def ends_all(error: BaseException) -> bool:
-    """Whether the error ends the whole run: the user's mistake, a leak, a full disk, dead workers."""
+    """Whether the error ends the whole run: the user's mistake, a leak, a full disk, dead workers.
+
+    A worker that is killed while it starts leaves a broken pipe to the run, not a broken pool.
+    """
     if isinstance(error, NotTrainedError):
         return False
-    return isinstance(error, UserError | LeakError | BrokenProcessPool) or is_full(error)
+    return isinstance(
+        error, UserError | LeakError | BrokenProcessPool | BrokenPipeError
+    ) or is_full(error)
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Failures:
 
         Raises the error if it ends the whole run.
         """
+        if isinstance(error, BrokenPipeError):
+            raise BrokenProcessPool(str(error)) from error
         if ends_all(error):
             raise error
         self.records.append((run, stage, error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from prefect.futures import PrefectFuture, as_completed
@@ -12,10 +11,12 @@ from rich.console import Console
 from augpipe.core.errors import several
 from augpipe.core.store import load_table
 from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun, Run, Runs
+from augpipe.pipeline.context import Context
 from augpipe.pipeline.records import Choice, IntakeRecord, Prepared
 
+from .board import Board
 from .failures import Failures
-from .progress import Board
+from .remaining import GENERATORS, STAGES, Key
 from .tasks import CACHED, result_of
 from .tracking import Tracker
 
@@ -30,7 +31,7 @@ def intake_lines(intake: IntakeRecord) -> Iterator[str]:
     yield from intake.notes
 
 
-def follow(runs: Runs, tracker: Tracker, progress: Path | None) -> Failures:
+def follow(runs: Runs, tracker: Tracker, context: Context) -> Failures:
     """Show progress and track each generator and arm as it completes; returns failures that do not end the run.
 
     Raises errors that end the run at once (see `failures.ends_all`).
@@ -43,12 +44,14 @@ def follow(runs: Runs, tracker: Tracker, progress: Path | None) -> Failures:
         else:
             known.append((run, name, value))
     failures, total = Failures(), len(owners) + len(known)
-    board = Board(progress, total, Console(stderr=True))
+    board = Board(
+        context.progress, [_key(*owner[0]) for owner in owners.values()], Console(stderr=True),
+        known=[_key(run, name) for run, name, _ in known], samples=context.root / "previews",
+    )  # fmt: skip
     reused = len(known)
     with board.live():
         for run, name, value in known:
             _complete(tracker, board, run, name, value)
-            board.advance("")
         for future in as_completed(list(owners)):
             run, name = owners[future][0]
             try:
@@ -58,14 +61,20 @@ def follow(runs: Runs, tracker: Tracker, progress: Path | None) -> Failures:
                     message = failures.add(failed, stage, error)
                     if message:
                         board.log(message)
-                board.advance("")
+                board.advance(_key(run, name), "")
                 continue
             reused += future.state.name == CACHED and name != "recipe"
             _complete(tracker, board, run, name, value)
-            board.advance(line_for(run, name, value))
+            board.advance(_key(run, name), line_for(run, name, value))
     if reused:
         board.log(f"reused {reused} of {several(total, 'result')} from cache; --fresh computes all")
     return failures
+
+
+def _key(run: Run, name: str) -> Key:
+    """Stage of a result, and the generator's name if it is one's training."""
+    stage = STAGES[name]
+    return stage, run.name if stage == GENERATORS and isinstance(run, GeneratorRun) else ""
 
 
 def _complete(tracker: Tracker, board: Board, run: Run, name: str, value: Any) -> None:

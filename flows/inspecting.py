@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, several
 from augpipe.core.home import home
-from augpipe.core.yaml_loader import read_yaml
 from augpipe.data import sources
-from augpipe.data.inspect import Inspection, inspect
+from augpipe.data.inspect import Inspection, inspect, with_mistakes
 from augpipe.pipeline.defaults import name_of
-from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.experiment import Experiment, build, read
+from augpipe.pipeline.validate import mistakes
 from augpipe.report.inspection import FILES, write_inspection
-from augpipe.report.write import check_out
+from augpipe.report.out import check_out
 
+from .output import Output
 from .progress import bar
 
 SHOWN = 40  # classes in the printed table
@@ -34,9 +32,10 @@ def inspect_source(
     """Inspect a config's source, or images, and write the results; returns them and their folder."""
     is_config = source.is_file() and source.suffix.lower() in (".yaml", ".yml")
     values = _config(source) if is_config else {"source": sources.suggest(source)}
+    compares = "arms" in values  # else they are filled in, and no run is meant
     experiment = _experiment(values, source, overrides)
     folder = out or home() / "inspections" / experiment.name
-    check_out(folder, sources.place(experiment.source), FILES)
+    check_out(folder, sources.places(experiment.source), FILES)
     with bar("reading images") as progress:
         inspection = inspect(
             sources.listing(experiment.source),
@@ -47,18 +46,17 @@ def inspect_source(
             policy=experiment.policy,
             progress=progress,
         )
+    notes = experiment.notes() if compares else ()
+    inspection = with_mistakes(inspection, mistakes(experiment, inspection), notes)
     write_inspection(inspection, experiment.image, experiment.name, folder)
     return inspection, folder
 
 
 def _config(source: Path) -> dict[str, Any]:
     """Read a config; only its `source` is required."""
-    try:
-        values = read_yaml(source.read_text(encoding="utf-8"), f"the config {source}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the config {source}: {error}") from None
-    if not isinstance(values, dict) or "source" not in values:
-        raise UserError(f"the config {source} has no source")
+    values, where = read(source)
+    if "source" not in values:
+        raise UserError(f"{where} has no source")
     return values
 
 
@@ -66,7 +64,10 @@ def _experiment(values: dict[str, Any], source: Path, overrides: Sequence[str]) 
     """An experiment that is never run; only its source, image, split and policy are used."""
     values.setdefault("name", name_of(source))
     values.setdefault("arms", [{"name": "real"}])
-    values.setdefault("baseline", values["arms"][0]["name"])
+    arms = values["arms"]
+    first = arms[0] if isinstance(arms, list) and arms else None
+    if isinstance(first, dict) and "name" in first:  # else `build` reports what is wrong with them
+        values.setdefault("baseline", first["name"])
     return build(values, overrides, where=str(source))
 
 
@@ -75,15 +76,10 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split(" ")))
 
 
-def print_json(inspection: Inspection) -> None:
-    """Print the facts as JSON on standard output."""
-    sys.stdout.write(json.dumps(inspection.facts(), indent=2, ensure_ascii=False) + "\n")
-
-
 def print_summary(inspection: Inspection, folder: Path) -> None:
     """Print the classes as a table, then problems, notes and the path of the page."""
     facts = inspection.facts()
-    out = Console()
+    out = Output()
     sides = [side for side in ("train", "val", "test") if side in (facts["classes"] or [{}])[0]]
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
@@ -97,7 +93,7 @@ def print_summary(inspection: Inspection, folder: Path) -> None:
     ratio = facts["imbalance_ratio"]["all"]
     lines = [f"and {hidden:,} more classes"] if hidden > 0 else []
     lines.append(
-        f"{facts['images']:,} images of {len(facts['classes'])} classes"
+        f"{several(facts['images'], 'image')} of {several(len(facts['classes']), 'class')}"
         + (f", the largest {ratio:.1f} times the smallest" if ratio else "")
     )
     lines += [

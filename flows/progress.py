@@ -1,4 +1,4 @@
-"""Progress of tasks in other processes: each writes a small file, which the run shows as a bar."""
+"""Progress: tasks in other processes report through small files; long work shows itself, also where there is no terminal."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-EVERY = 0.5  # seconds between two writes of a task, and between two reads of the files
+EVERY: Final = 0.5  # seconds between two writes of a task, and between two reads of the files
+SILENCE = 60.0  # seconds after which a line appears where there is no terminal, so that a log never looks dead
 
 
 class Reporter:
-    """Writes the progress of one task to a file, at most every EVERY seconds; removes the file at the end."""
+    """Writes the progress of one task to a file, at most every EVERY seconds; removes the file at the end.
 
-    def __init__(self, folder: Path, name: str, total: float) -> None:
+    stage: name of its function. total: final value of its progress; None if it reports none.
+    """
+
+    def __init__(self, folder: Path, stage: str, name: str, total: float | None) -> None:
         self._path = folder / f"{name.replace(os.sep, '_')}.json"
-        self._name, self._total, self._last = name, total, 0.0
+        self._values = {"stage": stage, "name": name, "total": total}
+        self._total, self._last = total, 0.0
 
     def __enter__(self) -> Reporter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,89 +37,65 @@ class Reporter:
     def __call__(self, message: str, done: float) -> None:
         """Report a short message and the work done, in units of `total`."""
         now = time.monotonic()
-        if now - self._last < EVERY and done < self._total:
+        if now - self._last < EVERY and (self._total is None or done < self._total):
             return
         self._last = now
         draft = self._path.with_suffix(f".{os.getpid()}")
-        values = {"name": self._name, "done": done, "total": self._total, "told": message}
-        draft.write_text(json.dumps(values))
+        draft.write_text(json.dumps({**self._values, "done": done, "message": message}))
         os.replace(draft, self._path)
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)
 
 
-class Board:
-    """Progress bars of a run: one for all tasks, and one for each task that reports."""
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min` or `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
-    def __init__(self, folder: Path | None, total: int, console: Console) -> None:
-        self._folder, self._console = folder, console
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[message]}", style="dim"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._all = self._bars.add_task("all tasks", total=total, message="")
-        self._shown: dict[str, TaskID] = {}
-        self._done = 0
-        self._total = total
 
-    def advance(self, message: str) -> None:
-        """Count a finished task; without a terminal, print the message as a line unless it is empty."""
-        self._done += 1
-        self._bars.update(self._all, completed=self._done, message=message)
-        if not self._console.is_terminal and message:
-            self._console.print(
-                f"[{self._done}/{self._total}] {message}", markup=False, highlight=False
-            )
+@contextmanager
+def repeated(function: Callable[[], None], interval: float) -> Iterator[None]:
+    """Call a function in a thread, every `interval` seconds while the block runs."""
+    ended = threading.Event()
 
-    def log(self, message: str) -> None:
-        """Print a line above the bars."""
-        self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
+    def watch() -> None:
+        while not ended.wait(interval):
+            function()
 
-    def update(self) -> None:
-        """Read the tasks' files and update their bars."""
-        reports = {}
-        for path in sorted(self._folder.glob("*.json")) if self._folder else ():
-            try:
-                values = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue  # the task ended between listing and reading
-            reports[values["name"]] = values
-        for name, values in reports.items():
-            if name not in self._shown:
-                self._shown[name] = self._bars.add_task(name, total=values["total"], message="")
-            self._bars.update(self._shown[name], completed=values["done"], message=values["told"])
-        for name in set(self._shown) - set(reports):
-            self._bars.remove_task(self._shown.pop(name))
+    watcher = threading.Thread(target=watch, name="progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
-    @contextmanager
-    def live(self) -> Iterator[None]:
-        """Show the bars while the block runs."""
-        ended = threading.Event()
 
-        def watch() -> None:
-            while not ended.wait(EVERY):
-                self.update()
+@contextmanager
+def working(what: str, state: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """Show on standard error that something takes its time: a spinner, or a line whenever SILENCE seconds have passed.
 
-        watcher = threading.Thread(target=watch, name="progress", daemon=True)
-        with self._bars:
-            watcher.start()
-            try:
-                yield
-            finally:
-                ended.set()
-                watcher.join()
+    state: how far it is.
+    """
+    console, start = Console(stderr=True), time.monotonic()
+    if console.is_terminal:
+        with console.status(what):
+            yield
+        return
+
+    def line() -> None:
+        spent = duration(time.monotonic() - start)
+        console.print(f"{what}: {state()}{spent}", markup=False, highlight=False, soft_wrap=True)
+
+    with repeated(line, SILENCE):
+        yield
 
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error for work in this process; hidden if it is not a terminal."""
+    """A progress bar on standard error for work in this process; lines if it is not a terminal."""
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
@@ -131,6 +106,13 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
         transient=True,
         disable=not console.is_terminal,
     )
-    with progress:
+    position = [0, 1]
+
+    def advance(done: int, total: int) -> None:
+        position[:] = done, total
+        progress.update(task, completed=done, total=total)
+
+    lines = working(what, lambda: f"{position[0]:,}/{position[1]:,}, ")
+    with progress, nullcontext() if console.is_terminal else lines:
         task = progress.add_task(what, total=1)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield advance

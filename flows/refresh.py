@@ -6,6 +6,7 @@ environment first and then imports the modules that need MLflow.
 
 # No `from __future__ import annotations` here: Prefect builds a model of the flow's parameters in another process and
 # cannot resolve annotations that are strings.
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from prefect import flow
 
 from augpipe.pipeline.experiment import Experiment
 
+from .calling import call, recorded
 from .engine import prefect_api
 from .environment import set_environment
 
@@ -21,12 +23,26 @@ if TYPE_CHECKING:
 
 
 def run(experiment: Experiment, out: Path | None = None) -> "Refreshed":
-    """Run `refresh` from the command, on a temporary Prefect server if none is configured."""
-    with prefect_api():
-        return refresh(experiment, out)
+    """Run `refresh` from the command, on a temporary Prefect server if none is configured.
+
+    UserError for what the pictures show, such as a class without usable ones, before a server starts.
+    """
+    set_environment()
+    from augpipe.pipeline.stages.prepare import prepare
+
+    from .retries import retried
+    from .starting import local_context
+
+    seeds: tuple[int | None, ...] = experiment.seeds if experiment.resplit else (None,)
+    with local_context(experiment) as context:  # until the end, so that nothing read here is pruned
+        for seed in seeds:
+            retried(partial(prepare, context, experiment, seed))
+        with prefect_api():
+            return call(refresh, experiment, out)
 
 
 @flow(name="refresh", flow_run_name="refresh {config.name}")
+@recorded
 def refresh(config: Experiment, out: Path | None = None) -> "Refreshed":
     """If the source or the config changed, run the comparison again and promote the better model.
 

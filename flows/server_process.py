@@ -5,6 +5,9 @@ Its standard input is a pipe from that process. However that process ends, also 
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 import os
 import sys
 import threading
@@ -18,10 +21,23 @@ def end_with_input() -> None:
     os._exit(1)
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """Logging filter: False for connections that are open when the server is stopped, such as that of a page."""
+    error = record.exc_info[1] if record.exc_info else None
+    stopped = isinstance(error, asyncio.CancelledError)
+    return not (stopped or "graceful shutdown exceeded" in record.getMessage())
+
+
 if __name__ == "__main__":
     if sys.path[0] == str(Path(__file__).parent):  # its modules have names that others have too
         sys.path.pop(0)
+    os.umask(0o077)  # its database is for its user only
     threading.Thread(target=end_with_input, daemon=True).start()
+    logging.getLogger("uvicorn.error").addFilter(is_news)
+    gc.disable()  # as in `entry.main`
+    import prefect.server.api.server  # noqa: F401
     import uvicorn
 
+    gc.freeze()
+    gc.enable()
     uvicorn.main()

@@ -1,28 +1,32 @@
-"""Set up what every flow needs: a reachable tracking store, Prefect's API, workers, a progress folder."""
+"""Set up what every flow needs: a reachable tracking store, a progress folder, Prefect's API, workers."""
 
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from prefect import Flow
+from rich.console import Console
 
 from augpipe.core.device import require
 from augpipe.core.errors import FULL_WORDS, UserError
-from augpipe.core.home import home, make_home
+from augpipe.core.files import scratch
+from augpipe.core.home import home, make_folder, make_home, store_limit
 from augpipe.core.store import Store
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.pruning import prune, running, store_limit
+from augpipe.pipeline.pruning import TRACKED, prune, running, size_below_home
 
-from .engine import pool, prefect_api, workers_and_threads
-from .tracking.store import check_store
+from .calling import call
+from .engine import check_api, pool, prefect_api, workers_and_threads
+from .progress import working
+from .tracking.store import check_store, tracking_uri
 
+PROGRESS: Final = "augpipe-progress"  # name of the folder of progress files
 MIN_FREE: Final = 10 * 2**20  # bytes: empty databases of Prefect and MLflow
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,12 +40,17 @@ class Started:
     context: Context
     workers: int
 
-    def named(self, flow: Flow[P, R], name: str) -> Flow[P, R]:
-        """The flow with that run name and its worker pool."""
-        runner = pool(self.experiment.runner, self.workers, self.context.threads)
-        return flow.with_options(
-            task_runner=runner, flow_run_name=f"{self.experiment.name}: {name}"
-        )
+    def call(self, flow: Flow[P, R], name: str, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the flow with that run name and its worker pool, on a Prefect server; see `calling.call`."""
+        with ExitStack() as stack:
+            with working("starting"):
+                tracking_uri()  # creates the default store, which takes seconds
+                stack.enter_context(prefect_api())
+            runner = pool(self.experiment.runner, self.workers, self.context.threads)
+            named = flow.with_options(
+                task_runner=runner, flow_run_name=f"{self.experiment.name}: {name}"
+            )
+            return call(named, *args, **kwargs)
 
 
 def check_room() -> None:
@@ -58,8 +67,8 @@ def local_context(experiment: Experiment) -> Iterator[Context]:
     store = Store(home() / "store")
     check_room()
     _, threads = workers_and_threads(experiment.runner, 1)
-    with running(store), tempfile.TemporaryDirectory(prefix="augpipe-progress-") as progress:
-        yield _context(experiment, store, Path(progress), threads)
+    with running(store), scratch(PROGRESS) as progress:
+        yield _context(experiment, store, progress, threads)
 
 
 def _context(
@@ -74,17 +83,17 @@ def _context(
     return context if runner.kind == "dask" else context.resolved()
 
 
-def _progress(experiment: Experiment) -> tempfile.TemporaryDirectory[str]:
+def _progress(experiment: Experiment) -> AbstractContextManager[Path]:
     """The folder of progress files; with Dask below AUGPIPE_HOME, which all machines share."""
     shared = home() / "progress" if experiment.runner.kind == "dask" else None
     if shared is not None:
-        shared.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix="augpipe-progress-", dir=shared)
+        make_folder(shared)
+    return scratch(PROGRESS, shared)
 
 
 @contextmanager
 def started(experiment: Experiment, fresh: bool = False) -> Iterator[Started]:
-    """Start what a flow needs and stop it afterwards. UserError if a server does not answer.
+    """Provide what a flow needs. UserError if a configured server does not answer; one of our own starts with the flow.
 
     Every command uses the number of workers and threads of the whole comparison: results depend on the number of
     threads, and commands reuse each other's results. fresh: reuse no result of an earlier run. After a successful flow
@@ -94,16 +103,25 @@ def started(experiment: Experiment, fresh: bool = False) -> Iterator[Started]:
     tasks = len(experiment.seeds) * len(experiment.arms)
     workers, threads = workers_and_threads(experiment.runner, tasks)
     check_store()
+    check_api()
     store = Store(home() / "store")
     limit = store_limit()
     check_room()
-    with (
-        running(store),
-        prefect_api(),
-        _progress(experiment) as progress,
-    ):
-        context = _context(experiment, store, Path(progress), threads, fresh)
+    with running(store), _progress(experiment) as progress:
+        context = _context(experiment, store, progress, threads, fresh)
         yield Started(experiment, context, workers)
     # The run is complete; files that cannot be removed now belong to another user, or go next time.
     with suppress(OSError):
         prune(store, limit=limit)
+        _note_size(limit)
+
+
+def _note_size(limit: int) -> None:
+    """Say that tracked runs take more than the store may; they are the user's records, so no run deletes them."""
+    size = size_below_home(*TRACKED)
+    if size > limit:
+        Console(stderr=True).print(
+            f"tracked runs below {home()} take {size / 1e6:,.0f} MB, more than AUGPIPE_STORE_LIMIT; augpipe cache prune "
+            "--older-than 90d --runs deletes old ones",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip

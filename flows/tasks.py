@@ -17,8 +17,9 @@ from prefect.states import Completed
 from augpipe.pipeline import cache
 from augpipe.pipeline.context import Context, silent
 
-from .failures import DELAYS, once_more
+from .failures import once_more
 from .progress import Reporter
+from .retries import DELAYS
 
 CACHED: Final = "Cached"  # state of a task whose result was reused from cache
 
@@ -41,7 +42,7 @@ def run_stage(
     total: float | None = None,
 ) -> Any:
     """Run a stage and return its result. The task ends in the state `Cached` if the result was reused."""
-    with reporting(context, title, total) as report:
+    with reporting(context, stage, title, total) as report:
         result = cache.run(stage, context, *inputs, report=report)
     # If a task returns a state, Prefect uses it as the task's state, and its data as the result.
     return Completed(name=CACHED, data=result.value) if result.reused else result.value
@@ -49,13 +50,13 @@ def run_stage(
 
 @contextmanager
 def reporting(
-    context: Context, title: str, total: float | None
+    context: Context, stage: Callable[..., Any], title: str, total: float | None
 ) -> Iterator[Callable[[str, float], None]]:
-    """The progress callback of a stage; silent without a total."""
-    if context.progress is None or total is None:
+    """The progress callback of a stage; total: see `Reporter`."""
+    if context.progress is None:
         yield silent
         return
-    with Reporter(context.progress, title, total) as report:
+    with Reporter(context.progress, stage.__name__, title, total) as report:
         yield report
 
 

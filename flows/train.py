@@ -2,69 +2,65 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from fnmatch import fnmatch
+from collections.abc import Mapping
 from pathlib import Path
 
 from prefect import flow
 
-from augpipe.core.errors import UserError, unknown
+from augpipe.core.checkpoint import header_of
+from augpipe.core.errors import UserError
 from augpipe.core.files import beside
 from augpipe.core.images import grid
 from augpipe.core.store import load_images, load_table
-from augpipe.data.sources import place
 from augpipe.generators import families
-from augpipe.generators.checkpoint import header_of
 from augpipe.pipeline.compare import Runs, call_generator, call_reference
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.records import TrainedGenerator, TrainingSpec
+from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.pipeline.stages.train_generator import SHOWN
-from augpipe.report.write import check_place
 
+from .arguments import checkpoints, is_leftover, resume_files
+from .calling import recorded
 from .compare import prepared_by_seed, resolved
 from .engine import stop_workers
 from .following import follow
 from .starting import started
 from .tasks import Submit
 from .tracking import Tracker
+from .tracking.pending import Lost
+from .tracking.tracker import report
 
-FILES = ("checkpoint.pt", "history.csv", "samples.png")
 
+def run(
+    experiment: Experiment, name: str, seed: int, out: Path, resume: bool
+) -> tuple[TrainedGenerator, Lost]:
+    """Train one generator and write its files to `out`; UserError if the data or the checkpoint in `out` do not allow it.
 
-def run(experiment: Experiment, name: str, seed: int, out: Path, resume: bool) -> TrainedGenerator:
-    """Train one generator and write its files to `out`; UserError for invalid arguments.
+    Also returns why MLflow misses a part, or None.
 
-    During training `out` holds a checkpoint of every tick, from which `resume` continues.
+    The arguments are checked (`arguments.check_train`). During training `out` holds a checkpoint, of every tick and minute,
+    from which `resume` continues; it is removed when the files are written. With none there the training starts anew.
     """
-    if name not in experiment.generators:
-        raise unknown("generator", name, experiment.generators)
-    if seed < 0:
-        raise UserError(f"a seed must be 0 or more; got {seed}")
-    _check(out, place(experiment.source), resume)
     _check_same(out, name, seed, experiment.generators[name].per_class)
+    leftovers = [] if checkpoints(out) else resume_files(out)
+    if out.is_dir():
+        leftovers += [path for path in out.iterdir() if is_leftover(path.name)]
+    for path in leftovers:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if resume and not checkpoints(out):
+        report(f"no checkpoint in {out} yet; the training starts from the beginning")
     with started(experiment) as ready:
-        flow_run = ready.named(train, f"train {name}, seed {seed}")
-        return flow_run(experiment, ready.context, name, seed, out.resolve())
-
-
-def _is_leftover(name: str) -> bool:
-    """Whether a killed training left this file: a draft of an output file, or a write test of the folder."""
-    match = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.(tmp|old)", name)
-    draft = match is not None and (match[1] in FILES or fnmatch(match[1], "last*.pt"))
-    return draft or name.startswith(".augpipe-")
-
-
-def _checkpoints(out: Path) -> list[Path]:
-    """Checkpoints of an unfinished training in its output folder."""
-    names = out.glob("last*.pt") if out.is_dir() else ()
-    return sorted(path for path in names if re.fullmatch(r"last(-all|-\d+)?\.pt", path.name))
+        prepared = prepared_by_seed(experiment, ready.context, (seed,))
+        # The generator need not be one of an arm, which `prepare` checks.
+        families.check(experiment.generators[name], prepared[seed].problem)
+        title = f"train {name}, seed {seed}"
+        return ready.call(train, title, experiment, ready.context, prepared, name, out.resolve())
 
 
 def _check_same(out: Path, name: str, seed: int, per_class: bool) -> None:
     """UserError if the output folder holds another generator's training."""
-    for path in _checkpoints(out):
+    for path in checkpoints(out):
         header = header_of(path)
         stored = (header.get("generator"), header.get("seed"), header.get("part") is not None)
         for key, now, before in zip(
@@ -74,36 +70,13 @@ def _check_same(out: Path, name: str, seed: int, per_class: bool) -> None:
                 raise UserError(f"cannot resume {path}: {key} is {now!r} here and was {before!r}")
 
 
-def _check(out: Path, source: Path | None, resume: bool) -> None:
-    check_place(out, source, "the out folder")
-    for path in [
-        path for path in (out.iterdir() if out.is_dir() else ()) if _is_leftover(path.name)
-    ]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    checkpoints = _checkpoints(out)
-    if resume and not checkpoints:
-        raise UserError(f"no training to resume in {out}")
-    if not resume and checkpoints:
-        raise UserError(
-            f"{out} contains an unfinished training; continue it with --resume, or choose another --out"
-        )
-    foreign = [
-        path.name for path in (out.iterdir() if out.is_dir() else ())
-        if path.name not in FILES and path not in checkpoints
-    ]  # fmt: skip
-    if foreign:
-        raise UserError(
-            f"the out folder {out} contains {sorted(foreign)[0]!r}, which is not a training file; choose another --out"
-        )
-
-
 @flow(name="train", validate_parameters=False)
+@recorded
 def train(
-    experiment: Experiment, context: Context, name: str, seed: int, out: Path
-) -> TrainedGenerator:
-    """Prepare the data, train the generator or its per-class models, write the files."""
-    prepared = prepared_by_seed(experiment, context, (seed,))
-    families.check(experiment.generators[name], prepared[seed].problem)
+    experiment: Experiment, context: Context, prepared: Mapping[int, Prepared], name: str, out: Path
+) -> tuple[TrainedGenerator, Lost]:
+    """Train the generator or its per-class models on the data of the one seed, write the files."""
+    (seed,) = prepared
     tracker = Tracker(experiment)
     with tracker.comparison(prepared[seed], "train", f"generator {name}, seed {seed}"):
         try:
@@ -113,18 +86,21 @@ def train(
             # A training of its own, with a checkpoint in `out`: never taken from the cache.
             alone = context.model_copy(update={"fresh": True})
             call_generator(runs, experiment, spec, Submit(alone, experiment.runner.timeout))
-            follow(runs, tracker, context.progress).raise_first()
+            follow(runs, tracker, context).raise_first()
         except BaseException:
             stop_workers()
             raise
         trained = resolved(runs).generators[name, seed].trained
         write(trained, out)
         tracker.cost()
-    return trained
+    return trained, tracker.lost
 
 
 def write(trained: TrainedGenerator, out: Path) -> None:
-    """Write the checkpoint, the history and a grid of ten samples per class, each to a draft that is then renamed."""
+    """Write the checkpoint, the history and a grid of ten samples per class, each to a draft that is then renamed.
+
+    Then remove the files from which the training would have resumed.
+    """
     images = load_images(trained.samples).images
     with beside(out / "checkpoint.pt") as draft:
         shutil.copyfile(trained.checkpoint.path, draft)
@@ -132,3 +108,5 @@ def write(trained: TrainedGenerator, out: Path) -> None:
         load_table(trained.history).to_csv(draft, index=False)
     with beside(out / "samples.png") as draft:
         grid(images, SHOWN, scale=max(1, 48 // images.shape[2])).save(draft, format="PNG")
+    for path in resume_files(out):
+        path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from typing import Final
 
 import numpy as np
 from mlflow import MlflowClient, pyfunc
-from mlflow.entities import LoggedModelOutput, Run
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Run
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from augpipe.serving import probability_columns
+from augpipe.pipeline.model_files import probability_columns
 
 SOURCE: Final = "augpipe.run"  # tag of a model: id of the run that logged it
+CONTENT: Final = "augpipe.content"  # tag of a model: digest of its files and its signature
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def log_model(
 
     write: creates the folder of the model's files.
 
-    Completes a model that an earlier attempt left unfinished. Does not call MLflow's `log_model`, which scans every
+    A model of the same content that another run of the experiment has logged is linked, not logged again. Completes a
+    model that an earlier attempt left unfinished. Does not call MLflow's `log_model`, which scans every
     installed package and reads the run's metrics back one by one: that took longer than all other tracking.
     """
     model = logged(run)
@@ -73,13 +76,14 @@ def log_model(
     run_id, experiment = str(run.info.run_id), run.info.experiment_id
     with tempfile.TemporaryDirectory(prefix="augpipe-model-") as folder:
         write(Path(folder) / "model")  # first: if it raises, MLflow has no trace of this model
-        entities = client.search_logged_models([experiment], f"tags.`{SOURCE}` = '{run_id}'")
-        entity = (
-            entities[0]
-            if entities
-            else client.create_logged_model(
-                experiment, name, source_run_id=run_id, tags={SOURCE: run_id}
-            )
+        content = _content(Path(folder) / "model", signature)
+        entity = _logged_before(client, experiment, content)
+        if entity is not None:
+            return _linked(client, run_id, entity)
+        unfinished = client.search_logged_models([experiment], f"tags.`{SOURCE}` = '{run_id}'")
+        tags = {SOURCE: run_id, CONTENT: content}
+        entity = next(iter(unfinished), None) or client.create_logged_model(
+            experiment, name, source_run_id=run_id, tags=tags
         )
         described = Model(run_id=run_id, signature=signature, model_id=entity.model_id)
         pyfunc.add_to_model(described, loader_module="augpipe.serving", data="model")
@@ -92,5 +96,25 @@ def log_model(
         described.save(str(Path(folder) / "MLmodel"))
         client.log_model_artifacts(entity.model_id, folder)
     client.finalize_logged_model(entity.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(entity.model_id, step=0)])
-    return Logged(run_id, entity.model_id)
+    return _linked(client, run_id, entity)
+
+
+def _content(folder: Path, signature: ModelSignature) -> str:
+    """SHA-256 of the names and bytes of all files of a folder, and of the signature."""
+    digest = hashlib.sha256(repr(signature).encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _logged_before(client: MlflowClient, experiment: str, content: str) -> LoggedModel | None:
+    """A complete model of this content, or None."""
+    models = client.search_logged_models([experiment], f"tags.`{CONTENT}` = '{content}'")
+    return next((model for model in models if model.status == LoggedModelStatus.READY), None)
+
+
+def _linked(client: MlflowClient, run: str, model: LoggedModel) -> Logged:
+    client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
+    return Logged(run, str(model.model_id))

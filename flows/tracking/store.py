@@ -14,7 +14,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.exceptions import MlflowException
 
 from augpipe.core.errors import UserError
-from augpipe.core.home import make_home
+from augpipe.core.home import home, make_folder, make_home
 from augpipe.core.store import Ref
 
 from ..databases import ensure_mlflow
@@ -22,7 +22,10 @@ from ..engine import PATIENCE, bare, bare_text
 
 
 def check_store() -> None:
-    """UserError if MLFLOW_TRACKING_URI is invalid, its server does not answer, or the default file cannot be used."""
+    """UserError if MLFLOW_TRACKING_URI is invalid, its server does not answer, or the default file cannot be used.
+
+    The default file is not created.
+    """
     _move_password()
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     scheme = urlsplit(uri).scheme
@@ -39,7 +42,7 @@ def check_store() -> None:
         except MlflowException as error:
             line = bare_text(" ".join(str(error).split()))
             raise UserError(f"MLFLOW_TRACKING_URI {bare(uri)}: {line[:300]}") from None
-    else:
+    elif (home() / "mlflow.db").exists():
         tracking_uri()
 
 
@@ -68,6 +71,7 @@ def tracking_uri() -> tuple[str, str | None]:
     if uri:
         return uri, None
     folder = make_home()
+    make_folder(folder / "artifacts")
     artifacts = (folder / "artifacts").as_uri()
     # Without this variable, a file store creates `mlruns` in the working directory.
     os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", artifacts)

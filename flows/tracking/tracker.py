@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Concatenate, Final, ParamSpec, TypeAlias
 
 import mlflow
 import pandas as pd
@@ -27,6 +27,7 @@ from augpipe.core import device, machine
 from augpipe.core import fingerprints as code
 from augpipe.core.errors import UserError
 from augpipe.core.store import Ref
+from augpipe.pipeline import model_files
 from augpipe.pipeline.cache import content
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
@@ -37,13 +38,14 @@ from augpipe.pipeline.records import (
     TrainedClassifier,
     TrainedGenerator,
 )
-from augpipe.report.balanced_set import FILES, Balanced
+from augpipe.report.balanced_set import Balanced
+from augpipe.report.out import BALANCED_FILES
 
 from ..engine import bare
 from ..failures import Failures
 from . import models, names, runs
 from .names import Point
-from .pending import Pending, hurried
+from .pending import Lost, Pending, TrackingLostError, hurried
 from .store import dataset, tracking_uri
 
 TAG: Final = 5000  # maximum characters of a tag's value
@@ -55,20 +57,40 @@ def report(line: str) -> None:
     Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _queued(
-    method: Callable[Concatenate[Tracker, P], None],
-) -> Callable[Concatenate[Tracker, P], None]:
-    """Run the method now, or later if the server is unavailable; it must be idempotent."""
+Method: TypeAlias = Callable[Concatenate["Tracker", P], None]
 
-    @wraps(method)
-    def call(tracker: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        tracker._pending.add(partial(method, tracker, *args, **kwargs))
 
-    return call
+def _queued(what: str) -> Callable[[Method[P]], Method[P]]:
+    """Decorator: run the method now, or later if the server is unavailable; it must be idempotent.
+
+    what: what it logs; the name and seed of a record among its arguments are added.
+    """
+
+    def decorate(method: Method[P]) -> Method[P]:
+        @wraps(method)
+        def call(tracker: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            names = (_name(arg) for arg in args)
+            title = next((f"{what} {name}" for name in names if name), what)
+            tracker._pending.add(partial(method, tracker, *args, **kwargs), title)
+
+        return call
+
+    return decorate
+
+
+def _name(record: object) -> str:
+    """`acgan, seed 0` of a trained generator or classifier; "" of anything else."""
+    if isinstance(record, TrainedGenerator):
+        return f"{record.name}, {record.scope}seed {record.seed}"
+    return f"{record.arm}, seed {record.seed}" if isinstance(record, TrainedClassifier) else ""
 
 
 class Tracker:
-    """Tracks one command. parent: id of its run. logged: models by kind, name and seed."""
+    """Tracks one command.
+
+    parent: id of its run. logged: models by kind, name and seed. lost: why MLflow misses a part of a complete command, or
+    None.
+    """
 
     def __init__(self, experiment: Experiment, client: MlflowClient | None = None) -> None:
         self._experiment = experiment
@@ -79,6 +101,7 @@ class Tracker:
         self._id = self._pending.result(self._experiment_id)
         self.parent = ""
         self.logged: dict[tuple[str, str, int], models.Logged] = {}
+        self.lost: Lost = None
 
     def _experiment_id(self) -> str:
         """The id of the MLflow experiment, created if missing."""
@@ -103,8 +126,9 @@ class Tracker:
     ) -> Iterator[Tracker]:
         """The parent run: open while the block runs, then FINISHED, FAILED or, if stopped, KILLED.
 
-        The same command on the same data and code continues its earlier run. what: the second part of the run's name,
-        by default the number of arms.
+        If the results of a complete block could not all be logged, `lost` says why: the command delivers them first.
+        The same command on the same data and code continues its earlier run. what: the second part of the run's name, by
+        default the number of arms.
         """
         name = f"{self._experiment.name}: {what or f'{len(self._experiment.arms)} arms'}"
         tags = {
@@ -128,14 +152,24 @@ class Tracker:
             raise
         finally:
             if status == "FINISHED":
-                self._pending.add(lambda: self._client.set_terminated(self.parent, status))
-                self._pending.finish()
+                self._pending.add(self._close, "the run's end")
+                self._finish()
             else:
                 with hurried():
                     self._client.set_terminated(self.parent, status)
                     runs.end_abandoned(self._client, self._id)
 
-    @_queued
+    def _finish(self) -> None:
+        try:
+            self._pending.finish()
+        except TrackingLostError as error:
+            self.lost = error
+
+    def _close(self) -> None:
+        status = "FAILED" if self._pending.refused else "FINISHED"
+        self._client.set_terminated(self.parent, status)
+
+    @_queued("the config")
     def _describe(self, prepared: Prepared) -> None:
         """Log the config as params, the data's counts, and the data sets with their digests."""
         self._log_new(
@@ -149,7 +183,7 @@ class Tracker:
         ]
         self._client.log_inputs(self.parent, inputs)
 
-    @_queued
+    @_queued("generator")
     def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
         """Log a child run for a trained generator: losses over kimg, previews, the model."""
         name, seed, part = trained.name, trained.seed, trained.part
@@ -166,7 +200,7 @@ class Tracker:
         if not part and model is not None:
             self.logged["generator", name, seed] = model
 
-    @_queued
+    @_queued("arm")
     def arm(
         self, prepared: Prepared, recipe: Recipe, trained: TrainedClassifier, scored: Scored
     ) -> None:
@@ -187,7 +221,7 @@ class Tracker:
             runs.complete(self._client, run, trained.time, params, points, inputs)
         self.logged["classifier", name, seed] = model
 
-    @_queued
+    @_queued("the failures")
     def failed(self, failures: Failures, arms: Mapping[str, str]) -> None:
         """Log a FAILED child run for each failed generator and arm, and a tag with the failed arms."""
         if not arms:
@@ -200,7 +234,7 @@ class Tracker:
                 self._client.set_terminated(run.info.run_id, "FAILED")
         self._client.set_tag(self.parent, runs.FAILED, ", ".join(arms)[:TAG])
 
-    @_queued
+    @_queued("the balanced set")
     def balanced(self, balanced: Balanced, out: Path | None) -> None:
         """Log a child run for a balanced set: its fidelity, its gates, and its card if it was published."""
         arm, generator, timed = balanced.arm.name, balanced.generator, balanced.measured.time
@@ -216,11 +250,11 @@ class Tracker:
             params = {f"gate.{at}": gate for at, gate in enumerate(gates)}
             name = f"{generator.name}-seed{generator.seed}"
             inputs = [_input(balanced.made.images, name, "synthetic")]
-            for file in FILES if out is not None else ():
+            for file in BALANCED_FILES if out is not None else ():
                 self._client.log_artifact(run.info.run_id, str(Path(str(out)) / file))
             runs.complete(self._client, run, timed, params, points, inputs)
 
-    @_queued
+    @_queued("the fidelity")
     def fidelity(self, table: pd.DataFrame, classes: Sequence[str]) -> None:
         """Log the fidelity of each generator's images to the parent run."""
         generators = list(dict.fromkeys(table.generator))
@@ -233,7 +267,7 @@ class Tracker:
         ]
         self._log_new({}, points)
 
-    @_queued
+    @_queued("the verdict")
     def result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
         """Log the verdict, the gains, and the files of the output folder to the parent run."""
         arms = [arm.name for arm in self._experiment.arms]
@@ -250,7 +284,7 @@ class Tracker:
     def cost(self) -> None:
         """Log the CPU seconds spent on tracking."""
         points = [Point("tracking_seconds", self._pending.seconds)]
-        self._pending.add(lambda: self._log_new({}, points))
+        self._pending.add(lambda: self._log_new({}, points), "the cost of tracking")
 
     @property
     def address(self) -> str:
@@ -284,7 +318,7 @@ class Tracker:
         signature = models.generator_signature(prepared.problem.spec.shape)
         try:
             return models.log_model(self._client, run, "generator", write, signature)
-        except serving.NotLoggedError as error:
+        except model_files.NotWrittenError as error:
             name = f"generator {trained.name}, seed {trained.seed}"
             report(f"the model of {name} was not logged: {error}")
             return None

@@ -18,11 +18,9 @@ from PIL import Image
 from tiny import CONFIG, ONE, Ran, augpipe
 
 from augpipe.core.store import load_images
-from augpipe.report.balanced_set import FILES
+from augpipe.report.out import BALANCED_FILES
 
-QUICK = CONFIG.replace("seeds: 3", "seeds: 2").replace(
-    "classifier:", "fidelity: {images: 10, gan_train: false}\nclassifier:"
-)
+QUICK = CONFIG.replace("{images: 12}", "{images: 10, gan_train: false}")
 
 
 def balance(place: Path, arm: str, *more: str) -> Ran:
@@ -67,7 +65,7 @@ def test_a_set_whose_gates_hold_is_published(held: Ran, place: Path) -> None:
     out = place / "held"
     table = pd.read_csv(out / "manifest.csv", dtype=str, keep_default_na=False)
     there = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    assert there == {*FILES, *table["file"]}
+    assert there == {*BALANCED_FILES, *table["file"]}
     card = json.loads((out / "card.json").read_text())
     made = table[table["origin"] == "synthetic"]
     counts = made.groupby("class").size()
@@ -80,6 +78,8 @@ def test_a_set_whose_gates_hold_is_published(held: Ran, place: Path) -> None:
     assert set(made["parent"]) <= set(table[table["origin"] == "real"]["id"])
     with Image.open(out / made["file"].iloc[0]) as picture:
         assert np.array(picture).shape == (16, 16)
+    with Image.open(out / table["file"].iloc[0]) as picture:  # real, at its own size
+        assert np.array(picture).shape == (8, 8) and card["made_from"]["real_size"] == "original"
     assert not (place / "home" / "data").exists() and not list((place / "home").iterdir())
 
 
@@ -104,7 +104,7 @@ def test_a_balanced_set_is_tracked(held: Ran, place: Path) -> None:
     used = [i for i in run.inputs.dataset_inputs if i.tags[0].value == "synthetic"]
     assert len(used) == 1
     files = {a.path for a in MlflowClient().list_artifacts(run.info.run_id)}
-    assert files == set(FILES)
+    assert files == set(BALANCED_FILES)
     assert [r.data.tags["augpipe.seed"] for r in runs(place, "generator")] == ["5"]
 
 
@@ -160,7 +160,7 @@ def test_an_override_publishes_and_is_recorded(broken: Ran, place: Path) -> None
         (["--arm", "acgan", "--override", " "], "--override needs a reason"),
         (["--arm", "acgan", "--override", ""], "--override needs a reason"),
         (["--arm", "acgan", "--seed", "-1"], "a seed must be 0 or more; got -1"),
-        (["--arm", "acgan", "--set", "gate=[agreemnt > 1]"], "'agreemnt' (did you mean 'agreement'?); choose from "),
+        (["--arm", "acgan", "--set", "gate=[agreemnt > 1]"], "'agreemnt' (did you mean 'agreement'?); the closest of "),
         (["--arm", "acgan", "--set", "gate=[agreement > x]"], "needs a number after >; got 'x'"),
         (["--arm", "acgan", "--set", "curation.checks=[blink]"], "unknown check 'blink' (did you mean 'blank'?); choose from blank"),
         (["--arm", "acgan", "--out", "mine"], "holds 'mine.txt', which is not a file of a balanced set"),
@@ -212,8 +212,11 @@ def test_a_set_of_a_finished_run_trains_nothing(tmp_path: Path, single: Ran) -> 
     # Each is written once and renamed: another of its name would be another file.
     before = {p.name: (p.stat().st_ino, p.read_bytes()) for p in records.iterdir()}
     sets = [part for one in (*ONE, "runner.workers=1", "gate=[]") for part in ("--set", one)]
-    done = augpipe(tmp_path, "balance", "tiny.yaml", "--arm", "acgan", "--out", "set", *sets)
+    done = augpipe(tmp_path, "balance", "tiny.yaml", "--arm", "acgan", "--out", "set", *sets, "--json")  # fmt: skip
     assert done.status == 0, done.err[-3000:]
+    assert json.loads(done.out) == {
+        "arm": "acgan", "seed": 0, "gates": [], "published": True, "out": "set",
+    }  # fmt: skip
     after = {p.name: (p.stat().st_ino, p.read_bytes()) for p in records.iterdir()}
     assert {name: after[name] for name in before} == before
     new = [name.rpartition("-")[0] for name in set(after) - set(before)]

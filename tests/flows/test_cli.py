@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 from in_process import call
+from pictures import noise, save
+from slow_nets import Slow
 from tiny import CONFIG, ROOT, augpipe, environment
+
+from augpipe.pipeline import planning
 
 
 @pytest.fixture
@@ -38,7 +42,21 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "needs a sub-folder of pictures for each of at least 2 classes; it has none",
         ),
         (["run", "tiny.yaml", "--oot", "x"], "--oot"),
-        (["run"], "CONFIG"),
+        (["run"], "augpipe run needs CONFIG; see augpipe run --help"),
+        (["train", "tiny.yaml"], "augpipe train needs --generator VALUE"),
+        (
+            ["run", "tiny.yaml", "name=x"],
+            "unexpected argument 'name=x' of augpipe run; --set A=1 B=2 sets values",
+        ),
+        (["run", "tiny.yml"], "no config or folder 'tiny.yml' (did you mean 'tiny.yaml'?)"),
+        (
+            ["run", "tiny.yaml", "--set", "source={kind: folder, path: /no/such}"],
+            "the folder /no/such does not exist",
+        ),
+        (
+            ["run", "missing.csv"],
+            "none of 2 files can be used (2 file does not exist); the first is no.png: row 1: file",
+        ),
         (["rnu", "tiny.yaml"], "rnu"),
         (
             ["list", "familys"],
@@ -55,10 +73,11 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         if torch.cuda.is_available():
             pytest.skip("this machine has the device")
     (place / "empty").mkdir()
+    (place / "missing.csv").write_text("path,label\nno.png,a\nnor.png,b\n")
     status, said = call(monkeypatch, capsys, *arguments)
     assert status == 2 and told in said
     assert said.startswith("augpipe: ") and "\n" not in said and "Traceback" not in said
-    assert {p.name for p in place.iterdir()} <= {"empty", "tiny.yaml", "data"}
+    assert {p.name for p in place.iterdir()} <= {"empty", "missing.csv", "tiny.yaml", "data"}
     assert not (place / "data" / "store").exists()
 
 
@@ -78,15 +97,43 @@ def test_list(place, monkeypatch, capsys) -> None:
     assert call(monkeypatch, capsys, "list", "transforms") == (0, told)
 
 
-def test_a_mistake_that_only_the_data_show(tmp_path: Path) -> None:
-    """Found when the run is under way: still one line, exit 2, and no out folder."""
-    (tmp_path / "tiny.yaml").write_text(CONFIG)
-    override = "imbalance.classes=[7, eight]"
-    done = augpipe(tmp_path, "run", "tiny.yaml", "--out", "out", "--set", override)
-    assert done.status == 2, done.err
-    assert "unknown class 'eight'; choose from 0, 1, 2" in done.err and "Traceback" not in done.err
-    assert len(done.err.strip().splitlines()) == 1, done.err
-    assert not (tmp_path / "out").exists() and done.out == ""
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--set", "imbalance.classes=[7, eight]"], "imbalance: unknown class 'eight'; choose from 0, 1, 2"),
+        (["run", "--set", "image.size=36"], "image size 36 is not 4, 5, 6 or 7 doubled"),
+        (["refresh", "--set", "arms.smote.mix.share={eight: 0.1}"], "mix.share of arm 'smote': unknown class 'eight'"),
+        (["refresh", "--out", "tiny.yaml"], "is a file"),
+        (["balance", "--arm", "smote", "--set", "split.kind=grouped"], "the source has no groups"),
+        (["balance", "--arm", "smoet"], "unknown arm with a generator 'smoet' (did you mean 'smote'?)"),
+        # A generator of no arm.
+        (["train", "--generator", "lonely", "--set", "generators.lonely={kind: acgan}", "--set", "image.size=36"], "image size 36"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_mistake_that_the_data_show_starts_nothing(
+    arguments, message, place, monkeypatch, capsys
+) -> None:
+    """No server, no database, no store, although the config alone is right."""
+    status, said = call(monkeypatch, capsys, arguments[0], "tiny.yaml", *arguments[1:])
+    assert status == 2 and message in said and "\n" not in said
+    assert {path.name for path in place.iterdir()} == {"tiny.yaml"}
+
+
+@pytest.mark.parametrize("command", ["run", "refresh"])
+def test_a_mistake_that_only_the_pictures_show_starts_no_server(
+    command, place, monkeypatch, capsys
+) -> None:
+    for name in "ab":
+        for i in range(10):
+            save(place / "pics" / name / f"{i}.png", noise(0 if name == "a" else i))
+    monkeypatch.setenv("PREFECT_HOME", str(place / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(planning, "Timers", Slow)
+    status, said = call(monkeypatch, capsys, command, "pics", "--out", "out")
+    assert status == 2 and "class 'a' has no image left in train" in said.splitlines()[-1]
+    assert not (place / "out").exists() and not (place / "data" / "mlflow.db").exists()
+    assert not list(place.rglob("prefect.db")) and not list((place / "data").glob("prefect/*"))
 
 
 def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
@@ -131,8 +178,8 @@ def test_a_folder_of_pictures_goes_through(tmp_path: Path, shared: Path, make_fo
     before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
     done = augpipe(
         tmp_path, "run", "clothes", "--out", "out", "--set", "classifier.steps=30",
-        "--set", "generators.acgan.kimg=0.5", "--set", "generators.acgan.ticks=1",
-        "--set", "generators.acgan.width=0.1", "--set", "seeds=1",
+        "--set", "generators.cgan.kimg=0.5", "--set", "generators.cgan.ticks=1",
+        "--set", "generators.cgan.width=2", "--set", "seeds=1",
         # Nobody answers there: servers on this machine are not asked through it.
         HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9",
     )  # fmt: skip
@@ -169,3 +216,21 @@ def test_a_prefect_server_that_does_not_answer(tmp_path: Path) -> None:
     assert done.status == 2, done.err[-2000:]
     assert f"no Prefect server answers at PREFECT_API_URL {url}" in done.err
     assert len(done.err.strip().splitlines()) == 1, done.err
+
+
+@pytest.mark.parametrize("arms", ["[]", "x", "[x]", "{a: 1}", "[{}]", "[{name: [1]}]", "null"])
+def test_inspecting_a_config_with_wrong_arms(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, arms: str
+) -> None:
+    (tmp_path / "c.yaml").write_text(f"source: {{kind: bundled, name: digits}}\narms: {arms}\n")
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
+    status, output = call(monkeypatch, capsys, "inspect", str(tmp_path / "c.yaml"))
+    assert status == 2 and "arms" in output and len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "inspect"])
+def test_a_path_longer_than_any_file_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    status, output = call(monkeypatch, capsys, command, "x" * 300)
+    assert status == 2 and output.startswith("augpipe: no config") and len(output.splitlines()) == 1

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import errno
 import logging
-import subprocess
-import sys
+import os
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import ROOT, environment
+import stopping
+import warm
 
 from augpipe.core import device as runtime
-from augpipe.core.errors import UserError
+from augpipe.core.errors import RunError, UserError
 from augpipe.pipeline.experiment import Runner
-from flows import engine
+from flows import engine, quiet
 
 
 def test_workers_share_the_cores() -> None:
@@ -35,6 +37,7 @@ def test_prefects_home_is_below_ours_unless_there_is_one(tmp_path: Path, monkeyp
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PREFECT_HOME", "kept")
+    monkeypatch.setenv("MPLCONFIGDIR", "kept")
     engine.settle()
     assert not (tmp_path / "data").exists()
     monkeypatch.delenv("PREFECT_HOME")
@@ -50,14 +53,17 @@ def test_prefects_home_is_below_ours_unless_there_is_one(tmp_path: Path, monkeyp
     monkeypatch.delenv("PREFECT_HOME")
 
 
-def test_only_the_users_mistakes_are_kept_from_the_log() -> None:
-    def record(error: BaseException | None) -> logging.LogRecord:
-        told = (type(error), error, None) if error else None
-        return logging.LogRecord("x", logging.ERROR, "f", 1, "m", (), told)
+def test_what_the_command_reports_itself_is_not_logged_too() -> None:
+    def record(error: BaseException | None, line: str = "m") -> logging.LogRecord:
+        raised = (type(error), error, None) if error else None
+        return logging.LogRecord("x", logging.ERROR, "f", 1, line, (), raised)
 
-    assert not engine._not_the_users_mistakes(record(UserError("x")))
-    assert engine._not_the_users_mistakes(record(ValueError("x")))
-    assert engine._not_the_users_mistakes(record(None))
+    full = OSError(errno.ENOSPC, "full")
+    for known in (UserError("x"), RunError("x"), BrokenProcessPool("x"), KeyboardInterrupt(), full):
+        assert not quiet.is_news(record(known))
+    assert not quiet.is_news(record(None, "Crash detected! Execution was aborted by a signal"))
+    assert quiet.is_news(record(ValueError("x")))
+    assert quiet.is_news(record(None))
 
 
 def test_nothing_phones_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,42 +74,27 @@ def test_nothing_phones_home(monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.settings import get_current_settings
 
     assert is_telemetry_disabled()
-    assert not get_current_settings().server.analytics_enabled
-
-
-STOPPED = """
-import time
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
-from augpipe.pipeline.experiment import Runner
-from flows.engine import pool, prefect_api, stop_workers
-
-@task(cache_policy=NO_CACHE, persist_result=False)
-def sleep(data):
-    time.sleep(600)
-
-@flow(task_runner=pool(Runner(device="cpu"), 1, 1))
-def full():
-    # More than a pipe holds: the rest waits to be sent to a worker.
-    for _ in range(6):
-        sleep.submit(bytes(10**6))
-    time.sleep(8)
-    print("stopping", flush=True)
-    stop_workers()
-    raise RuntimeError("stopped")
-
-if __name__ == "__main__":
-    with prefect_api():
-        full()
-"""
+    settings = get_current_settings()
+    assert not settings.server.analytics_enabled
+    assert settings.logging.level == os.environ["PREFECT_LOGGING_LEVEL"]
 
 
 def test_workers_that_are_ended_with_much_to_come_leave_nothing_waiting(tmp_path: Path) -> None:
-    (tmp_path / "stopped.py").write_text(STOPPED)
-    env = environment(tmp_path, AUGPIPE_HOME=str(tmp_path / "data"), PYTHONPATH=str(ROOT))
-    done = subprocess.run(
-        [sys.executable, "stopped.py"], cwd=tmp_path, env=env, capture_output=True, text=True,
-        timeout=150, check=False,
-    )  # fmt: skip
-    assert "stopping" in done.stdout, done.stderr[-3000:]
-    assert done.returncode == 1 and "RuntimeError: stopped" in done.stderr
+    warm.prefect()
+    with pytest.raises(RuntimeError, match="stopped"):
+        warm.call(stopping.stop, tmp_path, workers=1)
+    assert (tmp_path / "closed").read_text() == "x"
+
+
+def test_what_a_run_creates_first_is_for_its_user_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Matplotlib would create its folder, and AUGPIPE_HOME around it, for all to read."""
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "new"))
+    for name in ("MPLCONFIGDIR", "PREFECT_HOME"):
+        monkeypatch.setenv(name, "")  # restored after the test
+        monkeypatch.delenv(name)
+    engine.settle()
+    place = tmp_path / "new" / "matplotlib"
+    assert os.environ["MPLCONFIGDIR"] == str(place)
+    assert [path.stat().st_mode & 0o777 for path in (place, place.parent)] == [0o700] * 2

@@ -13,7 +13,7 @@ from tiny import CONFIG, environment
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at /proc")
-@pytest.mark.parametrize("library", ["pydantic_core", "libtorch_cpu", "libarrow.so"])
+@pytest.mark.parametrize("library", ["pydantic_core", "libtorch_cpu"])
 def test_ctrl_c_while_libraries_are_imported(tmp_path: Path, library: str) -> None:
     """As soon as one is loaded: no traceback, whatever is in the middle of its import."""
     (tmp_path / "tiny.yaml").write_text(CONFIG)
@@ -26,6 +26,7 @@ def test_ctrl_c_while_libraries_are_imported(tmp_path: Path, library: str) -> No
         until = time.monotonic() + 60
         while library not in Path(f"/proc/{process.pid}/maps").read_text():
             assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and len(output.splitlines()) == 1, output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -23,7 +24,9 @@ from augpipe.data.leaks import LeakError
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun
 from augpipe.pipeline.experiment import Experiment
-from flows.failures import DELAYS, Failures, ends_all, once_more
+from flows.endings import exit_message
+from flows.failures import Failures, ends_all, once_more
+from flows.retries import DELAYS, retried
 from flows.tasks import run_stage
 
 # No machine has the memory for such a layer: the training fails, and not for a mistake that the config shows.
@@ -131,6 +134,15 @@ def test_what_ends_a_run(error: Exception) -> None:
     assert not passes(error)
 
 
+def test_a_worker_that_is_killed_while_it_starts_ends_the_run_too() -> None:
+    """The run writes to it and finds the pipe broken; an arm that failed by itself would not be made again."""
+    error = BrokenPipeError(errno.EPIPE, "Broken pipe")
+    with pytest.raises(BrokenProcessPool) as raised:
+        Failures().add(generator_run("acgan", 0), "trained", error)
+    ending = exit_message(raised.value)
+    assert ending is not None and ending[0] == 1 and "a worker process was killed" in ending[1]
+
+
 def test_a_training_that_came_to_nothing_ends_no_more_than_its_arms() -> None:
     assert not ends_all(NotTrainedError("never finite")) and not passes(
         NotTrainedError("never finite")
@@ -203,3 +215,20 @@ def test_what_passes_is_tried_again_and_nothing_else(
     tries = [len((tmp_path / str(at)).read_text()) for at in range(len(PASSES) + len(STAYS))]
     assert tries == [3] * len(PASSES) + [1] * len(STAYS)
     assert len((tmp_path / "99").read_text()) == 1 + len(DELAYS)
+
+
+def test_what_passes_is_tried_again_outside_of_tasks_too() -> None:
+    errors: list[Exception] = [ConnectionError("away"), TimeoutError("slow")]
+
+    def read() -> str:
+        if errors:
+            raise errors.pop(0)
+        return "read"
+
+    assert retried(read, delays=(0, 0)) == "read"
+    errors[:] = [ConnectionError("away"), UserError("wrong")]
+    with pytest.raises(UserError):
+        retried(read, delays=(0, 0))
+    errors[:] = [ConnectionError(str(i)) for i in range(3)]
+    with pytest.raises(ConnectionError, match="2"):
+        retried(read, delays=(0, 0))

@@ -9,9 +9,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from jsonschema.validators import validator_for
 from schemas import undocumented
 
 from augpipe.classifiers.losses import losses
+from augpipe.core.yaml_loader import read_yaml
 from augpipe.data.imbalance import profiles
 from augpipe.data.sources import sources
 from augpipe.generators import families
@@ -19,6 +21,7 @@ from augpipe.pipeline.experiment import Experiment, build, load
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = Experiment.model_json_schema()
+VALIDATOR = validator_for(SCHEMA)(SCHEMA)
 
 
 def told(path: str) -> dict[str, Any]:
@@ -30,15 +33,17 @@ def told(path: str) -> dict[str, Any]:
 )
 def test_every_config_passes_as_dumped_and_comes_back_equal(path: str) -> None:
     values = told(path)
-    jsonschema.validate(values, SCHEMA)
+    VALIDATOR.validate(values)
+    VALIDATOR.validate(read_yaml((ROOT / path).read_text(), path))  # as editors do
     assert build(json.loads(json.dumps(values))) == load(ROOT / path)
 
 
 def names(schema: Any, key: str) -> set[str]:
-    return {one["properties"][key]["const"] for one in schema["anyOf"]}
+    return {one["properties"][key]["const"] for one in schema["anyOf"] if "properties" in one}
 
 
 def test_the_form_names_every_kind() -> None:
+    VALIDATOR.check_schema(SCHEMA)
     properties = SCHEMA["properties"]
     assert names(properties["source"], "kind") == set(sources())
     (generator,) = properties["generators"]["patternProperties"].values()
@@ -64,7 +69,7 @@ def test_what_the_config_refuses_the_form_refuses(key: str, value: Any) -> None:
         at = at[step]
     at[last] = value
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(values, SCHEMA)
+        VALIDATOR.validate(values)
     with pytest.raises(ValueError):
         build(values)
 

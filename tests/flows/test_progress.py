@@ -2,47 +2,124 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from flows.progress import Board, Reporter
+from flows import progress
+from flows.board import Board
+from flows.progress import Reporter, bar, duration, working
+from flows.remaining import CLASSIFIERS, GENERATORS, REFERENCES, SCORES, Current, Left, Remaining
+
+TASKS = [(REFERENCES, ""), (GENERATORS, "acgan"), (CLASSIFIERS, ""), (SCORES, ""), (SCORES, "")]
 
 
 def test_a_task_reports_through_a_file_that_goes_when_it_ends(tmp_path: Path) -> None:
-    with Reporter(tmp_path / "p", "acgan/1, seed 0", 10) as report:
+    with Reporter(tmp_path / "p", "train_generator", "acgan/1, seed 0", 10) as report:
         (file,) = (tmp_path / "p").glob("*.json")
         report("half", 5)  # too soon after the first
         report("done", 10)
         assert json.loads(file.read_text()) == {
-            "name": "acgan/1, seed 0", "done": 10, "total": 10, "told": "done",
+            "stage": "train_generator", "name": "acgan/1, seed 0", "done": 10, "total": 10, "message": "done",
         }  # fmt: skip
     assert not list((tmp_path / "p").iterdir())
 
 
-def test_the_board_shows_what_reports(tmp_path: Path) -> None:
-    text = io.StringIO()
-    board = Board(tmp_path, 2, Console(file=text, force_terminal=True, width=120))
-    with board.live(), Reporter(tmp_path, "acgan, seed 0", 10) as report:
+def test_the_board_shows_stages_tasks_and_the_newest_samples(tmp_path: Path) -> None:
+    text, samples = io.StringIO(), tmp_path / "samples"
+    samples.mkdir()
+    board = Board(
+        tmp_path, TASKS, Console(file=text, force_terminal=True, width=120), known=[(SCORES, "")], samples=samples,
+    )  # fmt: skip
+    (samples / "new.png").write_text("x")
+    with (
+        board.live(),
+        Reporter(tmp_path, "train_generator", "acgan, seed 0", 10) as report,
+        Reporter(tmp_path, "measure", "measure acgan, seed 0", None),
+    ):
         report("900 img/s, 3 s left", 10)
+        board.advance((REFERENCES, ""), "one")
         board.update()
-        board.advance("one")
-        assert {t.description for t in board._bars.tasks} == {"all tasks", "acgan, seed 0"}
-        assert board._bars.tasks[1].completed == 10
-    assert "900 img/s" in text.getvalue()
+        shown = {t.description: t.fields["shown"] for t in board._bars.tasks}
+        assert shown == {
+            "reference classifiers": "1/1", "generators": "0/1", "classifiers": "0/1", "scores": "1/3",
+            "  acgan, seed 0": "100%", "  measure acgan, seed 0": "",
+        }  # fmt: skip
+    board.update()
+    assert len(board._bars.tasks) == 4
+    for part in ("900 img/s", "1 of 3 arms x replicates scored", f"newest samples: {samples / 'new.png'}"):  # fmt: skip
+        assert part in text.getvalue()
 
 
-def test_without_a_terminal_it_is_lines(tmp_path: Path) -> None:
+def test_without_a_terminal_it_is_lines_and_none_is_longer_away_than_the_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = io.StringIO()
-    board = Board(tmp_path, 2, Console(file=text, width=80))
-    with board.live():
-        board.advance("generator done")
-        board.advance("")
-    assert text.getvalue() == "[1/2] generator done\n"
+    board = Board(tmp_path, TASKS, Console(file=text, width=80), known=[(SCORES, "")])
+    with Reporter(tmp_path, "train_classifier", "classifier real, seed 0", 10) as report:
+        report._last = 0.0  # long ago
+        report("100 img/s", 1)
+        board.update()
+        report("900 img/s", 10)
+        board.advance((GENERATORS, "acgan"), "generator done")
+        board.advance((REFERENCES, ""), "")
+        board.update()
+        assert text.getvalue() == "[2/6] generator done\n"
+        monkeypatch.setattr(progress, "SILENCE", 0.0)
+        board.update()
+    line = text.getvalue().splitlines()[1]
+    assert line.startswith("[3/6] 0 s: 1 of 3 arms x replicates scored, about 0 s left. "), line
+    assert line.endswith("Running: classifier real, seed 0 100% (900 img/s)")
 
 
 def test_a_file_half_gone_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
-    board = Board(tmp_path, 1, Console(file=io.StringIO()))
+    board = Board(tmp_path, [(SCORES, "")], Console(file=io.StringIO()))
     board.update()
-    assert len(board._bars.tasks) == 1
+    assert (
+        board.state()
+        == "0 of 1 arms x replicates scored, time left not known yet. Running: no task yet"
+    )
+
+
+def test_the_time_left() -> None:
+    """Of tasks that ended, else by how far one is; a classifier's before any has run by the reference classifier's."""
+    left = Remaining([(REFERENCES, ""), (GENERATORS, "a"), (GENERATORS, "b"), *[(CLASSIFIERS, "")] * 4])  # fmt: skip
+    assert left.seconds([]) is None
+    running = [Current((REFERENCES, ""), 5.0, whole=20.0, left=15.0)]  # and four classifiers of 20
+    assert left.seconds(running) == Left(95.0, False)  # how long generators take is not known
+    left.finish((REFERENCES, ""))
+    left.measured((REFERENCES, ""), 20.0)
+    running = [
+        Current((GENERATORS, "a"), 30.0, whole=60.0, left=30.0),
+        Current((CLASSIFIERS, ""), 10.0),
+    ]
+    # Two generators of 60 s (b as a) and four classifiers of 20, less 40 that are done; two run at a time.
+    assert left.seconds(running) == Left((120 + 80 - 40) / 2, True)
+    for key in ((GENERATORS, "a"), (GENERATORS, "b"), *[(CLASSIFIERS, "")] * 4):
+        left.finish(key)
+    assert left.seconds([]) is None
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5000, "83 min"), (9000, "2.5 h")])  # fmt: skip
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_long_work_is_not_silent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SILENCE", 0.02)
+    with bar("reading images") as advance:
+        advance(1500, 3000)
+        time.sleep(0.1)
+    with working("writing the report"):
+        time.sleep(0.1)
+    lines = capsys.readouterr().err.splitlines()
+    assert "reading images: 1,500/3,000, 0 s" in lines and "writing the report: 0 s" in lines
+    monkeypatch.setattr(progress, "SILENCE", 60.0)
+    with bar("reading images"), working("writing the report"):
+        pass
+    assert capsys.readouterr().err == ""

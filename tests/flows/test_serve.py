@@ -6,13 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+from httpx import ConnectError
 from process_trees import processes_of
 from tiny import augpipe, environment
+
+from augpipe.core.errors import RunError
+from flows import deploying, loss, server
 
 CONFIG = """
 name: served
@@ -48,6 +53,7 @@ def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Pat
         assert address.startswith("http://127.0.0.1:")
         key = tmp_path / "data" / "prefect" / f"key-{address.split(':')[2].split('/')[0]}"
         assert str(key) in log.read_text() and key.stat().st_mode & 0o777 == 0o600
+        assert (key.parent / "prefect.db").stat().st_mode & 0o777 == 0o600
         who = httpx.BasicAuth(*key.read_text().split(":"))
         _closed(address)
         page = httpx.get(address.removesuffix("/api") + "/", follow_redirects=True)
@@ -63,14 +69,16 @@ def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Pat
     finally:
         os.killpg(process.pid, signal.SIGINT)
         try:
-            process.wait(60)
+            status = process.wait(60)
         finally:
             until = time.monotonic() + 20  # a flow that had just begun needs some seconds to end
             while (left := processes_of(tmp_path)) and time.monotonic() < until:
                 time.sleep(0.2)
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
+    assert status == 128 + signal.SIGINT, log.read_text()[-3000:]
     assert not left and not key.exists()
+    assert "CancelledError" not in log.read_text(), log.read_text()[-3000:]
 
 
 def _closed(address: str) -> None:
@@ -82,6 +90,43 @@ def _closed(address: str) -> None:
     asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     answer = httpx.options(f"{address}/flow_runs/filter", headers=asked)
     assert answer.headers.get("access-control-allow-origin") is None
+
+
+def test_a_server_that_cannot_be_started_again_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "RESTARTS", (0.01, 0.02))
+    monkeypatch.setattr(loss, "_away", threading.Event())
+    tries: list[subprocess.Popen[bytes]] = []
+
+    def start(stopping: threading.Event) -> subprocess.Popen[bytes]:
+        tries.append(subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]))
+        if tries[-1].wait():
+            raise RunError("exited")
+        return tries[-1]
+
+    ended = subprocess.Popen(["true"])
+    again, stopping = server._Restarts(start), threading.Event()
+    assert not again(ended, stopping) and len(tries) == 2
+    assert capsys.readouterr().err.count("it is started again") == 1
+    assert not again(ended, stopping) and len(tries) == 2
+    # One that is being stopped is not started.
+    stopping.set()
+    assert not server._Restarts(start)(ended, stopping) and len(tries) == 2
+
+
+def test_a_service_whose_server_is_lost_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "_lost", threading.Event())
+    for error in (ConnectError("refused"), RuntimeError("Service exceeded error threshold.")):
+        away = pytest.raises(RunError, match="does not answer at http://x/api")
+        with away, deploying._one_line("http://x/api", 0):
+            raise ExceptionGroup("unhandled errors in a TaskGroup", [error])
+    with pytest.raises(KeyError), deploying._one_line("http://x/api", 0):
+        raise KeyError
+    loss.lose()
+    given_up = pytest.raises(RunError, match="could not be started again in 5 tries")
+    with given_up, deploying._one_line("http://x/api", 0):
+        raise RuntimeError("the server is lost")
 
 
 def test_what_is_no_schedule_is_told(tmp_path: Path) -> None:

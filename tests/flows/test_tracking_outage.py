@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from servers import Mlflow
-from tiny import CONFIG, augpipe, begin, until
+from tiny import CONFIG, ONE, augpipe, begin, tracking, until
 from tracked import prefect, told
 
 from augpipe.core.errors import UserError
@@ -77,7 +79,7 @@ def test_a_server_that_is_away_for_a_while_misses_nothing(tmp_path: Path, server
     assert said.count("the tracking server does not answer; it is tried again") == 1, said
     assert said.count("the tracking server answers again") == 1
     # What an unbroken store is told of the same run.
-    uri = f"sqlite:///{tmp_path / 'whole.db'}"
+    uri = tracking(tmp_path)
     again = augpipe(tmp_path, *command, MLFLOW_TRACKING_URI=uri)
     assert again.status == 0, again.err[-3000:]
     broken, whole = tracked(server.url), tracked(uri)
@@ -104,9 +106,112 @@ def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(
     server.start()
 
 
+class Gate(BaseHTTPRequestHandler):
+    """Passes everything to a real server until its token expires: when the file is there, or at a call with the last word."""
+
+    server: Any
+
+    def _pass(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.server.last.encode() in self.path.encode() + body:
+            self.server.expired.touch()
+        if self.server.expired.exists():
+            self._answer(403, b'{"error_code": "PERMISSION_DENIED", "message": "token expired"}')
+            return
+        answer = requests.request(
+            self.command, self.server.target + self.path, data=body, timeout=30,
+            headers={k: v for k, v in self.headers.items() if k not in ("Host", "Content-Length")},
+        )  # fmt: skip
+        self._answer(answer.status_code, answer.content)
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+    setattr(Gate, f"do_{method}", Gate._pass)
+
+
+@contextmanager
+def gate(target: str, expired: Path, last: str = "no call has this") -> Iterator[str]:
+    """The address of a gate before the server at `target`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gate) as gate:
+        gate.target, gate.expired, gate.last = target, expired, last  # type: ignore[attr-defined]
+        Thread(target=gate.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{gate.server_port}"
+        gate.shutdown()
+
+
+def test_a_token_that_expires_in_mid_run_costs_the_run_nothing_but_its_record(
+    tmp_path: Path, server: Mlflow
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    command = ("run", "tiny.yaml", "--out", "out", "--set", "name=expires", *SMALL)
+    with gate(server.url, tmp_path / "expired") as url:
+        process = begin(tmp_path, *command, MLFLOW_TRACKING_URI=url)
+        said = until(process, "generator acgan")
+        (tmp_path / "expired").touch()
+        rest, _ = process.communicate(timeout=300)
+        lines = (said + rest).strip().splitlines()
+        assert process.returncode == 1 and "Traceback" not in rest, rest[-3000:]
+        # The verdict is printed, then one line says what is missing and how to log it.
+        assert lines[-2] == "report: out/report.html" and (tmp_path / "out/report.html").exists()
+        assert (
+            "403" in lines[-1] and "arm acgan, seed 0" in lines[-1] and "the verdict" in lines[-1]
+        )
+        assert "the same command logs what is missing" in lines[-1]
+        assert len([line for line in lines if "403" in line]) == 2
+        (tmp_path / "expired").unlink()
+        again = augpipe(tmp_path, *command, MLFLOW_TRACKING_URI=url)
+        assert again.status == 0, again.err[-3000:]
+    client = MlflowClient(server.url)
+    experiment = client.get_experiment_by_name("expires")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4  # of one comparison
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.data.tags["augpipe.verdict"] and parent.data.metrics
+
+
+GATED = ("--arm", "smote", "--set", "gate=[agreement > 2]", "--set", "arms.smote.mix.fill={7: 5}")
+ENDS = {  # arguments, the first call that is refused, status, what is printed for all that, what is missing
+    "train": (("--generator", "smote"), "tracking_seconds", 1, "smote-seed0/samples.png", "the cost of tracking"),
+    "balance": (GATED, "tracking_seconds", 3, "gate agreement > 2: does not hold", "the cost of tracking"),
+    "refresh": (("--set", "arms=[{name: real}]"), "registered-models/create", 1, "", "the models in the registry"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ENDS)
+def test_what_is_done_is_delivered_when_the_last_calls_are_refused(
+    tmp_path: Path, server: Mlflow, command: str
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    arguments, last, status, result, missing = ENDS[command]
+    sets = [
+        part for one in (f"name={command}s", *ONE, "runner.workers=1") for part in ("--set", one)
+    ]
+    with gate(server.url, tmp_path / "expired", last) as url:
+        done = augpipe(tmp_path, command, "tiny.yaml", *arguments, *sets, MLFLOW_TRACKING_URI=url)
+    assert done.status == status and result in done.out, done.err[-3000:]
+    lines = [line for line in done.err.splitlines() if line.startswith("augpipe: ")]
+    assert len(lines) == (2 if status == 3 else 1) and "Traceback" not in done.err
+    assert "403" in lines[0] and missing in lines[0] and "Run the same command again" in lines[0]
+    assert status == 1 or "a gate does not hold" in lines[1]
+    if command == "refresh":
+        report = tmp_path / "data" / "runs" / "refreshs" / "report.html"
+        assert report.exists() and str(report) in lines[0]
+
+
 def test_nothing_overtakes_a_call_that_waits(tmp_path: Path, quick: None) -> None:
     """The real client on a real store, which is away at two tries."""
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient(tracking(tmp_path))
     run = client.create_run(client.create_experiment("e")).info.run_id
     lines: list[str] = []
     waiting, tries = Pending(lines.append), []
@@ -209,12 +314,39 @@ def test_an_address_without_its_password(text: str, bare: str) -> None:
     assert bare_text(text) == bare
 
 
-def test_what_the_server_refuses_is_raised_once(tmp_path: Path) -> None:
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    waiting = Pending(print)
-    with pytest.raises(MlflowException, match=r"(No|no) experiment|No Experiment|does not exist"):
-        waiting.add(lambda: client.create_run("12345"))
-    waiting.finish()  # and it does not stand in the way of later calls
+def test_what_the_server_refuses_is_left_out_and_reported_at_the_end(tmp_path: Path) -> None:
+    client = MlflowClient(tracking(tmp_path))
+    run = client.create_run(client.create_experiment("e")).info.run_id
+    lines: list[str] = []
+    waiting = Pending(lines.append)
+    for n in range(5):
+        waiting.add(lambda: client.create_run("12345"), f"arm {n}")
+    # It does not stand in the way of later calls.
+    waiting.add(lambda: client.set_terminated(run))
+    assert client.get_run(run).info.status == "FINISHED" and waiting.refused
+    assert len(lines) == 1 and "12345" in lines[0] and "the run continues" in lines[0]
+    with pytest.raises(
+        TrackingLostError, match=r"12345.*not logged: arm 0, arm 1, arm 2 and 2 more;"
+    ):
+        waiting.finish()
+
+
+def test_a_run_that_cannot_be_tracked_at_all_ends_at_once(tmp_path: Path) -> None:
+    client = MlflowClient(tracking(tmp_path))
+    with pytest.raises(UserError, match=r"this run cannot be tracked: .*12345"):
+        Pending(print).result(lambda: client.create_run("12345"))
+
+
+def test_an_error_of_ours_is_not_the_servers(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        Pending(print).add(lambda: {}["x"])
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def write() -> None:
+        raise full
+
+    with pytest.raises(OSError, match="No space"):
+        Pending(print).add(write)
 
 
 def test_patience(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,16 +20,20 @@ import pytest
 import requests
 import torch
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelInput, LoggedModelOutput
 from PIL import Image
 from sqlalchemy import Engine, event
+from tiny import tracking
 from tracked import prefect, told
 
 from augpipe.classifiers.options import Mix
+from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
-from augpipe.core.processes import this_process
+from augpipe.core.processes import hold, this_process
 from augpipe.core.store import SplitRefs, Store
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.compare import ArmRun
+from augpipe.pipeline.pruning import RUNNING
 from augpipe.pipeline.records import (
     IntakeRecord,
     Prepared,
@@ -38,7 +44,7 @@ from augpipe.pipeline.records import (
     TrainedGenerator,
 )
 from flows.failures import Failures
-from flows.tracking import pending, runs
+from flows.tracking import cleanup, pending, runs
 from flows.tracking.names import Point
 from flows.tracking.tracker import Tracker
 
@@ -88,6 +94,7 @@ class Stored:
             arm="gan", seed=0, state=store.put_state("c", {"w": torch.zeros(2)}),
             history=store.put_table("s", steps), best_step=1, time=TIMED,
         )  # fmt: skip
+        self.other_state = store.put_state("c", {"w": torch.ones(3)})
         scores = store.put_table("t", table)
         self.scored = Scored(arm="gan", seed=0, table=scores, probabilities=scores)
         self.recipe = Recipe(
@@ -132,7 +139,7 @@ def client(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(pending, "PAUSES", [0.0])
         event.listen(Engine, "connect", without_fsync)
-        yield MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+        yield MlflowClient(tracking(place))
         event.remove(Engine, "connect", without_fsync)
         mlflow.set_tracking_uri(None)
 
@@ -172,6 +179,122 @@ def test_the_same_again_continues_the_parent_and_adds_nothing(
     history = client.get_metric_history(first.parent, kid.key)
     assert [point.value for point in history] == [0.1, 0.05]
     assert client.get_run(first.parent).data.metrics[kid.key] == 0.05
+
+
+def test_another_command_links_the_models_of_the_first(
+    client: MlflowClient, stored: Stored
+) -> None:
+    """One copy of each model on disk, outputs of the runs of both commands; other weights are another model."""
+    stored.track("linked")
+    more = stored.experiment.model_copy(update={"name": "linked"})
+    tracker = Tracker(more.model_copy(update={"seeds": (0, 1)}))
+    retrained = stored.classifier.model_copy(update={"seed": 1, "state": stored.other_state})
+    with tracker.comparison(stored.prepared):
+        tracker.generator(stored.prepared, stored.generator)
+        tracker.arm(stored.prepared, stored.recipe, stored.classifier, stored.scored)
+        tracker.arm(stored.prepared, stored.recipe, retrained, stored.scored)
+    experiment = client.get_experiment_by_name("linked")
+    assert experiment is not None
+    models = client.search_logged_models([experiment.experiment_id])
+    assert sorted(model.name for model in models) == ["classifier", "classifier", "generator"]
+    outputs = [
+        output.model_id
+        for run in client.search_runs([experiment.experiment_id])
+        for output in (run.outputs.model_outputs if run.outputs else ())
+    ]
+    assert len(outputs) == 2 + 3 and set(outputs) == {model.model_id for model in models}
+    assert (
+        tracker.logged["classifier", "gan", 0].model != tracker.logged["classifier", "gan", 1].model
+    )
+
+
+def test_old_runs_are_deleted_with_what_only_they_hold(
+    client: MlflowClient, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three commands: one is registered, one ended just now, and one goes; another owner's runs stay."""
+    later = stored.experiment.model_copy(update={"seeds": (0, 1), "name": "old"})
+    first = stored.track("old")
+    experiment = client.get_experiment_by_name("old")
+    assert experiment is not None
+    key = experiment.experiment_id
+    foreign = client.create_run(key, run_name="not ours")
+    client.set_terminated(foreign.info.run_id, end_time=1000)
+    second = Tracker(later)
+    retrained = stored.classifier.model_copy(update={"seed": 1, "state": stored.other_state})
+    with second.comparison(stored.prepared):
+        second.generator(stored.prepared, stored.generator)
+        second.arm(stored.prepared, stored.recipe, retrained, stored.scored)
+    files = Path(os.environ["AUGPIPE_HOME"])
+    model = first.logged["classifier", "gan", 0].model
+    assert [path for path in files.rglob(f"{model}/**/*") if path.is_file()]
+
+    client.create_registered_model("champion of old")
+    version = client.create_model_version(
+        "champion of old",
+        f"models:/{model}",
+        run_id=first.logged["classifier", "gan", 0].run,
+        model_id=model,
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI names another"):
+        cleanup.remove_runs(0)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert cleanup.remove_runs(3600, ["old"]) == cleanup.Removed(0, 0)  # both ended just now
+    assert cleanup.remove_runs(-1, ["old"]) == cleanup.Removed(
+        3, 1
+    )  # the second command, and its own classifier
+    left = {run.info.run_id for run in client.search_runs([key])}
+    assert second.parent not in left and {first.parent, foreign.info.run_id} <= left
+    assert {m.name for m in client.search_logged_models([key])} == {"classifier", "generator"}
+    client.delete_model_version("champion of old", version.version)
+    client.delete_registered_model("champion of old")
+    assert cleanup.remove_runs(-1, ["old"]).models == 2
+    assert [run.info.run_id for run in client.search_runs([key])] == [foreign.info.run_id]
+    assert not [path for path in files.rglob(f"{model}/**/*") if path.is_file()]
+
+
+def test_what_the_user_still_links_or_has_deleted_stays(
+    client: MlflowClient, stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = stored.track("linked by others")
+    experiment = client.get_experiment_by_name("linked by others")
+    assert experiment is not None
+    key = experiment.experiment_id
+    models = {kind: tracker.logged[kind, "gan", 0].model for kind in ("classifier", "generator")}
+    other = client.create_experiment("someone's own")
+    evaluation = client.create_run(other)  # reads the classifier, in another experiment
+    client.log_inputs(evaluation.info.run_id, models=[LoggedModelInput(models["classifier"])])
+    client.set_terminated(evaluation.info.run_id)
+    binned = client.create_run(key)  # links the generator, and may be restored
+    client.log_outputs(binned.info.run_id, [LoggedModelOutput(models["generator"], 0)])
+    client.set_terminated(binned.info.run_id)
+    client.delete_run(binned.info.run_id)
+
+    copied = tmp_path / "copied home"
+    copied.mkdir()
+    shutil.copy(Path(os.environ["AUGPIPE_HOME"]) / "mlflow.db", copied)
+    with monkeypatch.context() as patch:  # its database names the files of the first home
+        patch.setenv("AUGPIPE_HOME", str(copied))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert cleanup.remove_runs(-1, ["linked by others"]) == cleanup.Removed(0, 0)
+    running = hold(Path(os.environ["AUGPIPE_HOME"]) / "store" / RUNNING / "1.0-x")
+    with running, pytest.raises(UserError, match="a run is in progress"):
+        cleanup.remove_runs(-1, ["linked by others"])
+    (child,) = client.search_runs(
+        [key], "tags.`augpipe.kind` = 'arm' and attributes.status = 'FINISHED'"
+    )
+    client.delete_run(child.info.run_id)
+    assert cleanup.remove_runs(-1, ["linked by others"]) == cleanup.Removed(
+        0, 0
+    )  # one of its command
+    client.restore_run(child.info.run_id)
+    assert cleanup.remove_runs(-1, ["linked by others"]) == cleanup.Removed(4, 0)
+    client.restore_run(binned.info.run_id)
+    for model in models.values():
+        assert client.get_logged_model(model).status == "READY"
+        assert any(
+            path.is_file() for path in Path(os.environ["AUGPIPE_HOME"]).rglob(f"{model}/**/*")
+        )
 
 
 def test_other_data_or_another_command_is_another_run(client: MlflowClient, stored: Stored) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import time
@@ -52,27 +53,32 @@ def cmdline(pid: int) -> bytes:
 
 def learning(temporary: Path) -> bool:
     """Whether some task of the run has gone some way: each tells in a file how far it is."""
-    for file in temporary.glob("augpipe-progress-*/*.json"):
+    for file in temporary.glob(".augpipe-progress.*/*.json"):
         with suppress(OSError, ValueError):
             if json.loads(file.read_text())["done"] > 0:
                 return True
     return False
 
 
+# Which signal, to whom: the run's own process, all of its terminal or container, or one worker. That a run's own Prefect
+# server alone is killed: `test_killed`.
+HOW = {
+    "ctrl-c": (signal.SIGINT, "all"), "terminate": (signal.SIGTERM, "run"), "a container stops": (signal.SIGTERM, "all"),
+    "a lost terminal": (signal.SIGHUP, "all"), "a worker is killed": (signal.SIGKILL, "worker"),
+}  # fmt: skip
+
+
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
-@pytest.mark.parametrize("how", ["ctrl-c", "terminate", "a lost terminal", "a worker is killed"])
+@pytest.mark.parametrize("how", HOW)
 def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
     process = start(tmp_path, own_server=how == "ctrl-c")
     workers = [pid for pid in family(process.pid)[1:] if b"server_process" not in cmdline(pid)]
+    number, target = HOW[how]
     begun = time.monotonic()
-    if how == "ctrl-c":
-        os.killpg(process.pid, signal.SIGINT)
-    elif how == "terminate":
-        os.kill(process.pid, signal.SIGTERM)
-    elif how == "a lost terminal":
-        os.kill(process.pid, signal.SIGHUP)
+    if target == "all":
+        os.killpg(process.pid, number)
     else:
-        os.kill(max(workers, key=seconds), signal.SIGKILL)
+        os.kill(process.pid if target == "run" else max(workers, key=seconds), number)
     try:
         status = process.wait(60)
     finally:
@@ -80,20 +86,26 @@ def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
             os.kill(pid, signal.SIGKILL)
     took = time.monotonic() - begun
     out, err = said(tmp_path)
-    assert took < (5 if how == "ctrl-c" else 30), f"{took:.1f} s to end"
-    expected = {"ctrl-c": 130, "terminate": 143, "a lost terminal": 129, "a worker is killed": 1}
-    assert status == expected[how], err[-3000:]
+    assert took < (5 if number == signal.SIGINT else 30), f"{took:.1f} s to end"
+    assert status == (1 if target == "worker" else 128 + number), err[-3000:]
     time.sleep(0.5)
     assert not processes_of(tmp_path)
     assert not (tmp_path / "out").exists() and out == ""
     assert {p.name for p in tmp_path.iterdir()} == {"home", "data", "tiny.yaml"}
+    assert not list((tmp_path / "home" / "tmp").iterdir())
+    assert not list((tmp_path / "data" / "prefect").glob("run-*"))
     with sqlite3.connect(tmp_path / "data" / "mlflow.db") as base:
         states = {state for (state,) in base.execute("select status from runs")}
-    assert states == {"FAILED" if how == "a worker is killed" else "KILLED"}
+    assert states == {"FAILED" if target == "worker" else "KILLED"}
     assert "Run the same command again to continue" in err
-    if how != "a worker is killed":
-        assert "Traceback" not in err and "Warning" not in err and "Error logging" not in err
-    if how == "a worker is killed":
+    # No task had ended: the last line is the only one, but for notes and those after a minute's silence on a slow machine.
+    lines = [
+        line
+        for line in err.splitlines()
+        if not re.match(r"\[0/|starting: |reading images: |no arm has ", line)
+    ]
+    assert len(lines) == 1, err
+    if target == "worker":
         assert "a worker process was killed, often for lack of memory" in err
 
 

@@ -15,7 +15,8 @@ import pytest
 import warm
 from mlflow import MlflowClient
 from process_trees import family, is_running
-from tiny import CONFIG, ONE, Ran, augpipe, environment, served
+from servers import Prefect
+from tiny import CONFIG, ONE, Ran, augpipe, environment, served, tracking
 
 from augpipe.core.processes import is_dead, this_process
 
@@ -26,15 +27,23 @@ SETS = [part for one in ONE for part in ("--set", one)]
 COMMAND = ("run", "tiny.yaml", "--out", "out", *SETS)
 
 
-def kill_at(place: Path, words: str, given: dict[str, str]) -> None:
-    """Start the run, and kill it with all below it as soon as it says these words."""
+def start_until(
+    place: Path, words: str, given: dict[str, str], command: tuple[str, ...] = COMMAND
+) -> warm.Running:
+    """Start the run and wait until it says these words; all it says goes to PLACE/log."""
     log = place / "log"
     with log.open("wb") as out, Path(os.devnull).open("rb") as nothing:
-        process = warm.Running(place, COMMAND, given, (nothing, out, out))
+        process = warm.Running(place, command, given, (nothing, out, out))
     until = time.monotonic() + 300
     while words not in log.read_text():
         assert is_running(process.pid) and time.monotonic() < until, log.read_text()[-3000:]
         time.sleep(0.02)
+    return process
+
+
+def kill_at(place: Path, words: str, given: dict[str, str]) -> None:
+    """Start the run, and kill it with all below it as soon as it says these words."""
+    process = start_until(place, words, given)
     for pid in family(process.pid):
         with suppress(ProcessLookupError):  # it had ended
             os.kill(pid, signal.SIGKILL)
@@ -60,7 +69,9 @@ def test_kills_change_nothing(tmp_path: Path, single: Ran) -> None:
     after = {p.name: p.stat().st_ino for p in (place / "data" / "store").glob("records/*")}
     assert {name: after[name] for name in made} == made
     reused = done.err.split("reused ")[1].split(" ")[0]
-    assert int(reused) >= len(made) - 1
+    # Candidates of a search are results of their own, but no tasks.
+    tasks = [name for name in made if not name.startswith("try_candidate")]
+    assert int(reused) >= len(tasks) - 1
     # Every tracked run has ended, one comparison is whole.
     uri = f"sqlite:///{place / 'data' / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)
@@ -79,6 +90,57 @@ def test_kills_change_nothing(tmp_path: Path, single: Ran) -> None:
         if run.data.tags.get("mlflow.parentRunId") == finished[0].info.run_id
     ]  # fmt: skip
     assert len(names) == len(set(names)) == 4 + 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find processes")
+@pytest.mark.parametrize("whose", ["the run's own", "the user's"])
+def test_without_its_prefect_server_a_run_goes_on_and_delivers(
+    tmp_path: Path, single: Ran, whose: str
+) -> None:
+    """Only Prefect's record of the run is lost, which a server of the run's own deletes anyway."""
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    # Over the results of `single`: one generator and its arm are left to be made.
+    kimg = 0.3 if whose == "the user's" else 0.35
+    command = (*COMMAND, "--set", f"generators.acgan.kimg={kimg}")
+    given = environment(
+        tmp_path, AUGPIPE_HOME=str(single.home), MLFLOW_TRACKING_URI=tracking(tmp_path)
+    )
+    users = None
+    if whose == "the user's":
+        users = Prefect(tmp_path / "prefect", quiet=True)
+        given |= {"PREFECT_API_URL": users.url, "AUGPIPE_PREFECT_PATIENCE": "2"}
+    process = start_until(tmp_path, "generator acgan", given, command)
+    below = family(process.pid)
+    servers = [
+        pid for pid in below if b"server_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    assert len(servers) == (users is None)
+    users.kill() if users else os.kill(servers[0], signal.SIGKILL)
+    begun = time.monotonic()
+    assert process.wait(120) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert time.monotonic() - begun < 60
+    lines = (tmp_path / "log").read_text().splitlines()
+    lost = [line for line in lines if "Prefect" in line]
+    assert len(lost) == 1 and "the run continues without it" in lost[0], lines
+    table = lines.index(next(line for line in lines if line.startswith("arm ")))
+    progress = [line for line in lines[:table] if line not in lost]
+    assert all(
+        line.startswith(
+            ("[", "reused ", "no verdict is possible: ", "the arm 'smote' draws all classes")
+        )
+        for line in progress
+    ), progress
+    assert lines[-1] == "report: out/report.html" and (tmp_path / "out" / "report.html").exists()
+    scores = [
+        (folder / "scores.csv").read_text().splitlines()
+        for folder in (single.folder, tmp_path / "out")
+    ]
+    others = [[line for line in rows if "acgan" not in line] for rows in scores]
+    assert others[0] == others[1] and len(scores[0]) == len(scores[1])
+    until = time.monotonic() + 15
+    while (left := [pid for pid in below if is_running(pid)]) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not left
 
 
 def test_a_process_is_told_from_a_later_one_of_its_number() -> None:

@@ -1,0 +1,196 @@
+"""`augpipe generate` and `augpipe predict`: use the models that a run, a training or MLflow holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TextIO
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from augpipe.core.errors import UserError, several
+from augpipe.core.home import home
+
+from .entry import handle_interrupts
+from .output import Json, Output, is_narrow, print_json, print_text, writing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+console = Output()
+err = Console(stderr=True)
+Form = Literal["folder", "npz", "webdataset", "hf"]
+ADDRESSES: Final = ("models:/", "runs:/")  # of MLflow
+
+
+def generate(
+    model: str,
+    /,
+    *,
+    counts: Annotated[tuple[str, ...], Parameter(negative=())],
+    out: Path | None = None,
+    generator: str | None = None,
+    seed: int = 0,
+    format: Form = "folder",
+    json: Json = False,
+) -> None:
+    """Draw images of chosen classes from a trained generator.
+
+    Parameters
+    ----------
+    model
+        The out folder of a run or of `train`, a file of a run's models/, a checkpoint.pt, or a model in MLflow
+        (models:/NAME/VERSION, models:/NAME@ALIAS, runs:/RUN/NAME).
+    counts
+        How many of which class: `--counts "3=500,7=200"`, or one number for every class.
+    out
+        New folder for the images (default: generated/GENERATOR-seedN below AUGPIPE_HOME).
+    generator
+        Name of the generator, if the run has several.
+    seed
+        Another seed gives other images; the same one the same.
+    format
+        folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
+        metadata.csv for Hugging Face datasets.
+    json
+        Print only JSON: `generator`, `seed`, `counts` by class, `format`, `checked`, and `out`, the new folder.
+    """
+    handle_interrupts()
+    if seed < 0:
+        raise UserError(f"--seed must be 0 or more; got {seed}")
+    with _place(model, "generator", generator) as place:
+        from augpipe import inference
+        from augpipe.report.generated import check_new, write_generated
+
+        loaded = inference.load_generator(place)
+        wanted = inference.parse_counts(counts, loaded.classes)
+        origin = inference.origin(loaded, place, seed)
+        folder = out or home() / "generated" / f"{generator or origin.generator}-seed{seed}"
+        check_new(folder)
+        with inference.drawn(loaded, wanted, seed) as images:
+            write_generated(images, origin, folder, format)
+    if json:
+        counts_by_name = {loaded.classes[label]: n for label, n in wanted.items()}
+        print_json(
+            {"generator": generator or origin.generator, "seed": seed, "counts": counts_by_name,
+             "format": format, "checked": False, "out": str(folder)}
+        )  # fmt: skip
+    else:
+        _print(f"{several(sum(wanted.values()), 'synthetic image')}, not checked: {folder}")
+
+
+def predict(
+    model: str,
+    /,
+    *images: Path,
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    json: Json = False,
+) -> None:
+    """Predict the class of new pictures with a trained classifier.
+
+    Parameters
+    ----------
+    model
+        The out folder of a run, its models/classifier.pt, or a model in MLflow (models:/NAME/VERSION,
+        models:/NAME@ALIAS, runs:/RUN/NAME).
+    images
+        Pictures, folders of pictures, or any other source that `run` accepts; tables, arrays and DICOM need no labels.
+    out
+        CSV file of id, predicted class, calibrated probabilities, and the problem of a picture that cannot be read
+        (default: standard output).
+    json
+        Print only JSON: `pictures`, `unreadable`, `out`, and without --out `predictions`, a list with the columns as keys.
+    """
+    handle_interrupts()
+    if not images:
+        raise UserError("augpipe predict needs pictures: augpipe predict MODEL IMAGES...")
+    if out is not None and (out.is_dir() or out.suffix.lower() != ".csv"):
+        raise UserError(f"--out must be a .csv file; got {str(out)!r}")
+    with _place(model, "classifier") as place:
+        from augpipe import inference
+
+        inputs = inference.inputs_of(images)
+        loaded = inference.load_classifier(place)
+        _write(inference.predict(loaded, inputs), out, json)
+
+
+def _write(parts: Iterator[pd.DataFrame], out: Path | None, json: bool) -> None:
+    """Write the predictions to a CSV file, which is whole or not there, or to standard output."""
+    from augpipe.core.files import beside
+
+    if out is None:
+        unread = _print_rows(parts) if json else _write_parts(parts, sys.stdout, writing)[1]
+    else:
+        with beside(out) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
+            n, unread = _write_parts(parts, stream, nullcontext)
+        if json:
+            print_json({"pictures": n, "unreadable": unread, "out": str(out)})
+        else:
+            _print(f"{several(n, 'picture')}: {out}")
+    if unread:
+        line = f"{several(unread, 'picture')} could not be read; the column `problem` says why"
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _write_parts(
+    parts: Iterator[pd.DataFrame],
+    stream: TextIO,
+    guard: Callable[[], AbstractContextManager[None]],
+) -> tuple[int, int]:
+    """Write each part inside a `guard`; number of pictures, and of those that could not be read."""
+    from augpipe.core.csv_files import spreadsheet_safe
+
+    n, unread, columns = 0, 0, list[str]()
+    for part in parts:
+        columns = columns or list(part.columns)
+        rows, _ = spreadsheet_safe(part.reindex(columns=columns))
+        with guard():
+            rows.to_csv(stream, index=False, header=n == 0, float_format="%.6g")
+            stream.flush()
+        n += len(part)
+        unread += _unreadable(part)
+    return n, unread
+
+
+def _print_rows(parts: Iterator[pd.DataFrame]) -> int:
+    """Print the predictions as JSON, part by part: there may be millions. Returns the number of unreadable pictures."""
+    n, unread, columns = 0, 0, list[str]()
+    print_text('{"predictions": [')
+    for part in parts:
+        columns = columns or list(part.columns)
+        rows = part.reindex(columns=columns).to_json(
+            orient="records", double_precision=10, force_ascii=is_narrow()
+        )
+        print_text(("," if n else "") + "\n" + rows[1:-1])
+        n, unread = n + len(part), unread + _unreadable(part)
+    print_text(f'\n], "pictures": {n}, "unreadable": {unread}, "out": null}}\n')
+    return unread
+
+
+def _unreadable(part: pd.DataFrame) -> int:
+    return int((part["problem"].fillna("") != "").sum())
+
+
+@contextmanager
+def _place(model: str, kind: str, name: str | None = None) -> Iterator[Path]:
+    """The local file or folder of a model; one of MLflow is downloaded for as long as the block lasts."""
+    if model.startswith(ADDRESSES):
+        if name is not None:
+            raise UserError(
+                f"--generator chooses among the generators of a run's folder; {model} is one model"
+            )
+        from .tracking.download import downloaded
+
+        with downloaded(model) as folder:
+            yield folder
+        return
+    from augpipe.inference import model_file
+
+    yield model_file(Path(model), kind, name)
+
+
+def _print(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,132 @@
+"""Load the experiment that a command is called with, and check it against its data.
+
+Imports are local: a mistake is reported before the libraries are imported that its check does not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from augpipe.core.errors import UserError, exists, near_name
+from augpipe.core.home import home, store_limit
+
+from .retries import retried
+
+CONFIGS: Final = (".yaml", ".yml")
+err = Console(stderr=True)
+
+
+def load_checked(
+    config: Path,
+    overrides: tuple[str, ...],
+    check: Callable[[Any], None],
+    generators: tuple[str, ...] = (),
+) -> Any:
+    """Load the experiment and check it against its data; nothing is written yet, and no server started.
+
+    check: the command's arguments, for a config before its data are read. generators: see `validate.load_checked`. Images
+    get the numbers that a run on them has, so that its results are reused.
+    """
+    if is_images(config):
+        return _planned(suggest_checked(config, overrides, check, generators))
+    from augpipe.pipeline import validate
+
+    return retried(
+        lambda: validate.load_checked(config, overrides, _with_places(check), generators)
+    )
+
+
+def suggest_checked(
+    images: Path,
+    overrides: tuple[str, ...],
+    check: Callable[[Any], None] = lambda outline: None,
+    generators: tuple[str, ...] = (),
+) -> Any:
+    """The suggestion for images, checked as in `load_checked`."""
+    from augpipe.pipeline.defaults import suggest
+
+    return retried(lambda: suggest(images, overrides, _with_places(check), generators))
+
+
+def _with_places(check: Callable[[Any], None]) -> Callable[[Any], None]:
+    def before(outline: Any) -> None:
+        _check_places(outline)
+        check(outline)
+
+    return before
+
+
+def _planned(suggestion: Any) -> Any:
+    from augpipe.pipeline.planning import for_images  # imports torch
+
+    plan = for_images(suggestion)
+    _print_choices(plan.choices)
+    return plan.experiment
+
+
+def choose(
+    images: Path, overrides: tuple[str, ...], check: Callable[[Any], None]
+) -> tuple[Any, tuple[Any, ...]]:
+    """The experiment that is planned for images, and the choices; nothing is printed."""
+    if not is_images(images):
+        raise UserError(f"{images} is a config already; augpipe init takes images")
+    suggestion = suggest_checked(images, overrides, check)
+    from augpipe.pipeline.planning import for_images  # imports torch
+
+    plan = for_images(suggestion)
+    return plan.experiment, tuple(plan.choices)
+
+
+def load(config: Path, overrides: tuple[str, ...]) -> Any:
+    """Load the experiment and check its folders; nothing is written yet. The data of a config may still be missing."""
+    if is_images(config):
+        return _planned(suggest_checked(config, overrides))
+    from augpipe.pipeline.experiment import load
+
+    experiment = load(config, overrides)
+    _check_places(experiment)
+    return experiment
+
+
+def is_images(config: Path) -> bool:
+    """Whether the path is one of images, not of a config; UserError if it does not exist."""
+    if not exists(config):
+        raise UserError(f"no config or folder {str(config)!r}{near_name(config)}")
+    return config.is_dir() or config.suffix.lower() not in CONFIGS
+
+
+def _print_choices(choices: Iterable[Any]) -> None:
+    for choice in choices:
+        err.print(
+            f"chose {choice.key} {choice.value} ({choice.why})",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _check_places(outline: Any) -> None:
+    """UserError if AUGPIPE_HOME cannot be used or files of the source are missing; nothing is listed."""
+    from augpipe.data.sources import check, places
+    from augpipe.report.out import check_home
+
+    check_home(places(outline.source))
+    store_limit()
+    check(outline.source)
+
+
+def out_folder(outline: Any, out: Path | None) -> Path:
+    """Output folder of a comparison."""
+    return out or home() / "runs" / str(outline.name)
+
+
+def check_out_folder(outline: Any, out: Path | None) -> None:
+    """UserError if the folder of a comparison cannot be written."""
+    from augpipe.data.sources import places
+    from augpipe.report.out import check_out
+
+    check_out(out_folder(outline, out), places(outline.source))

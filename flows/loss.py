@@ -1,0 +1,150 @@
+"""The loss of Prefect's server in mid-run: noticed, reported once, and after it Prefect waits for nothing and logs nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from rich.console import Console
+
+from .environment import seconds
+from .quiet import nothing
+
+LOST: Final = "Prefect's server of this run ended (was it killed?)"
+PATIENCE: Final = 20.0  # seconds that a configured server may be away
+ANSWER: Final = 10.0  # seconds to wait for an answer
+PAUSE: Final = 2.0  # seconds between two requests
+BAD_GATEWAY: Final = (502, 503, 504)  # HTTP statuses of a proxy whose server is away
+# Loggers of what Prefect sends and asks beside the run: events, logs, cancellations.
+SENDERS: Final = (
+    "prefect.events.clients", "prefect._internal.concurrency", "prefect.client", "asyncio",
+)  # fmt: skip
+_lost = threading.Event()
+_away = threading.Event()
+_what = [LOST]
+
+
+def is_lost(wait: float = 0.0) -> bool:
+    """Whether the server has ended before the command, or stays away; waits so many seconds for it to be noticed."""
+    return _lost.wait(wait)
+
+
+def loss() -> str:
+    """What happened to the server."""
+    return _what[0]
+
+
+def begin() -> None:
+    """A server is there from now on."""
+    _lost.clear()
+    _away.clear()
+    _what[0] = LOST
+
+
+def lose(what: str = LOST) -> None:
+    """The server is lost from now on."""
+    _what[0] = what
+    _lost.set()
+
+
+def patience() -> float:
+    """`AUGPIPE_PREFECT_PATIENCE` in seconds."""
+    return seconds("AUGPIPE_PREFECT_PATIENCE", PATIENCE)
+
+
+@contextmanager
+def watched(url: str, on_loss: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, a thread asks the configured server for a sign of life.
+
+    If it stays away longer than the patience, it is lost for the rest of the command, and `on_loss` is called from the
+    thread. url: its address without user and password.
+    """
+    begin()
+    limit, stopping = patience(), threading.Event()
+
+    def watch() -> None:
+        since = time.monotonic()
+        while not stopping.wait(min(PAUSE, limit / 2)):
+            there = _answers(url)
+            set_away(not there)
+            if there:
+                since = time.monotonic()
+                continue
+            if time.monotonic() - since > limit and not stopping.is_set():
+                lose(f"Prefect's server at {url} has not answered for {limit:.0f} s")
+                on_loss()
+                return
+
+    threading.Thread(target=watch, name="api watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        stopping.set()
+
+
+def is_away() -> bool:
+    """Whether the server does not answer now."""
+    return _away.is_set()
+
+
+def set_away(away: bool) -> None:
+    """While the server is away, Prefect does not log that it cannot reach it."""
+    if not away:
+        _away.clear()
+        return
+    _away.set()
+    for name in SENDERS:
+        logging.getLogger(name).addFilter(_is_there)  # once, however often
+
+
+def _is_there(record: logging.LogRecord) -> bool:
+    """Logging filter: False while the server is away."""
+    return not _away.is_set()
+
+
+def _answers(url: str) -> bool:
+    import httpx
+
+    try:
+        # No certificate is checked, as no secret is sent and nothing is believed.
+        with httpx.Client(verify=False, timeout=ANSWER) as client:  # noqa: S501
+            return client.get(f"{url.rstrip('/')}/health").status_code not in BAD_GATEWAY
+    except (httpx.HTTPError, httpx.InvalidURL, OSError):
+        return False
+
+
+def continue_without() -> None:
+    """Report the loss and `hush` Prefect. Tasks run without the server: it only records their states."""
+    hush()
+    report(f"{loss()}; the run continues without it")
+
+
+def hush() -> None:
+    """From now on Prefect neither retries a request, nor sends an event or a log, nor logs that it cannot."""
+    from prefect.context import refresh_global_settings_context
+    from prefect.events.clients import NullEventsClient
+    from prefect.events.worker import EventsWorker
+
+    for name in list(logging.root.manager.loggerDict):
+        # What tasks log is about the tasks.
+        if name.startswith(("prefect", "EventsWorker")) and name != "prefect.task_runs":
+            logging.getLogger(name).addFilter(nothing)
+    os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "0"
+    os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
+    refresh_global_settings_context()
+    logging.raiseExceptions = False  # what was still to be sent is reported by that
+    EventsWorker.set_client_override(NullEventsClient)
+    workers: Any = EventsWorker
+    for worker in list(workers._instances.values()):
+        # At exit Prefect waits for each queued event, seconds for one that cannot be sent.
+        worker._client = NullEventsClient()
+
+
+def report(line: str) -> None:
+    """Print a line for the user."""
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)

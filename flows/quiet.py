@@ -1,0 +1,48 @@
+"""Keep out of the log what the command reports in one line."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures.process import BrokenProcessPool
+from typing import Final
+
+from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
+
+from .signals import received
+
+# Loggers that repeat the error of a flow or a task.
+LOGGERS: Final = (
+    "prefect", "prefect.flow_runs", "prefect.task_runs", "mlflow.store.db.utils",
+    "asyncio",  # of callbacks that a signal ended
+)  # fmt: skip
+KNOWN: Final = (UserError, RunError, BrokenProcessPool, KeyboardInterrupt, SystemExit)
+# Prefect logs that a signal ended a flow, and that a worker's end broke the pool.
+WORDS: Final = (
+    "UserError", "RunError", "BrokenProcessPool", "Crash detected!", "Finished in state Crashed", *FULL_WORDS,
+)  # fmt: skip
+
+
+def quiet_logs(worker: bool = False) -> None:
+    """Drop from the logs of Prefect and MLflow the errors that the command reports itself.
+
+    worker: drop Prefect's services too. They cannot complete an event without the server, whose loss the run reports.
+    """
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(is_news)
+    if worker:
+        # A filter: Prefect sets levels anew with each task.
+        logging.getLogger("prefect._internal.concurrency").addFilter(nothing)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Logging filter: False for an error that ends the command with one line (see `endings`)."""
+    if received() is not None:
+        return False
+    error = record.exc_info[1] if record.exc_info else None
+    line = record.getMessage()
+    return not (isinstance(error, KNOWN) or is_full(error) or any(words in line for words in WORDS))
+
+
+def nothing(record: logging.LogRecord) -> bool:
+    """Logging filter: drop everything."""
+    return False

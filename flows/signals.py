@@ -1,0 +1,53 @@
+"""Signals that stop the command: the stack unwinds, so that servers and workers stop with the run."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+from typing import Final
+
+GRACE: Final = 5.0  # seconds for the command to end, during which a second signal is ignored
+ENDING: Final = 60.0  # seconds during which an error counts as the signal's
+_received: list[tuple[int, float]] = []  # number and time of each
+
+
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP was received."""
+
+
+def interrupted(number: int, frame: FrameType | None) -> None:
+    """Signal handler: raise KeyboardInterrupt."""
+    if _is_first(number):
+        raise KeyboardInterrupt
+
+
+def terminated(number: int, frame: FrameType | None) -> None:
+    """Signal handler: raise Terminated."""
+    if _is_first(number):
+        raise Terminated(128 + number)
+
+
+def _is_first(number: int) -> bool:
+    now = time.monotonic()
+    if _received and now - _received[-1][1] < GRACE:
+        return False
+    _received.append((number, now))
+    return True
+
+
+def received() -> int | None:
+    """The signal that has just stopped the command, or None.
+
+    Libraries may wrap the handler's exception in one of their own, such as pydantic while it serialises a task.
+    """
+    if not _received or time.monotonic() - _received[-1][1] > ENDING:
+        return None
+    return _received[-1][0]
+
+
+def handle_termination() -> None:
+    """From now on SIGTERM raises Terminated; so does SIGHUP, a lost terminal, unless `nohup` has it ignored."""
+    signal.signal(signal.SIGTERM, terminated)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, terminated)

@@ -1,0 +1,80 @@
+"""Worker processes, forked from one process that has imported what all of them need.
+
+New processes would each import Prefect, torch and scikit-learn, for some 8 s of processor time and 400 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_context
+from typing import Any, Final, Self
+
+from prefect.task_runners import ProcessPoolTaskRunner
+
+THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+FORKED: Final = "AUGPIPE_FORKED"  # environment variable of the process that is forked
+FORKS: Final = sys.platform == "linux"  # elsewhere, system libraries do not survive a fork
+_running: list[int] = []  # threads of the process that is forked, once it runs
+
+
+class Workers(ProcessPoolTaskRunner):
+    """Prefect's task runner, whose workers are forked if `preload` was called for this number of threads."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        executor: Any = self._executor
+        if _running == [self._initargs[0]]:
+            executor._mp_context = get_context("forkserver")  # Prefect's own is always "spawn"
+        return self
+
+    def submit(self, *given: Any, **named: Any) -> Any:
+        """As Prefect's; BrokenProcessPool if the process that workers are forked from was killed."""
+        try:
+            return super().submit(*given, **named)
+        except (ConnectionError, EOFError) as error:
+            raise BrokenProcessPool("the process that workers are forked from has ended") from error
+
+
+def preload(threads: int) -> None:
+    """Start the process that is forked; it computes nothing, so that no library of it has threads or a device."""
+    if not FORKS or _running:
+        return
+    get_context("forkserver").set_forkserver_preload([f"{__package__}.preloaded"])
+    # OpenBLAS reads its number of threads when it is loaded.
+    variables = {**dict.fromkeys(THREADS, str(threads)), FORKED: "1"}
+    with _variables(variables), _without_interrupts():
+        forkserver.ensure_running()
+    _running.append(threads)
+
+
+@contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started in the block ignore Ctrl-C: only the run handles it, and stops them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signals
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

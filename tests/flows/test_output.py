@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pandas as pd
+import pytest
+
+from flows.cli_models import _print_rows
+from flows.output import print_json
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_json_of_any_values_on_any_terminal(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace")
+    monkeypatch.setattr(sys, "stdout", stream)
+    print_json({"Über": [float("nan"), 1.5, (float("inf"), 2)], "b": {"c": None}})
+    assert json.loads(raw.getvalue()) == {"Über": [None, 1.5, [None, 2]], "b": {"c": None}}
+
+
+def test_predictions_in_parts_are_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    known = pd.DataFrame(
+        {"id": ["a", 'b"'], "predicted": ["x", None], "probability": [0.25, None], "problem": ["", "cut off"]}
+    )  # fmt: skip
+    bad = pd.DataFrame({"id": ["c"], "problem": ["no picture"]})
+    assert _print_rows(iter([known, bad])) == 2
+    values = json.loads(capsys.readouterr().out)
+    assert (values["pictures"], values["unreadable"], values["out"]) == (3, 2, None)
+    assert values["predictions"][0] == {"id": "a", "predicted": "x", "probability": 0.25, "problem": ""}  # fmt: skip
+    assert [row["id"] for row in values["predictions"]] == ["a", 'b"', "c"]
+    assert values["predictions"][2]["probability"] is None
+    assert _print_rows(iter([])) == 0
+    assert json.loads(capsys.readouterr().out)["predictions"] == []
