@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -56,6 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(("tests/system", "tests/flows")))
 
 
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: it need not be looked at for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def here(request: pytest.FixtureRequest) -> Runtime:
     """float32 on one thread: exact comparisons, and on the CPU the same on every machine."""
@@ -93,7 +100,7 @@ def _once(factory: pytest.TempPathFactory, name: str, *sets: str, alone: bool) -
         if not kept.exists():
             done = tiny.run_tiny(base / name, *sets, alone=alone)
             assert done.status == 0, done.err[-3000:]
-            kept.write_text(json.dumps([done.status, done.out, done.err]))
+            kept.write_text(json.dumps([done.status, done.out, done.err, done.peak]))
     return tiny.Ran(base / name, *json.loads(kept.read_text()))
 
 

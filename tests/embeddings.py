@@ -32,6 +32,7 @@ def embedded(
     images: np.ndarray | None = None,
     classes: int = 2,
     wrong: float = 0.0,
+    groups: np.ndarray | None = None,
 ) -> Embedded:
     """wrong: share of images, the first ones, that the classifier takes for the next class."""
     n = len(vectors)
@@ -41,7 +42,7 @@ def embedded(
     probabilities = np.full((n, classes), 0.1 / (classes - 1), np.float32)
     probabilities[np.arange(n), seen % classes] = 0.9
     images = painted(vectors) if images is None else images
-    return Embedded(vectors.astype(np.float32), probabilities, labels, images)
+    return Embedded(vectors.astype(np.float32), probabilities, labels, images, groups)
 
 
 def untrained(here: Runtime, seed: int = 0, classes: int = 2) -> Trained:

@@ -1,7 +1,6 @@
 """Trains families one after the other, each in a process of its own, and goes on where that one was killed.
 
-python resuming.py FOLDER NAME...: says each tick as NAME|PID; leaves FOLDER/NAME.sha256, the digest of the trained
-generator's whole state.
+It says each tick as NAME|PID, and leaves FOLDER/NAME.sha256, the digest of the trained generator's whole state.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch._dynamo  # the first step of an optimizer imports it, for 2 s
 from contracts import draw, few_images_for_statistics, tiny
 from shapes import shapes
 
 from augpipe.core import device as runtime
+from augpipe.core.checkpoint import Checkpoint
 from augpipe.generators import families
 from augpipe.generators import fit as training
-from augpipe.generators.checkpoint import Checkpoint
 from augpipe.generators.protocol import Generator, Problem
 
 
@@ -53,7 +51,7 @@ def train(name: str, folder: Path) -> None:
     here = runtime.start("cpu", "auto", threads=1)
     images = shapes((9, 6, 5))
     config = tiny(name).model_copy(update={"ticks": 6, "patience": None})
-    config = config.model_copy(update={"kimg": config.kimg * 3})
+    config = config.model_copy(update={"kimg": config.kimg * 2})
     generator = families.build(config, Problem(images.spec, images.classes), here, 7)
 
     def validate(current: Generator) -> float:
@@ -76,6 +74,8 @@ def train(name: str, folder: Path) -> None:
 
 def main(folder: Path, names: list[str]) -> None:
     """Each family in a fork of this process, which has imported all and computed nothing; again until it is through."""
+    # Checkpoints within ticks too, so that a kill is followed by one that goes on in the middle of a tick.
+    training.SAVE_INTERVAL, training.SAVE_SHARE, training.CHECK_INTERVAL = 0.0, 0, 2  # type: ignore[misc]
     for name in names:
         while True:
             if (pid := os.fork()) == 0:
@@ -87,7 +87,3 @@ def main(folder: Path, names: list[str]) -> None:
                 break
             if status != -signal.SIGKILL:
                 sys.exit(status)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

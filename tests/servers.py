@@ -12,10 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import httpx
-from tiny import environment
-from warm import end_with_parent
+from tiny import environment, tracking
+from warm import Running, end_with_parent
 
 START_UP = 120.0
 
@@ -51,10 +52,7 @@ class Server:
 
     def start(self, wait: bool = True) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, **self._env}, preexec_fn=end_with_parent,
-            )  # fmt: skip
+            self._process = self._begin(log)
         try:
             if wait:
                 wait_for(self._health, self._log, lambda: self._process.poll() is None)
@@ -62,14 +60,20 @@ class Server:
             self.kill()
             raise
 
+    def _begin(self, log: IO[bytes]) -> subprocess.Popen[bytes] | Running:
+        return subprocess.Popen(
+            self._command, stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, **self._env}, preexec_fn=end_with_parent,
+        )  # fmt: skip
+
     def kill(self) -> None:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.wait(60)
 
 
 class Mlflow(Server):
-    """An MLflow server over a database, artifacts in a folder."""
+    """An MLflow server over a database, artifacts in a folder; forked, see `warm`."""
 
     def __init__(self, place: Path, backend: str | None = None) -> None:
         self.place = place
@@ -77,9 +81,8 @@ class Mlflow(Server):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [
-            str(Path(sys.executable).parent / "mlflow"), "server", "--host", "127.0.0.1",
-            "--port", str(port), "--workers", "1",
-            "--backend-store-uri", backend or f"sqlite:///{place / 'mlflow.db'}",
+            "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+            "--backend-store-uri", backend or tracking(place),
             "--artifacts-destination", str(place / "artifacts"),
         ]  # fmt: skip
         # Seven further processes, for evaluations that nothing here runs.
@@ -87,6 +90,11 @@ class Mlflow(Server):
             command, f"{self.url}/health", place / "mlflow.log",
             MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
         )  # fmt: skip
+
+    def _begin(self, log: IO[bytes]) -> Running:
+        with Path(os.devnull).open("rb") as nothing:
+            environment = {**os.environ, **self._env}
+            return Running(self.place, self._command, environment, (nothing, log, log), "mlflow")
 
 
 class Prefect(Server):

@@ -30,7 +30,8 @@ from augpipe.pipeline.records import (
     TrainedClassifier,
     TrainedGenerator,
 )
-from augpipe.report.results import Results, collect
+from augpipe.report.collect import collect
+from augpipe.report.results import Results
 from augpipe.synthetic import fidelity
 
 EVIL = '<script>alert("x")</script>'
@@ -60,6 +61,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Runs]:
     rng = np.random.default_rng(0)
     right = {"real": 0.6, "classic": 0.7, "gan": 0.95}
     nothing = store.put_table("empty", pd.DataFrame({"x": [1]}))
+    state = store.put_state("states", {"classes": list(CLASSES)})
     for arm in experiment.arms:
         for seed in experiment.seeds:
             runs.arms[arm.name, seed] = ArmRun(
@@ -68,14 +70,14 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Runs]:
                 runs.prepared[seed],
                 recipe=recipe_of(arm.name, seed),
                 classifier=TrainedClassifier(
-                    arm=arm.name, seed=seed, state=nothing, history=nothing,
+                    arm=arm.name, seed=seed, state=state, history=nothing,
                     best_step=40 + seed, time=SECOND,
                 ),
                 scored=_scored(store, sets, arm.name, seed, right[arm.name], rng),
             )  # fmt: skip
     for seed in experiment.seeds:
         trained = TrainedGenerator(
-            name="gan", kind="acgan", seed=seed, checkpoint=nothing, history=nothing, previews=(),
+            name="gan", kind="acgan", seed=seed, checkpoint=state, history=nothing, previews=(),
             samples=store.put_images(sets["train"]), learned=nothing, best_kimg=1.5, best_metric=0.1,
             stopped="the budget is spent", time=SECOND,
         )  # fmt: skip

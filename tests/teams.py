@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +19,25 @@ from torch import nn
 
 from augpipe.core import device as runtime
 from augpipe.core import distributed as parallel
+from augpipe.core.checkpoint import Checkpoint
 from augpipe.core.errors import UserError
 from augpipe.core.seeds import torch_stream
 from augpipe.core.team import Team, launch
 from augpipe.generators import families
 from augpipe.generators import fit as training
-from augpipe.generators.checkpoint import Checkpoint
 from augpipe.generators.protocol import Problem
 from augpipe.nn.norms import GlobalBatchNorm2d, minibatch_stddev
 
 Told = list[dict[str, float]]
+TWO = Team(2, "cpu")
+
+
+def launched(work: Callable[..., Any], *given: Any) -> Any:
+    """What a team of two gives; none of it is left then, however it ends."""
+    try:
+        return launch(TWO, work, *given)
+    finally:
+        assert not multiprocessing.active_children()
 
 
 def several(calls: dict[str, tuple[str, tuple[Any, ...]]]) -> dict[str, Any]:
@@ -136,6 +148,32 @@ def endless(marks: str) -> None:
         time.sleep(0.1)
 
 
+def begun(marks: Path) -> list[int]:
+    """The numbers of both processes of `endless`."""
+    until = time.monotonic() + 120
+    while len(found := [int(mark.name) for mark in marks.iterdir()]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return found
+
+
+def rung(marks: str) -> None:
+    """A team that goes on for ever, and a signal that raises TimeoutError where it is waited for."""
+
+    def too_long(*_: object) -> None:
+        raise TimeoutError("too long")
+
+    def ring() -> None:
+        try:
+            begun(Path(marks))
+        finally:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    signal.signal(signal.SIGUSR1, too_long)
+    threading.Thread(target=ring).start()
+    launched(endless, marks)
+
+
 @few_images_for_statistics()
 def resumed(checkpoint: str, breaks: bool) -> tuple[list[float], Any]:
     """A training of three ticks, saved at each; one that breaks ends at its second look."""
@@ -169,4 +207,4 @@ def halves(n: int) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":  # a process to be killed with its team at work
-    launch(Team(2, "cpu"), endless, sys.argv[1])
+    launch(TWO, endless, sys.argv[1])

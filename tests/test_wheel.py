@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from contracts import fresh, tiny
 from mlflow import MlflowClient, pyfunc
-from tiny import ROOT, environment
+from tiny import ROOT, environment, tracking
 
 from augpipe import serving
 from augpipe.classifiers import train as classification
@@ -80,7 +80,7 @@ def test_logged_models_load_beside_a_foreign_package_flows(
     site: Path, here, make_shapes, tmp_path: Path
 ) -> None:
     images, store = make_shapes((8, 8)), Store(tmp_path / "store")
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient(tracking(tmp_path))
     experiment = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
 
     options = ClassifierOptions(width=0.25, steps=2, batch=8, evaluations=1)

@@ -22,6 +22,7 @@ generators:
   smote: {kind: smote}
   acgan: {kind: acgan, kimg: 1, ticks: 2, width: 0.06, latent: 16, batch: 50}
 classifier: {width: 0.25, steps: 30, batch: 32, evaluations: 3}
+fidelity: {images: 12}
 curation: {checks: [copies]}  # trained as little as this, nothing passes the others
 arms:
   - {name: real}
@@ -29,7 +30,7 @@ arms:
   - {name: smote, generator: smote, mix: {share: auto}}
   - {name: acgan, generator: acgan, mix: {fill: 0.5, share: 0.3, sampler: balanced}}
 baseline: real
-seeds: 3
+seeds: 2
 """
 
 
@@ -41,6 +42,7 @@ class Ran:
     status: int
     out: str
     err: str
+    peak: float = 0.0  # GB, of the largest of its processes; measured only of a command of its own
 
     @property
     def folder(self) -> Path:
@@ -56,7 +58,7 @@ def environment(place: Path, **more: str) -> dict[str, str]:
     (place / "home").mkdir(parents=True, exist_ok=True)
     kept = {
         k: v for k, v in os.environ.items()
-        if not k.startswith(("AUGPIPE", "PREFECT", "MLFLOW", "DO_NOT", "NO_ALB"))
+        if not k.startswith(("AUGPIPE", "PREFECT", "MLFLOW", "DO_NOT", "NO_ALB", "PYTHONUNBUFFERED"))
     }  # fmt: skip
     return {**kept, "HOME": str(place / "home"), **more}
 
@@ -77,6 +79,14 @@ def until(process: warm.Running | subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"{words!r} was never said: {said[-3000:]}")
 
 
+# Runs a command; the last line is the peak (kB) of it and those it waited for. A child starts with the peak of whom it was
+# forked from, and that of the tests' own process is of all tests before.
+MEASURED = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
 WORKS = ("run", "train", "balance", "refresh")  # the commands that need servers
 
 
@@ -87,12 +97,13 @@ def augpipe(place: Path, *arguments: str, alone: bool = False, **more: str) -> R
     of its own; alone: it is a fresh user's, in a new process with nothing given, and starts its own server.
     """
     if alone:
+        command = [str(Path(sys.executable).parent / "augpipe"), *arguments]
         done = subprocess.run(
-            [str(Path(sys.executable).parent / "augpipe"), *arguments],
-            cwd=place, env=environment(place, **more), capture_output=True, text=True, timeout=800,
-            check=False,
+            [sys.executable, "-c", MEASURED, *command], cwd=place, env=environment(place, **more),
+            capture_output=True, text=True, timeout=800, check=False,
         )  # fmt: skip
-        return Ran(place, done.returncode, done.stdout, done.stderr)
+        out, _, peak = done.stdout.rstrip("\n").rpartition("\n")
+        return Ran(place, done.returncode, f"{out}\n", done.stderr, float(peak) / 1e6)
     given = environment(place, **more)
     if arguments and arguments[0] in WORKS:
         given = served(place, given)

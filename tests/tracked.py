@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+import warm
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 
 from flows.engine import prefect_api
@@ -15,10 +18,15 @@ from flows.engine import prefect_api
 
 @contextmanager
 def prefect() -> Iterator[None]:
-    """A Prefect server that is there until all events have been sent."""
-    with prefect_api():
-        yield
-        EventsWorker.drain_all(timeout=30)
+    """The session's Prefect server, until all events have been sent."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", warm.prefect())
+        patch.setenv("PREFECT_LOGGING_TO_API_ENABLED", "false")
+        refresh_global_settings_context()
+        with prefect_api():
+            yield
+            EventsWorker.drain_all(timeout=30)
+    refresh_global_settings_context()
 
 
 def below(client: MlflowClient, run: str, path: str = "") -> Iterator[str]:

@@ -13,9 +13,11 @@ import atexit
 import contextlib
 import ctypes
 import fcntl
+import gc
 import importlib
 import json
 import os
+import pickle
 import random
 import select
 import shutil
@@ -26,13 +28,15 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 WORKERS = 3  # forked ahead for each command; what it starts beyond them are new processes
+TESTS = str(Path(__file__).parent)
 FDS = 64
 # What the command and its workers import, some of it when they first need it; names that there are not do no harm.
 LATER = (
@@ -42,6 +46,7 @@ LATER = (
     "mlflow.store.model_registry.sqlalchemy_store", "prefect.concurrency.sync", "prefect_dask", "scipy.signal", "sqlalchemy.dialects.sqlite",
     "torch._dynamo", "torch._inductor.config", "torch.distributed", "torchmetrics", "torchvision.transforms.v2", "opentelemetry.sdk.trace",
 )  # fmt: skip
+IDLE = ("uvicorn", "mlflow.cli", "mlflow.server.fastapi_app")  # while no command waits: for servers
 
 
 def end_with_parent() -> None:
@@ -61,15 +66,28 @@ def serve(place: Path) -> None:
     from flows.environment import set_environment
 
     set_environment()
+    gc.disable()  # nor is what is imported ever looked at for garbage: it stays shared between the forks
     for name in LATER:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    from augpipe.core import fingerprints
+    from augpipe.core.registry import kinds_in
+    from augpipe.generators.options import FAMILIES
+
+    fingerprints.fingerprint(
+        ["augpipe.pipeline.compare", *(f"{FAMILIES}.{kind}" for kind in kinds_in(FAMILIES))]
+    )
+    gc.freeze()
     _empty_database(place)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(place / "socket"))
     listener.listen()
+    later = list(IDLE)
     while True:
-        ready, _, _ = select.select([listener, 0], [], [])
+        ready, _, _ = select.select([listener, 0], [], [], 0 if later else None)
+        if not ready:
+            importlib.import_module(later.pop(0))
+            gc.freeze()
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -107,7 +125,7 @@ def _watch(connection: socket.socket) -> None:
             os.dup2(fd, number)
         _become(asked["environment"])
         os.chdir(asked["place"])
-        _end(_command, asked["arguments"])
+        _end(WHAT[asked["what"]], asked["arguments"])
     connection.sendall(pid.to_bytes(8))
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     connection.sendall(status.to_bytes(8, signed=True))
@@ -115,6 +133,7 @@ def _watch(connection: socket.socket) -> None:
 
 
 def _become(environment: dict[str, str]) -> None:
+    gc.enable()
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None
@@ -152,8 +171,6 @@ def _end(what: Any, *given: Any) -> None:
 
 
 def _command(arguments: Sequence[str]) -> None:
-    import multiprocessing.process
-
     from flows import cli
     from flows.engine import settle
     from flows.environment import set_environment
@@ -161,9 +178,7 @@ def _command(arguments: Sequence[str]) -> None:
     # Tests that were started in the background ignore SIGINT, those below `nohup` SIGHUP.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    sys.modules["__main__"] = types.ModuleType("__main__")  # what workers would import again
-    multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]
-    _fork_workers()
+    _fork_workers(WORKERS)
     if "PREFECT_API_URL" in os.environ:  # Prefect has read its settings at import
         from prefect.context import refresh_global_settings_context
 
@@ -174,12 +189,45 @@ def _command(arguments: Sequence[str]) -> None:
     cli.main()
 
 
-def _fork_workers() -> None:
+def _mlflow(arguments: Sequence[str]) -> None:
+    """The command `mlflow`; the server that it would start as a new process runs in this one."""
+    import mlflow.server
+    import uvicorn
+    from mlflow.cli import cli
+
+    def run(command: list[str], *, extra_env: dict[str, str], **_: Any) -> None:
+        os.environ.update(extra_env)
+        uvicorn.main(command[command.index("uvicorn") + 1 :])
+
+    mlflow.server._exec_cmd = run
+    cli(arguments)
+
+
+def _call(arguments: Sequence[str]) -> None:
+    """A function of a module of the tests: ./call holds it, and ./result what it gives or raises."""
+    workers = int(arguments[0])
+    _fork_workers(workers)
+    sys.path.insert(0, TESTS)
+    function, given = pickle.loads(Path("call").read_bytes())
+    try:
+        result = True, function(*given)
+    except BaseException as error:
+        result = False, error
+    Path("result").write_bytes(pickle.dumps(result))
+
+
+WHAT = {"augpipe": _command, "mlflow": _mlflow, "call": _call}
+
+
+def _fork_workers(number: int) -> None:
     """While this process has one thread: `multiprocessing` finds its next workers here in place of new processes."""
+    import multiprocessing.process
     import multiprocessing.util as util
 
+    sys.modules["__main__"] = types.ModuleType("__main__")  # what workers would import again
+    multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # type: ignore[attr-defined]
     waiting: list[tuple[int, socket.socket]] = []
-    for _ in range(WORKERS):
+    for _ in range(number):
         here, there = socket.socketpair()
         if (pid := os.fork()) == 0:
             end_with_parent()
@@ -192,10 +240,12 @@ def _fork_workers() -> None:
     spawn = util.spawnv_passfds
 
     def fork(path: bytes, arguments: Sequence[str], passed: Sequence[int]) -> int:
-        if not waiting or "--multiprocessing-fork" not in arguments:
+        # A worker, or the process that workers are forked from.
+        code = arguments[-2] if "--multiprocessing-fork" in arguments else arguments[-1]
+        if not waiting or "multiprocessing.resource_tracker" in str(code):
             return spawn(path, arguments, passed)
         pid, worker = waiting.pop(0)
-        what = {"fds": list(passed), "code": arguments[-2], "environment": dict(os.environ)}
+        what = {"fds": list(passed), "code": code, "environment": dict(os.environ)}
         text = json.dumps(what).encode()
         socket.send_fds(worker, [len(text).to_bytes(8)], list(passed))
         worker.sendall(text)
@@ -349,11 +399,14 @@ class Running:
         arguments: Sequence[str],
         environment: dict[str, str],
         streams: Sequence[Any] = (),
+        what: str = "augpipe",
     ) -> None:
         self.returncode: int | None = None
         self.stdout: Any = None
         self._connection = warm().connect()
-        text = {"place": str(place), "arguments": list(arguments), "environment": environment}
+        text = {
+            "what": what, "place": str(place), "arguments": list(arguments), "environment": environment,
+        }  # fmt: skip
         sent = json.dumps(text).encode()
         if streams:
             self._send(sent, [stream.fileno() for stream in streams])
@@ -382,6 +435,12 @@ class Running:
                 self._connection.close()
         return self.returncode
 
+    def poll(self) -> int | None:
+        """Its exit status, if it has ended."""
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self.wait(60)
+        return self.returncode
+
     def communicate(self, timeout: float) -> tuple[str, None]:
         """What it says from now on; workers that outlive it would hold the stream open, so it is read from a thread."""
         said: list[str] = []
@@ -405,6 +464,32 @@ def run(
             stream.seek(0)
             said.append(stream.read().decode())
         return status, said[0], said[1]
+
+
+def begin(
+    place: Path,
+    function: Callable[..., Any],
+    *arguments: Any,
+    workers: int = 0,
+    streams: Sequence[Any] = (),
+) -> Running:
+    """Call a function of a module of the tests in a forked process; so are the first processes that it spawns."""
+    (place / "call").write_bytes(pickle.dumps((function, arguments)))
+    return Running(place, [str(workers)], dict(os.environ), streams, "call")
+
+
+def call(function: Callable[..., T], *arguments: Any, workers: int = 0) -> T:
+    """What a function gives or raises in a forked process (see `begin`)."""
+    with tempfile.TemporaryDirectory() as folder, _streams() as streams:
+        running = begin(Path(folder), function, *arguments, workers=workers, streams=streams)
+        status = running.wait(300)
+        streams[2].seek(0)
+        assert status == 0, streams[2].read().decode()[-3000:]
+        well, value = pickle.loads(Path(folder, "result").read_bytes())
+    if not well:
+        raise value
+    result: T = value
+    return result
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def told(
         # The reference loses what the arm is to gain: near 100% there would be no room above.
         arms = {"a": planted(one, labels[images], points, rng), "b": other}
         units = Units(labels[images])
-        found = gain("b", "a", arms, units, rng)
+        found = gain("b", "a", arms, units)
         # As `gains` does for one arm, without the search for the seeds that would be needed.
         said = verdict(found.interval, found.p, seeds, units)
         counts["better"] += said == "better"

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from augpipe.classifiers import train as classification
 from augpipe.classifiers.mixing import Mixture
@@ -45,6 +44,7 @@ from augpipe.pipeline.stages.synthesize import synthesize
 from augpipe.pipeline.stages.train_generator import SHOWN
 from augpipe.report.quality import kept_rows
 from augpipe.synthetic import draw as synthesis
+from augpipe.synthetic.fidelity import pixels
 
 IMAGES = 500  # of each class, judged
 PAIRS = 200  # of each class, whose structural similarity is taken
@@ -110,8 +110,7 @@ def similarity(images: torch.Tensor, seed: int = 0) -> float:
     rng = torch.Generator().manual_seed(seed)
     one = torch.randint(0, n, (PAIRS,), generator=rng)
     other = (one + torch.randint(1, n, (PAIRS,), generator=rng)) % n
-    found = ssim(images[one].float(), images[other].float(), data_range=255.0)
-    return float(found) if isinstance(found, torch.Tensor) else float("nan")
+    return float(pixels.similarity(images[one].float(), images[other].float()).mean())
 
 
 def after_checks(

@@ -40,6 +40,17 @@ def test_samples_are_images_of_the_asked_shape(family, channels, size, here, mak
     assert draw(generator, []).shape == (0, channels, size, size)
 
 
+@pytest.mark.parametrize("family", families.names())
+def test_the_largest_images_are_256_pixels(family, here, make_shapes) -> None:
+    """One step of training and two samples, with the smallest nets; what larger ones cost is in a benchmark."""
+    train = make_shapes((2, 2), size=256, channels=3)
+    generator = fresh(family, train, here)
+    assert all(
+        math.isfinite(value) for losses in steps(generator, train, 1) for value in losses.values()
+    )
+    assert draw(generator, [1, 0]).shape == (2, 3, 256, 256)
+
+
 @every_family
 def test_samples_follow_from_labels_and_seed(family, here, make_shapes) -> None:
     train = make_shapes((8, 6))
@@ -103,6 +114,9 @@ def test_a_checkpoint_stands_alone(family, here, make_shapes, tmp_path) -> None:
     )
     torch.save(packed, tmp_path / "g.pt")
     assert str(tmp_path).encode() not in (tmp_path / "g.pt").read_bytes()
+    # A state that was read from a file shares other objects; what is stored of it must be the same to the byte.
+    again = {**packed, "state": torch.load(tmp_path / "g.pt", weights_only=True)["state"]}
+    assert store.put_state("g", again).sha256 == store.put_state("g", packed).sha256
     back, problem = families.unpack(
         torch.load(tmp_path / "g.pt", weights_only=True), here, store.images
     )

@@ -62,8 +62,13 @@ def _class(name: str, item: type) -> list[str]:
         else:
             function = getattr(member, "__func__", member)
             call = f"`.{key}{re.sub(_OWNER, '(', signature(function))}`"
-            parts.append(f"**{call}**: {prose(summary(docstring(function)))}")
+            parts.append(f"**{call}**: {_method(docstring(function))}")
     return parts
+
+
+def _method(text: str) -> str:
+    """The whole docstring if it has numpydoc sections, else its first paragraph."""
+    return numpydoc(text) if _SECTION.search(text) else prose(summary(text))
 
 
 def _members(item: type) -> list[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from augpipe_reference.markdown import docstring, document, prose, section, summ
 
 INTRO = """A configuration is one YAML file. augpipe checks it as a whole before any work starts: an unknown key, a
 misspelt kind or a value out of range stops the command with one line that lists the valid choices.
-`--set key.key=value` changes a value on the command line."""
+`--set key.key=value key.key=value` changes values on the command line."""
 
 
 def configured() -> dict[type[BaseModel], str]:

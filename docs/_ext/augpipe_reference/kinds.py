@@ -50,7 +50,8 @@ def sources_page() -> str:
     for kind in kinds_in(SOURCES):
         module = load_kind(SOURCES, kind, "source")
         about = prose(docstring(module)), prose(docstring(module.Config))
-        sections.append(section(f"`{kind}`", *about, _options(module.Config, _own(module.Config))))
+        names = [name for name in module.Config.model_fields if name != "kind"]  # also inherited
+        sections.append(section(f"`{kind}`", *about, _options(module.Config, names)))
     return document(
         "Sources",
         "`source: {kind: KIND, ...}` says where images come from. See [bring your data](../../how-to/bring-your-data.md).",
@@ -132,7 +133,7 @@ def classifiers_page() -> str:
         (
             f"`{name}`",
             _first(build) or f"torchvision's `{name}` with a stem for small images.",
-            "no" if name in options.OWN else "yes",
+            "no" if name in options.WITH_WIDTH else "yes",
             "no" if name in options.UNNORMED else "yes",
         )
         for name, build in models.classifiers.items()

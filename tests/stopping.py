@@ -1,0 +1,51 @@
+"""A flow whose worker has more waiting for it than a pipe holds, and is ended."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from tracked import prefect
+
+from augpipe.pipeline.experiment import Runner
+from flows.engine import pool, stop_workers
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def sleep(place: Path, data: bytes) -> None:
+    """Says that it is there, and goes on."""
+    (place / "begun").touch()
+    time.sleep(600)
+
+
+@flow
+def full(place: Path) -> None:
+    """PLACE/closed gets an x each time that the queue of calls is closed."""
+    for _ in range(6):
+        sleep.submit(place, bytes(10**6))
+    while not (place / "begun").exists():
+        time.sleep(0.05)
+    time.sleep(1)  # the others are on their way
+    context: Any = FlowRunContext.get()
+    reader = context.task_runner._executor._call_queue._reader
+    close = reader._close
+
+    def slowly() -> None:
+        with (place / "closed").open("a") as log:
+            log.write("x")  # by this thread, or by that of Python, which sees the workers die
+        time.sleep(1)
+        close()
+
+    reader._close = slowly
+    stop_workers()
+    raise RuntimeError("stopped")
+
+
+def stop(place: Path) -> None:
+    """Run the flow with one worker."""
+    with prefect():
+        full.with_options(task_runner=pool(Runner(device="cpu"), 1, 1))(place)
