@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_context
@@ -31,14 +31,21 @@ class Workers(ProcessPoolTaskRunner):
         executor: Any = self._executor
         if _running == [self._initargs[0]]:
             executor._mp_context = get_context("forkserver")  # Prefect's own is always "spawn"
+            # Prefect submits from threads of its own, so that `self.submit` never sees the error.
+            executor.submit = _submitting(executor.submit)
         return self
 
-    def submit(self, *given: Any, **named: Any) -> Any:
-        """As Prefect's; BrokenProcessPool if the process that workers are forked from was killed."""
+
+def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
+    """`submit`, raising BrokenProcessPool if the process that workers are forked from was killed."""
+
+    def checked(*args: Any, **options: Any) -> Any:
         try:
-            return super().submit(*given, **named)
+            return submit(*args, **options)
         except (ConnectionError, EOFError) as error:
             raise BrokenProcessPool("the process that workers are forked from has ended") from error
+
+    return checked
 
 
 def preload(threads: int) -> None:

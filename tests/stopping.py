@@ -1,8 +1,12 @@
-"""A flow whose worker has more waiting for it than a pipe holds, and is ended."""
+"""Flows of which a process is ended: a worker that has more waiting for it than a pipe holds, and the process that is forked."""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from tracked import prefect
 
 from augpipe.pipeline.experiment import Runner
 from flows.engine import pool, stop_workers
+from flows.workers import preload
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -49,3 +54,18 @@ def stop(place: Path) -> None:
     """Run the flow with one worker."""
     with prefect():
         full.with_options(task_runner=pool(Runner(device="cpu"), 1, 1))(place)
+
+
+@flow
+def forked(place: Path) -> None:
+    sleep.submit(place, b"").result()
+
+
+def lose(place: Path) -> None:
+    """Run a flow while the process that workers are forked from is killed: after a worker is requested, before it starts."""
+    preload(1)
+    process: int = forkserver._forkserver._forkserver_pid
+    os.kill(process, signal.SIGSTOP)
+    threading.Timer(1, os.kill, (process, signal.SIGKILL)).start()
+    with prefect():
+        forked.with_options(task_runner=pool(Runner(device="cpu"), 1, 1))(place)

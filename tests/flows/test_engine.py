@@ -86,6 +86,12 @@ def test_workers_that_are_ended_with_much_to_come_leave_nothing_waiting(tmp_path
     assert (tmp_path / "closed").read_text() == "x"
 
 
+def test_a_kill_of_the_process_that_workers_are_forked_from_breaks_the_pool(tmp_path: Path) -> None:
+    """The first worker is requested from a process that does not live to start it."""
+    with pytest.raises(BrokenProcessPool, match="forked from has ended"):
+        warm.call(stopping.lose, tmp_path)
+
+
 def test_what_a_run_creates_first_is_for_its_user_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
