@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from multiprocessing import forkserver
 from pathlib import Path
@@ -64,8 +63,14 @@ def forked(place: Path) -> None:
 def lose(place: Path) -> None:
     """Run a flow while the process that workers are forked from is killed: after a worker is requested, before it starts."""
     preload(1)
-    process: int = forkserver._forkserver._forkserver_pid
+    process: int = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
     os.kill(process, signal.SIGSTOP)
-    threading.Timer(1, os.kill, (process, signal.SIGKILL)).start()
+    read = forkserver.read_signed
+
+    def killed(answer: int) -> Any:
+        os.kill(process, signal.SIGKILL)
+        return read(answer)
+
+    forkserver.read_signed = killed
     with prefect():
         forked.with_options(task_runner=pool(Runner(device="cpu"), 1, 1))(place)
