@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from torch.utils.data import Dataset
 
 from augpipe import Balancer, Synthesizer, UserError
+from augpipe.core.device import set_fill
 from augpipe.core.images import ImageSet
 from augpipe.estimators.inputs import Layout, image_set
 
@@ -177,8 +178,11 @@ def test_a_gan_is_trained_selected_and_goes_through_a_file() -> None:
     synthesizer = Synthesizer("cgan", kimg=0.02, options=options, device="cpu", random_state=3)
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
+    set_fill(True)
     assert synthesizer.fit(X[:, 0], y) is synthesizer
-    assert not torch.are_deterministic_algorithms_enabled()  # the process's setting is the user's
+    # The process's settings are the user's.
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert set_fill(False)
     torch.use_deterministic_algorithms(before, warn_only=True)
     assert synthesizer.classes_.tolist() == ["ape", "cat", "dog"]
     images, labels = synthesizer.sample({"dog": 2, "ape": 1})

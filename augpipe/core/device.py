@@ -88,6 +88,14 @@ def pick_precision(device: str, requested: Precision) -> Precision:
     return "bf16-mixed" if fast_bf16(device) else "32-true"
 
 
+def set_fill(fill: bool) -> bool:
+    """Whether torch fills new tensors in deterministic mode, from now on; returns the previous setting."""
+    module: Any = torch.utils.deterministic
+    before: bool = module.fill_uninitialized_memory
+    module.fill_uninitialized_memory = fill
+    return before
+
+
 def start(device: Device = "auto", precision: Precision = "auto", threads: int = 1) -> Runtime:
     """Set this process's thread count and choose device, precision and memory format.
 
@@ -95,6 +103,8 @@ def start(device: Device = "auto", precision: Precision = "auto", threads: int =
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Deterministic mode would also fill each new tensor with NaN, to find code that reads it before it is written.
+    set_fill(False)
     where = pick_device(device)
     if where == "cuda":
         # Makes cuBLAS deterministic; read when the device is first used.

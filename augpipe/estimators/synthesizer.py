@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from augpipe import api
+from augpipe.core.device import set_fill
 from augpipe.core.errors import UserError, unknown
 from augpipe.core.images import ImageSet
 from augpipe.core.options import Device
@@ -32,14 +33,16 @@ LEAST = 2  # images of a class: a generator cannot vary a single one
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    """Deterministic algorithms while the block runs; torch's setting for the process is the user's."""
+    """Deterministic algorithms while the block runs; torch's settings for the process are the user's."""
     before = torch.are_deterministic_algorithms_enabled()
+    fill = set_fill(False)
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        set_fill(fill)
 
 
 class Synthesizer(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types

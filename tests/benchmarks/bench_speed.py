@@ -58,8 +58,10 @@ def classifier_step(name: str, batch: int, train: ImageSet, here: Runtime) -> Ca
     shape = classification.Shape(3, CLASSES, options.width)
     net = here.place(classification.start(options, shape, torch.Generator()))
     batches = Mixture(train, None, Mix(), here, seed=0)
-    classification.use_rng(net, torch.Generator(device=here.device))
-    learner = classification._Learner(net, batches, options, here, np.random.default_rng(0))
+    dropout = torch.Generator(device=here.device)
+    classification.use_rng(net, dropout)
+    streams = np.random.default_rng(0), dropout
+    learner = classification._Learner(net, batches, options, here, streams)
     return learner.step
 
 

@@ -22,7 +22,9 @@ def test_pool_gathers_the_same_from_memory_and_from_disk(here, make_shapes) -> N
 
 
 def test_threads_precision_and_memory_format() -> None:
+    runtime.set_fill(True)
     found = runtime.start("cpu", "32-true", threads=2)
+    assert not runtime.set_fill(False)  # it would cost time
     assert torch.get_num_threads() == 2 and found.device.type == "cpu"
     conv = found.place(torch.nn.Conv2d(3, 4, 3))
     assert conv.weight.is_contiguous(memory_format=torch.channels_last)
