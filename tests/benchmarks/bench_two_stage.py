@@ -55,6 +55,7 @@ class World:
     of_classifier: float = 0.5
     level: float = 0.9
     grouped: bool = False
+    takes: float = 1.0  # trainings of a classifier that take as long as one of a generator
     gain: float = 0.0
 
     @property
@@ -63,18 +64,22 @@ class World:
         return self.arms // 2
 
     @property
-    def trainings(self) -> int:
-        """Of both stages: generators and classifiers."""
-        explored = SEEDS * (self.arms + self.generative)
+    def trainings(self) -> float:
+        """Of both stages: generators, by what they take, and classifiers."""
         arms = (
             2 if self.arms - self.generative == 1 else 3
         )  # the baseline too, if it is not the rival
-        return explored + self.generators * (1 + arms * self.classifiers)
+        return SEEDS * self.of_seed + self.generators * (self.takes + arms * self.classifiers)
+
+    @property
+    def of_seed(self) -> float:
+        """Trainings of one seed of every arm."""
+        return self.arms + self.takes * self.generative
 
     @property
     def seeds(self) -> int:
         """Seeds of every arm for as many trainings, rounded up."""
-        return math.ceil(self.trainings / (self.arms + self.generative))
+        return math.ceil(self.trainings / self.of_seed)
 
 
 WORLDS = (
@@ -91,6 +96,7 @@ WORLDS = (
     World("as digits", images=630, level=0.95, of_generator=0.5, of_classifier=0.8),
     World("as MNIST, small classes", images=10_000, level=0.95, of_generator=0.4, of_classifier=0.6),
     World("as Fashion-MNIST", images=10_000, level=0.87, of_generator=0.1, of_classifier=0.15),
+    World("slow generator", takes=5.0, classifiers=4),
     World("20 arms, 10,000 images, G 10", arms=20, images=10_000, generators=10),
 )  # fmt: skip
 
@@ -279,6 +285,51 @@ def families(world: World, rng: np.random.Generator) -> dict[str, float]:
     }  # fmt: skip
 
 
+def percent(value: float) -> str:
+    """A rate as in a table."""
+    return f"{100 * value:.1f}%" if value < 0.1 or value > 0.9 else f"{100 * value:.0f}%"
+
+
+def tables(rows: list[dict[str, Any]]) -> str:
+    """Markdown: both stages, looks, metrics, families."""
+    lines = [
+        "| setting | arms | G x R | images | trainings (seeds of all arms) | no gain: better / worse | covered | "
+        "chosen at +1 / +2 | +1: two stages / all arms | +2: two stages / all arms |",
+        "| --- " * 10 + "|",
+    ]
+    both = [row for row in rows if row["kind"] == "two stages"]
+    for none in (row for row in both if not row["gain"]):
+        one, two = (
+            next((r for r in both if r["name"] == none["name"] and r["gain"] == g), None)
+            for g in (1.0, 2.0)
+        )
+        if one is None or two is None:
+            continue
+        lines.append(
+            f"| {none['name']} | {none['arms']} | {none['generators']} x {none['classifiers']} | {none['images']} | "
+            f"{one['trainings']:g} ({one['seeds']}) | {percent(none['better'])} / {percent(none['worse'])} | "
+            f"{percent(none['covered'])} | {percent(one['chosen'])} / {percent(two['chosen'])} | "
+            + " | ".join(f"{percent(r['better'])} / {percent(r['all arms'])}" for r in (one, two))
+            + " |"
+        )
+    for kind, keys in (
+        ("looks", ("better", "worse", "equivalent", "covered", "generators")),
+        ("metric", ("better", "covered")),
+        ("family", ("members", "covered together", "covered alone", "covered by Holm")),
+    ):
+        lines += [
+            "",
+            f"| {kind} | gain | " + " | ".join(keys) + " |",
+            "| --- " * (len(keys) + 2) + "|",
+        ]
+        for row in (row for row in rows if row["kind"] == kind):
+            cells = [
+                f"{row[k]:.3g}" if k in ("generators", "members") else percent(row[k]) for k in keys
+            ]
+            lines.append(f"| {row['name']} | {row['gain']:g} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """See the module's head."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -298,6 +349,19 @@ def main() -> None:
         )
         (options.out / "two-stage.json").write_text(json.dumps(rows, indent=1))
 
+    if not options.only:
+        for gain in (0.0, 0.5, 1.0, 2.0):
+            world = World("looks", gain=gain)
+            add("looks", world, rates(world, options.draws, with_looks), options.draws)
+        for metric in METRICS:
+            for world in (World(metric, images=1000), World(f"{metric}, groups", grouped=True)):
+                add("metric", world, rates(world, options.draws, of_metric(metric)), options.draws)
+        for world in (
+            World("family"),
+            World("family of 20", arms=20),
+            World("family, G 10", generators=10),
+        ):
+            add("family", world, rates(world, options.draws // 2, families), options.draws // 2)
     for world in WORLDS:
         if options.only and world.name not in options.only:
             continue
@@ -314,20 +378,7 @@ def main() -> None:
                 "all arms": before["better"],
             }
             add("two stages", better, result, draws // 2)
-    if options.only:
-        return
-    for gain in (0.0, 0.5, 1.0, 2.0):
-        world = World("looks", gain=gain)
-        add("looks", world, rates(world, options.draws, with_looks), options.draws)
-    for metric in METRICS:
-        for world in (World(metric, images=1000), World(f"{metric}, groups", grouped=True)):
-            add("metric", world, rates(world, options.draws, of_metric(metric)), options.draws)
-    for world in (
-        World("family"),
-        World("family of 20", arms=20),
-        World("family, G 10", generators=10),
-    ):
-        add("family", world, rates(world, options.draws // 2, families), options.draws // 2)
+    print(tables(rows))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ def test_the_order_does_not_matter_and_the_names_are_the_seed() -> None:
     assert simultaneous(renamed, UNITS)[0].level == pytest.approx(first[0].level, rel=0.1)
     with pytest.raises(ValueError, match="need different names"):
         simultaneous([family[0], family[0]], UNITS)
+    short = difference(outputs(0, g=3), outputs(1, g=3), UNITS, name="short")
+    with pytest.raises(ValueError, match=r"share their replicates; got \[3, 4\]"):
+        simultaneous([family[0], short], UNITS)
 
 
 def designed(vectors: np.ndarray) -> list[Difference]:
