@@ -14,6 +14,7 @@ chosen on val of the same seeds; seeds are rounded up.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import time
@@ -40,6 +41,7 @@ CLASSES = 5
 COMMON, OF_ARM, OF_TRAINING = 0.5, 0.1, 0.4  # variance of the latent value
 GROUP = 10  # images
 LOOKS = (5, 10, 20)
+PLAIN = ("generators", "members", "ratio", "width together", "width apart")  # not rates
 
 
 @dataclass(frozen=True)
@@ -285,6 +287,29 @@ def families(world: World, rng: np.random.Generator) -> dict[str, float]:
     }  # fmt: skip
 
 
+def components(g: int, r: int, ratio: float, draws: int = 40_000) -> dict[str, float]:
+    """Coverage and mean half width, in standard errors, of two error models of G x R replicates without test images.
+
+    together: variance of the G means, G - 1 degrees of freedom, as in `paired`. apart: components of generator and classifier,
+    each with degrees of freedom of its own. ratio: variance of the generator over that of the classifier.
+    """
+    rng = np.random.default_rng([g, r, round(100 * ratio)])
+    expected, nu = r * ratio + 1, g * (r - 1)
+    between = expected * rng.chisquare(g - 1, draws) / (g - 1)
+    within = rng.chisquare(nu, draws) / nu
+    mean = rng.normal(size=draws) * expected**0.5
+    together = stats.t.isf(0.025, g - 1) * between**0.5
+    share = np.maximum(0, 1 - within / between)
+    df = 1 / (share**2 / (g - 1) + (1 - share) ** 2 / nu)
+    apart = stats.t.isf(0.025, df) * np.maximum(between, within) ** 0.5
+    return {
+        "ratio": ratio, "together": float((np.abs(mean) < together).mean()),
+        "apart": float((np.abs(mean) < apart).mean()),
+        "width together": float(together.mean() / expected**0.5),
+        "width apart": float(apart.mean() / expected**0.5),
+    }  # fmt: skip
+
+
 def percent(value: float) -> str:
     """A rate as in a table."""
     return f"{100 * value:.1f}%" if value < 0.1 or value > 0.9 else f"{100 * value:.0f}%"
@@ -313,6 +338,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
             + " |"
         )
     for kind, keys in (
+        ("components", ("ratio", "together", "apart", "width together", "width apart")),
         ("looks", ("better", "worse", "equivalent", "covered", "generators")),
         ("metric", ("better", "covered")),
         ("family", ("members", "covered together", "covered alone", "covered by Holm")),
@@ -323,9 +349,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
             "| --- " * (len(keys) + 2) + "|",
         ]
         for row in (row for row in rows if row["kind"] == kind):
-            cells = [
-                f"{row[k]:.3g}" if k in ("generators", "members") else percent(row[k]) for k in keys
-            ]
+            cells = [f"{row[k]:.3g}" if k in PLAIN else percent(row[k]) for k in keys]
             lines.append(f"| {row['name']} | {row['gain']:g} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -350,6 +374,9 @@ def main() -> None:
         (options.out / "two-stage.json").write_text(json.dumps(rows, indent=1))
 
     if not options.only:
+        for g, r, ratio in itertools.product((3, 5, 10), (2, 8), (0.0, 0.1, 0.5, 1.0, 3.0)):
+            world = World(f"G {g}, R {r}", generators=g, classifiers=r)
+            add("components", world, components(g, r, ratio), 40_000)
         for gain in (0.0, 0.5, 1.0, 2.0):
             world = World("looks", gain=gain)
             add("looks", world, rates(world, options.draws, with_looks), options.draws)
