@@ -90,7 +90,7 @@ def interval(values: NDArray[np.float64], units: Units, hidden: float = 0.0) -> 
         spread = float(estimates.var(ddof=1))
         seeds = max(0.0, spread - variance_from_images(values, units)) / s
         deviations = (estimates - mean) * math.sqrt(s * seeds / max(spread, 1e-300) * s / (s - 1))
-    df = float(_degrees(seeds + images, spread / s, images, s, units))
+    df = float(degrees(seeds + images, spread / s, images, s, units.degrees))
     error = math.sqrt(seeds + images)
 
     def characteristic(t: NDArray[np.float64]) -> NDArray[np.complex128]:
@@ -137,20 +137,24 @@ def quantiles(
     ]
 
 
-def hidden_variance(values: NDArray[np.float64], units: Units) -> float:
-    """Variance of the class-balanced mean of paired differences (N,) in classes whose images all changed alike.
+def hidden_variance(
+    values: NDArray[np.float64], units: Units, weights: NDArray[np.float64] | None = None
+) -> float:
+    """Variance of the weighted sum of paired differences (N,) in classes whose images all changed alike.
 
     Such a class shows no spread, but a few images more might have changed otherwise: half an image is added for each of the
     four outcomes of a pair (Agresti & Min 2005). A class without any change is left out: arms that predict the same differ
-    by 0. Images of a group count as one.
+    by 0. Images of a group count as one. weights: (N,); None: those of the class-balanced mean.
     """
-    variance = 0.0
+    variance, weights = 0.0, units.weights if weights is None else weights
     for c, n in units.of_class.items():
-        of_class = values[units.labels == c]
+        inside = units.labels == c
+        of_class = values[inside]
         change = float(of_class[0])
         if abs(change) > 1e-12 and np.ptp(of_class) < 1e-12:
-            variance += (n * change**2 + 1 - (n * change) ** 2 / (n + 2)) / (n + 2) ** 2
-    return variance / len(units.of_class) ** 2
+            of_mean = (n * change**2 + 1 - (n * change) ** 2 / (n + 2)) / (n + 2) ** 2
+            variance += of_mean * float(weights[inside].sum()) ** 2
+    return variance
 
 
 def variance_from_images(values: NDArray[np.float64], units: Units) -> float:
@@ -159,16 +163,16 @@ def variance_from_images(values: NDArray[np.float64], units: Units) -> float:
     return float(units.variance(values - values.mean(0)).mean()) * s / (s - 1)
 
 
-def _degrees(
-    total: ArrayLike, seeds: ArrayLike, images: ArrayLike, s: ArrayLike, units: Units
+def degrees(
+    total: ArrayLike, seeds: ArrayLike, images: ArrayLike, s: ArrayLike, of_images: float
 ) -> NDArray[np.float64]:
     """Satterthwaite's degrees of freedom of the variance `total`, from its two components; elementwise.
 
     seeds: the observed variance between seeds, with S-1 degrees of freedom: subtracting the images' part, as in `total`,
-    does not make it more precise. images: with the degrees of freedom of the test units.
+    does not make it more precise. images: with `of_images` degrees of freedom, those of the test units.
     """
     total, seeds, images, s = (np.asarray(v, np.float64) for v in (total, seeds, images, s))
-    parts = images**2 / units.degrees + np.where(s > 1, seeds**2 / np.maximum(s - 1, 1), 0.0)
+    parts = images**2 / of_images + np.where(s > 1, seeds**2 / np.maximum(s - 1, 1), 0.0)
     df: NDArray[np.float64] = np.clip(total**2 / np.where(parts > 0, parts, 1.0), 1.0, 1e6)
     return np.where(parts > 0, df, 1e6)
 
@@ -220,7 +224,7 @@ def seeds_needed(
     """
     n = np.arange(max(LEAST_SEEDS, seeds + 1), 1001)
     between, images = variance[0] / n, np.float64(variance[1])
-    df = _degrees(between + images, between, images, n, units)
+    df = degrees(between + images, between, images, n, units.degrees)
     t = stats.t.ppf(1 - (1 - LEVEL) / 2 / arms, df) + stats.t.ppf(POWER, df)
     shown = n[abs(estimate.mean) > t * np.sqrt(between + images)]
     return int(shown[0]) if len(shown) else None

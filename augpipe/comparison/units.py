@@ -67,12 +67,7 @@ class Units:
             (np.ones(n), (group, np.arange(n))), shape=(self._groups, n), dtype=np.float64
         )
         self._strata = self._stratified(of_group, of_class)
-        # The variance of a group's sum, if all its images have the same value.
-        weight = (self._members @ self.weights) ** 2
-        total = float(weight.sum())
-        self.degrees = max(
-            1.0, total**2 / float((weight**2).sum()) - len(self._strata) if n else 1.0
-        )
+        self.degrees = self.degrees_of(self.weights)
 
     def _stratified(
         self, of_group: NDArray[np.int64], of_class: NDArray[np.int64]
@@ -84,6 +79,16 @@ class Units:
         stratum[of_group] = of_class
         return [np.flatnonzero(stratum == h) for h in np.unique(stratum)]
 
+    def degrees_of(self, weights: Values) -> float:
+        """Effective degrees of freedom of the variance between groups of a sum with these weights (N,); at least 1."""
+        # The variance of a group's sum, if all its images have the same value.
+        weight = (self._members @ weights) ** 2
+        total, squares = float(weight.sum()), float((weight**2).sum())
+        if squares == 0:
+            return 1.0
+        counted = sum(bool(weight[rows].any()) for rows in self._strata)
+        return max(1.0, total**2 / squares - counted)
+
     def mean(self, values: Values) -> Values:
         """Class-balanced means of (S,N) → (S,)."""
         means: Values = values @ self.weights
@@ -91,9 +96,16 @@ class Units:
 
     def influence(self, values: Values) -> Values:
         """Decrease of each seed's mean if a group is left out: (S,N) → (S,G)."""
+        return self.gather(values * self.weights)
+
+    def gather(self, contributions: Values) -> Values:
+        """Influence of each group on a sum of contributions of images, whose classes keep their size: (S,N) → (S,G).
+
+        For another statistic than a sum: its derivatives with respect to the weight of each image.
+        """
         k = len(self._counts)
-        sums = np.stack([np.bincount(self._class, row, minlength=k) for row in values])
-        deviations = (values - (sums / self._counts)[:, self._class]) * self.weights * self._reach
+        sums = np.stack([np.bincount(self._class, row, minlength=k) for row in contributions])
+        deviations = (contributions - (sums / self._counts)[:, self._class]) * self._reach
         influence: Values = (self._members @ deviations.T).T
         return influence
 
@@ -115,9 +127,20 @@ class Units:
 
     def variance(self, values: Values) -> Values:
         """Jackknife variance of each seed's mean over groups: (S,N) → (S,)."""
-        influence = self.influence(values)
-        variance = np.zeros(len(values))
+        return self.variance_of(self.influence(values))
+
+    def variance_of(self, influence: Values) -> Values:
+        """Jackknife variance from the influence of each group: (S,G) → (S,)."""
+        variance = np.zeros(len(influence))
         for rows in self._strata:
             g = len(rows)
             variance += (g - 1) * influence[:, rows].var(axis=1)
         return variance
+
+    def covariance_of(self, influence: Values) -> Values:
+        """Jackknife covariances of several statistics from the influence of each group: (S,G) → (S,S)."""
+        covariance = np.zeros((len(influence), len(influence)))
+        for rows in self._strata:
+            centred = influence[:, rows] - influence[:, rows].mean(axis=1, keepdims=True)
+            covariance += (len(rows) - 1) / len(rows) * (centred @ centred.T)
+        return covariance
