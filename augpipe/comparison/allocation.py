@@ -57,9 +57,10 @@ def explore_variances(
 ) -> Variances:
     """Variance components of contender minus rival from the explore stage, which has one classifier on each generator.
 
-    scores: arm → metric of each seed in points, (S,). The spread of the paired difference holds generator and classifier;
+    scores: arm → metric of each seed in points, (S,); on val, since test is scored once. The spread of the paired difference holds generator and classifier;
     that of arms without a trained generator against each other holds the classifier alone (mean over pairs; without a
-    second such arm, half of the spread is taken for each). test: variance of the mean due to test images, points².
+    second such arm, half of the spread is taken for each). test: variance of the mean due to
+    test images, points²; that of as many val images will do.
     """
     spread = float((scores[contender] - scores[rival]).var(ddof=1))
     plain = sorted(arm for arm in scores if not generative[arm])

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 Values = NDArray[np.float64]
 
@@ -110,7 +110,7 @@ def _boundaries(fractions: tuple[float, ...], alpha: float) -> tuple[float, ...]
         def crossed(
             z: float, at: Values = nodes, mass: Values = density, root: float = root, sd: float = sd
         ) -> float:
-            tails = stats.norm.sf((z * root - at) / sd) + stats.norm.sf((z * root + at) / sd)
+            tails = special.ndtr((at - z * root) / sd) + special.ndtr((-at - z * root) / sd)
             return float(mass @ tails)
 
         target = float(step[k])

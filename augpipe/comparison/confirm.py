@@ -144,16 +144,27 @@ def _needed(estimate: Difference, margin: float, reason: Reason) -> int | None:
 
 
 def replicates_needed(estimate: Difference, margin: float = MARGIN) -> int | None:
-    """Generators in total that decide with probability POWER if the difference and its variances are as observed.
+    """Generators in total that decide with probability POWER if the difference and its variances are as observed."""
+    least = max(LEAST_SEEDS, len(estimate.values) + 1)
+    if _power(estimate, margin, np.array([MOST_REPLICATES]))[0] < POWER:
+        return None
+    for start in range(least, MOST_REPLICATES + 1, 50):
+        n = np.arange(start, min(start + 50, MOST_REPLICATES + 1))
+        enough = n[_power(estimate, margin, n) >= POWER]
+        if len(enough):
+            return int(enough[0])
+    return None
 
-    Power of the two-sided test, or of the two one-sided ones, by a shifted t (Chow, Shao & Wang 2008, 3.1-3.2).
+
+def _power(estimate: Difference, margin: float, n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probability of a decision with n generators: of the two-sided test or the two one-sided ones, whichever is larger.
+
+    By a shifted t (Chow, Shao & Wang 2008, 3.1 and 3.2).
     """
-    g, r = estimate.values.shape
-    n = np.arange(max(LEAST_SEEDS, g + 1), MOST_REPLICATES + 1)
-    of_one = estimate.variances.of_mean(1, r) - estimate.variances.test
-    test = estimate.variances.test
-    total = np.maximum(of_one / n + test, 1e-12)
-    df, error = degrees(total, of_one / n, test, n, estimate.of_test), np.sqrt(total)
+    test, r = estimate.variances.test, estimate.values.shape[1]
+    replicates = (estimate.variances.of_mean(1, r) - test) / n
+    total = np.maximum(replicates + test, 1e-12)
+    df, error = degrees(total, replicates, test, n, estimate.of_test), np.sqrt(total)
     shift = abs(estimate.mean) / error
     two_sided, one_sided = stats.t.isf(ALPHA / 2, df), stats.t.isf(ALPHA, df)
     differs = stats.t.sf(two_sided - shift, df) + stats.t.sf(two_sided + shift, df)
@@ -162,5 +173,5 @@ def replicates_needed(estimate: Difference, margin: float = MARGIN) -> int | Non
         + stats.t.cdf(margin / error + shift - one_sided, df)
         - 1
     )
-    enough = n[np.maximum(differs, equivalent) >= POWER]
-    return int(enough[0]) if len(enough) else None
+    power: NDArray[np.float64] = np.maximum(differs, equivalent)
+    return power

@@ -47,6 +47,9 @@ def simultaneous(
     names = [member.name for member in family]
     if len(set(names)) < len(names):
         raise ValueError(f"members of a family need different names; got {names}")
+    replicates = {len(member.values) for member in family}
+    if len(replicates) > 1:
+        raise ValueError(f"members of a family share their replicates; got {sorted(replicates)}")
     if not family:
         return []
     if len(family) == 1:
