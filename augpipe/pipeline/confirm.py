@@ -173,15 +173,24 @@ def _look(
     margin: float,
     planned: Sequence[int],
 ) -> Confirmation:
-    test = load_images(next(iter(runs.prepared.values())).splits.test)
     contender, rival = (
-        np.array([[_predicted(runs, arm, seed) for seed in of] for of in trained.values()])
-        for arm in (str(chosen.contender), str(chosen.rival))
+        predictions(runs, str(arm), trained) for arm in (chosen.contender, chosen.rival)
     )
-    groups = test.table["group"].to_numpy()
-    return confirm_pair(
-        contender, rival, np.array(test.labels), groups, margin=margin, looks=planned
-    )
+    truth, groups = test_labels(runs)
+    return confirm_pair(contender, rival, truth, groups, margin=margin, looks=planned)
+
+
+def test_labels(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """Class and group of each test image, (N,)."""
+    test = load_images(next(iter(runs.prepared.values())).splits.test)
+    return np.array(test.labels), test.table["group"].to_numpy()
+
+
+def predictions(
+    runs: Runs, arm: str, classifiers: Mapping[int, Sequence[int]]
+) -> NDArray[np.int64]:
+    """Predicted classes of the test images, (G,R,N)."""
+    return np.array([[_predicted(runs, arm, seed) for seed in of] for of in classifiers.values()])
 
 
 def _predicted(runs: Runs, arm: str, seed: int) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 from planted import PAIR, Trained
+from stored_results import CLASSES
 
 from augpipe.comparison.options import Confirm
 from augpipe.core.store import Store
@@ -17,7 +19,10 @@ from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed, confirm
 from augpipe.pipeline.experiment import Experiment
 from augpipe.report.answer import ADVICE, situation, verdict
+from augpipe.report.answer_section import answer_section
 from augpipe.report.collect import with_confirmed
+from augpipe.report.out import check_out
+from augpipe.report.page import page
 from augpipe.report.results import Results
 from augpipe.report.write import write
 
@@ -122,4 +127,36 @@ def test_the_summary_is_what_its_schema_says(
         jsonschema.validate(summary, schema)
     lines = (tmp_path / "confirm" / "predictions.csv").read_text("utf-8").splitlines()
     assert any(line.startswith("gan,1003,test") for line in lines)
-    write(results, tmp_path / "confirm")  # the folder of an earlier run, with its confirm.csv
+    check_out(tmp_path / "confirm")  # a later run may replace it, with its confirm.csv
+
+
+def test_the_page_begins_with_the_answer(confirmed: Confirmed, results: Results) -> None:
+    """In the order of the reader: answer, glossary, rare classes with their test images, advice, figure, cost, first look."""
+    text = page(with_confirmed(results, confirmed, 20.0))
+    order = [
+        "Synthetic images from gan raised", "Validation chose the two in a first look at all arms (3 seeds)",
+        "<b>gan</b>. Best method without them: the arm <b>classic</b>", "Macro recall is the sensitivity of a class",
+        "<h2>Rare classes</h2>", "The intervals hold for all of these classes together", ADVICE["better"].split("`")[0],
+        "Difference in macro recall of each fresh training", "The run took 20 s, of which", "<h2>Experiment</h2>",
+        "Nothing is tested here",
+    ]  # fmt: skip
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert "<th>p</th>" not in text.partition("Effect sizes")[0], "the first look has no verdicts"
+    first = page(results)
+    assert "A first look, not confirmed." in first and "Nothing is tested here" not in first
+    assert "Of the first look: without intervals." in first and "<th>p</th>" in first
+
+
+def test_rare_classes_have_their_test_images_and_their_scores(
+    confirmed: Confirmed, results: Results
+) -> None:
+    rows = answer_section(with_confirmed(results, confirmed, 20.0))["rare"]
+    assert [row[:3] for row in rows] == [(CLASSES[2], "5", "20"), (CLASSES[1], "10", "20")]
+    scores = confirmed.scores[confirmed.scores.split == "test"]
+    for row in rows:
+        of = scores[scores["class"] == row[0]].groupby(["metric", "arm"]).value.mean()
+        without, with_generator = (100 * of["recall", arm] for arm in ("classic", "gan"))
+        assert (float(row[3]), float(row[4])) == pytest.approx((without, with_generator), abs=0.06)
+        change, low, high = map(float, re.findall(r"[+-][\d.]+", row[5]))
+        assert low <= change <= high and change == pytest.approx(with_generator - without, abs=0.06)
