@@ -30,8 +30,9 @@ from augpipe.generators import fit as training
 from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
 from augpipe.pipeline.budget import parse
+from augpipe.pipeline.compare import Runs, local, train_and_score
 from augpipe.pipeline.compare import compare as call_stages
-from augpipe.pipeline.compare import local
+from augpipe.pipeline.confirm import confirm
 from augpipe.pipeline.context import Context, workers_and_threads
 from augpipe.pipeline.defaults import for_source, suggest
 from augpipe.pipeline.experiment import Experiment
@@ -40,7 +41,7 @@ from augpipe.pipeline.planning import for_images
 from augpipe.pipeline.pruning import running
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.train_classifier import fit_reference
-from augpipe.report.collect import collect
+from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.out import check_home, check_out
 from augpipe.report.plan_text import plan_lines
 from augpipe.report.run_results import RunResults
@@ -67,7 +68,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
-    """Run every stage of an experiment in this process and compare its arms.
+    """Run every stage of an experiment in this process, compare its arms, and confirm the best two with fresh seeds.
 
     Results are stored below AUGPIPE_HOME and reused by later calls and by the command. fresh: nothing is reused. Raises
     UserError for mistakes in the data, and the exceptions of the stages.
@@ -86,8 +87,15 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
         else:
             prepared = dict.fromkeys(experiment.seeds, prepare(context, experiment))
         runs = call_stages(experiment, prepared, local(context))
-        seconds = time.perf_counter() - start
-        return RunResults.of(collect(experiment, runs, seconds, threads=threads), runs)
+        explored = collect(experiment, runs, time.perf_counter() - start, threads=threads)
+
+        def train(stage: Experiment, more: Mapping[int, Sequence[int]]) -> tuple[Runs, dict[str, str]]:  # fmt: skip
+            splits = dict.fromkeys(stage.seeds, prepared[experiment.seeds[0]])
+            return train_and_score(stage, splits, local(context), more), {}
+
+        confirmed = confirm(experiment, explored.finalists, train)
+        results = with_confirmed(explored, confirmed, time.perf_counter() - start)
+        return RunResults.of(results, runs)
 
 
 def run(

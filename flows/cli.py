@@ -69,6 +69,7 @@ def run(
     out: Out = None,
     budget: str | None = None,
     quick: Switch = False,
+    explore_only: Switch = False,
     dry_run: Switch = False,
     fresh: Switch = False,
     resume: Switch = False,
@@ -89,7 +90,9 @@ def run(
     budget
         Time that a run on images may take, as 90s, 10m or 2h (default: 30m). Its numbers are fitted to it.
     quick
-        A first look within 5 minutes: `--budget 5m`.
+        A first look within 5 minutes: `--budget 5m --explore-only`.
+    explore_only
+        Compare the arms once, without the confirm stage: `--set confirm=off`. The verdict is then a first look.
     dry_run
         Print the plan with the expected minutes, and stop. Nothing is written to the output folder.
     fresh
@@ -103,6 +106,8 @@ def run(
     """
     if fresh and resume:
         raise UserError("--resume and --fresh are mutually exclusive")
+    if explore_only or quick:
+        set_ = (*set_, "confirm=off")
     experiment = load_planned(
         config, set_, lambda outline: check_out_folder(outline, out),
         budget_of(config, budget, quick), dry_run=dry_run, fresh=fresh,
@@ -123,7 +128,7 @@ def run(
         _print_summary(summary, folder)
     if compared.lost:
         raise compared.lost
-    if strict and summary["failed"]:
+    if strict and (summary["failed"] or summary["confirm"].get("failed")):
         sys.exit(1)
 
 
@@ -182,15 +187,15 @@ def train(
 
 
 def _print_summary(summary: dict[str, Any], folder: Path) -> None:
-    """Print the table of arms, the verdict, and the path of the report."""
+    """Print the table of arms, the verdict, and the path of the report.
+
+    After a confirm stage the table only describes the first look, so it has no verdicts.
+    """
+    confirmed = summary["stage"] == "confirm"
+    title = "First look at all arms, on the seeds that chose the two of the verdict:"
     table = Table(box=None, pad_edge=False)
-    for column in (
-        "arm",
-        "macro recall",
-        f"gain over {summary['baseline']}",
-        "95% interval",
-        "verdict",
-    ):
+    last = () if confirmed else ("verdict",)
+    for column in ("arm", "macro recall", f"gain over {summary['baseline']}", "95% interval", *last):  # fmt: skip
         table.add_column(column, justify="left" if column in ("arm", "verdict") else "right")
     for name, arm in summary["arms"].items():
         gain = arm["gain"]
@@ -198,7 +203,9 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
         if gain:
             interval = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
             cells = (f"{100 * gain['mean']:+.1f}", interval, gain["verdict"])
-        table.add_row(name, f"{100 * arm['mean']:.1f}", *cells)
+        table.add_row(name, f"{100 * arm['mean']:.1f}", *cells[: 2 if confirmed else 3])
+    if confirmed:
+        console.print(title, highlight=False, soft_wrap=True)
     console.print(table)
     note = [summary["note"]] if summary["note"] else []
     for line in ("", summary["verdict"], *note, f"report: {folder / 'report.html'}"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,14 +12,16 @@ from prefect import flow
 from rich.console import Console
 
 from augpipe.core.errors import several
-from augpipe.pipeline.compare import Runs, resolve
+from augpipe.pipeline.compare import Runs, resolve, train_and_score
 from augpipe.pipeline.compare import compare as call_all
+from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm
+from augpipe.pipeline.confirm import stage as stage_of
 from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.stages.prepare import prepare
-from augpipe.report.collect import collect
+from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.results import Results
 from augpipe.report.write import write
 
@@ -105,15 +107,19 @@ def _note(line: str) -> None:
 def compare(
     experiment: Experiment, context: Context, prepared: dict[int, Prepared], out: Path
 ) -> Compared:
-    """Run the graph, compare the arms, write the report."""
+    """Run the graph, compare the arms, confirm the best two with fresh seeds, write the report."""
     start = time.perf_counter()
     tracker = Tracker(experiment)
     with tracker.comparison(prepared[experiment.seeds[0]]):
         results, runs = _results(experiment, context, prepared, tracker, start)
+        confirmed = _confirmed(results, context, prepared, tracker)
+        results = with_confirmed(results, confirmed, time.perf_counter() - start)
         with working("writing the report"):
             write(results, out)
         tracker.fidelity(results.quality.fidelity, results.classes)
-        tracker.result(out, results.comparison.sentence, results.headline())
+        tracker.result(out, results.verdict, results.headline())
+        if isinstance(confirmed, Confirmed):
+            tracker.confirmed(confirmed.figures(), confirmed.outcome.decision)
         tracker.cost()
     with optional():
         create_artifacts(results, tracker.address)
@@ -139,6 +145,29 @@ def _results(
         )  # fmt: skip
     tracker.failed(failures, failed)
     return results, runs
+
+
+def _confirmed(
+    results: Results, context: Context, prepared: Mapping[int, Prepared], tracker: Tracker
+) -> Confirmed | NotConfirmed:
+    """Run the graph again with fresh seeds for the two arms that val chose."""
+    experiment = results.experiment
+    same = prepared[experiment.seeds[0]]
+
+    def train(stage: Experiment, more: Mapping[int, Sequence[int]]) -> tuple[Runs, dict[str, str]]:
+        submit = Submit(context, stage.runner.timeout)
+        try:
+            runs = train_and_score(stage, dict.fromkeys(stage.seeds, same), submit, more)
+            failures = follow(runs, tracker, context)
+        except BaseException:
+            stop_workers()
+            raise
+        failed = failures.reasons(stage)
+        tracker.failed(failures, failed)
+        arms = [arm.name for arm in stage.arms if arm.name not in failed]
+        return resolved(runs.keep(stage_of(stage, arms, stage.seeds))), failed
+
+    return confirm(experiment, results.finalists, train, _note)
 
 
 def resolved(runs: Runs) -> Runs:

@@ -61,9 +61,7 @@ class Failures:
 
         Raises the baseline's error: a comparison needs the baseline.
         """
-        errors = {
-            arm.name: root for arm in experiment.arms if (root := self._root(arm)) is not None
-        }
+        errors = self._errors(experiment)
         if experiment.baseline in errors:
             raise errors[experiment.baseline]
         arms = tuple(arm for arm in experiment.arms if arm.name not in errors)
@@ -73,6 +71,13 @@ class Failures:
         }
         remaining = experiment.model_copy(update={"arms": arms, "generators": generators})
         return remaining, {name: reason(error) for name, error in errors.items()}
+
+    def reasons(self, experiment: Experiment) -> dict[str, str]:
+        """The arms of the experiment that failed, each with the reason."""
+        return {name: reason(error) for name, error in self._errors(experiment).items()}
+
+    def _errors(self, experiment: Experiment) -> dict[str, Exception]:
+        return {arm.name: root for arm in experiment.arms if (root := self._root(arm)) is not None}
 
     def raise_first(self) -> None:
         """Raise the first error, if any; for runs with a single result."""

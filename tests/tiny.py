@@ -30,6 +30,7 @@ arms:
   - {name: smote, generator: smote, mix: {share: auto}}
   - {name: acgan, generator: acgan, mix: {fill: 0.5, share: 0.3, sampler: balanced}}
 baseline: real
+confirm: off  # the stage that trains again with fresh seeds: flows/test_confirm.py
 seeds: 2
 """
 

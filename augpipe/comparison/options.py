@@ -1,4 +1,4 @@
-"""When a refreshed model replaces the one in service."""
+"""Options of the confirm stage, and of the promotion of a refreshed model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,24 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from augpipe.core.schema import Strict, refuse_changed
+
+
+class Confirm(Strict):
+    """The confirm stage: the best arm with a trained generator and the strongest one without are trained again with fresh seeds."""
+
+    generators: int = Field(default=10, ge=3, le=1000)
+    """Fresh replicates at most: for each, the generator is trained again, and so are the classifiers of both arms."""
+
+    classifiers: int = Field(default=1, ge=1, le=100)
+    """Classifiers that each of the two arms trains in a replicate, on the images of one and the same generator."""
+
+    until: Literal["decided", "fixed"] = "decided"
+    """`decided`: the result is looked at after 5, 10, 20, ... replicates, and the stage ends when it is clear; the looks
+    share the 5% of errors. `fixed`: all replicates, and one look."""
+
+    margin: float = Field(default=0.5, gt=0, lt=100)
+    """Largest difference in points (percent) of the metric that counts as none: a 90% interval within plus and minus
+    `margin` is the answer `equivalent`."""
 
 
 class Promotion(Strict):

@@ -22,6 +22,7 @@ from augpipe.comparison.bootstrap import (
     seeds_needed,
     variance_from_images,
 )
+from augpipe.comparison.finalists import finalists
 from augpipe.comparison.units import Units
 
 
@@ -108,9 +109,8 @@ def conclude(
     baseline: str,
 ) -> Comparison:
     """Build the comparison from each arm's level and its gains over a reference; other arguments as in `compare`."""
-    strongest = max((arm for arm in levels if not generative[arm]), key=lambda arm: val[arm])
-    candidates = [arm for arm in levels if generative[arm]]
-    best = max(candidates, key=lambda arm: val[arm]) if candidates else None
+    chosen = finalists({arm: val[arm] for arm in levels}, generative)
+    strongest, best = chosen.rival or baseline, chosen.contender
     over_baseline = {g.arm: g for g in against(baseline)}
     over_strongest = {g.arm: g for g in against(strongest)}
     comparison = Comparison(baseline, strongest, best, levels, over_baseline, over_strongest, "")

@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 from augpipe.core.errors import UserError
 
 DEFAULT: Final = "30m"  # of a run on images without --budget
-QUICK: Final = "5m"  # of --quick
+QUICK: Final = "5m"  # of --quick, which has no confirm stage
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _TIME: Final = re.compile(r"(?=.)(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
-STANDARD_SEEDS: Final = 3  # what a verdict needs
+STANDARD_SEEDS: Final = 3  # of the explore stage
 MOST_SEEDS: Final = 5
+MOST_REPLICATES, STANDARD_REPLICATES, LEAST_REPLICATES = 20, 10, 5  # of the confirm stage
 GOOD_KIMG, LEAST_KIMG = 30.0, 8.0
 GOOD_STEPS, LEAST_STEPS = 300, 100
 SIZES: Final = (64, 48, 32)  # pixels; larger ones are the user's, and stay
@@ -70,6 +71,7 @@ class Numbers:
     steps: int  # of a classifier
     size: int  # side of the images, in pixels
     arms: tuple[str, ...]
+    replicates: int  # of the confirm stage, at most; 0: the run has none
 
 
 class Sacrifice(NamedTuple):
@@ -83,6 +85,16 @@ def _fewer_seeds(least: int) -> Callable[[Numbers, Collection[str]], Iterator[Nu
     def down(numbers: Numbers, needed: Collection[str]) -> Iterator[Numbers]:
         for seeds in range(numbers.seeds - 1, least - 1, -1):
             yield replace(numbers, seeds=seeds)
+
+    return down
+
+
+def _fewer_replicates(*values: int) -> Callable[[Numbers, Collection[str]], Iterator[Numbers]]:
+    def down(numbers: Numbers, needed: Collection[str]) -> Iterator[Numbers]:
+        for replicates in values:
+            if replicates < numbers.replicates:
+                numbers = replace(numbers, replicates=replicates)
+                yield numbers
 
     return down
 
@@ -126,14 +138,17 @@ AT_EACH_SIZE: Final = (
     Sacrifice("steps of the classifiers", _fewer_steps(GOOD_STEPS)),
 )
 FIRST: Final = (
-    Sacrifice("seeds beyond those of a verdict", _fewer_seeds(STANDARD_SEEDS)),
+    Sacrifice("seeds beyond the usual", _fewer_seeds(STANDARD_SEEDS)),
+    Sacrifice("replicates beyond the usual", _fewer_replicates(STANDARD_REPLICATES)),
     Sacrifice("GAN-train", _no_gan_train),
 )
 LAST: Final = (
     Sacrifice("arms", _fewer_arms),
-    Sacrifice("seeds of a verdict", _fewer_seeds(1)),
+    Sacrifice("replicates of the confirm stage", _fewer_replicates(8, 6, LEAST_REPLICATES)),
+    Sacrifice("seeds of the explore stage", _fewer_seeds(1)),
     Sacrifice("kimg below what is good", _less_kimg(LEAST_KIMG)),
     Sacrifice("steps below what is good", _fewer_steps(LEAST_STEPS)),
+    Sacrifice("the confirm stage", _fewer_replicates(0)),
 )
 
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from augpipe.core.store import Ref
@@ -81,7 +82,10 @@ class GeneratorRun:
 
 @dataclass
 class ArmRun:
-    """One arm and seed; synthetic is set if the arm has a generator, chosen if its mix is searched."""
+    """One arm and seed; synthetic is set if the arm has a generator, chosen if its mix is searched.
+
+    seed: of the classifier; the generator has another one where several classifiers are trained on its images.
+    """
 
     arm: Arm
     seed: int
@@ -150,24 +154,39 @@ def compare(experiment: Experiment, prepared: BySeed, call: Call) -> Runs:
     Generators take longest, so they are called first, the largest budget before the others; arms without a generator keep
     the cores busy while the last generators train.
     """
-    runs, seeds = Runs(prepared), experiment.seeds
+    runs = train_and_score(experiment, prepared, call)
+    for name in _used(experiment):
+        for seed in experiment.seeds:
+            run = runs.generators[name, seed]
+            run.measured = call(
+                measure, run.prepared, runs.references[seed].reference, run.trained,
+                experiment.fidelity, experiment.classifier, title=f"measure {name}, seed {seed}",
+            )  # fmt: skip
+    return runs
+
+
+def _used(experiment: Experiment) -> list[str]:
+    """Names of the generators of the arms, the largest budget first."""
     used = {name for arm in experiment.arms for name in arm.generators}
-    names = sorted(used, key=lambda name: (-experiment.generators[name].kimg, name))
+    return sorted(used, key=lambda name: (-experiment.generators[name].kimg, name))
+
+
+def train_and_score(
+    experiment: Experiment,
+    prepared: BySeed,
+    call: Call,
+    more: Mapping[int, Sequence[int]] = MappingProxyType({}),
+) -> Runs:
+    """`compare` without the fidelity of the generators. more: seed → seeds of further classifiers on the same recipes."""
+    runs, seeds, names = Runs(prepared), experiment.seeds, _used(experiment)
     for seed in seeds if names else ():
         call_reference(runs, experiment, seed, call)
     for name in names:
         for seed in seeds:
             call_generator(runs, experiment, TrainingSpec(name=name, seed=seed), call)
     plain = [arm for arm in experiment.arms if not arm.generator]
-    _call_arms(runs, experiment, plain, call)
-    _call_arms(runs, experiment, [arm for arm in experiment.arms if arm.generator], call)
-    for name in names:
-        for seed in seeds:
-            run = runs.generators[name, seed]
-            run.measured = call(
-                measure, run.prepared, runs.references[seed].reference, run.trained,
-                experiment.fidelity, experiment.classifier, title=f"measure {name}, seed {seed}",
-            )  # fmt: skip
+    _call_arms(runs, experiment, plain, call, more)
+    _call_arms(runs, experiment, [arm for arm in experiment.arms if arm.generator], call, more)
     return runs
 
 
@@ -214,8 +233,14 @@ def call_generator(
     return run
 
 
-def _call_arms(runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Call) -> None:
-    """Fill, mix, train and score each arm and seed, stage by stage."""
+def _call_arms(
+    runs: Runs,
+    experiment: Experiment,
+    arms: Sequence[Arm],
+    call: Call,
+    more: Mapping[int, Sequence[int]],
+) -> None:
+    """Fill, mix, train and score each arm and seed, stage by stage; more: see `train_and_score`."""
     shared: dict[tuple[str, str, bool, int], Synthetic] = {}
     keys = [(arm, seed) for seed in experiment.seeds for arm in arms]
     for arm, seed in keys:
@@ -225,17 +250,31 @@ def _call_arms(runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Ca
             run.parts, run.synthetic = call_synthetic(runs, experiment, arm, seed, call, shared)
     for arm, seed in keys:
         _call_recipe(runs, experiment, runs.arms[arm.name, seed], call)
-    for arm, seed in keys:
-        run = runs.arms[arm.name, seed]
+    trained = [one for key in keys for one in _with_more(runs, *key, more)]
+    for run in trained:
         run.classifier = call(
-            train_classifier, run.prepared, run.recipe, experiment.classifier, arm.name, seed,
-            title=f"classifier {arm.name}, seed {seed}", total=experiment.classifier.steps,
+            train_classifier, run.prepared, run.recipe, experiment.classifier, run.arm.name,
+            run.seed, title=f"classifier {_title(run)}", total=experiment.classifier.steps,
         )  # fmt: skip
-    for arm, seed in keys:
-        run = runs.arms[arm.name, seed]
+    for run in trained:
         run.scored = call(
-            score, run.prepared, run.classifier, run.recipe, title=f"score {arm.name}, seed {seed}"
+            score, run.prepared, run.classifier, run.recipe, title=f"score {_title(run)}"
         )
+
+
+def _title(run: ArmRun) -> str:
+    return f"{run.arm.name}, seed {run.seed}"
+
+
+def _with_more(
+    runs: Runs, arm: Arm, seed: int, more: Mapping[int, Sequence[int]]
+) -> Iterator[ArmRun]:
+    """The run of an arm and seed, and those of further classifiers on its recipe."""
+    first = runs.arms[arm.name, seed]
+    yield first
+    for other in more.get(seed, ()):
+        runs.arms[arm.name, other] = replace(first, seed=other)
+        yield runs.arms[arm.name, other]
 
 
 def call_synthetic(

@@ -19,7 +19,14 @@ from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.options import SplitOptions
 from augpipe.data.split_check import NAMES
 from augpipe.data.survey import SURVEYED, Survey, survey
-from augpipe.pipeline.budget import MOST_SEEDS, STANDARD_SEEDS, Numbers
+from augpipe.pipeline.budget import (
+    LEAST_REPLICATES,
+    MOST_REPLICATES,
+    MOST_SEEDS,
+    STANDARD_REPLICATES,
+    STANDARD_SEEDS,
+    Numbers,
+)
 from augpipe.pipeline.experiment import Experiment, build, override
 from augpipe.pipeline.validate import check_images, check_listing, list_images
 
@@ -82,11 +89,12 @@ class Suggestion:
             steps=int(_between(round(EPOCHS * n / 64), *STEPS)),
             size=self.images.spec.size,
             arms=tuple(arm["name"] for arm in self._arms()),
+            replicates=MOST_REPLICATES,
         )
 
     def standard(self) -> Numbers:
         """The numbers where nothing was timed."""
-        return replace(self.wish(), seeds=STANDARD_SEEDS)
+        return replace(self.wish(), seeds=STANDARD_SEEDS, replicates=STANDARD_REPLICATES)
 
     def needed(self) -> set[str]:
         """Arms that an override names: they stay."""
@@ -100,6 +108,10 @@ class Suggestion:
         kinds = [t.partition("=")[2] for t in self.overrides if t.startswith("classifier.kind=")]
         if kinds and kinds[-1] not in WITH_WIDTH:
             del values["classifier"]["width"]  # torchvision's architectures have none
+        if not numbers.replicates and any(t.startswith("confirm.") for t in self.overrides):
+            values["confirm"] = {
+                "generators": LEAST_REPLICATES
+            }  # what the user set needs the stage
         return build(values, self.overrides, where=str(self.path))
 
     def choices(self, numbers: Numbers) -> tuple[Choice, ...]:
@@ -128,6 +140,7 @@ class Suggestion:
             "arms": arms,
             "baseline": "real",
             "seeds": numbers.seeds,
+            "confirm": {"generators": numbers.replicates} if numbers.replicates else "off",
         }
 
     def _arms(self) -> list[dict[str, Any]]:
@@ -176,12 +189,22 @@ class Suggestion:
             why += f"; no smote: the smallest class has {min(images.counts.values())} images"
         yield Choice("arms", ", ".join(numbers.arms), why)
         yield Choice("seeds", str(numbers.seeds), _about_seeds(numbers.seeds))
+        yield Choice(
+            "confirm.generators",
+            str(numbers.replicates or "off"),
+            _about_confirm(numbers.replicates),
+        )
 
 
 def _about_seeds(seeds: int) -> str:
-    if seeds < STANDARD_SEEDS:
-        return f"to fit the budget; a verdict needs {STANDARD_SEEDS}"
-    return "the fewest for a verdict" if seeds == STANDARD_SEEDS else "more narrow the intervals"
+    why = "of each arm, to choose the two that are trained again"
+    return f"{why}; fewer to fit the budget" if seeds < STANDARD_SEEDS else why
+
+
+def _about_confirm(replicates: int) -> str:
+    if not replicates:
+        return "to fit the budget: a first look, not confirmed"
+    return "fresh trainings of these two at most; the stage ends when its result is clear"
 
 
 def suggest(

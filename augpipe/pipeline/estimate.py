@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.generators.options import GeneratorConfig
 from augpipe.pipeline import cache
-from augpipe.pipeline.compare import compare
+from augpipe.pipeline.compare import compare, train_and_score
+from augpipe.pipeline.confirm import fresh_seeds, stage
 from augpipe.pipeline.costs import Costs, name_of
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared, TrainingSpec
@@ -99,8 +100,10 @@ def _tasks(values: Any) -> Iterator[Task]:
             yield from _tasks(value)
 
 
-def graph(experiment: Experiment, images: Images) -> list[Task]:
-    """Every call of the comparison, in order, none made."""
+def graph(
+    experiment: Experiment, images: Images, nested: Mapping[int, Sequence[int]] | None = None
+) -> list[Task]:
+    """Every call of the comparison, in order, none made; nested: of the confirm stage (see `train_and_score`)."""
     tasks = list[Task]()
 
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Task:
@@ -110,8 +113,34 @@ def graph(experiment: Experiment, images: Images) -> list[Task]:
     # Only what the graph reads.
     values: dict[str, Any] = {"counts": images.counts, "classes": images.classes}
     prepared = Prepared.model_construct(**values)
-    compare(experiment, dict.fromkeys(experiment.seeds, prepared), call)
+    by_seed = dict.fromkeys(experiment.seeds, prepared)
+    if nested is None:
+        compare(experiment, by_seed, call)
+    else:
+        train_and_score(experiment, by_seed, call, nested)
     return tasks
+
+
+def confirm_graph(experiment: Experiment, images: Images, seconds: _Seconds) -> list[Task]:
+    """Every call of the confirm stage if it goes on to its end, with the arms that take longest; empty if there is none."""
+    options = experiment.confirm
+    if options == "off" or experiment.resplit:
+        return []
+    cost = {
+        arm.name: sum(map(seconds.of, graph(stage(experiment, [arm.name], [0]), images, {})))
+        for arm in experiment.arms
+    }
+    generative = experiment.generative()
+    longest = [
+        max(names, key=lambda name: cost[name])
+        for kind in (True, False)
+        if (names := [name for name in cost if generative[name] == kind])
+    ]
+    if len(longest) < 2:
+        return []
+    fresh = fresh_seeds(experiment.seeds, options.generators, options.classifiers)
+    part = stage(experiment, [*longest, experiment.baseline], list(fresh))
+    return graph(part, images, {seed: of[1:] for seed, of in fresh.items()})
 
 
 def estimate(
@@ -124,16 +153,14 @@ def estimate(
     servers: bool = True,
 ) -> Estimate:
     """What a run is expected to take. servers: whether it is the command's, with its server and worker processes."""
-    tasks, seconds = graph(experiment, images), _Seconds(costs, images)
+    seconds = _Seconds(costs, images)
+    explored = graph(experiment, images)
+    confirmed = confirm_graph(experiment, images, seconds)
+    tasks = [*explored, *confirmed]
     speed = costs.python / PYTHON
     spent = {task: EACH * speed * servers + seconds.of(task) for task in tasks}
     fixed = speed * (BEGIN * servers + END)
-    names = {task: TITLES.get(task.stage.__name__, OTHER) for task in tasks}
-    rows = [
-        Row(stage=name, tasks=len(members), seconds=sum(spent[task] for task in members))
-        for name in dict.fromkeys((*TITLES.values(), OTHER))
-        if (members := [task for task in tasks if names[task] == name])
-    ]
+    rows = [*_rows(explored, spent), *_rows(confirmed, spent, CONFIRM)]
     reading = READ * images.read
     return Estimate(
         rows=(
@@ -141,7 +168,10 @@ def estimate(
             *rows,
             Row(stage="start, tracking and report", tasks=1, seconds=fixed),
         ),
-        seconds=reading + fixed + wall(tasks, spent, processes),
+        seconds=reading
+        + fixed
+        + wall(explored, spent, processes)
+        + wall(confirmed, spent, processes),
         processes=processes,
         threads=threads,
         memory=PARENT * servers
@@ -150,6 +180,17 @@ def estimate(
     )
 
 
+def _rows(tasks: Sequence[Task], spent: Mapping[Task, float], prefix: str = "") -> list[Row]:
+    """The tasks of each stage and their seconds together."""
+    names = {task: TITLES.get(task.stage.__name__, OTHER) for task in tasks}
+    return [
+        Row(stage=prefix + name, tasks=len(members), seconds=sum(spent[task] for task in members))
+        for name in dict.fromkeys((*TITLES.values(), OTHER))
+        if (members := [task for task in tasks if names[task] == name])
+    ]
+
+
+CONFIRM: Final = "confirm: "  # before the stages of the second round
 OTHER: Final = "mixtures and scores"
 TITLES: Final = {
     "train_reference": "reference classifiers",

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from augpipe.classifiers.options import UNNORMED, ClassifierOptions, Mix
-from augpipe.comparison.options import Promotion
+from augpipe.comparison.options import Confirm, Promotion
 from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.options import Device, ImageOptions, Precision
 from augpipe.core.registry import kinds_in
@@ -184,6 +184,20 @@ def _family(value: Any) -> Any:
     return KindConfig(kind=value["kind"])
 
 
+def _confirm(value: Any) -> Any:
+    """`off` or the options of the confirm stage; UserError for anything else."""
+    if value in (False, "off"):
+        return "off"
+    if value in (True, "on"):
+        return Confirm()
+    if not isinstance(value, Mapping | Confirm):
+        raise UserError(f"must be off, or keys and values such as generators: 10; got {value!r}")
+    try:
+        return Confirm.model_validate(value)
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+
+
 class Outline(Strict):
     """An experiment with only the kinds of its generators.
 
@@ -243,6 +257,10 @@ class Outline(Strict):
 
     baseline: str
     """Name of the arm that gains are measured against; it uses no trained generator."""
+
+    confirm: Annotated[Confirm | Literal["off"], BeforeValidator(_confirm)] = Confirm()
+    """The second stage of a run, whose result is the verdict: the two best arms by val are trained again with fresh seeds.
+    `off`: the run ends with the comparison of all arms, a first look."""
 
     resplit: bool = False
     """Draw a new split for each seed; the intervals allow for the overlap (Nadeau & Bengio 2003). false: one split."""
@@ -368,7 +386,7 @@ class Experiment(Outline):
         from augpipe.comparison.bootstrap import LEAST_SEEDS  # imported late: it imports SciPy
 
         n = len(self.seeds)
-        if len(self.arms) == 1 or n >= LEAST_SEEDS:
+        if len(self.arms) == 1 or n >= LEAST_SEEDS or self.confirm != "off":
             return self._unused()
         few = f"no verdict is possible: at least {LEAST_SEEDS} seeds are needed, and seeds has {n}"
         return (*self._unused(), few)

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from augpipe.comparison.bootstrap import LEAST_SEEDS
 from augpipe.core import machine
 from augpipe.core.device import cores, pick_device, pick_precision
 from augpipe.core.errors import UserError, several
@@ -80,7 +79,7 @@ def for_images(
     if stored is None:
         planning.store(numbers, expected)
     return Plan(
-        suggestion.experiment(numbers, _note(numbers, budget)),
+        suggestion.experiment(numbers, _note(suggestion.experiment(numbers), numbers, budget)),
         tuple(_data(suggestion.listing, planning.images)),
         suggestion.choices(numbers),
         expected,
@@ -210,13 +209,15 @@ def _processes(experiment: Experiment, alone: bool) -> tuple[int, int]:
     return 1 if alone else processes, threads
 
 
-def _note(numbers: Numbers, budget: Budget) -> str:
-    """That a run is a first look, if its budget or its seeds are few."""
-    if numbers.seeds >= LEAST_SEEDS and budget.seconds > parse(QUICK).seconds:
+def _note(experiment: Experiment, numbers: Numbers, budget: Budget) -> str:
+    """That a run is a first look, if its budget leaves no time for a confirm stage."""
+    if experiment.confirm != "off" or (
+        numbers.replicates and budget.seconds > parse(QUICK).seconds
+    ):
         return ""
     return (
-        f"A first look: {several(numbers.seeds, 'seed')} within {budget.text}. A gain that it shows is not confirmed; "
-        "repeat with more time (--budget 1h) before you rely on it."
+        f"A first look: {several(len(experiment.seeds), 'seed')} within {budget.text}. A gain that it shows is not confirmed; "
+        "repeat with more time (--budget 1h) and the confirm stage before you rely on it."
     )
 
 

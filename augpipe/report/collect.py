@@ -17,6 +17,7 @@ from augpipe.core import device as runtime
 from augpipe.core.store import Ref, load_images, load_state, load_table
 from augpipe.data.split_check import NAMES
 from augpipe.pipeline.compare import ArmRun, Runs
+from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.records import IntakeRecord, Recipe, Scored
 from augpipe.report.predictions import stored_predictions
@@ -69,7 +70,7 @@ def collect(
             _compared(experiment, predictions, units, len(splits["train"]), scores, arms),
             failed or {},
         ),
-        predictions=stored_predictions(experiment, runs),
+        predictions=stored_predictions(experiment, runs, seeds),
         models=saved_models(experiment, runs, scores),
         confusions={
             arm: confusion(predicted, labels, len(splits["test"].classes))
@@ -78,6 +79,17 @@ def collect(
         seconds=seconds,
         machine=_machine(experiment, threads),
     )
+
+
+def with_confirmed(
+    results: Results, confirmed: Confirmed | NotConfirmed, seconds: float
+) -> Results:
+    """The results with those of the confirm stage; seconds: of both stages."""
+    predictions = results.predictions
+    if isinstance(confirmed, Confirmed):
+        seeds = [seed for of in confirmed.classifiers.values() for seed in of]
+        predictions += stored_predictions(confirmed.experiment, confirmed.runs, seeds)
+    return replace(results, confirmed=confirmed, predictions=predictions, seconds=seconds)
 
 
 def _intake(runs: Runs, seeds: Sequence[int]) -> IntakeRecord:

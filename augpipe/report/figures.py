@@ -136,6 +136,27 @@ def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str)
         return _svg(figure)
 
 
+def replicate_dots(
+    values: NDArray[np.float64], difference: float, interval: tuple[float, float], margin: float
+) -> str:
+    """Differences (G,R) in points, a dot each; their mean with its interval above; ± margin as a band."""
+    with matplotlib.rc_context({**STYLE, "font.size": 11}):
+        figure = Figure(figsize=(6.4, 1.9))
+        axes: Axes = figure.subplots()
+        axes.axvspan(-margin, margin, color="#eeeeee", lw=0)
+        axes.axvline(0, color=BLACK, lw=0.8)
+        rows = np.repeat(np.linspace(-0.25, 0.25, len(values)), values.shape[1])
+        axes.plot(values.ravel(), rows, "o", color=BLUE, ms=6, mec=BLACK, mew=0.5, alpha=0.8)
+        axes.plot(interval, [1, 1], color=ORANGE, lw=3)
+        axes.plot(difference, 1, "D", color=ORANGE, ms=9, mec=BLACK, mew=0.6)
+        axes.set_yticks([0, 1], ["each training", "mean, 95% interval"])
+        axes.set_ylim(-0.6, 1.5)
+        axes.set_xlabel("difference in macro recall, points")
+        axes.grid(axis="x", color="#dddddd", lw=0.6)
+        axes.set_axisbelow(True)
+        return _svg(figure)
+
+
 def recall_heatmap(
     arms: Sequence[str], classes: Sequence[str], counts: Sequence[int], recall: NDArray[np.float64]
 ) -> str:

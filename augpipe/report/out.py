@@ -13,7 +13,7 @@ from augpipe.core.home import home
 
 FILES: Final = (
     "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
-    "quarantine.csv", "predictions.csv", "models",
+    "quarantine.csv", "predictions.csv", "models", "confirm.csv",
 )  # fmt: skip
 INNER: Final = {"samples": "samples/*.png", "models": "models/*.pt"}  # folder → its files
 BALANCED_FILES: Final = ("manifest.csv", "card.md", "card.json", "fidelity.csv", "experiment.yaml")

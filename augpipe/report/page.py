@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import Gain
 from augpipe.data.imbalance import imbalance_ratio
+from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.experiment import dump
+from augpipe.report.answer_section import answer_section
 from augpipe.report.contrasts import contrasts
 from augpipe.report.figures import counts_bars, gain_dots, recall_heatmap
 from augpipe.report.misread import misread
@@ -59,6 +61,7 @@ def _page(results: Results, room: float) -> str:
     return TEMPLATES.get_template("report.html").render(
         results=results,
         experiment=results.experiment,
+        answer=answer_section(results),
         confounded=over_sampling(results.experiment),
         chosen_by_val=_chosen_by_val(results),
         comparison=comparison,
@@ -95,7 +98,12 @@ def _chosen_by_val(results: Results) -> str:
         return ""
     return (
         f"Val chose {lead} among {n} arms{kind} by the same trained seeds that test then scored: a lucky seed raises both, so "
-        "the gain of the arm chosen is somewhat too high. New seeds of this arm alone would give a fair value."
+        "the gain of the arm chosen is somewhat too high here (chosen on val with the same seeds). "
+        + (
+            "The answer above is of fresh seeds, which had no part in the choice."
+            if isinstance(results.confirmed, Confirmed)
+            else "New seeds of this arm alone would give a fair value."
+        )
     )
 
 

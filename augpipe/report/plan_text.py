@@ -19,7 +19,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     each = f"{several(expected.processes, 'process')}, {several(expected.threads, 'thread')} each"
     yield f"plan: expected time of each stage, its tasks together ({each}):"
     for row in expected.rows:
-        yield f"  {row.stage:<34} {several(row.tasks, 'task'):>10} {duration(row.seconds):>10}"
+        yield f"  {row.stage:<42} {several(row.tasks, 'task'):>10} {duration(row.seconds):>10}"
     yield (
         f"plan: about {duration(expected.seconds)} in all{_of_budget(plan)}; at most about {expected.memory / 1e9:.1f} GB of "
         f"memory and {expected.disk / 1e9:.2g} GB of disk"

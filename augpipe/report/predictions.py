@@ -34,11 +34,13 @@ class Predicted:
     probabilities: Ref
 
 
-def stored_predictions(experiment: Experiment, runs: Runs) -> tuple[Predicted, ...]:
-    """The predictions of all arms and seeds, in the experiment's order."""
+def stored_predictions(
+    experiment: Experiment, runs: Runs, seeds: Sequence[int]
+) -> tuple[Predicted, ...]:
+    """The predictions of all arms and of these seeds, in the experiment's order."""
     results = []
     for arm in experiment.arms:
-        for seed in experiment.seeds:
+        for seed in seeds:
             run = runs.arms[arm.name, seed]
             if run.scored is not None:
                 images = {split: getattr(run.prepared.splits, split) for split in SPLITS}

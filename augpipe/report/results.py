@@ -13,12 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import LEVEL, Gain, Interval
+from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.verdict import Comparison
 from augpipe.core.images import ImageSet
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.split_check import NAMES
+from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.records import IntakeRecord
+from augpipe.report.answer import summary_of, verdict
 from augpipe.report.predictions import Predicted
 from augpipe.report.quality import Quality
 from augpipe.report.saved_models import SavedModel
@@ -87,6 +90,17 @@ class Results:
     confusions: Mapping[str, NDArray[np.float64]]  # arm → (K,K), see `collect.confusion`
     seconds: float
     machine: Mapping[str, Any]  # see `collect`
+    confirmed: Confirmed | NotConfirmed = NotConfirmed(OFF, {})  # noqa: RUF009 (frozen)
+
+    @property
+    def verdict(self) -> str:
+        """Whether synthetic images help: the confirm stage's answer, or the first look's."""
+        return verdict(self.comparison, self.confirmed, self.failed)
+
+    @property
+    def finalists(self) -> Finalists:
+        """The arms that val chose for the confirm stage."""
+        return Finalists(self.comparison.best, self.comparison.strongest)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -116,7 +130,8 @@ class Results:
         comparison = self.comparison
         return {
             "experiment": self.experiment.name,
-            "verdict": comparison.sentence,
+            "verdict": self.verdict,
+            **summary_of(self.confirmed, comparison),
             "note": self.experiment.note,
             "metric": "macro_recall",
             "level": LEVEL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from html import escape
 from pathlib import Path
 
@@ -49,19 +49,14 @@ class RunResults(Results):
     → training data.
     """
 
-    recipes: Mapping[tuple[str, int], Recipe]
+    recipes: Mapping[tuple[str, int], Recipe] = field(default_factory=dict)
 
     @classmethod
     def of(cls, results: Results, runs: Runs) -> RunResults:
         """Results with the training data of their runs."""
         recipes = {key: run.recipe for key, run in runs.arms.items() if run.recipe is not None}
-        values = {field.name: getattr(results, field.name) for field in fields(Results)}
+        values = {one.name: getattr(results, one.name) for one in fields(Results)}
         return cls(**values, recipes=recipes)
-
-    @property
-    def verdict(self) -> str:
-        """Do synthetic images help, in one sentence with its uncertainty."""
-        return self.comparison.sentence
 
     @property
     def table(self) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from pathlib import Path
 from augpipe.core.csv_files import write_csv
 from augpipe.core.files import beside, write_json
 from augpipe.core.images import grid
+from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import dump
 from augpipe.pipeline.schema_file import schema_comment
 from augpipe.report.out import check_out
@@ -28,6 +29,8 @@ def write(results: Results, out: Path) -> None:
             "fidelity.csv": results.quality.fidelity,
             "quarantine.csv": results.quarantine,
         }
+        if isinstance(results.confirmed, Confirmed):
+            tables["confirm.csv"] = results.confirmed.scores
         texts = {name: write_csv(table, draft / name) for name, table in tables.items()}
         texts["predictions.csv"] = write_predictions(results.predictions, draft / "predictions.csv")
         models = write_models(results.models, draft / "models")

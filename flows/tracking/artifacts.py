@@ -45,7 +45,7 @@ def plain(text: str) -> str:
 
 
 def _verdict(results: Results) -> str:
-    lines = [plain(results.comparison.sentence), ""]
+    lines = [plain(results.verdict), ""]
     lines += [f"- {plain(arm)} failed: {plain(why)}" for arm, why in results.failed.items()]
     sides = ", ".join(f"{len(images)} {name}" for name, images in results.splits.items())
     lines += [

@@ -267,6 +267,12 @@ class Tracker:
         ]
         self._log_new({}, points)
 
+    @_queued("the confirm stage")
+    def confirmed(self, values: Mapping[str, float], decision: str) -> None:
+        """Log the decision of the confirm stage and its figures to the parent run."""
+        self._log_new({}, [Point(f"confirm/{name}", value) for name, value in values.items()])
+        self._client.set_tag(self.parent, "augpipe.decision", decision)
+
     @_queued("the verdict")
     def result(self, out: Path, sentence: str, gains: Mapping[str, Mapping[str, float]]) -> None:
         """Log the verdict, the gains, and the files of the output folder to the parent run."""

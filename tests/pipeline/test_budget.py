@@ -16,7 +16,7 @@ from augpipe.pipeline import budget
 from augpipe.pipeline.budget import Numbers, duration, fit, ladder, parse
 
 ARMS = ("real", "balanced", "classic", "mixup+classic", "smote", "cgan", "cgan+classic")
-WISH = Numbers(seeds=5, gan_train=True, kimg=120.0, steps=900, size=64, arms=ARMS)
+WISH = Numbers(seeds=5, gan_train=True, kimg=120.0, steps=900, size=64, arms=ARMS, replicates=20)
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "fit-the-time.md"
 
 
@@ -49,17 +49,23 @@ def test_the_order_is_the_documented_one() -> None:
 
 
 def test_each_rung_gives_up_one_thing() -> None:
-    """In the order: seeds to 3, GAN-train, then kimg and steps at each size, then arms, seeds, kimg, steps."""
+    """In the order: seeds to 3, replicates to 10, GAN-train, then kimg and steps at each size, then arms, replicates, seeds,
+    kimg, steps, and last the confirm stage."""
     rungs = ladder(WISH)
-    assert rungs[:4] == [
-        WISH, replace(WISH, seeds=4), replace(WISH, seeds=3), replace(WISH, seeds=3, gan_train=False),
+    assert rungs[:5] == [
+        WISH, replace(WISH, seeds=4), replace(WISH, seeds=3), replace(WISH, seeds=3, replicates=10),
+        replace(WISH, seeds=3, replicates=10, gan_train=False),
     ]  # fmt: skip
-    good = [r for r in rungs if (r.kimg, r.steps, r.seeds) == (30, 300, 3) and r.arms == ARMS]
+    good = [
+        r for r in rungs
+        if (r.kimg, r.steps, r.seeds, r.replicates) == (30, 300, 3, 10) and r.arms == ARMS
+    ]  # fmt: skip
     assert [r.size for r in good] == [64, 48, 32]
     first_of_size = next(r for r in rungs if r.size == 48)
     assert (first_of_size.kimg, first_of_size.steps) == (WISH.kimg, WISH.steps)
-    assert rungs[-1] == Numbers(1, False, 8.0, 100, 32, ("real", "classic", "cgan+classic"))  # fmt: skip
-    names = ("seeds", "gan_train", "kimg", "steps", "size", "arms")
+    assert rungs[-1] == Numbers(1, False, 8.0, 100, 32, ("real", "classic", "cgan+classic"), 0)  # fmt: skip
+    assert [r.replicates for r in rungs[-2:]] == [5, 0]
+    names = ("seeds", "gan_train", "kimg", "steps", "size", "arms", "replicates")
     for before, after in pairwise(rungs):
         changed = {n for n, a, b in zip(names, astuple(before), astuple(after), strict=True) if a != b}  # fmt: skip
         assert len(changed) == 1 or (changed <= {"size", "kimg", "steps"} and "size" in changed)
@@ -74,19 +80,20 @@ def test_what_is_needed_stays() -> None:
     assert {r.size for r in ladder(replace(WISH, size=28))} == {28}
 
 
-def linear(seed: float, kimg: float, step: float, train: float):
+def linear(seed: float, kimg: float, step: float, train: float, confirm: float = 0.0):
     """Seconds of numbers: each costs what it costs, at the square of the size."""
 
     def seconds(numbers: Numbers) -> float:
         area = (numbers.size / 64) ** 2
         arms = len(numbers.arms) + 2 * numbers.gan_train
         each = kimg * numbers.kimg + step * numbers.steps * arms
-        return 10 + numbers.seeds * (seed + (each + train) * area)
+        again = 0.1 * numbers.replicates * (kimg * numbers.kimg + 3 * step * numbers.steps) * area
+        return 10 + numbers.seeds * (seed + (each + train) * area) + again * confirm
 
     return seconds
 
 
-costs = st.builds(linear, *[st.floats(0.001, 20.0)] * 4)
+costs = st.builds(linear, *[st.floats(0.001, 20.0)] * 5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,7 +108,7 @@ def test_of_any_costs(seconds, low: float, more: float) -> None:
         assert small in rungs
     assert rungs.index(large) <= rungs.index(small)
     assert large.size >= small.size and large.seeds >= small.seeds
-    assert len(large.arms) >= len(small.arms)
+    assert len(large.arms) >= len(small.arms) and large.replicates >= small.replicates
     if large.size == small.size:
         assert large.kimg >= small.kimg and large.steps >= small.steps
 

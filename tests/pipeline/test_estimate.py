@@ -24,6 +24,7 @@ VALUES: dict[str, Any] = {
     ],
     "baseline": "real",
     "seeds": 2,
+    "confirm": "off",
 }
 COUNTS = {"train": {0: 60, 1: 20}, "val": {0: 10, 1: 4}, "test": {0: 20, 1: 8}}
 IMAGES = Images(COUNTS, ("a", "b"), 16, 1, read=0.5)
@@ -61,6 +62,18 @@ def test_each_cost_counts_as_often_as_it_is_paid() -> None:
     shown = GeneratorCosts(shown=0.01, settle=0.0, drawn=0.0, bytes=10)
     generators = {"smote": costs().generators["smote"], "cgan": shown}
     assert seconds(generators=generators) - free == pytest.approx(2 * 10_000 * 0.01)
+
+
+def test_the_confirm_stage_is_that_of_the_arms_that_take_longest() -> None:
+    """Four replicates of cgan, smote (which needs the reference classifier) and the baseline, two classifiers of each."""
+    values = {**VALUES, "confirm": {"generators": 4, "classifiers": 2}}
+    both = [estimate(build(v), IMAGES, costs(step=0.01), 1, 1, servers=False) for v in (VALUES, values)]  # fmt: skip
+    checks = 2 * 4 * 0.125  # seconds of the candidates of two synthetic sets
+    assert both[1].seconds - both[0].seconds == pytest.approx(4 * (1 + 3 * 2) + checks)
+    rows = {row.stage: row.tasks for row in both[1].rows if row not in both[0].rows}
+    assert rows["confirm: classifiers of the arms"] == 24 and rows["confirm: generators"] == 8
+    plain = {**values, "arms": VALUES["arms"][:3], "generators": {"smote": {"kind": "smote"}}}
+    assert not any(r.stage.startswith("confirm") for r in estimate(build(plain), IMAGES, costs(), 1, 1).rows)  # fmt: skip
 
 
 def test_two_processes_halve_what_does_not_wait() -> None:

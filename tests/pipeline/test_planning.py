@@ -9,6 +9,7 @@ import pytest
 from slow_nets import TIMED, Slow
 from tiny import CONFIG
 
+from augpipe.comparison.options import Confirm
 from augpipe.core.errors import UserError
 from augpipe.pipeline import planning
 from augpipe.pipeline.budget import MOST_SEEDS, parse
@@ -89,10 +90,22 @@ def test_too_short(folder: Path, tmp_path: Path) -> None:
     assert "more than the 30m that a run on images has by default" in "\n".join(plan_lines(default))
 
 
-def test_few_seeds_are_a_first_look(folder: Path) -> None:
-    assert plan(folder, "5m").experiment.note.startswith("A first look: ")
-    assert plan(folder, "9h").experiment.note == ""
-    assert plan(folder, "5m", "note=mine").experiment.note == "mine"
+def test_without_time_to_confirm_it_is_a_first_look(folder: Path) -> None:
+    """As --quick asks for, or as a budget that is too short for five fresh trainings."""
+    quick, least = plan(folder, "5m", "confirm=off"), plan(folder, "2m")
+    for first in (quick, least):
+        assert first.experiment.confirm == "off"
+        assert first.experiment.note.startswith("A first look: ")
+    assert "chose confirm.generators off (to fit the budget" in "\n".join(plan_lines(least))
+    for budget, replicates in (("5m", 5), ("9h", 20)):
+        planned = plan(folder, budget)
+        assert planned.experiment.confirm == Confirm(generators=replicates)
+        assert planned.experiment.note == ""
+        rows = {row.stage: row.tasks for row in planned.estimate.rows}
+        assert rows["confirm: classifiers of the arms"] == 3 * replicates and planned.within
+    assert plan(folder, "5m", "confirm=off", "note=mine").experiment.note == "mine"
+    margin = plan(folder, "5m", "confirm.margin=1").experiment.confirm
+    assert margin == Confirm(generators=5, margin=1)
 
 
 def test_the_text(folder: Path) -> None:

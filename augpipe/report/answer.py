@@ -1,0 +1,159 @@
+"""The answer of a run in plain sentences: the verdict, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from augpipe.comparison.bootstrap import LEAST_IMAGES
+from augpipe.comparison.confirm import Confirmation
+from augpipe.comparison.verdict import Comparison
+from augpipe.core.errors import several
+from augpipe.pipeline.budget import duration
+from augpipe.pipeline.confirm import Confirmed, NotConfirmed
+
+FIRST_LOOK: Final = "A first look, not confirmed"
+RIVAL: Final = "the best method without them"
+
+
+def verdict(
+    comparison: Comparison, confirmed: Confirmed | NotConfirmed, failed: Mapping[str, str]
+) -> str:
+    """Whether synthetic images help, in a sentence or two; failed: arm → reason, of the explore stage."""
+    if isinstance(confirmed, NotConfirmed):
+        why = f" ({confirmed.reason})" if confirmed.failed else ""
+        return f"{FIRST_LOOK}{why}. {comparison.sentence}"
+    sentence = confirmed_sentence(confirmed)
+    if failed:
+        names = ", ".join(repr(name) for name in failed)
+        sentence += f" Failed and not compared: {names}."
+    return sentence
+
+
+def confirmed_sentence(confirmed: Confirmed) -> str:
+    """The result of a confirm stage in one sentence."""
+    result = confirmed.outcome
+    who = f"Synthetic images from {generators_of(confirmed)}"
+    trainings = f"{several(result.generators, 'fresh training')}"
+    size = f"{abs(result.difference):.1f} points"
+    if result.decision == "better":
+        return f"{who} raised macro recall by {size} ({_range(result)}) over {RIVAL}, confirmed on {trainings}."
+    if result.decision == "worse":
+        return f"{who} lowered macro recall by {size} ({_range(result, -1)}) against {RIVAL}, confirmed on {trainings}."
+    if result.decision == "equivalent":
+        return (
+            f"{who} made no difference larger than {result.margin:g} points to {RIVAL} ({_range(result)}), confirmed on "
+            f"{trainings}."
+        )
+    changed = f"{result.difference:+.1f} points ({_range(result)}) over {RIVAL} on {trainings}"
+    return f"Not decided: {who[0].lower()}{who[1:]} changed macro recall by {changed}; {would_decide(confirmed)}."
+
+
+def generators_of(confirmed: Confirmed) -> str:
+    """Names of the generators of the arm that was confirmed."""
+    arms = {arm.name: arm for arm in confirmed.experiment.arms}
+    return arms[str(confirmed.finalists.contender)].made_by
+
+
+def would_decide(confirmed: Confirmed) -> str:
+    """How many more replicates would decide, and how long they take; or what else is missing."""
+    result = confirmed.outcome
+    if result.reason == "too few test images":
+        return f"at least {LEAST_IMAGES} test images of every class, of as many groups, are needed"
+    if result.replicates_needed is None:
+        return "more trainings alone would not decide, more test images may"
+    n = max(1, result.replicates_needed - result.generators)
+    each = confirmed.seconds / result.generators
+    return f"{several(n, 'more replicate')}, about {duration(n * each)}, would decide"
+
+
+def _range(result: Confirmation, sign: int = 1) -> str:
+    """`0.6 to 3.0`, the 95% interval; sign -1: of the loss."""
+    low, high = sorted((sign * result.low, sign * result.high))
+    return f"{low:.1f} to {high:.1f}"
+
+
+# (stage's outcome, whether a better rival exists besides the baseline) → advice. Every outcome has a row.
+ADVICE: Final = {
+    "better": "Use the arm with synthetic images: `augpipe balance` publishes its balanced set, `models/` has its classifier.",
+    "worse": "Leave the synthetic images out; train by the best method without them.",
+    "equivalent": "Leave the synthetic images out: they cost time and change nothing that matters. Train by the best method without them.",
+    "more replicates": "Give the confirm stage more replicates: a longer --budget, or a larger confirm.generators.",
+    "more test images": "Collect more test images of the rare classes; more training does not help.",
+    "first look": "Run again with the confirm stage (without --explore-only, --quick or confirm: off) before you rely on it.",
+    "no generator": "Add an arm with a trained generator, such as cgan, if synthetic images are the question.",
+    "failed": "Mend the failure and run the same command again; finished trainings are reused.",
+}
+
+
+def situation(confirmed: Confirmed | NotConfirmed, generative: bool) -> str:
+    """The row of ADVICE; generative: whether any arm was trained with images of a trained generator."""
+    if isinstance(confirmed, NotConfirmed):
+        if confirmed.failed:
+            return "failed"
+        return "first look" if generative else "no generator"
+    result = confirmed.outcome
+    if result.decision != "undecided":
+        return result.decision
+    if result.reason == "too few test images" or (
+        result.replicates_needed is None and not result.reason
+    ):
+        return "more test images"
+    return "more replicates"
+
+
+def summary_of(confirmed: Confirmed | NotConfirmed, comparison: Comparison) -> dict[str, Any]:
+    """The keys of `summary.json` on the two stages."""
+    finalists = {
+        "with_generator": comparison.best,
+        "without_generator": comparison.strongest,
+        "chosen_by": "val macro_recall",
+    }
+    if isinstance(confirmed, NotConfirmed):
+        confirm = {"reason": confirmed.reason, "failed": dict(confirmed.failed)}
+        return {"stage": "explore", "finalists": finalists, "confirm": confirm}
+    return {"stage": "confirm", "finalists": finalists, "confirm": _confirm(confirmed)}
+
+
+def _confirm(confirmed: Confirmed) -> dict[str, Any]:
+    result = confirmed.outcome
+    return {
+        "decision": result.decision,
+        "reason": result.reason,
+        "metric": result.metric,
+        "difference": result.difference,
+        "low": result.low,
+        "high": result.high,
+        "p": result.p,
+        "standard_error": result.error,
+        "df": result.df,
+        "margin": result.margin,
+        "generators": result.generators,
+        "classifiers": result.classifiers,
+        "seeds": {str(g): list(seeds) for g, seeds in confirmed.classifiers.items()},
+        "variances": {
+            "generator": result.variances.generator,
+            "classifier": result.variances.classifier,
+            "test": result.variances.test,
+        },
+        "looks": [_look(one) for one in confirmed.outcomes],
+        "planned_looks": list(confirmed.planned),
+        "replicates_needed": result.replicates_needed,
+        "differences": [list(row) for row in result.values],
+        "mean": confirmed.means(),
+        "seconds": round(confirmed.seconds, 2),
+    }
+
+
+def _look(result: Confirmation) -> dict[str, Any]:
+    return {
+        "replicates": result.generators,
+        "difference": result.difference,
+        "low": result.low,
+        "high": result.high,
+        "p": result.p,
+        "boundary": result.look.boundary,
+        "level": result.look.level,
+        "spent": result.look.spent,
+        "decision": result.decision,
+    }

@@ -1,0 +1,130 @@
+"""The head of the page: what the answer rests on, the rare classes, what to do next, what it cost."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from augpipe.classifiers.scores import minority
+from augpipe.comparison.paired import difference
+from augpipe.comparison.simultaneous import Simultaneous, simultaneous
+from augpipe.comparison.units import Units
+from augpipe.core.errors import several
+from augpipe.pipeline.budget import duration
+from augpipe.pipeline.confirm import Confirmed, predictions, test_labels
+from augpipe.report.answer import ADVICE, situation
+from augpipe.report.figures import replicate_dots
+from augpipe.report.results import Results
+
+RARE: Final = 8  # classes in the table
+
+
+def answer_section(results: Results) -> dict[str, Any]:
+    """Values of the page's head. confirmed: whether the answer is of a confirm stage; figure: None without one."""
+    confirmed = results.confirmed
+    is_confirmed = isinstance(confirmed, Confirmed)
+    with_generator, without = results.finalists.contender, results.finalists.rival
+    generative = with_generator is not None
+    return {
+        "confirmed": is_confirmed,
+        "with_generator": with_generator,
+        "without": without,
+        "basis": _basis(results),
+        "figure": _figure(confirmed) if isinstance(confirmed, Confirmed) else None,
+        "rare": _rare(results) if generative else [],
+        "next": ADVICE[situation(confirmed, generative)],
+        "cost": _cost(results),
+    }
+
+
+def _basis(results: Results) -> str:
+    """What was trained for the answer, and which seeds chose the arms."""
+    first = several(len(results.experiment.seeds), "seed")
+    confirmed = results.confirmed
+    if not isinstance(confirmed, Confirmed):
+        return f"All arms were compared once, on {first}; {confirmed.reason}."
+    result = confirmed.outcome
+    each = (
+        ""
+        if result.classifiers == 1
+        else f", {result.classifiers} classifiers of each arm on every one"
+    )
+    looks = len(confirmed.outcomes)
+    seen = (
+        ""
+        if looks == 1
+        else f" The result was looked at {looks} times; interval and p allow for that."
+    )
+    seeds = list(confirmed.classifiers)
+    return (
+        f"Validation chose the two in a first look at all arms ({first}). The answer rests on "
+        f"{several(result.generators, 'fresh replicate')} of these two alone (seeds {seeds[0]} to {seeds[-1]}{each}). "
+        f"95% interval {result.low:+.1f} to {result.high:+.1f} points, p {result.p:.2g}.{seen}"
+    )  # fmt: skip
+
+
+def _figure(confirmed: Confirmed) -> str:
+    result = confirmed.outcome
+    return replicate_dots(
+        np.array(result.values), result.difference, (result.low, result.high), result.margin
+    )
+
+
+def _rare(results: Results) -> list[tuple[str, ...]]:
+    """Of the classes with the fewest training images: name, training and test images, then in percent on test the
+    sensitivity without and with synthetic images, their difference with its interval, and both specificities."""
+    train, test = (results.splits[name].counts() for name in ("train", "test"))
+    rare = sorted(minority(train), key=lambda label: train[label])[:RARE]
+    rare = [label for label in rare if test[label]]
+    gains = _gains(results.confirmed, rare) if isinstance(results.confirmed, Confirmed) else {}
+    rows = []
+    for label in rare:
+        name = results.classes[label]
+        recall, specificity = (_both(results, metric, name) for metric in ("recall", "specificity"))
+        change = f"{recall[1] - recall[0]:+.1f}"
+        if label in gains:
+            low, high = max(-100.0, gains[label].low), min(100.0, gains[label].high)
+            change += f" ({low:+.1f} to {high:+.1f})"
+        rows.append(
+            (
+                name,
+                f"{train[label]:,}",
+                f"{test[label]:,}",
+                *(f"{value:.1f}" for value in recall),
+                change,
+                *(f"{value:.1f}" for value in specificity),
+            )
+        )
+    return rows
+
+
+def _both(results: Results, metric: str, name: str) -> tuple[float, float]:
+    """A class's metric in percent, without and with synthetic images, of the stage that the answer is of."""
+    arms = (str(results.finalists.rival), str(results.finalists.contender))
+    if isinstance(results.confirmed, Confirmed):
+        means = results.confirmed.means(metric, name)
+        return 100 * means[arms[0]], 100 * means[arms[1]]
+    return 100 * results.mean(arms[0], metric, name), 100 * results.mean(arms[1], metric, name)
+
+
+def _gains(confirmed: Confirmed, labels: list[int]) -> dict[int, Simultaneous]:
+    """The difference in recall of each class in points, with simultaneous 95% intervals."""
+    truth, groups = test_labels(confirmed.runs)
+    units = Units(truth, groups)
+    contender, rival = (
+        predictions(confirmed.runs, str(arm), confirmed.classifiers)
+        for arm in (confirmed.finalists.contender, confirmed.finalists.rival)
+    )
+    family = [
+        difference(contender, rival, units, "macro_recall", (label,), name=str(label))
+        for label in labels
+    ]
+    return dict(zip(labels, simultaneous(family, units), strict=True))
+
+
+def _cost(results: Results) -> str:
+    confirmed = results.confirmed
+    if not isinstance(confirmed, Confirmed):
+        return f"The run took {duration(results.seconds)}."
+    return f"The run took {duration(results.seconds)}, of which {duration(confirmed.seconds)} for the fresh replicates."

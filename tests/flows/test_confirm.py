@@ -1,0 +1,57 @@
+"""The two stages of a run by the command: explore, then confirm with fresh seeds; and a run without the second one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from mlflow import MlflowClient
+from tiny import CONFIG, Ran, augpipe, beside, tracking
+
+# Less of everything than the first look has: what is proven is which stage says what.
+SHORT = ("generators.acgan.kimg=0.2", "generators.acgan.ticks=1", "classifier.steps=5", "classifier.evaluations=1",
+         "arms=[{name: real}, {name: acgan, generator: acgan, mix: {fill: 0.5, share: 0.3}}]",
+         "generators.smote.kind=smote", "fidelity.gan_train=false")  # fmt: skip
+
+
+def test_a_run_explores_and_then_confirms(single: Ran, tmp_path: Path) -> None:
+    """With nothing said of it but its size: fresh seeds, two classifiers on each generator, the verdict of the second stage."""
+    (tmp_path / "tiny.yaml").write_text(
+        CONFIG.replace("confirm: off", "confirm: {generators: 3, classifiers: 2}")
+    )
+    options = [part for one in ("seeds=1", "runner.threads=1", *SHORT) for part in ("--set", one)]
+    ran = augpipe(
+        tmp_path, "run", "tiny.yaml", "--out", "out", *options, AUGPIPE_HOME=str(single.home),
+        MLFLOW_TRACKING_URI=tracking(tmp_path),
+    )  # fmt: skip
+    assert ran.status == 0, ran.err[-3000:]
+    assert "confirm: 'acgan' against 'real', both chosen by val, with fresh seeds 1 to 3" in ran.err
+    assert "no verdict is possible" not in ran.err, "one seed is enough for a first look"
+    summary = json.loads((ran.folder / "summary.json").read_text())
+    assert summary["stage"] == "confirm" and summary["verdict"] in ran.out
+    assert summary["finalists"]["with_generator"] == "acgan" and summary["seeds"] == [0]
+    fresh = {"1": [1, 1001], "2": [2, 1002], "3": [3, 1003]}
+    assert summary["confirm"]["seeds"] == fresh
+    scores = pd.read_csv(ran.folder / "confirm.csv", keep_default_na=False)
+    test = scores[(scores.split == "test") & (scores.metric == "macro_recall")]
+    assert sorted(test.seed[test.arm == "acgan"]) == [1, 2, 3, 1001, 1002, 1003]
+    both = test.pivot(index="seed", columns="arm", values="value")
+    difference = 100 * float((both["acgan"] - both["real"]).mean())
+    assert abs(difference - summary["confirm"]["difference"]) < 1e-6
+    assert set(pd.read_csv(ran.folder / "scores.csv")["seed"]) == {0}, "each stage has its file"
+    client = MlflowClient(tracking(tmp_path))
+    parent = client.search_runs(["1"], "tags.`augpipe.kind` = 'comparison'")[0]
+    assert parent.data.metrics["confirm/difference"] == summary["confirm"]["difference"]
+    arms = client.search_runs(["1"], "tags.`augpipe.kind` = 'arm'")
+    assert {run.data.tags["augpipe.seed"] for run in arms} >= {"0", "1", "1001", "3", "1003"}
+
+
+def test_explore_only_is_a_first_look(single: Ran, tmp_path: Path) -> None:
+    """Over the finished run: the option stands over the config, and nothing is trained."""
+    ran = beside(single, tmp_path, "confirm={generators: 3}", more=("--explore-only",))
+    assert ran.status == 0, ran.err[-3000:]
+    summary = json.loads((ran.folder / "summary.json").read_text())
+    assert summary["stage"] == "explore" and "confirm: off" in summary["confirm"]["reason"]
+    assert summary["verdict"].startswith("A first look, not confirmed. ")
+    assert not (ran.folder / "confirm.csv").exists() and "scored" not in ran.err

@@ -1,0 +1,163 @@
+"""The confirm stage: fresh seeds, looks, what is trained, and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from planted import PAIR, Trained
+from stored_results import stored
+
+from augpipe.comparison.finalists import Finalists
+from augpipe.comparison.options import Confirm
+from augpipe.core.errors import UserError
+from augpipe.core.store import Store
+from augpipe.pipeline.compare import Runs, train_and_score
+from augpipe.pipeline.confirm import (
+    Confirmed,
+    NotConfirmed,
+    confirm,
+    fresh_seeds,
+    looks,
+    stage,
+)
+from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.stages.train_classifier import train_classifier
+
+__all__ = ["stored"]
+
+
+@given(
+    st.sets(st.integers(0, 5000), min_size=1), st.integers(1, 1000), st.integers(1, 5),
+    st.integers(1, 5),
+)  # fmt: skip
+def test_fresh_seeds_are_fresh_distinct_and_do_not_move(
+    seeds: set[int], g: int, r: int, more: int
+) -> None:
+    fresh = fresh_seeds(sorted(seeds), g, r)
+    every = [seed for of in fresh.values() for seed in of]
+    assert len(every) == len(set(every)) == g * r and not set(every) & seeds
+    assert all(of[0] == seed for seed, of in fresh.items())
+    larger = fresh_seeds(sorted(seeds, reverse=True), min(g + more, 1000), r + more)
+    assert all(larger[seed][:r] == of for seed, of in fresh.items())
+
+
+def test_looks() -> None:
+    assert looks(Confirm()) == (5, 10)
+    assert looks(Confirm(generators=25)) == (5, 10, 20, 25)
+    assert looks(Confirm(generators=4)) == (4,)
+    assert looks(Confirm(generators=25, until="fixed")) == (25,)
+
+
+VALUES: dict[str, Any] = {
+    "name": "x", "source": {"kind": "bundled"}, "arms": [{"name": "a"}], "baseline": "a",
+}  # fmt: skip
+
+
+def test_it_is_on_unless_it_is_off() -> None:
+    assert build(VALUES).confirm == Confirm()
+    for off in ("off", False):
+        assert build({**VALUES, "confirm": off}).confirm == "off"
+    assert build({**VALUES, "confirm": "on"}).confirm == Confirm()
+    again = build({**VALUES, "confirm": {"generators": 7}})
+    assert build(again.model_dump(mode="json")) == again
+    for wrong, message in (
+        ({"generators": 2}, "confirm: generators: .*greater than or equal to 3"),
+        ({"generator": 5}, "confirm: unknown key 'generator'.*did you mean 'generators'"),
+        ("of", "confirm: must be off, or keys and values such as generators: 10; got 'of'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            build({**VALUES, "confirm": wrong})
+
+
+@pytest.fixture
+def planted(stored: tuple[Experiment, Runs], tmp_path) -> Any:
+    experiment, runs = stored
+    with_options = experiment.model_copy(update={"confirm": Confirm(generators=10, classifiers=2)})
+
+    def make(right: Mapping[str, float], **more: Any) -> tuple[Experiment, Trained]:
+        return with_options, Trained(with_options, runs, Store(tmp_path / "store"), right, **more)
+
+    return make
+
+
+def test_a_clear_gain_ends_at_the_first_look(planted: Any) -> None:
+    experiment, train = planted({"real": 0.3, "classic": 0.3, "gan": 0.95})
+    lines = list[str]()
+    confirmed = confirm(experiment, PAIR, train, lines.append)
+    assert isinstance(confirmed, Confirmed)
+    assert confirmed.outcome.decision == "better" and confirmed.planned == (5, 10)
+    seeds = (3, 4, 5, 6, 7)
+    assert train.calls == [(["real", "classic", "gan"], seeds, {s: [s + 1000] for s in seeds})]
+    assert confirmed.experiment.seeds == seeds and not set(seeds) & set(experiment.seeds)
+    assert np.shape(confirmed.outcome.values) == (5, 2)
+    assert lines == [
+        "confirm: 'gan' against 'classic', both chosen by val, with fresh seeds 3 to 7"
+    ]
+    assert set(confirmed.scores.seed) == {*seeds, *(s + 1000 for s in seeds)}
+    assert set(confirmed.means()) == {"real", "classic", "gan"}
+
+
+def test_without_a_difference_it_goes_on_and_only_trains_more(planted: Any) -> None:
+    """Equal rates, different images: no difference, and far too few test images to show that there is none."""
+    experiment, train = planted({"real": 0.3, "classic": 0.7, "gan": 0.7})
+    confirmed = confirm(experiment, PAIR, train)
+    assert isinstance(confirmed, Confirmed) and len(confirmed.outcomes) == len(train.calls) == 2
+    assert train.calls[1][1] == (8, 9, 10, 11, 12), "the first five are not trained again"
+    assert [one.generators for one in confirmed.outcomes] == [5, 10]
+
+
+def test_a_finalist_that_fails_ends_it_and_the_baseline_does_not(planted: Any) -> None:
+    right = {"real": 0.3, "classic": 0.3, "gan": 0.95}
+    experiment, train = planted(right, failed={"gan": "out of memory"})
+    result = confirm(experiment, PAIR, train)
+    assert isinstance(result, NotConfirmed) and result.failed == {"gan": "out of memory"}
+    experiment, train = planted(right, failed={"real": "out of memory"})
+    confirmed = confirm(experiment, PAIR, train)
+    assert isinstance(confirmed, Confirmed) and set(confirmed.means()) == {"classic", "gan"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "pair", "reason"),
+    [
+        ({"confirm": "off"}, PAIR, "confirm: off"),
+        ({"resplit": True}, PAIR, "resplit"),
+        ({}, Finalists(None, "real"), "no arm was trained with images of a trained generator"),
+    ],
+)
+def test_where_there_is_none_it_says_why(
+    planted: Any, changes: dict[str, Any], pair: Finalists, reason: str
+) -> None:
+    experiment, train = planted({})
+    result = confirm(experiment.model_copy(update=changes), pair, train)
+    assert isinstance(result, NotConfirmed) and reason in result.reason and not train.calls
+
+
+def test_the_graph_trains_further_classifiers_on_one_generator(
+    stored: tuple[Experiment, Runs],
+) -> None:
+    """Each seed has one generator, one synthetic set and one recipe an arm; both arms' classifiers have the same seeds."""
+    experiment, runs = stored
+    calls = list[tuple[Any, tuple[Any, ...]]]()
+
+    def call(function: Any, *inputs: Any, title: str, total: float | None = None) -> Any:
+        calls.append((function, inputs))
+        return len(calls)
+
+    part = stage(experiment, ["classic", "gan"], [7, 8])
+    prepared = dict.fromkeys((7, 8), runs.prepared[experiment.seeds[0]])
+    nested = train_and_score(part, prepared, call, {7: [1007], 8: [1008]})
+    names = [function.__name__ for function, _ in calls]
+    counts = {name: names.count(name) for name in set(names)}
+    assert counts == {
+        "train_reference": 2, "train_generator": 2, "synthesize": 2, "mix": 4, "train_classifier": 8, "score": 8,
+    }  # fmt: skip
+    trained = [inputs for function, inputs in calls if function is train_classifier]
+    for arm in ("classic", "gan"):
+        assert sorted(i[4] for i in trained if i[3] == arm) == [7, 8, 1007, 1008]
+        assert nested.arms[arm, 7].recipe == nested.arms[arm, 1007].recipe
+        assert nested.arms[arm, 7].classifier != nested.arms[arm, 1007].classifier

@@ -1,0 +1,162 @@
+"""The answer of a run: its sentence, the advice, and what summary.json has of both stages."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from planted import PAIR, Trained
+from stored_results import CLASSES
+
+from augpipe.comparison.options import Confirm
+from augpipe.core.store import Store
+from augpipe.pipeline.compare import Runs
+from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed, confirm
+from augpipe.pipeline.experiment import Experiment
+from augpipe.report.answer import ADVICE, situation, verdict
+from augpipe.report.answer_section import answer_section
+from augpipe.report.collect import with_confirmed
+from augpipe.report.out import check_out
+from augpipe.report.page import page
+from augpipe.report.results import Results
+from augpipe.report.write import write
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "summary.schema.json"
+
+
+@pytest.fixture(scope="module")
+def confirmed(
+    stored: tuple[Experiment, Runs], tmp_path_factory: pytest.TempPathFactory
+) -> Confirmed:
+    """A gain from 40% to 80% of the test images, on five fresh replicates of two classifiers."""
+    experiment = stored[0].model_copy(update={"confirm": Confirm(generators=5, classifiers=2)})
+    store = Store(tmp_path_factory.mktemp("confirm"))
+    train = Trained(experiment, stored[1], store, {"real": 0.3, "classic": 0.4, "gan": 0.8})
+    result = confirm(experiment, PAIR, train)
+    assert isinstance(result, Confirmed) and result.outcome.decision == "better"
+    return result
+
+
+def of(confirmed: Confirmed, **changes: Any) -> Confirmed:
+    """The same stage with another result at its last look, after 100 s."""
+    return replace(confirmed, outcomes=(replace(confirmed.outcome, **changes),), seconds=100.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence", "row"),
+    [
+        (
+            {"difference": 1.8, "low": 0.6, "high": 3.0},
+            "Synthetic images from gan raised macro recall by 1.8 points (0.6 to 3.0) over the best method without them, "
+            "confirmed on 5 fresh trainings.",
+            "better",
+        ),
+        (
+            {"decision": "worse", "difference": -1.8, "low": -3.0, "high": -0.6},
+            "Synthetic images from gan lowered macro recall by 1.8 points (0.6 to 3.0) against the best method without them, "
+            "confirmed on 5 fresh trainings.",
+            "worse",
+        ),
+        (
+            {"decision": "equivalent", "difference": 0.1, "low": -0.3, "high": 0.45},
+            "Synthetic images from gan made no difference larger than 0.5 points to the best method without them "
+            "(-0.3 to 0.5), confirmed on 5 fresh trainings.",
+            "equivalent",
+        ),
+        (
+            {"decision": "undecided", "difference": 0.7, "low": -0.5, "high": 1.9, "replicates_needed": 17},
+            "Not decided: synthetic images from gan changed macro recall by +0.7 points (-0.5 to 1.9) over the best method "
+            "without them on 5 fresh trainings; 12 more replicates, about 4.0 min, would decide.",
+            "more replicates",
+        ),
+        (
+            {"decision": "undecided", "difference": 0.0, "low": -9.0, "high": 9.0, "replicates_needed": None},
+            "more trainings alone would not decide, more test images may.",
+            "more test images",
+        ),
+        (
+            {"decision": "undecided", "reason": "too few test images", "replicates_needed": None},
+            "at least 5 test images of every class, of as many groups, are needed.",
+            "more test images",
+        ),
+    ],
+)  # fmt: skip
+def test_every_decision_has_a_sentence_and_an_advice(
+    confirmed: Confirmed, results: Results, changes: dict[str, Any], sentence: str, row: str
+) -> None:
+    one = of(confirmed, **changes)
+    assert verdict(results.comparison, one, {}).endswith(sentence)
+    assert situation(one, generative=True) == row
+    assert verdict(results.comparison, one, {"x": "why"}).endswith("Failed and not compared: 'x'.")
+
+
+def test_without_a_confirm_stage_it_is_a_first_look(results: Results) -> None:
+    off, failed = NotConfirmed(OFF, {}), NotConfirmed("the confirm stage failed for 'gan'", {"gan": "x"})  # fmt: skip
+    assert verdict(results.comparison, off, {}).startswith("A first look, not confirmed. Synthetic")
+    text = "A first look, not confirmed (the confirm stage failed for 'gan'). Synthetic"
+    assert verdict(results.comparison, failed, {}).startswith(text)
+    rows = [situation(off, generative=True), situation(off, generative=False), situation(failed, generative=True)]  # fmt: skip
+    assert rows == ["first look", "no generator", "failed"]
+    reached = {*rows, "better", "worse", "equivalent", "more replicates", "more test images"}
+    assert reached == set(ADVICE), "every row can be reached"
+
+
+def test_the_summary_is_what_its_schema_says(
+    confirmed: Confirmed, results: Results, tmp_path: Path
+) -> None:
+    """Of both stages; keys that the schema lacks are refused, so that it cannot fall behind."""
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    both = with_confirmed(results, confirmed, 20.0)
+    for name, one in (("explore", results), ("confirm", both)):
+        write(one, tmp_path / name)
+        summary = json.loads((tmp_path / name / "summary.json").read_text("utf-8"))
+        jsonschema.validate(summary, schema)
+        assert summary["stage"] == name and summary["verdict"] == one.verdict
+        assert (tmp_path / name / "confirm.csv").exists() == (name == "confirm")
+    assert summary["finalists"]["with_generator"] == "gan" and summary["seconds"] == 20.0
+    assert summary["confirm"]["seeds"]["3"] == [3, 1003]
+    assert [len(row) for row in summary["confirm"]["differences"]] == [2] * 5
+    del summary["confirm"]["decision"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(summary, schema)
+    lines = (tmp_path / "confirm" / "predictions.csv").read_text("utf-8").splitlines()
+    assert any(line.startswith("gan,1003,test") for line in lines)
+    check_out(tmp_path / "confirm")  # a later run may replace it, with its confirm.csv
+
+
+def test_the_page_begins_with_the_answer(confirmed: Confirmed, results: Results) -> None:
+    """In the order of the reader: answer, glossary, rare classes with their test images, advice, figure, cost, first look."""
+    text = page(with_confirmed(results, confirmed, 20.0))
+    order = [
+        "Synthetic images from gan raised", "Validation chose the two in a first look at all arms (3 seeds)",
+        "<b>gan</b>. Best method without them: the arm <b>classic</b>", "Macro recall is the sensitivity of a class",
+        "<h2>Rare classes</h2>", "The intervals hold for all of these classes together", ADVICE["better"].split("`")[0],
+        "Difference in macro recall of each fresh training", "The run took 20 s, of which", "<h2>Experiment</h2>",
+        "Nothing is tested here",
+    ]  # fmt: skip
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert "<th>p</th>" not in text.partition("Effect sizes")[0], "the first look has no verdicts"
+    first = page(results)
+    assert "A first look, not confirmed." in first and "Nothing is tested here" not in first
+    assert "Of the first look: without intervals." in first and "<th>p</th>" in first
+
+
+def test_rare_classes_have_their_test_images_and_their_scores(
+    confirmed: Confirmed, results: Results
+) -> None:
+    rows = answer_section(with_confirmed(results, confirmed, 20.0))["rare"]
+    assert [row[:3] for row in rows] == [(CLASSES[2], "5", "20"), (CLASSES[1], "10", "20")]
+    scores = confirmed.scores[confirmed.scores.split == "test"]
+    for row in rows:
+        of = scores[scores["class"] == row[0]].groupby(["metric", "arm"]).value.mean()
+        without, with_generator = (100 * of["recall", arm] for arm in ("classic", "gan"))
+        assert (float(row[3]), float(row[4])) == pytest.approx((without, with_generator), abs=0.06)
+        change, low, high = map(float, re.findall(r"[+-][\d.]+", row[5]))
+        assert low <= change <= high and change == pytest.approx(with_generator - without, abs=0.06)
