@@ -197,6 +197,21 @@ def test_patients_of_arrays_as_floats_and_objects_are_not_passed_over(
     assert listed(tmp_path, arrays | {"patient_id": FEW + 0.5}).groups is None
 
 
+def test_patients_in_a_field_of_an_array_are_not_passed_over(tmp_path: Path) -> None:
+    rows = [(i / 7, f"p{one}") for i, one in enumerate(FEW)]
+    meta = np.array(rows, [("score", "f8"), ("patient", "U4")])
+    arrays = {"images": X, "labels": Y, "meta": meta}
+    with pytest.raises(
+        UserError, match=r"'meta\.patient', which looks .*source\.groups=meta\.patient"
+    ):
+        listed(tmp_path, arrays)
+    images = listed(tmp_path, arrays, groups="meta.patient")
+    assert images.groups.tolist() == [f"p{one}" for one in FEW]
+    assert listed(tmp_path, arrays, ignore=["meta.patient"]).groups is None
+    with pytest.raises(UserError, match=r"unknown array in source\.groups of .* 'meta\.doctor'"):
+        listed(tmp_path, arrays, groups="meta.doctor")
+
+
 def test_one_group_in_two_spellings_is_one(tmp_path: Path) -> None:
     """12 and 12.0 in two splits, spaces around a name; also in tables."""
     arrays = parts(*TRAIN, "groups_train", *TEST, "groups_test")

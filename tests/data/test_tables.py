@@ -346,6 +346,48 @@ def test_patients_in_the_paths_of_a_table(tmp_path: Path) -> None:
         source("manifest", path="m.csv", group_folder=2, columns={"group": "who"})
 
 
+def test_a_folder_of_groups_that_no_path_has(tmp_path: Path) -> None:
+    labelled_table(tmp_path, ["a", "b"] * 6)
+    with pytest.raises(
+        UserError, match=r"source\.group_folder is 2, and no path .*'img/0\.png', which has 1"
+    ):
+        listed(tmp_path / "m.csv", group_folder=2)
+
+
+def test_the_widest_of_several_groups(tmp_path: Path) -> None:
+    """A patient has several studies: groups of studies leave the patient on both sides of a split."""
+    paths, patients = images(tmp_path, 24), [f"P{i // 6}" for i in range(24)]
+    frame = pd.DataFrame({"path": paths, "study": [i // 2 for i in range(24)], "patient": patients})
+    frame["label"] = ["a", "a", "b", "b"] * 6
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    wide = (
+        r"the columns 'study', 'patient', .*set {}=patient, the widest groups, .*\[study, patient\]"
+    )
+    with pytest.raises(UserError, match=wide.format(r"source\.columns\.group")):
+        listed(tmp_path / "m.csv")
+    finer = listed(tmp_path / "m.csv", columns={"group": "study"})
+    note = "those of the column 'patient', which is not used: images of one of these could be on both sides"
+    assert len(set(finer.groups)) == 12 and any(note in one for one in finer.notes)
+    wider = listed(tmp_path / "m.csv", columns={"group": "patient"})
+    assert len(set(wider.groups)) == 4 and not any(
+        "which is not used" in one for one in wider.notes
+    )
+    assert not any(
+        note in one
+        for one in listed(tmp_path / "m.csv", columns={"group": "study"}, ignore=["patient"]).notes
+    )
+    frame.rename(columns={"label": "dx"}).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(UserError, match=r"columns\.label=dx --set source\.columns\.group=patient$"):
+        listed(tmp_path / "m.csv")
+    samples = {
+        f"{i}": {"png": png(i), "cls": row.label.encode(), "json": json.dumps({"study": row.study, "patient": row.patient}).encode()}
+        for i, row in enumerate(frame.itertuples())
+    }  # fmt: skip
+    shard(tmp_path / "set" / "0.tar", samples)
+    with pytest.raises(UserError, match=wide.format(r"source\.group").replace("column", "key")):
+        sources.listing(source("webdataset", path=tmp_path / "set"))
+
+
 def test_columns_of_string_views(tmp_path: Path) -> None:
     """As Polars and newer Arrow write text."""
     table = pa.table({"path": images(tmp_path, 2), "label": ["x", "y"]})
@@ -849,9 +891,10 @@ def test_a_cell_of_megabytes_that_is_not_used(tmp_path: Path) -> None:
 
 GROUPS = """patient Lesion_ID MRN StudyInstanceUID SeriesInstanceUID patientunitid patientunitstayid PATIENT.ID pat_id ptid hadm_id
 person_identifier tumor_id video sequence sequence_id burst_id meta.patient_id SampleID subject-number patient_id.1
-id_patient num_patient img_patient Patient(anon) patient_hash exam_id"""
+id_patient num_patient img_patient Patient(anon) patient_hash exam_id wsi_name Patienten_Nr Patientennummer id_paciente id_personne
+пациент ID_пациента 患者 病人ID 환자번호 paziente"""
 NO_GROUPS = """sex age site view dataset label_id tumor path id laterality pattern patch sample session visit biopsy device_id
-inpatient n_patients tumor_name stay meta.age num_patients exam image_id image_name"""
+inpatient n_patients tumor_name stay meta.age num_patients exam image_id image_name возраст 年龄 del_id персона personalité"""
 
 
 def test_names_of_groups() -> None:

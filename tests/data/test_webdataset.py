@@ -141,6 +141,28 @@ def test_groups_in_json_files_are_not_passed_over(tmp_path: Path) -> None:
         sources.listing(source("webdataset", path=path, label="dx", ignore=["patent"]))
 
 
+@pytest.mark.parametrize("extension", ["patient", "patient.txt", "Subject_ID"])
+def test_groups_in_files_of_their_own_are_not_passed_over(tmp_path: Path, extension: str) -> None:
+    samples = {
+        f"{i}": {"png": png(i), "cls": b"ab"[i % 2 : i % 2 + 1], extension: f"p{i // 4}\n".encode()}
+        for i in range(24)
+    }
+    path, name = shard(tmp_path / "x.tar", samples), extension.lower().removesuffix(".txt")
+    with pytest.raises(
+        UserError, match=rf"key '{name}', which looks like .*source\.group={name}, "
+    ):
+        sources.listing(source("webdataset", path=path))
+    groups = sources.listing(source("webdataset", path=path, group=name)).groups
+    assert groups.tolist() == [f"p{i // 4}" for i in range(24)]
+    assert sources.listing(source("webdataset", path=path, ignore=[name])).groups is None
+
+
+def test_labels_in_files_of_text(tmp_path: Path) -> None:
+    samples = {f"{i}": {"png": png(i), "txt": b"ab"[i % 2 : i % 2 + 1]} for i in range(4)}
+    path = shard(tmp_path / "x.tar", samples)
+    assert sources.listing(source("webdataset", path=path, label="txt")).classes == ("a", "b")
+
+
 def test_longer_extensions_are_no_labels(tmp_path: Path) -> None:
     sample = {"png": png(0), "cls": b"wren", "coarse.cls": b"bird", "more.json": b"{}"}
     path = shard(tmp_path / "x.tar", {"0": sample, "1": {"png": png(1), "cls": b"cod"}})

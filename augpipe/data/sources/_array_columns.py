@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._array_names import SPLIT, SPLIT_LIKE, Names
-from augpipe.data.sources._array_text import check_readable, text_of
+from augpipe.data.sources._array_text import check_readable, texts_of
 from augpipe.data.sources._groups import grouped, plain_groups
 from augpipe.data.sources._listing import SPLIT_NAMES, SPLITS
 from augpipe.data.sources._split_columns import is_split, present
@@ -121,7 +121,9 @@ def others_of(
         if name in used or (inner is None and any(names.inner(s, name) for s in SPLITS)):
             continue  # used, or of another split
         what = inner or name
-        others[what] = text_of(path, name)
+        for column, values in texts_of(path, name).items():
+            if column not in used:
+                others[what + column.removeprefix(name)] = values
         no_groups = names.of(split, config.groups) not in have
         if no_groups and what not in config.ignore and is_group_name(what):
             check_readable(path, name, what)

@@ -33,13 +33,35 @@ def check_readable(path: Path, name: str, inner: str) -> None:
             raise UserError(f"{error}; or set source.ignore=[{inner}] to leave it unused") from None
 
 
-def text_of(path: Path, name: str) -> NDArray[Any]:
-    """Values of an array that may be groups or names, as text; empty if it is of another form, or of fractions."""
+def texts_of(path: Path, name: str) -> dict[str, NDArray[Any]]:
+    """Values of an array that may be groups or names, as text, by its name; of a structured one its fields, as `meta.patient`.
+
+    Empty if they are of another form, or of fractions.
+    """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
-            values = values_of(stream, name)
+        values = read(path, name)
     except (*BROKEN, UserError):
-        return np.empty(0)
+        return {name: np.empty(0)}
+    fields = values.dtype.names
+    if fields is None:
+        return {name: _text(values)}
+    return {f"{name}.{field}": _text(values[field]) for field in fields}
+
+
+def text_of(path: Path, name: str) -> NDArray[Any]:
+    """Values of an array that is not structured, see `texts_of`."""
+    return texts_of(path, name).get(name, np.empty(0))
+
+
+def read(path: Path, name: str, one_hot: bool = False) -> NDArray[Any]:
+    """An array of an .npz, one value per image (N,), see `values_of`."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
+        return values_of(stream, f"{name} of {path}", one_hot)
+
+
+def _text(values: NDArray[Any]) -> NDArray[Any]:
     kind = values.dtype.kind
+    if values.ndim != 1 or kind not in "iubUSf":
+        return np.empty(0)
     fractions = kind == "f" and (values[~np.isnan(values)] % 1 != 0).any()  # also of infinity
-    return as_text(values) if kind in "iubUSf" and not fractions else np.empty(0)
+    return np.empty(0) if fractions else as_text(values)

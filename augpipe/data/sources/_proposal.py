@@ -18,7 +18,7 @@ from augpipe.data.sources._paths import Packed, Paths
 from augpipe.data.sources._split_columns import is_split, mapping_of, present
 from augpipe.data.sources._table_file import read_file
 from augpipe.data.sources._text import text_of
-from augpipe.data.sources._unused import MISSING, is_group_name, like_groups
+from augpipe.data.sources._unused import MISSING, is_group_name, like_groups, number_of
 
 LOOKED_AT: Final = 50  # rows
 MOSTLY: Final = 0.8
@@ -129,7 +129,9 @@ def mapping(
             if name != settings["label"] and like_groups(name, values, labels)
         ]
         if groups and wanted["group"] not in columns:
-            settings["group"] = groups[0]
+            settings["group"] = min(
+                groups, key=lambda name: (not is_group_name(name), number_of(others[name]))
+            )
     named = [name for name in splits if not mapping_of(name, present(others[name]))]
     if named and wanted["split"] not in columns:
         settings["split"] = named[0]

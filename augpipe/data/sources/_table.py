@@ -35,7 +35,12 @@ from augpipe.data.sources._text import (
     text_of,
     whole_numbers,
 )
-from augpipe.data.sources._unused import candidate, check_folders, folders_at
+from augpipe.data.sources._unused import (
+    candidate,
+    check_folders,
+    folders_at,
+    is_group_name,
+)
 
 # Names of the path's column in tables of others, if there is none called `path` and none was set.
 PATH_NAMES: Final = ("file_name",)  # Hugging Face's image folders
@@ -83,7 +88,7 @@ def read_table(config: TableOptions) -> Table:
     unused = {name: table.column(have.index(name)) for name in have if name not in values}
     # Converted only where they may be groups: a table may have hundreds of columns of features.
     others = {
-        name: None if "group" in rows else candidate(name, column)
+        name: candidate(name, column) if "group" not in rows or is_group_name(name) else None
         for name, column in unused.items()
     }
     splits = {
@@ -117,6 +122,12 @@ def _rows(
             rows[key] = read(values[columns[key]])
     if config.group_folder:
         rows["group"] = folders_at(rows["path"], config.group_folder)
+        if not (rows["group"] != "").any():
+            first = rows["path"][0]
+            raise UserError(
+                f"source.group_folder is {config.group_folder}, and no path of the manifest {config.path} has so many folders; "
+                f"the first is {first!r}, which has {str(first).strip('/').count('/')}"
+            )
     return rows
 
 

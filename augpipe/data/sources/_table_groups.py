@@ -15,18 +15,20 @@ MOSTLY: Final = 0.9  # of the pictures are named by a column
 
 
 def groups_in(table: Path) -> list[str]:
-    """Columns of a table that are called as groups are and have values of several rows."""
+    """Columns of a table that are called as groups are and have values of several rows, the widest groups first."""
     return groups_of(table, set())
 
 
 def groups_of(table: Path, wanted: set[str]) -> list[str]:
-    """Columns called as groups are, if another column names most of the pictures `wanted`, see `name_of`; all, if none are wanted."""
+    """Columns called as groups are, if another column names most of the pictures `wanted`, see `name_of`; all, if
+    none are wanted. The widest groups, with the fewest values, first."""
     try:
         content = read_file(table).table
     except UserError:  # it is not the user's source
         return []
     columns = dict(zip(content.column_names, content.columns, strict=True))
-    groups = [name for name, column in columns.items() if is_group_name(name) and _repeat(column)]
+    sizes = {name: _repeated(column) for name, column in columns.items() if is_group_name(name)}
+    groups = sorted((name for name in sizes if sizes[name]), key=lambda name: sizes[name])
     if not groups or not wanted:
         return groups
     others = (text_or_none(column) for name, column in columns.items() if name not in groups)
@@ -38,13 +40,13 @@ def groups_of(table: Path, wanted: set[str]) -> list[str]:
     return groups if named else []
 
 
-def _repeat(column: Any) -> bool:
-    """Whether the values of a column are groups of several rows."""
+def _repeated(column: Any) -> int:
+    """Number of different values of a column, if they are groups of several rows; else 0."""
     text = text_or_none(column)
     if text is None:
-        return False
+        return 0
     known = [value for value in plain_groups(text).tolist() if value]
-    return FEWEST <= len(set(known)) < len(known)
+    return len(set(known)) if FEWEST <= len(set(known)) < len(known) else 0
 
 
 def name_of(path: str) -> str:

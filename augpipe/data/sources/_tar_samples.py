@@ -15,6 +15,7 @@ from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._archive_files import BROKEN, Key, Tar, one_line, open_archive
 from augpipe.data.sources._nested import inner_values, single
 from augpipe.data.sources._pictures import SUFFIXES
+from augpipe.data.sources._unused import LONGEST_GROUP, is_group_name
 
 CLS, JSON = "cls", "json"
 LONGEST: Final = 2**20  # bytes of a label's file
@@ -24,15 +25,24 @@ SHOWN: Final = 20  # keys of a .json file in a message
 
 @dataclass
 class Sample:
-    """The files of one key: pictures, and the content of label files, by extension; `reason` if it cannot be used."""
+    """The files of one key: pictures, and the content of label files, by extension; `reason` if it cannot be used.
+
+    files: content of files that hold one value each, such as `7.patient`, by extension without `.txt`.
+    """
 
     pictures: dict[str, Key] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     reason: str = ""
 
     @cached_property
     def described(self) -> tuple[dict[str, Any], str]:
-        """Keys and values of the .json file, and the reason why it cannot be read ("" if it can)."""
+        """Keys and values of the .json file and of `files`, and the reason why it cannot be read ("" if it can)."""
+        values, reason = self._json()
+        return self.files | values, "" if self.files and JSON not in self.texts else reason
+
+    def _json(self) -> tuple[dict[str, Any], str]:
+        """Keys and values of the .json file, and the reason why it cannot be read."""
         if JSON not in self.texts:
             return {}, "a key without a .json file"
         try:
@@ -78,11 +88,25 @@ def are_samples(names: Iterable[str]) -> bool:
     return any(have & {CLS, JSON} and any(map(is_picture, have)) for have in extensions.values())
 
 
-def read_samples(path: Path, ignored: Counter[str], image: str | None = None) -> dict[str, Sample]:
+def value_name(extension: str, wanted: Collection[str | None]) -> str:
+    """Name of the value that a file of a key holds: `patient` of `7.patient` and `7.patient.txt`; "" if it is read as none.
+
+    wanted: names that the user set. Others are read if they are called as groups are.
+    """
+    name = extension.removesuffix(".txt")
+    return name if name in wanted or is_group_name(name) else ""
+
+
+def read_samples(
+    path: Path,
+    ignored: Counter[str],
+    image: str | None = None,
+    wanted: Collection[str | None] = (),
+) -> dict[str, Sample]:
     """The samples of one shard by key, without their pictures; UserError if the shard is broken.
 
-    ignored: suffix → number of files that are neither a picture nor `KEY.cls` nor `KEY.json`; counted here. image: an
-    extension that is a picture's, whatever it is.
+    ignored: suffix → number of files that are neither a picture nor `KEY.cls` nor `KEY.json` nor a value; counted here.
+    image: an extension that is a picture's, whatever it is. wanted: see `value_name`.
     """
     samples: dict[str, Sample] = {}
     try:
@@ -92,10 +116,17 @@ def read_samples(path: Path, ignored: Counter[str], image: str | None = None) ->
             for name, key, reason in shard.names():
                 stem, extension = split_name(name)
                 picture = is_picture(extension) or extension == image
-                if not picture and extension not in (CLS, JSON):
+                value = "" if picture or extension in (CLS, JSON) else value_name(extension, wanted)
+                if not picture and not value and extension not in (CLS, JSON):
                     ignored[_suffix(extension)] += 1
                     continue
                 sample = samples.setdefault(stem, Sample())
+                if value:
+                    if not reason and shard.size(key) <= LONGEST_GROUP:
+                        sample.files[value] = (
+                            shard.read(key).decode("utf-8", "backslashreplace").strip()
+                        )
+                    continue
                 sample.reason = sample.reason or reason
                 if picture and extension in sample.pictures:
                     sample.reason = f"two .{extension} files of one key"

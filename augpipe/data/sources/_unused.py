@@ -21,7 +21,12 @@ GROUP_NAMES: Final = re.compile(
     r"(ids?|img|image|(no|nr|num|number)(?!.*s$))?(patient|subject|subj|person|participant|lesion|case|study|studyinstance|series|seriesinstance|scan|slide|specimen"
     rf"|donor|animal|mouse|identity|individual|eye|group|video|clip|burst)s?({_NUMBER}|name|code|key|hash|anon(ymi[sz]ed)?|pseudonym)?"
     r"|(patientunit(stay)?|pat|pt|tumou?r|nodule|biopsy|polyp|samples?|sequence|hadm|stay|visit|encounter|admission|accession|exam"
-    rf"|session){_NUMBER}|pid|uid|mrn"
+    rf"|session){_NUMBER}|pid|uid|mrn|wsis?({_NUMBER}|name)?"
+    # The same in German, French, Spanish, Portuguese, Italian, Polish, Russian, Chinese, Japanese and Korean.
+    r"|(id|num)?(de|du|del|el|la)?(patienten?|paci[eê]nte|paziente|pacjenta?|personne|persona|proband(en)?|sujeto?)s?"
+    rf"({_NUMBER}|nummer|name|code|kennung)?"
+    r"|(ид|id|номер|код)?(пациент|больн)(а|ы|ов|ой|ого|ых)?(ид|номер|код|id)?"
+    r"|(患者|病人|受试者|被験者|환자)(编号|編號|番号|号|번호|id)?"
 )
 # A name of groups, or of few kinds, as the sequences of a scanner.
 PERHAPS_GROUPS: Final = ("sequence", "sequences")
@@ -41,29 +46,84 @@ def check_unused(
     *,
     where: str,
     what: str,
-    has_groups: bool,
+    groups: NDArray[Any] | None,
     ignored: Collection[str],
     setting: str,
 ) -> tuple[str, ...]:
-    """A note that lists unused columns; UserError if there are no groups and one of them looks like groups.
+    """Notes of unused columns; UserError if there are no groups and some of them look like groups.
 
-    columns: name → values (N,), or None where they cannot be groups. what: column or array. ignored: names that the
-    user declared unused; UserError for one that is not there. setting: how a name is declared to be the groups.
+    columns: name → values (N,), or None where they cannot be groups. what: column or array. groups: those that are used
+    (N,), "" for none. ignored: names that the user declared unused; UserError for one that is not there. setting: how a
+    name is declared to be the groups.
     """
     for name in ignored:
         if name not in columns:
             raise unknown(f"{what} in source.ignore", name, columns)
     others = [name for name in columns if name not in ignored]
-    if not has_groups:
-        for name in others:
-            if columns[name] is not None and like_groups(name, columns[name], labels):
-                raise UserError(
-                    f"{where} has the {what} {name!r}, which looks like groups, such as patients, and is not used: images of one "
-                    f"group could be on both sides of a split; set {setting.format(name)}, or "
-                    f"source.ignore=[{name}] if it is something else"
-                )
+    values = {name: columns[name] for name in others}
+    wider: tuple[str, ...] = ()
+    if groups is None:
+        like = {
+            name: number_of(column)
+            for name, column in values.items()
+            if column is not None and like_groups(name, column, labels)
+        }
+        refuse(like, where, what, setting)
+    else:
+        around = {
+            name: number_of(column)
+            for name, column in values.items()
+            if column is not None and is_group_name(name) and _around(column, groups)
+        }
+        wider = _wider(around, where, what, setting)
     shown = choices(name or f"a {what} without a name" for name in others)
-    return (f"not used of {where}: {shown}",) if others else ()
+    return (*((f"not used of {where}: {shown}",) if others else ()), *wider)
+
+
+def refuse(like: Mapping[str, int], where: str, what: str, setting: str) -> None:
+    """UserError for names of what looks like groups, with the number of their values: the fewest are the widest groups.
+
+    A study lies within a patient: groups of studies would leave a patient on both sides.
+    """
+    if not like:
+        return
+    name = min(like, key=lambda one: (not is_group_name(one), like[one]))
+    names, which, them, wide = f"{what} {name!r}", "looks", "it is", ""
+    if len(like) > 1:
+        names, which, them = f"{what}s {', '.join(map(repr, like))}", "look", "they are"
+        wide = ", the widest groups"
+    verb = "is" if len(like) == 1 else "are"
+    raise UserError(
+        f"{where} has the {names}, which {which} like groups, such as patients, and {verb} not used: images of one "
+        f"group could be on both sides of a split; set {setting.format(name)}{wide}, or "
+        f"source.ignore=[{', '.join(like)}] if {them} something else"
+    )
+
+
+def number_of(values: NDArray[Any]) -> int:
+    """Number of different values."""
+    return len({str(value) for value in np.asarray(values).tolist()})
+
+
+def _around(values: NDArray[Any], groups: NDArray[Any]) -> bool:
+    """Whether groups (N,) lie within the values (N,), as the lesions of a patient: each in one, and some share one."""
+    of_group: dict[str, str] = {}
+    for group, value in zip(np.asarray(groups).tolist(), np.asarray(values).tolist(), strict=True):
+        if not _is_missing(group) and of_group.setdefault(str(group), str(value)) != str(value):
+            return False
+    known = [value for value in of_group.values() if not _is_missing(value)]
+    return FEWEST <= len(set(known)) < len(known)
+
+
+def _wider(around: Mapping[str, int], where: str, what: str, setting: str) -> tuple[str, ...]:
+    """A note of the widest groups around those that are used."""
+    if not around:
+        return ()
+    name = min(around, key=lambda one: around[one])
+    return (
+        f"the groups of {where} lie within those of the {what} {name!r}, which is not used: images of one of these could be "
+        f"on both sides of a split; set {setting.format(name)}, or source.ignore=[{name}] if it is something else",
+    )
 
 
 def like_groups(name: str, values: NDArray[Any], labels: NDArray[Any]) -> bool:

@@ -24,7 +24,7 @@ from augpipe.data.sources._array_columns import (
 )
 from augpipe.data.sources._array_labels import classes_of, left_out_note, unlabelled
 from augpipe.data.sources._array_names import SPLIT, Names, form_of
-from augpipe.data.sources._array_text import text_of
+from augpipe.data.sources._array_text import read, text_of
 from augpipe.data.sources._listing import Classes, Listing, Texts, WholePath, only, without_labels
 from augpipe.data.sources._npy import BROKEN, Images, fetching, unreadable, values_of
 from augpipe.data.sources._unused import check_unused
@@ -230,10 +230,13 @@ def _part(config: Config, names: Names, split: str, have: Sequence[str]) -> _Par
 
     def column(what: str) -> NDArray[Any] | None:
         name = names.of(split, what)
-        if name not in have or what in config.ignore:
+        array, _, field = name.rpartition(".")  # of a structured one: `meta.patient`
+        if what in config.ignore or not {name, array} & set(have):
             return None
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
-            return values_of(stream, f"{name} of {path}", one_hot=what == "labels")
+        if name in have:
+            return read(path, name, one_hot=what == "labels")
+        values = read(path, array)
+        return values[field] if field in (values.dtype.names or ()) else None
 
     name = names.of(split, "images")
     images = Images(path, f"{name}.npy", f"{name} of {path}")
@@ -266,9 +269,10 @@ def _unused(
         # An array beside those of the splits may hold the values of all images.
         once = values[0] if len(values[0]) == len(labels) else None
         columns[name] = np.concatenate(values) if whole else once
+    groups = [part.groups for part in parts if part.groups is not None]
     return check_unused(
         columns, labels, where=f"the file {config.path}", what="array", ignored=config.ignore,
-        has_groups=all(part.groups is not None for part in parts), setting="source.groups={}",
+        groups=np.concatenate(groups) if len(groups) == len(parts) else None, setting="source.groups={}",
     )  # fmt: skip
 
 

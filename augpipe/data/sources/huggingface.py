@@ -254,19 +254,22 @@ def _check_unused(
     config: Config, parts: Sequence[Part], columns: Columns, names: NDArray[Any], where: str
 ) -> tuple[str, ...]:
     """A note of unused columns; UserError if there are no groups and a column looks like groups."""
-    from augpipe.data.sources._parquet_parts import as_groups, unused_columns
-    from augpipe.data.sources._unused import check_unused
+    from augpipe.data.sources._parquet_parts import as_groups, text, unused_columns
+    from augpipe.data.sources._unused import check_unused, is_group_name
 
-    has_groups = columns.group is not None
+    groups = None if columns.group is None else text(parts, columns.group)
     unused = {
-        name: None if has_groups or name in config.ignore else as_groups(parts, name)
+        name: as_groups(parts, name)
+        if name not in config.ignore and (groups is None or is_group_name(name))
+        else None
         for name in unused_columns(parts, columns)
     }
-    check_unused(
-        unused, names, where=where, what="column", has_groups=has_groups, ignored=config.ignore,
+    notes = check_unused(
+        unused, names, where=where, what="column", groups=groups, ignored=config.ignore,
         setting="source.group={}",
     )  # fmt: skip
-    return (f"not used of {where}: {choices(unused)}",) if unused else ()
+    wider = [note for note in notes if not note.startswith("not used")]
+    return (*((f"not used of {where}: {choices(unused)}",) if unused else ()), *wider)
 
 
 def _fetching(

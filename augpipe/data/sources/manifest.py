@@ -152,7 +152,8 @@ def _patients_and_unused(
     from augpipe.data.sources._groups_beside import check_beside, groups_beside
     from augpipe.data.sources._unused import check_unused
 
-    has_groups = rows.column("group") is not None
+    groups = rows.column("group")
+    has_groups = groups is not None
     dicom = not has_groups and _names_dicom(rows, config.roots)
     beside = {}
     if not has_groups and not dicom and config.path.is_file():
@@ -160,7 +161,7 @@ def _patients_and_unused(
     elsewhere = ({PATIENT} if dicom else beside.keys()) - table.others.keys()
     unused = check_unused(
         table.others, rows.labels, where=f"the manifest {config.path}", what="column",
-        has_groups=has_groups, ignored=set(config.ignore) - elsewhere,
+        groups=groups, ignored=set(config.ignore) - elsewhere,
         setting="source.columns.group={}",
     )  # fmt: skip
     check_beside(beside, config.ignore, config.path)

@@ -53,13 +53,14 @@ class Config(KindConfig):
     `0.mask.png`), else the only one."""
 
     label: str = "cls"
-    """`cls`: the content of the key's .cls file; or a key of its .json file."""
+    """`cls`: the content of the key's .cls file; or a key of its .json file, or the extension of another file, such as `txt`."""
 
     group: str | None = None
-    """Key of the .json file for what must not be divided between train, val and test, such as the patient."""
+    """Key of the .json file, or extension of a file of one value such as `7.patient`, for what must not be divided between train, val
+    and test, such as the patient."""
 
     split: str | None = None
-    """Key of the .json file with train, val or test. null: `split` if there is one and the files' names say no split."""
+    """Key of the .json file, or extension, with train, val or test. null: `split` if there is one and the files' names say no split."""
 
     splits: Meanings
     """What values of it mean, such as `{0: train, 1: val, 2: test}`."""
@@ -71,7 +72,7 @@ class Config(KindConfig):
     """Use only these classes, in this order. null: all, sorted."""
 
     ignore: Texts = ()
-    """Keys of the .json files that are left unused although they look like groups or a split."""
+    """Keys of the .json files, and extensions such as `patient`, that are left unused although they look like groups or a split."""
 
     combined: Literal["drop", "class"] | None = None
     """Pictures with several labels, such as `A|B` or a list in the .json file: `drop` leaves them out, `class` reads each
@@ -174,7 +175,8 @@ def _read(shards: Shards, config: Config, where: str) -> Contents:
     contents = Contents(ignored=shards.ignored)
     wanted = Wanted(config.image, config.label, config.group)
     for index, (path, name) in enumerate(zip(shards.paths, shards.names, strict=True)):
-        for key, sample in read_samples(path, contents.ignored, config.image).items():
+        names = (config.label, config.group, config.split, *config.ignore)
+        for key, sample in read_samples(path, contents.ignored, config.image, names).items():
             contents.add((index, f"{name}/{key}"), sample, wanted)
     if config.image is not None and config.image not in contents.pictures:
         raise unknown(f"extension in source.image of {where}", config.image, contents.pictures)
@@ -260,21 +262,22 @@ def _check_unused(
     contents: Contents, labels: NDArray[np.object_], config: Config, where: str, split: str | None
 ) -> tuple[str, ...]:
     """A note of unused keys of the .json files; UserError if there are no groups and one of them looks like groups."""
-    from augpipe.data.sources._unused import FEWEST, check_unused
+    from augpipe.data.sources._unused import FEWEST, like_groups, number_of, refuse
 
     used = {config.group, split, config.label if config.label != "cls" else None}
     unused = {key: None for key in contents.described if key not in used}
     for key in config.ignore:
         if key not in unused:
             raise unknown("key in source.ignore", key, unused)
+    like: dict[str, int] = {}
     for key in unused if config.group is None else ():
-        values = contents.described[key]
-        if key not in config.ignore and len(values.rows) > FEWEST:
-            # Only the pictures that have the key: .json files may have many rare keys.
-            check_unused(
-                {key: np.array(values.values, object)}, labels[values.rows], where=where, what="key",
-                has_groups=False, ignored=(), setting="source.group={}",
-            )  # fmt: skip
+        have = contents.described[key]
+        # Only the pictures that have the key: .json files may have many rare keys.
+        if key not in config.ignore and len(have.rows) > FEWEST:
+            values = np.array(have.values, object)
+            if like_groups(key, values, labels[have.rows]):
+                like[key] = number_of(values)
+    refuse(like, where, "key", "source.group={}")
     others = [key for key in unused if key not in config.ignore]
     return (f"not used of {where}: {few(others)}",) if others else ()
 
