@@ -21,7 +21,7 @@ from augpipe.core.home import home
 from augpipe.core.images import ImageSet, ImageSpec
 from augpipe.core.store import Store
 from augpipe.data import sources
-from augpipe.data.intake import reason
+from augpipe.data.quarantine import reason
 from augpipe.data.sources import Bad, Blob, Source, suggest
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
 from augpipe.data.sources._dicom_files import is_dicom_file

@@ -38,6 +38,7 @@ from .planned import budget_of, load_planned
 from .signals import handle_termination
 
 LISTS = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
+CRON_FIELDS = 5
 GATE = 3  # exit status if a gate does not hold and the set is not published
 # Options of several commands. Switches have no --no-... form.
 Sets = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
@@ -406,6 +407,10 @@ def serve(
     out
         Output folder for report.html, scores.csv and the rest (default: runs/NAME below AUGPIPE_HOME).
     """
+    if cron is not None and len(cron.split()) != CRON_FIELDS:
+        raise UserError(
+            f"--cron takes minute, hour, day of month, month and day of week, as in '0 2 * * *'; got {cron!r}"
+        )
     experiment = load(config, set_)
     settle()
     from .deploying import serve as serve_it

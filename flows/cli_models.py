@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TextIO
 from cyclopts import Parameter
 from rich.console import Console
 
-from augpipe.core.errors import UserError, several
+from augpipe.core.errors import UserError, exists, near_name, several
 from augpipe.core.home import home
 
 from .entry import handle_interrupts
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 console = Output()
 err = Console(stderr=True)
 Form = Literal["folder", "npz", "webdataset", "hf"]
+ARCHIVE: Final = b"PK\3\4"  # the first bytes of a file that torch writes
 ADDRESSES: Final = ("models:/", "runs:/")  # of MLflow
 
 
@@ -61,6 +62,7 @@ def generate(
     handle_interrupts()
     if seed < 0:
         raise UserError(f"--seed must be 0 or more; got {seed}")
+    _require_local(model)
     with _place(model, "generator", generator) as place:
         from augpipe import inference
         from augpipe.report.generated import check_new, write_generated
@@ -109,6 +111,10 @@ def predict(
         raise UserError("augpipe predict needs pictures: augpipe predict MODEL IMAGES...")
     if out is not None and (out.is_dir() or out.suffix.lower() != ".csv"):
         raise UserError(f"--out must be a .csv file; got {str(out)!r}")
+    _require_local(model)
+    for path in images:
+        if not exists(path):
+            raise UserError(f"no picture or folder {str(path)!r}{near_name(path)}")
     with _place(model, "classifier") as place:
         from augpipe import inference
 
@@ -172,6 +178,16 @@ def _print_rows(parts: Iterator[pd.DataFrame]) -> int:
 
 def _unreadable(part: pd.DataFrame) -> int:
     return int((part["problem"].fillna("") != "").sum())
+
+
+def _require_local(model: str) -> None:
+    """UserError if a model is neither in MLflow nor a file or folder; before anything is imported that reads it."""
+    if not model.startswith(ADDRESSES) and not exists(Path(model)):
+        raise UserError(f"no file or folder {model!r}{near_name(Path(model))}")
+    if Path(model).is_file():
+        with Path(model).open("rb") as stream:
+            if stream.read(len(ARCHIVE)) != ARCHIVE:
+                raise UserError(f"{model} is not a model of augpipe")
 
 
 @contextmanager

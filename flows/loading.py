@@ -14,6 +14,7 @@ from rich.console import Console
 from augpipe.core.errors import UserError, exists, near_name
 from augpipe.core.home import home, store_limit
 
+from .addresses import check_addresses
 from .retries import retried
 
 CONFIGS: Final = (".yaml", ".yml")
@@ -116,6 +117,7 @@ def _check_places(outline: Any) -> None:
 
     check_home(places(outline.source))
     store_limit()
+    check_addresses(outline.runner)
     check(outline.source)
 
 

@@ -46,8 +46,10 @@ def _read(path: Path) -> Any:
     read = read_json if path.suffix.lower() == ".json" else read_yaml
     try:
         value = read(path.read_text(encoding="utf-8"), where)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {where}: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read {where}: it is not UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"cannot read {where}: {error.strerror or error}") from None
     try:
         _check_transform(value)
     except UserError as error:

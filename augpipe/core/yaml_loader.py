@@ -105,9 +105,23 @@ def read_yaml(text: str, where: str) -> Any:
     except RecursionError:
         raise UserError(f"{where} is nested too deeply") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where} is not YAML: {_problem(error)}") from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What is wrong with the text, and in which line, without the parser's terms where possible."""
+    mark = getattr(error, "problem_mark", None)
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    if mark is None:
+        return problem
+    if "'\\t'" in problem:
+        problem = "a tab, where YAML needs spaces"
+    problem = problem.replace("'<stream end>'", "the end").replace(
+        "'<block end>'", "less indentation"
+    )
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def read_json(text: str, where: str) -> Any:

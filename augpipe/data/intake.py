@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.core.device import cores
-from augpipe.core.errors import PictureError, UserError, several
+from augpipe.core.errors import UserError, several
 from augpipe.core.image_folders import image_writer
 from augpipe.core.images import ImageSet, ImageSpec, provenance
 from augpipe.core.options import ImageOptions, Window
 from augpipe.data.facts import Facts, FactsBuffer
 from augpipe.data.options import Policy
-from augpipe.data.quarantine import check_bad
+from augpipe.data.quarantine import check_bad, reason
 from augpipe.data.sources._listing import Bad, Listing
 from augpipe.data.sources._pictures import EIGHT_BITS, UNREADABLE, Blob, Read, quiet, read
 from augpipe.data.survey import Survey, survey
@@ -210,22 +210,6 @@ def _chunks(blobs: Iterator[Blob], job: _Job) -> Iterator[tuple[int, list[Read |
                 return
             yield start, results
             start += len(results)
-
-
-def reason(error: Exception) -> str:
-    """Reason why a picture cannot be used: one line, without Python class names and addresses where possible."""
-    name = type(error).__name__
-    if name == "UnidentifiedImageError":
-        return "not a picture of a supported format"
-    if name in ("DecompressionBombError", "DecompressionBombWarning"):
-        return f"a decompression bomb: {' '.join(str(error).split())}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    message = " ".join(str(error).split())
-    if isinstance(error, PictureError | UserError):
-        return message
-    is_plain = isinstance(error, OSError | ValueError) and message
-    return f"broken: {message if is_plain else f'{name} {message}'.strip()}"
 
 
 def _result(

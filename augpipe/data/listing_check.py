@@ -44,6 +44,16 @@ def drop_small_classes(listing: Listing, least: int) -> Listing:
     )
 
 
+def require_large_classes(listing: Listing, least: int) -> None:
+    """UserError if min_images leaves fewer classes than a comparison needs."""
+    counts = sorted(listing.counts().items(), key=lambda item: -item[1])
+    if len(counts) > 1 and counts[1][1] < least:
+        largest = ", ".join(f"{name} {n:,}" for name, n in counts[:3])
+        raise UserError(
+            f"min_images {least:,} leaves fewer than 2 of {several(len(counts), 'class')}; the largest have: {largest}"
+        )
+
+
 def check_filled(labels: Rows, classes: Sequence[str], bad: Sequence[Bad], least: int = 1) -> None:
     """UserError for a class with fewer than `least` images, or none; bad: files that cannot be used."""
     have = np.bincount(labels, minlength=len(classes))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from augpipe.core.errors import UserError, several
+from augpipe.core.errors import PictureError, UserError, several
 from augpipe.data.options import Policy
 from augpipe.data.sources._listing import Bad, Listing
 
@@ -26,7 +26,7 @@ def check_bad(bad: Sequence[Bad], total: int, policy: Policy | None) -> None:
         raise UserError(f"cannot use {first} (set on_bad: quarantine to continue without it)")
     if len(bad) > MOST_BAD * max(1, total):
         raise UserError(
-            f"more than {100 * MOST_BAD:g}% of {total:,} files cannot be used, {len(bad):,} so far ({reasons(bad)}); "
+            f"more than {100 * MOST_BAD:g}% of {total:,} files cannot be used, {len(bad):,} so far: {reasons(bad)}; "
             f"the first is {first}; `augpipe inspect` lists them all"
         )
 
@@ -36,20 +36,36 @@ def check_any(listing: Listing) -> None:
     bad = listing.bad
     if bad and not len(listing):
         raise UserError(
-            f"none of {several(len(bad), 'file')} can be used ({reasons(bad)}); the first is {bad[0].id}: {bad[0].reason}"
+            f"none of {several(len(bad), 'file')} can be used: {reasons(bad)}; the first is {bad[0].id}: {bad[0].reason}"
         )
 
 
 def reasons(bad: Sequence[Bad], most: int | None = 3) -> str:
-    """`12 no picture of a known format, 3 ...`: the `most` most common reasons, or all."""
+    """`no picture of a known format (12), ... (3)`: the `most` most common reasons, or all."""
     counts = Counter(kind_of(one.reason) for one in bad)
-    parts = [f"{n:,} {reason}" for reason, n in counts.most_common(most)]
+    parts = [f"{reason} ({n:,})" for reason, n in counts.most_common(most)]
     return ", ".join(parts) + (" and others" if len(counts) > len(parts) else "")
 
 
 def kind_of(reason: str) -> str:
     """A reason without row and numbers, so that equal kinds can be counted."""
     return re.sub(r"(?<![\w>])-?\d[\w,.+-]*", "…", re.sub(r"^row \d+: ", "", reason))
+
+
+def reason(error: Exception) -> str:
+    """Reason why a picture cannot be used: one line, without Python class names and addresses where possible."""
+    name = type(error).__name__
+    if name == "UnidentifiedImageError":
+        return "not a picture of a supported format"
+    if name in ("DecompressionBombError", "DecompressionBombWarning"):
+        return f"a decompression bomb: {' '.join(str(error).split())}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    message = " ".join(str(error).split())
+    if isinstance(error, PictureError | UserError):
+        return message
+    is_plain = isinstance(error, OSError | ValueError) and message
+    return f"broken: {message if is_plain else f'{name} {message}'.strip()}"
 
 
 def quarantine(bad: tuple[Bad, ...], removed: Mapping[str, tuple[str, str]]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from augpipe.data import sources
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.options import SplitOptions
 from augpipe.data.split_check import NAMES
-from augpipe.data.survey import SURVEYED, Survey, survey
 from augpipe.pipeline.budget import (
     LEAST_REPLICATES,
     MOST_REPLICATES,
@@ -28,7 +27,10 @@ from augpipe.pipeline.budget import (
     Numbers,
 )
 from augpipe.pipeline.experiment import Experiment, build, override
-from augpipe.pipeline.validate import check_images, check_listing, list_images
+from augpipe.pipeline.validate import check_heads, check_images, check_listing, list_images
+
+if TYPE_CHECKING:
+    from augpipe.data.survey import Survey
 
 EPOCHS = 30  # passes over train of a classifier, within STEPS
 STEPS = (300, 3000)
@@ -227,6 +229,7 @@ def suggest(
     outline = build(required, where=str(path))
     listing = list_images(outline)
     check_listing(outline, listing)
+    check_heads(outline, listing)
     images, read = timed_survey(listing, outline.image)
     fixed["split"] = outline.split.model_dump()
     counts = expected_counts(listing, outline.split)
@@ -240,6 +243,8 @@ def suggest(
 
 def timed_survey(listing: sources.Listing, options: ImageOptions) -> tuple[Survey, float]:
     """The survey of a source, and the expected seconds of decoding all of its pictures."""
+    from augpipe.data.survey import SURVEYED, survey  # imports torch
+
     begun = time.perf_counter()
     images = survey(listing, options)
     seconds = time.perf_counter() - begun

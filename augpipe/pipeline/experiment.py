@@ -28,7 +28,8 @@ from augpipe.core.yaml_loader import read_yaml
 from augpipe.data.imbalance import Imbalance, Natural
 from augpipe.data.options import Duplicates, OnBad, Policy, SplitOptions
 from augpipe.data.sources import Source
-from augpipe.generators.options import FAMILIES, AnyGenerator
+from augpipe.generators.options import FAMILIES, AnyGenerator, GeneratorConfig
+from augpipe.generators.preview import preview
 from augpipe.pipeline.config_paths import from_folder, map_paths
 from augpipe.synthetic.options import GAN_TRAIN, Curation, FidelityOptions, Gate, condition
 
@@ -174,14 +175,20 @@ class Runner(Strict):
 
 
 def _family(value: Any) -> Any:
-    """Mapping of a generator → its kind, checked against the families; a config is returned unchanged."""
+    """Mapping of a generator → its options as far as they are known without torch; a config is returned unchanged."""
     if isinstance(value, KindConfig):
         return value
     if not isinstance(value, Mapping) or "kind" not in value:
         raise UserError(f"a generator must be a mapping with a kind; got {value!r}")
     if value["kind"] not in kinds_in(FAMILIES):
         raise unknown("generator", value["kind"], kinds_in(FAMILIES))
-    return KindConfig(kind=value["kind"])
+    known = preview(value["kind"])
+    if known is None:
+        return KindConfig(kind=value["kind"])
+    try:
+        return known.config.model_validate(value)
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
 
 
 def _confirm(value: Any) -> Any:
@@ -199,10 +206,7 @@ def _confirm(value: Any) -> Any:
 
 
 class Outline(Strict):
-    """An experiment with only the kinds of its generators.
-
-    Options of a family are in its file, which imports torch. All other mistakes are found without importing torch.
-    """
+    """An experiment whose generators are checked as far as that needs no torch, which the files of families import."""
 
     name: Name
     """Name of the experiment: of its report, its runs in MLflow and its registered models."""
@@ -278,7 +282,9 @@ class Outline(Strict):
     @classmethod
     def _count_or_list(cls, value: Any) -> Any:
         """`3` → (0, 1, 2)."""
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool | str | float | Mapping):
+            raise ValueError(f"must be a number or a list of numbers; got {value!r}")
+        if not isinstance(value, int):
             return value
         if value < 1:
             raise ValueError(f"at least one seed is needed; got {value}")
@@ -318,6 +324,12 @@ class Outline(Strict):
             self.classifier.check_used()
         except ValueError as error:
             raise ValueError(f"classifier.{error}") from None
+        for name, generator in self.generators.items():
+            try:
+                if isinstance(generator, GeneratorConfig):
+                    generator.check_used()
+            except ValueError as error:
+                raise ValueError(f"generators.{name}.{error}") from None
         for gate in self.gate:
             if not self.fidelity.gan_train and condition(gate).figure == GAN_TRAIN:
                 raise ValueError(f"the gate {gate!r} needs fidelity.gan_train: true; got false")
@@ -343,11 +355,6 @@ class Experiment(Outline):
 
     @model_validator(mode="after")
     def _generators_fit(self) -> Self:
-        for name, generator in self.generators.items():
-            try:
-                generator.check_used()
-            except ValueError as error:
-                raise ValueError(f"generators.{name}.{error}") from None
         for arm in self.arms:
             prefer = arm.mix.prefer
             if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
@@ -427,7 +434,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str
     except UnicodeDecodeError:
         raise UserError(f"cannot read {where}: it is not UTF-8; save it as UTF-8") from None
     except OSError as error:
-        raise UserError(f"cannot read {where}: {error}") from None
+        raise UserError(f"cannot read {where}: {error.strerror or error}") from None
     values = read_yaml(text, where)
     if isinstance(values, dict):
         map_paths(values, partial(from_folder, path.parent, where))
@@ -454,11 +461,15 @@ def outline_of(values: Any, where: str = "the config") -> Outline:
 
 def _overridden(values: Any, overrides: Sequence[str], where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
-        what = "is empty" if values is None else f"is {str(values)[:60]!r}"
+        what = "is empty" if values is None else f"is {_shape(values)}"
         raise UserError(f"{where} {what}; it must have keys and values, such as source: ...")
     for text in overrides:
         override(values, text)
     return values
+
+
+def _shape(values: Any) -> str:
+    return "a list" if isinstance(values, list) else f"only {str(values)[:60]!r}"
 
 
 def override(values: dict[str, Any], text: str) -> None:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Final
 from augpipe.core.counts import label_of, require_classes
 from augpipe.core.errors import UserError
 from augpipe.data import sources
+from augpipe.data.heads import unreadable_heads
 from augpipe.data.listing_check import (
     check_filled,
     check_names,
     check_official,
     drop_small_classes,
+    require_large_classes,
 )
 from augpipe.data.quarantine import check_any, check_bad
 from augpipe.data.split_check import kind_of, most_train
+from augpipe.generators.preview import check_size
 from augpipe.pipeline.experiment import Arm, Experiment, Outline, build, outline_of, read
 from augpipe.synthetic.options import condition
 
@@ -45,8 +48,10 @@ def load_checked(
     values, where = read(path, overrides)
     outline = outline_of(values, where)
     before(outline)
+    check_sizes(outline, generators)
     listing = list_images(outline)
     check_listing(outline, listing)
+    check_heads(outline, listing)
     experiment = build(values, where=where)
     check_images(experiment, _spec(experiment, listing), listing.classes, generators)
     return experiment
@@ -54,7 +59,10 @@ def load_checked(
 
 def list_images(outline: Outline) -> Listing:
     """The images of the source, without classes that are too small."""
-    return drop_small_classes(sources.listing(outline.source), outline.min_images)
+    listing = sources.listing(outline.source)
+    if outline.min_images > 1:
+        require_large_classes(listing, outline.min_images)
+    return drop_small_classes(listing, outline.min_images)
 
 
 def check_listing(outline: Outline, listing: Listing) -> None:
@@ -66,6 +74,29 @@ def check_listing(outline: Outline, listing: Listing) -> None:
         raise error
 
 
+def check_sizes(outline: Outline, generators: Sequence[str] = ()) -> None:
+    """UserError if a generator does not support the configured image size; imports no torch.
+
+    generators: names of generators to check in addition to those of the arms.
+    """
+    if outline.image.size is None:
+        return
+    used = {name for arm in outline.arms for name in arm.generators}
+    for name in sorted({*used, *generators}):
+        check_size(outline.generators[name], outline.image.size, outline.image.channels)
+
+
+def check_heads(outline: Outline, listing: Listing) -> None:
+    """UserError if more files than allowed are no pictures by their first bytes.
+
+    Reads the heads of a sample of the files, of all if they are few; decodes nothing.
+    """
+    check_bad(
+        (*listing.bad, *unreadable_heads(listing)),
+        len(listing) + len(listing.bad), outline.policy,
+    )  # fmt: skip
+
+
 def check_images(
     experiment: Experiment,
     spec: ImageSpec,
@@ -74,9 +105,12 @@ def check_images(
 ) -> None:
     """UserError if a generator, the classifier, a transform or the figure of a gate does not support images of this shape.
 
+    Nor may the device be missing, except that of a Dask worker.
+
     generators: names of generators to check in addition to those of the arms.
     """
     from augpipe.classifiers import models as classifiers  # imports torch
+    from augpipe.core.device import pick_device
     from augpipe.generators import families
     from augpipe.generators.protocol import Problem
 
@@ -85,6 +119,8 @@ def check_images(
     used = {name for arm in experiment.arms for name in arm.generators}
     for name in sorted({*used, *generators}):
         families.check(experiment.generators[name], Problem(spec, classes))
+    if experiment.runner.kind != "dask":
+        pick_device(experiment.runner.device)
     classifiers.check(experiment.classifier, spec.channels, len(classes), spec.size)
     for transform in (arm.mix.transform for arm in experiment.arms):
         if isinstance(transform, Mapping):

@@ -6,9 +6,9 @@ from augpipe.data.sources._listing import Bad
 
 def test_reasons_are_counted_by_kind() -> None:
     bad = [Bad("a", "row 3: no label"), Bad("b", "row 9: no label"), Bad("c", "values from 1 to 5")]
-    assert reasons(bad) == "2 no label, 1 values from … to …"
+    assert reasons(bad) == "no label (2), values from … to … (1)"
     deep = [Bad("a", "values from -1.5e+03 to 7 (>u2), of more")]
-    assert reasons(deep) == "1 values from … to … (>u2), of more"
+    assert reasons(deep) == "values from … to … (>u2), of more (1)"
     many = [Bad(str(i), f"reason {chr(97 + i)}") for i in range(5)]
     assert reasons(many).endswith("and others") and not reasons(many, most=None).endswith("others")
 

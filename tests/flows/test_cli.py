@@ -55,7 +55,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             ["run", "missing.csv"],
-            "none of 2 files can be used (2 file does not exist); the first is no.png: row 1: file",
+            "none of 2 files can be used: file does not exist (2); the first is no.png: row 1: file",
         ),
         (["rnu", "tiny.yaml"], "rnu"),
         (

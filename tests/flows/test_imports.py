@@ -83,12 +83,14 @@ def test_an_error_in_a_config_imports_nothing_that_computes(tmp_path: Path) -> N
 
 
 def test_what_imports_more(tmp_path: Path) -> None:
-    """A mistake that the data show: no torch. A family's options are in its file, which imports torch: they are read last."""
+    """A mistake that the data show, or in a family's option: no torch, but for the names of operations on images."""
     commands = [
         ["run", "tiny.yaml", "--set", "arms.smote.mix.share={eight: 0.1}"],
         ["run", "tiny.yaml", "--set", "generators.acgan.widht=1"],
+        ["run", "tiny.yaml", "--set", "generators.acgan.augment=[sharpen]"],
     ]
-    (data, family), _ = after(tmp_path, *commands)
+    (data, family, names), _ = after(tmp_path, *commands)
     assert data[0] == 2 and "unknown class 'eight'" in data[2]
     assert not data[1] & {"torch", "prefect", "mlflow"}
-    assert family[0] == 2 and "unknown key 'widht'" in family[2] and "torch" in family[1]
+    assert family[0] == 2 and "unknown key 'widht'" in family[2] and "torch" not in family[1]
+    assert names[0] == 2 and "unknown augmentation 'sharpen'" in names[2] and "torch" in names[1]

@@ -189,7 +189,7 @@ def test_a_byte_order_mark_and_letters_of_other_scripts(tmp_path: Path) -> None:
 def test_files_that_are_no_config(tmp_path: Path) -> None:
     for content, told in (
         (b"\xff\xfe\x00", "cannot read"),
-        (b"- 1\n", r"is '\[1\]'; it must have keys"),
+        (b"- 1\n", "is a list; it must have keys"),
         (b"", "is empty; it must have keys"),
     ):
         (tmp_path / "c.yaml").write_bytes(content)

@@ -119,6 +119,10 @@ def without(
         before = len(remaining)
         remaining = [path for path in remaining if not matches(path)]
         left_out += before - len(remaining)
+    if paths and not remaining:
+        raise UserError(
+            f"source.exclude leaves out all {several(len(paths), 'picture')} of {where}"
+        )
     note = f"{several(left_out, 'picture')} left out by source.exclude"
     return remaining, (note,) if patterns else ()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 from typing import Any, Literal
 
 from augpipe.core.errors import UserError, choices, unknown
@@ -48,25 +51,19 @@ def check(config: Config) -> None:
 
 def listing(config: Config) -> Listing:
     """List the set, with class names from the package; UserError if it is missing or not a classification set."""
-    library, info = _info(config)
-    path = _file(config, library, info)
+    info = _info(config)
+    path = _file(config, info)
     names = tuple(info["label"][key] for key in sorted(info["label"], key=int))
     return arrays.listing(
         arrays.Config(kind="arrays", path=path, names=names, official=config.official)
     )
 
 
-def _info(config: Config) -> tuple[Any, dict[str, Any]]:
-    """The package and its description of the set; UserError if it is not one of classification."""
-    try:
-        import medmnist as library
-    except ModuleNotFoundError:
-        raise UserError(
-            "the source medmnist needs the package medmnist, which is not installed: "
-            "pip install 'augpipe[medmnist]'"
-        ) from None
-    info: dict[str, Any] = library.INFO.get(config.name, {})
-    supported = [name for name, entry in library.INFO.items() if _is_classification(entry)]
+def _info(config: Config) -> dict[str, Any]:
+    """The package's description of the set; UserError if it is not one of classification."""
+    every = _descriptions()
+    info: dict[str, Any] = every.get(config.name, {})
+    supported = [name for name, entry in every.items() if _is_classification(entry)]
     if not info:
         raise unknown("MedMNIST set", config.name, supported)
     if not _is_classification(info):
@@ -74,7 +71,21 @@ def _info(config: Config) -> tuple[Any, dict[str, Any]]:
             f"{config.name} ({info['task']}, {info['python_class']}) does not have images of one class each; "
             f"choose from {choices(supported)}"
         )
-    return library, info
+    return info
+
+
+@cache
+def _descriptions() -> dict[str, dict[str, Any]]:
+    """The package's descriptions of its sets; read from their file, as the package itself imports torch."""
+    package = find_spec("medmnist")
+    if package is None or not package.submodule_search_locations:
+        raise UserError(
+            "the source medmnist needs the package medmnist, which is not installed: "
+            "pip install 'augpipe[medmnist]'"
+        )
+    file = Path(package.submodule_search_locations[0]) / "info.py"
+    descriptions: dict[str, dict[str, Any]] = run_path(str(file))["INFO"]
+    return descriptions
 
 
 def _path(config: Config) -> Path:
@@ -91,7 +102,7 @@ def _is_classification(info: dict[str, Any]) -> bool:
     return info["task"] != "multi-label, binary-class" and not info["python_class"].endswith("3D")
 
 
-def _file(config: Config, library: Any, info: dict[str, Any]) -> Path:
+def _file(config: Config, info: dict[str, Any]) -> Path:
     """Path of the set's .npz, downloaded if requested and missing."""
     if config.download and config.root is not None:
         raise UserError(
@@ -102,6 +113,8 @@ def _file(config: Config, library: Any, info: dict[str, Any]) -> Path:
     root = path.parent
     if config.download and not path.exists():
         try:
+            import medmnist as library
+
             make_folder(root)
             getattr(library, info["python_class"])(
                 split="train", download=True, root=str(root), size=config.size

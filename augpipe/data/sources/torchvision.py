@@ -50,6 +50,8 @@ SETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
 _TARGETS: Final = ("targets", "labels", "_labels", "y", "_targets")
 _PAIRS: Final = ("_samples", "samples", "_flat_character_images", "imgs")
 
+GENERATED: Final = ("FakeData",)  # sets without files
+
 
 class Config(KindConfig):
     """Options of torchvision's sets."""
@@ -100,9 +102,12 @@ def places(config: Config) -> tuple[Path, ...]:
 
 
 def check(config: Config) -> None:
-    """UserError if the root does not exist."""
-    if config.root is not None and not config.root.is_dir():
-        raise UserError(f"the root {config.root} of {config.name} is not a folder")
+    """UserError if the root does not exist, where nothing is downloaded to it."""
+    root = config.root or home() / "downloads" / "torchvision"
+    if config.download or config.name in GENERATED or root.is_dir():
+        return
+    advice = "" if config.root else "; set source.download to download the data set"
+    raise UserError(f"the root {root} of {config.name} is not a folder{advice}")
 
 
 def listing(config: Config) -> Listing:
@@ -166,15 +171,12 @@ def _open(config: Config, arguments: Mapping[str, Any], scratch: Path) -> Any:
             raise unknown(
                 f"option of {config.name}", key, sorted(set(parameters) - {"self", "root"})
             )
-    if "root" not in parameters or config.name == "FakeData":
+    if "root" not in parameters or config.name in GENERATED:
         return dataset(**arguments)
     root = config.root or home() / "downloads" / "torchvision"
+    check(config)
     if config.download:
         return _download(dataset, root, arguments, parameters)
-    if not root.is_dir():
-        raise UserError(
-            f"the root {root} of {config.name} is not a folder; set source.download to download the data set"
-        )
     message = ""
     for candidate in (root, *_unpack(root, config.name, scratch)):
         try:

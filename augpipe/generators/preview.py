@@ -1,0 +1,141 @@
+"""A family's options and its check of image sizes, read from its file without importing torch.
+
+A mistake in them is reported within a second that way; importing torch takes several. Only the classes, functions and constants
+are executed that `Config` and `check` refer to. What is read here is checked again when the family is imported.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final
+
+from augpipe.core.errors import UserError
+from augpipe.core.schema import KindConfig
+from augpipe.generators.options import FAMILIES, GeneratorConfig
+
+# Imported as they are: modules of these names import no torch.
+LIGHT: Final = frozenset({
+    "collections.abc", "itertools", "math", "pydantic", "typing", "augpipe.core.errors",
+    "augpipe.core.registry", "augpipe.core.schema", "augpipe.generators.options",
+})  # fmt: skip
+# Names whose definitions need torch, and what stands for them.
+STAND_INS: Final = {"Operations": tuple[str, ...]}
+Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A family's `Config`, and its `check` of a configuration and a problem, None if it has none."""
+
+    config: type[GeneratorConfig]
+    check: Callable[[Any, Any], None] | None
+
+
+@cache
+def preview(kind: str) -> Preview | None:
+    """The preview of a family; None if its file needs more than is executed here."""
+    try:
+        defined = _definitions(f"{FAMILIES}.{kind}", frozenset({"Config", "check"}))
+        config = defined["Config"]
+        if not issubclass(config, GeneratorConfig):
+            return None
+        config.model_rebuild()
+    except Exception:  # any error of code that is executed without the rest of its module
+        return None
+    return Preview(config, defined.get("check"))
+
+
+def check_size(config: KindConfig, size: int, channels: int | None) -> None:
+    """UserError if a family by its preview cannot generate images of `size` pixels; nothing if it has no preview."""
+    known = preview(config.kind)
+    if known is None or known.check is None:
+        return
+    spec = SimpleNamespace(size=size, channels=channels or 1)
+    try:
+        known.check(config, SimpleNamespace(spec=spec, classes=("a", "b")))
+    except UserError:
+        raise
+    except Exception:  # noqa: S110 (it needs more than the preview has; made again when the family is imported)
+        pass
+
+
+@cache
+def _definitions(module: str, names: frozenset[str]) -> dict[str, Any]:
+    """Those of the names that a module defines, with what they refer to."""
+    spec = find_spec(module)  # imports the packages above it
+    if spec is None or spec.origin is None:
+        return {}
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    needed = _closure(tree, names)
+    # Registered: pydantic looks up there what annotations refer to.
+    preview_module = ModuleType(f"preview of {module}: {', '.join(sorted(names))}")
+    sys.modules[preview_module.__name__] = preview_module
+    values = preview_module.__dict__
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module in LIGHT:
+            _execute(node, spec.origin, values)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("augpipe."):
+            _import(node, needed, values)
+        elif isinstance(node, Definition) and set(_defined(node)) & needed:
+            _execute(node, spec.origin, values)
+    return {name: values[name] for name in names if name in values}
+
+
+def _import(node: ast.ImportFrom, needed: set[str], values: dict[str, Any]) -> None:
+    """Define the needed names of an import, without importing the module."""
+    for alias in node.names:
+        if alias.name in STAND_INS:
+            values[alias.name] = STAND_INS[alias.name]
+        elif alias.name in needed and alias.asname is None:
+            values |= _definitions(str(node.module), frozenset({alias.name}))
+
+
+def _closure(tree: ast.Module, names: frozenset[str]) -> set[str]:
+    """The names, and all that their definitions in the module refer to."""
+    refers = {
+        name: set(_names_in(node))
+        for node in tree.body
+        if isinstance(node, Definition)
+        for name in _defined(node)
+    }
+    needed: set[str] = set()
+    waiting = set(names)
+    while waiting:
+        needed |= waiting
+        waiting = set().union(*(refers.get(name, set()) for name in waiting)) - needed
+    return needed
+
+
+def _names_in(node: ast.AST) -> Iterator[str]:
+    """Names that are evaluated; the annotations of functions are not."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    for field, value in ast.iter_fields(node):
+        if field == "returns" or (isinstance(node, ast.arg) and field == "annotation"):
+            continue
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, ast.AST):
+                yield from _names_in(inner)
+
+
+def _defined(node: Definition) -> Iterator[str]:
+    """Names that a statement of a module defines."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        yield node.name
+        return
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def _execute(node: ast.stmt, file: str, values: dict[str, Any]) -> None:
+    tree = ast.Module([node], type_ignores=[])
+    flags = __future__.annotations.compiler_flag
+    exec(compile(tree, file, "exec", flags, dont_inherit=True), values)  # noqa: S102 (our own files)
