@@ -18,6 +18,7 @@ from augpipe.comparison.options import Confirm
 from augpipe.core.store import load_images, load_state, load_table
 from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.experiment import MOST_SEEDS, Experiment
+from augpipe.pipeline.replicates import AS_SET, Explored, design
 
 FIRST_LOOK: Final = 5  # replicates; every further look has twice as many
 OFF: Final = "the run has no confirm stage (confirm: off)"
@@ -45,6 +46,7 @@ class Confirmed:
     planned: tuple[int, ...]  # replicates at each look, had none decided
     scores: pd.DataFrame
     seconds: float
+    design: str = ""  # why so many generators and classifiers
 
     @property
     def outcome(self) -> Confirmation:
@@ -71,16 +73,17 @@ class NotConfirmed:
     failed: Mapping[str, str]
 
 
-def fresh_seeds(seeds: Sequence[int], generators: int, classifiers: int) -> dict[int, list[int]]:
+def fresh_seeds(seeds: Sequence[int], options: Confirm) -> dict[int, list[int]]:
     """Seeds of the confirm stage: generator's seed → seeds of its classifiers, the first of them the same.
 
     All are larger than every one of `seeds`, so none had a part in the choice of the arms. More replicates or classifiers add
     seeds and change none.
     """
     first = max(seeds) + 1
+    classifiers = 1 if options.classifiers == "auto" else options.classifiers
     return {
         first + g: [first + g + r * MOST_SEEDS for r in range(classifiers)]
-        for g in range(generators)
+        for g in range(options.generators)
     }
 
 
@@ -117,18 +120,22 @@ def confirm(
     chosen: Finalists,
     train: Train,
     report: Callable[[str], None] = lambda line: None,
+    measured: Explored | None = None,
 ) -> Confirmed | NotConfirmed:
     """Train the finalists, and the baseline for context, with fresh seeds, look by look until the result is clear.
 
-    chosen: by val, in the explore stage. report: a line before each part of the stage.
+    chosen: by val, in the explore stage. report: a line before each part of the stage. measured: for `classifiers: auto`.
     """
     reason = unconfirmed(experiment, chosen)
     options, start = experiment.confirm, time.perf_counter()
     if reason or options == "off" or chosen.contender is None or chosen.rival is None:
         return NotConfirmed(reason, {})
+    options, why = design(options, chosen, measured)
+    if why != AS_SET:
+        report(f"confirm: {why}")
     finalists = (chosen.contender, chosen.rival)
     arms: tuple[str, ...] = (*finalists, experiment.baseline)
-    fresh = fresh_seeds(experiment.seeds, options.generators, options.classifiers)
+    fresh = fresh_seeds(experiment.seeds, options)
     seeds, planned = list(fresh), looks(options)
     runs, outcomes = Runs({}), list[Confirmation]()
     for done, replicates in zip((0, *planned), planned, strict=False):
@@ -147,7 +154,7 @@ def confirm(
     ran = stage(experiment, arms, list(trained))
     return Confirmed(
         chosen, ran, trained, runs, tuple(outcomes), planned, _scores(ran, runs, trained),
-        time.perf_counter() - start,
+        time.perf_counter() - start, why,
     )  # fmt: skip
 
 

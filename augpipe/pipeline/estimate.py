@@ -138,7 +138,7 @@ def confirm_graph(experiment: Experiment, images: Images, seconds: _Seconds) -> 
     ]
     if len(longest) < 2:
         return []
-    fresh = fresh_seeds(experiment.seeds, options.generators, options.classifiers)
+    fresh = fresh_seeds(experiment.seeds, options)
     part = stage(experiment, [*longest, experiment.baseline], list(fresh))
     return graph(part, images, {seed: of[1:] for seed, of in fresh.items()})
 

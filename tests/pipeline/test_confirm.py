@@ -26,6 +26,7 @@ from augpipe.pipeline.confirm import (
     stage,
 )
 from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.replicates import Explored, design, explored
 from augpipe.pipeline.stages.train_classifier import train_classifier
 
 __all__ = ["stored"]
@@ -38,11 +39,12 @@ __all__ = ["stored"]
 def test_fresh_seeds_are_fresh_distinct_and_do_not_move(
     seeds: set[int], g: int, r: int, more: int
 ) -> None:
-    fresh = fresh_seeds(sorted(seeds), g, r)
+    fresh = fresh_seeds(sorted(seeds), Confirm.model_construct(generators=g, classifiers=r))
     every = [seed for of in fresh.values() for seed in of]
     assert len(every) == len(set(every)) == g * r and not set(every) & seeds
     assert all(of[0] == seed for seed, of in fresh.items())
-    larger = fresh_seeds(sorted(seeds, reverse=True), min(g + more, 1000), r + more)
+    options = Confirm.model_construct(generators=min(g + more, 1000), classifiers=r + more)
+    larger = fresh_seeds(sorted(seeds, reverse=True), options)
     assert all(larger[seed][:r] == of for seed, of in fresh.items())
 
 
@@ -161,3 +163,35 @@ def test_the_graph_trains_further_classifiers_on_one_generator(
         assert sorted(i[4] for i in trained if i[3] == arm) == [7, 8, 1007, 1008]
         assert nested.arms[arm, 7].recipe == nested.arms[arm, 1007].recipe
         assert nested.arms[arm, 7].classifier != nested.arms[arm, 1007].classifier
+
+
+def measured(gan: float, plain: float, seconds: float) -> Explored:
+    """Scores that vary by `gan` points between generators and `plain` between classifiers; a generator takes `seconds`."""
+    scores = {
+        "real": plain * np.array([1.0, 0.0, -1.0]), "classic": plain * np.array([-1.0, 1.0, 0.0]),
+        "gan": plain * np.array([-1.0, 1.0, 0.0]) + gan * np.array([1.0, 1.0, -2.0]),
+    }  # fmt: skip
+    times = {"real": (0.0, 1.0), "classic": (0.0, 1.0), "gan": (seconds, 1.0)}
+    return Explored(scores, times, {"real": False, "classic": False, "gan": True})
+
+
+def test_the_time_goes_where_the_variance_is() -> None:
+    """Classifiers that vary, on dear generators: several on each; generators that vary alone: one. Within the same time."""
+    options = Confirm(generators=10, classifiers="auto")
+    several, why = design(options, PAIR, measured(0.1, 3.0, 60.0))
+    assert isinstance(several.classifiers, int) and several.classifiers > 2
+    assert 3 <= several.generators < 10 and f"{several.generators} generators with" in why
+    assert several.generators * (60 + 2 * several.classifiers) <= 10 * 62
+    single, _ = design(options, PAIR, measured(5.0, 0.01, 1.0))
+    assert (single.generators, single.classifiers) == (10, 1)
+    assert design(Confirm(classifiers=3), PAIR, measured(1, 1, 1))[0] == Confirm(classifiers=3)
+    assert design(options, PAIR, None)[0].classifiers == 1
+
+
+def test_what_the_first_stage_measured(stored: tuple[Experiment, Runs]) -> None:
+    experiment, runs = stored
+    generative = {"real": False, "classic": False, "gan": True}
+    result = explored(experiment, runs, generative)
+    assert result.seconds == {"real": (0.0, 1.0), "classic": (0.0, 1.0), "gan": (1.0, 1.0)}
+    assert {name: len(of) for name, of in result.scores.items()} == dict.fromkeys(generative, 3)
+    assert 40 < result.scores["real"].mean() < result.scores["gan"].mean() <= 100
