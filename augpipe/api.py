@@ -30,7 +30,7 @@ from augpipe.generators import fit as training
 from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
 from augpipe.pipeline.budget import parse
-from augpipe.pipeline.compare import Runs, local, train_and_score
+from augpipe.pipeline.compare import More, Runs, local, train_and_score
 from augpipe.pipeline.compare import compare as call_stages
 from augpipe.pipeline.confirm import confirm
 from augpipe.pipeline.context import Context, workers_and_threads
@@ -90,7 +90,7 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
         runs = call_stages(experiment, prepared, local(context))
         first = collect(experiment, runs, time.perf_counter() - start, threads=threads)
 
-        def train(stage: Experiment, more: Mapping[int, Sequence[int]]) -> tuple[Runs, dict[str, str]]:  # fmt: skip
+        def train(stage: Experiment, more: More) -> tuple[Runs, dict[str, str]]:  # fmt: skip
             splits = dict.fromkeys(stage.seeds, prepared[experiment.seeds[0]])
             return train_and_score(stage, splits, local(context), more), {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from prefect import flow
 from rich.console import Console
 
 from augpipe.core.errors import several
-from augpipe.pipeline.compare import Runs, resolve, train_and_score
+from augpipe.pipeline.compare import More, Runs, resolve, train_and_score
 from augpipe.pipeline.compare import compare as call_all
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm
 from augpipe.pipeline.confirm import stage as stage_of
@@ -156,7 +156,7 @@ def _confirmed(
     experiment = results.experiment
     same = prepared[experiment.seeds[0]]
 
-    def train(stage: Experiment, more: Mapping[int, Sequence[int]]) -> tuple[Runs, dict[str, str]]:
+    def train(stage: Experiment, more: More) -> tuple[Runs, dict[str, str]]:
         submit = Submit(context, stage.runner.timeout)
         try:
             runs = train_and_score(stage, dict.fromkeys(stage.seeds, same), submit, more)

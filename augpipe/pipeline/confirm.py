@@ -16,7 +16,7 @@ from augpipe.comparison.confirm import confirm as confirm_pair
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import Confirm
 from augpipe.core.store import load_images, load_state, load_table
-from augpipe.pipeline.compare import Runs
+from augpipe.pipeline.compare import More, Runs
 from augpipe.pipeline.experiment import MOST_SEEDS, Experiment
 from augpipe.pipeline.replicates import AS_SET, Explored, design
 
@@ -24,9 +24,8 @@ FIRST_LOOK: Final = 5  # replicates; every further look has twice as many
 OFF: Final = "the run has no confirm stage (confirm: off)"
 RESPLIT: Final = "a run with resplit, whose seeds have different test images, has no confirm stage"
 
-# Trains and scores the arms of an experiment, with further classifiers of some seeds (see `train_and_score`): the runs, and
-# the arms that failed with the reasons.
-Train = Callable[[Experiment, Mapping[int, Sequence[int]]], tuple[Runs, Mapping[str, str]]]
+# Trains and scores the arms of an experiment (see `train_and_score`): the runs, and the arms that failed with the reasons.
+Train = Callable[[Experiment, More], tuple[Runs, Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,11 @@ def fresh_seeds(seeds: Sequence[int], options: Confirm) -> dict[int, list[int]]:
     }
 
 
+def further(arms: Sequence[str], fresh: Mapping[int, Sequence[int]], seeds: Sequence[int]) -> More:
+    """The classifiers of these arms beyond the first on each generator; the baseline, as context, has one."""
+    return {(arm, seed): fresh[seed][1:] for arm in arms for seed in seeds}
+
+
 def looks(options: Confirm) -> tuple[int, ...]:
     """Numbers of replicates after which the result is looked at."""
     return (*_before(options), options.generators)
@@ -141,7 +145,7 @@ def confirm(
     for done, replicates in zip((0, *planned), planned, strict=False):
         part = seeds[done:replicates]
         report(_announced(chosen, part))
-        new, failed = train(stage(experiment, arms, part), {s: fresh[s][1:] for s in part})
+        new, failed = train(stage(experiment, arms, part), further(finalists, fresh, part))
         if lost := {arm: why for arm, why in failed.items() if arm in finalists}:
             names = ", ".join(repr(arm) for arm in lost)
             return NotConfirmed(f"the confirm stage failed for {names}", lost)
@@ -216,10 +220,10 @@ def _scores(
     for arm in experiment.arms:
         for generator_seed, seeds in trained.items():
             for seed in seeds:
-                scored = runs.arms[arm.name, seed].scored
-                if scored is None:
+                run = runs.arms.get((arm.name, seed))
+                if run is None or run.scored is None:
                     continue
-                table = load_table(scored.table)
+                table = load_table(run.scored.table)
                 for at, (name, value) in enumerate(
                     (("arm", arm.name), ("generator_seed", generator_seed), ("seed", seed))
                 ):

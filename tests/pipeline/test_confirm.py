@@ -94,7 +94,8 @@ def test_a_clear_gain_ends_at_the_first_look(planted: Any) -> None:
     assert isinstance(confirmed, Confirmed)
     assert confirmed.outcome.decision == "better" and confirmed.planned == (5, 10)
     seeds = (3, 4, 5, 6, 7)
-    assert train.calls == [(["real", "classic", "gan"], seeds, {s: [s + 1000] for s in seeds})]
+    more = {(arm, s): [s + 1000] for arm in ("gan", "classic") for s in seeds}
+    assert train.calls == [(["real", "classic", "gan"], seeds, more)], "one of the baseline"
     assert confirmed.experiment.seeds == seeds and not set(seeds) & set(experiment.seeds)
     assert np.shape(confirmed.outcome.values) == (5, 2)
     assert lines == [
@@ -152,7 +153,8 @@ def test_the_graph_trains_further_classifiers_on_one_generator(
 
     part = stage(experiment, ["classic", "gan"], [7, 8])
     prepared = dict.fromkeys((7, 8), runs.prepared[experiment.seeds[0]])
-    nested = train_and_score(part, prepared, call, {7: [1007], 8: [1008]})
+    more = {(arm, seed): [seed + 1000] for arm in ("classic", "gan") for seed in (7, 8)}
+    nested = train_and_score(part, prepared, call, more)
     names = [function.__name__ for function, _ in calls]
     counts = {name: names.count(name) for name in set(names)}
     assert counts == {
