@@ -30,7 +30,7 @@ from augpipe.generators import fit as training
 from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
 from augpipe.pipeline.budget import parse
-from augpipe.pipeline.compare import Runs, local, train_and_score
+from augpipe.pipeline.compare import More, Runs, local, train_and_score
 from augpipe.pipeline.compare import compare as call_stages
 from augpipe.pipeline.confirm import confirm
 from augpipe.pipeline.context import Context, workers_and_threads
@@ -39,6 +39,7 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.experiment import load as load_config
 from augpipe.pipeline.planning import for_images
 from augpipe.pipeline.pruning import running
+from augpipe.pipeline.replicates import explored
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.report.collect import collect, with_confirmed
@@ -87,14 +88,17 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
         else:
             prepared = dict.fromkeys(experiment.seeds, prepare(context, experiment))
         runs = call_stages(experiment, prepared, local(context))
-        explored = collect(experiment, runs, time.perf_counter() - start, threads=threads)
+        first = collect(experiment, runs, time.perf_counter() - start, threads=threads)
 
-        def train(stage: Experiment, more: Mapping[int, Sequence[int]]) -> tuple[Runs, dict[str, str]]:  # fmt: skip
+        def train(stage: Experiment, more: More) -> tuple[Runs, dict[str, str]]:  # fmt: skip
             splits = dict.fromkeys(stage.seeds, prepared[experiment.seeds[0]])
             return train_and_score(stage, splits, local(context), more), {}
 
-        confirmed = confirm(experiment, explored.finalists, train)
-        results = with_confirmed(explored, confirmed, time.perf_counter() - start)
+        confirmed = confirm(
+            experiment, first.finalists, train,
+            measured=explored(experiment, runs, first.generative()),
+        )  # fmt: skip
+        results = with_confirmed(first, confirmed, time.perf_counter() - start)
         return RunResults.of(results, runs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from prefect import flow
 from rich.console import Console
 
 from augpipe.core.errors import several
-from augpipe.pipeline.compare import Runs, resolve, train_and_score
+from augpipe.pipeline.compare import More, Runs, resolve, train_and_score
 from augpipe.pipeline.compare import compare as call_all
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm
 from augpipe.pipeline.confirm import stage as stage_of
@@ -20,6 +20,7 @@ from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
+from augpipe.pipeline.replicates import explored
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.results import Results
@@ -112,7 +113,7 @@ def compare(
     tracker = Tracker(experiment)
     with tracker.comparison(prepared[experiment.seeds[0]]):
         results, runs = _results(experiment, context, prepared, tracker, start)
-        confirmed = _confirmed(results, context, prepared, tracker)
+        confirmed = _confirmed(results, runs, context, prepared, tracker)
         results = with_confirmed(results, confirmed, time.perf_counter() - start)
         with working("writing the report"):
             write(results, out)
@@ -148,13 +149,14 @@ def _results(
 
 
 def _confirmed(
-    results: Results, context: Context, prepared: Mapping[int, Prepared], tracker: Tracker
-) -> Confirmed | NotConfirmed:
+    results: Results, explored_runs: Runs, context: Context, prepared: Mapping[int, Prepared],
+    tracker: Tracker,
+) -> Confirmed | NotConfirmed:  # fmt: skip
     """Run the graph again with fresh seeds for the two arms that val chose."""
     experiment = results.experiment
     same = prepared[experiment.seeds[0]]
 
-    def train(stage: Experiment, more: Mapping[int, Sequence[int]]) -> tuple[Runs, dict[str, str]]:
+    def train(stage: Experiment, more: More) -> tuple[Runs, dict[str, str]]:
         submit = Submit(context, stage.runner.timeout)
         try:
             runs = train_and_score(stage, dict.fromkeys(stage.seeds, same), submit, more)
@@ -167,7 +169,8 @@ def _confirmed(
         arms = [arm.name for arm in stage.arms if arm.name not in failed]
         return resolved(runs.keep(stage_of(stage, arms, stage.seeds))), failed
 
-    return confirm(experiment, results.finalists, train, _note)
+    measured = explored(experiment, explored_runs, results.generative())
+    return confirm(experiment, results.finalists, train, _note, measured)
 
 
 def resolved(runs: Runs) -> Runs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from augpipe.classifiers import scores
 from augpipe.comparison.finalists import Finalists
 from augpipe.core.store import Store, load_images, load_state
-from augpipe.pipeline.compare import Runs
+from augpipe.pipeline.compare import More, Runs
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Scored
 
@@ -27,17 +27,16 @@ class Trained:
     ) -> None:  # fmt: skip
         self.first = runs.arms["real", experiment.seeds[0]]
         self.store, self.right, self.failed = store, right, failed
-        self.calls = list[tuple[list[str], tuple[int, ...], dict[int, Sequence[int]]]]()
+        self.calls = list[tuple[list[str], tuple[int, ...], More]]()
 
-    def __call__(
-        self, part: Experiment, more: Mapping[int, Sequence[int]]
-    ) -> tuple[Runs, Mapping[str, str]]:
+    def __call__(self, part: Experiment, more: More) -> tuple[Runs, Mapping[str, str]]:
         self.calls.append(([arm.name for arm in part.arms], part.seeds, dict(more)))
         runs = Runs(dict.fromkeys(part.seeds, self.first.prepared))
         for arm in part.arms:
             if arm.name in self.failed:
                 continue
-            for seed in [*part.seeds, *(other for of in more.values() for other in of)]:
+            others = [s for seed in part.seeds for s in more.get((arm.name, seed), ())]
+            for seed in [*part.seeds, *others]:
                 scored = self._scored(arm.name, seed)
                 runs.arms[arm.name, seed] = replace(self.first, arm=arm, seed=seed, scored=scored)
         return runs, {arm: why for arm, why in self.failed.items() if arm in [a.name for a in part.arms]}  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,10 +13,13 @@ class Confirm(Strict):
     """The confirm stage: the best arm with a trained generator and the strongest one without are trained again with fresh seeds."""
 
     generators: int = Field(default=10, ge=3, le=1000)
-    """Fresh replicates at most: for each, the generator is trained again, and so are the classifiers of both arms."""
+    """Fresh replicates at most: for each, the generator is trained again, and so are the classifiers of both arms. With
+    `classifiers: auto` there may be fewer, with more classifiers on each."""
 
-    classifiers: int = Field(default=1, ge=1, le=100)
-    """Classifiers that each of the two arms trains in a replicate, on the images of one and the same generator."""
+    classifiers: Annotated[int, Field(ge=1, le=100)] | Literal["auto"] = 2
+    """Classifiers that each of the two arms trains in a replicate, on the images of one and the same generator. `auto`: the
+    time of `generators` replicates of one classifier each is shared out so that the interval is expected to be narrowest, by
+    the variances and measured seconds of the first stage; a machine of another speed may then train other numbers."""
 
     until: Literal["decided", "fixed"] = "decided"
     """`decided`: the result is looked at after 5, 10, 20, ... replicates, and the stage ends when it is clear; the looks

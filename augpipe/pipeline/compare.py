@@ -40,6 +40,9 @@ from augpipe.pipeline.stages.train_generator import (
 
 BySeed = Mapping[int, Prepared]  # one and the same for every seed, unless each has its own split
 
+# Arm and seed → seeds of further classifiers that are trained on the same recipe, and so on images of the same generator.
+More = Mapping[tuple[str, int], Sequence[int]]
+
 
 class Call(Protocol):
     """Runs a stage. title: shown to users. total: final value of the stage's progress, if it reports any."""
@@ -175,9 +178,9 @@ def train_and_score(
     experiment: Experiment,
     prepared: BySeed,
     call: Call,
-    more: Mapping[int, Sequence[int]] = MappingProxyType({}),
+    more: More = MappingProxyType({}),
 ) -> Runs:
-    """`compare` without the fidelity of the generators. more: seed → seeds of further classifiers on the same recipes."""
+    """`compare` without the fidelity of the generators; more: see `More`."""
     runs, seeds, names = Runs(prepared), experiment.seeds, _used(experiment)
     for seed in seeds if names else ():
         call_reference(runs, experiment, seed, call)
@@ -238,9 +241,9 @@ def _call_arms(
     experiment: Experiment,
     arms: Sequence[Arm],
     call: Call,
-    more: Mapping[int, Sequence[int]],
+    more: More,
 ) -> None:
-    """Fill, mix, train and score each arm and seed, stage by stage; more: see `train_and_score`."""
+    """Fill, mix, train and score each arm and seed, stage by stage; more: see `More`."""
     shared: dict[tuple[str, str, bool, int], Synthetic] = {}
     keys = [(arm, seed) for seed in experiment.seeds for arm in arms]
     for arm, seed in keys:
@@ -266,13 +269,11 @@ def _title(run: ArmRun) -> str:
     return f"{run.arm.name}, seed {run.seed}"
 
 
-def _with_more(
-    runs: Runs, arm: Arm, seed: int, more: Mapping[int, Sequence[int]]
-) -> Iterator[ArmRun]:
+def _with_more(runs: Runs, arm: Arm, seed: int, more: More) -> Iterator[ArmRun]:
     """The run of an arm and seed, and those of further classifiers on its recipe."""
     first = runs.arms[arm.name, seed]
     yield first
-    for other in more.get(seed, ()):
+    for other in more.get((arm.name, seed), ()):
         runs.arms[arm.name, other] = replace(first, seed=other)
         yield runs.arms[arm.name, other]
 

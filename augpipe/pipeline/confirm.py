@@ -16,16 +16,16 @@ from augpipe.comparison.confirm import confirm as confirm_pair
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import Confirm
 from augpipe.core.store import load_images, load_state, load_table
-from augpipe.pipeline.compare import Runs
+from augpipe.pipeline.compare import More, Runs
 from augpipe.pipeline.experiment import MOST_SEEDS, Experiment
+from augpipe.pipeline.replicates import AS_SET, Explored, design
 
 FIRST_LOOK: Final = 5  # replicates; every further look has twice as many
 OFF: Final = "the run has no confirm stage (confirm: off)"
 RESPLIT: Final = "a run with resplit, whose seeds have different test images, has no confirm stage"
 
-# Trains and scores the arms of an experiment, with further classifiers of some seeds (see `train_and_score`): the runs, and
-# the arms that failed with the reasons.
-Train = Callable[[Experiment, Mapping[int, Sequence[int]]], tuple[Runs, Mapping[str, str]]]
+# Trains and scores the arms of an experiment (see `train_and_score`): the runs, and the arms that failed with the reasons.
+Train = Callable[[Experiment, More], tuple[Runs, Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Confirmed:
     planned: tuple[int, ...]  # replicates at each look, had none decided
     scores: pd.DataFrame
     seconds: float
+    design: str = ""  # why so many generators and classifiers
 
     @property
     def outcome(self) -> Confirmation:
@@ -71,17 +72,23 @@ class NotConfirmed:
     failed: Mapping[str, str]
 
 
-def fresh_seeds(seeds: Sequence[int], generators: int, classifiers: int) -> dict[int, list[int]]:
+def fresh_seeds(seeds: Sequence[int], options: Confirm) -> dict[int, list[int]]:
     """Seeds of the confirm stage: generator's seed → seeds of its classifiers, the first of them the same.
 
     All are larger than every one of `seeds`, so none had a part in the choice of the arms. More replicates or classifiers add
     seeds and change none.
     """
     first = max(seeds) + 1
+    classifiers = 1 if options.classifiers == "auto" else options.classifiers
     return {
         first + g: [first + g + r * MOST_SEEDS for r in range(classifiers)]
-        for g in range(generators)
+        for g in range(options.generators)
     }
+
+
+def further(arms: Sequence[str], fresh: Mapping[int, Sequence[int]], seeds: Sequence[int]) -> More:
+    """The classifiers of these arms beyond the first on each generator; the baseline, as context, has one."""
+    return {(arm, seed): fresh[seed][1:] for arm in arms for seed in seeds}
 
 
 def looks(options: Confirm) -> tuple[int, ...]:
@@ -117,24 +124,28 @@ def confirm(
     chosen: Finalists,
     train: Train,
     report: Callable[[str], None] = lambda line: None,
+    measured: Explored | None = None,
 ) -> Confirmed | NotConfirmed:
     """Train the finalists, and the baseline for context, with fresh seeds, look by look until the result is clear.
 
-    chosen: by val, in the explore stage. report: a line before each part of the stage.
+    chosen: by val, in the explore stage. report: a line before each part of the stage. measured: for `classifiers: auto`.
     """
     reason = unconfirmed(experiment, chosen)
     options, start = experiment.confirm, time.perf_counter()
     if reason or options == "off" or chosen.contender is None or chosen.rival is None:
         return NotConfirmed(reason, {})
+    options, why = design(options, chosen, measured)
+    if why != AS_SET:
+        report(f"confirm: {why}")
     finalists = (chosen.contender, chosen.rival)
     arms: tuple[str, ...] = (*finalists, experiment.baseline)
-    fresh = fresh_seeds(experiment.seeds, options.generators, options.classifiers)
+    fresh = fresh_seeds(experiment.seeds, options)
     seeds, planned = list(fresh), looks(options)
     runs, outcomes = Runs({}), list[Confirmation]()
     for done, replicates in zip((0, *planned), planned, strict=False):
         part = seeds[done:replicates]
         report(_announced(chosen, part))
-        new, failed = train(stage(experiment, arms, part), {s: fresh[s][1:] for s in part})
+        new, failed = train(stage(experiment, arms, part), further(finalists, fresh, part))
         if lost := {arm: why for arm, why in failed.items() if arm in finalists}:
             names = ", ".join(repr(arm) for arm in lost)
             return NotConfirmed(f"the confirm stage failed for {names}", lost)
@@ -147,7 +158,7 @@ def confirm(
     ran = stage(experiment, arms, list(trained))
     return Confirmed(
         chosen, ran, trained, runs, tuple(outcomes), planned, _scores(ran, runs, trained),
-        time.perf_counter() - start,
+        time.perf_counter() - start, why,
     )  # fmt: skip
 
 
@@ -209,10 +220,10 @@ def _scores(
     for arm in experiment.arms:
         for generator_seed, seeds in trained.items():
             for seed in seeds:
-                scored = runs.arms[arm.name, seed].scored
-                if scored is None:
+                run = runs.arms.get((arm.name, seed))
+                if run is None or run.scored is None:
                     continue
-                table = load_table(scored.table)
+                table = load_table(run.scored.table)
                 for at, (name, value) in enumerate(
                     (("arm", arm.name), ("generator_seed", generator_seed), ("seed", seed))
                 ):

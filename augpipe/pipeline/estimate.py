@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.generators.options import GeneratorConfig
 from augpipe.pipeline import cache
-from augpipe.pipeline.compare import compare, train_and_score
-from augpipe.pipeline.confirm import fresh_seeds, stage
+from augpipe.pipeline.compare import More, compare, train_and_score
+from augpipe.pipeline.confirm import fresh_seeds, further, stage
 from augpipe.pipeline.costs import Costs, name_of
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared, TrainingSpec
@@ -100,9 +100,7 @@ def _tasks(values: Any) -> Iterator[Task]:
             yield from _tasks(value)
 
 
-def graph(
-    experiment: Experiment, images: Images, nested: Mapping[int, Sequence[int]] | None = None
-) -> list[Task]:
+def graph(experiment: Experiment, images: Images, nested: More | None = None) -> list[Task]:
     """Every call of the comparison, in order, none made; nested: of the confirm stage (see `train_and_score`)."""
     tasks = list[Task]()
 
@@ -138,9 +136,9 @@ def confirm_graph(experiment: Experiment, images: Images, seconds: _Seconds) -> 
     ]
     if len(longest) < 2:
         return []
-    fresh = fresh_seeds(experiment.seeds, options.generators, options.classifiers)
+    fresh = fresh_seeds(experiment.seeds, options)
     part = stage(experiment, [*longest, experiment.baseline], list(fresh))
-    return graph(part, images, {seed: of[1:] for seed, of in fresh.items()})
+    return graph(part, images, further(longest, fresh, list(fresh)))
 
 
 def estimate(

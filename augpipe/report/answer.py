@@ -130,6 +130,7 @@ def _confirm(confirmed: Confirmed) -> dict[str, Any]:
         "margin": result.margin,
         "generators": result.generators,
         "classifiers": result.classifiers,
+        "design": confirmed.design,
         "seeds": {str(g): list(seeds) for g, seeds in confirmed.classifiers.items()},
         "variances": {
             "generator": result.variances.generator,

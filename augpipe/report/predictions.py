@@ -41,8 +41,8 @@ def stored_predictions(
     results = []
     for arm in experiment.arms:
         for seed in seeds:
-            run = runs.arms[arm.name, seed]
-            if run.scored is not None:
+            run = runs.arms.get((arm.name, seed))
+            if run is not None and run.scored is not None:
                 images = {split: getattr(run.prepared.splits, split) for split in SPLITS}
                 results.append(Predicted(arm.name, seed, images, run.scored.probabilities))
     return tuple(results)

@@ -102,6 +102,10 @@ class Results:
         """The arms that val chose for the confirm stage."""
         return Finalists(self.comparison.best, self.comparison.strongest)
 
+    def generative(self) -> dict[str, bool]:
+        """Whether each arm was trained with images of a trained generator."""
+        return {result.arm.name: result.generative for result in self.arms}
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""

@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from mlflow import MlflowClient
-from tiny import CONFIG, Ran, augpipe, beside, tracking
+from tiny import CONFIG, Ran, beside, tracking
+from tiny import augpipe as command
+
+import augpipe
 
 # Less of everything than the first look has: what is proven is which stage says what.
 SHORT = ("generators.acgan.kimg=0.2", "generators.acgan.ticks=1", "classifier.steps=5", "classifier.evaluations=1",
@@ -15,13 +19,18 @@ SHORT = ("generators.acgan.kimg=0.2", "generators.acgan.ticks=1", "classifier.st
          "generators.smote.kind=smote", "fidelity.gan_train=false")  # fmt: skip
 
 
-def test_a_run_explores_and_then_confirms(single: Ran, tmp_path: Path) -> None:
-    """With nothing said of it but its size: fresh seeds, two classifiers on each generator, the verdict of the second stage."""
+def test_a_run_explores_and_then_confirms(
+    single: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing said of it but its size: fresh seeds, two classifiers on each generator, the verdict of the second stage.
+
+    The library in this process gives the same, from the same stored results.
+    """
     (tmp_path / "tiny.yaml").write_text(
         CONFIG.replace("confirm: off", "confirm: {generators: 3, classifiers: 2}")
     )
     options = [part for one in ("seeds=1", "runner.threads=1", *SHORT) for part in ("--set", one)]
-    ran = augpipe(
+    ran = command(
         tmp_path, "run", "tiny.yaml", "--out", "out", *options, AUGPIPE_HOME=str(single.home),
         MLFLOW_TRACKING_URI=tracking(tmp_path),
     )  # fmt: skip
@@ -45,6 +54,15 @@ def test_a_run_explores_and_then_confirms(single: Ran, tmp_path: Path) -> None:
     assert parent.data.metrics["confirm/difference"] == summary["confirm"]["difference"]
     arms = client.search_runs(["1"], "tags.`augpipe.kind` = 'arm'")
     assert {run.data.tags["augpipe.seed"] for run in arms} >= {"0", "1", "1001", "3", "1003"}
+    monkeypatch.setenv("AUGPIPE_HOME", str(single.home))
+    records = sorted((single.home / "store" / "records").iterdir())
+    overrides = ["seeds=1", "runner.threads=1", *SHORT]
+    here = augpipe.compare(augpipe.load(tmp_path / "tiny.yaml", overrides))
+    assert sorted((single.home / "store" / "records").iterdir()) == records, "nothing is trained"
+    own = json.loads(json.dumps(here.summary()["confirm"]))
+    for values in (own, summary["confirm"]):
+        del values["seconds"]
+    assert own == summary["confirm"] and not here.verdict.startswith("A first look")
 
 
 def test_explore_only_is_a_first_look(single: Ran, tmp_path: Path) -> None:

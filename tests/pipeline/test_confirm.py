@@ -26,6 +26,7 @@ from augpipe.pipeline.confirm import (
     stage,
 )
 from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.replicates import Explored, design, explored
 from augpipe.pipeline.stages.train_classifier import train_classifier
 
 __all__ = ["stored"]
@@ -38,11 +39,12 @@ __all__ = ["stored"]
 def test_fresh_seeds_are_fresh_distinct_and_do_not_move(
     seeds: set[int], g: int, r: int, more: int
 ) -> None:
-    fresh = fresh_seeds(sorted(seeds), g, r)
+    fresh = fresh_seeds(sorted(seeds), Confirm.model_construct(generators=g, classifiers=r))
     every = [seed for of in fresh.values() for seed in of]
     assert len(every) == len(set(every)) == g * r and not set(every) & seeds
     assert all(of[0] == seed for seed, of in fresh.items())
-    larger = fresh_seeds(sorted(seeds, reverse=True), min(g + more, 1000), r + more)
+    options = Confirm.model_construct(generators=min(g + more, 1000), classifiers=r + more)
+    larger = fresh_seeds(sorted(seeds, reverse=True), options)
     assert all(larger[seed][:r] == of for seed, of in fresh.items())
 
 
@@ -92,7 +94,8 @@ def test_a_clear_gain_ends_at_the_first_look(planted: Any) -> None:
     assert isinstance(confirmed, Confirmed)
     assert confirmed.outcome.decision == "better" and confirmed.planned == (5, 10)
     seeds = (3, 4, 5, 6, 7)
-    assert train.calls == [(["real", "classic", "gan"], seeds, {s: [s + 1000] for s in seeds})]
+    more = {(arm, s): [s + 1000] for arm in ("gan", "classic") for s in seeds}
+    assert train.calls == [(["real", "classic", "gan"], seeds, more)], "one of the baseline"
     assert confirmed.experiment.seeds == seeds and not set(seeds) & set(experiment.seeds)
     assert np.shape(confirmed.outcome.values) == (5, 2)
     assert lines == [
@@ -150,7 +153,8 @@ def test_the_graph_trains_further_classifiers_on_one_generator(
 
     part = stage(experiment, ["classic", "gan"], [7, 8])
     prepared = dict.fromkeys((7, 8), runs.prepared[experiment.seeds[0]])
-    nested = train_and_score(part, prepared, call, {7: [1007], 8: [1008]})
+    more = {(arm, seed): [seed + 1000] for arm in ("classic", "gan") for seed in (7, 8)}
+    nested = train_and_score(part, prepared, call, more)
     names = [function.__name__ for function, _ in calls]
     counts = {name: names.count(name) for name in set(names)}
     assert counts == {
@@ -161,3 +165,35 @@ def test_the_graph_trains_further_classifiers_on_one_generator(
         assert sorted(i[4] for i in trained if i[3] == arm) == [7, 8, 1007, 1008]
         assert nested.arms[arm, 7].recipe == nested.arms[arm, 1007].recipe
         assert nested.arms[arm, 7].classifier != nested.arms[arm, 1007].classifier
+
+
+def measured(gan: float, plain: float, seconds: float) -> Explored:
+    """Scores that vary by `gan` points between generators and `plain` between classifiers; a generator takes `seconds`."""
+    scores = {
+        "real": plain * np.array([1.0, 0.0, -1.0]), "classic": plain * np.array([-1.0, 1.0, 0.0]),
+        "gan": plain * np.array([-1.0, 1.0, 0.0]) + gan * np.array([1.0, 1.0, -2.0]),
+    }  # fmt: skip
+    times = {"real": (0.0, 1.0), "classic": (0.0, 1.0), "gan": (seconds, 1.0)}
+    return Explored(scores, times, {"real": False, "classic": False, "gan": True})
+
+
+def test_the_time_goes_where_the_variance_is() -> None:
+    """Classifiers that vary, on dear generators: several on each; generators that vary alone: one. Within the same time."""
+    options = Confirm(generators=10, classifiers="auto")
+    several, why = design(options, PAIR, measured(0.1, 3.0, 60.0))
+    assert isinstance(several.classifiers, int) and several.classifiers > 2
+    assert 3 <= several.generators < 10 and f"{several.generators} generators with" in why
+    assert several.generators * (60 + 2 * several.classifiers) <= 10 * 62
+    single, _ = design(options, PAIR, measured(5.0, 0.01, 1.0))
+    assert (single.generators, single.classifiers) == (10, 1)
+    assert design(Confirm(classifiers=3), PAIR, measured(1, 1, 1))[0] == Confirm(classifiers=3)
+    assert design(options, PAIR, None)[0].classifiers == 1
+
+
+def test_what_the_first_stage_measured(stored: tuple[Experiment, Runs]) -> None:
+    experiment, runs = stored
+    generative = {"real": False, "classic": False, "gan": True}
+    result = explored(experiment, runs, generative)
+    assert result.seconds == {"real": (0.0, 1.0), "classic": (0.0, 1.0), "gan": (1.0, 1.0)}
+    assert {name: len(of) for name, of in result.scores.items()} == dict.fromkeys(generative, 3)
+    assert 40 < result.scores["real"].mean() < result.scores["gan"].mean() <= 100

@@ -99,13 +99,13 @@ def test_without_time_to_confirm_it_is_a_first_look(folder: Path) -> None:
     assert "chose confirm.generators off (to fit the budget" in "\n".join(plan_lines(least))
     for budget, replicates in (("5m", 5), ("9h", 20)):
         planned = plan(folder, budget)
-        assert planned.experiment.confirm == Confirm(generators=replicates)
+        assert planned.experiment.confirm == Confirm(generators=replicates, classifiers=1)
         assert planned.experiment.note == ""
         rows = {row.stage: row.tasks for row in planned.estimate.rows}
         assert rows["confirm: classifiers of the arms"] == 3 * replicates and planned.within
     assert plan(folder, "5m", "confirm=off", "note=mine").experiment.note == "mine"
     margin = plan(folder, "5m", "confirm.margin=1").experiment.confirm
-    assert margin == Confirm(generators=5, margin=1)
+    assert margin == Confirm(generators=5, classifiers=1, margin=1)
 
 
 def test_the_text(folder: Path) -> None:
