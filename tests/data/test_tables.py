@@ -865,6 +865,13 @@ def test_paths_of_another_place_have_a_hint(tmp_path: Path, path: str) -> None:
     assert "3 paths of the table fit no file" in note and f"{path.format(0)} for img/0.png" in note
 
 
+def test_letters_with_marks_in_two_spellings_of_unicode(tmp_path: Path) -> None:
+    """macOS writes é as two characters; the table has one."""
+    save(tmp_path / "cafe\u0301.png", noise(0))
+    (tmp_path / "m.csv").write_text("path,label\ncaf\u00e9.png,x\n", encoding="utf-8")
+    assert listed(tmp_path / "m.csv").ids == ["cafe\u0301.png"]
+
+
 FORMS = {"a.tab": "\t", "b.csv": "|", "c.txt": " ", "d.csv.gz": ",", "e.ndjson": ""}
 
 

@@ -223,7 +223,9 @@ def _ungrouped(group: NDArray[np.object_] | None) -> tuple[str, ...]:
 
 def _missing_value_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Note class names that look like a missing value."""
-    names = [name for name in classes if name.lower() in ("nan", "none", "null", "n/a", "<na>")]
+    names = [
+        name for name in classes if name.lower() in ("nan", "none", "null", "na", "n/a", "<na>")
+    ]
     return tuple(
         f"the label {name!r} is read as a class name, not as a missing value" for name in names
     )
