@@ -493,7 +493,14 @@ def override(values: dict[str, Any], text: str) -> None:
 def _value(raw: str, text: str) -> Any:
     """Parse as YAML; text that only looks like YAML, such as the layout {label}/{group} or [*_mask*], stays text."""
     try:
-        return read_yaml(raw, f"the value of --set {text}")
+        value = read_yaml(raw, f"the value of --set {text}")
+        for key in value if isinstance(value, dict) else ():
+            if value[key] is None and ":" in str(key):
+                before, _, after = str(key).partition(":")
+                raise UserError(
+                    f"--set {text}: write a space after the colon, {{{before}: {after}}}"
+                )
+        return value
     except UserError:
         if raw[:1] in "*{" and (raw[-1:] not in "}]" or TEMPLATE.fullmatch(raw)):
             return raw

@@ -114,12 +114,19 @@ def seconds(text: str) -> float:
 def running(store: Store) -> Iterator[None]:
     """Hold a lock while the block runs: nothing used since then is pruned. The lock file is named by its start time.
 
-    First, drafts of processes that were killed are deleted.
+    Before and after it, drafts of processes that were killed are deleted: a stopped run kills its workers while they write.
     """
+    _sweep(store)
+    with hold(store.root / RUNNING / f"{time.time():.6f}-{uuid.uuid4().hex}"):
+        try:
+            yield
+        finally:
+            _sweep(store)
+
+
+def _sweep(store: Store) -> None:
     for kind in store.root.iterdir() if store.root.is_dir() else ():
         sweep(kind)
-    with hold(store.root / RUNNING / f"{time.time():.6f}-{uuid.uuid4().hex}"):
-        yield
 
 
 def is_in_use(store: Store) -> bool:

@@ -123,3 +123,20 @@ def test_files_that_are_not_there_in_full(tmp_path: Path, kind: str, suffix: str
         assert "method" not in str(caught.value)  # of tarfile's list of attempts
     save(tmp_path / "a" / "0.png", noise(0))
     assert sources.suggest(tmp_path)["kind"] == "folder"
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "webdataset"])
+def test_a_shard_that_is_missing_by_its_number(tmp_path: Path, kind: str) -> None:
+    for number, first in ((0, 0), (2, 10)):
+        name = f"train-0000{number}-of-00003"
+        if kind == "huggingface":
+            hugging_face(tmp_path / f"{name}.parquet", [0, 1, 1], first)
+        else:
+            samples = {f"{first + i}": {"png": png(first + i), "cls": b"ab"[i % 2 : i % 2 + 1]} for i in range(3)}  # fmt: skip
+            shard(tmp_path / f"{name}.tar", samples)
+    with pytest.raises(
+        UserError, match="train-00001-of-00003 is missing, and 2 files of the 3 are"
+    ):
+        sources.listing(source(kind, path=tmp_path))
+    given = sources.listing(source(kind, path=sorted(tmp_path.iterdir())))  # the user's choice
+    assert len(given.ids) == 6

@@ -607,7 +607,12 @@ def test_labels_stay_what_they_are(tmp_path: Path) -> None:
         row["label"] = label
     path = tmp_path / "m.csv"
     pd.DataFrame(rows).to_csv(path, index=False)
-    assert sources.listing(source("manifest", path=path)).classes == ("01", "NA", "null", "true")
+    images = sources.listing(source("manifest", path=path))
+    assert images.classes == ("01", "NA", "null", "true")
+    assert [note.split("'")[1] for note in images.notes if "missing value" in note] == [
+        "NA",
+        "null",
+    ]
     numbers = pd.DataFrame({"path": [r["path"] for r in rows], "label": [1, 0, None, 1]})
     numbers.to_parquet(tmp_path / "n.parquet")  # pandas makes floats of numbers with a gap
     listed = sources.listing(source("manifest", path=tmp_path / "n.parquet"))

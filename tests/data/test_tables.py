@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shlex
 import tracemalloc
 from pathlib import Path
@@ -259,11 +260,51 @@ def test_groups_in_a_table_beside_are_not_passed_over(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         listed(tmp_path / "m.csv")
     assert listed(tmp_path / "m.csv", ignore=["lesion_id"]).groups is None
+    sets = [f"source.join={tmp_path / 'a.csv'}", "source.columns.group=lesion_id"]
+    with pytest.raises(UserError, match=re.escape(" ".join(f"--set {one}" for one in sets))):
+        listed(tmp_path / "m.csv")
+    joined = sources.listing(load_source(tmp_path / "m.csv", sets))
+    assert joined.groups.tolist() == [f"L{i // 2}" for i in range(12)]
     beside.assign(image=[f"other{i}" for i in range(12)]).to_csv(tmp_path / "a.csv", index=False)
     assert listed(tmp_path / "m.csv").groups is None
     frame.assign(group=beside["lesion_id"]).to_csv(tmp_path / "m.csv", index=False)
     beside.to_csv(tmp_path / "a.csv", index=False)
     assert len(set(listed(tmp_path / "m.csv").groups)) == 6
+
+
+def test_columns_of_joined_tables(tmp_path: Path) -> None:
+    """By path or name; rows in another order; names that both tables have; CelebA's list of identities without column names."""
+    paths = images(tmp_path, 12)
+    frame = pd.DataFrame({"path": paths, "label": ["x", "y"] * 6, "age": 1})
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    order = list(reversed(range(12)))
+    split = ["train", "val", "test"] * 4
+    other = pd.DataFrame(
+        {"name": [f"{i}.PNG" for i in range(12)], "split": split, "age": range(12)}
+    )
+    other.iloc[order].to_parquet(tmp_path / "s.parquet")
+    lines = [f"{i}.png {100 + i // 3}" for i in order[:-1]]
+    (tmp_path / "identity_CelebA.txt").write_text("\n".join(lines))
+    with pytest.raises(
+        UserError, match="the column 'identity_CelebA' of these pictures, which looks"
+    ):
+        listed(tmp_path / "m.csv")
+    join = [tmp_path / "s.parquet", tmp_path / "identity_CelebA.txt"]
+    images_ = listed(tmp_path / "m.csv", join=join, columns={"group": "identity_CelebA"})
+    assert images_.splits.tolist() == split
+    assert images_.groups.tolist() == ["img/0.png", *(str(100 + i // 3) for i in range(1, 12))]
+    assert f"1 row without one in the joined table {join[1]}" in images_.notes
+    assert any(note.endswith("m.csv: age, s.age") for note in images_.notes)
+    pd.concat([other, other.assign(age=0)]).to_parquet(tmp_path / "s.parquet")
+    with pytest.raises(UserError, match=r"s\.parquet in source\.join has '1\.PNG' twice"):
+        listed(tmp_path / "m.csv", join=join)
+    other[["split"]].to_csv(tmp_path / "o.csv", index=False)
+    for name, message in (
+        ("o.csv", "o.csv in source.join names most"),
+        ("no.csv", "does not exist"),
+    ):
+        with pytest.raises(UserError, match=message):
+            listed(tmp_path / "m.csv", join=tmp_path / name)
 
 
 def test_patients_as_numbers_with_gaps(tmp_path: Path) -> None:
@@ -480,6 +521,15 @@ def test_numbered_folds_are_noted_and_other_subsets_are_not(tmp_path: Path) -> N
     path = labelled_table(tmp_path, ["a", "b", "c"] * 4, fold=folds, subset=subset)
     (_, note) = listed(path).notes
     assert "--set 'source.splits={0: test, 1: train, 2: train, 3: train}'" in note
+
+
+def test_a_split_in_numbers_is_noted(tmp_path: Path) -> None:
+    """As CelebA's list_eval_partition.csv."""
+    path = labelled_table(tmp_path, ["a", "b"] * 6, partition=[0, 1, 2] * 4)
+    (note,) = [note for note in listed(path).notes if "may number train" in note]
+    sets = [part for part in shlex.split(note) if part.startswith("source.")]
+    assert sources.listing(load_source(path, sets)).splits.tolist() == ["train", "val", "test"] * 4
+    assert not any("may number" in one for one in listed(path, ignore=["partition"]).notes)
 
 
 def test_a_label_of_minus_one_is_noted(tmp_path: Path) -> None:
@@ -813,6 +863,13 @@ def test_paths_of_another_place_have_a_hint(tmp_path: Path, path: str) -> None:
     pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
     (note,) = listed(tmp_path / "m.csv").notes
     assert "3 paths of the table fit no file" in note and f"{path.format(0)} for img/0.png" in note
+
+
+def test_letters_with_marks_in_two_spellings_of_unicode(tmp_path: Path) -> None:
+    """macOS writes é as two characters; the table has one."""
+    save(tmp_path / "cafe\u0301.png", noise(0))
+    (tmp_path / "m.csv").write_text("path,label\ncaf\u00e9.png,x\n", encoding="utf-8")
+    assert listed(tmp_path / "m.csv").ids == ["cafe\u0301.png"]
 
 
 FORMS = {"a.tab": "\t", "b.csv": "|", "c.txt": " ", "d.csv.gz": ",", "e.ndjson": ""}

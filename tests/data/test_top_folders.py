@@ -172,3 +172,95 @@ def test_a_class_whose_pictures_are_all_of_others_is_a_copy(tmp_path: Path, name
     for seed, folder in enumerate((name, "a", "b")):  # one picture that is in no other
         save(root / folder / "other.png", noise(900 + seed))
     check_copied_classes(came("folder", tmp_path / "3", path=root), Policy())
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_a_split_without_class_folders(tmp_path: Path, packed: bool) -> None:
+    """As Kaggle's cats and dogs: the class is in the files' names."""
+    root = tmp_path / "pics"
+    for i in range(8):
+        save(root / "train" / f"{('cat', 'dog')[i % 2]}.{i}.png", noise(i))
+        save(root / "test1" / f"{i}.png", noise(50 + i))
+    with pytest.raises(
+        UserError, match="train, which by their names are a split, and no"
+    ) as caught:
+        listed(root, packed)
+    images = listed(root, packed, exclude=["test1/*"], **advised(str(caught.value)))
+    assert images.counts() == {"cat": 4, "dog": 4}
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (("ill_train", "ill_test", "so_well_train", "so_well_test"), ("ill", "so_well")),
+        (("train-a", "test-a", "train-b", "test-b"), ("a", "b")),
+    ],
+)
+def test_classes_of_a_split_in_one_name(
+    tmp_path: Path, names: tuple[str, ...], labels: tuple[str, ...]
+) -> None:
+    root = tree(tmp_path / "pics", *names)
+    with pytest.raises(UserError, match="if they are classes of a split, or") as caught:
+        listed(root, False)
+    images = listed(root, False, **advised(str(caught.value)))
+    assert images.classes == labels and set(images.splits) == {"train", "test"}
+
+
+@pytest.mark.parametrize("name", ["unlabeled", "test", "Predictions", "_tmp2"])
+def test_class_folders_that_are_no_classes_by_name(tmp_path: Path, name: str) -> None:
+    root = tree(tmp_path / "pics", "a", "b", name)
+    (note,) = listed(root, False).notes
+    assert note.startswith(f"{name!r} by name no class, and read as one")
+    assert listed(root, False, **advised(note)).classes == ("a", "b")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_folders_of_patients(tmp_path: Path, packed: bool) -> None:
+    """Above the classes or in them: they are neither classes nor passed over."""
+    above = tree(tmp_path / "above", *(f"patient{i}/{c}" for i in range(4) for c in "ab"))
+    with pytest.raises(UserError, match="look like groups, such as patients, with") as caught:
+        listed(above, packed)
+    images = listed(above, packed, **advised(str(caught.value)))
+    assert images.classes == ("a", "b") and len(set(images.groups)) == 4
+    assert len(listed(above, packed, layout="{label}/**/*").classes) == 4
+    for split in ("", "train/", "test/"):
+        tree(tmp_path / "in", *(f"{split}{'ab'[i % 2]}/patient-{i}" for i in range(4)))
+        if not split:
+            (tmp_path / "in").rename(tmp_path / "within")
+    for root, prefix in ((tmp_path / "within", ""), (tmp_path / "in", "{split}/")):
+        with pytest.raises(UserError, match=r"sub-folders such as 'patient-0'.*are not used") as e:
+            listed(root, packed)
+        assert advised(str(e.value))["layout"] == prefix + "{label}/{group}/**/*"
+        assert len(set(listed(root, packed, **advised(str(e.value))).groups)) == 4
+        assert listed(root, packed, layout=prefix + "{label}/**/*").groups is None
+
+
+def test_folders_without_a_class_say_why(tmp_path: Path) -> None:
+    """Pictures whose names begin with the class, with and without a split; classes that are links."""
+    for i, folder in enumerate(("flat", "split/train", "split/test")):
+        for j, name in enumerate(("cat_1.png", "dog_1.png")):
+            save(tmp_path / folder / name, noise(10 * i + j))
+    for folder, layout in (("flat", "{label-}_*"), ("split", "{split}/{label-}_*")):
+        with pytest.raises(UserError, match="begin with the class") as caught:
+            listed(tmp_path / folder, False)
+        assert advised(str(caught.value))["layout"] == layout
+        assert listed(tmp_path / folder, False, layout=layout).classes == ("cat", "dog")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a").symlink_to(tmp_path / "flat")
+    with pytest.raises(UserError, match="it has none; a: a link to outside the folder"):
+        listed(tmp_path / "links", False)
+
+
+def test_patients_in_the_names_of_files(tmp_path: Path) -> None:
+    root = tmp_path / "pics"
+    for i in range(24):
+        save(root / "ab"[i // 12] / f"person{i // 3}_bacteria_{i}.png", noise(i))
+    (note,) = listed(root, False).notes
+    assert note.startswith("the names of 24 files begin as those of groups do, such as 'person0'")
+    layout = re.search("layout: '([^']*)'", note)
+    assert layout and len(set(listed(root, False, layout=layout[1]).groups)) == 8
+    save(root / "b" / "IM-0001.png", noise(99))  # no layout fits this too
+    assert "table with a column group" in listed(root, False).notes[0]
+    for i in range(24):  # images, not groups
+        save(tmp_path / "other" / "ab"[i // 12] / f"image{i // 3}_{i}.png", noise(i))
+    assert not listed(tmp_path / "other", False).notes

@@ -112,6 +112,7 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
         ("name.x=1", "'name' has no keys"),
         ("name=[1", "is not YAML"),
         ("mix={a: 1}}", "is not YAML"),
+        ("arms.acgan.mix.share={0:0.1}", "write a space after the colon, {0: 0.1}"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(override: str, told: str) -> None:

@@ -70,6 +70,19 @@ def test_what_a_run_uses_stays_and_a_killed_runs_mark_protects_nothing(store: St
     assert not left(store) and not list((store.root / pruning.RUNNING).iterdir())
 
 
+def test_drafts_of_killed_workers_go_at_the_end_of_a_run(store: Store) -> None:
+    """A run that is stopped kills its workers, which may be writing."""
+    script = "from augpipe.core.processes import mark; print(mark())"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    draft = store.root / "kind" / f".new.{ended.stdout.strip()}-0123abcd.tmp"
+    with pytest.raises(KeyboardInterrupt), pruning.running(store):
+        draft.mkdir()
+        raise KeyboardInterrupt
+    assert not draft.exists() and left(store) == [1, 2, 3, 4, 5]
+
+
 def test_the_earliest_run_of_any_process_protects_what_was_used_since(store: Store) -> None:
     folder = store.root / pruning.RUNNING
     folder.mkdir()

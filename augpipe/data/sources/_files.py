@@ -29,7 +29,8 @@ NO_DICOM: Final = "DICOM, which is read from a folder of DICOM alone (source.kin
 LFS: Final = b"version https://git-lfs"  # first bytes of a pointer
 # A name that is another picture's and a word for its segmentation.
 MASK: Final = re.compile(
-    r"(.+?)([ _.-](?:mask|masks|seg|segmentation|gt|groundtruth))(?:[ _.-]?\d+)?", re.IGNORECASE
+    r"(.+?)([ _.-](?:masks?|seg|segm|segmentation|segmented|gt|groundtruth|labels?|annotations?|annotated|overlay))(?:[ _.-]?\d+)?",
+    re.IGNORECASE,
 )
 
 

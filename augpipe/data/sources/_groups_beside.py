@@ -1,8 +1,9 @@
-"""Groups of a table's pictures that another table beside it has, as ISIC publishes lesions; tables are not joined."""
+"""Groups of a table's pictures that another table beside it has, as ISIC publishes lesions."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError
-from augpipe.data.sources._beside import TABLES
+from augpipe.data.sources._table_file import is_table
 from augpipe.data.sources._table_groups import groups_of, name_of
 
 MOST: Final = 10  # tables that are looked into
@@ -18,29 +19,34 @@ LARGEST: Final = 2**26  # bytes of such a table
 SAMPLED: Final = 200  # pictures that are looked for
 
 
-def groups_beside(path: Path, paths: NDArray[np.object_]) -> dict[str, Path]:
+def groups_beside(path: Path, paths: NDArray[np.object_], join: Sequence[Path]) -> dict[str, Path]:
     """Columns called as groups are → the table beside `path` that has them for most of its pictures.
 
-    paths: of the pictures, as they are written (N,).
+    paths: of the pictures, as they are written (N,). join: tables whose columns are the table's own.
     """
     if not len(paths):
         return {}
     rows = np.linspace(0, len(paths) - 1, min(SAMPLED, len(paths))).astype(int)
     wanted = {name_of(paths[row]) for row in rows}
-    found: dict[str, Path] = {}
-    tables = [one for one in sorted(path.parent.iterdir()) if one.name.lower().endswith(TABLES)]
-    for other in [one for one in tables if one.is_file() and one != path][:MOST]:
+    beside: dict[str, Path] = {}
+    used = {one.resolve() for one in (path, *join)}
+    files = [one for one in sorted(path.parent.iterdir()) if one.resolve() not in used]
+    for other in [one for one in files if is_table(one)][:MOST]:
         if other.stat().st_size <= LARGEST:
-            found |= dict.fromkeys(groups_of(other, wanted), other)
-    return found
+            beside |= dict.fromkeys(groups_of(other, wanted), other)
+    return beside
 
 
-def check_beside(beside: Mapping[str, Path], ignored: Collection[str], path: Path) -> None:
-    """UserError for groups in another table that the user did not declare unused."""
+def check_beside(
+    beside: Mapping[str, Path], ignored: Collection[str], join: Sequence[Path]
+) -> None:
+    """UserError for groups in another table that the user neither joined nor declared unused."""
     for name, other in beside.items():
         if name not in ignored:
+            tables = str(other) if not join else f"[{', '.join(map(str, (*join, other)))}]"
+            sets = (f"source.join={tables}", f"source.columns.group={name}")
             raise UserError(
                 f"the table {other} has the column {name!r} of these pictures, which looks like groups, such as patients: images of "
-                f"one group could be on both sides of a split. Tables are not joined: write it into {path} as a column "
-                f"group, or set source.ignore=[{name}] if it is something else"
+                f"one group could be on both sides of a split; join it with {' '.join(f'--set {shlex.quote(one)}' for one in sets)}, "
+                f"or set source.ignore=[{name}] if it is something else"
             )

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import AfterValidator
 
 from augpipe.core.errors import UserError, choices, several
+from augpipe.data.sources._group_paths import check_group_folders, names_note
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
 from augpipe.data.sources._top_folders import (
     ASIDE,
@@ -135,6 +136,10 @@ def arrange(
         raise NoClassError(
             f"{where} needs a sub-folder of pictures for each of at least 2 classes; it has none"
         )
+    if template is None:
+        depth = layout.template.count("/") - 2
+        prefix = layout.template.removesuffix(BY_CLASS)
+        check_group_folders([path for path, _ in matched], depth, prefix, where)
     labels, classes = labelled([*names, *empty], classes, where)
     retained = [
         (*entry, label) for entry, label in zip(matched, labels, strict=False) if label >= 0
@@ -156,6 +161,11 @@ def arrange(
         bad=bad,
         notes=(
             *_notes(ids, layout, template),
+            *(
+                names_note(ids, [p.label for _, p, _ in retained], layout.template)
+                if template is None
+                else ()
+            ),
             *([f"{several(n_dropped, 'picture')} of other classes left out"] if n_dropped else []),
         ),
     )

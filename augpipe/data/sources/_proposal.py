@@ -15,7 +15,7 @@ from augpipe.core.errors import UserError
 from augpipe.core.yaml_loader import as_yaml
 from augpipe.data.sources._one_hot import one_hot_columns
 from augpipe.data.sources._paths import Packed, Paths
-from augpipe.data.sources._split_columns import is_split, mapping_of, present
+from augpipe.data.sources._split_columns import is_split, mapping_of, may_be_split, present
 from augpipe.data.sources._table_file import read_file
 from augpipe.data.sources._text import text_of
 from augpipe.data.sources._unused import MISSING, is_group_name, like_groups, number_of
@@ -112,7 +112,10 @@ def mapping(
     likely = [
         name
         for name, values in others.items()
-        if _few(values) and not is_group_name(name) and name not in splits
+        if _few(values)
+        and not is_group_name(name)
+        and not may_be_split(name)
+        and name not in splits
     ]
     if settings.get("label") not in others:  # the column of paths may be called `target`
         settings.pop("label", None)

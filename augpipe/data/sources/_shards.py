@@ -7,13 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from augpipe.core.errors import UserError, choices
+from augpipe.core.errors import UserError, choices, several
 from augpipe.core.schema import refuse_changed
 from augpipe.data.sources._files import check_fetched, walk
 from augpipe.data.sources._listing import SPLIT_NAMES
 from augpipe.data.sources._pictures import SUFFIXES
+
+OF: Final = re.compile(
+    r"(.*)-(\d+)-of-(\d+)"
+)  # a file and their number, as Hugging Face writes them
+MOST: Final = 100_000  # files that are counted
 
 
 @dataclass
@@ -61,6 +66,8 @@ def find_shards(paths: Sequence[Path], suffixes: tuple[str, ...]) -> Shards:
             f"{top}/{name}" for top, name in zip(shards.tops, shards.names, strict=True)
         ]
     _check_unique(shards)
+    if any(path.is_dir() for path in paths):
+        _check_complete(shards)
     for path in shards.paths:
         check_fetched(path)
         if not path.stat().st_size:
@@ -105,6 +112,21 @@ def _check_unique(shards: Shards) -> None:
         if other is not path:
             raise UserError(
                 f"source.path has two files of the name {name!r}, {other} and {path}: rename one"
+            )
+
+
+def _check_complete(shards: Shards) -> None:
+    """UserError if one of several files is missing by its number, as 00001 beside `train-00000-of-00002`."""
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for name in shards.names:
+        if match := OF.fullmatch(name):
+            numbers.setdefault((match[1], match[3]), set()).add(int(match[2]))
+    for (name, total), have in numbers.items():
+        missing = [number for number in range(min(int(total), MOST)) if number not in have]
+        if missing:
+            raise UserError(
+                f"the file {name}-{missing[0]:0{len(total)}}-of-{total} is missing, and {several(len(have), 'file')} of the {int(total):,} "
+                "are there: fetch the others, or name those to use in source.path"
             )
 
 

@@ -24,6 +24,7 @@ IS_SPLIT: Final = re.compile(
     r"(is|in)(train|training|test|testing|val|valid|validation)(image|set|split|sample)?"
 )
 FOLDS: Final = re.compile(r"(cv|k)?folds?(id|no|nr|number|index)?")
+NUMBERED: Final = re.compile(r"(data)?split(name|type)?|partition(name)?")  # as CelebA's
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
 MOST: Final = 20  # values of a split
 SPLIT: Final = "split"  # the column that is used without being set
@@ -56,6 +57,11 @@ def check_split_columns(
                 f"{where} has the {what} {name!r} with {choices(have)}, which looks like its split, and is not used: use it "
                 f"({_options(column, mapping_of(name, have))}), or draw another split "
                 f"(--set {shlex.quote(f'source.ignore=[{as_yaml(name)}]')})"
+            )
+        if any(map(NUMBERED.fullmatch, ends(name))) and 2 <= len(have) <= 3 and _are_numbers(have):
+            notes.append(
+                f"the {what} {name!r} may number train, val and test, and is not used: to use it, "
+                f"{_options(f'{setting}={name}', mapping_of(name, have))}"
             )
         if any(map(FOLDS.fullmatch, ends(name))) and 2 <= len(have) <= MOST and _are_numbers(have):
             folds = dict.fromkeys(have, "train") | {have[0]: "test"}

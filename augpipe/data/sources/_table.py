@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._files import printable
 from augpipe.data.sources._groups import plain_groups
+from augpipe.data.sources._join import joined
 from augpipe.data.sources._listing import Bad, check_names
 from augpipe.data.sources._missing_column import no_column
 from augpipe.data.sources._one_hot import one_hot
@@ -59,9 +60,13 @@ class Table(NamedTuple):
 def read_table(config: TableOptions) -> Table:
     """Read the table of a config; UserError if it cannot be read or lacks a column."""
     path = config.path
-    table, numbers, notes, folders = read_file(path, config.encoding)
-    have = table.column_names
     columns, defaults = config.columns.model_dump(), type(config.columns)().model_dump()
+    content = read_file(path, config.encoding)
+    if config.join:
+        keys = dict.fromkeys((*_names_of("path", columns["path"]), *PATH_NAMES))
+        content = joined(content, list(keys), config.join, config.encoding)
+    table, numbers, notes, folders = content
+    have = table.column_names
     if columns["path"] == defaults["path"] not in have:
         columns["path"] = next((name for name in PATH_NAMES if name in have), columns["path"])
     needed = {key: _names_of(key, columns[key]) for key in columns}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from augpipe.core.errors import UserError
+from augpipe.data.sources._content import Content
 from augpipe.data.sources._groups import plain_groups
 from augpipe.data.sources._proposal import text_or_none
 from augpipe.data.sources._table_file import read_file
@@ -23,11 +25,15 @@ def groups_of(table: Path, wanted: set[str]) -> list[str]:
     """Columns called as groups are, if another column names most of the pictures `wanted`, see `name_of`; all, if
     none are wanted. The widest groups, with the fewest values, first."""
     try:
-        content = read_file(table).table
+        content = read_file(table)
     except UserError:  # it is not the user's source
         return []
-    columns = dict(zip(content.column_names, content.columns, strict=True))
-    sizes = {name: _repeated(column) for name, column in columns.items() if is_group_name(name)}
+    columns = dict(zip(content.table.column_names, content.table.columns, strict=True))
+    if is_headless(content):  # as CelebA's identities, in identity_CelebA.txt
+        columns = {key if key == "path" else stem_of(table): one for key, one in columns.items()}
+    sizes = {
+        name: _repeated(column) for name, column in columns.items() if _is_group(name, content)
+    }
     groups = sorted((name for name in sizes if sizes[name]), key=lambda name: sizes[name])
     if not groups or not wanted:
         return groups
@@ -38,6 +44,23 @@ def groups_of(table: Path, wanted: set[str]) -> list[str]:
         if column is not None
     )
     return groups if named else []
+
+
+def is_headless(content: Content) -> bool:
+    """Whether a table is a list of paths and labels without column names."""
+    noted = any("no line of column names" in note for note in content.notes)
+    return noted and set(content.table.column_names) == {"path", "label"}
+
+
+def stem_of(path: Path) -> str:
+    """A table's name without folder and suffixes."""
+    return path.name.partition(".")[0]
+
+
+def _is_group(name: str, content: Content) -> bool:
+    """Whether a column is called as groups are, or the list without column names is."""
+    words = re.split(r"[\W_]+", name) if is_headless(content) else []
+    return is_group_name(name) or any(map(is_group_name, words))
 
 
 def _repeated(column: Any) -> int:

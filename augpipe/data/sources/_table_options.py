@@ -42,6 +42,10 @@ class TableOptions(KindConfig):
     """Folder that the paths are relative to, or several such as the parts of a download; each file is in one of them. null: the
     table's own."""
 
+    join: Paths | None = None
+    """Another table of the same pictures, or several, whose columns may be used as the table's own: its rows are found by the picture's
+    path, or its name without folder and suffix. A column whose name the table has is `TABLE.NAME`; that of a list without column names, `TABLE`."""
+
     columns: Columns = Columns()
     """Names of the table's columns, where they differ from the defaults."""
 

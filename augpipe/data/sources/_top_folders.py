@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._group_paths import groups_by_name
 from augpipe.data.sources._listing import SPLIT_NAMES
 
 SPLIT_WORD: Final = re.compile(
@@ -22,6 +23,12 @@ MASKS: Final = re.compile(
 )
 ASIDE: Final = re.compile(
     r"_*(thumb(nail)?s?|previews?|back[ _-]?ups?|copy|copies|aug(mented|mentations?)?|resized)",
+    re.IGNORECASE,
+)
+# By name no classes: pictures without labels, or what programs write.
+NO_CLASS: Final = re.compile(
+    r"_*(un-?label+ed|no[ _-]?labels?|test(ing)?|test[ _-]?(set|data|images?)|predict(ed|ions?)|results?|outputs?|logs?|notebooks?|figures?"
+    r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do)\d*",
     re.IGNORECASE,
 )
 COPY_OF: Final = re.compile(r"(.+?)([ _-]+copy([ _-]*\(?\d+\)?)?| ?\(\d+\))", re.IGNORECASE)
@@ -41,7 +48,13 @@ def check_tops(paths: Sequence[str], where: str) -> None:
             inner.setdefault(parts[0], set())
     if not all(inner.values()):  # pictures directly in a top folder, as in a class
         _check_flat(inner, where)
+        _check_crossed(inner, where)
         return
+    if _share_folders(inner.values()) and groups_by_name([n for n, i in inner.items() for _ in i]):
+        raise UserError(
+            f"{where} has the folders {choices(sorted(inner)[:3])}, ..., which look like groups, such as patients, with the same "
+            f"folders inside: set source.layout='{{group}}/{{label}}/**/*' if those are the classes, or {_as_classes(inner)}"
+        )
     _check_splits(inner, where)
     if not _share_folders(inner.values()):
         return
@@ -59,7 +72,7 @@ def check_tops(paths: Sequence[str], where: str) -> None:
 
 
 def notes_of_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """A note of class folders that by their names are copies or previews of others."""
+    """Notes of class folders that by their names are copies or previews of others, or no classes."""
     lower = {name.lower() for name in names}
     aside = [
         name
@@ -67,11 +80,12 @@ def notes_of_classes(names: Sequence[str]) -> tuple[str, ...]:
         if ASIDE.fullmatch(name)
         or ((match := COPY_OF.fullmatch(name)) and match[1].strip().lower() in lower)
     ]
-    if not aside:
-        return ()
-    return (
-        f"{choices(map(repr, aside[:5]))} by name no class, but a copy, and read as one: leave such out with "
-        f"{exclude(map(folder_pattern, aside))}",
+    others = [name for name in names if name not in aside and NO_CLASS.fullmatch(name)]
+    return tuple(
+        f"{choices(map(repr, some[:5]))} by name no class{but}, and read as one: leave such out with "
+        f"{exclude(map(folder_pattern, some))}"
+        for some, but in ((aside, ", but a copy"), (others, ""))
+        if some
     )
 
 
@@ -107,6 +121,31 @@ def _check_flat(inner: Mapping[str, set[str]], where: str) -> None:
             f"{where} has the folders {choices(sorted(nested)[:5])} with folders inside, and {choices(sorted(flat)[:5])} with "
             f"pictures that are in none: leave these out with {exclude(map(folder_pattern, flat))}, or {_as_classes(inner)}"
         )
+
+
+def _check_crossed(inner: Mapping[str, set[str]], where: str) -> None:
+    """UserError for folders of pictures that are a split, train and test1, or classes of splits, covid_train and covid_test."""
+    matches = {name: SPLIT_WORD.fullmatch(name) for name in inner}
+    words = {name: match for name, match in matches.items() if match is not None}
+    bare = {name.rstrip("0123456789 _-").lower() for name in inner}
+    if bare <= set(SPLIT_NAMES) and {SPLIT_NAMES[name] for name in bare} > {"train"}:
+        raise UserError(
+            f"{where} has the folders {choices(sorted(inner)[:5])}, which by their names are a split, and no folders of classes in "
+            "them: say where the class is in the files' names, as source.layout='{split}/{label-}.*' does for train/cat.1.jpg, "
+            f"or {_as_classes(inner)}"
+        )
+    kinds = {(match[1], match[3]) for match in words.values()}
+    splits = {SPLIT_NAMES[match[2].lower()] for match in words.values()}
+    crossed = len(words) == len(inner) == len(kinds) * len({m[2] for m in words.values()})
+    before, after = ([kind[side] for kind in kinds] for side in (0, 1))
+    if not crossed or len(kinds) < 2 or not splits > {"train"} or (any(before) and any(after)):
+        return
+    sign = (before[0][-1] if any(before) else after[0][0]) if all(before) or all(after) else ""
+    template = f"{{label+}}{sign}{{split}}" if any(before) else f"{{split}}{sign}{{label+}}"
+    raise UserError(
+        f"{where} has the folders {choices(sorted(inner)[:5])}: set source.layout='{template}/**/*' if they are classes of a split, "
+        f"or {_as_classes(inner)}"
+    )
 
 
 def _check_splits(inner: Mapping[str, set[str]], where: str) -> None:

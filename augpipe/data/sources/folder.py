@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,10 +23,21 @@ from augpipe.data.sources._layout import (
     shared_top,
     without_copy,
 )
-from augpipe.data.sources._listing import Classes, Fetch, Listing, Rows, Texts, WholePath
+from augpipe.data.sources._listing import (
+    SPLIT_NAMES,
+    Classes,
+    Fetch,
+    Listing,
+    Rows,
+    Texts,
+    WholePath,
+)
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 
 GENERAL: Final = True
+WORD: Final = re.compile(
+    r"[^\W\d_]+([ ._-])."
+)  # a class and a sign at the beginning of a file's name
 
 
 class Config(KindConfig):
@@ -102,7 +114,9 @@ def list_files(config: _Options, files: Files, pictures: Sequence[str]) -> Listi
         )  # fmt: skip
     except NoClassError as error:
         hint = table_hint(config.path, top, paths) if paths else advice(config.path)
-        raise UserError(f"{error}{hint}") from None
+        hint = hint or _layout_hint(paths)
+        first = f"; {files.bad[0].id}: {files.bad[0].reason}" if files.bad and not paths else ""
+        raise UserError(f"{error}{hint}{first}") from None
     if config.layout is None:
         names = [images.classes[label] for label in images.labels]
         check_beside(config.path, top, images.ids, names)
@@ -117,6 +131,18 @@ def list_files(config: _Options, files: Files, pictures: Sequence[str]) -> Listi
         lost=tuple(files.lost),
         notes=(*images.notes, *notes, *masks_note(images.ids)),
     )
+
+
+def _layout_hint(paths: Sequence[str]) -> str:
+    """A layout of files whose names may begin with the class, `cat_1.png`; "" if none does."""
+    for path in paths[:1]:
+        folder, slash, name = path.rpartition("/")
+        if match := WORD.match(name):
+            known = folder.split("/")[0].lower() in SPLIT_NAMES
+            above = "{split}/" if known and "/" not in folder else f"{'**' if slash else ''}{slash}"
+            layout = f"{above}{{label-}}{match[1]}*"
+            return f"; if the names of the files begin with the class, as {path!r}, set source.layout={layout!r}"
+    return ""
 
 
 def _equal(root: Path, one: str, other: str) -> bool:

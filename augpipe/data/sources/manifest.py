@@ -82,6 +82,11 @@ def check(config: Config) -> None:
         )
     if not config.path.exists():
         raise UserError(f"the manifest {config.path} does not exist")
+    for table in config.join or ():
+        if not table.is_file():
+            raise UserError(
+                f"the table {table} in source.join {'is a folder' if table.is_dir() else 'does not exist'}"
+            )
     if config.columns.group == config.columns.label:
         raise UserError(
             f"source.columns.group is {config.columns.group!r}, the column of labels: every class would be one group"
@@ -157,14 +162,14 @@ def _patients_and_unused(
     dicom = not has_groups and _names_dicom(rows, config.roots)
     beside = {}
     if not has_groups and not dicom and config.path.is_file():
-        beside = groups_beside(config.path, rows.paths)
+        beside = groups_beside(config.path, rows.paths, config.join or ())
     elsewhere = ({PATIENT} if dicom else beside.keys()) - table.others.keys()
     unused = check_unused(
         table.others, rows.labels, where=f"the manifest {config.path}", what="column",
         groups=groups, ignored=set(config.ignore) - elsewhere,
         setting="source.columns.group={}",
     )  # fmt: skip
-    check_beside(beside, config.ignore, config.path)
+    check_beside(beside, config.ignore, config.join or ())
     return dicom and PATIENT not in config.ignore, unused
 
 
@@ -218,7 +223,9 @@ def _ungrouped(group: NDArray[np.object_] | None) -> tuple[str, ...]:
 
 def _missing_value_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Note class names that look like a missing value."""
-    names = [name for name in classes if name.lower() in ("nan", "none", "null", "n/a", "<na>")]
+    names = [
+        name for name in classes if name.lower() in ("nan", "none", "null", "na", "n/a", "<na>")
+    ]
     return tuple(
         f"the label {name!r} is read as a class name, not as a missing value" for name in names
     )
