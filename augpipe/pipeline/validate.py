@@ -39,11 +39,12 @@ def load_checked(
     overrides: Sequence[str] = (),
     before: Callable[[Outline], None] = lambda outline: None,
     generators: Sequence[str] = (),
+    after: Callable[[Outline], None] = lambda outline: None,
 ) -> Experiment:
     """The experiment in a YAML file, checked against its data; UserError for the first mistake.
 
     before: checks that need no data, made before the source is listed. generators: names of generators to check in
-    addition to those of the arms. The options of families are read last, because that imports torch.
+    addition to those of the arms. after: checks that come after those of the data. What needs torch is checked last.
     """
     values, where = read(path, overrides)
     outline = outline_of(values, where)
@@ -52,6 +53,7 @@ def load_checked(
     listing = list_images(outline)
     check_listing(outline, listing)
     check_heads(outline, listing)
+    after(outline)
     experiment = build(values, where=where)
     check_images(experiment, _spec(experiment, listing), listing.classes, generators)
     return experiment
