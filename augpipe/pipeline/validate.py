@@ -24,7 +24,7 @@ from augpipe.data.quarantine import check_any, check_bad
 from augpipe.data.split_check import kind_of, most_train
 from augpipe.generators.preview import check_size
 from augpipe.pipeline.experiment import Arm, Experiment, Outline, build, outline_of, read
-from augpipe.synthetic.options import condition
+from augpipe.synthetic.options import PIXEL_FIGURES, condition
 
 if TYPE_CHECKING:
     from augpipe.core.images import ImageSpec
@@ -133,9 +133,11 @@ def check_images(
 
 def _check_gate(gate: str, side: int) -> None:
     """UserError if the figure of a gate has no value for any images of `side` pixels."""
-    from augpipe.synthetic.fidelity import RefusedError, pixels  # imports torch
-
     figure = condition(gate).figure
+    if figure.removesuffix("_real") not in PIXEL_FIGURES:
+        return
+    from augpipe.synthetic.fidelity import RefusedError, pixels  # imports scikit-learn's models
+
     try:
         pixels.check(figure, side)
     except RefusedError as error:
