@@ -17,6 +17,7 @@ test: $(READY)
 
 # What is measured, not tested; minutes. BENCH_ROOT: a folder that holds FashionMNIST/raw.
 bench: $(READY)
+	$(BIN)/python tests/benchmarks/bench_start.py
 	$(BIN)/python tests/benchmarks/bench_demo.py
 	$(BIN)/python tests/benchmarks/mutations.py
 	$(BIN)/python tests/benchmarks/bench_inspect.py $(if $(BENCH_ROOT),--root $(BENCH_ROOT))

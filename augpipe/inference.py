@@ -28,7 +28,7 @@ from augpipe.data.sources._dicom_files import is_dicom_file
 from augpipe.data.sources._files import walk
 from augpipe.data.sources._listing import Fetch
 from augpipe.data.sources._pictures import SUFFIXES, UNREADABLE, begins_as_picture, quiet, read
-from augpipe.report.generated import Origin
+from augpipe.report.forms import Origin
 from augpipe.report.predictions import table
 
 MODELS: Final = "models"  # folder of models in a run's out folder

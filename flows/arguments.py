@@ -41,6 +41,18 @@ def check_balance(
     check_balanced_out(out, places(outline.source))
 
 
+def check_form(form: str, real_size: str | None) -> None:
+    """UserError for a form of a balanced set that cannot be written, or not with pictures of `real_size`."""
+    if form == "npz" and real_size == "original":
+        raise UserError(
+            "--format npz has one size for all images: leave out --real-size original, or choose another format"
+        )
+    if form == "dicom":
+        from augpipe.report.dicom_files import require_dicom
+
+        require_dicom()
+
+
 def balanced_arm(outline: Outline, name: str) -> Arm:
     """The arm with that name; UserError if no such arm has exactly one generator and a fixed fill."""
     arms = {arm.name: arm for arm in outline.arms if arm.generator}

@@ -41,16 +41,20 @@ def run(
     out: Path,
     override: str | None,
     real_size: RealSize = "original",
+    form: str = "folder",
 ) -> tuple[Balanced, Lost]:
     """Build an arm's balanced set and publish it to `out` if every gate holds, or if `override` gives a reason.
 
-    real_size: publish real pictures at their own size (`original`), or at that of the generator's images (`run`).
+    real_size: publish real pictures at their own size (`original`), or at that of the generator's images (`run`). form: one
+    of `forms.FORMS`.
 
     The arguments are checked (`arguments.check_balance`). The result says whether the gates held; `out` is untouched if
     nothing is published. Also returns why MLflow misses a part of the command, or None.
     """
     chosen_seed = experiment.seeds[0] if seed is None else seed
-    order = _Order(balanced_arm(experiment, arm), chosen_seed, out.resolve(), override, real_size)
+    order = _Order(
+        balanced_arm(experiment, arm), chosen_seed, out.resolve(), override, real_size, form
+    )
     with started(experiment) as ready:
         prepared = prepared_by_seed(experiment, ready.context, (chosen_seed,))
         title = f"balance {arm}, seed {chosen_seed}"
@@ -66,6 +70,7 @@ class _Order:
     out: Path
     override: str | None
     real_size: RealSize
+    form: str
 
 
 @flow(name="balance", validate_parameters=False)
@@ -96,6 +101,7 @@ def balance(
                 balanced,
                 folder,
                 _real_pictures(balanced) if order.real_size == "original" else None,
+                order.form,
             )
         tracker.balanced(balanced, folder)
         tracker.cost()

@@ -26,7 +26,7 @@ from .cli_cache import cache
 from .cli_completion import completion
 from .cli_config import init, schema
 from .cli_doctor import doctor
-from .cli_models import generate, predict
+from .cli_models import Form, generate, predict
 from .command_line import split_sets
 from .endings import exit_message
 from .engine import settle
@@ -241,10 +241,11 @@ def balance(
     set_: Sets = (),
     out: Out = None,
     override: str | None = None,
-    real_size: Literal["original", "run"] = "original",
+    real_size: Literal["original", "run"] | None = None,
+    format: Form = "folder",
     json: Json = False,
 ) -> None:
-    """Publish an arm's balanced set: class folders, manifest.csv with lineage, and a data card.
+    """Publish an arm's balanced set: its images, their lineage, and a data card.
 
     Parameters
     ----------
@@ -261,7 +262,11 @@ def balance(
     override
         Publish even if a gate does not hold. Takes the reason, which the data card records.
     real_size
-        Publish the real pictures at their own size (`original`), or at that of the synthetic ones (`run`).
+        Publish the real pictures at their own size (`original`, the default), or at that of the synthetic ones (`run`).
+        npz has one size for all, that of the run.
+    format
+        folder: class folders and manifest.csv; npz: one array file in MedMNIST's form, with val and test; webdataset:
+        tar shards; hf: folder with metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files.
     json
         Print only JSON: `arm`, `seed`, `gates`, `published`, and `out`, the output folder (null if nothing was published).
     """
@@ -270,9 +275,10 @@ def balance(
         return out or home() / "balanced" / f"{outline.name}-{arm}"
 
     def check(outline: Any) -> None:
-        from .arguments import check_balance
+        from .arguments import check_balance, check_form
 
         check_balance(outline, arm, seed, folder_of(outline), override)
+        check_form(format, real_size)
 
     experiment = load_checked(config, set_, check)
     folder = folder_of(experiment)
@@ -282,7 +288,8 @@ def balance(
     handle_interrupts()
     if seed is not None:
         _note_seed(experiment, seed)
-    balanced, lost = balance_one(experiment, arm, seed, folder, override, real_size)
+    size = real_size or ("run" if format == "npz" else "original")
+    balanced, lost = balance_one(experiment, arm, seed, folder, override, size, format)
     if json:
         print_json(_balanced_values(balanced, folder))
     else:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 console = Output()
 err = Console(stderr=True)
-Form = Literal["folder", "npz", "webdataset", "hf"]
+Form = Literal["folder", "npz", "webdataset", "hf", "dicom"]
 ARCHIVE: Final = b"PK\3\4"  # the first bytes of a file that torch writes
 ADDRESSES: Final = ("models:/", "runs:/")  # of MLflow
 
@@ -55,11 +55,15 @@ def generate(
         Another seed gives other images; the same one the same.
     format
         folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
-        metadata.csv for Hugging Face datasets.
+        metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files, (0008,001C) Synthetic Data is YES.
     json
         Print only JSON: `generator`, `seed`, `counts` by class, `format`, `checked`, and `out`, the new folder.
     """
     handle_interrupts()
+    if format == "dicom":
+        from augpipe.report.dicom_files import require_dicom
+
+        require_dicom()
     if seed < 0:
         raise UserError(f"--seed must be 0 or more; got {seed}")
     _require_local(model)

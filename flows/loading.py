@@ -37,7 +37,9 @@ def load_checked(
     from augpipe.pipeline import validate
 
     return retried(
-        lambda: validate.load_checked(config, overrides, _with_places(check), generators)
+        lambda: validate.load_checked(
+            config, overrides, _with_places(check), generators, _check_servers
+        )
     )
 
 
@@ -46,11 +48,21 @@ def suggest_checked(
     overrides: tuple[str, ...],
     check: Callable[[Any], None] = lambda outline: None,
     generators: tuple[str, ...] = (),
+    servers: bool = True,
 ) -> Any:
-    """The suggestion for images, checked as in `load_checked`."""
+    """The suggestion for images, checked as in `load_checked`. servers: whether any are to be used."""
     from augpipe.pipeline.defaults import suggest
 
-    return retried(lambda: suggest(images, overrides, _with_places(check), generators))
+    def checks(outline: Any) -> None:
+        _with_places(check)(outline)
+        if servers:
+            _check_servers(outline)
+
+    return retried(lambda: suggest(images, overrides, checks, generators))
+
+
+def _check_servers(outline: Any) -> None:
+    check_addresses(outline.runner)
 
 
 def _with_places(check: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -75,7 +87,7 @@ def choose(
     """The experiment that is planned for images, and the choices; nothing is printed."""
     if not is_images(images):
         raise UserError(f"{images} is a config already; augpipe init takes images")
-    suggestion = suggest_checked(images, overrides, check)
+    suggestion = suggest_checked(images, overrides, check, servers=False)
     from augpipe.pipeline.planning import for_images  # imports torch
 
     plan = for_images(suggestion)
@@ -90,6 +102,7 @@ def load(config: Path, overrides: tuple[str, ...]) -> Any:
 
     experiment = load(config, overrides)
     _check_places(experiment)
+    _check_servers(experiment)
     return experiment
 
 
@@ -117,7 +130,6 @@ def _check_places(outline: Any) -> None:
 
     check_home(places(outline.source))
     store_limit()
-    check_addresses(outline.runner)
     check(outline.source)
 
 

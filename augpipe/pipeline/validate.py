@@ -24,7 +24,7 @@ from augpipe.data.quarantine import check_any, check_bad
 from augpipe.data.split_check import kind_of, most_train
 from augpipe.generators.preview import check_size
 from augpipe.pipeline.experiment import Arm, Experiment, Outline, build, outline_of, read
-from augpipe.synthetic.options import condition
+from augpipe.synthetic.options import PIXEL_FIGURES, condition
 
 if TYPE_CHECKING:
     from augpipe.core.images import ImageSpec
@@ -39,11 +39,12 @@ def load_checked(
     overrides: Sequence[str] = (),
     before: Callable[[Outline], None] = lambda outline: None,
     generators: Sequence[str] = (),
+    after: Callable[[Outline], None] = lambda outline: None,
 ) -> Experiment:
     """The experiment in a YAML file, checked against its data; UserError for the first mistake.
 
     before: checks that need no data, made before the source is listed. generators: names of generators to check in
-    addition to those of the arms. The options of families are read last, because that imports torch.
+    addition to those of the arms. after: checks that come after those of the data. What needs torch is checked last.
     """
     values, where = read(path, overrides)
     outline = outline_of(values, where)
@@ -52,6 +53,7 @@ def load_checked(
     listing = list_images(outline)
     check_listing(outline, listing)
     check_heads(outline, listing)
+    after(outline)
     experiment = build(values, where=where)
     check_images(experiment, _spec(experiment, listing), listing.classes, generators)
     return experiment
@@ -131,9 +133,11 @@ def check_images(
 
 def _check_gate(gate: str, side: int) -> None:
     """UserError if the figure of a gate has no value for any images of `side` pixels."""
-    from augpipe.synthetic.fidelity import RefusedError, pixels  # imports torch
-
     figure = condition(gate).figure
+    if figure.removesuffix("_real") not in PIXEL_FIGURES:
+        return
+    from augpipe.synthetic.fidelity import RefusedError, pixels  # imports scikit-learn's models
+
     try:
         pixels.check(figure, side)
     except RefusedError as error:

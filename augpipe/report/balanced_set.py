@@ -1,10 +1,11 @@
-"""Write the balanced set of an arm: class folders, manifest.csv with lineage, and a data card."""
+"""Write the balanced set of an arm: its images in one of several forms, their lineage, and a data card."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,15 +13,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from augpipe.core import marks
 from augpipe.core.csv_files import write_csv
 from augpipe.core.files import beside, write_json
 from augpipe.core.images import REAL, ImageSet
 from augpipe.core.store import load_images, load_table
 from augpipe.pipeline.experiment import Arm, Experiment, dump
 from augpipe.pipeline.records import Measured, Prepared, Synthetic, TrainedGenerator
-from augpipe.report.class_folders import folder_names, pictures, save
-from augpipe.report.out import BALANCED_FILES, check_balanced_out
+from augpipe.report.class_folders import folder_names, pictures
+from augpipe.report.croissant import croissant
+from augpipe.report.forms import Content, Origin, write_form
+from augpipe.report.out import BALANCED_FILES, CROISSANT, check_balanced_out
 from augpipe.report.quality import kept_rows
 from augpipe.report.quality_section import HEADLINE, MEMORISED
 from augpipe.report.results import versions
@@ -54,10 +56,16 @@ class Balanced:
         return pd.concat([load_table(self.measured.table), kept_rows(funnel)], ignore_index=True)
 
 
-def publish(balanced: Balanced, out: Path, originals: Iterable[Image.Image] | None = None) -> None:
+def publish(
+    balanced: Balanced,
+    out: Path,
+    originals: Iterable[Image.Image] | None = None,
+    form: str = "folder",
+) -> None:
     """Write every file of the set to `out` atomically.
 
-    originals: the real pictures at their own size, in the order of the train set; None: as the generator learned them.
+    originals: the real pictures at their own size, in the order of the train set; None: as the generator learned them. form:
+    one of `forms.FORMS`; npz needs None.
     """
     check_balanced_out(out)  # again: the folder may have changed while the generator was trained
     real = load_images(balanced.prepared.splits.train)
@@ -67,19 +75,45 @@ def publish(balanced: Balanced, out: Path, originals: Iterable[Image.Image] | No
         manifest = pd.concat(
             [_real_rows(balanced, real), _synthetic_rows(balanced, synthetic)], ignore_index=True
         )
-        of_real = pictures(real) if originals is None else originals
-        sizes = save(of_real, draft, list(manifest.file[: len(real)]))
-        mark = marks.synthetic(balanced.generator.name, balanced.generator.checkpoint.sha256)
-        save(pictures(synthetic), draft, list(manifest.file[len(real) :]), mark)
-        own_size = sizes != {(real.spec.size, real.spec.size)}
+        written = write_form(form, _content(balanced, manifest, real, synthetic, originals), draft)
+        own_size = originals is not None and written.sizes != {(real.spec.size, real.spec.size)}
         texts = {
-            "manifest.csv": write_csv(manifest, draft / "manifest.csv", paths=["file"]),
+            written.table: written.escaped,
             "fidelity.csv": write_csv(balanced.fidelity, draft / "fidelity.csv"),
         }
         (draft / "experiment.yaml").write_text(dump(balanced.experiment), encoding="utf-8")
-        card = {**card_of(balanced, real, synthetic, own_size), "escaped": texts}
+        card = {
+            **card_of(balanced, real, synthetic, own_size), "form": form,
+            "held_out": _held_out(balanced) if form == "npz" else {}, "escaped": texts,
+        }  # fmt: skip
         write_json(draft / "card.json", card)
         (draft / "card.md").write_text(card_text(card), encoding="utf-8")
+        write_json(draft / CROISSANT, croissant(card, form, draft / written.table, draft))
+
+
+def _content(
+    balanced: Balanced,
+    manifest: pd.DataFrame,
+    real: ImageSet,
+    synthetic: ImageSet,
+    originals: Iterable[Image.Image] | None,
+) -> Content:
+    generator, splits = balanced.generator, balanced.prepared.splits
+    origin = Origin(generator.name, generator.checkpoint.sha256, generator.seed)
+    return Content(
+        table=manifest,
+        labels=np.concatenate([np.asarray(real.labels), np.asarray(synthetic.labels)]),
+        classes=real.classes,
+        pictures=chain(pictures(real) if originals is None else originals, pictures(synthetic)),
+        origins=[None] * len(real) + [origin] * len(synthetic),
+        split="train",
+        held_out={"val": load_images(splits.val), "test": load_images(splits.test)},
+    )
+
+
+def _held_out(balanced: Balanced) -> dict[str, int]:
+    splits = balanced.prepared.splits
+    return {"val": len(load_images(splits.val)), "test": len(load_images(splits.test))}
 
 
 def _rows(balanced: Balanced, images: ImageSet, kind: str) -> pd.DataFrame:
@@ -195,48 +229,56 @@ def card_text(card: dict[str, Any]) -> str:
     synthetic, real = card["synthetic"], card["made_from"]["real"]
     generator = card["generator"]
     lines = [
-        f"# {_plain(card['name'])}, arm {_plain(card['arm'])}: balanced set",
+        f"# {escaped(card['name'])}, arm {escaped(card['arm'])}: balanced set",
         "",
         f"Contains {sum(real.values())} real training images (source {card['made_from']['source']}, fingerprint "
         f"{card['made_from']['data_fingerprint']}) and {sum(synthetic.values())} synthetic images from {generator['kind']} "
         f"`{generator['name']}`, seed {generator['seed']}, checkpoint {generator['checkpoint'][:20]} at "
         f"{generator['kimg']:g} kimg.",
+        *_about_held_out(card["held_out"]),
         "",
         "| class | real | synthetic | missing |",
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {_plain(c)} | {n} | {synthetic[c]} | {card['missing'].get(c, 0)} |"
+        f"| {escaped(c)} | {n} | {synthetic[c]} | {card['missing'].get(c, 0)} |"
         for c, n in real.items()
     ]
     lines += ["", "## Gates", "", "| gate | outcome | figure |", "| --- | --- | --- |"]
     lines += [
-        f"| {_plain(g['gate'])} | {'holds' if g['holds'] else '**does not hold**'} | {_plain(g['told'])} |"
+        f"| {escaped(g['gate'])} | {'holds' if g['holds'] else '**does not hold**'} | {escaped(g['told'])} |"
         for g in card["gates"]
     ]
     if card["override"] is not None:
         lines += [
             "",
-            f"Published although a gate does not hold: {_plain(card['override'])}",
+            f"Published although a gate does not hold: {escaped(card['override'])}",
         ]
     lines += ["", "## Metrics of the synthetic images", "", "| metric | value | real / synthetic |"]
     lines += ["| --- | --- | --- |"]
     lines += [
-        f"| {m} | {_plain(f['note']) if f['value'] is None else format(f['value'], '.4g')} | "
+        f"| {m} | {escaped(f['note']) if f['value'] is None else format(f['value'], '.4g')} | "
         f"{f['n_real']} / {f['n_synthetic']} |"
         for m, f in card["figures"].items()
     ]
     if card["checks"]["kept"]:
         lines += ["", "## Pass rates of the checks", "", "| check | fraction |", "| --- | --- |"]
         lines += [
-            f"| {_plain(name)} | {'–' if fraction is None else format(fraction, '.3f')} |"
+            f"| {escaped(name)} | {'–' if fraction is None else format(fraction, '.3f')} |"
             for name, fraction in card["checks"]["kept"].items()
         ]
     lines += ["", "## Limits", "", *(f"- {line}" for line in card["limits"]), ""]
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
+def _about_held_out(counts: dict[str, int]) -> list[str]:
+    if not counts:
+        return []
+    parts = " and ".join(f"{n} {split}" for split, n in counts.items())
+    return ["", f"The file also holds the {parts} images, all real."]
+
+
+def escaped(text: object) -> str:
     """Text escaped for a table cell: no line breaks, bars, backticks, tags or entities."""
     line = " ".join(str(text).split())
     return re.sub(r"([|`<>&\\*_\[\]])", r"\\\1", line)

@@ -44,16 +44,19 @@ def pictures(images: ImageSet) -> Iterator[Image.Image]:
 
 
 def save(
-    pictures: Iterable[Image.Image], folder: Path, names: Sequence[str], mark: PngInfo | None = None
+    pictures: Iterable[Image.Image],
+    folder: Path,
+    names: Sequence[str],
+    marks: Iterable[PngInfo | None],
 ) -> set[tuple[int, int]]:
-    """Write the pictures as PNG with a mark (see `core.marks`), and return their sizes.
+    """Write the pictures as PNG with their marks (see `core.marks`), and return their sizes.
 
     Colour profiles are left out, as training does not use them.
     """
     for name in {str(Path(name).parent) for name in names}:
         (folder / name).mkdir(exist_ok=True)
     sizes = set()
-    for picture, name in zip(pictures, names, strict=True):
+    for picture, name, mark in zip(pictures, names, marks, strict=True):
         picture.save(folder / name, format="PNG", icc_profile=None, pnginfo=mark)
         sizes.add(picture.size)
     return sizes

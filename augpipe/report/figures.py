@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib
 import numpy as np
@@ -19,8 +19,10 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from augpipe.comparison.bootstrap import Gain, Interval
 from augpipe.core.images import grid
+
+if TYPE_CHECKING:
+    from augpipe.comparison.bootstrap import Gain, Interval  # which import SciPy's statistics
 
 # Okabe & Ito's palette: distinguishable with every common colour blindness, and as greys in print.
 BLUE, ORANGE, GREY, BLACK = "#0072B2", "#E69F00", "#999999", "#222222"

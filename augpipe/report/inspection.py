@@ -18,7 +18,7 @@ from augpipe.data.inspect import Inspection, pictures, sheet_rows
 from augpipe.data.quarantine import quarantine
 from augpipe.data.split_check import NAMES
 from augpipe.report.figures import image_strip, side_bars
-from augpipe.report.page import TEMPLATES
+from augpipe.report.page_templates import TEMPLATES
 
 FILES: Final = ("inspect.html", "inspect.json", "quarantine.csv")
 BAD: Final = 200  # bad files that the page lists

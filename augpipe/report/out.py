@@ -15,8 +15,17 @@ FILES: Final = (
     "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
     "quarantine.csv", "predictions.csv", "models", "confirm.csv",
 )  # fmt: skip
-INNER: Final = {"samples": "samples/*.png", "models": "models/*.pt"}  # folder → its files
-BALANCED_FILES: Final = ("manifest.csv", "card.md", "card.json", "fidelity.csv", "experiment.yaml")
+# Folder → patterns of its files.
+INNER: Final = {"samples": ("samples/*.png",), "models": ("models/*.pt", "models/README.md")}
+HUGGING_FACE: Final = "metadata.csv"  # in place of manifest.csv in a set for Hugging Face
+CROISSANT: Final = "croissant.json"
+BALANCED_FILES: Final = (
+    "manifest.csv", "card.md", "card.json", "fidelity.csv", "experiment.yaml", CROISSANT,
+)  # fmt: skip
+
+
+# Sets of earlier versions have no Croissant description.
+_WRITTEN_BY_ALL: Final = tuple(name for name in BALANCED_FILES[1:] if name != CROISSANT)
 
 
 def check_out(out: Path, sources: Sequence[Path] = (), files: Sequence[str] = FILES) -> None:
@@ -35,9 +44,10 @@ def check_balanced_out(out: Path, sources: Sequence[Path] = ()) -> None:
     check_whole(out, sources)
     if not out.is_dir() or not any(out.iterdir()):
         return
-    known = set(BALANCED_FILES)
-    if all((out / name).is_file() for name in BALANCED_FILES):
-        known |= _files_of(out / "manifest.csv")
+    known = {*BALANCED_FILES, HUGGING_FACE}
+    tables = [out / name for name in (BALANCED_FILES[0], HUGGING_FACE) if (out / name).is_file()]
+    if tables and all((out / name).is_file() for name in _WRITTEN_BY_ALL):
+        known |= _files_of(tables[0])
         known |= {str(Path(name).parent) for name in known}
     foreign = sorted(
         name
@@ -58,7 +68,8 @@ def _files_of(manifest: Path) -> set[str]:
         table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
     except ValueError:  # not a CSV table
         return set()
-    return {name.removeprefix("./") for name in table["file"]} if "file" in table else set()
+    columns = [table[name] for name in ("file", "file_name") if name in table]
+    return {name.removeprefix("./") for column in columns for name in column}
 
 
 def check_whole(out: Path, sources: Sequence[Path]) -> None:
@@ -86,7 +97,7 @@ def _check_replaceable(out: Path, files: Sequence[str]) -> None:
         names = {p.relative_to(out).as_posix() for p in out.rglob("*")}
     except OSError as error:
         raise UserError(f"cannot read the out folder {out}: {error.strerror}") from None
-    inner = [pattern for folder, pattern in INNER.items() if folder in files]
+    inner = [p for folder, patterns in INNER.items() if folder in files for p in patterns]
     foreign = sorted(n for n in names if n not in files and not any(fnmatch(n, p) for p in inner))
     if foreign or not {name for name in files if name.endswith((".json", ".yaml"))} <= names:
         what = f"holds {foreign[0]!r}, which no run has written" if foreign else "is not a run's"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from augpipe.report.answer_section import answer_section
 from augpipe.report.contrasts import contrasts
 from augpipe.report.figures import counts_bars, gain_dots, recall_heatmap
 from augpipe.report.misread import misread
+from augpipe.report.page_templates import TEMPLATES
 from augpipe.report.quality_section import sections
 from augpipe.report.results import ArmResult, Results, versions
 from augpipe.report.strips import CLASSES, strips
@@ -28,14 +28,6 @@ ROOM = (1.0, 0.5, 0.2, 0.0)
 FILLINGS = 8  # class count figures that the page shows
 MANY_COPIES = 0.005  # fraction of test images with a near copy in train or val from which the page's head warns
 QUARANTINED = 20  # rows of quarantine.csv that the page shows
-
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("augpipe.report", "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 def page(results: Results) -> str:

@@ -10,6 +10,8 @@ from augpipe.core.images import grid
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import dump
 from augpipe.pipeline.schema_file import schema_comment
+from augpipe.report.model_card import FILE as CARD
+from augpipe.report.model_card import model_card
 from augpipe.report.out import check_out
 from augpipe.report.predictions import write_predictions
 from augpipe.report.results import Results
@@ -34,6 +36,8 @@ def write(results: Results, out: Path) -> None:
         texts = {name: write_csv(table, draft / name) for name, table in tables.items()}
         texts["predictions.csv"] = write_predictions(results.predictions, draft / "predictions.csv")
         models = write_models(results.models, draft / "models")
+        card = model_card(results, models)
+        (draft / "models" / CARD).write_text(card, encoding="utf-8")
         summary = {**results.summary(), "models": models, "escaped": texts}
         write_json(draft / "summary.json", summary)
         text = schema_comment(out) + dump(results.requested)

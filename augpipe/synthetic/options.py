@@ -22,6 +22,7 @@ FIGURES: Final = (
     "memorisation.near_copies_features", "ssim", "ssim_real", "ms_ssim", "ms_ssim_real", "lpips",
     "lpips_real",
 )  # fmt: skip
+PIXEL_FIGURES: Final = ("ssim", "ms_ssim", "lpips")  # those that need images of some size
 GAN_TRAIN: Final = "gan_train"
 EXTRA: Final = (GAN_TRAIN,)  # figures that are not a function of two sets
 INCEPTION: Final = "inception"

@@ -39,7 +39,7 @@ from augpipe.pipeline.records import (
     TrainedGenerator,
 )
 from augpipe.report.balanced_set import Balanced
-from augpipe.report.out import BALANCED_FILES
+from augpipe.report.out import BALANCED_FILES, HUGGING_FACE
 
 from ..engine import bare
 from ..failures import Failures
@@ -250,8 +250,10 @@ class Tracker:
             params = {f"gate.{at}": gate for at, gate in enumerate(gates)}
             name = f"{generator.name}-seed{generator.seed}"
             inputs = [_input(balanced.made.images, name, "synthetic")]
-            for file in BALANCED_FILES if out is not None else ():
-                self._client.log_artifact(run.info.run_id, str(Path(str(out)) / file))
+            files = [Path(str(out)) / file for file in (*BALANCED_FILES, HUGGING_FACE)]
+            for file in files if out is not None else ():
+                if file.is_file():
+                    self._client.log_artifact(run.info.run_id, str(file))
             runs.complete(self._client, run, timed, params, points, inputs)
 
     @_queued("the fidelity")

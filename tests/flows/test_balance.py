@@ -133,7 +133,7 @@ def test_an_override_publishes_and_is_recorded(broken: Ran, place: Path) -> None
     reason = "a trial, see ticket 7"
     done = balance(
         place, "smote", "--out", "broken", "--set", "arms.smote.mix.fill={7: 30, 8: 25}",
-        "--override", reason,
+        "--override", reason, "--format", "npz",
     )  # fmt: skip
     assert done.status == 0, done.err[-3000:]
     # The same seed makes the same images, and they are as near to train as before.
@@ -145,6 +145,10 @@ def test_an_override_publishes_and_is_recorded(broken: Ran, place: Path) -> None
     assert card["missing"] == {} and card["checks"]["kept"] == {}
     assert card["checks"]["curated"] is False
     assert reason in (place / "broken" / "card.md").read_text()
+    with np.load(place / "broken" / "images.npz") as arrays:  # one size for all, that of the run
+        assert arrays["train_images"].shape[1:] == arrays["test_images"].shape[1:] == (16, 16)
+        counts = np.bincount(arrays["train_labels"][:, 0])
+    assert counts.sum() == 55 + sum(card["made_from"]["real"].values())
     # What was reused keeps its time: this run began when the one before it did, which published nothing.
     (run,) = [r for r in runs(place, "balanced set") if r.data.tags["augpipe.override"]]
     assert run.data.tags["augpipe.override"] == reason

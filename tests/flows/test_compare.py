@@ -58,7 +58,7 @@ def test_the_out_folder_is_whole_and_alone(ran: Ran) -> None:
         "quarantine.csv", "predictions.csv", "models",
     }  # fmt: skip
     assert {p.name for p in (ran.folder / "models").iterdir()} == {
-        "classifier.pt", "generator-acgan.pt", "generator-smote.pt",
+        "README.md", "classifier.pt", "generator-acgan.pt", "generator-smote.pt",
     }  # fmt: skip
     assert {p.name for p in (ran.folder / "samples").iterdir()} == {
         "acgan.png", "acgan~nearest.png", "smote.png", "smote~nearest.png",

@@ -22,13 +22,15 @@ from augpipe.generators.options import FAMILIES
 from augpipe.pipeline.experiment import Experiment, Outline, build
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.curation import checks
-from augpipe.synthetic.options import CHECKS, FIGURES
+from augpipe.synthetic.fidelity.pixels import LEAST_SIDES
+from augpipe.synthetic.options import CHECKS, FIGURES, PIXEL_FIGURES
 
 
 @pytest.mark.parametrize(
     ("names", "registered"),
-    [(CLASSIFIERS, classifiers), (TRANSFORMS, policies), (CHECKS, checks), (FIGURES, fidelity.names())],
-    ids=["classifiers", "transforms", "checks", "figures"],
+    [(CLASSIFIERS, classifiers), (TRANSFORMS, policies), (CHECKS, checks), (FIGURES, fidelity.names()),
+     (PIXEL_FIGURES, LEAST_SIDES)],
+    ids=["classifiers", "transforms", "checks", "figures", "figures of pixels"],
 )  # fmt: skip
 def test_the_names_in_options_are_those_of_the_functions(names: Any, registered: Any) -> None:
     assert list(names) == list(registered)
@@ -69,13 +71,13 @@ def test_the_schema_explains_every_option_of_every_kind() -> None:
     assert len(mix["loss"]["anyOf"]) == len(list(losses.items())) + 1  # a name alone
 
 
-def test_the_outline_reads_all_but_a_familys_own_options() -> None:
+def test_the_outline_reads_all_but_a_familys_operations_on_images() -> None:
     values = yaml.safe_load(CONFIG)
-    values["generators"]["acgan"]["widht"] = 1
+    values["generators"]["acgan"]["augment"] = ["sharpen"]
     assert Outline.model_validate(values).generators["acgan"].kind == "acgan"
-    with pytest.raises(UserError, match=r"generators\.acgan: unknown key 'widht'"):
+    with pytest.raises(UserError, match=r"generators\.acgan: augment: unknown augmentation"):
         build(values)
-    # The first of two mistakes to be told is the one that is found without the family.
+    # The first of two mistakes to be told is the one that is found without torch.
     with pytest.raises(UserError, match="unknown baseline"):
         build({**values, "baseline": "none such"})
     assert set(Outline.model_fields) == set(Experiment.model_fields)

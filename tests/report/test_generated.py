@@ -22,7 +22,8 @@ from augpipe.core.options import ImageOptions
 from augpipe.data.intake import take_in
 from augpipe.data.sources import Source, listing, suggest
 from augpipe.report.class_folders import folder_names
-from augpipe.report.generated import FORMS, Origin, write_generated
+from augpipe.report.forms import FORMS, Origin
+from augpipe.report.generated import write_generated
 
 CLASSES = ("=1+1", "b/c", "größe")
 ORIGIN = Origin("cgan", "ab" * 32, 7)

@@ -72,7 +72,10 @@ def test_models_are_the_best_on_val(stored: tuple[Experiment, Runs], tmp_path: P
         best.arm.iloc[0], int(best.seed[best.value.idxmax()]),
     )  # fmt: skip
     assert models["generator-gan.pt"]["seed"] == max(experiment.seeds)
-    assert {p.name for p in (tmp_path / "out" / "models").iterdir()} == set(models)
+    assert {p.name for p in (tmp_path / "out" / "models").iterdir()} == {
+        *models,
+        "README.md",
+    }
     content = torch.load(tmp_path / "out" / "models" / "classifier.pt", weights_only=True)
     assert content["classes"] == list(CLASSES)
     assert content["image"]["size"] == 16 and content["image"]["channels"] == 1
@@ -88,4 +91,5 @@ def test_a_generator_whose_training_set_is_too_large_is_named(
     write(replace(results, models=models), tmp_path / "out")
     about = json.loads((tmp_path / "out" / "summary.json").read_text())["models"]
     assert {entry["not_written"] for entry in about.values()} == {"too large"}
-    assert not any((tmp_path / "out" / "models").iterdir())
+    assert [p.name for p in (tmp_path / "out" / "models").iterdir()] == ["README.md"]
+    assert "too large" in (tmp_path / "out" / "models" / "README.md").read_text()
