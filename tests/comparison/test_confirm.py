@@ -69,6 +69,8 @@ def test_degrees_of_freedom_are_satterthwaites() -> None:
     expected = estimate.error**4 / (between**2 / 3 + test**2 / units.degrees)
     assert estimate.df == pytest.approx(max(1, expected))
     assert 1 <= estimate.df < 5
+    # Of one class, only its 30 images count.
+    assert difference(a, b, UNITS, classes=(2,)).of_test == pytest.approx(29)
 
 
 @pytest.mark.parametrize("shape, spread", [((3, 8), (0.05, 0.05)), ((5, 2), (0.0, 0.1))])

@@ -24,6 +24,10 @@ def test_the_variance_is_the_jackknifes() -> None:
     assert pytest.approx(whole - without) == units.influence(values).T
     expected = 8 / 9 * ((without - without.mean(0)) ** 2).sum(0)
     assert units.variance(values) == pytest.approx(expected)
+    covariance = units.covariance_of(units.influence(values))
+    assert np.diag(covariance) == pytest.approx(expected)
+    both = units.variance((values[0] + values[1])[None])[0]
+    assert covariance[0, 1] == covariance[1, 0] == pytest.approx((both - expected.sum()) / 2)
     # The second and third moment of the resampled mean, from its characteristic function and from draws of it.
     step = 0.1 / expected[0] ** 0.5
     at = units.characteristic(values[0], np.array([step, 2 * step]))
