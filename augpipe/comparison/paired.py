@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy import stats
@@ -18,6 +19,8 @@ from scipy import stats
 from augpipe.comparison.bootstrap import degrees, hidden_variance
 from augpipe.comparison.metrics import Metric, Outputs, Values, score
 from augpipe.comparison.units import Units
+
+MOST: Final = 100.0  # points between two scores of a metric
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,9 @@ class Difference:
         return float(2 * stats.t.sf(abs(self.mean) / self.error, self.df))
 
     def interval(self, level: float) -> tuple[float, float]:
-        """The differences that a two-sided test at this nominal level does not reject."""
+        """The differences that a two-sided test at this nominal level does not reject, of those that are possible."""
         half = float(stats.t.isf(level / 2, self.df)) * self.error
-        return self.mean - half, self.mean + half
+        return max(self.mean - half, -MOST), min(self.mean + half, MOST)
 
 
 def difference(

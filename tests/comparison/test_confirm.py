@@ -224,3 +224,14 @@ def test_patients_that_differ_are_not_taken_for_many_images() -> None:
         wrong,
         alone,
     )  # 5% of 150 are 7.5; 15: 2.8 deviations
+
+
+def test_an_interval_holds_only_differences_that_are_possible() -> None:
+    """Two replicates, 0 and 100 points: t with a single degree of freedom would reach beyond 100."""
+    truth = np.zeros(20, int)
+    rival = np.ones((2, 1, 20), int)
+    contender = rival.copy()
+    contender[1] = 0
+    result = confirm(contender, rival, truth)
+    assert result.difference == pytest.approx(50) and result.p > 0.05
+    assert (result.low, result.high) == (-100, 100)
