@@ -381,7 +381,10 @@ def main() -> None:
             world = World("looks", gain=gain)
             add("looks", world, rates(world, options.draws, with_looks), options.draws)
         for metric in METRICS:
-            for world in (World(metric, images=1000), World(f"{metric}, groups", grouped=True)):
+            for world in (
+                World(metric, images=1000),
+                World(f"{metric}, groups", images=2000, grouped=True),
+            ):
                 add("metric", world, rates(world, options.draws, of_metric(metric)), options.draws)
         for world in (
             World("family"),
