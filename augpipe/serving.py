@@ -37,6 +37,7 @@ from augpipe.core.store import Ref, Store, load_images, load_state
 from augpipe.data.intake import read_pictures
 from augpipe.data.sources._pictures import Blob, WindowedPixels
 from augpipe.generators import families
+from augpipe.generators.truncation import truncate
 from augpipe.pipeline import model_files
 from augpipe.pipeline.model_files import probability_columns
 from augpipe.synthetic import draw
@@ -177,6 +178,10 @@ class ServedGenerator:
         requested = torch.from_numpy(np.asarray(labels, dtype=np.int64).ravel())
         images: NDArray[np.uint8] = self._generator.sample(requested, rng).numpy()
         return images
+
+    def truncate(self, psi: float) -> None:
+        """Truncate the latents of later images; see `generators.truncation`. UserError if the family has none."""
+        truncate(self._generator, psi, self.kind)
 
     def draw(self, counts: Counts, seed: int, store: Store) -> ImageSet:
         """counts[c] images of each class c, written to the store as they are drawn, with ids, and parents if it derives."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TextIO
 
@@ -35,6 +36,7 @@ def generate(
     out: Path | None = None,
     generator: str | None = None,
     seed: int = 0,
+    truncation: float = 1.0,
     format: Form = "folder",
     json: Json = False,
 ) -> None:
@@ -53,6 +55,9 @@ def generate(
         Name of the generator, if the run has several.
     seed
         Another seed gives other images; the same one the same.
+    truncation
+        Above 0, at most 1: latents this much nearer to their mean, for more typical and less varied images. Not for families
+        without latents.
     format
         folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
         metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files, (0008,001C) Synthetic Data is YES.
@@ -66,14 +71,18 @@ def generate(
         require_dicom()
     if seed < 0:
         raise UserError(f"--seed must be 0 or more; got {seed}")
+    if not 0 < truncation <= 1:
+        raise UserError(f"--truncation must be above 0 and at most 1; got {truncation:g}")
     _require_local(model)
     with _place(model, "generator", generator) as place:
         from augpipe import inference
         from augpipe.report.generated import check_new, write_generated
 
         loaded = inference.load_generator(place)
+        if truncation != 1:
+            loaded.truncate(truncation)
         wanted = inference.parse_counts(counts, loaded.classes)
-        origin = inference.origin(loaded, place, seed)
+        origin = replace(inference.origin(loaded, place, seed), truncation=truncation)
         folder = out or home() / "generated" / f"{generator or origin.generator}-seed{seed}"
         check_new(folder)
         with inference.drawn(loaded, wanted, seed) as images:

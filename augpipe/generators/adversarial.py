@@ -88,6 +88,9 @@ class Adversarial:
     ema: EMA
     # Batches, and images of each, from which batch norms take their statistics before images are drawn.
     recalibration: ClassVar[tuple[int, int]] = (8, 128)
+    # Why `truncation` has no effect on the family; "" if it has.
+    not_truncated: ClassVar[str] = ""
+    truncation = 1.0  # see `generators.truncation`
 
     def __init__(
         self, config: AdversarialConfig, problem: Problem, runtime: Runtime, seed: int
@@ -160,6 +163,22 @@ class Adversarial:
         """Draw latents N(0,1), (N, latent), on the CPU; a family may make them depend on the labels."""
         return torch.randn(len(labels), self._latent, generator=rng)
 
+    def latent_means(self, labels: torch.Tensor) -> torch.Tensor:
+        """Means of the latents, (N, latent) or one for all; a family may make them depend on the labels."""
+        return torch.zeros(1)
+
+    def truncated_latents(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Draw latents and move them towards their means."""
+        z = self.latents(labels, rng)
+        if self.truncation == 1:
+            return z
+        means = self.latent_means(labels)
+        return means + self.truncation * (z - means)
+
+    def set_truncation(self, psi: float) -> None:
+        """Truncate the latents of later samples. The batch statistics stay those of all latents: others would undo it."""
+        self.truncation = psi
+
     def draw_labels(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
         """Draw labels of n fakes per process, uniform over classes with train images; with an rng, n in all."""
         n = parallel.global_count(n) if rng is None else n
@@ -218,7 +237,7 @@ class Adversarial:
             self._recalibrate()
         chunks = []
         for chunk in labels.split(SAMPLE_BATCH):
-            z = self.latents(chunk, rng).to(self.runtime.device)
+            z = self.truncated_latents(chunk, rng).to(self.runtime.device)
             with self.runtime.autocast():
                 images = self.ema.module(z, chunk.to(self.runtime.device))
             chunks.append(to_uint8(images).cpu())

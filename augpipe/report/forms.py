@@ -30,11 +30,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where images come from. generator: its family or name. checkpoint: SHA-256. seed: of the drawing."""
+    """Where images come from. generator: its family or name. checkpoint: SHA-256. seed: of the drawing. truncation: 1 if none."""
 
     generator: str
     checkpoint: str
     seed: int
+    truncation: float = 1.0
 
     @property
     def mark(self) -> PngInfo:

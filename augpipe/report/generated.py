@@ -37,9 +37,9 @@ def check_new(out: Path) -> None:
 
 
 def _table(images: ImageSet, origin: Origin) -> pd.DataFrame:
-    """`file, class, origin, id, group, parent, generator, checkpoint, seed`, as in a balanced set's manifest."""
+    """`file, class, origin, id, group, parent, generator, checkpoint, seed`, as in a balanced set's manifest; and `truncation` if there is any."""
     folders = folder_names(images.classes)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "file": [
                 f"{folders[c]}/{SYNTHETIC}-{row:06d}.png" for row, c in enumerate(images.labels)
@@ -51,3 +51,4 @@ def _table(images: ImageSet, origin: Origin) -> pd.DataFrame:
             "seed": origin.seed,
         }
     )
+    return table if origin.truncation == 1 else table.assign(truncation=origin.truncation)

@@ -203,6 +203,7 @@ CASES = {
     "a file that is no model": ("generate model.pt --counts 3=5", "model.pt is not a model of augpipe"),
     "generate without counts": ("generate model.pt", "augpipe generate needs --counts VALUE"),
     "an unknown format": ("generate model.pt --counts 5 --format tfrecord", 'Invalid value "tfrecord" for --format. Choose from: "folder", "npz", "webdataset", "hf", "dicom"'),
+    "a truncation above 1": ("generate model.pt --counts 5 --truncation 2", "--truncation must be above 0 and at most 1; got 2"),
     "predictions without pictures": ("predict model.pt", "augpipe predict needs pictures: augpipe predict MODEL IMAGES..."),
     "a picture that is not there": ("predict out nosuch.png", "no picture or folder 'nosuch.png'"),
     "predictions as text": ("predict model.pt pictures --out x.txt", "--out must be a .csv file; got 'x.txt'"),

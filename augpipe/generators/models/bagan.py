@@ -280,6 +280,10 @@ class BAGAN(Adversarial):
             return self.gaussians.draw(labels, rng)
         return super().latents(labels, rng)
 
+    def latent_means(self, labels: torch.Tensor) -> torch.Tensor:
+        """The mean of each label's class."""
+        return self.gaussians.means[labels]
+
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Do one update of the autoencoder, or of the GAN once the autoencoder's budget is spent."""
         due = self.seen >= self.config.autoencoder * self.config.kimg * 1000

@@ -324,9 +324,9 @@ class DAGAN(Adversarial):
             self._recalibrate()
         chunks, parents = [], []
         for chunk in labels.split(SAMPLE_BATCH):
-            rows, inputs = self._inputs(chunk, rng)
+            rows, (source, z) = self._inputs(chunk, rng)
             with self.runtime.autocast():
-                chunks.append(to_uint8(self.ema.module(*inputs)).cpu())
+                chunks.append(to_uint8(self.ema.module(source, self.truncation * z)).cpu())
             parents.append(rows)
         return Derived(torch.cat(chunks).contiguous(), torch.cat(parents))
 

@@ -138,6 +138,8 @@ class Autoencoder(nn.Module):
 class DeepSMOTE(Adversarial):
     """See the module docstring. Derives from Adversarial for its nets, weight average and random streams."""
 
+    not_truncated = "it interpolates between images of train, and draws no latents"
+
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
         self.config = config

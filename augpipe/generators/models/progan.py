@@ -163,6 +163,8 @@ class CriticNet(_Progressive):
 class ProGAN(Adversarial):
     """See the module docstring."""
 
+    not_truncated = "its latents are projected to a sphere, so only their direction counts"
+
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
         self.config = config
