@@ -141,7 +141,7 @@ def _write(parts: Iterator[pd.DataFrame], out: Path | None, json: bool) -> None:
     from augpipe.core.files import beside
 
     if out is None:
-        unread = _print_rows(parts) if json else _write_parts(parts, sys.stdout, writing)[1]
+        n, unread = _print_rows(parts) if json else _write_parts(parts, sys.stdout, writing)
     else:
         with beside(out) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
             n, unread = _write_parts(parts, stream, nullcontext)
@@ -152,6 +152,8 @@ def _write(parts: Iterator[pd.DataFrame], out: Path | None, json: bool) -> None:
     if unread:
         line = f"{several(unread, 'picture')} could not be read; the column `problem` says why"
         err.print(line, markup=False, highlight=False, soft_wrap=True)
+    if unread == n:
+        sys.exit(1)  # there is no prediction
 
 
 def _write_parts(
@@ -174,8 +176,8 @@ def _write_parts(
     return n, unread
 
 
-def _print_rows(parts: Iterator[pd.DataFrame]) -> int:
-    """Print the predictions as JSON, part by part: there may be millions. Returns the number of unreadable pictures."""
+def _print_rows(parts: Iterator[pd.DataFrame]) -> tuple[int, int]:
+    """Print the predictions as JSON, part by part: there may be millions. Returns as `_write_parts`."""
     n, unread, columns = 0, 0, list[str]()
     print_text('{"predictions": [')
     for part in parts:
@@ -186,7 +188,7 @@ def _print_rows(parts: Iterator[pd.DataFrame]) -> int:
         print_text(("," if n else "") + "\n" + rows[1:-1])
         n, unread = n + len(part), unread + _unreadable(part)
     print_text(f'\n], "pictures": {n}, "unreadable": {unread}, "out": null}}\n')
-    return unread
+    return n, unread
 
 
 def _unreadable(part: pd.DataFrame) -> int:

@@ -68,6 +68,7 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     predicted = run("predict", str(single.folder), "one", "--out", "new/predictions.csv")
     assert predicted.status == 0 and predicted.out.strip() == "9 pictures: new/predictions.csv"
     assert "1 picture could not be read; the column `problem` says why" in predicted.err
+    assert run("predict", str(single.folder), "one/7/broken.png").status == 1  # not one prediction
     rows = pd.read_csv(tmp_path / "new" / "predictions.csv", dtype={"predicted": str})
     assert len(rows) == 9 and rows.predicted.isna().sum() == 1
     probabilities = rows[rows.predicted.notna()].filter(like="probability_")
