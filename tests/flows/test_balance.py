@@ -20,7 +20,10 @@ from tiny import CONFIG, ONE, Ran, augpipe
 from augpipe.core.store import load_images
 from augpipe.report.out import BALANCED_FILES
 
-QUICK = CONFIG.replace("{images: 12}", "{images: 10, gan_train: false}")
+QUICK = CONFIG.replace("{images: 12}", "{images: 10, gan_train: false}").replace(
+    "steps: 12",
+    "steps: 30",  # SMOTE's images are told apart by then
+)
 
 
 def balance(place: Path, arm: str, *more: str) -> Ran:
