@@ -217,9 +217,9 @@ def suggest(
 
 def timed_survey(listing: sources.Listing, options: ImageOptions) -> tuple[Survey, float]:
     """The survey of a source, and the expected seconds of decoding all of its pictures."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     images = survey(listing, options)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     return images, seconds * len(listing) / max(1, min(SURVEYED, len(listing)))
 
 

@@ -38,12 +38,12 @@ arms:
   - {name: dcgan, generator: dcgan, mix: {fill: auto}}
 baseline: real
 seeds: 1
-runner: {workers: 1}
+runner: {workers: 1, threads: 1}
 """
 # One thread: on a busy machine two wait for each other at every one of these small layers.
 OPTIONS = [
     "--generator", "acgan", "--set", "generators.acgan.kimg=1", "--set", "generators.acgan.ticks=5",
-    "--set", "generators.acgan.patience=null", "--set", "runner.workers=1",
+    "--set", "generators.acgan.patience=null", "--set", "runner.workers=1", "--set", "runner.threads=1",
 ]  # fmt: skip
 
 

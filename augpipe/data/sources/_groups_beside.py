@@ -27,12 +27,12 @@ def groups_beside(path: Path, paths: NDArray[np.object_]) -> dict[str, Path]:
         return {}
     rows = np.linspace(0, len(paths) - 1, min(SAMPLED, len(paths))).astype(int)
     wanted = {name_of(paths[row]) for row in rows}
-    found: dict[str, Path] = {}
+    table_of: dict[str, Path] = {}
     tables = [one for one in sorted(path.parent.iterdir()) if one.name.lower().endswith(TABLES)]
     for other in [one for one in tables if one.is_file() and one != path][:MOST]:
         if other.stat().st_size <= LARGEST:
-            found |= dict.fromkeys(groups_of(other, wanted), other)
-    return found
+            table_of |= dict.fromkeys(groups_of(other, wanted), other)
+    return table_of
 
 
 def check_beside(beside: Mapping[str, Path], ignored: Collection[str], path: Path) -> None:
