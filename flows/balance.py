@@ -22,7 +22,7 @@ from augpipe.report.balanced_set import Balanced, publish
 from augpipe.synthetic import gates
 
 from .arguments import balanced_arm
-from .calling import recorded
+from .calling import recorded, undeployed
 from .compare import prepared_by_seed, resolved
 from .engine import stop_workers
 from .following import follow
@@ -74,6 +74,7 @@ class _Order:
 
 
 @flow(name="balance", validate_parameters=False)
+@undeployed
 @recorded
 def balance(
     experiment: Experiment, context: Context, prepared: Mapping[int, Prepared], order: _Order

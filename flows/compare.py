@@ -26,7 +26,7 @@ from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.results import Results
 from augpipe.report.write import write
 
-from .calling import optional, recorded
+from .calling import optional, recorded, undeployed
 from .engine import stop_workers
 from .following import follow, intake_lines
 from .progress import bar, working
@@ -104,6 +104,7 @@ def _note(line: str) -> None:
 
 
 @flow(name="compare", validate_parameters=False)
+@undeployed
 @recorded
 def compare(
     experiment: Experiment, context: Context, prepared: dict[int, Prepared], out: Path

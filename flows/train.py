@@ -21,7 +21,7 @@ from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.pipeline.stages.train_generator import SHOWN
 
 from .arguments import checkpoints, is_leftover, resume_files
-from .calling import recorded
+from .calling import recorded, undeployed
 from .compare import prepared_by_seed, resolved
 from .engine import stop_workers
 from .following import follow
@@ -71,6 +71,7 @@ def _check_same(out: Path, name: str, seed: int, per_class: bool) -> None:
 
 
 @flow(name="train", validate_parameters=False)
+@undeployed
 @recorded
 def train(
     experiment: Experiment, context: Context, prepared: Mapping[int, Prepared], name: str, out: Path

@@ -34,6 +34,12 @@ os.environ.pop("PREFECT_API_URL", None)
 # One thread for what tests start: two of them share two cores (`make test` says so for the tests' own processes too).
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+# Files that take longest come first, so that at the end both test processes have work: those that wait for servers, then these.
+SLOW = (
+    "tests/system", "tests/flows", "tests/data/test_real_data", "tests/core/test_distributed", "tests/pipeline/test_cache",
+    "tests/synthetic/test_memorisation", "tests/generators/test_cgan", "tests/contracts", "tests/comparison/test_bootstrap",
+    "tests/classifiers", "tests/synthetic", "tests/pipeline",
+)  # fmt: skip
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -48,13 +54,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes one has all tests of a module's fixture, in their order; and what waits for servers comes first."""
+    """Of several processes one has all tests of a module's fixture, in their order; and what takes longest comes first."""
     for item in items:
         known = getattr(item, "_fixtureinfo", None)
         scopes = {found[-1].scope for found in known.name2fixturedefs.values()} if known else set()
         if scopes & {"module", "class"}:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: not item.nodeid.startswith(("tests/system", "tests/flows")))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Place of the test's file in SLOW, and after all of them."""
+    return next((at for at, name in enumerate(SLOW) if item.nodeid.startswith(name)), len(SLOW))
 
 
 def pytest_collection_finish() -> None:

@@ -151,7 +151,7 @@ class Work:
 
 def make_work(tmp_path: Path, *overrides: str) -> Work:
     """The tiny experiment on one thread of the CPU, with a store in `tmp_path`."""
-    cpu = ["runner.device=cpu", "runner.precision=32-true"]
+    cpu = ["runner.device=cpu", "runner.precision=32-true", "classifier.steps=30"]
     experiment = config.build(yaml.safe_load(CONFIG), [*cpu, *overrides])
     context = Context(root=tmp_path / "store", device="cpu", precision="32-true", threads=1)
     return Work(experiment, context)

@@ -21,7 +21,7 @@ split: {val: 0.1, test: 0.1}
 generators:
   smote: {kind: smote}
   acgan: {kind: acgan, kimg: 1, ticks: 2, width: 0.06, latent: 16, batch: 50}
-classifier: {width: 0.25, steps: 30, batch: 32, evaluations: 3}
+classifier: {width: 0.25, steps: 12, batch: 32, evaluations: 3}
 fidelity: {images: 12}
 curation: {checks: [copies]}  # trained as little as this, nothing passes the others
 arms:

@@ -63,14 +63,14 @@ def transformed_copies(queries: Thumbs, others: Thumbs, every: bool = False) -> 
     no more; False: one or two copies of each query that has any. Uniform thumbnails are never copies.
     """
     rows, columns = _textured(queries), _textured(others)
-    found = [np.empty((0, 2), np.int64)]
+    copies = [np.empty((0, 2), np.int64)]
     while len(rows) and len(columns):
         pairs = _search(queries, others, rows, columns)
-        found.append(pairs)
+        copies.append(pairs)
         if not every or not len(pairs):
             break
         rows, columns = np.unique(pairs[:, 0]), np.setdiff1d(columns, pairs[:, 1])
-    return np.concatenate(found)
+    return np.concatenate(copies)
 
 
 def _search(queries: Thumbs, others: Thumbs, rows: Rows, columns: Rows) -> Pairs:

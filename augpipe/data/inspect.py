@@ -160,7 +160,7 @@ def inspect(
     intake = take_in(listing, options, None, found=surveyed, progress=progress)
     problems = list(_errors(intake, rules))
     sides, split_kind = intake.splits, "official" if intake.splits is not None else "none"
-    found: NearCopies | None = None
+    near_copies: NearCopies | None = None
     train: Counts | None = None
     if not problems:
         # As a run would: with its default split where none is given, which is not shown then.
@@ -170,10 +170,10 @@ def inspect(
             keep_all = rules.model_copy(update={"duplicates": "keep"})
             partition = part(intake, options_of_split, keep_all, _stream(options_of_split))
             deduplicated = part(intake, options_of_split, rules, _stream(options_of_split))
-            found = deduplicated.near
+            near_copies = deduplicated.near
             train = _counts(intake, deduplicated.rows["train"])
             few = few_test_images(intake, deduplicated.rows["test"], deduplicated.kind)
-            small = () if found is None else found.small_notes(partition.rows)
+            small = () if near_copies is None else near_copies.small_notes(partition.rows)
             problems += [Problem("warning", text) for text in (*few, *small)]
             problems += [
                 Problem("leak", text) for text in torn_notes(partition.torn, options_of_split)
@@ -185,10 +185,10 @@ def inspect(
         except UserError as error:
             problems.append(Problem("stop", str(error)))
     equal_ids = equal_groups(intake.facts.content)
-    near_ids = found.groups if found is not None else _near_groups(intake, equal_ids)
+    near_ids = near_copies.groups if near_copies is not None else _near_groups(intake, equal_ids)
     equal = duplicate_groups(equal_ids, intake.labels, sides, None)
     near = duplicate_groups(near_ids, intake.labels, sides, equal_ids)
-    problems += _leaks(equal, near, found)
+    problems += _leaks(equal, near, near_copies)
     if sides is None:
         problems += _copies(equal, near, len(intake.rows))
     problems += _warnings(intake, equal)

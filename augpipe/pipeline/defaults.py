@@ -250,9 +250,9 @@ def timed_survey(listing: sources.Listing, options: ImageOptions) -> tuple[Surve
     """The survey of a source, and the expected seconds of decoding all of its pictures."""
     from augpipe.data.survey import SURVEYED, survey  # imports torch
 
-    begun = time.perf_counter()
+    start = time.perf_counter()
     images = survey(listing, options)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     return images, seconds * len(listing) / max(1, min(SURVEYED, len(listing)))
 
 

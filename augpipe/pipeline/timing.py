@@ -119,9 +119,9 @@ def _classifier(wanted: Request, images: ImageSet, runtime: Runtime) -> tuple[fl
         Mixture(images, None, Mix(), runtime, seed=0), images,
         options.model_copy(update=changes), runtime, seed=0,
     )  # fmt: skip
-    begun = _clock(runtime)
+    began = _clock(runtime)
     classification.predict(trained, images, runtime)
-    return step, (_clock(runtime) - begun) / len(images)
+    return step, (_clock(runtime) - began) / len(images)
 
 
 def _batch(wanted: Request, transform: Any, images: ImageSet, runtime: Runtime) -> float:

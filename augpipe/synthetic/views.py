@@ -70,9 +70,9 @@ def nearest(queries: Images, points: Images, k: int = 1) -> tuple[Floats, NDArra
 def _nearest(queries: Images, points: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """points: thumbnails, float32 (M,F). Pairs are ranked by |a|² + |b|² - 2ab, and measured by differences."""
     of_views = [torch.from_numpy(view).flatten(1) for view in views(queries)]
-    n, kept, centre = len(queries), min(k + SPARE, len(points)), points.mean(0)
-    best = torch.full((n, kept), torch.inf)
-    rows, view_of = (torch.zeros((n, kept), dtype=torch.int64) for _ in range(2))
+    n, candidates, centre = len(queries), min(k + SPARE, len(points)), points.mean(0)
+    best = torch.full((n, candidates), torch.inf)
+    rows, view_of = (torch.zeros((n, candidates), dtype=torch.int64) for _ in range(2))
     for start in range(0, len(points), POINTS):
         part = points[start : start + POINTS] - centre
         norms = part.square().sum(1)
@@ -83,8 +83,8 @@ def _nearest(queries: Images, points: torch.Tensor, k: int) -> tuple[torch.Tenso
             other = torch.addmm(norms[None], a, part.T, alpha=-2).add_(a.square().sum(1)[:, None])
             which.masked_fill_(other < squared, number)
             torch.minimum(squared, other, out=squared)
-        value, at = squared.topk(min(kept, len(part)), largest=False)
-        best, order = torch.cat([best, value], 1).topk(kept, largest=False)
+        value, at = squared.topk(min(candidates, len(part)), largest=False)
+        best, order = torch.cat([best, value], 1).topk(candidates, largest=False)
         rows = torch.cat([rows, at + start], 1).gather(1, order)
         view_of = torch.cat([view_of, which.gather(1, at)], 1).gather(1, order)
     nearest_view = torch.stack(of_views)[view_of, torch.arange(n)[:, None]]

@@ -217,9 +217,9 @@ def test_ada_has_nothing_to_follow_in_a_wasserstein_critic(family, options) -> N
         tiny(family, ada={}, **options)
 
 
-@pytest.mark.parametrize("size", [32, 64, 128])  # 16 in all others
+@pytest.mark.parametrize("size", [32, 128])  # 16 in all others, 256 above
 @pytest.mark.parametrize("family", families.names())
-def test_32_to_128_pixels(family, size, here, make_shapes) -> None:
+def test_32_and_128_pixels(family, size, here, make_shapes) -> None:
     train = make_shapes((4, 4), size=size, channels=3)
     generator = fresh(family, train, here)
     images, labels = train.tensors()

@@ -195,7 +195,7 @@ def test_a_run_trains_its_generators_on_two(tmp_path: Path) -> None:
     config["fidelity"] = {"images": 8, "gan_train": False}
     config["classifier"] |= {"steps": 5, "evaluations": 1}
     config["generators"]["acgan"] |= {"kimg": 0.2, "ticks": 1}
-    runner = {"devices": 2, "device": "cpu", "workers": 1}
+    runner = {"devices": 2, "device": "cpu", "workers": 1, "threads": 1}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(config | {"runner": runner}))
     ran = augpipe(tmp_path, "run", "two.yaml", "--out", "out")
     assert ran.status == 0, ran.err[-2000:]

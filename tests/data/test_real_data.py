@@ -18,6 +18,7 @@ from augpipe.data.inspect import inspect
 from augpipe.data.listing_check import divided_groups
 from augpipe.data.options import Policy, SplitOptions
 from augpipe.data.split_check import NAMES
+from augpipe.pipeline.experiment import load
 
 
 @pytest.mark.parametrize("kind", ["medmnist", "arrays"])
@@ -79,7 +80,6 @@ def test_omniglot_by_character_and_by_alphabet(shared: Path) -> None:
 
 PLACES = {
     "fashion": ["source.download=false", "source.root={shared}", "imbalance.counts={{Coat: 50, Bag: 10}}"],
-    "mnist": ["source.download=false", "source.root={shared}"],
     "pneumonia": ["source.download=false", "source.root={shared}/medmnist"],
     "orl": ["source.path={shared}/orl_faces/orl_faces.zip"],
     "omniglot": ["source.path=[{shared}/omniglot/images_background_small1.zip, "
@@ -92,20 +92,31 @@ DIGITS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 GARMENTS = [6000] * 10
 
 
-@pytest.mark.parametrize(("name", "train"), [("fashion", GARMENTS), ("mnist", DIGITS)])
-def test_a_large_config_is_inspected(
-    name: str, train: list[int], shared: Path, tmp_path: Path
-) -> None:
+def test_a_large_config_is_inspected(shared: Path, tmp_path: Path) -> None:
     """From the raw files; the smaller ones below are run."""
-    sets = [part for one in PLACES[name] for part in ("--set", one.format(shared=shared))]
-    looked = augpipe(tmp_path, "inspect", str(ROOT / "configs" / f"{name}.yaml"), "--json", *sets)
+    sets = [part for one in PLACES["fashion"] for part in ("--set", one.format(shared=shared))]
+    looked = augpipe(tmp_path, "inspect", str(ROOT / "configs" / "fashion.yaml"), "--json", *sets)
     assert looked.status == 0, looked.err[-2000:]
     facts = json.loads(looked.out)
     assert not [p for p in facts["problems"] if p["severity"] == "stop"]
     assert facts["split"] == "official" and facts["images"] == 70_000
-    assert [c["train"] + c["val"] for c in facts["classes"]] == train
-    assert [c["test"] for c in facts["classes"]][:1] == [{"fashion": 1000, "mnist": 980}[name]]
-    assert facts["classes"][0]["name"] == {"fashion": "T-shirt/top", "mnist": "0 - zero"}[name]
+    assert [c["train"] + c["val"] for c in facts["classes"]] == GARMENTS
+    assert [c["test"] for c in facts["classes"]][:1] == [1000]
+    assert facts["classes"][0]["name"] == "T-shirt/top"
+
+
+def test_the_mnist_config_lists_the_raw_files(shared: Path) -> None:
+    """The same reader as of the one above, which is inspected."""
+    place = ["source.download=false", f"source.root={shared}"]
+    config = load(ROOT / "configs" / "mnist.yaml", place)
+    listing = sources.listing(config.source)
+    assert len(listing) == 70_000 and listing.classes[0] == "0 - zero"
+    sides = {
+        side: np.bincount(listing.labels[listing.splits == side]).tolist()
+        for side in ("train", "test")
+    }
+    assert sides["train"] == DIGITS and sides["test"][0] == 980
+    assert config.imbalance.drop_class in listing.classes
 
 
 FILL = {"orl": 3}  # as in the configs; the others: auto

@@ -20,13 +20,17 @@ from tiny import CONFIG, ONE, Ran, augpipe
 from augpipe.core.store import load_images
 from augpipe.report.out import BALANCED_FILES
 
-QUICK = CONFIG.replace("{images: 12}", "{images: 10, gan_train: false}")
+QUICK = CONFIG.replace("{images: 12}", "{images: 10, gan_train: false}").replace(
+    "steps: 12",
+    "steps: 30",  # SMOTE's images are told apart by then
+)
 
 
 def balance(place: Path, arm: str, *more: str) -> Ran:
     (place / "tiny.yaml").write_text(QUICK)
-    # One worker: the work is little, and each further one takes seconds to come up.
-    return augpipe(place, "balance", "tiny.yaml", "--arm", arm, "--set", "runner.workers=1", *more)
+    # One worker: the work is little, and each further one takes seconds to come up. On one thread, as all tests.
+    sets = ("--set", "runner.workers=1", "runner.threads=1")
+    return augpipe(place, "balance", "tiny.yaml", "--arm", arm, *sets, *more)
 
 
 def own_lines(told: str) -> list[str]:

@@ -177,8 +177,8 @@ def test_a_folder_of_pictures_goes_through(tmp_path: Path, shared: Path, make_fo
     folder = make_folder(tmp_path / "clothes", some)
     before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
     done = augpipe(
-        tmp_path, "run", "clothes", "--out", "out", "--set", "classifier.steps=30",
-        "--set", "generators.cgan.kimg=0.5", "--set", "generators.cgan.ticks=1",
+        tmp_path, "run", "clothes", "--out", "out", "--set", "classifier.steps=10",
+        "--set", "fidelity.images=12", "--set", "generators.cgan.kimg=0.5", "--set", "generators.cgan.ticks=1",
         "--set", "generators.cgan.width=2", "--set", "seeds=1", "--explore-only",
         # Nobody answers there: servers on this machine are not asked through it.
         HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9",

@@ -125,9 +125,9 @@ def test_what_an_arm_logs(ran: Ran, runs: list[Run], client: MlflowClient) -> No
         assert len(client.get_metric_history(run.info.run_id, "history/loss")) == 3
     for arm, own in shares.items():
         assert np.mean(own) == pytest.approx(summary["arms"][arm]["share"])
-    # By val and by seed: five shares for 8 of 30 steps, the better two for 16.
+    # By val and by seed: five shares for 3 of 12 steps, the better two for 6.
     assert all(
-        one["share"] in SHARES and one["steps"] == 5 * 8 + 2 * 16 and one["part"] == 1
+        one["share"] in SHARES and one["steps"] == 5 * 3 + 2 * 6 and one["part"] == 1
         for one in summary["arms"]["smote"]["chosen"].values()
     )
     acgan = summary["arms"]["acgan"]

@@ -30,7 +30,7 @@ arms:
 baseline: real
 seeds: 1
 fidelity: {images: 8, gan_train: false}
-runner: {workers: 1}
+runner: {workers: 1, threads: 1}
 """
 WEAK = ("--set", "classifier.steps=1", "--set", "classifier.evaluations=1")
 PLAIN = ("--set", "generators={}", "--set", "arms=[{name: real}]", "--set", "seeds=1")

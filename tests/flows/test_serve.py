@@ -27,6 +27,7 @@ classifier: {width: 0.25, steps: 20, evaluations: 2}
 arms: [{name: real}]
 baseline: real
 seeds: 1
+runner: {workers: 1, threads: 1}
 """
 
 

@@ -94,7 +94,7 @@ def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     process = begin(
         tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "arms=[{name: real}]",
-        "--set", "generators={}", "--set", "seeds=1", MLFLOW_TRACKING_URI=server.url, AUGPIPE_TRACKING_PATIENCE="2",
+        "--set", "generators={}", "--set", "seeds=1", "--set", "runner.threads=1", MLFLOW_TRACKING_URI=server.url, AUGPIPE_TRACKING_PATIENCE="2",
     )  # fmt: skip
     until(process, "scored")
     server.kill()

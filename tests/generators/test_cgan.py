@@ -67,7 +67,7 @@ def test_samples_do_not_show_the_augmentation(here, options) -> None:
     """Reals are shifted, cut or turned before the critic; what is drawn stands still, as the reals do."""
     train = centred()
     config = cgan.Config(
-        kind="cgan", width=8, latent=16, batch=32, kimg=16, ticks=1, ema_half_kimg=0.5, **options
+        kind="cgan", width=8, latent=16, batch=32, kimg=10, ticks=1, ema_half_kimg=0.5, **options
     )
     generator = families.build(config, Problem(train.spec, train.classes), here, 0)
     training.fit(generator, train, config, here, seed=0, hooks=training.Hooks(lambda g: 0.0))

@@ -73,9 +73,13 @@ SETTINGS = {
     "curation.rounds=6": every("synthesize", of=("acgan",)),  # nothing checks SMOTE's images here
     "fidelity.gan_train=false": every("measure", of=TRAINED),
     "gate=[]": set(),
+}
+# Nearly all follows from these, so only the keys are computed: the calls that read the setting itself.
+SEARCHED = every("search the mix of", of=("smote",))
+READ = {
     "imbalance.keep=0.2": ALL,
-    "classifier.steps=20": ALL - MIXED_OF_REAL,
-    "seeds=[1]": {line.replace("seed 0", "seed 1") for line in ALL - MIXED_OF_REAL},
+    "classifier.steps=20": REFERENCE | GENERATORS | SEARCHED | every("classifier"),
+    "seeds=[1]": REFERENCE | every("generator", of=TRAINED) | SEARCHED | every("classifier"),
 }
 # In a copy of the package: a function more in a module, as a helper's change.
 CODE = {
@@ -108,6 +112,29 @@ def test_nothing_is_made_twice(store: Path) -> None:
 @pytest.mark.parametrize("edit", SETTINGS)
 def test_a_setting_runs_what_follows_from_it(store: Path, edit: str) -> None:
     assert made(lines(job(store, edit))) == SETTINGS[edit]
+
+
+@pytest.mark.parametrize("edit", READ)
+def test_a_setting_concerns_what_reads_it(store: Path, edit: str) -> None:
+    """Of the results of before: what follows from another result is in the tests above and below."""
+    before: dict[str, Any] = {}
+
+    def reused(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        before[f"{stage.__name__} {title}"] = cache.lookup(stage, job(store).context, *inputs)
+        return before[f"{stage.__name__} {title}"]
+
+    work, titles = job(store), set()
+    compare.compare(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), reused)
+
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        title = title.replace("seed 1", "seed 0")
+        if cache.lookup(stage, work.context, *inputs) is None:
+            titles.add(f"generator {title}" if stage is train_generator.train_generator else title)
+        return before[f"{stage.__name__} {title}"]
+
+    work = job(store, edit)
+    compare.compare(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), call)
+    assert titles == READ[edit]
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +213,8 @@ def test_threads_and_versions_count(store: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_fresh_recalls_nothing(store: Path) -> None:
-    work = job(store)
-    assert made(lines(work.but(fresh=True))) == ALL
+    work = job(store, "arms=[{name: real}]", "generators={}")
+    assert made(lines(work.but(fresh=True))) == every(*OF_AN_ARM, of=("real",))
     assert not made(lines(work))
 
 
@@ -385,15 +412,16 @@ ONE_ARM = ("arms=[{name: real}]", "generators={}")
 
 @pytest.mark.parametrize("way", [shutil.copytree, shutil.move], ids=["copied", "moved"])
 def test_a_copied_or_moved_store_is_reused(
-    tmp_path: Path, way: Callable[[Path, Path], Any]
+    store: Path, tmp_path: Path, way: Callable[[Path, Path], Any]
 ) -> None:
     """Even after the first is gone: a record's paths are relative to its store."""
-    work = job(tmp_path / "store", "arms=[{name: real}, {name: acgan, generator: acgan}]")
+    before = shutil.copytree(store, tmp_path / "store")
+    work = job(before)
     first, _ = go(work)
     place = tmp_path / "elsewhere" / "store"
     place.parent.mkdir()
-    way(work.store.root, place)
-    shutil.rmtree(work.store.root, ignore_errors=True)
+    way(before, place)
+    shutil.rmtree(before, ignore_errors=True)
     runs, calls = go(work.but(root=place))
     assert len(calls) > 5 and not made(calls)
     for key, run in runs.arms.items():
@@ -406,7 +434,9 @@ def test_nothing_that_is_stored_names_its_place(tmp_path: Path) -> None:
     found = []
     for name in ("one", "other"):
         work = job(
-            tmp_path / name / "store", "arms=[{name: real}, {name: smote, generator: smote}]"
+            tmp_path / name / "store",
+            "arms=[{name: real}, {name: smote, generator: smote}]",
+            "fidelity.gan_train=false",
         )
         runs, _ = go(work)
         records = sorted((work.store.root / "records").iterdir())

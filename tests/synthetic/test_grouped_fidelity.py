@@ -82,8 +82,7 @@ def test_groups_change_places_within_their_classes_and_in_all_of_them() -> None:
     # 0 against 3 and 8; 2 against 4, which have both classes; 5 and 6 against 7: 3, 2 and 3 ways.
     rng, seen = np.random.default_rng(0), set()
     np.testing.assert_array_equal(deals.observed(), [[True] * 3 + [False] * 3] * 2)
-    for _ in range(200):
-        a, b = deals.drawn(rng)
+    for a, b in zip(*deals.drawn(rng, 200), strict=True):
         assert a[0] == a[1] and b[3] == b[4]
         assert (a[2], a[4]) == (b[0], b[5]) and a[2] != a[4]
         assert a[[0, 3, 5]].sum() == 1 and b[[1, 2, 3]].sum() == 2

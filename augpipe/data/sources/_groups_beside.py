@@ -28,13 +28,13 @@ def groups_beside(path: Path, paths: NDArray[np.object_], join: Sequence[Path]) 
         return {}
     rows = np.linspace(0, len(paths) - 1, min(SAMPLED, len(paths))).astype(int)
     wanted = {name_of(paths[row]) for row in rows}
-    beside: dict[str, Path] = {}
+    table_of: dict[str, Path] = {}
     used = {one.resolve() for one in (path, *join)}
     files = [one for one in sorted(path.parent.iterdir()) if one.resolve() not in used]
     for other in [one for one in files if is_table(one)][:MOST]:
         if other.stat().st_size <= LARGEST:
-            beside |= dict.fromkeys(groups_of(other, wanted), other)
-    return beside
+            table_of |= dict.fromkeys(groups_of(other, wanted), other)
+    return table_of
 
 
 def check_beside(

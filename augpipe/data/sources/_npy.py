@@ -133,8 +133,8 @@ def _advice(shape: tuple[int, ...]) -> str:
     """How to save images with transparency, the fourth channel."""
     if 4 not in (shape[1], shape[3]):
         return ""
-    kept = "[..., :3]" if shape[3] == 4 else "[:, :3]"
-    return f": save images{kept} to leave out the fourth channel, such as transparency"
+    colours = "[..., :3]" if shape[3] == 4 else "[:, :3]"
+    return f": save images{colours} to leave out the fourth channel, such as transparency"
 
 
 def head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:

@@ -107,9 +107,9 @@ class Paths:
         """How many paths were completed, with an example."""
         if not self._completed:
             return ()
-        given, found = self._completed[0]
+        written, completed = self._completed[0]
         return (
-            f"{several(len(self._completed), 'path')} of the table completed: {given} is {found}",
+            f"{several(len(self._completed), 'path')} of the table completed: {written} is {completed}",
         )
 
     def hint(self, paths: NDArray[np.object_], reasons: NDArray[np.object_]) -> tuple[str, ...]:

@@ -79,9 +79,9 @@ def path_column(
     paths = Paths(roots)
     fitting = []
     for name, values in columns.items():
-        found = [paths.one(str(value)) for value in values[:LOOKED_AT]]
-        if found and np.mean([not one.reason for one in found]) > MOSTLY:
-            fitting.append((any(one.completed for one in found), name))
+        resolved = [paths.one(str(value)) for value in values[:LOOKED_AT]]
+        if resolved and np.mean([not one.reason for one in resolved]) > MOSTLY:
+            fitting.append((any(one.completed for one in resolved), name))
     return min(fitting, key=lambda one: one[0])[1] if fitting else None
 
 

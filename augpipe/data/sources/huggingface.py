@@ -143,28 +143,28 @@ def listing(config: Config) -> Listing:
         raise UserError(f"{where} has no rows")
     single = _single_labels(parts, columns, config, where)
     by_file = np.repeat(np.array(splits, object), sizes) if splits else None
-    own = _split(config, parts, columns, by_file)
-    unused = _check_unused(config, parts, columns._replace(split=own.column), single.names, where)
+    split = _split(config, parts, columns, by_file)
+    unused = _check_unused(config, parts, columns._replace(split=split.column), single.names, where)
     groups, notes = _groups(parts, columns, ids, where)
     labels, classes, left_out = classified(
         single, config.classes or known_names(parts, single) or None,
         where=where, column=f"column {columns.label!r}", what="row",
     )  # fmt: skip
-    retained = own.retained(labels)
+    retained = split.retained(labels)
     return Listing(
         ids=ids[retained].tolist(),
         labels=labels[retained],
         classes=classes,
         fetch=_fetching(shards.paths, sizes, columns.image, retained),
         groups=groups if groups is None else groups[retained],
-        splits=own.at(retained),
+        splits=split.at(retained),
         bad=(
             *(Bad(str(ids[row]), "no label") for row in np.flatnonzero(single.names == "")),
-            *own.bad(ids, labels, classes),
+            *split.bad(ids, labels, classes),
         ),
         lost=tuple(shards.lost),
         ignored=dict(shards.ignored),
-        notes=(*unused, *own.notes, *notes, *left_out),
+        notes=(*unused, *split.notes, *notes, *left_out),
     )
 
 

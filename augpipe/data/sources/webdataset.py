@@ -138,27 +138,27 @@ def listing(config: Config) -> Listing:
     groups, notes = _groups(contents, ids, config, where)
     unfit = contents.of_another_kind(config.image)
     single = _single_labels(contents, unfit, config, where)
-    own = _split(contents, by_shard, config, where)
-    unused = _check_unused(contents, single.names, config, where, own.column)
+    split = _split(contents, by_shard, config, where)
+    unused = _check_unused(contents, single.names, config, where, split.column)
     labels, classes, left_out = classified(
         single, config.classes, where=where, column=_column(config), what="picture"
     )
-    retained = own.retained(labels)
+    retained = split.retained(labels)
     return Listing(
         ids=ids[retained].tolist(),
         labels=labels[retained],
         classes=classes,
         fetch=lambda rows: _fetch(shards.paths, contents, retained[rows]),
         groups=groups if groups is None else groups[retained],
-        splits=own.at(retained),
+        splits=split.at(retained),
         bad=(
             *contents.bad,
             *_unusable(contents, unfit, single.names),
-            *own.bad(ids, labels, classes),
+            *split.bad(ids, labels, classes),
         ),
         lost=tuple(shards.lost),
         ignored=dict(contents.ignored),
-        notes=(*notes, *unused, *own.notes, *contents.pictures_note(where), *left_out),
+        notes=(*notes, *unused, *split.notes, *contents.pictures_note(where), *left_out),
     )
 
 

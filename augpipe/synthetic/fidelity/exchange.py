@@ -92,9 +92,14 @@ class Deals:
         )
         self._members = np.zeros(self.n, np.bool_)
         self._members[self._unit[members]] = True
-        self._strata = _strata(self._unit, np.repeat(np.arange(len(classes)), sizes))
+        strata = _strata(self._unit, np.repeat(np.arange(len(classes)), sizes))
+        # Units stratum by stratum, and where each image's unit is in that order.
+        self._order = np.concatenate(strata)
+        self._place = np.argsort(self._order)[self._unit]
+        ends = np.cumsum([len(stratum) for stratum in strata]).tolist()
+        self._strata = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
         ways = 0.0
-        for stratum in self._strata:
+        for stratum in strata:
             n, m = len(stratum), int(self._members[stratum].sum())
             ways += float(gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1))
         self.ways = math.exp(min(ways, 700.0))
@@ -103,12 +108,13 @@ class Deals:
         """Which images of each class are members."""
         return np.split(self._members[self._unit], self._ends)
 
-    def drawn(self, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
-        """The same of a random division."""
-        members = self._members.copy()
-        for stratum in self._strata:
-            members[stratum] = rng.permutation(self._members[stratum])
-        return np.split(members[self._unit], self._ends)
+    def drawn(self, rng: np.random.Generator, n: int) -> list[NDArray[np.bool_]]:
+        """The same of `n` random divisions: (n,images) for each class."""
+        members = np.tile(self._members[self._order], (n, 1))
+        for division in members:
+            for stratum in self._strata:
+                rng.shuffle(division[stratum])
+        return np.split(members[:, self._place], self._ends, axis=1)
 
     def refusal(self) -> str:
         """Why the test cannot show anything; empty if it can."""
@@ -177,12 +183,8 @@ def exchange_test(classes: Sequence[Space], rng: np.random.Generator) -> float:
     extreme = 0
     for start in range(0, PERMUTATIONS, at_once):
         n = min(at_once, PERMUTATIONS - start)
-        drawn = [np.empty((n, test.n), np.bool_) for test in tests]
-        for row in range(n):
-            for members, membership in zip(drawn, deals.drawn(rng), strict=True):
-                members[row] = membership
         sums = np.zeros(n)
-        for test, members in zip(tests, drawn, strict=True):
+        for test, members in zip(tests, deals.drawn(rng, n), strict=True):
             sums += test.statistics(members)
         extreme += int(np.count_nonzero(sums >= observed))
     return (1 + extreme) / (PERMUTATIONS + 1)

@@ -76,11 +76,11 @@ def similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    found = structural_similarity_index_measure(
+    maps = structural_similarity_index_measure(
         a, b, data_range=255.0, reduction="none", return_full_image=True
     )
     inside = slice(WINDOW // 2, -(WINDOW // 2))
-    mean: torch.Tensor = found[1][:, :, inside, inside].mean((1, 2, 3))
+    mean: torch.Tensor = maps[1][:, :, inside, inside].mean((1, 2, 3))
     return mean
 
 
