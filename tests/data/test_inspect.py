@@ -76,7 +76,7 @@ def test_figures_of_a_messy_folder(messy: Path) -> None:
         facts["sizes"]["most_common"][0] == [20, 20, 132] and facts["sizes"]["width"]["max"] == 40
     )
     assert facts["modes"] == {"L": 134} and facts["formats"] == {"PNG": 133, "JPEG": 1}
-    assert facts["unusable"] == {"files": 1, "reasons": "1 not a picture of a supported format"}
+    assert facts["unusable"] == {"files": 1, "reasons": "not a picture of a supported format (1)"}
     assert facts["ignored"] == {".txt": 1}
     kinds = [problem["severity"] for problem in facts["problems"]]
     assert kinds == ["leak"] * 4 + ["warning"] * 2

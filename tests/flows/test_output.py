@@ -25,11 +25,11 @@ def test_predictions_in_parts_are_one_object(capsys: pytest.CaptureFixture[str])
         {"id": ["a", 'b"'], "predicted": ["x", None], "probability": [0.25, None], "problem": ["", "cut off"]}
     )  # fmt: skip
     bad = pd.DataFrame({"id": ["c"], "problem": ["no picture"]})
-    assert _print_rows(iter([known, bad])) == 2
+    assert _print_rows(iter([known, bad])) == (3, 2)
     values = json.loads(capsys.readouterr().out)
     assert (values["pictures"], values["unreadable"], values["out"]) == (3, 2, None)
     assert values["predictions"][0] == {"id": "a", "predicted": "x", "probability": 0.25, "problem": ""}  # fmt: skip
     assert [row["id"] for row in values["predictions"]] == ["a", 'b"', "c"]
     assert values["predictions"][2]["probability"] is None
-    assert _print_rows(iter([])) == 0
+    assert _print_rows(iter([])) == (0, 0)
     assert json.loads(capsys.readouterr().out)["predictions"] == []

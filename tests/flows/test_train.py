@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from in_process import call
 from mlflow import MlflowClient
 from PIL import Image
 from process_trees import family, is_running
+from servers import no_server
 from tiny import CONFIG, augpipe, begin
 
 from augpipe.core.images import ImageSet
@@ -56,8 +57,15 @@ def final(folder: Path) -> dict[str, object]:
     return load_state(folder / "checkpoint.pt")
 
 
+@pytest.fixture
+def unanswering() -> Iterator[str]:
+    """Address of an MLflow server with which no training begins."""
+    with no_server() as address:
+        yield address
+
+
 def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(
-    tmp_path: Path, monkeypatch, capsys
+    tmp_path: Path, monkeypatch, capsys, unanswering: str
 ) -> None:
     here = place(tmp_path)
     whole = augpipe(here, "train", "tiny.yaml", "--out", "whole", *OPTIONS)
@@ -95,7 +103,7 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(
     # So is another generator's, or another seed's, before anything is done.
     monkeypatch.chdir(here)
     monkeypatch.setenv("AUGPIPE_HOME", other_home["AUGPIPE_HOME"])
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # work never begins
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", unanswering)  # work never begins
     for options, what in (
         (["--generator", "smote"], "generator is 'smote' here and was 'acgan'"),
         (["--generator", "acgan", "--seed", "1"], "seed is 1 here and was 0"),
@@ -148,7 +156,7 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(
-    tmp_path: Path, arguments: list[str], told: str, monkeypatch, capsys
+    tmp_path: Path, arguments: list[str], told: str, monkeypatch, capsys, unanswering: str
 ) -> None:
     here = place(tmp_path)
     for folder, name in (("full", "mine.txt"), ("junk", "last.pt"), ("done", "checkpoint.pt")):
@@ -163,7 +171,7 @@ def test_mistakes_are_one_line(
         os.utime(here / folder / "last.pt", (when, when))
     monkeypatch.chdir(here)
     monkeypatch.setenv("AUGPIPE_HOME", str(here / "data"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # work never begins
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", unanswering)  # work never begins
     status, said = call(monkeypatch, capsys, "train", "tiny.yaml", *arguments)
     assert status == 2, said
     assert said.startswith("augpipe: ") and "\n" not in said and told in said, said
@@ -172,13 +180,13 @@ def test_mistakes_are_one_line(
 
 
 def test_what_was_stopped_before_its_first_checkpoint_starts_again(
-    tmp_path: Path, monkeypatch, capsys
+    tmp_path: Path, monkeypatch, capsys, unanswering: str
 ) -> None:
     """The message of a stopped training names --resume, which must not refuse then."""
     here = place(tmp_path)
     monkeypatch.chdir(here)
     monkeypatch.setenv("AUGPIPE_HOME", str(here / "data"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # it is not to train
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", unanswering)  # it is not to train
     arguments = ("train", "tiny.yaml", "--generator", "acgan", "--out", "out", "--resume")
     _, output = call(monkeypatch, capsys, *arguments)
     first, second = output.splitlines()
