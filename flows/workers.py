@@ -56,7 +56,12 @@ def preload(threads: int) -> None:
     # OpenBLAS reads its number of threads when it is loaded.
     variables = {**dict.fromkeys(THREADS, str(threads)), FORKED: "1"}
     with _variables(variables), _without_interrupts():
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        except (
+            OSError
+        ):  # its socket's path may be too long, below a long TMPDIR: workers are new processes then
+            return
     _running.append(threads)
 
 

@@ -21,6 +21,8 @@ from tiny import environment, tracking
 from warm import Running, end_with_parent
 
 START_UP = 120.0
+# Not every PATH of root has /usr/sbin.
+RUNUSER = shutil.which("runuser", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or "runuser"
 
 
 def free_port() -> int:
@@ -156,7 +158,7 @@ class Postgres:
         )
 
     def _do(self, program: str, *arguments: str) -> bytes:
-        own = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        own = [RUNUSER, "-u", "postgres", "--"] if os.getuid() == 0 else []
         done = subprocess.run(
             [*own, str(self._programs / program), *arguments],
             stdout=subprocess.PIPE if program != "pg_ctl" else None, check=True, cwd="/",

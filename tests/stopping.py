@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from multiprocessing import forkserver
 from pathlib import Path
@@ -15,6 +16,7 @@ from prefect.context import FlowRunContext
 from tracked import prefect
 
 from augpipe.pipeline.experiment import Runner
+from flows import workers
 from flows.engine import pool, stop_workers
 from flows.workers import preload
 
@@ -74,3 +76,10 @@ def lose(place: Path) -> None:
     forkserver.read_signed = killed
     with prefect():
         forked.with_options(task_runner=pool(Runner(device="cpu"), 1, 1))(place)
+
+
+def forked_below(place: Path) -> list[int]:
+    """Threads of the process that workers are forked from, if it can be started with this temporary folder; else none."""
+    tempfile.tempdir = str(place)
+    preload(1)
+    return workers._running

@@ -92,6 +92,13 @@ def test_a_kill_of_the_process_that_workers_are_forked_from_breaks_the_pool(tmp_
         warm.call(stopping.lose, tmp_path)
 
 
+def test_below_a_long_temporary_folder_workers_are_new_processes(tmp_path: Path) -> None:
+    """The path of a socket has at most 107 bytes."""
+    place = tmp_path / ("x" * 100)
+    place.mkdir()
+    assert warm.call(stopping.forked_below, place) == []
+
+
 def test_what_a_run_creates_first_is_for_its_user_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
