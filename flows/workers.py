@@ -58,10 +58,8 @@ def preload(threads: int) -> None:
     with _variables(variables), _without_interrupts():
         try:
             forkserver.ensure_running()
-        except (
-            OSError
-        ):  # its socket's path may be too long, below a long TMPDIR: workers are new processes then
-            return
+        except OSError:
+            return  # below a long TMPDIR its socket cannot have its path; workers are new processes then
     _running.append(threads)
 
 

@@ -169,8 +169,8 @@ def _encoded(content: Content) -> Iterator[tuple[bytes, Size]]:
 
 
 def _marks(content: Content) -> list[PngInfo | None]:
-    made = {origin: origin.mark for origin in set(content.origins) if origin is not None}
-    return [None if origin is None else made[origin] for origin in content.origins]
+    marks = {origin: origin.mark for origin in set(content.origins) if origin is not None}
+    return [None if origin is None else marks[origin] for origin in content.origins]
 
 
 def _with_manifest(table: pd.DataFrame, sizes: set[Size], out: Path) -> Written:
