@@ -102,13 +102,18 @@ class Mlflow(Server):
 
 
 class Prefect(Server):
-    """A Prefect server over a database; quiet: without its page and without the services that start what falls due."""
+    """A Prefect server over a database; quiet: without its page and without the services that start what falls due.
+
+    empty: an empty database to copy, where it need not create its own.
+    """
 
     def __init__(
-        self, place: Path, database: str | None = None, quiet: bool = False, wait: bool = True
-    ) -> None:
+        self, place: Path, database: str | None = None, quiet: bool = False, wait: bool = True, empty: Path | None = None,
+    ) -> None:  # fmt: skip
         self.place = place
         place.mkdir(parents=True, exist_ok=True)
+        if empty is not None:
+            shutil.copy(empty, place / "prefect.db")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/api"
         command = [
@@ -182,7 +187,7 @@ class Postgres:
 
 
 class Cluster:
-    """A scheduler and workers that can be killed."""
+    """A scheduler and workers that can be killed; forked, see `warm`."""
 
     def __init__(self, place: Path, workers: int = 2) -> None:
         self._place = place
@@ -190,16 +195,14 @@ class Cluster:
         self._processes = [self._start("scheduler", "--port", self.address.rpartition(":")[2])]
         self.workers = [self._worker(n) for n in range(workers)]
 
-    def _start(self, what: str, *arguments: str, at: str = "") -> subprocess.Popen[bytes]:
-        own = self._place / (at or what)
-        own.mkdir(parents=True)
-        with (own / "log").open("wb") as log:
-            return subprocess.Popen(
-                [str(Path(sys.executable).parent / "dask"), what, "--host", "127.0.0.1", "--no-dashboard", *arguments],
-                cwd=own, env=environment(own), stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+    def _start(self, what: str, *arguments: str, at: str = "") -> Running:
+        place = self._place / (at or what)
+        place.mkdir(parents=True)
+        command = [what, "--host", "127.0.0.1", "--no-dashboard", *arguments]
+        with (place / "log").open("wb") as log, Path(os.devnull).open("rb") as nothing:
+            return Running(place, command, environment(place), (nothing, log, log), "dask")
 
-    def _worker(self, n: int) -> subprocess.Popen[bytes]:
+    def _worker(self, n: int) -> Running:
         # No nanny, that would start a killed worker again: as with a machine that is gone.
         return self._start(
             "worker", self.address, "--nthreads", "1", "--no-nanny", "--name", f"w{n}",
@@ -218,7 +221,7 @@ class Cluster:
         for process in (*self.workers, *self._processes):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.wait(60)
 
 
 @contextmanager

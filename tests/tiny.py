@@ -11,6 +11,8 @@ from pathlib import Path
 
 import warm
 
+from flows.databases import prefect_template
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
 name: tiny
@@ -62,6 +64,20 @@ def environment(place: Path, **more: str) -> dict[str, str]:
         if not k.startswith(("AUGPIPE", "PREFECT", "MLFLOW", "DO_NOT", "NO_ALB", "PYTHONUNBUFFERED"))
     }  # fmt: skip
     return {**kept, "HOME": str(place / "home"), **more}
+
+
+def alone(place: Path, **more: str) -> dict[str, str]:
+    """The environment of a run that starts a Prefect server of its own, in a home where an earlier one has left its empty database.
+
+    That a first run's server creates it: `conftest.whole`.
+    """
+    given = environment(place, **more)
+    template = prefect_template(Path(given.get("AUGPIPE_HOME", place / "data")) / "prefect")
+    template.parent.mkdir(parents=True, exist_ok=True)
+    template.parent.chmod(0o700)
+    shutil.copy(warm.prefect_database(), template)
+    template.chmod(0o600)
+    return given
 
 
 def begin(place: Path, *arguments: str, **more: str) -> warm.Running:

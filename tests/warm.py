@@ -23,6 +23,7 @@ import select
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ LATER = (
     "flows.cli", "flows.balance", "flows.compare", "flows.deploying", "flows.inspecting", "flows.refresh", "flows.train",
     "alembic.autogenerate", "flows.serving", "flows.challenge", "augpipe.pipeline.compare", "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
-    "mlflow.store.model_registry.sqlalchemy_store", "prefect.concurrency.sync", "prefect_dask", "scipy.signal", "sqlalchemy.dialects.sqlite",
+    "mlflow.store.model_registry.sqlalchemy_store", "prefect.concurrency.sync", "prefect_dask", "distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "scipy.signal", "sqlalchemy.dialects.sqlite",
     "torch._dynamo", "torch._inductor.config", "torch.distributed", "torchmetrics", "torchvision.transforms.v2", "opentelemetry.sdk.trace",
 )  # fmt: skip
 IDLE = ("uvicorn", "mlflow.cli", "mlflow.server.fastapi_app")  # while no command waits: for servers
@@ -78,7 +79,7 @@ def serve(place: Path) -> None:
         ["augpipe.pipeline.compare", *(f"{FAMILIES}.{kind}" for kind in kinds_in(FAMILIES))]
     )
     gc.freeze()
-    _empty_database(place)
+    _empty_databases(place)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(place / "socket"))
     listener.listen()
@@ -101,14 +102,40 @@ def serve(place: Path) -> None:
         connection.close()
 
 
-def _empty_database(place: Path) -> None:
-    """PLACE/mlflow.db as MLflow makes it, by a process that ends: this one stays without threads."""
-    if (pid := os.fork()) == 0:
-        from mlflow import MlflowClient
+def _empty_databases(place: Path) -> None:
+    """PLACE/mlflow.db and PLACE/prefect.db as MLflow and Prefect create them, each by a process that ends.
 
-        MlflowClient(f"sqlite:///{place / 'mlflow.db'}").search_experiments()
-        os._exit(0)
-    os.waitpid(pid, 0)
+    This one stays without threads. Prefect's takes seconds and is waited for by those who need it: it appears whole.
+    """
+    pids = []
+    for create in (_empty_mlflow, _empty_prefect):
+        if (pid := os.fork()) == 0:
+            end_with_parent()
+            _end(create, place)
+        pids.append(pid)
+    os.waitpid(pids[0], 0)
+
+
+def _empty_mlflow(place: Path) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{place / 'mlflow.db'}").search_experiments()
+
+
+def _empty_prefect(place: Path) -> None:
+    import asyncio
+
+    draft = place / "draft.db"
+    os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{draft}"
+    from prefect.context import refresh_global_settings_context
+
+    refresh_global_settings_context()
+    from prefect.server.database import provide_database_interface
+
+    asyncio.run(provide_database_interface().create_db())
+    with contextlib.closing(sqlite3.connect(draft)) as base:
+        base.execute("pragma journal_mode=delete")  # all of it in one file
+    draft.rename(place / "prefect.db")
 
 
 def _watch(connection: socket.socket) -> None:
@@ -203,6 +230,14 @@ def _mlflow(arguments: Sequence[str]) -> None:
     cli(arguments)
 
 
+def _dask(arguments: Sequence[str]) -> None:
+    """The command `dask`."""
+    from dask.cli import run_cli
+
+    sys.argv = ["dask", *arguments]
+    run_cli()
+
+
 def _call(arguments: Sequence[str]) -> None:
     """A function of a module of the tests: ./call holds it, and ./result what it gives or raises."""
     workers = int(arguments[0])
@@ -216,7 +251,7 @@ def _call(arguments: Sequence[str]) -> None:
     Path("result").write_bytes(pickle.dumps(result))
 
 
-WHAT = {"augpipe": _command, "mlflow": _mlflow, "call": _call}
+WHAT = {"augpipe": _command, "mlflow": _mlflow, "dask": _dask, "call": _call}
 
 
 def _fork_workers(number: int) -> None:
@@ -338,6 +373,16 @@ def database() -> Path:
     """An empty tracking database, as MLflow makes it."""
     warm().connect().close()
     return warm().place / "mlflow.db"
+
+
+def prefect_database() -> Path:
+    """An empty database of Prefect's server, as that creates it."""
+    warm().connect().close()
+    until = time.monotonic() + 120
+    while not (made := warm().place / "prefect.db").exists():
+        assert time.monotonic() < until, (warm().place / "log").read_text()
+        time.sleep(0.05)
+    return made
 
 
 @cache

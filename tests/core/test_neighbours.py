@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import apart
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -237,26 +236,5 @@ def test_what_lies_on_disk_is_only_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-# All pairs of these are 4 GB at once; the sets themselves 28 MB.
-CHILD = """
-import resource, sys
-import numpy as np
-from augpipe.core import neighbours
-
-rng = np.random.default_rng(0)
-points = rng.normal(size=(100_000, 64)).astype(np.float32)
-queries = points[:10_000] + np.float32(1e-3)
-rows = neighbours.nearest(queries, points)[1]
-assert (rows[:, 0] == np.arange(len(queries))).all()
-unit = 1 if sys.platform == "darwin" else 1024
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
-"""
-
-
 def test_the_nearest_of_a_hundred_thousand_stand_in_little_memory() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD],
-        capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 4e9
+    assert apart.growth(apart.nearest_of_many) < 1e9

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
+import apart
 import numpy as np
 import prdc
 import pytest
@@ -436,34 +435,8 @@ def test_multiscale_similarity_is_given_for_large_images(monkeypatch) -> None:
     assert 0 < found["ms_ssim_real"] < 0.9
 
 
-CHILD = """
-import resource, sys
-import numpy as np
-from augpipe.synthetic.embeddings import Embedded
-from augpipe.synthetic.fidelity import Compared, pixels
-
-def peak():
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-def pictures(side):
-    images = np.random.default_rng(0).integers(0, 256, (20, 3, side, side), dtype=np.uint8)
-    return Embedded(images[:, 0, :1, 0], images[:, 0, :2, 0], np.zeros(20, np.int64), images)
-
-pixels.ssim(Compared(pictures(12), pictures(12)))
-before = peak()
-pixels.ssim(Compared(pictures(64), pictures(64)))
-print(peak() - before)
-"""
-
-
 def test_pairs_of_larger_pictures_stand_in_little_memory() -> None:
-    """200 pairs of colour pictures of 64 px are 20 MB as float32; of 178 px, as of faces, 150 MB."""
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 300e6
+    assert apart.growth(apart.larger_pairs, first=apart.small_pairs) < 600e6
 
 
 @pytest.fixture

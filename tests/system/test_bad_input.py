@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
+import apart
 import numpy as np
 import pandas as pd
 import pytest
+import warm
 from pictures import came, folders, noise, png, save, source, why
 from PIL import Image
-from tiny import ROOT, environment
 
 from augpipe.core.errors import UserError
 from augpipe.core.options import ImageOptions
@@ -141,28 +140,13 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
 
 
 def test_files_that_may_not_be_read(tmp_path: Path) -> None:
-    """As a user without rights: run apart, since the super-user may read everything."""
+    """As a user without rights: the super-user may read everything."""
     root = folders(tmp_path / "pics")
     (root / "a" / "000.png").chmod(0)
-    script = (
-        "import os, sys; sys.path.insert(0, 'tests'); from pictures import *;"
-        "import augpipe.data.sources.folder;"  # later this Python's own files may not be read
-        f"place = Path({str(tmp_path)!r});"
-        "os.getuid() or os.setuid(65534);"
-        "from augpipe.data.intake import take_in;"
-        "taken = take_in(sources.listing(source('folder', path=place / 'pics')), ImageOptions(), None);"
-        "print(why(taken), len(taken.rows))"
-    )
     for path in (tmp_path, *tmp_path.parents):
         if path.stat().st_uid == os.getuid() and path != Path("/"):
             path.chmod(path.stat().st_mode | 0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment(tmp_path / "home"), text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if "Permission denied" in done.stderr and "pics" not in done.stderr:
-        pytest.skip("an unprivileged user cannot read this Python")
-    assert done.stdout.strip() == "{'a/000.png': 'Permission denied'} 59", done.stderr[-800:]
+    assert warm.call(apart.intake_without_rights, root) == ({"a/000.png": "Permission denied"}, 59)
 
 
 def test_an_empty_class_folder_and_a_class_of_one(tmp_path: Path) -> None:
@@ -406,24 +390,9 @@ def test_a_hundred_thousand_rows(tmp_path: Path) -> None:
     with path.open("w") as out:
         out.write("path,label,group\n")
         out.writelines(f"{row}\n" for row in rows)
-    script = (
-        "import sys, resource, time; sys.path.insert(0, 'tests'); from pictures import *; from augpipe.data.intake import *; from augpipe.data.options import *;"
-        f"begun = time.process_time(); listed = sources.listing(source('manifest', path={str(path)!r}));"
-        "print(len(listed.bad), time.process_time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-        "try: take_in(listed, ImageOptions(), Policy())\n"
-        "except Exception as e: print(type(e).__name__, e)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment(tmp_path), text=True, capture_output=True,
-        check=True,
-    )  # fmt: skip
-    first, second = done.stdout.splitlines()
-    n, seconds, peak = (float(word) for word in first.split())
-    assert n == 100_000 and seconds < 6 and peak < 1.5e6  # kB
-    assert (
-        second.startswith("UserError more than 5% of 100,000 files cannot be used")
-        and len(second) < 500
-    )
+    unusable, seconds, memory, message = warm.call(apart.intake_of, path)
+    assert unusable == 100_000 and seconds < 6 and memory < 1.5e9
+    assert message.startswith("more than 5% of 100,000 files cannot be used") and len(message) < 500
 
 
 # arrays

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import warm
 from process_trees import family, is_running, processes_of, seconds
-from tiny import CONFIG, environment, served
+from tiny import CONFIG, alone, served
 
 
 def start(place: Path, own_server: bool = True) -> warm.Running:
@@ -31,7 +31,7 @@ def start(place: Path, own_server: bool = True) -> warm.Running:
         (place / "home" / "stdout").open("wb") as out,
         (place / "home" / "stderr").open("wb") as err,
     ):
-        given = environment(place, TMPDIR=str(temporary))
+        given = alone(place, TMPDIR=str(temporary))
         if not own_server:
             given = served(place, given)
         process = warm.Running(place, command, given, (nothing, out, err))

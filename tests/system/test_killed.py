@@ -16,7 +16,7 @@ import warm
 from mlflow import MlflowClient
 from process_trees import family, is_running
 from servers import Prefect
-from tiny import CONFIG, ONE, Ran, augpipe, environment, served, tracking
+from tiny import CONFIG, ONE, Ran, alone, augpipe, environment, served, tracking
 
 from augpipe.core.processes import is_dead, this_process
 
@@ -56,7 +56,7 @@ def test_kills_change_nothing(tmp_path: Path, single: Ran) -> None:
     place.mkdir()
     (place / "tiny.yaml").write_text(CONFIG)
     # The first has a server of its own, which is killed with it; the others take the session's.
-    kill_at(place, MOMENTS[0], environment(place))
+    kill_at(place, MOMENTS[0], alone(place))
     for words in MOMENTS[1:]:
         kill_at(place, words, served(place, environment(place)))
     made = {p.name: p.stat().st_ino for p in (place / "data" / "store").glob("records/*")}
@@ -102,12 +102,10 @@ def test_without_its_prefect_server_a_run_goes_on_and_delivers(
     # Over the results of `single`: one generator and its arm are left to be made.
     kimg = 0.3 if whose == "the user's" else 0.35
     command = (*COMMAND, "--set", f"generators.acgan.kimg={kimg}")
-    given = environment(
-        tmp_path, AUGPIPE_HOME=str(single.home), MLFLOW_TRACKING_URI=tracking(tmp_path)
-    )
+    given = alone(tmp_path, AUGPIPE_HOME=str(single.home), MLFLOW_TRACKING_URI=tracking(tmp_path))
     users = None
     if whose == "the user's":
-        users = Prefect(tmp_path / "prefect", quiet=True)
+        users = Prefect(tmp_path / "prefect", quiet=True, empty=warm.prefect_database())
         given |= {"PREFECT_API_URL": users.url, "AUGPIPE_PREFECT_PATIENCE": "2"}
     process = start_until(tmp_path, "generator acgan", given, command)
     below = family(process.pid)
