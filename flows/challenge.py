@@ -6,6 +6,7 @@ challenger, chosen on val, is shown to be better on the new test set, without te
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +22,13 @@ from augpipe.core.home import home
 from augpipe.data.sources import places
 from augpipe.pipeline import refresh as policy
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.stages.prepare import prepare
+from augpipe.pipeline.records import Prepared
 from augpipe.report.out import check_out
 
 from . import compare
 from .calling import optional
 from .compare import Compared
+from .reading import READ, splits_by_seed
 from .registry import WEIGHTS, Registry
 from .starting import local_context
 from .tracking.artifacts import plain, slug
@@ -58,7 +60,8 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     client = MlflowClient()
     classifiers = Registry(client, f"{config.name}-classifier")
     with local_context(config) as context:  # until the end, so that nothing read here is pruned
-        fingerprint = prepare(context, config).intake.fingerprint
+        read = READ.get() or splits_by_seed(config, context, config.seeds[:1])
+        fingerprint = read[config.seeds[0]].intake.fingerprint
         if Pending(report).result(
             lambda: classifiers.last_state() == policy.state_of_source(config, fingerprint)
         ):
@@ -66,7 +69,7 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
                 f"unchanged since the last check (source {fingerprint}); nothing to do", False, None
             )
         else:
-            refreshed = _challenge(client, classifiers, config, folder)
+            refreshed = _challenge(client, classifiers, config, folder, read)
     key, text = f"{slug(config.name)}-refresh", plain(refreshed.message)
     with optional():
         create_markdown_artifact(text, key, "Result of the refresh")
@@ -74,12 +77,12 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
 
 
 def _challenge(
-    client: MlflowClient, classifiers: Registry, config: Experiment, folder: Path
-) -> Refreshed:
+    client: MlflowClient, classifiers: Registry, config: Experiment, folder: Path, read: Mapping[int, Prepared],
+) -> Refreshed:  # fmt: skip
     """Compare, register the challenger's models, and promote them if they are shown to be better."""
     # Read first: an invalid champion is reported before hours of training.
     champion = Pending(report).result(lambda: _in_service(classifiers, config))
-    compared = compare.run(config, folder)
+    compared = compare.run(config, folder, known=read)
     done = f"the comparison is complete ({folder / 'report.html'})"
     if compared.lost:  # its models may not be there to be registered
         raise TrackingLostError(f"{done}; {compared.lost}")

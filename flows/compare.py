@@ -21,7 +21,6 @@ from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.replicates import explored
-from augpipe.pipeline.stages.prepare import prepare
 from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.results import Results
 from augpipe.report.write import write
@@ -29,8 +28,8 @@ from augpipe.report.write import write
 from .calling import optional, recorded, undeployed
 from .engine import stop_workers
 from .following import follow, intake_lines
-from .progress import bar, working
-from .retries import retried
+from .progress import working
+from .reading import NONE, splits_by_seed
 from .starting import started
 from .tasks import Submit, result_of
 from .tracking import Tracker
@@ -55,14 +54,16 @@ class Compared:
     lost: Lost = None
 
 
-def run(experiment: Experiment, out: Path, fresh: bool = False) -> Compared:
+def run(
+    experiment: Experiment, out: Path, fresh: bool = False, known: Mapping[int, Prepared] = NONE
+) -> Compared:  # fmt: skip
     """Run a comparison and write its files to `out`; UserError for the user's mistakes.
 
     Starts a Prefect server and workers if none are configured. `out` is written to a draft folder and renamed.
-    fresh: reuse no result of an earlier run.
+    fresh: reuse no result of an earlier run. known: splits by seed, of a source that was read just now.
     """
     with started(experiment, fresh) as ready:
-        prepared = prepared_by_seed(experiment, ready.context, experiment.seeds)
+        prepared = prepared_by_seed(experiment, ready.context, experiment.seeds, known)
         # After the data, so that a mistake in them is one line.
         for line in (*experiment.notes(), *over_sampling(experiment)):
             _note(line)
@@ -78,22 +79,10 @@ def title(experiment: Experiment) -> str:
 
 
 def prepared_by_seed(
-    experiment: Experiment, context: Context, seeds: tuple[int, ...]
-) -> dict[int, Prepared]:
-    """Splits of each seed: the same for all, unless the experiment draws one split per seed.
-
-    Runs in this process, so that errors in the data are reported before any server or worker starts. Tried again if the
-    source or the store fails for a moment.
-    """
-
-    def read(seed: int | None) -> Prepared:
-        with bar("reading images") as progress:
-            return retried(lambda: prepare(context, experiment, seed, progress))
-
-    if experiment.resplit:
-        by_seed = {seed: read(seed) for seed in seeds}
-    else:
-        by_seed = dict.fromkeys(seeds, read(None))
+    experiment: Experiment, context: Context, seeds: tuple[int, ...], known: Mapping[int, Prepared] = NONE
+) -> dict[int, Prepared]:  # fmt: skip
+    """As `reading.splits_by_seed`, and print what there is to say about the data."""
+    by_seed = splits_by_seed(experiment, context, seeds, known)
     for line in intake_lines(by_seed[seeds[0]].intake):
         _note(line)
     return by_seed

@@ -93,6 +93,9 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
     """Set Prefect's environment variables for the block."""
     from prefect.context import refresh_global_settings_context
 
+    if _open and all(os.environ.get(name) == value for name, value in values.items()):
+        yield  # by an outer block: reading Prefect's settings takes .3 s of processor time
+        return
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     refresh_global_settings_context()

@@ -6,7 +6,6 @@ environment first and then imports the modules that need MLflow.
 
 # No `from __future__ import annotations` here: Prefect builds a model of the flow's parameters in another process and
 # cannot resolve annotations that are strings.
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,17 +27,16 @@ def run(experiment: Experiment, out: Path | None = None) -> "Refreshed":
     UserError for what the pictures show, such as a class without usable ones, before a server starts.
     """
     set_environment()
-    from augpipe.pipeline.stages.prepare import prepare
-
-    from .retries import retried
+    from .reading import READ, splits_by_seed
     from .starting import local_context
 
-    seeds: tuple[int | None, ...] = experiment.seeds if experiment.resplit else (None,)
     with local_context(experiment) as context:  # until the end, so that nothing read here is pruned
-        for seed in seeds:
-            retried(partial(prepare, context, experiment, seed))
-        with prefect_api():
-            return call(refresh, experiment, out)
+        before = READ.set(splits_by_seed(experiment, context, experiment.seeds))
+        try:
+            with prefect_api():
+                return call(refresh, experiment, out)
+        finally:
+            READ.reset(before)
 
 
 @flow(name="refresh", flow_run_name="refresh {config.name}")

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import warm
 from httpx import ConnectError
 from process_trees import processes_of
-from tiny import augpipe, environment
+from tiny import alone, augpipe
 
 from augpipe.core.errors import RunError
 from flows import deploying, loss, server
@@ -39,11 +40,10 @@ SOON = {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5", "PREFECT_RUNNER_P
 def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Path) -> None:
     (tmp_path / "served.yaml").write_text(CONFIG)
     log = tmp_path / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "augpipe"), "serve", "served.yaml", "--cron", "* * * * *"],
-            cwd=tmp_path, env=environment(tmp_path, **SOON), stdout=out, stderr=out, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    with log.open("wb") as out, Path(os.devnull).open("rb") as nothing:
+        # Each flow run that it starts is a new process. The sixth field: seconds.
+        process = warm.Running(
+            tmp_path, ["serve", "served.yaml", "--cron", "* * * * *"], alone(tmp_path, **SOON), (nothing, out, out),
         )  # fmt: skip
     try:
         until = time.monotonic() + 300

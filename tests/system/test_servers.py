@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import jsonschema
 import mlflow
 import numpy as np
 import pytest
+import warm
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import FlowRunSort
@@ -100,15 +100,17 @@ def test_a_comparison_through_a_deployment(servers: Servers, tmp_path: Path) -> 
     config = tmp_path / "tiny.yaml"
     config.write_text(CONFIG)
     log = tmp_path / "log"
-    with log.open("wb") as out:
-        serving = subprocess.Popen(
-            [
-                str(Path(sys.executable).parent / "augpipe"), "serve", str(config),
-                "--cron", CRON, "--out", "out", *(part for one in SMALL for part in ("--set", one)),
-            ],
-            cwd=tmp_path, env=env, stdout=out, stderr=out, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
+    command = [
+        "serve",
+        str(config),
+        "--cron",
+        CRON,
+        "--out",
+        "out",
+        *(part for one in SMALL for part in ("--set", one)),
+    ]
+    with log.open("wb") as out, Path(os.devnull).open("rb") as nothing:
+        serving = warm.Running(tmp_path, command, env, (nothing, out, out))
     try:
         until = time.monotonic() + PATIENCE
         while not (found := ask(servers, "read_deployments")):
