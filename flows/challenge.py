@@ -27,12 +27,12 @@ from augpipe.report.out import check_out
 from . import compare
 from .calling import optional
 from .compare import Compared
+from .output import report
 from .registry import WEIGHTS, Registry
 from .starting import local_context
 from .tracking.artifacts import plain, slug
 from .tracking.pending import Pending, TrackingLostError
 from .tracking.store import check_store, tracking_uri
-from .tracking.tracker import report
 
 PROBLEM: Final = "augpipe.problem"  # tag
 

@@ -20,7 +20,6 @@ from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, InputTag, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from rich.console import Console
 
 from augpipe import serving
 from augpipe.core import device, machine
@@ -43,6 +42,7 @@ from augpipe.report.out import BALANCED_FILES, HUGGING_FACE
 
 from ..engine import bare
 from ..failures import Failures
+from ..output import report
 from . import models, names, runs
 from .names import Point
 from .pending import Lost, Pending, TrackingLostError, hurried
@@ -50,11 +50,6 @@ from .store import dataset, tracking_uri
 
 TAG: Final = 5000  # maximum characters of a tag's value
 P = ParamSpec("P")
-
-
-def report(line: str) -> None:
-    """Print a line for the user."""
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 Method: TypeAlias = Callable[Concatenate["Tracker", P], None]
