@@ -10,7 +10,8 @@ from typing import Final
 
 from augpipe.core.errors import UserError, unknown
 from augpipe.data.sources import places
-from augpipe.pipeline.experiment import Arm, Outline
+from augpipe.pipeline.arm import Arm
+from augpipe.pipeline.experiment import Outline
 from augpipe.report.out import check_balanced_out, check_place
 
 from .output import report

@@ -144,7 +144,7 @@ def check_cores() -> Pairs:
     """Cores that processes may use, and how runs divide them."""
     from augpipe.core.device import cores
     from augpipe.pipeline.context import workers_and_threads
-    from augpipe.pipeline.experiment import Runner
+    from augpipe.pipeline.runner import Runner
 
     workers, threads = workers_and_threads(Runner(), 1000)
     yield (
@@ -175,7 +175,7 @@ def _cpu_quota() -> float | None:
 def check_memory() -> Pairs:
     """Memory that is free, and limits on it."""
     from augpipe.pipeline.context import workers_and_threads
-    from augpipe.pipeline.experiment import Runner
+    from augpipe.pipeline.runner import Runner
 
     total, free = _memory()
     workers, _ = workers_and_threads(Runner(), 1000)

@@ -27,7 +27,7 @@ from .server import server
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from augpipe.pipeline.experiment import Runner
+    from augpipe.pipeline.runner import Runner
 
 PATIENCE: Final = 10.0  # seconds to wait for an answer
 # The server has been asked for its version. A worker that starts after its loss would fail at the question.

@@ -13,8 +13,9 @@ from augpipe.core.errors import UserError, several
 from augpipe.core.home import home
 from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect, with_mistakes
+from augpipe.pipeline.config_values import read
 from augpipe.pipeline.defaults import name_of
-from augpipe.pipeline.experiment import Experiment, build, read
+from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.validate import mistakes
 from augpipe.report.inspection import FILES, write_inspection
 from augpipe.report.out import check_out

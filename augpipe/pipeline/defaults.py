@@ -26,7 +26,8 @@ from augpipe.pipeline.budget import (
     STANDARD_SEEDS,
     Numbers,
 )
-from augpipe.pipeline.experiment import Experiment, build, override
+from augpipe.pipeline.config_values import override
+from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.validate import check_heads, check_images, check_listing, list_images
 
 if TYPE_CHECKING:

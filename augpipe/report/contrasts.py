@@ -11,7 +11,7 @@ import numpy as np
 
 from augpipe.classifiers.options import Mix
 from augpipe.comparison.bootstrap import Interval
-from augpipe.pipeline.experiment import Arm
+from augpipe.pipeline.arm import Arm
 from augpipe.report.figures import confusion_pair, cost_dots, ratio_curve
 from augpipe.report.results import Results
 

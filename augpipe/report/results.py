@@ -18,8 +18,9 @@ from augpipe.comparison.verdict import Comparison
 from augpipe.core.images import ImageSet
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.split_check import NAMES
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import IntakeRecord
 from augpipe.report.answer import summary_of, verdict
 from augpipe.report.predictions import Predicted

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augpipe.core.errors import UserError
+from augpipe.core.yaml_loader import read_yaml
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.experiment import build, dump, load
@@ -292,7 +293,7 @@ def test_an_arm_may_pool_several_generators() -> None:
     made = build(values(), ["arms.acgan.generator=[acgan, smote]"])
     arm = next(a for a in made.arms if a.name == "acgan")
     assert arm.generators == ("acgan", "smote") and arm.made_by == "acgan + smote"
-    assert made.generative()["acgan"] and build(config.read_yaml(dump(made), "x")) == made
+    assert made.generative()["acgan"] and build(read_yaml(dump(made), "x")) == made
     # A trained generator's images are checked, those of SMOTE are not, unless the arm says so.
     assert made.curates(arm, "acgan") and not made.curates(arm, "smote")
     every = build(values(), ["arms.acgan.generator=[acgan, smote]", "arms.acgan.mix.curated=true"])

@@ -23,7 +23,8 @@ from augpipe.data.options import SplitOptions
 from augpipe.data.sources import Bad, Listing
 from augpipe.data.split import split
 from augpipe.data.split_check import most_train
-from augpipe.pipeline.experiment import Outline, build, outline_of, override
+from augpipe.pipeline.config_values import override
+from augpipe.pipeline.experiment import Outline, build, outline_of
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.validate import check_images, check_listing, mistakes
 
