@@ -21,8 +21,9 @@ from augpipe.core.store import Store
 from augpipe.estimators.inputs import layout_of, seed_of, to_arrays
 from augpipe.generators import families
 from augpipe.generators.options import FAMILIES
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.defaults import for_source
-from augpipe.pipeline.experiment import Arm, Experiment, build
+from augpipe.pipeline.experiment import Experiment, build
 from augpipe.report.run_results import RunResults
 
 CLASSIC = "light"  # the transform of arms called classic
@@ -85,14 +86,17 @@ def compare(
         A ValueError: unknown arms, images or groups that cannot be used, too few images of a class.
     """
     if isinstance(X, Experiment):
-        if y is not None or arms is not None or groups is not None or overrides:
+        if any(given is not None for given in (y, arms, groups)) or overrides:
             raise UserError("an Experiment has its own images, arms and settings: give it alone")
         return api.compare(X, fresh=fresh)
-    overrides = [f"split.seed={seed_of(random_state)}", *overrides]
-    if not isinstance(X, str | Path):
-        overrides = ["name=compare", *overrides]
-    experiment = experiment_of(_path(X, y, groups), arms, overrides)
-    return api.compare(experiment, fresh=fresh)
+    fixed = [*_fixed(X, random_state), *overrides]
+    return api.compare(experiment_of(_path(X, y, groups), arms, fixed), fresh=fresh)
+
+
+def _fixed(X: Any, random_state: Any) -> list[str]:
+    """Overrides by the arguments, before those that are given."""
+    name = [] if isinstance(X, str | Path) else ["name=compare"]
+    return [*name, f"split.seed={seed_of(random_state)}"]
 
 
 def _path(X: Any, y: Any, groups: Any) -> Path:

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from augpipe.core.store import Ref
 from augpipe.pipeline import cache
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
     Choice,
     Measured,
@@ -209,18 +210,19 @@ def call_generator(
     """Train a generator: one joint model, or one model per class in separate calls, which are then joined."""
     prepared, options = runs.prepared[spec.seed], experiment.generators[spec.name]
     reference = runs.references[spec.seed].reference
-    first, rest = specs(prepared, options, spec)
+    devices = experiment.runner.devices
+    first, rest = specs(prepared, options, spec.model_copy(update={"devices": devices}))
 
     def train(part: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
         total = options.pretrain if part.pooled else options.kimg
         trained: TrainedGenerator = call(
             train_generator, prepared, reference, part, start, options, experiment.classifier,
-            experiment.runner.devices, title=f"{spec.name}, {part.scope}seed {spec.seed}", total=total,
+            title=f"{spec.name}, {part.scope}seed {spec.seed}", total=total,
         )  # fmt: skip
         return trained
 
     if not options.per_class:
-        run = GeneratorRun(spec.name, spec.seed, prepared, train(spec))
+        run = GeneratorRun(spec.name, spec.seed, prepared, train(*rest))
     else:
         pooled = train(first) if first is not None else None
         classes = [

@@ -147,16 +147,14 @@ def train_generator(
     start: TrainedGenerator | None,
     options: GeneratorConfig,
     classifier: ClassifierOptions,
-    devices: int = 1,
     *,
     report: Report = silent,
 ) -> TrainedGenerator:
     """Train one generator and select the checkpoint with the lowest class-wise KID against val.
 
     After a kill it resumes from its last checkpoint, to the same result. start: the model to start from. classifier: options of the reference classifier.
-    devices: number of processes for data-parallel training, each with its own device.
     """
-    task = (prepared, reference, spec, start, options, classifier, report)
+    task, devices = (prepared, reference, spec, start, options, classifier, report), spec.devices
     if devices == 1 or not options.kimg > 0:
         return cast(TrainedGenerator, _train(context, *task))
     place = context.progress or Path(tempfile.gettempdir())
