@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.calibration import calibrated
 from augpipe.core import device as runtime
 from augpipe.core.counts import Counts
@@ -92,7 +92,7 @@ class ServedClassifier:
 
     def __init__(self, state: dict[str, Any], bundle: dict[str, Any] | None = None) -> None:
         self._runtime = runtime.start(threads=runtime.cores())
-        self._trained = classification.from_state(state, self._runtime)
+        self._trained = trained_classifier.from_state(state, self._runtime)
         self._options = None if bundle is None else ImageOptions.model_validate(bundle["image"])
         unnamed = [str(label) for label in range(state["shape"][1])]
         self.classes = tuple(unnamed if bundle is None else bundle["classes"])
@@ -130,7 +130,7 @@ class ServedClassifier:
         if len(images) == 0:
             return np.empty((0, len(self.classes)), np.float32)
         rows = _unnamed_set(images, np.zeros(len(images), np.int64), self.classes)
-        probabilities = classification.predict(self._trained, rows, self._runtime)
+        probabilities = trained_classifier.predict(self._trained, rows, self._runtime)
         return (
             probabilities
             if self._temperature == 1

@@ -14,7 +14,7 @@ import mlflow
 from mlflow import MlflowClient
 from prefect.artifacts import create_markdown_artifact
 
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.comparison.promotion import Decision
 from augpipe.core import device as runtime
 from augpipe.core.home import home
@@ -119,7 +119,7 @@ def _in_service(classifiers: Registry, config: Experiment) -> policy.Champion | 
     cpu = runtime.start("cpu", "32-true", runtime.cores())
 
     def use(state: dict[str, Any]) -> object:
-        return classification.from_state(state, cpu)
+        return trained_classifier.from_state(state, cpu)
 
     tags = version.tags
     return policy.Champion(

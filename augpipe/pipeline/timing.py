@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Batch, Mixture
 from augpipe.classifiers.options import Mix
 from augpipe.core.device import Pool, Runtime, start
@@ -120,7 +121,7 @@ def _classifier(wanted: Request, images: ImageSet, runtime: Runtime) -> tuple[fl
         options.model_copy(update=changes), runtime, seed=0,
     )  # fmt: skip
     began = _clock(runtime)
-    classification.predict(trained, images, runtime)
+    trained_classifier.predict(trained, images, runtime)
     return step, (_clock(runtime) - began) / len(images)
 
 

@@ -11,10 +11,11 @@ import torch
 
 from augpipe.classifiers import mixing, search
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.plans import Share
 from augpipe.classifiers.search import Candidate, Seen, Trial
-from augpipe.classifiers.train import Trained
+from augpipe.classifiers.trained import Trained
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy
@@ -222,5 +223,5 @@ def _soft_labels(
         return None
     if reference is None:
         raise ValueError("soft labels need the reference classifier")
-    classifier = classification.from_state(load_state(reference), runtime)
-    return torch.from_numpy(classification.predict(classifier, images, runtime))
+    classifier = trained_classifier.from_state(load_state(reference), runtime)
+    return torch.from_numpy(trained_classifier.predict(classifier, images, runtime))

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core import distributed, fingerprints, machine
 from augpipe.core.checkpoint import Checkpoint
@@ -214,7 +214,7 @@ def _train(
 
 def _validation(training: _Training) -> fit.Validate:
     """Class-wise KID of newly drawn images against val, in features of the reference classifier."""
-    classifier = classification.from_state(load_state(training.reference), training.runtime)
+    classifier = trained_classifier.from_state(load_state(training.reference), training.runtime)
     extractor = FeatureExtractor(classifier, training.runtime)
     real = extractor.embed(training.val)
     labels = training.labels(VALIDATED)
