@@ -29,6 +29,7 @@ from augpipe.generators import families
 from augpipe.generators import fit as training
 from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
+from augpipe.generators.ticks import Hooks, Validate
 from augpipe.pipeline.budget import parse
 from augpipe.pipeline.compare import More, Runs, local, train_and_score
 from augpipe.pipeline.compare import compare as call_stages
@@ -193,9 +194,7 @@ def fit(
     here = device.start(*runtime, threads=threads)
     generator = families.build(options, problem, here, seed)
     validate = _Last() if val is None else _kid(train, val, here, seed)
-    fitted = training.fit(
-        generator, train, options, here, seed=seed, hooks=training.Hooks(validate)
-    )
+    fitted = training.fit(generator, train, options, here, seed=seed, hooks=Hooks(validate))
     generator.load_state_dict(fitted.state)
     metric = float("nan") if val is None else fitted.best_metric
     return Fitted(generator, train, options, seed, fitted.best_kimg, metric, fitted.stopped)
@@ -319,7 +318,7 @@ def _shown(train: ImageSet) -> str:
     return choices(f"{n} of {train.classes[label]!r}" for label, n in train.counts().items())
 
 
-def _kid(train: ImageSet, val: ImageSet, runtime: device.Runtime, seed: int) -> training.Validate:
+def _kid(train: ImageSet, val: ImageSet, runtime: device.Runtime, seed: int) -> Validate:
     """Class-wise KID against val, in the features of a classifier of real images."""
     splits = Splits(train, val, val)
     reference = fit_reference(splits, ClassifierOptions(), runtime, seed=entropy(seed, "domain"))

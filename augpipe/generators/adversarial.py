@@ -18,8 +18,9 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.core.schema import Strict
 from augpipe.core.seeds import capture, restore, torch_stream
+from augpipe.generators.class_draws import drawn_together
 from augpipe.generators.options import GeneratorConfig
-from augpipe.generators.protocol import Problem, drawn_together
+from augpipe.generators.protocol import Problem
 from augpipe.nn.augment import Adaptive, Operations, diff_augment
 from augpipe.nn.blocks import Scheme, initialise, use_rng
 from augpipe.nn.ema import EMA, recalibrate
@@ -247,16 +248,15 @@ class Adversarial:
         batches, size = self.recalibration
         # A separate stream: sampling must not change the training that follows.
         rng = torch_stream(0, "recalibration")
-
-        def inputs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            for _ in range(batches):
-                labels = self.draw_labels(size, rng)
-                z = self.latents(labels, rng)
-                yield z.to(self.runtime.device), labels.to(self.runtime.device)
-
+        inputs = (self.inputs(self.draw_labels(size, rng), rng) for _ in range(batches))
         with self.runtime.autocast():
-            recalibrate(self.ema.module, inputs())
+            recalibrate(self.ema.module, inputs)
         self._stale = False
+
+    def inputs(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """Draw the generator's inputs for labels (N,), as for `sample` but not truncated; on the device."""
+        z = self.latents(labels, rng)
+        return z.to(self.runtime.device), labels.to(self.runtime.device)
 
     def lower_learning_rate(self, factor: float) -> None:
         """Multiply every optimiser's learning rate."""

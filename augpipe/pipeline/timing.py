@@ -27,7 +27,7 @@ from augpipe.core.errors import RunError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.seeds import torch_stream
 from augpipe.generators import families
-from augpipe.generators.fit import ClassUniform
+from augpipe.generators.class_draws import ClassUniform
 from augpipe.generators.options import GeneratorConfig
 from augpipe.generators.protocol import Problem
 from augpipe.pipeline.costs import LOOP, Costs, GeneratorCosts, Request, mean, name_of

@@ -9,6 +9,7 @@ from augpipe.generators import families
 from augpipe.generators import fit as training
 from augpipe.generators.models import cgan
 from augpipe.generators.protocol import Problem
+from augpipe.generators.ticks import Hooks
 
 
 @pytest.mark.parametrize("head", ["softmax", "projection"])
@@ -70,7 +71,7 @@ def test_samples_do_not_show_the_augmentation(here, options) -> None:
         kind="cgan", width=8, latent=16, batch=32, kimg=10, ticks=1, ema_half_kimg=0.5, **options
     )
     generator = families.build(config, Problem(train.spec, train.classes), here, 0)
-    training.fit(generator, train, config, here, seed=0, hooks=training.Hooks(lambda g: 0.0))
+    training.fit(generator, train, config, here, seed=0, hooks=Hooks(lambda g: 0.0))
     assert generator.adaptive is None or generator.adaptive.p > 0.1  # it was at work
     labels = torch.arange(100) % 2
     drawn = generator.sample(labels, torch.Generator().manual_seed(0)).float()[:, 0]

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from augpipe.core import distributed as parallel
 from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
-from augpipe.core.seeds import torch_stream
 from augpipe.generators.adversarial import (
     SAMPLE_BATCH,
     Adversarial,
@@ -29,7 +28,7 @@ from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn import losses
 from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import Dropout
-from augpipe.nn.ema import EMA, recalibrate
+from augpipe.nn.ema import EMA
 from augpipe.nn.penalties import gradient_penalty, r1
 
 LEVELS = (64, 64, 128, 128)  # the paper's channels
@@ -324,30 +323,20 @@ class DAGAN(Adversarial):
             self._recalibrate()
         chunks, parents = [], []
         for chunk in labels.split(SAMPLE_BATCH):
-            rows, (source, z) = self._inputs(chunk, rng)
+            rows, source = self._draw(chunk, rng)
+            z = self._noise(chunk, rng)
             with self.runtime.autocast():
                 chunks.append(to_uint8(self.ema.module(source, self.truncation * z)).cpu())
             parents.append(rows)
         return Derived(torch.cat(chunks).contiguous(), torch.cat(parents))
 
-    def _inputs(
-        self, labels: torch.Tensor, rng: torch.Generator
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        rows, source = self._draw(labels, rng)
-        z = torch.randn(len(labels), self.config.latent, generator=rng)
-        return rows, (source, z.to(self.runtime.device))
+    def inputs(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """Draw train images of the labels, and latents; see `Adversarial`."""
+        source = self._draw(labels, rng)[1]
+        return source, self._noise(labels, rng)
 
-    def _recalibrate(self) -> None:
-        batches, size = self.recalibration
-        rng = torch_stream(0, "recalibration")
-
-        def inputs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            for _ in range(batches):
-                yield self._inputs(self.draw_labels(size, rng), rng)[1]
-
-        with self.runtime.autocast():
-            recalibrate(self.ema.module, inputs())
-        self._stale = False
+    def _noise(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        return self.latents(labels, rng).to(self.runtime.device)
 
 
 def check(config: Config, problem: Problem) -> None:

@@ -24,6 +24,7 @@ from augpipe.generators import families, fit
 from augpipe.generators.options import FAMILIES, GeneratorConfig
 from augpipe.generators.per_class import class_problem, class_seed, class_subset
 from augpipe.generators.protocol import Deriving, Generator, Problem, WarmStarting
+from augpipe.generators.ticks import Fitted, Hooks, Tick, Validate
 from augpipe.pipeline.context import Context, Report, Timer, silent
 from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.synthetic import draw
@@ -180,7 +181,7 @@ def _train(
     generator, store = training.build(), training.store
     shown = training.labels(SHOWN)
 
-    def on_tick(tick: fit.Tick, current: Generator) -> dict[str, Any]:
+    def on_tick(tick: Tick, current: Generator) -> dict[str, Any]:
         picture = _preview(current, shown, training.seed)
         if not distributed.leads():
             return {}
@@ -192,7 +193,7 @@ def _train(
             left = (training.options.kimg - kimg) * 1000 / max(rate, 1e-9)
             report(f"{rate:.0f} img/s, {left:.0f} s left", kimg)
 
-    hooks = fit.Hooks(_validation(training), on_tick, on_progress)
+    hooks = Hooks(_validation(training), on_tick, on_progress)
     try:
         checkpoint = training.checkpoint()
     except fingerprints.ChangedError:  # nothing says which code a resumed training would have run
@@ -212,7 +213,7 @@ def _train(
     return trained
 
 
-def _validation(training: _Training) -> fit.Validate:
+def _validation(training: _Training) -> Validate:
     """Class-wise KID of newly drawn images against val, in features of the reference classifier."""
     classifier = trained_classifier.from_state(load_state(training.reference), training.runtime)
     extractor = FeatureExtractor(classifier, training.runtime)
@@ -229,7 +230,7 @@ def _validation(training: _Training) -> fit.Validate:
 def _record(
     training: _Training,
     generator: Generator,
-    fitted: fit.Fitted,
+    fitted: Fitted,
     shown: torch.Tensor,
     timer: Timer,
 ) -> TrainedGenerator | None:
@@ -315,7 +316,7 @@ def _history(store: Store, rows: list[Row]) -> Ref:
     return store.put_table("histories", table)
 
 
-def _tick_rows(tick: fit.Tick) -> Iterator[Row]:
+def _tick_rows(tick: Tick) -> Iterator[Row]:
     """A tick as rows of kimg, seconds, metric, value."""
     figures = {
         **tick.losses,
