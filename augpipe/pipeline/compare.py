@@ -222,7 +222,7 @@ def call_generator(
         return trained
 
     if not options.per_class:
-        run = GeneratorRun(spec.name, spec.seed, prepared, train(*rest))
+        run = GeneratorRun(spec.name, spec.seed, prepared, train(rest[0]))
     else:
         pooled = train(first) if first is not None else None
         classes = [
