@@ -25,7 +25,7 @@ from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.calibration import calibrated
 from augpipe.core import device as runtime
 from augpipe.core.counts import Counts
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
 from augpipe.core.files import write_json
 from augpipe.core.images import ImageSet, ImageSpec, provenance
 from augpipe.core.options import ImageOptions
@@ -222,9 +222,7 @@ def _bundle(path: Path) -> dict[str, Any] | None:
         ImageOptions.model_validate(bundle["image"])
         return bundle if bundle["classes"] else None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"cannot read {path}: {' '.join(str(error).split())[:NAME_LENGTH]}"
-        ) from None
+        raise UserError(f"cannot read {path}: {one_line(error)[:NAME_LENGTH]}") from None
 
 
 def _no_model(place: Path) -> UserError:

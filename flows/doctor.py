@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
 from augpipe.core.home import home, store_limit
 
 from .doctor_servers import check_mlflow, check_prefect, check_proxies
@@ -69,7 +69,7 @@ def examine(out: Path | None) -> Iterator[Finding]:
             for level, text in check():
                 yield Finding(level, " ".join(text.split()))
         except UserError as error:
-            yield Finding("problem", " ".join(str(error).split()))
+            yield Finding("problem", one_line(error))
         except Exception as error:  # one check that fails must not hide the others
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             yield Finding("problem", f"{name} cannot be checked ({reason})")
@@ -122,7 +122,7 @@ def check_device() -> Pairs:
         import torch
         import torchvision  # noqa: F401 (its operators fit this torch, or its import fails)
     except (ImportError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         yield (
             "problem",
             f"torch and torchvision cannot be imported together ({reason}): install both from one build flavour",

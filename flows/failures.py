@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from prefect.exceptions import UnfinishedRun, UpstreamTaskError
 
-from augpipe.core.errors import NotTrainedError, UserError, is_full, passes
+from augpipe.core.errors import NotTrainedError, UserError, is_full, one_line, passes
 from augpipe.data.leaks import LeakError
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun, Run
@@ -124,5 +124,5 @@ def _concerns(run: Run, arm: Arm) -> bool:
 
 def reason(error: BaseException) -> str:
     """An error in one line."""
-    message = " ".join(str(error).split())
+    message = one_line(error)
     return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__

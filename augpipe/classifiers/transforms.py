@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
 from augpipe.core.registry import Registry
 
 
@@ -67,7 +67,7 @@ class Albumentations:
         try:
             result: Any = self._apply(image=row)["image"]
         except Exception as error:  # any transform may raise anything
-            message = " ".join(str(error).split())[:200]
+            message = one_line(error)[:200]
             raise UserError(
                 f"the transform fails on an image of {row.shape}: {type(error).__name__}: {message}"
             ) from None
@@ -230,7 +230,7 @@ def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
             for name in _dropped_keys(serialised, A.to_dict(pipeline)):
                 raise ValueError(f"unknown argument {name!r}")
     except Exception as error:  # its classes may raise anything for invalid arguments
-        message = " ".join(str(error).split())[:200]
+        message = one_line(error)[:200]
         raise UserError(
             f"the transform is not an albumentations pipeline: {type(error).__name__}: {message}"
         ) from None

@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from augpipe.core.csv_files import write_csv
+from augpipe.core.errors import one_line
 from augpipe.core.files import beside, write_json
 from augpipe.core.images import REAL, ImageSet
 from augpipe.core.store import load_images, load_table
@@ -296,5 +297,5 @@ def _about_held_out(counts: dict[str, int]) -> list[str]:
 
 def escaped(text: object) -> str:
     """Text escaped for a table cell: no line breaks, bars, backticks, tags or entities."""
-    line = " ".join(str(text).split())
+    line = one_line(text)
     return re.sub(r"([|`<>&\\*_\[\]])", r"\\\1", line)

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException, RestException
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from augpipe.core.errors import RunError, UserError, is_full
+from augpipe.core.errors import RunError, UserError, is_full, one_line
 
 from ..engine import bare_text
 from ..environment import seconds
@@ -64,7 +64,7 @@ def is_refused(error: BaseException) -> bool:
 
 def _line(error: BaseException) -> str:
     """HTTP status, if any, and message of an error in at most 160 characters."""
-    status, text = _status(error), bare_text(" ".join(str(error).split()))
+    status, text = _status(error), bare_text(one_line(error))
     return f"{status}: {text}"[:160] if status else text[:160]
 
 

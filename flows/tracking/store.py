@@ -13,7 +13,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
 from augpipe.core.home import home, make_folder, make_home
 from augpipe.core.store import Ref
 
@@ -40,7 +40,7 @@ def check_store() -> None:
         try:
             MlflowClient(uri)
         except MlflowException as error:
-            line = bare_text(" ".join(str(error).split()))
+            line = bare_text(one_line(error))
             raise UserError(f"MLFLOW_TRACKING_URI {bare(uri)}: {line[:300]}") from None
     elif (home() / "mlflow.db").exists():
         tracking_uri()

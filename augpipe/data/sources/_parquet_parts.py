@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, choices, several
+from augpipe.core.errors import UserError, choices, one_line, several
 from augpipe.data.sources._listing import classes_option
 from augpipe.data.sources._nested import DEEPEST
 from augpipe.data.sources._parquet_images import byte_columns, features_of, read_schema
@@ -76,7 +76,7 @@ def read_part(path: Path, name: str, columns: Columns) -> Part:
         with parquet.ParquetFile(path) as file:  # read_table would drop the structs' names
             table = _flat(file.read(columns=plain))
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+        raise UserError(f"cannot read {path}: {one_line(error)}") from None
     return Part(path, name, table, tuple(fields), class_names(schema, columns.label))
 
 

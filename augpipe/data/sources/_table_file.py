@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, several
+from augpipe.core.errors import UserError, one_line, several
 from augpipe.data.sources._content import Content, without_repeated
 from augpipe.data.sources._files import check_fetched
 from augpipe.data.sources._image_folder import read_folder
@@ -98,7 +98,7 @@ def _read(path: Path, encoding: str | None) -> Content:
         table, read_as = with_names(table, path)
         return _without_empty(table, (*notes, *more, *read_as))
     except (pa.ArrowException, OSError) as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
         if "straddling" in message:  # Arrow's word for a row longer than a block
             message = f"a row of more than {BLOCK:,} bytes; perhaps a quote is not closed"
         raise UserError(f"cannot read the manifest {path}: {message}") from None
