@@ -302,12 +302,7 @@ def synthesize(
         )
     with scratch("augpipe-synthetic") as folder:
         sampled = draw.sample(
-            fitted.generator,
-            counts,
-            train,
-            name=fitted.config.kind,
-            seed=seed,
-            store=Store(folder),
+            fitted.generator, counts, train, name=fitted.config.kind, seed=seed, store=Store(folder)
         )
         stored = load_images(sampled.images)
         return ImageSet(stored.images.copy(), stored.labels, stored.classes, stored.table)

@@ -13,13 +13,7 @@ from .loading import CONFIGS, choose
 from .output import print_json, print_line
 
 
-def init(
-    images: Path,
-    /,
-    *,
-    set_: Sets = (),
-    out: Out = None,
-) -> None:
+def init(images: Path, /, *, set_: Sets = (), out: Out = None) -> None:
     """Write the config that `run` would choose for images, with the reason beside each chosen value.
 
     Parameters

@@ -16,14 +16,7 @@ from .output import print_json, print_line
 LISTS: Final = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
 
 
-def inspect(
-    source: Path,
-    /,
-    *,
-    set_: Sets = (),
-    json: Json = False,
-    out: Out = None,
-) -> None:
+def inspect(source: Path, /, *, set_: Sets = (), json: Json = False, out: Out = None) -> None:
     """Inspect images before a run: counts, sizes, duplicates, unusable files, contact sheets.
 
     Parameters

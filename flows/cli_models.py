@@ -103,13 +103,7 @@ def _generated(place: Path, options: GenerateOptions) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def predict(
-    model: str,
-    /,
-    *images: Path,
-    out: Out = None,
-    json: Json = False,
-) -> None:
+def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -> None:
     """Predict the class of new pictures with a trained classifier.
 
     Parameters
@@ -162,9 +156,7 @@ def _write(parts: Iterator[pd.DataFrame], out: Path | None, json: bool) -> None:
 
 
 def _write_parts(
-    parts: Iterator[pd.DataFrame],
-    stream: TextIO,
-    guard: Callable[[], AbstractContextManager[None]],
+    parts: Iterator[pd.DataFrame], stream: TextIO, guard: Callable[[], AbstractContextManager[None]]
 ) -> tuple[int, int]:
     """Write each part inside a `guard`; number of pictures, and of those that could not be read."""
     from augpipe.core.csv_files import spreadsheet_safe

@@ -16,13 +16,7 @@ from .output import print_line
 CRON_FIELDS: Final = 5
 
 
-def refresh(
-    config: Path,
-    /,
-    *,
-    set_: Sets = (),
-    out: Out = None,
-) -> None:
+def refresh(config: Path, /, *, set_: Sets = (), out: Out = None) -> None:
     """If the source changed, run the comparison again and promote the better model in MLflow's registry.
 
     Parameters
@@ -42,14 +36,7 @@ def refresh(
     print_line(refresh_once(experiment, out).message)
 
 
-def serve(
-    config: Path,
-    /,
-    *,
-    cron: str | None = None,
-    set_: Sets = (),
-    out: Out = None,
-) -> None:
+def serve(config: Path, /, *, cron: str | None = None, set_: Sets = (), out: Out = None) -> None:
     """Register `refresh` as a scheduled deployment and serve it until it is stopped.
 
     Parameters

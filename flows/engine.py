@@ -209,7 +209,9 @@ def _dask(address: str) -> Any:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
     except (OSError, TimeoutError, ValueError) as error:
         reason = one_line(error)[:200]
-        raise UserError(f"no Dask scheduler answers at runner.address {address}: {reason}") from None
+        raise UserError(
+            f"no Dask scheduler answers at runner.address {address}: {reason}"
+        ) from None
     if not workers:
         raise UserError(f"the Dask scheduler at runner.address {address} has no workers")
     # Dask repeats the tasks of a worker that died on others, a limited number of times.

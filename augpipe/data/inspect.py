@@ -16,12 +16,7 @@ from augpipe.core.errors import UserError, several
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
-from augpipe.data.clean import (
-    check_classes,
-    few_test_images,
-    part,
-    torn_notes,
-)
+from augpipe.data.clean import check_classes, few_test_images, part, torn_notes
 from augpipe.data.copied_classes import check_copied_classes
 from augpipe.data.duplicate_groups import DuplicateGroups, Sides, duplicate_groups, rows_of
 from augpipe.data.duplicates import equal_groups, near_groups

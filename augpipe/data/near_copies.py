@@ -16,12 +16,10 @@ from augpipe.data.copies import transformed_copies
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.facts import Facts
 
-SEARCHED: Final = (
-    500  # test images that are searched for transformed copies if they are only counted
-)
-LEAST_SIDE: Final = (
-    16  # pixels; smaller pictures fit too many others when they are shifted and stretched
-)
+# Test images that are searched for transformed copies if they are only counted.
+SEARCHED: Final = 500
+# Pixels; smaller pictures fit too many others when they are shifted and stretched.
+LEAST_SIDE: Final = 16
 EARLIER: Final = {"val": ("train",), "test": ("train", "val")}
 Rows = NDArray[np.int64]
 

@@ -176,10 +176,7 @@ def _used(experiment: Experiment) -> list[str]:
 
 
 def train_and_score(
-    experiment: Experiment,
-    prepared: BySeed,
-    call: Call,
-    more: More = MappingProxyType({}),
+    experiment: Experiment, prepared: BySeed, call: Call, more: More = MappingProxyType({})
 ) -> Runs:
     """`compare` without the fidelity of the generators; more: see `More`."""
     runs, seeds, names = Runs(prepared), experiment.seeds, _used(experiment)
@@ -239,11 +236,7 @@ def call_generator(
 
 
 def _call_arms(
-    runs: Runs,
-    experiment: Experiment,
-    arms: Sequence[Arm],
-    call: Call,
-    more: More,
+    runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Call, more: More
 ) -> None:
     """Fill, mix, train and score each arm and seed, stage by stage; more: see `More`."""
     shared: dict[tuple[str, str, bool, int], Synthetic] = {}

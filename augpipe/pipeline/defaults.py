@@ -47,9 +47,8 @@ POLICY: Final = "elastic"  # no mirrors, no turns: they may change the class
 _EARLY = tuple(
     f"{key}{end}" for key in ("source", "image", "split", "min_images") for end in (".", "=")
 )
-SMOTE_LEAST = (
-    5  # images of a class; with fewer, train may have a single one, and SMOTE needs a neighbour
-)
+# Images of a class; with fewer, train may have a single one, and SMOTE needs a neighbour.
+SMOTE_LEAST = 5
 Counts = Mapping[str, dict[int, int]]
 
 

@@ -267,10 +267,7 @@ def card_text(card: dict[str, Any]) -> str:
         for g in card["gates"]
     ]
     if card["override"] is not None:
-        lines += [
-            "",
-            f"Published although a gate does not hold: {escaped(card['override'])}",
-        ]
+        lines += ["", f"Published although a gate does not hold: {escaped(card['override'])}"]
     lines += ["", "## Metrics of the synthetic images", "", "| metric | value | real / synthetic |"]
     lines += ["| --- | --- | --- |"]
     lines += [

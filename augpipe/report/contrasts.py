@@ -108,12 +108,7 @@ def _cost(results: Results) -> dict[str, Any] | None:
         for r in others
     ]
     rows = [
-        (
-            r.arm.name,
-            f"{r.seconds:.0f}",
-            trained_kimg or "–",
-            f"{100 * g.interval.mean:+.2f}",
-        )
+        (r.arm.name, f"{r.seconds:.0f}", trained_kimg or "–", f"{100 * g.interval.mean:+.2f}")
         for r, g, trained_kimg in zip(others, gains, trained, strict=True)
     ]
     figure = cost_dots(

@@ -10,15 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from augpipe.core.errors import PictureError, UserError, cause, one_line
-from augpipe.data.sources._archive_files import (
-    BROKEN,
-    TARS,
-    ZIPS,
-    Key,
-    Tar,
-    Zip,
-    open_archive,
-)
+from augpipe.data.sources._archive_files import BROKEN, TARS, ZIPS, Key, Tar, Zip, open_archive
 from augpipe.data.sources._archive_splits import inside_split, splits_of_names, top_of
 from augpipe.data.sources._beside import TABLES
 from augpipe.data.sources._dicom import SUFFIXES as DICOM

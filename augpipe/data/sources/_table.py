@@ -29,19 +29,8 @@ from augpipe.data.sources._split_columns import (
 )
 from augpipe.data.sources._table_file import read_file
 from augpipe.data.sources._table_options import TableOptions
-from augpipe.data.sources._text import (
-    check_cells,
-    is_text,
-    stripped,
-    text_of,
-    whole_numbers,
-)
-from augpipe.data.sources._unused import (
-    candidate,
-    check_folders,
-    folders_at,
-    is_group_name,
-)
+from augpipe.data.sources._text import check_cells, is_text, stripped, text_of, whole_numbers
+from augpipe.data.sources._unused import candidate, check_folders, folders_at, is_group_name
 
 # Names of the path's column in tables of others, if there is none called `path` and none was set.
 PATH_NAMES: Final = ("file_name",)  # Hugging Face's image folders

@@ -98,10 +98,7 @@ def value_name(extension: str, wanted: Collection[str | None]) -> str:
 
 
 def read_samples(
-    path: Path,
-    ignored: Counter[str],
-    image: str | None = None,
-    wanted: Collection[str | None] = (),
+    path: Path, ignored: Counter[str], image: str | None = None, wanted: Collection[str | None] = ()
 ) -> dict[str, Sample]:
     """The samples of one shard by key, without their pictures; UserError if the shard is broken.
 

@@ -10,15 +10,8 @@ from typing import Any, Final, Literal
 from augpipe.core.errors import UserError, several
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._archive_contents import Contents, Member, fetch_members, list_archive
-from augpipe.data.sources._archive_files import (
-    TARS,
-    ZIPS,
-    require_archive,
-)
-from augpipe.data.sources._archive_splits import (
-    split_note,
-    splits_of_names,
-)
+from augpipe.data.sources._archive_files import TARS, ZIPS, require_archive
+from augpipe.data.sources._archive_splits import split_note, splits_of_names
 from augpipe.data.sources._beside import check_packed
 from augpipe.data.sources._files import masks_note, without
 from augpipe.data.sources._layout import (
@@ -144,11 +137,7 @@ def _notes_of(contents: Contents, left_out: Sequence[str]) -> Iterator[str]:
 
 
 def _check_tables(
-    archives: Sequence[Path],
-    contents: Contents,
-    pictures: Listing,
-    shared: str,
-    where: str,
+    archives: Sequence[Path], contents: Contents, pictures: Listing, shared: str, where: str
 ) -> None:
     """UserError if a table in the archives has other labels than the folders of the pictures that it names."""
 

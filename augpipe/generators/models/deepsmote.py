@@ -30,11 +30,7 @@ from augpipe.core import distributed as parallel
 from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.core.seeds import numpy_stream
-from augpipe.generators.adversarial import (
-    SAMPLE_BATCH,
-    Adversarial,
-    AdversarialConfig,
-)
+from augpipe.generators.adversarial import SAMPLE_BATCH, Adversarial, AdversarialConfig
 from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import doublings, widths

@@ -80,10 +80,7 @@ class _SearchImages:
         self, context: Context, prepared: Prepared, mix: Mix, synthetic: Synthetic, reference: Ref
     ) -> None:
         self.runtime = context.runtime()
-        self.real, self.val = (
-            load_images(prepared.splits.train),
-            load_images(prepared.splits.val),
-        )
+        self.real, self.val = (load_images(prepared.splits.train), load_images(prepared.splits.val))
         self.synthetic = _weighted(mix, synthetic)
         for images in (self.real, self.synthetic):
             prepared.refuse_leaks(images, "a classifier of the search")

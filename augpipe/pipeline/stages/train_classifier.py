@@ -29,9 +29,8 @@ class _Pace:
 
     def __init__(self, report: Report, batch: int) -> None:
         self._report, self._batch = report, batch
-        self._began: tuple[float, int] | None = (
-            None  # time and number of the first step: a resumed training's is not 1
-        )
+        # Time and number of the first step: a resumed training's is not 1.
+        self._began: tuple[float, int] | None = None
         self._recall = ""
 
     def hooks(self) -> Hooks:

@@ -228,11 +228,7 @@ def _validation(training: _Training) -> Validate:
 
 
 def _record(
-    training: _Training,
-    generator: Generator,
-    fitted: Fitted,
-    shown: torch.Tensor,
-    timer: Timer,
+    training: _Training, generator: Generator, fitted: Fitted, shown: torch.Tensor, timer: Timer
 ) -> TrainedGenerator | None:
     store, spec = training.store, training.spec
     images = draw.draw(generator, shown, torch_stream(training.seed, "preview")).images
