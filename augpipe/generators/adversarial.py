@@ -25,6 +25,7 @@ from augpipe.nn.augment import Adaptive, Operations, diff_augment
 from augpipe.nn.blocks import Scheme, initialise, use_rng
 from augpipe.nn.ema import EMA, recalibrate
 from augpipe.nn.norms import norms_global, spectral_norm
+from augpipe.nn.penalties import Critic, r1
 
 SAMPLE_BATCH = 256  # images per forward pass in sampling
 
@@ -216,6 +217,16 @@ class Adversarial:
         p = self.adaptive.p if self.adaptive else 1.0
         x = x.float()
         return diff_augment(x, self._augment, self.rngs["device"], p) if p > 0 else x
+
+    def with_r1(
+        self, loss: torch.Tensor, critic: Critic, real: torch.Tensor, gamma: float, every: int
+    ) -> torch.Tensor:
+        """The critic's loss plus gamma times R1, applied lazily: every so many steps, with that many times the weight."""
+        if not gamma or self.steps % every:
+            return loss
+        with self.runtime.autocast():
+            penalty = r1(critic, real)
+        return loss + gamma * every * penalty
 
     def observe(self, real: torch.Tensor) -> None:
         """Report scores of reals (N,) to the ADA controller, if there is one."""

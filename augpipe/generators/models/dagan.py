@@ -25,7 +25,7 @@ from augpipe.nn import losses
 from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import Dropout
 from augpipe.nn.ema import EMA
-from augpipe.nn.penalties import gradient_penalty, r1
+from augpipe.nn.penalties import gradient_penalty
 
 LEVELS = (64, 64, 128, 128)  # the paper's channels
 NOISE_MAPS = (8, 4, 2)  # channels of noise at the decoder's first levels
@@ -294,9 +294,7 @@ class DAGAN(Adversarial):
             if wasserstein:
                 return loss + 10 * gradient_penalty(self.d, real, fake, self.rngs["device"])
             self.observe(on_real)
-            if self.config.r1 and self.steps % self.config.r1_every == 0:
-                loss = loss + self.config.r1 * self.config.r1_every * r1(self.d, real)
-            return loss
+            return self.with_r1(loss, self.d, real, self.config.r1, self.config.r1_every)
 
     def _generator_loss(self, source: torch.Tensor) -> torch.Tensor:
         with self.runtime.autocast():
@@ -333,10 +331,6 @@ class DAGAN(Adversarial):
 
     def _noise(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         return self.latents(labels, rng).to(self.runtime.device)
-
-
-def check(config: Config, problem: Problem) -> None:
-    """Do nothing: every image size is supported."""
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> DAGAN:
