@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from augpipe.comparison.bootstrap import LEVEL, Gain, Interval
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.verdict import Comparison
 from augpipe.core.images import ImageSet
+from augpipe.core.machine import installed
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.split_check import NAMES
 from augpipe.pipeline.arm import Arm
@@ -235,10 +236,5 @@ def _finite(value: float) -> float | None:
 
 def versions() -> dict[str, str]:
     """Versions of augpipe, Python and the libraries that results depend on."""
-    installed = {"augpipe": version("augpipe"), "python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            installed[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return installed
+    own = {"augpipe": version("augpipe"), "python": platform.python_version()}
+    return own | installed(VERSIONED)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, choices, one_line, several
 from augpipe.data.sources._listing import classes_option
-from augpipe.data.sources._nested import DEEPEST
+from augpipe.data.sources._nested import DEEPEST, flat
 from augpipe.data.sources._parquet_images import byte_columns, features_of, read_schema
 from augpipe.data.sources._several_labels import Labels
 from augpipe.data.sources._split_columns import may_be_split
@@ -109,11 +109,7 @@ def fields_of(schema: Any) -> dict[str, Any]:
 
 def _flat(table: Any) -> Any:
     """A table whose structs are columns for each of their fields; of two of one name the first."""
-    import pyarrow as pa
-
-    for _ in range(DEEPEST):
-        if any(pa.types.is_struct(field.type) for field in table.schema):
-            table = table.flatten()
+    table = flat(table)
     names = table.column_names
     return table.select([names.index(name) for name in dict.fromkeys(names)])
 

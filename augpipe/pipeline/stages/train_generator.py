@@ -13,10 +13,12 @@ from PIL import Image
 
 from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.options import ClassifierOptions
+from augpipe.classifiers.trained import Trained
 from augpipe.core import distributed, fingerprints, machine
 from augpipe.core.checkpoint import Checkpoint
+from augpipe.core.device import Runtime
 from augpipe.core.errors import UserError
-from augpipe.core.images import grid
+from augpipe.core.images import ImageSet, grid
 from augpipe.core.seeds import entropy, torch_stream
 from augpipe.core.store import Ref, Store, load_images, load_state
 from augpipe.core.team import Team, launch
@@ -134,10 +136,10 @@ class _Training:
         which = "-all" if spec.pooled else "" if spec.label is None else f"-{spec.label}"
         return Checkpoint(spec.folder / f"last{which}.pt", header)
 
-    def labels(self, n: int) -> torch.Tensor:
-        """n labels of each class that train has."""
-        have = [label for label, count in self.train.counts().items() if count > 0]
-        return torch.tensor(have, dtype=torch.int64).repeat_interleave(n)
+    def validation(self) -> Validate:
+        """The metric by which a checkpoint is selected, in features of the reference classifier."""
+        classifier = trained_classifier.from_state(load_state(self.reference), self.runtime)
+        return validation(classifier, self.train, self.val, self.runtime, self.seed)
 
 
 def train_generator(
@@ -179,7 +181,7 @@ def _train(
     timer = Timer()
     training = _Training(context, prepared, reference, spec, start, options, classifier)
     generator, store = training.build(), training.store
-    shown = training.labels(SHOWN)
+    shown = labels_of(training.train, SHOWN)
 
     def on_tick(tick: Tick, current: Generator) -> dict[str, Any]:
         picture = _preview(current, shown, training.seed)
@@ -193,7 +195,7 @@ def _train(
             left = (training.options.kimg - kimg) * 1000 / max(rate, 1e-9)
             report(f"{rate:.0f} img/s, {left:.0f} s left", kimg)
 
-    hooks = Hooks(_validation(training), on_tick, on_progress)
+    hooks = Hooks(training.validation(), on_tick, on_progress)
     try:
         checkpoint = training.checkpoint()
     except fingerprints.ChangedError:  # nothing says which code a resumed training would have run
@@ -213,16 +215,23 @@ def _train(
     return trained
 
 
-def _validation(training: _Training) -> Validate:
-    """Class-wise KID of newly drawn images against val, in features of the reference classifier."""
-    classifier = trained_classifier.from_state(load_state(training.reference), training.runtime)
-    extractor = FeatureExtractor(classifier, training.runtime)
-    real = extractor.embed(training.val)
-    labels = training.labels(VALIDATED)
+def labels_of(train: ImageSet, n: int) -> torch.Tensor:
+    """n labels of each class that train has, int64."""
+    have = [label for label, count in train.counts().items() if count > 0]
+    return torch.tensor(have, dtype=torch.int64).repeat_interleave(n)
+
+
+def validation(
+    classifier: Trained, train: ImageSet, val: ImageSet, runtime: Runtime, seed: int
+) -> Validate:
+    """Class-wise KID of newly drawn images against val, in features of a classifier of real images."""
+    extractor = FeatureExtractor(classifier, runtime)
+    real = extractor.embed(val)
+    labels = labels_of(train, VALIDATED)
 
     def validate(current: Generator) -> float:
-        images = draw.draw(current, labels, torch_stream(training.seed, "validation")).images
-        return class_kid(real, extractor.embed(draw.synthetic_set(images, labels, training.train)))
+        images = draw.draw(current, labels, torch_stream(seed, "validation")).images
+        return class_kid(real, extractor.embed(draw.synthetic_set(images, labels, train)))
 
     return validate
 
