@@ -44,8 +44,7 @@ def measure(
         load_state(generator.checkpoint), context.runtime(), context.store.images
     )
     train = load_images(prepared.splits.train)
-    have = [label for label, n in prepared.counts["train"].items() if n > 0]
-    labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(options.images)
+    labels = draw.labels_of(prepared.counts["train"], options.images)
     drawn = draw.draw(model, labels, torch_stream(generator.seed, "measure")).images
     images = draw.synthetic_set(drawn, labels, train)
     return measure_set(context, prepared, reference, images, options, classifier, generator.seed)

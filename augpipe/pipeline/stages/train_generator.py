@@ -181,7 +181,7 @@ def _train(
     timer = Timer()
     training = _Training(context, prepared, reference, spec, start, options, classifier)
     generator, store = training.build(), training.store
-    shown = labels_of(training.train, SHOWN)
+    shown = draw.labels_of(training.train.counts(), SHOWN)
 
     def on_tick(tick: Tick, current: Generator) -> dict[str, Any]:
         picture = _preview(current, shown, training.seed)
@@ -215,19 +215,13 @@ def _train(
     return trained
 
 
-def labels_of(train: ImageSet, n: int) -> torch.Tensor:
-    """n labels of each class that train has, int64."""
-    have = [label for label, count in train.counts().items() if count > 0]
-    return torch.tensor(have, dtype=torch.int64).repeat_interleave(n)
-
-
 def validation(
     classifier: Trained, train: ImageSet, val: ImageSet, runtime: Runtime, seed: int
 ) -> Validate:
     """Class-wise KID of newly drawn images against val, in features of a classifier of real images."""
     extractor = FeatureExtractor(classifier, runtime)
     real = extractor.embed(val)
-    labels = labels_of(train, VALIDATED)
+    labels = draw.labels_of(train.counts(), VALIDATED)
 
     def validate(current: Generator) -> float:
         images = draw.draw(current, labels, torch_stream(seed, "validation")).images
