@@ -85,18 +85,21 @@ def compare(
     UserError
         A ValueError: unknown arms, images or groups that cannot be used, too few images of a class.
     """
+    experiment = _experiment(X, y, groups, arms, list(overrides), random_state)
+    return api.compare(experiment, fresh=fresh)
+
+
+def _experiment(
+    X: Any, y: Any, groups: Any, arms: Sequence[AnyArm] | None, overrides: list[str], state: Any
+) -> Experiment:
+    """X itself if it is an experiment, else the one chosen for the images; state: see `random_state`."""
     if isinstance(X, Experiment):
         if any(given is not None for given in (y, arms, groups)) or overrides:
             raise UserError("an Experiment has its own images, arms and settings: give it alone")
-        return api.compare(X, fresh=fresh)
-    fixed = [*_fixed(X, random_state), *overrides]
-    return api.compare(experiment_of(_path(X, y, groups), arms, fixed), fresh=fresh)
-
-
-def _fixed(X: Any, random_state: Any) -> list[str]:
-    """Overrides by the arguments, before those that are given."""
-    name = [] if isinstance(X, str | Path) else ["name=compare"]
-    return [*name, f"split.seed={seed_of(random_state)}"]
+        return X
+    fixed = [] if isinstance(X, str | Path) else ["name=compare"]
+    fixed.append(f"split.seed={seed_of(state)}")
+    return experiment_of(_path(X, y, groups), arms, [*fixed, *overrides])
 
 
 def _path(X: Any, y: Any, groups: Any) -> Path:
