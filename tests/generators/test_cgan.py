@@ -5,7 +5,7 @@ import torch
 from contracts import steps, tiny
 
 from augpipe.core.images import ImageSet, ImageSpec, provenance
-from augpipe.generators import families
+from augpipe.generators import adversarial, families
 from augpipe.generators import fit as training
 from augpipe.generators.models import cgan
 from augpipe.generators.protocol import Problem
@@ -32,7 +32,9 @@ def test_the_heads(head: str) -> None:
 
 def test_r1_is_lazy_and_weighs_as_much_on_average(here, make_shapes, monkeypatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(cgan, "r1", lambda critic, x: seen.append(len(x)) or torch.tensor(1.0))
+    monkeypatch.setattr(
+        adversarial, "r1", lambda critic, x: seen.append(len(x)) or torch.tensor(1.0)
+    )
     train = make_shapes((9, 9))
     losses = []
     for gamma in (0.0, 2.0):
