@@ -73,6 +73,7 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
             "unknown source 'digts'; choose from archive, arrays, bundled, dicom",
         ),
         ("source=digits", "a source must be a mapping with a kind; got 'digits'"),
+        ("imbalance=3", "an imbalance must be a mapping with a profile; got 3"),
         ("imbalance.profile=stp", "unknown imbalance profile 'stp' (did you mean 'step'?)"),
         ("baseline=reel", "unknown baseline 'reel' (did you mean 'real'?)"),
         ("arms.real.mix.transform=lite", "unknown transform 'lite'"),
