@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from pictures import noise
+from PIL import Image
 
 from augpipe.data.heads import unreadable_heads
 from augpipe.data.sources._listing import Listing
