@@ -94,7 +94,7 @@ def _experiment(
 ) -> Experiment:
     """X itself if it is an experiment, else the one chosen for the images; state: see `random_state`."""
     if isinstance(X, Experiment):
-        if any(given is not None for given in (y, arms, groups)) or overrides:
+        if any(value is not None for value in (y, arms, groups)) or overrides:
             raise UserError("an Experiment has its own images, arms and settings: give it alone")
         return X
     fixed = [] if isinstance(X, str | Path) else ["name=compare"]

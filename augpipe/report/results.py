@@ -236,5 +236,5 @@ def _finite(value: float) -> float | None:
 
 def versions() -> dict[str, str]:
     """Versions of augpipe, Python and the libraries that results depend on."""
-    own = {"augpipe": version("augpipe"), "python": platform.python_version()}
-    return own | installed(VERSIONED)
+    first = {"augpipe": version("augpipe"), "python": platform.python_version()}
+    return first | installed(VERSIONED)

@@ -26,8 +26,8 @@ def test_files_and_bytes_that_no_decoder_takes_are_named(tmp_path: Path) -> None
     }  # fmt: skip
     rows, labels = list(blobs.values()), np.arange(len(blobs)) % 2
     listing = Listing(list(blobs), labels, ("a", "b"), lambda wanted: (rows[row] for row in wanted))
-    found = [(one.id, one.label, one.reason) for one in unreadable_heads(listing)]
-    assert found == [
+    refused = [(one.id, one.label, one.reason) for one in unreadable_heads(listing)]
+    assert refused == [
         ("words", "a", "not a picture of a supported format"),
         ("text", "a", "not a picture of a supported format"),
         ("gone", "b", "No such file or directory"),
