@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from augpipe.classifiers.options import WITH_WIDTH
 from augpipe.classifiers.plans import plan
+from augpipe.core.counts import counts_of
 from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.imbalance import imbalance_ratio
@@ -297,8 +296,7 @@ def expected_counts(listing: sources.Listing, split: SplitOptions) -> Counts:
     if listing.splits is not None and split.kind in ("auto", "official"):
         for name in NAMES:
             labels = listing.labels[listing.splits == name]
-            n = np.bincount(labels, minlength=len(listing.classes))
-            counts[name] = {c: int(count) for c, count in enumerate(n)}
+            counts[name] = counts_of(labels, len(listing.classes))
         if not sum(counts["val"].values()):
             counts["val"] = {c: round(split.val * n) for c, n in counts["train"].items()}
             counts["train"] = {c: n - counts["val"][c] for c, n in counts["train"].items()}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError
 from augpipe.core.yaml_loader import as_yaml
+from augpipe.data.sources._listing import evenly
 from augpipe.data.sources._one_hot import one_hot_columns
 from augpipe.data.sources._paths import Packed, Paths
 from augpipe.data.sources._split_columns import is_split, mapping_of, may_be_split, present
@@ -41,7 +42,7 @@ def read_columns(path: Path, rows: int) -> dict[str, NDArray[np.object_]]:
 
 def _sample(table: Any, rows: int) -> Any:
     n = table.num_rows
-    return table.take(np.linspace(0, n - 1, min(rows, n)).astype(int)) if n else table
+    return table.take(evenly(n, rows)) if n else table
 
 
 def columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
