@@ -78,6 +78,7 @@ def dependencies(stage: Stage, context: Context, inputs: Sequence[Any]) -> dict[
     names = inspect.signature(stage).bind(context, *inputs).arguments
     values = {name: value for name, value in names.items() if name not in ("context", "report")}
     modules = {stage.__module__, *(m for value in values.values() for m in _modules(value))}
+    # Of a generator that several processes train together (`TrainingSpec.devices`).
     processes = max((getattr(value, "devices", 1) for value in values.values()), default=1)
     environment = machine.environment(context.device, context.precision, context.threads, processes)
     return {
