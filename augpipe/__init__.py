@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from augpipe.estimators.balancer import Balancer
     from augpipe.estimators.comparison import compare
     from augpipe.estimators.synthesizer import Synthesizer
-    from augpipe.pipeline.experiment import Arm, Experiment
+    from augpipe.pipeline.arm import Arm
+    from augpipe.pipeline.experiment import Experiment
     from augpipe.report.results import Results
     from augpipe.report.run_results import RunResults
 
@@ -41,7 +42,7 @@ __all__ = [
     "synthesize",
 ]
 _PLACES: Final = {
-    "Arm": "augpipe.pipeline.experiment",
+    "Arm": "augpipe.pipeline.arm",
     "ArmDataset": "augpipe.classifiers.arm_dataset",
     "Balancer": "augpipe.estimators.balancer",
     "Experiment": "augpipe.pipeline.experiment",

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from augpipe.classifiers.options import ClassifierOptions
@@ -22,13 +21,14 @@ from augpipe.core.home import home
 from augpipe.core.images import ImageSet, Splits
 from augpipe.core.options import Device, Precision
 from augpipe.core.schema import explain
-from augpipe.core.seeds import entropy, torch_stream
+from augpipe.core.seeds import entropy
 from augpipe.core.store import Store, load_images
 from augpipe.data.sources import places
 from augpipe.generators import families
 from augpipe.generators import fit as training
 from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
+from augpipe.generators.ticks import Hooks, Validate
 from augpipe.pipeline.budget import parse
 from augpipe.pipeline.compare import More, Runs, local, train_and_score
 from augpipe.pipeline.compare import compare as call_stages
@@ -42,16 +42,13 @@ from augpipe.pipeline.pruning import running
 from augpipe.pipeline.replicates import explored
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.train_classifier import fit_reference
+from augpipe.pipeline.stages.train_generator import validation
 from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.out import check_home, check_out
 from augpipe.report.plan_text import plan_lines
 from augpipe.report.run_results import RunResults
 from augpipe.report.write import write
 from augpipe.synthetic import draw
-from augpipe.synthetic.embeddings import FeatureExtractor
-from augpipe.synthetic.fidelity.distances import class_kid
-
-VALIDATED = 64  # images per class for validating a checkpoint in `fit`
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -193,9 +190,7 @@ def fit(
     here = device.start(*runtime, threads=threads)
     generator = families.build(options, problem, here, seed)
     validate = _Last() if val is None else _kid(train, val, here, seed)
-    fitted = training.fit(
-        generator, train, options, here, seed=seed, hooks=training.Hooks(validate)
-    )
+    fitted = training.fit(generator, train, options, here, seed=seed, hooks=Hooks(validate))
     generator.load_state_dict(fitted.state)
     metric = float("nan") if val is None else fitted.best_metric
     return Fitted(generator, train, options, seed, fitted.best_kimg, metric, fitted.stopped)
@@ -303,12 +298,7 @@ def synthesize(
         )
     with scratch("augpipe-synthetic") as folder:
         sampled = draw.sample(
-            fitted.generator,
-            counts,
-            train,
-            name=fitted.config.kind,
-            seed=seed,
-            store=Store(folder),
+            fitted.generator, counts, train, name=fitted.config.kind, seed=seed, store=Store(folder)
         )
         stored = load_images(sampled.images)
         return ImageSet(stored.images.copy(), stored.labels, stored.classes, stored.table)
@@ -319,17 +309,8 @@ def _shown(train: ImageSet) -> str:
     return choices(f"{n} of {train.classes[label]!r}" for label, n in train.counts().items())
 
 
-def _kid(train: ImageSet, val: ImageSet, runtime: device.Runtime, seed: int) -> training.Validate:
+def _kid(train: ImageSet, val: ImageSet, runtime: device.Runtime, seed: int) -> Validate:
     """Class-wise KID against val, in the features of a classifier of real images."""
     splits = Splits(train, val, val)
     reference = fit_reference(splits, ClassifierOptions(), runtime, seed=entropy(seed, "domain"))
-    extractor = FeatureExtractor(reference, runtime)
-    real = extractor.embed(val)
-    have = [label for label, n in train.counts().items() if n > 0]
-    labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(VALIDATED)
-
-    def validate(current: Generator) -> float:
-        images = draw.draw(current, labels, torch_stream(seed, "validation")).images
-        return class_kid(real, extractor.embed(draw.synthetic_set(images, labels, train)))
-
-    return validate
+    return validation(reference, train, val, runtime, seed)

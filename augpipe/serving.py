@@ -7,35 +7,32 @@ with its class names and image options; for a generator that derives images from
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Final
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.calibration import calibrated
 from augpipe.core import device as runtime
 from augpipe.core.counts import Counts
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
 from augpipe.core.files import write_json
 from augpipe.core.images import ImageSet, ImageSpec, provenance
 from augpipe.core.options import ImageOptions
 from augpipe.core.states import damaged_part
 from augpipe.core.store import Ref, Store, load_images, load_state
 from augpipe.data.intake import read_pictures
-from augpipe.data.sources._pictures import Blob, WindowedPixels
+from augpipe.data.picture_inputs import NAME_LENGTH, blobs_of
 from augpipe.generators import families
 from augpipe.generators.truncation import truncate
 from augpipe.pipeline import model_files
@@ -43,8 +40,6 @@ from augpipe.pipeline.model_files import probability_columns
 from augpipe.synthetic import draw
 
 WEIGHTS, CLASSIFIER = "weights.pt", "classifier.json"
-COLUMN: Final = "image"  # of a table with several columns, the one that holds pictures
-NAME_LENGTH: Final = 200  # characters of a path or of base64 in a message
 
 
 def write_classifier(
@@ -92,7 +87,7 @@ class ServedClassifier:
 
     def __init__(self, state: dict[str, Any], bundle: dict[str, Any] | None = None) -> None:
         self._runtime = runtime.start(threads=runtime.cores())
-        self._trained = classification.from_state(state, self._runtime)
+        self._trained = trained_classifier.from_state(state, self._runtime)
         self._options = None if bundle is None else ImageOptions.model_validate(bundle["image"])
         unnamed = [str(label) for label in range(state["shape"][1])]
         self.classes = tuple(unnamed if bundle is None else bundle["classes"])
@@ -109,7 +104,7 @@ class ServedClassifier:
         """
         if self._options is None:
             return self.probabilities(np.ascontiguousarray(pictures, dtype=np.uint8))
-        names, blobs = _pictures(pictures)
+        names, blobs = blobs_of(pictures)
         probabilities = self.probabilities(read_pictures(blobs, names, self._options))
         table = pd.DataFrame(probabilities, columns=probability_columns(self.classes))
         labels = [self.classes[at] for at in probabilities.argmax(1)] if len(names) else []
@@ -130,7 +125,7 @@ class ServedClassifier:
         if len(images) == 0:
             return np.empty((0, len(self.classes)), np.float32)
         rows = _unnamed_set(images, np.zeros(len(images), np.int64), self.classes)
-        probabilities = classification.predict(self._trained, rows, self._runtime)
+        probabilities = trained_classifier.predict(self._trained, rows, self._runtime)
         return (
             probabilities
             if self._temperature == 1
@@ -227,9 +222,7 @@ def _bundle(path: Path) -> dict[str, Any] | None:
         ImageOptions.model_validate(bundle["image"])
         return bundle if bundle["classes"] else None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"cannot read {path}: {' '.join(str(error).split())[:NAME_LENGTH]}"
-        ) from None
+        raise UserError(f"cannot read {path}: {one_line(error)[:NAME_LENGTH]}") from None
 
 
 def _no_model(place: Path) -> UserError:
@@ -285,80 +278,3 @@ def _unnamed_set(
 ) -> ImageSet:
     """Image set without known sources."""
     return ImageSet(images, labels, classes, provenance([str(at) for at in range(len(labels))]))
-
-
-def _pictures(values: Any) -> tuple[list[str], list[Blob]]:
-    """Any accepted input → names for messages, and blobs; UserError for other input."""
-    names, blobs = [], []
-    for at, item in enumerate(_items(values)):
-        name = f"picture {at}"
-        if isinstance(item, str | Path):
-            text = str(item)
-            name += f" ({text if len(text) <= NAME_LENGTH else text[:NAME_LENGTH] + '...'})"
-        names.append(name)
-        blobs.append(_blob(item))
-    return names, blobs
-
-
-def _items(values: Any) -> Iterable[Any]:
-    """The pictures of an array, a sequence, a table or a column, one by one."""
-    if isinstance(values, pd.DataFrame):
-        if len(values.columns) > 1 and COLUMN not in values.columns:
-            raise UserError(
-                f"a table needs one column of pictures, or one called {COLUMN!r}; it has "
-                f"{', '.join(map(str, values.columns))}"
-            )
-        return list(values[COLUMN] if COLUMN in values.columns else values.iloc[:, 0])
-    if isinstance(values, str | bytes | Path):
-        return [values]
-    if (
-        isinstance(values, np.ndarray)
-        and values.dtype.kind not in "OUS"
-        and values.ndim not in (3, 4)
-    ):
-        raise UserError(
-            f"an array of shape {values.shape}; pictures are (N,C,H,W), (N,H,W,C) or (N,H,W)"
-        )
-    if not isinstance(values, Iterable):
-        raise UserError(f"expected pictures, got {type(values).__name__}")
-    return values
-
-
-def _blob(item: Any) -> Blob:
-    """One picture in any accepted form → input of the intake decoder; an exception object if it is not a picture."""
-    if isinstance(item, str):
-        return _file_or_base64(item)
-    if isinstance(item, list):
-        try:
-            return _oriented(np.array(item))
-        except ValueError:
-            return UserError("a nested list whose rows differ in length")
-    if isinstance(item, bytes | Path | Image.Image):
-        return item
-    if not isinstance(item, np.ndarray):
-        return UserError(f"not a picture: {type(item).__name__}")
-    return _oriented(item)
-
-
-def _oriented(item: NDArray[Any]) -> Blob:
-    """(H,W), (H,W,C) or (C,H,W) → (H,W) or (H,W,C)."""
-    if item.ndim == 3 and item.shape[0] in (1, 3) and item.shape[2] not in (1, 3):
-        item = item.transpose(1, 2, 0)
-    # JSON has no uint8. Whole numbers in its range are taken as such unless image.window is set, as in `sources.arrays`.
-    if item.dtype.kind in "iu" and item.size and item.min() >= 0 and item.max() <= 255:
-        return WindowedPixels(item, (0.0, 255.0))
-    return item
-
-
-def _file_or_base64(text: str) -> Blob:
-    """A path if there is such a file, else base64 (also as a `data:` address) if it is valid, else an error."""
-    try:
-        if Path(text).is_file():
-            return Path(text)
-    except (OSError, ValueError):
-        pass  # too long for a path, or with a zero byte
-    encoded = text.partition(",")[2] if text.startswith("data:") else text
-    try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return UserError("neither a file nor a picture in base64")

@@ -19,7 +19,7 @@ from augpipe.core.errors import UserError, unknown
 from .engine import bare
 
 if TYPE_CHECKING:
-    from augpipe.pipeline.experiment import Runner
+    from augpipe.pipeline.runner import Runner
 
 WEB: Final = ("http", "https")
 STORES: Final = (

@@ -10,8 +10,11 @@ from typing import Final
 
 from augpipe.core.errors import UserError, unknown
 from augpipe.data.sources import places
-from augpipe.pipeline.experiment import Arm, Outline
+from augpipe.pipeline.arm import Arm
+from augpipe.pipeline.experiment import Outline
 from augpipe.report.out import check_balanced_out, check_place
+
+from .output import report
 
 TRAINED: Final = ("checkpoint.pt", "history.csv", "samples.png")  # files of a training
 
@@ -20,6 +23,15 @@ def check_seed(seed: int) -> None:
     """UserError for a negative seed."""
     if seed < 0:
         raise UserError(f"a seed must be 0 or more; got {seed}")
+
+
+def note_seed(outline: Outline, seed: int) -> None:
+    """Report that a seed is none of the config's, so that nothing of a comparison can be reused."""
+    if seed >= 0 and seed not in outline.seeds:
+        have = ", ".join(str(one) for one in outline.seeds)
+        report(
+            f"seed {seed} is not one of the config's ({have}): its generator is trained for this alone"
+        )
 
 
 def check_train(outline: Outline, generator: str, seed: int, out: Path, resume: bool) -> None:

@@ -14,7 +14,8 @@ from prefect import Flow
 from augpipe.core.errors import RunError
 
 from .failures import reason
-from .loss import is_lost, loss, report
+from .loss import is_lost, loss
+from .output import report
 
 AWAY: Final = (
     "Prefect's server does not answer; the result is complete, but Prefect does not show it"

@@ -15,7 +15,7 @@ import mlflow
 from mlflow import MlflowClient
 from prefect.artifacts import create_markdown_artifact
 
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.comparison.promotion import Decision
 from augpipe.core import device as runtime
 from augpipe.core.home import home
@@ -28,13 +28,13 @@ from augpipe.report.out import check_out
 from . import compare
 from .calling import optional
 from .compare import Compared
+from .output import report
 from .reading import READ, splits_by_seed
 from .registry import WEIGHTS, Registry
 from .starting import local_context
 from .tracking.artifacts import plain, slug
 from .tracking.pending import Pending, TrackingLostError
 from .tracking.store import check_store, tracking_uri
-from .tracking.tracker import report
 
 PROBLEM: Final = "augpipe.problem"  # tag
 
@@ -122,7 +122,7 @@ def _in_service(classifiers: Registry, config: Experiment) -> policy.Champion | 
     cpu = runtime.start("cpu", "32-true", runtime.cores())
 
     def use(state: dict[str, Any]) -> object:
-        return classification.from_state(state, cpu)
+        return trained_classifier.from_state(state, cpu)
 
     tags = version.tags
     return policy.Champion(

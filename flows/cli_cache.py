@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 from rich.table import Table
 
 from augpipe.core.errors import several
 from augpipe.core.home import home, store_limit
 
-from .output import Output
+from .command_line import Switch
+from .output import Output, print_line
 
-console = Output()
 cache = App(name="cache", help="List and prune cached results.")
 
 
@@ -32,19 +31,16 @@ def cache_ls() -> None:
         used = [record.used for record in records if record.stage == stage]
         last = datetime.fromtimestamp(max(used)).astimezone()
         table.add_row(stage, str(len(used)), last.strftime("%Y-%m-%d %H:%M"))
-    console.print(table)
+    Output().print(table)
     size = sum(item.size for item in pruning.items(store)) / 1e6
-    message = f"{store.root}: {size:,.1f} MB of at most {store_limit() / 1e6:,.0f} MB"
-    console.print(message, markup=False, highlight=False, soft_wrap=True)
-    for what, names in (
-        ("tracked runs", pruning.TRACKED), ("Prefect's database", ("prefect",)),
-    ):  # fmt: skip
+    print_line(f"{store.root}: {size:,.1f} MB of at most {store_limit() / 1e6:,.0f} MB")
+    for what, names in (("tracked runs", pruning.TRACKED), ("Prefect's database", ("prefect",))):
         size = pruning.size_below_home(*names) / 1e6
-        console.print(f"{what}: {size:,.1f} MB", highlight=False)
+        print_line(f"{what}: {size:,.1f} MB")
 
 
 @cache.command(name="prune")
-def cache_prune(*, older_than: str, runs: Annotated[bool, Parameter(negative=())] = False) -> None:
+def cache_prune(*, older_than: str, runs: Switch = False) -> None:
     """Remove results that no run has used for some time; those of a run in progress stay.
 
     Parameters
@@ -67,10 +63,9 @@ def cache_prune(*, older_than: str, runs: Annotated[bool, Parameter(negative=())
         before = pruning.size_below_home(*pruning.TRACKED)
         deleted = remove_runs(age)
         size = (before - pruning.size_below_home(*pruning.TRACKED)) / 1e6
-        console.print(
-            f"deleted {several(deleted.runs, 'tracked run')} and {several(deleted.models, 'model')}, {size:,.1f} MB",
-            highlight=False,
+        print_line(
+            f"deleted {several(deleted.runs, 'tracked run')} and {several(deleted.models, 'model')}, {size:,.1f} MB"
         )
     removed = pruning.prune(Store(home() / "store"), older_than=age)
     size = sum(item.size for item in removed) / 1e6
-    console.print(f"removed {len(removed)} files and folders, {size:,.1f} MB", highlight=False)
+    print_line(f"removed {len(removed)} files and folders, {size:,.1f} MB")

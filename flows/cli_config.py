@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from augpipe.core.errors import UserError
 
+from .command_line import Out, Sets
 from .entry import handle_interrupts
 from .loading import CONFIGS, choose
-from .output import Output, print_json
-
-console = Output()
+from .output import print_json, print_line
 
 
-def init(
-    images: Path,
-    /,
-    *,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative=())] = (),
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
-) -> None:
+def init(images: Path, /, *, set_: Sets = (), out: Out = None) -> None:
     """Write the config that `run` would choose for images, with the reason beside each chosen value.
 
     Parameters
@@ -56,9 +47,7 @@ def init(
     text = config_text(experiment, choices, file, images)
     with beside(file) as draft:
         draft.write_text(text, encoding="utf-8")
-    console.print(
-        f"config: {file}; augpipe run {file} runs it", markup=False, highlight=False, soft_wrap=True
-    )
+    print_line(f"config: {file}; augpipe run {file} runs it")
 
 
 def _check_new(file: Path) -> None:

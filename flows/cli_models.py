@@ -5,41 +5,61 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from augpipe.core.errors import UserError, exists, near_name, several
 from augpipe.core.home import home
 
+from .command_line import Form, Json, Out
 from .entry import handle_interrupts
-from .output import Json, Output, is_narrow, print_json, print_text, writing
+from .output import is_narrow, print_json, print_line, print_text, report, writing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-console = Output()
-err = Console(stderr=True)
-Form = Literal["folder", "npz", "webdataset", "hf", "dicom"]
 ARCHIVE: Final = b"PK\3\4"  # the first bytes of a file that torch writes
 ADDRESSES: Final = ("models:/", "runs:/")  # of MLflow
 
 
-def generate(
-    model: str,
-    /,
-    *,
-    counts: Annotated[tuple[str, ...], Parameter(negative=())],
-    out: Path | None = None,
-    generator: str | None = None,
-    seed: int = 0,
-    truncation: float = 1.0,
-    format: Form = "folder",
-    json: Json = False,
-) -> None:
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions:
+    """Options of `augpipe generate`."""
+
+    counts: Annotated[tuple[str, ...], Parameter(negative=())]
+    """How many of which class: `--counts "3=500,7=200"`, or one number for every class."""
+    out: Out = None
+    """New folder for the images (default: generated/GENERATOR-seedN below AUGPIPE_HOME)."""
+    generator: str | None = None
+    """Name of the generator, if the run has several."""
+    seed: int = 0
+    """Another seed gives other images; the same one the same."""
+    truncation: float = 1.0
+    """Above 0, at most 1: latents this much nearer to their mean, for more typical and less varied images. Not for families
+    without latents."""
+    format: Form = "folder"
+    """folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
+    metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files, (0008,001C) Synthetic Data is YES."""
+    json: Json = False
+    """Print only JSON: `generator`, `seed`, `counts` by class, `format`, `checked`, and `out`, the new folder."""
+
+    def check(self) -> None:
+        """UserError for options that no generator can have."""
+        if self.format == "dicom":
+            from augpipe.report.dicom_files import require_dicom
+
+            require_dicom()
+        if self.seed < 0:
+            raise UserError(f"--seed must be 0 or more; got {self.seed}")
+        if not 0 < self.truncation <= 1:
+            raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
+
+
+def generate(model: str, /, *, options: GenerateOptions) -> None:
     """Draw images of chosen classes from a trained generator.
 
     Parameters
@@ -47,63 +67,43 @@ def generate(
     model
         The out folder of a run or of `train`, a file of a run's models/, a checkpoint.pt, or a model in MLflow
         (models:/NAME/VERSION, models:/NAME@ALIAS, runs:/RUN/NAME).
-    counts
-        How many of which class: `--counts "3=500,7=200"`, or one number for every class.
-    out
-        New folder for the images (default: generated/GENERATOR-seedN below AUGPIPE_HOME).
-    generator
-        Name of the generator, if the run has several.
-    seed
-        Another seed gives other images; the same one the same.
-    truncation
-        Above 0, at most 1: latents this much nearer to their mean, for more typical and less varied images. Not for families
-        without latents.
-    format
-        folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
-        metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files, (0008,001C) Synthetic Data is YES.
-    json
-        Print only JSON: `generator`, `seed`, `counts` by class, `format`, `checked`, and `out`, the new folder.
     """
     handle_interrupts()
-    if format == "dicom":
-        from augpipe.report.dicom_files import require_dicom
-
-        require_dicom()
-    if seed < 0:
-        raise UserError(f"--seed must be 0 or more; got {seed}")
-    if not 0 < truncation <= 1:
-        raise UserError(f"--truncation must be above 0 and at most 1; got {truncation:g}")
+    options.check()
     _require_local(model)
-    with _place(model, "generator", generator) as place:
-        from augpipe import inference
-        from augpipe.report.generated import check_new, write_generated
-
-        loaded = inference.load_generator(place)
-        if truncation != 1:
-            loaded.truncate(truncation)
-        wanted = inference.parse_counts(counts, loaded.classes)
-        origin = replace(inference.origin(loaded, place, seed), truncation=truncation)
-        folder = out or home() / "generated" / f"{generator or origin.generator}-seed{seed}"
-        check_new(folder)
-        with inference.drawn(loaded, wanted, seed) as images:
-            write_generated(images, origin, folder, format)
-    if json:
-        counts_by_name = {loaded.classes[label]: n for label, n in wanted.items()}
-        print_json(
-            {"generator": generator or origin.generator, "seed": seed, "counts": counts_by_name,
-             "format": format, "checked": False, "out": str(folder)}
-        )  # fmt: skip
+    with _place(model, "generator", options.generator) as place:
+        written = _generated(place, options)
+    if options.json:
+        print_json(written)
     else:
-        _print(f"{several(sum(wanted.values()), 'synthetic image')}, not checked: {folder}")
+        images = several(sum(written["counts"].values()), "synthetic image")
+        print_line(f"{images}, not checked: {written['out']}")
 
 
-def predict(
-    model: str,
-    /,
-    *images: Path,
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
-    json: Json = False,
-) -> None:
+def _generated(place: Path, options: GenerateOptions) -> dict[str, Any]:
+    """Draw images from the generator in a file or folder and write them; returns what was written, for JSON."""
+    from augpipe import inference
+    from augpipe.report.generated import check_new, write_generated
+
+    loaded = inference.load_generator(place)
+    if options.truncation != 1:
+        loaded.truncate(options.truncation)
+    counts = inference.parse_counts(options.counts, loaded.classes)
+    origin = inference.origin(loaded, place, options.seed)
+    name = options.generator or origin.generator
+    folder = options.out or home() / "generated" / f"{name}-seed{options.seed}"
+    check_new(folder)
+    with inference.drawn(loaded, counts, options.seed) as images:
+        origin = replace(origin, truncation=options.truncation)
+        write_generated(images, origin, folder, options.format)
+    return {
+        "generator": name, "seed": options.seed,
+        "counts": {loaded.classes[label]: n for label, n in counts.items()},
+        "format": options.format, "checked": False, "out": str(folder),
+    }  # fmt: skip
+
+
+def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -> None:
     """Predict the class of new pictures with a trained classifier.
 
     Parameters
@@ -148,18 +148,15 @@ def _write(parts: Iterator[pd.DataFrame], out: Path | None, json: bool) -> None:
         if json:
             print_json({"pictures": n, "unreadable": unread, "out": str(out)})
         else:
-            _print(f"{several(n, 'picture')}: {out}")
+            print_line(f"{several(n, 'picture')}: {out}")
     if unread:
-        line = f"{several(unread, 'picture')} could not be read; the column `problem` says why"
-        err.print(line, markup=False, highlight=False, soft_wrap=True)
+        report(f"{several(unread, 'picture')} could not be read; the column `problem` says why")
     if unread == n:
         sys.exit(1)  # there is no prediction
 
 
 def _write_parts(
-    parts: Iterator[pd.DataFrame],
-    stream: TextIO,
-    guard: Callable[[], AbstractContextManager[None]],
+    parts: Iterator[pd.DataFrame], stream: TextIO, guard: Callable[[], AbstractContextManager[None]]
 ) -> tuple[int, int]:
     """Write each part inside a `guard`; number of pictures, and of those that could not be read."""
     from augpipe.core.csv_files import spreadsheet_safe
@@ -221,7 +218,3 @@ def _place(model: str, kind: str, name: str | None = None) -> Iterator[Path]:
     from augpipe.inference import model_file
 
     yield model_file(Path(model), kind, name)
-
-
-def _print(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

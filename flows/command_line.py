@@ -1,14 +1,23 @@
-"""Words of the command line before they are parsed."""
+"""The command line: options of several commands, and its words before they are parsed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
+
+from cyclopts import Parameter
 
 from augpipe.core.errors import exists
 
 SET: Final = "--set"
+# Options of several commands. Switches have no --no-... form.
+Sets = Annotated[tuple[str, ...], Parameter(name=SET, negative=())]
+Out = Annotated[Path | None, Parameter(name="--out")]
+Switch = Annotated[bool, Parameter(negative=())]
+# The switch of commands whose result is one JSON object on standard output; everything else is on standard error.
+Json = Annotated[bool, Parameter(name="--json", negative=())]
+Form = Literal["folder", "npz", "webdataset", "hf", "dicom"]
 
 
 def split_sets(words: Sequence[str]) -> list[str]:

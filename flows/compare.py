@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect import flow
-from rich.console import Console
 
 from augpipe.core.errors import several
 from augpipe.pipeline.compare import More, Runs, resolve, train_and_score
@@ -28,6 +27,7 @@ from augpipe.report.write import write
 from .calling import optional, recorded, undeployed
 from .engine import stop_workers
 from .following import follow, intake_lines
+from .output import report
 from .progress import working
 from .reading import NONE, splits_by_seed
 from .starting import started
@@ -66,7 +66,7 @@ def run(
         prepared = prepared_by_seed(experiment, ready.context, experiment.seeds, known)
         # After the data, so that a mistake in them is one line.
         for line in (*experiment.notes(), *over_sampling(experiment)):
-            _note(line)
+            report(line)
         return ready.call(compare, title(experiment), experiment, ready.context, prepared, out)
 
 
@@ -84,12 +84,8 @@ def prepared_by_seed(
     """As `reading.splits_by_seed`, and print what there is to say about the data."""
     by_seed = splits_by_seed(experiment, context, seeds, known)
     for line in intake_lines(by_seed[seeds[0]].intake):
-        _note(line)
+        report(line)
     return by_seed
-
-
-def _note(line: str) -> None:
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @flow(name="compare", validate_parameters=False)
@@ -160,7 +156,7 @@ def _confirmed(
         return resolved(runs.keep(stage_of(stage, arms, stage.seeds))), failed
 
     measured = explored(experiment, explored_runs, results.generative())
-    return confirm(experiment, results.finalists, train, _note, measured)
+    return confirm(experiment, results.finalists, train, report, measured)
 
 
 def resolved(runs: Runs) -> Runs:

@@ -16,7 +16,6 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
-from rich.console import Console
 
 from augpipe.core.errors import RunError, UserError
 from augpipe.pipeline.experiment import Experiment
@@ -24,6 +23,7 @@ from augpipe.pipeline.experiment import Experiment
 from .calling import UNREACHABLE, unreachable
 from .engine import key_file, prefect_api
 from .loss import hush, is_away, is_lost
+from .output import report
 from .quiet import nothing
 from .refresh import refresh
 from .server import POLL, RESTARTS, restart_log
@@ -53,10 +53,7 @@ def serve(experiment: Experiment, cron: str | None, out: Path | None) -> None:
         is_local = "PREFECT_API_AUTH_STRING" in os.environ and key_file(address).exists()
         key = f" (its page asks for the key in {key_file(address)})" if is_local else ""
         schedule = f"at {cron!r}" if cron else "on request"
-        Console(stderr=True).print(
-            f"serving refresh/{experiment.name} {schedule}; Prefect at {address}{key}",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        report(f"serving refresh/{experiment.name} {schedule}; Prefect at {address}{key}")
         with _one_line(address, sum(RESTARTS) if is_local else 0.0):
             _register_and_run(experiment, cron, out)
 

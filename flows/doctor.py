@@ -13,8 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
 from augpipe.core.home import home, store_limit
+from augpipe.core.machine import installed
 
 from .doctor_servers import check_mlflow, check_prefect, check_proxies
 from .environment import seconds
@@ -67,11 +68,11 @@ def examine(out: Path | None) -> Iterator[Finding]:
     for name, check in checks.items():
         try:
             for level, text in check():
-                yield Finding(level, " ".join(text.split()))
+                yield Finding(level, one_line(text))
         except UserError as error:
-            yield Finding("problem", " ".join(str(error).split()))
+            yield Finding("problem", one_line(error))
         except Exception as error:  # one check that fails must not hide the others
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            reason = one_line(f"{type(error).__name__}: {error}")[:300]
             yield Finding("problem", f"{name} cannot be checked ({reason})")
 
 
@@ -93,27 +94,20 @@ def check_versions() -> Pairs:
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield from _check_requirement(requirement)
-    versions = {name: installed for name in SHOWN if (installed := _version(name))}
-    yield "ok", ", ".join(f"{name} {installed}" for name, installed in versions.items())
-    missing = [f"{name} (augpipe[{extra}])" for name, extra in EXTRAS.items() if not _version(name)]
+    yield "ok", ", ".join(f"{name} {version}" for name, version in installed(SHOWN).items())
+    have = installed(EXTRAS)
+    missing = [f"{name} (augpipe[{extra}])" for name, extra in EXTRAS.items() if name not in have]
     if missing:
         yield "note", f"optional libraries that are not installed: {', '.join(missing)}"
 
 
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
 def _check_requirement(requirement: Requirement) -> Pairs:
-    installed = _version(requirement.name)
+    version = installed([requirement.name]).get(requirement.name)
     advice = f"pip install {str(requirement)!r}"
-    if not installed:
+    if not version:
         yield "problem", f"{requirement.name} is not installed: {advice}"
-    elif not requirement.specifier.contains(installed, prereleases=True):
-        yield "problem", f"{requirement.name} {installed} does not fit this augpipe: {advice}"
+    elif not requirement.specifier.contains(version, prereleases=True):
+        yield "problem", f"{requirement.name} {version} does not fit this augpipe: {advice}"
 
 
 def check_device() -> Pairs:
@@ -122,7 +116,7 @@ def check_device() -> Pairs:
         import torch
         import torchvision  # noqa: F401 (its operators fit this torch, or its import fails)
     except (ImportError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         yield (
             "problem",
             f"torch and torchvision cannot be imported together ({reason}): install both from one build flavour",
@@ -144,7 +138,7 @@ def check_cores() -> Pairs:
     """Cores that processes may use, and how runs divide them."""
     from augpipe.core.device import cores
     from augpipe.pipeline.context import workers_and_threads
-    from augpipe.pipeline.experiment import Runner
+    from augpipe.pipeline.runner import Runner
 
     workers, threads = workers_and_threads(Runner(), 1000)
     yield (
@@ -175,7 +169,7 @@ def _cpu_quota() -> float | None:
 def check_memory() -> Pairs:
     """Memory that is free, and limits on it."""
     from augpipe.pipeline.context import workers_and_threads
-    from augpipe.pipeline.experiment import Runner
+    from augpipe.pipeline.runner import Runner
 
     total, free = _memory()
     workers, _ = workers_and_threads(Runner(), 1000)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
+from augpipe.core.errors import one_line
 from augpipe.core.home import home
 
 from .databases import UNUSABLE, schema_version
@@ -101,7 +102,7 @@ def _check_http(name: str, url: str, path: str, key: str) -> Pairs:
             lambda: httpx.get(bare(url).rstrip("/") + path, timeout=PATIENCE, headers=headers).status_code
         )  # fmt: skip
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        reason = bare_text(" ".join(str(error).split()))[:200] or type(error).__name__
+        reason = bare_text(one_line(error))[:200] or type(error).__name__
         yield "problem", f"no server answers at {name} {bare(url)} ({reason}): start it, correct the address, or unset it"  # fmt: skip
         return
     if status in (401, 403):
@@ -119,7 +120,7 @@ def _check_port(name: str, url: str, scheme: str) -> tuple[Literal["ok", "proble
         host, port = parts.hostname or "127.0.0.1", parts.port or PORTS[scheme]
         _within(lambda: socket.create_connection((host, port), PATIENCE).close())
     except (OSError, ValueError) as error:
-        reason = bare_text(" ".join(str(error).split()))
+        reason = bare_text(one_line(error))
         return "problem", f"nothing listens at {name} {bare(url)} ({reason}): start it, correct the address, or unset it"  # fmt: skip
     return "ok", f"{name} {bare(url)} listens"
 

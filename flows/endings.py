@@ -10,7 +10,7 @@ from typing import Final
 
 from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
-from augpipe.core.errors import RunError, UserError, is_full
+from augpipe.core.errors import RunError, UserError, is_full, one_line
 from augpipe.core.home import home
 
 from .engine import bare_text
@@ -28,7 +28,7 @@ MIN_FREE: Final = 2**20  # bytes: with less free space the next write fails
 
 def exit_message(error: BaseException) -> tuple[int, str] | None:
     """Exit status and message; None for another SystemExit and for internal errors, which keep their traceback."""
-    line = bare_text(" ".join(str(error).split()))
+    line = bare_text(one_line(error))
     if isinstance(error, CycloptsError):
         return 2, _usage(error, line)
     number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else received()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from augpipe.core.errors import RunError, UserError
+from augpipe.core.errors import RunError, UserError, cause, one_line
 from augpipe.core.home import home, make_folder
 
 from .loss import continue_without, is_lost, loss, watched
@@ -27,7 +27,7 @@ from .server import server
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from augpipe.pipeline.experiment import Runner
+    from augpipe.pipeline.runner import Runner
 
 PATIENCE: Final = 10.0  # seconds to wait for an answer
 # The server has been asked for its version. A worker that starts after its loss would fail at the question.
@@ -152,7 +152,7 @@ def _check_api(url: str) -> None:
     except (httpx.HTTPError, ValueError, RuntimeError) as raised:
         error = raised
     if error is not None:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = cause(error)
         raise UserError(f"no Prefect server answers at PREFECT_API_URL {bare(url)}: {reason}")
 
 
@@ -211,8 +211,10 @@ def _dask(address: str) -> Any:
         with Client(address, timeout=PATIENCE, set_as_default=False) as client:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
     except (OSError, TimeoutError, ValueError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise UserError(f"no Dask scheduler answers at runner.address {address}: {cause}") from None
+        reason = one_line(error)[:200]
+        raise UserError(
+            f"no Dask scheduler answers at runner.address {address}: {reason}"
+        ) from None
     if not workers:
         raise UserError(f"the Dask scheduler at runner.address {address} has no workers")
     # Dask repeats the tasks of a worker that died on others, a limited number of times.

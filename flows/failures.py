@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from prefect.exceptions import UnfinishedRun, UpstreamTaskError
 
-from augpipe.core.errors import NotTrainedError, UserError, is_full, passes
+from augpipe.core.errors import NotTrainedError, UserError, is_full, one_line, passes
 from augpipe.data.leaks import LeakError
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun, Run
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.experiment import Experiment
 
 Key = tuple[str, int]  # name of an arm or a generator, and a seed
 # Errors of a task whose input failed.
@@ -123,5 +124,5 @@ def _concerns(run: Run, arm: Arm) -> bool:
 
 def reason(error: BaseException) -> str:
     """An error in one line."""
-    message = " ".join(str(error).split())
+    message = one_line(error)
     return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__

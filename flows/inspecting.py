@@ -13,13 +13,14 @@ from augpipe.core.errors import UserError, several
 from augpipe.core.home import home
 from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect, with_mistakes
+from augpipe.pipeline.config_values import read
 from augpipe.pipeline.defaults import name_of
-from augpipe.pipeline.experiment import Experiment, build, read
+from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.validate import mistakes
 from augpipe.report.inspection import FILES, write_inspection
 from augpipe.report.out import check_out
 
-from .output import Output
+from .output import Output, print_line
 from .progress import bar
 
 SHOWN = 40  # classes in the printed table
@@ -79,7 +80,6 @@ def plain(text: str) -> str:
 def print_summary(inspection: Inspection, folder: Path) -> None:
     """Print the classes as a table, then problems, notes and the path of the page."""
     facts = inspection.facts()
-    out = Output()
     sides = [side for side in ("train", "val", "test") if side in (facts["classes"] or [{}])[0]]
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
@@ -88,7 +88,7 @@ def print_summary(inspection: Inspection, folder: Path) -> None:
     for row in facts["classes"][:SHOWN]:
         cells = [f"{row[key]:,}" for key in ("images", *sides, "unusable")]
         table.add_row(escape(plain(row["name"])), *cells)
-    out.print(table)
+    Output().print(table)
     hidden = len(facts["classes"]) - SHOWN
     ratio = facts["imbalance_ratio"]["all"]
     lines = [f"and {hidden:,} more classes"] if hidden > 0 else []
@@ -105,4 +105,4 @@ def print_summary(inspection: Inspection, folder: Path) -> None:
         lines.append(f"note: ignored files without an image extension: {ignored}")
     lines.append(f"page: {folder / 'inspect.html'}")
     for line in lines:
-        out.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+        print_line(plain(line))

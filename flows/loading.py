@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-
 from augpipe.core.errors import UserError, exists, near_name
 from augpipe.core.home import home, store_limit
 
 from .addresses import check_addresses
+from .output import report
 from .retries import retried
 
 CONFIGS: Final = (".yaml", ".yml")
-err = Console(stderr=True)
 
 
 def load_checked(
@@ -115,12 +113,7 @@ def is_images(config: Path) -> bool:
 
 def _print_choices(choices: Iterable[Any]) -> None:
     for choice in choices:
-        err.print(
-            f"chose {choice.key} {choice.value} ({choice.why})",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        report(f"chose {choice.key} {choice.value} ({choice.why})")
 
 
 def _check_places(outline: Any) -> None:

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from rich.console import Console
-
 from .environment import seconds
+from .output import report
 from .quiet import nothing
 
 LOST: Final = "Prefect's server of this run ended (was it killed?)"
@@ -143,8 +142,3 @@ def hush() -> None:
     for worker in list(workers._instances.values()):
         # At exit Prefect waits for each queued event, seconds for one that cannot be sent.
         worker._client = NullEventsClient()
-
-
-def report(line: str) -> None:
-    """Print a line for the user."""
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Print to standard output; one that cannot be written to ends the command with a message of its own."""
+"""Print to the standard streams; standard output that cannot be written to ends the command with a message of its own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 from rich.console import Console
-
-# The switch of commands whose result is one JSON object on standard output; everything else is on standard error.
-Json = Annotated[bool, Parameter(name="--json", negative=())]
 
 
 class OutputError(Exception):
@@ -96,3 +92,21 @@ class Output(Console):
     def on_broken_pipe(self) -> None:
         """Rich would exit with status 1, which is that of a fault of ours."""
         raise BrokenPipeError
+
+
+def print_line(line: str) -> None:
+    """Print a line on standard output as it is: without markup, colours or line breaks."""
+    Output().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def report(line: str) -> None:
+    """Print a line on standard error as it is: without markup, colours or line breaks."""
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_error(line: str) -> None:
+    """Print a command's last line on standard error; not by rich, which imports for it what there may be no memory for."""
+    # Standard error may be closed or full: the status remains.
+    with suppress(OSError, MemoryError):
+        if sys.stderr is not None:
+            print(f"augpipe: {line}", file=sys.stderr)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from augpipe.core.errors import UserError
 from augpipe.pipeline.budget import QUICK, Budget, parse
 
-from .loading import err, is_images, load_checked, suggest_checked
-from .output import Output
+from .loading import is_images, load_checked, suggest_checked
+from .output import print_line, report
 
 if TYPE_CHECKING:
     from augpipe.pipeline.planning import Plan
@@ -66,6 +66,5 @@ def load_planned(
 def _print(plan: Plan, dry_run: bool) -> None:
     from augpipe.report.plan_text import plan_lines
 
-    console = Output() if dry_run else err
     for line in plan_lines(plan):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        (print_line if dry_run else report)(line)

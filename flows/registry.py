@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, is_full
+from augpipe.core.errors import UserError, is_full, one_line
 from augpipe.core.store import load_state
 
 from .tracking.models import Logged
@@ -117,7 +117,7 @@ class Registry:
             ) as error:  # fmt: skip
                 if is_away(error) or is_full(error):
                     raise
-                why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                why = f"{type(error).__name__}: {one_line(error)[:200]}"
         raise UserError(
             f"version {version.version} of the registered model {self.name!r} is not an augpipe model: {why}; "
             f"move the alias {CHAMPION!r} to a version that is, or remove it"

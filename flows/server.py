@@ -21,7 +21,8 @@ from augpipe.core.errors import RunError
 from augpipe.core.home import home
 
 from .databases import copy_database, from_template, prefect_folder, prefect_template
-from .loss import LOST, begin, lose, report, set_away
+from .loss import LOST, begin, lose, set_away
+from .output import report
 from .signals import received
 
 START_UP: Final = 120.0  # seconds a server may take on a loaded machine

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from prefect import Flow
-from rich.console import Console
 
 from augpipe.core.device import require
 from augpipe.core.errors import FULL_WORDS, UserError
@@ -23,6 +22,7 @@ from augpipe.pipeline.pruning import TRACKED, prune, running, size_below_home
 
 from .calling import call
 from .engine import check_api, pool, prefect_api, workers_and_threads
+from .output import report
 from .progress import working
 from .tracking.store import check_store, tracking_uri
 
@@ -120,8 +120,7 @@ def _note_size(limit: int) -> None:
     """Say that tracked runs take more than the store may; they are the user's records, so no run deletes them."""
     size = size_below_home(*TRACKED)
     if size > limit:
-        Console(stderr=True).print(
+        report(
             f"tracked runs below {home()} take {size / 1e6:,.0f} MB, more than AUGPIPE_STORE_LIMIT; augpipe cache prune "
-            "--older-than 90d --runs deletes old ones",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            "--older-than 90d --runs deletes old ones"
+        )

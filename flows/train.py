@@ -25,11 +25,11 @@ from .calling import recorded, undeployed
 from .compare import prepared_by_seed, resolved
 from .engine import stop_workers
 from .following import follow
+from .output import report
 from .starting import started
 from .tasks import Submit
 from .tracking import Tracker
 from .tracking.pending import Lost
-from .tracking.tracker import report
 
 
 def run(

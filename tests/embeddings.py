@@ -7,7 +7,7 @@ import torch
 
 from augpipe.classifiers.models import Shape, build
 from augpipe.classifiers.options import ClassifierOptions
-from augpipe.classifiers.train import Trained
+from augpipe.classifiers.trained import Trained
 from augpipe.core.device import Runtime
 from augpipe.synthetic.embeddings import Embedded
 

@@ -14,8 +14,9 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.store import Ref, Store
 from augpipe.pipeline import experiment as config
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
     Choice,
     Measured,

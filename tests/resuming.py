@@ -24,6 +24,7 @@ from augpipe.core.checkpoint import Checkpoint
 from augpipe.generators import families
 from augpipe.generators import fit as training
 from augpipe.generators.protocol import Generator, Problem
+from augpipe.generators.ticks import Hooks, Tick
 
 
 def leaves(state: Any, path: str = "") -> Iterator[tuple[str, bytes]]:
@@ -57,14 +58,14 @@ def train(name: str, folder: Path) -> None:
     def validate(current: Generator) -> float:
         return float(np.mean(draw(current, [0, 1, 2, 0]).numpy()))
 
-    def on_tick(tick: training.Tick, current: Generator) -> dict[str, Any]:
+    def on_tick(tick: Tick, current: Generator) -> dict[str, Any]:
         print(f"{name}|{os.getpid()}", flush=True)
         time.sleep(0.05)  # so that a kill falls before, in or after the writing of a checkpoint
         return {}
 
     fitted = training.fit(
         generator, images, config, here, seed=5,
-        hooks=training.Hooks(validate, on_tick),
+        hooks=Hooks(validate, on_tick),
         checkpoint=Checkpoint(folder / f"{name}.pt", {"name": name}),
     )  # fmt: skip
     ticks = [(t.kimg, t.losses, t.metric, t.best, t.diversity) for t in fitted.ticks]

@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from tracked import prefect
 
-from augpipe.pipeline.experiment import Runner
+from augpipe.pipeline.runner import Runner
 from flows import workers
 from flows.engine import pool, stop_workers
 from flows.workers import preload

@@ -26,6 +26,7 @@ from augpipe.core.team import Team, launch
 from augpipe.generators import families
 from augpipe.generators import fit as training
 from augpipe.generators.protocol import Problem
+from augpipe.generators.ticks import Hooks
 from augpipe.nn.norms import GlobalBatchNorm2d, minibatch_stddev
 
 Told = list[dict[str, float]]
@@ -86,7 +87,7 @@ def fitted(name: str) -> tuple[list[tuple[float, float, dict[str, float]]], list
         return found
 
     generator.step, generator.local_batch = watched, counted
-    hooks = training.Hooks(
+    hooks = Hooks(
         lambda made: float(made.sample(torch.tensor([0, 1, 2]), torch_stream(0)).float().mean())
     )
     done = training.fit(generator, train, config, here, seed=3, hooks=hooks)
@@ -189,9 +190,7 @@ def resumed(checkpoint: str, breaks: bool) -> tuple[list[float], Any]:
         return float(made.sample(torch.tensor([0, 1, 2]), torch_stream(0)).float().mean())
 
     kept = Checkpoint(Path(checkpoint), {"config": "tiny"})
-    done = training.fit(
-        generator, train, config, here, seed=3, hooks=training.Hooks(look), checkpoint=kept
-    )
+    done = training.fit(generator, train, config, here, seed=3, hooks=Hooks(look), checkpoint=kept)
     generator.load_state_dict(done.state)
     return [t.metric for t in done.ticks], draw(generator, [0, 1, 2]).numpy()
 

@@ -15,7 +15,8 @@ from shapes import shapes
 import augpipe
 from augpipe.data import sources
 from augpipe.estimators.comparison import _path, experiment_of
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.arm import Arm
+from augpipe.pipeline.experiment import Experiment
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial" / "from-a-notebook.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -18,6 +18,7 @@ from shards import numbered, shard
 
 from augpipe import inference, serving
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core import device as runtime
@@ -130,12 +131,12 @@ def classifier_file(here: Any, train: ImageSet, place: Path, temperature: float)
     trained = classification.train(
         Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0
     )
-    state = Store(place / "store").put_state("c", classification.state_of(trained, options))
+    state = Store(place / "store").put_state("c", trained_classifier.state_of(trained, options))
     model_files.write(
         model_files.classifier_file(state, train.classes, train.spec, ImageOptions(), temperature),
         place / "classifier.pt",
     )
-    return classification.predict(trained, train, here)
+    return trained_classifier.predict(trained, train, here)
 
 
 def test_predictions_are_calibrated_and_name_what_cannot_be_read(

@@ -21,9 +21,10 @@ from tiny import tracking
 
 from augpipe import serving
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
-from augpipe.classifiers.train import Trained
+from augpipe.classifiers.trained import Trained
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
 from augpipe.core.options import ImageOptions
@@ -47,7 +48,7 @@ def trained(here, make_shapes) -> tuple[Trained, ImageSet]:
 
 
 def stored(trained: Trained, place: Path) -> Ref:
-    return Store(place).put_state("classifiers", classification.state_of(trained, OPTIONS))
+    return Store(place).put_state("classifiers", trained_classifier.state_of(trained, OPTIONS))
 
 
 def logged_classifier(
@@ -78,7 +79,7 @@ def test_an_old_classifier_gives_the_array_it_gave(here, trained, tmp_path) -> N
     found = served.predict(images.images)
     assert isinstance(found, np.ndarray) and found.dtype == np.float32
     # Served at this machine's own precision.
-    assert np.allclose(found, classification.predict(net, images, here), atol=0.02)
+    assert np.allclose(found, trained_classifier.predict(net, images, here), atol=0.02)
 
 
 def test_a_classifier_names_labels_and_probabilities(here, trained, tmp_path) -> None:
@@ -86,7 +87,7 @@ def test_a_classifier_names_labels_and_probabilities(here, trained, tmp_path) ->
     found = logged_classifier(trained, tmp_path).predict(images.images)
     names = ["probability_c0", "probability_c1", "probability_c2"]
     assert list(found.columns) == ["label", *names]
-    expected = classification.predict(net, images, here)
+    expected = trained_classifier.predict(net, images, here)
     assert np.allclose(found[names], expected, atol=0.02)
     assert found.label.tolist() == [f"c{c}" for c in found[names].to_numpy().argmax(1)]
 
@@ -174,6 +175,8 @@ def test_an_unreadable_picture_is_named(trained, tmp_path) -> None:
         served.predict(pd.DataFrame({"a": [good], "b": [good]}))
     with pytest.raises(UserError, match=r"array of shape \(16, 16\)"):
         served.predict(good)
+    with pytest.raises(UserError, match="expected pictures, got int"):
+        served.predict(3)
 
 
 @pytest.mark.parametrize("family", [*DERIVING, "cgan"])
@@ -213,9 +216,9 @@ def old_format(place: Path, state: Any) -> Path:
 
 def test_models_of_earlier_versions_load(here, trained, make_shapes, tmp_path) -> None:
     net, images = trained
-    old = old_format(tmp_path / "c", classification.state_of(net, OPTIONS))
+    old = old_format(tmp_path / "c", trained_classifier.state_of(net, OPTIONS))
     found = pyfunc.load_model(str(old)).predict(images.images)
-    assert np.allclose(found, classification.predict(net, images, here), atol=0.02)
+    assert np.allclose(found, trained_classifier.predict(net, images, here), atol=0.02)
     train = make_shapes((8, 6))
     generator, checkpoint, learned = packed("smote", tmp_path / "store", train, here)
     state = torch.load(checkpoint.path, weights_only=True)

@@ -16,6 +16,7 @@ from tiny import ROOT, environment, tracking
 
 from augpipe import serving
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core.options import ImageOptions
@@ -86,7 +87,7 @@ def test_logged_models_load_beside_a_foreign_package_flows(
     options = ClassifierOptions(width=0.25, steps=2, batch=8, evaluations=1)
     mixture = Mixture(images, None, Mix(), here, seed=0)
     trained = classification.train(mixture, images, options, here, seed=0)
-    state = store.put_state("classifiers", classification.state_of(trained, options))
+    state = store.put_state("classifiers", trained_classifier.state_of(trained, options))
     learned, generator = store.put_images(images), fresh("smote", images, here)
     problem = Problem(images.spec, images.classes)
     packed = families.pack(tiny("smote"), problem, 0, learned, generator.state_dict())

@@ -20,9 +20,8 @@ from augpipe.core.schema import OneOf, Strict, explain
 if TYPE_CHECKING:
     import torch
 
-ItemLoss: TypeAlias = (
-    "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"  # logits (N,K), labels (N,) → (N,)
-)
+# Logits (N,K), labels (N,) → (N,).
+ItemLoss: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
 
 
 class Loss(Strict):

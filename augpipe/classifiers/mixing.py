@@ -18,9 +18,8 @@ from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, torch_stream
 
 LEAST_VALUE = 1e-3  # lower bound on check values: powers below 0 stay finite
-OFTEN = (
-    10.0  # a synthetic image is drawn at most this many times as often as a real one of its class
-)
+# A synthetic image is drawn at most this many times as often as a real one of its class.
+OFTEN = 10.0
 _POWER = {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}
 
 

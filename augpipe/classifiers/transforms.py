@@ -7,10 +7,8 @@ or a file (JSON or YAML), whose content becomes part of the experiment.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, Final
 
 import cv2
@@ -19,26 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
+from augpipe.core.processes import environment_variable
 from augpipe.core.registry import Registry
 
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable while the block runs."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
 # albumentations queries a server for its latest version at import, unless this variable is set.
-with _environment("NO_ALBUMENTATIONS_UPDATE", "1"):
+with environment_variable("NO_ALBUMENTATIONS_UPDATE", "1"):
     import albumentations as A
 
 TRIED: Final = 16  # images: a transform may be applied to some only
@@ -67,7 +51,7 @@ class Albumentations:
         try:
             result: Any = self._apply(image=row)["image"]
         except Exception as error:  # any transform may raise anything
-            message = " ".join(str(error).split())[:200]
+            message = one_line(error)[:200]
             raise UserError(
                 f"the transform fails on an image of {row.shape}: {type(error).__name__}: {message}"
             ) from None
@@ -230,7 +214,7 @@ def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
             for name in _dropped_keys(serialised, A.to_dict(pipeline)):
                 raise ValueError(f"unknown argument {name!r}")
     except Exception as error:  # its classes may raise anything for invalid arguments
-        message = " ".join(str(error).split())[:200]
+        message = one_line(error)[:200]
         raise UserError(
             f"the transform is not an albumentations pipeline: {type(error).__name__}: {message}"
         ) from None

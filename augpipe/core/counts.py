@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from augpipe.core.errors import UserError, unknown
 
 Counts = Mapping[int, int]  # class → images
 # Test images (or groups) that every class needs: fewer do not estimate their variance.
 LEAST_TEST: Final = 5
+
+
+def counts_of(labels: NDArray[np.int64], classes: int) -> dict[int, int]:
+    """Labels (N,) → images of each of so many classes, zeros included."""
+    return dict(enumerate(np.bincount(labels, minlength=classes).tolist()))
 
 
 def label_of(name: object, classes: Sequence[str]) -> int:

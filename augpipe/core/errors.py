@@ -41,6 +41,16 @@ class PictureError(ValueError):
     """An unusable picture; the message gives the reason for the user."""
 
 
+def one_line(text: object) -> str:
+    """A text, or an error's message, without line breaks and repeated spaces."""
+    return " ".join(str(text).split())
+
+
+def cause(error: BaseException) -> str:
+    """An error's message on one line; the name of its type if it has none."""
+    return one_line(error) or type(error).__name__
+
+
 def several(n: int, what: str) -> str:
     """`1 image`, `1,200 images`, `2 classes`."""
     return f"{n:,} {what}" + ("" if n == 1 else "es" if what.endswith("s") else "s")

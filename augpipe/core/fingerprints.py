@@ -11,9 +11,10 @@ import ast
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
+
+from augpipe.core.machine import installed
 
 PACKAGE: Final = "augpipe"
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -32,13 +33,7 @@ class ChangedError(RuntimeError):
 @cache
 def libraries() -> Mapping[str, str]:
     """Versions of the installed libraries that results depend on."""
-    installed = {}
-    for name in LIBRARIES:
-        try:
-            installed[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return installed
+    return installed(LIBRARIES)
 
 
 def _states(root: Path) -> dict[Path, int]:

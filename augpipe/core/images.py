@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from augpipe.core.counts import counts_of
+
 REAL, SYNTHETIC = "real", "synthetic"
 PROVENANCE = ("id", "group", "origin", "parent", "source", "weight")
 
@@ -114,8 +116,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     def counts(self, rows: NDArray[np.int64] | None = None) -> dict[int, int]:
         """Images of each class, zeros included; only of `rows`, if given."""
         labels = self.labels if rows is None else self.labels[rows]
-        counts = np.bincount(labels, minlength=len(self.classes))
-        return {label: int(n) for label, n in enumerate(counts)}
+        return counts_of(labels, len(self.classes))
 
     def take(self, rows: NDArray[np.int64]) -> ImageSet:
         """The images at `rows`, in that order (a copy in memory)."""

@@ -1,4 +1,4 @@
-"""Whether a process is alive: by a lock that it holds, or by a name that no later process shares."""
+"""Whether a process is alive, by a lock that it holds, or by a name that no later process shares; and its environment."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from augpipe.core.home import make_folder
+
+
+@contextmanager
+def environment_variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable of this process while the block runs."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from pydantic import (
 
 from augpipe.core import image_folders
 from augpipe.core.errors import RunError
-from augpipe.core.files import digest, draft_of, rename, write_json
+from augpipe.core.files import digest, draft_of, rename
 from augpipe.core.home import home
 from augpipe.core.image_folders import NAME, Rows
 from augpipe.core.images import ImageSet, Splits
@@ -155,10 +155,6 @@ class Store:
         """A path for a folder that is deleted when the block ends."""
         with draft_of(self.root / "scratch" / "new") as draft:
             yield draft
-
-    def put_json(self, kind: str, value: Any) -> Ref:
-        """Store a value as JSON with sorted keys."""
-        return self.put(kind, lambda path: write_json(path, value), ".json")
 
     def put_table(self, kind: str, table: pd.DataFrame) -> Ref:
         """Store a table as Parquet: floats keep full precision and text stays text."""

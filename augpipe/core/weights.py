@@ -15,7 +15,7 @@ from urllib.error import URLError
 
 import torch
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
 from augpipe.core.home import home, make_folder
 
 # Exceptions raised by reading a file that is not a matching checkpoint.
@@ -44,7 +44,7 @@ def fetching(what: str, file: str, instead: str) -> Iterator[None]:
     except (URLError, ConnectionError, TimeoutError) as error:
         reason = getattr(error, "reason", None) or error
         raise UserError(
-            f"cannot fetch the weights of {what} ({' '.join(str(reason).split())}): without a network, put {file} "
+            f"cannot fetch the weights of {what} ({one_line(reason)}): without a network, put {file} "
             f"into {weights_folder()}, or use {instead}"
         ) from None
     except OSError as error:

@@ -98,7 +98,7 @@ def _without_overlap(
     """Rows without images of the same group in a later split; removed ids with class and reason."""
     facts = intake.facts
     remaining, removed = dict(rows), {}
-    ids, labels, classes = intake.ids, intake.labels, intake.listing.classes
+    ids = intake.ids
     for side, later in (("train", ("val", "test")), ("val", ("test",))):
         first: dict[int, tuple[str, int]] = {}
         for other in later:
@@ -112,11 +112,15 @@ def _without_overlap(
                 "equal to" if facts.content[row] == facts.content[twin] else "nearly equal to"
             )
             reason = f"removed from {side}: {relation} {ids[twin]} in {other}"
-            if labels[row] != labels[twin]:
-                reason += f", which has class {classes[labels[twin]]}"
-            removed[ids[int(row)]] = (classes[labels[row]], reason)
+            removed[ids[int(row)]] = _removed(intake, row, twin, reason)
         remaining[side] = rows[side][~is_duplicate]
     return remaining, removed
+
+
+def _removed(intake: Intake, row: int, twin: int, reason: str) -> tuple[str, str]:
+    """Class of a removed image, and the reason, with the class of its twin if that is another."""
+    name, other = (intake.listing.classes[intake.labels[at]] for at in (row, twin))
+    return name, reason if name == other else f"{reason}, which has class {other}"
 
 
 def _without_repeats(
@@ -124,7 +128,6 @@ def _without_repeats(
 ) -> tuple[dict[str, Rows], dict[str, tuple[str, str]]]:
     """Rows with only the first of equal images within each split; removed ids with class and reason."""
     groups, ids = equal_groups(intake.facts.content), intake.ids
-    labels, classes = intake.labels, intake.listing.classes
     remaining, removed = {}, {}
     for side, side_rows in rows.items():
         _, first, inverse = np.unique(groups[side_rows], return_index=True, return_inverse=True)
@@ -132,9 +135,7 @@ def _without_repeats(
         for row, twin in zip(side_rows, side_rows[first[inverse]], strict=True):
             if row != twin:
                 reason = f"removed from {side}: equal to {ids[int(twin)]} in {side}"
-                if labels[row] != labels[twin]:
-                    reason += f", which has class {classes[labels[twin]]}"
-                removed[ids[int(row)]] = (classes[labels[row]], reason)
+                removed[ids[int(row)]] = _removed(intake, row, twin, reason)
     return remaining, removed
 
 

@@ -12,9 +12,8 @@ from scipy.fft import dct
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-BITS: Final = (
-    4  # maximum Hamming distance of hashes of near images; one of BITS + 1 chunks is then equal
-)
+# Maximum Hamming distance of hashes of near images; one of BITS + 1 chunks is then equal.
+BITS: Final = 4
 CORRELATION: Final = 0.995  # minimum correlation of thumbnails of the same picture
 FLAT: Final = 2.0  # standard deviation of grey levels below which a thumbnail is uniform and correlation is undefined
 TINT: Final = 12  # maximum difference of mean colours, in levels

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from typing import Any, Final
 
-import numpy as np
 from PIL import Image
 
 from augpipe.data.quarantine import reason
 from augpipe.data.sources._dicom import is_dicom
-from augpipe.data.sources._listing import Bad, Listing
+from augpipe.data.sources._listing import Bad, Listing, evenly
 from augpipe.data.sources._pictures import FORMATS, UNREADABLE, Blob, quiet
 
 SAMPLED: Final = 200  # files
@@ -21,7 +20,7 @@ def unreadable_heads(listing: Listing) -> tuple[Bad, ...]:
 
     Pictures that a source holds as pixels are not looked at.
     """
-    sample = np.unique(np.linspace(0, len(listing) - 1, min(SAMPLED, len(listing))).astype(int))
+    sample = evenly(len(listing), SAMPLED)
     bad = []
     with quiet():
         for row, blob in zip(sample, listing.fetch(sample) if len(listing) else (), strict=True):

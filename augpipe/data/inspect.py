@@ -10,18 +10,13 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.counts import Counts, require_classes
+from augpipe.core.counts import Counts, counts_of, require_classes
 from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.errors import UserError, several
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
-from augpipe.data.clean import (
-    check_classes,
-    few_test_images,
-    part,
-    torn_notes,
-)
+from augpipe.data.clean import check_classes, few_test_images, part, torn_notes
 from augpipe.data.copied_classes import check_copied_classes
 from augpipe.data.duplicate_groups import DuplicateGroups, Sides, duplicate_groups, rows_of
 from augpipe.data.duplicates import equal_groups, near_groups
@@ -31,7 +26,7 @@ from augpipe.data.listing_check import check_names, divided_groups, drop_small_c
 from augpipe.data.near_copies import NearCopies
 from augpipe.data.options import Policy, SplitOptions
 from augpipe.data.quarantine import MOST_BAD, quarantine, reasons
-from augpipe.data.sources._listing import Listing
+from augpipe.data.sources._listing import Listing, evenly
 from augpipe.data.split_check import NAMES
 from augpipe.data.survey import Survey, survey
 
@@ -72,8 +67,7 @@ class Inspection:
         if side is not None:
             labels = labels[self.sides == side] if self.sides is not None else labels[:0]
         classes = self.intake.listing.classes
-        n_images = np.bincount(labels, minlength=len(classes))
-        return dict(zip(classes, (int(n) for n in n_images), strict=True))
+        return dict(zip(classes, counts_of(labels, len(classes)).values(), strict=True))
 
     def facts(self) -> dict[str, Any]:
         """The whole result as plain values, for JSON."""
@@ -171,7 +165,8 @@ def inspect(
             partition = part(intake, options_of_split, keep_all, _stream(options_of_split))
             deduplicated = part(intake, options_of_split, rules, _stream(options_of_split))
             near_copies = deduplicated.near
-            train = _counts(intake, deduplicated.rows["train"])
+            in_train = intake.labels[deduplicated.rows["train"]]
+            train = counts_of(in_train, len(listing.classes))
             few = few_test_images(intake, deduplicated.rows["test"], deduplicated.kind)
             small = () if near_copies is None else near_copies.small_notes(partition.rows)
             problems += [Problem("warning", text) for text in (*few, *small)]
@@ -203,11 +198,6 @@ def with_mistakes(
     more = tuple(Problem("stop", text) for text in texts if text not in reported)
     last = tuple(Problem("warning", text) for text in warnings)
     return replace(inspection, problems=(*more, *inspection.problems, *last))
-
-
-def _counts(intake: Intake, rows: NDArray[np.int64]) -> Counts:
-    n_images = np.bincount(intake.labels[rows], minlength=len(intake.listing.classes))
-    return dict(enumerate(n_images.tolist()))
 
 
 def _near_groups(intake: Intake, equal: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -338,8 +328,5 @@ def sheet_rows(inspection: Inspection) -> dict[str, list[int]]:
     sheets = {}
     for label, name in list(enumerate(inspection.intake.listing.classes))[:SHEETS]:
         class_rows = np.flatnonzero(labels == label)
-        index = np.unique(
-            np.linspace(0, len(class_rows) - 1, min(SHOWN, len(class_rows))).astype(int)
-        )
-        sheets[name] = [int(row) for row in class_rows[index]]
+        sheets[name] = class_rows[evenly(len(class_rows), SHOWN)].tolist()
     return sheets

@@ -15,13 +15,12 @@ from augpipe.core.errors import several
 from augpipe.data.copies import transformed_copies
 from augpipe.data.duplicates import equal_groups, near_groups
 from augpipe.data.facts import Facts
+from augpipe.data.sources._listing import evenly
 
-SEARCHED: Final = (
-    500  # test images that are searched for transformed copies if they are only counted
-)
-LEAST_SIDE: Final = (
-    16  # pixels; smaller pictures fit too many others when they are shifted and stretched
-)
+# Test images that are searched for transformed copies if they are only counted.
+SEARCHED: Final = 500
+# Pixels; smaller pictures fit too many others when they are shifted and stretched.
+LEAST_SIDE: Final = 16
 EARLIER: Final = {"val": ("train",), "test": ("train", "val")}
 Rows = NDArray[np.int64]
 
@@ -102,7 +101,7 @@ def _queries(rows: Rows, side: str, complete: bool) -> Rows:
         return rows
     if side != "test":
         return rows[:0]
-    sample: Rows = rows[np.linspace(0, len(rows) - 1, min(SEARCHED, len(rows))).astype(int)]
+    sample: Rows = rows[evenly(len(rows), SEARCHED)]
     return sample
 
 

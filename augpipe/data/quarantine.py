@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from augpipe.core.errors import PictureError, UserError, several
+from augpipe.core.errors import PictureError, UserError, one_line, several
 from augpipe.data.options import Policy
 from augpipe.data.sources._listing import Bad, Listing
 
@@ -58,10 +58,10 @@ def reason(error: Exception) -> str:
     if name == "UnidentifiedImageError":
         return "not a picture of a supported format"
     if name in ("DecompressionBombError", "DecompressionBombWarning"):
-        return f"a decompression bomb: {' '.join(str(error).split())}"
+        return f"a decompression bomb: {one_line(error)}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    message = " ".join(str(error).split())
+    message = one_line(error)
     if isinstance(error, PictureError | UserError):
         return message
     is_plain = isinstance(error, OSError | ValueError) and message

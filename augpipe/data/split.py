@@ -53,10 +53,7 @@ def split(
 
 
 def stratified(
-    labels: Rows,
-    classes: Sequence[str],
-    fractions: Mapping[str, float],
-    rng: np.random.Generator,
+    labels: Rows, classes: Sequence[str], fractions: Mapping[str, float], rng: np.random.Generator
 ) -> dict[str, Rows]:
     """Split each class: round(fraction · n) images to every part but the first, which gets the rest; at least one each.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from augpipe.core.images import ImageSpec
 from augpipe.core.options import ImageOptions, Window
-from augpipe.data.sources._listing import Listing
+from augpipe.data.sources._listing import Listing, evenly
 from augpipe.data.sources._pictures import UNREADABLE, Blob, decode, quiet
 
 # Sizes that every generator family supports: base 4..7 times a power of 2.
@@ -82,7 +82,7 @@ def _partial_loss(
 def survey(listing: Listing, options: ImageOptions) -> Survey:
     """Choose size and channels: as configured, else the largest of SIZES up to the median short side and LARGEST."""
     sides, areas, rows, colour = [], [], [], False
-    sample = np.unique(np.linspace(0, len(listing) - 1, min(SURVEYED, len(listing))).astype(int))
+    sample = evenly(len(listing), SURVEYED)
     with quiet():
         for row, blob in zip(sample, listing.fetch(sample) if len(listing) else (), strict=True):
             picture = _decode_any(blob, options.window)

@@ -21,8 +21,9 @@ from augpipe.core.store import Store
 from augpipe.estimators.inputs import layout_of, seed_of, to_arrays
 from augpipe.generators import families
 from augpipe.generators.options import FAMILIES
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.defaults import for_source
-from augpipe.pipeline.experiment import Arm, Experiment, build
+from augpipe.pipeline.experiment import Experiment, build
 from augpipe.report.run_results import RunResults
 
 CLASSIC = "light"  # the transform of arms called classic
@@ -84,15 +85,21 @@ def compare(
     UserError
         A ValueError: unknown arms, images or groups that cannot be used, too few images of a class.
     """
-    if isinstance(X, Experiment):
-        if y is not None or arms is not None or groups is not None or overrides:
-            raise UserError("an Experiment has its own images, arms and settings: give it alone")
-        return api.compare(X, fresh=fresh)
-    overrides = [f"split.seed={seed_of(random_state)}", *overrides]
-    if not isinstance(X, str | Path):
-        overrides = ["name=compare", *overrides]
-    experiment = experiment_of(_path(X, y, groups), arms, overrides)
+    experiment = _experiment(X, y, groups, arms, list(overrides), random_state)
     return api.compare(experiment, fresh=fresh)
+
+
+def _experiment(
+    X: Any, y: Any, groups: Any, arms: Sequence[AnyArm] | None, overrides: list[str], state: Any
+) -> Experiment:
+    """X itself if it is an experiment, else the one chosen for the images; state: see `random_state`."""
+    if isinstance(X, Experiment):
+        if any(value is not None for value in (y, arms, groups)) or overrides:
+            raise UserError("an Experiment has its own images, arms and settings: give it alone")
+        return X
+    fixed = [] if isinstance(X, str | Path) else ["name=compare"]
+    fixed.append(f"split.seed={seed_of(state)}")
+    return experiment_of(_path(X, y, groups), arms, [*fixed, *overrides])
 
 
 def _path(X: Any, y: Any, groups: Any) -> Path:

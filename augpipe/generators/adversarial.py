@@ -18,12 +18,14 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.core.schema import Strict
 from augpipe.core.seeds import capture, restore, torch_stream
+from augpipe.generators.class_draws import drawn_together
 from augpipe.generators.options import GeneratorConfig
-from augpipe.generators.protocol import Problem, drawn_together
+from augpipe.generators.protocol import Problem
 from augpipe.nn.augment import Adaptive, Operations, diff_augment
 from augpipe.nn.blocks import Scheme, initialise, use_rng
 from augpipe.nn.ema import EMA, recalibrate
 from augpipe.nn.norms import norms_global, spectral_norm
+from augpipe.nn.penalties import Critic, r1
 
 SAMPLE_BATCH = 256  # images per forward pass in sampling
 
@@ -216,6 +218,16 @@ class Adversarial:
         x = x.float()
         return diff_augment(x, self._augment, self.rngs["device"], p) if p > 0 else x
 
+    def with_r1(
+        self, loss: torch.Tensor, critic: Critic, real: torch.Tensor, gamma: float, every: int
+    ) -> torch.Tensor:
+        """The critic's loss plus gamma times R1, applied lazily: every so many steps, with that many times the weight."""
+        if not gamma or self.steps % every:
+            return loss
+        with self.runtime.autocast():
+            penalty = r1(critic, real)
+        return loss + gamma * every * penalty
+
     def observe(self, real: torch.Tensor) -> None:
         """Report scores of reals (N,) to the ADA controller, if there is one."""
         if self.adaptive:
@@ -247,16 +259,15 @@ class Adversarial:
         batches, size = self.recalibration
         # A separate stream: sampling must not change the training that follows.
         rng = torch_stream(0, "recalibration")
-
-        def inputs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            for _ in range(batches):
-                labels = self.draw_labels(size, rng)
-                z = self.latents(labels, rng)
-                yield z.to(self.runtime.device), labels.to(self.runtime.device)
-
+        inputs = (self.inputs(self.draw_labels(size, rng), rng) for _ in range(batches))
         with self.runtime.autocast():
-            recalibrate(self.ema.module, inputs())
+            recalibrate(self.ema.module, inputs)
         self._stale = False
+
+    def inputs(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """Draw the generator's inputs for labels (N,), as for `sample` but not truncated; on the device."""
+        z = self.latents(labels, rng)
+        return z.to(self.runtime.device), labels.to(self.runtime.device)
 
     def lower_learning_rate(self, factor: float) -> None:
         """Multiply every optimiser's learning rate."""

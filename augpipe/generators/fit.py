@@ -5,105 +5,30 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import torch
 
 from augpipe.core import distributed as parallel
 from augpipe.core.checkpoint import Checkpoint
-from augpipe.core.device import ClassRows, Pool, Runtime
+from augpipe.core.device import Pool, Runtime
 from augpipe.core.errors import NotTrainedError
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import torch_stream
+from augpipe.generators.class_draws import ClassUniform
 from augpipe.generators.diversity import Diversity
 from augpipe.generators.options import GeneratorConfig
-from augpipe.generators.protocol import Generator, drawn_together
-
-# Validation metric of a generator: lower is better; computed from train and val only.
-Validate = Callable[[Generator], float]
+from augpipe.generators.protocol import Generator
+from augpipe.generators.ticks import PROGRESS_INTERVAL, Fitted, Hooks, Tick
 
 MAX_RESTARTS: Final = 3  # restarts from the last good state per training
 LR_FACTOR: Final = 0.5  # learning rate multiplier at each restart
 CHECK_INTERVAL: Final = 32  # steps between checks that the losses are finite
-PROGRESS_INTERVAL: Final = 0.5  # seconds between calls of on_progress
 SAVE_INTERVAL: Final = 60.0  # seconds between checkpoints, besides that of each tick
-SAVE_SHARE: Final = (
-    20  # the least of these intervals is so many times what the last checkpoint took to write
-)
-
-
-@dataclass(frozen=True)
-class Tick:
-    """Measurements of one tick.
-
-    kimg, total_kimg: thousands of real images seen, and the budget. losses: means since the previous tick.
-    metric: validation metric. best: whether the metric is the best so far. seconds: training time so far.
-    diversity: lowest ratio of generated to real diversity over classes (nan if not measured).
-    restarted: why the training went back to the last good state, or "". kept: what `on_tick` returned, plain
-    values.
-    """
-
-    kimg: float
-    total_kimg: float
-    losses: dict[str, float]
-    metric: float
-    best: bool
-    images_per_second: float
-    seconds: float = 0.0
-    diversity: float = math.nan
-    restarted: str = ""
-    kept: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Fitted:
-    """Result of `fit`: the state with the best validation metric, and the ticks of the training."""
-
-    state: dict[str, Any]
-    best_kimg: float
-    best_metric: float
-    ticks: list[Tick] = field(default_factory=list)
-    stopped: str = "the budget is spent"
-
-
-def _no_values(tick: Tick, generator: Generator) -> dict[str, Any]:
-    return {}
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """Callbacks of the loop, which itself neither logs nor measures.
-
-    validate: returns the validation metric, lower is better. on_tick: called after validation; the loop stores what
-    it returns in the tick, also across a resume. on_progress: called with thousands of images seen and images per
-    second, at most every PROGRESS_INTERVAL seconds. clock: seconds, for the time between checkpoints.
-    """
-
-    validate: Validate
-    on_tick: Callable[[Tick, Generator], Mapping[str, Any]] = _no_values
-    on_progress: Callable[[float, float], None] = lambda kimg, rate: None
-    clock: Callable[[], float] = time.monotonic
-
-
-class ClassUniform:
-    """Draw rows of train without end: first a non-empty class, uniformly, then an image within it.
-
-    With natural frequencies the generator would hardly see rare classes. together: consecutive images per drawn
-    class.
-    """
-
-    def __init__(self, train: ImageSet, rng: torch.Generator, together: int = 1) -> None:
-        self._rows, self._together = ClassRows(train), together
-        self._classes = torch.nonzero(self._rows.sizes).squeeze(1)
-        self.rng = rng
-
-    def draw(self, n: int) -> torch.Tensor:
-        """Draw n rows, int64 (n,)."""
-        labels = drawn_together(self._classes, n, self._together, self.rng)
-        u = torch.rand(n, generator=self.rng, dtype=torch.float64)
-        return self._rows.pick(labels, u)
+# The least of these intervals is so many times what the last checkpoint took to write.
+SAVE_SHARE: Final = 20
 
 
 def fit(
@@ -202,10 +127,8 @@ class _Loop:
         self._best = self._good[0]
         self._lowered = 0  # times the learning rate was lowered since the last good state
         self._partial = _Partial()
-        self._saved, self._saving = (
-            hooks.clock(),
-            0.0,
-        )  # when the state was last saved, and how long that took
+        # When the state was last saved, and how long that took.
+        self._saved, self._saving = hooks.clock(), 0.0
 
     def resume(self) -> None:
         """Continue from the checkpoint, if it exists."""

@@ -11,14 +11,6 @@ import torch
 from augpipe.core.images import ImageSet, ImageSpec
 
 
-def drawn_together(
-    classes: torch.Tensor, n: int, together: int, rng: torch.Generator
-) -> torch.Tensor:
-    """Draw labels (n,) uniformly from `classes`, each repeated for `together` consecutive items."""
-    index = torch.randint(0, len(classes), (-(-n // together),), generator=rng)
-    return classes[index].repeat_interleave(together)[:n]
-
-
 @dataclass(frozen=True)
 class Problem:
     """What a generator is built for: image size and channels, and the class names."""

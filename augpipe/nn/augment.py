@@ -72,12 +72,7 @@ class Adaptive:
 
     def state_dict(self) -> dict[str, float]:
         """p, and the sums since its last change."""
-        return {
-            "p": self.p,
-            "signs": self._signs,
-            "images": self._images,
-            "batches": self._batches,
-        }
+        return {"p": self.p, "signs": self._signs, "images": self._images, "batches": self._batches}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Restore what `state_dict` returned."""

@@ -18,14 +18,6 @@ def pixel_norm(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
     return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + eps).to(x.dtype)
 
 
-class PixelNorm(nn.Module):
-    """`pixel_norm` as a layer."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) → the same shape."""
-        return pixel_norm(x)
-
-
 class GlobalBatchNorm2d(nn.BatchNorm2d):
     """Batch norm with the mean and variance of the global batch, over all processes of the training."""
 

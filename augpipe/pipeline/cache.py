@@ -29,9 +29,7 @@ from augpipe.pipeline.context import Context, Report, silent
 from augpipe.pipeline.records import Record
 
 RECORDS: Final = "records"
-Stage = Callable[
-    ..., Any
-]  # stage(context, *inputs) → Record or Ref; some take `report`, some `devices`
+Stage = Callable[..., Any]  # stage(context, *inputs) → Record or Ref; some take `report`
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,9 @@ def dependencies(stage: Stage, context: Context, inputs: Sequence[Any]) -> dict[
     names = inspect.signature(stage).bind(context, *inputs).arguments
     values = {name: value for name, value in names.items() if name not in ("context", "report")}
     modules = {stage.__module__, *(m for value in values.values() for m in _modules(value))}
-    environment = machine.environment(
-        context.device, context.precision, context.threads, values.pop("devices", 1)
-    )
+    # Of a generator that several processes train together (`TrainingSpec.devices`).
+    processes = max((getattr(value, "devices", 1) for value in values.values()), default=1)
+    environment = machine.environment(context.device, context.precision, context.threads, processes)
     return {
         "stage": stage.__name__,
         "inputs": {name: content(value) for name, value in values.items()},

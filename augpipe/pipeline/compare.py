@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from augpipe.core.store import Ref
 from augpipe.pipeline import cache
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
     Choice,
     Measured,
@@ -175,10 +176,7 @@ def _used(experiment: Experiment) -> list[str]:
 
 
 def train_and_score(
-    experiment: Experiment,
-    prepared: BySeed,
-    call: Call,
-    more: More = MappingProxyType({}),
+    experiment: Experiment, prepared: BySeed, call: Call, more: More = MappingProxyType({})
 ) -> Runs:
     """`compare` without the fidelity of the generators; more: see `More`."""
     runs, seeds, names = Runs(prepared), experiment.seeds, _used(experiment)
@@ -209,18 +207,19 @@ def call_generator(
     """Train a generator: one joint model, or one model per class in separate calls, which are then joined."""
     prepared, options = runs.prepared[spec.seed], experiment.generators[spec.name]
     reference = runs.references[spec.seed].reference
-    first, rest = specs(prepared, options, spec)
+    devices = experiment.runner.devices
+    first, rest = specs(prepared, options, spec.model_copy(update={"devices": devices}))
 
     def train(part: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
         total = options.pretrain if part.pooled else options.kimg
         trained: TrainedGenerator = call(
             train_generator, prepared, reference, part, start, options, experiment.classifier,
-            experiment.runner.devices, title=f"{spec.name}, {part.scope}seed {spec.seed}", total=total,
+            title=f"{spec.name}, {part.scope}seed {spec.seed}", total=total,
         )  # fmt: skip
         return trained
 
     if not options.per_class:
-        run = GeneratorRun(spec.name, spec.seed, prepared, train(spec))
+        run = GeneratorRun(spec.name, spec.seed, prepared, train(rest[0]))
     else:
         pooled = train(first) if first is not None else None
         classes = [
@@ -237,11 +236,7 @@ def call_generator(
 
 
 def _call_arms(
-    runs: Runs,
-    experiment: Experiment,
-    arms: Sequence[Arm],
-    call: Call,
-    more: More,
+    runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Call, more: More
 ) -> None:
     """Fill, mix, train and score each arm and seed, stage by stage; more: see `More`."""
     shared: dict[tuple[str, str, bool, int], Synthetic] = {}

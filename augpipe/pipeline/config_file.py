@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import yaml
 
+from augpipe.core.errors import one_line
 from augpipe.core.yaml_loader import as_yaml
 from augpipe.pipeline.config_paths import map_paths, to_folder
 from augpipe.pipeline.defaults import Choice
@@ -36,7 +37,7 @@ def config_text(experiment: Experiment, choices: Sequence[Choice], file: Path, i
             others.append(f"# {choice.key} {choice.value}: {reason}")
     map_paths(values, partial(to_folder, file.absolute().parent))
     lines = [
-        f"# Experiment of {' '.join(str(images).split())}: what `augpipe run` would choose for it, with the reasons.",
+        f"# Experiment of {one_line(images)}: what `augpipe run` would choose for it, with the reasons.",
         f"# Look:  augpipe inspect {file}",
         f"# Run:   augpipe run {file}",
         "# All other keys, with their meaning and defaults: augpipe schema",

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from augpipe.classifiers.options import Mix
-from augpipe.pipeline.experiment import Arm, Outline
+from augpipe.pipeline.arm import Arm
+from augpipe.pipeline.experiment import Outline
 
 EVEN: Final = ("auto", "not majority", "search", 1.0)  # fills that make all classes equally large
 # Options of a mix that an arm without synthetic images can share.

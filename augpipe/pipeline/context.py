@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from augpipe.core.device import Runtime, cores, pick_device, pick_precision, start
 from augpipe.core.options import Device, Precision
 from augpipe.core.store import Store
-from augpipe.pipeline.experiment import Runner
 from augpipe.pipeline.records import Timed
+from augpipe.pipeline.runner import Runner
 
 Report = Callable[[str, float], None]  # a short message, and how much of the stage's total is done
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from augpipe.classifiers.options import WITH_WIDTH
 from augpipe.classifiers.plans import plan
+from augpipe.core.counts import counts_of
 from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.imbalance import imbalance_ratio
@@ -26,7 +25,8 @@ from augpipe.pipeline.budget import (
     STANDARD_SEEDS,
     Numbers,
 )
-from augpipe.pipeline.experiment import Experiment, build, override
+from augpipe.pipeline.config_values import override
+from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.validate import check_heads, check_images, check_listing, list_images
 
 if TYPE_CHECKING:
@@ -46,9 +46,8 @@ POLICY: Final = "elastic"  # no mirrors, no turns: they may change the class
 _EARLY = tuple(
     f"{key}{end}" for key in ("source", "image", "split", "min_images") for end in (".", "=")
 )
-SMOTE_LEAST = (
-    5  # images of a class; with fewer, train may have a single one, and SMOTE needs a neighbour
-)
+# Images of a class; with fewer, train may have a single one, and SMOTE needs a neighbour.
+SMOTE_LEAST = 5
 Counts = Mapping[str, dict[int, int]]
 
 
@@ -297,8 +296,7 @@ def expected_counts(listing: sources.Listing, split: SplitOptions) -> Counts:
     if listing.splits is not None and split.kind in ("auto", "official"):
         for name in NAMES:
             labels = listing.labels[listing.splits == name]
-            n = np.bincount(labels, minlength=len(listing.classes))
-            counts[name] = {c: int(count) for c, count in enumerate(n)}
+            counts[name] = counts_of(labels, len(listing.classes))
         if not sum(counts["val"].values()):
             counts["val"] = {c: round(split.val * n) for c, n in counts["train"].items()}
             counts["train"] = {c: n - counts["val"][c] for c, n in counts["train"].items()}

@@ -259,7 +259,7 @@ class _Seconds:
 
     def train_generator(
         self, prepared: Prepared, reference: Task, spec: TrainingSpec, start: Task | None,
-        options: GeneratorConfig, classifier: ClassifierOptions, devices: int,
+        options: GeneratorConfig, classifier: ClassifierOptions,
     ) -> float:  # fmt: skip
         costs = self._costs.generators[spec.name]
         single = spec.pooled or spec.label is not None
@@ -269,7 +269,7 @@ class _Seconds:
         tick = costs.settle + drawn * costs.drawn + classes * VALIDATED * self._costs.predicted
         ticks = options.ticks if options.kimg else 1
         embedded = self._costs.predicted * self._images.number("val")
-        return 1000 * kimg * costs.shown / devices + ticks * tick + embedded
+        return 1000 * kimg * costs.shown / spec.devices + ticks * tick + embedded
 
     def synthesize(
         self, prepared: Prepared, reference: Task, generator: Task, counts: Mapping[int, int],

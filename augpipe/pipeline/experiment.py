@@ -2,176 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from augpipe.classifiers.options import UNNORMED, ClassifierOptions, Mix
+from augpipe.classifiers.options import UNNORMED, ClassifierOptions
 from augpipe.comparison.options import Confirm, Promotion
 from augpipe.core.errors import UserError, choices, unknown
-from augpipe.core.options import Device, ImageOptions, Precision
+from augpipe.core.options import ImageOptions
 from augpipe.core.registry import kinds_in
 from augpipe.core.schema import KindConfig, Strict, changed, explain
-from augpipe.core.yaml_loader import read_yaml
 from augpipe.data.imbalance import Imbalance, Natural
 from augpipe.data.options import Duplicates, OnBad, Policy, SplitOptions
 from augpipe.data.sources import Source
 from augpipe.generators.options import FAMILIES, AnyGenerator, GeneratorConfig
 from augpipe.generators.preview import preview
-from augpipe.pipeline.config_paths import from_folder, map_paths
+from augpipe.pipeline.arm import Arm, Name
+from augpipe.pipeline.config_values import overridden, read
+from augpipe.pipeline.runner import Runner
 from augpipe.synthetic.options import GAN_TRAIN, Curation, FidelityOptions, Gate, condition
 
 MOST_SEEDS: Final = 1000  # replicates of a comparison
 
-# Values of `--set` that are no YAML: a template of fields in braces, and a list of patterns with `*`.
-TEMPLATE: Final = re.compile(r"(\{[^{}:,]+\}[^{}]*)+")
-PATTERNS: Final = re.compile(r"\[(?=[^\]]*\*)([^\[\]{}\"':]+)\]")
-
-
-def _plain(name: str) -> str:
-    # Names of arms and generators are used as names of files, runs and columns.
-    if not re.fullmatch(r"[^\W_][\w .+-]{0,63}", name):
-        raise ValueError(
-            f"the name {name!r} must be 1 to 64 letters, digits, spaces or _ . + - and begin with a letter or digit"
-        )
-    return name
-
-
-# The pattern is for forms; the validator has the readable message.
-Name = Annotated[
-    str,
-    AfterValidator(_plain),
-    # Letters of other scripts begin at \u00aa; \w of a form is ASCII.
-    Field(
-        json_schema_extra={
-            "pattern": "^[A-Za-z0-9\u00aa-\uffff][A-Za-z0-9\u00aa-\uffff _.+-]{0,63}$"
-        }
-    ),
-]
-
-
 _Seed = Annotated[int, Field(ge=0)]
 _Seeds = Annotated[int, Field(ge=1, le=MOST_SEEDS)] | tuple[_Seed, ...]
-
-
-def _is_zero(value: Any) -> bool:
-    """Whether a share or a fill is 0, for every class if it is a mapping."""
-    return not any(value.values()) if isinstance(value, Mapping) else value == 0
-
-
-class Arm(Strict):
-    """One way to build a training set; baselines are arms too."""
-
-    name: Name
-    """Name of the arm in the report and in files."""
-
-    generator: str | Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    """Name of one of `generators`, or of several: their images are pooled, each making an equal part of every class's
-    `fill`. null: no synthetic images."""
-
-    mix: Mix = Mix()
-    """How real and synthetic images are combined, and how the classifier is trained on them."""
-
-    @property
-    def generators(self) -> tuple[str, ...]:
-        """Names of the arm's generators; empty if it has none."""
-        if self.generator is None:
-            return ()
-        return (self.generator,) if isinstance(self.generator, str) else self.generator
-
-    @property
-    def made_by(self) -> str:
-        """Names of the generators joined by ` + `, for messages and reports."""
-        return " + ".join(self.generators)
-
-    @model_validator(mode="after")
-    def _synthetic_options_need_a_generator(self) -> Arm:
-        default, share, fill = Mix(), self.mix.share, self.mix.fill
-        if self.generator is not None and _is_zero(share) and self.mix.beside is None:
-            raise ValueError(
-                f"mix.share of arm {self.name!r} is 0, so the images of its generator are not used; set it above 0 or "
-                "remove the generator"
-            )
-        if self.generator is not None and _is_zero(fill):
-            raise ValueError(
-                f"mix.fill of arm {self.name!r} is 0, so its generator draws no images; set it above 0 or remove the "
-                "generator"
-            )
-        for key in (
-            "share",
-            "until",
-            "synthetic_weight",
-            "norms_apart",
-            "prefer",
-            "soft",
-            "beside",
-            "fill",
-            "origin_flag",
-            "curated",
-        ):
-            if self.generator is None and getattr(self.mix, key) != getattr(default, key):
-                raise ValueError(
-                    f"mix.{key} of arm {self.name!r} needs synthetic images, but the arm has no generator"
-                )
-        return self
-
-
-class Runner(Strict):
-    """Where and how tasks run. No result depends on it, except through device, precision, threads and devices."""
-
-    kind: Literal["processes", "dask"] = "processes"
-    """`processes`: worker processes on this machine. `dask`: the workers of a Dask scheduler, which must see AUGPIPE_HOME
-    at the same path (a shared folder)."""
-
-    address: str | None = None
-    """Address of the Dask scheduler, such as tcp://127.0.0.1:8786; only with `kind: dask`."""
-
-    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Number of worker processes. `auto`: one per core, or a single one with a GPU."""
-
-    device: Device = "auto"
-    """Device of every task. `auto`: cuda if there is one, else mps, else cpu."""
-
-    precision: Precision = "auto"
-    """Arithmetic of forward passes. `auto`: bf16-mixed where the hardware supports it, else 32-true."""
-
-    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Threads of a task. `auto`: the cores divided by the workers; 1 on a Dask worker."""
-
-    devices: int = Field(default=1, ge=1, le=64)
-    """GPUs (with `device: cpu`: processes) that one generator is trained on, each with its part of every batch. Must
-    divide the generator's batch."""
-
-    timeout: float = Field(default=86400.0, gt=0)
-    """Seconds that a task may take, such as the training of a generator; after that it and its arms fail."""
-
-    @model_validator(mode="after")
-    def _address_of_a_scheduler(self) -> Runner:
-        if self.kind == "dask" and not re.fullmatch(
-            r"(tcp|tls|ws|wss)://[^/\s]+:\d+/?", self.address or ""
-        ):
-            raise ValueError(
-                f"runner.kind dask needs a scheduler address such as tcp://127.0.0.1:8786; got {self.address!r}"
-            )
-        if self.kind != "dask" and self.address is not None:
-            raise ValueError("runner.address needs a Dask scheduler; set runner.kind: dask")
-        if self.kind == "dask" and self.devices > 1:
-            raise ValueError(
-                f"runner.devices is {self.devices}, but a Dask worker has one device; set it to 1, or runner.kind: processes"
-            )
-        return self
 
 
 def _family(value: Any) -> Any:
@@ -423,27 +280,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     return build(values, where=where)
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
-    """The values of a YAML file with overrides applied, not validated, and a name for the file in messages.
-
-    Relative paths in the file are relative to its folder, those of overrides to the working directory.
-    """
-    where = f"the config {path}"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"cannot read {where}: it is not UTF-8; save it as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"cannot read {where}: {error.strerror or error}") from None
-    values = read_yaml(text, where)
-    if isinstance(values, dict):
-        map_paths(values, partial(from_folder, path.parent, where))
-    return _overridden(values, overrides, where), where
-
-
 def build(values: Any, overrides: Sequence[str] = (), where: str = "the config") -> Experiment:
     """Python values → Experiment; UserError with a one-line message."""
-    values = _overridden(values, overrides, where)
+    values = overridden(values, overrides, where)
     outline_of(values, where)
     try:
         return Experiment.model_validate(values)
@@ -457,72 +296,6 @@ def outline_of(values: Any, where: str = "the config") -> Outline:
         return Outline.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error)}") from None
-
-
-def _overridden(values: Any, overrides: Sequence[str], where: str) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        what = "is empty" if values is None else f"is {_shape(values)}"
-        raise UserError(f"{where} {what}; it must have keys and values, such as source: ...")
-    for text in overrides:
-        override(values, text)
-    return values
-
-
-def _shape(values: Any) -> str:
-    return "a list" if isinstance(values, list) else f"only {str(values)[:60]!r}"
-
-
-def override(values: dict[str, Any], text: str) -> None:
-    """Apply `a.b=value`; a step into a list is a position, or the `name` of one of its entries."""
-    path, separator, raw = text.partition("=")
-    if not separator or not path:
-        raise UserError(f"--set takes key.key=value; got {text!r}")
-    node: Any = values
-    steps = path.split(".")
-    for step in steps[:-1]:
-        node = _into(node, step, text)
-    value = _value(raw, text)
-    if isinstance(node, dict):
-        node[steps[-1]] = value
-    elif isinstance(node, list) and steps[-1].isdecimal() and int(steps[-1]) < len(node):
-        node[int(steps[-1])] = value
-    else:
-        raise UserError(f"--set {text}: {'.'.join(steps[:-1])} has no keys")
-
-
-def _value(raw: str, text: str) -> Any:
-    """Parse as YAML; text that only looks like YAML, such as the layout {label}/{group} or [*_mask*], stays text."""
-    try:
-        value = read_yaml(raw, f"the value of --set {text}")
-        for key in value if isinstance(value, dict) else ():
-            if value[key] is None and ":" in str(key):
-                before, _, after = str(key).partition(":")
-                raise UserError(
-                    f"--set {text}: write a space after the colon, {{{before}: {after}}}"
-                )
-        return value
-    except UserError:
-        if raw[:1] in "*{" and (raw[-1:] not in "}]" or TEMPLATE.fullmatch(raw)):
-            return raw
-        if patterns := PATTERNS.fullmatch(raw):
-            return [pattern.strip() for pattern in patterns[1].split(",")]
-        raise
-
-
-def _into(node: Any, step: str, text: str) -> Any:
-    if isinstance(node, list):
-        names = [str(item.get("name", i)) for i, item in enumerate(node) if isinstance(item, dict)]
-        for position, item in enumerate(node):
-            if step == str(position) or (isinstance(item, dict) and item.get("name") == step):
-                return item
-        raise UserError(f"--set {text}: no entry {step!r}; choose from {choices(names)}")
-    if isinstance(node, dict):
-        inner = node.setdefault(step, {})
-        if inner is None:
-            inner = node[step] = {}
-        if isinstance(inner, dict | list):
-            return inner
-    raise UserError(f"--set {text}: {step!r} has no keys")
 
 
 def dump(experiment: Experiment) -> str:

@@ -77,15 +77,17 @@ class TrainingSpec(Record, frozen=True):
     """One training of a generator: of all classes, or with `label` of a single class (`per_class`).
 
     pooled: one model of all classes without labels, from which models of single classes start.
+    devices: processes that train it together, each with its own device.
     folder: where the training keeps its own checkpoint; in the store by default.
     """
 
-    uncounted = frozenset({"folder", "class_name"})
+    uncounted = frozenset({"folder", "class_name", "devices"})  # devices: see `cache.dependencies`
 
     name: str  # of the generator in the experiment
     seed: int
     label: int | None = None
     pooled: bool = False
+    devices: int = 1
     folder: Path | None = None
     class_name: str = ""
 

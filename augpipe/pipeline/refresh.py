@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.comparison.promotion import Decision, fingerprints, judge, unseen
 from augpipe.comparison.units import Units
 from augpipe.core.device import Runtime
@@ -129,8 +129,8 @@ def decide(
 
 def _predicted(state: Mapping[str, Any], test: ImageSet, runtime: Runtime) -> NDArray[np.int64]:
     """The predicted class of each test image, (N,)."""
-    probabilities = classification.predict(
-        classification.from_state(dict(state), runtime), test, runtime
+    probabilities = trained_classifier.predict(
+        trained_classifier.from_state(dict(state), runtime), test, runtime
     )
     predicted: NDArray[np.int64] = probabilities.argmax(1)
     return predicted

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Batch, Mixture
 from augpipe.classifiers.options import Mix
 from augpipe.core.device import Pool, Runtime, start
@@ -26,7 +27,7 @@ from augpipe.core.errors import RunError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.seeds import torch_stream
 from augpipe.generators import families
-from augpipe.generators.fit import ClassUniform
+from augpipe.generators.class_draws import ClassUniform
 from augpipe.generators.options import GeneratorConfig
 from augpipe.generators.protocol import Problem
 from augpipe.pipeline.costs import LOOP, Costs, GeneratorCosts, Request, mean, name_of
@@ -120,7 +121,7 @@ def _classifier(wanted: Request, images: ImageSet, runtime: Runtime) -> tuple[fl
         options.model_copy(update=changes), runtime, seed=0,
     )  # fmt: skip
     began = _clock(runtime)
-    classification.predict(trained, images, runtime)
+    trained_classifier.predict(trained, images, runtime)
     return step, (_clock(runtime) - began) / len(images)
 
 

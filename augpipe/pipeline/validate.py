@@ -23,7 +23,9 @@ from augpipe.data.listing_check import (
 from augpipe.data.quarantine import check_any, check_bad
 from augpipe.data.split_check import kind_of, most_train
 from augpipe.generators.preview import check_size
-from augpipe.pipeline.experiment import Arm, Experiment, Outline, build, outline_of, read
+from augpipe.pipeline.arm import Arm
+from augpipe.pipeline.config_values import read
+from augpipe.pipeline.experiment import Experiment, Outline, build, outline_of
 from augpipe.synthetic.options import PIXEL_FIGURES, condition
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from augpipe.comparison.bootstrap import LEAST_IMAGES
@@ -132,11 +133,7 @@ def _confirm(confirmed: Confirmed) -> dict[str, Any]:
         "classifiers": result.classifiers,
         "design": confirmed.design,
         "seeds": {str(g): list(seeds) for g, seeds in confirmed.classifiers.items()},
-        "variances": {
-            "generator": result.variances.generator,
-            "classifier": result.variances.classifier,
-            "test": result.variances.test,
-        },
+        "variances": asdict(result.variances),
         "looks": [_look(one) for one in confirmed.outcomes],
         "planned_looks": list(confirmed.planned),
         "replicates_needed": result.replicates_needed,

@@ -14,10 +14,12 @@ import pandas as pd
 from PIL import Image
 
 from augpipe.core.csv_files import write_csv
+from augpipe.core.errors import one_line
 from augpipe.core.files import beside, write_json
 from augpipe.core.images import REAL, ImageSet
 from augpipe.core.store import load_images, load_table
-from augpipe.pipeline.experiment import Arm, Experiment, dump
+from augpipe.pipeline.arm import Arm
+from augpipe.pipeline.experiment import Experiment, dump
 from augpipe.pipeline.records import Measured, Prepared, Synthetic, TrainedGenerator
 from augpipe.report.class_folders import folder_names, pictures
 from augpipe.report.croissant import croissant
@@ -150,10 +152,7 @@ def card_of(
     balanced: Balanced, real: ImageSet, synthetic: ImageSet, own_size: bool = False
 ) -> dict[str, Any]:
     """The data card as JSON values. own_size: whether the real pictures have their own size."""
-    table, name = balanced.fidelity, balanced.generator.name
-    config = balanced.experiment.generators[name]
-    metrics = table[(table["class"] == "") & table.metric.isin([*HEADLINE, *MEMORISED])]
-    pass_rates = table[table.metric.str.startswith("kept")]
+    table = balanced.fidelity
     return {
         "kind": KIND,
         "name": balanced.experiment.name,
@@ -168,34 +167,52 @@ def card_of(
         },
         "synthetic": _named(synthetic),
         "missing": {real.classes[c]: n for c, n in balanced.made.short.items()},
-        "generator": {
-            "name": name,
-            "kind": config.kind,
-            "config": config.model_dump(mode="json"),
-            "checkpoint": balanced.generator.checkpoint.sha256,
-            "seed": balanced.generator.seed,
-            "kimg": balanced.generator.best_kimg,
-            "stopped": balanced.generator.stopped,
-        },
+        "generator": _generator_of(balanced),
         "checks": {
             "curated": balanced.experiment.curates(balanced.arm),
             "options": balanced.experiment.curation.model_dump(mode="json"),
-            "kept": {
-                f"{m}{f'/{c}' if c else ''}": _number(v)
-                for c, m, v in zip(pass_rates["class"], pass_rates.metric, pass_rates.value, strict=True)
-            },
+            "kept": _pass_rates(table),
         },
-        "figures": {
-            m: {"value": _number(v), "n_real": int(a), "n_synthetic": int(b), "note": note}
-            for m, v, a, b, note in zip(
-                metrics.metric, metrics.value, metrics.n_real, metrics.n_synthetic, metrics.note,
-                strict=True,
-            )
-        },
+        "figures": _figures(table),
         "gates": [{"gate": g.gate, "holds": g.holds, "told": g.detail} for g in balanced.gates],
         "override": balanced.override,
         "limits": [*LIMITS, *([SIZES.format(size=real.spec.size)] if own_size else [])],
         "versions": versions(),
+    }
+
+
+def _generator_of(balanced: Balanced) -> dict[str, Any]:
+    trained = balanced.generator
+    config = balanced.experiment.generators[trained.name]
+    return {
+        "name": trained.name,
+        "kind": config.kind,
+        "config": config.model_dump(mode="json"),
+        "checkpoint": trained.checkpoint.sha256,
+        "seed": trained.seed,
+        "kimg": trained.best_kimg,
+        "stopped": trained.stopped,
+    }
+
+
+def _pass_rates(table: pd.DataFrame) -> dict[str, float | None]:
+    """Check, or check/class → fraction that passed."""
+    rows = table[table.metric.str.startswith("kept")]
+    return {
+        f"{row.metric}/{of_class}" if of_class else row.metric: _number(row.value)
+        for of_class, row in zip(rows["class"], rows.itertuples(), strict=True)
+    }
+
+
+def _figures(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Metric of all classes → value, number of images, note."""
+    rows = table[(table["class"] == "") & table.metric.isin([*HEADLINE, *MEMORISED])]
+    return {
+        row.metric: {
+            "value": _number(row.value), "n_real": int(row.n_real),
+            "n_synthetic": int(row.n_synthetic), "note": row.note,
+        }
+        for row in rows.itertuples()
     }  # fmt: skip
 
 
@@ -250,10 +267,7 @@ def card_text(card: dict[str, Any]) -> str:
         for g in card["gates"]
     ]
     if card["override"] is not None:
-        lines += [
-            "",
-            f"Published although a gate does not hold: {escaped(card['override'])}",
-        ]
+        lines += ["", f"Published although a gate does not hold: {escaped(card['override'])}"]
     lines += ["", "## Metrics of the synthetic images", "", "| metric | value | real / synthetic |"]
     lines += ["| --- | --- | --- |"]
     lines += [
@@ -280,5 +294,5 @@ def _about_held_out(counts: dict[str, int]) -> list[str]:
 
 def escaped(text: object) -> str:
     """Text escaped for a table cell: no line breaks, bars, backticks, tags or entities."""
-    line = " ".join(str(text).split())
+    line = one_line(text)
     return re.sub(r"([|`<>&\\*_\[\]])", r"\\\1", line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +14,15 @@ from augpipe.comparison import resampled
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import Comparison, compare
 from augpipe.core import device as runtime
-from augpipe.core.store import Ref, load_images, load_state, load_table
+from augpipe.core.store import load_images, load_state, load_table
 from augpipe.data.split_check import NAMES
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import IntakeRecord, Recipe, Scored
 from augpipe.report.predictions import stored_predictions
-from augpipe.report.quality import quality
+from augpipe.report.quality import Quality, quality
 from augpipe.report.results import ArmResult, GeneratorResult, MeanRecipe, Results
 from augpipe.report.saved_models import saved_models
 
@@ -39,43 +40,30 @@ def collect(
 
     requested: the experiment including the arms in `failed` (arm → reason); default: `experiment`. threads: per worker.
     """
-    seeds = experiment.seeds
+    seeds, failed = experiment.seeds, failed or {}
     prepared = runs.prepared[seeds[0]]
     splits = {name: load_images(getattr(prepared.splits, name)) for name in NAMES}
-    scored = {key: run.scored for key, run in runs.arms.items() if run.scored is not None}
-    recipes = {key: run.recipe for key, run in runs.arms.items() if run.recipe is not None}
-    scores = _scores(experiment, scored)
+    scores = _scores(experiment, runs)
     arms = tuple(_arm_result(experiment, runs, arm) for arm in experiment.arms)
-    units = _units(runs, seeds)
-    predictions = {
-        arm.name: [_predictions(scored[arm.name, seed].probabilities) for seed in seeds]
-        for arm in experiment.arms
-    }
-    names = [name for name in experiment.generators if (name, seeds[0]) in runs.generators]
-    measured = {k: run.measured for k, run in runs.generators.items() if run.measured is not None}
-    labels = [unit.labels for unit in units]
+    units, predictions = _units(runs, seeds), _predictions(experiment, runs)
+    compared = _compared(experiment, predictions, units, len(splits["train"]), scores, arms)
+    labels, k = [unit.labels for unit in units], len(splits["test"].classes)
     return Results(
         experiment=experiment,
         requested=requested or experiment,
-        failed=failed or {},
+        failed=failed,
         splits=splits,
         fingerprint=prepared.fingerprint,
         intake=_intake(runs, seeds),
         quarantine=load_table(prepared.quarantine),
         arms=arms,
-        generators=tuple(_generator(experiment, runs, name) for name in names),
+        generators=tuple(_generator(experiment, runs, name) for name in _names(experiment, runs)),
         scores=scores,
-        quality=quality(experiment, names, measured, recipes),
-        comparison=_with_failures(
-            _compared(experiment, predictions, units, len(splits["train"]), scores, arms),
-            failed or {},
-        ),
+        quality=_quality(experiment, runs),
+        comparison=_with_failures(compared, failed),
         predictions=stored_predictions(experiment, runs, seeds),
         models=saved_models(experiment, runs, scores),
-        confusions={
-            arm: confusion(predicted, labels, len(splits["test"].classes))
-            for arm, predicted in predictions.items()
-        },
+        confusions={arm: confusion(of, labels, k) for arm, of in predictions.items()},
         seconds=seconds,
         machine=_machine(experiment, threads),
     )
@@ -104,15 +92,46 @@ def _units(runs: Runs, seeds: Sequence[int]) -> list[Units]:
     return [Units(np.array(test.labels), test.table.group.to_numpy()) for test in tests]
 
 
-def _scores(experiment: Experiment, scored: Mapping[tuple[str, int], Scored]) -> pd.DataFrame:
-    """The scores of all arms and seeds, in the experiment's order."""
-    return _stack(
-        [
-            (arm.name, seed, scored[arm.name, seed].table)
-            for arm in experiment.arms
-            for seed in experiment.seeds
-        ]
-    )
+def _scored(experiment: Experiment, runs: Runs) -> Iterator[tuple[str, int, Scored]]:
+    """Arm, seed and scores of each classifier, in the experiment's order."""
+    for arm in experiment.arms:
+        for seed in experiment.seeds:
+            scored = runs.arms[arm.name, seed].scored
+            if scored is None:
+                raise RuntimeError(f"arm {arm.name!r} ended without scores")
+            yield arm.name, seed, scored
+
+
+def _scores(experiment: Experiment, runs: Runs) -> pd.DataFrame:
+    """The scores of all arms and seeds: arm, seed, split, metric, class, value."""
+    tables = []
+    for arm, seed, scored in _scored(experiment, runs):
+        table = load_table(scored.table)
+        table.insert(0, "seed", seed)
+        table.insert(0, "arm", arm)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _predictions(experiment: Experiment, runs: Runs) -> dict[str, list[NDArray[np.int64]]]:
+    """Predicted class of each test image, (N,), of each seed, by arm."""
+    predictions: dict[str, list[NDArray[np.int64]]] = {arm.name: [] for arm in experiment.arms}
+    for arm, _, scored in _scored(experiment, runs):
+        predictions[arm].append(load_state(scored.probabilities)["test"].numpy().argmax(1))
+    return predictions
+
+
+def _names(experiment: Experiment, runs: Runs) -> list[str]:
+    """Generators that were trained, in the experiment's order."""
+    return [
+        name for name in experiment.generators if (name, experiment.seeds[0]) in runs.generators
+    ]
+
+
+def _quality(experiment: Experiment, runs: Runs) -> Quality:
+    measured = {key: run.measured for key, run in runs.generators.items() if run.measured}
+    recipes = {key: run.recipe for key, run in runs.arms.items() if run.recipe}
+    return quality(experiment, _names(experiment, runs), measured, recipes)
 
 
 def _arm_result(experiment: Experiment, runs: Runs, arm: Arm) -> ArmResult:
@@ -204,12 +223,6 @@ def _short(recipes: Sequence[Recipe]) -> dict[str, int]:
     return missing
 
 
-def _predictions(ref: Ref) -> NDArray[np.int64]:
-    """Predicted class of each test image, (N,)."""
-    predicted: NDArray[np.int64] = load_state(ref)["test"].numpy().argmax(1)
-    return predicted
-
-
 def confusion(
     predictions: Sequence[NDArray[np.int64]], labels: Sequence[NDArray[np.int64]], k: int
 ) -> NDArray[np.float64]:
@@ -222,16 +235,6 @@ def confusion(
         np.add.at(counts, (y, predicted), 1)
     fractions: NDArray[np.float64] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     return fractions
-
-
-def _stack(parts: list[tuple[str, int, Ref]]) -> pd.DataFrame:
-    tables = []
-    for arm, seed, ref in parts:
-        table = load_table(ref)
-        table.insert(0, "seed", seed)
-        table.insert(0, "arm", arm)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
 
 
 def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult:

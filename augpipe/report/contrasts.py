@@ -11,7 +11,7 @@ import numpy as np
 
 from augpipe.classifiers.options import Mix
 from augpipe.comparison.bootstrap import Interval
-from augpipe.pipeline.experiment import Arm
+from augpipe.pipeline.arm import Arm
 from augpipe.report.figures import confusion_pair, cost_dots, ratio_curve
 from augpipe.report.results import Results
 
@@ -108,12 +108,7 @@ def _cost(results: Results) -> dict[str, Any] | None:
         for r in others
     ]
     rows = [
-        (
-            r.arm.name,
-            f"{r.seconds:.0f}",
-            trained_kimg or "–",
-            f"{100 * g.interval.mean:+.2f}",
-        )
+        (r.arm.name, f"{r.seconds:.0f}", trained_kimg or "–", f"{100 * g.interval.mean:+.2f}")
         for r, g, trained_kimg in zip(others, gains, trained, strict=True)
     ]
     figure = cost_dots(

@@ -19,9 +19,8 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.model_files import probability_columns
 
 SPLITS: Final = ("val", "test")
-MOST_CLASSES: Final = (
-    50  # with a column of probabilities for each; with more the file would be too large
-)
+# With a column of probabilities for each; with more the file would be too large.
+MOST_CLASSES: Final = 50
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from augpipe.comparison.bootstrap import LEVEL, Gain, Interval
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.verdict import Comparison
 from augpipe.core.images import ImageSet
+from augpipe.core.machine import installed
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.split_check import NAMES
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import IntakeRecord
 from augpipe.report.answer import summary_of, verdict
 from augpipe.report.predictions import Predicted
@@ -234,10 +236,5 @@ def _finite(value: float) -> float | None:
 
 def versions() -> dict[str, str]:
     """Versions of augpipe, Python and the libraries that results depend on."""
-    installed = {"augpipe": version("augpipe"), "python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            installed[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return installed
+    first = {"augpipe": version("augpipe"), "python": platform.python_version()}
+    return first | installed(VERSIONED)

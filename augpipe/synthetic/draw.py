@@ -173,6 +173,12 @@ class _Filling:
         return {c: self._missing(c) for c in self.want if self._missing(c)}
 
 
+def labels_of(counts: Counts, n: int) -> torch.Tensor:
+    """n labels of each class that has images, int64, in class order."""
+    have = [label for label, count in counts.items() if count > 0]
+    return torch.tensor(have, dtype=torch.int64).repeat_interleave(n)
+
+
 def draw(generator: Generator, labels: torch.Tensor, rng: torch.Generator) -> Derived:
     """Images and the train rows that they derive from; -1 for images generated from noise."""
     if isinstance(generator, Deriving):

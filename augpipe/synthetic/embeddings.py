@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe.classifiers.train import Trained, embed_and_predict
+from augpipe.classifiers.trained import Trained, embed_and_predict
 from augpipe.core import fingerprints as code
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet

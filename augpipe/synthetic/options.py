@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from augpipe.core.errors import UserError, unknown
+from augpipe.core.errors import UserError, one_line, unknown
 from augpipe.core.schema import Strict, refuse_changed
 
 # Names of the functions in `curation` and `fidelity`, which import torch and scikit-learn; a test compares them.
@@ -133,7 +133,7 @@ def condition(text: Any) -> Condition:
 def _plain(text: Any) -> str:
     """Canonical spelling of a gate."""
     condition(text)
-    return " ".join(str(text).split())
+    return one_line(text)
 
 
 # The text of a gate, validated.

@@ -11,7 +11,7 @@ import mlflow
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
 from augpipe.serving import WEIGHTS
 
 from ..environment import set_environment
@@ -31,7 +31,7 @@ def downloaded(address: str) -> Iterator[Path]:
         try:
             place = Path(download_artifacts(artifact_uri=address, dst_path=folder))
         except (MlflowException, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             raise UserError(f"cannot get {address} from MLflow: {reason}") from None
         weights = next(place.rglob(WEIGHTS), None)
         if weights is None:

@@ -16,7 +16,13 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, R
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from augpipe.pipeline.model_files import probability_columns
+from augpipe import serving
+from augpipe.core.options import ImageOptions
+from augpipe.core.store import Ref
+from augpipe.pipeline.model_files import NotWrittenError, probability_columns
+from augpipe.pipeline.records import Prepared, TrainedClassifier, TrainedGenerator
+
+from ..output import report
 
 SOURCE: Final = "augpipe.run"  # tag of a model: id of the run that logged it
 CONTENT: Final = "augpipe.content"  # tag of a model: digest of its files and its signature
@@ -97,6 +103,42 @@ def log_model(
         client.log_model_artifacts(entity.model_id, folder)
     client.finalize_logged_model(entity.model_id, "READY")
     return _linked(client, run_id, entity)
+
+
+def log_generator(
+    client: MlflowClient,
+    run: Run,
+    trained: TrainedGenerator,
+    shape: tuple[int, int, int],
+    reference: Ref | None,
+) -> Logged | None:
+    """Log a generator's model; if it cannot be logged, report why and return None. reference: see `write_generator`."""
+
+    def write(folder: Path) -> None:
+        serving.write_generator(folder, trained.checkpoint.path, reference)
+
+    try:
+        return log_model(client, run, "generator", write, generator_signature(shape))
+    except NotWrittenError as error:
+        name = f"generator {trained.name}, seed {trained.seed}"
+        report(f"the model of {name} was not logged: {error}")
+        return None
+
+
+def log_classifier(
+    client: MlflowClient,
+    run: Run,
+    prepared: Prepared,
+    trained: TrainedClassifier,
+    image: ImageOptions,
+) -> Logged:
+    """Log a classifier's model with its class names and image options."""
+    classes, spec = prepared.classes, prepared.problem.spec
+
+    def write(folder: Path) -> None:
+        serving.write_classifier(folder, trained.state.path, classes, spec, image)
+
+    return log_model(client, run, "classifier", write, classifier_signature(classes))
 
 
 def _content(folder: Path, signature: ModelSignature) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections import deque
@@ -15,7 +14,8 @@ from mlflow.exceptions import MlflowException, RestException
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from augpipe.core.errors import RunError, UserError, is_full
+from augpipe.core.errors import RunError, UserError, is_full, one_line
+from augpipe.core.processes import environment_variable
 
 from ..engine import bare_text
 from ..environment import seconds
@@ -64,7 +64,7 @@ def is_refused(error: BaseException) -> bool:
 
 def _line(error: BaseException) -> str:
     """HTTP status, if any, and message of an error in at most 160 characters."""
-    status, text = _status(error), bare_text(" ".join(str(error).split()))
+    status, text = _status(error), bare_text(one_line(error))
     return f"{status}: {text}"[:160] if status else text[:160]
 
 
@@ -249,14 +249,5 @@ class Pending:
 @contextmanager
 def hurried() -> Iterator[None]:
     """Use a short timeout for calls in the block and ignore their errors, to stop a run without waiting."""
-    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-    before = os.environ.get(name)
-    os.environ[name] = HURRY
-    try:
-        with suppress(Exception):
-            yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+    with environment_variable("MLFLOW_HTTP_REQUEST_TIMEOUT", HURRY), suppress(Exception):
+        yield

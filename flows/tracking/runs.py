@@ -21,8 +21,11 @@ from mlflow.tracking.multimedia import compress_image_size
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES, MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
+from augpipe.core import device, machine
+from augpipe.core import fingerprints as code
 from augpipe.core.processes import is_dead, is_here, this_process
 from augpipe.core.store import Ref
+from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Timed
 
 from .names import Point
@@ -40,6 +43,25 @@ PARAMS: Final = 100  # per call
 def key_of(*parts: Any) -> str:
     """A hash of plain values: 32 hexadecimal digits of their JSON's SHA-256."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def code_of(experiment: Experiment) -> Any:
+    """Fingerprint and library versions of the code that results depend on; the time now if edited since start-up."""
+    families = {config.kind for config in experiment.generators.values()}
+    modules = ["augpipe.pipeline.compare", *(f"augpipe.generators.models.{k}" for k in families)]
+    try:
+        return [code.fingerprint(modules), dict(code.libraries()), _machine(experiment)]
+    except code.ChangedError:
+        return time.time()
+
+
+def _machine(experiment: Experiment) -> list[str]:
+    """What computes: results of another device or processor belong to another run."""
+    runner = experiment.runner
+    if runner.kind == "dask":
+        return ["dask"]
+    chosen = device.pick_device(runner.device)
+    return [chosen, machine.chip(chosen)]
 
 
 def search(client: MlflowClient, experiment: str, query: str) -> Iterator[Run]:

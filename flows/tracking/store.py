@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, one_line
 from augpipe.core.home import home, make_folder, make_home
 from augpipe.core.store import Ref
 
@@ -40,7 +40,7 @@ def check_store() -> None:
         try:
             MlflowClient(uri)
         except MlflowException as error:
-            line = bare_text(" ".join(str(error).split()))
+            line = bare_text(one_line(error))
             raise UserError(f"MLFLOW_TRACKING_URI {bare(uri)}: {line[:300]}") from None
     elif (home() / "mlflow.db").exists():
         tracking_uri()
@@ -79,12 +79,12 @@ def tracking_uri() -> tuple[str, str | None]:
     return f"sqlite:///{folder / 'mlflow.db'}", artifacts
 
 
-def dataset(ref: Ref, name: str) -> Any:
-    """A stored image set as an MLflow data set, with the first 36 characters of its SHA-256 (MLflow's limit)."""
+def dataset_input(ref: Ref, name: str, context: str) -> DatasetInput:
+    """A stored image set as an input of a run, with the first 36 characters of its SHA-256 (MLflow's limit)."""
     with warnings.catch_warnings():
         # MLflow warns that two of its source types match a local path.
         warnings.simplefilter("ignore")
         source = resolve_dataset_source(str(ref.path))
     # MLflow's class does not define an abstract property, which only type checkers report.
     data = MetaDataset(source, name=name, digest=ref.sha256[:36])  # type: ignore[abstract]
-    return data._to_mlflow_entity()
+    return DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])

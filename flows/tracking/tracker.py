@@ -17,17 +17,11 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeAlias
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, InputTag, Run
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from rich.console import Console
 
-from augpipe import serving
-from augpipe.core import device, machine
-from augpipe.core import fingerprints as code
 from augpipe.core.errors import UserError
-from augpipe.core.store import Ref
-from augpipe.pipeline import model_files
 from augpipe.pipeline.cache import content
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
@@ -43,19 +37,14 @@ from augpipe.report.out import BALANCED_FILES, HUGGING_FACE
 
 from ..engine import bare
 from ..failures import Failures
+from ..output import report
 from . import models, names, runs
 from .names import Point
 from .pending import Lost, Pending, TrackingLostError, hurried
-from .store import dataset, tracking_uri
+from .store import dataset_input, tracking_uri
 
 TAG: Final = 5000  # maximum characters of a tag's value
 P = ParamSpec("P")
-
-
-def report(line: str) -> None:
-    """Print a line for the user."""
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
-
 
 Method: TypeAlias = Callable[Concatenate["Tracker", P], None]
 
@@ -137,7 +126,7 @@ class Tracker:
             "augpipe.source": prepared.intake.fingerprint,
         }
         config = self._experiment.model_dump(mode="json")
-        key = runs.key_of(name, tags, config, _code(self._experiment))
+        key = runs.key_of(name, tags, config, runs.code_of(self._experiment))
         self.parent = self._pending.result(
             lambda: runs.open_parent(self._client, self._id, key, name, tags)
         )
@@ -178,7 +167,7 @@ class Tracker:
         sets = {split: getattr(prepared.splits, split) for split in prepared.counts}
         name = self._experiment.name
         inputs = [
-            _input(ref, f"{name}-{context}", context)
+            dataset_input(ref, f"{name}-{context}", context)
             for context, ref in {**sets, "source": prepared.data}.items()
         ]
         self._client.log_inputs(self.parent, inputs)
@@ -192,9 +181,11 @@ class Tracker:
         run = self._child(kind, title, seed, trained.checkpoint.sha256, trained.time, **tags)
         model = models.logged(run) if run.info.status == "FINISHED" else None
         if model is None:
-            model = self._generator_model(run, prepared, trained)
-            config = names.flat(self._experiment.generators[name].model_dump(mode="json"))
-            params = {**config, "stopped": trained.stopped}
+            config = self._experiment.generators[name]
+            reference = trained.learned if config.derives else None
+            shape = prepared.problem.spec.shape
+            model = models.log_generator(self._client, run, trained, shape, reference)
+            params = {**names.flat(config.model_dump(mode="json")), "stopped": trained.stopped}
             runs.log_previews(self._client, run, trained.previews, trained.time)
             runs.complete(self._client, run, trained.time, params, names.history_points(trained))
         if not part and model is not None:
@@ -212,12 +203,15 @@ class Tracker:
         run = self._child("arm", name, seed, digests, trained.time, arm=name, generator=generator)
         model = models.logged(run) if run.info.status == "FINISHED" else None
         if model is None:
-            model = self._classifier_model(run, prepared, trained)
+            image = self._experiment.image
+            model = models.log_classifier(self._client, run, prepared, trained, image)
             points = names.arm_points(recipe, prepared, trained, scored)
             params = names.flat({"arm": arm.model_dump(mode="json")})
             inputs = []
             if recipe.synthetic is not None:
-                inputs.append(_input(recipe.synthetic, f"{generator}-seed{seed}", "synthetic"))
+                inputs.append(
+                    dataset_input(recipe.synthetic, f"{generator}-seed{seed}", "synthetic")
+                )
             runs.complete(self._client, run, trained.time, params, points, inputs)
         self.logged["classifier", name, seed] = model
 
@@ -249,7 +243,7 @@ class Tracker:
             points = names.fidelity_points(balanced.fidelity, balanced.prepared.classes)
             params = {f"gate.{at}": gate for at, gate in enumerate(gates)}
             name = f"{generator.name}-seed{generator.seed}"
-            inputs = [_input(balanced.made.images, name, "synthetic")]
+            inputs = [dataset_input(balanced.made.images, name, "synthetic")]
             files = [Path(str(out)) / file for file in (*BALANCED_FILES, HUGGING_FACE)]
             for file in files if out is not None else ():
                 if file.is_file():
@@ -313,62 +307,9 @@ class Tracker:
         title = f"{name} seed {seed}"
         return runs.open_child(self._client, self._id, key, title, timed.began, child_tags)
 
-    def _generator_model(
-        self, run: Run, prepared: Prepared, trained: TrainedGenerator
-    ) -> models.Logged | None:
-        """Log a generator's model; if it cannot be logged, report why and return None."""
-        derives = self._experiment.generators[trained.name].derives
-        reference = trained.learned if derives else None
-
-        def write(folder: Path) -> None:
-            serving.write_generator(folder, trained.checkpoint.path, reference)
-
-        signature = models.generator_signature(prepared.problem.spec.shape)
-        try:
-            return models.log_model(self._client, run, "generator", write, signature)
-        except model_files.NotWrittenError as error:
-            name = f"generator {trained.name}, seed {trained.seed}"
-            report(f"the model of {name} was not logged: {error}")
-            return None
-
-    def _classifier_model(
-        self, run: Run, prepared: Prepared, trained: TrainedClassifier
-    ) -> models.Logged:
-        """Log a classifier's model with its class names and image options."""
-        spec, image = prepared.problem.spec, self._experiment.image
-
-        def write(folder: Path) -> None:
-            serving.write_classifier(folder, trained.state.path, prepared.classes, spec, image)
-
-        signature = models.classifier_signature(prepared.classes)
-        return models.log_model(self._client, run, "classifier", write, signature)
-
     def _log_new(self, params: Mapping[str, Any], points: Sequence[Point]) -> None:
         """Log params, and the metrics whose value differs from the parent run's latest."""
         latest = self._client.get_run(self.parent).data.metrics
         changed = [point for point in points if latest.get(point.name) != point.value]
         now = Timed(began=time.time(), seconds=0)
         runs.log_values(self._client, self.parent, params, changed, now)
-
-
-def _input(images: Ref, name: str, context: str) -> DatasetInput:
-    return DatasetInput(dataset(images, name), [InputTag("mlflow.data.context", context)])
-
-
-def _code(experiment: Experiment) -> Any:
-    """Fingerprint and library versions of the code that results depend on; the time now if edited since start-up."""
-    families = {config.kind for config in experiment.generators.values()}
-    modules = ["augpipe.pipeline.compare", *(f"augpipe.generators.models.{k}" for k in families)]
-    try:
-        return [code.fingerprint(modules), dict(code.libraries()), _machine(experiment)]
-    except code.ChangedError:
-        return time.time()
-
-
-def _machine(experiment: Experiment) -> list[str]:
-    """What computes: results of another device or processor belong to another run."""
-    runner = experiment.runner
-    if runner.kind == "dask":
-        return ["dask"]
-    chosen = device.pick_device(runner.device)
-    return [chosen, machine.chip(chosen)]

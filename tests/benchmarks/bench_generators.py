@@ -25,9 +25,10 @@ import pandas as pd
 import torch
 
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
-from augpipe.classifiers.train import Trained
+from augpipe.classifiers.trained import Trained
 from augpipe.core import store
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, grid
@@ -80,19 +81,19 @@ def oracle(experiment: Experiment, context: Context, folder: Path) -> Trained:
     path = folder / f"oracle-{whole.name}.pt"
     here = context.runtime()
     if path.exists():
-        return classification.from_state(store.load_state(path), here)
+        return trained_classifier.from_state(store.load_state(path), here)
     prepared = prepare(context, whole)
     splits = store.load_splits(prepared.splits)
     batches = Mixture(splits.train, None, Mix(), here, seed=0)
     found = classification.train(batches, splits.val, ORACLE, here, seed=0)
     right = _right(found, splits.test, here)
     print(f"oracle of {whole.name}: {100 * right.mean():.2f}% right on the official test set")
-    torch.save(classification.state_of(found, ORACLE), path)
+    torch.save(trained_classifier.state_of(found, ORACLE), path)
     return found
 
 
 def _right(judge: Trained, images: ImageSet, here: Runtime) -> np.ndarray[Any, Any]:
-    found = classification.predict(judge, images, here).argmax(1)
+    found = trained_classifier.predict(judge, images, here).argmax(1)
     return np.asarray(found == images.labels)
 
 

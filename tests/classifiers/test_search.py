@@ -31,7 +31,7 @@ from augpipe.classifiers.search import (
     steps_of,
 )
 from augpipe.core.store import Ref, load_images, load_state, load_table
-from augpipe.pipeline.experiment import Arm
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.records import Prepared, Synthetic
 from augpipe.pipeline.stages.mix import search_steps
 

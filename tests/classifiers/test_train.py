@@ -9,6 +9,7 @@ import torch
 
 from augpipe.classifiers import scores
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.models import Shape, build, classifiers
 from augpipe.classifiers.options import WITH_WIDTH, ClassifierOptions, Mix
@@ -25,7 +26,7 @@ def test_it_learns_and_keeps_its_best_moment_by_val(here, make_shapes) -> None:
     assert [e.step for e in trained.history] == [10, 20, 30, 40]
     best = max(trained.history, key=lambda e: (e.val_macro_recall, -e.val_loss))
     assert trained.best_step == best.step
-    found = classification.predict(trained, val, here)
+    found = trained_classifier.predict(trained, val, here)
     assert scores.macro_recall(found, val.labels) == pytest.approx(best.val_macro_recall)
     assert best.val_macro_recall > 0.9
     assert found.sum(1) == pytest.approx(np.ones(45), abs=1e-5)
@@ -38,7 +39,7 @@ def test_same_seed_same_classifier_whatever_the_global_generator(here, make_shap
         torch.manual_seed(global_seed)
         mixture = Mixture(train, None, Mix(transform="light"), here, seed=seed)
         trained = classification.train(mixture, val, QUICK, here, seed=seed)
-        found.append(classification.predict(trained, val, here))
+        found.append(trained_classifier.predict(trained, val, here))
     assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
 
 
@@ -120,9 +121,10 @@ def test_norms_apart_keep_synthetic_statistics_out_of_the_test(here, make_shapes
         first[True].other.running_mean,
     )
     assert float((other - real).norm()) > 2 * float((mixed - real).norm()) > 0
-    back = classification.from_state(classification.state_of(trained[True], QUICK), here)
+    back = trained_classifier.from_state(trained_classifier.state_of(trained[True], QUICK), here)
     assert np.array_equal(
-        classification.predict(back, val, here), classification.predict(trained[True], val, here)
+        trained_classifier.predict(back, val, here),
+        trained_classifier.predict(trained[True], val, here),
     )
     assert max(e.val_macro_recall for e in trained[True].history) > 0.9
 
@@ -141,21 +143,21 @@ def test_a_cosine_head_goes_through_a_file(here, make_shapes) -> None:
     train, val = make_shapes((20, 8)), make_shapes((5, 5), seed=1)
     mixture = Mixture(train, None, Mix(loss="ldam"), here, seed=0)
     trained = classification.train(mixture, val, QUICK, here, seed=0)
-    back = classification.from_state(classification.state_of(trained, QUICK), here)
+    back = trained_classifier.from_state(trained_classifier.state_of(trained, QUICK), here)
     assert np.array_equal(
-        classification.predict(back, val, here), classification.predict(trained, val, here)
+        trained_classifier.predict(back, val, here), trained_classifier.predict(trained, val, here)
     )
-    logits = trained.net(classification.inputs(val.tensors()[0], None, False, here))
+    logits = trained.net(trained_classifier.inputs(val.tensors()[0], None, False, here))
     assert float(logits.detach().abs().max()) <= 30.0 + 1e-3
 
 
 def test_the_origin_flag_is_a_plane_that_says_real_at_test(here, make_shapes) -> None:
     images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
-    x = classification.inputs(images, torch.tensor([True, False, True]), True, here)
+    x = trained_classifier.inputs(images, torch.tensor([True, False, True]), True, here)
     assert x.shape == (3, 2, 4, 4)
     assert x[:, 1].mean((1, 2)).tolist() == [1, 0, 1]
-    assert classification.inputs(images, None, True, here)[:, 1].abs().max() == 0
-    assert classification.inputs(images, None, False, here).shape == (3, 1, 4, 4)
+    assert trained_classifier.inputs(images, None, True, here)[:, 1].abs().max() == 0
+    assert trained_classifier.inputs(images, None, False, here).shape == (3, 1, 4, 4)
 
     # Synthetic images that say the opposite do no harm to a classifier that knows which they are.
     train, val = make_shapes((40, 40)), make_shapes((20, 20), seed=1)
@@ -168,7 +170,7 @@ def test_the_origin_flag_is_a_plane_that_says_real_at_test(here, make_shapes) ->
         options = ClassifierOptions(width=0.25, steps=150, batch=32, evaluations=1)
         mixture = Mixture(train, liar, mix, here, seed=0)
         trained = classification.train(mixture, val, options, here, seed=0)
-        found = classification.predict(trained, val, here)
+        found = trained_classifier.predict(trained, val, here)
         recall[flag] = float(np.log(found[np.arange(40), val.labels]).mean())
     assert recall[True] > recall[False] + 0.3
 
@@ -182,19 +184,20 @@ def test_every_classifier_through_a_file(kind, here, make_shapes) -> None:
         Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0
     )
     buffer = io.BytesIO()
-    torch.save(classification.state_of(trained, options), buffer)
+    torch.save(trained_classifier.state_of(trained, options), buffer)
     buffer.seek(0)
-    back = classification.from_state(torch.load(buffer, weights_only=True), here)
+    back = trained_classifier.from_state(torch.load(buffer, weights_only=True), here)
     assert np.array_equal(
-        classification.predict(back, train, here), classification.predict(trained, train, here)
+        trained_classifier.predict(back, train, here),
+        trained_classifier.predict(trained, train, here),
     )
-    features, _ = classification.embed_and_predict(back, train, here)
+    features, _ = trained_classifier.embed_and_predict(back, train, here)
     assert features.shape[0] == 12 and features.dtype == np.float32
     head = trained.net.head
     logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
     assert np.allclose(
         torch.softmax(torch.from_numpy(logits), 1).numpy(),
-        classification.predict(back, train, here),
+        trained_classifier.predict(back, train, here),
         atol=1e-5,
     )
 
@@ -216,11 +219,11 @@ def test_features_and_probabilities_of_one_pass_are_those_of_two(here, make_shap
     options = ClassifierOptions(width=0.25, steps=3)
     net = build(options, Shape(1, 2, options.width), torch.Generator().manual_seed(0))
     here.place(net).eval()
-    judge = classification.Trained(net, False, 0, [])
-    vectors, probabilities = classification.embed_and_predict(judge, images, here)
-    assert np.array_equal(probabilities, classification.predict(judge, images, here))
+    judge = trained_classifier.Trained(net, False, 0, [])
+    vectors, probabilities = trained_classifier.embed_and_predict(judge, images, here)
+    assert np.array_equal(probabilities, trained_classifier.predict(judge, images, here))
     with torch.no_grad():
-        x = classification.inputs(images.tensors()[0], None, False, here)
+        x = trained_classifier.inputs(images.tensors()[0], None, False, here)
         assert np.allclose(vectors, net.features(x).numpy(), atol=1e-6)
 
 
@@ -242,8 +245,8 @@ def test_features_beside_synthetic_ones(here, make_shapes) -> None:
     trained = classification.train(
         Mixture(train, None, Mix(sampler="balanced"), here, seed=0), val, QUICK, here, seed=0
     )
-    own, plain = classification.embed_and_predict(trained, val, here)
-    points, _ = classification.embed_and_predict(trained, made, here)
+    own, plain = trained_classifier.embed_and_predict(trained, val, here)
+    points, _ = trained_classifier.embed_and_predict(trained, made, here)
     moved = []
     for x in own:
         near = sorted(points, key=lambda p, x=x: float(((p - x) ** 2).sum()))[:3]
@@ -251,15 +254,17 @@ def test_features_beside_synthetic_ones(here, make_shapes) -> None:
     head = trained.net.head
     with torch.no_grad(), here.autocast():
         wanted = torch.softmax(head(torch.from_numpy(np.stack(moved))).float(), 1).numpy()
-    found = classification.predict_beside(trained, val, made, 3, 0.4, here)
+    found = trained_classifier.predict_beside(trained, val, made, 3, 0.4, here)
     assert found == pytest.approx(wanted, abs=1e-5)
     assert np.abs(found - plain).max() > 1e-3  # far over what is taken for equal
     for others, k, weight in ((made, 3, 0.0), (val, 1, 1.0), (made.take(np.arange(0)), 3, 1.0)):
-        same = classification.predict_beside(trained, val, others, k, weight, here)
+        same = trained_classifier.predict_beside(trained, val, others, k, weight, here)
         assert same == pytest.approx(plain, abs=1e-5)
     # Fewer synthetic images than asked for: all of them.
-    all_ = classification.predict_beside(trained, val, made, 1000, 0.4, here)
-    assert all_ == pytest.approx(classification.predict_beside(trained, val, made, 12, 0.4, here))
+    all_ = trained_classifier.predict_beside(trained, val, made, 1000, 0.4, here)
+    assert all_ == pytest.approx(
+        trained_classifier.predict_beside(trained, val, made, 12, 0.4, here)
+    )
 
 
 class StoppedError(Exception):
@@ -307,7 +312,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bytes(
         found = classification.train(mixture, val, options, here, seed=5, resume=resume)
         stream = io.BytesIO()
         history = [vars(evaluation) for evaluation in found.history]
-        torch.save([classification.state_of(found, options), history], stream)
+        torch.save([trained_classifier.state_of(found, options), history], stream)
         return stream.getvalue()
 
     whole = trained(None)

@@ -65,7 +65,7 @@ def test_numbers_per_class() -> None:
     assert plans.plan(numpy, have, ("a", "b")) == {1: 7}  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("bad", ["most", -3, {"b": -1}, {"x": 1}, 1.5, 0.0, True])
+@pytest.mark.parametrize("bad", ["most", -3, {"b": -1}, {"x": 1}, {7: 1, "7": 2}, 1.5, 0.0, True])
 def test_what_is_no_fill_is_refused(bad: object) -> None:
     with pytest.raises(UserError):
         plans.plan(bad, {0: 10, 1: 3}, ("a", "b"))  # type: ignore[arg-type]
@@ -83,6 +83,11 @@ def test_drop_is_bagans() -> None:
         {0: 100, 1: 100}, names(2)
     )
     assert made == {0: 100, 1: 5}
+
+
+def test_counts_are_of_the_named_classes_alone() -> None:
+    profile = imbalance.Explicit(profile="counts", counts={"k0": 3, "k2": 5})
+    assert profile.target({0: 10, 1: 7, 2: 5}, names(3)) == {0: 3, 1: 7, 2: 5}
 
 
 def test_more_than_there_are_is_refused() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from augpipe.core.files import beside
+from augpipe.core.files import beside, write_json
 from augpipe.core.home import home
 from augpipe.core.store import Store
 
@@ -15,13 +16,13 @@ def test_the_first_that_writes_makes_it_for_its_user_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "new"))
-    Store().put_json("values", {"a": 1})
+    Store().put("values", partial(write_json, value={"a": 1}), ".json")
     assert home().stat().st_mode & 0o777 == 0o700
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o775)
     monkeypatch.setenv("AUGPIPE_HOME", str(shared))
-    Store().put_json("values", {"a": 1})
+    Store().put("values", partial(write_json, value={"a": 1}), ".json")
     assert shared.stat().st_mode & 0o777 == 0o775
     assert (shared / "store").stat().st_mode & 0o777 == 0o700
     (shared / "runs").mkdir(mode=0o755)

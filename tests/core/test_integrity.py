@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from augpipe.core import integrity
 from augpipe.core.errors import RunError, UserError
-from augpipe.core.files import digest
+from augpipe.core.files import digest, write_json
 from augpipe.core.store import Ref, Store, is_stored, load_images, load_table
 
 
@@ -26,7 +27,7 @@ def flip(path: Path, at: int = -1) -> None:
 
 
 def json_of(store: Store) -> Ref:
-    return store.put_json("values", {"a": 1})
+    return store.put("values", partial(write_json, value={"a": 1}), ".json")
 
 
 def test_content_is_compared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

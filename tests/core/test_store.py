@@ -3,13 +3,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from augpipe.core.files import beside, digest
+from augpipe.core.files import beside, digest, write_json
 from augpipe.core.store import Store, load_images, load_state, load_table
 
 
@@ -114,7 +115,8 @@ def test_two_processes_store_at_once(tmp_path: Path) -> None:
         try:
             start.wait(30)
             for i in range(150):
-                Store(tmp_path).put_json("values", {"n": i, "which": which if i % 2 else 0})
+                value = {"n": i, "which": which if i % 2 else 0}
+                Store(tmp_path).put("values", partial(write_json, value=value), ".json")
             os._exit(0)
         finally:
             os._exit(1)

@@ -13,7 +13,7 @@ import warm
 
 from augpipe.core import device as runtime
 from augpipe.core.errors import RunError, UserError
-from augpipe.pipeline.experiment import Runner
+from augpipe.pipeline.runner import Runner
 from flows import engine, quiet
 
 

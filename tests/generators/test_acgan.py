@@ -8,6 +8,7 @@ from augpipe.core.images import ImageSpec
 from augpipe.generators import fit as training
 from augpipe.generators.models import acgan
 from augpipe.generators.protocol import Problem
+from augpipe.generators.ticks import Hooks
 from augpipe.nn.blocks import Dropout
 
 
@@ -53,7 +54,7 @@ def test_it_learns_which_class_is_which(here: Runtime, make_shapes) -> None:
         dropout=0.1, augment=("translation",), ema_half_kimg=1.0,
     )  # fmt: skip
     generator = acgan.build(config, Problem(train.spec, train.classes), here, 0)
-    training.fit(generator, train, config, here, seed=0, hooks=training.Hooks(lambda g: 0.0))
+    training.fit(generator, train, config, here, seed=0, hooks=Hooks(lambda g: 0.0))
     labels = torch.arange(3).repeat_interleave(30)
     images = generator.sample(labels, torch.Generator().manual_seed(0)).float()
     means = torch.stack(

@@ -5,10 +5,11 @@ import torch
 from contracts import steps, tiny
 
 from augpipe.core.images import ImageSet, ImageSpec, provenance
-from augpipe.generators import families
+from augpipe.generators import adversarial, families
 from augpipe.generators import fit as training
 from augpipe.generators.models import cgan
 from augpipe.generators.protocol import Problem
+from augpipe.generators.ticks import Hooks
 
 
 @pytest.mark.parametrize("head", ["softmax", "projection"])
@@ -31,7 +32,9 @@ def test_the_heads(head: str) -> None:
 
 def test_r1_is_lazy_and_weighs_as_much_on_average(here, make_shapes, monkeypatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(cgan, "r1", lambda critic, x: seen.append(len(x)) or torch.tensor(1.0))
+    monkeypatch.setattr(
+        adversarial, "r1", lambda critic, x: seen.append(len(x)) or torch.tensor(1.0)
+    )
     train = make_shapes((9, 9))
     losses = []
     for gamma in (0.0, 2.0):
@@ -70,7 +73,7 @@ def test_samples_do_not_show_the_augmentation(here, options) -> None:
         kind="cgan", width=8, latent=16, batch=32, kimg=10, ticks=1, ema_half_kimg=0.5, **options
     )
     generator = families.build(config, Problem(train.spec, train.classes), here, 0)
-    training.fit(generator, train, config, here, seed=0, hooks=training.Hooks(lambda g: 0.0))
+    training.fit(generator, train, config, here, seed=0, hooks=Hooks(lambda g: 0.0))
     assert generator.adaptive is None or generator.adaptive.p > 0.1  # it was at work
     labels = torch.arange(100) % 2
     drawn = generator.sample(labels, torch.Generator().manual_seed(0)).float()[:, 0]

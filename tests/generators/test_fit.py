@@ -16,9 +16,9 @@ from augpipe.core.device import Runtime
 from augpipe.core.errors import NotTrainedError, UserError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.generators import fit as training
-from augpipe.generators.fit import ClassUniform, Hooks
+from augpipe.generators.class_draws import ClassUniform, drawn_together
 from augpipe.generators.options import GeneratorConfig
-from augpipe.generators.protocol import drawn_together
+from augpipe.generators.ticks import Fitted, Hooks, Tick
 
 
 class Recorder:
@@ -75,7 +75,7 @@ def test_the_budget_is_in_images_whatever_the_batch(here, make_shapes) -> None:
 
 def test_the_best_state_by_validation_is_kept(here, make_shapes) -> None:
     metrics = iter([3.0, 1.0, 2.0, 1.0])
-    ticks: list[training.Tick] = []
+    ticks: list[Tick] = []
     fitted = training.fit(
         Recorder(), make_shapes((9, 9)), config(), here, seed=0,
         hooks=Hooks(lambda g: next(metrics), lambda tick, g: ticks.append(tick) or {}),
@@ -129,7 +129,7 @@ class Failing(Recorder):
         return {"loss": torch.tensor(math.nan if self.life in self.at else 1.0)}
 
 
-def run(generator: Recorder, train: ImageSet, here: Runtime, **values: Any) -> training.Fitted:
+def run(generator: Recorder, train: ImageSet, here: Runtime, **values: Any) -> Fitted:
     return training.fit(
         generator, train, config(**values), here, seed=0, hooks=Hooks(lambda g: 1.0 / g.steps)
     )

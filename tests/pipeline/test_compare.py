@@ -13,8 +13,8 @@ from recalling import go, job
 
 from augpipe.core.store import load_table
 from augpipe.pipeline import cache
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.compare import Runs, compare, local, resolve
-from augpipe.pipeline.experiment import Arm
 from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.stages.synthesize import synthesize
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augpipe.core.errors import UserError
+from augpipe.core.yaml_loader import read_yaml
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.experiment import build, dump, load
@@ -72,6 +73,7 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
             "unknown source 'digts'; choose from archive, arrays, bundled, dicom",
         ),
         ("source=digits", "a source must be a mapping with a kind; got 'digits'"),
+        ("imbalance=3", "an imbalance must be a mapping with a profile; got 3"),
         ("imbalance.profile=stp", "unknown imbalance profile 'stp' (did you mean 'step'?)"),
         ("baseline=reel", "unknown baseline 'reel' (did you mean 'real'?)"),
         ("arms.real.mix.transform=lite", "unknown transform 'lite'"),
@@ -292,7 +294,7 @@ def test_an_arm_may_pool_several_generators() -> None:
     made = build(values(), ["arms.acgan.generator=[acgan, smote]"])
     arm = next(a for a in made.arms if a.name == "acgan")
     assert arm.generators == ("acgan", "smote") and arm.made_by == "acgan + smote"
-    assert made.generative()["acgan"] and build(config.read_yaml(dump(made), "x")) == made
+    assert made.generative()["acgan"] and build(read_yaml(dump(made), "x")) == made
     # A trained generator's images are checked, those of SMOTE are not, unless the arm says so.
     assert made.curates(arm, "acgan") and not made.curates(arm, "smote")
     every = build(values(), ["arms.acgan.generator=[acgan, smote]", "arms.acgan.mix.curated=true"])

@@ -19,7 +19,7 @@ from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Ref, load_images, load_state, load_table
 from augpipe.data.sources import listing, suggest
 from augpipe.generators import families
-from augpipe.pipeline.experiment import Arm
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.records import Prepared, Synthetic, TrainedGenerator
 from augpipe.pipeline.stages.embed import feature_extractor
 from augpipe.pipeline.stages.measure import SUSPICIOUS

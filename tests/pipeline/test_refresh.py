@@ -14,6 +14,7 @@ import yaml
 from tiny import CONFIG
 
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core.device import Runtime
@@ -81,7 +82,7 @@ class Night:
         options = ClassifierOptions(width=0.25, steps=steps, batch=16, evaluations=1)
         mixture = Mixture(self.sides[0], None, Mix(), here, seed=0)
         trained = classification.train(mixture, self.sides[1], options, here, seed=0)
-        return store.put_state("classifiers", classification.state_of(trained, options))
+        return store.put_state("classifiers", trained_classifier.state_of(trained, options))
 
     def challenger(self, state: Ref) -> refresh.Challenger:
         return refresh.Challenger(refresh.Choice("real", 0, 0.9), state, self.prepared)

@@ -9,7 +9,7 @@ import pytest
 from jobs import make_work
 
 from augpipe.classifiers import train
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.options import Beside
 from augpipe.core.checkpoint import Clocked
 from augpipe.core.errors import UserError
@@ -146,8 +146,8 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
     recipe = work.recipe(prepared, soft, made, reference=reference)
     assert recipe.soft_labels is not None
     said = load_state(recipe.soft_labels)["probabilities"]
-    judge = classification.from_state(load_state(reference), work.runtime)
-    wanted = classification.predict(judge, load_images(made.images), work.runtime)
+    judge = trained_classifier.from_state(load_state(reference), work.runtime)
+    wanted = trained_classifier.predict(judge, load_images(made.images), work.runtime)
     assert said.numpy() == pytest.approx(wanted)
     classifier = work.classifier(prepared, recipe, "acgan")
     beside = work.score(prepared, classifier, recipe)

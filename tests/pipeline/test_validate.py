@@ -23,7 +23,8 @@ from augpipe.data.options import SplitOptions
 from augpipe.data.sources import Bad, Listing
 from augpipe.data.split import split
 from augpipe.data.split_check import most_train
-from augpipe.pipeline.experiment import Outline, build, outline_of, override
+from augpipe.pipeline.config_values import override
+from augpipe.pipeline.experiment import Outline, build, outline_of
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.validate import check_images, check_listing, mistakes
 
@@ -76,6 +77,7 @@ SIDES = np.array(["train", "val", "test", "train"] * 250, object)
         (["split={seed: 7}"], listing(*DIGITS, splits=SIDES), "^split.seed=7 has no effect"),
         (["resplit=true"], listing(*DIGITS, splits=SIDES), "resplit draws a split for each seed, but the source has an official"),
         ([], listing(*DIGITS[:9], 0, bad=(Bad("x.png", "broken", "9"),)), "class '9' has no usable picture: 1 could not be used, the first: broken"),
+        (["min_images=5"], listing(*DIGITS[:9], 3), "class '9' has 3 pictures that can be used, fewer than min_images 5"),
         ([], listing(100), "at least 2 classes are needed; got 0"),
         ([], listing(*DIGITS, lost=("the folder a: denied",)), "cannot read the folder a: denied"),
         (["on_bad=fail"], listing(*DIGITS, bad=(Bad("x.png", "broken", "9"),)), "cannot use x.png: broken"),

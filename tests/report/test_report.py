@@ -22,8 +22,9 @@ from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.store import Ref, Store, load_images
 from augpipe.pipeline import experiment as config
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.compare import Runs
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Recipe
 from augpipe.report import page as page_module
 from augpipe.report import quality_section

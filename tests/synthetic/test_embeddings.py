@@ -8,7 +8,7 @@ import torch
 from embeddings import embedded, gauss, untrained
 from numpy.typing import NDArray
 
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.options import ClassifierOptions
 from augpipe.core.images import ImageSet, Splits, provenance
 from augpipe.core.store import Store, load_images
@@ -68,7 +68,9 @@ def test_an_embedding_is_the_networks_own_activations(here, make_shapes) -> None
         probabilities = torch.softmax(domain.net.head(expected), 1)
     np.testing.assert_allclose(found.vectors, expected.numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.probabilities, probabilities.numpy(), rtol=1e-4)
-    np.testing.assert_array_equal(found.probabilities, classification.predict(domain, images, here))
+    np.testing.assert_array_equal(
+        found.probabilities, trained_classifier.predict(domain, images, here)
+    )
     np.testing.assert_array_equal(found.labels, images.labels)
     np.testing.assert_array_equal(found.images, images.images)
 
@@ -77,7 +79,9 @@ def test_another_networks_features_come_with_the_domains_probabilities(here, mak
     domain, images = untrained(here), make_shapes((7, 5))
     found = FeatureExtractor(domain, here, Means()).embed(images)
     np.testing.assert_array_equal(found.vectors, Means().vectors(images))
-    np.testing.assert_array_equal(found.probabilities, classification.predict(domain, images, here))
+    np.testing.assert_array_equal(
+        found.probabilities, trained_classifier.predict(domain, images, here)
+    )
 
 
 def test_the_same_images_are_embedded_once(here, make_shapes, tmp_path: Path) -> None:

@@ -9,17 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from augpipe.core.errors import PictureError, UserError
-from augpipe.data.sources._archive_files import (
-    BROKEN,
-    TARS,
-    ZIPS,
-    Key,
-    Tar,
-    Zip,
-    one_line,
-    open_archive,
-)
+from augpipe.core.errors import PictureError, UserError, cause, one_line
+from augpipe.data.sources._archive_files import BROKEN, TARS, ZIPS, Key, Tar, Zip, open_archive
 from augpipe.data.sources._archive_splits import inside_split, splits_of_names, top_of
 from augpipe.data.sources._beside import TABLES
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
@@ -106,7 +97,7 @@ def list_archive(index: int, path: Path, contents: Contents, encoding: str | Non
     except BROKEN as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"cannot read the archive {path}: {one_line(error)}") from None
+        raise UserError(f"cannot read the archive {path}: {cause(error)}") from None
 
 
 def _kind(name: str) -> str:
@@ -141,9 +132,7 @@ def _list_inner(
             contents.guessed += inner.guessed
     except BROKEN as error:
         # It may hold a whole class.
-        contents.lost.append(
-            f"the {kind} {printable(name)} in the archive {path}: {one_line(error)}"
-        )
+        contents.lost.append(f"the {kind} {printable(name)} in the archive {path}: {cause(error)}")
         return
     if kind == "tar" and are_samples(first):
         raise UserError(
@@ -254,5 +243,5 @@ def fetch_members(paths: Sequence[Path], members: Sequence[Member]) -> Iterator[
                     current = (member.archive, member.inner)
                 blob: Blob = archive.read(member.key)
             except (*BROKEN, KeyError) as error:
-                blob = PictureError(" ".join(str(error).split()))
+                blob = PictureError(one_line(error))
             yield blob

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from augpipe.core.errors import PictureError, UserError
+from augpipe.core.errors import PictureError, UserError, cause
 from augpipe.data.sources._files import check_fetched
 
 ZIPS: Final = (".zip",)
@@ -50,11 +50,6 @@ def _unicode_path(extra: bytes, raw: bytes) -> str | None:
     return None
 
 
-def one_line(error: Exception) -> str:
-    """An error's message on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def require_archive(path: Path) -> None:
     """UserError if `path` is not a file."""
     if not path.is_file():
@@ -75,7 +70,7 @@ def open_archive(path: Path, encoding: str | None = None) -> Iterator[Zip | Tar]
         archive = reader(path, encoding)
     except BROKEN as error:
         check_fetched(path)
-        message = "it is no tar" if "could not be opened" in str(error) else one_line(error)
+        message = "it is no tar" if "could not be opened" in str(error) else cause(error)
         raise UserError(f"cannot read the archive {path}: {message}") from None
     with archive:
         yield archive

@@ -17,10 +17,7 @@ NONE: Final = -1  # the label of an image without a class in many sets
 
 
 def classes_of(
-    labels: NDArray[Any],
-    names: tuple[str, ...] | None,
-    classes: tuple[str, ...] | None,
-    path: Path,
+    labels: NDArray[Any], names: tuple[str, ...] | None, classes: tuple[str, ...] | None, path: Path
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Labels → int64 indices into the class names, -1 for an image of another class; and the names.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError
+from augpipe.data.sources._listing import evenly
 from augpipe.data.sources._table_file import is_table
 from augpipe.data.sources._table_groups import groups_of, name_of
 
@@ -26,7 +27,7 @@ def groups_beside(path: Path, paths: NDArray[np.object_], join: Sequence[Path]) 
     """
     if not len(paths):
         return {}
-    rows = np.linspace(0, len(paths) - 1, min(SAMPLED, len(paths))).astype(int)
+    rows = evenly(len(paths), SAMPLED)
     wanted = {name_of(paths[row]) for row in rows}
     table_of: dict[str, Path] = {}
     used = {one.resolve() for one in (path, *join)}

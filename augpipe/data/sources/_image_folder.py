@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from augpipe.core.errors import UserError, choices
+from augpipe.core.errors import UserError, choices, one_line
 from augpipe.data.sources._content import Content
 from augpipe.data.sources._listing import SPLIT_NAMES
 from augpipe.data.sources._pictures import SUFFIXES
@@ -66,7 +66,7 @@ def read_folder(root: Path, read: Callable[[Path], Content]) -> Content:
         )
     except pa.ArrowException as error:
         raise UserError(
-            f"{choices(paths.values())} differ in the types of their columns: {' '.join(str(error).split())}"
+            f"{choices(paths.values())} differ in the types of their columns: {one_line(error)}"
         ) from None
     numbers = [
         f"{number} of {folder}/{paths[folder].name}"

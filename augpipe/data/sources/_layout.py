@@ -58,6 +58,9 @@ class Layout:
         if "label" not in fields:
             raise ValueError(f"the layout {template!r} has no {{label}}; example: {BY_CLASS!r}")
         self.fields = fields
+        self.depth = (
+            template.count("/") - 2
+        )  # folders above those of the classes, of BY_CLASS and BY_SPLIT
         self._shortest = re.compile(_expression(template, "-"))
         self._longest = re.compile(_expression(template, "+"))
 
@@ -120,54 +123,58 @@ def arrange(
     NoClassError if there is no class.
     """
     layout = Layout(template or layout_of(paths, where))
-    places = [(path, layout.match(path)) for path in paths]
-    mismatch = "not in a class folder: layout" if template is None else "does not match the layout"
-    bad = tuple(
-        Bad(path, f"{mismatch} {layout.template}") for path, place in places if place is None
-    )
-    matched = [(path, place) for path, place in places if place is not None]
+    matched, bad = _matched(paths, layout, template is None)
     empty = _class_folders(folders, layout, matched) if template is None else []
-    names = [place.label for _, place in matched]
-    if not names and not empty and template is not None and paths:
-        raise UserError(
-            f"no picture of {where} matches the layout {template!r}; the first is {paths[0]!r}"
-        )
-    if not names and not empty:
-        raise NoClassError(
-            f"{where} needs a sub-folder of pictures for each of at least 2 classes; it has none"
-        )
+    if not matched and not empty:
+        raise _no_picture(paths, template, where)
     if template is None:
-        depth = layout.template.count("/") - 2
         prefix = layout.template.removesuffix(BY_CLASS)
-        check_group_folders([path for path, _ in matched], depth, prefix, where)
+        check_group_folders([path for path, _ in matched], layout.depth, prefix, where)
+    names = [place.label for _, place in matched]
     labels, classes = labelled([*names, *empty], classes, where)
-    retained = [
-        (*entry, label) for entry, label in zip(matched, labels, strict=False) if label >= 0
-    ]
-    ids = [path for path, _, _ in retained]
-    splits = [
-        place.split and known_split(place.split, f"{where}, {path}") for path, place, _ in retained
-    ]
-    n_dropped = len(names) - len(retained)
+    labels = labels[: len(matched)]
+    used = [entry for entry, label in zip(matched, labels, strict=True) if label >= 0]
+    ids, places = [path for path, _ in used], [place for _, place in used]
+    notes = _notes(ids, places, layout) if template is None else []
+    if n_dropped := len(matched) - len(used):
+        notes.append(f"{several(n_dropped, 'picture')} of other classes left out")
+    groups = [place.group or path for path, place in used]
+    splits = [place.split and known_split(place.split, f"{where}, {path}") for path, place in used]
     return Listing(
         ids=ids,
-        labels=np.array([label for _, _, label in retained], np.int64),
+        labels=labels[labels >= 0],
         classes=classes,
         fetch=opening(ids),
-        groups=np.array([place.group or path for path, place, _ in retained], object)
-        if "group" in layout.fields
-        else None,
+        groups=np.array(groups, object) if "group" in layout.fields else None,
         splits=np.array(splits, object) if "split" in layout.fields else None,
-        bad=bad,
-        notes=(
-            *_notes(ids, layout, template),
-            *(
-                names_note(ids, [p.label for _, p, _ in retained], layout.template)
-                if template is None
-                else ()
-            ),
-            *([f"{several(n_dropped, 'picture')} of other classes left out"] if n_dropped else []),
-        ),
+        bad=tuple(bad),
+        notes=tuple(notes),
+    )
+
+
+def _matched(
+    paths: Sequence[str], layout: Layout, by_default: bool
+) -> tuple[list[tuple[str, Place]], list[Bad]]:
+    """The paths that fit the layout, each with its place, and the others; by_default: whether the layout was not given."""
+    mismatch = "not in a class folder: layout" if by_default else "does not match the layout"
+    matched, bad = list[tuple[str, Place]](), list[Bad]()
+    for path in paths:
+        place = layout.match(path)
+        if place is None:
+            bad.append(Bad(path, f"{mismatch} {layout.template}"))
+        else:
+            matched.append((path, place))
+    return matched, bad
+
+
+def _no_picture(paths: Sequence[str], template: str | None, where: str) -> UserError:
+    """The error if no path fits."""
+    if template is not None and paths:
+        return UserError(
+            f"no picture of {where} matches the layout {template!r}; the first is {paths[0]!r}"
+        )
+    return NoClassError(
+        f"{where} needs a sub-folder of pictures for each of at least 2 classes; it has none"
     )
 
 
@@ -175,15 +182,19 @@ def _class_folders(
     folders: Sequence[str], layout: Layout, matched: list[tuple[str, Place]]
 ) -> list[str]:
     """Names of class folders without a picture."""
-    depth = layout.template.count("/") - 2
+    depth = layout.depth
     names = {folder.split("/")[depth] for folder in folders if folder.count("/") == depth}
     return sorted(names - {place.label for _, place in matched})
 
 
-def _notes(paths: Sequence[str], layout: Layout, template: str | None) -> tuple[str, ...]:
-    if template is not None:
-        return ()
-    depth = layout.template.count("/") - 2
+def _notes(paths: Sequence[str], places: Sequence[Place], layout: Layout) -> list[str]:
+    """Notes of a layout that was not given: what else the folders and the files' names may be."""
+    of_names = names_note(paths, [place.label for place in places], layout.template)
+    return [*_notes_of_folders(paths, layout), *of_names]
+
+
+def _notes_of_folders(paths: Sequence[str], layout: Layout) -> list[str]:
+    depth = layout.depth
     notes = [*notes_of_classes(sorted({path.split("/")[depth] for path in paths}))]
     if layout.template == BY_SPLIT:
         notes.append(SPLIT_NOTE)
@@ -193,10 +204,10 @@ def _notes(paths: Sequence[str], layout: Layout, template: str | None) -> tuple[
         prefix = layout.template.removesuffix("{label}/**/*")
         masks = [f"*/{name}/*" for name in inner if MASKS.fullmatch(name)]
         if not prefix and all(name.lower() in SPLIT_NAMES for name in inner):
-            return (
+            return [
                 f"every class has the sub-folders {choices(inner)}, which are merged; set "
-                "layout: '{label}/{split}/**/*' to use them as the split",
-            )
+                "layout: '{label}/{split}/**/*' to use them as the split"
+            ]
         notes.append(
             f"every class has the sub-folders {choices(inner[:5])}; set layout: '{prefix}*/{{label}}/**/*' if these are the "
             f"classes, or '{prefix}{{label}}/{{group}}/*' if each is a patient or a person"
@@ -208,12 +219,12 @@ def _notes(paths: Sequence[str], layout: Layout, template: str | None) -> tuple[
             "classes have sub-folders; if each is a patient or a person, set "
             f"layout: '{prefix}{{group}}/*' so that none is in more than one of train, val and test"
         )
-    return tuple(notes)
+    return notes
 
 
 def _repeated_folders(paths: Sequence[str], layout: Layout) -> list[str]:
     """Names of the sub-folders of the classes if all pictures are in some and all classes have the same, at least two."""
-    depth, inner = layout.template.count("/") - 2, dict[str, set[str]]()
+    depth, inner = layout.depth, dict[str, set[str]]()
     for path in paths:
         parts = path.split("/")
         if len(parts) < depth + 3:

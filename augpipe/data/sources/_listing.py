@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from augpipe.core.counts import counts_of
 from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.yaml_loader import as_yaml
 from augpipe.data.sources._pictures import Blob
@@ -140,8 +141,13 @@ class Listing:
 
     def counts(self) -> dict[str, int]:
         """Number of images per class, including zeros."""
-        n_images = np.bincount(self.labels, minlength=len(self.classes))
-        return dict(zip(self.classes, (int(n) for n in n_images), strict=True))
+        counts = counts_of(self.labels, len(self.classes))
+        return dict(zip(self.classes, counts.values(), strict=True))
+
+
+def evenly(n: int, most: int) -> Rows:
+    """At most so many of n rows, evenly spaced and ascending: a sample that is the same on every machine."""
+    return np.linspace(0, n - 1, min(most, n)).astype(np.int64)
 
 
 def without_labels(ids: Sequence[str], fetch: Fetch, bad: tuple[Bad, ...] = ()) -> Listing:

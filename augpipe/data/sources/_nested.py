@@ -1,4 +1,4 @@
-"""Values inside of objects of JSON, under the names of the keys that lead to them: `meta.patient_id`."""
+"""Values inside of objects of JSON and structs of Parquet, under the names of the keys that lead to them: `meta.patient_id`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ def inner_values(row: Mapping[str, Any]) -> dict[str, Any]:
         if name not in row and len(values) < MOST:
             values[name] = value
     return values
+
+
+def flat(table: Any) -> Any:
+    """A table of Arrow whose structs are columns for each of their fields, as `meta.patient_id`."""
+    import pyarrow as pa  # 50 MB: imported only if there is a table
+
+    for _ in range(DEEPEST):
+        if any(pa.types.is_struct(field.type) for field in table.schema):
+            table = table.flatten()
+    return table
 
 
 def single(value: Any) -> Any:

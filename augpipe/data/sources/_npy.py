@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, several
+from augpipe.core.errors import UserError, cause, one_line, several
 from augpipe.core.options import Window
 from augpipe.data.sources._listing import Fetch, Rows
 from augpipe.data.sources._pictures import Blob, WindowedPixels
@@ -144,7 +144,7 @@ def head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any],
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(stream)
     except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{where} is not an array: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where} is not an array: {one_line(error)}") from None
     if dtype.hasobject:
         raise UserError(
             f"{where} has Python objects; save numbers or text, such as labels.astype(str)"
@@ -194,7 +194,7 @@ def _columns_of_ones(values: NDArray[Any], where: str) -> NDArray[np.int64]:
 
 def unreadable(path: Path, error: Exception) -> UserError:
     """UserError for a file that cannot be read."""
-    return UserError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
+    return UserError(f"cannot read {path}: {cause(error)}")
 
 
 def window_of(array: Images, name: str) -> tuple[Window | None, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.errors import PictureError, UserError
+from augpipe.core.errors import PictureError, UserError, one_line
 from augpipe.data.sources._dicom import is_dicom
 from augpipe.data.sources._pictures import Blob, starts_as_picture
 
@@ -28,7 +28,7 @@ def read_schema(path: Path) -> Any:
     try:
         return parquet.read_schema(path)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+        raise UserError(f"cannot read {path}: {one_line(error)}") from None
 
 
 def image_columns(path: Path, schema: Any) -> list[str]:
@@ -66,7 +66,7 @@ def _first_are_pictures(path: Path, column: str) -> bool:
         with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
             batch = next(file.iter_batches(FIRST, columns=[column]), None)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+        raise UserError(f"cannot read {path}: {one_line(error)}") from None
     blobs = [_blob(value) for value in batch.column(0).to_pylist()] if batch else []
     return all(_is_picture(blob) for blob in blobs if isinstance(blob, bytes))
 
@@ -121,7 +121,7 @@ def images_at(path: Path, column: str, rows: NDArray[np.int64]) -> Iterator[Blob
                 start = end
         reason = f"the file has {start:,} rows now, fewer than when it was listed"
     except (pa.ArrowException, OSError, IndexError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
     yield from [PictureError(f"{path.name}: {reason}")] * (len(rows) - n_done)
 
 

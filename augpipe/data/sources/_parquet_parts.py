@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, choices, several
+from augpipe.core.errors import UserError, choices, one_line, several
 from augpipe.data.sources._listing import classes_option
-from augpipe.data.sources._nested import DEEPEST
+from augpipe.data.sources._nested import DEEPEST, flat
 from augpipe.data.sources._parquet_images import byte_columns, features_of, read_schema
 from augpipe.data.sources._several_labels import Labels
 from augpipe.data.sources._split_columns import may_be_split
@@ -76,7 +76,7 @@ def read_part(path: Path, name: str, columns: Columns) -> Part:
         with parquet.ParquetFile(path) as file:  # read_table would drop the structs' names
             table = _flat(file.read(columns=plain))
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+        raise UserError(f"cannot read {path}: {one_line(error)}") from None
     return Part(path, name, table, tuple(fields), class_names(schema, columns.label))
 
 
@@ -109,11 +109,7 @@ def fields_of(schema: Any) -> dict[str, Any]:
 
 def _flat(table: Any) -> Any:
     """A table whose structs are columns for each of their fields; of two of one name the first."""
-    import pyarrow as pa
-
-    for _ in range(DEEPEST):
-        if any(pa.types.is_struct(field.type) for field in table.schema):
-            table = table.flatten()
+    table = flat(table)
     names = table.column_names
     return table.select([names.index(name) for name in dict.fromkeys(names)])
 

@@ -61,9 +61,8 @@ FORMATS: Final = tuple(
         WebPImagePlugin, GifImagePlugin,
     )
 )  # fmt: skip
-MOST_PIXELS: Final = (
-    89_478_485  # larger pictures are rejected as decompression bombs (Pillow's default limit)
-)
+# Larger pictures are rejected as decompression bombs (Pillow's default limit).
+MOST_PIXELS: Final = 89_478_485
 EIGHT_BITS: Final = "of 8 bits, which image.window does not change"
 THUMB: Final = 32  # side in pixels of the grey thumbnail for perceptual hashes
 # Exceptions of Pillow and pydicom for broken files.

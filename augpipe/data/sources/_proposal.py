@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError
 from augpipe.core.yaml_loader import as_yaml
+from augpipe.data.sources._listing import evenly
 from augpipe.data.sources._one_hot import one_hot_columns
 from augpipe.data.sources._paths import Packed, Paths
 from augpipe.data.sources._split_columns import is_split, mapping_of, may_be_split, present
 from augpipe.data.sources._table_file import read_file
-from augpipe.data.sources._text import text_of
+from augpipe.data.sources._text import text_or_none
 from augpipe.data.sources._unused import MISSING, is_group_name, like_groups, number_of
 
 LOOKED_AT: Final = 50  # rows
@@ -41,7 +42,7 @@ def read_columns(path: Path, rows: int) -> dict[str, NDArray[np.object_]]:
 
 def _sample(table: Any, rows: int) -> Any:
     n = table.num_rows
-    return table.take(np.linspace(0, n - 1, min(rows, n)).astype(int)) if n else table
+    return table.take(evenly(n, rows)) if n else table
 
 
 def columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
@@ -49,14 +50,6 @@ def columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
     names = [name for name in table.column_names if table.column_names.count(name) == 1]
     columns = {name: text_or_none(table[name]) for name in names}
     return {name: values for name, values in columns.items() if values is not None}
-
-
-def text_or_none(column: Any) -> NDArray[np.object_] | None:
-    """A column as text; None if it is of another type."""
-    try:
-        return text_of(column, "")
-    except UserError:
-        return None
 
 
 def proposal(

@@ -19,7 +19,6 @@ from augpipe.data.sources._listing import Bad, check_names
 from augpipe.data.sources._missing_column import no_column
 from augpipe.data.sources._one_hot import one_hot
 from augpipe.data.sources._paths import Paths
-from augpipe.data.sources._proposal import text_or_none
 from augpipe.data.sources._several_labels import single_labels
 from augpipe.data.sources._split_columns import (
     NO_SPLIT,
@@ -34,14 +33,10 @@ from augpipe.data.sources._text import (
     is_text,
     stripped,
     text_of,
+    text_or_none,
     whole_numbers,
 )
-from augpipe.data.sources._unused import (
-    candidate,
-    check_folders,
-    folders_at,
-    is_group_name,
-)
+from augpipe.data.sources._unused import candidate, check_folders, folders_at, is_group_name
 
 # Names of the path's column in tables of others, if there is none called `path` and none was set.
 PATH_NAMES: Final = ("file_name",)  # Hugging Face's image folders

@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, several
+from augpipe.core.errors import UserError, one_line, several
 from augpipe.data.sources._content import Content, without_repeated
 from augpipe.data.sources._files import check_fetched
 from augpipe.data.sources._image_folder import read_folder
-from augpipe.data.sources._nested import DEEPEST, inner_values
+from augpipe.data.sources._nested import flat, inner_values
 from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 from augpipe.data.sources._table_bytes import (
     HEAD,
@@ -86,7 +86,7 @@ def _read(path: Path, encoding: str | None) -> Content:
         if suffix == ".parquet":
             from pyarrow import parquet
 
-            return _content(_with_inner(parquet.read_table(path)), ())
+            return _content(flat(parquet.read_table(path)), ())
         codec = encoding or ("utf-16" if has_byte_order_mark(path) else None)
         data = read_bytes_of(path) if codec is None else decoded(path, codec).encode()
         notes = (f"{path.name} is read as UTF-16",) if codec and not encoding else ()
@@ -98,7 +98,7 @@ def _read(path: Path, encoding: str | None) -> Content:
         table, read_as = with_names(table, path)
         return _without_empty(table, (*notes, *more, *read_as))
     except (pa.ArrowException, OSError) as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
         if "straddling" in message:  # Arrow's word for a row longer than a block
             message = f"a row of more than {BLOCK:,} bytes; perhaps a quote is not closed"
         raise UserError(f"cannot read the manifest {path}: {message}") from None
@@ -141,16 +141,6 @@ def _json_lines(data: bytes, path: Path) -> Any:
         n += 1
     padded = {name: column + [None] * (n - len(column)) for name, column in columns.items()}
     return pa.table({name: pa.array(column, pa.string()) for name, column in padded.items()})
-
-
-def _with_inner(table: Any) -> Any:
-    """A table of Parquet whose structs are columns for each of their fields, as `meta.patient_id`."""
-    import pyarrow as pa
-
-    for _ in range(DEEPEST):
-        if any(pa.types.is_struct(field.type) for field in table.schema):
-            table = table.flatten()
-    return table
 
 
 def _cell(value: Any) -> str | None:

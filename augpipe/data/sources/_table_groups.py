@@ -9,8 +9,8 @@ from typing import Any, Final
 from augpipe.core.errors import UserError
 from augpipe.data.sources._content import Content
 from augpipe.data.sources._groups import plain_groups
-from augpipe.data.sources._proposal import text_or_none
 from augpipe.data.sources._table_file import read_file
+from augpipe.data.sources._text import text_or_none
 from augpipe.data.sources._unused import FEWEST, is_group_name
 
 MOSTLY: Final = 0.9  # of the pictures are named by a column

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from augpipe.core.errors import UserError, choices
-from augpipe.data.sources._archive_files import BROKEN, Key, Tar, one_line, open_archive
+from augpipe.core.errors import UserError, cause, choices
+from augpipe.data.sources._archive_files import BROKEN, Key, Tar, open_archive
 from augpipe.data.sources._nested import inner_values, single
 from augpipe.data.sources._pictures import SUFFIXES
 from augpipe.data.sources._unused import LONGEST_GROUP, is_group_name
@@ -50,7 +50,7 @@ class Sample:
         except RecursionError:
             return {}, "the .json file is nested too deeply"
         except ValueError as error:
-            return {}, f"the .json file cannot be read: {one_line(error).partition(';')[0]}"
+            return {}, f"the .json file cannot be read: {cause(error).partition(';')[0]}"
         if not isinstance(value, dict):
             return {}, "the .json file has no keys"
         every = value | inner_values(value)  # `meta.patient_id`
@@ -98,10 +98,7 @@ def value_name(extension: str, wanted: Collection[str | None]) -> str:
 
 
 def read_samples(
-    path: Path,
-    ignored: Counter[str],
-    image: str | None = None,
-    wanted: Collection[str | None] = (),
+    path: Path, ignored: Counter[str], image: str | None = None, wanted: Collection[str | None] = ()
 ) -> dict[str, Sample]:
     """The samples of one shard by key, without their pictures; UserError if the shard is broken.
 
@@ -141,7 +138,7 @@ def read_samples(
     except BROKEN as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"cannot read the archive {path}: {one_line(error)}") from None
+        raise UserError(f"cannot read the archive {path}: {cause(error)}") from None
     return samples
 
 

@@ -55,6 +55,14 @@ def text_of(column: Any, where: str) -> NDArray[np.object_]:
     return text
 
 
+def text_or_none(column: Any) -> NDArray[np.object_] | None:
+    """A column as text; None if it is of another type, such as structs."""
+    try:
+        return text_of(column, "")
+    except UserError:
+        return None
+
+
 def _single_values(column: Any) -> Any:
     """A column of lists of one value, or none, → these values; others as they are."""
     import pyarrow as pa

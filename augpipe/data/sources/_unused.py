@@ -184,7 +184,7 @@ def candidate(name: str, column: Any) -> NDArray[np.object_] | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from augpipe.data.sources._text import has_fractions, is_list, text_of
+    from augpipe.data.sources._text import has_fractions, is_list, text_or_none
 
     kind = column.type
     named = is_group_name(name)
@@ -196,10 +196,7 @@ def candidate(name: str, column: Any) -> NDArray[np.object_] | None:
         longest = pc.max(pc.utf8_length(column)).as_py()
         if longest is not None and longest > LONGEST_GROUP:
             return None
-    try:
-        return text_of(column, "")
-    except UserError:  # of another type, such as structs
-        return None
+    return text_or_none(column)
 
 
 def is_group_name(name: str) -> bool:

@@ -10,15 +10,8 @@ from typing import Any, Final, Literal
 from augpipe.core.errors import UserError, several
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._archive_contents import Contents, Member, fetch_members, list_archive
-from augpipe.data.sources._archive_files import (
-    TARS,
-    ZIPS,
-    require_archive,
-)
-from augpipe.data.sources._archive_splits import (
-    split_note,
-    splits_of_names,
-)
+from augpipe.data.sources._archive_files import TARS, ZIPS, require_archive
+from augpipe.data.sources._archive_splits import split_note, splits_of_names
 from augpipe.data.sources._beside import check_packed
 from augpipe.data.sources._files import masks_note, without
 from augpipe.data.sources._layout import (
@@ -29,8 +22,7 @@ from augpipe.data.sources._layout import (
     shared_top,
     without_copy,
 )
-from augpipe.data.sources._listing import Classes, Encoding, Fetch, Listing, Paths, Rows, Texts
-from augpipe.data.sources._pictures import Blob
+from augpipe.data.sources._listing import Classes, Encoding, Fetch, Listing, Paths, Texts
 
 GENERAL: Final = True
 # Bytes of all archives inside the archives together: this, or RATIO times the size of the archives if that is more.
@@ -77,16 +69,13 @@ def check(config: Config) -> None:
 
 def listing(config: Config) -> Listing:
     """List every picture of every archive; UserError if an archive cannot be opened."""
-    packed = sum(path.stat().st_size for path in config.path if path.is_file())
-    contents = Contents(max(INNER, RATIO * packed), by_name=config.layout is None)
-    splits = splits_of_names(config.path) if config.layout is None else [""] * len(config.path)
-    for index, archive in enumerate(config.path):
-        contents.split = splits[index]
-        list_archive(index, archive, contents, config.encoding)
+    contents, by_name = _contents(config)
     where = " and ".join(f"the archive {path}" for path in config.path)
     wanted, left_out = without(tuple(contents.members), config.exclude, where)
     shared = shared_top(wanted, keep_splits=config.layout is not None)
     members = {path.removeprefix(shared): contents.members[path] for path in wanted}
+    if not members:
+        _refuse_unusable(contents, where)
     paths, copy = list(members), ""
     if config.layout is None:
         paths, copy = without_copy(
@@ -94,20 +83,11 @@ def listing(config: Config) -> Listing:
         )
 
     def opening(ids: Sequence[str]) -> Fetch:
-        def fetch(rows: Rows) -> Iterator[Blob]:
-            return fetch_members(config.path, [members[ids[row]] for row in rows])
+        return lambda rows: fetch_members(config.path, [members[ids[row]] for row in rows])
 
-        return fetch
-
-    if not members and contents.lost:
-        raise UserError(f"cannot read {contents.lost[0]}")
-    if not members and contents.bad:
-        first = contents.bad[0]
-        raise UserError(f"{where} has no usable picture; the first, {first.id}: {first.reason}")
     pictures = arrange(paths, config.layout, config.classes, where, opening)
     if config.layout is None and contents.tables:
         _check_tables(config.path, contents, pictures, shared, where)
-    repeated = f"{several(contents.repeated, 'picture')} packed into several archives, taken once"
     return replace(
         pictures,
         bad=(*contents.bad, *pictures.bad),
@@ -115,27 +95,49 @@ def listing(config: Config) -> Listing:
         ignored=dict(contents.ignored),
         notes=(
             *(note for note in pictures.notes if not (contents.tops and note == SPLIT_NOTE)),
-            *([split_note(config.path)] if splits[0] else []),
-            *(
-                [split_note(contents.split_names, " inside the archive")]
-                if contents.split_names
-                else []
-            ),
-            *left_out,
-            *([repeated] if contents.repeated else []),
-            *_guessed_note(contents.guessed),
+            *([split_note(config.path)] if by_name else []),
+            *_notes_of(contents, left_out),
             *masks_note(pictures.ids),
             *([COPY.format(copy)] if copy else []),
         ),
     )
 
 
+def _contents(config: Config) -> tuple[Contents, bool]:
+    """What is in the archives, and whether their names are the split."""
+    packed = sum(path.stat().st_size for path in config.path if path.is_file())
+    contents = Contents(max(INNER, RATIO * packed), by_name=config.layout is None)
+    splits = splits_of_names(config.path) if config.layout is None else [""] * len(config.path)
+    for index, (archive, split) in enumerate(zip(config.path, splits, strict=True)):
+        contents.split = split
+        list_archive(index, archive, contents, config.encoding)
+    return contents, bool(splits[0])
+
+
+def _refuse_unusable(contents: Contents, where: str) -> None:
+    """UserError with the reason of the first file, if there are any: no picture can be used."""
+    if contents.lost:
+        raise UserError(f"cannot read {contents.lost[0]}")
+    if contents.bad:
+        first = contents.bad[0]
+        raise UserError(f"{where} has no usable picture; the first, {first.id}: {first.reason}")
+
+
+def _notes_of(contents: Contents, left_out: Sequence[str]) -> Iterator[str]:
+    if contents.split_names:
+        yield split_note(contents.split_names, " inside the archive")
+    yield from left_out
+    if contents.repeated:
+        yield f"{several(contents.repeated, 'picture')} packed into several archives, taken once"
+    if contents.guessed:
+        yield (
+            f"{several(len(contents.guessed), 'file name')} of unknown encoding read as cp437, such as {contents.guessed[0]!r}; "
+            "set source.encoding, such as gbk or shift_jis, if they look wrong"
+        )
+
+
 def _check_tables(
-    archives: Sequence[Path],
-    contents: Contents,
-    pictures: Listing,
-    shared: str,
-    where: str,
+    archives: Sequence[Path], contents: Contents, pictures: Listing, shared: str, where: str
 ) -> None:
     """UserError if a table in the archives has other labels than the folders of the pictures that it names."""
 
@@ -152,12 +154,3 @@ def _check_tables(
     }
     tables = {path: reading(member) for path, member in contents.tables.items()}
     check_packed(tables, of_picture, where)
-
-
-def _guessed_note(names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (
-        f"{several(len(names), 'file name')} of unknown encoding read as cp437, such as {names[0]!r}; set source.encoding, "
-        "such as gbk or shift_jis, if they look wrong",
-    )

@@ -252,10 +252,7 @@ def _part(config: Config, names: Names, split: str, have: Sequence[str]) -> _Par
 
 
 def _unused(
-    parts: Sequence[_Part],
-    labels: NDArray[Any],
-    config: Config,
-    splits: NDArray[np.object_] | None,
+    parts: Sequence[_Part], labels: NDArray[Any], config: Config, splits: NDArray[np.object_] | None
 ) -> tuple[str, ...]:
     """The note of unused arrays; UserError if one looks like groups. Of an array of some splits only, these count."""
     columns: dict[str, NDArray[Any] | None] = {}

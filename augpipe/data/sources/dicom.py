@@ -10,38 +10,26 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from augpipe.core.errors import UserError
-from augpipe.core.schema import KindConfig
 from augpipe.data.sources._dicom import SUFFIXES, pydicom
 from augpipe.data.sources._dicom_files import PATIENT, by_header, is_dicom_file
 from augpipe.data.sources._files import walk
-from augpipe.data.sources._layout import Template
-from augpipe.data.sources._listing import Bad, Classes, Listing, Texts, WholePath, without_labels
+from augpipe.data.sources._listing import Bad, Listing, Texts, without_labels
 from augpipe.data.sources._pictures import SUFFIXES as PICTURES
-from augpipe.data.sources.folder import list_files, opening, require_folder
+from augpipe.data.sources.folder import ClassFolders, list_files, opening, require_folder
 
 SAMPLED: Final = 200  # files of a folder that `suggest` looks at
 # Suffixes of files that are not images.
 OTHERS: Final = (".txt", ".csv", ".json", ".xml", ".md", ".html", ".pdf", ".xlsx", ".log")
 
 
-class Config(KindConfig):
+class Config(ClassFolders):
     """Options of a folder of DICOM files."""
 
     kind: Literal["dicom"]
     """A folder of DICOM files in class folders, grouped by patient."""
 
-    path: WholePath
-    """The folder."""
-
-    classes: Classes = None
-    """Use only these classes, in this order. null: all, sorted."""
-
     exclude: Texts = ()
     """Leave out files whose path matches one of these patterns, such as `*/localizer/*`; `*` also matches `/`."""
-
-    layout: Template | None = None
-    """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
-    class, or the split if the first folders are called train, val and test."""
 
     group: str = PATIENT
     """Header field whose value groups images; images of a group are in only one of train, val and test. Not used if

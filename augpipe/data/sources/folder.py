@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from augpipe.core.errors import UserError
 from augpipe.core.schema import KindConfig
@@ -40,11 +40,8 @@ WORD: Final = re.compile(
 )  # a class and a sign at the beginning of a file's name
 
 
-class Config(KindConfig):
-    """Options of a folder of pictures."""
-
-    kind: Literal["folder"]
-    """A folder with a sub-folder of pictures for each class."""
+class ClassFolders(KindConfig):
+    """Options of a folder whose files are in class folders."""
 
     path: WholePath
     """The folder."""
@@ -58,6 +55,13 @@ class Config(KindConfig):
     layout: Template | None = None
     """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
     class, or the split if the first folders are called train, val and test."""
+
+
+class Config(ClassFolders):
+    """Options of a folder of pictures."""
+
+    kind: Literal["folder"]
+    """A folder with a sub-folder of pictures for each class."""
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
@@ -83,20 +87,7 @@ def listing(config: Config) -> Listing:
     return replace(images, ignored=dict(files.ignored))
 
 
-class _Options(Protocol):
-    """What the config of a folder says of its files."""
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def classes(self) -> tuple[str, ...] | None: ...
-    @property
-    def exclude(self) -> tuple[str, ...]: ...
-    @property
-    def layout(self) -> str | None: ...
-
-
-def list_files(config: _Options, files: Files, pictures: Sequence[str]) -> Listing:
+def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> Listing:
     """List the pictures among the files of a folder by their class folders; UserError if there are none."""
     where = f"the folder {config.path}"
     wanted, notes = without(pictures, config.exclude, where)

@@ -14,21 +14,8 @@ from pydantic import model_validator
 from augpipe.core.errors import UserError, choices, several, unknown
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._groups import grouped
-from augpipe.data.sources._listing import (
-    Bad,
-    Classes,
-    Listing,
-    Meanings,
-    Paths,
-    Rows,
-    Texts,
-)
-from augpipe.data.sources._parquet_images import (
-    byte_columns,
-    image_columns,
-    images_at,
-    read_schema,
-)
+from augpipe.data.sources._listing import Bad, Classes, Listing, Meanings, Paths, Rows, Texts
+from augpipe.data.sources._parquet_images import byte_columns, image_columns, images_at, read_schema
 from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._shards import (
     Shards,

@@ -8,7 +8,7 @@ from pathlib import Path
 from runpy import run_path
 from typing import Any, Literal
 
-from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.errors import UserError, choices, one_line, unknown
 from augpipe.core.home import home, make_folder
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources import arrays
@@ -121,7 +121,7 @@ def _file(config: Config, info: dict[str, Any]) -> Path:
             )
         except Exception as error:  # the package re-raises download errors as other types
             raise UserError(
-                f"cannot download {config.name}: {' '.join(str(error).split())}; without a network, put its "
+                f"cannot download {config.name}: {one_line(error)}; without a network, put its "
                 ".npz in a folder and set source.root to it"
             ) from None
     if not path.is_file():

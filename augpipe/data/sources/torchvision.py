@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.errors import UserError, cause, choices, one_line, unknown
 from augpipe.core.home import home, make_folder
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._listing import Listing, Rows, WholePath, labelled
@@ -182,7 +182,7 @@ def _open(config: Config, arguments: Mapping[str, Any], scratch: Path) -> Any:
         try:
             return dataset(str(candidate), **arguments)
         except Exception as error:  # data sets raise many types for missing or broken files
-            message = message or " ".join(str(error).split()) or type(error).__name__
+            message = message or cause(error)
     raise UserError(f"cannot read {config.name} from {root}: {message}")
 
 
@@ -198,7 +198,7 @@ def _download(
         return dataset(str(root), download=True, **arguments)
     except (RuntimeError, OSError, ModuleNotFoundError) as error:
         raise UserError(
-            f"cannot download {dataset.__name__}: {' '.join(str(error).split())}; without a network, put its files in a "
+            f"cannot download {dataset.__name__}: {one_line(error)}; without a network, put its files in a "
             "folder and set source.root to it"
         ) from None
 
@@ -222,7 +222,7 @@ def _unpack(root: Path, name: str, scratch: Path) -> Iterator[Path]:
                 with gzip.open(file) as packed, plain.open("wb") as out:
                     shutil.copyfileobj(packed, out)
             except (OSError, EOFError, zlib.error) as error:
-                raise UserError(f"cannot unpack {file}: {' '.join(str(error).split())}") from None
+                raise UserError(f"cannot unpack {file}: {one_line(error)}") from None
         yield scratch
         return
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, model_validator
 
-from augpipe.core.errors import PictureError, UserError, choices, unknown
+from augpipe.core.errors import PictureError, UserError, cause, choices, unknown
 from augpipe.core.schema import KindConfig
-from augpipe.data.sources._archive_files import BROKEN, TARS, one_line, open_archive
+from augpipe.data.sources._archive_files import BROKEN, TARS, open_archive
 from augpipe.data.sources._groups import grouped
 from augpipe.data.sources._listing import Bad, Classes, Listing, Meanings, Paths, Rows, Texts
 from augpipe.data.sources._pictures import Blob
@@ -318,4 +318,4 @@ def _fetch(paths: Sequence[Path], contents: Contents, rows: Rows) -> Iterator[Bl
                     yield shard.read(key)
                     n_done += 1
         except BROKEN as error:
-            yield from [PictureError(one_line(error))] * (len(keys) - n_done)
+            yield from [PictureError(cause(error))] * (len(keys) - n_done)

@@ -27,7 +27,6 @@ from augpipe.nn import losses
 from augpipe.nn.blocks import Dropout, doublings
 from augpipe.nn.ema import EMA
 from augpipe.nn.norms import ConditionalBatchNorm2d
-from augpipe.nn.penalties import r1
 
 
 class Config(AdversarialConfig):
@@ -226,10 +225,9 @@ class ACGAN(Adversarial):
         else:
             loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
         loss = loss + self.config.class_weight * self._class_loss(class_output, labels)
-        if self.config.r1 and self.steps % self.config.r1_every == 0:
-            with self.runtime.autocast():
-                penalty = r1(lambda x: self.d(x)[0], real)
-            loss = loss + self.config.r1 * self.config.r1_every * penalty
+        loss = self.with_r1(
+            loss, lambda x: self.d(x)[0], real, self.config.r1, self.config.r1_every
+        )
         self.observe(on_real)
         return loss, (self.d.class_logits(class_output).argmax(1) == labels).float().mean()
 

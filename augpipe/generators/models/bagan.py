@@ -33,7 +33,7 @@ from augpipe.nn.blocks import Dropout, doublings
 from augpipe.nn.ema import EMA
 from augpipe.nn.gaussians import ClassGaussians
 from augpipe.nn.norms import minibatch_stddev
-from augpipe.nn.penalties import gradient_penalty, r1
+from augpipe.nn.penalties import gradient_penalty
 
 ENCODE_BATCH = 256  # images per forward pass of the encoder
 HIDDEN = 128  # with `stddev`: features between trunk and head
@@ -385,11 +385,11 @@ class BAGAN(Adversarial):
         as_class, as_fake = losses.class_or_fake(on_real, labels, on_fake)
         loss = (len(real) * as_class + n * as_fake) / (len(real) + n)
         self.observe(losses.realness(on_real, labels))
-        if self.config.r1 and self.steps % self.config.r1_every == 0:
-            with self.runtime.autocast():
-                penalty = r1(lambda x: losses.realness(self.d(x, labels), labels), real)
-            loss = loss + self.config.r1 * self.config.r1_every * penalty
-        return loss
+
+        def critic(x: torch.Tensor) -> torch.Tensor:
+            return losses.realness(self.d(x, labels), labels)
+
+        return self.with_r1(loss, critic, real, self.config.r1, self.config.r1_every)
 
     def fakes(self, reals: int) -> int:
         """Number of fakes for `reals` real images in the critic's batch, per process."""

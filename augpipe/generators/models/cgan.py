@@ -25,7 +25,6 @@ from augpipe.nn import losses
 from augpipe.nn.blocks import doublings, widths
 from augpipe.nn.ema import EMA
 from augpipe.nn.norms import ConditionalBatchNorm2d, minibatch_stddev
-from augpipe.nn.penalties import r1
 
 
 class Config(AdversarialConfig):
@@ -212,10 +211,9 @@ class CGAN(Adversarial):
             if self.config.class_weight:
                 loss = loss + losses.classification(on_real.classes, labels)
         self.observe(on_real.score)
-        if self.config.r1 and self.steps % self.config.r1_every == 0:
-            with self.runtime.autocast():
-                penalty = r1(lambda x: self.d(x, labels).score, real)
-            loss = loss + self.config.r1 * self.config.r1_every * penalty
+        loss = self.with_r1(
+            loss, lambda x: self.d(x, labels).score, real, self.config.r1, self.config.r1_every
+        )
         # Near 0 the critic cannot tell reals from fakes, and the generator learns nothing.
         return loss, {"sign_real": on_real.score.detach().sign().mean()}
 

@@ -19,18 +19,13 @@ from torch.nn import functional as F
 from augpipe.core import distributed as parallel
 from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
-from augpipe.core.seeds import torch_stream
-from augpipe.generators.adversarial import (
-    SAMPLE_BATCH,
-    Adversarial,
-    AdversarialConfig,
-)
+from augpipe.generators.adversarial import SAMPLE_BATCH, Adversarial, AdversarialConfig
 from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn import losses
 from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import Dropout
-from augpipe.nn.ema import EMA, recalibrate
-from augpipe.nn.penalties import gradient_penalty, r1
+from augpipe.nn.ema import EMA
+from augpipe.nn.penalties import gradient_penalty
 
 LEVELS = (64, 64, 128, 128)  # the paper's channels
 NOISE_MAPS = (8, 4, 2)  # channels of noise at the decoder's first levels
@@ -299,9 +294,7 @@ class DAGAN(Adversarial):
             if wasserstein:
                 return loss + 10 * gradient_penalty(self.d, real, fake, self.rngs["device"])
             self.observe(on_real)
-            if self.config.r1 and self.steps % self.config.r1_every == 0:
-                loss = loss + self.config.r1 * self.config.r1_every * r1(self.d, real)
-            return loss
+            return self.with_r1(loss, self.d, real, self.config.r1, self.config.r1_every)
 
     def _generator_loss(self, source: torch.Tensor) -> torch.Tensor:
         with self.runtime.autocast():
@@ -324,34 +317,20 @@ class DAGAN(Adversarial):
             self._recalibrate()
         chunks, parents = [], []
         for chunk in labels.split(SAMPLE_BATCH):
-            rows, (source, z) = self._inputs(chunk, rng)
+            rows, source = self._draw(chunk, rng)
+            z = self._noise(chunk, rng)
             with self.runtime.autocast():
                 chunks.append(to_uint8(self.ema.module(source, self.truncation * z)).cpu())
             parents.append(rows)
         return Derived(torch.cat(chunks).contiguous(), torch.cat(parents))
 
-    def _inputs(
-        self, labels: torch.Tensor, rng: torch.Generator
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        rows, source = self._draw(labels, rng)
-        z = torch.randn(len(labels), self.config.latent, generator=rng)
-        return rows, (source, z.to(self.runtime.device))
+    def inputs(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """Draw train images of the labels, and latents; see `Adversarial`."""
+        source = self._draw(labels, rng)[1]
+        return source, self._noise(labels, rng)
 
-    def _recalibrate(self) -> None:
-        batches, size = self.recalibration
-        rng = torch_stream(0, "recalibration")
-
-        def inputs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            for _ in range(batches):
-                yield self._inputs(self.draw_labels(size, rng), rng)[1]
-
-        with self.runtime.autocast():
-            recalibrate(self.ema.module, inputs())
-        self._stale = False
-
-
-def check(config: Config, problem: Problem) -> None:
-    """Do nothing: every image size is supported."""
+    def _noise(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        return self.latents(labels, rng).to(self.runtime.device)
 
 
 def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> DAGAN:

@@ -23,7 +23,6 @@ from augpipe.nn import losses
 from augpipe.nn.augment import Operations, diff_augment
 from augpipe.nn.blocks import Dropout, doublings, widths
 from augpipe.nn.ema import EMA
-from augpipe.nn.penalties import r1
 
 
 class Config(AdversarialConfig):
@@ -150,11 +149,9 @@ class DCGAN(Adversarial):
             on_real, on_fake = self.d(real, labels), self.d(self.augment(fake), fake_labels)
         self.observe(on_real)
         loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
-        if self.config.r1 and self.steps % self.config.r1_every == 0:
-            with self.runtime.autocast():
-                penalty = r1(lambda x: self.d(x, labels), real)
-            loss = loss + self.config.r1 * self.config.r1_every * penalty
-        return loss
+        return self.with_r1(
+            loss, lambda x: self.d(x, labels), real, self.config.r1, self.config.r1_every
+        )
 
 
 def check(config: Config, problem: Problem) -> None:

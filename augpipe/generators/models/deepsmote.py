@@ -29,16 +29,12 @@ from torch.nn import functional as F
 from augpipe.core import distributed as parallel
 from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
-from augpipe.core.seeds import numpy_stream, torch_stream
-from augpipe.generators.adversarial import (
-    SAMPLE_BATCH,
-    Adversarial,
-    AdversarialConfig,
-)
+from augpipe.core.seeds import numpy_stream
+from augpipe.generators.adversarial import SAMPLE_BATCH, Adversarial, AdversarialConfig
 from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import doublings, widths
-from augpipe.nn.ema import EMA, recalibrate
+from augpipe.nn.ema import EMA
 
 MAX_ENCODED = 5000  # encoded images per class to interpolate between
 
@@ -274,19 +270,14 @@ class DeepSMOTE(Adversarial):
         return cast(Autoencoder, self.ema.module)
 
     def _recalibrate(self) -> None:
-        batches, size = self.recalibration
-        rng = torch_stream(0, "recalibration")
+        super()._recalibrate()
+        self._codes = {}
+
+    def inputs(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """Draw a train image of each label; see `Adversarial`."""
         pool, rows = self._sources()
-
-        def inputs() -> Iterator[tuple[torch.Tensor]]:
-            for _ in range(batches):
-                labels = self.draw_labels(size, rng)
-                u = torch.rand(size, generator=rng, dtype=torch.float64)
-                yield (to_float(self.runtime.move(pool.gather(rows.pick(labels, u)))),)
-
-        with self.runtime.autocast():
-            recalibrate(self.ema.module, inputs())
-        self._stale, self._codes = False, {}
+        u = torch.rand(len(labels), generator=rng, dtype=torch.float64)
+        return (to_float(self.runtime.move(pool.gather(rows.pick(labels, u)))),)
 
 
 def check(config: Config, problem: Problem) -> None:

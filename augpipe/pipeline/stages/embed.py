@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.core.device import Runtime
 from augpipe.core.store import Ref, Store, load_state
 from augpipe.synthetic.embeddings import FeatureExtractor
@@ -13,5 +13,5 @@ def feature_extractor(
     reference: Ref, features: str, runtime: Runtime, store: Store | None
 ) -> FeatureExtractor:
     """The reference classifier and the chosen features; store: where embeddings are cached, None for nowhere."""
-    classifier = classification.from_state(load_state(reference), runtime)
+    classifier = trained_classifier.from_state(load_state(reference), runtime)
     return FeatureExtractor(classifier, runtime, extractor(features, runtime), store)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from augpipe.classifiers import scores
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
-from augpipe.classifiers.train import Trained
+from augpipe.classifiers.trained import Trained
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, torch_stream
@@ -43,8 +44,7 @@ def measure(
         load_state(generator.checkpoint), context.runtime(), context.store.images
     )
     train = load_images(prepared.splits.train)
-    have = [label for label, n in prepared.counts["train"].items() if n > 0]
-    labels = torch.tensor(have, dtype=torch.int64).repeat_interleave(options.images)
+    labels = draw.labels_of(prepared.counts["train"], options.images)
     drawn = draw.draw(model, labels, torch_stream(generator.seed, "measure")).images
     images = draw.synthetic_set(drawn, labels, train)
     return measure_set(context, prepared, reference, images, options, classifier, generator.seed)
@@ -143,4 +143,4 @@ def _recalls(
     mix = Mix(sampler="balanced", transform="light")
     mixture = Mixture(images, None, mix, runtime, seed=seed)
     trained: Trained = classification.train(mixture, evaluated, options, runtime, seed=seed)
-    return scores.recall(classification.predict(trained, evaluated, runtime), evaluated.labels)
+    return scores.recall(trained_classifier.predict(trained, evaluated, runtime), evaluated.labels)

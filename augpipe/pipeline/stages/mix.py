@@ -11,10 +11,11 @@ import torch
 
 from augpipe.classifiers import mixing, search
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.plans import Share
 from augpipe.classifiers.search import Candidate, Seen, Trial
-from augpipe.classifiers.train import Trained
+from augpipe.classifiers.trained import Trained
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy
@@ -46,13 +47,7 @@ def choose(
     """
     timer, spent = Timer(), 0
     images = _SearchImages(context, prepared, mix, synthetic, reference)
-
-    def try_candidate(
-        context: Context, prepared: Prepared, mix: Mix, part: float, synthetic: Synthetic,
-        reference: Ref, options: ClassifierOptions, seed: int,
-    ) -> Tried:  # fmt: skip
-        # Its arguments are what the stored result depends on.
-        return _tried(images, mix, part, options, seed)
+    try_candidate = _trial(images)
 
     def attempt(candidate: Candidate, steps: int) -> Seen:
         nonlocal spent
@@ -65,11 +60,7 @@ def choose(
             try_candidate, context, prepared, search.settled(mix, candidate), candidate.part,
             synthetic, reference, short, seed,
         ).value  # fmt: skip
-        # In label order, which a stored mapping does not keep.
-        of_class = {
-            name: tried.of_class[name] for name in prepared.classes if name in tried.of_class
-        }
-        return Seen(tried.recall, tried.loss, of_class)
+        return Seen(tried.recall, tried.loss, _in_label_order(tried.of_class, prepared.classes))
 
     candidates = search.candidates(mix) if len(images.synthetic) else search.candidates(mix)[:1]
     best, trials = search.halve(candidates, options.steps, attempt, search.joins(mix))
@@ -89,10 +80,7 @@ class _SearchImages:
         self, context: Context, prepared: Prepared, mix: Mix, synthetic: Synthetic, reference: Ref
     ) -> None:
         self.runtime = context.runtime()
-        self.real, self.val = (
-            load_images(prepared.splits.train),
-            load_images(prepared.splits.val),
-        )
+        self.real, self.val = (load_images(prepared.splits.train), load_images(prepared.splits.val))
         self.synthetic = _weighted(mix, synthetic)
         for images in (self.real, self.synthetic):
             prepared.refuse_leaks(images, "a classifier of the search")
@@ -102,6 +90,23 @@ class _SearchImages:
     def soft_labels(self) -> torch.Tensor | None:
         """Probabilities of each synthetic image; None if labels are not soft."""
         return _soft_labels(self._reference, self._mix, self.synthetic, self.runtime)
+
+
+def _trial(images: _SearchImages) -> cache.Stage:
+    """The stage of one candidate; its arguments are what the stored result depends on, `images` follow from them."""
+
+    def try_candidate(
+        context: Context, prepared: Prepared, mix: Mix, part: float, synthetic: Synthetic,
+        reference: Ref, options: ClassifierOptions, seed: int,
+    ) -> Tried:  # fmt: skip
+        return _tried(images, mix, part, options, seed)
+
+    return try_candidate
+
+
+def _in_label_order(of_class: Mapping[str, float], classes: Sequence[str]) -> dict[str, float]:
+    """Values by class name in the order of the labels, which a stored mapping does not keep."""
+    return {name: of_class[name] for name in classes if name in of_class}
 
 
 def _tried(
@@ -215,5 +220,5 @@ def _soft_labels(
         return None
     if reference is None:
         raise ValueError("soft labels need the reference classifier")
-    classifier = classification.from_state(load_state(reference), runtime)
-    return torch.from_numpy(classification.predict(classifier, images, runtime))
+    classifier = trained_classifier.from_state(load_state(reference), runtime)
+    return torch.from_numpy(trained_classifier.predict(classifier, images, runtime))

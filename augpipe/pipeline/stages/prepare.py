@@ -24,8 +24,9 @@ from augpipe.data.options import Policy
 from augpipe.data.quarantine import quarantine
 from augpipe.data.split_check import NAMES
 from augpipe.data.survey import survey
+from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context, Timer
-from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import IntakeRecord, Prepared
 from augpipe.pipeline.validate import check_images, check_listing, list_images
 

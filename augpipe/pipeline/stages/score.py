@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from augpipe.classifiers import scores
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.core.store import load_images, load_state
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier
@@ -18,16 +18,16 @@ def score(
 ) -> Scored:
     """Compute every metric on val and test, and store the predicted probabilities."""
     store, runtime = context.store, context.runtime()
-    trained = classification.from_state(load_state(classifier.state), runtime)
+    trained = trained_classifier.from_state(load_state(classifier.state), runtime)
     beside = recipe.mix.beside
     synthetic = load_images(recipe.synthetic) if beside and recipe.synthetic else None
     tables, probabilities = [], {}
     for split in ("val", "test"):
         images = load_images(getattr(prepared.splits, split))
         if beside is None or synthetic is None:
-            predicted = classification.predict(trained, images, runtime)
+            predicted = trained_classifier.predict(trained, images, runtime)
         else:
-            predicted = classification.predict_beside(
+            predicted = trained_classifier.predict_beside(
                 trained, images, synthetic, beside.k, beside.weight, runtime
             )
         probabilities[split] = torch.from_numpy(np.ascontiguousarray(predicted))

@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
-from augpipe.classifiers.train import Evaluation, Hooks, Resume, Trained, train
+from augpipe.classifiers.train import Hooks, Resume, train
+from augpipe.classifiers.trained import Evaluation, Trained
 from augpipe.core import distributed, fingerprints, machine
 from augpipe.core.checkpoint import Checkpoint
 from augpipe.core.device import Runtime
@@ -27,9 +29,8 @@ class _Pace:
 
     def __init__(self, report: Report, batch: int) -> None:
         self._report, self._batch = report, batch
-        self._began: tuple[float, int] | None = (
-            None  # time and number of the first step: a resumed training's is not 1
-        )
+        # Time and number of the first step: a resumed training's is not 1.
+        self._began: tuple[float, int] | None = None
         self._recall = ""
 
     def hooks(self) -> Hooks:
@@ -66,7 +67,7 @@ def train_reference(
         splits, options, runtime,
         seed=entropy(seed, "domain"), hooks=_Pace(report, options.batch).hooks(), resume=resume,
     )  # fmt: skip
-    return store.put_state("classifiers", classification.state_of(trained, options))
+    return store.put_state("classifiers", trained_classifier.state_of(trained, options))
 
 
 def fit_reference(
@@ -141,7 +142,7 @@ def train_classifier(
     return TrainedClassifier(
         arm=arm,
         seed=seed,
-        state=store.put_state("classifiers", classification.state_of(trained, options)),
+        state=store.put_state("classifiers", trained_classifier.state_of(trained, options)),
         history=store.put_table("histories", _history(trained.history)),
         best_step=trained.best_step,
         time=timer.stop(),

@@ -11,12 +11,14 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.options import ClassifierOptions
+from augpipe.classifiers.trained import Trained
 from augpipe.core import distributed, fingerprints, machine
 from augpipe.core.checkpoint import Checkpoint
+from augpipe.core.device import Runtime
 from augpipe.core.errors import UserError
-from augpipe.core.images import grid
+from augpipe.core.images import ImageSet, grid
 from augpipe.core.seeds import entropy, torch_stream
 from augpipe.core.store import Ref, Store, load_images, load_state
 from augpipe.core.team import Team, launch
@@ -24,6 +26,7 @@ from augpipe.generators import families, fit
 from augpipe.generators.options import FAMILIES, GeneratorConfig
 from augpipe.generators.per_class import class_problem, class_seed, class_subset
 from augpipe.generators.protocol import Deriving, Generator, Problem, WarmStarting
+from augpipe.generators.ticks import Fitted, Hooks, Tick, Validate
 from augpipe.pipeline.context import Context, Report, Timer, silent
 from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.synthetic import draw
@@ -133,10 +136,10 @@ class _Training:
         which = "-all" if spec.pooled else "" if spec.label is None else f"-{spec.label}"
         return Checkpoint(spec.folder / f"last{which}.pt", header)
 
-    def labels(self, n: int) -> torch.Tensor:
-        """n labels of each class that train has."""
-        have = [label for label, count in self.train.counts().items() if count > 0]
-        return torch.tensor(have, dtype=torch.int64).repeat_interleave(n)
+    def validation(self) -> Validate:
+        """The metric by which a checkpoint is selected, in features of the reference classifier."""
+        classifier = trained_classifier.from_state(load_state(self.reference), self.runtime)
+        return validation(classifier, self.train, self.val, self.runtime, self.seed)
 
 
 def train_generator(
@@ -147,16 +150,14 @@ def train_generator(
     start: TrainedGenerator | None,
     options: GeneratorConfig,
     classifier: ClassifierOptions,
-    devices: int = 1,
     *,
     report: Report = silent,
 ) -> TrainedGenerator:
     """Train one generator and select the checkpoint with the lowest class-wise KID against val.
 
     After a kill it resumes from its last checkpoint, to the same result. start: the model to start from. classifier: options of the reference classifier.
-    devices: number of processes for data-parallel training, each with its own device.
     """
-    task = (prepared, reference, spec, start, options, classifier, report)
+    task, devices = (prepared, reference, spec, start, options, classifier, report), spec.devices
     if devices == 1 or not options.kimg > 0:
         return cast(TrainedGenerator, _train(context, *task))
     place = context.progress or Path(tempfile.gettempdir())
@@ -180,9 +181,9 @@ def _train(
     timer = Timer()
     training = _Training(context, prepared, reference, spec, start, options, classifier)
     generator, store = training.build(), training.store
-    shown = training.labels(SHOWN)
+    shown = draw.labels_of(training.train.counts(), SHOWN)
 
-    def on_tick(tick: fit.Tick, current: Generator) -> dict[str, Any]:
+    def on_tick(tick: Tick, current: Generator) -> dict[str, Any]:
         picture = _preview(current, shown, training.seed)
         if not distributed.leads():
             return {}
@@ -194,7 +195,7 @@ def _train(
             left = (training.options.kimg - kimg) * 1000 / max(rate, 1e-9)
             report(f"{rate:.0f} img/s, {left:.0f} s left", kimg)
 
-    hooks = fit.Hooks(_validation(training), on_tick, on_progress)
+    hooks = Hooks(training.validation(), on_tick, on_progress)
     try:
         checkpoint = training.checkpoint()
     except fingerprints.ChangedError:  # nothing says which code a resumed training would have run
@@ -214,26 +215,23 @@ def _train(
     return trained
 
 
-def _validation(training: _Training) -> fit.Validate:
-    """Class-wise KID of newly drawn images against val, in features of the reference classifier."""
-    classifier = classification.from_state(load_state(training.reference), training.runtime)
-    extractor = FeatureExtractor(classifier, training.runtime)
-    real = extractor.embed(training.val)
-    labels = training.labels(VALIDATED)
+def validation(
+    classifier: Trained, train: ImageSet, val: ImageSet, runtime: Runtime, seed: int
+) -> Validate:
+    """Class-wise KID of newly drawn images against val, in features of a classifier of real images."""
+    extractor = FeatureExtractor(classifier, runtime)
+    real = extractor.embed(val)
+    labels = draw.labels_of(train.counts(), VALIDATED)
 
     def validate(current: Generator) -> float:
-        images = draw.draw(current, labels, torch_stream(training.seed, "validation")).images
-        return class_kid(real, extractor.embed(draw.synthetic_set(images, labels, training.train)))
+        images = draw.draw(current, labels, torch_stream(seed, "validation")).images
+        return class_kid(real, extractor.embed(draw.synthetic_set(images, labels, train)))
 
     return validate
 
 
 def _record(
-    training: _Training,
-    generator: Generator,
-    fitted: fit.Fitted,
-    shown: torch.Tensor,
-    timer: Timer,
+    training: _Training, generator: Generator, fitted: Fitted, shown: torch.Tensor, timer: Timer
 ) -> TrainedGenerator | None:
     store, spec = training.store, training.spec
     images = draw.draw(generator, shown, torch_stream(training.seed, "preview")).images
@@ -317,7 +315,7 @@ def _history(store: Store, rows: list[Row]) -> Ref:
     return store.put_table("histories", table)
 
 
-def _tick_rows(tick: fit.Tick) -> Iterator[Row]:
+def _tick_rows(tick: Tick) -> Iterator[Row]:
     """A tick as rows of kimg, seconds, metric, value."""
     figures = {
         **tick.losses,

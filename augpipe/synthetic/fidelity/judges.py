@@ -58,8 +58,7 @@ def c2st(c: Compared) -> dict[str, float]:
     classifier.fit(x[training], y[training])
     right = classifier.predict(x[~training]) == y[~training]
     units = Units(
-        y[~training].astype(np.int64),
-        np.concatenate([real, synthetic + len(real)])[~training],
+        y[~training].astype(np.int64), np.concatenate([real, synthetic + len(real)])[~training]
     )
     if not units.grouped:
         p = binomtest(int(right.sum()), len(right), 0.5, alternative="greater").pvalue

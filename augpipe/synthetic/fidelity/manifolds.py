@@ -10,9 +10,8 @@ from augpipe.core import neighbours
 from augpipe.synthetic.fidelity.base import DENSE, NEIGHBOURS, Compared, Noted, metric
 
 MOST: Final = 5000  # images per set in the 1-NN test
-CLOSE: Final = (
-    0.01  # quantile of real nearest-neighbour distances below which two images count as the same
-)
+# Quantile of real nearest-neighbour distances below which two images count as the same.
+CLOSE: Final = 0.01
 
 
 @metric("precision")
