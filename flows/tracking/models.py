@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 
 from augpipe.pipeline.model_files import probability_columns
 
+REFUSED: Final = re.compile(r"""[/:.%"']""")  # characters of a model's name
 SOURCE: Final = "augpipe.run"  # tag of a model: id of the run that logged it
 CONTENT: Final = "augpipe.content"  # tag of a model: digest of its files and its signature
 
@@ -64,7 +66,8 @@ def log_model(
 ) -> Logged:
     """Log a model that MLflow's pyfunc loads with `augpipe.serving`; the run's own model if it has one.
 
-    write: creates the folder of the model's files.
+    name: as MLflow's list of models shows it; characters that MLflow refuses become `_`. write: creates the folder of the
+    model's files.
 
     A model of the same content that another run of the experiment has logged is linked, not logged again. Completes a
     model that an earlier attempt left unfinished. Does not call MLflow's `log_model`, which scans every
@@ -83,7 +86,7 @@ def log_model(
         unfinished = client.search_logged_models([experiment], f"tags.`{SOURCE}` = '{run_id}'")
         tags = {SOURCE: run_id, CONTENT: content}
         entity = next(iter(unfinished), None) or client.create_logged_model(
-            experiment, name, source_run_id=run_id, tags=tags
+            experiment, REFUSED.sub("_", name), source_run_id=run_id, tags=tags
         )
         described = Model(run_id=run_id, signature=signature, model_id=entity.model_id)
         pyfunc.add_to_model(described, loader_module="augpipe.serving", data="model")

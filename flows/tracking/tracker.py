@@ -18,14 +18,12 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, InputTag, Run
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from rich.console import Console
 
 from augpipe import serving
 from augpipe.core import device, machine
 from augpipe.core import fingerprints as code
-from augpipe.core.errors import UserError
 from augpipe.core.store import Ref
 from augpipe.pipeline import model_files
 from augpipe.pipeline.cache import content
@@ -47,6 +45,7 @@ from . import models, names, runs
 from .names import Point
 from .pending import Lost, Pending, TrackingLostError, hurried
 from .store import dataset, tracking_uri
+from .system import system_metrics
 
 TAG: Final = 5000  # maximum characters of a tag's value
 P = ParamSpec("P")
@@ -98,27 +97,12 @@ class Tracker:
         mlflow.set_tracking_uri(self._uri)
         self._client = client or MlflowClient(self._uri)
         self._pending = Pending(report)
-        self._id = self._pending.result(self._experiment_id)
+        self._id = self._pending.result(
+            lambda: runs.experiment_id(self._client, experiment.name, self._artifacts)
+        )
         self.parent = ""
         self.logged: dict[tuple[str, str, int], models.Logged] = {}
         self.lost: Lost = None
-
-    def _experiment_id(self) -> str:
-        """The id of the MLflow experiment, created if missing."""
-        name = self._experiment.name
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is None:
-            try:
-                return str(self._client.create_experiment(name, artifact_location=self._artifacts))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            return self._experiment_id()  # another run has just created it
-        if experiment.lifecycle_stage != "active":
-            raise UserError(
-                f"the MLflow experiment {name!r} is deleted; restore it or set another name"
-            )
-        return str(experiment.experiment_id)
 
     @contextmanager
     def comparison(
@@ -144,7 +128,10 @@ class Tracker:
         status = "KILLED"
         try:
             self._describe(prepared)
-            with runs.heartbeats(self._client, self.parent):
+            with (
+                runs.heartbeats(self._client, self.parent),
+                system_metrics(self.parent, self._uri, report),
+            ):
                 yield self
             status = "FINISHED"
         except Exception:
@@ -281,7 +268,7 @@ class Tracker:
         arms = [arm.name for arm in self._experiment.arms]
         safe = dict(zip(arms, names.safe_names(arms), strict=True))
         points = [
-            Point(f"{kind}/{safe[arm]}", value)
+            Point(f"test/{kind}/{safe[arm]}", value)
             for arm, values in gains.items()
             for kind, value in values.items()
         ]
@@ -324,8 +311,10 @@ class Tracker:
             serving.write_generator(folder, trained.checkpoint.path, reference)
 
         signature = models.generator_signature(prepared.problem.spec.shape)
+        part = f"-{trained.part}" if trained.part else ""
+        title = f"{trained.name}{part}-seed{trained.seed}"
         try:
-            return models.log_model(self._client, run, "generator", write, signature)
+            return models.log_model(self._client, run, f"generator-{title}", write, signature)
         except model_files.NotWrittenError as error:
             name = f"generator {trained.name}, seed {trained.seed}"
             report(f"the model of {name} was not logged: {error}")
@@ -341,7 +330,8 @@ class Tracker:
             serving.write_classifier(folder, trained.state.path, prepared.classes, spec, image)
 
         signature = models.classifier_signature(prepared.classes)
-        return models.log_model(self._client, run, "classifier", write, signature)
+        name = f"classifier-{trained.arm}-seed{trained.seed}"
+        return models.log_model(self._client, run, name, write, signature)
 
     def _log_new(self, params: Mapping[str, Any], points: Sequence[Point]) -> None:
         """Log params, and the metrics whose value differs from the parent run's latest."""

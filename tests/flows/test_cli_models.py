@@ -31,11 +31,7 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     shutil.copy(single.home / "mlflow.db", data / "mlflow.db")  # its artifacts stay where they are
     client = MlflowClient(f"sqlite:///{data / 'mlflow.db'}")
     experiments = [e.experiment_id for e in client.search_experiments()]
-    logged = {
-        model.name: model.model_id
-        for model in client.search_logged_models(experiments)
-        if "smote" not in client.get_run(model.source_run_id).info.run_name
-    }
+    logged = {model.name: model for model in client.search_logged_models(experiments)}
 
     def run(*arguments: str) -> Ran:
         return augpipe(tmp_path, *arguments, AUGPIPE_HOME=str(data))
@@ -56,7 +52,8 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     }  # fmt: skip
     one, two = digests(tmp_path / "one"), digests(tmp_path / "two")
     assert one.keys() == two.keys() and not set(one.values()) & set(two.values())
-    tracked = run("generate", f"models:/{logged['generator']}", *counts, "--out", "three")
+    address = f"runs:/{logged['generator-acgan-seed0'].source_run_id}/generator"
+    tracked = run("generate", address, *counts, "--out", "three")
     assert tracked.status == 0, tracked.err
     pixels = [
         [Image.open(path).tobytes() for path in sorted((tmp_path / name).rglob("*.png"))]
@@ -78,7 +75,11 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     assert (values["pictures"], values["unreadable"], values["out"]) == (9, 1, None)
     listed = pd.DataFrame(values["predictions"])[rows.columns]
     pd.testing.assert_frame_equal(listed.drop(columns="problem"), rows.drop(columns="problem"), check_dtype=False, rtol=1e-4)  # fmt: skip
-    printed = run("predict", f"models:/{logged['classifier']}", "one/7/synthetic-000000.png")
+    printed = run(
+        "predict",
+        f"models:/{logged['classifier-real-seed0'].model_id}",
+        "one/7/synthetic-000000.png",
+    )
     assert printed.status == 0 and printed.out.count("\n") == 2
 
     with (
