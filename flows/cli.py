@@ -27,6 +27,7 @@ from .cli_completion import completion
 from .cli_config import init, schema
 from .cli_doctor import doctor
 from .cli_models import Form, generate, predict
+from .cli_quiz import quiz
 from .command_line import split_sets
 from .endings import exit_message
 from .engine import settle
@@ -53,6 +54,7 @@ app = App(
 app.command(cache)
 app.command(generate)
 app.command(predict)
+app.command(quiz)
 app.command(init)
 app.command(schema)
 app.command(completion)
