@@ -18,7 +18,8 @@ from augpipe.core.counts import label_of
 from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.files import digest, scratch
 from augpipe.core.home import home
-from augpipe.core.images import ImageSet, ImageSpec
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet
 from augpipe.core.store import Store
 from augpipe.data import sources
 from augpipe.data.quarantine import reason

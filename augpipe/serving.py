@@ -30,7 +30,8 @@ from augpipe.core import device as runtime
 from augpipe.core.counts import Counts
 from augpipe.core.errors import UserError
 from augpipe.core.files import write_json
-from augpipe.core.images import ImageSet, ImageSpec, provenance
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet, provenance
 from augpipe.core.options import ImageOptions
 from augpipe.core.states import damaged_part
 from augpipe.core.store import Ref, Store, load_images, load_state

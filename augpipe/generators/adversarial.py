@@ -20,10 +20,11 @@ from augpipe.core.schema import Strict
 from augpipe.core.seeds import capture, restore, torch_stream
 from augpipe.generators.options import GeneratorConfig
 from augpipe.generators.protocol import Problem, drawn_together
-from augpipe.nn.augment import Adaptive, Operations, diff_augment
+from augpipe.nn.augment import Adaptive, diff_augment
 from augpipe.nn.blocks import Scheme, initialise, use_rng
 from augpipe.nn.ema import EMA, recalibrate
 from augpipe.nn.norms import norms_global, spectral_norm
+from augpipe.nn.options import Operations
 
 SAMPLE_BATCH = 256  # images per forward pass in sampling
 

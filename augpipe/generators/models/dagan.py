@@ -27,9 +27,9 @@ from augpipe.generators.adversarial import (
 )
 from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn import losses
-from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import Dropout
 from augpipe.nn.ema import EMA, recalibrate
+from augpipe.nn.options import Operations
 from augpipe.nn.penalties import gradient_penalty, r1
 
 LEVELS = (64, 64, 128, 128)  # the paper's channels

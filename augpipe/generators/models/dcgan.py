@@ -20,9 +20,10 @@ from augpipe.core.device import Runtime
 from augpipe.generators.adversarial import Adversarial, AdversarialConfig
 from augpipe.generators.protocol import Problem
 from augpipe.nn import losses
-from augpipe.nn.augment import Operations, diff_augment
+from augpipe.nn.augment import diff_augment
 from augpipe.nn.blocks import Dropout, doublings, widths
 from augpipe.nn.ema import EMA
+from augpipe.nn.options import Operations
 from augpipe.nn.penalties import r1
 
 

@@ -36,9 +36,9 @@ from augpipe.generators.adversarial import (
     AdversarialConfig,
 )
 from augpipe.generators.protocol import Derived, Problem
-from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import doublings, widths
 from augpipe.nn.ema import EMA, recalibrate
+from augpipe.nn.options import Operations
 
 MAX_ENCODED = 5000  # encoded images per class to interpolate between
 
