@@ -23,6 +23,7 @@ from augpipe.core.home import home
 from augpipe.core.registry import kinds_in
 
 from .cli_cache import cache
+from .cli_compare_runs import compare_runs
 from .cli_completion import completion
 from .cli_config import init, schema
 from .cli_doctor import doctor
@@ -54,6 +55,7 @@ app = App(
 app.command(cache)
 app.command(generate)
 app.command(predict)
+app.command(compare_runs)
 app.command(quiz)
 app.command(init)
 app.command(schema)

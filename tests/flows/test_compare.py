@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import warm
+from in_process import call
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from scipy import stats
@@ -388,8 +389,10 @@ def test_the_same_again_trains_nothing(single: Ran, tmp_path: Path) -> None:
     assert (again.folder / "report.html").stat().st_size > 10_000
 
 
-def test_another_share_runs_that_arm_alone(single: Ran, tmp_path: Path) -> None:
-    """acgan's mix, classifier and score; seen by Prefect as what was not cached."""
+def test_another_share_runs_that_arm_alone(
+    single: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """acgan's mix, classifier and score; seen by Prefect as what was not cached. compare-runs finds that setting and that arm."""
     other = beside(single, tmp_path, "arms.acgan.mix.share=0.6")
     assert other.status == 0, other.err[-3000:]
     reused, results = reused_of(other.err)
@@ -398,3 +401,10 @@ def test_another_share_runs_that_arm_alone(single: Ran, tmp_path: Path) -> None:
         pd.read_csv(one.folder / "scores.csv").query("arm != 'acgan'") for one in (single, other)
     )
     assert before.equals(after)
+    folders = (str(single.folder), str(other.folder))
+    status, printed = call(monkeypatch, capsys, "compare-runs", *folders, "--out", str(tmp_path / "runs.html"), "--json")  # fmt: skip
+    compared = json.loads(printed)
+    assert status == 0 and not compared["data"] and not compared["versions"]
+    assert compared["settings"] == [{"name": "arms.acgan.mix.share", "first": "0.3", "second": "0.6"}]  # fmt: skip
+    moved = {arm for arm, one in compared["arms"].items() if one["change"]}
+    assert moved <= {"acgan"} and set(compared["arms"]) == set(ARMS)
