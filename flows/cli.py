@@ -27,6 +27,7 @@ from .cli_compare_runs import compare_runs
 from .cli_completion import completion
 from .cli_config import init, schema
 from .cli_doctor import doctor
+from .cli_export import export
 from .cli_models import Form, generate, predict
 from .cli_quiz import quiz
 from .command_line import split_sets
@@ -55,6 +56,7 @@ app = App(
 app.command(cache)
 app.command(generate)
 app.command(predict)
+app.command(export)
 app.command(compare_runs)
 app.command(quiz)
 app.command(init)

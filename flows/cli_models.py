@@ -21,6 +21,8 @@ from .output import Json, Output, is_narrow, print_json, print_text, writing
 if TYPE_CHECKING:
     import pandas as pd
 
+    from augpipe.synthetic.draw import Judge
+
 console = Output()
 err = Console(stderr=True)
 Form = Literal["folder", "npz", "webdataset", "hf", "dicom"]
@@ -38,6 +40,7 @@ def generate(
     seed: int = 0,
     truncation: float = 1.0,
     format: Form = "folder",
+    checked: Annotated[bool, Parameter(negative="--unchecked")] = False,
     json: Json = False,
 ) -> None:
     """Draw images of chosen classes from a trained generator.
@@ -61,8 +64,12 @@ def generate(
     format
         folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
         metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files, (0008,001C) Synthetic Data is YES.
+    checked
+        Keep only images that pass the checks of the run (`curation` in its experiment.yaml), drawing missing ones again;
+        MODEL must be the run's out folder, and its images still be there. Default: every image is kept.
     json
-        Print only JSON: `generator`, `seed`, `counts` by class, `format`, `checked`, and `out`, the new folder.
+        Print only JSON: `generator`, `seed`, `counts` by class, `format`, `checked`, `short` (class: images missing
+        because too few passed), and `out`, the new folder.
     """
     handle_interrupts()
     if format == "dicom":
@@ -73,8 +80,8 @@ def generate(
         raise UserError(f"--seed must be 0 or more; got {seed}")
     if not 0 < truncation <= 1:
         raise UserError(f"--truncation must be above 0 and at most 1; got {truncation:g}")
-    _require_local(model)
-    with _place(model, "generator", generator) as place:
+    require_local(model)
+    with model_place(model, "generator", generator) as place:
         from augpipe import inference
         from augpipe.report.generated import check_new, write_generated
 
@@ -82,19 +89,34 @@ def generate(
         if truncation != 1:
             loaded.truncate(truncation)
         wanted = inference.parse_counts(counts, loaded.classes)
+        asked = {loaded.classes[label]: n for label, n in wanted.items()}
         origin = replace(inference.origin(loaded, place, seed), truncation=truncation)
         folder = out or home() / "generated" / f"{generator or origin.generator}-seed{seed}"
         check_new(folder)
-        with inference.drawn(loaded, wanted, seed) as images:
+        with (
+            _checks(Path(model), place.name) if checked else nullcontext() as judge,
+            inference.drawn(loaded, wanted, seed, judge) as (images, short),
+        ):
+            n = len(images)
             write_generated(images, origin, folder, format)
     if json:
-        counts_by_name = {loaded.classes[label]: n for label, n in wanted.items()}
         print_json(
-            {"generator": generator or origin.generator, "seed": seed, "counts": counts_by_name,
-             "format": format, "checked": False, "out": str(folder)}
+            {"generator": generator or origin.generator, "seed": seed, "counts": asked,
+             "format": format, "checked": checked, "short": short, "out": str(folder)}
         )  # fmt: skip
     else:
-        _print(f"{several(sum(wanted.values()), 'synthetic image')}, not checked: {folder}")
+        how = "checked" if checked else "not checked"
+        _print(f"{several(n, 'synthetic image')}, {how}: {folder}")
+    if short:
+        missing = ", ".join(f"{n} of {name}" for name, n in short.items())
+        line = f"too few images passed the checks; missing: {missing}"
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _checks(folder: Path, file: str) -> AbstractContextManager[Judge]:
+    from augpipe.pipeline.run_checks import run_checks
+
+    return run_checks(folder, file)
 
 
 def predict(
@@ -124,11 +146,11 @@ def predict(
         raise UserError("augpipe predict needs pictures: augpipe predict MODEL IMAGES...")
     if out is not None and (out.is_dir() or out.suffix.lower() != ".csv"):
         raise UserError(f"--out must be a .csv file; got {str(out)!r}")
-    _require_local(model)
+    require_local(model)
     for path in images:
         if not exists(path):
             raise UserError(f"no picture or folder {str(path)!r}{near_name(path)}")
-    with _place(model, "classifier") as place:
+    with model_place(model, "classifier") as place:
         from augpipe import inference
 
         inputs = inference.inputs_of(images)
@@ -195,7 +217,7 @@ def _unreadable(part: pd.DataFrame) -> int:
     return int((part["problem"].fillna("") != "").sum())
 
 
-def _require_local(model: str) -> None:
+def require_local(model: str) -> None:
     """UserError if a model is neither in MLflow nor a file or folder; before anything is imported that reads it."""
     if not model.startswith(ADDRESSES) and not exists(Path(model)):
         raise UserError(f"no file or folder {model!r}{near_name(Path(model))}")
@@ -206,7 +228,7 @@ def _require_local(model: str) -> None:
 
 
 @contextmanager
-def _place(model: str, kind: str, name: str | None = None) -> Iterator[Path]:
+def model_place(model: str, kind: str, name: str | None = None) -> Iterator[Path]:
     """The local file or folder of a model; one of MLflow is downloaded for as long as the block lasts."""
     if model.startswith(ADDRESSES):
         if name is not None:

@@ -83,7 +83,7 @@ class GeneratorNet(nn.Module):
         """See the class."""
         if self.embedding is not None:
             z = z * self.embedding(labels)  # concatenated instead, it soon replaced the latent
-        out: torch.Tensor = self.up(self.first(z).view(len(z), -1, self.base, self.base))
+        out: torch.Tensor = self.up(self.first(z).unflatten(1, (-1, self.base, self.base)))
         return out
 
 
