@@ -9,7 +9,9 @@ from typing import Final
 
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING as SWITCH
 
-MISSING: Final = f"{SWITCH.name} needs psutil (pip install psutil); the run has no system metrics"
+MISSING: Final = (
+    f"{SWITCH.name} needs psutil (pip install 'augpipe[servers]'); the run has no system metrics"
+)
 
 
 @contextmanager
