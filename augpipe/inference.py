@@ -18,7 +18,8 @@ from augpipe.core.counts import label_of
 from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.files import digest, scratch
 from augpipe.core.home import home
-from augpipe.core.images import ImageSet, ImageSpec
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet
 from augpipe.core.store import Store
 from augpipe.data import sources
 from augpipe.data.quarantine import reason
@@ -30,6 +31,7 @@ from augpipe.data.sources._listing import Fetch
 from augpipe.data.sources._pictures import SUFFIXES, UNREADABLE, begins_as_picture, quiet, read
 from augpipe.report.forms import Origin
 from augpipe.report.predictions import table
+from augpipe.synthetic.draw import Judge
 
 MODELS: Final = "models"  # folder of models in a run's out folder
 TRAINED: Final = "checkpoint.pt"  # of `augpipe train`
@@ -132,14 +134,22 @@ def load_classifier(place: Path) -> serving.ServedClassifier:
 
 @contextmanager
 def drawn(
-    model: serving.ServedGenerator, counts: Mapping[int, int], seed: int
-) -> Iterator[ImageSet]:
-    """counts[label] images of each class, in class order, on disk while the block lasts.
+    model: serving.ServedGenerator,
+    counts: Mapping[int, int],
+    seed: int,
+    judge: Judge | None = None,
+) -> Iterator[tuple[ImageSet, dict[str, int]]]:
+    """counts[label] images of each class, in class order, on disk while the block lasts; class → images missing.
 
-    The same model, counts and seed give the same images.
+    The same model, counts and seed give the same images. judge: only images that it accepts; UserError if there is none.
     """
     with scratch("augpipe-generated") as folder:
-        yield model.draw(counts, seed, Store(folder))
+        images, short = model.draw(counts, seed, Store(folder), judge)
+        if not len(images):
+            raise UserError(
+                "no image passed the run's checks; see the passed fractions in its report, or use --unchecked"
+            )
+        yield images, {model.classes[label]: n for label, n in short.items()}
 
 
 def origin(model: serving.ServedGenerator, place: Path, seed: int) -> Origin:

@@ -27,13 +27,15 @@ from augpipe.core import device as runtime
 from augpipe.core.counts import Counts
 from augpipe.core.errors import UserError, one_line
 from augpipe.core.files import write_json
-from augpipe.core.images import ImageSet, ImageSpec, provenance
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet, provenance
 from augpipe.core.options import ImageOptions
 from augpipe.core.states import damaged_part
 from augpipe.core.store import Ref, Store, load_images, load_state
 from augpipe.data.intake import read_pictures
 from augpipe.data.picture_inputs import NAME_LENGTH, blobs_of
 from augpipe.generators import families
+from augpipe.generators.protocol import Generator
 from augpipe.generators.truncation import truncate
 from augpipe.pipeline import model_files
 from augpipe.pipeline.model_files import probability_columns
@@ -120,6 +122,16 @@ class ServedClassifier:
             )
         return self._options
 
+    @property
+    def trained(self) -> trained_classifier.Trained:
+        """The classifier."""
+        return self._trained
+
+    @property
+    def temperature(self) -> float:
+        """By which logits are divided; 1 for a model without one."""
+        return self._temperature
+
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (N,C,H,W) of its own size → float32 (N,K), calibrated if the model has a temperature."""
         if len(images) == 0:
@@ -174,20 +186,30 @@ class ServedGenerator:
         images: NDArray[np.uint8] = self._generator.sample(requested, rng).numpy()
         return images
 
+    @property
+    def generator(self) -> Generator:
+        """The generator."""
+        return self._generator
+
     def truncate(self, psi: float) -> None:
         """Truncate the latents of later images; see `generators.truncation`. UserError if the family has none."""
         truncate(self._generator, psi, self.kind)
 
-    def draw(self, counts: Counts, seed: int, store: Store) -> ImageSet:
-        """counts[c] images of each class c, written to the store as they are drawn, with ids, and parents if it derives."""
+    def draw(
+        self, counts: Counts, seed: int, store: Store, judge: draw.Judge | None = None
+    ) -> tuple[ImageSet, dict[int, int]]:
+        """counts[c] images of each class c, written to the store as they are drawn, with ids, and parents if it derives.
+
+        judge: only images that it accepts. Also returns label → images that are missing, for those of which too few passed.
+        """
         train = self._reference
         if train is None:
             empty = np.empty((0, *self.spec.shape), np.uint8)
             train = _unnamed_set(empty, np.empty(0, np.int64), self.classes)
         sampled = draw.sample(
-            self._generator, counts, train, name=self.kind, seed=seed, store=store
+            self._generator, counts, train, name=self.kind, seed=seed, store=store, judge=judge
         )
-        return load_images(sampled.images)
+        return load_images(sampled.images), sampled.short
 
 
 def _load_pyfunc(path: str) -> ServedClassifier | ServedGenerator:

@@ -15,11 +15,14 @@ import augpipe
 
 from .cli_balance import balance
 from .cli_cache import cache
+from .cli_compare_runs import compare_runs
 from .cli_completion import completion
 from .cli_config import init, schema
 from .cli_doctor import doctor
+from .cli_export import export
 from .cli_inspect import inspect, list_
 from .cli_models import generate, predict
+from .cli_quiz import quiz
 from .cli_run import run
 from .cli_schedule import refresh, serve
 from .cli_train import train
@@ -36,7 +39,8 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` prints how to continue
 )
 for command in (
-    run, train, balance, inspect, refresh, serve, cache, generate, predict, init, schema, completion, doctor,
+    run, train, balance, inspect, refresh, serve, cache, generate, predict, export, compare_runs, quiz, init, schema,
+    completion, doctor,
 ):  # fmt: skip
     app.command(command)
 app.command(list_, name="list")

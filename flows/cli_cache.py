@@ -8,7 +8,7 @@ from cyclopts import App
 from rich.table import Table
 
 from augpipe.core.errors import several
-from augpipe.core.home import home, store_limit
+from augpipe.core.home import age_seconds, home, store_limit
 
 from .command_line import Switch
 from .output import Output, print_line
@@ -51,10 +51,10 @@ def cache_prune(*, older_than: str, runs: Switch = False) -> None:
         Also delete tracked runs that ended longer ago, with their models, from MLflow's store below AUGPIPE_HOME.
         Runs of registered models stay.
     """
-    from augpipe.core.store import Store
+    age = age_seconds(older_than)
+    from augpipe.core.store import Store  # imports torch
     from augpipe.pipeline import pruning
 
-    age = pruning.seconds(older_than)
     if runs:
         from .environment import set_environment
         from .tracking.cleanup import remove_runs

@@ -21,6 +21,8 @@ from .output import is_narrow, print_json, print_line, print_text, report, writi
 if TYPE_CHECKING:
     import pandas as pd
 
+    from augpipe.synthetic.draw import Judge
+
 ARCHIVE: Final = b"PK\3\4"  # the first bytes of a file that torch writes
 ADDRESSES: Final = ("models:/", "runs:/")  # of MLflow
 
@@ -44,8 +46,12 @@ class GenerateOptions:
     format: Form = "folder"
     """folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
     metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files, (0008,001C) Synthetic Data is YES."""
+    checked: Annotated[bool, Parameter(negative="--unchecked")] = False
+    """Keep only images that pass the checks of the run (`curation` in its experiment.yaml), drawing missing ones again;
+    MODEL must be the run's out folder, and its images still be there. Default: every image is kept."""
     json: Json = False
-    """Print only JSON: `generator`, `seed`, `counts` by class, `format`, `checked`, and `out`, the new folder."""
+    """Print only JSON: `generator`, `seed`, `counts` by class, `format`, `checked`, `short` (class: images missing
+    because too few passed), and `out`, the new folder."""
 
     def check(self) -> None:
         """UserError for options that no generator can have."""
@@ -70,18 +76,33 @@ def generate(model: str, /, *, options: GenerateOptions) -> None:
     """
     handle_interrupts()
     options.check()
-    _require_local(model)
-    with _place(model, "generator", options.generator) as place:
-        written = _generated(place, options)
+    require_local(model)
+    with model_place(model, "generator", options.generator) as place:
+        checks = _checks(Path(model), place.name) if options.checked else nullcontext()
+        with checks as judge:
+            written = _generated(place, options, judge)
+    short = written["short"]
     if options.json:
         print_json(written)
     else:
-        images = several(sum(written["counts"].values()), "synthetic image")
-        print_line(f"{images}, not checked: {written['out']}")
+        images = several(sum(written["counts"].values()) - sum(short.values()), "synthetic image")
+        print_line(f"{images}, {'' if options.checked else 'not '}checked: {written['out']}")
+    if short:
+        missing = ", ".join(f"{n} of {name}" for name, n in short.items())
+        report(f"too few images passed the checks; missing: {missing}")
 
 
-def _generated(place: Path, options: GenerateOptions) -> dict[str, Any]:
-    """Draw images from the generator in a file or folder and write them; returns what was written, for JSON."""
+def _checks(folder: Path, file: str) -> AbstractContextManager[Judge]:
+    from augpipe.pipeline.run_checks import run_checks
+
+    return run_checks(folder, file)
+
+
+def _generated(place: Path, options: GenerateOptions, judge: Judge | None) -> dict[str, Any]:
+    """Draw images from the generator in a file or folder and write them; returns what was written, for JSON.
+
+    judge: keeps the images that pass checks; None keeps all.
+    """
     from augpipe import inference
     from augpipe.report.generated import check_new, write_generated
 
@@ -93,13 +114,13 @@ def _generated(place: Path, options: GenerateOptions) -> dict[str, Any]:
     name = options.generator or origin.generator
     folder = options.out or home() / "generated" / f"{name}-seed{options.seed}"
     check_new(folder)
-    with inference.drawn(loaded, counts, options.seed) as images:
+    with inference.drawn(loaded, counts, options.seed, judge) as (images, short):
         origin = replace(origin, truncation=options.truncation)
         write_generated(images, origin, folder, options.format)
     return {
         "generator": name, "seed": options.seed,
         "counts": {loaded.classes[label]: n for label, n in counts.items()},
-        "format": options.format, "checked": False, "out": str(folder),
+        "format": options.format, "checked": options.checked, "short": short, "out": str(folder),
     }  # fmt: skip
 
 
@@ -124,11 +145,11 @@ def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -
         raise UserError("augpipe predict needs pictures: augpipe predict MODEL IMAGES...")
     if out is not None and (out.is_dir() or out.suffix.lower() != ".csv"):
         raise UserError(f"--out must be a .csv file; got {str(out)!r}")
-    _require_local(model)
+    require_local(model)
     for path in images:
         if not exists(path):
             raise UserError(f"no picture or folder {str(path)!r}{near_name(path)}")
-    with _place(model, "classifier") as place:
+    with model_place(model, "classifier") as place:
         from augpipe import inference
 
         inputs = inference.inputs_of(images)
@@ -192,7 +213,7 @@ def _unreadable(part: pd.DataFrame) -> int:
     return int((part["problem"].fillna("") != "").sum())
 
 
-def _require_local(model: str) -> None:
+def require_local(model: str) -> None:
     """UserError if a model is neither in MLflow nor a file or folder; before anything is imported that reads it."""
     if not model.startswith(ADDRESSES) and not exists(Path(model)):
         raise UserError(f"no file or folder {model!r}{near_name(Path(model))}")
@@ -203,7 +224,7 @@ def _require_local(model: str) -> None:
 
 
 @contextmanager
-def _place(model: str, kind: str, name: str | None = None) -> Iterator[Path]:
+def model_place(model: str, kind: str, name: str | None = None) -> Iterator[Path]:
     """The local file or folder of a model; one of MLflow is downloaded for as long as the block lasts."""
     if model.startswith(ADDRESSES):
         if name is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +45,19 @@ assert not [name for name in sys.modules if name.startswith(("flows.", "augpipe_
 """
 
 
+# What a build needs of the checkout.
+PACKAGES = ("augpipe", "flows")
+FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel's files in a folder of their own; built from a copy, for a build writes beside its sources."""
     place = tmp_path_factory.mktemp("wheel")
     copy = place / "source"
-    for name in ("augpipe", "flows"):
+    for name in PACKAGES:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in FILES:
         shutil.copy(ROOT / name, copy / name)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(copy)]
@@ -75,6 +82,20 @@ def test_it_installs_every_module_and_no_package_called_flows(site: Path) -> Non
             for path in (site / installed).rglob("*")
             if path.is_file()
         }
+
+
+def test_the_dockerfile_names_what_a_build_needs() -> None:
+    """No container runtime is needed for this, and none was there to build the image."""
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    copied = [word for line in re.findall(r"^COPY (.*)", text, re.M) for word in line.split()[:-1]]
+    assert sorted(copied) == sorted((*FILES, *PACKAGES))
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert {f"!{name}" for name in copied} <= set(ignored)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    (extras,) = re.findall(r"/source\[([\w,]+)\]", text)
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    pinned = re.findall(r'"(torch(?:vision)?[<>=][^"]+)"', text)
+    assert len(pinned) == 2 and set(pinned) <= set(project["dependencies"])
 
 
 def test_logged_models_load_beside_a_foreign_package_flows(

@@ -39,7 +39,7 @@ def below(client: MlflowClient, run: str, path: str = "") -> Iterator[str]:
 
 def told(client: MlflowClient, run: Run) -> tuple[object, ...]:
     """All that a run's record holds, except times and what they are about."""
-    loose = ("seconds", "tracking_seconds")
+    loose = ("train/seconds", "tracking_seconds")
     metrics = {k: v for k, v in run.data.metrics.items() if k not in loose}
     history = [
         (m.key, m.value, m.step) for key in sorted(metrics)

@@ -1,4 +1,4 @@
-"""`AUGPIPE_HOME`: the folder of all data that persists between runs, and how large its store may be."""
+"""`AUGPIPE_HOME`: the folder of all data that persists between runs, and how large and how old its store may be."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from augpipe.core.errors import UserError
 
 LIMIT: Final = "20GB"
+AGES: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 UNITS: Final = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -46,6 +47,11 @@ def home() -> Path:
         ) from None
 
 
+def weights_folder() -> Path:
+    """Folder of published weights."""
+    return home() / "weights" / "checkpoints"
+
+
 def store_limit() -> int:
     """Bytes that the store may hold after a run: `AUGPIPE_STORE_LIMIT`, by default LIMIT."""
     text = os.environ.get("AUGPIPE_STORE_LIMIT") or LIMIT
@@ -55,3 +61,13 @@ def store_limit() -> int:
             f"AUGPIPE_STORE_LIMIT must be a size such as 500MB, 20GB or 1TB; got {text!r}"
         )
     return int(float(match[1]) * UNITS[match[2]])
+
+
+def age_seconds(text: str) -> float:
+    """`90m`, `12h`, `7d` → seconds; UserError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text.strip())
+    if not match:
+        raise UserError(
+            f"an age must be a number of minutes, hours or days such as 90m, 12h or 7d; got {text!r}"
+        )
+    return float(match[1]) * AGES[match[2]]

@@ -20,7 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.core.files import write_json
-from augpipe.core.images import ImageSet, ImageSpec, pixel_digests
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet, pixel_digests
 
 PIXELS: Final = "images.npy"
 DIGESTS: Final = "digests.npy"

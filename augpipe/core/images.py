@@ -14,22 +14,10 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from augpipe.core.counts import counts_of
+from augpipe.core.image_spec import ImageSpec
 
 REAL, SYNTHETIC = "real", "synthetic"
 PROVENANCE = ("id", "group", "origin", "parent", "source", "weight")
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """Shape of one image: (channels, size, size)."""
-
-    size: int
-    channels: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return (self.channels, self.size, self.size)
 
 
 def provenance(

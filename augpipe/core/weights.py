@@ -16,18 +16,13 @@ from urllib.error import URLError
 import torch
 
 from augpipe.core.errors import UserError, one_line
-from augpipe.core.home import home, make_folder
+from augpipe.core.home import home, make_folder, weights_folder
 
 # Exceptions raised by reading a file that is not a matching checkpoint.
 UNREADABLE: Final = (
     pickle.UnpicklingError, struct.error, AssertionError, AttributeError, EOFError, LookupError,
     RuntimeError, TypeError, ValueError,
 )  # fmt: skip
-
-
-def weights_folder() -> Path:
-    """Folder of the weights."""
-    return home() / "weights" / "checkpoints"
 
 
 @contextmanager

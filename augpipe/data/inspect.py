@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from augpipe.core.counts import Counts, counts_of, require_classes
 from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.errors import UserError, several
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
 from augpipe.data.clean import check_classes, few_test_images, part, torn_notes

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from augpipe.core.device import cores
 from augpipe.core.errors import UserError, several
 from augpipe.core.image_folders import image_writer
-from augpipe.core.images import ImageSet, ImageSpec, provenance
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet, provenance
 from augpipe.core.options import ImageOptions, Window
 from augpipe.data.facts import Facts, FactsBuffer
 from augpipe.data.options import Policy

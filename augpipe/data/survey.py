@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.core.options import ImageOptions, Window
 from augpipe.data.sources._listing import Listing, evenly
 from augpipe.data.sources._pictures import UNREADABLE, Blob, decode, quiet

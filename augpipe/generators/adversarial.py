@@ -21,10 +21,11 @@ from augpipe.core.seeds import capture, restore, torch_stream
 from augpipe.generators.class_draws import drawn_together
 from augpipe.generators.options import GeneratorConfig
 from augpipe.generators.protocol import Problem
-from augpipe.nn.augment import Adaptive, Operations, diff_augment
+from augpipe.nn.augment import Adaptive, diff_augment
 from augpipe.nn.blocks import Scheme, initialise, use_rng
 from augpipe.nn.ema import EMA, recalibrate
 from augpipe.nn.norms import norms_global, spectral_norm
+from augpipe.nn.options import Operations
 from augpipe.nn.penalties import Critic, r1
 
 SAMPLE_BATCH = 256  # images per forward pass in sampling
@@ -92,6 +93,8 @@ class Adversarial:
     recalibration: ClassVar[tuple[int, int]] = (8, 128)
     # Why `truncation` has no effect on the family; "" if it has.
     not_truncated: ClassVar[str] = ""
+    # How `latents` are distributed, if that does not depend on the label; "" if it does.
+    latent_law: ClassVar[str] = "N(0,1)"
     truncation = 1.0  # see `generators.truncation`
 
     def __init__(
@@ -254,6 +257,17 @@ class Adversarial:
                 images = self.ema.module(z, chunk.to(self.runtime.device))
             chunks.append(to_uint8(images).cpu())
         return torch.cat(chunks).contiguous()
+
+    @property
+    def latent(self) -> int:
+        """Length of a latent."""
+        return self._latent
+
+    def averaged(self) -> nn.Module:
+        """The net that images are sampled with: latents (N, latent), labels (N,) → (N,C,H,W) in [-1,1]."""
+        if self._stale:
+            self._recalibrate()
+        return self.ema.module
 
     def _recalibrate(self) -> None:
         batches, size = self.recalibration

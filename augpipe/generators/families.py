@@ -13,7 +13,8 @@ from typing import Any
 
 from augpipe.core.device import Runtime
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageSet, ImageSpec
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet
 from augpipe.core.registry import kinds_in, load_kind
 from augpipe.core.store import Ref, load_images
 from augpipe.generators import per_class

@@ -24,10 +24,8 @@ from augpipe.generators.options import FAMILIES, GeneratorConfig
 # Imported as they are: modules of these names import no torch.
 LIGHT: Final = frozenset({
     "collections.abc", "itertools", "math", "pydantic", "typing", "augpipe.core.errors",
-    "augpipe.core.registry", "augpipe.core.schema", "augpipe.generators.options",
+    "augpipe.core.registry", "augpipe.core.schema", "augpipe.generators.options", "augpipe.nn.options",
 })  # fmt: skip
-# Names whose definitions need torch, and what stands for them.
-STAND_INS: Final = {"Operations": tuple[str, ...]}
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
@@ -92,9 +90,7 @@ def _definitions(module: str, names: frozenset[str]) -> dict[str, Any]:
 def _import(node: ast.ImportFrom, needed: set[str], values: dict[str, Any]) -> None:
     """Define the needed names of an import, without importing the module."""
     for alias in node.names:
-        if alias.name in STAND_INS:
-            values[alias.name] = STAND_INS[alias.name]
-        elif alias.name in needed and alias.asname is None:
+        if alias.name in needed and alias.asname is None:
             values |= _definitions(str(node.module), frozenset({alias.name}))
 
 

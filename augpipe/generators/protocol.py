@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
-from augpipe.core.images import ImageSet, ImageSpec
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet
 
 
 @dataclass(frozen=True)

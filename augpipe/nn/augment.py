@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated
 
 import torch
-from pydantic import AfterValidator
 from torch.nn import functional as F
 
 from augpipe.core import distributed as parallel
@@ -19,16 +17,6 @@ from augpipe.core.registry import Registry
 
 Op = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 ops: Registry[Op] = Registry("augmentation")
-
-
-def _known(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        ops[name]
-    return names
-
-
-# Names of operations in a config.
-Operations = Annotated[tuple[str, ...], AfterValidator(_known)]
 
 
 def diff_augment(

@@ -26,8 +26,15 @@ from augpipe.pipeline.budget import (
     Numbers,
 )
 from augpipe.pipeline.config_values import override
-from augpipe.pipeline.experiment import Experiment, build
-from augpipe.pipeline.validate import check_heads, check_images, check_listing, list_images
+from augpipe.pipeline.experiment import Experiment, Outline, build, outline_of
+from augpipe.pipeline.validate import (
+    check_gates,
+    check_heads,
+    check_images,
+    check_listing,
+    check_sizes,
+    list_images,
+)
 
 if TYPE_CHECKING:
     from augpipe.data.survey import Survey
@@ -103,6 +110,13 @@ class Suggestion:
 
     def experiment(self, numbers: Numbers, note: str = "") -> Experiment:
         """The experiment with these numbers, and the user's in their place where there are any."""
+        return build(self._with_fixed(numbers, note), self.overrides, where=str(self.path))
+
+    def outline(self, numbers: Numbers) -> Outline:
+        """The same, checked as far as that needs no torch."""
+        return outline_of(self._with_fixed(numbers, ""), str(self.path), self.overrides)
+
+    def _with_fixed(self, numbers: Numbers, note: str) -> dict[str, Any]:
         values = self._values(numbers, note)
         values |= {key: {**values.get(key, {}), **value} if isinstance(value, dict) else value
                    for key, value in self.fixed.items()}  # fmt: skip
@@ -113,7 +127,7 @@ class Suggestion:
             values["confirm"] = {
                 "generators": LEAST_REPLICATES
             }  # what the user set needs the stage
-        return build(values, self.overrides, where=str(self.path))
+        return values
 
     def choices(self, numbers: Numbers) -> tuple[Choice, ...]:
         """What was chosen and why, without what the user set."""
@@ -216,7 +230,7 @@ def _about_confirm(replicates: int) -> str:
 def suggest(
     path: Path,
     overrides: Sequence[str] = (),
-    before: Callable[[Experiment], None] = lambda experiment: None,
+    before: Callable[[Outline], None] = lambda outline: None,
     generators: Sequence[str] = (),
 ) -> Suggestion:
     """List the images at a path, look at some, and check what any experiment on them needs.
@@ -230,7 +244,7 @@ def suggest(
             override(fixed, text)
     # Validated first, so that a mistake is reported before any image is read.
     required = {"name": "x", "arms": [{"name": "x"}], "baseline": "x", **fixed}
-    outline = build(required, where=str(path))
+    outline = outline_of(required, str(path))
     listing = list_images(outline)
     check_listing(outline, listing)
     check_heads(outline, listing)
@@ -238,16 +252,20 @@ def suggest(
     fixed["split"] = outline.split.model_dump()
     counts = expected_counts(listing, outline.split)
     suggestion = Suggestion(path, tuple(overrides), fixed, listing, images, counts, read)
+    # As in `validate.load_checked`: what needs torch is checked last.
+    outline = suggestion.outline(suggestion.standard())
+    before(outline)
+    check_sizes(outline, generators)
+    check_listing(outline, listing)  # again, with the arms and the imbalance
+    check_gates(outline, images.spec)
     experiment = suggestion.experiment(suggestion.standard())
-    before(experiment)
-    check_listing(experiment, listing)  # again, with the arms and the imbalance
     check_images(experiment, images.spec, listing.classes, generators)
     return suggestion
 
 
 def timed_survey(listing: sources.Listing, options: ImageOptions) -> tuple[Survey, float]:
     """The survey of a source, and the expected seconds of decoding all of its pictures."""
-    from augpipe.data.survey import SURVEYED, survey  # imports torch
+    from augpipe.data.survey import SURVEYED, survey  # imports Pillow
 
     start = time.perf_counter()
     images = survey(listing, options)
@@ -258,7 +276,7 @@ def timed_survey(listing: sources.Listing, options: ImageOptions) -> tuple[Surve
 def for_source(
     path: Path,
     overrides: Sequence[str] = (),
-    before: Callable[[Experiment], None] = lambda experiment: None,
+    before: Callable[[Outline], None] = lambda outline: None,
     generators: Sequence[str] = (),
 ) -> tuple[Experiment, tuple[Choice, ...]]:
     """Experiment chosen from the images at a path, not fitted to a budget, and the choices; arguments as in `suggest`."""

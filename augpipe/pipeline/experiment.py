@@ -290,8 +290,9 @@ def build(values: Any, overrides: Sequence[str] = (), where: str = "the config")
         raise UserError(f"{where}: {explain(error)}") from None
 
 
-def outline_of(values: Any, where: str = "the config") -> Outline:
+def outline_of(values: Any, where: str = "the config", overrides: Sequence[str] = ()) -> Outline:
     """Python values → Outline, without torch; UserError with a one-line message."""
+    values = overridden(values, overrides, where)
     try:
         return Outline.model_validate(values)
     except ValidationError as error:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageSet, ImageSpec, provenance
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet, provenance
 from augpipe.core.options import ImageOptions
 from augpipe.core.states import save_state
 from augpipe.core.store import Ref, load_images, load_state

@@ -14,7 +14,7 @@ from augpipe.core.device import cores, pick_device, pick_precision
 from augpipe.core.errors import UserError, several
 from augpipe.core.files import beside, write_json
 from augpipe.core.home import home
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.sources import Listing
 from augpipe.pipeline.budget import (

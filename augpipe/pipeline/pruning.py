@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from augpipe.core.errors import UserError
 from augpipe.core.files import sweep
 from augpipe.core.home import home
 from augpipe.core.processes import hold, is_held
@@ -32,7 +31,6 @@ TRACKED: Final = (
     "mlflow.db",
     "artifacts",
 )  # below AUGPIPE_HOME: records, models and files of tracked runs
-AGES: Final = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
@@ -98,16 +96,6 @@ def size_below_home(*names: str) -> int:
     """Bytes of files and folders of AUGPIPE_HOME; 0 for those that do not exist."""
     paths = (home() / name for name in names)
     return sum(_size(path) for path in paths if path.exists())
-
-
-def seconds(text: str) -> float:
-    """`90m`, `12h`, `7d` → seconds; UserError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text.strip())
-    if not match:
-        raise UserError(
-            f"an age must be a number of minutes, hours or days such as 90m, 12h or 7d; got {text!r}"
-        )
-    return float(match[1]) * AGES[match[2]]
 
 
 @contextmanager

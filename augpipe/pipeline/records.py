@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from augpipe.classifiers.options import Mix
 from augpipe.classifiers.plans import Share
-from augpipe.core.images import ImageSet, ImageSpec
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet
 from augpipe.core.store import Ref, SplitRefs, load_images
 from augpipe.data import leaks
 from augpipe.generators.protocol import Problem

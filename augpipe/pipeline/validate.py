@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from augpipe.core.counts import label_of, require_classes
 from augpipe.core.errors import UserError
+from augpipe.core.image_spec import ImageSpec
 from augpipe.data import sources
 from augpipe.data.heads import unreadable_heads
 from augpipe.data.listing_check import (
@@ -26,10 +27,9 @@ from augpipe.generators.preview import check_size
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.config_values import read
 from augpipe.pipeline.experiment import Experiment, Outline, build, outline_of
-from augpipe.synthetic.options import PIXEL_FIGURES, condition
+from augpipe.synthetic.options import condition, pixel_obstacle
 
 if TYPE_CHECKING:
-    from augpipe.core.images import ImageSpec
     from augpipe.data.inspect import Inspection
     from augpipe.data.sources import Listing
 
@@ -56,8 +56,10 @@ def load_checked(
     check_listing(outline, listing)
     check_heads(outline, listing)
     after(outline)
+    spec = _spec(outline, listing)
+    check_gates(outline, spec)
     experiment = build(values, where=where)
-    check_images(experiment, _spec(experiment, listing), listing.classes, generators)
+    check_images(experiment, spec, listing.classes, generators)
     return experiment
 
 
@@ -118,8 +120,7 @@ def check_images(
     from augpipe.generators import families
     from augpipe.generators.protocol import Problem
 
-    for gate in experiment.gate:
-        _check_gate(gate, spec.size)
+    check_gates(experiment, spec)
     used = {name for arm in experiment.arms for name in arm.generators}
     for name in sorted({*used, *generators}):
         families.check(experiment.generators[name], Problem(spec, classes))
@@ -133,17 +134,13 @@ def check_images(
             check_images(transform, spec.channels, spec.size)
 
 
-def _check_gate(gate: str, side: int) -> None:
-    """UserError if the figure of a gate has no value for any images of `side` pixels."""
-    figure = condition(gate).figure
-    if figure.removesuffix("_real") not in PIXEL_FIGURES:
-        return
-    from augpipe.synthetic.fidelity import RefusedError, pixels  # imports scikit-learn's models
-
-    try:
-        pixels.check(figure, side)
-    except RefusedError as error:
-        raise UserError(f"the gate {gate!r} cannot hold: {figure} {error}") from None
+def check_gates(outline: Outline, spec: ImageSpec) -> None:
+    """UserError if the figure of a gate has no value for any images of this size; imports no torch."""
+    for gate in outline.gate:
+        figure = condition(gate).figure
+        obstacle = pixel_obstacle(figure, spec.size)
+        if obstacle:
+            raise UserError(f"the gate {gate!r} cannot hold: {figure} {obstacle}")
 
 
 def mistakes(experiment: Experiment, inspection: Inspection) -> list[str]:
@@ -175,16 +172,14 @@ def _errors(checks: Sequence[Check], outline: Outline, listing: Listing) -> Iter
             yield error
 
 
-def _spec(experiment: Experiment, listing: Listing) -> ImageSpec:
+def _spec(outline: Outline, listing: Listing) -> ImageSpec:
     """Shape of the images: as configured, else chosen from a sample of the pictures."""
-    size, channels = experiment.image.size, experiment.image.channels
+    size, channels = outline.image.size, outline.image.channels
     if size is not None and channels is not None:
-        from augpipe.core.images import ImageSpec
-
         return ImageSpec(size, channels)
-    from augpipe.data.survey import survey
+    from augpipe.data.survey import survey  # imports Pillow
 
-    return survey(listing, experiment.image).spec
+    return survey(listing, outline.image).spec
 
 
 def _check_files(outline: Outline, listing: Listing) -> None:

@@ -14,6 +14,7 @@ from augpipe.comparison import resampled
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import Comparison, compare
 from augpipe.core import device as runtime
+from augpipe.core.images import ImageSet
 from augpipe.core.store import load_images, load_state, load_table
 from augpipe.data.split_check import NAMES
 from augpipe.pipeline.arm import Arm
@@ -239,6 +240,7 @@ def confusion(
 
 def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult:
     trained = [runs.generators[name, seed].trained for seed in experiment.seeds]
+    checked, quiz = _quiz_images(experiment, runs, name)
     return GeneratorResult(
         name,
         experiment.generators[name].kind,
@@ -246,7 +248,24 @@ def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult
         tuple(run.best_kimg for run in trained),
         tuple(run.stopped for run in trained),
         float(np.mean([run.time.seconds for run in trained])),
+        quiz,
+        checked,
     )
+
+
+def _quiz_images(experiment: Experiment, runs: Runs, name: str) -> tuple[bool, ImageSet]:
+    """Whether they were checked, and the first seed's images of a generator: of the arm with the most, checked ones first."""
+    seed = experiment.seeds[0]
+    drawn = []
+    for arm in experiment.arms:
+        run = runs.arms[arm.name, seed]
+        if name in arm.generators and run.synthetic is not None:
+            part = run.parts[arm.generators.index(name)] if run.parts else run.synthetic
+            drawn.append((experiment.curates(arm, name), load_images(part.images)))
+    some = [one for one in drawn if len(one[1])]
+    if not some:
+        return False, load_images(runs.generators[name, seed].trained.samples)
+    return max(some, key=lambda one: (one[0], len(one[1])))
 
 
 def _machine(experiment: Experiment, threads: int | None) -> dict[str, Any]:

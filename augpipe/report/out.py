@@ -13,10 +13,14 @@ from augpipe.core.home import home
 
 FILES: Final = (
     "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
-    "quarantine.csv", "predictions.csv", "models", "confirm.csv",
+    "quarantine.csv", "predictions.csv", "models", "confirm.csv", "quiz",
 )  # fmt: skip
 # Folder → patterns of its files.
-INNER: Final = {"samples": ("samples/*.png",), "models": ("models/*.pt", "models/README.md")}
+INNER: Final = {
+    "samples": ("samples/*.png",),
+    "models": ("models/*.pt", "models/README.md"),
+    "quiz": ("quiz/*.html",),
+}
 HUGGING_FACE: Final = "metadata.csv"  # in place of manifest.csv in a set for Hugging Face
 CROISSANT: Final = "croissant.json"
 BALANCED_FILES: Final = (

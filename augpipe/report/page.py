@@ -19,6 +19,7 @@ from augpipe.report.figures import counts_bars, gain_dots, recall_heatmap
 from augpipe.report.misread import misread
 from augpipe.report.page_templates import TEMPLATES
 from augpipe.report.quality_section import sections
+from augpipe.report.quiz import quiz_file
 from augpipe.report.results import ArmResult, Results, versions
 from augpipe.report.strips import CLASSES, strips
 
@@ -73,6 +74,7 @@ def _page(results: Results, room: float) -> str:
         misread=misread(results, room),
         strips=shown,
         left_out=left_out,
+        quizzes=[file for file in (quiz_file(results, g) for g in results.generators) if file],
         quality=sections(results.quality, CLASSES, room) if len(results.quality.fidelity) else None,
         config=dump(results.requested),
         versions=versions(),

@@ -61,7 +61,11 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class GeneratorResult:
-    """One generator over all seeds; samples are the first seed's."""
+    """One generator over all seeds; samples and quiz are the first seed's.
+
+    quiz: the images of an arm, those that passed the run's checks (checked) where any were checked; the samples if no arm has
+    any.
+    """
 
     name: str
     kind: str
@@ -69,6 +73,8 @@ class GeneratorResult:
     best_kimg: tuple[float, ...]
     stopped: tuple[str, ...]
     seconds: float
+    quiz: ImageSet
+    checked: bool
 
 
 @dataclass(frozen=True)

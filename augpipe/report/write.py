@@ -22,6 +22,7 @@ def write(results: Results, out: Path) -> None:
     """Write every file of a run to `out` atomically."""
     # Imported late: plotting libraries are slow to import, and config errors should appear first.
     from augpipe.report.page import page
+    from augpipe.report.quiz import write_quizzes
 
     check_out(out)  # again: the folder may have changed since the run started
     with beside(out) as draft:
@@ -52,4 +53,5 @@ def write(results: Results, out: Path) -> None:
             if len(triples):
                 picture = grid(triples, 3, scale=max(1, 48 // triples.shape[2]))
                 picture.save(draft / "samples" / f"{generator.name}~nearest.png")
+        write_quizzes(results, draft)
         (draft / "report.html").write_text(page(results), encoding="utf-8")

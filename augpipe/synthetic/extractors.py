@@ -17,8 +17,9 @@ from torch import nn
 
 from augpipe.core.device import Runtime
 from augpipe.core.errors import UserError
+from augpipe.core.home import weights_folder
 from augpipe.core.images import ImageSet
-from augpipe.core.weights import fetching, reading, torchvision_state, weights_folder
+from augpipe.core.weights import fetching, reading, torchvision_state
 from augpipe.synthetic.embeddings import Extractor
 from augpipe.synthetic.options import INCEPTION, TORCHVISION
 

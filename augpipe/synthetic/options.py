@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augpipe.core.errors import UserError, one_line, unknown
+from augpipe.core.home import weights_folder
 from augpipe.core.schema import Strict, refuse_changed
 
 # Names of the functions in `curation` and `fidelity`, which import torch and scikit-learn; a test compares them.
@@ -22,7 +23,10 @@ FIGURES: Final = (
     "memorisation.near_copies_features", "ssim", "ssim_real", "ms_ssim", "ms_ssim_real", "lpips",
     "lpips_real",
 )  # fmt: skip
-PIXEL_FIGURES: Final = ("ssim", "ms_ssim", "lpips")  # those that need images of some size
+WINDOW: Final = 11  # pixels of SSIM's window
+LPIPS_WEIGHTS: Final = "alexnet-owt-7be5be79.pth"
+# Figures that need images of some size → their least side in pixels: MS-SSIM's five scales of the window, AlexNet's layers.
+LEAST_SIDES: Final = {"ssim": WINDOW, "ms_ssim": 161, "lpips": 31}
 GAN_TRAIN: Final = "gan_train"
 EXTRA: Final = (GAN_TRAIN,)  # figures that are not a function of two sets
 INCEPTION: Final = "inception"
@@ -98,6 +102,16 @@ class FidelityOptions(Strict):
 
     gan_train: bool = True
     """Also train a classifier on synthetic images alone and score it on val (GAN-train, Shmelkov et al. 2018)."""
+
+
+def pixel_obstacle(figure: str, side: int) -> str:
+    """Why a figure has no value for any images of `side` pixels: their size, or weights that are missing; "" if it has."""
+    name = figure.removesuffix("_real")
+    if side < LEAST_SIDES.get(name, 0):
+        return f"needs images of {LEAST_SIDES[name]} px; these have {side}"
+    if name == "lpips" and not (weights_folder() / LPIPS_WEIGHTS).exists():
+        return f"needs {LPIPS_WEIGHTS} below AUGPIPE_HOME, in weights/checkpoints"
+    return ""
 
 
 class Condition(NamedTuple):

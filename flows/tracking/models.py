@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from augpipe.pipeline.records import Prepared, TrainedClassifier, TrainedGenerat
 
 from ..output import report
 
+REFUSED: Final = re.compile(r"""[/:.%"']""")  # characters of a model's name
 SOURCE: Final = "augpipe.run"  # tag of a model: id of the run that logged it
 CONTENT: Final = "augpipe.content"  # tag of a model: digest of its files and its signature
 
@@ -70,7 +72,8 @@ def log_model(
 ) -> Logged:
     """Log a model that MLflow's pyfunc loads with `augpipe.serving`; the run's own model if it has one.
 
-    write: creates the folder of the model's files.
+    name: as MLflow's list of models shows it; characters that MLflow refuses become `_`. write: creates the folder of the
+    model's files.
 
     A model of the same content that another run of the experiment has logged is linked, not logged again. Completes a
     model that an earlier attempt left unfinished. Does not call MLflow's `log_model`, which scans every
@@ -89,7 +92,7 @@ def log_model(
         unfinished = client.search_logged_models([experiment], f"tags.`{SOURCE}` = '{run_id}'")
         tags = {SOURCE: run_id, CONTENT: content}
         entity = next(iter(unfinished), None) or client.create_logged_model(
-            experiment, name, source_run_id=run_id, tags=tags
+            experiment, REFUSED.sub("_", name), source_run_id=run_id, tags=tags
         )
         described = Model(run_id=run_id, signature=signature, model_id=entity.model_id)
         pyfunc.add_to_model(described, loader_module="augpipe.serving", data="model")
@@ -117,8 +120,10 @@ def log_generator(
     def write(folder: Path) -> None:
         serving.write_generator(folder, trained.checkpoint.path, reference)
 
+    part = f"-{trained.part}" if trained.part else ""
+    title = f"generator-{trained.name}{part}-seed{trained.seed}"
     try:
-        return log_model(client, run, "generator", write, generator_signature(shape))
+        return log_model(client, run, title, write, generator_signature(shape))
     except NotWrittenError as error:
         name = f"generator {trained.name}, seed {trained.seed}"
         report(f"the model of {name} was not logged: {error}")
@@ -138,7 +143,8 @@ def log_classifier(
     def write(folder: Path) -> None:
         serving.write_classifier(folder, trained.state.path, classes, spec, image)
 
-    return log_model(client, run, "classifier", write, classifier_signature(classes))
+    title = f"classifier-{trained.arm}-seed{trained.seed}"
+    return log_model(client, run, title, write, classifier_signature(classes))
 
 
 def _content(folder: Path, signature: ModelSignature) -> str:

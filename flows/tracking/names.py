@@ -1,4 +1,8 @@
-"""Metrics and params of a run, under names that MLflow accepts."""
+"""Metrics and params of a run, under names that MLflow accepts.
+
+MLflow's page draws a section of charts for each prefix: `data/` counts images, `train/` is measured while something trains
+(over steps or kimg), `val/` and `test/` are of the finished model, `fidelity/` of synthetic images, `confirm/` of that stage.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +32,15 @@ class Point(NamedTuple):
 def data_points(prepared: Prepared) -> list[Point]:
     """Images of each class and split, and of the source."""
     counts = {
-        f"real_count/{split}/{name}": n
+        f"data/{split}/{name}": n
         for split, per in prepared.counts.items()
         for name, n in zip(safe_names(prepared.classes), per.values(), strict=True)
     }
     intake = prepared.intake
     counts |= {
-        "source_images": intake.images,
-        "quarantined": intake.quarantined,
-        "removed_duplicates": intake.removed,
+        "data/source_images": intake.images,
+        "data/quarantined": intake.quarantined,
+        "data/removed_duplicates": intake.removed,
     }
     return [Point(name, float(n)) for name, n in counts.items()]
 
@@ -47,14 +51,19 @@ def history_points(trained: TrainedGenerator) -> list[Point]:
     # With a small budget ticks may share a step, but never both step and time.
     names = safe_metrics([str(name) for name in table.metric.unique()])
     points = [
-        Point(names[str(row.metric)], float(row.value), round(float(row.kimg)), float(row.seconds))
+        Point(
+            f"train/{names[str(row.metric)]}",
+            float(row.value),
+            round(float(row.kimg)),
+            float(row.seconds),
+        )
         for row in table.itertuples()
     ]
     return [
         *points,
-        Point("best_kimg", trained.best_kimg),
-        Point("best_val_kid", trained.best_metric),
-        Point("seconds", trained.time.seconds),
+        Point("train/best_kimg", trained.best_kimg),
+        Point("train/seconds", trained.time.seconds),
+        Point("val/kid", trained.best_metric),
     ]
 
 
@@ -64,37 +73,37 @@ def arm_points(
     """Counts of an arm's training data, its classifier's training history, and its scores."""
     names = safe_names(prepared.classes)
     metrics = [
-        Point("synthetic_share", recipe.synthetic_share),
-        Point("synthetic_ratio", recipe.synthetic_ratio),
-        Point("best_step", trained.best_step),
-        Point("seconds", trained.time.seconds),
+        Point("data/synthetic_share", recipe.synthetic_share),
+        Point("data/synthetic_ratio", recipe.synthetic_ratio),
+        Point("train/best_step", trained.best_step),
+        Point("train/seconds", trained.time.seconds),
     ]
     of_class = dict(zip(prepared.classes, names, strict=True))
     metrics += [
-        Point(f"kept/{row['check']}/{of_class[row['class']]}", row["passed"] / row["seen"])
+        Point(f"data/kept/{row['check']}/{of_class[row['class']]}", row["passed"] / row["seen"])
         for row in recipe.funnel
         if row["seen"]
     ]
-    metrics += [Point(f"short/{of_class[name]}", float(n)) for name, n in recipe.short.items()]
+    metrics += [Point(f"data/short/{of_class[name]}", float(n)) for name, n in recipe.short.items()]
     for key, value in (recipe.chosen or {}).items():
         by_class = value if isinstance(value, dict) else {"": value}
         metrics += [
-            Point(f"chosen_{key}" + (f"/{of_class[name]}" if name else ""), float(v))
+            Point(f"val/chosen_{key}" + (f"/{of_class[name]}" if name else ""), float(v))
             for name, v in by_class.items()
             if v != "fill"
         ]
     for kind in ("real_count", "synthetic_count"):
         counts = zip(names, getattr(recipe, kind), strict=True)
-        metrics += [Point(f"{kind}/{name}", float(n)) for name, n in counts]
+        metrics += [Point(f"data/{kind}/{name}", float(n)) for name, n in counts]
     history = load_table(trained.history)
     metrics += [
-        Point(f"history/{row.metric}", float(row.value), int(row.step))
+        Point(f"train/{row.metric}", float(row.value), int(row.step))
         for row in history.itertuples()
     ]
     for row in load_table(scored.table).to_dict("records"):
         name = str(row["class"])
         # An empty class means the overall value; class names are read back from CSV unchanged.
-        key = f"{row['split']}_{row['metric']}" + (f"/{of_class[name]}" if name else "")
+        key = f"{row['split']}/{row['metric']}" + (f"/{of_class[name]}" if name else "")
         metrics.append(Point(key, float(row["value"])))
     return metrics
 

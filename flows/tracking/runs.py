@@ -23,6 +23,7 @@ from PIL import Image
 
 from augpipe.core import device, machine
 from augpipe.core import fingerprints as code
+from augpipe.core.errors import UserError
 from augpipe.core.processes import is_dead, is_here, this_process
 from augpipe.core.store import Ref
 from augpipe.pipeline.experiment import Experiment
@@ -36,6 +37,8 @@ HEARTBEAT: Final = "augpipe.heartbeat"
 FAILED: Final = "augpipe.failed"
 INTERVAL: Final = 300.0  # seconds between heartbeats of a run
 TIMEOUT: Final = 3600.0  # seconds without one after which a run of another machine counts as ended
+# Without this tag MLflow guesses the kind of an experiment, and opens the page for language models: traces, sessions, judges.
+KIND: Final = ("mlflow.experimentKind", "custom_model_development")
 METRICS: Final = 900  # per call; MLflow accepts 1000 metrics, params and tags together
 PARAMS: Final = 100  # per call
 
@@ -73,6 +76,29 @@ def search(client: MlflowClient, experiment: str, query: str) -> Iterator[Run]:
         page = runs.token
         if not page:
             return
+
+
+def experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """The id of an MLflow experiment, created if missing, with the tag KIND; artifacts: where a new one keeps its files."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            tags = dict([KIND])
+            return str(client.create_experiment(name, artifact_location=artifacts, tags=tags))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return experiment_id(client, name, artifacts)  # another run has just created it
+    if experiment.lifecycle_stage != "active":
+        raise UserError(
+            f"the MLflow experiment {name!r} is deleted; restore it or set another name"
+        )
+    if KIND[0] not in experiment.tags:  # of an earlier version, or created by the user
+        with suppress(
+            MlflowException
+        ):  # the page is a convenience, and others may own the experiment
+            client.set_experiment_tag(experiment.experiment_id, *KIND)
+    return str(experiment.experiment_id)
 
 
 def open_parent(

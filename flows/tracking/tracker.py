@@ -18,10 +18,8 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from augpipe.core.errors import UserError
 from augpipe.pipeline.cache import content
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
@@ -42,6 +40,7 @@ from . import models, names, runs
 from .names import Point
 from .pending import Lost, Pending, TrackingLostError, hurried
 from .store import dataset_input, tracking_uri
+from .system import system_metrics
 
 TAG: Final = 5000  # maximum characters of a tag's value
 P = ParamSpec("P")
@@ -87,27 +86,12 @@ class Tracker:
         mlflow.set_tracking_uri(self._uri)
         self._client = client or MlflowClient(self._uri)
         self._pending = Pending(report)
-        self._id = self._pending.result(self._experiment_id)
+        self._id = self._pending.result(
+            lambda: runs.experiment_id(self._client, experiment.name, self._artifacts)
+        )
         self.parent = ""
         self.logged: dict[tuple[str, str, int], models.Logged] = {}
         self.lost: Lost = None
-
-    def _experiment_id(self) -> str:
-        """The id of the MLflow experiment, created if missing."""
-        name = self._experiment.name
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is None:
-            try:
-                return str(self._client.create_experiment(name, artifact_location=self._artifacts))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            return self._experiment_id()  # another run has just created it
-        if experiment.lifecycle_stage != "active":
-            raise UserError(
-                f"the MLflow experiment {name!r} is deleted; restore it or set another name"
-            )
-        return str(experiment.experiment_id)
 
     @contextmanager
     def comparison(
@@ -133,7 +117,10 @@ class Tracker:
         status = "KILLED"
         try:
             self._describe(prepared)
-            with runs.heartbeats(self._client, self.parent):
+            with (
+                runs.heartbeats(self._client, self.parent),
+                system_metrics(self.parent, self._uri, report),
+            ):
                 yield self
             status = "FINISHED"
         except Exception:
@@ -275,7 +262,7 @@ class Tracker:
         arms = [arm.name for arm in self._experiment.arms]
         safe = dict(zip(arms, names.safe_names(arms), strict=True))
         points = [
-            Point(f"{kind}/{safe[arm]}", value)
+            Point(f"test/{kind}/{safe[arm]}", value)
             for arm, values in gains.items()
             for kind, value in values.items()
         ]

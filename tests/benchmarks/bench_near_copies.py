@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.core.registry import load_kind
 from augpipe.data import sources
 from augpipe.data.duplicates import equal_groups

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from augpipe.core import image_folders
 from augpipe.core.files import digest
-from augpipe.core.images import ImageSet, ImageSpec
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet
 from augpipe.core.store import Store, load_images
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from augpipe.core.errors import UserError
-from augpipe.core.weights import fetching, published_file, reading, weights_folder
+from augpipe.core.home import weights_folder
+from augpipe.core.weights import fetching, published_file, reading
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import torch
 from pictures import photographs
 from PIL import Image, ImageFilter, ImageOps
 
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.data.alignment import Match, correlation, cropped, oriented, refine
 from augpipe.data.copies import transformed_copies
 from augpipe.data.sources._pictures import read

@@ -16,7 +16,7 @@ from pydicom.pixels import apply_modality_lut, apply_windowing
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from augpipe.core.errors import PictureError, UserError
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.options import Policy

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -31,14 +32,10 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     shutil.copy(single.home / "mlflow.db", data / "mlflow.db")  # its artifacts stay where they are
     client = MlflowClient(f"sqlite:///{data / 'mlflow.db'}")
     experiments = [e.experiment_id for e in client.search_experiments()]
-    logged = {
-        model.name: model.model_id
-        for model in client.search_logged_models(experiments)
-        if "smote" not in client.get_run(model.source_run_id).info.run_name
-    }
+    logged = {model.name: model for model in client.search_logged_models(experiments)}
 
-    def run(*arguments: str) -> Ran:
-        return augpipe(tmp_path, *arguments, AUGPIPE_HOME=str(data))
+    def run(*arguments: str, home: Path = data) -> Ran:
+        return augpipe(tmp_path, *arguments, AUGPIPE_HOME=str(home))
 
     counts = ("--counts", "7=5,8=3")
     made = run("generate", str(single.folder), "--generator", "acgan", *counts, "--out", "one")
@@ -52,17 +49,34 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     again = run("generate", str(single.folder), "--generator", "acgan", *counts, "--seed", "1", "--out", "two", "--json")  # fmt: skip
     assert again.status == 0 and json.loads(again.out) == {
         "generator": "acgan", "seed": 1, "counts": {"7": 5, "8": 3}, "format": "folder",
-        "checked": False, "out": "two",
+        "checked": False, "short": {}, "out": "two",
     }  # fmt: skip
     one, two = digests(tmp_path / "one"), digests(tmp_path / "two")
     assert one.keys() == two.keys() and not set(one.values()) & set(two.values())
-    tracked = run("generate", f"models:/{logged['generator']}", *counts, "--out", "three")
+    address = f"runs:/{logged['generator-acgan-seed0'].source_run_id}/generator"
+    tracked = run("generate", address, *counts, "--out", "three")
     assert tracked.status == 0, tracked.err
     pixels = [
         [Image.open(path).tobytes() for path in sorted((tmp_path / name).rglob("*.png"))]
         for name in ("one", "three")
     ]
     assert pixels[0] == pixels[1] and len(pixels[0]) == 8
+
+    # By the run's checks, from what its store holds; and by one that nothing passes, of so short a training.
+    checked = ("generate", "run", "--generator", "acgan", *counts, "--checked", "--out")
+    shutil.copytree(single.folder, tmp_path / "run")
+    four = run(*checked, "four", home=single.home)
+    assert four.status == 0 and four.out.strip() == "8 synthetic images, checked: four", four.err
+    config = (tmp_path / "run" / "experiment.yaml").read_text()
+    changed = config.replace("  - copies", "  - agreement").replace("purity: null", "purity: 0.999")
+    (tmp_path / "run" / "experiment.yaml").write_text(changed)
+    none = run(*checked, "five", home=single.home)
+    assert none.status == 2 and "no image passed the run's checks" in none.err
+    assert not (tmp_path / "five").exists()
+
+    script = run("export", "run", "--format", "torchscript")
+    assert script.status == 0 and script.out.strip() == "classifier: classifier-torchscript.pt"
+    assert zipfile.is_zipfile(tmp_path / "classifier-torchscript.pt")
 
     (tmp_path / "one" / "7" / "broken.png").write_bytes(b"no picture")
     predicted = run("predict", str(single.folder), "one", "--out", "new/predictions.csv")
@@ -78,7 +92,11 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     assert (values["pictures"], values["unreadable"], values["out"]) == (9, 1, None)
     listed = pd.DataFrame(values["predictions"])[rows.columns]
     pd.testing.assert_frame_equal(listed.drop(columns="problem"), rows.drop(columns="problem"), check_dtype=False, rtol=1e-4)  # fmt: skip
-    printed = run("predict", f"models:/{logged['classifier']}", "one/7/synthetic-000000.png")
+    printed = run(
+        "predict",
+        f"models:/{logged['classifier-real-seed0'].model_id}",
+        "one/7/synthetic-000000.png",
+    )
     assert printed.status == 0 and printed.out.count("\n") == 2
 
     with (
@@ -100,6 +118,10 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
         (("generate", "{out}", "--counts", "1", "--generator", "smote", "--seed", "-1"), "--seed must be 0 or more"),
         (("generate", "{out}", "--counts", "1", "--generator", "smote", "--out", "."), "holds"),
         (("generate", "{out}", "--generator", "smote"), "needs --counts"),
+        (("generate", "{out}/models/generator-smote.pt", "--counts", "1", "--checked"), "--checked needs the out folder of a run"),
+        (("export", "{out}", "--format", "onnx"), "ONNX needs onnx, onnxscript and onnxruntime"),
+        (("export", "{out}", "--format", "torchscript", "--out", "x.onnx"), "--out must be a .pt file for torchscript; got 'x.onnx'"),
+        (("export", "{out}", "--format", "torchscript", "--generator", "smote"), "of kind smote cannot be exported: its images are not those of one network"),
         (("generate", "models:/none/1", "--counts", "1"), "cannot get models:/none/1 from MLflow"),
         (("generate", "{out}/models/classifier.pt", "--counts", "1"), "is a classifier"),
         (("predict", "{out}"), "needs pictures"),

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import warm
+from in_process import call
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from scipy import stats
@@ -55,8 +56,9 @@ def children(runs: list[Run], kind: str) -> list[Run]:
 def test_the_out_folder_is_whole_and_alone(ran: Ran) -> None:
     assert {p.name for p in ran.folder.iterdir()} == {
         "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
-        "quarantine.csv", "predictions.csv", "models",
+        "quarantine.csv", "predictions.csv", "models", "quiz",
     }  # fmt: skip
+    assert {p.name for p in (ran.folder / "quiz").iterdir()} == {"acgan.html", "smote.html"}
     assert {p.name for p in (ran.folder / "models").iterdir()} == {
         "README.md", "classifier.pt", "generator-acgan.pt", "generator-smote.pt",
     }  # fmt: skip
@@ -82,7 +84,8 @@ def test_scores_hold_every_arm_seed_split_and_metric(ran: Ran) -> None:
     assert scores.value.between(0, 1).all()
 
 
-def test_the_tree_of_runs(runs: list[Run]) -> None:
+def test_the_tree_of_runs(runs: list[Run], client: MlflowClient) -> None:
+    """Its charts are in sections, its models named, and its page is the one of machine learning."""
     assert len(runs) == 1 + 2 * 2 + 4 * 2
     assert {r.info.status for r in runs} == {"FINISHED"}
     arms = {
@@ -97,6 +100,15 @@ def test_the_tree_of_runs(runs: list[Run]) -> None:
     for run in children(runs, "arm"):
         expected = {"smote": "smote", "acgan": "acgan"}.get(run.data.tags["augpipe.arm"], "none")
         assert run.data.tags["augpipe.generator"] == expected
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    models = client.search_logged_models([experiment.experiment_id], max_results=100)
+    assert {model.name for model in models} <= {
+        *(f"classifier-{arm}-seed{seed}" for arm, seed in arms), *(f"generator-{name}-seed{seed}" for name, seed in made)
+    }  # fmt: skip
+    sections = {key.partition("/")[0] for run in runs for key in run.data.metrics}
+    assert sections == {"data", "train", "val", "test", "fidelity", "tracking_seconds"}
 
 
 def test_what_an_arm_logs(ran: Ran, runs: list[Run], client: MlflowClient) -> None:
@@ -108,21 +120,21 @@ def test_what_an_arm_logs(ran: Ran, runs: list[Run], client: MlflowClient) -> No
         found, own = run.data.metrics, scores[(scores.arm == arm) & (scores.seed == seed)]
         for row in own.itertuples():
             name = row._5  # the column called class
-            key = f"{row.split}_{row.metric}" + (f"/{name}" if name else "")
+            key = f"{row.split}/{row.metric}" + (f"/{name}" if name else "")
             assert found[key] == pytest.approx(row.value, abs=1e-12), key
         told = summary["arms"][arm]
         for name, n in told["synthetic_counts"].items():
-            assert found[f"synthetic_count/{name}"] == n
-            assert found[f"real_count/{name}"] == told["real_counts"][name]
-        shares.setdefault(arm, []).append(found["synthetic_share"])
+            assert found[f"data/synthetic_count/{name}"] == n
+            assert found[f"data/real_count/{name}"] == told["real_counts"][name]
+        shares.setdefault(arm, []).append(found["data/synthetic_share"])
         chosen = told["chosen"].get(str(seed), {})
-        assert {k: v for k, v in found.items() if k.startswith("chosen_")} == {
-            f"chosen_{k}": v for k, v in chosen.items()
+        assert {k: v for k, v in found.items() if k.startswith("val/chosen_")} == {
+            f"val/chosen_{k}": v for k, v in chosen.items()
         }
         assert bool(chosen) == (arm == "smote")
-        assert found["synthetic_ratio"] == pytest.approx(told["ratio"])
-        assert found["seconds"] > 0
-        assert len(client.get_metric_history(run.info.run_id, "history/loss")) == 3
+        assert found["data/synthetic_ratio"] == pytest.approx(told["ratio"])
+        assert found["train/seconds"] > 0
+        assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 3
     for arm, own in shares.items():
         assert np.mean(own) == pytest.approx(summary["arms"][arm]["share"])
     # By val and by seed: five shares for 3 of 12 steps, the better two for 6.
@@ -142,15 +154,15 @@ def test_what_checks_kept_is_logged_where_images_are_checked(ran: Ran, runs: lis
     real = summary["arms"]["acgan"]["real_counts"]
     planned = sum(round(0.5 * max(real.values())) - real[name] for name in "789")
     for run in children(runs, "arm"):
-        kept = {k: v for k, v in run.data.metrics.items() if k.startswith("kept/")}
+        kept = {k: v for k, v in run.data.metrics.items() if k.startswith("data/kept/")}
         if run.data.tags["augpipe.arm"] != "acgan":
             assert not kept
             continue
-        assert set(kept) == {"kept/copies/7", "kept/copies/8", "kept/copies/9"}
+        assert set(kept) == {f"data/kept/copies/{name}" for name in "789"}
         assert all(0 < share <= 1 for share in kept.values())
         # The plan is met or what is missing is said.
-        missing = sum(v for k, v in run.data.metrics.items() if k.startswith("short/"))
-        made = sum(v for k, v in run.data.metrics.items() if k.startswith("synthetic_count/"))
+        missing = sum(v for k, v in run.data.metrics.items() if k.startswith("data/short/"))
+        made = sum(v for k, v in run.data.metrics.items() if k.startswith("data/synthetic_count/"))
         assert made > 0 and made + missing == planned
 
 
@@ -181,8 +193,18 @@ def test_what_a_generator_logs(runs: list[Run], client: MlflowClient) -> None:
         assert run.data.params["kind"] == run.data.tags["augpipe.generator"]
         if run.data.params["kind"] != "acgan":
             continue
-        assert [m.step for m in client.get_metric_history(run.info.run_id, "val_kid")] == [0, 1]
-        assert {"loss_d", "loss_g", "best_kimg", "images_per_second"} <= set(run.data.metrics)
+        assert [m.step for m in client.get_metric_history(run.info.run_id, "train/val_kid")] == [
+            0,
+            1,
+        ]
+        names = {
+            "train/loss_d",
+            "train/loss_g",
+            "train/best_kimg",
+            "train/images_per_second",
+            "val/kid",
+        }
+        assert names <= set(run.data.metrics)
         images = [a.path for a in client.list_artifacts(run.info.run_id, "images")]
         assert sum("preview" in p and p.endswith(".png") for p in images) == 2
 
@@ -206,9 +228,13 @@ def test_the_parent_holds_config_data_and_verdict(
     assert parent.data.tags["augpipe.source"] == summary["data"]["intake"]["fingerprint"]
     assert parent.data.metrics["tracking_seconds"] > 0
     told = {
-        k: parent.data.metrics[k] for k in ("source_images", "quarantined", "removed_duplicates")
+        f"data/{k}": n
+        for k, n in (("source_images", 1797), ("quarantined", 0), ("removed_duplicates", 0))
     }
-    assert told == {"source_images": 1797, "quarantined": 0, "removed_duplicates": 0}
+    told |= {f"data/test/{name}": n for name, n in summary["data"]["counts"]["test"].items()}
+    assert told.items() <= parent.data.metrics.items()
+    gain = summary["arms"]["acgan"]["gain"]
+    assert parent.data.metrics["test/gain/acgan"] == pytest.approx(gain["mean"], abs=1e-12)
     logged = {a.path for a in client.list_artifacts(parent.info.run_id)}
     assert {"report.html", "scores.csv", "summary.json"} <= logged
 
@@ -235,7 +261,7 @@ def test_logged_models_load_and_agree(ran: Ran, runs: list[Run]) -> None:
     assert found.shape == (179, 10) and found.sum(1) == pytest.approx(np.ones(179), abs=1e-4)
     assert table["label"].tolist() == [images.classes[at] for at in found.argmax(1)]
     recalls = [(found.argmax(1) == images.labels)[images.labels == c].mean() for c in range(10)]
-    logged = {run.data.metrics["val_macro_recall"], run.data.metrics["test_macro_recall"]}
+    logged = {run.data.metrics["val/macro_recall"], run.data.metrics["test/macro_recall"]}
     assert any(np.mean(recalls) == pytest.approx(v, abs=0.02) for v in logged)
     assert model.metadata.signature.outputs.input_names() == list(table.columns)
 
@@ -363,8 +389,10 @@ def test_the_same_again_trains_nothing(single: Ran, tmp_path: Path) -> None:
     assert (again.folder / "report.html").stat().st_size > 10_000
 
 
-def test_another_share_runs_that_arm_alone(single: Ran, tmp_path: Path) -> None:
-    """acgan's mix, classifier and score; seen by Prefect as what was not cached."""
+def test_another_share_runs_that_arm_alone(
+    single: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """acgan's mix, classifier and score; seen by Prefect as what was not cached. compare-runs finds that setting and that arm."""
     other = beside(single, tmp_path, "arms.acgan.mix.share=0.6")
     assert other.status == 0, other.err[-3000:]
     reused, results = reused_of(other.err)
@@ -373,3 +401,10 @@ def test_another_share_runs_that_arm_alone(single: Ran, tmp_path: Path) -> None:
         pd.read_csv(one.folder / "scores.csv").query("arm != 'acgan'") for one in (single, other)
     )
     assert before.equals(after)
+    folders = (str(single.folder), str(other.folder))
+    status, printed = call(monkeypatch, capsys, "compare-runs", *folders, "--out", str(tmp_path / "runs.html"), "--json")  # fmt: skip
+    compared = json.loads(printed)
+    assert status == 0 and not compared["data"] and not compared["versions"]
+    assert compared["settings"] == [{"name": "arms.acgan.mix.share", "first": "0.3", "second": "0.6"}]  # fmt: skip
+    moved = {arm for arm, one in compared["arms"].items() if one["change"]}
+    assert moved <= {"acgan"} and set(compared["arms"]) == set(ARMS)

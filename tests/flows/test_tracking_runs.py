@@ -196,7 +196,9 @@ def test_another_command_links_the_models_of_the_first(
     experiment = client.get_experiment_by_name("linked")
     assert experiment is not None
     models = client.search_logged_models([experiment.experiment_id])
-    assert sorted(model.name for model in models) == ["classifier", "classifier", "generator"]
+    assert sorted(model.name for model in models) == [
+        "classifier-gan-seed0", "classifier-gan-seed1", "generator-gan-seed0",
+    ]  # fmt: skip
     outputs = [
         output.model_id
         for run in client.search_runs([experiment.experiment_id])
@@ -245,7 +247,10 @@ def test_old_runs_are_deleted_with_what_only_they_hold(
     )  # the second command, and its own classifier
     left = {run.info.run_id for run in client.search_runs([key])}
     assert second.parent not in left and {first.parent, foreign.info.run_id} <= left
-    assert {m.name for m in client.search_logged_models([key])} == {"classifier", "generator"}
+    assert {m.name for m in client.search_logged_models([key])} == {
+        "classifier-gan-seed0",
+        "generator-gan-seed0",
+    }
     client.delete_model_version("champion of old", version.version)
     client.delete_registered_model("champion of old")
     assert cleanup.remove_runs(-1, ["old"]).models == 2
@@ -388,6 +393,19 @@ def test_a_run_gives_heartbeats(client: MlflowClient, monkeypatch: pytest.Monkey
             assert time.time() - begun < 30
             time.sleep(0.05)
     assert abs(float(tag) - begun) < 30
+
+
+def test_mlflows_variable_switches_system_metrics_on(
+    client: MlflowClient, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an experiment that was there before, which is then shown as one of machine learning."""
+    key = client.create_experiment("measured")
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    metrics = client.get_run(stored.track("measured").parent).data.metrics
+    assert 0 <= metrics["system/cpu_utilization_percentage"] <= 100
+    assert metrics["system/system_memory_usage_megabytes"] > 100
+    assert client.get_experiment(key).tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_more_values_than_one_call_takes(client: MlflowClient) -> None:

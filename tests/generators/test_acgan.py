@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from augpipe.core.device import Runtime
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.generators import fit as training
 from augpipe.generators.models import acgan
 from augpipe.generators.protocol import Problem

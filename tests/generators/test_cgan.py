@@ -4,7 +4,8 @@ import pytest
 import torch
 from contracts import steps, tiny
 
-from augpipe.core.images import ImageSet, ImageSpec, provenance
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet, provenance
 from augpipe.generators import adversarial, families
 from augpipe.generators import fit as training
 from augpipe.generators.models import cgan

@@ -6,7 +6,8 @@ import torch
 from contracts import steps, tiny
 
 from augpipe.core.device import Runtime
-from augpipe.core.images import ImageSet, ImageSpec
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.images import ImageSet
 from augpipe.core.store import Store, load_images
 from augpipe.generators import families
 from augpipe.generators.models import dagan

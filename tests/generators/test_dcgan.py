@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from contracts import steps, tiny
 
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.generators import families
 from augpipe.generators.models import dcgan
 from augpipe.generators.protocol import Problem

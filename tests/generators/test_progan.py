@@ -5,7 +5,7 @@ import torch
 from contracts import steps, tiny
 from torch.nn import functional as F
 
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.generators import families
 from augpipe.generators.models import progan
 from augpipe.generators.models.progan import ProGAN

@@ -8,7 +8,7 @@ from contracts import few_images_for_statistics, tiny
 
 from augpipe.core import device as runtime
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.generators import families
 from augpipe.generators.adversarial import Adversarial
 from augpipe.generators.protocol import Problem

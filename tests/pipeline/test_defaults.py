@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.core.options import ImageOptions
 from augpipe.data.sources import listing
 from augpipe.data.survey import survey

@@ -13,7 +13,7 @@ from recalling import go, job, lines, made
 from tiny import augpipe
 
 from augpipe.core.errors import UserError
-from augpipe.core.home import store_limit
+from augpipe.core.home import age_seconds, store_limit
 from augpipe.core.store import Store
 from augpipe.pipeline import pruning
 
@@ -165,7 +165,7 @@ def test_what_is_no_size_or_age_is_named(monkeypatch: pytest.MonkeyPatch, text: 
     with pytest.raises(UserError, match=f"a size such as 500MB.*got '{text}'"):
         store_limit()
     with pytest.raises(UserError, match=f"such as 90m, 12h or 7d; got '{text}'"):
-        pruning.seconds(text)
+        age_seconds(text)
 
 
 def test_the_command_lists_and_prunes(tmp_path: Path) -> None:

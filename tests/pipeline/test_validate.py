@@ -16,7 +16,7 @@ from pictures import folders, noise, save
 from tiny import CONFIG
 
 from augpipe.core.errors import UserError
-from augpipe.core.images import ImageSpec
+from augpipe.core.image_spec import ImageSpec
 from augpipe.data import sources
 from augpipe.data.inspect import inspect
 from augpipe.data.options import SplitOptions

@@ -17,9 +17,9 @@ from torchvision.models import get_model, get_model_weights, list_models, resnet
 from torchvision.transforms import functional as F
 
 from augpipe.core.errors import UserError
+from augpipe.core.home import weights_folder
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.schema import explain
-from augpipe.core.weights import weights_folder
 from augpipe.synthetic.embeddings import FeatureExtractor
 from augpipe.synthetic.extractors import INCEPTION_WEIGHTS, extractor
 from augpipe.synthetic.options import FidelityOptions

@@ -29,7 +29,7 @@ from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import poly_mmd
 from torchvision.models import alexnet
 
-from augpipe.core.weights import weights_folder
+from augpipe.core.home import weights_folder
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.embeddings import Embedded
 from augpipe.synthetic.fidelity import (
@@ -41,6 +41,7 @@ from augpipe.synthetic.fidelity import (
     pixels,
 )
 from augpipe.synthetic.fidelity.base import NEIGHBOURS, Metric, Noted, RefusedError
+from augpipe.synthetic.options import LPIPS_WEIGHTS
 
 
 def double(x: np.ndarray) -> torch.Tensor:
@@ -455,14 +456,14 @@ def an_alexnet(own_home: Path) -> None:
         name: torch.zeros(1).expand(value.shape) if name.startswith("classifier") else value
         for name, value in state.items()
     }
-    torch.save(small, weights_folder() / pixels.LPIPS_WEIGHTS)
+    torch.save(small, weights_folder() / LPIPS_WEIGHTS)
 
 
 def test_lpips_without_weights_is_refused_with_their_place(own_home: Path) -> None:
     found = fidelity.figures(fidelity.metrics["lpips"], Compared(pictures(6, 64), pictures(6, 64)))
     for told in found.values():
         assert math.isnan(told.value)
-        assert pixels.LPIPS_WEIGHTS in told.note and "AUGPIPE_HOME" in told.note
+        assert LPIPS_WEIGHTS in told.note and "AUGPIPE_HOME" in told.note
         assert str(own_home) not in told.note  # no path of a machine in a report
 
 
@@ -470,7 +471,7 @@ def test_lpips_without_weights_is_refused_with_their_place(own_home: Path) -> No
     "spoilt", [b"", b"<html>", b"PK\x03\x04", b"\x80", b"\x80\x02l", "other", "folder"]
 )
 def test_lpips_of_a_spoilt_file_is_refused_with_a_word(own_home: Path, spoilt) -> None:
-    path = weights_folder() / pixels.LPIPS_WEIGHTS
+    path = weights_folder() / LPIPS_WEIGHTS
     path.parent.mkdir(parents=True, exist_ok=True)
     if spoilt == "folder":
         path.mkdir()
@@ -480,9 +481,7 @@ def test_lpips_of_a_spoilt_file_is_refused_with_a_word(own_home: Path, spoilt) -
         path.write_bytes(spoilt)
     before = torch.hub.get_dir()
     found = fidelity.figures(fidelity.metrics["lpips"], Compared(pictures(6, 64), pictures(6, 64)))
-    assert all(
-        math.isnan(told.value) and pixels.LPIPS_WEIGHTS in told.note for told in found.values()
-    )
+    assert all(math.isnan(told.value) and LPIPS_WEIGHTS in told.note for told in found.values())
     assert torch.hub.get_dir() == before
 
 

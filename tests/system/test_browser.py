@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Tab, tab
-from stored_results import EVIL, results, stored
+from stored_results import CLASSES, EVIL, results, stored
 
 from augpipe.report.page import page
+from augpipe.report.quiz import quiz_page
+from augpipe.report.quiz_answers import read_score
 
 __all__ = ["results", "stored"]  # fixtures
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
@@ -109,6 +113,42 @@ def test_on_a_narrow_screen_figures_keep_their_size_and_scroll(report: Path, chr
     assert len(sizes) > 5
     for natural, shown in sizes:
         assert shown >= 0.99 * natural or shown == 0  # a closed fold's
+
+
+def press(page: Tab, key: str) -> None:
+    for kind in ("keyDown", "keyUp"):
+        page.call("Input.dispatchKeyEvent", type=kind, key=key)
+
+
+def test_the_quiz_is_played_by_keys_and_its_answers_saved(
+    results, chromium: Tab, tmp_path: Path
+) -> None:
+    """All pictures called real, after one that is taken back; the page's score is that of the command."""
+    path = tmp_path / "quiz.html"
+    path.write_text(quiz_page(results, results.generators[0]), encoding="utf-8")
+    chromium.open(path, 400)
+    chromium.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    for key in ("Enter", "ArrowRight", "Backspace", *("r", "ArrowLeft") * 20):
+        press(chromium, key)
+    score = chromium.run("document.getElementById('score').textContent")
+    assert score.startswith("20 of 40 right: 50.0% (95% interval 35.2 to 64.8), not shown")
+    assert chromium.run("document.querySelectorAll('#mistaken figure').length") == 20
+    assert chromium.run("document.documentElement.scrollWidth") <= 400
+    chromium.screenshot(tmp_path / "quiz.png")
+    press(chromium, "Enter")
+    saved, until = tmp_path / "answers.csv", time.monotonic() + 30
+    while not saved.exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert (answers := read_score(saved)).right == {"real": 20, "synthetic": 0}
+    assert answers.interval == pytest.approx((0.352, 0.648), abs=1e-3)
+    with saved.open(newline="", encoding="utf-8") as stream:
+        assert {row["class"] for row in csv.DictReader(stream)} == set(CLASSES)
+    assert (
+        chromium.of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
+    )
+    asked = [e["request"]["url"] for e in chromium.of("Network.requestWillBeSent")]
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
 
 
 def test_the_look_for_errors_finds_them(chromium: Tab, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ TEXTS = {
     "broken.yaml": "name: [1\n",
     "tabs.yaml": "name:\n\tx: 1\n",
     "file": "x",
+    "file.html": "x",
     "words/a.txt": "x",
     "gone.csv": "path,label\nno.png,a\nnor.png,b\n",
     "nolabel.csv": "path,size\npictures/a/000.png,1\n",
@@ -212,6 +213,20 @@ CASES = {
     "a config of a config": ("init good.yaml", "good.yaml is a config already; augpipe init takes images"),
     "a config that exists": ("init pictures --out good.yaml", "good.yaml exists; choose another --out, or delete it"),
     "an unknown shell": ("completion powershell", 'Invalid value "powershell" for SHELL. Choose from: "bash", "zsh", "fish"'),
+    "an out folder that is a file, without a config": ("run pictures --out file", "the out folder file cannot be a folder"),
+    "a port that nothing listens at, without a config": ("run pictures", f"no MLflow server answers at MLFLOW_TRACKING_URI {NOBODY}", {"MLFLOW_TRACKING_URI": NOBODY}),
+    "an unknown key of an arm, without a config": ("run pictures --set arms.cgan.mix.shear=1", "unknown key 'shear'"),
+    "an image size that no family draws, without a config": ("run pictures --set image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled"),
+    "an unknown generator, without a config": ("train pictures --generator cgann", "unknown generator 'cgann' (did you mean 'cgan'?)"),
+    "a figure that needs larger images": (f"{RUN} 'gate=[ms_ssim < 0.5]'", "the gate 'ms_ssim < 0.5' cannot hold: ms_ssim needs images of 161 px; these have 16"),
+    "a run with itself": ("compare-runs out ./out", "out and out are the same folder"),
+    "folders of no run": ("compare-runs out words", "out is not the out folder of a run: it has no summary.json"),
+    "a folder that is not there": ("compare-runs nosuch words", "no folder 'nosuch'"),
+    "a page with another ending": ("compare-runs out words --out x.txt", "--out must be a .html file; got 'x.txt'"),
+    "a page that is another's": ("compare-runs out words --out file.html", "file.html exists and is no page of compare-runs"),
+    "a quiz without answers": ("quiz score", "augpipe quiz score needs a file: augpipe quiz score answers.csv"),
+    "answers of no quiz": ("quiz score gone.csv", "gone.csv has no column 'quiz'; a quiz page saves the columns quiz, item"),
+    "answers that are not there": ("quiz score nosuch.csv", "no file 'nosuch.csv'"),
     "nothing to inspect": ("inspect nosuch", "no config, folder or file 'nosuch'"),
 }  # fmt: skip
 
@@ -270,6 +285,8 @@ for arguments, variables in json.loads(sys.argv[1]):
 EARLY = (
     "an empty class folder", "an image size that no family draws", "an unknown MedMNIST set",
     "a tracking store of no kind", "an option out of range", "files that are no pictures, without a config",
+    "an out folder that is a file, without a config", "an unknown key of an arm, without a config",
+    "an image size that no family draws, without a config", "a figure that needs larger images", "answers of no quiz", "an age that is none",
 )  # fmt: skip
 
 

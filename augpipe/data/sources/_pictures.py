@@ -32,7 +32,7 @@ from augpipe.core.options import Resize, Window
 from augpipe.data.sources._dicom import is_dicom, read_dicom
 
 if TYPE_CHECKING:
-    from augpipe.core.images import ImageSpec
+    from augpipe.core.image_spec import ImageSpec
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".pbm",

@@ -126,7 +126,7 @@ class GeneratorNet(nn.Module):
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See the class."""
         x = self.first(z * self.embedding(labels))
-        x = x.view(len(z), -1, self.base, self.base)
+        x = x.unflatten(1, (-1, self.base, self.base))
         x = F.relu(self.norms[0](x, labels))
         for up, norm in zip(self.up, list(self.norms)[1:], strict=True):
             x = F.relu(norm(up(x), labels))
@@ -172,6 +172,8 @@ class DiscriminatorNet(nn.Module):
 
 class ACGAN(Adversarial):
     """See the module docstring."""
+
+    latent_law = "U(-1,1)"
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)

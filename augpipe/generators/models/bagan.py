@@ -223,6 +223,8 @@ class Discriminator(nn.Module):
 class BAGAN(Adversarial):
     """See the module docstring."""
 
+    latent_law = ""  # the Gaussian of each class
+
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
         self.config = config

@@ -123,7 +123,7 @@ class GeneratorNet(nn.Module):
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See the class."""
         x = self.first(z)
-        x = x.view(len(z), -1, self.base, self.base)
+        x = x.unflatten(1, (-1, self.base, self.base))
         for block in self.up:
             x = block(x, labels)
         out: torch.Tensor = torch.tanh(self.last(F.relu(self.norm(x, labels))))

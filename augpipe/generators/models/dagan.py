@@ -22,9 +22,9 @@ from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.generators.adversarial import SAMPLE_BATCH, Adversarial, AdversarialConfig
 from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn import losses
-from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import Dropout
 from augpipe.nn.ema import EMA
+from augpipe.nn.options import Operations
 from augpipe.nn.penalties import gradient_penalty
 
 LEVELS = (64, 64, 128, 128)  # the paper's channels

@@ -20,9 +20,10 @@ from augpipe.core.device import Runtime
 from augpipe.generators.adversarial import Adversarial, AdversarialConfig
 from augpipe.generators.protocol import Problem
 from augpipe.nn import losses
-from augpipe.nn.augment import Operations, diff_augment
+from augpipe.nn.augment import diff_augment
 from augpipe.nn.blocks import Dropout, doublings, widths
 from augpipe.nn.ema import EMA
+from augpipe.nn.options import Operations
 
 
 class Config(AdversarialConfig):
@@ -81,7 +82,7 @@ class GeneratorNet(nn.Module):
         """See the class."""
         if self.embedding is not None:
             z = z * self.embedding(labels)  # concatenated instead, it soon replaced the latent
-        out: torch.Tensor = self.up(self.first(z).view(len(z), -1, self.base, self.base))
+        out: torch.Tensor = self.up(self.first(z).unflatten(1, (-1, self.base, self.base)))
         return out
 
 

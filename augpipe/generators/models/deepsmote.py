@@ -32,9 +32,9 @@ from augpipe.core.images import ImageSet, to_float, to_uint8
 from augpipe.core.seeds import numpy_stream
 from augpipe.generators.adversarial import SAMPLE_BATCH, Adversarial, AdversarialConfig
 from augpipe.generators.protocol import Derived, Problem
-from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import doublings, widths
 from augpipe.nn.ema import EMA
+from augpipe.nn.options import Operations
 
 MAX_ENCODED = 5000  # encoded images per class to interpolate between
 

@@ -23,10 +23,10 @@ from augpipe.core.device import Runtime
 from augpipe.generators.adversarial import Adversarial, AdversarialConfig
 from augpipe.generators.protocol import Problem
 from augpipe.nn import losses
-from augpipe.nn.augment import Operations
 from augpipe.nn.blocks import EqualConv2d, EqualLinear, doublings, widths
 from augpipe.nn.ema import EMA
 from augpipe.nn.norms import minibatch_stddev, pixel_norm
+from augpipe.nn.options import Operations
 from augpipe.nn.penalties import gradient_penalty
 
 

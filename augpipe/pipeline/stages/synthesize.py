@@ -42,7 +42,7 @@ def synthesize(
     curator = None
     if curation is not None:
         cache = None if context.fresh else store
-        curator = _curator(
+        curator = curator_of(
             curation, prepared,
             feature_extractor(reference, features, runtime, cache),
             feature_extractor(reference, features, runtime, None),
@@ -59,10 +59,10 @@ def synthesize(
     )
 
 
-def _curator(
+def curator_of(
     options: Curation, prepared: Prepared, stored: FeatureExtractor, fresh: FeatureExtractor
 ) -> Curator:
-    """stored: extractor whose embeddings of real images are cached. fresh: extractor for candidates, not cached."""
+    """The checks against the run's train and val. stored: extractor whose embeddings of real images are cached. fresh: extractor for candidates, not cached."""
     train, val = load_images(prepared.splits.train), load_images(prepared.splits.val)
 
     def embed(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Embedded:

@@ -9,16 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augpipe.core.weights import UNREADABLE, weights_folder
+from augpipe.core.home import weights_folder
+from augpipe.core.weights import UNREADABLE
 from augpipe.synthetic.embeddings import Embedded
 from augpipe.synthetic.fidelity.base import Compared, RefusedError, metric
+from augpipe.synthetic.options import LPIPS_WEIGHTS, WINDOW, pixel_obstacle
 
 PAIRS: Final = 200  # random pairs, both images of one class
-MULTISCALE: Final = 161  # least image side in pixels: five scales of an 11-pixel window
-WINDOW: Final = 11  # least image side in pixels: SSIM's window
-LPIPS_WEIGHTS: Final = "alexnet-owt-7be5be79.pth"
-ALEXNET: Final = 31  # least image side in pixels: AlexNet's layers
-LEAST_SIDES: Final = {"ssim": WINDOW, "ms_ssim": MULTISCALE, "lpips": ALEXNET}
 AT_ONCE: Final = 2**20  # pixel values per call
 
 
@@ -86,11 +83,9 @@ def similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def check(figure: str, side: int) -> None:
     """RefusedError if a figure needs larger images than of `side` pixels, or weights that are missing."""
-    name = figure.removesuffix("_real")
-    if side < LEAST_SIDES.get(name, 0):
-        raise RefusedError(f"needs images of {LEAST_SIDES[name]} px; these have {side}")
-    if name == "lpips" and not (weights_folder() / LPIPS_WEIGHTS).exists():
-        raise RefusedError(f"needs {LPIPS_WEIGHTS} below AUGPIPE_HOME, in weights/checkpoints")
+    reason = pixel_obstacle(figure, side)
+    if reason:
+        raise RefusedError(reason)
 
 
 @metric("ms_ssim", "ms_ssim_real")
