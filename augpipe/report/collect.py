@@ -10,20 +10,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.comparison import resampled
+from augpipe.comparison import by_metric, resampled
+from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import Comparison, compare
 from augpipe.core import device as runtime
-from augpipe.core.store import Ref, load_images, load_state, load_table
+from augpipe.core.store import Ref, load_images, load_table
 from augpipe.data.split_check import NAMES
 from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, output
 from augpipe.pipeline.records import IntakeRecord, Recipe, Scored
 from augpipe.report.predictions import stored_predictions
 from augpipe.report.quality import quality
 from augpipe.report.results import ArmResult, GeneratorResult, MeanRecipe, Results
-from augpipe.report.saved_models import saved_models
+from augpipe.report.saved_models import saved_models, with_winner
+from augpipe.report.secondary import secondary
 
 
 def collect(
@@ -47,13 +50,17 @@ def collect(
     scores = _scores(experiment, scored)
     arms = tuple(_arm_result(experiment, runs, arm) for arm in experiment.arms)
     units = _units(runs, seeds)
-    predictions = {
-        arm.name: [_predictions(scored[arm.name, seed].probabilities) for seed in seeds]
+    outputs = {
+        arm.name: [
+            output(scored[arm.name, seed].probabilities, experiment.metric) for seed in seeds
+        ]
         for arm in experiment.arms
     }
     names = [name for name in experiment.generators if (name, seeds[0]) in runs.generators]
     measured = {k: run.measured for k, run in runs.generators.items() if run.measured is not None}
     labels = [unit.labels for unit in units]
+    absent = absent_classes(prepared.counts["val"], prepared.classes)
+    val = metric_values(scores, experiment.metric, "val", absent)
     return Results(
         experiment=experiment,
         requested=requested or experiment,
@@ -67,14 +74,14 @@ def collect(
         scores=scores,
         quality=quality(experiment, names, measured, recipes),
         comparison=_with_failures(
-            _compared(experiment, predictions, units, len(splits["train"]), scores, arms),
+            _compared(experiment, runs, outputs, units, val, arms),
             failed or {},
         ),
         predictions=stored_predictions(experiment, runs, seeds),
-        models=saved_models(experiment, runs, scores),
+        models=saved_models(experiment, runs, val),
         confusions={
-            arm: confusion(predicted, labels, len(splits["test"].classes))
-            for arm, predicted in predictions.items()
+            arm: confusion([_classes(one) for one in of], labels, len(splits["test"].classes))
+            for arm, of in outputs.items()
         },
         seconds=seconds,
         machine=_machine(experiment, threads),
@@ -85,11 +92,19 @@ def with_confirmed(
     results: Results, confirmed: Confirmed | NotConfirmed, seconds: float
 ) -> Results:
     """The results with those of the confirm stage; seconds: of both stages."""
-    predictions = results.predictions
-    if isinstance(confirmed, Confirmed):
-        seeds = [seed for of in confirmed.classifiers.values() for seed in of]
-        predictions += stored_predictions(confirmed.experiment, confirmed.runs, seeds)
-    return replace(results, confirmed=confirmed, predictions=predictions, seconds=seconds)
+    if isinstance(confirmed, NotConfirmed):
+        return replace(results, confirmed=confirmed, seconds=seconds)
+    known = {(one.arm, one.seed) for one in results.predictions}
+    seeds = [seed for of in confirmed.classifiers.values() for seed in of]
+    more = stored_predictions(confirmed.experiment, confirmed.runs, seeds)
+    return replace(
+        results,
+        confirmed=confirmed,
+        secondary=secondary(confirmed),
+        predictions=(*results.predictions, *(p for p in more if (p.arm, p.seed) not in known)),
+        models=with_winner(results.models, confirmed),
+        seconds=seconds,
+    )
 
 
 def _intake(runs: Runs, seeds: Sequence[int]) -> IntakeRecord:
@@ -156,26 +171,29 @@ def _with_failures(comparison: Comparison, failed: Mapping[str, str]) -> Compari
 
 def _compared(
     experiment: Experiment,
-    predictions: Mapping[str, Sequence[NDArray[np.int64]]],
+    runs: Runs,
+    outputs: Mapping[str, Sequence[Outputs]],
     units: Sequence[Units],
-    n_train: int,
-    scores: pd.DataFrame,
+    val: pd.DataFrame,
     arms: Sequence[ArmResult],
 ) -> Comparison:
-    """Bootstrap over seeds and test images for a fixed split; resampled t-test if each seed has its own split."""
-    on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
-    val = {str(name): float(rows.value.mean()) for name, rows in on_val.groupby("arm")}
+    """For a fixed split, the bootstrap over seeds and test images (macro recall) or the error model of paired differences;
+    the resampled t-test if each seed has its own split. val: see `metric_values`."""
+    metric, seeds, baseline = experiment.metric, experiment.seeds, experiment.baseline
+    on_val = {str(name): float(of.mean()) for name, of in val.groupby("arm").value}
     generative = {result.arm.name: result.generative for result in arms}
-    baseline = experiment.baseline
+    classes = [counted_classes(metric, runs.prepared[seed]) for seed in seeds]
     if experiment.resplit:
         labels = [unit.labels for unit in units]
-        values = resampled.estimates(predictions, labels)
-        ratio = max(len(y) for y in labels) / n_train
-        return resampled.compare(values, units, ratio, val, generative, baseline)
-    correct = {
-        arm: np.stack(predicted) == units[0].labels for arm, predicted in predictions.items()
-    }
-    return compare(correct, units[0], val, generative, baseline)
+        values = resampled.estimates(outputs, labels, metric, classes)
+        train = sum(runs.prepared[seeds[0]].counts["train"].values())
+        ratio = max(len(y) for y in labels) / train
+        return resampled.compare(values, units, ratio, on_val, generative, baseline, metric)
+    if metric != "macro_recall":
+        paired = {arm: np.stack(of)[:, None] for arm, of in outputs.items()}
+        return by_metric.compare(paired, units[0], metric, classes[0], on_val, generative, baseline)
+    correct = {arm: np.stack(of) == units[0].labels for arm, of in outputs.items()}
+    return compare(correct, units[0], on_val, generative, baseline)
 
 
 def mean_recipe(recipes: Sequence[Recipe]) -> MeanRecipe:
@@ -204,10 +222,10 @@ def _short(recipes: Sequence[Recipe]) -> dict[str, int]:
     return missing
 
 
-def _predictions(ref: Ref) -> NDArray[np.int64]:
-    """Predicted class of each test image, (N,)."""
-    predicted: NDArray[np.int64] = load_state(ref)["test"].numpy().argmax(1)
-    return predicted
+def _classes(of: Outputs) -> NDArray[np.int64]:
+    """Predicted classes (N,) of predicted classes or probabilities (N,K)."""
+    classes: NDArray[np.int64] = of.argmax(1) if of.ndim == 2 else of
+    return classes
 
 
 def confusion(

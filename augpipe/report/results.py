@@ -20,11 +20,13 @@ from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.split_check import NAMES
 from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Arm, Experiment
+from augpipe.pipeline.outputs import absent_classes, metric_values
 from augpipe.pipeline.records import IntakeRecord
 from augpipe.report.answer import summary_of, verdict
 from augpipe.report.predictions import Predicted
 from augpipe.report.quality import Quality
 from augpipe.report.saved_models import SavedModel
+from augpipe.report.secondary import Secondary
 
 VERSIONED = (
     "albumentations", "imbalanced-learn", "mlflow", "numpy", "prefect", "scikit-learn", "scipy",
@@ -91,6 +93,7 @@ class Results:
     seconds: float
     machine: Mapping[str, Any]  # see `collect`
     confirmed: Confirmed | NotConfirmed = NotConfirmed(OFF, {})  # noqa: RUF009 (frozen)
+    secondary: tuple[Secondary, ...] = ()  # of the confirm stage
 
     @property
     def verdict(self) -> str:
@@ -122,6 +125,17 @@ class Results:
         )
         return float(scores.value[rows].mean())
 
+    def by_seed(self, arm: str, split: str = "test") -> dict[int, float]:
+        """The comparison's metric of each of an arm's seeds."""
+        rows, metric = self.scores[self.scores.arm == arm], self.experiment.metric
+        absent = absent_classes(self.splits[split].counts(), self.classes)
+        values = metric_values(rows, metric, split, absent)
+        return dict(zip(values.seed.tolist(), values.value.tolist(), strict=True))
+
+    def level(self, arm: str, split: str = "test") -> float:
+        """Mean over seeds of the comparison's metric."""
+        return float(np.mean(list(self.by_seed(arm, split).values())))
+
     def headline(self) -> dict[str, dict[str, float]]:
         """Each arm's gain over the baseline and its interval, for tracking."""
         return {
@@ -135,9 +149,9 @@ class Results:
         return {
             "experiment": self.experiment.name,
             "verdict": self.verdict,
-            **summary_of(self.confirmed, comparison),
+            **summary_of(self.confirmed, comparison, self.secondary),
             "note": self.experiment.note,
-            "metric": "macro_recall",
+            "metric": self.experiment.metric,
             "level": LEVEL,
             "resplit": self.experiment.resplit,
             "baseline": comparison.baseline,
@@ -180,15 +194,11 @@ class Results:
     def _arm(self, result: ArmResult) -> dict[str, Any]:
         name, comparison = result.arm.name, self.comparison
         seeds = self.experiment.seeds
-        scores = self.scores
-        rows = scores[
-            (scores.arm == name) & (scores.split == "test") & (scores.metric == "macro_recall")
-        ]
-        by_seed = dict(zip(rows.seed, rows.value, strict=True))
+        by_seed = self.by_seed(name)
         return {
             **_interval(comparison.levels[name]),
-            "val": self.mean(name, "macro_recall", split="val"),
-            "by_seed": {str(seed): float(by_seed[seed]) for seed in seeds},
+            "val": self.level(name, "val"),
+            "by_seed": {str(seed): by_seed[seed] for seed in seeds},
             "gain": _gain(comparison.over_baseline.get(name)),
             "gain_over_strongest": _gain(comparison.over_strongest.get(name)),
             "generator": result.arm.made_by or None,
@@ -218,8 +228,11 @@ def _gain(gain: Gain | None) -> dict[str, Any] | None:
     return {
         **_interval(gain.interval),
         "reference": gain.reference,
+        "joint_low": None if gain.joint is None else gain.joint.low,
+        "joint_high": None if gain.joint is None else gain.joint.high,
         "p": gain.p,
         "p_holm": gain.p_holm,
+        "p_joint": _finite(gain.p_joint),
         "effect_size": _finite(gain.effect_size),
         "verdict": gain.verdict,
         "seeds_needed": gain.seeds_needed,

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.classifiers.plans import plan
+from augpipe.classifiers.scores import minority
+from augpipe.comparison.options import METRICS
 from augpipe.core.counts import Counts, label_of
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, choices
 from augpipe.core.image_folders import keep_rows, write_labels
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, numpy_stream
@@ -61,6 +63,7 @@ def prepare(
         counts = {name: images.counts(rows[name]) for name in NAMES}
         leaks.check_disjoint(rows, intake.ids)
         check_fractions(experiment, counts["train"], images.classes)
+        check_metric(experiment, counts["train"])
         data, refs = _store(store, scratch, images, rows)
     return Prepared(
         data=data,
@@ -99,6 +102,17 @@ def check_fractions(experiment: Experiment, have: Counts, classes: tuple[str, ..
                 f"mix.fill of arm {arm.name!r} is {fill:g}, so its generator draws no images: the largest class has "
                 f"{max(have.values())} training images, the smallest {min(have.values())}"
             )
+
+
+def check_metric(experiment: Experiment, train: Counts) -> None:
+    """UserError if a run with these training images of each class cannot give its metric."""
+    metric = experiment.metric
+    if metric == "minority_recall" and not minority(train):
+        have = [name for name in METRICS if name != metric]
+        raise UserError(
+            f"metric: minority_recall needs classes with fewer training images than the mean, but every class has "
+            f"{max(train.values())}; choose from {choices(have)}"
+        )
 
 
 def _thinned(
