@@ -111,7 +111,7 @@ def difference(
     of_test = units.degrees_of(weights)
     counted = classes if len(classes) else list(units.of_class)
     least = min(units.of_class[int(c)] for c in counted)
-    estimate = _estimate(name, values, influence, hidden, units, of_test, least)
+    estimate = estimate_of(name, values, influence, hidden, units, of_test, least)
     if metric in ("macro_recall", "minority_recall") and len(classes) and not estimate.error:
         estimate = replace(estimate, alike=_alike(contender, units, classes))
     return estimate
@@ -154,10 +154,10 @@ def level(
     influence = units.gather(100 * scored.contributions)
     hidden = 100**2 * _hidden_of_one(_right(outputs, units), units, scored.weights)
     of_test = units.degrees_of(scored.weights)
-    return _estimate("", 100 * scored.values, influence, hidden, units, of_test, units.least)
+    return estimate_of("", 100 * scored.values, influence, hidden, units, of_test, units.least)
 
 
-def _estimate(
+def estimate_of(
     name: str,
     values: Values,
     influence: Values,
@@ -166,7 +166,8 @@ def _estimate(
     of_test: float,
     least: float,
 ) -> Difference:
-    """Error model. influence: (G,U) of each generator's mean."""
+    """The error model. values: (G,R) in points. influence: (G,U) of each generator's mean. hidden: variance that it does not
+    show. of_test, least: see `Difference`."""
     g, r = values.shape
     per_generator, of_mean = values.mean(1), influence.mean(0)
     test = float(units.variance_of(of_mean[None])[0]) + hidden

@@ -34,6 +34,7 @@ def answer_section(results: Results) -> dict[str, Any]:
         "basis": _basis(results),
         "figure": _figure(confirmed) if isinstance(confirmed, Confirmed) else None,
         "forest": _forest(results) if results.secondary else None,
+        "groups": _groups(results),
         "alike": any(one.remark for one in results.secondary),
         "secondary": [_secondary(one) for one in results.secondary],
         "rare": _rare(results) if generative else [],
@@ -93,6 +94,27 @@ def _forest(results: Results) -> str:
     )
     rows = [ForestRow(one.title, one.difference, one.low, one.high) for one in results.secondary]
     return forest([tested, *rows], result.margin, "difference, points, with 95% interval")
+
+
+def _groups(results: Results) -> dict[str, Any] | None:
+    """Figure and rows of the groups of test images by the source's attributes; None without."""
+    groups = results.attributes.groups if results.attributes is not None else ()
+    if not groups:
+        return None
+    rows = [
+        ForestRow(f"{g.attribute}: {g.value} ({g.images:,})", g.difference, g.low, g.high)
+        for g in groups
+    ]
+    cells = [
+        (
+            g.attribute, g.value, f"{g.images:,}", f"{g.without:.1f}", f"{g.with_generator:.1f}",
+            f"{g.difference:+.1f}", f"{g.low:+.1f} to {g.high:+.1f}", f"{g.p:.2g}", g.remark,
+        )
+        for g in groups
+    ]  # fmt: skip
+    margin = results.confirmed.outcome.margin if isinstance(results.confirmed, Confirmed) else 0.0
+    axis = "difference in macro recall, points, with 95% interval"
+    return {"figure": forest(rows, margin, axis), "rows": cells}
 
 
 def _secondary(one: Secondary) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.comparison import by_metric, resampled
+from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import Comparison, compare
@@ -22,6 +23,7 @@ from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, output
 from augpipe.pipeline.records import IntakeRecord, Recipe, Scored
+from augpipe.report.attributes import attributes_of, compared
 from augpipe.report.predictions import stored_predictions
 from augpipe.report.quality import quality
 from augpipe.report.results import ArmResult, GeneratorResult, MeanRecipe, Results
@@ -61,6 +63,11 @@ def collect(
     labels = [unit.labels for unit in units]
     absent = absent_classes(prepared.counts["val"], prepared.classes)
     val = metric_values(scores, experiment.metric, "val", absent)
+    comparison = _compared(experiment, runs, outputs, units, val, arms)
+    attributes = attributes_of(runs)
+    if attributes is not None:
+        pair = Finalists(comparison.best, comparison.strongest)
+        attributes = compared(attributes, runs, pair, {seed: [seed] for seed in seeds})
     return Results(
         experiment=experiment,
         requested=requested or experiment,
@@ -73,10 +80,7 @@ def collect(
         generators=tuple(_generator(experiment, runs, name) for name in names),
         scores=scores,
         quality=quality(experiment, names, measured, recipes),
-        comparison=_with_failures(
-            _compared(experiment, runs, outputs, units, val, arms),
-            failed or {},
-        ),
+        comparison=_with_failures(comparison, failed or {}),
         predictions=stored_predictions(experiment, runs, seeds),
         models=saved_models(experiment, runs, val),
         confusions={
@@ -85,6 +89,7 @@ def collect(
         },
         seconds=seconds,
         machine=_machine(experiment, threads),
+        attributes=attributes,
     )
 
 
@@ -100,6 +105,11 @@ def with_confirmed(
     return replace(
         results,
         confirmed=confirmed,
+        attributes=None
+        if results.attributes is None
+        else compared(
+            results.attributes, confirmed.runs, confirmed.finalists, confirmed.classifiers
+        ),
         secondary=secondary(confirmed),
         predictions=(*results.predictions, *(p for p in more if (p.arm, p.seed) not in known)),
         models=with_winner(results.models, confirmed),

@@ -14,6 +14,7 @@ from augpipe.core.home import home
 FILES: Final = (
     "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
     "quarantine.csv", "predictions.csv", "models", "confirm.csv",
+    "attributes.csv",
 )  # fmt: skip
 # Folder → patterns of its files.
 INNER: Final = {"samples": ("samples/*.png",), "models": ("models/*.pt", "models/README.md")}

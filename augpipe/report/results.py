@@ -23,6 +23,7 @@ from augpipe.pipeline.experiment import Arm, Experiment
 from augpipe.pipeline.outputs import absent_classes, metric_values
 from augpipe.pipeline.records import IntakeRecord
 from augpipe.report.answer import summary_of, verdict
+from augpipe.report.attributes import Attributes
 from augpipe.report.predictions import Predicted
 from augpipe.report.quality import Quality
 from augpipe.report.saved_models import SavedModel
@@ -94,6 +95,7 @@ class Results:
     machine: Mapping[str, Any]  # see `collect`
     confirmed: Confirmed | NotConfirmed = NotConfirmed(OFF, {})  # noqa: RUF009 (frozen)
     secondary: tuple[Secondary, ...] = ()  # of the confirm stage
+    attributes: Attributes | None = None  # of the stage that the answer is of
 
     @property
     def verdict(self) -> str:
@@ -183,6 +185,9 @@ class Results:
                 "counts": {name: self._named(self.splits[name].counts()) for name in NAMES},
                 "imbalance_ratio": imbalance_ratio(self.splits["train"].counts()),
             },
+            "attributes": [one.summary() for one in self.attributes.groups]
+            if self.attributes
+            else [],
             "versions": versions(),
             "machine": self.machine,
             "seconds": round(self.seconds, 2),

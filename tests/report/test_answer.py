@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from planted import PAIR, Trained
@@ -18,7 +20,7 @@ from stored_results import CLASSES
 from augpipe.comparison.options import LABELS, METRICS, Confirm
 from augpipe.comparison.paired import difference, newcombe
 from augpipe.comparison.units import Units
-from augpipe.core.store import Store, load_state
+from augpipe.core.store import Store, load_images, load_state
 from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed, confirm
 from augpipe.pipeline.experiment import RESPLIT, Experiment
@@ -256,3 +258,49 @@ def test_another_metric_is_that_of_choice_levels_gains_words_and_models(
     assert collect(split, stored[1], 1.0).comparison.levels["gan"].mean == pytest.approx(
         rows.mean()
     )
+
+
+def test_groups_of_test_images_by_attribute(
+    stored: tuple[Experiment, Runs], results: Results, confirmed: Confirmed, tmp_path: Path
+) -> None:
+    """Of the first look's classifiers, then of the confirm stage's: attributes.csv, summary.json and the page agree."""
+    experiment, runs = stored
+    test = load_images(runs.prepared[0].splits.test)
+    scanner = np.array(["old", "new", "new", ""], object)[np.arange(len(test)) % 4]
+    scanner[0] = "rare"
+    table = pd.DataFrame({"split": "test", "id": test.table["id"], "attribute scanner": scanner})
+    ref = Store(tmp_path).put_table("attributes", table)
+    prepared = {
+        seed: one.model_copy(update={"attributes": ref}) for seed, one in runs.prepared.items()
+    }
+    first = collect(experiment, replace(runs, prepared=prepared), 1.0)
+    both = with_confirmed(first, confirmed, 2.0)
+    write(both, tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    jsonschema.validate(summary, json.loads(SCHEMA.read_text("utf-8")))
+    check_out(tmp_path / "out")
+    groups = {one["value"]: one for one in summary["attributes"]}
+    assert list(groups) == ["new", "old", "rare", "worst group", "gap"]
+    assert groups["new"]["test_images"] == (scanner == "new").sum()
+    assert groups["rare"]["remark"].startswith(
+        "few test images: 1 of a class; no test images of 2 classes"
+    )
+    assert groups["gap"]["remark"] == "some groups have few test images"
+    scores = pd.read_csv(tmp_path / "out" / "attributes.csv", keep_default_na=False)
+    seeds = [seed for of in confirmed.classifiers.values() for seed in of]
+    means = scores[scores.seed.isin(seeds)].groupby(["arm", "metric", "group"]).value.mean()
+    for (metric, value), one in {
+        ("macro_recall", "new"): groups["new"], ("worst_group_recall", ""): groups["worst group"],
+        ("recall_gap", ""): groups["gap"],
+    }.items():  # fmt: skip
+        arms = [100 * means[arm, metric, value] for arm in ("classic", "gan")]
+        assert [one["without_generator"], one["with_generator"]] == pytest.approx(arms, abs=1e-3)
+        assert one["difference"] == pytest.approx(arms[1] - arms[0], abs=1e-3)
+        assert one["low"] <= one["difference"] <= one["high"]
+    assert set(scores.seed) == {0, 1, 2, *seeds} and not (scores.group == "old").all()
+    text = (tmp_path / "out" / "report.html").read_text("utf-8")
+    titles = ("Other metrics", "Groups of test images", "Experiment")
+    places = [text.index(f"<h2>{title}") for title in titles]
+    assert places == sorted(places) and "in the first look, whose seeds" not in text
+    assert answer_section(first)["groups"]["rows"][0][0] == "scanner"
+    assert answer_section(with_confirmed(results, confirmed, 2.0))["groups"] is None

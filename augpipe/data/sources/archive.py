@@ -29,7 +29,16 @@ from augpipe.data.sources._layout import (
     shared_top,
     without_copy,
 )
-from augpipe.data.sources._listing import Classes, Encoding, Fetch, Listing, Paths, Rows, Texts
+from augpipe.data.sources._listing import (
+    Attributes,
+    Classes,
+    Encoding,
+    Fetch,
+    Listing,
+    Paths,
+    Rows,
+    Texts,
+)
 from augpipe.data.sources._pictures import Blob
 
 GENERAL: Final = True
@@ -57,6 +66,9 @@ class Config(KindConfig):
     encoding: Encoding = None
     """Encoding of file names in the archive that are not marked as UTF-8, such as `gbk` or `shift_jis`. null: UTF-8 where they are,
     else cp437, with a note."""
+
+    attributes: Attributes = ()
+    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of `{label}/{scanner}/*`."""
 
     layout: Template | None = None
     """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
@@ -104,7 +116,9 @@ def listing(config: Config) -> Listing:
     if not members and contents.bad:
         first = contents.bad[0]
         raise UserError(f"{where} has no usable picture; the first, {first.id}: {first.reason}")
-    pictures = arrange(paths, config.layout, config.classes, where, opening)
+    pictures = arrange(
+        paths, config.layout, config.classes, where, opening, attributes=config.attributes
+    )
     if config.layout is None and contents.tables:
         _check_tables(config.path, contents, pictures, shared, where)
     repeated = f"{several(contents.repeated, 'picture')} packed into several archives, taken once"

@@ -15,7 +15,15 @@ from augpipe.data.sources._dicom import SUFFIXES, pydicom
 from augpipe.data.sources._dicom_files import PATIENT, by_header, is_dicom_file
 from augpipe.data.sources._files import walk
 from augpipe.data.sources._layout import Template
-from augpipe.data.sources._listing import Bad, Classes, Listing, Texts, WholePath, without_labels
+from augpipe.data.sources._listing import (
+    Attributes,
+    Bad,
+    Classes,
+    Listing,
+    Texts,
+    WholePath,
+    without_labels,
+)
 from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 from augpipe.data.sources.folder import list_files, opening, require_folder
 
@@ -38,6 +46,9 @@ class Config(KindConfig):
 
     exclude: Texts = ()
     """Leave out files whose path matches one of these patterns, such as `*/localizer/*`; `*` also matches `/`."""
+
+    attributes: Attributes = ()
+    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of `{label}/{scanner}/*`."""
 
     layout: Template | None = None
     """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the

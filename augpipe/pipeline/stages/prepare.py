@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.classifiers.plans import plan
@@ -28,7 +29,7 @@ from augpipe.data.split_check import NAMES
 from augpipe.data.survey import survey
 from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.experiment import Arm, Experiment
-from augpipe.pipeline.records import IntakeRecord, Prepared
+from augpipe.pipeline.records import ATTRIBUTE, IntakeRecord, Prepared
 from augpipe.pipeline.validate import check_images, check_listing, list_images
 
 
@@ -65,6 +66,7 @@ def prepare(
         check_fractions(experiment, counts["train"], images.classes)
         check_metric(experiment, counts["train"])
         data, refs = _store(store, scratch, images, rows)
+        attributes = _attributes(intake, rows)
     return Prepared(
         data=data,
         splits=refs,
@@ -76,8 +78,22 @@ def prepare(
         torn_groups=partitioned.torn > 0,
         intake=_record(intake, partitioned, policy),
         quarantine=store.put_table("quarantine", quarantine(intake.bad, partitioned.removed)),
+        attributes=None if attributes is None else store.put_table("attributes", attributes),
         time=timer.stop(),
     )
+
+
+def _attributes(intake: Intake, rows: Mapping[str, NDArray[np.int64]]) -> pd.DataFrame | None:
+    """`split, id` and a column for each attribute, in the order of the splits; None if there are none."""
+    if not intake.attributes:
+        return None
+    ids = np.array(intake.ids, object)
+    columns = {f"{ATTRIBUTE}{name}": values for name, values in intake.attributes.items()}
+    tables = [
+        pd.DataFrame({"split": name, "id": ids[of], **{k: v[of] for k, v in columns.items()}})
+        for name, of in rows.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
