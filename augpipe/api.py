@@ -87,13 +87,13 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
         runs = call_stages(experiment, prepared, local(context))
         first = collect(experiment, runs, time.perf_counter() - start, threads=threads)
 
-        def train(stage: Experiment, more: More) -> tuple[Runs, dict[str, str]]:  # fmt: skip
+        def train(stage: Experiment, more: More, known: Runs | None) -> tuple[Runs, dict[str, str]]:  # fmt: skip
             splits = dict.fromkeys(stage.seeds, prepared[experiment.seeds[0]])
-            return train_and_score(stage, splits, local(context), more), {}
+            return train_and_score(stage, splits, local(context), more, known), {}
 
         confirmed = confirm(
             experiment, first.finalists, train,
-            measured=explored(experiment, runs, first.generative()),
+            measured=explored(experiment, runs, first.generative()), first=runs,
         )  # fmt: skip
         results = with_confirmed(first, confirmed, time.perf_counter() - start)
         return RunResults.of(results, runs)

@@ -98,17 +98,23 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
 
     After a confirm stage the table only describes the first look, so it has no verdicts.
     """
+    from augpipe.comparison.options import LABELS
+
     confirmed = summary["stage"] == "confirm"
     title = "First look at all arms, on the seeds that chose the two of the verdict:"
+    if confirmed and summary["confirm"]["pooled_seeds"]:
+        title = "Both arms on the first seeds, which count in the verdict:"
     table = Table(box=None, pad_edge=False)
     last = () if confirmed else ("verdict",)
-    for column in ("arm", "macro recall", f"gain over {summary['baseline']}", "95% interval", *last):  # fmt: skip
+    metric = LABELS[summary["metric"]]
+    for column in ("arm", metric, f"gain over {summary['baseline']}", "95% interval", *last):  # fmt: skip
         table.add_column(column, justify="left" if column in ("arm", "verdict") else "right")
     for name, arm in summary["arms"].items():
         gain = arm["gain"]
         cells = ("", "", "baseline")
         if gain:
-            interval = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
+            ends = "low high" if gain["joint_low"] is None else "joint_low joint_high"
+            interval = " to ".join(f"{100 * gain[end]:+.1f}" for end in ends.split())
             cells = (f"{100 * gain['mean']:+.1f}", interval, gain["verdict"])
         table.add_row(name, f"{100 * arm['mean']:.1f}", *cells[: 2 if confirmed else 3])
     if confirmed:

@@ -142,10 +142,10 @@ def _confirmed(
     experiment = results.experiment
     same = prepared[experiment.seeds[0]]
 
-    def train(stage: Experiment, more: More) -> tuple[Runs, dict[str, str]]:
+    def train(stage: Experiment, more: More, known: Runs | None) -> tuple[Runs, dict[str, str]]:
         submit = Submit(context, stage.runner.timeout)
         try:
-            runs = train_and_score(stage, dict.fromkeys(stage.seeds, same), submit, more)
+            runs = train_and_score(stage, dict.fromkeys(stage.seeds, same), submit, more, known)
             failures = follow(runs, tracker, context)
         except BaseException:
             stop_workers()
@@ -156,7 +156,7 @@ def _confirmed(
         return resolved(runs.keep(stage_of(stage, arms, stage.seeds))), failed
 
     measured = explored(experiment, explored_runs, results.generative())
-    return confirm(experiment, results.finalists, train, report, measured)
+    return confirm(experiment, results.finalists, train, report, measured, explored_runs)
 
 
 def resolved(runs: Runs) -> Runs:

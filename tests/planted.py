@@ -29,7 +29,9 @@ class Trained:
         self.store, self.right, self.failed = store, right, failed
         self.calls = list[tuple[list[str], tuple[int, ...], More]]()
 
-    def __call__(self, part: Experiment, more: More) -> tuple[Runs, Mapping[str, str]]:
+    def __call__(
+        self, part: Experiment, more: More, known: Runs | None
+    ) -> tuple[Runs, Mapping[str, str]]:
         self.calls.append(([arm.name for arm in part.arms], part.seeds, dict(more)))
         runs = Runs(dict.fromkeys(part.seeds, self.first.prepared))
         for arm in part.arms:
@@ -37,6 +39,8 @@ class Trained:
                 continue
             others = [s for seed in part.seeds for s in more.get((arm.name, seed), ())]
             for seed in [*part.seeds, *others]:
+                if known is not None and (arm.name, seed) in known.arms:
+                    continue
                 scored = self._scored(arm.name, seed)
                 runs.arms[arm.name, seed] = replace(self.first, arm=arm, seed=seed, scored=scored)
         return runs, {arm: why for arm, why in self.failed.items() if arm in [a.name for a in part.arms]}  # fmt: skip
@@ -47,10 +51,10 @@ class Trained:
         hit = np.random.default_rng([seed, len(arm)]).random(len(test)) < self.right[arm]
         predicted = np.eye(3, dtype=np.float32)[np.where(hit, test.labels, (test.labels + 1) % 3)]
         of_class = {name: scores.per_class[name](predicted, test.labels) for name in ("recall", "specificity")}  # fmt: skip
-        rows = [("macro_recall", "", of_class["recall"].mean())]
-        rows += [(m, c, v) for m, values in of_class.items() for c, v in zip(test.classes, values, strict=True)]  # fmt: skip
-        table = pd.DataFrame(rows, columns=["metric", "class", "value"])
-        table.insert(0, "split", "test")
+        rows = [(split, "macro_recall", "", of_class["recall"].mean()) for split in ("val", "test")]
+        rows += [("test", m, c, v) for m, values in of_class.items() for c, v in zip(test.classes, values, strict=True)]  # fmt: skip
+        rows.append(("test", "minority_recall", "", of_class["recall"][1:].mean()))
+        table = pd.DataFrame(rows, columns=["split", "metric", "class", "value"])
         assert self.first.scored is not None
         state = {**load_state(self.first.scored.probabilities), "test": torch.from_numpy(predicted)}
         return Scored(

@@ -50,7 +50,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Gain:
-    """An arm against a reference, in macro recall (0..1)."""
+    """An arm against a reference, in a metric (0..1).
+
+    joint, p_joint: the interval and p that hold for all arms of the comparison together; None and nan where a family of
+    differences has none (splits that differ by seed).
+    """
 
     arm: str
     reference: str
@@ -62,6 +66,18 @@ class Gain:
     seeds_needed: int | None  # to show a gain of this size; None if more seeds alone cannot
     p_permutation: float = math.nan  # permutation of the seeds' signs, see `sign_flip`; uncorrected
     p_permutation_holm: float = math.nan
+    joint: Interval | None = None
+    p_joint: float = math.nan
+
+    @property
+    def shown(self) -> Interval:
+        """The interval that the verdict is read from: the joint one, if there is one."""
+        return self.interval if self.joint is None else self.joint
+
+    @property
+    def shown_p(self) -> float:
+        """p of the verdict, corrected for the number of arms."""
+        return self.p_holm if self.joint is None else self.p_joint
 
 
 def macro_recall(right: Right, labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -16,7 +16,8 @@ from scipy import stats
 
 from augpipe.comparison.bootstrap import LEAST_IMAGES, LEAST_SEEDS, LEVEL, POWER, degrees
 from augpipe.comparison.boundaries import Look, look, repeated_p
-from augpipe.comparison.metrics import Labels, Metric, Outputs
+from augpipe.comparison.metrics import Labels, Outputs
+from augpipe.comparison.options import Metric
 from augpipe.comparison.paired import Difference, Variances, difference
 from augpipe.comparison.units import Units
 

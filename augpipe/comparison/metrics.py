@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Metric = Literal["macro_recall", "macro_f1", "macro_auc", "minority_recall", "worst_class_recall"]
-METRICS: Final[tuple[str, ...]] = get_args(Metric)
+from augpipe.comparison.options import METRICS, Metric
+
 Labels = NDArray[np.int64]
 Values = NDArray[np.float64]
 # Predicted classes (G,R,N) of G generator trainings and R classifiers on each; or probabilities (G,R,N,K).

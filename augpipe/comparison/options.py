@@ -1,12 +1,32 @@
-"""Options of the confirm stage, and of the promotion of a refreshed model."""
+"""The metric of a comparison, and options of the confirm stage and of the promotion of a refreshed model."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from augpipe.core.schema import Strict, refuse_changed
+
+Metric = Literal["macro_recall", "macro_f1", "macro_auc", "minority_recall", "worst_class_recall"]
+METRICS: Final[tuple[str, ...]] = get_args(Metric)
+# In sentences and on axes.
+LABELS: Final[Mapping[str, str]] = {
+    "macro_recall": "macro recall",
+    "macro_f1": "macro F1",
+    "macro_auc": "macro AUC",
+    "minority_recall": "minority recall",
+    "worst_class_recall": "worst-class recall",
+}
+# For readers who do not know them; each follows the metric's label.
+DEFINITIONS: Final[Mapping[str, str]] = {
+    "macro_recall": "is the sensitivity of a class, averaged over classes, so that a rare class counts as much as a common one",
+    "macro_f1": "is the harmonic mean of precision and recall of a class, averaged over classes",
+    "macro_auc": "is the area under the ROC curve of a class against all others, averaged over classes",
+    "minority_recall": "is the sensitivity averaged over the classes with fewer training images than the mean",
+    "worst_class_recall": "is the sensitivity of the class that has the lowest in a training",
+}
 
 
 class Confirm(Strict):

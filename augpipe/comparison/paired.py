@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from scipy import stats
 
 from augpipe.comparison.bootstrap import degrees, hidden_variance
-from augpipe.comparison.metrics import Metric, Outputs, Values, score
+from augpipe.comparison.metrics import Outputs, Values, score
+from augpipe.comparison.options import Metric
 from augpipe.comparison.units import Units
 
 MOST: Final = 100.0  # points between two scores of a metric
@@ -46,7 +47,8 @@ class Difference:
     mean, error, df: estimate, standard error, degrees of freedom. values: (G,R) of each training. influence: (U,) of the
     test units on the mean. scale: by what each generator's deviation from the mean counts, so that its variance is that of
     the replicates in `error`. hidden: part of the variance that no influence shows. of_test: degrees of freedom of the test
-    units; least: effective test units in the smallest class that counts.
+    units; least: effective test units in the smallest class that counts. alike: where single classes count and both arms
+    predicted the same for all their images, the recall and the effective test units of each.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Difference:
     hidden: float
     of_test: float
     least: float
+    alike: tuple[tuple[float, float], ...] = ()
 
     @property
     def p(self) -> float:
@@ -69,7 +72,14 @@ class Difference:
         return float(2 * stats.t.sf(abs(self.mean) / self.error, self.df))
 
     def interval(self, level: float) -> tuple[float, float]:
-        """The differences that a two-sided test at this nominal level does not reject, of those that are possible."""
+        """The differences that a two-sided test at this nominal level does not reject, of those that are possible.
+
+        Equal predictions show no variance, but other images of these classes might have differed: the interval is then
+        Newcombe's (1998) of each class, combined over them by the root of the sum of squares.
+        """
+        if self.alike:
+            half = 100 * math.hypot(*(newcombe(*of, level) for of in self.alike)) / len(self.alike)
+            return -half, half
         half = float(stats.t.isf(level / 2, self.df)) * self.error
         return max(self.mean - half, -MOST), min(self.mean + half, MOST)
 
@@ -101,10 +111,53 @@ def difference(
     of_test = units.degrees_of(weights)
     counted = classes if len(classes) else list(units.of_class)
     least = min(units.of_class[int(c)] for c in counted)
-    return _estimate(name, values, influence, hidden, units, of_test, least)
+    estimate = estimate_of(name, values, influence, hidden, units, of_test, least)
+    if metric in ("macro_recall", "minority_recall") and len(classes) and not estimate.error:
+        estimate = replace(estimate, alike=_alike(contender, units, classes))
+    return estimate
 
 
-def _estimate(
+def _alike(
+    outputs: Outputs, units: Units, classes: Sequence[int]
+) -> tuple[tuple[float, float], ...]:
+    """Recall and effective test units of each of these classes."""
+    right = _right(outputs, units)
+    return tuple((float(right[units.labels == c].mean()), units.of_class[int(c)]) for c in classes)
+
+
+def newcombe(recall: float, n: float, level: float) -> float:
+    """Half width of the interval of a difference of two paired proportions that agree on all of n units.
+
+    Square-and-add of Wilson's limits, with the continuity-corrected correlation of the pair (Newcombe 1998, Statistics in
+    Medicine 17:2635, method 10). With 0 or n right it is z² / (n + z²), 3.8 / (n + 3.8) at 95%.
+    """
+    z = float(stats.norm.isf(level / 2))
+    centre, reach = (
+        recall + z**2 / (2 * n),
+        z * math.sqrt(recall * (1 - recall) / n + (z / n) ** 2 / 4),
+    )
+    below = recall - (centre - reach) / (1 + z**2 / n)
+    above = (centre + reach) / (1 + z**2 / n) - recall
+    product = n**2 * recall * (1 - recall)
+    correlation = max(0.0, 1 - n / 2 / product) if product > 0 else 0.0
+    return math.sqrt(below**2 - 2 * correlation * below * above + above**2)
+
+
+def level(
+    outputs: Outputs,
+    units: Units,
+    metric: Metric = "macro_recall",
+    classes: Sequence[int] = (),
+) -> Difference:
+    """One arm's metric in points, with the error model of a difference."""
+    scored = score(outputs, units.labels, metric, classes)
+    influence = units.gather(100 * scored.contributions)
+    hidden = 100**2 * _hidden_of_one(_right(outputs, units), units, scored.weights)
+    of_test = units.degrees_of(scored.weights)
+    return estimate_of("", 100 * scored.values, influence, hidden, units, of_test, units.least)
+
+
+def estimate_of(
     name: str,
     values: Values,
     influence: Values,
@@ -113,7 +166,8 @@ def _estimate(
     of_test: float,
     least: float,
 ) -> Difference:
-    """Error model. influence: (G,U) of each generator's mean."""
+    """The error model. values: (G,R) in points. influence: (G,U) of each generator's mean. hidden: variance that it does not
+    show. of_test, least: see `Difference`."""
     g, r = values.shape
     per_generator, of_mean = values.mean(1), influence.mean(0)
     test = float(units.variance_of(of_mean[None])[0]) + hidden

@@ -22,27 +22,36 @@ from augpipe.comparison.bootstrap import (
     Gain,
     Interval,
     holm,
-    macro_recall,
     p_value,
 )
+from augpipe.comparison.metrics import Outputs, score
+from augpipe.comparison.options import Metric
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import Comparison, clip_to_unit, conclude, verdict
 
-Estimates = Mapping[str, NDArray[np.float64]]  # arm → macro recall of each seed, (S,)
+Estimates = Mapping[str, NDArray[np.float64]]  # arm → metric of each seed, (S,)
 
 
 def estimates(
-    predictions: Mapping[str, Sequence[NDArray[np.int64]]], labels: Sequence[NDArray[np.int64]]
+    outputs: Mapping[str, Sequence[Outputs]],
+    labels: Sequence[NDArray[np.int64]],
+    metric: Metric = "macro_recall",
+    classes: Sequence[Sequence[int]] = (),
 ) -> dict[str, NDArray[np.float64]]:
-    """Macro recall of each arm and seed, from predicted and true labels of the test images of each seed."""
+    """The metric of each arm and seed on the test images of the seed, (S,).
+
+    outputs: of each seed predicted classes (N,), or probabilities (N,K) for `macro_auc`. classes: of each seed those that
+    the metric is restricted to; empty: all.
+    """
+    restricted = classes or [()] * len(labels)
     return {
         arm: np.array(
             [
-                macro_recall((predicted == y)[None], y)[0]
-                for predicted, y in zip(by_seed, labels, strict=True)
+                score(output[None, None], y, metric, of).values.item()
+                for output, y, of in zip(by_seed, labels, restricted, strict=True)
             ]
         )
-        for arm, by_seed in predictions.items()
+        for arm, by_seed in outputs.items()
     }
 
 
@@ -116,11 +125,13 @@ def compare(
     val: Mapping[str, float],
     generative: Mapping[str, bool],
     baseline: str,
+    metric: Metric = "macro_recall",
 ) -> Comparison:
     """As `comparison.compare`, over splits. tests: of each split."""
     levels = {
         arm: clip_to_unit(interval(recalls, ratio, _step(tests))) for arm, recalls in values.items()
     }
     return conclude(
-        levels, lambda reference: gains(values, reference, ratio, tests), val, generative, baseline
-    )
+        levels, lambda reference: gains(values, reference, ratio, tests), val, generative,
+        baseline, metric,
+    )  # fmt: skip

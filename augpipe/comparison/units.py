@@ -31,7 +31,8 @@ class Units:
     groups: (N,) group of each image; None: each image is its own group. weights: (N,) 1 / (K · n_c); the weighted sum is the
     class-balanced mean. of_class: effective number of groups of each class, (Σm)² / Σm² over their numbers of images m
     (Kish 1965, 8.2), which is their number if they are equal; least: the smallest of these. grouped: whether any group has
-    several images. degrees: effective degrees of freedom of the variance between groups, by their weights.
+    several images. degrees: effective degrees of freedom of the variance between groups, by their weights. reach: (N,) factor
+    by which an image's deviation from its class counts.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Units:
         # Without the m images of a cell, the mean of its class moves by n / (n - m) times their deviation from it; for the
         # only group of a class this is undefined.
         remaining = np.maximum(self._counts[of_class] - images, 1)
-        self._reach = (self._counts[of_class] / remaining)[cell]
+        self.reach: Values = (self._counts[of_class] / remaining)[cell]
         self._members = sparse.csr_array(
             (np.ones(n), (group, np.arange(n))), shape=(self._groups, n), dtype=np.float64
         )
@@ -105,7 +106,7 @@ class Units:
         """
         k = len(self._counts)
         sums = np.stack([np.bincount(self._class, row, minlength=k) for row in contributions])
-        deviations = (contributions - (sums / self._counts)[:, self._class]) * self._reach
+        deviations = (contributions - (sums / self._counts)[:, self._class]) * self.reach
         influence: Values = (self._members @ deviations.T).T
         return influence
 

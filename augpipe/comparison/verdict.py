@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import (
     LEAST_IMAGES,
@@ -20,51 +19,68 @@ from augpipe.comparison.bootstrap import (
     holm,
     interval,
     seeds_needed,
-    variance_from_images,
 )
 from augpipe.comparison.finalists import finalists
+from augpipe.comparison.options import LABELS, Metric
+from augpipe.comparison.paired import Difference, difference
+from augpipe.comparison.simultaneous import simultaneous
 from augpipe.comparison.units import Units
 
 
 def gains(right: Mapping[str, Right], units: Units, reference: str) -> list[Gain]:
-    """Gain of every other arm over `reference`, with p-values corrected over these arms, and verdicts."""
+    """Gain in macro recall of every other arm over `reference`, with corrected p-values, joint intervals and verdicts."""
     results = [gain(arm, reference, right, units) for arm in right if arm != reference]
+    # Where an image is not classified correctly, its class does not matter for recalls.
+    outputs = {arm: np.where(of, units.labels, -1)[:, None] for arm, of in right.items()}
+    family = [difference(outputs[g.arm], outputs[reference], units, name=g.arm) for g in results]
+    return with_verdicts(results, family, units)
+
+
+def with_verdicts(
+    results: Sequence[Gain], family: Sequence[Difference], units: Units
+) -> list[Gain]:
+    """Gains over one reference with p-values corrected over them, joint intervals, and the verdicts that these give.
+
+    family: the paired difference of each gain, in points.
+    """
     corrected = holm([g.p for g in results])
     flipped = [g.p_permutation for g in results]
     flipped = holm(flipped) if np.isfinite(flipped).all() else flipped
+    rows = zip(results, family, simultaneous(family, units), corrected, flipped, strict=True)
     adjusted = []
-    for g, p, p_signs in zip(results, corrected, flipped, strict=True):
-        seeds = len(right[g.arm])
-        decision = verdict(g.interval, p, seeds, units)
+    for g, pair, member, p, p_signs in rows:
+        seeds = len(pair.values)
+        joint = replace(g.interval, low=member.low / 100, high=member.high / 100)
+        decision = verdict(joint, member.p, seeds, units)
         # With one seed, only a lower bound is known.
         needed = LEAST_SEEDS if decision == "too few seeds to say" else None
         if decision in ("no difference shown", "too few seeds to say") and seeds > 1:
-            values = right[g.arm].astype(np.float64) - right[reference].astype(np.float64)
-            variances = _variances(values, units, g.interval)
-            needed = seeds_needed(g.interval, variances, seeds, units, len(results))
+            needed = seeds_needed(g.interval, _variances(pair), seeds, units, len(results))
         adjusted.append(
-            replace(g, p_holm=p, p_permutation_holm=p_signs, verdict=decision, seeds_needed=needed)
-        )
+            replace(
+                g, p_holm=p, p_permutation_holm=p_signs, verdict=decision, seeds_needed=needed,
+                joint=joint, p_joint=member.p,
+            )
+        )  # fmt: skip
     return adjusted
 
 
-def _variances(
-    values: NDArray[np.float64], units: Units, estimate: Interval
-) -> tuple[float, float]:
-    """Variance of one seed, and of the test images."""
-    of_seed = max(0.0, float(units.mean(values).var(ddof=1)) - variance_from_images(values, units))
-    return of_seed, max(0.0, estimate.error**2 - of_seed / len(values))
+def _variances(pair: Difference) -> tuple[float, float]:
+    """Variance of one seed, and of the test images, of a difference as a fraction."""
+    seeds = len(pair.values)
+    of_seed = pair.scale**2 * float(pair.values.mean(1).var(ddof=1))
+    return of_seed / 100**2, max(0.0, pair.error**2 - of_seed / seeds) / 100**2
 
 
-def verdict(estimate: Interval, p_holm: float, seeds: int, units: Units) -> Verdict:
-    """`better` or `worse` only if interval and corrected p agree, with enough seeds and test images."""
+def verdict(estimate: Interval, p: float, seeds: int, units: Units) -> Verdict:
+    """`better` or `worse` only if interval and p, corrected for the number of arms, agree, with enough seeds and test images."""
     if units.least < LEAST_IMAGES:
         return "too few test images to say"
     if seeds < LEAST_SEEDS:
         return "too few seeds to say"
-    if p_holm < 1 - LEVEL and estimate.low > 0:
+    if p < 1 - LEVEL and estimate.low > 0:
         return "better"
-    if p_holm < 1 - LEVEL and estimate.high < 0:
+    if p < 1 - LEVEL and estimate.high < 0:
         return "worse"
     return "no difference shown"
 
@@ -74,12 +90,13 @@ class Comparison:
     """The comparison of all arms, as the report shows it."""
 
     baseline: str
-    strongest: str  # the arm without a trained generator with the best val macro recall
-    best: str | None  # the arm with a trained generator with the best val macro recall
-    levels: dict[str, Interval]  # macro recall of each arm on test
+    strongest: str  # the arm without a trained generator with the best metric on val
+    best: str | None  # the arm with a trained generator with the best metric on val
+    levels: dict[str, Interval]  # the metric of each arm on test
     over_baseline: dict[str, Gain]
     over_strongest: dict[str, Gain]
     sentence: str
+    metric: Metric = "macro_recall"
 
 
 def compare(
@@ -95,7 +112,6 @@ def compare(
     would be optimistic. generative: whether an arm uses images of a trained generator.
     """
     levels = {a: _level(r, units) for a, r in right.items()}
-
     return conclude(
         levels, lambda reference: gains(right, units, reference), val, generative, baseline
     )
@@ -107,13 +123,16 @@ def conclude(
     val: Mapping[str, float],
     generative: Mapping[str, bool],
     baseline: str,
+    metric: Metric = "macro_recall",
 ) -> Comparison:
     """Build the comparison from each arm's level and its gains over a reference; other arguments as in `compare`."""
     chosen = finalists({arm: val[arm] for arm in levels}, generative)
     strongest, best = chosen.rival or baseline, chosen.contender
     over_baseline = {g.arm: g for g in against(baseline)}
     over_strongest = {g.arm: g for g in against(strongest)}
-    comparison = Comparison(baseline, strongest, best, levels, over_baseline, over_strongest, "")
+    comparison = Comparison(
+        baseline, strongest, best, levels, over_baseline, over_strongest, "", metric
+    )
     return replace(comparison, sentence=_sentence(comparison, generative))
 
 
@@ -138,7 +157,7 @@ def _sentence(comparison: Comparison, generative: Mapping[str, bool]) -> str:
             f"No arm shows images of a trained generator, and by validation none is better than the baseline "
             f"{comparison.baseline!r}."
         )
-    change = f"changed macro recall by {format_gain(lead_gain)} over {comparison.baseline!r}"
+    change = f"changed {LABELS[comparison.metric]} by {format_gain(lead_gain)} over {comparison.baseline!r}"
     if lead_gain.verdict in ("too few seeds to say", "too few test images to say"):
         need = (
             f"at least {LEAST_SEEDS} seeds are needed"
@@ -190,9 +209,9 @@ def _names(arms: Sequence[str]) -> str:
 
 
 def format_gain(gain: Gain) -> str:
-    """`+1.2 points (95% interval -0.3 to +2.7, p .12)`, with p after Holm's correction."""
-    interval = gain.interval
+    """`+1.2 points (95% interval -0.3 to +2.7, p .12)`, both corrected for the number of arms."""
+    interval = gain.shown
     return (
         f"{100 * interval.mean:+.1f} points ({100 * LEVEL:.0f}% interval {100 * interval.low:+.1f} to "
-        f"{100 * interval.high:+.1f}, p {gain.p_holm:.2g})"
+        f"{100 * interval.high:+.1f}, p {gain.shown_p:.2g})"
     )

@@ -65,6 +65,11 @@ class Intake:
         """Official split of each image; None if the source has none."""
         return None if self.listing.splits is None else self.listing.splits[self.rows]
 
+    @property
+    def attributes(self) -> dict[str, NDArray[np.object_]]:
+        """Name of an attribute → its value for each image, "" for none."""
+        return {name: values[self.rows] for name, values in self.listing.attributes.items()}
+
     def image_set(self) -> ImageSet:
         """The images with their provenance; ValueError if only facts were read."""
         if self.images is None:
@@ -86,6 +91,7 @@ class Intake:
                 "" if column is None else str(column[row])
                 for column in (listing.groups, listing.splits, listing.weights)
             ]
+            fields += [f"{name}={values[row]}" for name, values in listing.attributes.items()]
             digest.update("\0".join(fields).encode("utf-8", "surrogatepass") + b"\n")
             digest.update(self.facts.content[index].tobytes())
         return digest.hexdigest()[:16]

@@ -99,6 +99,12 @@ def _fewer_replicates(*values: int) -> Callable[[Numbers, Collection[str]], Iter
     return down
 
 
+def _no_confirm(numbers: Numbers, needed: Collection[str]) -> Iterator[Numbers]:
+    """Without the stage, its time goes to the usual seeds of a first look: one seed alone would show no spread."""
+    if numbers.replicates:
+        yield replace(numbers, replicates=0, seeds=max(numbers.seeds, STANDARD_SEEDS))
+
+
 def _no_gan_train(numbers: Numbers, needed: Collection[str]) -> Iterator[Numbers]:
     if numbers.gan_train:
         yield replace(numbers, gan_train=False)
@@ -146,9 +152,11 @@ LAST: Final = (
     Sacrifice("arms", _fewer_arms),
     Sacrifice("replicates of the confirm stage", _fewer_replicates(8, 6, LEAST_REPLICATES)),
     Sacrifice("seeds of the explore stage", _fewer_seeds(1)),
+    # Before kimg and steps below what is good: a verdict on nets that are hardly trained would not hold for others.
+    Sacrifice("the confirm stage", _no_confirm),
+    Sacrifice("seeds of the first look", _fewer_seeds(1)),
     Sacrifice("kimg below what is good", _less_kimg(LEAST_KIMG)),
     Sacrifice("steps below what is good", _fewer_steps(LEAST_STEPS)),
-    Sacrifice("the confirm stage", _fewer_replicates(0)),
 )
 
 

@@ -176,19 +176,38 @@ def _used(experiment: Experiment) -> list[str]:
 
 
 def train_and_score(
-    experiment: Experiment, prepared: BySeed, call: Call, more: More = MappingProxyType({})
+    experiment: Experiment,
+    prepared: BySeed,
+    call: Call,
+    more: More = MappingProxyType({}),
+    known: Runs | None = None,
 ) -> Runs:
-    """`compare` without the fidelity of the generators; more: see `More`."""
+    """`compare` without the fidelity of the generators; more: see `More`. known: finished runs, of which no call is repeated;
+    the result has the others alone."""
     runs, seeds, names = Runs(prepared), experiment.seeds, _used(experiment)
+    if known is not None:
+        runs = Runs(prepared, dict(known.references), dict(known.generators), dict(known.arms))
     for seed in seeds if names else ():
-        call_reference(runs, experiment, seed, call)
+        if seed not in runs.references:
+            call_reference(runs, experiment, seed, call)
     for name in names:
         for seed in seeds:
-            call_generator(runs, experiment, TrainingSpec(name=name, seed=seed), call)
+            if (name, seed) not in runs.generators:
+                call_generator(runs, experiment, TrainingSpec(name=name, seed=seed), call)
     plain = [arm for arm in experiment.arms if not arm.generator]
     _call_arms(runs, experiment, plain, call, more)
     _call_arms(runs, experiment, [arm for arm in experiment.arms if arm.generator], call, more)
-    return runs
+    return runs if known is None else _without(runs, known)
+
+
+def _without(runs: Runs, known: Runs) -> Runs:
+    """The runs that are not among `known`."""
+    return Runs(
+        runs.prepared,
+        {key: run for key, run in runs.references.items() if key not in known.references},
+        {key: run for key, run in runs.generators.items() if key not in known.generators},
+        {key: run for key, run in runs.arms.items() if key not in known.arms},
+    )
 
 
 def call_reference(runs: Runs, experiment: Experiment, seed: int, call: Call) -> ReferenceRun:
@@ -241,14 +260,16 @@ def _call_arms(
     """Fill, mix, train and score each arm and seed, stage by stage; more: see `More`."""
     shared: dict[tuple[str, str, bool, int], Synthetic] = {}
     keys = [(arm, seed) for seed in experiment.seeds for arm in arms]
-    for arm, seed in keys:
+    new = [(arm, seed) for arm, seed in keys if (arm.name, seed) not in runs.arms]
+    for arm, seed in new:
         run = ArmRun(arm, seed, runs.prepared[seed])
         runs.arms[arm.name, seed] = run
         if arm.generator:
             run.parts, run.synthetic = call_synthetic(runs, experiment, arm, seed, call, shared)
-    for arm, seed in keys:
+    for arm, seed in new:
         _call_recipe(runs, experiment, runs.arms[arm.name, seed], call)
-    trained = [one for key in keys for one in _with_more(runs, *key, more)]
+    every = [one for key in keys for one in _with_more(runs, *key, more)]
+    trained = [run for run in every if run.scored is None]
     for run in trained:
         run.classifier = call(
             train_classifier, run.prepared, run.recipe, experiment.classifier, run.arm.name,
@@ -269,7 +290,7 @@ def _with_more(runs: Runs, arm: Arm, seed: int, more: More) -> Iterator[ArmRun]:
     first = runs.arms[arm.name, seed]
     yield first
     for other in more.get((arm.name, seed), ()):
-        runs.arms[arm.name, other] = replace(first, seed=other)
+        runs.arms[arm.name, other] = replace(first, seed=other, classifier=None, scored=None)
         yield runs.arms[arm.name, other]
 
 

@@ -7,25 +7,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from augpipe.comparison.confirm import Confirmation
 from augpipe.comparison.confirm import confirm as confirm_pair
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import Confirm
-from augpipe.core.store import load_images, load_state, load_table
+from augpipe.core.store import load_table
 from augpipe.pipeline.compare import More, Runs
-from augpipe.pipeline.experiment import MOST_SEEDS, Experiment
+from augpipe.pipeline.experiment import MOST_SEEDS, RESPLIT, Experiment
+from augpipe.pipeline.outputs import (
+    absent_classes,
+    counted_classes,
+    metric_values,
+    outputs,
+    test_labels,
+)
 from augpipe.pipeline.replicates import AS_SET, Explored, design
 
 FIRST_LOOK: Final = 5  # replicates; every further look has twice as many
 OFF: Final = "the run has no confirm stage (confirm: off)"
-RESPLIT: Final = "a run with resplit, whose seeds have different test images, has no confirm stage"
 
-# Trains and scores the arms of an experiment (see `train_and_score`): the runs, and the arms that failed with the reasons.
-Train = Callable[[Experiment, More], tuple[Runs, Mapping[str, str]]]
+# Trains and scores the arms of an experiment (see `train_and_score`; the last argument: finished runs, or None): the new runs,
+# and the arms that failed with the reasons.
+Train = Callable[[Experiment, More, Runs | None], tuple[Runs, Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class Confirmed:
 
     experiment: of the two arms and the baseline, with the fresh seeds of the generators. classifiers: generator's seed →
     seeds of its classifiers. outcomes: one for each look; the last one is the verdict's. scores: `arm, generator_seed, seed,
-    split, metric, class, value`. seconds: of the whole stage.
+    split, metric, class, value`. seconds: of the whole stage. pooled: seeds of the explore stage that are replicates of this
+    one, where validation had nothing to choose (see `pooled_seeds`).
     """
 
     finalists: Finalists
@@ -46,6 +52,7 @@ class Confirmed:
     scores: pd.DataFrame
     seconds: float
     design: str = ""  # why so many generators and classifiers
+    pooled: tuple[int, ...] = ()
 
     @property
     def outcome(self) -> Confirmation:
@@ -57,11 +64,18 @@ class Confirmed:
         names = ("difference", "low", "high", "p", "generators", "classifiers")
         return {name: float(getattr(self.outcome, name)) for name in names}
 
-    def means(self, metric: str = "macro_recall", name: str = "") -> dict[str, float]:
-        """Mean of a test metric over all classifiers of each arm; name: of a class."""
+    def means(self, metric: str, name: str) -> dict[str, float]:
+        """Mean of a class's test metric over all classifiers of each arm."""
         rows = self.scores[(self.scores.split == "test") & (self.scores.metric == metric)]
         rows = rows[rows["class"] == name]
         return {str(arm): float(of.value.mean()) for arm, of in rows.groupby("arm", sort=False)}
+
+    def levels(self) -> dict[str, float]:
+        """Mean of the comparison's metric on test over all classifiers of each arm."""
+        prepared = next(iter(self.runs.prepared.values()))
+        absent = absent_classes(prepared.counts["test"], prepared.classes)
+        of = metric_values(self.scores, self.experiment.metric, "test", absent)
+        return {str(arm): float(v.mean()) for arm, v in of.groupby("arm", sort=False).value}
 
 
 @dataclass(frozen=True)
@@ -86,14 +100,41 @@ def fresh_seeds(seeds: Sequence[int], options: Confirm) -> dict[int, list[int]]:
     }
 
 
+def pooled_seeds(experiment: Experiment, chosen: Finalists) -> tuple[int, ...]:
+    """Seeds of the explore stage that count as replicates of the confirm stage: all if nothing was chosen by them, else none.
+
+    Nothing is chosen with two arms, one of them with a trained generator: the hypothesis stands before any training. With
+    `classifiers: auto` the seeds choose how much is trained, and do not count. Nor do seeds so far apart that those of
+    further classifiers could meet them.
+    """
+    options, seeds = experiment.confirm, experiment.seeds
+    if options == "off" or len(experiment.arms) != 2 or chosen.missing:
+        return ()
+    more = max(0, options.generators - len(seeds))
+    apart = max(seeds) - min(seeds) + more >= MOST_SEEDS
+    return () if options.classifiers == "auto" or apart else tuple(seeds)
+
+
+def replicates(
+    experiment: Experiment, options: Confirm, pooled: Sequence[int]
+) -> dict[int, list[int]]:
+    """Generator's seed → seeds of its classifiers, of all replicates: the pooled ones, then fresh ones."""
+    of_first = 1 if options.classifiers == "auto" else options.classifiers
+    first = {seed: [seed + r * MOST_SEEDS for r in range(of_first)] for seed in pooled}
+    fresh = fresh_seeds(experiment.seeds, options)
+    count = max(0, options.generators - len(pooled))
+    return {**first, **dict(list(fresh.items())[:count])}
+
+
 def further(arms: Sequence[str], fresh: Mapping[int, Sequence[int]], seeds: Sequence[int]) -> More:
     """The classifiers of these arms beyond the first on each generator; the baseline, as context, has one."""
     return {(arm, seed): fresh[seed][1:] for arm in arms for seed in seeds}
 
 
-def looks(options: Confirm) -> tuple[int, ...]:
-    """Numbers of replicates after which the result is looked at."""
-    return (*_before(options), options.generators)
+def looks(options: Confirm, pooled: int = 0) -> tuple[int, ...]:
+    """Numbers of replicates after which the result is looked at; pooled: replicates that are trained already."""
+    last = max(options.generators, pooled)
+    return (*(n for n in _before(options) if pooled <= n < last), last)
 
 
 def _before(options: Confirm) -> Iterator[int]:
@@ -125,10 +166,12 @@ def confirm(
     train: Train,
     report: Callable[[str], None] = lambda line: None,
     measured: Explored | None = None,
+    first: Runs | None = None,
 ) -> Confirmed | NotConfirmed:
     """Train the finalists, and the baseline for context, with fresh seeds, look by look until the result is clear.
 
     chosen: by val, in the explore stage. report: a line before each part of the stage. measured: for `classifiers: auto`.
+    first: runs of the explore stage, which count where nothing was chosen by them (see `pooled_seeds`).
     """
     reason = unconfirmed(experiment, chosen)
     options, start = experiment.confirm, time.perf_counter()
@@ -139,32 +182,51 @@ def confirm(
         report(f"confirm: {why}")
     finalists = (chosen.contender, chosen.rival)
     arms: tuple[str, ...] = (*finalists, experiment.baseline)
-    fresh = fresh_seeds(experiment.seeds, options)
-    seeds, planned = list(fresh), looks(options)
-    runs, outcomes = Runs({}), list[Confirmation]()
-    for done, replicates in zip((0, *planned), planned, strict=False):
-        part = seeds[done:replicates]
-        report(_announced(chosen, part))
-        new, failed = train(stage(experiment, arms, part), further(finalists, fresh, part))
+    pooled = pooled_seeds(experiment, chosen) if first is not None else ()
+    every = replicates(experiment, options, pooled)
+    seeds, planned = list(every), looks(options, len(pooled))
+    runs = _of_seeds(first, pooled) if first is not None and pooled else Runs({})
+    outcomes = list[Confirmation]()
+    for done, count in zip((0, *planned), planned, strict=False):
+        part = seeds[done:count]
+        report(_announced(chosen, part, pooled))
+        more, known = further(finalists, every, part), runs if pooled and not done else None
+        new: Runs = Runs({})
+        failed: Mapping[str, str] = {}
+        if any(more.values()) or not set(part) <= set(pooled):
+            new, failed = train(stage(experiment, arms, part), more, known)
         if lost := {arm: why for arm, why in failed.items() if arm in finalists}:
             names = ", ".join(repr(arm) for arm in lost)
             return NotConfirmed(f"the confirm stage failed for {names}", lost)
         arms = tuple(arm for arm in arms if arm not in failed)  # the baseline is only context
         runs = merged(runs, new)
-        trained = {seed: fresh[seed] for seed in seeds[:replicates]}
-        outcomes.append(_look(runs, chosen, trained, options.margin, planned))
+        trained = {seed: every[seed] for seed in seeds[:count]}
+        outcomes.append(_look(experiment, runs, chosen, trained, planned, options.margin))
         if outcomes[-1].decision != "undecided":
             break
     ran = stage(experiment, arms, list(trained))
     return Confirmed(
         chosen, ran, trained, runs, tuple(outcomes), planned, _scores(ran, runs, trained),
-        time.perf_counter() - start, why,
+        time.perf_counter() - start, why, pooled,
     )  # fmt: skip
 
 
-def _announced(chosen: Finalists, seeds: Sequence[int]) -> str:
+def _announced(chosen: Finalists, seeds: Sequence[int], pooled: Sequence[int]) -> str:
     span = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"confirm: {chosen.contender!r} against {chosen.rival!r}, both chosen by val, with fresh {span}"
+    pair = f"confirm: {chosen.contender!r} against {chosen.rival!r}"
+    if pooled:
+        return f"{pair}, the only two arms, so that no seed was used to choose them, with {span}"
+    return f"{pair}, both chosen by val, with fresh {span}"
+
+
+def _of_seeds(runs: Runs, seeds: Sequence[int]) -> Runs:
+    """The runs of these seeds, without the generators' fidelity."""
+    return Runs(
+        {seed: runs.prepared[seed] for seed in seeds},
+        {seed: run for seed, run in runs.references.items() if seed in seeds},
+        {key: run for key, run in runs.generators.items() if key[1] in seeds},
+        {key: run for key, run in runs.arms.items() if key[1] in seeds},
+    )
 
 
 def merged(runs: Runs, more: Runs) -> Runs:
@@ -178,39 +240,23 @@ def merged(runs: Runs, more: Runs) -> Runs:
 
 
 def _look(
+    experiment: Experiment,
     runs: Runs,
     chosen: Finalists,
     trained: Mapping[int, Sequence[int]],
-    margin: float,
     planned: Sequence[int],
+    margin: float,
 ) -> Confirmation:
+    metric = experiment.metric
     contender, rival = (
-        predictions(runs, str(arm), trained) for arm in (chosen.contender, chosen.rival)
+        outputs(runs, str(arm), trained, metric) for arm in (chosen.contender, chosen.rival)
     )
     truth, groups = test_labels(runs)
-    return confirm_pair(contender, rival, truth, groups, margin=margin, looks=planned)
-
-
-def test_labels(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """Class and group of each test image, (N,)."""
-    test = load_images(next(iter(runs.prepared.values())).splits.test)
-    return np.array(test.labels), test.table["group"].to_numpy()
-
-
-def predictions(
-    runs: Runs, arm: str, classifiers: Mapping[int, Sequence[int]]
-) -> NDArray[np.int64]:
-    """Predicted classes of the test images, (G,R,N)."""
-    return np.array([[_predicted(runs, arm, seed) for seed in of] for of in classifiers.values()])
-
-
-def _predicted(runs: Runs, arm: str, seed: int) -> NDArray[np.int64]:
-    """Predicted class of each test image, (N,)."""
-    scored = runs.arms[arm, seed].scored
-    if scored is None:
-        raise ValueError(f"arm {arm!r}, seed {seed} was not scored")
-    predicted: NDArray[np.int64] = load_state(scored.probabilities)["test"].numpy().argmax(1)
-    return predicted
+    return confirm_pair(
+        contender, rival, truth, groups,
+        metric=metric, margin=margin, looks=planned,
+        classes=counted_classes(metric, next(iter(runs.prepared.values()))),
+    )  # fmt: skip
 
 
 def _scores(

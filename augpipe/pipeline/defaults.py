@@ -124,9 +124,8 @@ class Suggestion:
         if kinds and kinds[-1] not in WITH_WIDTH:
             del values["classifier"]["width"]  # torchvision's architectures have none
         if not numbers.replicates and any(t.startswith("confirm.") for t in self.overrides):
-            values["confirm"] = {
-                "generators": LEAST_REPLICATES
-            }  # what the user set needs the stage
+            # What the user set needs the stage.
+            values["confirm"] = self._confirm(LEAST_REPLICATES)
         return values
 
     def choices(self, numbers: Numbers) -> tuple[Choice, ...]:

@@ -10,10 +10,11 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from augpipe.classifiers.options import ClassifierOptions, Mix
+from augpipe.comparison.finalists import Finalists
 from augpipe.generators.options import GeneratorConfig
 from augpipe.pipeline import cache
 from augpipe.pipeline.compare import More, compare, train_and_score
-from augpipe.pipeline.confirm import fresh_seeds, further, stage
+from augpipe.pipeline.confirm import further, pooled_seeds, replicates, stage
 from augpipe.pipeline.costs import Costs, name_of
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared, TrainingSpec
@@ -100,8 +101,14 @@ def _tasks(values: Any) -> Iterator[Task]:
             yield from _tasks(value)
 
 
-def graph(experiment: Experiment, images: Images, nested: More | None = None) -> list[Task]:
-    """Every call of the comparison, in order, none made; nested: of the confirm stage (see `train_and_score`)."""
+def graph(
+    experiment: Experiment,
+    images: Images,
+    nested: More | None = None,
+    pooled: Sequence[int] = (),
+) -> list[Task]:
+    """Every call of the comparison, in order, none made; nested: of the confirm stage (see `train_and_score`), in which the
+    calls of the seeds `pooled` are not repeated."""
     tasks = list[Task]()
 
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Task:
@@ -115,7 +122,10 @@ def graph(experiment: Experiment, images: Images, nested: More | None = None) ->
     if nested is None:
         compare(experiment, by_seed, call)
     else:
-        train_and_score(experiment, by_seed, call, nested)
+        first = experiment.model_copy(update={"seeds": tuple(pooled)})
+        known = train_and_score(first, by_seed, call) if pooled else None
+        tasks.clear()
+        train_and_score(experiment, by_seed, call, nested, known)
     return tasks
 
 
@@ -136,9 +146,10 @@ def confirm_graph(experiment: Experiment, images: Images, seconds: _Seconds) -> 
     ]
     if len(longest) < 2:
         return []
-    fresh = fresh_seeds(experiment.seeds, options)
-    part = stage(experiment, [*longest, experiment.baseline], list(fresh))
-    return graph(part, images, further(longest, fresh, list(fresh)))
+    pooled = pooled_seeds(experiment, Finalists(*longest))
+    every = replicates(experiment, options, pooled)
+    part = stage(experiment, [*longest, experiment.baseline], list(every))
+    return graph(part, images, further(longest, every, list(every)), pooled)
 
 
 def estimate(
@@ -201,12 +212,19 @@ TITLES: Final = {
 
 
 def wall(tasks: Sequence[Task], spent: Mapping[Task, float], processes: int) -> float:
-    """Seconds until the last task ends: each process takes the first task whose inputs are there."""
-    ends, pending = dict[Task, float](), list(tasks)
+    """Seconds until the last task ends: each process takes the first task whose inputs are there; those of other tasks are."""
+    ends, pending, awaited = dict[Task, float](), list(tasks), set(tasks)
     free = [0.0] * processes
     while pending:
         now = heapq.heappop(free)
-        task = next((t for t in pending if all(ends.get(a, now + 1) <= now for a in t.after)), None)
+        task = next(
+            (
+                t
+                for t in pending
+                if all(ends.get(a, now + 1) <= now for a in t.after if a in awaited)
+            ),
+            None,
+        )
         if task is None:  # wait for the next one that ends
             heapq.heappush(free, min(end for end in ends.values() if end > now))
             continue

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from augpipe.classifiers.options import UNNORMED, ClassifierOptions
-from augpipe.comparison.options import Confirm, Promotion
+from augpipe.comparison.options import Confirm, Metric, Promotion
 from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.options import ImageOptions
 from augpipe.core.registry import kinds_in
@@ -26,6 +26,7 @@ from augpipe.pipeline.runner import Runner
 from augpipe.synthetic.options import GAN_TRAIN, Curation, FidelityOptions, Gate, condition
 
 MOST_SEEDS: Final = 1000  # replicates of a comparison
+RESPLIT: Final = "with resplit each seed has its own test images, so there is no confirm stage"
 
 _Seed = Annotated[int, Field(ge=0)]
 _Seeds = Annotated[int, Field(ge=1, le=MOST_SEEDS)] | tuple[_Seed, ...]
@@ -118,6 +119,11 @@ class Outline(Strict):
 
     baseline: str
     """Name of the arm that gains are measured against; it uses no trained generator."""
+
+    metric: Metric = "macro_recall"
+    """What arms are compared by: it chooses the finalists on val and is what the verdict is about. `minority_recall`: mean
+    recall of the classes with fewer training images than the mean; `worst_class_recall`: lowest recall of a class in each
+    training. Training steps of a classifier, the search of a mix and `augpipe refresh` go by macro recall whatever it is."""
 
     confirm: Annotated[Confirm | Literal["off"], BeforeValidator(_confirm)] = Confirm()
     """The second stage of a run, whose result is the verdict: the two best arms by val are trained again with fresh seeds.
@@ -250,6 +256,8 @@ class Experiment(Outline):
         from augpipe.comparison.bootstrap import LEAST_SEEDS  # imported late: it imports SciPy
 
         n = len(self.seeds)
+        if self.resplit and self.confirm != "off":
+            return (*self._unused(), f"{RESPLIT}: the run ends with a first look")
         if len(self.arms) == 1 or n >= LEAST_SEEDS or self.confirm != "off":
             return self._unused()
         few = f"no verdict is possible: at least {LEAST_SEEDS} seeds are needed, and seeds has {n}"

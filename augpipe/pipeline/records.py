@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel
 
@@ -15,6 +15,10 @@ from augpipe.core.images import ImageSet
 from augpipe.core.store import Ref, SplitRefs, load_images
 from augpipe.data import leaks
 from augpipe.generators.protocol import Problem
+
+ATTRIBUTE: Final = (
+    "attribute "  # before the names of attributes, as columns of `Prepared.attributes`
+)
 
 
 class Record(BaseModel, frozen=True):
@@ -48,7 +52,9 @@ class IntakeRecord(BaseModel, frozen=True):
 class Prepared(Record, frozen=True):
     """The three splits of a source, with the number of images of each class."""
 
-    uncounted = frozenset({"fingerprint", "torn_groups", "intake", "quarantine", "time"})
+    uncounted = frozenset(
+        {"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "time"}
+    )
 
     data: Ref  # the images of all splits
     splits: SplitRefs
@@ -60,6 +66,7 @@ class Prepared(Record, frozen=True):
     torn_groups: bool = False  # whether groups may be divided between the splits
     intake: IntakeRecord
     quarantine: Ref  # id, class, what, reason
+    attributes: Ref | None = None  # split, id, a column of each attribute
     time: Timed
 
     @property

@@ -15,6 +15,7 @@ from augpipe.comparison.options import Confirm
 from augpipe.core.store import load_table
 from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.outputs import absent_classes, metric_values
 
 MEASURED_SEEDS: Final = 2  # that show a variance
 AS_SET: Final = "as the config says"
@@ -22,7 +23,7 @@ AS_SET: Final = "as the config says"
 
 @dataclass(frozen=True)
 class Explored:
-    """What the explore stage measured. scores: arm → macro recall of each seed on test in points, (S,). seconds: arm →
+    """What the explore stage measured. scores: arm → metric of each seed on test in points, (S,). seconds: arm →
     mean seconds of its generators with their images, and of one classifier."""
 
     scores: Mapping[str, NDArray[np.float64]]
@@ -37,18 +38,18 @@ def explored(experiment: Experiment, runs: Runs, generative: Mapping[str, bool])
         for arm in experiment.arms
     }
     return Explored(
-        {name: np.array([_score(run) for run in of]) for name, of in by_arm.items()},
+        {name: np.array([_score(experiment, run) for run in of]) for name, of in by_arm.items()},
         {name: _seconds(runs, of) for name, of in by_arm.items()},
         generative,
     )
 
 
-def _score(run: ArmRun) -> float:
+def _score(experiment: Experiment, run: ArmRun) -> float:
     if run.scored is None:
         raise ValueError(f"arm {run.arm.name!r}, seed {run.seed} was not scored")
-    table = load_table(run.scored.table)
-    rows = (table.split == "test") & (table.metric == "macro_recall") & (table["class"] == "")
-    return 100 * float(table.value[rows].iloc[0])
+    table = load_table(run.scored.table).assign(arm=run.arm.name, seed=run.seed)
+    absent = absent_classes(run.prepared.counts["test"], run.prepared.classes)
+    return 100 * float(metric_values(table, experiment.metric, "test", absent).value.iloc[0])
 
 
 def _seconds(runs: Runs, of: list[ArmRun]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from augpipe.core.counts import label_of, require_classes
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, choices
 from augpipe.core.image_spec import ImageSpec
 from augpipe.data import sources
 from augpipe.data.heads import unreadable_heads
@@ -206,6 +206,15 @@ def _check_split(outline: Outline, listing: Listing) -> None:
     _most_train(outline, listing)
 
 
+def _check_attributes(outline: Outline, listing: Listing) -> None:
+    if listing.attributes and outline.resplit:
+        raise UserError(
+            f"source.attributes, {choices(listing.attributes)}, need one set of test images, and resplit draws one for each seed: "
+            "set resplit: false"
+        )
+    sources.check_attributes(listing, "the source")
+
+
 def _most_train(outline: Outline, listing: Listing) -> dict[int, int]:
     return most_train(
         listing.labels,
@@ -263,5 +272,5 @@ def _class_names(arm: Arm) -> Iterator[tuple[str, Mapping[str, object]]]:
 
 
 # In the order in which they are made. A later one of DATA relies on the earlier ones.
-DATA: Final = (_check_classes, _check_split)
+DATA: Final = (_check_classes, _check_split, _check_attributes)
 SETTINGS: Final = (_check_imbalance, _check_arms)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from augpipe.comparison.bootstrap import LEAST_IMAGES
 from augpipe.comparison.confirm import Confirmation
+from augpipe.comparison.options import LABELS
 from augpipe.comparison.verdict import Comparison
 from augpipe.core.errors import several
 from augpipe.pipeline.budget import duration
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
+from augpipe.pipeline.experiment import RESPLIT
+from augpipe.report.secondary import Secondary
 
 FIRST_LOOK: Final = "A first look, not confirmed"
 RIVAL: Final = "the best method without them"
@@ -22,7 +25,7 @@ def verdict(
 ) -> str:
     """Whether synthetic images help, in a sentence or two; failed: arm → reason, of the explore stage."""
     if isinstance(confirmed, NotConfirmed):
-        why = f" ({confirmed.reason})" if confirmed.failed else ""
+        why = f" ({confirmed.reason})" if confirmed.failed or confirmed.reason == RESPLIT else ""
         return f"{FIRST_LOOK}{why}. {comparison.sentence}"
     sentence = confirmed_sentence(confirmed)
     if failed:
@@ -35,19 +38,20 @@ def confirmed_sentence(confirmed: Confirmed) -> str:
     """The result of a confirm stage in one sentence."""
     result = confirmed.outcome
     who = f"Synthetic images from {generators_of(confirmed)}"
-    trainings = f"{several(result.generators, 'fresh training')}"
+    what = "training" if confirmed.pooled else "fresh training"
+    trainings, metric = several(result.generators, what), LABELS[result.metric]
     size = f"{abs(result.difference):.1f} points"
     if result.decision == "better":
-        return f"{who} raised macro recall by {size} ({_range(result)}) over {RIVAL}, confirmed on {trainings}."
+        return f"{who} raised {metric} by {size} ({_range(result)}) over {RIVAL}, confirmed on {trainings}."
     if result.decision == "worse":
-        return f"{who} lowered macro recall by {size} ({_range(result, -1)}) against {RIVAL}, confirmed on {trainings}."
+        return f"{who} lowered {metric} by {size} ({_range(result, -1)}) against {RIVAL}, confirmed on {trainings}."
     if result.decision == "equivalent":
         return (
             f"{who} made no difference larger than {result.margin:g} points to {RIVAL} ({_range(result)}), confirmed on "
             f"{trainings}."
         )
     changed = f"{result.difference:+.1f} points ({_range(result)}) over {RIVAL} on {trainings}"
-    return f"Not decided: {who[0].lower()}{who[1:]} changed macro recall by {changed}; {would_decide(confirmed)}."
+    return f"Not decided: {who[0].lower()}{who[1:]} changed {metric} by {changed}; {would_decide(confirmed)}."
 
 
 def generators_of(confirmed: Confirmed) -> str:
@@ -64,8 +68,9 @@ def would_decide(confirmed: Confirmed) -> str:
     if result.replicates_needed is None:
         return "more trainings alone would not decide, more test images may"
     n = max(1, result.replicates_needed - result.generators)
-    each = confirmed.seconds / result.generators
-    return f"{several(n, 'more replicate')}, about {duration(n * each)}, would decide"
+    trained = result.generators - len(confirmed.pooled)
+    about = f", about {duration(n * confirmed.seconds / trained)}," if trained else ""
+    return f"{several(n, 'more replicate')}{about} would decide"
 
 
 def _range(result: Confirmation, sign: int = 1) -> str:
@@ -82,6 +87,7 @@ ADVICE: Final = {
     "more replicates": "Give the confirm stage more replicates: a longer --budget, or a larger confirm.generators.",
     "more test images": "Collect more test images of the rare classes; more training does not help.",
     "first look": "Run again with the confirm stage (without --explore-only, --quick or confirm: off) before you rely on it.",
+    "resplit": "Set resplit: false for a verdict that fresh seeds confirm; with resplit, more seeds narrow the intervals.",
     "no generator": "Add an arm with a trained generator, such as cgan, if synthetic images are the question.",
     "failed": "Mend the failure and run the same command again; finished trainings are reused.",
 }
@@ -92,7 +98,9 @@ def situation(confirmed: Confirmed | NotConfirmed, generative: bool) -> str:
     if isinstance(confirmed, NotConfirmed):
         if confirmed.failed:
             return "failed"
-        return "first look" if generative else "no generator"
+        if not generative:
+            return "no generator"
+        return "resplit" if confirmed.reason == RESPLIT else "first look"
     result = confirmed.outcome
     if result.decision != "undecided":
         return result.decision
@@ -103,20 +111,24 @@ def situation(confirmed: Confirmed | NotConfirmed, generative: bool) -> str:
     return "more replicates"
 
 
-def summary_of(confirmed: Confirmed | NotConfirmed, comparison: Comparison) -> dict[str, Any]:
+def summary_of(
+    confirmed: Confirmed | NotConfirmed,
+    comparison: Comparison,
+    secondary: Sequence[Secondary] = (),
+) -> dict[str, Any]:
     """The keys of `summary.json` on the two stages."""
     finalists = {
         "with_generator": comparison.best,
         "without_generator": comparison.strongest,
-        "chosen_by": "val macro_recall",
+        "chosen_by": f"val {comparison.metric}",
     }
     if isinstance(confirmed, NotConfirmed):
         confirm = {"reason": confirmed.reason, "failed": dict(confirmed.failed)}
         return {"stage": "explore", "finalists": finalists, "confirm": confirm}
-    return {"stage": "confirm", "finalists": finalists, "confirm": _confirm(confirmed)}
+    return {"stage": "confirm", "finalists": finalists, "confirm": _confirm(confirmed, secondary)}
 
 
-def _confirm(confirmed: Confirmed) -> dict[str, Any]:
+def _confirm(confirmed: Confirmed, secondary: Sequence[Secondary]) -> dict[str, Any]:
     result = confirmed.outcome
     return {
         "decision": result.decision,
@@ -138,7 +150,9 @@ def _confirm(confirmed: Confirmed) -> dict[str, Any]:
         "planned_looks": list(confirmed.planned),
         "replicates_needed": result.replicates_needed,
         "differences": [list(row) for row in result.values],
-        "mean": confirmed.means(),
+        "pooled_seeds": list(confirmed.pooled),
+        "mean": confirmed.levels(),
+        "secondary": [one.summary() for one in secondary],
         "seconds": round(confirmed.seconds, 2),
     }
 

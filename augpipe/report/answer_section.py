@@ -7,15 +7,15 @@ from typing import Any, Final
 import numpy as np
 
 from augpipe.classifiers.scores import minority
-from augpipe.comparison.paired import difference
-from augpipe.comparison.simultaneous import Simultaneous, simultaneous
-from augpipe.comparison.units import Units
+from augpipe.comparison.options import LABELS
 from augpipe.core.errors import several
 from augpipe.pipeline.budget import duration
-from augpipe.pipeline.confirm import Confirmed, predictions, test_labels
+from augpipe.pipeline.confirm import Confirmed
 from augpipe.report.answer import ADVICE, situation
 from augpipe.report.figures import replicate_dots
+from augpipe.report.forest import ForestRow, forest
 from augpipe.report.results import Results
+from augpipe.report.secondary import Secondary
 
 RARE: Final = 8  # classes in the table
 
@@ -28,10 +28,15 @@ def answer_section(results: Results) -> dict[str, Any]:
     generative = with_generator is not None
     return {
         "confirmed": is_confirmed,
+        "pooled": isinstance(confirmed, Confirmed) and bool(confirmed.pooled),
         "with_generator": with_generator,
         "without": without,
         "basis": _basis(results),
         "figure": _figure(confirmed) if isinstance(confirmed, Confirmed) else None,
+        "forest": _forest(results) if results.secondary else None,
+        "groups": _groups(results),
+        "alike": any(one.remark for one in results.secondary),
+        "secondary": [_secondary(one) for one in results.secondary],
         "rare": _rare(results) if generative else [],
         "next": ADVICE[situation(confirmed, generative)],
         "cost": _cost(results),
@@ -57,6 +62,12 @@ def _basis(results: Results) -> str:
         else f" The result was looked at {looks} times; interval and p allow for that."
     )
     seeds = list(confirmed.classifiers)
+    if confirmed.pooled:
+        return (
+            f"There are two arms, so validation had nothing to choose: the answer rests on all "
+            f"{several(result.generators, 'replicate')} of both (seeds {seeds[0]} to {seeds[-1]}{each}). "
+            f"95% interval {result.low:+.1f} to {result.high:+.1f} points, p {result.p:.2g}.{seen}"
+        )
     return (
         f"Validation chose the two in a first look at all arms ({first}). The answer rests on "
         f"{several(result.generators, 'fresh replicate')} of these two alone (seeds {seeds[0]} to {seeds[-1]}{each}). "
@@ -67,8 +78,51 @@ def _basis(results: Results) -> str:
 def _figure(confirmed: Confirmed) -> str:
     result = confirmed.outcome
     return replicate_dots(
-        np.array(result.values), result.difference, (result.low, result.high), result.margin
+        np.array(result.values), result.difference, (result.low, result.high), result.margin,
+        result.metric,
+    )  # fmt: skip
+
+
+def _forest(results: Results) -> str:
+    """The tested difference, then those beside it."""
+    confirmed = results.confirmed
+    if not isinstance(confirmed, Confirmed):
+        raise ValueError("only a confirm stage has differences beside the tested one")
+    result = confirmed.outcome
+    tested = ForestRow(
+        LABELS[result.metric], result.difference, result.low, result.high, tested=True
     )
+    rows = [ForestRow(one.title, one.difference, one.low, one.high) for one in results.secondary]
+    return forest([tested, *rows], result.margin, "difference, points, with 95% interval")
+
+
+def _groups(results: Results) -> dict[str, Any] | None:
+    """Figure and rows of the groups of test images by the source's attributes; None without."""
+    groups = results.attributes.groups if results.attributes is not None else ()
+    if not groups:
+        return None
+    rows = [
+        ForestRow(f"{g.attribute}: {g.value} ({g.images:,})", g.difference, g.low, g.high)
+        for g in groups
+    ]
+    cells = [
+        (
+            g.attribute, g.value, f"{g.images:,}", f"{g.without:.1f}", f"{g.with_generator:.1f}",
+            f"{g.difference:+.1f}", f"{g.low:+.1f} to {g.high:+.1f}", f"{g.p:.2g}", g.remark,
+        )
+        for g in groups
+    ]  # fmt: skip
+    margin = results.confirmed.outcome.margin if isinstance(results.confirmed, Confirmed) else 0.0
+    axis = "difference in macro recall, points, with 95% interval"
+    return {"figure": forest(rows, margin, axis), "rows": cells}
+
+
+def _secondary(one: Secondary) -> tuple[str, ...]:
+    """Name, means of both arms in percent, difference in points, its interval, p, remark."""
+    return (
+        one.title, f"{one.without:.1f}", f"{one.with_generator:.1f}", f"{one.difference:+.1f}",
+        f"{one.low:+.1f} to {one.high:+.1f}", f"{one.p:.2g}", one.remark,
+    )  # fmt: skip
 
 
 def _rare(results: Results) -> list[tuple[str, ...]]:
@@ -77,15 +131,16 @@ def _rare(results: Results) -> list[tuple[str, ...]]:
     train, test = (results.splits[name].counts() for name in ("train", "test"))
     rare = sorted(minority(train), key=lambda label: train[label])[:RARE]
     rare = [label for label in rare if test[label]]
-    gains = _gains(results.confirmed, rare) if isinstance(results.confirmed, Confirmed) else {}
+    gains = {one.label: one for one in results.secondary if one.label is not None}
     rows = []
     for label in rare:
         name = results.classes[label]
         recall, specificity = (_both(results, metric, name) for metric in ("recall", "specificity"))
         change = f"{recall[1] - recall[0]:+.1f}"
         if label in gains:
-            low, high = max(-100.0, gains[label].low), min(100.0, gains[label].high)
-            change += f" ({low:+.1f} to {high:+.1f})"
+            gain = gains[label]
+            change += f" ({gain.low:+.1f} to {gain.high:+.1f})"
+            change += f": {gain.remark}" if gain.remark else ""
         rows.append(
             (
                 name,
@@ -106,21 +161,6 @@ def _both(results: Results, metric: str, name: str) -> tuple[float, float]:
         means = results.confirmed.means(metric, name)
         return 100 * means[arms[0]], 100 * means[arms[1]]
     return 100 * results.mean(arms[0], metric, name), 100 * results.mean(arms[1], metric, name)
-
-
-def _gains(confirmed: Confirmed, labels: list[int]) -> dict[int, Simultaneous]:
-    """The difference in recall of each class in points, with simultaneous 95% intervals."""
-    truth, groups = test_labels(confirmed.runs)
-    units = Units(truth, groups)
-    contender, rival = (
-        predictions(confirmed.runs, str(arm), confirmed.classifiers)
-        for arm in (confirmed.finalists.contender, confirmed.finalists.rival)
-    )
-    family = [
-        difference(contender, rival, units, "macro_recall", (label,), name=str(label))
-        for label in labels
-    ]
-    return dict(zip(labels, simultaneous(family, units), strict=True))
 
 
 def _cost(results: Results) -> str:

@@ -10,22 +10,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.comparison import resampled
+from augpipe.comparison import by_metric, resampled
+from augpipe.comparison.finalists import Finalists
+from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import Comparison, compare
 from augpipe.core import device as runtime
 from augpipe.core.images import ImageSet
-from augpipe.core.store import load_images, load_state, load_table
+from augpipe.core.store import load_images, load_table
 from augpipe.data.split_check import NAMES
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, output
 from augpipe.pipeline.records import IntakeRecord, Recipe, Scored
+from augpipe.report.attributes import attributes_of, compared
 from augpipe.report.predictions import stored_predictions
 from augpipe.report.quality import Quality, quality
 from augpipe.report.results import ArmResult, GeneratorResult, MeanRecipe, Results
-from augpipe.report.saved_models import saved_models
+from augpipe.report.saved_models import saved_models, with_winner
+from augpipe.report.secondary import secondary
 
 
 def collect(
@@ -46,9 +51,15 @@ def collect(
     splits = {name: load_images(getattr(prepared.splits, name)) for name in NAMES}
     scores = _scores(experiment, runs)
     arms = tuple(_arm_result(experiment, runs, arm) for arm in experiment.arms)
-    units, predictions = _units(runs, seeds), _predictions(experiment, runs)
-    compared = _compared(experiment, predictions, units, len(splits["train"]), scores, arms)
+    units, outputs = _units(runs, seeds), _outputs(experiment, runs)
     labels, k = [unit.labels for unit in units], len(splits["test"].classes)
+    absent = absent_classes(prepared.counts["val"], prepared.classes)
+    val = metric_values(scores, experiment.metric, "val", absent)
+    comparison = _compared(experiment, runs, outputs, units, val, arms)
+    attributes = attributes_of(runs)
+    if attributes is not None:
+        pair = Finalists(comparison.best, comparison.strongest)
+        attributes = compared(attributes, runs, pair, {seed: [seed] for seed in seeds})
     return Results(
         experiment=experiment,
         requested=requested or experiment,
@@ -61,12 +72,15 @@ def collect(
         generators=tuple(_generator(experiment, runs, name) for name in _names(experiment, runs)),
         scores=scores,
         quality=_quality(experiment, runs),
-        comparison=_with_failures(compared, failed),
+        comparison=_with_failures(comparison, failed),
         predictions=stored_predictions(experiment, runs, seeds),
-        models=saved_models(experiment, runs, scores),
-        confusions={arm: confusion(of, labels, k) for arm, of in predictions.items()},
+        models=saved_models(experiment, runs, val),
+        confusions={
+            arm: confusion([_classes(one) for one in of], labels, k) for arm, of in outputs.items()
+        },
         seconds=seconds,
         machine=_machine(experiment, threads),
+        attributes=attributes,
     )
 
 
@@ -74,11 +88,24 @@ def with_confirmed(
     results: Results, confirmed: Confirmed | NotConfirmed, seconds: float
 ) -> Results:
     """The results with those of the confirm stage; seconds: of both stages."""
-    predictions = results.predictions
-    if isinstance(confirmed, Confirmed):
-        seeds = [seed for of in confirmed.classifiers.values() for seed in of]
-        predictions += stored_predictions(confirmed.experiment, confirmed.runs, seeds)
-    return replace(results, confirmed=confirmed, predictions=predictions, seconds=seconds)
+    if isinstance(confirmed, NotConfirmed):
+        return replace(results, confirmed=confirmed, seconds=seconds)
+    known = {(one.arm, one.seed) for one in results.predictions}
+    seeds = [seed for of in confirmed.classifiers.values() for seed in of]
+    more = stored_predictions(confirmed.experiment, confirmed.runs, seeds)
+    return replace(
+        results,
+        confirmed=confirmed,
+        attributes=None
+        if results.attributes is None
+        else compared(
+            results.attributes, confirmed.runs, confirmed.finalists, confirmed.classifiers
+        ),
+        secondary=secondary(confirmed),
+        predictions=(*results.predictions, *(p for p in more if (p.arm, p.seed) not in known)),
+        models=with_winner(results.models, confirmed),
+        seconds=seconds,
+    )
 
 
 def _intake(runs: Runs, seeds: Sequence[int]) -> IntakeRecord:
@@ -114,12 +141,12 @@ def _scores(experiment: Experiment, runs: Runs) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _predictions(experiment: Experiment, runs: Runs) -> dict[str, list[NDArray[np.int64]]]:
-    """Predicted class of each test image, (N,), of each seed, by arm."""
-    predictions: dict[str, list[NDArray[np.int64]]] = {arm.name: [] for arm in experiment.arms}
+def _outputs(experiment: Experiment, runs: Runs) -> dict[str, list[Outputs]]:
+    """What the metric needs of each test image, of each seed, by arm: see `outputs.output`."""
+    outputs: dict[str, list[Outputs]] = {arm.name: [] for arm in experiment.arms}
     for arm, _, scored in _scored(experiment, runs):
-        predictions[arm].append(load_state(scored.probabilities)["test"].numpy().argmax(1))
-    return predictions
+        outputs[arm].append(output(scored.probabilities, experiment.metric))
+    return outputs
 
 
 def _names(experiment: Experiment, runs: Runs) -> list[str]:
@@ -176,26 +203,29 @@ def _with_failures(comparison: Comparison, failed: Mapping[str, str]) -> Compari
 
 def _compared(
     experiment: Experiment,
-    predictions: Mapping[str, Sequence[NDArray[np.int64]]],
+    runs: Runs,
+    outputs: Mapping[str, Sequence[Outputs]],
     units: Sequence[Units],
-    n_train: int,
-    scores: pd.DataFrame,
+    val: pd.DataFrame,
     arms: Sequence[ArmResult],
 ) -> Comparison:
-    """Bootstrap over seeds and test images for a fixed split; resampled t-test if each seed has its own split."""
-    on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
-    val = {str(name): float(rows.value.mean()) for name, rows in on_val.groupby("arm")}
+    """For a fixed split, the bootstrap over seeds and test images (macro recall) or the error model of paired differences;
+    the resampled t-test if each seed has its own split. val: see `metric_values`."""
+    metric, seeds, baseline = experiment.metric, experiment.seeds, experiment.baseline
+    on_val = {str(name): float(of.mean()) for name, of in val.groupby("arm").value}
     generative = {result.arm.name: result.generative for result in arms}
-    baseline = experiment.baseline
+    classes = [counted_classes(metric, runs.prepared[seed]) for seed in seeds]
     if experiment.resplit:
         labels = [unit.labels for unit in units]
-        values = resampled.estimates(predictions, labels)
-        ratio = max(len(y) for y in labels) / n_train
-        return resampled.compare(values, units, ratio, val, generative, baseline)
-    correct = {
-        arm: np.stack(predicted) == units[0].labels for arm, predicted in predictions.items()
-    }
-    return compare(correct, units[0], val, generative, baseline)
+        values = resampled.estimates(outputs, labels, metric, classes)
+        train = sum(runs.prepared[seeds[0]].counts["train"].values())
+        ratio = max(len(y) for y in labels) / train
+        return resampled.compare(values, units, ratio, on_val, generative, baseline, metric)
+    if metric != "macro_recall":
+        paired = {arm: np.stack(of)[:, None] for arm, of in outputs.items()}
+        return by_metric.compare(paired, units[0], metric, classes[0], on_val, generative, baseline)
+    correct = {arm: np.stack(of) == units[0].labels for arm, of in outputs.items()}
+    return compare(correct, units[0], on_val, generative, baseline)
 
 
 def mean_recipe(recipes: Sequence[Recipe]) -> MeanRecipe:
@@ -222,6 +252,12 @@ def _short(recipes: Sequence[Recipe]) -> dict[str, int]:
         for name, n in recipe.short.items():
             missing[name] = max(n, missing.get(name, 0))
     return missing
+
+
+def _classes(of: Outputs) -> NDArray[np.int64]:
+    """Predicted classes (N,) of predicted classes or probabilities (N,K)."""
+    classes: NDArray[np.int64] = of.argmax(1) if of.ndim == 2 else of
+    return classes
 
 
 def confusion(

@@ -33,6 +33,7 @@ def write_page(compared: RunsCompared, file: Path) -> None:
         [one.change for one in compared.arms],
         [bool(generative.get(one.arm, {}).get("generative")) for one in compared.arms],
         "A",
+        "macro_recall",
     )
     text = TEMPLATES.get_template("compare_runs.html").render(
         compared=compared, figure=figure, rows=rows(compared), how=how(compared), marker=MARKER

@@ -27,7 +27,7 @@ def contrasts(results: Results) -> dict[str, Any]:
 
 
 def _ratio(results: Results) -> dict[str, Any] | None:
-    """Macro recall over the fraction of synthetic items, with the baseline and the strongest arm without a trained generator as lines.
+    """The metric over the fraction of synthetic items, with the baseline and the strongest arm without a trained generator as lines.
 
     A line connects arms that differ only in the number of synthetic images.
     """
@@ -44,7 +44,7 @@ def _ratio(results: Results) -> dict[str, Any] | None:
     if not series:
         return None
     levels = {name: comparison.levels[name] for name in (comparison.baseline, comparison.strongest)}
-    return {"figure": ratio_curve(series, levels), "rows": sorted(rows)}
+    return {"figure": ratio_curve(series, levels, comparison.metric), "rows": sorted(rows)}
 
 
 def _series(arm: Arm) -> str:
@@ -119,5 +119,6 @@ def _cost(results: Results) -> dict[str, Any] | None:
         [max(r.seconds, 0.1) for r in others],
         gains,
         [r.generative for r in others],
+        comparison.metric,
     )
     return {"figure": figure, "rows": rows}

@@ -19,6 +19,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 from PIL import Image
 
+from augpipe.comparison.options import LABELS, Metric
 from augpipe.core.images import grid
 
 if TYPE_CHECKING:
@@ -38,14 +39,15 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """A figure as a data URI."""
     buffer = io.BytesIO()
     with _missing_glyphs():
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _short(name: str, most: int = 24) -> str:
+def short_name(name: str, most: int = 24) -> str:
     """A name cut to at most `most` characters."""
     flat = " ".join(name.split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"
@@ -53,9 +55,9 @@ def _short(name: str, most: int = 24) -> str:
 
 def legends(names: Sequence[str], most: int = 36) -> list[str]:
     """Names cut to legend length; numbered if two are equal after the cut."""
-    short = [_short(name, most) for name in names]
+    short = [short_name(name, most) for name in names]
     return [
-        f"{_short(name, most - 4)} ({at + 1})" if short.count(text) > 1 else text
+        f"{short_name(name, most - 4)} ({at + 1})" if short.count(text) > 1 else text
         for at, (name, text) in enumerate(zip(names, short, strict=True))
     ]
 
@@ -93,11 +95,11 @@ def counts_bars(classes: Sequence[str], real: Sequence[float], synthetic: Sequen
         axes.bar(at, real, color=BLUE, label="real")
         axes.bar(at, synthetic, bottom=real, color=ORANGE, hatch="///", edgecolor="white",
                  label="synthetic")  # fmt: skip
-        name_classes(axes, [_short(c, 12) for c in classes])
+        name_classes(axes, [short_name(c, 12) for c in classes])
         axes.set_ylabel("training images")
         # Above the bars: they may fill the whole height.
         axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
-        return _svg(figure)
+        return svg(figure)
 
 
 def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
@@ -112,36 +114,42 @@ def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> st
                 at, values, bottom=below, color=colour, hatch=hatch, edgecolor="white", label=side
             )
             below = below + np.asarray(values)
-        name_classes(axes, [_short(c, 12) for c in classes])
+        name_classes(axes, [short_name(c, 12) for c in classes])
         axes.set_ylabel("images")
         if len(counts) > 1:
             axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-        return _svg(figure)
+        return svg(figure)
 
 
-def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str) -> str:
-    """One row an arm: mean gain in points of macro recall as a dot, its interval as a bar."""
-    with matplotlib.rc_context(STYLE):
+def gain_dots(
+    gains: Sequence[Gain], generative: Sequence[bool], reference: str, metric: Metric
+) -> str:
+    """One row an arm: mean gain in points of the metric as a dot, the interval that its verdict is read from as a bar."""
+    with matplotlib.rc_context({**STYLE, "font.size": 11}):
         figure = Figure(figsize=(6.4, 0.42 * len(gains) + 1.1))
         axes: Axes = figure.subplots()
         for row, (g, trained) in enumerate(zip(gains, generative, strict=True)):
             colour, marker = (ORANGE, "D") if trained else (BLUE, "o")
-            i = g.interval
+            i = g.shown
             axes.plot([100 * i.low, 100 * i.high], [row, row], color=colour, lw=2)
             axes.plot(100 * i.mean, row, marker, color=colour, ms=7, mec=BLACK, mew=0.6)
         axes.axvline(0, color=BLACK, lw=0.8)
-        axes.set_yticks(range(len(gains)), [_short(g.arm) for g in gains])
-        axes.invert_yaxis()
-        axes.set_xlabel(f"gain over {_short(reference)!r} in points of macro recall, 95% interval")
+        axes.set_yticks(range(len(gains)), [short_name(g.arm) for g in gains])
+        axes.set_ylim(len(gains) - 0.5, -0.5)
+        axes.set_xlabel(f"gain over {short_name(reference)!r} in {LABELS[metric]}, points")
         axes.grid(axis="x", color="#dddddd", lw=0.6)
         axes.set_axisbelow(True)
-        return _svg(figure)
+        return svg(figure)
 
 
 def replicate_dots(
-    values: NDArray[np.float64], difference: float, interval: tuple[float, float], margin: float
+    values: NDArray[np.float64],
+    difference: float,
+    interval: tuple[float, float],
+    margin: float,
+    metric: Metric,
 ) -> str:
-    """Differences (G,R) in points, a dot each; their mean with its interval above; ± margin as a band."""
+    """Differences (G,R) in points of the metric, a dot each; their mean with its interval above; ± margin as a band."""
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
         figure = Figure(figsize=(6.4, 1.9))
         axes: Axes = figure.subplots()
@@ -153,10 +161,10 @@ def replicate_dots(
         axes.plot(difference, 1, "D", color=ORANGE, ms=9, mec=BLACK, mew=0.6)
         axes.set_yticks([0, 1], ["each training", "mean, 95% interval"])
         axes.set_ylim(-0.6, 1.5)
-        axes.set_xlabel("difference in macro recall, points")
+        axes.set_xlabel(f"difference in {LABELS[metric]}, points")
         axes.grid(axis="x", color="#dddddd", lw=0.6)
         axes.set_axisbelow(True)
-        return _svg(figure)
+        return svg(figure)
 
 
 def recall_heatmap(
@@ -174,12 +182,14 @@ def recall_heatmap(
                     x, y, f"{100 * value:.0f}", ha="center", va="center",
                     color="black" if value > 0.55 else "white",
                 )  # fmt: skip
-        name_classes(axes, [f"{_short(c, 12)}\n{n}" for c, n in zip(classes, counts, strict=True)])
-        axes.set_yticks(range(len(arms)), [_short(a) for a in arms])
+        name_classes(
+            axes, [f"{short_name(c, 12)}\n{n}" for c, n in zip(classes, counts, strict=True)]
+        )
+        axes.set_yticks(range(len(arms)), [short_name(a) for a in arms])
         axes.set_xlabel("class, with its real training images")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        return _svg(figure)
+        return svg(figure)
 
 
 LINES = ("-", "--", "-.", ":")
@@ -187,9 +197,11 @@ MARKS = "osD^vP*X"
 
 
 def ratio_curve(
-    series: Mapping[str, Sequence[tuple[float, Interval]]], levels: Mapping[str, Interval]
+    series: Mapping[str, Sequence[tuple[float, Interval]]],
+    levels: Mapping[str, Interval],
+    metric: Metric,
 ) -> str:
-    """Macro recall over the fraction of synthetic items: one line a series, one point an arm.
+    """The metric over the fraction of synthetic items: one line a series, one point an arm.
 
     levels: arms drawn as horizontal lines, the first with its interval as a band.
     """
@@ -199,7 +211,9 @@ def ratio_curve(
         for at, (name, level) in enumerate(levels.items()):
             if at == 0:
                 axes.axhspan(100 * level.low, 100 * level.high, color="#eeeeee", lw=0)
-            axes.axhline(100 * level.mean, color=BLACK, lw=1, ls=LINES[at % 4], label=_short(name))
+            axes.axhline(
+                100 * level.mean, color=BLACK, lw=1, ls=LINES[at % 4], label=short_name(name)
+            )
         colours = (ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY, GREY)
         labels = legends(list(series))
         for at, points in enumerate(series.values()):
@@ -212,10 +226,10 @@ def ratio_curve(
                 label=labels[at],
             )  # fmt: skip
         axes.set_xlabel("fraction of synthetic items in a batch")
-        axes.set_ylabel("macro recall on test, %")
+        axes.set_ylabel(f"{LABELS[metric]} on test, %")
         axes.set_xlim(left=0)
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-        return _svg(figure)
+        return svg(figure)
 
 
 def cost_dots(
@@ -223,6 +237,7 @@ def cost_dots(
     seconds: Sequence[float],
     gains: Sequence[Gain],
     generative: Sequence[bool],
+    metric: Metric = "macro_recall",
 ) -> str:
     """Gain with interval over seconds per seed; logarithmic time axis."""
     with matplotlib.rc_context(STYLE):
@@ -232,7 +247,7 @@ def cost_dots(
             zip(legends(names), seconds, gains, generative, strict=True)
         ):
             colour = ORANGE if trained else BLUE
-            i = g.interval
+            i = g.shown
             axes.plot([x, x], [100 * i.low, 100 * i.high], color=colour, lw=1.4)
             axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=name)  # fmt: skip
         axes.axhline(0, color=BLACK, lw=0.8)
@@ -242,9 +257,9 @@ def cost_dots(
         axes.xaxis.set_major_formatter(lambda x, at: f"{x:,.12g}")
         axes.xaxis.set_minor_formatter(lambda x, at: "")
         axes.set_xlabel("seconds per seed: generator, synthesis and classifier")
-        axes.set_ylabel("gain, points of macro recall")
+        axes.set_ylabel(f"gain, points of {LABELS[metric]}")
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-        return _svg(figure)
+        return svg(figure)
 
 
 def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float64]]) -> str:
@@ -262,16 +277,16 @@ def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float
                         ax.text(x, y, f"{100 * value:.0f}", ha="center", va="center",
                                 color="black" if value > 0.55 else "white")  # fmt: skip
             ticks = range(k) if k <= 40 else []
-            names = [_short(c, 10) for c in classes] if k <= 40 else []
+            names = [short_name(c, 10) for c in classes] if k <= 40 else []
             ax.set_xticks(ticks, names, rotation=90)
             ax.set_yticks(ticks, names)
-            ax.set_title(_short(arm))
+            ax.set_title(short_name(arm))
             ax.set_xlabel("predicted class")
             ax.spines[:].set_visible(False)
             ax.tick_params(length=0)
         axes[0].set_ylabel("true class")
         figure.tight_layout()
-        return _svg(figure)
+        return svg(figure)
 
 
 STRIP_SIDE = 64  # maximum pixels per side of an image in a strip; samples/ has full size

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import yaml
 
+from augpipe.pipeline.confirm import Confirmed
 from augpipe.report.balanced_set import escaped
 from augpipe.report.quality_section import HEADLINE
 
@@ -57,7 +58,7 @@ def _metadata(results: Results, models: Mapping[str, Mapping[str, Any]]) -> dict
     arm = _arm_of_classifier(models)
     if arm is None:
         return {**metadata, "pipeline_tag": "unconditional-image-generation"}
-    value = round(results.mean(arm, "macro_recall"), 4)
+    value = round(_mean(results, arm, "macro_recall"), 4)
     result = {
         "task": {"type": "image-classification"},
         "dataset": {"type": results.experiment.source.kind, "name": results.experiment.name, "split": "test"},
@@ -83,13 +84,23 @@ def _classifier(results: Results, models: Mapping[str, Mapping[str, Any]]) -> li
     if arm is None:
         return []
     rows = [
-        f"| {escaped(name)} | {100 * results.mean(arm, 'recall', name):.1f} |"
+        f"| {escaped(name)} | {100 * _mean(results, arm, 'recall', name):.1f} |"
         for name in results.classes
     ]
     return [
-        f"Classifier, arm {escaped(arm)}, on test, as the mean over seeds: macro recall {100 * results.mean(arm, 'macro_recall'):.1f}.",
+        f"Classifier, arm {escaped(arm)}, on test, as the mean over seeds: macro recall {100 * _mean(results, arm, 'macro_recall'):.1f}.",
         "", "| class | recall |", "| --- | --- |", *rows,
     ]  # fmt: skip
+
+
+def _mean(results: Results, arm: str, metric: str, name: str = "") -> float:
+    """Mean test metric of an arm, in the confirm stage if the classifier is of it."""
+    confirmed = results.confirmed
+    if isinstance(confirmed, Confirmed) and confirmed.outcome.decision != "undecided":
+        means = confirmed.means(metric, name)
+        if arm in means:
+            return means[arm]
+    return results.mean(arm, metric, name)
 
 
 def _generators(results: Results, models: Mapping[str, Mapping[str, Any]]) -> list[str]:

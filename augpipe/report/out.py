@@ -13,7 +13,7 @@ from augpipe.core.home import home
 
 FILES: Final = (
     "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
-    "quarantine.csv", "predictions.csv", "models", "confirm.csv", "quiz",
+    "quarantine.csv", "predictions.csv", "models", "confirm.csv", "quiz", "attributes.csv",
 )  # fmt: skip
 # Folder → patterns of its files.
 INNER: Final = {

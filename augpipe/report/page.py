@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import Gain
+from augpipe.comparison.options import DEFINITIONS, LABELS, Metric
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.confounding import over_sampling
@@ -58,12 +59,18 @@ def _page(results: Results, room: float) -> str:
         confounded=over_sampling(results.experiment),
         chosen_by_val=_chosen_by_val(results),
         comparison=comparison,
+        metric=LABELS[comparison.metric],
+        definition=DEFINITIONS[comparison.metric],
         data=_data(results),
         intake=_intake(results),
         counts_figures=fillings[:few],
         more_fillings=len(fillings) - few,
-        gains_figure=_forest(comparison.over_baseline, generative, comparison.baseline),
-        rivals_figure=_forest(comparison.over_strongest, generative, comparison.strongest)
+        gains_figure=_forest(
+            comparison.over_baseline, generative, comparison.baseline, comparison.metric
+        ),
+        rivals_figure=_forest(
+            comparison.over_strongest, generative, comparison.strongest, comparison.metric
+        )
         if comparison.strongest != comparison.baseline
         else None,
         contrasts=contrasts(results),
@@ -109,11 +116,11 @@ def _references(results: Results, row: Mapping[str, Any]) -> list[tuple[str, dic
 
 
 def _forest(
-    gains: Mapping[str, Gain], generative: Mapping[str, bool], reference: str
+    gains: Mapping[str, Gain], generative: Mapping[str, bool], reference: str, metric: Metric
 ) -> str | None:
     if not gains:
         return None
-    return gain_dots(list(gains.values()), [generative[arm] for arm in gains], reference)
+    return gain_dots(list(gains.values()), [generative[arm] for arm in gains], reference, metric)
 
 
 def _recall(
@@ -195,11 +202,11 @@ def _points(gain: Gain | None) -> dict[str, str]:
             ("mean", "interval", "p", "alone", "signs", "signs_holm", "effect"), "–"
         )
         return {**dashes, "verdict": "reference"}
-    interval = gain.interval
+    interval = gain.shown
     return {
         "mean": f"{100 * interval.mean:+.2f}",
         "interval": f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}",
-        "p": _p(gain.p_holm),
+        "p": _p(gain.shown_p),
         "verdict": gain.verdict + _needed(gain),
         "alone": _p(gain.p),
         "signs": _p(gain.p_permutation),
@@ -232,9 +239,9 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
     return {
         "name": arm,
         "generative": generative,
-        "macro_recall": f"{100 * level.mean:.2f}",
+        "level": f"{100 * level.mean:.2f}",
         "interval": f"{100 * level.low:.2f} to {100 * level.high:.2f}",
-        "val": f"{100 * results.mean(arm, 'macro_recall', split='val'):.2f}",
+        "val": f"{100 * results.level(arm, 'val'):.2f}",
         "gain": _points(comparison.over_baseline.get(arm)),
         "over_strongest": _points(comparison.over_strongest.get(arm)),
         "short": ", ".join(f"{n} of {name}" for name, n in result.short.items()),
@@ -245,6 +252,7 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "others": {
             metric: _percent(results.mean(arm, metric))
             for metric in (
+                "macro_recall",
                 "macro_f1",
                 "accuracy",
                 "macro_auc",

@@ -22,11 +22,14 @@ from augpipe.data.split_check import NAMES
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.outputs import absent_classes, metric_values
 from augpipe.pipeline.records import IntakeRecord
 from augpipe.report.answer import summary_of, verdict
+from augpipe.report.attributes import Attributes
 from augpipe.report.predictions import Predicted
 from augpipe.report.quality import Quality
 from augpipe.report.saved_models import SavedModel
+from augpipe.report.secondary import Secondary
 
 VERSIONED = (
     "albumentations", "imbalanced-learn", "mlflow", "numpy", "prefect", "scikit-learn", "scipy",
@@ -99,6 +102,8 @@ class Results:
     seconds: float
     machine: Mapping[str, Any]  # see `collect`
     confirmed: Confirmed | NotConfirmed = NotConfirmed(OFF, {})  # noqa: RUF009 (frozen)
+    secondary: tuple[Secondary, ...] = ()  # of the confirm stage
+    attributes: Attributes | None = None  # of the stage that the answer is of
 
     @property
     def verdict(self) -> str:
@@ -130,6 +135,17 @@ class Results:
         )
         return float(scores.value[rows].mean())
 
+    def by_seed(self, arm: str, split: str = "test") -> dict[int, float]:
+        """The comparison's metric of each of an arm's seeds."""
+        rows, metric = self.scores[self.scores.arm == arm], self.experiment.metric
+        absent = absent_classes(self.splits[split].counts(), self.classes)
+        values = metric_values(rows, metric, split, absent)
+        return dict(zip(values.seed.tolist(), values.value.tolist(), strict=True))
+
+    def level(self, arm: str, split: str = "test") -> float:
+        """Mean over seeds of the comparison's metric."""
+        return float(np.mean(list(self.by_seed(arm, split).values())))
+
     def headline(self) -> dict[str, dict[str, float]]:
         """Each arm's gain over the baseline and its interval, for tracking."""
         return {
@@ -143,9 +159,9 @@ class Results:
         return {
             "experiment": self.experiment.name,
             "verdict": self.verdict,
-            **summary_of(self.confirmed, comparison),
+            **summary_of(self.confirmed, comparison, self.secondary),
             "note": self.experiment.note,
-            "metric": "macro_recall",
+            "metric": self.experiment.metric,
             "level": LEVEL,
             "resplit": self.experiment.resplit,
             "baseline": comparison.baseline,
@@ -177,6 +193,9 @@ class Results:
                 "counts": {name: self._named(self.splits[name].counts()) for name in NAMES},
                 "imbalance_ratio": imbalance_ratio(self.splits["train"].counts()),
             },
+            "attributes": [one.summary() for one in self.attributes.groups]
+            if self.attributes
+            else [],
             "versions": versions(),
             "machine": self.machine,
             "seconds": round(self.seconds, 2),
@@ -188,15 +207,11 @@ class Results:
     def _arm(self, result: ArmResult) -> dict[str, Any]:
         name, comparison = result.arm.name, self.comparison
         seeds = self.experiment.seeds
-        scores = self.scores
-        rows = scores[
-            (scores.arm == name) & (scores.split == "test") & (scores.metric == "macro_recall")
-        ]
-        by_seed = dict(zip(rows.seed, rows.value, strict=True))
+        by_seed = self.by_seed(name)
         return {
             **_interval(comparison.levels[name]),
-            "val": self.mean(name, "macro_recall", split="val"),
-            "by_seed": {str(seed): float(by_seed[seed]) for seed in seeds},
+            "val": self.level(name, "val"),
+            "by_seed": {str(seed): by_seed[seed] for seed in seeds},
             "gain": _gain(comparison.over_baseline.get(name)),
             "gain_over_strongest": _gain(comparison.over_strongest.get(name)),
             "generator": result.arm.made_by or None,
@@ -226,8 +241,11 @@ def _gain(gain: Gain | None) -> dict[str, Any] | None:
     return {
         **_interval(gain.interval),
         "reference": gain.reference,
+        "joint_low": None if gain.joint is None else gain.joint.low,
+        "joint_high": None if gain.joint is None else gain.joint.high,
         "p": gain.p,
         "p_holm": gain.p_holm,
+        "p_joint": _finite(gain.p_joint),
         "effect_size": _finite(gain.effect_size),
         "verdict": gain.verdict,
         "seeds_needed": gain.seeds_needed,

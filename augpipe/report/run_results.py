@@ -18,7 +18,7 @@ from augpipe.pipeline.records import Recipe
 from augpipe.report.results import Results
 from augpipe.report.write import write
 
-PERCENT = ("macro_recall", "low", "high", "val", "gain", "gain_low", "gain_high")
+PERCENT = ("low", "high", "val", "gain", "gain_low", "gain_high")
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ class RunResults(Results):
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row an arm: macro recall on test with its 95% interval, on val, gain over the baseline, verdict.
+        """A row an arm: the experiment's metric on test with its 95% interval, on val, gain over the baseline, verdict.
 
-        Columns `macro_recall, low, high, val, gain, gain_low, gain_high` are fractions, mean over seeds; `p_holm` is
-        corrected over the arms; `synthetic` is the number of synthetic training images. The baseline has no gain.
+        Columns `macro_recall` (or the name of another metric), `low, high, val, gain, gain_low, gain_high` are fractions, mean
+        over seeds. The gain's interval holds for all arms together; `p` is corrected over the arms. `synthetic` is the number
+        of synthetic training images. The baseline has no gain.
         """
         rows = {result.arm.name: self._row(result.arm.name) for result in self.arms}
         table = pd.DataFrame.from_dict(rows, orient="index")
@@ -73,16 +74,16 @@ class RunResults(Results):
     def _row(self, name: str) -> dict[str, float | str | None]:
         level, gain = self.comparison.levels[name], self.comparison.over_baseline.get(name)
         return {
-            "macro_recall": level.mean,
+            self.experiment.metric: level.mean,
             "low": level.low,
             "high": level.high,
-            "val": self.mean(name, "macro_recall", split="val"),
+            "val": self.level(name, "val"),
             **_gain(gain),
         }
 
     @property
     def best(self) -> ArmData:
-        """The arm with the highest macro recall on val; test selects nothing."""
+        """The arm with the highest metric on val; test selects nothing."""
         return self.arm(str(self.table["val"].idxmax()))
 
     def arm(self, name: str) -> ArmData:
@@ -108,21 +109,22 @@ class RunResults(Results):
         parts = [f"<p>{escape(self.verdict)}</p>"]
         if gains:
             figure = gain_dots(
-                list(gains.values()), [generative[a] for a in gains], self.comparison.baseline
-            )
+                list(gains.values()), [generative[a] for a in gains],
+                self.comparison.baseline, self.comparison.metric,
+            )  # fmt: skip
             parts.append(f'<img alt="gain of each arm over the baseline" src="{figure}">')
-        percent = dict.fromkeys(PERCENT, "{:.1%}".format)
+        percent = dict.fromkeys((self.experiment.metric, *PERCENT), "{:.1%}".format)
         return "".join([*parts, self.table.to_html(formatters=percent, na_rep="–")])
 
 
 def _gain(gain: Gain | None) -> dict[str, float | str | None]:
     if gain is None:
-        return {"gain": None, "gain_low": None, "gain_high": None, "p_holm": None, "verdict": ""}
-    interval = gain.interval
+        return {"gain": None, "gain_low": None, "gain_high": None, "p": None, "verdict": ""}
+    interval = gain.shown
     return {
         "gain": interval.mean,
         "gain_low": interval.low,
         "gain_high": interval.high,
-        "p_holm": gain.p_holm,
+        "p": gain.shown_p,
         "verdict": gain.verdict,
     }

@@ -10,10 +10,13 @@ from typing import Any
 import pandas as pd
 
 from augpipe.classifiers.calibration import temperature
+from augpipe.comparison.options import LABELS
 from augpipe.core.store import load_images, load_state
 from augpipe.pipeline import model_files
 from augpipe.pipeline.compare import ArmRun, Runs
+from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.outputs import metric_values
 
 
 @dataclass(frozen=True)
@@ -28,28 +31,50 @@ class SavedModel:
     content: Callable[[], dict[str, Any]]
 
 
-def saved_models(
-    experiment: Experiment, runs: Runs, scores: pd.DataFrame
-) -> tuple[SavedModel, ...]:
-    """The classifier with the best macro recall on val, and each generator at the seed with the lowest KID on val.
+def saved_models(experiment: Experiment, runs: Runs, val: pd.DataFrame) -> tuple[SavedModel, ...]:
+    """The classifier with the best metric on val, and each generator at the seed with the lowest KID on val.
 
-    An arm whose predictions need synthetic images beside the classifier (`mix.beside`) has no file.
+    val: `arm, seed, value` of the experiment's metric. An arm whose predictions need synthetic images beside the classifier
+    (`mix.beside`) has no file.
     """
     plain = [arm.name for arm in experiment.arms if arm.mix.beside is None]
-    on_val = scores[(scores.split == "val") & (scores.metric == "macro_recall")]
     models = [
         _generator(experiment, runs, name) for name in sorted({n for n, _ in runs.generators})
     ]
-    means = on_val.groupby("arm").value.mean()
+    means = val.groupby("arm").value.mean()
     if plain:
         arm = max(plain, key=lambda name: float(means[name]))
-        rows = on_val[on_val.arm == arm]
-        seed = int(rows.seed[rows.value.idxmax()])
-        models.insert(0, _classifier(experiment, runs.arms[arm, seed], float(rows.value.max())))
+        models.insert(0, _best_classifier(experiment, runs, val[val.arm == arm], "the best"))
     return tuple(models)
 
 
-def _classifier(experiment: Experiment, run: ArmRun, best: float) -> SavedModel:
+def with_winner(models: tuple[SavedModel, ...], confirmed: Confirmed) -> tuple[SavedModel, ...]:
+    """The models, with the best classifier on val of the arm that the confirm stage decided for in place of another.
+
+    Decided for: the arm with synthetic images if it is better, the other one if it is worse or equivalent, since it needs
+    no generator. Nothing changes if it is undecided, or if that arm has no file (see `saved_models`).
+    """
+    decision, experiment = confirmed.outcome.decision, confirmed.experiment
+    finalists = confirmed.finalists
+    winner = finalists.contender if decision == "better" else finalists.rival
+    arm = next(one for one in experiment.arms if one.name == winner)
+    if decision == "undecided" or arm.mix.beside is not None:
+        return models
+    runs, scores = confirmed.runs, confirmed.scores
+    val = metric_values(scores[scores.arm == arm.name], experiment.metric, "val")
+    why = f"the best of the {len(val)} trainings of the arm that the confirm stage decided for"
+    classifier = _best_classifier(experiment, runs, val, why)
+    return (classifier, *(model for model in models if model.kind != model_files.CLASSIFIER))
+
+
+def _best_classifier(experiment: Experiment, runs: Runs, val: pd.DataFrame, why: str) -> SavedModel:
+    """That of the row of `arm, seed, value` with the highest value; why: after the value."""
+    best = val.loc[val.value.idxmax()]
+    chosen = f"{LABELS[experiment.metric]} on val {100 * best.value:.1f}, {why}"
+    return _classifier(experiment, runs.arms[str(best.arm), int(best.seed)], chosen)
+
+
+def _classifier(experiment: Experiment, run: ArmRun, chosen: str) -> SavedModel:
     def content() -> dict[str, Any]:
         if run.classifier is None or run.scored is None:
             raise ValueError(f"arm {run.arm.name!r} was not trained")
@@ -61,9 +86,8 @@ def _classifier(experiment: Experiment, run: ArmRun, best: float) -> SavedModel:
         )
 
     return SavedModel(
-        "classifier.pt", model_files.CLASSIFIER, run.arm.name, run.seed,
-        f"macro recall on val {100 * best:.1f}, the best", content,
-    )  # fmt: skip
+        "classifier.pt", model_files.CLASSIFIER, run.arm.name, run.seed, chosen, content
+    )
 
 
 def _generator(experiment: Experiment, runs: Runs, name: str) -> SavedModel:

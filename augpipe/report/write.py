@@ -10,6 +10,7 @@ from augpipe.core.images import grid
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import dump
 from augpipe.pipeline.schema_file import schema_comment
+from augpipe.report.attributes import attribute_scores
 from augpipe.report.model_card import FILE as CARD
 from augpipe.report.model_card import model_card
 from augpipe.report.out import check_out
@@ -34,6 +35,9 @@ def write(results: Results, out: Path) -> None:
         }
         if isinstance(results.confirmed, Confirmed):
             tables["confirm.csv"] = results.confirmed.scores
+        if results.attributes is not None:
+            scores = attribute_scores(results.attributes, results.predictions)
+            tables["attributes.csv"] = scores
         texts = {name: write_csv(table, draft / name) for name, table in tables.items()}
         texts["predictions.csv"] = write_predictions(results.predictions, draft / "predictions.csv")
         models = write_models(results.models, draft / "models")

@@ -14,6 +14,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
+from augpipe.comparison.options import LABELS
 from augpipe.core.images import grid
 from augpipe.report.results import Results
 
@@ -24,13 +25,17 @@ def create_artifacts(results: Results, run: str) -> None:
     """Create the artifacts of the current flow run. run: URL of its MLflow run, or ""."""
     key = slug(results.experiment.name)
     create_markdown_artifact(_verdict(results), f"{key}-verdict", "Do synthetic images help here?")
-    create_table_artifact(_table(results), f"{key}-arms", "Arms, in points of macro recall")
+    create_table_artifact(_table(results), f"{key}-arms", f"Arms, in points of {_metric(results)}")
     picture = _samples(results)
     if picture:
         caption = f"Samples of {results.generators[0].name}: one row per class"
         create_image_artifact(picture, f"{key}-samples", caption)
     if run:
         create_link_artifact(run, "MLflow run", f"{key}-tracking", "MLflow run of this comparison")
+
+
+def _metric(results: Results) -> str:
+    return LABELS[results.comparison.metric]
 
 
 def slug(name: str) -> str:
@@ -64,18 +69,18 @@ def _table(results: Results) -> list[dict[str, Any]]:
         gain, level = comparison.over_baseline.get(name), comparison.levels[name]
         row = {
             "arm": name,
-            "macro recall": f"{100 * level.mean:.1f}",
+            _metric(results): f"{100 * level.mean:.1f}",
             "interval": f"{100 * level.low:.1f} to {100 * level.high:.1f}",
             f"gain over {comparison.baseline}": "baseline",
             "gain's interval": "",
-            "p (Holm)": "",
+            "p": "",
             "verdict": "",
         }
         if gain is not None:
-            interval = gain.interval
+            interval = gain.shown
             row[f"gain over {comparison.baseline}"] = f"{100 * interval.mean:+.1f}"
             row["gain's interval"] = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
-            row |= {"p (Holm)": f"{gain.p_holm:.2g}", "verdict": gain.verdict}
+            row |= {"p": f"{gain.shown_p:.2g}", "verdict": gain.verdict}
         rows.append(row)
     rows += [{"arm": arm, "verdict": f"failed: {why}"} for arm, why in results.failed.items()]
     return rows

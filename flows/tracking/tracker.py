@@ -92,6 +92,7 @@ class Tracker:
         self.parent = ""
         self.logged: dict[tuple[str, str, int], models.Logged] = {}
         self.lost: Lost = None
+        self._failed: dict[str, None] = {}  # arms of both stages, in order
 
     @contextmanager
     def comparison(
@@ -204,7 +205,7 @@ class Tracker:
 
     @_queued("the failures")
     def failed(self, failures: Failures, arms: Mapping[str, str]) -> None:
-        """Log a FAILED child run for each failed generator and arm, and a tag with the failed arms."""
+        """Log a FAILED child run for each failed generator and arm, and a tag with the failed arms of all stages so far."""
         if not arms:
             return
         for kind, items in (("generator", failures.of_generators()), ("arm", failures.of_arms())):
@@ -213,7 +214,8 @@ class Tracker:
                 tags = {kind: name, "failed": why}
                 run = self._child(kind, name, seed, why, now, **tags)
                 self._client.set_terminated(run.info.run_id, "FAILED")
-        self._client.set_tag(self.parent, runs.FAILED, ", ".join(arms)[:TAG])
+        self._failed |= dict.fromkeys(arms)
+        self._client.set_tag(self.parent, runs.FAILED, ", ".join(self._failed)[:TAG])
 
     @_queued("the balanced set")
     def balanced(self, balanced: Balanced, out: Path | None) -> None:

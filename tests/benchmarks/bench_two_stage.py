@@ -30,7 +30,7 @@ from scipy import special, stats
 
 from augpipe.comparison.bootstrap import holm, interval
 from augpipe.comparison.confirm import confirm, decide
-from augpipe.comparison.metrics import METRICS
+from augpipe.comparison.options import METRICS
 from augpipe.comparison.paired import difference
 from augpipe.comparison.simultaneous import simultaneous
 from augpipe.comparison.units import Units
@@ -101,6 +101,18 @@ WORLDS = (
     World("slow generator", takes=5.0, classifiers=4),
     World("20 arms, 10,000 images, G 10", arms=20, images=10_000, generators=10),
 )  # fmt: skip
+
+
+# Two arms leave nothing to choose: the explore stage's seeds are the first replicates.
+PAIRS = (
+    World("two arms", arms=2),
+    World("two arms, R 1", arms=2, classifiers=1),
+    World("two arms, G 10", arms=2, generators=10),
+    World("two arms, 200 images", arms=2, images=200),
+    World("two arms, 8 groups a class", arms=2, images=400, grouped=True),
+    World("two arms, generator varies", arms=2, of_generator=1.5, of_classifier=0.2),
+    World("two arms, classifier varies", arms=2, of_generator=0.0, of_classifier=1.5),
+)
 
 
 class Sample:
@@ -237,6 +249,40 @@ def with_looks(world: World, rng: np.random.Generator) -> dict[str, float]:
     }  # fmt: skip
 
 
+def pooled(world: World, rng: np.random.Generator) -> dict[str, float]:
+    """Two arms, every seed counts, looks from the first one after the explore stage on."""
+    return _of_pair(world, world.generators, SEEDS, rng)
+
+
+def fresh(world: World, rng: np.random.Generator) -> dict[str, float]:
+    """The same two arms by fresh seeds alone, with as many trainings: those of the explore stage do not count."""
+    each = world.takes + 2 * world.classifiers
+    explored = SEEDS * (world.takes + 2)
+    return _of_pair(world, max(3, int((world.generators * each - explored) / each)), 0, rng)
+
+
+def _of_pair(
+    world: World, generators: int, trained: int, rng: np.random.Generator
+) -> dict[str, float]:
+    test = Sample(world, world.images, (1, 0), rng)
+    units = Units(test.labels, test.groups)
+    looks = [n for n in LOOKS if trained <= n < generators] + [generators]
+    both = [
+        test.predict(arm, thresholds(world, arm, generators, world.classifiers, rng))
+        for arm in (1, 0)
+    ]
+    for count in looks:
+        answer = decide(
+            difference(both[0][:count], both[1][:count], units), "macro_recall", looks=looks
+        )
+        if answer.decision != "undecided":
+            break
+    return {
+        "better": answer.decision == "better", "worse": answer.decision == "worse",
+        "covered": answer.low <= world.gain <= answer.high, "generators": count,
+    }  # fmt: skip
+
+
 def of_metric(metric: str) -> Any:
     """A procedure: two equal arms by another metric. Two classes have a fifth of the images of the others."""
 
@@ -340,6 +386,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
     for kind, keys in (
         ("components", ("ratio", "together", "apart", "width together", "width apart")),
         ("looks", ("better", "worse", "equivalent", "covered", "generators")),
+        ("two arms", ("better", "worse", "covered", "generators", "fresh seeds alone: better")),
         ("metric", ("better", "covered")),
         ("family", ("members", "covered together", "covered alone", "covered by Holm")),
     ):
@@ -392,6 +439,13 @@ def main() -> None:
             World("family, G 10", generators=10),
         ):
             add("family", world, rates(world, options.draws // 2, families), options.draws // 2)
+    for world in (replace(pair, gain=gain) for pair in PAIRS for gain in (0.0, 1.0, 2.0)):
+        if options.only and "two arms" not in options.only:
+            continue
+        draws = options.draws // 2 if world.gain else 2 * options.draws
+        result = rates(world, draws, pooled)
+        result["fresh seeds alone: better"] = rates(world, draws, fresh)["better"]
+        add("two arms", world, result, draws)
     for world in WORLDS:
         if options.only and world.name not in options.only:
             continue

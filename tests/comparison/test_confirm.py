@@ -8,7 +8,7 @@ from scipy import stats
 
 from augpipe.comparison.bootstrap import interval
 from augpipe.comparison.confirm import confirm, decide
-from augpipe.comparison.metrics import METRICS
+from augpipe.comparison.options import METRICS
 from augpipe.comparison.paired import Difference, Variances, difference, scores
 from augpipe.comparison.units import Units
 

@@ -116,6 +116,7 @@ class Stored:
             tracker.generator(self.prepared, self.generator)
             tracker.arm(self.prepared, self.recipe, self.classifier, self.scored)
             tracker.failed(failures, {"real": "no"})
+            tracker.failed(failures, {"gan": "no", "real": "no"})  # of the confirm stage
             tracker.fidelity(self.fidelity.assign(value=kid), self.prepared.classes)
             tracker.result(self.out, "a verdict", {"gan": {"gain": 0.1}})
         return tracker
@@ -173,6 +174,7 @@ def test_the_same_again_continues_the_parent_and_adds_nothing(
     assert first.parent == second.parent and first.logged == second.logged
     assert set(first.logged) == {("generator", "gan", 0), ("classifier", "gan", 0)}
     assert record(client, "twice") == whole
+    assert client.get_run(first.parent).data.tags["augpipe.failed"] == "real, gan", "of both stages"
     (kid,) = client.get_metric_history(first.parent, "fidelity/gan/kid")
     # A value that changed is a new point, and the latest.
     stored.track("twice", kid=0.05)

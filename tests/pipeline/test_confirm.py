@@ -13,7 +13,7 @@ from planted import PAIR, Trained
 from stored_results import stored
 
 from augpipe.comparison.finalists import Finalists
-from augpipe.comparison.options import Confirm
+from augpipe.comparison.options import METRICS, Confirm
 from augpipe.core.errors import UserError
 from augpipe.core.store import Store
 from augpipe.pipeline.compare import Runs, train_and_score
@@ -23,10 +23,13 @@ from augpipe.pipeline.confirm import (
     confirm,
     fresh_seeds,
     looks,
+    pooled_seeds,
     stage,
 )
 from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.replicates import Explored, design, explored
+from augpipe.pipeline.schema_file import config_schema
+from augpipe.pipeline.stages.prepare import check_metric
 from augpipe.pipeline.stages.train_classifier import train_classifier
 
 __all__ = ["stored"]
@@ -89,6 +92,7 @@ def planted(stored: tuple[Experiment, Runs], tmp_path) -> Any:
 
 def test_a_clear_gain_ends_at_the_first_look(planted: Any) -> None:
     experiment, train = planted({"real": 0.3, "classic": 0.3, "gan": 0.95})
+    experiment = experiment.model_copy(update={"metric": "minority_recall"})
     lines = list[str]()
     confirmed = confirm(experiment, PAIR, train, lines.append)
     assert isinstance(confirmed, Confirmed)
@@ -102,7 +106,60 @@ def test_a_clear_gain_ends_at_the_first_look(planted: Any) -> None:
         "confirm: 'gan' against 'classic', both chosen by val, with fresh seeds 3 to 7"
     ]
     assert set(confirmed.scores.seed) == {*seeds, *(s + 1000 for s in seeds)}
-    assert set(confirmed.means()) == {"real", "classic", "gan"}
+    levels = confirmed.levels()
+    assert (
+        set(levels) == {"real", "classic", "gan"} and confirmed.outcome.metric == "minority_recall"
+    )
+    gain = 100 * (levels["gan"] - levels["classic"])
+    assert confirmed.outcome.difference == pytest.approx(gain), "of the classes 1 and 2 alone"
+    recalls = confirmed.scores[
+        (confirmed.scores.metric == "recall") & (confirmed.scores.arm == "gan")
+    ]
+    of_class = recalls.groupby("class", sort=False).value.mean()
+    assert levels["gan"] == pytest.approx(of_class.iloc[1:].mean())
+
+
+def test_two_arms_leave_nothing_to_choose_so_that_every_seed_counts(
+    planted: Any, stored: tuple[Experiment, Runs]
+) -> None:
+    """The seeds of the first stage are the first replicates, with further classifiers on them; their own are not trained again."""
+    experiment, train = planted({"real": 0.3, "gan": 0.95})
+    pair, runs = Finalists("gan", "real"), stored[1]
+    arms = tuple(arm for arm in experiment.arms if arm.name in ("real", "gan"))
+    two = experiment.model_copy(update={"arms": arms})
+    lines = list[str]()
+    confirmed = confirm(two, pair, train, lines.append, first=runs)
+    assert isinstance(confirmed, Confirmed) and confirmed.pooled == (0, 1, 2)
+    seeds = (0, 1, 2, 3, 4)
+    more = {(arm, s): [s + 1000] for arm in ("gan", "real") for s in seeds}
+    assert train.calls == [(["real", "gan"], seeds, more)]
+    assert confirmed.runs.arms["gan", 2] is runs.arms["gan", 2], "as the first stage left it"
+    assert np.shape(confirmed.outcome.values) == (5, 2) and confirmed.planned == (5, 10)
+    assert lines == ["confirm: 'gan' against 'real', the only two arms, so that no seed was used to choose them, with seeds 0 to 4"]  # fmt: skip
+    of_seeds = two.model_copy(update={"confirm": Confirm(generators=3, classifiers=1)})
+    train.calls.clear()
+    done = confirm(of_seeds, pair, train, first=runs)
+    assert isinstance(done, Confirmed) and done.outcome.generators == 3 and not train.calls
+    for other in (
+        {"arms": experiment.arms},  # validation chooses the rival
+        {"confirm": Confirm(classifiers="auto")},  # the seeds choose what is trained
+        {"seeds": (0, 1000)},  # whose further classifiers would have one seed
+    ):
+        assert not pooled_seeds(two.model_copy(update=other), pair)
+
+
+def test_a_metric_that_the_training_images_cannot_give() -> None:
+    experiment = build({**VALUES, "metric": "minority_recall"})
+    check_metric(experiment, {0: 5, 1: 6})
+    message = "minority_recall needs classes with fewer training images.*every class has 5; choose from macro_recall, macro_f1, "
+    with pytest.raises(UserError, match=message):
+        check_metric(experiment, {0: 5, 1: 5})
+    assert config_schema()["properties"]["metric"]["enum"] == list(METRICS)
+
+
+def test_looks_begin_at_what_is_trained() -> None:
+    assert looks(Confirm(generators=20), pooled=6) == (10, 20)
+    assert looks(Confirm(generators=5), pooled=8) == (8,)
 
 
 def test_without_a_difference_it_goes_on_and_only_trains_more(planted: Any) -> None:
@@ -121,7 +178,7 @@ def test_a_finalist_that_fails_ends_it_and_the_baseline_does_not(planted: Any) -
     assert isinstance(result, NotConfirmed) and result.failed == {"gan": "out of memory"}
     experiment, train = planted(right, failed={"real": "out of memory"})
     confirmed = confirm(experiment, PAIR, train)
-    assert isinstance(confirmed, Confirmed) and set(confirmed.means()) == {"classic", "gan"}
+    assert isinstance(confirmed, Confirmed) and set(confirmed.levels()) == {"classic", "gan"}
 
 
 @pytest.mark.parametrize(

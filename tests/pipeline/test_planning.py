@@ -97,7 +97,7 @@ def test_without_time_to_confirm_it_is_a_first_look(folder: Path) -> None:
         assert first.experiment.confirm == "off"
         assert first.experiment.note.startswith("A first look: ")
     assert "chose confirm.generators off (to fit the budget" in "\n".join(plan_lines(least))
-    for budget, replicates in (("5m", 5), ("9h", 20)):
+    for budget, replicates in (("8m", 5), ("9h", 20)):
         planned = plan(folder, budget)
         assert planned.experiment.confirm == Confirm(generators=replicates, classifiers=1)
         assert planned.experiment.note == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -9,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from planted import PAIR, Trained
 from stored_results import CLASSES
 
-from augpipe.comparison.options import Confirm
-from augpipe.core.store import Store
+from augpipe.comparison.options import LABELS, METRICS, Confirm
+from augpipe.comparison.paired import difference, newcombe
+from augpipe.comparison.units import Units
+from augpipe.core.store import Store, load_images, load_state
 from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed, confirm
-from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.experiment import RESPLIT, Experiment
+from augpipe.pipeline.outputs import outputs
+from augpipe.pipeline.outputs import test_labels as labels_of
 from augpipe.report.answer import ADVICE, situation, verdict
 from augpipe.report.answer_section import answer_section
-from augpipe.report.collect import with_confirmed
+from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.out import check_out
 from augpipe.report.page import page
 from augpipe.report.results import Results
@@ -100,8 +108,13 @@ def test_without_a_confirm_stage_it_is_a_first_look(results: Results) -> None:
     assert verdict(results.comparison, off, {}).startswith("A first look, not confirmed. Synthetic")
     text = "A first look, not confirmed (the confirm stage failed for 'gan'). Synthetic"
     assert verdict(results.comparison, failed, {}).startswith(text)
-    rows = [situation(off, generative=True), situation(off, generative=False), situation(failed, generative=True)]  # fmt: skip
-    assert rows == ["first look", "no generator", "failed"]
+    own_splits = NotConfirmed(RESPLIT, {})
+    assert verdict(results.comparison, own_splits, {}).startswith(
+        "A first look, not confirmed (with resplit each seed has its own test images"
+    )
+    rows = [situation(one, generative=True) for one in (off, failed, own_splits)]
+    rows.append(situation(off, generative=False))
+    assert rows == ["first look", "failed", "resplit", "no generator"]
     reached = {*rows, "better", "worse", "equivalent", "more replicates", "more test images"}
     assert reached == set(ADVICE), "every row can be reached"
 
@@ -121,6 +134,22 @@ def test_the_summary_is_what_its_schema_says(
         assert (tmp_path / name / "confirm.csv").exists() == (name == "confirm")
     assert summary["finalists"]["with_generator"] == "gan" and summary["seconds"] == 20.0
     assert summary["confirm"]["seeds"]["3"] == [3, 1003]
+    classifier = summary["models"]["classifier.pt"]
+    assert classifier["name"] == "gan" and classifier["seed"] >= 3, (
+        "of the fresh trainings of the winner"
+    )
+    assert (
+        "best of the 10 trainings of the arm that the confirm stage decided for"
+        in classifier["chosen"]
+    )
+    names = [one["name"] for one in summary["confirm"]["secondary"]]
+    assert names == [
+        "macro_f1",
+        "macro_auc",
+        "minority_recall",
+        "worst_class_recall",
+        *CLASSES[::-1],
+    ]
     assert [len(row) for row in summary["confirm"]["differences"]] == [2] * 5
     del summary["confirm"]["decision"]
     with pytest.raises(jsonschema.ValidationError):
@@ -137,7 +166,8 @@ def test_the_page_begins_with_the_answer(confirmed: Confirmed, results: Results)
         "Synthetic images from gan raised", "Validation chose the two in a first look at all arms (3 seeds)",
         "<b>gan</b>. Best method without them: the arm <b>classic</b>", "Macro recall is the sensitivity of a class",
         "<h2>Rare classes</h2>", "The intervals hold for all of these classes together", ADVICE["better"].split("`")[0],
-        "Difference in macro recall of each fresh training", "The run took 20 s, of which", "<h2>Experiment</h2>",
+        "Difference in macro recall of each fresh training", "The run took 20 s, of which",
+        "<h2>Other metrics, and each class</h2>", "<h2>Experiment</h2>",
         "Nothing is tested here",
     ]  # fmt: skip
     places = [text.index(part) for part in order]
@@ -160,3 +190,117 @@ def test_rare_classes_have_their_test_images_and_their_scores(
         assert (float(row[3]), float(row[4])) == pytest.approx((without, with_generator), abs=0.06)
         change, low, high = map(float, re.findall(r"[+-][\d.]+", row[5]))
         assert low <= change <= high and change == pytest.approx(with_generator - without, abs=0.06)
+
+
+def test_what_the_forest_shows_is_what_the_tables_say(
+    confirmed: Confirmed, results: Results
+) -> None:
+    """One family: the figure, its table, the table of rare classes and summary.json have the same intervals, wider than alone."""
+    both = with_confirmed(results, confirmed, 20.0)
+    section = answer_section(both)
+    of_class = {one.label: one for one in both.secondary if one.label is not None}
+    for row, label in zip(section["rare"], (2, 1), strict=True):
+        one = of_class[label]
+        assert row[5] == f"{one.difference:+.1f} ({one.low:+.1f} to {one.high:+.1f})"
+        table = next(
+            cells for cells in section["secondary"] if cells[0] == f"{CLASSES[label]} (20)"
+        )
+        assert table[3:5] == (f"{one.difference:+.1f}", f"{one.low:+.1f} to {one.high:+.1f}")
+        alone = difference(
+            *(outputs(confirmed.runs, arm, confirmed.classifiers) for arm in ("gan", "classic")),
+            Units(*labels_of(confirmed.runs)), classes=(label,),
+        ).interval(0.05)  # fmt: skip
+        assert one.low < alone[0] < alone[1] < one.high
+    assert base64.b64decode(section["forest"].split(",")[1]).count(b"<use") > len(both.secondary)
+
+
+def test_a_class_that_neither_finalist_hits_is_no_certain_tie(
+    confirmed: Confirmed, results: Results, tmp_path: Path
+) -> None:
+    """Every image of class 2 is taken for another class, by both arms in every training."""
+    runs, wrong = confirmed.runs, dict[tuple[str, int], Any]()
+    store = Store(tmp_path)
+    for key, run in runs.arms.items():
+        state = load_state(run.scored.probabilities)
+        state["test"] = torch.where(
+            torch.arange(3) == 2, 0.0, state["test"] + torch.tensor([0.1, 0, 0])
+        )
+        scored = run.scored.model_copy(update={"probabilities": store.put_state("p", state)})
+        wrong[key] = replace(run, scored=scored)
+    silent = replace(confirmed, runs=replace(runs, arms=wrong))
+    both = with_confirmed(results, silent, 20.0)
+    rare = {one.label: one for one in both.secondary}[2]
+    assert rare.difference == 0 and rare.remark == "0 of 20 by both"
+    assert rare.low == -rare.high < -100 * newcombe(0, 20, 0.05)
+    assert answer_section(both)["rare"][0][5].endswith("): 0 of 20 by both")
+
+
+@pytest.mark.parametrize("metric", [m for m in METRICS if m != "macro_recall"])
+def test_another_metric_is_that_of_choice_levels_gains_words_and_models(
+    stored: tuple[Experiment, Runs], metric: Any
+) -> None:
+    """Values are those of scores.csv; the worst class is the lowest of its recalls."""
+    experiment = stored[0].model_copy(update={"metric": metric})
+    results = collect(experiment, stored[1], 1.0)
+    summary = results.summary()
+    assert summary["metric"] == metric and summary["finalists"]["chosen_by"] == f"val {metric}"
+    scores = results.scores[(results.scores.arm == "gan") & (results.scores.split == "test")]
+    rows = scores[(scores.metric == metric) & (scores["class"] == "")].value
+    if metric == "worst_class_recall":
+        rows = scores[scores.metric == "recall"].groupby("seed").value.min()
+    assert summary["arms"]["gan"]["mean"] == pytest.approx(rows.mean())
+    assert list(summary["arms"]["gan"]["by_seed"].values()) == pytest.approx(rows.tolist())
+    assert LABELS[metric] in results.verdict and "macro recall" not in results.verdict
+    assert LABELS[metric] in results.models[0].chosen
+    gain = results.comparison.over_baseline["gan"]
+    assert gain.interval.mean == pytest.approx(results.level("gan") - results.level("real"))
+    split = experiment.model_copy(update={"resplit": True})
+    assert collect(split, stored[1], 1.0).comparison.levels["gan"].mean == pytest.approx(
+        rows.mean()
+    )
+
+
+def test_groups_of_test_images_by_attribute(
+    stored: tuple[Experiment, Runs], results: Results, confirmed: Confirmed, tmp_path: Path
+) -> None:
+    """Of the first look's classifiers, then of the confirm stage's: attributes.csv, summary.json and the page agree."""
+    experiment, runs = stored
+    test = load_images(runs.prepared[0].splits.test)
+    scanner = np.array(["old", "new", "new", ""], object)[np.arange(len(test)) % 4]
+    scanner[0] = "rare"
+    table = pd.DataFrame({"split": "test", "id": test.table["id"], "attribute scanner": scanner})
+    ref = Store(tmp_path).put_table("attributes", table)
+    prepared = {
+        seed: one.model_copy(update={"attributes": ref}) for seed, one in runs.prepared.items()
+    }
+    first = collect(experiment, replace(runs, prepared=prepared), 1.0)
+    both = with_confirmed(first, confirmed, 2.0)
+    write(both, tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    jsonschema.validate(summary, json.loads(SCHEMA.read_text("utf-8")))
+    check_out(tmp_path / "out")
+    groups = {one["value"]: one for one in summary["attributes"]}
+    assert list(groups) == ["new", "old", "rare", "worst group", "gap"]
+    assert groups["new"]["test_images"] == (scanner == "new").sum()
+    assert groups["rare"]["remark"].startswith(
+        "few test images: 1 of a class; no test images of 2 classes"
+    )
+    assert groups["gap"]["remark"] == "some groups have few test images"
+    scores = pd.read_csv(tmp_path / "out" / "attributes.csv", keep_default_na=False)
+    seeds = [seed for of in confirmed.classifiers.values() for seed in of]
+    means = scores[scores.seed.isin(seeds)].groupby(["arm", "metric", "group"]).value.mean()
+    for (metric, value), one in {
+        ("macro_recall", "new"): groups["new"], ("worst_group_recall", ""): groups["worst group"],
+        ("recall_gap", ""): groups["gap"],
+    }.items():  # fmt: skip
+        arms = [100 * means[arm, metric, value] for arm in ("classic", "gan")]
+        assert [one["without_generator"], one["with_generator"]] == pytest.approx(arms, abs=1e-3)
+        assert one["difference"] == pytest.approx(arms[1] - arms[0], abs=1e-3)
+        assert one["low"] <= one["difference"] <= one["high"]
+    assert set(scores.seed) == {0, 1, 2, *seeds} and not (scores.group == "old").all()
+    text = (tmp_path / "out" / "report.html").read_text("utf-8")
+    titles = ("Other metrics", "Groups of test images", "Experiment")
+    places = [text.index(f"<h2>{title}") for title in titles]
+    assert places == sorted(places) and "in the first look, whose seeds" not in text
+    assert answer_section(first)["groups"]["rows"][0][0] == "scanner"
+    assert answer_section(with_confirmed(results, confirmed, 2.0))["groups"] is None

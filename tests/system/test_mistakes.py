@@ -195,6 +195,7 @@ CASES = {
     "more folds than images": (f"{RUN} 'split={{kind: k_fold, folds: 50}}'", "class 'a' has 12 images; 50 folds need at least 50"),
     "an official split that is not there": (f"{RUN} split.kind=official", "split.kind is official, but the source has no split"),
     "more images than there are": (f"{RUN} 'imbalance={{profile: counts, counts: {{a: 500}}}}'", "class 'a' has 12 images, of which train has at most 9, fewer than the 500"),
+    "an unknown metric": (f"{RUN} metric=f1", "metric: must be 'macro_recall', 'macro_f1', 'macro_auc', 'minority_recall' or 'worst_class_recall' (got 'f1')"),
     "an unknown profile": (f"{RUN} imbalance.profile=stp", "unknown imbalance profile 'stp' (did you mean 'step'?)"),
     "a share without a generator": (f"{RUN} arms.real.mix.share=0.1", "mix.share of arm 'real' needs synthetic images, but the arm has no generator"),
     "four channels": (f"{RUN} image.channels=4", "image.channels: must be 1 or 3 (got 4)"),

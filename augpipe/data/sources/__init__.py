@@ -17,7 +17,7 @@ from augpipe.core.errors import UserError, choices
 from augpipe.core.registry import kinds_in, load_kind
 from augpipe.core.schema import KindConfig, by_kind
 from augpipe.data.sources._foreign import advice
-from augpipe.data.sources._listing import Bad, Listing, alike, only
+from augpipe.data.sources._listing import Bad, Listing, alike, check_attributes, only
 from augpipe.data.sources._pictures import Blob
 
 Source = Annotated[SerializeAsAny[KindConfig], by_kind(__name__, "source")]
@@ -28,6 +28,7 @@ __all__ = [
     "Source",
     "alike",
     "check",
+    "check_attributes",
     "listing",
     "map_paths",
     "only",

@@ -29,6 +29,8 @@ class Settings(Protocol):
     def groups(self) -> str: ...
     @property
     def ignore(self) -> tuple[str, ...]: ...
+    @property
+    def attributes(self) -> tuple[str, ...]: ...
 
 
 def require_in_all(
@@ -111,7 +113,13 @@ def others_of(
         *(
             names.of(s, what)
             for s in ("", *SPLITS)
-            for what in ("images", "labels", "weights", config.groups)
+            for what in (
+                "images",
+                "labels",
+                "weights",
+                config.groups,
+                *(name for name in config.attributes if not is_group_name(name)),
+            )
             if what not in config.ignore
         ),
     }

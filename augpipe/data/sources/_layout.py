@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Final, NamedTuple
 
 import numpy as np
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo
 
 from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._group_paths import check_group_folders, names_note
@@ -38,6 +38,7 @@ class Place(NamedTuple):
     label: str
     group: str
     split: str
+    attributes: tuple[str, ...] = ()
 
 
 class Layout:
@@ -47,13 +48,19 @@ class Layout:
     `{label+}` takes the longest part that fits, `{label-}` the shortest; a field without a sign must fit in one way only.
     """
 
-    def __init__(self, template: str) -> None:
-        self.template = template
+    def __init__(self, template: str, attributes: Sequence[str] = ()) -> None:
+        self.template, self.attributes = template, tuple(attributes)
+        known = (*FIELDS, *self.attributes)
         fields = [name.rstrip("+-") for name in re.findall(r"\{([^}]*)\}", template)]
         for name in fields:
-            if name not in FIELDS:
+            if name not in known:
                 raise ValueError(
-                    f"unknown field {{{name}}} in the layout {template!r}; choose from {', '.join(FIELDS)}"
+                    f"unknown field {{{name}}} in the layout {template!r}; choose from {', '.join(known)}"
+                )
+        for name in self.attributes:
+            if name not in fields:
+                raise ValueError(
+                    f"the layout {template!r} has no field {{{name}}} of source.attributes"
                 )
         if "label" not in fields:
             raise ValueError(f"the layout {template!r} has no {{label}}; example: {BY_CLASS!r}")
@@ -75,10 +82,14 @@ class Layout:
                     f"the layout {self.template!r} fits {path!r} in several ways: {{{name}}} may be {short!r} or {long!r}; "
                     f"write {{{name}-}} for the shortest or {{{name}+}} for the longest"
                 )
-        values: dict[str, list[str]] = {name: [] for name in FIELDS}
+        values: dict[str, list[str]] = {name: [] for name in (*FIELDS, *self.attributes)}
         for name, part in zip(self.fields, match.groups(), strict=True):
             values[name].append(part)
-        return Place(*("/".join(values[name]) for name in FIELDS))
+        of_field = {name: "/".join(parts) for name, parts in values.items()}
+        return Place(
+            of_field["label"], of_field["group"], of_field["split"],
+            tuple(of_field[name] for name in self.attributes),
+        )  # fmt: skip
 
 
 def _expression(template: str, sign: str) -> str:
@@ -101,8 +112,8 @@ def _token(token: str, sign: str) -> str:
     return r"[^/]*?" if token.startswith("*") else re.escape(token)
 
 
-def _checked(template: str) -> str:
-    Layout(template)
+def _checked(template: str, info: ValidationInfo) -> str:
+    Layout(template, info.data.get("attributes", ()))  # a field that is validated before this one
     return template
 
 
@@ -116,13 +127,19 @@ def arrange(
     where: str,
     opening: Callable[[Sequence[str]], Fetch],
     folders: Sequence[str] = (),
+    attributes: Sequence[str] = (),
 ) -> Listing:
     """Build a listing from paths relative to a root and a layout (`template`, default: `layout_of`).
 
-    opening: ids → function that fetches them. folders: all folders, so that an empty class folder is reported.
+    attributes: names of fields of the layout. opening: ids → function that fetches them.
+    folders: all folders, so that an empty class folder is reported.
     NoClassError if there is no class.
     """
-    layout = Layout(template or layout_of(paths, where))
+    if attributes and template is None:
+        raise UserError(
+            f"source.attributes are fields of source.layout, which is not set; set it, such as {{label}}/{{{attributes[0]}}}/*"
+        )
+    layout = Layout(template or layout_of(paths, where), attributes)
     matched, bad = _matched(paths, layout, template is None)
     empty = _class_folders(folders, layout, matched) if template is None else []
     if not matched and not empty:
@@ -147,6 +164,10 @@ def arrange(
         fetch=opening(ids),
         groups=np.array(groups, object) if "group" in layout.fields else None,
         splits=np.array(splits, object) if "split" in layout.fields else None,
+        attributes={
+            name: np.array([place.attributes[at] for place in places], object)
+            for at, name in enumerate(attributes)
+        },
         bad=tuple(bad),
         notes=tuple(notes),
     )

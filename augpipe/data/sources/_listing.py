@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from augpipe.core.counts import counts_of
-from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.errors import UserError, choices, several, unknown
 from augpipe.core.yaml_loader import as_yaml
 from augpipe.data.sources._pictures import Blob
 
@@ -29,6 +29,7 @@ SPLIT_NAMES: Final = {
 }  # fmt: skip
 Rows = NDArray[np.int64]
 MOST_CLASSES: Final = 10_000
+MOST_VALUES: Final = 20  # of an attribute
 
 
 def _absolute(path: Path) -> Path:
@@ -44,6 +45,13 @@ def _unique(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names and names.count(name) > 1:
             # A name must identify one class.
             raise ValueError(f"duplicate class {name!r}")
+    return names
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"duplicate attribute {name!r}")
     return names
 
 
@@ -87,6 +95,7 @@ Meanings = Annotated[
     BeforeValidator(_with_text_keys),
 ]
 WholePath = Annotated[Path, AfterValidator(_absolute)]
+Attributes = Annotated[tuple[str, ...], BeforeValidator(as_sequence), AfterValidator(_different)]
 Paths = Annotated[  # one or several
     tuple[WholePath, ...],
     BeforeValidator(as_sequence, json_schema_input_type=Path | tuple[Path, ...]),
@@ -121,7 +130,8 @@ class Listing:
     groups, splits ("train", "val" or "test"), weights: None if the source has none.
     bad: files or rows known to be unusable without reading pictures. lost: folders that could not be read, with the
     reason; a run stops if there is one, because its files are missing. ignored: suffix → number of files that are not
-    pictures. notes: messages to the user about how the source was read.
+    pictures. notes: messages to the user about how the source was read. attributes: name → text of each image (N,), "" for
+    none: by its values the test images are scored too.
     """
 
     ids: Sequence[str]
@@ -135,6 +145,7 @@ class Listing:
     lost: tuple[str, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    attributes: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -215,6 +226,17 @@ def alike(classes: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in seen.values() if len(names) > 1]
 
 
+def check_attributes(listing: Listing, where: str) -> None:
+    """UserError for an attribute with a single value, or with more than MOST_VALUES."""
+    for name, values in listing.attributes.items():
+        n = len(set(values.tolist()) - {""})
+        if not 2 <= n <= MOST_VALUES:
+            raise UserError(
+                f"the attribute {name!r} of {where} has {several(n, 'value')}; source.attributes needs 2 to {MOST_VALUES}: "
+                "bring numbers into ranges, or leave it out"
+            )
+
+
 def known_split(name: str, where: str) -> str:
     """Name of a split → train, val or test (`Validation` → `val`); UserError for other names."""
     split = SPLIT_NAMES.get(name.strip().lower())
@@ -239,5 +261,6 @@ def only(listing: Listing, keep: NDArray[np.bool_]) -> Listing:
         groups=None if listing.groups is None else listing.groups[rows],
         splits=None if listing.splits is None else listing.splits[rows],
         weights=None if listing.weights is None else listing.weights[rows],
+        attributes={name: values[rows] for name, values in listing.attributes.items()},
         fetch=fetch,
     )

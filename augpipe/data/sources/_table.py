@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, choices, several
+from augpipe.core.errors import UserError, choices, several, unknown
 from augpipe.data.sources._files import printable
 from augpipe.data.sources._groups import plain_groups
 from augpipe.data.sources._join import joined
@@ -38,6 +38,9 @@ from augpipe.data.sources._text import (
 )
 from augpipe.data.sources._unused import candidate, check_folders, folders_at, is_group_name
 
+ATTRIBUTE: Final = (
+    "attribute "  # before the name of an attribute's column; no key of a config has a space
+)
 # Names of the path's column in tables of others, if there is none called `path` and none was set.
 PATH_NAMES: Final = ("file_name",)  # Hugging Face's image folders
 
@@ -77,15 +80,19 @@ def read_table(config: TableOptions) -> Table:
         name: text_of(table[name], f"the column {name!r} of {path}")
         for names in needed.values() for name in names if name in have
     }  # fmt: skip
+    attributes = _attributes(config, have, table)
     several_columns = not isinstance(columns["label"], str)  # has its own message
     for name in needed["path"] if several_columns else (*needed["path"], *needed["label"]):
         check_cells(values[name], name, numbers, path)
-    rows = _rows(config, columns, needed["path"], values)
+    rows = {**_rows(config, columns, needed["path"], values), **attributes}
     if folders is not None:
         _in_folders(rows, folders, "split" in set_by_user)
     notes = (*notes, *_drop_empty(rows, set_by_user, config))
     # The first of several of one name, none of which can be used.
-    unused = {name: table.column(have.index(name)) for name in have if name not in values}
+    counted = {name for name in config.attributes if not is_group_name(name)}
+    unused = {
+        name: table.column(have.index(name)) for name in have if name not in {*values, *counted}
+    }
     # Converted only where they may be groups: a table may have hundreds of columns of features.
     others = {
         name: candidate(name, column) if "group" not in rows or is_group_name(name) else None
@@ -102,6 +109,22 @@ def read_table(config: TableOptions) -> Table:
     if "split" not in rows:
         notes += check_split_columns(splits, f"the manifest {path}", config.ignore)
     return Table(pd.DataFrame(rows), others, numbers, notes)
+
+
+def _attributes(
+    config: TableOptions, have: Sequence[str], table: Any
+) -> dict[str, NDArray[np.object_]]:
+    """The columns of source.attributes as text (N,), under ATTRIBUTE and their names."""
+    where = f"the manifest {config.path}"
+    values = {}
+    for name in config.attributes:
+        if have.count(name) != 1:
+            raise unknown(f"column in source.attributes of {where}", name, have)
+        if name == config.columns.label:
+            raise UserError(f"source.attributes has the column of labels, {name!r}; leave it out")
+        text = text_of(table[name], f"the column {name!r} of {config.path}")
+        values[ATTRIBUTE + name] = whole_numbers(stripped(text))
+    return values
 
 
 def _rows(

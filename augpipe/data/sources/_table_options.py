@@ -8,7 +8,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from augpipe.core.schema import KindConfig, Strict, changed, refuse_changed
-from augpipe.data.sources._listing import Classes, Encoding, Meanings, Paths, Texts, WholePath
+from augpipe.data.sources._listing import (
+    Attributes,
+    Classes,
+    Encoding,
+    Meanings,
+    Paths,
+    Texts,
+    WholePath,
+)
 
 
 class Columns(Strict):
@@ -48,6 +56,9 @@ class TableOptions(KindConfig):
 
     columns: Columns = Columns()
     """Names of the table's columns, where they differ from the defaults."""
+
+    attributes: Attributes = ()
+    """Columns by whose values the test images are scored too, such as `[sex, scanner]`; of `join`, too."""
 
     group_folder: int | None = Field(default=None, ge=0)
     """Number of the folder in the paths, from the left, that is the group: 2 for the patient of `train/patient7/1.png`. 0: none

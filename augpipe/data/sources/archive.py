@@ -22,7 +22,15 @@ from augpipe.data.sources._layout import (
     shared_top,
     without_copy,
 )
-from augpipe.data.sources._listing import Classes, Encoding, Fetch, Listing, Paths, Texts
+from augpipe.data.sources._listing import (
+    Attributes,
+    Classes,
+    Encoding,
+    Fetch,
+    Listing,
+    Paths,
+    Texts,
+)
 
 GENERAL: Final = True
 # Bytes of all archives inside the archives together: this, or RATIO times the size of the archives if that is more.
@@ -49,6 +57,9 @@ class Config(KindConfig):
     encoding: Encoding = None
     """Encoding of file names in the archive that are not marked as UTF-8, such as `gbk` or `shift_jis`. null: UTF-8 where they are,
     else cp437, with a note."""
+
+    attributes: Attributes = ()
+    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of `{label}/{scanner}/*`."""
 
     layout: Template | None = None
     """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
@@ -85,7 +96,9 @@ def listing(config: Config) -> Listing:
     def opening(ids: Sequence[str]) -> Fetch:
         return lambda rows: fetch_members(config.path, [members[ids[row]] for row in rows])
 
-    pictures = arrange(paths, config.layout, config.classes, where, opening)
+    pictures = arrange(
+        paths, config.layout, config.classes, where, opening, attributes=config.attributes
+    )
     if config.layout is None and contents.tables:
         _check_tables(config.path, contents, pictures, shared, where)
     return replace(

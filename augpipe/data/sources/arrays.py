@@ -25,7 +25,16 @@ from augpipe.data.sources._array_columns import (
 from augpipe.data.sources._array_labels import classes_of, left_out_note, unlabelled
 from augpipe.data.sources._array_names import SPLIT, Names, form_of
 from augpipe.data.sources._array_text import read, text_of
-from augpipe.data.sources._listing import Classes, Listing, Texts, WholePath, only, without_labels
+from augpipe.data.sources._groups import plain_groups
+from augpipe.data.sources._listing import (
+    Attributes,
+    Classes,
+    Listing,
+    Texts,
+    WholePath,
+    only,
+    without_labels,
+)
 from augpipe.data.sources._npy import BROKEN, Images, fetching, unreadable, values_of
 from augpipe.data.sources._unused import check_unused
 
@@ -57,6 +66,9 @@ class Config(KindConfig):
 
     groups: str = GROUPS
     """Name of the array of groups, such as patients, without train_, val_ or test_."""
+
+    attributes: Attributes = ()
+    """Names of arrays of an .npz, without train_, val_ or test_, by whose values the test images are scored too."""
 
     ignore: Texts = ()
     """Arrays that are left unused although they look like groups or a split."""
@@ -97,6 +109,11 @@ def _check_settings(config: Config) -> None:
     if config.labels is None:
         raise UserError(
             f"{config.path} is an array of images: set the array of their labels, such as --set source.labels=labels.npy"
+        )
+    if config.attributes:
+        raise UserError(
+            f"source.attributes names arrays of an .npz, and {config.path} is an .npy: save images, labels and "
+            f"{choices(config.attributes)} in an .npz"
         )
     if config.groups != GROUPS:
         raise UserError(
@@ -139,6 +156,10 @@ def _listing(config: Config) -> Listing:
         splits=splits,
         groups=groups,
         weights=weights_of([part.weights for part in parts], config.path),
+        attributes={
+            name: np.concatenate([plain_groups(part.attributes[name]) for part in parts])
+            for name in config.attributes
+        },
         notes=(
             *notes,
             *unused,
@@ -185,7 +206,8 @@ def _splits(parts: Sequence[_Part], config: Config) -> NDArray[np.object_] | Non
 class _Part:
     """One array of images with labels, groups and weights; `name` is its split, "" if it has none.
 
-    others: the arrays of one value per image that are not used, by their name without the split.
+    others: the arrays of one value per image that are not used, by their name without the split. attributes: those of
+    source.attributes.
     """
 
     name: str
@@ -194,6 +216,7 @@ class _Part:
     groups: NDArray[Any] | None = None
     weights: NDArray[Any] | None = None
     others: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def _npz(config: Config) -> tuple[list[_Part], tuple[str, ...]]:
@@ -246,9 +269,18 @@ def _part(config: Config, names: Names, split: str, have: Sequence[str]) -> _Par
     part = _Part(
         split, images, labels, column(config.groups), column("weights"),
         others_of(path, names, split, have, config),
+        {name: _attribute(column(name), names.of(split, name), path, have) for name in config.attributes},
     )  # fmt: skip
     _lengths(part, f"of {path}", names)
     return part
+
+
+def _attribute(
+    values: NDArray[Any] | None, name: str, path: Path, have: Sequence[str]
+) -> NDArray[Any]:
+    if values is None:
+        raise unknown(f"array in source.attributes of {path}", name, have)
+    return values
 
 
 def _unused(
@@ -306,8 +338,8 @@ def _pair(config: Config) -> _Part:
 
 
 def _lengths(part: _Part, where: str, names: Names) -> None:
-    for what in ("labels", "groups", "weights"):
-        column = getattr(part, what)
+    columns = {what: getattr(part, what) for what in ("labels", "groups", "weights")}
+    for what, column in {**columns, **part.attributes}.items():
         if column is not None and len(column) != part.images.n:
             raise UserError(
                 f"{part.images.n} {names.of(part.name, 'images')} {where} but "

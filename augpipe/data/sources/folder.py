@@ -25,6 +25,7 @@ from augpipe.data.sources._layout import (
 )
 from augpipe.data.sources._listing import (
     SPLIT_NAMES,
+    Attributes,
     Classes,
     Fetch,
     Listing,
@@ -51,6 +52,9 @@ class ClassFolders(KindConfig):
 
     exclude: Texts = ()
     """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches `/`."""
+
+    attributes: Attributes = ()
+    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of `{label}/{scanner}/*`."""
 
     layout: Template | None = None
     """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
@@ -102,6 +106,7 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
     try:
         images = arrange(
             paths, config.layout, config.classes, where, opening(config.path / top), folders,
+            config.attributes,
         )  # fmt: skip
     except NoClassError as error:
         hint = table_hint(config.path, top, paths) if paths else advice(config.path)

@@ -134,6 +134,7 @@ def listing(config: Config) -> Listing:
         groups=None if group is None else np.where(group == "", np.array(ids, object), group),
         splits=None if rows.splits is None else rows.splits[retained],
         weights=None if rows.weights is None else rows.weights[retained],
+        attributes=_attributes(config, rows, retained),
         bad=rows.bad(),
         notes=(
             *_missing_value_names(classes),
@@ -214,6 +215,16 @@ def pictures(config: Config) -> Listing:
         for row in np.flatnonzero(reasons != "")
     )
     return without_labels(ids, lambda rows: (files[row] for row in rows), bad)
+
+
+def _attributes(
+    config: Config, rows: Checks, retained: NDArray[np.int64]
+) -> dict[str, NDArray[np.object_]]:
+    """The values of source.attributes in these rows."""
+    from augpipe.data.sources._table import ATTRIBUTE
+
+    columns = {name: rows.column(ATTRIBUTE + name) for name in config.attributes}
+    return {name: values[retained] for name, values in columns.items() if values is not None}
 
 
 def _ungrouped(group: NDArray[np.object_] | None) -> tuple[str, ...]:

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.classifiers.plans import plan
+from augpipe.classifiers.scores import minority
+from augpipe.comparison.options import METRICS
 from augpipe.core.counts import Counts, label_of
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, choices
 from augpipe.core.image_folders import keep_rows, write_labels
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, numpy_stream
@@ -27,7 +30,7 @@ from augpipe.data.survey import survey
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.records import IntakeRecord, Prepared
+from augpipe.pipeline.records import ATTRIBUTE, IntakeRecord, Prepared
 from augpipe.pipeline.validate import check_images, check_listing, list_images
 
 
@@ -62,7 +65,9 @@ def prepare(
         counts = {name: images.counts(rows[name]) for name in NAMES}
         leaks.check_disjoint(rows, intake.ids)
         check_fractions(experiment, counts["train"], images.classes)
+        check_metric(experiment, counts["train"])
         data, refs = _store(store, scratch, images, rows)
+        attributes = _attributes(intake, rows)
     return Prepared(
         data=data,
         splits=refs,
@@ -74,8 +79,22 @@ def prepare(
         torn_groups=partitioned.torn > 0,
         intake=_record(intake, partitioned, policy),
         quarantine=store.put_table("quarantine", quarantine(intake.bad, partitioned.removed)),
+        attributes=None if attributes is None else store.put_table("attributes", attributes),
         time=timer.stop(),
     )
+
+
+def _attributes(intake: Intake, rows: Mapping[str, NDArray[np.int64]]) -> pd.DataFrame | None:
+    """`split, id` and a column for each attribute, in the order of the splits; None if there are none."""
+    if not intake.attributes:
+        return None
+    ids = np.array(intake.ids, object)
+    columns = {f"{ATTRIBUTE}{name}": values for name, values in intake.attributes.items()}
+    tables = [
+        pd.DataFrame({"split": name, "id": ids[of], **{k: v[of] for k, v in columns.items()}})
+        for name, of in rows.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
@@ -100,6 +119,17 @@ def check_fractions(experiment: Experiment, have: Counts, classes: tuple[str, ..
                 f"mix.fill of arm {arm.name!r} is {fill:g}, so its generator draws no images: the largest class has "
                 f"{max(have.values())} training images, the smallest {min(have.values())}"
             )
+
+
+def check_metric(experiment: Experiment, train: Counts) -> None:
+    """UserError if a run with these training images of each class cannot give its metric."""
+    metric = experiment.metric
+    if metric == "minority_recall" and not minority(train):
+        have = [name for name in METRICS if name != metric]
+        raise UserError(
+            f"metric: minority_recall needs classes with fewer training images than the mean, but every class has "
+            f"{max(train.values())}; choose from {choices(have)}"
+        )
 
 
 def _thinned(
