@@ -28,6 +28,7 @@ from .cli_config import init, schema
 from .cli_doctor import doctor
 from .cli_models import Form, generate, predict
 from .command_line import split_sets
+from .cron import check_cron
 from .endings import exit_message
 from .engine import settle
 from .entry import handle_interrupts
@@ -38,7 +39,6 @@ from .planned import budget_of, load_planned
 from .signals import handle_termination
 
 LISTS = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
-CRON_FIELDS = 5
 GATE = 3  # exit status if a gate does not hold and the set is not published
 # Options of several commands. Switches have no --no-... form.
 Sets = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
@@ -414,10 +414,8 @@ def serve(
     out
         Output folder for report.html, scores.csv and the rest (default: runs/NAME below AUGPIPE_HOME).
     """
-    if cron is not None and len(cron.split()) != CRON_FIELDS:
-        raise UserError(
-            f"--cron takes minute, hour, day of month, month and day of week, as in '0 2 * * *'; got {cron!r}"
-        )
+    if cron is not None:
+        check_cron(cron)
     experiment = load(config, set_)
     settle()
     from .deploying import serve as serve_it

@@ -101,7 +101,7 @@ CASES = {
     "an unknown class in a fill": (f"{RUN} 'arms.acgan.mix.fill={{eleven: 9}}'", "mix.fill of arm 'acgan': unknown class 'eleven'; choose from a, b, c"),
     "an unknown class in an imbalance": (f"{RUN} 'imbalance={{profile: step, classes: [x], keep: 0.5}}'", "imbalance: unknown class 'x'; choose from a, b, c"),
     "a missing source": (f"{RUN} source.path=/no/such", "the folder /no/such does not exist"),
-    "an image size that no family draws": (f"{RUN} image.size=1000", "image size 1000 is not 4, 5, 6 or 7 doubled; choose from 8, 10"),
+    "an image size that no family draws": (f"{RUN} image.size=1000", "image size 1000 is above 256; choose from 8, 10"),
     "an image size between two": (f"{RUN} image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled; choose from 8, 10"),
     "a grouped split without groups": (f"{RUN} split.kind=grouped", "split.kind is grouped, but the source has no groups"),
     "files that are no pictures": (f"{RUN} source.path=damaged", "more than 5% of 28 files cannot be used, 4 so far: not a picture of a supported format (4); the first is a/x0.png"),
@@ -209,6 +209,14 @@ CASES = {
     "predictions as text": ("predict model.pt pictures --out x.txt", "--out must be a .csv file; got 'x.txt'"),
     "an age that is none": ("cache prune --older-than soon", "an age must be a number of minutes, hours or days such as 90m, 12h or 7d; got 'soon'"),
     "a schedule that is none": ("serve good.yaml --cron soon", "--cron takes minute, hour, day of month, month and day of week"),
+    "an hour that is none": ("serve good.yaml --cron '0 25 * * *'", "hour '25' of '0 25 * * *' is not from 0 to 23"),
+    "a minute that is none": ("serve good.yaml --cron '*/0 2 * * *'", "got minute '*/0' in '*/0 2 * * *'"),
+    "a day that is none": ("serve good.yaml --cron '0 2 * * monday'", "day of week 'monday' of '0 2 * * monday' is not from 0 to 7"),
+    "several tables": (f"{RUN} 'source={{kind: manifest, path: [gone.csv, head.csv]}}'", "source: path: must be a single path (got ['gone.csv', 'head.csv'])"),
+    "several folders": (f"{RUN} 'source.path=[pictures, rare]'", "source: path: must be a single path (got ['pictures', 'rare'])"),
+    "an image size that no family draws, without a config": ("run pictures --set image.size=512 --dry-run", "image size 512 is above 256; choose from 8, 10"),
+    "a setting that an inspection does not read": ("inspect pictures --set classifier.steps=5", "--set classifier.steps=5 has no effect on augpipe inspect of images, which reads source, image, split"),
+    "an arm that an inspection does not read": ("inspect pictures --set arms.cgan.mix.share=0.1", "--set arms.cgan.mix.share=0.1 has no effect on augpipe inspect of images"),
     "a config of a config": ("init good.yaml", "good.yaml is a config already; augpipe init takes images"),
     "a config that exists": ("init pictures --out good.yaml", "good.yaml exists; choose another --out, or delete it"),
     "an unknown shell": ("completion powershell", 'Invalid value "powershell" for SHELL. Choose from: "bash", "zsh", "fish"'),
@@ -269,6 +277,7 @@ for arguments, variables in json.loads(sys.argv[1]):
 """
 EARLY = (
     "an empty class folder", "an image size that no family draws", "an unknown MedMNIST set",
+    "an image size that no family draws, without a config", "an hour that is none",
     "a tracking store of no kind", "an option out of range", "files that are no pictures, without a config",
 )  # fmt: skip
 

@@ -21,9 +21,11 @@ from augpipe.data.sources._archive_splits import (
 )
 from augpipe.data.sources._beside import check_packed
 from augpipe.data.sources._files import masks_note, without
+from augpipe.data.sources._foreign import advice_of
 from augpipe.data.sources._layout import (
     COPY,
     SPLIT_NOTE,
+    NoClassError,
     Template,
     arrange,
     shared_top,
@@ -104,7 +106,10 @@ def listing(config: Config) -> Listing:
     if not members and contents.bad:
         first = contents.bad[0]
         raise UserError(f"{where} has no usable picture; the first, {first.id}: {first.reason}")
-    pictures = arrange(paths, config.layout, config.classes, where, opening)
+    try:
+        pictures = arrange(paths, config.layout, config.classes, where, opening)
+    except NoClassError as error:
+        raise UserError(f"{error}{advice_of(contents.ignored) if not paths else ''}") from None
     if config.layout is None and contents.tables:
         _check_tables(config.path, contents, pictures, shared, where)
     repeated = f"{several(contents.repeated, 'picture')} packed into several archives, taken once"
@@ -151,7 +156,7 @@ def _check_tables(
         for path, label in zip(pictures.ids, pictures.labels, strict=True)
     }
     tables = {path: reading(member) for path, member in contents.tables.items()}
-    check_packed(tables, of_picture, where)
+    check_packed(tables, of_picture, where, pictures.splits is not None)
 
 
 def _guessed_note(names: Sequence[str]) -> tuple[str, ...]:
