@@ -22,7 +22,7 @@ from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet
 from augpipe.core.store import Store
 from augpipe.data import sources
-from augpipe.data.quarantine import reason
+from augpipe.data.quarantine import reason_for_model
 from augpipe.data.sources import Bad, Blob, Source, suggest
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
 from augpipe.data.sources._dicom_files import is_dicom_file
@@ -191,7 +191,7 @@ def _predicted(
                 images.append(read(blob, spec, options.resize, options.window).image)
                 problems.append("")
             except UNREADABLE as error:
-                problems.append(reason(error))
+                problems.append(reason_for_model(error, options.window))
     usable = [name for name, problem in zip(ids, problems, strict=True) if not problem]
     stacked = np.stack(images) if images else np.empty((0, *spec.shape), np.uint8)
     known = table(usable, model.probabilities(stacked), model.classes)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
-
-from augpipe.core.errors import UserError
 
 from .command_line import Out, Sets
+from .cron import check_cron
 from .engine import settle
 from .entry import handle_interrupts
 from .loading import check_out_folder, load, load_checked
 from .output import print_line
-
-CRON_FIELDS: Final = 5
 
 
 def refresh(config: Path, /, *, set_: Sets = (), out: Out = None) -> None:
@@ -50,10 +46,8 @@ def serve(config: Path, /, *, cron: str | None = None, set_: Sets = (), out: Out
     out
         Output folder for report.html, scores.csv and the rest (default: runs/NAME below AUGPIPE_HOME).
     """
-    if cron is not None and len(cron.split()) != CRON_FIELDS:
-        raise UserError(
-            f"--cron takes minute, hour, day of month, month and day of week, as in '0 2 * * *'; got {cron!r}"
-        )
+    if cron is not None:
+        check_cron(cron)
     experiment = load(config, set_)
     settle()
     from .deploying import serve as serve_it

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -26,6 +27,14 @@ UNUSABLE: Final = "unusable"
 LOCK: Final = "lock"
 YOUNG: Final = 60.0  # seconds
 BUSY: Final = 60.0  # seconds to wait for another process's transaction
+
+
+def sqlite_url(path: Path, driver: str = "") -> str:
+    """The URL of a database for SQLAlchemy, which takes a ? in a plain path for the beginning of options."""
+    if "?" in str(path):
+        # With a driver: of `sqlite:///file:...` MLflow would create the parent folders, beginning with `file:`.
+        return f"sqlite+{driver or 'pysqlite'}:///file:{quote(str(path))}?uri=true"
+    return f"sqlite{'+' if driver else ''}{driver}:///{path}"
 
 
 def schema_version(path: Path) -> str | None:
@@ -100,7 +109,7 @@ def _build(draft: Path, artifacts: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     _create(draft, 0o600)
-    SqlAlchemyStore(f"sqlite:///{draft}", artifacts).engine.dispose()
+    SqlAlchemyStore(sqlite_url(draft), artifacts).engine.dispose()
 
 
 def _upgrade(path: Path, version: str, artifacts: str) -> None:
@@ -112,7 +121,7 @@ def _upgrade(path: Path, version: str, artifacts: str) -> None:
     try:
         with beside(path) as draft:
             copy_database(old, draft)
-            engine = utils.create_sqlalchemy_engine(f"sqlite:///{draft}")
+            engine = utils.create_sqlalchemy_engine(sqlite_url(draft))
             try:
                 utils._upgrade_db(engine)
             finally:

@@ -21,6 +21,7 @@ from augpipe.core.errors import RunError, UserError
 from augpipe.pipeline.experiment import Experiment
 
 from .calling import UNREACHABLE, unreachable
+from .cron import ADVICE
 from .engine import key_file, prefect_api
 from .loss import hush, is_away, is_lost
 from .output import report
@@ -46,9 +47,7 @@ def serve(experiment: Experiment, cron: str | None, out: Path | None) -> None:
         try:
             CronSchedule(cron=cron)
         except ValidationError:
-            raise UserError(
-                f"--cron takes minute, hour, day of month, month and day of week, as in '0 2 * * *'; got {cron!r}"
-            ) from None
+            raise UserError(f"{ADVICE}; got {cron!r}") from None
     with prefect_api(page=True) as address:
         is_local = "PREFECT_API_AUTH_STRING" in os.environ and key_file(address).exists()
         key = f" (its page asks for the key in {key_file(address)})" if is_local else ""

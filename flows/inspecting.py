@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from augpipe.core.errors import UserError, several
+from augpipe.core.errors import UserError, choices, several
 from augpipe.core.home import home
 from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect, with_mistakes
@@ -23,6 +23,8 @@ from augpipe.report.out import check_out
 from .output import Output, print_line
 from .progress import bar
 
+# Settings that an inspection of images reads.
+READ = ("source", "image", "split", "imbalance", "duplicates", "on_bad", "min_images", "name")
 SHOWN = 40  # classes in the printed table
 SEVERITIES = {"stop": "stops a run", "leak": "leak", "warning": "note"}
 
@@ -32,6 +34,8 @@ def inspect_source(
 ) -> tuple[Inspection, Path]:
     """Inspect a config's source, or images, and write the results; returns them and their folder."""
     is_config = source.is_file() and source.suffix.lower() in (".yaml", ".yml")
+    if not is_config:
+        _check_read(overrides)
     values = _config(source) if is_config else {"source": sources.suggest(source)}
     compares = "arms" in values  # else they are filled in, and no run is meant
     experiment = _experiment(values, source, overrides)
@@ -51,6 +55,17 @@ def inspect_source(
     inspection = with_mistakes(inspection, mistakes(experiment, inspection), notes)
     write_inspection(inspection, experiment.image, experiment.name, folder)
     return inspection, folder
+
+
+def _check_read(overrides: Sequence[str]) -> None:
+    """UserError for a setting of a run that an inspection of images does not read."""
+    for text in overrides:
+        name = text.partition("=")[0].partition(".")[0]
+        if name in Experiment.model_fields and name not in READ:
+            raise UserError(
+                f"--set {text} has no effect on augpipe inspect of images, which reads {choices(READ)}; inspect a config to check "
+                "all settings of a run"
+            )
 
 
 def _config(source: Path) -> dict[str, Any]:

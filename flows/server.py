@@ -20,7 +20,7 @@ from filelock import FileLock
 from augpipe.core.errors import RunError
 from augpipe.core.home import home
 
-from .databases import copy_database, from_template, prefect_folder, prefect_template
+from .databases import copy_database, from_template, prefect_folder, prefect_template, sqlite_url
 from .loss import LOST, begin, lose, set_away
 from .output import report
 from .signals import received
@@ -174,7 +174,7 @@ def _start_server(
     variables = {
         "PREFECT__SERVER_FINAL": "1",
         "PREFECT_UI_ENABLED": str(int(page)),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": sqlite_url(database, "aiosqlite"),
         "PREFECT_SERVER_API_AUTH_STRING": key,
         # No other page in the user's browser may ask it for anything.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",

@@ -150,11 +150,17 @@ def test_predictions_are_calibrated_and_name_what_cannot_be_read(
     for at in (0, 5):
         Image.fromarray(train.images[at, 0]).save(folder / f"{at}.png")
     (folder / "1.png").write_bytes(b"no picture")
+    Image.fromarray(train.images[0, 0].astype(np.uint16) * 9).save(folder / "deep.png")
     model = inference.load_classifier(tmp_path / "classifier.pt")
     (rows,) = inference.predict(model, [inference.pictures_of(tmp_path / "new")])
-    assert rows.id.tolist() == [f"{folder}/{at}.png" for at in (0, 1, 5)]
-    assert rows.problem.tolist()[::2] == ["", ""] and rows.problem[1]
-    assert rows.predicted.isna().tolist() == [False, True, False]
+    assert rows.id.tolist() == [f"{folder}/{at}.png" for at in (0, 1, 5, "deep")]
+    assert rows.problem.tolist()[:3:2] == ["", ""] and rows.problem[1]
+    # Nobody can set a window here: it is the model's.
+    assert rows.problem[3].endswith(
+        "of more than 8 bits, and the model was trained without image.window, on pictures of 8 bits: convert the picture as "
+        "those were"
+    )
+    assert rows.predicted.isna().tolist() == [False, True, False, True]
     got = rows.filter(like="probability_").to_numpy()[[0, 2]]
     power = plain[[0, 5]] ** (1 / 3)  # softmax(z / T) of softmax(z)
     np.testing.assert_allclose(got, power / power.sum(1, keepdims=True), atol=0.02)

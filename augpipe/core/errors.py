@@ -51,6 +51,14 @@ def cause(error: BaseException) -> str:
     return one_line(error) or type(error).__name__
 
 
+class WindowError(PictureError):
+    """A picture that needs another `image.window`. what: its values; advice: which window, for who may set one."""
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(f"{what} {advice}".strip())
+        self.what = what
+
+
 def several(n: int, what: str) -> str:
     """`1 image`, `1,200 images`, `2 classes`."""
     return f"{n:,} {what}" + ("" if n == 1 else "es" if what.endswith("s") else "s")

@@ -34,6 +34,9 @@ PLAIN: Final = {
     ("float_type", "float_parsing"): "must be a number",
     ("bool_type", "bool_parsing"): "must be true or false",
     ("missing",): "is missing",
+    ("path_type",): "must be a single path",
+    ("finite_number",): "must be a finite number",
+    ("none_required",): "must be empty (null)",
 }
 
 

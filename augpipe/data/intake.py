@@ -21,7 +21,7 @@ from augpipe.core.images import ImageSet, provenance
 from augpipe.core.options import ImageOptions, Window
 from augpipe.data.facts import Facts, FactsBuffer
 from augpipe.data.options import Policy
-from augpipe.data.quarantine import check_bad, reason
+from augpipe.data.quarantine import check_bad, reason, reason_for_model
 from augpipe.data.sources._listing import Bad, Listing
 from augpipe.data.sources._pictures import EIGHT_BITS, UNREADABLE, Blob, Read, quiet, read
 from augpipe.data.survey import Survey, survey
@@ -122,7 +122,8 @@ def read_pictures(
             try:
                 images[at] = read(blob, spec, options.resize, options.window).image
             except UNREADABLE as error:
-                raise UserError(f"cannot read {names[at]}: {reason(error)}") from None
+                why = reason_for_model(error, options.window)
+                raise UserError(f"cannot read {names[at]}: {why}") from None
     return images
 
 

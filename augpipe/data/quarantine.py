@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from augpipe.core.errors import PictureError, UserError, one_line, several
+from augpipe.core.errors import PictureError, UserError, WindowError, one_line, several
+from augpipe.core.options import Window
 from augpipe.data.options import Policy
 from augpipe.data.sources._listing import Bad, Listing
 
@@ -66,6 +67,19 @@ def reason(error: Exception) -> str:
         return message
     is_plain = isinstance(error, OSError | ValueError) and message
     return f"broken: {message if is_plain else f'{name} {message}'.strip()}"
+
+
+def reason_for_model(error: Exception, window: Window | None) -> str:
+    """Reason why a trained model cannot read a picture. window: the model's, which nobody can change."""
+    if not isinstance(error, WindowError):
+        return reason(error)
+    trained = (
+        "without image.window, on pictures of 8 bits"
+        if window is None
+        else f"with image.window {window}"
+    )
+    what = error.what.rstrip(",;")
+    return f"{what}, and the model was trained {trained}: convert the picture as those were"
 
 
 def quarantine(bad: tuple[Bad, ...], removed: Mapping[str, tuple[str, str]]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from augpipe.core import distributed as parallel
 from augpipe.core.errors import UserError
+
+LARGEST: Final = 256  # pixels of a side; larger images are not tested
 
 
 class Dropout(nn.Module):
@@ -142,16 +144,15 @@ class EqualLinear(nn.Module):
 def doublings(size: int) -> tuple[int, int]:
     """Image size → (base, k) with size = base · 2^k and base in 4..7.
 
-    Raises UserError for any other size.
+    Raises UserError for any other size, and for one above LARGEST.
     """
     base, k = size, 0
     while base >= 8 and base % 2 == 0:
         base, k = base // 2, k + 1
-    if not (4 <= base <= 7 and k >= 1):
-        sizes = sorted(b * 2**j for b in range(4, 8) for j in range(1, 7) if b * 2**j <= 256)
-        raise UserError(
-            f"image size {size} is not 4, 5, 6 or 7 doubled; choose from {', '.join(map(str, sizes))}"
-        )
+    if not (4 <= base <= 7 and k >= 1) or size > LARGEST:
+        sizes = sorted(b * 2**j for b in range(4, 8) for j in range(1, 7) if b * 2**j <= LARGEST)
+        problem = "is not 4, 5, 6 or 7 doubled" if size <= LARGEST else f"is above {LARGEST}"
+        raise UserError(f"image size {size} {problem}; choose from {', '.join(map(str, sizes))}")
     return base, k
 
 

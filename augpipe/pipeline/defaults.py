@@ -17,6 +17,7 @@ from augpipe.data import sources
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.options import SplitOptions
 from augpipe.data.split_check import NAMES
+from augpipe.generators.preview import check_size, preview
 from augpipe.pipeline.budget import (
     LEAST_REPLICATES,
     MOST_REPLICATES,
@@ -48,6 +49,7 @@ MOST = 20_000  # images of all classes that SMOTE draws; training never uses mor
 # Of images from a trained generator. A class beyond the largest one by a tenth has some too, so that no class is
 # recognised by having them; a tenth of what is drawn of each class: docs/results/ideas.md.
 BEYOND, MOST_OF_CLASS, SHARE = 1.1, 400, 0.1
+FAMILIES: Final = ("cgan", "smote")  # of the arms
 POLICY: Final = "elastic"  # no mirrors, no turns: they may change the class
 # Overrides that select the images; applied before the source is read.
 _EARLY = tuple(
@@ -244,6 +246,7 @@ def suggest(
     # Validated first, so that a mistake is reported before any image is read.
     required = {"name": "x", "arms": [{"name": "x"}], "baseline": "x", **fixed}
     outline = outline_of(required, str(path))
+    _check_size(outline, overrides)
     listing = list_images(outline)
     check_listing(outline, listing)
     check_heads(outline, listing)
@@ -260,6 +263,17 @@ def suggest(
     experiment = suggestion.experiment(suggestion.standard())
     check_images(experiment, images.spec, listing.classes, generators)
     return suggestion
+
+
+def _check_size(outline: Outline, overrides: Sequence[str]) -> None:
+    """UserError if a family of the default arms cannot draw the size that the user set, unless arms are changed too."""
+    size, changed = outline.image.size, [text.partition("=")[0] for text in overrides]
+    if size is None or any(key.startswith(("arms", "generators")) for key in changed):
+        return
+    for kind in FAMILIES:
+        known = preview(kind)
+        if known is not None:
+            check_size(known.config(kind=kind), size, outline.image.channels)
 
 
 def timed_survey(listing: sources.Listing, options: ImageOptions) -> tuple[Survey, float]:

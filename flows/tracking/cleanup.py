@@ -24,6 +24,7 @@ from augpipe.core.home import home
 from augpipe.core.store import Store
 from augpipe.pipeline.pruning import is_in_use
 
+from ..databases import sqlite_url
 from .runs import KEY, end_abandoned
 from .store import tracking_uri
 
@@ -47,7 +48,7 @@ def remove_runs(older_than: float, names: Sequence[str] | None = None) -> Remove
     owner decides what is deleted there.
     """
     # MLflow sets the variable itself once a run of this process has been tracked.
-    if os.environ.get("MLFLOW_TRACKING_URI") not in (None, "", f"sqlite:///{home() / 'mlflow.db'}"):
+    if os.environ.get("MLFLOW_TRACKING_URI") not in (None, "", sqlite_url(home() / "mlflow.db")):
         raise UserError(
             "--runs deletes from the store below AUGPIPE_HOME, but MLFLOW_TRACKING_URI names another; unset it, or "
             "delete runs there with MLflow's own commands"

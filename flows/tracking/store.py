@@ -17,7 +17,7 @@ from augpipe.core.errors import UserError, one_line
 from augpipe.core.home import home, make_folder, make_home
 from augpipe.core.store import Ref
 
-from ..databases import ensure_mlflow
+from ..databases import ensure_mlflow, sqlite_url
 from ..engine import PATIENCE, bare, bare_text
 
 
@@ -76,7 +76,7 @@ def tracking_uri() -> tuple[str, str | None]:
     # Without this variable, a file store creates `mlruns` in the working directory.
     os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", artifacts)
     ensure_mlflow(folder / "mlflow.db", artifacts)
-    return f"sqlite:///{folder / 'mlflow.db'}", artifacts
+    return sqlite_url(folder / "mlflow.db"), artifacts
 
 
 def dataset_input(ref: Ref, name: str, context: str) -> DatasetInput:

@@ -100,9 +100,9 @@ def test_mistakes_are_reported_before_a_picture_is_read(tmp_path: Path) -> None:
             sources.listing(source("webdataset", path=tar, **options))
     with pytest.raises(ValueError, match="duplicate class 'a'"):
         source("webdataset", path=tar, names=["a", "a"])
-    shard(tar, {"0": {"npy": b"x", "cls": b"1"}})
+    shard(tar, {"0": {"raw": b"x", "cls": b"1"}})
     with pytest.raises(
-        UserError, match=r"no file with the suffix of a picture, and others: \.npy; set"
+        UserError, match=r"no file with the suffix of a picture, and others: \.raw; set"
     ):
         sources.listing(source("webdataset", path=tar))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from augpipe.data import sources
 from augpipe.data.copied_classes import LEAST, check_copied_classes
 from augpipe.data.inspect import inspect
 from augpipe.data.options import Policy
+from augpipe.pipeline.experiment import override
 
 
 def listed(root: Path, packed: bool, **options: Any) -> sources.Listing:
@@ -28,6 +30,14 @@ def listed(root: Path, packed: bool, **options: Any) -> sources.Listing:
         for path in sorted(root.rglob("*.png")):
             archive.write(path, path.relative_to(root))
     return sources.listing(source("archive", path=root.with_suffix(".zip"), **options))
+
+
+def zipped(root: Path) -> sources.Listing:
+    """All files, not only the pictures, in an archive."""
+    with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
+        for path in sorted(one for one in root.rglob("*") if one.is_file()):
+            archive.write(path, path.relative_to(root))
+    return sources.listing(source("archive", path=root.with_suffix(".zip")))
 
 
 def tree(root: Path, *folders: str, n: int = 2) -> Path:
@@ -264,3 +274,112 @@ def test_patients_in_the_names_of_files(tmp_path: Path) -> None:
     for i in range(24):  # images, not groups
         save(tmp_path / "other" / "ab"[i // 12] / f"image{i // 3}_{i}.png", noise(i))
     assert not listed(tmp_path / "other", False).notes
+
+
+def texts(root: Path, *names: str, text: str = "0 .5 .5 1 1\n") -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+COCO = '{"images": [], "annotations": []}'
+DETECTION = {  # folders of pictures, other files
+    "YOLO": (("images",), {"labels/0.txt": "", "labels/1.txt": ""}),
+    "YOLO with a split": (("images/train", "images/val"), {"labels/train/0.txt": "", "labels/val/1.txt": ""}),
+    "COCO": (("images",), {"annotations/instances.json": COCO}),
+    "COCO with a split": (("train2017", "val2017"), {"annotations/instances_train2017.json": COCO}),
+    "VOC": (("JPEGImages",), {"Annotations/0.xml": "", "ImageSets/Main/train.txt": "0"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", DETECTION)
+def test_boxes_of_object_detection_are_no_class(tmp_path: Path, form: str) -> None:
+    folders, files = DETECTION[form]
+    tree(tmp_path / "pics", *folders)
+    for name, text in files.items():
+        texts(tmp_path / "pics", name, text=text)
+    with pytest.raises(
+        UserError, match=r"as object detection has \(YOLO, VOC, COCO\): write a table"
+    ):
+        listed(tmp_path / "pics", False)
+
+
+def test_folders_of_other_files_beside_classes_are_no_classes(tmp_path: Path) -> None:
+    """An empty folder is still one, as is one of texts under a name of its own."""
+    root = tree(tmp_path / "pics", "a", "b")
+    texts(
+        root, "annotations/xmls/0.xml", "boxes of all/0.txt", "boxes of all/1.txt", "docs/about.md"
+    )
+    images = listed(root, False)
+    assert images.classes == ("a", "b")
+    noted = [note for note in images.notes if "is not read as a class" in note]
+    assert [note.split(" has no")[0] for note in noted] == [
+        "the folder annotations", "the folder boxes of all", "the folder docs",
+    ]  # fmt: skip
+    texts(root, "cat/note.txt")
+    (root / "labels").mkdir()
+    assert listed(root, False).classes == ("a", "b", "cat", "labels")
+
+
+def test_lists_of_a_split_beside_classes_are_noted(tmp_path: Path) -> None:
+    """As Food-101's: the classes below `images`, the lists in `meta`."""
+    root = tree(tmp_path / "food", "images/a", "images/b", n=4)
+    texts(root, "meta/train.txt", text="a/0\na/1\nb/0\nb/1\n")
+    texts(root, "meta/labels.txt", text="a\nb\n")
+    assert not any("split" in note for note in listed(root, False).notes)
+    texts(root, "meta/test_list.txt", text="images/a/2.png 0\nimages/b/3.png 1\n")
+    images = listed(root, False)
+    assert images.classes == ("a", "b") and images.splits is None
+    assert any(
+        note.startswith("test_list.txt, train.txt list pictures of test, train, and are not used")
+        for note in images.notes
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize("with_label", [False, True])
+def test_a_split_in_a_table_beside_classes_is_not_passed_over(
+    tmp_path: Path, packed: bool, with_label: bool
+) -> None:
+    root = tree(tmp_path / "pics", "a", "b", n=6)
+    for column, values in (("split", ["train", "test"]), ("is_test", ["0", "1"])):
+        rows = [f"file,{'label,' if with_label else ''}{column}"]
+        for i in range(12):
+            name, number = "ab"[i // 6], i % 6
+            rows.append(
+                f"{name}/{number}.png,{f'{name},' if with_label else ''}{values[number > 3]}"
+            )
+        (root / "split.csv").write_text("\n".join(rows) + "\n")
+        with pytest.raises(UserError, match=rf"its column '{column}' looks like their split") as e:
+            zipped(root) if packed else listed(root, False)
+        if with_label and not packed:
+            command = shlex.split(re.search(r"\((augpipe run .*)\), or", str(e.value))[1])
+            values_set = dict(word.split("=", 1) for word in command if "source." in word)
+            config = {"source": sources.suggest(Path(command[2]))}
+            for key, value in values_set.items():
+                override(config, f"{key}={value}")
+            images = sources.listing(source(**config["source"]))
+            assert images.counts() == {"a": 6, "b": 6}
+            assert images.splits.tolist().count("test") == 4
+        assert listed(root, False, layout="{label}/**/*").splits is None
+    # The folders are the split already.
+    divided = tree(tmp_path / "divided", "train/a", "train/b", "test/a", "test/b")
+    rows = [f"{side}/{c}/{i}.png,{side}" for side in ("train", "test") for c in "ab" for i in "01"]
+    (divided / "split.csv").write_text("\n".join(["file,split", *rows]) + "\n")
+    assert set(listed(divided, False).splits) == {"train", "test"}
+
+
+def test_a_table_in_a_folder_of_labels_is_proposed(tmp_path: Path) -> None:
+    root = tree(tmp_path / "pics", "images", n=8)
+    texts(root, "labels/labels.csv", text="file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8)))  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"labels\.csv --set source\.root=\S*pics --set source\.col"
+    ):
+        listed(root, False)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_class_folders_of_arrays_are_named(tmp_path: Path, packed: bool) -> None:
+    texts(tmp_path / "pics", "a/0.npy", "b/0.npy", text="x")
+    with pytest.raises(UserError, match=r"\.npy is not read: save images and labels as arrays"):
+        zipped(tmp_path / "pics") if packed else listed(tmp_path / "pics", False)

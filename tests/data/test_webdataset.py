@@ -6,10 +6,13 @@ import gzip
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pictures import came, folders, noise, source
+from pyarrow import parquet
 from shards import described, numbered, png, shard
 
 from augpipe.core.errors import UserError
@@ -278,3 +281,78 @@ def test_lists_and_numbers_of_json(tmp_path: Path) -> None:
     shard(path, described({"dx": "1"}, {"dx": "1.0"}))
     with pytest.raises(UserError, match=r"the labels '1' and '1\.0' of .* are the same number"):
         sources.listing(source("webdataset", path=path, label="dx"))
+
+
+def patients(folder: Path, form: str) -> Any:
+    """A set whose patients are only in names: folders in a tar, a tar each, or the paths in a Parquet file."""
+    names = [f"patient-{i // 3}" for i in range(12)]
+    if form == "parquet":
+        images = [{"bytes": png(i), "path": f"x/{name}/{i}.png"} for i, name in enumerate(names)]
+        table = pa.table({"image": images, "label": [i // 6 for i in range(12)]})
+        parquet.write_table(table, folder / "x.parquet")
+        return {"kind": "huggingface", "path": folder / "x.parquet"}
+    each = {
+        name: {"png": png(i), "cls": b"ab"[i // 6 : i // 6 + 1]}
+        for i, name in enumerate(f"{name}/{i}" for i, name in enumerate(names))
+    }
+    if form == "folders":
+        return {"kind": "webdataset", "path": shard(folder / "x.tar", each)}
+    for name in set(names):
+        shard(folder / f"{name}.tar", {key.partition("/")[2]: one for key, one in each.items() if key.startswith(f"{name}/")})  # fmt: skip
+    return {"kind": "webdataset", "path": folder}
+
+
+@pytest.mark.parametrize(("form", "number"), [("folders", 2), ("tars", 1), ("parquet", 2)])
+def test_patients_in_names_are_not_passed_over(tmp_path: Path, form: str, number: int) -> None:
+    options = patients(tmp_path, form)
+    with pytest.raises(
+        UserError, match=rf"'patient-\d', which look like groups.*group_folder={number}, or"
+    ):
+        sources.listing(source(**options))
+    groups = sources.listing(source(**options, group_folder=number)).groups
+    assert sorted(set(groups)) == [f"patient-{i}" for i in range(4)] and len(groups) == 12
+    assert sources.listing(source(**options, group_folder=0)).groups is None
+    with pytest.raises(UserError, match=r"source\.group_folder is 9, and no path of the data set"):
+        sources.listing(source(**options, group_folder=9))
+    with pytest.raises(ValueError, match="group_folder and group are mutually exclusive"):
+        source(**options, group_folder=1, group="who")
+
+
+def test_patients_in_the_names_of_samples_are_noted(tmp_path: Path) -> None:
+    samples = {
+        f"person{i // 3}_{i}": {"png": png(i), "cls": b"ab"[i // 12 : i // 12 + 1]}
+        for i in range(24)
+    }
+    (note,) = sources.listing(source("webdataset", path=shard(tmp_path / "x.tar", samples))).notes
+    assert "such as 'person0'" in note and note.split("person, ")[1].startswith("write them into the .json")  # fmt: skip
+
+
+def test_numbers_that_are_missing_between_shards_are_noted(tmp_path: Path) -> None:
+    for number in (0, 1, 3, 4):
+        shard(tmp_path / "set" / f"train-{number:03d}.tar", numbered([0, 1], 10 * number))
+    shard(tmp_path / "set" / "val-01.tar", numbered([0, 1], 90))
+    shard(tmp_path / "set" / "val-02.tar", numbered([0, 1], 92))
+    (note,) = sources.listing(source("webdataset", path=tmp_path / "set")).notes
+    assert note.startswith("4 files up to train-004, without train-002: fetch what is missing")
+    named = [tmp_path / "set" / f"train-{number:03d}.tar" for number in (0, 4)]
+    assert not sources.listing(source("webdataset", path=named)).notes  # the user's selection
+    for name in ("20240101", "20240301", "20240302"):  # dates
+        shard(tmp_path / "days" / f"{name}.tar", numbered([0, 1], int(name)))
+    assert not sources.listing(source("webdataset", path=tmp_path / "days")).notes
+
+
+def test_labels_and_pictures_in_other_forms_are_named(tmp_path: Path) -> None:
+    texts = {f"{i}": {"png": png(i), "txt": b"ab"[i % 2 : i % 2 + 1]} for i in range(4)}
+    path = shard(tmp_path / "x.tar", texts)
+    found = sources.suggest(path)
+    with pytest.raises(UserError, match=r"set source\.label=txt \(it has \.txt\)"):
+        sources.listing(source(**found))
+    assert sources.listing(source(**found, label="txt")).counts() == {"a": 2, "b": 2}
+    # Texts beside the pictures of class folders are no labels.
+    classes = shard(tmp_path / "y.tar", {f"{'ab'[i % 2]}/{i}": one for i, one in enumerate(texts.values())})  # fmt: skip
+    assert sources.listing(source(**sources.suggest(classes))).classes == ("a", "b")
+    arrays = {f"{i}": {"npy": b"\x93NUMPY", "cls": b"a"} for i in range(2)}
+    found = sources.suggest(shard(tmp_path / "z.tar", arrays))
+    for more in ({}, {"image": "npy"}):
+        with pytest.raises(UserError, match=r"npy.*arrays in tars are not read.*np\.savez"):
+            sources.listing(source(**found, **more))

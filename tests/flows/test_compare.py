@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -20,6 +22,7 @@ from scipy import stats
 from tiny import CONFIG, Ran, augpipe, beside, rows_of_first_seed, tracking
 
 from augpipe.classifiers.search import SHARES
+from augpipe.core.files import digest
 from augpipe.synthetic import fidelity
 
 ARMS = ("real", "classic", "smote", "acgan")
@@ -295,15 +298,50 @@ def post(url: str, body: dict) -> list[dict]:
     return found
 
 
+def damage(store: Path) -> set[Path]:
+    """Flip a bit, cut off the end, or delete, of every other file or folder with its digest in its name; their paths."""
+    damaged = [p for p in sorted(store.glob("*/*")) if re.fullmatch(r"[0-9a-f]{20}", p.stem)][::2]
+    for number, path in enumerate(damaged):
+        file = max(path.rglob("*"), key=lambda p: p.stat().st_size) if path.is_dir() else path
+        content = file.read_bytes()
+        if number % 3 == 2:
+            file.unlink()
+        else:
+            flipped = bytes([content[0] ^ 1]) + content[1:]
+            file.write_bytes(content[:-1] if number % 3 else flipped)
+    return set(damaged)
+
+
+def refs_since(store: Path, begun: float) -> dict[Path, str]:
+    """Path and digest of all that the records name which were written since."""
+    texts = [p.read_text() for p in store.glob("records/*.json") if p.stat().st_mtime >= begun]
+    pairs = [
+        pair
+        for text in texts
+        for pair in re.findall(r'"path": "([^"]*)",\s*"sha256": "(\w+)"', text)
+    ]
+    return {store / path: sha for path, sha in pairs}
+
+
 def test_given_servers_are_used_and_fresh_makes_all_anew_to_the_byte(
     ran: Ran, single: Ran, tmp_path: Path
 ) -> None:
-    """Another Prefect server, another MLflow store, nothing reused: the same config, the same bytes."""
+    """Another Prefect server, another MLflow store, nothing reused: the same config, the same bytes.
+
+    And over a store in which every other file is damaged: each is moved away and written again.
+    """
     server, uri = warm.prefect(), tracking(tmp_path)
+    shutil.copytree(single.home / "store", tmp_path / "copy" / "data" / "store")
+    damaged, begun = damage(tmp_path / "copy" / "data" / "store"), time.time()
+    copy = replace(single, place=tmp_path / "copy")
     again = beside(
-        single, tmp_path, "name=given", more=("--fresh",), PREFECT_API_URL=server, MLFLOW_TRACKING_URI=uri,
+        copy, tmp_path, "name=given", more=("--fresh",), PREFECT_API_URL=server, MLFLOW_TRACKING_URI=uri,
     )  # fmt: skip
     assert again.status == 0 and "from cache" not in again.err, again.err[-3000:]
+    assert "Traceback" not in again.err
+    named = refs_since(copy.home / "store", begun)
+    assert all(digest(path) == sha for path, sha in named.items())
+    assert len(damaged & named.keys()) >= 5
     for name in ("scores.csv", "fidelity.csv"):
         assert (again.folder / name).read_bytes() == (single.folder / name).read_bytes(), name
     # And those of a fresh user's process with two seeds, in another place, as far as they are of the first.

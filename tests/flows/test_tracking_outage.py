@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import mlflow
@@ -107,7 +108,10 @@ def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(
 
 
 class Gate(BaseHTTPRequestHandler):
-    """Passes everything to a real server until its token expires: when the file is there, or at a call with the last word."""
+    """Passes everything to a real server until its token expires: when the file is there, or at a call with the last word.
+
+    deaf: from then on it does not answer at all.
+    """
 
     server: Any
 
@@ -115,6 +119,9 @@ class Gate(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.server.last.encode() in self.path.encode() + body:
             self.server.expired.touch()
+        if self.server.expired.exists() and self.server.deaf:
+            self.server.closing.wait()
+            return
         if self.server.expired.exists():
             self._answer(403, b'{"error_code": "PERMISSION_DENIED", "message": "token expired"}')
             return
@@ -140,13 +147,40 @@ for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
 
 
 @contextmanager
-def gate(target: str, expired: Path, last: str = "no call has this") -> Iterator[str]:
+def gate(
+    target: str, expired: Path, last: str = "no call has this", deaf: bool = False
+) -> Iterator[str]:
     """The address of a gate before the server at `target`."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Gate) as gate:
         gate.target, gate.expired, gate.last = target, expired, last  # type: ignore[attr-defined]
+        gate.deaf, gate.closing = deaf, Event()  # type: ignore[attr-defined]
         Thread(target=gate.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{gate.server_port}"
+        gate.closing.set()  # type: ignore[attr-defined]
         gate.shutdown()
+
+
+@pytest.mark.parametrize("last", ["health", "runs/log-batch"], ids=["at the start", "in mid-run"])
+def test_ctrl_c_while_the_tracking_server_does_not_answer(
+    tmp_path: Path, server: Mlflow, last: str
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    with gate(server.url, tmp_path / "waits", last, deaf=True) as url:
+        process = begin(
+            tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "name=deaf", "--set", "arms=[{name: real}]",
+            "--set", "generators={}", "--set", "seeds=1", "--set", "runner.threads=1", MLFLOW_TRACKING_URI=url,
+        )  # fmt: skip
+        limit = time.monotonic() + 120
+        while not (tmp_path / "waits").exists():
+            assert process.poll() is None and time.monotonic() < limit
+            time.sleep(0.02)
+        begun = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+        took = time.monotonic() - begun
+    assert process.returncode == 130 and took < 5, (took, rest)
+    assert rest.splitlines()[-1].startswith("augpipe: stopped; no file is half-written.")
+    assert "Traceback" not in rest and not (tmp_path / "out").exists()
 
 
 def test_a_token_that_expires_in_mid_run_costs_the_run_nothing_but_its_record(

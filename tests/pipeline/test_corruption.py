@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -81,7 +82,16 @@ def test_sixty_damages_change_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(integrity, "_compared", {})  # as a new process
         assert results(work, go(work)[0]) == first, damages
     monkeypatch.setattr(integrity, "_compared", {})
+    compared: Counter[Path] = Counter()
+
+    def counted(path: Path) -> str:
+        compared[path] += 1
+        return digest(path)
+
+    monkeypatch.setattr(integrity, "digest", counted)
     runs, calls = go(work)
     assert not made(calls)
+    # Each is hashed once in a process, however many tasks use it: a fraction of the time that decoding it takes.
+    assert len(compared) > 20 and set(compared.values()) == {1}
     for _, _, value in runs.results():
         assert all(digest(ref.path) == ref.sha256 for ref in cache.refs(value))

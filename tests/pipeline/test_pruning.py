@@ -107,6 +107,20 @@ def test_marks_of_earlier_versions_do_not_count(store: Store) -> None:
     assert not left(store) and not list((store.root / pruning.RUNNING).iterdir())
 
 
+def test_what_a_dead_container_left_protects_nothing(store: Store) -> None:
+    """Of another host, whose processes cannot be looked up here: its lock, which the system freed, and a draft."""
+    lock = store.root / pruning.RUNNING / f"{time.time() - 41 * 86_400:.6f}-{'0a' * 16}"
+    lock.parent.mkdir()
+    lock.touch()
+    draft = store.root / "kind" / ".new.0a1b2c3d-17-4242-0123abcd.tmp"
+    draft.write_bytes(b"x" * 1000)
+    aged(draft, 41)
+    with pruning.running(store):  # another run, now
+        assert draft.exists()  # it may be a running one's
+        pruning.prune(store, limit=0)
+    assert not left(store) and not draft.exists() and not list(lock.parent.iterdir())
+
+
 def test_what_is_no_mark_in_their_folder_is_left_alone(store: Store) -> None:
     """As a network drive's folders and the files of a desktop."""
     folder = store.root / pruning.RUNNING

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,16 +39,25 @@ class Table(NamedTuple):
     why: str
 
 
-def check_beside(root: Path, top: str, ids: Sequence[str], names: Sequence[str]) -> None:
-    """UserError if a file beside the folders has labels of the pictures that differ from the names of their folders, or groups.
+def check_beside(
+    root: Path,
+    top: str,
+    ids: Sequence[str],
+    names: Sequence[str],
+    aside: Collection[str] = (),
+    divided: bool = True,
+) -> None:
+    """UserError if a file beside the folders has labels of the pictures that differ from the names of their folders, or groups,
+    or a split unless the folders are one (`divided`).
 
-    ids: paths of the pictures below `root`/`top`; names: the class of each by its folder. An explicit `layout` skips this.
+    ids: paths of the pictures below `root`/`top`; names: the class of each by its folder. aside: folders without pictures
+    whose files are looked at too. An explicit `layout` skips this.
     """
     of_picture = {f"{top}{path}": name for path, name in zip(ids, names, strict=True)}
     folders = choices(sorted(set(names))[:3])
     advice = f"set source.layout='{{label}}/**/*' if the folders ({folders}, ...) are the classes"
-    files = _files_beside(root, top)
-    if table := _table_of(root, files, of_picture):
+    files = files_beside(root, top, aside)
+    if table := _table_of(root, files, of_picture, divided=divided):
         command = _command(root, table.path, table.options)
         raise UserError(
             f"the table {table.path} names the pictures in its column {table.column!r}, and {table.why}: use the table "
@@ -62,7 +71,10 @@ def check_beside(root: Path, top: str, ids: Sequence[str], names: Sequence[str])
 
 
 def check_packed(
-    packed: Mapping[str, Callable[[], bytes]], of_picture: Mapping[str, str], where: str
+    packed: Mapping[str, Callable[[], bytes]],
+    of_picture: Mapping[str, str],
+    where: str,
+    divided: bool,
 ) -> None:
     """As `check_beside`, for an archive.
 
@@ -70,7 +82,7 @@ def check_packed(
     """
     with TemporaryDirectory() as scratch:
         root = Path(scratch).resolve()
-        table = _table_of(root, _unpacked(packed, root), of_picture, packed=True)
+        table = _table_of(root, _unpacked(packed, root), of_picture, packed=True, divided=divided)
     if table is None:
         return
     name = table.path.relative_to(root).as_posix()
@@ -98,7 +110,8 @@ def _unpacked(packed: Mapping[str, Callable[[], bytes]], root: Path) -> list[Pat
 
 def table_hint(root: Path, top: str, ids: Sequence[str]) -> str:
     """How to use a table beside pictures that are in no class folder; "" if there is none."""
-    table = _table_of(root, _files_beside(root, top), dict.fromkeys((f"{top}{i}" for i in ids), ""))
+    of_picture = dict.fromkeys((f"{top}{i}" for i in ids), "")
+    table = _table_of(root, files_beside(root, top), of_picture)
     if table is None:
         return ""
     command = _command(root, table.path, table.options)
@@ -115,27 +128,33 @@ def _command(root: Path, table: Path, sets: str) -> str:
     return f"augpipe run {shlex.quote(str(table))} {sets}"
 
 
-def _files_beside(root: Path, top: str) -> list[Path]:
-    """Files in the folders from `root` to `root`/`top`, and in the first ones below."""
+def files_beside(root: Path, top: str, aside: Collection[str] = ()) -> list[Path]:
+    """Files in the folders from `root` to `root`/`top`, in the first ones below, and in those `aside`."""
     parts = top.split("/")[:-1]
     above = [root.joinpath(*parts[:n]) for n in range(len(parts) + 1)]
     inside = [folder for folder in sorted(above[-1].iterdir()) if folder.is_dir()]
-    return [path for folder in (*above, *inside[:MOST]) for path in _files(folder)]
+    others = [root / folder for folder in aside if root / folder not in inside[:MOST]]
+    return [path for folder in (*above, *inside[:MOST], *others) for path in _files(folder)]
 
 
 def _table_of(
-    root: Path, files: Sequence[Path], of_picture: Mapping[str, str], packed: bool = False
+    root: Path,
+    files: Sequence[Path],
+    of_picture: Mapping[str, str],
+    *,
+    packed: bool = False,
+    divided: bool = True,
 ) -> Table | None:
     """The first table whose labels differ from the folders of the pictures it names, or that has groups of them; else None.
 
     One whose column of labels is known comes before others, such as that of a test without labels. packed: the pictures
-    are in an archive.
+    are in an archive. divided: they have a split; otherwise a table that has one counts too.
     """
-    from augpipe.data.sources._proposal import whole_mapping
+    from augpipe.data.sources._proposal import split_settings, whole_mapping
 
     tables = []
     for path in [path for path in files if path.suffix.lower() in TABLES][:MOST]:
-        below = _packed(root, path, of_picture) if packed else path.parent
+        below = _packed(root, path, of_picture) if packed else _root_of(root, path, of_picture)
         columns = _columns(root, path, of_picture, below)
         if columns is None:
             continue
@@ -144,12 +163,17 @@ def _table_of(
         more = whole_mapping(path, below) if label or not agrees else _groups(path)
         options |= {key: name for key, name in more.items() if key not in options}
         why = "its labels differ from the names of the folders"
+        sets = [] if packed or below == path.parent else [f"source.root={below}"]
+        sets += [f"source.columns.{key}={name}" for key, name in options.items() if key != "split"]
+        split = split_settings(path)
         if agrees:
             why = f"its column {options.get('group')!r} looks like groups, such as patients"
+            if "group" not in options and split:
+                why = f"its column {split[0].partition('=')[2]!r} looks like their split"
             why += "" if label else NO_LABELS
-        if not agrees or "group" in options:
-            sets = (shlex.quote(f"source.columns.{key}={name}") for key, name in options.items())
-            table = Table(path, column, " ".join(f"--set {one}" for one in sets), why)
+        if not agrees or "group" in options or (split and not divided):
+            words = " ".join(f"--set {shlex.quote(one)}" for one in (*sets, *split))
+            table = Table(path, column, words, why)
             if "label" in options:
                 return table
             tables.append(table)
@@ -168,6 +192,12 @@ def _files(folder: Path) -> list[Path]:
     """Files of a folder that are not too large to be looked into."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     return [path for path in files if path.stat().st_size <= LARGEST]
+
+
+def _root_of(root: Path, table: Path, of_picture: Mapping[str, str]) -> Path:
+    """The folder that the paths of a table are relative to: its own, unless no picture is below it."""
+    prefix = "" if table.parent == root else f"{table.parent.relative_to(root).as_posix()}/"
+    return table.parent if any(path.startswith(prefix) for path in of_picture) else root
 
 
 def _packed(root: Path, table: Path, of_picture: Mapping[str, str]) -> Packed:
@@ -192,7 +222,8 @@ def _columns(
     settings = proposal(columns, [below])
     if "path" not in settings or len(columns) == 1:  # nothing that could be a label
         return None
-    paths, prefix = Paths([below]), path.parent.relative_to(root)
+    paths = Paths([below])
+    prefix = (below if isinstance(below, Path) else path.parent).relative_to(root)
     pictures = [
         (prefix / paths.one(str(value)).path).as_posix() for value in columns[settings["path"]]
     ]

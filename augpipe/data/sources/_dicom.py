@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.errors import PictureError, UserError
+from augpipe.core.errors import PictureError, UserError, WindowError
 from augpipe.core.options import Window
 
 SUFFIXES: Final = (".dcm", ".dicom", ".ima")
@@ -126,8 +126,8 @@ def _pixels(
         # A 16-bit palette stores 8-bit values in the upper byte.
         stored, bits = (stored >> 8 if stored.dtype.itemsize == 2 else stored), 8
     elif bits > 8 and window != "full":
-        raise PictureError(
-            f"{bits} bits per channel need image.window: full, the only window for colour"
+        raise WindowError(
+            f"{bits} bits per channel", "need image.window: full, the only window for colour"
         )
     if stored.ndim != 3 or stored.shape[2] < 3:
         raise PictureError(f"unsupported photometric interpretation {kind!r}")
@@ -187,9 +187,9 @@ def _grey(
         low, high = _range(data)
         unit = (values - low) / (high - low)
     else:
-        raise PictureError(
-            f"values from {values.min():g} to {values.max():g} without a window in the file; "
-            "set image.window: [low, high] in these units, or full"
+        raise WindowError(
+            f"values from {values.min():g} to {values.max():g} without a window in the file;",
+            "set image.window: [low, high] in these units, or full",
         )
     return _to_uint8(unit)
 

@@ -23,7 +23,8 @@ ADVICE: Final = {
     "datasets.load_from_disk(...).to_parquet('train.parquet')",
     r"(data|test)_batch(_\d)?": "{} is a part of CIFAR-10: set source: {{kind: torchvision, name: CIFAR10, root: FOLDER}} in a config",
     r".+-ubyte(\.gz)?": "{} is in MNIST's form: set source: {{kind: torchvision, name: MNIST, root: FOLDER}} in a config, or FashionMNIST",
-    r".+\.(h5|hdf5|mat|tfrecords?|lmdb|mdb|pt|pth|pkl|pickle|npy\.gz|sqlite|db)": f"{{}} {AS_ARRAYS}",
+    r".+\.(h5|hdf5|mat|tfrecords?|lmdb|mdb|pt|pth|pkl|pickle|npy\.gz|sqlite|db|npy)": f"{{}} {AS_ARRAYS}",
+    r".+\.npz": "give {} itself",
     r".+\.(rar|7z|gz|bz2|xz|zst)": "unpack {}, and give the folder",
     r".+\.json": "write the labels in {} as a table with a path and a label in each row, such as .csv or .jsonl",
     r".+\.(zip|tar|tgz)": "{} is an archive: give the archives by `--set 'source.path=[a.zip, b.zip]'`, or unpack them",
@@ -34,6 +35,11 @@ def advice(path: Path) -> str:
     """`; ` and how to go on with a file, or with a folder that has no pictures; "" if its names say nothing."""
     names = islice(_names(path), LOOKED_AT) if path.is_dir() else iter((path.name,))
     return _of(list(names))
+
+
+def advice_of(suffixes: Iterable[str]) -> str:
+    """As `advice`, by the suffixes of an archive's files."""
+    return _of([f"x{suffix}" for suffix in suffixes]).replace("; x.", "; .", 1)
 
 
 def pixels_in(columns: Sequence[str]) -> str:

@@ -42,10 +42,16 @@ def groups_by_name(names: Sequence[str]) -> bool:
     )
 
 
-def names_note(paths: Sequence[str], classes: Sequence[str], layout: str) -> tuple[str, ...]:
+def names_note(
+    paths: Sequence[str],
+    classes: Sequence[str],
+    layout: str = "",
+    advice: str = "write them into a table with a column group",
+) -> tuple[str, ...]:
     """A note of files whose names begin with what looks like a group, `person7_bacteria_2.jpeg`.
 
-    classes: of each picture; layout: that of their folders, `{label}/**/*`.
+    classes: of each picture; layout: that of their folders, `{label}/**/*`, if they are read by one. advice: what to do
+    where no layout reads the groups.
     """
     by_class: dict[str, list[str]] = {}
     for path, name in zip(paths, classes, strict=True):
@@ -62,8 +68,7 @@ def names_note(paths: Sequence[str], classes: Sequence[str], layout: str) -> tup
     signs = {
         path.rpartition("/")[2][len(name)] for path in paths for name in [_named(path)] if name
     }
-    advice = "write them into a table with a column group"
-    if len(named) == len(paths) and len(signs) == 1:
+    if layout and len(named) == len(paths) and len(signs) == 1:
         advice = f"set layout: '{layout.removesuffix('**/*')}{{group-}}{signs.pop()}*'"
     return (
         f"the names of {several(len(named), 'file')} begin as those of groups do, such as {named[0]!r}: if each is a patient or a "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,6 +91,23 @@ def features_of(schema: Any) -> dict[str, dict[str, Any]]:
         if isinstance(one, list) and len(one) == 1
     }
     return {name: one for name, one in (described | lists).items() if isinstance(one, dict)}
+
+
+def image_paths(files: Sequence[Path], column: str) -> NDArray[np.object_]:
+    """The path beside each image in its struct (N,), "" without one."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    paths: list[str] = []
+    for path in files:
+        kind = read_schema(path).field(column).type
+        if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
+            paths += [""] * parquet.read_metadata(path).num_rows
+            continue
+        with parquet.ParquetFile(path) as file:
+            values = file.read(columns=[f"{column}.path"])[column].to_pylist()
+        paths += [str((value or {}).get("path") or "") for value in values]
+    return np.array(paths, object)
 
 
 def images_at(path: Path, column: str, rows: NDArray[np.int64]) -> Iterator[Blob]:

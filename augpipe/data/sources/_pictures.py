@@ -26,7 +26,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from augpipe.core.errors import PictureError
+from augpipe.core.errors import PictureError, WindowError
 from augpipe.core.marks import is_synthetic
 from augpipe.core.options import Resize, Window
 from augpipe.data.sources._dicom import is_dicom, read_dicom
@@ -208,8 +208,8 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
     is_16_bit = any(";16" in tile for tile in stored_tiles) or max_value > 255
     if mode in ("RGB", "RGBA") and is_16_bit and window != "full":
         # Pillow keeps the upper 8 bits, which is the result of the full window only.
-        raise PictureError(
-            "16 bits per channel need image.window: full, the only window for colour"
+        raise WindowError(
+            "16 bits per channel", "need image.window: full, the only window for colour"
         )
     upright, broken_exif = opened, _exif_is_truncated(opened.info.get("exif"))
     if opened.format is not None and ("exif" in opened.info or opened.format == "TIFF"):
@@ -302,14 +302,14 @@ def through_window(values: NDArray[Any], window: Window | None) -> NDArray[np.ui
         raise PictureError("NaN or infinite pixels")
     if window is None:
         low, high = values.min(), values.max()
-        raise PictureError(
-            f"values from {low:g} to {high:g} ({values.dtype}), of more than 8 bits, need a window: "
-            f"set image.window: [low, high]{'' if values.dtype.kind == 'f' else ', or full'}"
+        raise WindowError(
+            f"values from {low:g} to {high:g} ({values.dtype}), of more than 8 bits,",
+            f"need a window: set image.window: [low, high]{'' if values.dtype.kind == 'f' else ', or full'}",
         )
     if window == "full":
         if values.dtype.kind == "f":
-            raise PictureError(
-                f"{values.dtype} pixels have no full range; set image.window: [low, high]"
+            raise WindowError(
+                f"{values.dtype} pixels have no full range;", "set image.window: [low, high]"
             )
         # Pillow stores 16-bit pixels in a 32-bit type.
         top = 65535 if values.dtype.itemsize == 4 else np.iinfo(values.dtype).max

@@ -88,6 +88,22 @@ def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
     return mapping(table, [root], wanted)[0]
 
 
+def split_settings(path: Path) -> list[str]:
+    """Settings that use the first column of a table that has a split, and what its values mean; none if no column has."""
+    try:
+        columns = columns_of(read_file(path).table)
+    except UserError:
+        return []
+    for name, values in columns.items():
+        have = present(values)
+        if is_split(name, have):
+            meanings = mapping_of(name, have)
+            entries = ", ".join(f"{as_yaml(value)}: {split}" for value, split in meanings.items())
+            more = [f"source.splits={{{entries}}}"] if meanings else []
+            return [f"source.columns.split={name}", *more]
+    return []
+
+
 def mapping(
     table: Any, roots: Sequence[Path | Packed], wanted: Mapping[str, Any]
 ) -> tuple[dict[str, str], list[str]]:

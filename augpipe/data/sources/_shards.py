@@ -18,7 +18,9 @@ from augpipe.data.sources._pictures import SUFFIXES
 OF: Final = re.compile(
     r"(.*)-(\d+)-of-(\d+)"
 )  # a file and their number, as Hugging Face writes them
+NUMBERED: Final = re.compile(r"(.*?)(\d+)")  # `train-000`
 MOST: Final = 100_000  # files that are counted
+SHOWN: Final = 5  # missing files in a message
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Shards:
     """The files of a set, their unique names (with `/`, without suffix), and the folder each was given in.
 
     tops: empty unless the paths lie in several folders. lost: files that cannot be used, with the reason; their images
-    are missing. ignored: suffix → number of other files.
+    are missing. ignored: suffix → number of other files. notes: messages to the user.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -34,6 +36,7 @@ class Shards:
     tops: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
 def find_shards(paths: Sequence[Path], suffixes: tuple[str, ...]) -> Shards:
@@ -68,6 +71,7 @@ def find_shards(paths: Sequence[Path], suffixes: tuple[str, ...]) -> Shards:
     _check_unique(shards)
     if any(path.is_dir() for path in paths):
         _check_complete(shards)
+        shards.notes += _gaps(shards.names)
     for path in shards.paths:
         check_fetched(path)
         if not path.stat().st_size:
@@ -128,6 +132,31 @@ def _check_complete(shards: Shards) -> None:
                 f"the file {name}-{missing[0]:0{len(total)}}-of-{total} is missing, and {several(len(have), 'file')} of the {int(total):,} "
                 "are there: fetch the others, or name those to use in source.path"
             )
+
+
+def _gaps(names: Sequence[str]) -> list[str]:
+    """Notes of numbers that are missing between those of several files, as 001 of `train-000` and `train-002`.
+
+    Not where most are missing: the numbers are dates, or those of a selection.
+    """
+    numbers: dict[str, dict[int, str]] = {}
+    for name in names:
+        if not OF.fullmatch(name) and (match := NUMBERED.fullmatch(name)):
+            numbers.setdefault(match[1], {})[int(match[2])] = match[2]
+    notes = []
+    for prefix, have in numbers.items():
+        first, last = min(have), max(have)
+        if len(have) < 2 or last + 1 > 2 * len(have):
+            continue
+        missing = [number for number in range(min(first, 1), last) if number not in have]
+        shown = choices(f"{prefix}{number:0{len(have[first])}}" for number in missing[:SHOWN])
+        more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
+        if missing:
+            notes.append(
+                f"{several(len(have), 'file')} up to {prefix}{have[last]}, without {shown}{more}: fetch what is missing, if "
+                "anything is"
+            )
+    return notes
 
 
 def without_suffix(name: str, suffixes: Sequence[str]) -> str:

@@ -36,7 +36,12 @@ from augpipe.data.sources._text import (
     text_or_none,
     whole_numbers,
 )
-from augpipe.data.sources._unused import candidate, check_folders, folders_at, is_group_name
+from augpipe.data.sources._unused import (
+    candidate,
+    check_folders,
+    groups_of_folders,
+    is_group_name,
+)
 
 ATTRIBUTE: Final = (
     "attribute "  # before the name of an attribute's column; no key of a config has a space
@@ -144,13 +149,8 @@ def _rows(
             read = plain_groups if key == "group" else stripped
             rows[key] = read(values[columns[key]])
     if config.group_folder:
-        rows["group"] = folders_at(rows["path"], config.group_folder)
-        if not (rows["group"] != "").any():
-            first = rows["path"][0]
-            raise UserError(
-                f"source.group_folder is {config.group_folder}, and no path of the manifest {config.path} has so many folders; "
-                f"the first is {first!r}, which has {str(first).strip('/').count('/')}"
-            )
+        where = f"the manifest {config.path}"
+        rows["group"] = groups_of_folders(rows["path"], config.group_folder, where)
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -17,7 +17,10 @@ from augpipe.data.sources._nested import inner_values, single
 from augpipe.data.sources._pictures import SUFFIXES
 from augpipe.data.sources._unused import LONGEST_GROUP, is_group_name
 
-CLS, JSON = "cls", "json"
+CLS, JSON, TXT = "cls", "json", "txt"
+# Extensions of arrays and pickles, which WebDataset's own tools write too.
+ARRAYS: Final = frozenset({"npy", "npz", "pt", "pth", "pyd", "pkl", "pickle", "ten", "mp"})
+NO_ARRAYS: Final = "arrays in tars are not read: write pictures, such as .png, or save all as one file, np.savez('x.npz', images=..., labels=...)"
 LONGEST: Final = 2**20  # bytes of a label's file
 LOOKED_AT: Final = 20  # members of a tar by which its kind is recognised
 SHOWN: Final = 20  # keys of a .json file in a message
@@ -27,12 +30,14 @@ SHOWN: Final = 20  # keys of a .json file in a message
 class Sample:
     """The files of one key: pictures, and the content of label files, by extension; `reason` if it cannot be used.
 
-    files: content of files that hold one value each, such as `7.patient`, by extension without `.txt`.
+    files: content of files that hold one value each, such as `7.patient`, by extension without `.txt`. others: extensions of
+    unused files of the key.
     """
 
     pictures: dict[str, Key] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
     reason: str = ""
 
     @cached_property
@@ -82,10 +87,25 @@ def is_picture(extension: str) -> bool:
 
 def are_samples(names: Iterable[str]) -> bool:
     """Whether files of a tar are samples by their names: a picture and a label under one key."""
+    return any(
+        have & {CLS, JSON} and any(map(is_picture, have)) for have in _by_key(names).values()
+    )
+
+
+def perhaps_samples(names: Sequence[str]) -> bool:
+    """Whether files of a tar are samples in another form: arrays with a label, or pictures with a text and no class folders."""
+    by_key = _by_key(names)
+    arrays = any(have & {CLS, JSON, TXT} and have & ARRAYS for have in by_key.values())
+    described = any(TXT in have and any(map(is_picture, have)) for have in by_key.values())
+    return arrays or (described and len({key.rpartition("/")[0] for key in by_key}) == 1)
+
+
+def _by_key(names: Iterable[str]) -> dict[str, set[str]]:
+    """Extensions of each key's files."""
     extensions: dict[str, set[str]] = {}
     for key, extension in map(split_name, names):
         extensions.setdefault(key, set()).add(extension)
-    return any(have & {CLS, JSON} and any(map(is_picture, have)) for have in extensions.values())
+    return extensions
 
 
 def value_name(extension: str, wanted: Collection[str | None]) -> str:
@@ -106,6 +126,7 @@ def read_samples(
     image: an extension that is a picture's, whatever it is. wanted: see `value_name`.
     """
     samples: dict[str, Sample] = {}
+    others: dict[str, list[str]] = {}
     try:
         with open_archive(path) as shard:
             if not isinstance(shard, Tar):
@@ -116,30 +137,44 @@ def read_samples(
                 value = "" if picture or extension in (CLS, JSON) else value_name(extension, wanted)
                 if not picture and not value and extension not in (CLS, JSON):
                     ignored[_suffix(extension)] += 1
+                    if len(others) < LOOKED_AT:
+                        others.setdefault(stem, []).append(extension)
                     continue
-                sample = samples.setdefault(stem, Sample())
-                if value:
-                    if not reason and shard.size(key) <= LONGEST_GROUP:
-                        sample.files[value] = (
-                            shard.read(key).decode("utf-8", "backslashreplace").strip()
-                        )
-                    continue
-                sample.reason = sample.reason or reason
-                if picture and extension in sample.pictures:
-                    sample.reason = f"two .{extension} files of one key"
-                elif picture:
-                    sample.pictures[extension] = key
-                elif extension in sample.texts:
-                    sample.reason = f"two .{extension} files of one key"
-                elif shard.size(key) > LONGEST:
-                    sample.reason = f"more than {LONGEST:,} bytes in its .{extension} file"
-                elif not reason:
-                    sample.texts[extension] = shard.read(key)
+                _add(
+                    samples.setdefault(stem, Sample()),
+                    shard,
+                    (extension, key, reason),
+                    value,
+                    image,
+                )
     except BROKEN as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"cannot read the archive {path}: {cause(error)}") from None
+    for stem in others.keys() & samples.keys():
+        samples[stem].others = others[stem]
     return samples
+
+
+def _add(
+    sample: Sample, shard: Tar, entry: tuple[str, Key, str], value: str, image: str | None
+) -> None:
+    """Add a file of a key: a picture, the content of a label's file, or one value. entry: extension, place, reason."""
+    extension, key, reason = entry
+    if value:
+        if not reason and shard.size(key) <= LONGEST_GROUP:
+            sample.files[value] = shard.read(key).decode("utf-8", "backslashreplace").strip()
+        return
+    sample.reason = sample.reason or reason
+    picture = is_picture(extension) or extension == image
+    if extension in (sample.pictures if picture else sample.texts):
+        sample.reason = f"two .{extension} files of one key"
+    elif picture:
+        sample.pictures[extension] = key
+    elif shard.size(key) > LONGEST:
+        sample.reason = f"more than {LONGEST:,} bytes in its .{extension} file"
+    elif not reason:
+        sample.texts[extension] = shard.read(key)
 
 
 def _suffix(extension: str) -> str:
@@ -178,8 +213,14 @@ def cls_of(sample: Sample) -> tuple[str, str]:
     """Label in the .cls file and "", or "" and the reason why there is none."""
     text = sample.texts.get(CLS)
     if text is None:
-        have = sample.described[0]
-        hint = f"; set source.label to a key of its .json: {few(have)}" if have else ""
+        have, hint = sample.described[0], ""
+        if have:
+            hint = f"; set source.label to a key of its .json: {few(have)}"
+        elif sample.others:
+            hint = (
+                f"; if another file of the key holds the label, set source.label={sample.others[0]}"
+            )
+            hint += f" (it has {few([f'.{one}' for one in sample.others])})"
         return "", f"a key without a .cls file{hint}"
     try:
         label = text.decode().strip()

@@ -160,6 +160,18 @@ def folders_at(paths: NDArray[np.object_], number: int) -> NDArray[np.object_]:
     return np.array([one[number - 1] if len(one) >= number else "" for one in parts], object)
 
 
+def groups_of_folders(paths: NDArray[np.object_], number: int, where: str) -> NDArray[np.object_]:
+    """As `folders_at`; UserError if no path has so many folders."""
+    groups = folders_at(paths, number)
+    if not (groups != "").any():
+        first = str(paths[0])
+        raise UserError(
+            f"source.group_folder is {number}, and no path of {where} has so many folders; the first is {first!r}, which has "
+            f"{first.strip('/').count('/')}"
+        )
+    return groups
+
+
 def check_folders(paths: NDArray[np.object_], where: str) -> None:
     """UserError if folders in the paths (N,) of a table without groups are called as groups are and numbered: `patient7`."""
     for number in range(1, DEEPEST + 1):

@@ -14,9 +14,11 @@ from augpipe.data.sources._archive_files import TARS, ZIPS, require_archive
 from augpipe.data.sources._archive_splits import split_note, splits_of_names
 from augpipe.data.sources._beside import check_packed
 from augpipe.data.sources._files import masks_note, without
+from augpipe.data.sources._foreign import advice_of
 from augpipe.data.sources._layout import (
     COPY,
     SPLIT_NOTE,
+    NoClassError,
     Template,
     arrange,
     shared_top,
@@ -96,9 +98,12 @@ def listing(config: Config) -> Listing:
     def opening(ids: Sequence[str]) -> Fetch:
         return lambda rows: fetch_members(config.path, [members[ids[row]] for row in rows])
 
-    pictures = arrange(
-        paths, config.layout, config.classes, where, opening, attributes=config.attributes
-    )
+    try:
+        pictures = arrange(
+            paths, config.layout, config.classes, where, opening, attributes=config.attributes
+        )
+    except NoClassError as error:
+        raise UserError(f"{error}{advice_of(contents.ignored) if not paths else ''}") from None
     if config.layout is None and contents.tables:
         _check_tables(config.path, contents, pictures, shared, where)
     return replace(
@@ -166,4 +171,4 @@ def _check_tables(
         for path, label in zip(pictures.ids, pictures.labels, strict=True)
     }
     tables = {path: reading(member) for path, member in contents.tables.items()}
-    check_packed(tables, of_picture, where)
+    check_packed(tables, of_picture, where, pictures.splits is not None)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import filecmp
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from augpipe.core.errors import UserError
+from augpipe.core.errors import UserError, choices
 from augpipe.core.schema import KindConfig
-from augpipe.data.sources._beside import check_beside, table_hint
+from augpipe.data.sources._beside import check_beside, files_beside, table_hint
 from augpipe.data.sources._files import Files, masks_note, walk, without
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._layout import (
@@ -34,6 +35,8 @@ from augpipe.data.sources._listing import (
     WholePath,
 )
 from augpipe.data.sources._pictures import SUFFIXES, Blob
+from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
+from augpipe.data.sources._split_lists import split_list_notes
 
 GENERAL: Final = True
 WORD: Final = re.compile(
@@ -96,6 +99,8 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
     where = f"the folder {config.path}"
     wanted, notes = without(pictures, config.exclude, where)
     folders = _without_emptied(files.folders, pictures, wanted)
+    beside = {} if config.layout else sidecars(config.path, folders, wanted)
+    folders = [f for f in folders if not any(f"{f}/".startswith(f"{one}/") for one in beside)]
     top = "" if config.layout else shared_top(wanted, folders)
     paths, copy = [path.removeprefix(top) for path in wanted], ""
     if config.layout is None:
@@ -103,21 +108,34 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
     folders = [f.removeprefix(top) for f in folders if f.startswith(top)]
     if copy:
         folders = [folder for folder in folders if folder.split("/", 1)[0] != copy]
+    if not paths and files.folders and files.ignored and not files.bad:
+        have = choices(f"{n:,} {suffix}" for suffix, n in sorted(files.ignored.items()))
+        raise UserError(
+            f"{where} has no picture of a supported format, but {have}{advice(config.path)}"
+        )
     try:
         images = arrange(
             paths, config.layout, config.classes, where, opening(config.path / top), folders,
             config.attributes,
         )  # fmt: skip
-    except NoClassError as error:
-        hint = table_hint(config.path, top, paths) if paths else advice(config.path)
-        hint = hint or _layout_hint(paths)
+    except UserError as error:
+        hint = boxes_hint(config.path, beside, wanted)
+        if isinstance(error, NoClassError):
+            hint = hint or (table_hint(config.path, top, paths) if paths else advice(config.path))
+            hint = hint or _layout_hint(paths)
         first = f"; {files.bad[0].id}: {files.bad[0].reason}" if files.bad and not paths else ""
         raise UserError(f"{error}{hint}{first}") from None
     if config.layout is None:
+        _check_sidecars(config.path, images, beside, where)
         names = [images.classes[label] for label in images.labels]
-        check_beside(config.path, top, images.ids, names)
+        divided = images.splits is not None
+        check_beside(config.path, top, images.ids, names, beside, divided)
+        if not divided:
+            lists = files_beside(config.path, top, beside)
+            notes = (*notes, *split_list_notes(lists, images.ids))
     notes = (
         *notes,
+        *sidecar_notes(beside),
         *([f"the class folders are read from {top[:-1]}, the only folder"] if top else []),
         *([COPY.format(copy)] if copy else []),
     )
@@ -127,6 +145,16 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
         lost=tuple(files.lost),
         notes=(*images.notes, *notes, *masks_note(images.ids)),
     )
+
+
+def _check_sidecars(
+    root: Path, images: Listing, beside: Mapping[str, Counter[str]], where: str
+) -> None:
+    """UserError if all pictures are in one folder, and another has files of boxes: they are no class folders."""
+    if len(images.classes) == 1 and (hint := boxes_hint(root, beside, images.ids)):
+        raise UserError(
+            f"all pictures of {where} are in the folder {images.classes[0]!r}, and their classes in no folder{hint}"
+        )
 
 
 def _layout_hint(paths: Sequence[str]) -> str:

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from augpipe.core.errors import UserError, choices, several, unknown
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._groups import grouped
 from augpipe.data.sources._listing import Bad, Classes, Listing, Meanings, Paths, Rows, Texts
-from augpipe.data.sources._parquet_images import byte_columns, image_columns, images_at, read_schema
+from augpipe.data.sources._parquet_images import (
+    byte_columns,
+    image_columns,
+    image_paths,
+    images_at,
+    read_schema,
+)
 from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._shards import (
     Shards,
@@ -53,6 +59,10 @@ class Config(KindConfig):
     group: str | None = None
     """Column of what must not be divided between train, val and test, such as the patient."""
 
+    group_folder: int | None = Field(default=None, ge=0)
+    """Number of the folder in the images' paths, from the left, that is the group: 1 for `patient7/1.png`. 0: none is, although
+    folders are called so. null: none, and folders called so stop the run."""
+
     split: str | None = None
     """Column with train, val or test. null: `split` if there is one and the files' names say no split."""
 
@@ -75,6 +85,8 @@ class Config(KindConfig):
     @model_validator(mode="after")
     def _has_effect(self) -> Self:
         check_official(self)
+        if self.group_folder and self.group is not None:
+            raise ValueError("group_folder and group are mutually exclusive")
         return self
 
 
@@ -131,8 +143,9 @@ def listing(config: Config) -> Listing:
     single = _single_labels(parts, columns, config, where)
     by_file = np.repeat(np.array(splits, object), sizes) if splits else None
     split = _split(config, parts, columns, by_file)
-    unused = _check_unused(config, parts, columns._replace(split=split.column), single.names, where)
-    groups, notes = _groups(parts, columns, ids, where)
+    groups, notes = _groups(config, parts, columns, ids)
+    columns = columns._replace(split=split.column)
+    unused = _check_unused(config, parts, columns, single.names, groups)
     labels, classes, left_out = classified(
         single, config.classes or known_names(parts, single) or None,
         where=where, column=f"column {columns.label!r}", what="row",
@@ -151,7 +164,7 @@ def listing(config: Config) -> Listing:
         ),
         lost=tuple(shards.lost),
         ignored=dict(shards.ignored),
-        notes=(*unused, *split.notes, *notes, *left_out),
+        notes=(*shards.notes, *unused, *split.notes, *notes, *left_out),
     )
 
 
@@ -227,24 +240,37 @@ def _split(
 
 
 def _groups(
-    parts: Sequence[Part], columns: Columns, ids: NDArray[np.object_], where: str
+    config: Config, parts: Sequence[Part], columns: Columns, ids: NDArray[np.object_]
 ) -> tuple[NDArray[np.object_] | None, tuple[str, ...]]:
-    """Group of each row, or None, and a note of those without."""
+    """Group of each row, or None, and a note of those without; UserError for groups in the images' paths that are not used."""
     from augpipe.data.sources._parquet_parts import text
+    from augpipe.data.sources._unused import check_folders, groups_of_folders
 
-    if columns.group is None:
+    where = _where(config)
+    if columns.group is not None:
+        return grouped(text(parts, columns.group), ids, f"source.group={columns.group}", where)
+    if config.group_folder == 0:
         return None, ()
-    return grouped(text(parts, columns.group), ids, f"source.group={columns.group}", where)
+    paths = image_paths([part.path for part in parts], columns.image)
+    if config.group_folder is not None:
+        groups = groups_of_folders(paths, config.group_folder, where)
+        return grouped(groups, ids, f"source.group_folder={config.group_folder}", where)
+    check_folders(paths, where)
+    return None, ()
 
 
 def _check_unused(
-    config: Config, parts: Sequence[Part], columns: Columns, names: NDArray[Any], where: str
+    config: Config,
+    parts: Sequence[Part],
+    columns: Columns,
+    names: NDArray[Any],
+    groups: NDArray[np.object_] | None,
 ) -> tuple[str, ...]:
     """A note of unused columns; UserError if there are no groups and a column looks like groups."""
-    from augpipe.data.sources._parquet_parts import as_groups, text, unused_columns
+    from augpipe.data.sources._parquet_parts import as_groups, unused_columns
     from augpipe.data.sources._unused import check_unused, is_group_name
 
-    groups = None if columns.group is None else text(parts, columns.group)
+    where = _where(config)
     unused = {
         name: as_groups(parts, name)
         if name not in config.ignore and (groups is None or is_group_name(name))

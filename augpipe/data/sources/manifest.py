@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._dicom_files import PATIENT, by_header, is_dicom_file
 from augpipe.data.sources._files import printable
+from augpipe.data.sources._group_paths import names_note
 from augpipe.data.sources._image_folder import has_picture_beside, inner_folder, tables_of
 from augpipe.data.sources._listing import (
     Bad,
@@ -30,6 +31,7 @@ from augpipe.data.sources._table_options import TableOptions
 if TYPE_CHECKING:  # it imports pandas, which the options do not need
     from augpipe.data.sources._table import Checks, Table
 
+TO_COLUMN: Final = "write them into a column group"
 SPREADSHEETS: Final = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
@@ -126,6 +128,9 @@ def listing(config: Config) -> Listing:
             yield roots[root_of[row]] / paths[row]
 
     group = None if group is None else group[retained]
+    named = tuple[str, ...]()
+    if group is None and not by_patient:
+        named = names_note(ids, [classes[label] for label in labels], advice=TO_COLUMN)
     images = Listing(
         ids=ids,
         labels=labels,
@@ -142,6 +147,7 @@ def listing(config: Config) -> Listing:
             *unused,
             *rows.notes,
             *_ungrouped(group),
+            *named,
             *((f"{several(n_dropped, 'row')} of other classes left out",) if n_dropped else ()),
         ),
     )

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from augpipe.core.errors import PictureError, UserError, cause, choices, unknown
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._archive_files import BROKEN, TARS, open_archive
-from augpipe.data.sources._groups import grouped
+from augpipe.data.sources._group_paths import names_note
 from augpipe.data.sources._listing import Bad, Classes, Listing, Meanings, Paths, Rows, Texts
 from augpipe.data.sources._pictures import Blob
+from augpipe.data.sources._sample_columns import check_unused, groups_of, split_of
 from augpipe.data.sources._shard_contents import Contents, Wanted
 from augpipe.data.sources._shards import (
     Shards,
@@ -25,13 +26,22 @@ from augpipe.data.sources._shards import (
     only_shards,
     split_of_shards,
 )
-from augpipe.data.sources._tar_samples import CLS, LOOKED_AT, are_samples, few, read_samples
+from augpipe.data.sources._tar_samples import (
+    ARRAYS,
+    CLS,
+    LOOKED_AT,
+    NO_ARRAYS,
+    are_samples,
+    few,
+    perhaps_samples,
+    read_samples,
+)
 
 if TYPE_CHECKING:  # it imports pandas, which the options do not need
     from augpipe.data.sources._several_labels import Labels
-    from augpipe.data.sources._split_columns import OwnSplit
 
 MOST: Final = 1000  # files of a folder that are looked at
+TO_JSON: Final = "write them into the .json files, and set source.group"
 
 
 def _extension(text: str | None) -> str | None:
@@ -59,6 +69,10 @@ class Config(KindConfig):
     """Key of the .json file, or extension of a file of one value such as `7.patient`, for what must not be divided between train, val
     and test, such as the patient."""
 
+    group_folder: int | None = Field(default=None, ge=0)
+    """Number of the folder in a picture's id, from the left, that is the group: 2 for the patient of `train-0/patient7/1`, as the
+    name of the tar comes first. 0: none is, although folders are called so. null: none, and folders called so stop the run."""
+
     split: str | None = None
     """Key of the .json file, or extension, with train, val or test. null: `split` if there is one and the files' names say no split."""
 
@@ -84,6 +98,8 @@ class Config(KindConfig):
     @model_validator(mode="after")
     def _has_effect(self) -> Self:
         check_official(self)
+        if self.group_folder and self.group is not None:
+            raise ValueError("group_folder and group are mutually exclusive")
         return self
 
 
@@ -98,7 +114,9 @@ def suggest(path: Path) -> dict[str, Any] | None:
     except (UserError, *BROKEN):  # reported when it is listed, if it can be nothing else
         only = path.is_dir() and only_shards(path, TARS)
         return {"kind": "webdataset", "path": str(path)} if only else None
-    return {"kind": "webdataset", "path": str(path)} if are_samples(names) else None
+    if not are_samples(names) and not perhaps_samples(names):
+        return None
+    return {"kind": "webdataset", "path": str(path)}
 
 
 def _first_tars(folder: Path) -> list[Path]:
@@ -135,11 +153,13 @@ def listing(config: Config) -> Listing:
     by_shard = split_of_shards(shards, where) if config.official else []
     contents = _read(shards, config, where)
     ids = np.array(contents.ids, object)
-    groups, notes = _groups(contents, ids, config, where)
+    groups, notes = groups_of(contents, ids, config, where)
     unfit = contents.of_another_kind(config.image)
     single = _single_labels(contents, unfit, config, where)
-    split = _split(contents, by_shard, config, where)
-    unused = _check_unused(contents, single.names, config, where, split.column)
+    split = split_of(contents, by_shard, config, where)
+    unused = check_unused(contents, single.names, config, where, split.column)
+    if groups is None:
+        notes = names_note(contents.ids, single.names.tolist(), advice=TO_JSON)
     labels, classes, left_out = classified(
         single, config.classes, where=where, column=_column(config), what="picture"
     )
@@ -158,7 +178,14 @@ def listing(config: Config) -> Listing:
         ),
         lost=tuple(shards.lost),
         ignored=dict(contents.ignored),
-        notes=(*notes, *unused, *split.notes, *contents.pictures_note(where), *left_out),
+        notes=(
+            *shards.notes,
+            *notes,
+            *unused,
+            *split.notes,
+            *contents.pictures_note(where),
+            *left_out,
+        ),
     )
 
 
@@ -172,6 +199,8 @@ def _column(config: Config) -> str:
 
 def _read(shards: Shards, config: Config, where: str) -> Contents:
     """Read all shards without their pictures; UserError if none can be used."""
+    if config.image in ARRAYS:
+        raise UserError(f"source.image of {where} is {config.image!r}: {NO_ARRAYS}")
     contents = Contents(ignored=shards.ignored)
     wanted = Wanted(config.image, config.label, config.group)
     for index, (path, name) in enumerate(zip(shards.paths, shards.names, strict=True)):
@@ -180,6 +209,8 @@ def _read(shards: Shards, config: Config, where: str) -> Contents:
             contents.add((index, f"{name}/{key}"), sample, wanted)
     if config.image is not None and config.image not in contents.pictures:
         raise unknown(f"extension in source.image of {where}", config.image, contents.pictures)
+    if not contents.pictures and (arrays := [a for a in ARRAYS if f".{a}" in contents.ignored]):
+        raise UserError(f"{where} has no pictures but .{min(arrays)} files: {NO_ARRAYS}")
     if not contents.pictures:
         raise UserError(
             f"{where} has no file with the suffix of a picture, and others: {few(contents.ignored)}; set source.image to the "
@@ -221,65 +252,6 @@ def _unusable(
         extension = contents.extensions[row]
         reason = f"a key with .{extension} only, and other keys have a picture without a further dot: set source.image"
         yield Bad(contents.ids[row], reason if unfit[row] else "no label", contents.labels[row])
-
-
-def _groups(
-    contents: Contents, ids: NDArray[np.object_], config: Config, where: str
-) -> tuple[NDArray[np.object_] | None, tuple[str, ...]]:
-    """Group of each picture, or None, and a note of those without; UserError if no .json file has the key."""
-    if config.group is None:
-        return None, ()
-    if config.group not in contents.described:
-        raise unknown(
-            f"key of the .json files in source.group of {where}", config.group, contents.described
-        )
-    return grouped(np.array(contents.groups, object), ids, f"source.group={config.group}", where)
-
-
-def _split(contents: Contents, by_shard: Sequence[str], config: Config, where: str) -> OwnSplit:
-    """The split of each picture, and its key in the .json files."""
-    from augpipe.data.sources._split_columns import (
-        OwnSplit,
-        is_split,
-        may_be_split,
-        own_split,
-        present,
-    )
-
-    if not config.official:
-        return OwnSplit(None)
-    columns = dict[str, NDArray[np.object_]]()
-    for key, values in contents.described.items():
-        likely = may_be_split(key) or is_split(key, present(values.values))
-        if key == config.split or (key not in (config.label, config.group) and likely):
-            columns[key] = np.full(len(contents.ids), "", object)
-            columns[key][values.rows] = values.values
-    by_file = np.array([by_shard[s] for s in contents.shards], object) if by_shard else None
-    return own_split(columns, by_file, config, where, "key")
-
-
-def _check_unused(
-    contents: Contents, labels: NDArray[np.object_], config: Config, where: str, split: str | None
-) -> tuple[str, ...]:
-    """A note of unused keys of the .json files; UserError if there are no groups and one of them looks like groups."""
-    from augpipe.data.sources._unused import FEWEST, like_groups, number_of, refuse
-
-    used = {config.group, split, config.label if config.label != "cls" else None}
-    unused = {key: None for key in contents.described if key not in used}
-    for key in config.ignore:
-        if key not in unused:
-            raise unknown("key in source.ignore", key, unused)
-    like: dict[str, int] = {}
-    for key in unused if config.group is None else ():
-        have = contents.described[key]
-        # Only the pictures that have the key: .json files may have many rare keys.
-        if key not in config.ignore and len(have.rows) > FEWEST:
-            values = np.array(have.values, object)
-            if like_groups(key, values, labels[have.rows]):
-                like[key] = number_of(values)
-    refuse(like, where, "key", "source.group={}")
-    others = [key for key in unused if key not in config.ignore]
-    return (f"not used of {where}: {few(others)}",) if others else ()
 
 
 def _named(labels: NDArray[np.object_], config: Config, where: str) -> NDArray[np.object_]:
