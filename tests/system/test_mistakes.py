@@ -217,6 +217,7 @@ CASES = {
     "several tables": (f"{RUN} 'source={{kind: manifest, path: [gone.csv, head.csv]}}'", "source: path: must be a single path (got ['gone.csv', 'head.csv'])"),
     "several folders": (f"{RUN} 'source.path=[pictures, rare]'", "source: path: must be a single path (got ['pictures', 'rare'])"),
     "an image size that no family draws, without a config": ("run pictures --set image.size=512 --dry-run", "image size 512 is above 256; choose from 8, 10"),
+    "an image size that doubles no start, without a config": ("run pictures --set image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled"),
     "a setting that an inspection does not read": ("inspect pictures --set classifier.steps=5", "--set classifier.steps=5 has no effect on augpipe inspect of images, which reads source, image, split"),
     "an arm that an inspection does not read": ("inspect pictures --set arms.cgan.mix.share=0.1", "--set arms.cgan.mix.share=0.1 has no effect on augpipe inspect of images"),
     "a config of a config": ("init good.yaml", "good.yaml is a config already; augpipe init takes images"),
