@@ -296,7 +296,7 @@ EARLY = (
     "an image size that no family draws, without a config", "an hour that is none",
     "a tracking store of no kind", "an option out of range", "files that are no pictures, without a config",
     "an out folder that is a file, without a config", "an unknown key of an arm, without a config",
-    "an image size that no family draws, without a config", "a figure that needs larger images", "answers of no quiz", "an age that is none",
+    "an image size that doubles no start, without a config", "a figure that needs larger images", "answers of no quiz", "an age that is none",
 )  # fmt: skip
 
 
