@@ -13,6 +13,7 @@ from contracts import few_images_for_statistics, fresh, tiny
 
 from augpipe import serving
 from augpipe.classifiers import train as classification
+from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.calibration import calibrated
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
@@ -49,7 +50,7 @@ def test_a_classifier_as_torchscript(train, here, tmp_path: Path) -> None:
     trained = classification.train(mixture, train, options, here, seed=0)
     image = ImageOptions(size=16, channels=1).model_dump(mode="json")
     bundle = {"classes": list(train.classes), "image": image, "temperature": 1.7}
-    model = serving.ServedClassifier(classification.state_of(trained, options), bundle)
+    model = serving.ServedClassifier(trained_classifier.state_of(trained, options), bundle)
     about = export(model, "torchscript", tmp_path / "model.pt")
     extra = {ABOUT: ""}
     script = torch.jit.load(str(tmp_path / "model.pt"), _extra_files=extra)
@@ -57,7 +58,9 @@ def test_a_classifier_as_torchscript(train, here, tmp_path: Path) -> None:
     images = np.array(train.images[:7])
     with torch.no_grad():
         found = script(torch.from_numpy(images)).numpy()
-    plain = classification.predict(trained, train.take(np.arange(7)), here)  # float32, as exported
+    plain = trained_classifier.predict(
+        trained, train.take(np.arange(7)), here
+    )  # float32, as exported
     assert found == pytest.approx(calibrated(plain, 1.7), abs=1e-5)
 
 

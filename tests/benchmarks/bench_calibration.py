@@ -24,6 +24,8 @@ from augpipe.comparison.bootstrap import gain, macro_recall
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import verdict
 from augpipe.core import store
+from augpipe.core.files import write_json
+from augpipe.core.home import home
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment, load
 from augpipe.pipeline.stages.mix import mix
@@ -132,7 +134,7 @@ def main() -> None:
     experiment = load(given.config, given.overrides)
     runner = experiment.runner
     context = Context(
-        root=store.home() / "store", device=runner.device, precision=runner.precision, threads=given.threads
+        root=home() / "store", device=runner.device, precision=runner.precision, threads=given.threads
     )  # fmt: skip
     begun = time.perf_counter()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -150,7 +152,7 @@ def main() -> None:
         "macro_recall": float(level.mean()), "spread": float(level.std(ddof=1)), "rows": rows,
         "seconds": time.perf_counter() - begun,
     }  # fmt: skip
-    store.write_json(given.out / "calibration.json", found)
+    write_json(given.out / "calibration.json", found)
     print(json.dumps({k: v for k, v in found.items() if k != "rows"}))
     print(table(found))
 

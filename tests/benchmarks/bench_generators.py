@@ -31,6 +31,8 @@ from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.trained import Trained
 from augpipe.core import store
 from augpipe.core.device import Runtime
+from augpipe.core.files import write_json
+from augpipe.core.home import home
 from augpipe.core.images import ImageSet, grid
 from augpipe.core.seeds import torch_stream
 from augpipe.data.imbalance import Natural
@@ -249,7 +251,7 @@ def main() -> None:
     if not given.table:
         runner = experiment.runner
         context = Context(
-            root=store.home() / "store", device=runner.device, precision=runner.precision,
+            root=home() / "store", device=runner.device, precision=runner.precision,
             threads=given.threads,
         )  # fmt: skip
         judge = oracle(experiment, context, given.oracle or given.out)
@@ -258,7 +260,7 @@ def main() -> None:
         for name in names:
             made = trained(bench, name)
             found = measure(bench, judge, made, given.out, given.plain)
-            store.write_json(given.out / f"{name}.json", found)
+            write_json(given.out / f"{name}.json", found)
             print(table([found]), flush=True)
     done = [given.out / f"{name}.json" for name in names]
     print(table([json.loads(path.read_text()) for path in done if path.exists()]))

@@ -20,7 +20,7 @@ from augpipe.data import sources
 from augpipe.data.copied_classes import LEAST, check_copied_classes
 from augpipe.data.inspect import inspect
 from augpipe.data.options import Policy
-from augpipe.pipeline.experiment import override
+from augpipe.pipeline.config_values import override
 
 
 def listed(root: Path, packed: bool, **options: Any) -> sources.Listing:
