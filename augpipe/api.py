@@ -119,7 +119,7 @@ def run(
         )
     if isinstance(source, Experiment) and budget is not None:
         raise UserError(
-            f"budget fits a run on images; the numbers of an Experiment stand: {budget!r}"
+            f"budget applies to images only; an Experiment has its own settings; got budget={budget!r}"
         )
     experiment = (
         source if isinstance(source, Experiment) else _planned(source, overrides, budget, fresh)
@@ -139,7 +139,9 @@ def _planned(
     path = Path(source)
     if not exists(path) or path.suffix.lower() in (".yaml", ".yml"):
         if budget is not None:
-            raise UserError(f"budget fits a run on images; the numbers of a config stand: {source}")
+            raise UserError(
+                f"budget applies to images only; the config {source} has its own settings"
+            )
         return load(path, overrides)
     plan = for_images(
         suggest(path, overrides), parse(budget) if budget else None, alone=True, fresh=fresh

@@ -26,7 +26,7 @@ def check_seed(seed: int) -> None:
 
 
 def note_seed(outline: Outline, seed: int) -> None:
-    """Report that a seed is none of the config's, so that nothing of a comparison can be reused."""
+    """Report that a seed is not in the config, so that nothing of a comparison can be reused."""
     if seed >= 0 and seed not in outline.seeds:
         have = ", ".join(str(one) for one in outline.seeds)
         report(

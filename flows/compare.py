@@ -81,7 +81,7 @@ def title(experiment: Experiment) -> str:
 def prepared_by_seed(
     experiment: Experiment, context: Context, seeds: tuple[int, ...], known: Mapping[int, Prepared] = NONE
 ) -> dict[int, Prepared]:  # fmt: skip
-    """As `reading.splits_by_seed`, and print what there is to say about the data."""
+    """As `reading.splits_by_seed`, and print the notes about the data."""
     by_seed = splits_by_seed(experiment, context, seeds, known)
     for line in intake_lines(by_seed[seeds[0]].intake):
         report(line)

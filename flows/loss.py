@@ -29,7 +29,7 @@ _what = [LOST]
 
 
 def is_lost(wait: float = 0.0) -> bool:
-    """Whether the server has ended before the command, or stays away; waits so many seconds for it to be noticed."""
+    """Whether the server has ended before the command, or stays away; wait: seconds until it must have been noticed."""
     return _lost.wait(wait)
 
 

@@ -1,4 +1,4 @@
-"""Print to the standard streams; standard output that cannot be written to ends the command with a message of its own."""
+"""Print to the standard streams; if standard output cannot be written to, the command ends with a message."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ def budget_of(config: Path, budget: str | None, quick: bool) -> Budget | None:
     if not is_images(config):
         option = "--quick" if quick else "--budget"
         raise UserError(
-            f"{option} fits a run on images; the numbers of a config stand: change them in {config}, and see what they "
-            "take with --dry-run"
+            f"{option} applies to images only; the config {config} has its own settings: change them there, and see the "
+            "expected time with --dry-run"
         )
     return parsed
 

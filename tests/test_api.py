@@ -142,7 +142,9 @@ def test_nothing_is_written_below_the_pictures(
     before = set(pictures.rglob("*"))
     monkeypatch.setenv("AUGPIPE_HOME", str(pictures / "home"))
     experiment = augpipe.load(pictures)
-    with pytest.raises(augpipe.UserError, match="the numbers of an Experiment stand: '10m'"):
+    with pytest.raises(
+        augpipe.UserError, match="an Experiment has its own settings; got budget='10m'"
+    ):
         augpipe.run(experiment, budget="10m")
     with pytest.raises(augpipe.UserError, match=r"AUGPIPE_HOME .* lies in the image folder"):
         augpipe.run(experiment, tmp_path / "out")

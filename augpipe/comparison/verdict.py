@@ -1,4 +1,7 @@
-"""The verdict: every arm against a reference with corrected p-values, and the conclusion in one sentence."""
+"""The first look, or explore stage: every arm against a reference with corrected p-values, and the conclusion in one sentence.
+
+The verdict of a run with a confirm stage is decided in `comparison/confirm.py`.
+"""
 
 from __future__ import annotations
 

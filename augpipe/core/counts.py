@@ -16,7 +16,7 @@ LEAST_TEST: Final = 5
 
 
 def counts_of(labels: NDArray[np.int64], classes: int) -> dict[int, int]:
-    """Labels (N,) → images of each of so many classes, zeros included."""
+    """Labels (N,) → number of images of each of `classes` classes, zeros included."""
     return dict(enumerate(np.bincount(labels, minlength=classes).tolist()))
 
 

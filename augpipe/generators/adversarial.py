@@ -224,7 +224,7 @@ class Adversarial:
     def with_r1(
         self, loss: torch.Tensor, critic: Critic, real: torch.Tensor, gamma: float, every: int
     ) -> torch.Tensor:
-        """The critic's loss plus gamma times R1, applied lazily: every so many steps, with that many times the weight."""
+        """The critic's loss plus gamma times R1, applied lazily: in every `every`-th step, with `every` times the weight."""
         if not gamma or self.steps % every:
             return loss
         with self.runtime.autocast():

@@ -111,7 +111,7 @@ class Suggestion:
         return set(_named_arms(self.overrides, self.wish().arms))
 
     def experiment(self, numbers: Numbers, note: str = "") -> Experiment:
-        """The experiment with these numbers, and the user's in their place where there are any."""
+        """The experiment with these numbers; values that the user set take precedence."""
         return build(self._with_fixed(numbers, note), self.overrides, where=str(self.path))
 
     def outline(self, numbers: Numbers) -> Outline:

@@ -109,7 +109,7 @@ def with_confirmed(
 
 
 def _intake(runs: Runs, seeds: Sequence[int]) -> IntakeRecord:
-    """That of the first seed, with the most near copies of any seed: each may have a split of its own."""
+    """The intake of the first seed, with the most near copies of any seed: each may have a split of its own."""
     records = [runs.prepared[seed].intake for seed in seeds]
     return records[0].model_copy(update={"near_copies": max(r.near_copies for r in records)})
 

@@ -29,7 +29,7 @@ def save_dicom(
 ) -> set[tuple[int, int]]:
     """Write pictures of mode L or RGB to `table.file`, and return their sizes.
 
-    table: with `id`, `group` and, of synthetic images, `generator` and `checkpoint`. A group is written as the patient. UIDs
+    table: with `id` and `group`, and for synthetic images also `generator` and `checkpoint`. A group is written as the patient. UIDs
     depend on ids and checkpoints, so that the same set has the same bytes.
     """
     pydicom()

@@ -27,8 +27,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_shapes, make_fol
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tiny.yaml", "--budget", "10m"], "--budget fits a run on images; the numbers of a config stand: change them in tiny.yaml"),
-        (["tiny.yaml", "--quick"], "--quick fits a run on images"),
+        (["tiny.yaml", "--budget", "10m"], "--budget applies to images only; the config tiny.yaml has its own settings: change them there"),
+        (["tiny.yaml", "--quick"], "--quick applies to images only"),
         (["pics", "--budget", "soon"], "--budget takes a time such as 90s, 10m, 2h or 1h30m; got 'soon'"),
         (["pics", "--budget", "5m", "--quick"], "--budget and --quick are mutually exclusive (--quick is --budget 5m)"),
         (["pics", "--budget", "5s"], "a budget of 5s is too short: the least that makes sense takes about"),

@@ -172,7 +172,7 @@ CASES = {
     "an unknown class in source.classes": (f"{RUN} source.classes=[a,x]", "'x'; choose from a, b, c"),
     "an unknown field of a layout": (f"{RUN} 'source.layout={{clas}}/*'", "unknown field {clas} in the layout '{clas}/*'; choose from label"),
     "a budget that is no time": ("run pictures --budget soon", "--budget takes a time such as 90s, 10m, 2h or 1h30m; got 'soon'"),
-    "a budget of a config": ("run good.yaml --budget 5m", "--budget fits a run on images; the numbers of a config stand"),
+    "a budget of a config": ("run good.yaml --budget 5m", "--budget applies to images only; the config good.yaml has its own settings"),
     "two budgets": ("run pictures --budget 5m --quick", "--budget and --quick are mutually exclusive"),
     "fresh and resume": ("run good.yaml --fresh --resume", "--resume and --fresh are mutually exclusive"),
     "an out folder that is a file": ("run good.yaml --out file", "the out folder file cannot be a folder"),

@@ -185,8 +185,8 @@ def _columns_of_ones(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     if len(wrong):
         row = int(wrong[0])
         raise UserError(
-            f"{where} has the shape {values.shape}, which is one-hot if each row has a single 1 and else 0; row {row} "
-            f"is {values[row].tolist()[:20]}. Several labels per image are not supported: save one column of classes"
+            f"{where} has the shape {values.shape}, as one-hot labels have, but row {row} is not a single 1 among 0: "
+            f"{values[row].tolist()[:20]}. Several labels per image are not supported: save one column of classes"
         )
     columns: NDArray[np.int64] = ones.argmax(1).astype(np.int64)
     return columns

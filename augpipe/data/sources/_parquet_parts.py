@@ -252,7 +252,7 @@ def known_names(parts: Sequence[Part], single: Labels) -> tuple[str, ...]:
 
 
 def unused_columns(parts: Sequence[Part], columns: Columns) -> tuple[str, ...]:
-    """Columns of any file that are not used."""
+    """Columns that are not used, over all files."""
     every = dict.fromkeys(name for part in parts for name in part.columns)
     return tuple(name for name in every if name not in columns)
 

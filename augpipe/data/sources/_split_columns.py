@@ -182,7 +182,7 @@ def present(values: Iterable[Any]) -> list[str]:
 def is_split(name: str, have: Sequence[str]) -> bool:
     """Whether a column of that name, with these values, holds train, val and test.
 
-    Under any name if all values are these words.
+    Any column name is accepted if all values are these words.
     """
     words = {SPLIT_NAMES.get(value.lower(), "") for value in have}
     if len(words) > 1 and "train" in words and "" not in words:

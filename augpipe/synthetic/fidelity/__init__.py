@@ -43,7 +43,7 @@ def measure(compared: Compared, classes: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _rows(name: str, compared: Compared) -> Iterator[Row]:
-    """Rows of every figure for one class, or for all (empty name)."""
+    """All metric rows for one class, or for all (empty name)."""
     have = len(compared.real), len(compared.synthetic)
     for _, entry in metrics.items():
         for figure, result in figures(entry, compared).items():
