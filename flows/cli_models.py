@@ -89,7 +89,7 @@ def generate(
         if truncation != 1:
             loaded.truncate(truncation)
         wanted = inference.parse_counts(counts, loaded.classes)
-        asked = {loaded.classes[label]: n for label, n in wanted.items()}
+        counts_by_class = {loaded.classes[label]: n for label, n in wanted.items()}
         origin = replace(inference.origin(loaded, place, seed), truncation=truncation)
         folder = out or home() / "generated" / f"{generator or origin.generator}-seed{seed}"
         check_new(folder)
@@ -101,7 +101,7 @@ def generate(
             write_generated(images, origin, folder, format)
     if json:
         print_json(
-            {"generator": generator or origin.generator, "seed": seed, "counts": asked,
+            {"generator": generator or origin.generator, "seed": seed, "counts": counts_by_class,
              "format": format, "checked": checked, "short": short, "out": str(folder)}
         )  # fmt: skip
     else:
