@@ -113,10 +113,14 @@ def _exportable(generator: Generator, kind: str) -> Adversarial:
     """A generator whose images are one net's of latents and labels; UserError for any other."""
     reason = "its images are not those of one network"
     if isinstance(generator, Adversarial):
-        own = {n for n in ("sample", "latents", "latent_law") if _is_own(type(generator), n)}
-        if "sample" in own:
+        overridden = {
+            name
+            for name in ("sample", "latents", "latent_law")
+            if _overrides(type(generator), name)
+        }
+        if "sample" in overridden:
             reason = "its images are more than its network draws"
-        elif "latents" in own and "latent_law" not in own:
+        elif "latents" in overridden and "latent_law" not in overridden:
             reason = "the family does not say how its latents are distributed (latent_law)"
         elif generator.latent_law:
             return generator
@@ -125,8 +129,8 @@ def _exportable(generator: Generator, kind: str) -> Adversarial:
     raise UserError(f"a generator of kind {kind} cannot be exported: {reason}")
 
 
-def _is_own(family: type[Adversarial], name: str) -> bool:
-    """Whether a family defines this itself."""
+def _overrides(family: type[Adversarial], name: str) -> bool:
+    """Whether a family replaces an attribute of `Adversarial`."""
     return bool(getattr(family, name) is not getattr(Adversarial, name))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -152,42 +153,38 @@ def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
 
 
 LONG = "trouser" * 34  # a folder's name may have 255 bytes
+TUTORIAL = ROOT / "docs" / "tutorial" / "ten-minutes.md"
 
 
-def test_a_folder_of_pictures_goes_through(tmp_path: Path, shared: Path, make_folder) -> None:
-    """Real pictures of another data set: 60 each of three kinds of clothing, one with a very long name; behind a proxy."""
-    import gzip
-
-    import numpy as np
-
-    from augpipe.core.images import ImageSet, provenance
-
-    raw = shared / "FashionMNIST" / "raw"
-
-    def idx(name: str, offset: int) -> np.ndarray:
-        return np.frombuffer(gzip.decompress((raw / name).read_bytes()), np.uint8, offset=offset)
-
-    images, labels = idx("t10k-images-idx3-ubyte.gz", 16), idx("t10k-labels-idx1-ubyte.gz", 8)
-    rows = np.concatenate([np.flatnonzero(labels == c)[:n] for c, n in ((0, 60), (1, 60), (8, 14))])
-    names = np.searchsorted([0, 1, 8], labels[rows]).astype(np.int64)
-    some = ImageSet(
-        images.reshape(-1, 1, 28, 28)[rows], names, ("t-shirt", LONG, "bag"),
-        provenance([str(r) for r in rows]),
-    )  # fmt: skip
-    folder = make_folder(tmp_path / "clothes", some)
+def test_a_folder_of_pictures_goes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """As the tutorial is written, with a small budget, one class of a very long name, and behind a proxy."""
+    text = TUTORIAL.read_text("utf-8")
+    (script,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, str(TUTORIAL), "exec"), {})
+    folder = (tmp_path / "pictures" / "zero").rename(tmp_path / "pictures" / LONG).parent
     before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
-    done = augpipe(
-        tmp_path, "run", "clothes", "--out", "out", "--set", "classifier.steps=10",
-        "--set", "fidelity.images=12", "--set", "generators.cgan.kimg=0.5", "--set", "generators.cgan.ticks=1",
-        "--set", "generators.cgan.width=2", "--set", "seeds=1", "--explore-only",
-        # Nobody answers there: servers on this machine are not asked through it.
-        HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9",
+    small = (
+        "--set", "classifier.steps=10", "generators.cgan.kimg=0.5", "generators.cgan.ticks=1", "generators.cgan.width=2",
+        "fidelity.images=12", "seeds=1",
     )  # fmt: skip
-    assert done.status == 0, done.err[-3000:]
-    assert re.search(r"chose image.size 28 \(median short side 28 px, grey\)", done.err)
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert len(summary["arms"]) == 7 and summary["data"]["classes"] == ["bag", "t-shirt", LONG]
+    # Nobody answers there: servers on this machine are not asked through it.
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    done = {}
+    for line in re.findall(r"^```\naugpipe (.*)\n```", text, re.MULTILINE):
+        command, *words = shlex.split(line)
+        done[command] = augpipe(tmp_path, command, *words, *(small if command == "run" else ()), **proxy)  # fmt: skip
+        assert done[command].status == 0, done[command].err[-3000:]
+    assert list(done) == ["inspect", "run", "generate", "predict"]
+    assert "430 images of 4 classes, the largest 3.4 times the smallest" in done["inspect"].out
+    assert re.search(r"chose image.size 16 \(median short side 16 px, grey\)", done["run"].err)
+    summary = json.loads((tmp_path / "look" / "summary.json").read_text())
+    assert {"real", "cgan+classic"} <= set(summary["arms"]) and summary["stage"] == "explore"
+    assert summary["data"]["classes"] == ["eight", "nine", "one", LONG]
     assert summary["verdict"].startswith("A first look, not confirmed. Too few")
+    assert len(list((tmp_path / "more" / "nine").glob("*.png"))) == 500
+    assert done["predict"].out.strip() == "10 pictures: predictions.csv"
+    assert (tmp_path / "predictions.csv").read_text().count("\n") == 11
     assert sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*")) == before
 
 
