@@ -146,7 +146,7 @@ def _confirmed(
         submit = Submit(context, stage.runner.timeout)
         try:
             runs = train_and_score(stage, dict.fromkeys(stage.seeds, same), submit, more, known)
-            failures = follow(runs, tracker, context)
+            failures = follow(runs, tracker, context, known)
         except BaseException:
             stop_workers()
             raise

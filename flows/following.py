@@ -31,14 +31,18 @@ def intake_lines(intake: IntakeRecord) -> Iterator[str]:
     yield from intake.notes
 
 
-def follow(runs: Runs, tracker: Tracker, context: Context) -> Failures:
+def follow(runs: Runs, tracker: Tracker, context: Context, before: Runs | None = None) -> Failures:
     """Show progress and track each generator and arm as it completes; returns failures that do not end the run.
 
+    before: runs that were followed already; their results, which new runs may share, are passed over.
     Raises errors that end the run at once (see `failures.ends_all`).
     """
     owners: dict[Any, list[tuple[Run, str]]] = {}
     known: list[tuple[Run, str, Any]] = []
+    passed_over = {id(value) for _, _, value in before.results()} if before is not None else set()
     for run, name, value in runs.results():
+        if id(value) in passed_over:
+            continue
         if isinstance(value, PrefectFuture):
             owners.setdefault(value, []).append((run, name))
         else:

@@ -37,6 +37,9 @@ def test_a_run_explores_and_then_confirms(
     )  # fmt: skip
     assert ran.status == 0, ran.err[-3000:]
     assert "confirm: 'acgan' against 'real', the only two arms" in ran.err
+    assert ran.err.count("generator acgan, seed 0: best") == 1, (
+        "the first stage's is not trained again"
+    )
     assert "no verdict is possible" not in ran.err, "one seed is enough for a first look"
     summary = json.loads((ran.folder / "summary.json").read_text())
     assert summary["stage"] == "confirm" and summary["verdict"] in ran.out

@@ -76,6 +76,19 @@ def test_the_confirm_stage_is_that_of_the_arms_that_take_longest() -> None:
     assert not any(r.stage.startswith("confirm") for r in estimate(build(plain), IMAGES, costs(), 1, 1).rows)  # fmt: skip
 
 
+def test_of_two_arms_the_seeds_of_explore_are_trained_once() -> None:
+    """Two of four replicates are there: two generators more, and of each arm 2 x 2 classifiers on them and one on each of the first."""
+    values = {
+        **VALUES, "arms": [VALUES["arms"][0], VALUES["arms"][3]],
+        "generators": {"cgan": VALUES["generators"]["cgan"]}, "confirm": {"generators": 4, "classifiers": 2},
+    }  # fmt: skip
+    for processes in (1, 2):
+        expected = estimate(build(values), IMAGES, costs(step=0.01), processes, 1, servers=False)
+        rows = {row.stage: row.tasks for row in expected.rows}
+        assert rows["confirm: generators"] == 2 and rows["confirm: reference classifiers"] == 2
+        assert rows["confirm: classifiers of the arms"] == 2 * (2 * 2 + 2 * 1)
+
+
 def test_two_processes_halve_what_does_not_wait() -> None:
     stage = lambda: None  # noqa: E731
     first, second, last = Task(stage, ()), Task(stage, ()), Task(stage, ())
