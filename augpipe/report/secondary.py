@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augpipe.classifiers.scores import minority
 from augpipe.comparison.options import LABELS, METRICS, Metric
 from augpipe.comparison.paired import Difference, difference, scores
-from augpipe.comparison.simultaneous import simultaneous
+from augpipe.comparison.simultaneous import Simultaneous, simultaneous
 from augpipe.comparison.units import Units
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.outputs import outputs, test_labels
@@ -78,18 +79,37 @@ def secondary(confirmed: Confirmed) -> tuple[Secondary, ...]:
             [float(scores(one, units, member.metric, member.classes).mean()) for one in of]
         )
         members.append(member)
-    rows = zip(members, family, simultaneous(family, units), levels, strict=True)
     images = np.bincount(units.labels, minlength=len(prepared.classes))
+    rows = zip(members, family, simultaneous(family, units), levels, strict=True)
     return tuple(
-        Secondary(
-            "metric" if member.label is None else "class",
-            member.metric if member.label is None else prepared.classes[member.label],
-            member.label, rival, contender, joint.difference, joint.low, joint.high, joint.p,
-            (n := int(images[list(member.classes)].sum() if member.classes else images.sum())),
-            f"{round(pair.alike[0][0] * n)} of {n:,} by both" if member.label is not None and pair.alike else "",
-        )
-        for member, pair, joint, (contender, rival) in rows
-    )  # fmt: skip
+        _row(member, prepared.classes, images, pair, joint, of) for member, pair, joint, of in rows
+    )
+
+
+def _row(
+    member: _Member,
+    classes: Sequence[str],
+    images: NDArray[np.int64],
+    pair: Difference,
+    joint: Simultaneous,
+    levels: Sequence[float],
+) -> Secondary:
+    """images: test images of each class. levels: means in percent with and without synthetic images."""
+    n = int(images[list(member.classes)].sum() if member.classes else images.sum())
+    single = member.label is not None
+    return Secondary(
+        kind="class" if single else "metric",
+        name=member.metric if member.label is None else classes[member.label],
+        label=member.label,
+        without=levels[1],
+        with_generator=levels[0],
+        difference=joint.difference,
+        low=joint.low,
+        high=joint.high,
+        p=joint.p,
+        images=n,
+        remark=f"{round(pair.alike[0][0] * n)} of {n:,} by both" if single and pair.alike else "",
+    )
 
 
 METRICS_OF_OUTPUTS: Final[tuple[Metric, Metric]] = ("macro_recall", "macro_auc")

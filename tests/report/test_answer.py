@@ -199,6 +199,8 @@ def test_what_the_forest_shows_is_what_the_tables_say(
     both = with_confirmed(results, confirmed, 20.0)
     section = answer_section(both)
     of_class = {one.label: one for one in both.secondary if one.label is not None}
+    for one in both.secondary:
+        assert one.with_generator - one.without == pytest.approx(one.difference)
     for row, label in zip(section["rare"], (2, 1), strict=True):
         one = of_class[label]
         assert row[5] == f"{one.difference:+.1f} ({one.low:+.1f} to {one.high:+.1f})"

@@ -204,7 +204,7 @@ def test_the_folder_holds_exactly_the_contracts_files(
     out = tmp_path / "deep" / "out"
     for _ in range(2):  # and again over itself
         write(results, out)
-        assert {p.name for p in out.iterdir()} == set(FILES) - {"confirm.csv"}
+        assert {p.name for p in out.iterdir()} == set(FILES) - {"confirm.csv", "attributes.csv"}
         pictures = sorted(p.name for p in (out / "samples").iterdir())
         assert sorted(pictures) == ["gan.png", "gan~nearest.png"]
         assert [p.name for p in out.parent.iterdir()] == ["out"]
