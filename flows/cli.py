@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO, cast
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -34,7 +34,7 @@ from .engine import settle
 from .entry import handle_interrupts
 from .environment import set_environment
 from .loading import check_out_folder, load, load_checked, out_folder
-from .output import Json, Output, flush_or_discard, print_json, print_summary_json
+from .output import Json, Lossy, Output, flush_or_discard, print_json, print_summary_json
 from .planned import budget_of, load_planned
 from .signals import handle_termination
 
@@ -474,6 +474,8 @@ def main() -> None:
         # Class names that a terminal's encoding lacks, as standard error has it; not where the stream was exchanged.
         with suppress(OSError):
             sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stderr, TextIOWrapper):
+        sys.stderr = cast(TextIO, Lossy(sys.stderr))
     try:
         app(
             split_sets(sys.argv[1:]), console=Output(),
