@@ -17,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 from augpipe.core.errors import UserError, unknown
 
 from .engine import bare
+from .proxies import check_proxies, check_reached
 
 if TYPE_CHECKING:
     from augpipe.pipeline.runner import Runner
@@ -31,6 +32,7 @@ PORTS: Final = {"http": 80, "https": 443}
 
 def check_addresses(runner: Runner) -> None:
     """UserError if MLFLOW_TRACKING_URI, PREFECT_API_URL or the address of a Dask scheduler cannot be used."""
+    check_proxies()
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     scheme = urlsplit(uri).scheme.partition("+")[0]  # postgresql+psycopg2
     if scheme in WEB:
@@ -67,6 +69,8 @@ def _check_port(server: str, name: str, url: str) -> None:
         raise UserError(f"{name} is not an address: it has no host or no port")
     if parts.scheme in getproxies() and not proxy_bypass(host):
         return  # the proxy reaches what this machine may not
+    if not proxy_bypass(host):
+        check_reached(parts)
     try:
         socket.create_connection((host, port), PATIENCE).close()
     except ConnectionRefusedError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
+from typing import TextIO, cast
 
 from cyclopts import App
 
@@ -29,7 +30,7 @@ from .cli_train import train
 from .command_line import split_sets
 from .endings import exit_message
 from .environment import set_environment
-from .output import Output, flush_or_discard, print_error
+from .output import Lossy, Output, flush_or_discard, print_error
 from .signals import handle_termination
 
 app = App(
@@ -54,6 +55,8 @@ def main() -> None:
         # Class names that a terminal's encoding lacks, as standard error has it; not where the stream was exchanged.
         with suppress(OSError):
             sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stderr, TextIOWrapper):
+        sys.stderr = cast(TextIO, Lossy(sys.stderr))
     try:
         app(
             split_sets(sys.argv[1:]), console=Output(),

@@ -9,9 +9,11 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from multiprocessing import resource_tracker
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from json import JSONDecodeError
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -19,16 +21,18 @@ from urllib.parse import urlsplit
 from augpipe.core.errors import RunError, UserError, cause, one_line
 from augpipe.core.home import home, make_folder
 
-from .loss import continue_without, is_lost, loss, watched
+from .loss import continue_without, cut_off, is_lost, loss, watched
 from .memory import watch_limit
 from .quiet import quiet_logs
 from .server import server
+from .signals import when_stopped
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from augpipe.pipeline.runner import Runner
 
+STUBBORN: Final = 2.0  # seconds that workers may take to end
 PATIENCE: Final = 10.0  # seconds to wait for an answer
 # The server has been asked for its version. A worker that starts after its loss would fail at the question.
 WATCHED: Final = {"PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false"}
@@ -69,7 +73,8 @@ def prefect_api(page: bool = False) -> Iterator[str]:
     if configured:
         # A service waits longer, as Prefect's client does; an outer block watches the command's own server.
         watch = nullcontext() if page or _open else watched(bare(configured), continue_without)
-        with watch, _variables(WATCHED):
+        stop = when_stopped(lambda: cut_off(bare(configured)))
+        with watch, _variables(WATCHED), nullcontext() if _open else stop:
             yield bare(configured)
         return
     key = f"augpipe:{secrets.token_urlsafe(24)}"
@@ -84,7 +89,7 @@ def prefect_api(page: bool = False) -> Iterator[str]:
             "PREFECT_API_AUTH_STRING": key,
             "PREFECT_LOGGING_TO_API_ENABLED": "false",
         }
-        with _variables({**variables, **WATCHED}):
+        with _variables({**variables, **WATCHED}), when_stopped(lambda: cut_off(url)):
             yield url
 
 
@@ -149,11 +154,19 @@ def _check_api(url: str) -> None:
     try:
         with get_client(sync_client=True, httpx_settings={"timeout": PATIENCE}) as client:
             error = client.api_healthcheck()
+            if error is None and not _is_version(client.api_version()):
+                error = ValueError("what answers is no Prefect server")
+    except JSONDecodeError:  # a page, such as a login's
+        error = ValueError("what answers is no Prefect server")
     except (httpx.HTTPError, ValueError, RuntimeError) as raised:
         error = raised
     if error is not None:
         reason = cause(error)
         raise UserError(f"no Prefect server answers at PREFECT_API_URL {bare(url)}: {reason}")
+
+
+def _is_version(answer: Any) -> bool:
+    return isinstance(answer, str) and answer[:1].isdigit()
 
 
 def bare(url: str) -> str:
@@ -242,9 +255,23 @@ def _end_with(parent: BaseProcess) -> None:
 
 def stop_workers() -> None:
     """Terminate this process's workers at once, without waiting for tasks."""
-    for worker in multiprocessing.active_children():
+    workers = multiprocessing.active_children()
+    for worker in workers:
         worker.terminate()
+    threading.Thread(target=_kill_late, args=(workers,), daemon=True).start()
     _close_call_queue()
+
+
+def _kill_late(workers: Sequence[BaseProcess]) -> None:
+    """Kill the workers that SIGTERM has not ended after STUBBORN seconds, as a stopped one, and the process they are forked from."""
+    time.sleep(STUBBORN)
+    late = [worker for worker in workers if worker.is_alive()]
+    for worker in late:
+        worker.kill()
+    parent = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if late and parent is not None:  # it tells this process that they have ended
+        with suppress(ProcessLookupError):
+            os.kill(parent, signal.SIGKILL)
 
 
 def _close_call_queue() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from types import FrameType
 from typing import Final
 
@@ -25,10 +26,29 @@ def main() -> None:
     except OSError:  # libraries end the process where there is none
         os.write(2, b"augpipe: the working directory no longer exists; change to another (cd)\n")
         raise SystemExit(2) from None
+    open_standard_streams()
+    if sys.flags.optimize > 1:
+        os.write(
+            2, b"augpipe: PYTHONOPTIMIZE=2 (python -OO) removes texts that MLflow reads; unset it\n"
+        )
+        raise SystemExit(2)
     watch_limit()
     from .cli import main as command
 
     command()
+
+
+def open_standard_streams() -> None:
+    """Open the null device in place of closed standard streams.
+
+    A file or a database that is opened later would have their number, and what a library prints would be written to it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            os.set_inheritable(number, True)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -6,6 +6,8 @@ import os
 
 from augpipe.core.errors import UserError
 
+from .proxies import drop_unusable
+
 
 def set_environment() -> None:
     """Set the variables that Prefect, MLflow and others read.
@@ -30,6 +32,7 @@ def set_environment() -> None:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     # Terminated workers leave semaphores, which Python's resource tracker removes with a warning.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
+    drop_unusable()
     # Servers on this machine are not reached through a proxy.
     hosts = [
         h for name in ("no_proxy", "NO_PROXY") for h in os.environ.get(name, "").split(",") if h

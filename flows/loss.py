@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from .environment import seconds
 from .output import report
@@ -17,6 +21,7 @@ from .quiet import nothing
 LOST: Final = "Prefect's server of this run ended (was it killed?)"
 PATIENCE: Final = 20.0  # seconds that a configured server may be away
 ANSWER: Final = 10.0  # seconds to wait for an answer
+HURRY: Final = 0.7  # seconds to wait for one while the command is being stopped
 PAUSE: Final = 2.0  # seconds between two requests
 BAD_GATEWAY: Final = (502, 503, 504)  # HTTP statuses of a proxy whose server is away
 # Loggers of what Prefect sends and asks beside the run: events, logs, cancellations.
@@ -106,12 +111,45 @@ def _is_there(record: logging.LogRecord) -> bool:
     return not _away.is_set()
 
 
-def _answers(url: str) -> bool:
+def cut_off(url: str) -> None:
+    """Called when a signal stops the command: if the server at `url` does not answer, no request to it is waited for.
+
+    Prefect records the end of the run there, and would wait a minute for each answer. Does not return then.
+    """
+    time.sleep(HURRY)
+    if _answers(url, HURRY):
+        return
+    hush()
+    parts = urlsplit(url)
+    try:
+        found = socket.getaddrinfo(
+            parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        )
+    except OSError:
+        return
+    while True:
+        _shut({address[:2] for *_, address in found})
+        time.sleep(HURRY / 10)
+
+
+def _shut(peers: set[tuple[Any, ...]]) -> None:
+    """Shut down this process's connections to these addresses: who waits for an answer gets an error."""
+    listed = Path("/proc/self/fd")
+    for number in [int(p.name) for p in listed.iterdir()] if listed.is_dir() else range(1024):
+        with suppress(OSError):
+            if not stat.S_ISSOCK(os.fstat(number).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(number)) as connection:
+                if connection.getpeername()[:2] in peers:
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+def _answers(url: str, wait: float = ANSWER) -> bool:
     import httpx
 
     try:
         # No certificate is checked, as no secret is sent and nothing is believed.
-        with httpx.Client(verify=False, timeout=ANSWER) as client:  # noqa: S501
+        with httpx.Client(verify=False, timeout=wait) as client:  # noqa: S501
             return client.get(f"{url.rstrip('/')}/health").status_code not in BAD_GATEWAY
     except (httpx.HTTPError, httpx.InvalidURL, OSError):
         return False

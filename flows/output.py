@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -72,13 +72,46 @@ def is_narrow() -> bool:
 
 def flush_or_discard() -> None:
     """Discard what a standard stream cannot take: it would fail again at the process's end, and change the exit status to 120."""
-    for stream in (sys.stdout, sys.stderr):
+    for outer in (sys.stdout, sys.stderr):
+        stream = outer._stream if isinstance(outer, Lossy) else outer
         try:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
             with suppress(OSError, ValueError):  # closed, or not a file
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class Lossy:
+    """A stream for notes and progress that loses what it cannot write, as on a full disk: the work goes on without them.
+
+    That nobody reads it is an error as before.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or from now on discard."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            flush_or_discard()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or from now on discard."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            flush_or_discard()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Output(Console):

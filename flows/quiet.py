@@ -18,7 +18,7 @@ LOGGERS: Final = (
 KNOWN: Final = (UserError, RunError, BrokenProcessPool, KeyboardInterrupt, SystemExit)
 # Prefect logs that a signal ended a flow, and that a worker's end broke the pool.
 WORDS: Final = (
-    "UserError", "RunError", "BrokenProcessPool", "Crash detected!", "Finished in state Crashed", *FULL_WORDS,
+    "UserError", "RunError", "TrackingLostError", "BrokenProcessPool", "Crash detected!", "Finished in state Crashed", *FULL_WORDS,
 )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def _start_on_a_port(
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(5)
+        process.wait(5 if received() is None else 2)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

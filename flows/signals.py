@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
 GRACE: Final = 5.0  # seconds for the command to end, during which a second signal is ignored
 ENDING: Final = 60.0  # seconds during which an error counts as the signal's
 _received: list[tuple[int, float]] = []  # number and time of each
+_called: list[Callable[[], None]] = []  # when the command is stopped
 
 
 class Terminated(SystemExit):
@@ -33,7 +37,19 @@ def _is_first(number: int) -> bool:
     if _received and now - _received[-1][1] < GRACE:
         return False
     _received.append((number, now))
+    for call in _called:
+        threading.Thread(target=call, daemon=True).start()
     return True
+
+
+@contextmanager
+def when_stopped(call: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, a signal that stops the command also calls this, in a thread that the end does not wait for."""
+    _called.append(call)
+    try:
+        yield
+    finally:
+        _called.remove(call)
 
 
 def received() -> int | None:

@@ -25,15 +25,21 @@ def make_folder(folder: Path) -> None:
     """Create a folder and its parents, if missing.
 
     One directly below AUGPIPE_HOME is readable by its user only, whatever the mode of a home that was there before.
+    UserError if it, or a part of its path, is a file.
     """
     folder = folder.absolute()
-    for base in (home(), home().resolve()):
-        if folder.is_relative_to(base):
-            make_home()
-            for name in folder.relative_to(base).parts[:1]:
-                (base / name).mkdir(mode=0o700, exist_ok=True)
-            break
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for base in (home(), home().resolve()):
+            if folder.is_relative_to(base):
+                make_home()
+                for name in folder.relative_to(base).parts[:1]:
+                    (base / name).mkdir(mode=0o700, exist_ok=True)
+                break
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(
+            f"{folder} cannot be a folder: {error.filename} is a file; move it away"
+        ) from None
 
 
 def home() -> Path:

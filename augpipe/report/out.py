@@ -115,9 +115,11 @@ def check_home(sources: Sequence[Path]) -> None:
 
 def check_place(place: Path, sources: Sequence[Path], what: str) -> None:
     """UserError if the folder `place` cannot be created or written to, or lies below one of `sources`."""
-    resolved = place.resolve()
+    resolved = _resolved(place, what)
+    if place.is_symlink() and not place.exists():
+        raise UserError(f"{what} {place} is a link to {place.readlink()}, which does not exist")
     for source in sources:
-        if resolved.is_relative_to(source.resolve()):
+        if resolved.is_relative_to(_resolved(source, "the image folder")):
             raise UserError(
                 f"{what} {place} lies in the image folder {source}, which must not be written to; choose another path"
             )
@@ -132,6 +134,14 @@ def check_place(place: Path, sources: Sequence[Path], what: str) -> None:
             raise UserError(
                 f"cannot write to {what} {place}: {error.strerror} in {parent}"
             ) from None
+
+
+def _resolved(place: Path, what: str) -> Path:
+    """The path without links; UserError if they lead to each other."""
+    try:
+        return place.resolve()
+    except (RuntimeError, OSError):
+        raise UserError(f"{what} {place} is a link that leads to itself") from None
 
 
 def _first(path: Path) -> Path:

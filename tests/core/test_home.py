@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from augpipe.core.errors import UserError
 from augpipe.core.files import beside, write_json
-from augpipe.core.home import home
+from augpipe.core.home import home, make_folder
 from augpipe.core.store import Store
 
 
@@ -35,3 +36,13 @@ def test_the_first_that_writes_makes_it_for_its_user_alone(
         draft.touch()
     modes = [(shared / name).stat().st_mode & 0o777 for name in ("runs", "trained")]
     assert modes == [0o755, 0o700]
+
+
+def test_a_file_in_place_of_a_folder_of_the_home_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path))
+    (tmp_path / "store").write_text("x")
+    for folder in ("store", "store/running"):
+        with pytest.raises(UserError, match=r"store is a file; move it away"):
+            make_folder(tmp_path / folder)

@@ -2,19 +2,27 @@ from __future__ import annotations
 
 import errno
 import logging
+import multiprocessing
 import os
+import signal
+import socket
+import time
 from concurrent.futures.process import BrokenProcessPool
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 import stopping
 import warm
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from augpipe.core import device as runtime
 from augpipe.core.errors import RunError, UserError
 from augpipe.pipeline.runner import Runner
-from flows import engine, quiet
+from flows import engine, loss, quiet
 
 
 def test_workers_share_the_cores() -> None:
@@ -111,3 +119,56 @@ def test_what_a_run_creates_first_is_for_its_user_only(
     place = tmp_path / "new" / "matplotlib"
     assert os.environ["MPLCONFIGDIR"] == str(place)
     assert [path.stat().st_mode & 0o777 for path in (place, place.parent)] == [0o700] * 2
+
+
+class Page(BaseHTTPRequestHandler):
+    """A page for everything, as a login in front of a server shows."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "13")
+        self.end_headers()
+        self.wfile.write(b"<html></html>")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_page_in_place_of_prefects_answer_is_named() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        with (
+            temporary_settings({PREFECT_API_URL: url}),
+            pytest.raises(
+                UserError, match=r"PREFECT_API_URL .*: what answers is no Prefect server"
+            ),
+        ):
+            engine.check_api()
+        server.shutdown()
+
+
+def test_a_worker_that_sigterm_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one in the middle of a library's handler; and where the process that it is forked from is stopped."""
+    monkeypatch.setattr(engine, "STUBBORN", 0.1)
+    worker = multiprocessing.get_context("fork").Process(target=signal.pause)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # inherited
+    worker.start()
+    signal.signal(signal.SIGTERM, before)
+    engine.stop_workers()
+    worker.join(10)
+    assert worker.exitcode == -signal.SIGKILL
+
+
+def test_a_request_to_a_silent_server_is_cut_off_when_the_command_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loss, "HURRY", 0.1)
+    monkeypatch.setattr(loss, "hush", lambda: None)  # it would hold for all later tests
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        Thread(target=loss.cut_off, args=(url,), daemon=True).start()
+        begun = time.monotonic()
+        with pytest.raises(httpx.TransportError):
+            httpx.get(url, timeout=60)
+        assert time.monotonic() - begun < 10

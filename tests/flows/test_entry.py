@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny import CONFIG, environment
+from tiny import CONFIG, ROOT, environment
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at /proc")
@@ -31,3 +33,22 @@ def test_ctrl_c_while_libraries_are_imported(tmp_path: Path, library: str) -> No
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and len(output.splitlines()) == 1, output
     assert output.startswith("augpipe: stopped; no file is half-written")
+
+
+def test_a_closed_standard_stream_is_no_number_of_a_file(tmp_path: Path) -> None:
+    """Otherwise a database that is opened later would be number 1, and what a library prints would be written to it."""
+    script = (
+        "import os, sys; from flows.entry import open_standard_streams; open_standard_streams()\n"
+        "print(*(os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)), file=open('links', 'w'))"
+    )
+    closed = f"{sys.executable} -c {shlex.quote(script)} <&- >&- 2>&-"
+    subprocess.run(["sh", "-c", closed], cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=str(ROOT)), check=True)  # fmt: skip
+    assert (tmp_path / "links").read_text().split() == [os.devnull] * 3
+
+
+def test_without_docstrings_nothing_is_begun(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", "from flows.entry import main; main()"], cwd=tmp_path,
+        env=environment(tmp_path, PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stderr.startswith("augpipe: PYTHONOPTIMIZE=2")

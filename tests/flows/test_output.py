@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from flows.cli_models import _print_rows
-from flows.output import print_json
+from flows.output import Lossy, print_json
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
@@ -33,3 +36,16 @@ def test_predictions_in_parts_are_one_object(capsys: pytest.CaptureFixture[str])
     assert values["predictions"][2]["probability"] is None
     assert _print_rows(iter([])) == (0, 0)
     assert json.loads(capsys.readouterr().out)["predictions"] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_notes_on_a_full_disk_are_lost_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", Lossy(full))
+        for _ in range(2):
+            Console(stderr=True).print("a note")
+        assert str(Path(f"/proc/self/fd/{full.fileno()}").readlink()) == os.devnull
+    ours, theirs = os.pipe()
+    os.close(ours)  # nobody reads it
+    with pytest.raises(BrokenPipeError), os.fdopen(theirs, "w", buffering=1) as broken:
+        Lossy(broken).write("a note\n")

@@ -104,6 +104,7 @@ def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(
     last = rest.strip().splitlines()[-1]
     assert "did not answer for 2 s" in last and "the same command logs what is missing" in last
     assert (tmp_path / "out" / "report.html").exists() and "Traceback" not in rest
+    assert "ERROR" not in rest and rest.count("did not answer for 2 s") == 1
     server.start()
 
 

@@ -69,6 +69,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).write_text(text)
     (root / "latin.yaml").write_bytes("name: größe\n".encode("latin-1"))
     (root / "cut.zip").write_bytes(b"PK\3\4 not a zip")
+    (root / "nowhere").symlink_to("gone")
+    (root / "loop").symlink_to("loop")
     folders(root / "pictures", 12, ("a", "b", "c"))
     for name in ("hollow", "rare", "pair", "damaged"):
         folders(root / name, 12)
@@ -134,9 +136,12 @@ CASES = {
     # More.
     "no tracking server": ("run good.yaml", f"no MLflow server answers at MLFLOW_TRACKING_URI {NOBODY}: connection refused", {"MLFLOW_TRACKING_URI": NOBODY}),
     "no Prefect server": ("run good.yaml", f"no Prefect server answers at PREFECT_API_URL {NOBODY}/api: connection refused", {"PREFECT_API_URL": f"{NOBODY}/api"}),
+    "a proxy that is no address": ("run good.yaml", "http_proxy 'foo:bar:baz' is not the address of a proxy", {"http_proxy": "foo:bar:baz"}),
     "an address without http": ("run good.yaml", "PREFECT_API_URL banana must begin with http:// or https://", {"PREFECT_API_URL": "banana"}),
     "a port that is none": ("run good.yaml", "MLFLOW_TRACKING_URI http://localhost:x is not an address", {"MLFLOW_TRACKING_URI": "http://localhost:x"}),
     "a home that is a file": ("run good.yaml", "file cannot be a folder", {"AUGPIPE_HOME": "file"}),
+    "a home that is a link to nowhere": ("run good.yaml", "nowhere is a link to gone, which does not exist", {"AUGPIPE_HOME": "nowhere"}),
+    "a home that is a link to itself": ("run good.yaml", "loop is a link that leads to itself", {"AUGPIPE_HOME": "loop"}),
     "a home among the pictures": ("run good.yaml", "which must not be written to", {"AUGPIPE_HOME": "pictures/x"}),
     "a list as a config": ("run list.yaml", "the config list.yaml is a list; it must have keys and values"),
     "a word as a config": ("run text.yaml", "the config text.yaml is only 'hello'; it must have keys and values"),

@@ -31,7 +31,7 @@ def groups_beside(path: Path, paths: NDArray[np.object_], join: Sequence[Path]) 
     wanted = {name_of(paths[row]) for row in rows}
     table_of: dict[str, Path] = {}
     used = {one.resolve() for one in (path, *join)}
-    files = [one for one in sorted(path.parent.iterdir()) if one.resolve() not in used]
+    files = [o for o in sorted(path.parent.iterdir()) if o.is_file() and o.resolve() not in used]
     for other in [one for one in files if is_table(one)][:MOST]:
         if other.stat().st_size <= LARGEST:
             table_of |= dict.fromkeys(groups_of(other, wanted), other)
