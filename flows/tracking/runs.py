@@ -37,7 +37,8 @@ HEARTBEAT: Final = "augpipe.heartbeat"
 FAILED: Final = "augpipe.failed"
 INTERVAL: Final = 300.0  # seconds between heartbeats of a run
 TIMEOUT: Final = 3600.0  # seconds without one after which a run of another machine counts as ended
-# Without this tag MLflow guesses the kind of an experiment, and opens the page for language models: traces, sessions, judges.
+# Without this tag MLflow guesses the kind of an experiment. Since its page has a switch between language models and training
+# (3.17), that decides which menus are shown: see `Tracker.address`.
 KIND: Final = ("mlflow.experimentKind", "custom_model_development")
 METRICS: Final = 900  # per call; MLflow accepts 1000 metrics, params and tags together
 PARAMS: Final = 100  # per call

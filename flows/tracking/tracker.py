@@ -282,7 +282,9 @@ class Tracker:
         """URL of the parent run's page; "" if the store is a file."""
         if not self._uri.startswith("http"):
             return ""
-        return f"{bare(self._uri).rstrip('/')}/#/experiments/{self._id}/runs/{self.parent}"
+        # Without the parameter, MLflow's page shows what the browser chose last, by default the one for language models.
+        page = f"{bare(self._uri).rstrip('/')}/#/experiments/{self._id}/runs/{self.parent}"
+        return f"{page}?workflowType=machine_learning"
 
     def _child(
         self, kind: str, name: str, seed: int, content: Any, timed: Timed, **tags: str

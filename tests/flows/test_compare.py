@@ -88,7 +88,7 @@ def test_scores_hold_every_arm_seed_split_and_metric(ran: Ran) -> None:
 
 
 def test_the_tree_of_runs(runs: list[Run], client: MlflowClient) -> None:
-    """Its charts are in sections, its models named, and its page is the one of machine learning."""
+    """Its charts are in sections, its models named, and it is tagged as machine learning."""
     assert len(runs) == 1 + 2 * 2 + 4 * 2
     assert {r.info.status for r in runs} == {"FINISHED"}
     arms = {

@@ -400,7 +400,7 @@ def test_a_run_gives_heartbeats(client: MlflowClient, monkeypatch: pytest.Monkey
 def test_mlflows_variable_switches_system_metrics_on(
     client: MlflowClient, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In an experiment that was there before, which is then shown as one of machine learning."""
+    """In an experiment that was there before, which is then tagged as one of machine learning."""
     key = client.create_experiment("measured")
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")

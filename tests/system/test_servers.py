@@ -141,7 +141,8 @@ def test_a_comparison_through_a_deployment(servers: Servers, tmp_path: Path) -> 
     rows = json.loads(rows) if isinstance(rows, str) else rows
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert sorted(row["arm"] for row in rows) == sorted(summary["arms"])
-    assert servers.mlflow.url in artifacts["tiny-tracking"].data
+    link = str(artifacts["tiny-tracking"].data)
+    assert servers.mlflow.url in link and "?workflowType=machine_learning" in link
     names = [
         run.name for run in ask(servers, "read_flow_runs", sort=FlowRunSort.ID_DESC, limit=200)
     ]
