@@ -11,8 +11,6 @@ from pathlib import Path
 
 import warm
 
-from flows.databases import prefect_template
-
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
 name: tiny
@@ -71,6 +69,8 @@ def alone(place: Path, **more: str) -> dict[str, str]:
 
     That a first run's server creates it: `conftest.whole`.
     """
+    from flows.databases import prefect_template  # here: copies of the library alone are tested too
+
     given = environment(place, **more)
     template = prefect_template(Path(given.get("AUGPIPE_HOME", place / "data")) / "prefect")
     template.parent.mkdir(parents=True, exist_ok=True)
