@@ -26,6 +26,7 @@ from augpipe.core.processes import hold, is_held
 UNUSABLE: Final = "unusable"
 LOCK: Final = "lock"
 YOUNG: Final = 60.0  # seconds
+IO_ERROR: Final = "disk I/O error"  # SQLite's, also for a file above the limit of its size
 BUSY: Final = 60.0  # seconds to wait for another process's transaction
 
 
@@ -109,7 +110,14 @@ def _build(draft: Path, artifacts: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     _create(draft, 0o600)
-    SqlAlchemyStore(sqlite_url(draft), artifacts).engine.dispose()
+    try:
+        SqlAlchemyStore(sqlite_url(draft), artifacts).engine.dispose()
+    except Exception as error:  # of SQLAlchemy or MLflow
+        if IO_ERROR not in str(error):
+            raise
+        raise UserError(
+            f"cannot write {draft.parent / 'mlflow.db'}: {IO_ERROR}; the disk fails, or files may not be so large (ulimit -f)"
+        ) from None
 
 
 def _upgrade(path: Path, version: str, artifacts: str) -> None:

@@ -122,13 +122,13 @@ def cut_off(url: str) -> None:
     hush()
     parts = urlsplit(url)
     try:
-        found = socket.getaddrinfo(
+        addresses = socket.getaddrinfo(
             parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
         )
     except OSError:
         return
     while True:
-        _shut({address[:2] for *_, address in found})
+        _shut({address[:2] for *_, address in addresses})
         time.sleep(HURRY / 10)
 
 

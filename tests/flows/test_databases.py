@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -72,6 +73,21 @@ def test_killed_while_it_is_built_it_is_built_anew(
     ensure(path)
     assert experiments(path) == ["Default"]
     assert {p.name for p in tmp_path.iterdir()} <= {"mlflow.db", ".mlflow.db.lock", "artifacts"}
+
+
+def test_a_limit_on_the_size_of_files_is_named(tmp_path: Path) -> None:
+    """As `ulimit -f` sets it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+            ensure(tmp_path / "mlflow.db")
+        except UserError as error:
+            os._exit(7 if "files may not be so large (ulimit -f)" in str(error) else 8)
+        finally:
+            os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_two_that_begin_at_once_make_one(tmp_path: Path) -> None:
