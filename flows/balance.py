@@ -23,11 +23,11 @@ from augpipe.report.balanced_set import Balanced, publish
 from augpipe.synthetic import gates
 
 from .arguments import balanced_arm
-from .calling import recorded, undeployed
 from .compare import prepared_by_seed, resolved
 from .engine import stop_workers
-from .following import follow
-from .starting import started
+from .flow_calls import recorded, undeployed
+from .follow import follow
+from .startup import started
 from .tasks import Submit
 from .tracking import Tracker
 from .tracking.pending import Lost

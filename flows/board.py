@@ -19,7 +19,7 @@ from rich.text import Text
 
 from . import progress
 from .progress import EVERY, duration, repeated
-from .remaining import SCORES, Current, Key, Remaining, key_of
+from .time_left import SCORES, Current, Key, Remaining, key_of
 
 SHOWN: Final = 4  # running tasks in a line
 CERTAIN: Final = 0.02  # fraction of a task from which its own speed is used

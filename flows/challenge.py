@@ -26,12 +26,12 @@ from augpipe.pipeline.records import Prepared
 from augpipe.report.out import check_out
 
 from . import compare
-from .calling import optional
 from .compare import Compared
+from .flow_calls import optional
 from .output import report
-from .reading import READ, splits_by_seed
 from .registry import WEIGHTS, Registry
-from .starting import local_context
+from .source_splits import READ, splits_by_seed
+from .startup import local_context
 from .tracking.artifacts import plain, slug
 from .tracking.pending import Pending, TrackingLostError
 from .tracking.store import check_store, tracking_uri

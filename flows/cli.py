@@ -28,8 +28,8 @@ from .cli_run import run
 from .cli_schedule import refresh, serve
 from .cli_train import train
 from .command_line import split_sets
-from .endings import exit_message
 from .environment import set_environment
+from .exits import exit_message
 from .output import Lossy, Output, flush_or_discard, print_error
 from .signals import handle_termination
 

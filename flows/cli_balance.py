@@ -12,10 +12,10 @@ from cyclopts import Parameter
 from augpipe.core.home import home
 
 from .command_line import Form, Json, Out, Sets
-from .endings import exit_message
 from .engine import settle
 from .entry import handle_interrupts
-from .loading import load_checked
+from .exits import exit_message
+from .load_config import load_checked
 from .output import print_error, print_json, print_line
 
 GATE: Final = 3  # exit status if a gate does not hold and the set is not published

@@ -9,7 +9,7 @@ from augpipe.core.errors import UserError
 
 from .command_line import Out, Sets
 from .entry import handle_interrupts
-from .loading import CONFIGS, choose
+from .load_config import CONFIGS, choose
 from .output import print_json, print_line
 
 

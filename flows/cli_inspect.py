@@ -32,7 +32,7 @@ def inspect(source: Path, /, *, set_: Sets = (), json: Json = False, out: Out = 
     """
     if not exists(source):
         raise UserError(f"no config, folder or file {str(source)!r}{near_name(source)}")
-    from .inspecting import inspect_source, print_summary
+    from .inspection import inspect_source, print_summary
 
     handle_interrupts()
     inspection, folder = inspect_source(source, set_, out)

@@ -15,7 +15,7 @@ from augpipe.core.errors import UserError
 from .command_line import Json, Out, Sets, Switch
 from .engine import settle
 from .entry import handle_interrupts
-from .loading import check_out_folder, out_folder
+from .load_config import check_out_folder, out_folder
 from .output import Output, print_line, print_summary_json, report
 from .planned import budget_of, load_planned
 

@@ -8,7 +8,7 @@ from .command_line import Out, Sets
 from .cron import check_cron
 from .engine import settle
 from .entry import handle_interrupts
-from .loading import check_out_folder, load, load_checked
+from .load_config import check_out_folder, load, load_checked
 from .output import print_line
 
 
@@ -50,7 +50,7 @@ def serve(config: Path, /, *, cron: str | None = None, set_: Sets = (), out: Out
         check_cron(cron)
     experiment = load(config, set_)
     settle()
-    from .deploying import serve as serve_it
+    from .deployment import serve as serve_it
 
     handle_interrupts()
     serve_it(experiment, cron, out)

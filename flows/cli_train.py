@@ -13,7 +13,7 @@ from augpipe.core.home import home
 from .command_line import Out, Sets, Switch
 from .engine import settle
 from .entry import handle_interrupts
-from .loading import load_checked
+from .load_config import load_checked
 from .output import print_line
 
 

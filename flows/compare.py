@@ -24,13 +24,13 @@ from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.results import Results
 from augpipe.report.write import write
 
-from .calling import optional, recorded, undeployed
 from .engine import stop_workers
-from .following import follow, intake_lines
+from .flow_calls import optional, recorded, undeployed
+from .follow import follow, intake_lines
 from .output import report
 from .progress import working
-from .reading import NONE, splits_by_seed
-from .starting import started
+from .source_splits import NONE, splits_by_seed
+from .startup import started
 from .tasks import Submit, result_of
 from .tracking import Tracker
 from .tracking.artifacts import create_artifacts
@@ -81,7 +81,7 @@ def title(experiment: Experiment) -> str:
 def prepared_by_seed(
     experiment: Experiment, context: Context, seeds: tuple[int, ...], known: Mapping[int, Prepared] = NONE
 ) -> dict[int, Prepared]:  # fmt: skip
-    """As `reading.splits_by_seed`, and print the notes about the data."""
+    """As `source_splits.splits_by_seed`, and print the notes about the data."""
     by_seed = splits_by_seed(experiment, context, seeds, known)
     for line in intake_lines(by_seed[seeds[0]].intake):
         report(line)

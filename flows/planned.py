@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from augpipe.core.errors import UserError
 from augpipe.pipeline.budget import QUICK, Budget, parse
 
-from .loading import is_images, load_checked, suggest_checked
+from .load_config import is_images, load_checked, suggest_checked
 from .output import print_line, report
 
 if TYPE_CHECKING:

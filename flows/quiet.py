@@ -35,7 +35,7 @@ def quiet_logs(worker: bool = False) -> None:
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Logging filter: False for an error that ends the command with one line (see `endings`)."""
+    """Logging filter: False for an error that ends the command with one line (see `exits`)."""
     if received() is not None:
         return False
     error = record.exc_info[1] if record.exc_info else None

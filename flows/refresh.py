@@ -13,9 +13,9 @@ from prefect import flow
 
 from augpipe.pipeline.experiment import Experiment
 
-from .calling import call, recorded
 from .engine import prefect_api
 from .environment import set_environment
+from .flow_calls import call, recorded
 
 if TYPE_CHECKING:
     from .challenge import Refreshed
@@ -27,8 +27,8 @@ def run(experiment: Experiment, out: Path | None = None) -> "Refreshed":
     UserError for what the pictures show, such as a class without usable ones, before a server starts.
     """
     set_environment()
-    from .reading import READ, splits_by_seed
-    from .starting import local_context
+    from .source_splits import READ, splits_by_seed
+    from .startup import local_context
 
     with local_context(experiment) as context:  # until the end, so that nothing read here is pruned
         before = READ.set(splits_by_seed(experiment, context, experiment.seeds))

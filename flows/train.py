@@ -21,12 +21,12 @@ from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.pipeline.stages.train_generator import SHOWN
 
 from .arguments import checkpoints, is_leftover, resume_files
-from .calling import recorded, undeployed
 from .compare import prepared_by_seed, resolved
 from .engine import stop_workers
-from .following import follow
+from .flow_calls import recorded, undeployed
+from .follow import follow
 from .output import report
-from .starting import started
+from .startup import started
 from .tasks import Submit
 from .tracking import Tracker
 from .tracking.pending import Lost

@@ -41,7 +41,7 @@ TESTS = str(Path(__file__).parent)
 FDS = 64
 # What the command and its workers import, some of it when they first need it; names that there are not do no harm.
 LATER = (
-    "flows.cli", "flows.balance", "flows.compare", "flows.deploying", "flows.inspecting", "flows.refresh", "flows.train",
+    "flows.cli", "flows.balance", "flows.compare", "flows.deployment", "flows.inspection", "flows.refresh", "flows.train",
     "alembic.autogenerate", "flows.serving", "flows.challenge", "augpipe.pipeline.compare", "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store", "prefect.concurrency.sync", "prefect_dask", "distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "scipy.signal", "sqlalchemy.dialects.sqlite",

@@ -23,7 +23,7 @@ from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect
 from augpipe.data.options import SplitOptions
 from augpipe.report.inspection import FILES, write_inspection
-from flows.inspecting import _experiment
+from flows.inspection import _experiment
 
 EVIL = '<script>alert("x")<b>'
 

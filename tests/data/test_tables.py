@@ -23,7 +23,7 @@ from augpipe.data import sources
 from augpipe.data.sources._listing import SPLIT_NAMES
 from augpipe.data.sources._paths import unique_ids
 from augpipe.data.sources._unused import like_groups
-from flows.inspecting import _experiment
+from flows.inspection import _experiment
 
 
 def images(root: Path, n: int, folder: str = "img") -> list[str]:

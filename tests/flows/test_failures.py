@@ -24,7 +24,7 @@ from augpipe.data.leaks import LeakError
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun
 from augpipe.pipeline.experiment import Experiment
-from flows.endings import exit_message
+from flows.exits import exit_message
 from flows.failures import Failures, ends_all, once_more
 from flows.retries import DELAYS, retried
 from flows.tasks import run_stage

@@ -11,7 +11,7 @@ from tiny import CONFIG
 
 from augpipe.pipeline import planning
 from augpipe.pipeline.defaults import suggest
-from flows.loading import load, load_checked
+from flows.load_config import load, load_checked
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from rich.console import Console
 from flows import progress
 from flows.board import Board
 from flows.progress import Reporter, bar, duration, working
-from flows.remaining import CLASSIFIERS, GENERATORS, REFERENCES, SCORES, Current, Left, Remaining
+from flows.time_left import CLASSIFIERS, GENERATORS, REFERENCES, SCORES, Current, Left, Remaining
 
 TASKS = [(REFERENCES, ""), (GENERATORS, "acgan"), (CLASSIFIERS, ""), (SCORES, ""), (SCORES, "")]
 

@@ -18,7 +18,7 @@ from process_trees import processes_of
 from tiny import alone, augpipe
 
 from augpipe.core.errors import RunError
-from flows import deploying, loss, server
+from flows import loss, server
 
 CONFIG = """
 name: served
@@ -120,13 +120,13 @@ def test_a_service_whose_server_is_lost_ends_in_one_line(monkeypatch: pytest.Mon
     monkeypatch.setattr(loss, "_lost", threading.Event())
     for error in (ConnectError("refused"), RuntimeError("Service exceeded error threshold.")):
         away = pytest.raises(RunError, match="does not answer at http://x/api")
-        with away, deploying._one_line("http://x/api", 0):
+        with away, deployment._one_line("http://x/api", 0):
             raise ExceptionGroup("unhandled errors in a TaskGroup", [error])
-    with pytest.raises(KeyError), deploying._one_line("http://x/api", 0):
+    with pytest.raises(KeyError), deployment._one_line("http://x/api", 0):
         raise KeyError
     loss.lose()
     given_up = pytest.raises(RunError, match="could not be started again in 5 tries")
-    with given_up, deploying._one_line("http://x/api", 0):
+    with given_up, deployment._one_line("http://x/api", 0):
         raise RuntimeError("the server is lost")
 
 

@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from flows import signals
-from flows.endings import exit_message
 from flows.entry import STOPPED
+from flows.exits import exit_message
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from recalling import go, job, lines, made
+from reuse import go, job, lines, made
 from tiny import ROOT
 
 from augpipe.classifiers.options import Mix
@@ -149,7 +149,7 @@ def copied(tmp_path_factory) -> Path:
 def elsewhere(code: Path, store: Path) -> list[str]:
     """The stages by the package in `code`."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "recalling.py"), str(store)],
+        [sys.executable, str(ROOT / "tests" / "reuse.py"), str(store)],
         env={**os.environ, "PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

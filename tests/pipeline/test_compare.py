@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from jobs import Work, make_work
-from recalling import go, job
+from reuse import go, job
 
 from augpipe.core.store import load_table
 from augpipe.pipeline import cache

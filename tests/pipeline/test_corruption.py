@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from jobs import Work
-from recalling import go, job, made
+from reuse import go, job, made
 
 from augpipe.core import integrity
 from augpipe.core.files import digest

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from recalling import go, job, lines, made
+from reuse import go, job, lines, made
 from tiny import augpipe
 
 from augpipe.core.errors import UserError

@@ -16,7 +16,7 @@ from tiny import augpipe
 
 from augpipe.core.errors import UserError
 from flows.databases import ensure_mlflow
-from flows.loading import suggest_checked
+from flows.load_config import suggest_checked
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "shared" / "cases"
 TABLE = "inspect case/HAM10000_metadata.csv --set source.columns.path=image_id source.columns.label=dx source.columns.group=lesion_id"

@@ -10,7 +10,7 @@ import pytest
 from augpipe.classifiers.plans import Share
 from augpipe.core.store import Store
 from augpipe.pipeline.records import Choice, Timed
-from flows.following import describe_choice
+from flows.follow import describe_choice
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from augpipe.core.errors import RunError, UserError
 from augpipe.pipeline.experiment import Experiment
 
-from .calling import UNREACHABLE, unreachable
 from .cron import ADVICE
 from .engine import key_file, prefect_api
+from .flow_calls import UNREACHABLE, unreachable
 from .loss import hush, is_away, is_lost
 from .output import report
 from .quiet import nothing

@@ -18,7 +18,7 @@ from PIL import Image
 from tiny import environment
 
 from flows import cli
-from flows.endings import exit_message
+from flows.exits import exit_message
 
 AUGPIPE = str(Path(sys.executable).parent / "augpipe")
 

@@ -1,6 +1,6 @@
 """Runs a tiny comparison's graph in this process and prints, a line per call, what was computed and what reused.
 
-python tests/recalling.py STORE [KEY=VALUE ...]
+python tests/reuse.py STORE [KEY=VALUE ...]
 """
 
 from __future__ import annotations

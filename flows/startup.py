@@ -20,8 +20,8 @@ from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.pruning import TRACKED, prune, running, size_below_home
 
-from .calling import call
 from .engine import check_api, pool, prefect_api, workers_and_threads
+from .flow_calls import call
 from .output import report
 from .progress import working
 from .tracking.store import check_store, tracking_uri
@@ -41,7 +41,7 @@ class Started:
     workers: int
 
     def call(self, flow: Flow[P, R], name: str, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the flow with that run name and its worker pool, on a Prefect server; see `calling.call`."""
+        """Call the flow with that run name and its worker pool, on a Prefect server; see `flow_calls.call`."""
         with ExitStack() as stack:
             with working("starting"):
                 tracking_uri()  # creates the default store, which takes seconds

@@ -8,7 +8,7 @@ from pathlib import Path
 from augpipe.core.images import ImageSet
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import build
-from flows.reading import splits_by_seed
+from flows.source_splits import splits_by_seed
 
 
 def test_a_source_that_was_read_is_not_read_again(

@@ -16,8 +16,8 @@ from augpipe.pipeline.records import Choice, IntakeRecord, Prepared
 
 from .board import Board
 from .failures import Failures
-from .remaining import GENERATORS, STAGES, Key
 from .tasks import CACHED, result_of
+from .time_left import GENERATORS, STAGES, Key
 from .tracking import Tracker
 
 
