@@ -1,7 +1,7 @@
 """augpipe: do synthetic images help on an imbalanced image set, from which generator, how many, and how sure is that?
 
-The library does not know Prefect or MLflow and runs from a notebook; `flows` orchestrates it. Names are imported when they are
-first used, so that `import augpipe` takes no time.
+The library does not know Prefect or MLflow and runs from a notebook; `flows` orchestrates it. Names are imported when
+they are first used, so that `import augpipe` takes no time.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ from augpipe.synthetic import draw
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """The experiment of a YAML file, or one chosen for images in any form that `augpipe run` takes (folder, archive, table,
-    `.npz`, Parquet, shards, DICOM).
+    """The experiment of a YAML file, or one chosen for images in any form that `augpipe run` takes (folder, archive,
+    table, `.npz`, Parquet, shards, DICOM).
 
     overrides: `key.key=value`, as with `--set`. Raises UserError for a mistake in the file or the data.
     """
@@ -76,9 +76,8 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
     runner = experiment.runner
     _, threads = workers_and_threads(runner, len(experiment.seeds) * len(experiment.arms))
     context = Context(
-        root=store.root, device=runner.device, precision=runner.precision,
-        threads=threads, fresh=fresh,
-    ).resolved()  # fmt: skip
+        root=store.root, device=runner.device, precision=runner.precision, threads=threads, fresh=fresh
+    ).resolved()
     with running(store):
         if experiment.resplit:
             prepared = {seed: prepare(context, experiment, seed) for seed in experiment.seeds}
@@ -87,14 +86,13 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
         runs = call_stages(experiment, prepared, local(context))
         first = collect(experiment, runs, time.perf_counter() - start, threads=threads)
 
-        def train(stage: Experiment, more: More, known: Runs | None) -> tuple[Runs, dict[str, str]]:  # fmt: skip
+        def train(stage: Experiment, more: More, known: Runs | None) -> tuple[Runs, dict[str, str]]:
             splits = dict.fromkeys(stage.seeds, prepared[experiment.seeds[0]])
             return train_and_score(stage, splits, local(context), more, known), {}
 
         confirmed = confirm(
-            experiment, first.finalists, train,
-            measured=explored(experiment, runs, first.generative()), first=runs,
-        )  # fmt: skip
+            experiment, first.finalists, train, measured=explored(experiment, runs, first.generative()), first=runs
+        )
         results = with_confirmed(first, confirmed, time.perf_counter() - start)
         return RunResults.of(results, runs)
 
@@ -114,16 +112,10 @@ def run(
     printed on standard error.
     """
     if isinstance(source, Experiment) and overrides:
-        raise UserError(
-            f"overrides apply to a file or images, not to an Experiment: {overrides[0]!r}"
-        )
+        raise UserError(f"overrides apply to a file or images, not to an Experiment: {overrides[0]!r}")
     if isinstance(source, Experiment) and budget is not None:
-        raise UserError(
-            f"budget applies to images only; an Experiment has its own settings; got budget={budget!r}"
-        )
-    experiment = (
-        source if isinstance(source, Experiment) else _planned(source, overrides, budget, fresh)
-    )
+        raise UserError(f"budget applies to images only; an Experiment has its own settings; got budget={budget!r}")
+    experiment = source if isinstance(source, Experiment) else _planned(source, overrides, budget, fresh)
     folder = Path(out) if out is not None else home() / "runs" / experiment.name
     check_home(places(experiment.source))
     check_out(folder, places(experiment.source))  # before the expensive part
@@ -132,20 +124,14 @@ def run(
     return results
 
 
-def _planned(
-    source: str | Path, overrides: Sequence[str], budget: str | None, fresh: bool
-) -> Experiment:
+def _planned(source: str | Path, overrides: Sequence[str], budget: str | None, fresh: bool) -> Experiment:
     """The experiment of a config; for images, the one that fits the budget, in this process alone."""
     path = Path(source)
     if not exists(path) or path.suffix.lower() in (".yaml", ".yml"):
         if budget is not None:
-            raise UserError(
-                f"budget applies to images only; the config {source} has its own settings"
-            )
+            raise UserError(f"budget applies to images only; the config {source} has its own settings")
         return load(path, overrides)
-    plan = for_images(
-        suggest(path, overrides), parse(budget) if budget else None, alone=True, fresh=fresh
-    )
+    plan = for_images(suggest(path, overrides), parse(budget) if budget else None, alone=True, fresh=fresh)
     print(*plan_lines(plan), sep="\n", file=sys.stderr)
     return plan.experiment
 
@@ -174,12 +160,12 @@ def fit(
 ) -> Fitted:
     """Train one class-conditional generator on uint8 (N,C,H,W) images.
 
-    config: options of a family, as in a config file: `{"kind": "cgan", "kimg": 100}`. val: select the checkpoint with the
-    lowest class-wise KID against it, in the features of a classifier trained on train; without val, the last checkpoint.
-    Raises UserError for unknown options and `pretrain`, a seed or threads that are no whole number in their range, a train
-    without images, with repeated ids or classes, or of another form, image shapes that the family does not support, and for a
-    val that is empty or has other classes, another shape, or images of train; its subclass NotTrainedError if no
-    checkpoint had a finite KID.
+    config: options of a family, as in a config file: `{"kind": "cgan", "kimg": 100}`. val: select the checkpoint with
+    the lowest class-wise KID against it, in the features of a classifier trained on train; without val, the last
+    checkpoint. Raises UserError for unknown options and `pretrain`, a seed or threads that are no whole number in their
+    range, a train without images, with repeated ids or classes, or of another form, image shapes that the family does
+    not support, and for a val that is empty or has other classes, another shape, or images of train; its subclass
+    NotTrainedError if no checkpoint had a finite KID.
     """
     seed = _whole(seed, 0, "a seed")
     threads = device.cores() if threads is None else _whole(threads, 1, "threads")
@@ -220,9 +206,7 @@ def _check_train(train: ImageSet) -> None:
     if repeated:
         raise UserError(f"train has two classes {repeated[0]!r}")
     if same := n - train.table["id"].nunique():
-        raise UserError(
-            f"train has {several(same, 'image')} with the id of another; ids must be unique"
-        )
+        raise UserError(f"train has {several(same, 'image')} with the id of another; ids must be unique")
 
 
 def _generator_options(config: GeneratorConfig | Mapping[str, Any]) -> GeneratorConfig:
@@ -248,9 +232,7 @@ def _check_val(train: ImageSet, val: ImageSet) -> None:
             f"val must have the classes of train in their order, {choices(train.classes)}; got {choices(val.classes)}"
         )
     if val.spec != train.spec:
-        raise UserError(
-            f"val must have images of train's shape {train.spec.shape}; got {val.spec.shape}"
-        )
+        raise UserError(f"val must have images of train's shape {train.spec.shape}; got {val.spec.shape}")
     if not len(val):
         raise UserError("val has no images; leave it out to keep the last checkpoint")
     keys = {tuple(digest) for digest in train.digests.tolist()}
@@ -273,15 +255,13 @@ class _Last:
         return self._value
 
 
-def synthesize(
-    fitted: Fitted, fill: str | int | float | Mapping[str, int] = "auto", *, seed: int = 0
-) -> ImageSet:
+def synthesize(fitted: Fitted, fill: str | int | float | Mapping[str, int] = "auto", *, seed: int = 0) -> ImageSet:
     """Sample images from a trained generator, with ids, and with parents if the family derives them from train images.
 
-    fill: how many synthetic images of each class, as in an arm's mix: `auto` fills every class up to the largest, a whole
-    number is the count of each class, a fraction in (0, 1] fills up to that part of the largest class, a mapping gives counts
-    by class name. UserError for anything else and for `search`, if no class gets an image, and if one does of which train
-    has none.
+    fill: how many synthetic images of each class, as in an arm's mix: `auto` fills every class up to the largest, a
+    whole number is the count of each class, a fraction in (0, 1] fills up to that part of the largest class, a mapping
+    gives counts by class name. UserError for anything else and for `search`, if no class gets an image, and if one does
+    of which train has none.
     """
     if fill == "search":
         raise UserError(
@@ -299,9 +279,7 @@ def synthesize(
             f"{choices(name for label, name in enumerate(train.classes) if have[label])}"
         )
     with scratch("augpipe-synthetic") as folder:
-        sampled = draw.sample(
-            fitted.generator, counts, train, name=fitted.config.kind, seed=seed, store=Store(folder)
-        )
+        sampled = draw.sample(fitted.generator, counts, train, name=fitted.config.kind, seed=seed, store=Store(folder))
         stored = load_images(sampled.images)
         return ImageSet(stored.images.copy(), stored.labels, stored.classes, stored.table)
 

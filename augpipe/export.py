@@ -1,7 +1,8 @@
 """Export a run's models for programs without augpipe: TorchScript, or an exported program of torch.
 
-An exported classifier takes uint8 (N,C,H,W) of its own size and returns calibrated probabilities (N,K); a generator takes latents
-(N,L) and labels (N,) and returns uint8 (N,C,H,W); the file says how latents are distributed. Each file is read back and compared with the model before it is kept.
+An exported classifier takes uint8 (N,C,H,W) of its own size and returns calibrated probabilities (N,K); a generator
+takes latents (N,L) and labels (N,) and returns uint8 (N,C,H,W); the file says how latents are distributed. Each file is
+read back and compared with the model before it is kept.
 """
 
 from __future__ import annotations
@@ -67,17 +68,15 @@ def check_export(file: Path, form: str) -> None:
 
 
 def export(model: ServedClassifier | ServedGenerator, form: Format, file: Path) -> dict[str, Any]:
-    """Write the file atomically; returns what it says about itself (ABOUT). UserError for a generator that cannot be exported."""
-    module, inputs = (
-        _classifier(model) if isinstance(model, ServedClassifier) else _generator(model)
-    )
+    """Write the file atomically; returns what it says about itself (ABOUT). UserError for a generator that cannot be
+    exported.
+    """
+    module, inputs = _classifier(model) if isinstance(model, ServedClassifier) else _generator(model)
     about = _about(model)
     with beside(file) as draft:
         try:
             _write(module, inputs(TRIED[0]), form, draft, about)
-        except (
-            Exception
-        ) as error:  # of torch, for a network that depends on more than its inputs' values
+        except Exception as error:  # of torch, for a network that depends on more than its inputs' values
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise UserError(f"the model cannot be exported as {form}: {reason[:200]}") from error
         loaded = _read(draft, form)
@@ -113,11 +112,7 @@ def _exportable(generator: Generator, kind: str) -> Adversarial:
     """A generator whose images are one net's of latents and labels; UserError for any other."""
     reason = "its images are not those of one network"
     if isinstance(generator, Adversarial):
-        overridden = {
-            name
-            for name in ("sample", "latents", "latent_law")
-            if _overrides(type(generator), name)
-        }
+        overridden = {name for name in ("sample", "latents", "latent_law") if _overrides(type(generator), name)}
         if "sample" in overridden:
             reason = "its images are more than its network draws"
         elif "latents" in overridden and "latent_law" not in overridden:
@@ -140,36 +135,31 @@ def _about(model: ServedClassifier | ServedGenerator) -> dict[str, Any]:
         options = model.image
         shape = ["N", options.channels, options.size, options.size]
         return {
-            "augpipe": "classifier", "classes": classes, "image": options.model_dump(mode="json"),
-            "inputs": {"images": ["uint8", *shape]}, "outputs": {"probabilities": ["float32", "N", len(classes)]},
-        }  # fmt: skip
+            "augpipe": "classifier",
+            "classes": classes,
+            "image": options.model_dump(mode="json"),
+            "inputs": {"images": ["uint8", *shape]},
+            "outputs": {"probabilities": ["float32", "N", len(classes)]},
+        }
     generator = _exportable(model.generator, model.kind)
     return {
-        "augpipe": "generator", "classes": classes, "synthetic": True,
+        "augpipe": "generator",
+        "classes": classes,
+        "synthetic": True,
         "inputs": {"latents": [f"float32, {generator.latent_law}", "N", generator.latent], "labels": ["int64", "N"]},
         "outputs": {"images": ["uint8", "N", *model.spec.shape]},
-    }  # fmt: skip
+    }
 
 
-def _write(
-    module: nn.Module,
-    inputs: Sequence[torch.Tensor],
-    form: Format,
-    file: Path,
-    about: dict[str, Any],
-) -> None:
+def _write(module: nn.Module, inputs: Sequence[torch.Tensor], form: Format, file: Path, about: dict[str, Any]) -> None:
     extra = {ABOUT: json.dumps(about)}
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # TorchScript is deprecated, and still what many programs load
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, and still what many programs load
         if form == "torchscript":
             torch.jit.trace(module, tuple(inputs)).save(str(file), _extra_files=extra)
             return
         batch = torch.export.Dim("batch", min=1)
-        program = torch.export.export(
-            module, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs)
-        )
+        program = torch.export.export(module, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
         with file.open("wb") as stream:
             torch.export.save(program, stream, extra_files=extra)
 
@@ -186,9 +176,7 @@ def _read(file: Path, form: Format) -> Callable[..., torch.Tensor]:
 
 
 @torch.no_grad()
-def _compare(
-    module: nn.Module, loaded: Callable[..., torch.Tensor], inputs: tuple[torch.Tensor, ...]
-) -> None:
+def _compare(module: nn.Module, loaded: Callable[..., torch.Tensor], inputs: tuple[torch.Tensor, ...]) -> None:
     """RunError if the file's outputs differ from the model's."""
     one, other = module(*inputs), loaded(*inputs)
     gap = float((one.float() - other.float()).abs().max())

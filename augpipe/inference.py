@@ -51,9 +51,7 @@ def parse_counts(texts: Sequence[str], classes: Sequence[str]) -> dict[int, int]
                     raise UserError(f"--counts names class {classes[label]!r} twice")
                 counts[label] = n
     if not sum(counts.values()):
-        raise UserError(
-            "--counts asks for no image; write CLASS=NUMBER, or a number for every class"
-        )
+        raise UserError("--counts asks for no image; write CLASS=NUMBER, or a number for every class")
     return counts
 
 
@@ -82,8 +80,8 @@ def _number(text: str, part: str) -> int:
 def model_file(place: Path, kind: str, name: str | None = None) -> Path:
     """The file or logged folder of a model: `place` itself, or a model of the run's or training's out folder `place`.
 
-    kind: classifier or generator. name: of a generator, if a run has several; not read for a file, a logged folder or the
-    folder of `augpipe train`. UserError if there is no such model; of several generators it lists the names.
+    kind: classifier or generator. name: of a generator, if a run has several; not read for a file, a logged folder or
+    the folder of `augpipe train`. UserError if there is no such model; of several generators it lists the names.
     """
     if place.is_file():
         return place
@@ -96,9 +94,7 @@ def model_file(place: Path, kind: str, name: str | None = None) -> Path:
     inner = place / MODELS if (place / MODELS).is_dir() else place
     if kind == "classifier" and (inner / "classifier.pt").is_file():
         return inner / "classifier.pt"
-    generators = {
-        path.stem.removeprefix("generator-"): path for path in sorted(inner.glob("generator-*.pt"))
-    }
+    generators = {path.stem.removeprefix("generator-"): path for path in sorted(inner.glob("generator-*.pt"))}
     if kind == "generator" and generators:
         if name is None and len(generators) > 1:
             raise UserError(
@@ -108,9 +104,7 @@ def model_file(place: Path, kind: str, name: str | None = None) -> Path:
             raise unknown("generator", name, tuple(generators))
         return generators[name or next(iter(generators))]
     article = "a" if kind == "classifier" else "a trained"
-    raise UserError(
-        f"{place} holds no {kind}: give {article} {kind}'s file, or the out folder of a run that has one"
-    )
+    raise UserError(f"{place} holds no {kind}: give {article} {kind}'s file, or the out folder of a run that has one")
 
 
 def load_generator(place: Path) -> serving.ServedGenerator:
@@ -134,14 +128,12 @@ def load_classifier(place: Path) -> serving.ServedClassifier:
 
 @contextmanager
 def drawn(
-    model: serving.ServedGenerator,
-    counts: Mapping[int, int],
-    seed: int,
-    judge: Judge | None = None,
+    model: serving.ServedGenerator, counts: Mapping[int, int], seed: int, judge: Judge | None = None
 ) -> Iterator[tuple[ImageSet, dict[str, int]]]:
     """counts[label] images of each class, in class order, on disk while the block lasts; class → images missing.
 
-    The same model, counts and seed give the same images. judge: only images that it accepts; UserError if there is none.
+    The same model, counts and seed give the same images. judge: only images that it accepts; UserError if there is
+    none.
     """
     with scratch("augpipe-generated") as folder:
         images, short = model.draw(counts, seed, Store(folder), judge)
@@ -158,14 +150,13 @@ def origin(model: serving.ServedGenerator, place: Path, seed: int) -> Origin:
     return Origin(model.kind, model.checkpoint or digest(weights), seed)
 
 
-def predict(
-    model: serving.ServedClassifier, inputs: Sequence[Pictures], most: int = AT_ONCE
-) -> Iterator[pd.DataFrame]:
+def predict(model: serving.ServedClassifier, inputs: Sequence[Pictures], most: int = AT_ONCE) -> Iterator[pd.DataFrame]:
     """`id, predicted, probability, probability_NAME ..., problem` of each picture, in parts of at most `most` pictures.
 
-    A picture that cannot be read has no prediction but a problem; files that the listing found unusable come last, in one
-    part. `probability_NAME` only up to `predictions.MOST_CLASSES` classes. Probabilities are calibrated if the model has a
-    temperature: those of a run's `models/` do, logged ones do not. UserError for a classifier without image options.
+    A picture that cannot be read has no prediction but a problem; files that the listing found unusable come last, in
+    one part. `probability_NAME` only up to `predictions.MOST_CLASSES` classes. Probabilities are calibrated if the
+    model has a temperature: those of a run's `models/` do, logged ones do not. UserError for a classifier without image
+    options.
     """
     for pictures in inputs:
         rows = np.arange(len(pictures.ids))
@@ -174,14 +165,10 @@ def predict(
             ids = pictures.ids[start : start + most]
             yield _predicted(model, ids, list(islice(blobs, len(ids))))
         if pictures.bad:
-            yield pd.DataFrame(
-                {"id": [b.id for b in pictures.bad], "problem": [b.reason for b in pictures.bad]}
-            )
+            yield pd.DataFrame({"id": [b.id for b in pictures.bad], "problem": [b.reason for b in pictures.bad]})
 
 
-def _predicted(
-    model: serving.ServedClassifier, ids: Sequence[str], blobs: Sequence[Blob]
-) -> pd.DataFrame:
+def _predicted(model: serving.ServedClassifier, ids: Sequence[str], blobs: Sequence[Blob]) -> pd.DataFrame:
     options = model.image
     spec = ImageSpec(options.size or 0, options.channels or 0)
     images, problems = [], []
@@ -227,9 +214,7 @@ def inputs_of(paths: Sequence[Path]) -> list[Pictures]:
             for path, one in zip(paths, inputs, strict=True)
         ]
     if twice := _repeated(inputs):
-        raise UserError(
-            f"the picture {twice} is given twice; leave it out of one of {choices(paths)}"
-        )
+        raise UserError(f"the picture {twice} is given twice; leave it out of one of {choices(paths)}")
     return inputs
 
 
@@ -244,10 +229,11 @@ def _repeated(inputs: Sequence[Pictures]) -> str:
 
 
 def pictures_of(path: Path) -> Pictures:
-    """Picture and DICOM files: one, or all below a folder, whatever the folders are called; or another source's pictures.
+    """Picture and DICOM files: one, or all below a folder, whatever the folders are called; or another source's
+    pictures.
 
-    A folder without other pictures may have DICOM files. Tables and arrays need no labels; other sources (archives, Parquet,
-    shards) are read as `run` reads them. UserError if there is no picture.
+    A folder without other pictures may have DICOM files. Tables and arrays need no labels; other sources (archives,
+    Parquet, shards) are read as `run` reads them. UserError if there is no picture.
     """
     if path.is_dir():
         files = walk(path, (*SUFFIXES, *DICOM))
@@ -255,9 +241,7 @@ def pictures_of(path: Path) -> Pictures:
             return _of_folder(path)
         names = files.paths
         return Pictures(
-            [f"{path}/{name}" for name in names],
-            lambda rows: (path / names[row] for row in rows),
-            files.bad,
+            [f"{path}/{name}" for name in names], lambda rows: (path / names[row] for row in rows), files.bad
         )
     if not path.is_file():
         raise UserError(f"no picture or folder {str(path)!r}")

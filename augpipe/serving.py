@@ -1,8 +1,9 @@
 """Load models: logged ones in MLflow, whose files it also writes, and the single files of a run or training.
 
-A logged model is a folder: `weights.pt`, the checkpoint, read with `weights_only=True`; for a classifier `classifier.json`,
-with its class names and image options; for a generator that derives images from its training set, that set's
-`images.npy` and `labels.npy`. Loading it runs the installed augpipe's code and nothing that came with the model.
+A logged model is a folder: `weights.pt`, the checkpoint, read with `weights_only=True`; for a classifier
+`classifier.json`, with its class names and image options; for a generator that derives images from its training set,
+that set's `images.npy` and `labels.npy`. Loading it runs the installed augpipe's code and nothing that came with the
+model.
 """
 
 from __future__ import annotations
@@ -44,9 +45,7 @@ from augpipe.synthetic import draw
 WEIGHTS, CLASSIFIER = "weights.pt", "classifier.json"
 
 
-def write_classifier(
-    folder: Path, state: Path, classes: Sequence[str], spec: ImageSpec, options: ImageOptions
-) -> None:
+def write_classifier(folder: Path, state: Path, classes: Sequence[str], spec: ImageSpec, options: ImageOptions) -> None:
     """Write the files of a logged classifier into a new folder.
 
     state: the stored checkpoint. spec: the image size and channels that the run chose if `options` leave them open.
@@ -95,14 +94,12 @@ class ServedClassifier:
         self.classes = tuple(unnamed if bundle is None else bundle["classes"])
         self._temperature = float((bundle or {}).get("temperature", 1.0))
 
-    def predict(
-        self, pictures: Any, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame | NDArray[np.float32]:
+    def predict(self, pictures: Any, params: dict[str, Any] | None = None) -> pd.DataFrame | NDArray[np.float32]:
         """Columns `label`, and `probability_NAME` for each class, a row a picture.
 
         pictures: an array uint8 (N,C,H,W), (N,H,W,C) or (N,H,W); or a sequence or a table's column of arrays (of any
-        sizes), nested lists, paths, Pillow images, bytes of picture files, or these bytes as base64. Raises UserError that
-        names the first picture that cannot be read.
+        sizes), nested lists, paths, Pillow images, bytes of picture files, or these bytes as base64. Raises UserError
+        that names the first picture that cannot be read.
         """
         if self._options is None:
             return self.probabilities(np.ascontiguousarray(pictures, dtype=np.uint8))
@@ -117,9 +114,7 @@ class ServedClassifier:
     def image(self) -> ImageOptions:
         """How pictures become the arrays it takes; UserError for a classifier of an earlier version, which has none."""
         if self._options is None:
-            raise UserError(
-                "the classifier was logged by an earlier version, without image options"
-            )
+            raise UserError("the classifier was logged by an earlier version, without image options")
         return self._options
 
     @property
@@ -138,11 +133,7 @@ class ServedClassifier:
             return np.empty((0, len(self.classes)), np.float32)
         rows = _unnamed_set(images, np.zeros(len(images), np.int64), self.classes)
         probabilities = trained_classifier.predict(self._trained, rows, self._runtime)
-        return (
-            probabilities
-            if self._temperature == 1
-            else calibrated(probabilities, self._temperature)
-        )
+        return probabilities if self._temperature == 1 else calibrated(probabilities, self._temperature)
 
 
 class ServedGenerator:
@@ -152,10 +143,7 @@ class ServedGenerator:
     """
 
     def __init__(
-        self,
-        checkpoint: dict[str, Any],
-        reference: ImageSet | None = None,
-        find: families.Find = lambda sha256: None,
+        self, checkpoint: dict[str, Any], reference: ImageSet | None = None, find: families.Find = lambda sha256: None
     ) -> None:
         here = runtime.start(threads=runtime.cores())
         self._generator, problem = families.unpack(
@@ -165,17 +153,13 @@ class ServedGenerator:
         self.kind = str(checkpoint["config"]["kind"])
         self.checkpoint = ""  # SHA-256 of the checkpoint, if the file holds another one's content
 
-    def _train(
-        self, find: families.Find, sha256: str, reference: ImageSet | None
-    ) -> ImageSet | None:
+    def _train(self, find: families.Find, sha256: str, reference: ImageSet | None) -> ImageSet | None:
         self._reference = find(sha256) if reference is None else reference
         return self._reference
 
     _reference: ImageSet | None = None
 
-    def predict(
-        self, labels: NDArray[np.int64], params: dict[str, Any] | None = None
-    ) -> NDArray[np.uint8]:
+    def predict(self, labels: NDArray[np.int64], params: dict[str, Any] | None = None) -> NDArray[np.uint8]:
         """labels int64 (N,), of any other shape flattened → uint8 (N,C,H,W), an image of each label's class.
 
         params: `seed`, 0 by default; the same labels and seed give the same images.
@@ -198,17 +182,17 @@ class ServedGenerator:
     def draw(
         self, counts: Counts, seed: int, store: Store, judge: draw.Judge | None = None
     ) -> tuple[ImageSet, dict[int, int]]:
-        """counts[c] images of each class c, written to the store as they are drawn, with ids, and parents if it derives.
+        """counts[c] images of each class c, written to the store as they are drawn, with ids, and parents if it
+        derives.
 
-        judge: only images that it accepts. Also returns label → images that are missing, for those of which too few passed.
+        judge: only images that it accepts. Also returns label → images that are missing, for those of which too few
+        passed.
         """
         train = self._reference
         if train is None:
             empty = np.empty((0, *self.spec.shape), np.uint8)
             train = _unnamed_set(empty, np.empty(0, np.int64), self.classes)
-        sampled = draw.sample(
-            self._generator, counts, train, name=self.kind, seed=seed, store=store, judge=judge
-        )
+        sampled = draw.sample(self._generator, counts, train, name=self.kind, seed=seed, store=store, judge=judge)
         return load_images(sampled.images), sampled.short
 
 
@@ -217,9 +201,7 @@ def _load_pyfunc(path: str) -> ServedClassifier | ServedGenerator:
     return load(Path(path))
 
 
-def load(
-    place: Path, find: families.Find = lambda sha256: None
-) -> ServedClassifier | ServedGenerator:
+def load(place: Path, find: families.Find = lambda sha256: None) -> ServedClassifier | ServedGenerator:
     """A model from a file (of a run's `models/`, or a generator's checkpoint), or from a logged model's folder.
 
     find: looks up a training set by its digest, for checkpoints of families that derive images from it.
@@ -295,8 +277,6 @@ def _reference(folder: Path, checkpoint: dict[str, Any]) -> ImageSet | None:
     return _unnamed_set(images, labels, checkpoint["classes"])
 
 
-def _unnamed_set(
-    images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str]
-) -> ImageSet:
+def _unnamed_set(images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str]) -> ImageSet:
     """Image set without known sources."""
     return ImageSet(images, labels, classes, provenance([str(at) for at in range(len(labels))]))

@@ -1,7 +1,7 @@
 """Check the addresses of servers that a run is to use, before data are read and without importing their libraries.
 
-Only what is certain is refused: a scheme that nothing reads, a port that nothing listens at. All else is checked when the
-server is used.
+Only what is certain is refused: a scheme that nothing reads, a port that nothing listens at. All else is checked when
+the server is used.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from augpipe.pipeline.runner import Runner
 
 WEB: Final = ("http", "https")
-STORES: Final = (
-    *WEB, "sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "databricks-uc", "uc",
-)  # fmt: skip
+STORES: Final = (*WEB, "sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "databricks-uc", "uc")
 PATIENCE: Final = 1.0  # seconds; a server that is slow may still answer later
 PORTS: Final = {"http": 80, "https": 443}
 
@@ -47,9 +45,7 @@ def check_addresses(runner: Runner) -> None:
         _check_port("Prefect server", f"PREFECT_API_URL {bare(url)}", url)
     if runner.kind == "dask":
         if find_spec("prefect_dask") is None:
-            raise UserError(
-                "runner.kind dask needs prefect-dask: pip install 'augpipe[distributed]'"
-            )
+            raise UserError("runner.kind dask needs prefect-dask: pip install 'augpipe[distributed]'")
         _check_port("Dask scheduler", f"runner.address {runner.address}", str(runner.address))
 
 

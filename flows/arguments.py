@@ -29,9 +29,7 @@ def note_seed(outline: Outline, seed: int) -> None:
     """Report that a seed is not in the config, so that nothing of a comparison can be reused."""
     if seed >= 0 and seed not in outline.seeds:
         have = ", ".join(str(one) for one in outline.seeds)
-        report(
-            f"seed {seed} is not one of the config's ({have}): its generator is trained for this alone"
-        )
+        report(f"seed {seed} is not one of the config's ({have}): its generator is trained for this alone")
 
 
 def check_train(outline: Outline, generator: str, seed: int, out: Path, resume: bool) -> None:
@@ -42,9 +40,7 @@ def check_train(outline: Outline, generator: str, seed: int, out: Path, resume: 
     _check_folder(out, places(outline.source), resume)
 
 
-def check_balance(
-    outline: Outline, arm: str, seed: int | None, out: Path, override: str | None
-) -> None:
+def check_balance(outline: Outline, arm: str, seed: int | None, out: Path, override: str | None) -> None:
     """UserError for an arm of which no set can be published, a negative seed, or an `out` that cannot be replaced."""
     balanced_arm(outline, arm)
     if override is not None and not override.strip():
@@ -96,7 +92,9 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def resume_files(out: Path) -> list[Path]:
-    """The files from which a training resumes. A complete one leaves them only if it was killed before it removed them."""
+    """The files from which a training resumes. A complete one leaves them only if it was killed before it removed
+    them.
+    """
     names = out.glob("last*.pt") if out.is_dir() else ()
     return sorted(path for path in names if re.fullmatch(r"last(-all|-\d+)?\.pt", path.name))
 
@@ -117,13 +115,12 @@ def _check_folder(out: Path, sources: Sequence[Path], resume: bool) -> None:
     if resume and not unfinished and (out / TRAINED[0]).exists():
         raise UserError(f"the training in {out} is complete; without --resume it is repeated")
     if not resume and unfinished:
-        raise UserError(
-            f"{out} contains an unfinished training; continue it with --resume, or choose another --out"
-        )
+        raise UserError(f"{out} contains an unfinished training; continue it with --resume, or choose another --out")
     foreign = sorted(
-        path.name for path in (out.iterdir() if out.is_dir() else ())
+        path.name
+        for path in (out.iterdir() if out.is_dir() else ())
         if path.name not in TRAINED and path not in resumable and not is_leftover(path.name)
-    )  # fmt: skip
+    )
     if foreign:
         raise UserError(
             f"the out folder {out} contains {foreign[0]!r}, which is not a training file; choose another --out"

@@ -46,16 +46,14 @@ def run(
 ) -> tuple[Balanced, Lost]:
     """Build an arm's balanced set and publish it to `out` if every gate holds, or if `override` gives a reason.
 
-    real_size: publish real pictures at their own size (`original`), or at that of the generator's images (`run`). form: one
-    of `forms.FORMS`.
+    real_size: publish real pictures at their own size (`original`), or at that of the generator's images (`run`). form:
+    one of `forms.FORMS`.
 
     The arguments are checked (`arguments.check_balance`). The result says whether the gates held; `out` is untouched if
     nothing is published. Also returns why MLflow misses a part of the command, or None.
     """
     chosen_seed = experiment.seeds[0] if seed is None else seed
-    order = _Order(
-        balanced_arm(experiment, arm), chosen_seed, out.resolve(), override, real_size, form
-    )
+    order = _Order(balanced_arm(experiment, arm), chosen_seed, out.resolve(), override, real_size, form)
     with started(experiment) as ready:
         prepared = prepared_by_seed(experiment, ready.context, (chosen_seed,))
         title = f"balance {arm}, seed {chosen_seed}"
@@ -88,9 +86,7 @@ def balance(
     tracker = Tracker(experiment)
     with tracker.comparison(prepared[seed], "balance", f"balanced set of {arm.name}, seed {seed}"):
         try:
-            runs = _call(
-                experiment, prepared, arm, seed, Submit(context, experiment.runner.timeout)
-            )
+            runs = _call(experiment, prepared, arm, seed, Submit(context, experiment.runner.timeout))
             follow(runs, tracker, context).raise_first()
         except BaseException:
             stop_workers()
@@ -99,12 +95,7 @@ def balance(
         balanced = _balanced(experiment, runs, arm, seed, order.override)
         folder = order.out if balanced.holds or order.override is not None else None
         if folder is not None:
-            publish(
-                balanced,
-                folder,
-                _real_pictures(balanced) if order.real_size == "original" else None,
-                order.form,
-            )
+            publish(balanced, folder, _real_pictures(balanced) if order.real_size == "original" else None, order.form)
         tracker.balanced(balanced, folder)
         tracker.cost()
     return balanced, tracker.lost
@@ -115,27 +106,27 @@ def _real_pictures(balanced: Balanced) -> Iterator[Image.Image]:
     return originals(listing(experiment.source), real, experiment.image)
 
 
-def _call(
-    experiment: Experiment, prepared: Mapping[int, Prepared], arm: Arm, seed: int, submit: Submit
-) -> Runs:
+def _call(experiment: Experiment, prepared: Mapping[int, Prepared], arm: Arm, seed: int, submit: Submit) -> Runs:
     """Submit the stages of the comparison that draw an arm's images and measure their fidelity."""
     runs = Runs(prepared)
     reference = call_reference(runs, experiment, seed, submit).reference
-    generator = call_generator(
-        runs, experiment, TrainingSpec(name=str(arm.generator), seed=seed), submit
-    )
+    generator = call_generator(runs, experiment, TrainingSpec(name=str(arm.generator), seed=seed), submit)
     _, synthetic = call_synthetic(runs, experiment, arm, seed, submit, {})
     runs.arms[arm.name, seed] = ArmRun(arm, seed, prepared[seed], synthetic=synthetic)
     generator.measured = submit(
-        measure_synthetic, prepared[seed], reference, synthetic, experiment.fidelity,
-        experiment.classifier, seed, title=f"measure the synthetic images, seed {seed}",
-    )  # fmt: skip
+        measure_synthetic,
+        prepared[seed],
+        reference,
+        synthetic,
+        experiment.fidelity,
+        experiment.classifier,
+        seed,
+        title=f"measure the synthetic images, seed {seed}",
+    )
     return runs
 
 
-def _balanced(
-    experiment: Experiment, runs: Runs, arm: Arm, seed: int, override: str | None
-) -> Balanced:
+def _balanced(experiment: Experiment, runs: Runs, arm: Arm, seed: int, override: str | None) -> Balanced:
     generator, synthetic = runs.generators[str(arm.generator), seed], runs.arms[arm.name, seed]
     if generator.measured is None or synthetic.synthetic is None:
         raise RuntimeError("the run ended without an error and without its results")
@@ -143,6 +134,12 @@ def _balanced(
     outcomes = tuple(gates.outcome(gate, table) for gate in experiment.gate)
     broken = not all(outcome.holds for outcome in outcomes)
     return Balanced(
-        experiment, arm, runs.prepared[seed], generator.trained, synthetic.synthetic,
-        generator.measured, outcomes, override if broken else None,
-    )  # fmt: skip
+        experiment,
+        arm,
+        runs.prepared[seed],
+        generator.trained,
+        synthetic.synthetic,
+        generator.measured,
+        outcomes,
+        override if broken else None,
+    )

@@ -85,7 +85,7 @@ class Board:
         self._stages = {
             stage: self._bars.add_task(stage, total=n, completed=self._done[stage], shown="", message="")
             for stage, n in self._total.items()
-        }  # fmt: skip
+        }
         self._shown: dict[str, TaskID] = {}
 
     def advance(self, key: Key, message: str) -> None:
@@ -174,13 +174,9 @@ class Board:
         for name, running in self._running.items():
             values = running.values
             if name not in self._shown:
-                self._shown[name] = self._bars.add_task(
-                    f"  {name}", total=values["total"], shown="", message=""
-                )
+                self._shown[name] = self._bars.add_task(f"  {name}", total=values["total"], shown="", message="")
             shown = f"{values['done'] / values['total']:.0%}" if values["total"] else ""
-            self._bars.update(
-                self._shown[name], completed=values["done"], shown=shown, message=values["message"]
-            )
+            self._bars.update(self._shown[name], completed=values["done"], shown=shown, message=values["message"])
         for name in set(self._shown) - set(self._running):
             self._bars.remove_task(self._shown.pop(name))
 

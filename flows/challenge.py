@@ -62,12 +62,8 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     with local_context(config) as context:  # until the end, so that nothing read here is pruned
         read = READ.get() or splits_by_seed(config, context, config.seeds[:1])
         fingerprint = read[config.seeds[0]].intake.fingerprint
-        if Pending(report).result(
-            lambda: classifiers.last_state() == policy.state_of_source(config, fingerprint)
-        ):
-            refreshed = Refreshed(
-                f"unchanged since the last check (source {fingerprint}); nothing to do", False, None
-            )
+        if Pending(report).result(lambda: classifiers.last_state() == policy.state_of_source(config, fingerprint)):
+            refreshed = Refreshed(f"unchanged since the last check (source {fingerprint}); nothing to do", False, None)
         else:
             refreshed = _challenge(client, classifiers, config, folder, read)
     key, text = f"{slug(config.name)}-refresh", plain(refreshed.message)
@@ -77,8 +73,8 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
 
 
 def _challenge(
-    client: MlflowClient, classifiers: Registry, config: Experiment, folder: Path, read: Mapping[int, Prepared],
-) -> Refreshed:  # fmt: skip
+    client: MlflowClient, classifiers: Registry, config: Experiment, folder: Path, read: Mapping[int, Prepared]
+) -> Refreshed:
     """Compare, register the challenger's models, and promote them if they are shown to be better."""
     # Read first: an invalid champion is reported before hours of training.
     champion = Pending(report).result(lambda: _in_service(classifiers, config))
@@ -97,9 +93,8 @@ def _challenge(
         message = f"the champion stays: val chose it again, arm {choice.arm!r}, seed {choice.seed}"
     else:
         message = Pending(report).last_result(
-            lambda: _register(client, classifiers, config, compared, new, judgement),
-            "the models in the registry", done,
-        )  # fmt: skip
+            lambda: _register(client, classifiers, config, compared, new, judgement), "the models in the registry", done
+        )
     failed = compared.results.failed
     if failed:
         # The state is not recorded as checked, so that the failed arms are tried again next time.
@@ -108,8 +103,9 @@ def _challenge(
         source = compared.results.intake.fingerprint
         Pending(report).last_result(
             lambda: classifiers.record_state(policy.state_of_source(config, source)),
-            "that the source was checked", message,
-        )  # fmt: skip
+            "that the source was checked",
+            message,
+        )
     return Refreshed(message, judgement is not None and judgement.promote, folder)
 
 
@@ -126,17 +122,18 @@ def _in_service(classifiers: Registry, config: Experiment) -> policy.Champion | 
 
     tags = version.tags
     return policy.Champion(
-        classifiers.weights(version, use),
-        tags.get(WEIGHTS),
-        tags.get(PROBLEM),
-        classifiers.seen(version),
+        classifiers.weights(version, use), tags.get(WEIGHTS), tags.get(PROBLEM), classifiers.seen(version)
     )
 
 
 def _register(
-    client: MlflowClient, classifiers: Registry, config: Experiment, compared: Compared,
-    new: policy.Challenger, judgement: Decision,
-) -> str:  # fmt: skip
+    client: MlflowClient,
+    classifiers: Registry,
+    config: Experiment,
+    compared: Compared,
+    new: policy.Challenger,
+    judgement: Decision,
+) -> str:
     """Register the challenger's models, promote them if the judgement says so, and return a message.
 
     Safe to repeat after an interruption at any point: registered models are looked up by their weights.
@@ -164,9 +161,7 @@ def _register(
         if ("generator", *key) not in compared.logged:
             continue  # it could not be logged, as the run has reported
         weights = compared.runs.generators[key].trained.checkpoint.sha256
-        registered.append(
-            (registry, registry.register(compared.logged["generator", *key], weights, tags))
-        )
+        registered.append((registry, registry.register(compared.logged["generator", *key], weights, tags)))
     tags["augpipe.generator"] = ", ".join(f"{r.name} {v.version}" for r, v in registered) or "none"
     registered.append((classifiers, classifiers.register(logged, new.state.sha256, tags)))
     client.set_tag(compared.run, "augpipe.promotion", tags["augpipe.promotion"][:5000])

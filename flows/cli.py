@@ -40,9 +40,23 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` prints how to continue
 )
 for command in (
-    run, train, balance, inspect, refresh, serve, cache, generate, predict, export, compare_runs, quiz, init, schema,
-    completion, doctor,
-):  # fmt: skip
+    run,
+    train,
+    balance,
+    inspect,
+    refresh,
+    serve,
+    cache,
+    generate,
+    predict,
+    export,
+    compare_runs,
+    quiz,
+    init,
+    schema,
+    completion,
+    doctor,
+):
     app.command(command)
 app.command(list_, name="list")
 
@@ -59,9 +73,12 @@ def main() -> None:
         sys.stderr = cast(TextIO, Lossy(sys.stderr))
     try:
         app(
-            split_sets(sys.argv[1:]), console=Output(),
-            exit_on_error=False, print_error=False, result_action="return_value",
-        )  # fmt: skip
+            split_sets(sys.argv[1:]),
+            console=Output(),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except BaseException as error:
         try:
             message = exit_message(error)

@@ -43,7 +43,9 @@ class BalanceOptions:
     """folder: class folders and manifest.csv; npz: one array file in MedMNIST's form, with val and test; webdataset:
     tar shards; hf: folder with metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files."""
     json: Json = False
-    """Print only JSON: `arm`, `seed`, `gates`, `published`, and `out`, the output folder (null if nothing was published)."""
+    """Print only JSON: `arm`, `seed`, `gates`, `published`, and `out`, the output folder (null if nothing was
+    published).
+    """
 
     def folder(self, outline: Any) -> Path:
         """The output folder."""
@@ -75,9 +77,7 @@ def balance(config: Path, /, *, options: BalanceOptions) -> None:
     if options.seed is not None:
         note_seed(experiment, options.seed)
     size = options.real_size or ("run" if options.format == "npz" else "original")
-    balanced, lost = balance_one(
-        experiment, options.arm, options.seed, folder, options.override, size, options.format
-    )
+    balanced, lost = balance_one(experiment, options.arm, options.seed, folder, options.override, size, options.format)
     if options.json:
         print_json(_balanced_values(balanced, folder))
     else:
@@ -102,9 +102,7 @@ def _balanced_values(balanced: Any, folder: Path) -> dict[str, Any]:
 
 def _print_gates(balanced: Any) -> None:
     for gate in balanced.gates:
-        print_line(
-            f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.detail})"
-        )
+        print_line(f"gate {gate.gate}: {'holds' if gate.holds else 'does not hold'} ({gate.detail})")
 
 
 def _exit_if_held_back(balanced: Any, lost: Any) -> None:
@@ -112,7 +110,5 @@ def _exit_if_held_back(balanced: Any, lost: Any) -> None:
     if balanced.override is None and not balanced.holds:
         if lost and (ending := exit_message(lost)):
             print_error(ending[1])
-        print_error(
-            "a gate does not hold, and nothing was published; --override REASON publishes anyway"
-        )
+        print_error("a gate does not hold, and nothing was published; --override REASON publishes anyway")
         sys.exit(GATE)

@@ -19,12 +19,7 @@ SHOWN = 12  # settings that the terminal shows; the page has all
 
 
 def compare_runs(
-    first: Path,
-    second: Path,
-    /,
-    *,
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
-    json: Json = False,
+    first: Path, second: Path, /, *, out: Annotated[Path | None, Parameter(name="--out")] = None, json: Json = False
 ) -> None:
     """Compare two finished runs on the same test set: same data? same settings? which arms moved?
 
@@ -37,8 +32,9 @@ def compare_runs(
     out
         File of the page (default: comparisons/FIRST-SECOND.html below AUGPIPE_HOME).
     json
-        Print only JSON: `sentence`, `data`, `settings` and `versions` that differ, `arms` by name with `first`, `second`,
-        `change`, `low`, `high`, `p_holm` and `moved`, `only_first`, `only_second`, `seeds`, and `out`, the page.
+        Print only JSON: `sentence`, `data`, `settings` and `versions` that differ, `arms` by name with `first`,
+        `second`, `change`, `low`, `high`, `p_holm` and `moved`, `only_first`, `only_second`, `seeds`, and `out`, the
+        page.
     """
     from augpipe.report.compare_runs import compare_runs as compare
     from augpipe.report.compare_runs_page import check_page, rows, write_page
@@ -67,11 +63,7 @@ def compare_runs(
 def _lines(compared: Any) -> list[str]:
     """The sentence, and what differs."""
     lines = [compared.sentence(), f"A: {compared.first.folder}", f"B: {compared.second.folder}"]
-    lines += [
-        f"only in {name}: {', '.join(arms)}"
-        for name, arms in zip("AB", compared.only, strict=True)
-        if arms
-    ]
+    lines += [f"only in {name}: {', '.join(arms)}" for name, arms in zip("AB", compared.only, strict=True) if arms]
     for what in ("data", "settings", "versions"):
         differing = getattr(compared, what)
         lines.append(f"{what}: {f'{len(differing)} different' if differing else 'the same'}")

@@ -16,7 +16,8 @@ from .output import print_json, print_line
 
 TRAINED = "checkpoint.pt"  # of `augpipe train`
 ONNX = (
-    "ONNX needs onnx, onnxscript and onnxruntime, which augpipe does not install: export with --format torch-export, and "
+    "ONNX needs onnx, onnxscript and onnxruntime, which augpipe does not install: export with --format torch-export, "
+    "and "
     "convert the file as docs/how-to/use-the-models.md shows"
 )
 
@@ -37,10 +38,11 @@ def export(
     model
         The out folder of a run (its best classifier) or of `train`, a file of a run's models/, or a model in MLflow.
     format
-        torchscript: for torch.jit.load, in C++ too; torch-export: for torch.export.load. The file is read back and compared
-        with the model. onnx: not written by augpipe, see the documentation for the conversion.
+        torchscript: for torch.jit.load, in C++ too; torch-export: for torch.export.load. The file is read back and
+        compared with the model. onnx: not written by augpipe, see the documentation for the conversion.
     out
-        New file, .pt for torchscript and .pt2 for torch-export (default: MODEL with that suffix in the working directory).
+        New file, .pt for torchscript and .pt2 for torch-export (default: MODEL with that suffix in the working
+        directory).
     generator
         Name of a generator of the run, to export that instead of the classifier.
     json

@@ -41,8 +41,8 @@ class GenerateOptions:
     seed: int = 0
     """Another seed gives other images; the same one the same."""
     truncation: float = 1.0
-    """Above 0, at most 1: latents this much nearer to their mean, for more typical and less varied images. Not for families
-    without latents."""
+    """Above 0, at most 1: latents this much nearer to their mean, for more typical and less varied images. Not for
+    families without latents."""
     format: Form = "folder"
     """folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
     metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files, (0008,001C) Synthetic Data is YES."""
@@ -118,10 +118,14 @@ def _generated(place: Path, options: GenerateOptions, judge: Judge | None) -> di
         origin = replace(origin, truncation=options.truncation)
         write_generated(images, origin, folder, options.format)
     return {
-        "generator": name, "seed": options.seed,
+        "generator": name,
+        "seed": options.seed,
         "counts": {loaded.classes[label]: n for label, n in counts.items()},
-        "format": options.format, "checked": options.checked, "short": short, "out": str(folder),
-    }  # fmt: skip
+        "format": options.format,
+        "checked": options.checked,
+        "short": short,
+        "out": str(folder),
+    }
 
 
 def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -> None:
@@ -138,7 +142,8 @@ def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -
         CSV file of id, predicted class, calibrated probabilities, and the problem of a picture that cannot be read
         (default: standard output).
     json
-        Print only JSON: `pictures`, `unreadable`, `out`, and without --out `predictions`, a list with the columns as keys.
+        Print only JSON: `pictures`, `unreadable`, `out`, and without --out `predictions`, a list with the columns as
+        keys.
     """
     handle_interrupts()
     if not images:
@@ -200,9 +205,7 @@ def _print_rows(parts: Iterator[pd.DataFrame]) -> tuple[int, int]:
     print_text('{"predictions": [')
     for part in parts:
         columns = columns or list(part.columns)
-        rows = part.reindex(columns=columns).to_json(
-            orient="records", double_precision=10, force_ascii=is_narrow()
-        )
+        rows = part.reindex(columns=columns).to_json(orient="records", double_precision=10, force_ascii=is_narrow())
         print_text(("," if n else "") + "\n" + rows[1:-1])
         n, unread = n + len(part), unread + _unreadable(part)
     print_text(f'\n], "pictures": {n}, "unreadable": {unread}, "out": null}}\n')
@@ -228,9 +231,7 @@ def model_place(model: str, kind: str, name: str | None = None) -> Iterator[Path
     """The local file or folder of a model; one of MLflow is downloaded for as long as the block lasts."""
     if model.startswith(ADDRESSES):
         if name is not None:
-            raise UserError(
-                f"--generator chooses among the generators of a run's folder; {model} is one model"
-            )
+            raise UserError(f"--generator chooses among the generators of a run's folder; {model} is one model")
         from .tracking.download import downloaded
 
         with downloaded(model) as folder:

@@ -39,9 +39,7 @@ def score(*answers: Path, json: Json = False) -> None:
     for path, one in scores:
         right, n = one.overall
         low, high = one.interval
-        truths = ", ".join(
-            f"{one.right[word]} of {one.n[word]} {word} ones called {word}" for word in WORDS
-        )
+        truths = ", ".join(f"{one.right[word]} of {one.n[word]} {word} ones called {word}" for word in WORDS)
         _print(
             f"{path}: {right} of {n} right, {100 * right / n:.1f}% (95% interval {100 * low:.1f} to {100 * high:.1f}), "
             f"{one.reading}; {truths}"

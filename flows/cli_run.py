@@ -68,10 +68,13 @@ def run(config: Path, /, *, options: RunOptions = DEFAULTS) -> None:
     if options.fresh and options.resume:
         raise UserError("--resume and --fresh are mutually exclusive")
     experiment = load_planned(
-        config, options.overrides, lambda outline: check_out_folder(outline, options.out),
+        config,
+        options.overrides,
+        lambda outline: check_out_folder(outline, options.out),
         budget_of(config, options.budget, options.quick),
-        dry_run=options.dry_run, fresh=options.fresh,
-    )  # fmt: skip
+        dry_run=options.dry_run,
+        fresh=options.fresh,
+    )
     if options.dry_run:
         return
     settle()
@@ -107,7 +110,7 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     table = Table(box=None, pad_edge=False)
     last = () if confirmed else ("verdict",)
     metric = LABELS[summary["metric"]]
-    for column in ("arm", metric, f"gain over {summary['baseline']}", "95% interval", *last):  # fmt: skip
+    for column in ("arm", metric, f"gain over {summary['baseline']}", "95% interval", *last):
         table.add_column(column, justify="left" if column in ("arm", "verdict") else "right")
     for name, arm in summary["arms"].items():
         gain = arm["gain"]

@@ -54,9 +54,7 @@ class Compared:
     lost: Lost = None
 
 
-def run(
-    experiment: Experiment, out: Path, fresh: bool = False, known: Mapping[int, Prepared] = NONE
-) -> Compared:  # fmt: skip
+def run(experiment: Experiment, out: Path, fresh: bool = False, known: Mapping[int, Prepared] = NONE) -> Compared:
     """Run a comparison and write its files to `out`; UserError for the user's mistakes.
 
     Starts a Prefect server and workers if none are configured. `out` is written to a draft folder and renamed.
@@ -80,7 +78,7 @@ def title(experiment: Experiment) -> str:
 
 def prepared_by_seed(
     experiment: Experiment, context: Context, seeds: tuple[int, ...], known: Mapping[int, Prepared] = NONE
-) -> dict[int, Prepared]:  # fmt: skip
+) -> dict[int, Prepared]:
     """As `source_splits.splits_by_seed`, and print the notes about the data."""
     by_seed = splits_by_seed(experiment, context, seeds, known)
     for line in intake_lines(by_seed[seeds[0]].intake):
@@ -91,9 +89,7 @@ def prepared_by_seed(
 @flow(name="compare", validate_parameters=False)
 @undeployed
 @recorded
-def compare(
-    experiment: Experiment, context: Context, prepared: dict[int, Prepared], out: Path
-) -> Compared:
+def compare(experiment: Experiment, context: Context, prepared: dict[int, Prepared], out: Path) -> Compared:
     """Run the graph, compare the arms, confirm the best two with fresh seeds, write the report."""
     start = time.perf_counter()
     tracker = Tracker(experiment)
@@ -115,7 +111,7 @@ def compare(
 
 def _results(
     experiment: Experiment, context: Context, prepared: dict[int, Prepared], tracker: Tracker, start: float
-) -> tuple[Results, Runs]:  # fmt: skip
+) -> tuple[Results, Runs]:
     """Run the graph, tracking what completes, and collect the results of the arms that did not fail."""
     try:
         runs = call_all(experiment, prepared, Submit(context, experiment.runner.timeout))
@@ -127,17 +123,15 @@ def _results(
     runs = resolved(runs.keep(remaining))
     with working("comparing the arms"):
         results = collect(
-            remaining, runs, time.perf_counter() - start, requested=experiment, failed=failed,
-            threads=context.threads,
-        )  # fmt: skip
+            remaining, runs, time.perf_counter() - start, requested=experiment, failed=failed, threads=context.threads
+        )
     tracker.failed(failures, failed)
     return results, runs
 
 
 def _confirmed(
-    results: Results, explored_runs: Runs, context: Context, prepared: Mapping[int, Prepared],
-    tracker: Tracker,
-) -> Confirmed | NotConfirmed:  # fmt: skip
+    results: Results, explored_runs: Runs, context: Context, prepared: Mapping[int, Prepared], tracker: Tracker
+) -> Confirmed | NotConfirmed:
     """Run the graph again with fresh seeds for the two arms that val chose."""
     experiment = results.experiment
     same = prepared[experiment.seeds[0]]
@@ -161,9 +155,7 @@ def _confirmed(
 
 def resolved(runs: Runs) -> Runs:
     """Replace futures in the runs by their results."""
-    all_runs: list[Any] = [
-        *runs.references.values(), *runs.generators.values(), *runs.arms.values(),
-    ]  # fmt: skip
+    all_runs: list[Any] = [*runs.references.values(), *runs.generators.values(), *runs.arms.values()]
     for record in all_runs:
         resolve(record, result_of)
     return runs

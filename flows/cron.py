@@ -12,9 +12,12 @@ MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", 
 DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 # Name, least and greatest number of each field, and its words with the number of the first.
 FIELDS: Final = (
-    ("minute", 0, 59, (), 0), ("hour", 0, 23, (), 0), ("day of month", 1, 31, (), 0),
-    ("month", 1, 12, MONTHS, 1), ("day of week", 0, 7, DAYS, 0),
-)  # fmt: skip
+    ("minute", 0, 59, (), 0),
+    ("hour", 0, 23, (), 0),
+    ("day of month", 1, 31, (), 0),
+    ("month", 1, 12, MONTHS, 1),
+    ("day of week", 0, 7, DAYS, 0),
+)
 LAST: Final = re.compile(r"l\d?|\d{1,2}l|\w{1,3}#[1-5l]", re.ASCII)  # as `l`, `5l`, `fri#2`
 PART: Final = re.compile(r"(?:[*?]|(\w+)(?:-(\w+))?)(?:/(\d+))?", re.ASCII)
 
@@ -36,8 +39,6 @@ def check_cron(text: str) -> None:
             ]
             for number in numbers:
                 if not str(number).isdecimal() or not least <= int(number) <= most:
-                    raise UserError(
-                        f"{ADVICE}; {name} {field!r} of {text!r} is not from {least} to {most}"
-                    )
+                    raise UserError(f"{ADVICE}; {name} {field!r} of {text!r} is not from {least} to {most}")
             if match is None or match[3] == "0":
                 raise UserError(f"{ADVICE}; got {name} {field!r} in {text!r}")

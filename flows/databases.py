@@ -1,4 +1,6 @@
-"""SQLite databases of MLflow and Prefect below AUGPIPE_HOME: built beside their place, so that a kill leaves none half-built."""
+"""SQLite databases of MLflow and Prefect below AUGPIPE_HOME: built beside their place, so that a kill leaves none
+half-built.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +118,8 @@ def _build(draft: Path, artifacts: str) -> None:
         if IO_ERROR not in str(error):
             raise
         raise UserError(
-            f"cannot write {draft.parent / 'mlflow.db'}: {IO_ERROR}; the disk fails, or files may not be so large (ulimit -f)"
+            f"cannot write {draft.parent / 'mlflow.db'}: {IO_ERROR}; the disk fails, or files may not be so large "
+            "(ulimit -f)"
         ) from None
 
 
@@ -150,9 +153,7 @@ def _upgrade(path: Path, version: str, artifacts: str) -> None:
 def _move_away(path: Path) -> None:
     place = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
     os.replace(path, place)
-    LOGGER.warning(
-        "%s cannot be opened. It was moved to %s, and an empty one was created.", path, place
-    )
+    LOGGER.warning("%s cannot be opened. It was moved to %s, and an empty one was created.", path, place)
 
 
 @contextmanager

@@ -68,7 +68,8 @@ def _one_line(address: str, wait: float) -> Iterator[None]:
             raise
         if is_lost(wait):
             raise RunError(
-                f"Prefect's server ended and could not be started again in {len(RESTARTS)} tries; {restart_log()} says why"
+                f"Prefect's server ended and could not be started again in {len(RESTARTS)} tries; {restart_log()} says "
+                "why"
             ) from None
         raise RunError(f"{UNREACHABLE} at {address}") from None
 

@@ -28,9 +28,12 @@ ROOM: Final = 10**9  # bytes of a disk: a small run with its models and records
 LEAST: Final = 10 * 2**20  # bytes of a disk: below this no run starts
 SHOWN: Final = ("torch", "torchvision", "numpy", "prefect", "mlflow")
 EXTRAS: Final = {
-    "pydicom": "medical", "medmnist": "medmnist", "torch-fidelity": "fidelity",
-    "prefect-dask": "distributed", "psycopg2-binary": "servers",
-}  # fmt: skip
+    "pydicom": "medical",
+    "medmnist": "medmnist",
+    "torch-fidelity": "fidelity",
+    "prefect-dask": "distributed",
+    "psycopg2-binary": "servers",
+}
 CGROUP: Final = Path("/sys/fs/cgroup")
 
 Level = Literal["ok", "note", "problem"]
@@ -84,10 +87,7 @@ def check_versions() -> Pairs:
     described = metadata.metadata("augpipe")
     wanted = SpecifierSet(described["Requires-Python"] or "")
     python = platform.python_version()
-    yield (
-        "ok",
-        f"augpipe {described['Version']}, Python {python} on {platform.platform(terse=True)}",
-    )
+    yield ("ok", f"augpipe {described['Version']}, Python {python} on {platform.platform(terse=True)}")
     if not wanted.contains(python, prereleases=True):
         yield "problem", f"Python {python} is not supported; install augpipe with Python {wanted}"
     for text in metadata.requires("augpipe") or ():
@@ -130,7 +130,8 @@ def check_device() -> Pairs:
     if device == "cpu" and Path("/dev/nvidia0").exists():
         yield (
             "problem",
-            f"there is an NVIDIA GPU, but torch {torch.__version__} cannot use it: install a torch with CUDA that fits the driver",
+            f"there is an NVIDIA GPU, but torch {torch.__version__} cannot use it: install a torch with CUDA that fits "
+            "the driver",
         )
 
 
@@ -141,18 +142,16 @@ def check_cores() -> Pairs:
     from augpipe.pipeline.runner import Runner
 
     workers, threads = workers_and_threads(Runner(), 1000)
-    yield (
-        "ok",
-        f"{cores()} of {os.cpu_count()} cores: at most {workers} workers with {threads} threads each",
-    )
+    yield ("ok", f"{cores()} of {os.cpu_count()} cores: at most {workers} workers with {threads} threads each")
     quota = _cpu_quota()
     if quota is not None and quota < cores():
         yield (
             "problem",
-            f"this container may use {quota:g} cores at a time, fewer than the {cores()} it sees: set runner.workers and "
+            f"this container may use {quota:g} cores at a time, fewer than the {cores()} it sees: set runner.workers "
+            "and "
             "runner.threads to 1, or raise its limit",
         )
-    fixed = [f"{n}={os.environ[n]}" for n in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if n in os.environ]  # fmt: skip
+    fixed = [f"{n}={os.environ[n]}" for n in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if n in os.environ]
     if fixed:
         yield "note", f"{', '.join(fixed)}: runs set their own number of threads (runner.threads)"
 
@@ -176,12 +175,24 @@ def check_memory() -> Pairs:
     if total:
         yield "ok", f"memory: {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
         if free < WORKER:
-            yield "problem", f"{free / 1e9:.1f} GB of memory are free, and a worker needs about {WORKER / 1e9:g}: end other programs"  # fmt: skip
+            yield (
+                "problem",
+                f"{free / 1e9:.1f} GB of memory are free, and a worker needs about {WORKER / 1e9:g}: end other "
+                "programs",
+            )
         elif free < workers * WORKER:
-            yield "note", f"{free / 1e9:.1f} GB of memory are too little for {workers} workers: --set runner.workers=1 uses the least"  # fmt: skip
+            yield (
+                "note",
+                f"{free / 1e9:.1f} GB of memory are too little for {workers} workers: --set runner.workers=1 uses the "
+                "least",
+            )
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
-        yield "note", f"the address space is limited to {limit / 1e9:.1f} GB (ulimit -v); a run that does not fit ends with a message"  # fmt: skip
+        yield (
+            "note",
+            f"the address space is limited to {limit / 1e9:.1f} GB (ulimit -v); a run that does not fit ends with a "
+            "message",
+        )
 
 
 def _memory() -> tuple[int, int]:
@@ -214,9 +225,16 @@ def _folder_check(name: str, place: Callable[[], Path]) -> Callable[[], Pairs]:
         free = shutil.disk_usage(existing).free
         new = "" if folder.exists() else ", which a run creates"
         if free < LEAST:
-            yield "problem", f"{name} {folder}: {free / 1e6:.0f} MB of its disk are free: free some, or choose another disk"  # fmt: skip
+            yield (
+                "problem",
+                f"{name} {folder}: {free / 1e6:.0f} MB of its disk are free: free some, or choose another disk",
+            )
         elif free < ROOM:
-            yield "problem", f"{name} {folder}: only {free / 1e6:.0f} MB of its disk are free: augpipe cache prune --older-than 7d frees some"  # fmt: skip
+            yield (
+                "problem",
+                f"{name} {folder}: only {free / 1e6:.0f} MB of its disk are free: augpipe cache prune --older-than 7d "
+                "frees some",
+            )
         else:
             yield "ok", f"{name} {folder}{new}: can be written to, {free / 1e9:.1f} GB free"
 

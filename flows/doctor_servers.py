@@ -1,4 +1,6 @@
-"""Checks of the databases, servers and proxies that the environment names; none waits for longer than PATIENCE seconds."""
+"""Checks of the databases, servers and proxies that the environment names; none waits for longer than PATIENCE
+seconds.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ def check_mlflow() -> Pairs:
     if not uri:
         yield from _check_sqlite(home() / "mlflow.db")
     elif scheme in ("http", "https"):
-        given = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")  # fmt: skip
+        given = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
         user, password = (parts.username or given[0], parts.password or given[1])
         key = f"{unquote(user)}:{unquote(password or '')}" if user else ""
         yield from _check_http("MLFLOW_TRACKING_URI", uri, "/health", key)
@@ -43,7 +45,10 @@ def check_mlflow() -> Pairs:
         yield from _check_sqlite(Path(uri.partition(":///")[2]))
     elif scheme in PORTS:
         if scheme == "postgresql" and find_spec("psycopg2") is None:
-            yield "problem", "MLFLOW_TRACKING_URI is PostgreSQL, and psycopg2 is not installed: pip install 'augpipe[servers]'"  # fmt: skip
+            yield (
+                "problem",
+                "MLFLOW_TRACKING_URI is PostgreSQL, and psycopg2 is not installed: pip install 'augpipe[servers]'",
+            )
         yield _check_port("MLFLOW_TRACKING_URI", uri, scheme)
     else:
         yield "note", f"MLFLOW_TRACKING_URI {bare(uri)} is not checked"
@@ -52,7 +57,11 @@ def check_mlflow() -> Pairs:
 def _check_sqlite(path: Path) -> Pairs:
     version = schema_version(path)
     if version == UNUSABLE:
-        yield "problem", f"MLflow's database {path} is damaged: move it away, or restore a copy; a run moves it away itself and begins an empty one"  # fmt: skip
+        yield (
+            "problem",
+            f"MLflow's database {path} is damaged: move it away, or restore a copy; a run moves it away itself and "
+            "begins an empty one",
+        )
     elif version is None:
         yield "ok", f"MLflow records to {path}, which the first run creates"
     elif not os.access(path, os.W_OK):
@@ -69,7 +78,11 @@ def check_prefect() -> Pairs:
             try:
                 probe.bind(("127.0.0.1", 0))
             except OSError as error:
-                yield "problem", f"no port can be opened on 127.0.0.1 ({error.strerror}), as the Prefect server of a run needs: allow it, or set PREFECT_API_URL"  # fmt: skip
+                yield (
+                    "problem",
+                    f"no port can be opened on 127.0.0.1 ({error.strerror}), as the Prefect server of a run needs: "
+                    "allow it, or set PREFECT_API_URL",
+                )
                 return
         yield "ok", "Prefect: each run starts a server of its own"
         return
@@ -98,17 +111,21 @@ def _check_http(name: str, url: str, path: str, key: str) -> Pairs:
     if token := os.environ.get("PREFECT_API_KEY" if "PREFECT" in name else "MLFLOW_TRACKING_TOKEN"):
         headers = {"Authorization": f"Bearer {token}"}
     try:
-        status = _within(
-            lambda: httpx.get(bare(url).rstrip("/") + path, timeout=PATIENCE, headers=headers).status_code
-        )  # fmt: skip
+        status = _within(lambda: httpx.get(bare(url).rstrip("/") + path, timeout=PATIENCE, headers=headers).status_code)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         reason = bare_text(one_line(error))[:200] or type(error).__name__
-        yield "problem", f"no server answers at {name} {bare(url)} ({reason}): start it, correct the address, or unset it"  # fmt: skip
+        yield (
+            "problem",
+            f"no server answers at {name} {bare(url)} ({reason}): start it, correct the address, or unset it",
+        )
         return
     if status in (401, 403):
-        yield "problem", f"the server at {name} {bare(url)} refuses the key or password: set the one that it asks for"  # fmt: skip
+        yield "problem", f"the server at {name} {bare(url)} refuses the key or password: set the one that it asks for"
     elif status >= 400:
-        yield "problem", f"the server at {name} {bare(url)} answers {status}: it may be another one; correct the address"  # fmt: skip
+        yield (
+            "problem",
+            f"the server at {name} {bare(url)} answers {status}: it may be another one; correct the address",
+        )
     else:
         yield "ok", f"{name} {bare(url)} answers"
 
@@ -121,7 +138,10 @@ def _check_port(name: str, url: str, scheme: str) -> tuple[Literal["ok", "proble
         _within(lambda: socket.create_connection((host, port), PATIENCE).close())
     except (OSError, ValueError) as error:
         reason = bare_text(one_line(error))
-        return "problem", f"nothing listens at {name} {bare(url)} ({reason}): start it, correct the address, or unset it"  # fmt: skip
+        return (
+            "problem",
+            f"nothing listens at {name} {bare(url)} ({reason}): start it, correct the address, or unset it",
+        )
     return "ok", f"{name} {bare(url)} listens"
 
 
@@ -141,7 +161,10 @@ def _check_way(name: str, url: str) -> Pairs:
     host, proxies = parts.hostname or "", urllib.request.getproxies_environment()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if proxy and not urllib.request.proxy_bypass(host):
-        yield "note", f"{name} is reached through the proxy {bare(proxy)}; if {host} is in your network, add it to NO_PROXY"  # fmt: skip
+        yield (
+            "note",
+            f"{name} is reached through the proxy {bare(proxy)}; if {host} is in your network, add it to NO_PROXY",
+        )
 
 
 def _within(function: Callable[[], Any]) -> Any:

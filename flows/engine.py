@@ -78,17 +78,10 @@ def prefect_api(page: bool = False) -> Iterator[str]:
             yield bare(configured)
         return
     key = f"augpipe:{secrets.token_urlsafe(24)}"
-    with (
-        server(page, key, continue_without) as url,
-        _key_file(key_file(url), key) if page else nullcontext(),
-    ):
+    with server(page, key, continue_without) as url, _key_file(key_file(url), key) if page else nullcontext():
         # In the environment, not only in this thread's context: Prefect's own threads would not see it
         # and would start another server. Nobody can read the logs of a server that stops with the run.
-        variables = {
-            "PREFECT_API_URL": url,
-            "PREFECT_API_AUTH_STRING": key,
-            "PREFECT_LOGGING_TO_API_ENABLED": "false",
-        }
+        variables = {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": key, "PREFECT_LOGGING_TO_API_ENABLED": "false"}
         with _variables({**variables, **WATCHED}), when_stopped(lambda: cut_off(url)):
             yield url
 
@@ -200,7 +193,8 @@ def pool(runner: Runner, workers: int, threads: int) -> Any:
 def _start_tracker() -> None:
     """Start Python's tracker of semaphores so that a lost terminal does not end it.
 
-    It ignores SIGINT and SIGTERM, but not SIGHUP; the next one would log a traceback for each semaphore it does not know.
+    It ignores SIGINT and SIGTERM, but not SIGHUP; the next one would log a traceback for each semaphore it does not
+    know.
     """
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread may set signals
@@ -217,17 +211,13 @@ def _dask(address: str) -> Any:
         from distributed import Client
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError:
-        raise UserError(
-            "runner.kind dask needs prefect-dask: pip install 'augpipe[distributed]'"
-        ) from None
+        raise UserError("runner.kind dask needs prefect-dask: pip install 'augpipe[distributed]'") from None
     try:
         with Client(address, timeout=PATIENCE, set_as_default=False) as client:
             workers = len(client.scheduler_info(n_workers=-1)["workers"])
     except (OSError, TimeoutError, ValueError) as error:
         reason = one_line(error)[:200]
-        raise UserError(
-            f"no Dask scheduler answers at runner.address {address}: {reason}"
-        ) from None
+        raise UserError(f"no Dask scheduler answers at runner.address {address}: {reason}") from None
     if not workers:
         raise UserError(f"the Dask scheduler at runner.address {address} has no workers")
     # Dask repeats the tasks of a worker that died on others, a limited number of times.
@@ -263,7 +253,9 @@ def stop_workers() -> None:
 
 
 def _kill_late(workers: Sequence[BaseProcess]) -> None:
-    """Kill the workers that SIGTERM has not ended after STUBBORN seconds, as a stopped one, and the process they are forked from."""
+    """Kill the workers that SIGTERM has not ended after STUBBORN seconds, as a stopped one, and the process they are
+    forked from.
+    """
     time.sleep(STUBBORN)
     late = [worker for worker in workers if worker.is_alive()]
     for worker in late:

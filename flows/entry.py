@@ -1,4 +1,6 @@
-"""The command's first steps: Ctrl-C while its libraries are imported, which takes seconds, ends it with one line too."""
+"""The command's first steps: Ctrl-C while its libraries are imported, which takes seconds, ends it with one line
+too.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,7 @@ def main() -> None:
         raise SystemExit(2) from None
     open_standard_streams()
     if sys.flags.optimize > 1:
-        os.write(
-            2, b"augpipe: PYTHONOPTIMIZE=2 (python -OO) removes texts that MLflow reads; unset it\n"
-        )
+        os.write(2, b"augpipe: PYTHONOPTIMIZE=2 (python -OO) removes texts that MLflow reads; unset it\n")
         raise SystemExit(2)
     watch_limit()
     from .cli import main as command

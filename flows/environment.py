@@ -34,9 +34,7 @@ def set_environment() -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     drop_unusable()
     # Servers on this machine are not reached through a proxy.
-    hosts = [
-        h for name in ("no_proxy", "NO_PROXY") for h in os.environ.get(name, "").split(",") if h
-    ]
+    hosts = [h for name in ("no_proxy", "NO_PROXY") for h in os.environ.get(name, "").split(",") if h]
     if "*" not in hosts:
         both = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
         os.environ.update({"NO_PROXY": both, "no_proxy": both})

@@ -20,9 +20,14 @@ from .signals import received
 
 # Messages of the system's loader and of torch.
 NO_MEMORY: Final = (
-    "failed to map segment from shared object", "cannot allocate memory", "Cannot allocate memory",
-    "can't allocate memory", "can't start new thread", "out of memory", "bad_alloc",
-)  # fmt: skip
+    "failed to map segment from shared object",
+    "cannot allocate memory",
+    "Cannot allocate memory",
+    "can't allocate memory",
+    "can't start new thread",
+    "out of memory",
+    "bad_alloc",
+)
 MIN_FREE: Final = 2**20  # bytes: with less free space the next write fails
 
 
@@ -75,9 +80,7 @@ def _usage(error: CycloptsError, line: str) -> str:
 def _no_memory(error: BaseException) -> bool:
     """Whether the process may not have more memory; a library that cannot be loaded for it raises ImportError."""
     short = isinstance(error, OSError) and error.errno == errno.ENOMEM
-    return (
-        short or isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
-    )
+    return short or isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 def _disk_full() -> bool:

@@ -32,9 +32,7 @@ def ends_all(error: BaseException) -> bool:
     """
     if isinstance(error, NotTrainedError):
         return False
-    return isinstance(
-        error, UserError | LeakError | BrokenProcessPool | BrokenPipeError
-    ) or is_full(error)
+    return isinstance(error, UserError | LeakError | BrokenProcessPool | BrokenPipeError) or is_full(error)
 
 
 @dataclass
@@ -67,9 +65,7 @@ class Failures:
             raise errors[experiment.baseline]
         arms = tuple(arm for arm in experiment.arms if arm.name not in errors)
         used = {name for arm in arms for name in arm.generators}
-        generators = {
-            name: options for name, options in experiment.generators.items() if name in used
-        }
+        generators = {name: options for name, options in experiment.generators.items() if name in used}
         remaining = experiment.model_copy(update={"arms": arms, "generators": generators})
         return remaining, {name: reason(error) for name, error in errors.items()}
 

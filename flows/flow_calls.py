@@ -17,15 +17,9 @@ from .failures import reason
 from .loss import is_lost, loss
 from .output import report
 
-AWAY: Final = (
-    "Prefect's server does not answer; the result is complete, but Prefect does not show it"
-)
+AWAY: Final = "Prefect's server does not answer; the result is complete, but Prefect does not show it"
 UNREACHABLE: Final = "Prefect's server does not answer"
-REACHING: Final = (
-    "Failed to reach API",
-    "Runner failed to start",
-    "Service exceeded error threshold",
-)
+REACHING: Final = ("Failed to reach API", "Runner failed to start", "Service exceeded error threshold")
 SETTLE: Final = 1.0  # seconds until the end of a server's process is noticed
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +45,8 @@ def recorded(body: Callable[P, R]) -> Callable[P, R]:
 def undeployed(body: Callable[P, R]) -> Callable[P, R]:
     """Decorator of a flow's function that is only called, never deployed: its parameters have no types for Prefect.
 
-    Prefect would make a form of the whole configuration, when the flow is defined and again for each run's options: 0.7 s.
+    Prefect would make a form of the whole configuration, when the flow is defined and again for each run's options: 0.7
+    s.
     """
     parameters = inspect.signature(body).parameters.values()
     plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
@@ -90,7 +85,9 @@ def call(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 def unreachable(error: BaseException) -> bool:
-    """Whether Prefect's client could not reach the server; at first contact, and when polling, it raises a bare RuntimeError."""
+    """Whether Prefect's client could not reach the server; at first contact, and when polling, it raises a bare
+    RuntimeError.
+    """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return isinstance(error, TransportError) or str(error).startswith(REACHING)

@@ -49,9 +49,12 @@ def follow(runs: Runs, tracker: Tracker, context: Context, before: Runs | None =
             known.append((run, name, value))
     failures, total = Failures(), len(owners) + len(known)
     board = Board(
-        context.progress, [_key(*owner[0]) for owner in owners.values()], Console(stderr=True),
-        known=[_key(run, name) for run, name, _ in known], samples=context.root / "previews",
-    )  # fmt: skip
+        context.progress,
+        [_key(*owner[0]) for owner in owners.values()],
+        Console(stderr=True),
+        known=[_key(run, name) for run, name, _ in known],
+        samples=context.root / "previews",
+    )
     reused = len(known)
     with board.live():
         for run, name, value in known:
@@ -111,9 +114,7 @@ def line_for(run: Run, name: str, value: Any) -> str:
         return f"arm {run.arm.name}, seed {run.seed}: scored, {seconds:.0f} s"
     if isinstance(run, ArmRun) and name == "chosen":
         seconds = value.time.seconds
-        return (
-            f"arm {run.arm.name}, seed {run.seed}: {describe_choice(value)} by val, {seconds:.0f} s"
-        )
+        return f"arm {run.arm.name}, seed {run.seed}: {describe_choice(value)} by val, {seconds:.0f} s"
     return ""
 
 
@@ -124,9 +125,7 @@ def describe_choice(choice: Choice) -> str:
     by_class = isinstance(choice.share, Mapping)
     share = "a share for each class" if by_class else f"share {choice.share}"
     part = f"{choice.part:.0%} of the images"
-    searched = [
-        text for name, text in (("share", share), ("part", part)) if tried[name].nunique() > 1
-    ]
+    searched = [text for name, text in (("share", share), ("part", part)) if tried[name].nunique() > 1]
     return ", ".join(searched) or "nothing to choose from"
 
 
@@ -135,6 +134,4 @@ def shortage(run: ArmRun, synthetic: Any) -> Iterator[str]:
     prepared: Prepared = run.prepared
     missing = ", ".join(f"{n} of class {prepared.classes[c]}" for c, n in synthetic.short.items())
     if missing:
-        yield (
-            f"arm {run.arm.name}, seed {run.seed}: too few images passed the checks; missing: {missing}"
-        )
+        yield (f"arm {run.arm.name}, seed {run.seed}: too few images passed the checks; missing: {missing}")

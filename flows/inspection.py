@@ -29,9 +29,7 @@ SHOWN = 40  # classes in the printed table
 SEVERITIES = {"stop": "stops a run", "leak": "leak", "warning": "note"}
 
 
-def inspect_source(
-    source: Path, overrides: Sequence[str], out: Path | None
-) -> tuple[Inspection, Path]:
+def inspect_source(source: Path, overrides: Sequence[str], out: Path | None) -> tuple[Inspection, Path]:
     """Inspect a config's source, or images, and write the results; returns them and their folder."""
     is_config = source.is_file() and source.suffix.lower() in (".yaml", ".yml")
     if not is_config:
@@ -45,9 +43,7 @@ def inspect_source(
         inspection = inspect(
             sources.listing(experiment.source),
             experiment.image,
-            experiment.split
-            if is_config or any(value.startswith("split.") for value in overrides)
-            else None,
+            experiment.split if is_config or any(value.startswith("split.") for value in overrides) else None,
             policy=experiment.policy,
             progress=progress,
         )
@@ -63,7 +59,8 @@ def _check_read(overrides: Sequence[str]) -> None:
         name = text.partition("=")[0].partition(".")[0]
         if name in Experiment.model_fields and name not in READ:
             raise UserError(
-                f"--set {text} has no effect on augpipe inspect of images, which reads {choices(READ)}; inspect a config to check "
+                f"--set {text} has no effect on augpipe inspect of images, which reads {choices(READ)}; inspect a "
+                "config to check "
                 "all settings of a run"
             )
 
@@ -111,9 +108,7 @@ def print_summary(inspection: Inspection, folder: Path) -> None:
         f"{several(facts['images'], 'image')} of {several(len(facts['classes']), 'class')}"
         + (f", the largest {ratio:.1f} times the smallest" if ratio else "")
     )
-    lines += [
-        f"{SEVERITIES[problem['severity']]}: {problem['text']}" for problem in facts["problems"]
-    ]
+    lines += [f"{SEVERITIES[problem['severity']]}: {problem['text']}" for problem in facts["problems"]]
     lines += [f"note: {note}" for note in facts["notes"]]
     if facts["ignored"]:
         ignored = ", ".join(f"{n:,} {suffix}" for suffix, n in facts["ignored"].items())

@@ -20,25 +20,18 @@ CONFIGS: Final = (".yaml", ".yml")
 
 
 def load_checked(
-    config: Path,
-    overrides: tuple[str, ...],
-    check: Callable[[Any], None],
-    generators: tuple[str, ...] = (),
+    config: Path, overrides: tuple[str, ...], check: Callable[[Any], None], generators: tuple[str, ...] = ()
 ) -> Any:
     """Load the experiment and check it against its data; nothing is written yet, and no server started.
 
-    check: the command's arguments, for a config before its data are read. generators: see `validate.load_checked`. Images
-    get the numbers that a run on them has, so that its results are reused.
+    check: the command's arguments, for a config before its data are read. generators: see `validate.load_checked`.
+    Images get the numbers that a run on them has, so that its results are reused.
     """
     if is_images(config):
         return _planned(suggest_checked(config, overrides, check, generators))
     from augpipe.pipeline import validate
 
-    return retried(
-        lambda: validate.load_checked(
-            config, overrides, _with_places(check), generators, _check_servers
-        )
-    )
+    return retried(lambda: validate.load_checked(config, overrides, _with_places(check), generators, _check_servers))
 
 
 def suggest_checked(
@@ -79,9 +72,7 @@ def _planned(suggestion: Any) -> Any:
     return plan.experiment
 
 
-def choose(
-    images: Path, overrides: tuple[str, ...], check: Callable[[Any], None]
-) -> tuple[Any, tuple[Any, ...]]:
+def choose(images: Path, overrides: tuple[str, ...], check: Callable[[Any], None]) -> tuple[Any, tuple[Any, ...]]:
     """The experiment that is planned for images, and the choices; nothing is printed."""
     if not is_images(images):
         raise UserError(f"{images} is a config already; augpipe init takes images")

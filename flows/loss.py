@@ -1,4 +1,6 @@
-"""The loss of Prefect's server in mid-run: noticed, reported once, and after it Prefect waits for nothing and logs nothing."""
+"""The loss of Prefect's server in mid-run: noticed, reported once, and after it Prefect waits for nothing and logs
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,7 @@ HURRY: Final = 0.7  # seconds to wait for one while the command is being stopped
 PAUSE: Final = 2.0  # seconds between two requests
 BAD_GATEWAY: Final = (502, 503, 504)  # HTTP statuses of a proxy whose server is away
 # Loggers of what Prefect sends and asks beside the run: events, logs, cancellations.
-SENDERS: Final = (
-    "prefect.events.clients", "prefect._internal.concurrency", "prefect.client", "asyncio",
-)  # fmt: skip
+SENDERS: Final = ("prefect.events.clients", "prefect._internal.concurrency", "prefect.client", "asyncio")
 _lost = threading.Event()
 _away = threading.Event()
 _what = [LOST]
@@ -122,9 +122,7 @@ def cut_off(url: str) -> None:
     hush()
     parts = urlsplit(url)
     try:
-        addresses = socket.getaddrinfo(
-            parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-        )
+        addresses = socket.getaddrinfo(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
     except OSError:
         return
     while True:

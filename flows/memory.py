@@ -1,8 +1,8 @@
 """Under `ulimit -v`: end with an error before a library waits for memory that the process may not have.
 
-OpenBLAS, which NumPy and SciPy load, takes a buffer for each thread while it is loaded, and one more when it first multiplies
-matrices. Where the limit allows none it tries again for ever, in code that no signal interrupts, or ends the process with a
-line of its own.
+OpenBLAS, which NumPy and SciPy load, takes a buffer for each thread while it is loaded, and one more when it first
+multiplies matrices. Where the limit allows none it tries again for ever, in code that no signal interrupts, or ends the
+process with a line of its own.
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ class _Probe:
     def _has_numpy() -> bool:
         return hasattr(sys.modules.get("numpy"), "matmul")
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name.startswith("numpy.") and self._has_numpy():
             return None  # its OpenBLAS is there
         if name.startswith(PACKAGES):
@@ -64,9 +62,7 @@ def check_room(size: int) -> None:
         mmap.mmap(-1, size).close()
     except OSError:
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        raise MemoryError(
-            f"the address space is limited to {limit / 1e6:,.0f} MB, see ulimit -v"
-        ) from None
+        raise MemoryError(f"the address space is limited to {limit / 1e6:,.0f} MB, see ulimit -v") from None
 
 
 def _threads() -> int:

@@ -29,16 +29,12 @@ def writing() -> Iterator[None]:
         raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
         flush_or_discard()
-        raise OutputError(
-            f"standard output cannot be written: {error.strerror or error}"
-        ) from error
+        raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
 
 
 def print_json(value: Any) -> None:
     """Print JSON on standard output, if it is open; null for a number that is none of JSON's."""
-    print_text(
-        json.dumps(_finite(value), indent=2, ensure_ascii=is_narrow(), allow_nan=False) + "\n"
-    )
+    print_text(json.dumps(_finite(value), indent=2, ensure_ascii=is_narrow(), allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:
@@ -71,7 +67,9 @@ def is_narrow() -> bool:
 
 
 def flush_or_discard() -> None:
-    """Discard what a standard stream cannot take: it would fail again at the process's end, and change the exit status to 120."""
+    """Discard what a standard stream cannot take: it would fail again at the process's end, and change the exit status
+    to 120.
+    """
     for outer in (sys.stdout, sys.stderr):
         stream = outer._stream if isinstance(outer, Lossy) else outer
         try:
@@ -83,7 +81,8 @@ def flush_or_discard() -> None:
 
 
 class Lossy:
-    """A stream for notes and progress that loses what it cannot write, as on a full disk: the work goes on without them.
+    """A stream for notes and progress that loses what it cannot write, as on a full disk: the work goes on without
+    them.
 
     That nobody reads it is an error as before.
     """
@@ -138,7 +137,9 @@ def report(line: str) -> None:
 
 
 def print_error(line: str) -> None:
-    """Print a command's last line on standard error; not by rich, which imports for it what there may be no memory for."""
+    """Print a command's last line on standard error; not by rich, which imports for it what there may be no memory
+    for.
+    """
     # Standard error may be closed or full: the status remains.
     with suppress(OSError, MemoryError):
         if sys.stderr is not None:

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 def budget_of(config: Path, budget: str | None, quick: bool) -> Budget | None:
     """The budget of the command's arguments; UserError for one that it cannot have."""
     if budget is not None and quick:
-        raise UserError(
-            f"--budget and --quick are mutually exclusive (--quick is --budget {QUICK})"
-        )
+        raise UserError(f"--budget and --quick are mutually exclusive (--quick is --budget {QUICK})")
     text = QUICK if quick else budget
     if text is None:
         return None
@@ -29,7 +27,8 @@ def budget_of(config: Path, budget: str | None, quick: bool) -> Budget | None:
     if not is_images(config):
         option = "--quick" if quick else "--budget"
         raise UserError(
-            f"{option} applies to images only; the config {config} has its own settings: change them there, and see the "
+            f"{option} applies to images only; the config {config} has its own settings: change them there, and see "
+            "the "
             "expected time with --dry-run"
         )
     return parsed

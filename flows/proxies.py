@@ -1,7 +1,7 @@
 """Proxies and certificates of the environment that httpx, Prefect's client, fails at even for servers of this machine.
 
-What cannot be used is left out of the environment: nothing on loopback needs it. Where a server is reached through it, the run
-is refused with the reason (`check_reached`).
+What cannot be used is left out of the environment: nothing on loopback needs it. Where a server is reached through it,
+the run is refused with the reason (`check_reached`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from augpipe.core.errors import UserError
 
 PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-SOCKS: Final = (
-    "needs the package socksio, and MLflow PySocks: pip install 'httpx[socks]' 'requests[socks]'"
-)
+SOCKS: Final = "needs the package socksio, and MLflow PySocks: pip install 'httpx[socks]' 'requests[socks]'"
 _unusable: dict[str, str] = {}  # variable that was left out → its value
 
 
@@ -38,7 +36,9 @@ def drop_unusable() -> None:
 
 
 def check_proxies() -> None:
-    """UserError for a proxy that is no address: no client could be made, even of a server that is not reached through it."""
+    """UserError for a proxy that is no address: no client could be made, even of a server that is not reached through
+    it.
+    """
     for name in _names(PROXIES):
         value = os.environ.get(name, "")
         if value and not _is_address(value if "://" in value else f"http://{value}"):
@@ -61,9 +61,7 @@ def check_reached(url: SplitResult) -> None:
         if url.scheme == "https" and name in CERTIFICATES:
             raise UserError(f"{name} {value} does not exist; correct or unset it")
         if name.lower() in ("all_proxy", f"{url.scheme}_proxy"):
-            raise UserError(
-                f"{name} {value} {SOCKS}; or list {url.hostname} in NO_PROXY, or unset it"
-            )
+            raise UserError(f"{name} {value} {SOCKS}; or list {url.hostname} in NO_PROXY, or unset it")
 
 
 def _names(lower: tuple[str, ...]) -> list[str]:

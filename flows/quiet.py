@@ -12,14 +12,23 @@ from .signals import received
 
 # Loggers that repeat the error of a flow or a task.
 LOGGERS: Final = (
-    "prefect", "prefect.flow_runs", "prefect.task_runs", "mlflow.store.db.utils",
+    "prefect",
+    "prefect.flow_runs",
+    "prefect.task_runs",
+    "mlflow.store.db.utils",
     "asyncio",  # of callbacks that a signal ended
-)  # fmt: skip
+)
 KNOWN: Final = (UserError, RunError, BrokenProcessPool, KeyboardInterrupt, SystemExit)
 # Prefect logs that a signal ended a flow, and that a worker's end broke the pool.
 WORDS: Final = (
-    "UserError", "RunError", "TrackingLostError", "BrokenProcessPool", "Crash detected!", "Finished in state Crashed", *FULL_WORDS,
-)  # fmt: skip
+    "UserError",
+    "RunError",
+    "TrackingLostError",
+    "BrokenProcessPool",
+    "Crash detected!",
+    "Finished in state Crashed",
+    *FULL_WORDS,
+)
 
 
 def quiet_logs(worker: bool = False) -> None:

@@ -87,9 +87,7 @@ class Registry:
         """Set a tag of a version."""
         self._client.set_model_version_tag(self.name, version.version, key, value[:5000])
 
-    def weights(
-        self, version: ModelVersion, use: Callable[[dict[str, Any]], object]
-    ) -> dict[str, Any]:
+    def weights(self, version: ModelVersion, use: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """A version's checkpoint, read with `weights_only=True`; UserError if it is not an augpipe model.
 
         use: called with the checkpoint to test it.
@@ -97,9 +95,7 @@ class Registry:
         with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
             try:
                 model = _fetch(
-                    lambda: download_artifacts(
-                        artifact_uri=f"models:/{self.name}/{version.version}", dst_path=folder
-                    )
+                    lambda: download_artifacts(artifact_uri=f"models:/{self.name}/{version.version}", dst_path=folder)
                 )
                 # No other file of the model is read, and none of its code is run.
                 path = next(Path(model).rglob("weights.pt"), None)
@@ -112,9 +108,15 @@ class Registry:
                 # Not torch's message, which advises to load the file anyway.
                 why = "its weights.pt contains more than weights"
             except (
-                UserError, RuntimeError, ValueError, TypeError, LookupError, EOFError, OSError,
+                UserError,
+                RuntimeError,
+                ValueError,
+                TypeError,
+                LookupError,
+                EOFError,
+                OSError,
                 MlflowException,
-            ) as error:  # fmt: skip
+            ) as error:
                 if is_away(error) or is_full(error):
                     raise
                 why = f"{type(error).__name__}: {one_line(error)[:200]}"

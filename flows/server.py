@@ -40,8 +40,8 @@ def server(page: bool, key: str, on_loss: Callable[[], None]) -> Iterator[str]:
 
     It has its own process session: Ctrl-C in the terminal stops the run, and the run stops the server. If the run is
     killed, the server ends by itself. If the server is killed, one with a page is started again (see `_Restarts`), and
-    `on_loss` is called from a thread for any other. Its database is deleted with the run, because nobody can look at it then; that of a
-    server with a page stays below AUGPIPE_HOME.
+    `on_loss` is called from a thread for any other. Its database is deleted with the run, because nobody can look at it
+    then; that of a server with a page stays below AUGPIPE_HOME.
     """
     place = home() / "prefect"
     with prefect_folder(place, keep=page) as folder:
@@ -84,7 +84,9 @@ def server(page: bool, key: str, on_loss: Callable[[], None]) -> Iterator[str]:
 
 
 class _Restarts:
-    """Starts a server again, with growing pauses; gives up if none of the tries gives one that runs for STEADY seconds."""
+    """Starts a server again, with growing pauses; gives up if none of the tries gives one that runs for STEADY
+    seconds.
+    """
 
     def __init__(self, start: Callable[[threading.Event], subprocess.Popen[bytes]]) -> None:
         self._start, self._tries, self._since = start, 0, time.monotonic()
@@ -115,9 +117,7 @@ def restart_log() -> Path:
     return home() / "prefect" / "restart.log"
 
 
-def _start_on_a_port(
-    running: list[subprocess.Popen[bytes]], page: bool, database: Path, key: str
-) -> int:
+def _start_on_a_port(running: list[subprocess.Popen[bytes]], page: bool, database: Path, key: str) -> int:
     """Start the server and wait for it; once more if another process takes its port in between. Returns the port."""
     for wanted in (PAGE if page else 0, 0):
         port = _port(wanted)
@@ -144,9 +144,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _watched(
-    running: list[subprocess.Popen[bytes]], lost: Callable[[threading.Event], bool]
-) -> Iterator[None]:
+def _watched(running: list[subprocess.Popen[bytes]], lost: Callable[[threading.Event], bool]) -> Iterator[None]:
     """While the block runs, a thread waits for the server's end; `lost` returns whether it started another.
 
     lost: called with an event that is set when the block ends.
@@ -190,9 +188,8 @@ def _start_server(
     # A terminated worker leaves its connection open.
     command += ["--lifespan", "on", "--timeout-graceful-shutdown", "1"]
     return subprocess.Popen(
-        command, env={**os.environ, **variables}, start_new_session=True, stdin=subprocess.PIPE,
-        stdout=log, stderr=log,
-    )  # fmt: skip
+        command, env={**os.environ, **variables}, start_new_session=True, stdin=subprocess.PIPE, stdout=log, stderr=log
+    )
 
 
 def _port(wanted: int) -> int:
@@ -207,9 +204,7 @@ def _port(wanted: int) -> int:
         return port
 
 
-def _wait_for(
-    port: int, process: subprocess.Popen[bytes], key: str, stopping: threading.Event
-) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes], key: str, stopping: threading.Event) -> None:
     """Wait until the server answers to its key, which another one at that port would not.
 
     RunError if it exits, needs more than START_UP seconds, or the command is being stopped.
@@ -218,9 +213,7 @@ def _wait_for(
     access = f"Basic {base64.b64encode(key.encode()).decode()}"
     while time.monotonic() < until and not stopping.is_set():
         if process.poll() is not None:
-            raise RunError(
-                f"Prefect's server exited with status {process.returncode} while it started"
-            )
+            raise RunError(f"Prefect's server exited with status {process.returncode} while it started")
         # Not httpx, which reads all root certificates for each client, also for plain HTTP.
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER)
         try:

@@ -22,11 +22,11 @@ READ: ContextVar[Mapping[int, Prepared]] = ContextVar("READ", default=NONE)
 
 def splits_by_seed(
     experiment: Experiment, context: Context, seeds: tuple[int, ...], known: Mapping[int, Prepared] = NONE
-) -> dict[int, Prepared]:  # fmt: skip
+) -> dict[int, Prepared]:
     """Splits of each seed: the same for all, unless the experiment draws one split per seed.
 
-    UserError for what the images show. Tried again if the source or the store fails for a moment. known: splits that were
-    read just now; the source is not read again for them.
+    UserError for what the images show. Tried again if the source or the store fails for a moment. known: splits that
+    were read just now; the source is not read again for them.
     """
 
     def read(seed: int | None) -> Prepared:

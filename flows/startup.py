@@ -47,9 +47,7 @@ class Started:
                 tracking_uri()  # creates the default store, which takes seconds
                 stack.enter_context(prefect_api())
             runner = pool(self.experiment.runner, self.workers, self.context.threads)
-            named = flow.with_options(
-                task_runner=runner, flow_run_name=f"{self.experiment.name}: {name}"
-            )
+            named = flow.with_options(task_runner=runner, flow_run_name=f"{self.experiment.name}: {name}")
             return call(named, *args, **kwargs)
 
 
@@ -71,14 +69,16 @@ def local_context(experiment: Experiment) -> Iterator[Context]:
         yield _context(experiment, store, progress, threads)
 
 
-def _context(
-    experiment: Experiment, store: Store, progress: Path, threads: int, fresh: bool = False
-) -> Context:
+def _context(experiment: Experiment, store: Store, progress: Path, threads: int, fresh: bool = False) -> Context:
     runner = experiment.runner
     context = Context(
-        root=store.root, device=runner.device, precision=runner.precision,
-        threads=threads, fresh=fresh, progress=progress,
-    )  # fmt: skip
+        root=store.root,
+        device=runner.device,
+        precision=runner.precision,
+        threads=threads,
+        fresh=fresh,
+        progress=progress,
+    )
     # A Dask worker may run on another machine, so `auto` is resolved there.
     return context if runner.kind == "dask" else context.resolved()
 
@@ -121,6 +121,7 @@ def _note_size(limit: int) -> None:
     size = size_below_home(*TRACKED)
     if size > limit:
         report(
-            f"tracked runs below {home()} take {size / 1e6:,.0f} MB, more than AUGPIPE_STORE_LIMIT; augpipe cache prune "
+            f"tracked runs below {home()} take {size / 1e6:,.0f} MB, more than AUGPIPE_STORE_LIMIT; augpipe cache "
+            "prune "
             "--older-than 90d --runs deletes old ones"
         )

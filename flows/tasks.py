@@ -35,11 +35,7 @@ OPTIONS: Final[dict[str, Any]] = {
 
 @task(task_run_name="{title}", **OPTIONS)
 def run_stage(
-    stage: Callable[..., Any],
-    context: Context,
-    inputs: tuple[Any, ...],
-    title: str,
-    total: float | None = None,
+    stage: Callable[..., Any], context: Context, inputs: tuple[Any, ...], title: str, total: float | None = None
 ) -> Any:
     """Run a stage and return its result. The task ends in the state `Cached` if the result was reused."""
     with reporting(context, stage, title, total) as report:
@@ -71,9 +67,7 @@ class Submit:
         self._task = run_stage.with_options(timeout_seconds=timeout)
         self.reused = 0
 
-    def __call__(
-        self, stage: cache.Stage, *inputs: Any, title: str, total: float | None = None
-    ) -> Any:
+    def __call__(self, stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
         """The stage's cached result, or a future."""
         # A Dask worker resolves `auto`, and its machine may be another one.
         known = "auto" not in (self._context.device, self._context.precision)

@@ -16,17 +16,29 @@ SEARCHES: Final = "searches"
 LONG: Final = (REFERENCES, GENERATORS, CLASSIFIERS, SEARCHES)  # others hardly count while unknown
 # Function of a stage → what users call it; fields of `pipeline.compare.STAGES` likewise.
 STAGES: Final = {
-    "train_reference": REFERENCES, "reference": REFERENCES,
-    "train_generator": GENERATORS, "join_generators": GENERATORS,
-    "pooled": GENERATORS, "classes": GENERATORS, "trained": GENERATORS,
-    "synthesize": "synthetic images", "pool": "synthetic images",
-    "parts": "synthetic images", "synthetic": "synthetic images",
-    "measure": "fidelity", "measure_synthetic": "fidelity", "measured": "fidelity",
-    "choose": SEARCHES, "chosen": SEARCHES,
-    "mix": "mixes", "recipe": "mixes",
-    "train_classifier": CLASSIFIERS, "classifier": CLASSIFIERS,
-    "score": SCORES, "scored": SCORES,
-}  # fmt: skip
+    "train_reference": REFERENCES,
+    "reference": REFERENCES,
+    "train_generator": GENERATORS,
+    "join_generators": GENERATORS,
+    "pooled": GENERATORS,
+    "classes": GENERATORS,
+    "trained": GENERATORS,
+    "synthesize": "synthetic images",
+    "pool": "synthetic images",
+    "parts": "synthetic images",
+    "synthetic": "synthetic images",
+    "measure": "fidelity",
+    "measure_synthetic": "fidelity",
+    "measured": "fidelity",
+    "choose": SEARCHES,
+    "chosen": SEARCHES,
+    "mix": "mixes",
+    "recipe": "mixes",
+    "train_classifier": CLASSIFIERS,
+    "classifier": CLASSIFIERS,
+    "score": SCORES,
+    "scored": SCORES,
+}
 
 Key = tuple[str, str]  # a stage, and the generator's name where tasks of a stage differ by it
 
@@ -40,7 +52,9 @@ def key_of(values: Mapping[str, Any]) -> Key:
 
 @dataclass(frozen=True)
 class Current:
-    """A running task: its key, seconds so far, and by its own speed those of a whole one like it and those it still needs."""
+    """A running task: its key, seconds so far, and by its own speed those of a whole one like it and those it still
+    needs.
+    """
 
     key: Key
     spent: float
@@ -96,7 +110,9 @@ class Remaining:
 
 
 def _expected(key: Key, times: Mapping[Key, Sequence[float]]) -> float | None:
-    """Seconds of a task: of its key, else of its stage; an arm's classifier is trained as the reference classifier is."""
+    """Seconds of a task: of its key, else of its stage; an arm's classifier is trained as the reference classifier
+    is.
+    """
     if key in times:
         return fmean(times[key])
     same = [took for (stage, _), some in times.items() if stage == key[0] for took in some]

@@ -32,15 +32,15 @@ from .tracking import Tracker
 from .tracking.pending import Lost
 
 
-def run(
-    experiment: Experiment, name: str, seed: int, out: Path, resume: bool
-) -> tuple[TrainedGenerator, Lost]:
-    """Train one generator and write its files to `out`; UserError if the data or the checkpoint in `out` do not allow it.
+def run(experiment: Experiment, name: str, seed: int, out: Path, resume: bool) -> tuple[TrainedGenerator, Lost]:
+    """Train one generator and write its files to `out`; UserError if the data or the checkpoint in `out` do not allow
+    it.
 
     Also returns why MLflow misses a part, or None.
 
-    The arguments are checked (`arguments.check_train`). During training `out` holds a checkpoint, of every tick and minute,
-    from which `resume` continues; it is removed when the files are written. With none there the training starts anew.
+    The arguments are checked (`arguments.check_train`). During training `out` holds a checkpoint, of every tick and
+    minute, from which `resume` continues; it is removed when the files are written. With none there the training starts
+    anew.
     """
     _check_same(out, name, seed, experiment.generators[name].per_class)
     leftovers = [] if checkpoints(out) else resume_files(out)
@@ -63,9 +63,7 @@ def _check_same(out: Path, name: str, seed: int, per_class: bool) -> None:
     for path in checkpoints(out):
         header = header_of(path)
         stored = (header.get("generator"), header.get("seed"), header.get("part") is not None)
-        for key, now, before in zip(
-            ("generator", "seed", "per_class"), (name, seed, per_class), stored, strict=True
-        ):
+        for key, now, before in zip(("generator", "seed", "per_class"), (name, seed, per_class), stored, strict=True):
             if now != before:
                 raise UserError(f"cannot resume {path}: {key} is {now!r} here and was {before!r}")
 

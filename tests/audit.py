@@ -1,7 +1,7 @@
 """Check the locked dependencies against the advisory database: `make audit`.
 
-python tests/audit.py PIP_AUDIT LOCK. Exit status 1 where a dependency has a known fault. Where the database is not reachable it
-says that nothing was checked, and ends with 0.
+python tests/audit.py PIP_AUDIT LOCK. Exit status 1 where a dependency has a known fault. Where the database is not
+reachable it says that nothing was checked, and ends with 0.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ def main() -> int:
     try:
         done = subprocess.run(
             [program, "--require-hashes", "--disable-pip", "--progress-spinner", "off", "-f", "json", "-r", lock],
-            capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         found = json.loads(done.stdout)["dependencies"]
     except OSError:
         print("pip-audit could not be installed: no dependency was checked")
@@ -28,9 +31,7 @@ def main() -> int:
         return 0
     checked = [one for one in found if "skip_reason" not in one]
     if not checked:
-        print(
-            f"the advisory database knows none of {len(found)} dependencies here: none was checked"
-        )
+        print(f"the advisory database knows none of {len(found)} dependencies here: none was checked")
         return 0
     bad = [(one, fault) for one in checked for fault in one["vulns"]]
     for one, fault in bad:

@@ -12,14 +12,7 @@ import pytest
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.store import Ref, SplitRefs, Store
 from augpipe.pipeline import experiment as config
-from augpipe.pipeline.records import (
-    IntakeRecord,
-    Measured,
-    Prepared,
-    Synthetic,
-    Timed,
-    TrainedGenerator,
-)
+from augpipe.pipeline.records import IntakeRecord, Measured, Prepared, Synthetic, Timed, TrainedGenerator
 from augpipe.report.balanced_set import Balanced
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.gates import Outcome
@@ -50,9 +43,12 @@ def balanced(tmp_path: Path, make_shapes) -> Callable[..., Balanced]:
         drawn = images(names, counts, channels, seed=1)
         n, ids = len(drawn), [f"my_gan/7/{row}" for row in range(len(drawn))]
         table = provenance(
-            ids, origin="synthetic", groups=["img1", *ids[1:]][:n], parents=["img1", *[""] * n][:n],
+            ids,
+            origin="synthetic",
+            groups=["img1", *ids[1:]][:n],
+            parents=["img1", *[""] * n][:n],
             sources=["my_gan"] * n,
-        )  # fmt: skip
+        )
         drawn = ImageSet(drawn.images, drawn.labels, names, table)
         checks = pd.DataFrame({"id": ids, "blank": np.arange(n) / 4, "realism": np.inf})
         funnel = [
@@ -77,30 +73,59 @@ def balanced(tmp_path: Path, make_shapes) -> Callable[..., Balanced]:
         )
         empty = store.put_table("empty", pd.DataFrame({"x": [1]}))
         prepared = Prepared(
-            data=refs["train"], splits=SplitRefs(**refs), classes=names, size=16, channels=channels,
-            counts={}, fingerprint="f" * 16, quarantine=empty, time=TIME,
+            data=refs["train"],
+            splits=SplitRefs(**refs),
+            classes=names,
+            size=16,
+            channels=channels,
+            counts={},
+            fingerprint="f" * 16,
+            quarantine=empty,
+            time=TIME,
             intake=IntakeRecord(
-                fingerprint="0" * 16, images=12, quarantined=0, removed=0, ignored={}, split="random",
-                groups=None, notes=(),
+                fingerprint="0" * 16,
+                images=12,
+                quarantined=0,
+                removed=0,
+                ignored={},
+                split="random",
+                groups=None,
+                notes=(),
             ),
-        )  # fmt: skip
+        )
         generator = TrainedGenerator(
-            name="my_gan", kind="acgan", seed=7, checkpoint=Ref(path=tmp_path / "g.pt", sha256="c0ffee" * 10),
-            history=empty, previews=(), samples=refs["train"], learned=refs["train"], best_kimg=1.5, best_metric=0.1,
-            stopped="the budget is spent", time=TIME,
-        )  # fmt: skip
+            name="my_gan",
+            kind="acgan",
+            seed=7,
+            checkpoint=Ref(path=tmp_path / "g.pt", sha256="c0ffee" * 10),
+            history=empty,
+            previews=(),
+            samples=refs["train"],
+            learned=refs["train"],
+            best_kimg=1.5,
+            best_metric=0.1,
+            stopped="the budget is spent",
+            time=TIME,
+        )
         return Balanced(
-            experiment, experiment.arms[1], prepared, generator,
+            experiment,
+            experiment.arms[1],
+            prepared,
+            generator,
             Synthetic(
-                images=store.put_images(drawn), checks=store.put_table("checks", checks), short={0: 3},
+                images=store.put_images(drawn),
+                checks=store.put_table("checks", checks),
+                short={0: 3},
                 funnel=store.put_table("funnels", pd.DataFrame(funnel, columns=["class", "check", "seen", "passed"])),
                 time=TIME,
             ),
             Measured(
                 table=store.put_table("fidelity", pd.DataFrame(figures, columns=list(fidelity.COLUMNS))),
-                gallery=refs["val"], time=TIME,
+                gallery=refs["val"],
+                time=TIME,
             ),
-            gates, override,
-        )  # fmt: skip
+            gates,
+            override,
+        )
 
     return make

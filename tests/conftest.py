@@ -34,12 +34,22 @@ os.environ.pop("PREFECT_API_URL", None)
 # One thread for what tests start: two of them share two cores (`make test` says so for the tests' own processes too).
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-# Files that take longest come first, so that at the end both test processes have work: those that wait for servers, then these.
+# Files that take longest come first, so that at the end both test processes have work: those that wait for servers,
+# then these.
 SLOW = (
-    "tests/system", "tests/flows", "tests/data/test_real_data", "tests/core/test_distributed", "tests/pipeline/test_cache",
-    "tests/synthetic/test_memorisation", "tests/generators/test_cgan", "tests/contracts", "tests/comparison/test_bootstrap",
-    "tests/classifiers", "tests/synthetic", "tests/pipeline",
-)  # fmt: skip
+    "tests/system",
+    "tests/flows",
+    "tests/data/test_real_data",
+    "tests/core/test_distributed",
+    "tests/pipeline/test_cache",
+    "tests/synthetic/test_memorisation",
+    "tests/generators/test_cgan",
+    "tests/contracts",
+    "tests/comparison/test_bootstrap",
+    "tests/classifiers",
+    "tests/synthetic",
+    "tests/pipeline",
+)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -54,7 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes one has all tests of a module's fixture, in their order; and what takes longest comes first."""
+    """Of several processes one has all tests of a module's fixture, in their order; and what takes longest comes
+    first.
+    """
     for item in items:
         known = getattr(item, "_fixtureinfo", None)
         scopes = {found[-1].scope for found in known.name2fixturedefs.values()} if known else set()
@@ -123,7 +135,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tiny.Ran:
 
 @pytest.fixture(scope="session")
 def single(tmp_path_factory: pytest.TempPathFactory) -> tiny.Ran:
-    """The same with one seed, on one thread. Other runs may use its home (`tiny.beside`), each with a record of its own."""
+    """The same with one seed, on one thread. Other runs may use its home (`tiny.beside`), each with a record of its
+    own.
+    """
     return _once(tmp_path_factory, "single", "seeds=1", "runner.threads=1", alone=False)
 
 

@@ -25,10 +25,13 @@ TINY: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
     "deepsmote": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
     "progan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.05},
-}  # fmt: skip
+}
 # What else a family can be, by its own options; the contracts hold for these too.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "acgan, all options": ("acgan", {"loss": "hinge", "spectral": True, "conditional_norm": True, "class_loss": "d2d", "embedding": 16, "r1": 0.01}),
+    "acgan, all options": (
+        "acgan",
+        {"loss": "hinge", "spectral": True, "conditional_norm": True, "class_loss": "d2d", "embedding": 16, "r1": 0.01},
+    ),
     "acgan, ADA": ("acgan", {"ada": {"kimg": 0.05}, "augment": ["rotation", "scale", "brightness", "saturation"]}),
     "bagan, gradient penalty": ("bagan", {"gradient_penalty": True, "critic_steps": 2}),
     "bagan, label embedding": ("bagan", {"label_embedding": True, "generator_loss": "realness", "stddev": True}),
@@ -37,14 +40,24 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dcgan, per class": ("dcgan", {"per_class": True}),
     "cgan, ADA": ("cgan", {"ada": {"kimg": 0.05}}),
     "progan, per class": ("progan", {"per_class": True}),
-    "dagan, logistic": ("dagan", {"loss": "logistic", "critic_steps": 1, "r1_every": 2, "mismatched": 0.5, "ada": {"kimg": 0.05}, "augment": ["translation"]}),
+    "dagan, logistic": (
+        "dagan",
+        {
+            "loss": "logistic",
+            "critic_steps": 1,
+            "r1_every": 2,
+            "mismatched": 0.5,
+            "ada": {"kimg": 0.05},
+            "augment": ["translation"],
+        },
+    ),
     "deepsmote, per class": ("deepsmote", {"per_class": True}),
     "deepsmote, codes handed round": ("deepsmote", {"permuted": "codes"}),
     "smote, borderline": ("smote", {"method": "borderline"}),
     "smote, adasyn": ("smote", {"method": "adasyn"}),
     "cgan, classes together": ("cgan", {"together": 4}),
     "dagan, per class": ("dagan", {"per_class": True}),
-}  # fmt: skip
+}
 
 
 @contextmanager

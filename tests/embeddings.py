@@ -46,8 +46,6 @@ def embedded(
 
 
 def untrained(here: Runtime, seed: int = 0, classes: int = 2) -> Trained:
-    net = build(
-        ClassifierOptions(width=0.25), Shape(1, classes, 0.25), torch.Generator().manual_seed(seed)
-    )
+    net = build(ClassifierOptions(width=0.25), Shape(1, classes, 0.25), torch.Generator().manual_seed(seed))
     here.place(net).eval()
     return Trained(net, False, 0, [])

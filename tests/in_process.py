@@ -9,9 +9,7 @@ import pytest
 from flows import cli
 
 
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str]:
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     """Run the command in this process, up to where work would begin; status and what it said."""
     monkeypatch.setattr(sys, "argv", ["augpipe", *arguments])
     status = 0

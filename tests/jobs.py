@@ -58,9 +58,7 @@ class Work:
 
     def set(self, *overrides: str) -> Work:
         """The same with options of the experiment changed."""
-        return replace(
-            self, experiment=config.build(self.experiment.model_dump(mode="json"), list(overrides))
-        )
+        return replace(self, experiment=config.build(self.experiment.model_dump(mode="json"), list(overrides)))
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.experiment.arms if arm.name == name)
@@ -75,35 +73,21 @@ class Work:
         return train_reference(self.context, prepared, self.experiment.classifier, seed)
 
     def generator(
-        self,
-        prepared: Prepared,
-        reference: Ref,
-        spec: str | TrainingSpec,
-        start: TrainedGenerator | None = None,
+        self, prepared: Prepared, reference: Ref, spec: str | TrainingSpec, start: TrainedGenerator | None = None
     ) -> TrainedGenerator:
         """spec: of one training, or the name of a generator that is trained whole with seed 0."""
         spec = TrainingSpec(name=spec, seed=0) if isinstance(spec, str) else spec
         options = self.experiment.generators[spec.name]
-        return train_generator(
-            self.context, prepared, reference, spec, start, options, self.experiment.classifier
-        )
+        return train_generator(self.context, prepared, reference, spec, start, options, self.experiment.classifier)
 
     def join(
-        self,
-        prepared: Prepared,
-        classes: list[TrainedGenerator],
-        start: TrainedGenerator | None = None,
+        self, prepared: Prepared, classes: list[TrainedGenerator], start: TrainedGenerator | None = None
     ) -> TrainedGenerator:
         options = self.experiment.generators[classes[0].name]
         return join_generators(self.context, prepared, options, classes, start)
 
     def synthetic(
-        self,
-        prepared: Prepared,
-        reference: Ref,
-        generator: TrainedGenerator,
-        counts: Mapping[int, int],
-        curated: bool,
+        self, prepared: Prepared, reference: Ref, generator: TrainedGenerator, counts: Mapping[int, int], curated: bool
     ) -> Synthetic:
         curation = self.experiment.curation if curated else None
         features = self.experiment.fidelity.features
@@ -113,20 +97,14 @@ class Work:
         options, classifier = self.experiment.fidelity, self.experiment.classifier
         return measure(self.context, prepared, reference, generator, options, classifier)
 
-    def measured_set(
-        self, prepared: Prepared, reference: Ref, images: ImageSet | Synthetic
-    ) -> Measured:
+    def measured_set(self, prepared: Prepared, reference: Ref, images: ImageSet | Synthetic) -> Measured:
         """Of images in memory, or of those that an arm was filled with."""
         options, classifier = self.experiment.fidelity, self.experiment.classifier
         if isinstance(images, Synthetic):
-            return measure_synthetic(
-                self.context, prepared, reference, images, options, classifier, 0
-            )
+            return measure_synthetic(self.context, prepared, reference, images, options, classifier, 0)
         return measure_set(self.context, prepared, reference, images, options, classifier, 0)
 
-    def choice(
-        self, prepared: Prepared, arm: Arm, synthetic: Synthetic, reference: Ref, seed: int = 0
-    ) -> Choice:
+    def choice(self, prepared: Prepared, arm: Arm, synthetic: Synthetic, reference: Ref, seed: int = 0) -> Choice:
         options = self.experiment.classifier
         return choose(self.context, prepared, arm.mix, synthetic, reference, options, seed)
 
@@ -140,9 +118,7 @@ class Work:
     ) -> Recipe:
         return mix(self.context, prepared, arm.mix, synthetic, chosen, reference)
 
-    def classifier(
-        self, prepared: Prepared, recipe: Recipe, arm: str, seed: int = 0
-    ) -> TrainedClassifier:
+    def classifier(self, prepared: Prepared, recipe: Recipe, arm: str, seed: int = 0) -> TrainedClassifier:
         options = self.experiment.classifier
         return train_classifier(self.context, prepared, recipe, options, arm, seed)
 

@@ -54,9 +54,7 @@ def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
     """A PNG file by hand; kind: 0 grey, 2 RGB, 4 grey with alpha, 6 RGBA."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
     body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -97,11 +95,7 @@ def source(kind: str, **values: Any) -> Any:
 
 
 def came(
-    kind: str,
-    folder: Path,
-    image: ImageOptions | None = None,
-    policy: Policy | None = None,
-    **values: Any,
+    kind: str, folder: Path, image: ImageOptions | None = None, policy: Policy | None = None, **values: Any
 ) -> Intake:
     """A source, read whole; the images below `folder`, memory-mapped."""
     listed = sources.listing(source(kind, **values))

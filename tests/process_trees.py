@@ -12,9 +12,7 @@ def processes_of(place: Path) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if (entry / "cwd").resolve() == place and (entry / "stat").read_text().split()[
-                    2
-                ] != "Z":
+                if (entry / "cwd").resolve() == place and (entry / "stat").read_text().split()[2] != "Z":
                     found.append(int(entry.name))
             except OSError:
                 continue

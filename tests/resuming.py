@@ -64,10 +64,14 @@ def train(name: str, folder: Path) -> None:
         return {}
 
     fitted = training.fit(
-        generator, images, config, here, seed=5,
+        generator,
+        images,
+        config,
+        here,
+        seed=5,
         hooks=Hooks(validate, on_tick),
         checkpoint=Checkpoint(folder / f"{name}.pt", {"name": name}),
-    )  # fmt: skip
+    )
     ticks = [(t.kimg, t.losses, t.metric, t.best, t.diversity) for t in fitted.ticks]
     whole = {"best": fitted.state, "last": generator.state_dict(), "ticks": ticks}
     (folder / f"{name}.sha256").write_text(digest(whole))

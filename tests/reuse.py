@@ -17,9 +17,13 @@ from augpipe.pipeline.compare import Runs, compare
 from augpipe.pipeline.stages.train_generator import train_generator
 
 SHORT = (
-    "seeds=1", "fidelity.images=8", "classifier.steps=8", "classifier.evaluations=2",
-    "generators.acgan.kimg=0.2", "generators.acgan.ticks=1",
-)  # fmt: skip
+    "seeds=1",
+    "fidelity.images=8",
+    "classifier.steps=8",
+    "classifier.evaluations=2",
+    "generators.acgan.kimg=0.2",
+    "generators.acgan.ticks=1",
+)
 
 
 def job(store: Path, *overrides: str) -> Work:

@@ -48,9 +48,7 @@ def wait_for(health: str, log: Path, alive: Callable[[], bool] = lambda: True) -
 class Server:
     """A process that answers at `health`; it has a session of its own, so that its children go with it."""
 
-    def __init__(
-        self, command: Sequence[str], health: str, log: Path, wait: bool = True, **env: str
-    ) -> None:
+    def __init__(self, command: Sequence[str], health: str, log: Path, wait: bool = True, **env: str) -> None:
         self._command, self._health, self._log, self._env = list(command), health, log, env
         self.start(wait)
 
@@ -66,9 +64,13 @@ class Server:
 
     def _begin(self, log: IO[bytes]) -> subprocess.Popen[bytes] | Running:
         return subprocess.Popen(
-            self._command, stdout=log, stderr=log, start_new_session=True,
-            env={**os.environ, **self._env}, preexec_fn=end_with_parent,
-        )  # fmt: skip
+            self._command,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, **self._env},
+            preexec_fn=end_with_parent,
+        )
 
     def kill(self) -> None:
         if self._process.poll() is None:
@@ -85,15 +87,22 @@ class Mlflow(Server):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [
-            "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-            "--backend-store-uri", backend or tracking(place),
-            "--artifacts-destination", str(place / "artifacts"),
-        ]  # fmt: skip
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            backend or tracking(place),
+            "--artifacts-destination",
+            str(place / "artifacts"),
+        ]
         # Seven further processes, for evaluations that nothing here runs.
         super().__init__(
-            command, f"{self.url}/health", place / "mlflow.log",
-            MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
-        )  # fmt: skip
+            command, f"{self.url}/health", place / "mlflow.log", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
+        )
 
     def _begin(self, log: IO[bytes]) -> Running:
         with Path(os.devnull).open("rb") as nothing:
@@ -108,8 +117,13 @@ class Prefect(Server):
     """
 
     def __init__(
-        self, place: Path, database: str | None = None, quiet: bool = False, wait: bool = True, empty: Path | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        place: Path,
+        database: str | None = None,
+        quiet: bool = False,
+        wait: bool = True,
+        empty: Path | None = None,
+    ) -> None:
         self.place = place
         place.mkdir(parents=True, exist_ok=True)
         if empty is not None:
@@ -117,9 +131,18 @@ class Prefect(Server):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/api"
         command = [
-            sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
-            "--host", "127.0.0.1", "--port", str(port), "--log-level", "error",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "--factory",
+            "prefect.server.api.server:create_app",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--log-level",
+            "error",
+        ]
         # Any value turns the services off.
         more = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"} if quiet else {}
         super().__init__(
@@ -128,8 +151,7 @@ class Prefect(Server):
             place / "prefect.log",
             wait,
             PREFECT_HOME=str(place / "home"),
-            PREFECT_SERVER_DATABASE_CONNECTION_URL=database
-            or f"sqlite+aiosqlite:///{place / 'prefect.db'}",
+            PREFECT_SERVER_DATABASE_CONNECTION_URL=database or f"sqlite+aiosqlite:///{place / 'prefect.db'}",
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT__SERVER_FINAL="1",
             DO_NOT_TRACK="1",
@@ -153,21 +175,19 @@ class Postgres:
         if os.getuid() == 0:
             shutil.chown(self.place, "postgres", "postgres")
         data = self.place / "data"
-        self._do(
-            "initdb", "-D", str(data), "-A", "trust", "-U", "augpipe", "--no-sync", "-E", "UTF8"
-        )
+        self._do("initdb", "-D", str(data), "-A", "trust", "-U", "augpipe", "--no-sync", "-E", "UTF8")
         self._data = data
         where = f"-h 127.0.0.1 -p {self.port} -k {self.place}"
-        self._do(
-            "pg_ctl", "-D", str(data), "-w", "-l", str(self.place / "log"), "-o", where, "start"
-        )
+        self._do("pg_ctl", "-D", str(data), "-w", "-l", str(self.place / "log"), "-o", where, "start")
 
     def _do(self, program: str, *arguments: str) -> bytes:
         own = [RUNUSER, "-u", "postgres", "--"] if os.getuid() == 0 else []
         done = subprocess.run(
             [*own, str(self._programs / program), *arguments],
-            stdout=subprocess.PIPE if program != "pg_ctl" else None, check=True, cwd="/",
-        )  # fmt: skip
+            stdout=subprocess.PIPE if program != "pg_ctl" else None,
+            check=True,
+            cwd="/",
+        )
         return done.stdout or b""
 
     def database(self, name: str) -> str:
@@ -177,9 +197,7 @@ class Postgres:
 
     def dump(self, name: str) -> bytes:
         """All that a database holds, as text."""
-        return self._do(
-            "pg_dump", "-h", "127.0.0.1", "-p", str(self.port), "-U", "augpipe", "--inserts", name
-        )
+        return self._do("pg_dump", "-h", "127.0.0.1", "-p", str(self.port), "-U", "augpipe", "--inserts", name)
 
     def stop(self) -> None:
         self._do("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
@@ -205,9 +223,17 @@ class Cluster:
     def _worker(self, n: int) -> Running:
         # No nanny, that would start a killed worker again: as with a machine that is gone.
         return self._start(
-            "worker", self.address, "--nthreads", "1", "--no-nanny", "--name", f"w{n}",
-            "--local-directory", str(self._place / f"scratch-{n}"), at=f"worker-{n}",
-        )  # fmt: skip
+            "worker",
+            self.address,
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--name",
+            f"w{n}",
+            "--local-directory",
+            str(self._place / f"scratch-{n}"),
+            at=f"worker-{n}",
+        )
 
     def wait(self) -> None:
         until = time.monotonic() + START_UP

@@ -23,9 +23,7 @@ def png(seed: int) -> bytes:
 NAMES = ("cat", "dog", "emu")
 
 
-def hugging_face(
-    path: Path, labels: list[int], start: int = 0, names: Any = NAMES, **columns: Any
-) -> Path:
+def hugging_face(path: Path, labels: list[int], start: int = 0, names: Any = NAMES, **columns: Any) -> Path:
     """A file as `datasets` writes it, three rows a row group."""
     images = [{"bytes": png(start + i), "path": f"{i}.png"} for i in range(len(labels))]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -36,9 +34,7 @@ def hugging_face(
     table = pa.table({"image": pa.array(images, kind), "label": pa.array(labels), **columns})
     described = json.dumps({"info": {"features": features}})
     path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(
-        table.replace_schema_metadata({"huggingface": described}), path, row_group_size=3
-    )
+    parquet.write_table(table.replace_schema_metadata({"huggingface": described}), path, row_group_size=3)
     return path
 
 
@@ -55,10 +51,7 @@ def shard(path: Path, samples: dict[str, dict[str, bytes]]) -> Path:
 
 
 def numbered(labels: list[int], start: int = 0) -> dict[str, dict[str, bytes]]:
-    return {
-        f"{start + i:06d}": {"png": png(start + i), "cls": f"{label}\n".encode()}
-        for i, label in enumerate(labels)
-    }
+    return {f"{start + i:06d}": {"png": png(start + i), "cls": f"{label}\n".encode()} for i, label in enumerate(labels)}
 
 
 def described(*values: dict[str, Any] | bytes) -> dict[str, dict[str, bytes]]:

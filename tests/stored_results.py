@@ -70,25 +70,31 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Runs]:
                 runs.prepared[seed],
                 recipe=recipe_of(arm.name, seed),
                 classifier=TrainedClassifier(
-                    arm=arm.name, seed=seed, state=state, history=nothing,
-                    best_step=40 + seed, time=SECOND,
+                    arm=arm.name, seed=seed, state=state, history=nothing, best_step=40 + seed, time=SECOND
                 ),
                 scored=_scored(store, sets, arm.name, seed, right[arm.name], rng),
-            )  # fmt: skip
+            )
     for seed in experiment.seeds:
         trained = TrainedGenerator(
-            name="gan", kind="acgan", seed=seed, checkpoint=state, history=nothing, previews=(),
-            samples=store.put_images(sets["train"]), learned=nothing, best_kimg=1.5, best_metric=0.1,
-            stopped="the budget is spent", time=SECOND,
-        )  # fmt: skip
+            name="gan",
+            kind="acgan",
+            seed=seed,
+            checkpoint=state,
+            history=nothing,
+            previews=(),
+            samples=store.put_images(sets["train"]),
+            learned=nothing,
+            best_kimg=1.5,
+            best_metric=0.1,
+            stopped="the budget is spent",
+            time=SECOND,
+        )
         measured = Measured(
             table=store.put_table("fidelity", _fidelity(seed)),
             gallery=store.put_images(sets["train"].take(np.arange(9))),
             time=SECOND,
         )
-        runs.generators["gan", seed] = GeneratorRun(
-            "gan", seed, runs.prepared[seed], trained, measured=measured
-        )
+        runs.generators["gan", seed] = GeneratorRun("gan", seed, runs.prepared[seed], trained, measured=measured)
     return experiment, runs
 
 
@@ -123,12 +129,7 @@ def _prepared(store: Store, sets: dict[str, ImageSet]) -> Prepared:
 
 
 def _scored(
-    store: Store,
-    sets: dict[str, ImageSet],
-    arm: str,
-    seed: int,
-    rate: float,
-    rng: np.random.Generator,
+    store: Store, sets: dict[str, ImageSet], arm: str, seed: int, rate: float, rng: np.random.Generator
 ) -> Scored:
     """Of a classifier that knows that part of the images, and takes the others for the next class."""
     found = {}
@@ -136,10 +137,7 @@ def _scored(
         y = sets[split].labels
         hit = rng.random(len(y)) < rate
         found[split] = np.eye(3, dtype=np.float32)[np.where(hit, y, (y + 1) % 3)]
-    parts = [
-        scores.score(found[s], sets[s].labels, CLASSES, sets["train"].counts()).assign(split=s)
-        for s in found
-    ]
+    parts = [scores.score(found[s], sets[s].labels, CLASSES, sets["train"].counts()).assign(split=s) for s in found]
     table = pd.concat(parts)[["split", "metric", "class", "value"]]
     return Scored(
         arm=arm,

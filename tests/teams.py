@@ -54,16 +54,9 @@ def in_step(names: list[str], n: int, warm: bool = False) -> dict[str, tuple[Tol
     for name in names:
         generator: Any = fresh(name, train, here)
         generator._warm = warm  # bagan's: past its autoencoder from the first step
-        told = [
-            parallel.means({k: torch.tensor(v) for k, v in one.items()})
-            for one in steps(generator, train, n)
-        ]
+        told = [parallel.means({k: torch.tensor(v) for k, v in one.items()}) for one in steps(generator, train, n)]
         adaptive = getattr(generator, "adaptive", None)
-        found[name] = (
-            told,
-            draw(generator, [0, 1, 2] * 4).numpy(),
-            adaptive and adaptive.state_dict(),
-        )
+        found[name] = (told, draw(generator, [0, 1, 2] * 4).numpy(), adaptive and adaptive.state_dict())
     return found
 
 
@@ -87,15 +80,15 @@ def fitted(name: str) -> tuple[list[tuple[float, float, dict[str, float]]], list
         return found
 
     generator.step, generator.local_batch = watched, counted
-    hooks = Hooks(
-        lambda made: float(made.sample(torch.tensor([0, 1, 2]), torch_stream(0)).float().mean())
-    )
+    hooks = Hooks(lambda made: float(made.sample(torch.tensor([0, 1, 2]), torch_stream(0)).float().mean()))
     done = training.fit(generator, train, config, here, seed=3, hooks=hooks)
     return [(t.kimg, t.metric, t.losses) for t in done.ticks], torch.cat(shown).tolist(), parts
 
 
 def normed(x: Any, weight: Any) -> list[Any]:
-    """Batch norm of all of x: output, a loss's gradient, and the gradient of a penalty on gradients; running statistics."""
+    """Batch norm of all of x: output, a loss's gradient, and the gradient of a penalty on gradients; running
+    statistics.
+    """
     x, weight = torch.from_numpy(x).float(), torch.from_numpy(weight).float()
     norm = nn.BatchNorm2d(x.shape[1])
     with torch.no_grad():
@@ -196,7 +189,9 @@ def resumed(checkpoint: str, breaks: bool) -> tuple[list[float], Any]:
 
 
 def halves(n: int) -> tuple[Any, Any]:
-    """The minibatch's one more map, and the gradient of a penalty on its gradient, of parts that hold no whole groups."""
+    """The minibatch's one more map, and the gradient of a penalty on its gradient, of parts that hold no whole
+    groups.
+    """
     x = torch.randn(n, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     mine = parallel.local_rows(x).clone().requires_grad_()
     out = minibatch_stddev(mine)

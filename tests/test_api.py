@@ -27,9 +27,7 @@ def test_every_exported_name_is_there_and_importing_costs_nothing() -> None:
         _ = augpipe.nothing
 
 
-def test_a_run_in_this_process_reuses_what_it_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_in_this_process_reuses_what_it_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
     values = yaml.safe_load(CONFIG)
     values["arms"] = [arm for arm in values["arms"] if arm["name"] in ("real", "smote")]
@@ -42,16 +40,12 @@ def test_a_run_in_this_process_reuses_what_it_stored(
     records = {p: p.read_bytes() for p in (tmp_path / "home" / "store" / "records").iterdir()}
     again = augpipe.compare(augpipe.load(tmp_path / "tiny.yaml", overrides))
     assert again.scores.equals(results.scores)
-    assert {
-        p: p.read_bytes() for p in (tmp_path / "home" / "store" / "records").iterdir()
-    } == records
+    assert {p: p.read_bytes() for p in (tmp_path / "home" / "store" / "records").iterdir()} == records
 
 
 def test_fit_and_synthesize(make_shapes, monkeypatch: pytest.MonkeyPatch) -> None:
     # The reference classifier, with 600 steps by default, is most of the time.
-    monkeypatch.setattr(
-        "augpipe.api.ClassifierOptions", partial(ClassifierOptions, steps=20, width=0.25)
-    )
+    monkeypatch.setattr("augpipe.api.ClassifierOptions", partial(ClassifierOptions, steps=20, width=0.25))
     train, val = make_shapes((20, 12, 6)), make_shapes((6, 6, 6), seed=1)
     config = {"kind": "cgan", "width": 4, "latent": 8, "batch": 8, "kimg": 0.1, "ticks": 2}
     fitted = augpipe.fit(train, config, val=val, runtime=("cpu", "32-true"), threads=1)
@@ -109,10 +103,7 @@ def test_a_train_that_no_generator_learns_from_is_refused(make_shapes) -> None:
     last = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
     for images, message in (
         (train.take(np.arange(0)), "train has no images"),
-        (
-            ImageSet(last, labels, classes, train.table),
-            r"got \(8, 16, 16, 1.*transpose\(0, 3, 1, 2\)",
-        ),
+        (ImageSet(last, labels, classes, train.table), r"got \(8, 16, 16, 1.*transpose\(0, 3, 1, 2\)"),
         (ImageSet(pixels, labels, ("a", "a"), train.table), "train has two classes 'a'"),
         (ImageSet(pixels, labels, classes, again), "7 images with the id of another"),
     ):
@@ -142,9 +133,7 @@ def test_nothing_is_written_below_the_pictures(
     before = set(pictures.rglob("*"))
     monkeypatch.setenv("AUGPIPE_HOME", str(pictures / "home"))
     experiment = augpipe.load(pictures)
-    with pytest.raises(
-        augpipe.UserError, match="an Experiment has its own settings; got budget='10m'"
-    ):
+    with pytest.raises(augpipe.UserError, match="an Experiment has its own settings; got budget='10m'"):
         augpipe.run(experiment, budget="10m")
     with pytest.raises(augpipe.UserError, match=r"AUGPIPE_HOME .* lies in the image folder"):
         augpipe.run(experiment, tmp_path / "out")

@@ -65,29 +65,24 @@ def test_the_tutorial_runs_as_written(tmp_path: Path, monkeypatch: pytest.Monkey
         result.best.as_dataset(seed=7)
 
 
-def test_arms_have_names_and_take_the_budget_of_the_images(
-    images: tuple[NDArray[Any], NDArray[Any]],
-) -> None:
+def test_arms_have_names_and_take_the_budget_of_the_images(images: tuple[NDArray[Any], NDArray[Any]]) -> None:
     path = _path(*images, np.arange(50) // 5)
     listed = sources.listing(experiment_of(path, None, []).source)
     assert listed.classes == ("<dog>", "cat") and listed.counts() == {"<dog>": 30, "cat": 20}
     assert listed.groups is not None and listed.groups[5:10].tolist() == ["1"] * 5
     default = experiment_of(path, None, [])
     arms = [
-        "real", "weighted", "elastic", "smote+classic", "dcgan",
-        Arm(name="half", generator="cgan", mix={"share": 0.5}), {"name": "blend", "mix": {"blend": "mixup"}},
-    ]  # fmt: skip
-    chosen = experiment_of(path, arms, ["seeds=2", "generators.dcgan.width=8"])
-    by_name = {arm.name: arm for arm in chosen.arms}
-    assert list(by_name) == [
         "real",
         "weighted",
         "elastic",
         "smote+classic",
         "dcgan",
-        "half",
-        "blend",
+        Arm(name="half", generator="cgan", mix={"share": 0.5}),
+        {"name": "blend", "mix": {"blend": "mixup"}},
     ]
+    chosen = experiment_of(path, arms, ["seeds=2", "generators.dcgan.width=8"])
+    by_name = {arm.name: arm for arm in chosen.arms}
+    assert list(by_name) == ["real", "weighted", "elastic", "smote+classic", "dcgan", "half", "blend"]
     assert chosen.baseline == "real" and len(chosen.seeds) == 2
     assert by_name["elastic"].mix.transform == "elastic" and by_name["dcgan"].mix.transform is None
     assert by_name["smote+classic"].generator == "smote"
@@ -100,21 +95,16 @@ def test_arms_have_names_and_take_the_budget_of_the_images(
     assert without_real.baseline == "classic"
 
 
-def test_a_mistake_is_one_line(
-    images: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path, make_folder: Any
-) -> None:
+def test_a_mistake_is_one_line(images: tuple[NDArray[Any], NDArray[Any]], tmp_path: Path, make_folder: Any) -> None:
     X, y = images
     folder = make_folder(tmp_path / "pictures", shapes((12, 12)))
     compare = partial(augpipe.compare, X, y)
     experiment = Experiment.model_validate(
         {"name": "x", "source": {"kind": "bundled", "name": "digits"}, "arms": [{"name": "real"}], "baseline": "real"}
-    )  # fmt: skip
+    )
     for call, message in (
         (partial(compare, arms=["real", "clasic"]), "unknown arm 'clasic' .*'classic'"),
-        (
-            partial(compare, arms=["real", "cgan+clasic"]),
-            r"unknown arm 'cgan\+clasic' .*cgan\+classic",
-        ),
+        (partial(compare, arms=["real", "cgan+clasic"]), r"unknown arm 'cgan\+clasic' .*cgan\+classic"),
         (partial(compare, arms=["cgan"]), "the baseline 'cgan' uses a trained generator"),
         (partial(compare, arms=[]), "arms"),
         (partial(compare, groups=np.arange(9)), "50 images but 9 groups"),

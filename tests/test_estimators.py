@@ -1,4 +1,6 @@
-"""Estimators: the checks of scikit-learn and imbalanced-learn, forms of images, mistakes, a pipeline with a grid search."""
+"""Estimators: the checks of scikit-learn and imbalanced-learn, forms of images, mistakes, a pipeline with a grid
+search.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,7 @@ from augpipe.core.images import ImageSet
 from augpipe.estimators.inputs import Layout, image_set
 
 # Checks that cannot apply, and why. Those of tables of floats run, with the values as pixels: see `Tables`.
-INAPPLICABLE = {
-    "check_samplers_pandas_sparse": "pixels are dense; sparse data are refused, which other checks require"
-}
+INAPPLICABLE = {"check_samplers_pandas_sparse": "pixels are dense; sparse data are refused, which other checks require"}
 
 
 class Tables(Layout):
@@ -65,11 +65,7 @@ def checks() -> list[Any]:
         TableBalancer("smote", device="cpu", random_state=0),
         TableSynthesizer("smote", device="cpu", random_state=0),
     )
-    both = [
-        *estimator_checks_generator(synthesizer),
-        *estimator_checks_generator(balancer),
-        *sampler_checks(balancer),
-    ]
+    both = [*estimator_checks_generator(synthesizer), *estimator_checks_generator(balancer), *sampler_checks(balancer)]
     cases = []
     for at, (estimator, check) in enumerate(both):
         name = check.func.__name__
@@ -154,9 +150,7 @@ def test_random_state_is_scikit_learns() -> None:
     X, y = bars()
 
     def drawn(random_state: Any) -> NDArray[Any]:
-        images: NDArray[Any] = (
-            Synthesizer("smote", random_state=random_state).fit(X, y).sample(3)[0]
-        )
+        images: NDArray[Any] = Synthesizer("smote", random_state=random_state).fit(X, y).sample(3)[0]
         return images
 
     assert (drawn(1) == drawn(1)).all() and (drawn(1) != drawn(2)).any()
@@ -239,10 +233,7 @@ def test_a_mistake_is_one_line_that_names_the_value() -> None:
         (partial(fit, "nowhere"), "nowhere"),
         (partial(fit, ImageSet.__new__(ImageSet), y), "y must be None, because the data set has"),
         (partial(fit, mixed), r"image 1 of the data set has the shape \(3, 8, 16\)"),
-        (
-            partial(fit, X, y, validation=(X, np.full(17, "owl"))),
-            "unknown class .* 'owl'; .* cat, dog",
-        ),
+        (partial(fit, X, y, validation=(X, np.full(17, "owl"))), "unknown class .* 'owl'; .* cat, dog"),
         (partial(fit, X, y, validation=(X, y)), "17 images of val are also in train"),
         (partial(fitted.sample, {"owl": 2}), "unknown class 'owl'; choose from cat, dog"),
         (partial(fitted.sample, {"cat": -2}), "counts must be whole numbers .*; got -2"),

@@ -40,7 +40,7 @@ def checkpoint(kind: str, train, here, place: Path) -> dict[str, Any]:
     with few_images_for_statistics():
         model.sample(torch.zeros(1, dtype=torch.int64), torch.Generator())
     learned = Store(place / "store").put_images(train)
-    return families.pack(tiny(kind), Problem(train.spec, train.classes), 0, learned, model.state_dict())  # fmt: skip
+    return families.pack(tiny(kind), Problem(train.spec, train.classes), 0, learned, model.state_dict())
 
 
 def test_a_classifier_as_torchscript(train, here, tmp_path: Path) -> None:
@@ -58,13 +58,13 @@ def test_a_classifier_as_torchscript(train, here, tmp_path: Path) -> None:
     images = np.array(train.images[:7])
     with torch.no_grad():
         found = script(torch.from_numpy(images)).numpy()
-    plain = trained_classifier.predict(
-        trained, train.take(np.arange(7)), here
-    )  # float32, as exported
+    plain = trained_classifier.predict(trained, train.take(np.arange(7)), here)  # float32, as exported
     assert found == pytest.approx(calibrated(plain, 1.7), abs=1e-5)
 
 
-@pytest.mark.parametrize(("form", "kind"), [("torch-export", "cgan"), ("torchscript", "acgan"), ("torchscript", "dcgan")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("form", "kind"), [("torch-export", "cgan"), ("torchscript", "acgan"), ("torchscript", "dcgan")]
+)
 def test_a_generator(form, kind: str, train, here, tmp_path: Path) -> None:
     """Latents drawn as the file says give the images that the model draws from the same random numbers."""
     packed = checkpoint(kind, train, here, tmp_path)
@@ -74,8 +74,8 @@ def test_a_generator(form, kind: str, train, here, tmp_path: Path) -> None:
     law, _, length = about["inputs"]["latents"]
     labels, rng = torch.tensor([0, 1, 2, 1]), torch.Generator().manual_seed(3)
     uniform = law == "float32, U(-1,1)"
-    latents = torch.rand(4, length, generator=rng) * 2 - 1 if uniform else torch.randn(4, length, generator=rng)  # fmt: skip
-    load = torch.jit.load if form == "torchscript" else lambda path: torch.export.load(path).module()  # fmt: skip
+    latents = torch.rand(4, length, generator=rng) * 2 - 1 if uniform else torch.randn(4, length, generator=rng)
+    load = torch.jit.load if form == "torchscript" else lambda path: torch.export.load(path).module()
     with torch.no_grad():
         images = load(str(file))(latents, labels).numpy()
     loaded, _ = families.unpack(packed, here, lambda sha256: train)  # float32, as exported
@@ -85,9 +85,13 @@ def test_a_generator(form, kind: str, train, here, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("smote", "not those of one network"), ("bagan", "depend on the class"), ("progan", "more than its network"),
-     ("dcgan, per class", "not those of one network")],
-)  # fmt: skip
+    [
+        ("smote", "not those of one network"),
+        ("bagan", "depend on the class"),
+        ("progan", "more than its network"),
+        ("dcgan, per class", "not those of one network"),
+    ],
+)
 def test_what_cannot_be_exported(kind: str, reason: str, train, here, tmp_path: Path) -> None:
     model = fresh(kind, train, here)
 

@@ -104,9 +104,7 @@ def test_images_are_those_of_the_generator_and_know_their_parents(
     steps(generator, train, 1)
     learned = store.put_images(train)
     problem = Problem(train.spec, train.classes)
-    checkpoint = store.put_state(
-        "generators", families.pack(tiny(family), problem, 0, learned, generator.state_dict())
-    )
+    checkpoint = store.put_state("generators", families.pack(tiny(family), problem, 0, learned, generator.state_dict()))
     reference = learned if tiny(family).derives else None
     content = model_files.generator_file(checkpoint, reference, train.spec, ImageOptions())
     model_files.write(content, tmp_path / "model.pt")
@@ -115,9 +113,7 @@ def test_images_are_those_of_the_generator_and_know_their_parents(
         drawn = images.take(np.arange(len(images)))
     assert not short
     # At this machine's own precision, as models are served.
-    loaded, _ = families.unpack(
-        load_state(checkpoint), runtime.start(threads=runtime.cores()), store.images
-    )
+    loaded, _ = families.unpack(load_state(checkpoint), runtime.start(threads=runtime.cores()), store.images)
     expected = draw(loaded, torch.tensor([0, 0, 2, 2, 2]), torch_stream(5, "synthesis"))
     assert np.array_equal(drawn.images, expected.images.numpy())
     assert drawn.labels.tolist() == [0, 0, 2, 2, 2] and drawn.classes == train.classes
@@ -129,9 +125,7 @@ def test_images_are_those_of_the_generator_and_know_their_parents(
 
 def classifier_file(here: Any, train: ImageSet, place: Path, temperature: float) -> Any:
     options = ClassifierOptions(width=0.25, steps=4, batch=8, evaluations=1)
-    trained = classification.train(
-        Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0
-    )
+    trained = classification.train(Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0)
     state = Store(place / "store").put_state("c", trained_classifier.state_of(trained, options))
     model_files.write(
         model_files.classifier_file(state, train.classes, train.spec, ImageOptions(), temperature),
@@ -140,9 +134,7 @@ def classifier_file(here: Any, train: ImageSet, place: Path, temperature: float)
     return trained_classifier.predict(trained, train, here)
 
 
-def test_predictions_are_calibrated_and_name_what_cannot_be_read(
-    here: Any, make_shapes: Any, tmp_path: Path
-) -> None:
+def test_predictions_are_calibrated_and_name_what_cannot_be_read(here: Any, make_shapes: Any, tmp_path: Path) -> None:
     train: ImageSet = make_shapes((4, 4, 4))
     plain = classifier_file(here, train, tmp_path, 3.0)
     folder = tmp_path / "new" / "deeper"
@@ -157,7 +149,8 @@ def test_predictions_are_calibrated_and_name_what_cannot_be_read(
     assert rows.problem.tolist()[:3:2] == ["", ""] and rows.problem[1]
     # Nobody can set a window here: it is the model's.
     assert rows.problem[3].endswith(
-        "of more than 8 bits, and the model was trained without image.window, on pictures of 8 bits: convert the picture as "
+        "of more than 8 bits, and the model was trained without image.window, on pictures of 8 bits: convert the "
+        "picture as "
         "those were"
     )
     assert rows.predicted.isna().tolist() == [False, True, False, True]
@@ -166,9 +159,7 @@ def test_predictions_are_calibrated_and_name_what_cannot_be_read(
     np.testing.assert_allclose(got, power / power.sum(1, keepdims=True), atol=0.02)
 
 
-def test_a_file_that_is_no_model_or_another_kind_is_refused(
-    here: Any, make_shapes: Any, tmp_path: Path
-) -> None:
+def test_a_file_that_is_no_model_or_another_kind_is_refused(here: Any, make_shapes: Any, tmp_path: Path) -> None:
     classifier_file(here, make_shapes((4, 4, 4)), tmp_path, 1.0)
     with pytest.raises(UserError, match=r"is a classifier; .* needs a generator"):
         inference.load_generator(tmp_path / "classifier.pt")
@@ -241,13 +232,11 @@ def test_new_pictures_in_tables_arrays_and_dicom_need_no_labels(tmp_path: Path) 
         pictures = inference.pictures_of(tmp_path / name)
         assert list(pictures.ids) == wanted, name
         blobs = list(pictures.fetch(np.arange(1, 3)))
-        assert [decode(blob, "full").pixels.size for blob in blobs] == [
-            (128,) * 2 if name == "scans" else (8, 8)
-        ] * 2
+        assert [decode(blob, "full").pixels.size for blob in blobs] == [(128,) * 2 if name == "scans" else (8, 8)] * 2
         assert [one.id for one in pictures.bad] == ["no.png"] * (name == "new.csv")
     shutil.copy(tmp_path / "new.npy", tmp_path / "other.npy")
     both = inference.inputs_of([tmp_path / "new.npy", tmp_path / "other.npy"])
-    assert [one.ids[0] for one in both] == [f"{tmp_path}/{n}.npy/images/000000" for n in ("new", "other")]  # fmt: skip
+    assert [one.ids[0] for one in both] == [f"{tmp_path}/{n}.npy/images/000000" for n in ("new", "other")]
     for twice in (["img", "img"], ["img", "img/1.png"], ["new.npy", "new.npy"]):
         with pytest.raises(UserError, match="is given twice; leave it out of one of"):
             inference.inputs_of([tmp_path / name for name in twice])

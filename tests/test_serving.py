@@ -51,9 +51,7 @@ def stored(trained: Trained, place: Path) -> Ref:
     return Store(place).put_state("classifiers", trained_classifier.state_of(trained, OPTIONS))
 
 
-def logged_classifier(
-    trained: tuple[Trained, ImageSet], place: Path, **image: Any
-) -> serving.ServedClassifier:
+def logged_classifier(trained: tuple[Trained, ImageSet], place: Path, **image: Any) -> serving.ServedClassifier:
     net, images = trained
     state, options = stored(net, place / "store"), ImageOptions(**image)
     serving.write_classifier(place / "model", state.path, images.classes, images.spec, options)
@@ -113,13 +111,25 @@ def test_every_form_of_a_picture_gives_the_same(trained, tmp_path) -> None:
     encoded = [base64.b64encode(file).decode() for file in files]
     colour = np.repeat(pixels.transpose(0, 2, 3, 1), 3, axis=3)
     forms: list[Any] = [
-        pixels[:, 0], pixels.transpose(0, 2, 3, 1), colour, colour.transpose(0, 3, 1, 2),
-        list(pixels), list(colour), pixels.tolist(), pixels.astype(np.int64),
-        paths, [str(path) for path in paths], np.array([str(path) for path in paths]),
-        files, encoded, [f"data:image/png;base64,{text}" for text in encoded],
-        [paths[0], encoded[1], pixels[2]], pd.Series(encoded), pd.DataFrame({"x": encoded}),
+        pixels[:, 0],
+        pixels.transpose(0, 2, 3, 1),
+        colour,
+        colour.transpose(0, 3, 1, 2),
+        list(pixels),
+        list(colour),
+        pixels.tolist(),
+        pixels.astype(np.int64),
+        paths,
+        [str(path) for path in paths],
+        np.array([str(path) for path in paths]),
+        files,
+        encoded,
+        [f"data:image/png;base64,{text}" for text in encoded],
+        [paths[0], encoded[1], pixels[2]],
+        pd.Series(encoded),
+        pd.DataFrame({"x": encoded}),
         pd.DataFrame({"id": [1, 2, 3], "image": list(pixels)}),
-    ]  # fmt: skip
+    ]
     for form in forms:
         pd.testing.assert_frame_equal(served.predict(form), expected)
     assert len(served.predict([])) == 0 and len(served.predict(pixels[:0])) == 0
@@ -160,10 +170,7 @@ def test_an_unreadable_picture_is_named(trained, tmp_path) -> None:
         (str(tmp_path / "broken.png"), r"broken\.png\): not a picture of a supported format"),
         (tmp_path / "gone.png", r"gone\.png\): No such file or directory"),
         ("gone.png", r"\(gone\.png\): neither a file nor a picture in base64"),
-        (
-            base64.b64encode(b"x" * 999).decode(),
-            r"\(eHh.*\.\.\.\): not a picture of a supported format",
-        ),
+        (base64.b64encode(b"x" * 999).decode(), r"\(eHh.*\.\.\.\): not a picture of a supported format"),
         (deep, ": values from 999 to 999.*"),
         (np.zeros((4, 4, 7), np.uint8), r": pixels of shape \(4, 4, 7\);.*"),
         ([[1, 2], [3]], ": a nested list.*"),

@@ -77,11 +77,7 @@ def test_it_installs_every_module_and_no_package_called_flows(site: Path) -> Non
             for path in (ROOT / folder).rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         }
-        assert files == {
-            path.relative_to(site / installed)
-            for path in (site / installed).rglob("*")
-            if path.is_file()
-        }
+        assert files == {path.relative_to(site / installed) for path in (site / installed).rglob("*") if path.is_file()}
 
 
 def test_the_dockerfile_names_what_a_build_needs() -> None:
@@ -98,9 +94,7 @@ def test_the_dockerfile_names_what_a_build_needs() -> None:
     assert len(pinned) == 2 and set(pinned) <= set(project["dependencies"])
 
 
-def test_logged_models_load_beside_a_foreign_package_flows(
-    site: Path, here, make_shapes, tmp_path: Path
-) -> None:
+def test_logged_models_load_beside_a_foreign_package_flows(site: Path, here, make_shapes, tmp_path: Path) -> None:
     images, store = make_shapes((8, 8)), Store(tmp_path / "store")
     client = MlflowClient(tracking(tmp_path))
     experiment = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
@@ -135,9 +129,12 @@ def test_logged_models_load_beside_a_foreign_package_flows(
     # The project comes first, as the working directory does.
     path = os.pathsep.join([str(foreign), str(site)])
     subprocess.run(
-        [sys.executable, "-c", LOAD, *map(str, arguments)], check=True, cwd=foreign, timeout=120,
+        [sys.executable, "-c", LOAD, *map(str, arguments)],
+        check=True,
+        cwd=foreign,
+        timeout=120,
         env=environment(tmp_path, PYTHONPATH=path),
-    )  # fmt: skip
+    )
 
     found = np.load(tmp_path / "out.npz")
     table = pyfunc.load_model(places[0]).predict(images.images)

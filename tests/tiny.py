@@ -58,14 +58,16 @@ def environment(place: Path, **more: str) -> dict[str, str]:
     """A fresh user's: an empty home, nothing set of ours, Prefect's or MLflow's."""
     (place / "home").mkdir(parents=True, exist_ok=True)
     kept = {
-        k: v for k, v in os.environ.items()
+        k: v
+        for k, v in os.environ.items()
         if not k.startswith(("AUGPIPE", "PREFECT", "MLFLOW", "DO_NOT", "NO_ALB", "PYTHONUNBUFFERED"))
-    }  # fmt: skip
+    }
     return {**kept, "HOME": str(place / "home"), **more}
 
 
 def alone(place: Path, **more: str) -> dict[str, str]:
-    """The environment of a run that starts a Prefect server of its own, in a home where an earlier one has left its empty database.
+    """The environment of a run that starts a Prefect server of its own, in a home where an earlier one has left its
+    empty database.
 
     That a first run's server creates it: `conftest.whole`.
     """
@@ -96,8 +98,8 @@ def until(process: warm.Running | subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"{words!r} was never said: {said[-3000:]}")
 
 
-# Runs a command; the last line is the peak (kB) of it and those it waited for. A child starts with the peak of whom it was
-# forked from, and that of the tests' own process is of all tests before.
+# Runs a command; the last line is the peak (kB) of it and those it waited for. A child starts with the peak of whom it
+# was forked from, and that of the tests' own process is of all tests before.
 MEASURED = """
 import resource, subprocess, sys
 status = subprocess.call(sys.argv[1:])
@@ -116,9 +118,14 @@ def augpipe(place: Path, *arguments: str, alone: bool = False, **more: str) -> R
     if alone:
         command = [str(Path(sys.executable).parent / "augpipe"), *arguments]
         done = subprocess.run(
-            [sys.executable, "-c", MEASURED, *command], cwd=place, env=environment(place, **more),
-            capture_output=True, text=True, timeout=800, check=False,
-        )  # fmt: skip
+            [sys.executable, "-c", MEASURED, *command],
+            cwd=place,
+            env=environment(place, **more),
+            capture_output=True,
+            text=True,
+            timeout=800,
+            check=False,
+        )
         out, _, peak = done.stdout.rstrip("\n").rpartition("\n")
         return Ran(place, done.returncode, f"{out}\n", done.stderr, float(peak) / 1e6)
     given = environment(place, **more)
@@ -156,13 +163,13 @@ ONE = ("seeds=1", "runner.threads=1")  # the settings of the fixture `single`
 
 
 def beside(single: Ran, place: Path, *sets: str, more: tuple[str, ...] = (), **given: str) -> Ran:
-    """Another run of one seed in `place`, over the store of `single`, which is used but for what the settings change."""
+    """Another run of one seed in `place`, over the store of `single`, which is used but for what the settings
+    change.
+    """
     (place / "tiny.yaml").write_text(CONFIG)
     options = [part for one in (*ONE, *sets) for part in ("--set", one)]
     given = {"MLFLOW_TRACKING_URI": tracking(place), **given}
-    return augpipe(
-        place, "run", "tiny.yaml", "--out", "out", *options, *more, AUGPIPE_HOME=str(single.home), **given
-    )  # fmt: skip
+    return augpipe(place, "run", "tiny.yaml", "--out", "out", *options, *more, AUGPIPE_HOME=str(single.home), **given)
 
 
 def tracking(place: Path) -> str:

@@ -42,17 +42,24 @@ def told(client: MlflowClient, run: Run) -> tuple[object, ...]:
     loose = ("train/seconds", "tracking_seconds")
     metrics = {k: v for k, v in run.data.metrics.items() if k not in loose}
     history = [
-        (m.key, m.value, m.step) for key in sorted(metrics)
-        for m in client.get_metric_history(run.info.run_id, key)
-    ]  # fmt: skip
+        (m.key, m.value, m.step) for key in sorted(metrics) for m in client.get_metric_history(run.info.run_id, key)
+    ]
     # A preview's name holds when its training ended.
     files = sorted(re.sub(r"timestamp.\d+", "", path) for path in below(client, run.info.run_id))
     inputs = sorted((i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs)
     tags = {
-        k: v for k, v in run.data.tags.items()
+        k: v
+        for k, v in run.data.tags.items()
         if k.startswith("augpipe.") and k not in ("augpipe.key", "augpipe.process", "augpipe.heartbeat")
-    }  # fmt: skip
+    }
     return (
-        run.info.run_name, run.info.status, sorted(run.data.params.items()), sorted(metrics.items()),
-        history, files, inputs, sorted(tags.items()), len(run.outputs.model_outputs),
-    )  # fmt: skip
+        run.info.run_name,
+        run.info.status,
+        sorted(run.data.params.items()),
+        sorted(metrics.items()),
+        history,
+        files,
+        inputs,
+        sorted(tags.items()),
+        len(run.outputs.model_outputs),
+    )

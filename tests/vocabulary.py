@@ -1,6 +1,7 @@
 """Check the language of the code: words of a private vocabulary per 1,000 lines, as identifiers (see CONTRIBUTING.md).
 
-python tests/vocabulary.py [--list]     exit status 1 if a package uses one of WORDS more often than LIMIT per 1,000 lines
+python tests/vocabulary.py [--list]     exit status 1 if a package uses one of WORDS more often than LIMIT per 1,000
+lines
 """
 
 from __future__ import annotations

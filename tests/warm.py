@@ -41,12 +41,35 @@ TESTS = str(Path(__file__).parent)
 FDS = 64
 # What the command and its workers import, some of it when they first need it; names that there are not do no harm.
 LATER = (
-    "flows.cli", "flows.balance", "flows.compare", "flows.deployment", "flows.inspection", "flows.refresh", "flows.train",
-    "alembic.autogenerate", "flows.serving", "flows.challenge", "augpipe.pipeline.compare", "matplotlib.backends.backend_agg",
-    "matplotlib.backends.backend_svg", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
-    "mlflow.store.model_registry.sqlalchemy_store", "prefect.concurrency.sync", "prefect_dask", "distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "scipy.signal", "sqlalchemy.dialects.sqlite",
-    "torch._dynamo", "torch._inductor.config", "torch.distributed", "torchmetrics", "torchvision.transforms.v2", "opentelemetry.sdk.trace",
-)  # fmt: skip
+    "flows.cli",
+    "flows.balance",
+    "flows.compare",
+    "flows.deployment",
+    "flows.inspection",
+    "flows.refresh",
+    "flows.train",
+    "alembic.autogenerate",
+    "flows.serving",
+    "flows.challenge",
+    "augpipe.pipeline.compare",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "prefect.concurrency.sync",
+    "prefect_dask",
+    "distributed.cli.dask_scheduler",
+    "distributed.cli.dask_worker",
+    "scipy.signal",
+    "sqlalchemy.dialects.sqlite",
+    "torch._dynamo",
+    "torch._inductor.config",
+    "torch.distributed",
+    "torchmetrics",
+    "torchvision.transforms.v2",
+    "opentelemetry.sdk.trace",
+)
 IDLE = ("uvicorn", "mlflow.cli", "mlflow.server.fastapi_app")  # while no command waits: for servers
 
 
@@ -61,9 +84,7 @@ def end_with_parent() -> None:
 
 def serve(place: Path) -> None:
     """Fork a process for each connection to PLACE/socket, until standard input ends."""
-    sys.path.insert(
-        0, str(Path(__file__).resolve().parents[1])
-    )  # `flows` is installed under another name
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `flows` is installed under another name
     from flows.environment import set_environment
 
     set_environment()
@@ -75,9 +96,7 @@ def serve(place: Path) -> None:
     from augpipe.core.registry import kinds_in
     from augpipe.generators.options import FAMILIES
 
-    fingerprints.fingerprint(
-        ["augpipe.pipeline.compare", *(f"{FAMILIES}.{kind}" for kind in kinds_in(FAMILIES))]
-    )
+    fingerprints.fingerprint(["augpipe.pipeline.compare", *(f"{FAMILIES}.{kind}" for kind in kinds_in(FAMILIES))])
     gc.freeze()
     _empty_databases(place)
     listener = socket.socket(socket.AF_UNIX)
@@ -341,9 +360,15 @@ class Warm:
         env = {**kept, "HOME": str(home), "MPLCONFIGDIR": str(home), "PREFECT_HOME": str(home)}
         with (self.place / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(self.place)], stdin=subprocess.PIPE, stdout=log,
-                stderr=log, env=env, start_new_session=True, cwd="/", preexec_fn=end_with_parent,
-            )  # fmt: skip
+                [sys.executable, __file__, str(self.place)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=env,
+                start_new_session=True,
+                cwd="/",
+                preexec_fn=end_with_parent,
+            )
         atexit.register(self.stop)
 
     def stop(self) -> None:
@@ -427,16 +452,14 @@ def share() -> None:
 
 @contextlib.contextmanager
 def _streams() -> Iterator[tuple[Any, Any, Any]]:
-    with (
-        Path(os.devnull).open("rb") as nothing,
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-    ):
+    with Path(os.devnull).open("rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         yield nothing, out, err
 
 
 class Running:
-    """A command that runs; `stdout` is what it says on either stream. As of `subprocess.Popen`, in so far as tests need it."""
+    """A command that runs; `stdout` is what it says on either stream. As of `subprocess.Popen`, in so far as tests need
+    it.
+    """
 
     def __init__(
         self,
@@ -449,9 +472,7 @@ class Running:
         self.returncode: int | None = None
         self.stdout: Any = None
         self._connection = warm().connect()
-        text = {
-            "what": what, "place": str(place), "arguments": list(arguments), "environment": environment,
-        }  # fmt: skip
+        text = {"what": what, "place": str(place), "arguments": list(arguments), "environment": environment}
         sent = json.dumps(text).encode()
         if streams:
             self._send(sent, [stream.fileno() for stream in streams])
@@ -498,9 +519,7 @@ class Running:
         return said[0], None
 
 
-def run(
-    place: Path, arguments: Sequence[str], environment: dict[str, str], timeout: float
-) -> tuple[int, str, str]:
+def run(place: Path, arguments: Sequence[str], environment: dict[str, str], timeout: float) -> tuple[int, str, str]:
     """Exit status and both streams of the command in `place`."""
     with _streams() as streams:
         status = Running(place, arguments, environment, streams).wait(timeout)
@@ -512,11 +531,7 @@ def run(
 
 
 def begin(
-    place: Path,
-    function: Callable[..., Any],
-    *arguments: Any,
-    workers: int = 0,
-    streams: Sequence[Any] = (),
+    place: Path, function: Callable[..., Any], *arguments: Any, workers: int = 0, streams: Sequence[Any] = ()
 ) -> Running:
     """Call a function of a module of the tests in a forked process; so are the first processes that it spawns."""
     (place / "call").write_bytes(pickle.dumps((function, arguments)))

@@ -58,13 +58,9 @@ class ArmDataset(Dataset[tuple[torch.Tensor, int]]):
             image = self._transform()(image[None])[0]
         return image, label
 
-    def sampler(
-        self, n: int | None = None, generator: torch.Generator | None = None
-    ) -> WeightedRandomSampler:
+    def sampler(self, n: int | None = None, generator: torch.Generator | None = None) -> WeightedRandomSampler:
         """Draw rows as the arm does, with replacement; n: items in an epoch, by default as many as images."""
-        return WeightedRandomSampler(
-            self.weights.tolist(), n or len(self), replacement=True, generator=generator
-        )
+        return WeightedRandomSampler(self.weights.tolist(), n or len(self), replacement=True, generator=generator)
 
     def _transform(self) -> Any:
         """The transform with a random stream of this process: workers with the same one would repeat each other."""

@@ -1,8 +1,8 @@
 """Losses of a classifier for imbalanced classes, each with its options.
 
 `loss: focal` and `loss: {kind: focal, gamma: 2}` are the same. A loss gives a value per item; class weights and mixed
-labels are applied by the objective (see `objective`), so that they combine with every loss. torch is imported when a loss
-is built, not when a config is read.
+labels are applied by the objective (see `objective`), so that they combine with every loss. torch is imported when a
+loss is built, not when a config is read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Loss(Strict):
     """null: the logits of a linear head. A number: those of a cosine head, scale * cos(features, class weights)."""
 
     def item_loss(self, prior: torch.Tensor, counts: Counts) -> ItemLoss:
-        """The loss function per item. prior: probability that each class is drawn, (K,). counts: real training images."""
+        """The loss function per item. prior: probability that each class is drawn, (K,). counts: real training
+        images.
+        """
         raise NotImplementedError
 
 

@@ -35,8 +35,8 @@ class Batch:
 class Mixture:
     """Endless stream of random batches of real and synthetic images.
 
-    Every batch consumes the same random numbers whatever the mix: arms with the same seed and sampler see the same classes
-    and, if an item is real, the same image.
+    Every batch consumes the same random numbers whatever the mix: arms with the same seed and sampler see the same
+    classes and, if an item is real, the same image.
     """
 
     def __init__(
@@ -49,20 +49,18 @@ class Mixture:
         seed: int,
         soft_labels: torch.Tensor | None = None,
     ) -> None:
-        """soft_labels: float (M,K), the reference classifier's probabilities for each synthetic image; required for soft labels."""
+        """soft_labels: float (M,K), the reference classifier's probabilities for each synthetic image; required for
+        soft labels.
+        """
         self.origin_flag = mix.origin_flag
         self._real = Pool(real, runtime)
         self._synthetic = None if synthetic is None else Pool(synthetic, runtime)
         self._real_rows = ClassRows(real)
         self._synthetic_rows = ClassRows(synthetic) if synthetic is not None else None
         real_counts = real.counts()
-        synthetic_counts = (
-            synthetic.counts() if synthetic is not None else dict.fromkeys(real_counts, 0)
-        )
+        synthetic_counts = synthetic.counts() if synthetic is not None else dict.fromkeys(real_counts, 0)
         self.shares = shares(real_counts, synthetic_counts, mix, real.classes)
-        self.class_probabilities = class_probabilities(
-            real_counts, shown(synthetic_counts, self.shares), mix
-        )
+        self.class_probabilities = class_probabilities(real_counts, shown(synthetic_counts, self.shares), mix)
         # Weight of each class in the loss, given the weight of synthetic images.
         weighted = self.class_probabilities * (1 + self.shares * (mix.synthetic_weight - 1))
         prior = weighted / weighted.sum().clamp(min=LEAST_VALUE)
@@ -73,12 +71,8 @@ class Mixture:
         self.synthetic_weight, self._until = mix.synthetic_weight, mix.until
         self._cumulative = torch.cumsum(self.class_probabilities, 0)
         self._rng = torch_stream(seed, "classifier batches")
-        self._soft = (
-            None if synthetic is None or not mix.soft else _Soft(mix.soft, soft_labels, seed)
-        )
-        self._transform = (
-            transform(mix.transform, entropy(seed, "transform")) if mix.transform else None
-        )
+        self._soft = None if synthetic is None or not mix.soft else _Soft(mix.soft, soft_labels, seed)
+        self._transform = transform(mix.transform, entropy(seed, "transform")) if mix.transform else None
 
     def draw(self, n: int, done: float = 0.0) -> Batch:
         """Draw n images with replacement: first the class, then real or synthetic, then the image.
@@ -91,11 +85,7 @@ class Mixture:
         labels = labels.clamp_(max=last)
         synthetic = (u[1] < self.shares[labels]) & (done < self._until)
         images = self._real.gather(self._real_rows.pick(labels, u[2]))
-        if (
-            self._synthetic is not None
-            and self._synthetic_rows is not None
-            and bool(synthetic.any())
-        ):
+        if self._synthetic is not None and self._synthetic_rows is not None and bool(synthetic.any()):
             rows = self._synthetic_rows.pick(labels[synthetic], u[2][synthetic])
             images[synthetic.to(images.device)] = self._synthetic.gather(rows)
             if self._soft is not None:
@@ -110,14 +100,14 @@ class _Soft:
 
     def __init__(self, share: float, probabilities: torch.Tensor | None, seed: int) -> None:
         if probabilities is None:
-            raise ValueError(
-                "soft labels need the real-only classifier's probabilities of each image"
-            )
+            raise ValueError("soft labels need the real-only classifier's probabilities of each image")
         self._share, self._ends = share, torch.cumsum(probabilities.double(), 1)
         self._rng = torch_stream(seed, "soft labels")
 
     def draw(self, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """int64 (N,): with probability `share` a label drawn from the classifier's probabilities, else the given one."""
+        """int64 (N,): with probability `share` a label drawn from the classifier's probabilities, else the given
+        one.
+        """
         u = torch.rand(2, len(rows), generator=self._rng, dtype=torch.float64)
         ends = self._ends[rows]
         other = torch.searchsorted(ends, (u[0] * ends[:, -1])[:, None], right=True)[:, 0]
@@ -132,7 +122,9 @@ def class_probabilities(real: Counts, synthetic: Counts, mix: Mix) -> torch.Tens
 
 
 def shown(synthetic: Counts, shares: torch.Tensor) -> dict[int, int]:
-    """Synthetic counts, 0 for classes with share 0: images that are never drawn must not raise the class probability."""
+    """Synthetic counts, 0 for classes with share 0: images that are never drawn must not raise the class
+    probability.
+    """
     return {c: n if shares[c] > 0 else 0 for c, n in synthetic.items()}
 
 
@@ -156,8 +148,8 @@ def shares(real: Counts, synthetic: Counts, mix: Mix, classes: Sequence[str]) ->
 def _share(requested: float, real: int, synthetic: int) -> float:
     """The requested share, limited such that no synthetic image is drawn over OFTEN times as often as a real one.
 
-    Without the limit, a class with a single synthetic image could show it half of the time. A share of 1 requests synthetic
-    images alone, and is not limited.
+    Without the limit, a class with a single synthetic image could show it half of the time. A share of 1 requests
+    synthetic images alone, and is not limited.
     """
     if requested == 1 or not synthetic:
         return requested if synthetic else 0.0
@@ -166,17 +158,12 @@ def _share(requested: float, real: int, synthetic: int) -> float:
 
 
 def preferred(synthetic: ImageSet, checks: pd.DataFrame, prefer: Prefer) -> ImageSet:
-    """The same images with sampling weights (mean 1) from a check's values. checks: table of id and each check's value."""
-    check_values = (
-        checks.set_index("id").loc[synthetic.table["id"], prefer.check].to_numpy(np.float64)
-    )
+    """The same images with sampling weights (mean 1) from a check's values. checks: table of id and each check's
+    value.
+    """
+    check_values = checks.set_index("id").loc[synthetic.table["id"], prefer.check].to_numpy(np.float64)
     finite = np.isfinite(check_values)
     highest = check_values[finite].max() if finite.any() else 1.0
     values = np.where(finite, check_values, highest).clip(LEAST_VALUE) ** prefer.power
     weights = values / values.mean() if len(values) else values
-    return ImageSet(
-        synthetic.images,
-        synthetic.labels,
-        synthetic.classes,
-        synthetic.table.assign(weight=weights),
-    )
+    return ImageSet(synthetic.images, synthetic.labels, synthetic.classes, synthetic.table.assign(weight=weights))

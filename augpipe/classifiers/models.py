@@ -24,8 +24,8 @@ from augpipe.nn.norms import norms_apart
 class Shape:
     """Parameters of an architecture: input channels (image and origin flag), classes, width multiple.
 
-    scale: of a cosine head; None for a linear head. pretrained: shaped for published weights. apart: a second set of batch
-    norms, for synthetic images.
+    scale: of a cosine head; None for a linear head. pretrained: shaped for published weights. apart: a second set of
+    batch norms, for synthetic images.
     """
 
     channels: int
@@ -87,11 +87,7 @@ def small_cnn(shape: Shape) -> Classifier:
     below = shape.channels
     for stage, width in enumerate(widths):
         for _ in range(2):
-            layers += [
-                nn.Conv2d(below, width, 3, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(),
-            ]
+            layers += [nn.Conv2d(below, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             below = width
         if stage < len(widths) - 1:
             layers.append(nn.MaxPool2d(2))
@@ -179,9 +175,7 @@ def _mobile(name: str, features: int, drop: float) -> Build:
             scale = getattr(part, "layer_scale", None)
             if isinstance(scale, nn.Parameter):
                 part.draw_parameters = partial(_small_scale, scale)
-        trunk = nn.Sequential(
-            OrderedDict(features=net.features, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten())
-        )
+        trunk = nn.Sequential(OrderedDict(features=net.features, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten()))
         return Classifier(trunk, features, shape, dropout=drop)
 
     return build
@@ -194,9 +188,11 @@ def _small_scale(scale: nn.Parameter, rng: torch.Generator) -> None:
 
 # Howard et al. 2019, Tan & Le 2019, Liu et al. 2022; number of features of the last pooled layer.
 for _name, _features, _drop in (
-    ("mobilenet_v3_small", 576, 0.2), ("mobilenet_v3_large", 960, 0.2), ("efficientnet_b0", 1280, 0.2),
+    ("mobilenet_v3_small", 576, 0.2),
+    ("mobilenet_v3_large", 960, 0.2),
+    ("efficientnet_b0", 1280, 0.2),
     ("convnext_tiny", 768, 0.0),
-):  # fmt: skip
+):
     classifiers.register(_name)(_mobile(_name, _features, _drop))
 
 
@@ -213,9 +209,7 @@ def _load_published(net: Classifier, kind: str) -> None:
         kernels = state[first]
         state[first] = kernels if target[first].shape[1] >= 3 else kernels.sum(1, keepdim=True)
         # Older files lack the batch counters of batch norms, which have no effect here.
-        counters = {
-            name: state.get(name, target[name]) for name in target if name.endswith(COUNTER)
-        }
+        counters = {name: state.get(name, target[name]) for name in target if name.endswith(COUNTER)}
         weights = {name: state[name] for name in target if not name.endswith(COUNTER)}
         net.trunk.load_state_dict({**weights, **counters})
 
@@ -230,13 +224,11 @@ def build(options: ClassifierOptions, shape: Shape, rng: torch.Generator) -> Cla
     return net
 
 
-def start(
-    options: ClassifierOptions, shape: Shape, rng: torch.Generator, planes: int = 0
-) -> Classifier:
+def start(options: ClassifierOptions, shape: Shape, rng: torch.Generator, planes: int = 0) -> Classifier:
     """The classifier that training starts from, with published weights if requested; UserError if they are unavailable.
 
-    planes: how many of `shape`'s channels follow those of the image. Their weights start at 0, so that the net computes the
-    same as without them: arms of a seed start alike with and without the origin flag.
+    planes: how many of `shape`'s channels follow those of the image. Their weights start at 0, so that the net computes
+    the same as without them: arms of a seed start alike with and without the origin flag.
     """
     image_shape = replace(shape, channels=shape.channels - planes, apart=False)
     net = build(options, image_shape, rng)

@@ -32,17 +32,13 @@ class Objective:
     defer: float = 0.0
     scale: float | None = None
 
-    def __call__(
-        self, logits: torch.Tensor, targets: Sequence[Named], done: float = 1.0
-    ) -> torch.Tensor:
+    def __call__(self, logits: torch.Tensor, targets: Sequence[Named], done: float = 1.0) -> torch.Tensor:
         """Weighted mean of the loss over items and targets. done: fraction of training, in [0, 1]."""
         sums = [self._weighted_sum(logits, target, done) for target in targets]
         total, weight = (torch.stack(values).sum() for values in zip(*sums, strict=True))
         return total / weight.clamp(min=LEAST)  # 0 if all items weigh 0
 
-    def _weighted_sum(
-        self, logits: torch.Tensor, target: Named, done: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _weighted_sum(self, logits: torch.Tensor, target: Named, done: float) -> tuple[torch.Tensor, torch.Tensor]:
         labels = target.labels.to(logits.device)
         weight = torch.ones_like(logits[:, 0])
         if self.weights is not None and done >= self.defer:
@@ -56,10 +52,9 @@ def class_weights(weighting: Weighting, prior: torch.Tensor, counts: Counts) -> 
     """Class weights (K,) in the loss, float32; None for `none`; 0 for a class that is never drawn.
 
     balanced: 1 / (K · p_c), so that every class weighs the same. For real images at their natural frequency n_c / n
-    this is scikit-learn's `balanced` (King & Zeng 2001).
-    effective: the total weight of a class is n_c / E_c, with E_c = (1 - BETA^n_c) / (1 - BETA) (Cui et al. 2019, eq. 2 and 4).
-    prior: probability that each class is drawn, (K,): a sampler or synthetic images that balance the classes leave less to
-    be done by weights. counts: real images.
+    this is scikit-learn's `balanced` (King & Zeng 2001). effective: the total weight of a class is n_c / E_c, with E_c
+    = (1 - BETA^n_c) / (1 - BETA) (Cui et al. 2019, eq. 2 and 4). prior: probability that each class is drawn, (K,): a
+    sampler or synthetic images that balance the classes leave less to be done by weights. counts: real images.
     """
     if weighting == "none":
         return None
@@ -72,10 +67,6 @@ def class_weights(weighting: Weighting, prior: torch.Tensor, counts: Counts) -> 
     return (raw / (raw * prior).sum()).float()
 
 
-def objective(
-    loss: Loss, weighting: Weighting, defer: float, prior: torch.Tensor, counts: Counts
-) -> Objective:
+def objective(loss: Loss, weighting: Weighting, defer: float, prior: torch.Tensor, counts: Counts) -> Objective:
     """The objective of an arm; prior and counts as in `class_weights`."""
-    return Objective(
-        loss.item_loss(prior, counts), class_weights(weighting, prior, counts), defer, loss.scale
-    )
+    return Objective(loss.item_loss(prior, counts), class_weights(weighting, prior, counts), defer, loss.scale)

@@ -17,17 +17,19 @@ from augpipe.core.yaml_loader import SHOWN, read_json, read_yaml
 Weighting = Literal["none", "balanced", "effective"]
 # Names of the functions in `models` and `transforms`, which import torch and albumentations; a test compares them.
 CLASSIFIERS: Final = (
-    "small_cnn", "resnet32", "resnet18", "resnet34", "resnet50", "mobilenet_v3_small",
-    "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny",
-)  # fmt: skip
-UNNORMED: Final = ("convnext_tiny",)  # architectures without batch norms
-WITH_WIDTH: Final = (
     "small_cnn",
     "resnet32",
-)  # architectures with a width, and without published weights
-TRANSFORMS: Final = (
-    "light", "elastic", "medical", "faces", "randaugment", "trivialaugment", "augmix",
-)  # fmt: skip
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "convnext_tiny",
+)
+UNNORMED: Final = ("convnext_tiny",)  # architectures without batch norms
+WITH_WIDTH: Final = ("small_cnn", "resnet32")  # architectures with a width, and without published weights
+TRANSFORMS: Final = ("light", "elastic", "medical", "faces", "randaugment", "trivialaugment", "augmix")
 TRANSFORM_FILES: Final = (".json", ".yaml", ".yml")
 
 
@@ -114,14 +116,15 @@ class Mix(Strict):
     """What the classifier of an arm is trained on."""
 
     fill: Fill = "auto"
-    """Synthetic images per class. `auto` (= `not majority`), `minority`, `not minority`, `all`: these classes are filled
-    up to the largest one; a float in (0, 1]: every class up to that fraction of the largest; an int, or a mapping of
-    class to int: so many; `search`: as `auto`, and the fraction used is chosen on val."""
+    """Synthetic images per class. `auto` (= `not majority`), `minority`, `not minority`, `all`: these classes are
+    filled up to the largest one; a float in (0, 1]: every class up to that fraction of the largest; an int, or a
+    mapping of class to int: so many; `search`: as `auto`, and the fraction used is chosen on val."""
 
     share: Share = "fill"
-    """Probability that an image drawn from a class with synthetic images is synthetic: a number in [0, 1], or a mapping of
-    class to number (0 for classes not named). `fill`: their fraction in the pool; `auto`, `per_class`: chosen on val. A
-    share below 1 is lowered where few images exist, so that none is drawn over 10 times as often as a real one."""
+    """Probability that an image drawn from a class with synthetic images is synthetic: a number in [0, 1], or a mapping
+    of class to number (0 for classes not named). `fill`: their fraction in the pool; `auto`, `per_class`: chosen on
+    val. A share below 1 is lowered where few images exist, so that none is drawn over 10 times as often as a real
+    one."""
 
     sampler: Literal["natural", "sqrt", "balanced"] = "natural"
     """How often each class is drawn: in proportion to its images (`natural`, synthetic ones included), to their square
@@ -187,9 +190,7 @@ class Mix(Strict):
         if self.alpha is not None and self.blend == "none":
             raise ValueError(f"alpha: {self.alpha:g} has no effect with blend: none")
         if self.norms_apart and self.blend != "none":
-            raise ValueError(
-                "norms_apart: true needs blend: none, since a blended image is neither real nor synthetic"
-            )
+            raise ValueError("norms_apart: true needs blend: none, since a blended image is neither real nor synthetic")
         return self
 
 

@@ -28,9 +28,7 @@ def _parse_fill(value: Any) -> Any:
         return value
     if isinstance(value, float):
         if not 0 < value <= 1:
-            raise UserError(
-                f"a fill as a fraction of the largest class must be in (0, 1]; got {value}"
-            )
+            raise UserError(f"a fill as a fraction of the largest class must be in (0, 1]; got {value}")
         return value
     counts = {str(k): n for k, n in value.items()} if isinstance(value, Mapping) else {"": value}
     if isinstance(value, Mapping) and len(counts) < len(value):
@@ -89,22 +87,19 @@ SHARE_WORDS: Final = ("fill", "auto", "per_class")
 
 _Part = Annotated[float, Field(ge=0, le=1)]
 # Probability that an item of a class is synthetic: see `options.Mix`.
-Share = Annotated[
-    _Part | Literal["fill", "auto", "per_class"] | Mapping[str, _Part],
-    BeforeValidator(_parse_share),
-]
+Share = Annotated[_Part | Literal["fill", "auto", "per_class"] | Mapping[str, _Part], BeforeValidator(_parse_share)]
 
 
 def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:
     """Resolve a `fill` to class → number of **synthetic** images to generate, without classes that get none.
 
     - `minority | not minority | not majority | all | auto`: these classes are filled up to the largest class
-      (imbalanced-learn's `sampling_strategy`; `auto` is `not majority`); `search` is the same, and val chooses the fraction
-      that an arm uses;
+      (imbalanced-learn's `sampling_strategy`; `auto` is `not majority`); `search` is the same, and val chooses the
+      fraction that an arm uses;
     - a float in (0, 1]: every class is filled up to that fraction of the largest class;
     - an int: every class gets that many;
-    - a mapping of class name to int: that many for the class (imbalanced-learn includes real images in this number; here it
-      is the number of synthetic ones).
+    - a mapping of class name to int: that many synthetic images of the class (in imbalanced-learn the number includes
+      real ones).
     Raises UserError for anything else.
     """
     largest, fill = max(have.values()), _parse_fill(fill)

@@ -19,9 +19,7 @@ Probabilities = NDArray[np.floating]
 Labels = NDArray[np.int64]
 ECE_BINS: Final = 15
 metrics: Registry[Callable[[Probabilities, Labels], float]] = Registry("metric")
-per_class: Registry[Callable[[Probabilities, Labels], NDArray[np.float64]]] = Registry(
-    "per-class metric"
-)
+per_class: Registry[Callable[[Probabilities, Labels], NDArray[np.float64]]] = Registry("per-class metric")
 
 
 @per_class.register("recall")
@@ -62,9 +60,7 @@ def macro_f1(probabilities: Probabilities, labels: Labels) -> float:
 
     k = probabilities.shape[1]
     predicted = probabilities.argmax(1)
-    return float(
-        sk.f1_score(labels, predicted, labels=range(k), average="macro", zero_division=0.0)
-    )
+    return float(sk.f1_score(labels, predicted, labels=range(k), average="macro", zero_division=0.0))
 
 
 @metrics.register("accuracy")
@@ -97,9 +93,7 @@ def ece(probabilities: Probabilities, labels: Labels) -> float:
     """Expected calibration error: mean gap of confidence and accuracy over 15 bins (Guo et al. 2017, eq. 3)."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     # Bins are open below, as in the paper: a confidence of 1 falls into the last bin.
-    bins = np.clip(
-        np.ceil(confidence.astype(np.float64) * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1
-    )
+    bins = np.clip(np.ceil(confidence.astype(np.float64) * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
     gaps = np.bincount(bins, right.astype(np.float64) - confidence, ECE_BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
@@ -110,9 +104,7 @@ def minority(counts: Counts) -> tuple[int, ...]:
     return tuple(c for c, n in sorted(counts.items()) if n < even)
 
 
-def score(
-    probabilities: Probabilities, labels: Labels, classes: Sequence[str], train: Counts
-) -> pd.DataFrame:
+def score(probabilities: Probabilities, labels: Labels, classes: Sequence[str], train: Counts) -> pd.DataFrame:
     """Every metric as a tidy table (metric, class, value), with an empty class for overall metrics.
 
     train: real training images of each class; `minority_recall` is the mean recall of `minority`, if not empty.

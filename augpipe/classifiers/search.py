@@ -1,9 +1,9 @@
 """Search on val for the share and number of synthetic images, by successive halving (Jamieson & Talwalkar 2016).
 
-Every candidate trains a classifier for a fraction of the steps; the better half by val is trained again, from the start,
-with twice the steps, until one is left. With `share: per_class`, the first round also yields a candidate that combines the
-best share of each class. A longer search is more likely to overfit val: therefore test is scored only once, after the
-search, and the steps spent are counted and reported.
+Every candidate trains a classifier for a fraction of the steps; the better half by val is trained again, from the
+start, with twice the steps, until one is left. With `share: per_class`, the first round also yields a candidate that
+combines the best share of each class. A longer search is more likely to overfit val: therefore test is scored only
+once, after the search, and the steps spent are counted and reported.
 """
 
 from __future__ import annotations
@@ -72,16 +72,14 @@ def joins(mix: Mix) -> Join | None:
 def class_by_class(seen: Sequence[tuple[Candidate, Seen]]) -> Candidate:
     """Combine, for each class, the share with the best recall of that class on val; ties: the smallest share.
 
-    Only results with the part of the best candidate count. In the first round all classes have the same share, and one class
-    may gain recall at the cost of others: whether the shares work together is measured in the second round.
+    Only results with the part of the best candidate count. In the first round all classes have the same share, and one
+    class may gain recall at the cost of others: whether the shares work together is measured in the second round.
     """
     part = _ranked(seen)[0][0].part
     results = [(c.share, s) for c, s in seen if c.part == part and isinstance(c.share, float)]
     share_of_class = {}
     for name in results[0][1].of_class:
-        share_of_class[name] = max(
-            results, key=lambda result: (result[1].of_class[name], -result[0])
-        )[0]
+        share_of_class[name] = max(results, key=lambda result: (result[1].of_class[name], -result[0]))[0]
     return Candidate(share_of_class, part)
 
 
@@ -103,15 +101,12 @@ def rows_of(synthetic: ImageSet, part: float) -> NDArray[np.int64]:
 
 
 def halve(
-    open_: Sequence[Candidate],
-    steps: int,
-    attempt: Callable[[Candidate, int], Seen],
-    join: Join | None = None,
+    open_: Sequence[Candidate], steps: int, attempt: Callable[[Candidate, int], Seen], join: Join | None = None
 ) -> tuple[Candidate, list[Trial]]:
     """Successive halving: the last remaining candidate, and every trial.
 
-    attempt: (candidate, steps) → results on val. steps: of a full training, the upper limit. join: makes a candidate that
-    replaces the worst of those that pass the first round, or is added if only one passes.
+    attempt: (candidate, steps) → results on val. steps: of a full training, the upper limit. join: makes a candidate
+    that replaces the worst of those that pass the first round, or is added if only one passes.
     """
     budget = math.ceil(steps / FIRST[len(open_) <= FEW])
     remaining, trials, rung = list(open_), list[Trial](), 0

@@ -176,9 +176,7 @@ class _Learner:
         self._net, self._batches, self._runtime = net, batches, runtime
         self._blend_stream, self._dropout_stream = streams
         self._batch, self._steps, self._done = options.batch, options.steps, 0
-        self._optimiser = torch.optim.AdamW(
-            net.parameters(), options.learning_rate, weight_decay=options.weight_decay
-        )
+        self._optimiser = torch.optim.AdamW(net.parameters(), options.learning_rate, weight_decay=options.weight_decay)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser, options.learning_rate, total_steps=options.steps
         )
@@ -204,7 +202,8 @@ class _Learner:
         self._done += 1
 
     def _logits(self, x: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
-        """Logits (N,K). With `norms_apart`, synthetic images use their own batch norms; a single image joins the other group.
+        """Logits (N,K). With `norms_apart`, synthetic images use their own batch norms; a single image joins the other
+        group.
 
         A batch of one image has no batch statistics.
         """
@@ -229,10 +228,7 @@ class _Learner:
             return x, [Named(labels, None if self._batches.synthetic_weight == 1 else weight)]
         x, partner, ratio = self._blender(x)
         x = x.contiguous(memory_format=self._runtime.memory_format)
-        return x, [
-            Named(labels, ratio * weight),
-            Named(labels[partner], (1 - ratio) * weight[partner]),
-        ]
+        return x, [Named(labels, ratio * weight), Named(labels[partner], (1 - ratio) * weight[partner])]
 
     def state(self) -> dict[str, Any]:
         """Net, optimiser, schedule, running loss and random streams; not the batches, which are drawn again."""
@@ -267,9 +263,7 @@ class _Learner:
         return mean
 
 
-def _evaluate(
-    net: Classifier, val: ImageSet, origin_flag: bool, runtime: Runtime
-) -> tuple[dict[int, float], float]:
+def _evaluate(net: Classifier, val: ImageSet, origin_flag: bool, runtime: Runtime) -> tuple[dict[int, float], float]:
     """Recall of each class present in val, and mean cross-entropy."""
     logits = forward(net, net, val, origin_flag, runtime)
     labels = torch.from_numpy(np.array(val.labels))

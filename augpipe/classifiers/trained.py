@@ -46,14 +46,7 @@ def state_of(trained: Trained, options: ClassifierOptions) -> dict[str, Any]:
     return {
         "weights": trained.net.state_dict(),
         "options": options.model_dump(mode="json"),
-        "shape": [
-            shape.channels,
-            shape.classes,
-            shape.width,
-            shape.scale,
-            shape.pretrained,
-            shape.apart,
-        ],
+        "shape": [shape.channels, shape.classes, shape.width, shape.scale, shape.pretrained, shape.apart],
         "origin_flag": trained.origin_flag,
         "best_step": trained.best_step,
     }
@@ -68,13 +61,11 @@ def from_state(state: dict[str, Any], runtime: Runtime) -> Trained:
     return Trained(net, state["origin_flag"], state["best_step"], [])
 
 
-def inputs(
-    images: torch.Tensor, synthetic: torch.Tensor | None, origin_flag: bool, runtime: Runtime
-) -> torch.Tensor:
+def inputs(images: torch.Tensor, synthetic: torch.Tensor | None, origin_flag: bool, runtime: Runtime) -> torch.Tensor:
     """uint8 (N,C,H,W) → float32 in [-1,1] on the device, with the origin flag as an extra channel if `origin_flag`.
 
-    The flag is 1 for synthetic and 0 for real images; with `synthetic` None every image is real, as at test time (DAGAN:
-    Antoniou et al. 2017).
+    The flag is 1 for synthetic and 0 for real images; with `synthetic` None every image is real, as at test time
+    (DAGAN: Antoniou et al. 2017).
     """
     x = to_float(runtime.move(images))
     if not origin_flag:
@@ -87,11 +78,7 @@ def inputs(
 
 @torch.no_grad()
 def forward(
-    call: Callable[[torch.Tensor], torch.Tensor],
-    net: Classifier,
-    images: ImageSet,
-    origin_flag: bool,
-    runtime: Runtime,
+    call: Callable[[torch.Tensor], torch.Tensor], net: Classifier, images: ImageSet, origin_flag: bool, runtime: Runtime
 ) -> torch.Tensor:
     """Float32 outputs (N,...) of `call`, the net or a part of it, in evaluation mode; the origin flag is 0 (real)."""
     net.eval()
@@ -108,8 +95,8 @@ def predict_beside(
 ) -> NDArray[np.float32]:
     """Probabilities float32 (N,K) from features averaged with those of near synthetic images.
 
-    The features become (1 - weight) times the image's plus `weight` times the mean of its k nearest in `synthetic`; all of
-    them if there are fewer than k, none changes nothing. The origin flag of `synthetic` is 0, as for real images.
+    The features become (1 - weight) times the image's plus `weight` times the mean of its k nearest in `synthetic`; all
+    of them if there are fewer than k, none changes nothing. The origin flag of `synthetic` is 0, as for real images.
     """
     features, _ = embed_and_predict(trained, images, runtime)
     if len(synthetic):

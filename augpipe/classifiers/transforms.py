@@ -1,8 +1,8 @@
 """Classical augmentation of real and synthetic training images: policies by name, or an albumentations pipeline.
 
-`light`, `medical` and `faces` are albumentations pipelines; `elastic` deforms whole batches; `randaugment`, `trivialaugment`
-and `augmix` are torchvision's. Instead of a name, any pipeline that albumentations can serialise is accepted, as a mapping
-or a file (JSON or YAML), whose content becomes part of the experiment.
+`light`, `medical` and `faces` are albumentations pipelines; `elastic` deforms whole batches; `randaugment`,
+`trivialaugment` and `augmix` are torchvision's. Instead of a name, any pipeline that albumentations can serialise is
+accepted, as a mapping or a file (JSON or YAML), whose content becomes part of the experiment.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Albumentations:
 
     def __init__(self, pipeline: A.Compose, seed: int) -> None:
         self._apply = pipeline
-        # By default each worker process uses one thread per core for one small image. These threads block each other: on 16
-        # cores, twelve processes stalled.
+        # By default each worker process uses one thread per core for one small image. These threads block each other:
+        # on 16 cores, twelve processes stalled.
         cv2.setNumThreads(1)
         pipeline.set_random_seed(seed % 2**32)
 
@@ -57,11 +57,7 @@ class Albumentations:
             ) from None
         changed = np.atleast_3d(result) if isinstance(result, np.ndarray) else None
         if changed is None or changed.dtype != np.uint8 or changed.shape != row.shape:
-            got = (
-                f"{result.dtype} {tuple(result.shape)}"
-                if hasattr(result, "dtype")
-                else type(result).__name__
-            )
+            got = f"{result.dtype} {tuple(result.shape)}" if hasattr(result, "dtype") else type(result).__name__
             raise UserError(
                 f"the transform turns an image uint8 {row.shape} into {got}; it must keep size, channels and type "
                 "(leave out Normalize, ToTensorV2, Resize and crops)"
@@ -87,19 +83,17 @@ class Torchvision:
 @policies.register("light")
 def light(seed: int) -> Images:
     """Small affine and elastic changes; no flips, since a flipped digit or organ is a different one."""
-    return Albumentations(
-        A.Compose([_affine(), A.ElasticTransform(alpha=6.0, sigma=3.0, p=0.3)]), seed
-    )
+    return Albumentations(A.Compose([_affine(), A.ElasticTransform(alpha=6.0, sigma=3.0, p=0.3)]), seed)
 
 
 class Elastic:
     """Elastic deformation of four of five images, uint8 (N,C,H,W) → uint8 (N,C,H,W).
 
     Simard et al. 2003, section 2.1: displacements uniform in [-1, 1], smoothed by a Gaussian of `SIGMA` pixels, times
-    `ALPHA`, for images of `SIDE` pixels; about .8 px. The paper uses 34, about 1.4 px, which learns more slowly: with 1200
-    steps, val was better at 20 on MNIST. The field is computed at `SIDE` pixels and resized to the image, so that the
-    deformation does not depend on image size; its noise extends beyond the border, so that it is not stronger there. Pixels
-    from outside the image are black.
+    `ALPHA`, for images of `SIDE` pixels; about .8 px. The paper uses 34, about 1.4 px, which learns more slowly: with
+    1200 steps, val was better at 20 on MNIST. The field is computed at `SIDE` pixels and resized to the image, so that
+    the deformation does not depend on image size; its noise extends beyond the border, so that it is not stronger
+    there. Pixels from outside the image are black.
     """
 
     SIDE, SIGMA, ALPHA, OFTEN = 28, 4.0, 20.0, 0.8
@@ -114,9 +108,7 @@ class Elastic:
         """Displacements (N,2,SIDE,SIDE), x and y, in pixels of an image of SIDE pixels; 0 for images left unchanged."""
         wide = self.SIDE + len(self._kernel) - 1
         noise = torch.rand(n * 2, 1, wide, wide, generator=self._rng) * 2 - 1
-        smooth = F.conv2d(
-            F.conv2d(noise, self._kernel[None, None, None]), self._kernel[None, None, :, None]
-        )
+        smooth = F.conv2d(F.conv2d(noise, self._kernel[None, None, None]), self._kernel[None, None, :, None])
         chosen = torch.rand(n, 1, 1, 1, generator=self._rng) < self.OFTEN
         return self.ALPHA * smooth.view(n, 2, self.SIDE, self.SIDE) * chosen
 
@@ -128,16 +120,16 @@ class Elastic:
         )  # in grid_sample's coordinates a side has length 2
         field = F.interpolate(field, (h, w), mode="bicubic", align_corners=False)
         identity = torch.eye(2, 3, device=images.device).expand(n, 2, 3)
-        grid = F.affine_grid(identity, [n, 1, h, w], align_corners=False) + field.permute(
-            0, 2, 3, 1
-        )
+        grid = F.affine_grid(identity, [n, 1, h, w], align_corners=False) + field.permute(0, 2, 3, 1)
         moved = F.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
         return moved.round_().clamp_(0, 255).to(torch.uint8)
 
 
 @policies.register("elastic")
 def elastic(seed: int) -> Images:
-    """Small affine changes, and elastic ones in four of five images: about .8 of 28 pixels, several times those of `light`."""
+    """Small affine changes, and elastic ones in four of five images: about .8 of 28 pixels, several times those of
+    `light`.
+    """
     affine, bend = Albumentations(A.Compose([_affine()]), seed), Elastic(seed)
     return lambda images: bend(affine(images))
 
@@ -149,30 +141,30 @@ def medical(seed: int) -> Images:
         A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.2, p=0.6),
         A.RandomGamma(gamma_limit=(80, 125), p=0.3),
         A.OneOf([A.GaussianBlur(blur_limit=(3, 3), p=1.0), A.GaussNoise(std_range=(0.01, 0.04), p=1.0)], p=0.3),
-    ]  # fmt: skip
-    return Albumentations(
-        A.Compose([_affine(), A.ElasticTransform(alpha=6.0, sigma=3.0, p=0.2), *scanner]), seed
-    )
+    ]
+    return Albumentations(A.Compose([_affine(), A.ElasticTransform(alpha=6.0, sigma=3.0, p=0.2), *scanner]), seed)
 
 
 @policies.register("faces")
 def faces(seed: int) -> Images:
     """Horizontal flips (probability .5), small affine changes, brightness and contrast, an erased patch."""
     return Albumentations(
-        A.Compose([
-            A.HorizontalFlip(p=0.5),
-            _affine(),
-            A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.6),
-            A.CoarseDropout(num_holes_range=(1, 1), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), p=0.3),
-        ]),
+        A.Compose(
+            [
+                A.HorizontalFlip(p=0.5),
+                _affine(),
+                A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.6),
+                A.CoarseDropout(
+                    num_holes_range=(1, 1), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), p=0.3
+                ),
+            ]
+        ),
         seed,
-    )  # fmt: skip
+    )
 
 
 def _affine() -> A.BasicTransform:
-    return A.Affine(
-        scale=(0.9, 1.1), translate_percent=(-0.08, 0.08), rotate=(-12, 12), shear=(-6, 6), p=0.9
-    )
+    return A.Affine(scale=(0.9, 1.1), translate_percent=(-0.08, 0.08), rotate=(-12, 12), shear=(-6, 6), p=0.9)
 
 
 @policies.register("randaugment")
@@ -215,14 +207,14 @@ def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
                 raise ValueError(f"unknown argument {name!r}")
     except Exception as error:  # its classes may raise anything for invalid arguments
         message = one_line(error)[:200]
-        raise UserError(
-            f"the transform is not an albumentations pipeline: {type(error).__name__}: {message}"
-        ) from None
+        raise UserError(f"the transform is not an albumentations pipeline: {type(error).__name__}: {message}") from None
     return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])
 
 
 def _dropped_keys(given: Any, again: Any) -> Iterator[str]:
-    """Keys of a serialised pipeline that are gone after it was loaded and serialised again: albumentations only warns."""
+    """Keys of a serialised pipeline that are gone after it was loaded and serialised again: albumentations only
+    warns.
+    """
     if isinstance(given, Mapping) and isinstance(again, Mapping):
         for key, value in given.items():
             if key not in again:

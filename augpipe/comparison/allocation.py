@@ -1,8 +1,8 @@
 """How many generators, and how many classifiers on each, the confirm stage trains.
 
 The variance of the mean is (generator + classifier / R) / G + test, and a generator with its classifiers takes
-generator_seconds + arms R classifier_seconds. Their product is least at R = sqrt(classifier / generator x generator_seconds /
-(arms classifier_seconds)) (two-stage sampling: Cochran 1977, 10.6), whatever G is.
+generator_seconds + arms R classifier_seconds. Their product is least at R = sqrt(classifier / generator x
+generator_seconds / (arms classifier_seconds)) (two-stage sampling: Cochran 1977, 10.6), whatever G is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Allocation:
-    """generators: G. classifiers: R on each. error: expected standard error, points. seconds: expected. reason: a sentence."""
+    """generators: G. classifiers: R on each. error: expected standard error, points. seconds: expected. reason: a
+    sentence.
+    """
 
     generators: int
     classifiers: int
@@ -57,10 +59,10 @@ def explore_variances(
 ) -> Variances:
     """Variance components of contender minus rival from the explore stage, which has one classifier on each generator.
 
-    scores: arm → metric of each seed in points, (S,); on val, since test is scored once. The spread of the paired difference holds generator and classifier;
-    that of arms without a trained generator against each other holds the classifier alone (mean over pairs; without a
-    second such arm, half of the spread is taken for each). test: variance of the mean due to
-    test images, points²; that of as many val images will do.
+    scores: arm → metric of each seed in points, (S,); on val, since test is scored once. The spread of the paired
+    difference holds generator and classifier; that of arms without a trained generator against each other holds the
+    classifier alone (mean over pairs; without a second such arm, half of the spread is taken for each). test: variance
+    of the mean due to test images, points²; that of as many val images will do.
     """
     spread = float((scores[contender] - scores[rival]).var(ddof=1))
     plain = sorted(arm for arm in scores if not generative[arm])
@@ -78,8 +80,9 @@ def allocate(
 ) -> Allocation:
     """G and R with the least variance per second.
 
-    budget: seconds, which fix G: among all R, the half width of the 95% interval is least, so that G - 1 degrees of freedom
-    count as well. Without it, R is the best and G the larger of the floor and 5. generators, classifiers: least and most.
+    budget: seconds, which fix G: among all R, the half width of the 95% interval is least, so that G - 1 degrees of
+    freedom count as well. Without it, R is the best and G the larger of the floor and 5. generators, classifiers: least
+    and most.
     """
     floor, most = generators
     each = range(classifiers[0], classifiers[1] + 1)
@@ -102,9 +105,7 @@ def _affordable(cost: Cost, r: int, budget: float, floor: int, most: int) -> int
     return max(floor, min(most, int(budget / max(cost.of(1, r), 1e-9))))
 
 
-def _half_width(
-    variances: Variances, cost: Cost, plan: tuple[int, int], budget: float
-) -> tuple[bool, float, float]:
+def _half_width(variances: Variances, cost: Cost, plan: tuple[int, int], budget: float) -> tuple[bool, float, float]:
     """Order of plans: within the budget, narrow, quick."""
     g, r = plan
     seconds = cost.of(g, r)
@@ -116,9 +117,11 @@ def _half_width(
 
 def _reason(variances: Variances, cost: Cost, g: int, r: int, budget: float | None) -> str:
     parts = [
-        f"{g} generators with {r} classifier{'s' if r > 1 else ''} of each arm: between generators the difference varies by "
+        f"{g} generators with {r} classifier{'s' if r > 1 else ''} of each arm: between generators the difference "
+        "varies by "
         f"{math.sqrt(variances.generator):.2g} points, between classifiers of one generator by "
-        f"{math.sqrt(variances.classifier):.2g}; a generator takes {cost.generator:.2g} s, a classifier {cost.classifier:.2g} s"
+        f"{math.sqrt(variances.classifier):.2g}; a generator takes {cost.generator:.2g} s, a classifier "
+        f"{cost.classifier:.2g} s"
     ]
     if budget is not None and cost.of(g, r) > budget:
         parts.append(f"the budget of {budget:.0f} s is less than the least that a verdict needs")

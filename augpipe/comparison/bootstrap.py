@@ -1,8 +1,8 @@
 """Paired gains in macro recall with bootstrap intervals and corrected p-values.
 
-The unit of pairing is (seed, test image), with images of a group resampled together: arms of a seed share split, initial
-weights and batch order. The interval covers both the variance between seeds (generator and classifier) and that of the
-sampled test images. It depends on the two arms alone: no random numbers are drawn.
+The unit of pairing is (seed, test image), with images of a group resampled together: arms of a seed share split,
+initial weights and batch order. The interval covers both the variance between seeds (generator and classifier) and that
+of the sampled test images. It depends on the two arms alone: no random numbers are drawn.
 """
 
 from __future__ import annotations
@@ -28,13 +28,7 @@ LEAST_SEEDS: Final = 3
 POWER: Final = 0.8  # probability with which `seeds_needed` seeds show a gain
 LEAST_IMAGES: Final = LEAST_TEST
 Right = NDArray[np.bool_]  # (seeds, test images): whether an image was classified correctly
-Verdict = Literal[
-    "better",
-    "worse",
-    "no difference shown",
-    "too few seeds to say",
-    "too few test images to say",
-]
+Verdict = Literal["better", "worse", "no difference shown", "too few seeds to say", "too few test images to say"]
 
 
 @dataclass(frozen=True)
@@ -89,12 +83,13 @@ def macro_recall(right: Right, labels: NDArray[np.int64]) -> NDArray[np.float64]
 def interval(values: NDArray[np.float64], units: Units, hidden: float = 0.0) -> Interval:
     """Interval of the class-balanced mean of `values` (S, N) by hierarchical bootstrap; hidden: variance to be added.
 
-    Test images are resampled with replacement within their class, or as whole groups if they have groups (see `Units`), the
-    same for all seeds; seeds are resampled with replacement. The deviations of both are scaled by sqrt(n/(n-1)), since a
-    sample of n values spreads less than its distribution. The part of the variance between seeds that comes from the test
-    images is subtracted from it, because it would count twice. The percentiles are then widened by t/z with Satterthwaite's
-    degrees of freedom, without which an interval of 3 seeds covers far less than its level (Hesterberg 2015, sections 3 and
-    4.1.2). They are those of all resamples, not of a sample of them: the distribution is computed.
+    Test images are resampled with replacement within their class, or as whole groups if they have groups (see `Units`),
+    the same for all seeds; seeds are resampled with replacement. The deviations of both are scaled by sqrt(n/(n-1)),
+    since a sample of n values spreads less than its distribution. The part of the variance between seeds that comes
+    from the test images is subtracted from it, because it would count twice. The percentiles are then widened by t/z
+    with Satterthwaite's degrees of freedom, without which an interval of 3 seeds covers far less than its level
+    (Hesterberg 2015, sections 3 and 4.1.2). They are those of all resamples, not of a sample of them: the distribution
+    is computed.
     """
     s = len(values)
     estimates = units.mean(values)
@@ -127,9 +122,9 @@ def quantiles(
 ) -> list[float]:
     """Quantiles of a distribution with mean 0 and this standard deviation, from its characteristic function.
 
-    The distribution function is inverted by Davies (1973): a sum over the characteristic function at the midpoints of steps
-    of 2π / PERIOD, until it has vanished. That of a distribution of few values does not vanish: normal noise of SMOOTHED
-    standard deviations is added.
+    The distribution function is inverted by Davies (1973): a sum over the characteristic function at the midpoints of
+    steps of 2π / PERIOD, until it has vanished. That of a distribution of few values does not vanish: normal noise of
+    SMOOTHED standard deviations is added.
     """
     if deviation < 1e-12:
         return [0.0] * len(probabilities)
@@ -153,14 +148,12 @@ def quantiles(
     ]
 
 
-def hidden_variance(
-    values: NDArray[np.float64], units: Units, weights: NDArray[np.float64] | None = None
-) -> float:
+def hidden_variance(values: NDArray[np.float64], units: Units, weights: NDArray[np.float64] | None = None) -> float:
     """Variance of the weighted sum of paired differences (N,) in classes whose images all changed alike.
 
-    Such a class shows no spread, but a few images more might have changed otherwise: half an image is added for each of the
-    four outcomes of a pair (Agresti & Min 2005). A class without any change is left out: arms that predict the same differ
-    by 0. Images of a group count as one. weights: (N,); None: those of the class-balanced mean.
+    Such a class shows no spread, but a few images more might have changed otherwise: half an image is added for each of
+    the four outcomes of a pair (Agresti & Min 2005). A class without any change is left out: arms that predict the same
+    differ by 0. Images of a group count as one. weights: (N,); None: those of the class-balanced mean.
     """
     variance, weights = 0.0, units.weights if weights is None else weights
     for c, n in units.of_class.items():
@@ -184,8 +177,8 @@ def degrees(
 ) -> NDArray[np.float64]:
     """Satterthwaite's degrees of freedom of the variance `total`, from its two components; elementwise.
 
-    seeds: the observed variance between seeds, with S-1 degrees of freedom: subtracting the images' part, as in `total`,
-    does not make it more precise. images: with `of_images` degrees of freedom, those of the test units.
+    seeds: the observed variance between seeds, with S-1 degrees of freedom: subtracting the images' part, as in
+    `total`, does not make it more precise. images: with `of_images` degrees of freedom, those of the test units.
     """
     total, seeds, images, s = (np.asarray(v, np.float64) for v in (total, seeds, images, s))
     parts = images**2 / of_images + np.where(s > 1, seeds**2 / np.maximum(s - 1, 1), 0.0)
@@ -217,22 +210,19 @@ def gain(arm: str, reference: str, right: Mapping[str, Right], units: Units) -> 
 def sign_flip(per_seed: NDArray[np.float64]) -> float:
     """Two-sided p of the paired permutation test over the signs of the seeds' gains (Fisher 1935).
 
-    Exact over all 2^S signs up to 12 seeds, over 4096 random ones for more. It makes no assumption on the distribution of
-    gains, and cannot be below 2^(1-S): .0625 for five seeds. nan for one seed.
+    Exact over all 2^S signs up to 12 seeds, over 4096 random ones for more. It makes no assumption on the distribution
+    of gains, and cannot be below 2^(1-S): .0625 for five seeds. nan for one seed.
     """
     if len(per_seed) < 2:
         return math.nan
     # Round, so that gains of equal size are ties: rounding errors would distinguish their signs.
     test = stats.permutation_test(
-        (per_seed.round(12),), np.mean, permutation_type="samples", n_resamples=2**12,
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
+        (per_seed.round(12),), np.mean, permutation_type="samples", n_resamples=2**12, rng=np.random.default_rng(0)
+    )
     return float(test.pvalue)
 
 
-def seeds_needed(
-    estimate: Interval, variance: tuple[float, float], seeds: int, units: Units, arms: int
-) -> int | None:
+def seeds_needed(estimate: Interval, variance: tuple[float, float], seeds: int, units: Units, arms: int) -> int | None:
     """Number of seeds, above the present one, that shows a gain of this size with probability POWER; None if over 1000.
 
     variance: of one seed, and of the test images, which more seeds do not reduce. arms: number of p-values that are

@@ -1,11 +1,12 @@
 """Looks at a comparison while it grows: alpha spending of O'Brien-Fleming type (Lan & DeMets 1983).
 
 Boundaries hold for the canonical joint distribution of the statistics Z_k at information fractions t_k: normal, with
-correlation sqrt(t_j / t_k) of looks j < k (Jennison & Turnbull 2000, 3.1). They are on the scale of p: a look's nominal level
-holds for a t statistic of any degrees of freedom (ibid. 3.8), which is an approximation if these are few and differ.
+correlation sqrt(t_j / t_k) of looks j < k (Jennison & Turnbull 2000, 3.1). They are on the scale of p: a look's nominal
+level holds for a t statistic of any degrees of freedom (ibid. 3.8), which is an approximation if these are few and
+differ.
 
-Fractions are those of the planned replicates. All looks share the test images, so their statistics are correlated more than
-that, and the total error is below alpha.
+Fractions are those of the planned replicates. All looks share the test images, so their statistics are correlated more
+than that, and the total error is below alpha.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ Values = NDArray[np.float64]
 class Look:
     """One look. number: from 1, of `planned`. fraction: of the information at the last planned look.
 
-    boundary: |Z| from which the hypothesis is rejected. level: two-sided nominal level, 2 (1 - Φ(boundary)). spent: error of both
-    sides that this look and those before may use up.
+    boundary: |Z| from which the hypothesis is rejected. level: two-sided nominal level, 2 (1 - Φ(boundary)). spent:
+    error of both sides that this look and those before may use up.
     """
 
     number: int
@@ -67,8 +68,8 @@ def look(counts: Sequence[int], now: int, alpha: float = 0.05) -> Look:
 def repeated_p(p: float, fractions: Sequence[float]) -> float:
     """p of the last of these looks, corrected for all of them (repeated p-value: Jennison & Turnbull 2000, 9.1).
 
-    It is the alpha whose boundary the statistic just reaches, so that it is below alpha exactly if the look rejects at alpha.
-    p: nominal, two-sided.
+    It is the alpha whose boundary the statistic just reaches, so that it is below alpha exactly if the look rejects at
+    alpha. p: nominal, two-sided.
     """
     fractions = _checked(fractions)
     if fractions == (1.0,):
@@ -95,21 +96,19 @@ def _checked(fractions: Sequence[float]) -> tuple[float, ...]:
 
 @lru_cache(maxsize=4096)
 def _boundaries(fractions: tuple[float, ...], alpha: float) -> tuple[float, ...]:
-    """Recursion of Armitage, McPherson & Rowe (1969) over the density of the sum S_k = Z_k sqrt(t_k) of runs not stopped."""
+    """Recursion of Armitage, McPherson & Rowe (1969) over the density of the sum S_k = Z_k sqrt(t_k) of runs not
+    stopped.
+    """
     spent = spending(fractions, alpha)
     step = np.diff(spent, prepend=0.0)
     result = [float(stats.norm.isf(step[0] / 2))]
     nodes, density = np.zeros(1), np.ones(1)  # the weighted density before the first look: all at 0
     for k in range(1, len(fractions)):
         before = fractions[k - 2] if k > 1 else 0.0
-        nodes, density = _advance(
-            nodes, density, fractions[k - 1] - before, result[-1] * math.sqrt(fractions[k - 1])
-        )
+        nodes, density = _advance(nodes, density, fractions[k - 1] - before, result[-1] * math.sqrt(fractions[k - 1]))
         root, sd = math.sqrt(fractions[k]), math.sqrt(fractions[k] - fractions[k - 1])
 
-        def crossed(
-            z: float, at: Values = nodes, mass: Values = density, root: float = root, sd: float = sd
-        ) -> float:
+        def crossed(z: float, at: Values = nodes, mass: Values = density, root: float = root, sd: float = sd) -> float:
             tails = special.ndtr((at - z * root) / sd) + special.ndtr((-at - z * root) / sd)
             return float(mass @ tails)
 
@@ -119,7 +118,9 @@ def _boundaries(fractions: tuple[float, ...], alpha: float) -> tuple[float, ...]
 
 
 def _advance(nodes: Values, mass: Values, step: float, bound: float) -> tuple[Values, Values]:
-    """Density of the sum after a normal step of this variance, at Gauss-Legendre nodes within ± bound, times their weights."""
+    """Density of the sum after a normal step of this variance, at Gauss-Legendre nodes within ± bound, times their
+    weights.
+    """
     sd = math.sqrt(step)
     bound = min(bound, float(np.abs(nodes).max()) + 9 * sd)
     # Six nodes a standard deviation integrate a normal density to 1e-9.

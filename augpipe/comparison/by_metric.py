@@ -25,13 +25,10 @@ def compare(
 ) -> Comparison:
     """As `verdict.compare`, in a metric of `metrics.score`.
 
-    outputs: arm → (S,1,N) predicted classes of each seed, or (S,1,N,K) probabilities for `macro_auc`. classes: those that
-    the metric is restricted to. val: arm → its mean on val.
+    outputs: arm → (S,1,N) predicted classes of each seed, or (S,1,N,K) probabilities for `macro_auc`. classes: those
+    that the metric is restricted to. val: arm → its mean on val.
     """
-    levels = {
-        arm: clip_to_unit(_fractions(level(of, units, metric, classes)))
-        for arm, of in outputs.items()
-    }
+    levels = {arm: clip_to_unit(_fractions(level(of, units, metric, classes))) for arm, of in outputs.items()}
 
     def against(reference: str) -> list[Gain]:
         family = [

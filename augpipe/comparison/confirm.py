@@ -1,7 +1,8 @@
 """The confirm stage: one hypothesis, contender minus rival, on fresh replicates; decided by one statistic.
 
-The statistic is t = difference / standard error with Satterthwaite's degrees of freedom (see `paired`). The interval holds the
-differences that its test does not reject, p is that of no difference, and the decision is read from the interval.
+The statistic is t = difference / standard error with Satterthwaite's degrees of freedom (see `paired`). The interval
+holds the differences that its test does not reject, p is that of no difference, and the decision is read from the
+interval.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ Reason = Literal["", "too few replicates", "too few test images"]
 class Confirmation:
     """The answer of the confirm stage; all figures in points of the metric.
 
-    low, high: 95% interval, which excludes 0 exactly if p < .05. With looks, both are corrected for them (repeated interval
-    and p). within_margin: whether the 90% interval lies within ± margin, also if the decision is better or worse.
-    error, df: of the mean. reason: why nothing could be decided, if it lies in the design. replicates_needed: generators in
-    total, with as many classifiers each, that decide with 80% power if the difference is as observed; None if decided, or if
-    more than 1000. values: (G,R) differences of the trainings.
+    low, high: 95% interval, which excludes 0 exactly if p < .05. With looks, both are corrected for them (repeated
+    interval and p). within_margin: whether the 90% interval lies within ± margin, also if the decision is better or
+    worse. error, df: of the mean. reason: why nothing could be decided, if it lies in the design. replicates_needed:
+    generators in total, with as many classifiers each, that decide with 80% power if the difference is as observed;
+    None if decided, or if more than 1000. values: (G,R) differences of the trainings.
     """
 
     metric: Metric
@@ -80,10 +81,11 @@ def confirm(
     """Decide whether the contender is better, worse or equivalent to the rival.
 
     contender, rival: predicted classes (G,R,N) of G generator trainings and R classifier trainings on each, or for
-    `macro_auc` probabilities (G,R,N,K). Arms are paired: [g, r] of both have the same initialisation and batch order, and no
-    two [g, r] share theirs. truth: (N,). groups: (N,) or None. margin: points within which arms count as equivalent.
-    looks: numbers of generators at which the comparison looks, planned before the first, of which G is one; None: this look
-    alone. classes: those of `minority_recall`, or of single recalls. ValueError names what does not fit.
+    `macro_auc` probabilities (G,R,N,K). Arms are paired: [g, r] of both have the same initialisation and batch order,
+    and no two [g, r] share theirs. truth: (N,). groups: (N,) or None. margin: points within which arms count as
+    equivalent. looks: numbers of generators at which the comparison looks, planned before the first, of which G is one;
+    None: this look alone. classes: those of `minority_recall`, or of single recalls. ValueError names what does not
+    fit.
     """
     if margin <= 0:
         raise ValueError(f"margin must be above 0 points; got {margin}")
@@ -93,10 +95,7 @@ def confirm(
 
 
 def decide(
-    estimate: Difference,
-    metric: Metric,
-    margin: float = MARGIN,
-    looks: Sequence[int] | None = None,
+    estimate: Difference, metric: Metric, margin: float = MARGIN, looks: Sequence[int] | None = None
 ) -> Confirmation:
     """The decision from an estimated difference; arguments as in `confirm`."""
     g = len(estimate.values)
@@ -158,7 +157,8 @@ def replicates_needed(estimate: Difference, margin: float = MARGIN) -> int | Non
 
 
 def _power(estimate: Difference, margin: float, n: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Probability of a decision with n generators: of the two-sided test or the two one-sided ones, whichever is larger.
+    """Probability of a decision with n generators: of the two-sided test or the two one-sided ones, whichever is
+    larger.
 
     By a shifted t (Chow, Shao & Wang 2008, 3.1 and 3.2).
     """
@@ -170,9 +170,7 @@ def _power(estimate: Difference, margin: float, n: NDArray[np.int64]) -> NDArray
     two_sided, one_sided = stats.t.isf(ALPHA / 2, df), stats.t.isf(ALPHA, df)
     differs = stats.t.sf(two_sided - shift, df) + stats.t.sf(two_sided + shift, df)
     equivalent = (
-        stats.t.cdf(margin / error - shift - one_sided, df)
-        + stats.t.cdf(margin / error + shift - one_sided, df)
-        - 1
+        stats.t.cdf(margin / error - shift - one_sided, df) + stats.t.cdf(margin / error + shift - one_sided, df) - 1
     )
     power: NDArray[np.float64] = np.maximum(differs, equivalent)
     return power

@@ -24,12 +24,12 @@ class Finalists:
 def finalists(val: Mapping[str, float], generative: Mapping[str, bool]) -> Finalists:
     """Choose by the mean score of each arm on val, the higher the better; ties go to the arm that is listed first.
 
-    val: arm → score, in the order of listing. generative: whether an arm was trained with images of a trained generator.
+    val: arm → score, in the order of listing. generative: whether an arm was trained with images of a trained
+    generator.
     """
     return Finalists(
-        *(_best({arm: score for arm, score in val.items() if generative[arm] == kind})
-          for kind in (True, False))
-    )  # fmt: skip
+        *(_best({arm: score for arm, score in val.items() if generative[arm] == kind}) for kind in (True, False))
+    )
 
 
 def _best(val: Mapping[str, float]) -> str | None:

@@ -1,7 +1,7 @@
 """A metric of every training on the test images, and how much each test image contributes to it.
 
-All metrics get their variance over test images in one way: the derivative of the metric with respect to the weight of each
-image (delta method; for recalls it is exact, for areas under ROC curves it is that of DeLong et al. 1988).
+All metrics get their variance over test images in one way: the derivative of the metric with respect to the weight of
+each image (delta method; for recalls it is exact, for areas under ROC curves it is that of DeLong et al. 1988).
 """
 
 from __future__ import annotations
@@ -35,26 +35,19 @@ class Scored:
     weights: Values
 
 
-def score(
-    predictions: Outputs,
-    truth: Labels,
-    metric: Metric = "macro_recall",
-    classes: Sequence[int] = (),
-) -> Scored:
+def score(predictions: Outputs, truth: Labels, metric: Metric = "macro_recall", classes: Sequence[int] = ()) -> Scored:
     """The metric of each training.
 
     predictions: (G,R,N) predicted classes; for `macro_auc` (G,R,N,K) probabilities. truth: (N,) true classes. classes:
-    those of `minority_recall`; for the other recalls an optional selection, so that one class gives its recall. ValueError
-    names an unknown metric or a shape that does not fit.
+    those of `minority_recall`; for the other recalls an optional selection, so that one class gives its recall.
+    ValueError names an unknown metric or a shape that does not fit.
     """
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r}; have {', '.join(METRICS)}")
     dimensions = 4 if metric == "macro_auc" else 3
     if predictions.ndim != dimensions or predictions.shape[2] != len(truth):
         wanted = "(G, R, N, K) probabilities" if dimensions == 4 else "(G, R, N) classes"
-        raise ValueError(
-            f"{metric} needs {wanted} of {len(truth)} test images; got shape {predictions.shape}"
-        )
+        raise ValueError(f"{metric} needs {wanted} of {len(truth)} test images; got shape {predictions.shape}")
     if metric == "minority_recall" and not len(classes):
         raise ValueError("minority_recall needs `classes`: the classes that it averages over")
     present = np.unique(truth)
@@ -97,9 +90,7 @@ def _worst(predictions: Outputs, truth: Labels, classes: NDArray[np.int64]) -> S
     right = (predictions == truth).astype(np.float64)
     recalls = right @ each.T  # (G,R,K)
     worst = recalls.round(12).argmin(2)
-    contributions = np.stack(
-        [(of_g * each[at]).mean(0) for of_g, at in zip(right, worst, strict=True)]
-    )
+    contributions = np.stack([(of_g * each[at]).mean(0) for of_g, at in zip(right, worst, strict=True)])
     often = np.bincount(worst.ravel(), minlength=len(classes)) / worst.size
     return Scored(recalls.min(2), contributions, often @ each)
 
@@ -145,11 +136,7 @@ def _auc(probabilities: Values, truth: Labels, classes: NDArray[np.int64]) -> Sc
     return _each(of_one, probabilities, balanced_weights(truth, classes))
 
 
-def _each(
-    of_one: Callable[[Any], tuple[float, Values]],
-    predictions: Outputs,
-    weights: Values,
-) -> Scored:
+def _each(of_one: Callable[[Any], tuple[float, Values]], predictions: Outputs, weights: Values) -> Scored:
     """Apply a function of one training's predictions, which returns the metric and its derivatives (N,), to all."""
     g, r, n = predictions.shape[:3]
     values, contributions = np.zeros((g, r)), np.zeros((g, n))

@@ -1,9 +1,9 @@
 """Paired difference of two arms in a metric, with nested replicates: G generators, R classifiers on each.
 
-The mean difference varies for three reasons: the generator (between the G means), the classifier (within them), and the test
-images or groups. The mean square between generators contains the first two in the proportion in which the mean does, so
-that it needs no estimate of either (balanced nested analysis of variance: Searle, Casella & McCulloch 1992, 3.4); it has
-G - 1 degrees of freedom. With the variance over test units it is combined as in `bootstrap.interval`.
+The mean difference varies for three reasons: the generator (between the G means), the classifier (within them), and the
+test images or groups. The mean square between generators contains the first two in the proportion in which the mean
+does, so that it needs no estimate of either (balanced nested analysis of variance: Searle, Casella & McCulloch 1992,
+3.4); it has G - 1 degrees of freedom. With the variance over test units it is combined as in `bootstrap.interval`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ MOST: Final = 100.0  # points between two scores of a metric
 class Variances:
     """Variance components of a paired difference, points².
 
-    The variance of the mean is generator / G + classifier / (G R) + test. With R = 1 `generator` holds both of the first.
+    The variance of the mean is generator / G + classifier / (G R) + test. With R = 1 `generator` holds both of the
+    first.
     """
 
     generator: float
@@ -44,11 +45,11 @@ class Variances:
 class Difference:
     """A paired difference, in points of its metric.
 
-    mean, error, df: estimate, standard error, degrees of freedom. values: (G,R) of each training. influence: (U,) of the
-    test units on the mean. scale: by what each generator's deviation from the mean counts, so that its variance is that of
-    the replicates in `error`. hidden: part of the variance that no influence shows. of_test: degrees of freedom of the test
-    units; least: effective test units in the smallest class that counts. alike: where single classes count and both arms
-    predicted the same for all their images, the recall and the effective test units of each.
+    mean, error, df: estimate, standard error, degrees of freedom. values: (G,R) of each training. influence: (U,) of
+    the test units on the mean. scale: by what each generator's deviation from the mean counts, so that its variance is
+    that of the replicates in `error`. hidden: part of the variance that no influence shows. of_test: degrees of freedom
+    of the test units; least: effective test units in the smallest class that counts. alike: where single classes count
+    and both arms predicted the same for all their images, the recall and the effective test units of each.
     """
 
     name: str
@@ -94,9 +95,7 @@ def difference(
 ) -> Difference:
     """Contender minus rival. ValueError if the arms are not paired (see `metrics.score` for shapes and `classes`)."""
     if contender.shape != rival.shape:
-        raise ValueError(
-            f"paired arms have one shape; got {contender.shape} and {rival.shape} of {name or 'an arm'}"
-        )
+        raise ValueError(f"paired arms have one shape; got {contender.shape} and {rival.shape} of {name or 'an arm'}")
     ours, theirs = (score(a, units.labels, metric, classes) for a in (contender, rival))
     values = 100 * (ours.values - theirs.values)
     influence = units.gather(100 * (ours.contributions - theirs.contributions))
@@ -117,9 +116,7 @@ def difference(
     return estimate
 
 
-def _alike(
-    outputs: Outputs, units: Units, classes: Sequence[int]
-) -> tuple[tuple[float, float], ...]:
+def _alike(outputs: Outputs, units: Units, classes: Sequence[int]) -> tuple[tuple[float, float], ...]:
     """Recall and effective test units of each of these classes."""
     right = _right(outputs, units)
     return tuple((float(right[units.labels == c].mean()), units.of_class[int(c)]) for c in classes)
@@ -128,14 +125,11 @@ def _alike(
 def newcombe(recall: float, n: float, level: float) -> float:
     """Half width of the interval of a difference of two paired proportions that agree on all of n units.
 
-    Square-and-add of Wilson's limits, with the continuity-corrected correlation of the pair (Newcombe 1998, Statistics in
-    Medicine 17:2635, method 10). With 0 or n right it is z² / (n + z²), 3.8 / (n + 3.8) at 95%.
+    Square-and-add of Wilson's limits, with the continuity-corrected correlation of the pair (Newcombe 1998, Statistics
+    in Medicine 17:2635, method 10). With 0 or n right it is z² / (n + z²), 3.8 / (n + 3.8) at 95%.
     """
     z = float(stats.norm.isf(level / 2))
-    centre, reach = (
-        recall + z**2 / (2 * n),
-        z * math.sqrt(recall * (1 - recall) / n + (z / n) ** 2 / 4),
-    )
+    centre, reach = (recall + z**2 / (2 * n), z * math.sqrt(recall * (1 - recall) / n + (z / n) ** 2 / 4))
     below = recall - (centre - reach) / (1 + z**2 / n)
     above = (centre + reach) / (1 + z**2 / n) - recall
     product = n**2 * recall * (1 - recall)
@@ -143,12 +137,7 @@ def newcombe(recall: float, n: float, level: float) -> float:
     return math.sqrt(below**2 - 2 * correlation * below * above + above**2)
 
 
-def level(
-    outputs: Outputs,
-    units: Units,
-    metric: Metric = "macro_recall",
-    classes: Sequence[int] = (),
-) -> Difference:
+def level(outputs: Outputs, units: Units, metric: Metric = "macro_recall", classes: Sequence[int] = ()) -> Difference:
     """One arm's metric in points, with the error model of a difference."""
     scored = score(outputs, units.labels, metric, classes)
     influence = units.gather(100 * scored.contributions)
@@ -158,16 +147,10 @@ def level(
 
 
 def estimate_of(
-    name: str,
-    values: Values,
-    influence: Values,
-    hidden: float,
-    units: Units,
-    of_test: float,
-    least: float,
+    name: str, values: Values, influence: Values, hidden: float, units: Units, of_test: float, least: float
 ) -> Difference:
-    """The error model. values: (G,R) in points. influence: (G,U) of each generator's mean. hidden: variance that it does not
-    show. of_test, least: see `Difference`."""
+    """The error model. values: (G,R) in points. influence: (G,U) of each generator's mean. hidden: variance that it
+    does not show. of_test, least: see `Difference`."""
     g, r = values.shape
     per_generator, of_mean = values.mean(1), influence.mean(0)
     test = float(units.variance_of(of_mean[None])[0]) + hidden
@@ -187,9 +170,7 @@ def estimate_of(
         mean, error, df = (0.0, 0.0, df) if abs(mean) < 1e-9 else (mean, abs(mean), 1.0)
     variances = Variances(max(0.0, spread - within / r), within, max(0.0, error**2 - spread / g))
     scale = math.sqrt(replicates * g / spread) if spread > 1e-18 else 0.0
-    return Difference(
-        name, mean, error, df, variances, values, of_mean, scale, hidden, of_test, least
-    )
+    return Difference(name, mean, error, df, variances, values, of_mean, scale, hidden, of_test, least)
 
 
 def _right(outputs: Outputs, units: Units) -> Values:
@@ -209,8 +190,6 @@ def _hidden_of_one(right: Values, units: Units, weights: Values) -> float:
     return variance
 
 
-def scores(
-    outputs: Outputs, units: Units, metric: Metric = "macro_recall", classes: Sequence[int] = ()
-) -> Values:
+def scores(outputs: Outputs, units: Units, metric: Metric = "macro_recall", classes: Sequence[int] = ()) -> Values:
     """The metric of each training in percent, (G,R): the points of a figure."""
     return 100 * score(outputs, units.labels, metric, classes).values

@@ -40,8 +40,8 @@ def unseen(test: ImageSet, seen: NDArray[np.uint64]) -> NDArray[np.int64]:
 def _least(gain: NDArray[np.float64], units: Units) -> float:
     """Lower end of the gain in macro recall by adjusted Wald intervals of paired proportions (Agresti & Min 2005).
 
-    Half an image is added to each of the four outcomes of a pair, in every class: an outcome with count 0 may still occur.
-    Images of one group count as one, because they may be correlated.
+    Half an image is added to each of the four outcomes of a pair, in every class: an outcome with count 0 may still
+    occur. Images of one group count as one, because they may be correlated.
     """
     mean, variance = 0.0, 0.0
     for c, groups in units.of_class.items():
@@ -54,15 +54,11 @@ def _least(gain: NDArray[np.float64], units: Units) -> float:
     return float(mean / k - stats.norm.ppf(0.5 + LEVEL / 2) * np.sqrt(variance) / k)
 
 
-def judge(
-    champion: Predictions,
-    challenger: Predictions,
-    units: Units,
-    options: Promotion,
-) -> Decision:
+def judge(champion: Predictions, challenger: Predictions, units: Units, options: Promotion) -> Decision:
     """Compare two fixed models by macro recall, paired over test images resampled within their class, as whole groups.
 
-    The models are fixed, so that the interval has no variance between seeds: the question is which of these two is better.
+    The models are fixed, so that the interval has no variance between seeds: the question is which of these two is
+    better.
     """
     labels = units.labels
     if units.least < LEAST_IMAGES:
@@ -88,6 +84,4 @@ def judge(
         f"{100 * estimate.mean:+.1f} points of macro recall over the champion ({100 * LEVEL:.0f}% interval "
         f"{100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}, {several(len(labels), 'test image')})"
     )
-    return Decision(
-        promote, f"{'shown' if promote else 'not shown'} to be {wanted}: {figures}", estimate
-    )
+    return Decision(promote, f"{'shown' if promote else 'not shown'} to be {wanted}: {figures}", estimate)

@@ -1,8 +1,8 @@
 """Comparison over seeds with different splits: the corrected resampled t-test.
 
-Training sets of two splits overlap, so that their results are correlated and the spread between seeds is too small. Nadeau
-& Bengio (2003, section 4) add the ratio of test to training images to 1/S in the variance of a mean over S splits. Test
-images are not resampled: each split has different ones already.
+Training sets of two splits overlap, so that their results are correlated and the spread between seeds is too small.
+Nadeau & Bengio (2003, section 4) add the ratio of test to training images to 1/S in the variance of a mean over S
+splits. Test images are not resampled: each split has different ones already.
 """
 
 from __future__ import annotations
@@ -15,15 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from augpipe.comparison.bootstrap import (
-    LEAST_SEEDS,
-    LEVEL,
-    POWER,
-    Gain,
-    Interval,
-    holm,
-    p_value,
-)
+from augpipe.comparison.bootstrap import LEAST_SEEDS, LEVEL, POWER, Gain, Interval, holm, p_value
 from augpipe.comparison.metrics import Outputs, score
 from augpipe.comparison.options import Metric
 from augpipe.comparison.units import Units
@@ -40,8 +32,8 @@ def estimates(
 ) -> dict[str, NDArray[np.float64]]:
     """The metric of each arm and seed on the test images of the seed, (S,).
 
-    outputs: of each seed predicted classes (N,), or probabilities (N,K) for `macro_auc`. classes: of each seed those that
-    the metric is restricted to; empty: all.
+    outputs: of each seed predicted classes (N,), or probabilities (N,K) for `macro_auc`. classes: of each seed those
+    that the metric is restricted to; empty: all.
     """
     restricted = classes or [()] * len(labels)
     return {
@@ -87,7 +79,9 @@ def gain(arm: str, reference: str, values: Estimates, ratio: float, step: float 
 
 
 def gains(values: Estimates, reference: str, ratio: float, tests: Sequence[Units]) -> list[Gain]:
-    """Gain of every other arm over `reference`, p-values corrected over these arms, with verdicts. tests: of each split."""
+    """Gain of every other arm over `reference`, p-values corrected over these arms, with verdicts. tests: of each
+    split.
+    """
     step, smallest = _step(tests), min(tests, key=lambda of: of.least)
     results = [gain(arm, reference, values, ratio, step) for arm in values if arm != reference]
     adjusted = []
@@ -128,10 +122,5 @@ def compare(
     metric: Metric = "macro_recall",
 ) -> Comparison:
     """As `comparison.compare`, over splits. tests: of each split."""
-    levels = {
-        arm: clip_to_unit(interval(recalls, ratio, _step(tests))) for arm, recalls in values.items()
-    }
-    return conclude(
-        levels, lambda reference: gains(values, reference, ratio, tests), val, generative,
-        baseline, metric,
-    )  # fmt: skip
+    levels = {arm: clip_to_unit(interval(recalls, ratio, _step(tests))) for arm, recalls in values.items()}
+    return conclude(levels, lambda reference: gains(values, reference, ratio, tests), val, generative, baseline, metric)

@@ -1,9 +1,9 @@
 """Simultaneous intervals of many differences: all of them cover together in 95% of runs (max-t over the family).
 
 The distribution of the largest |t| is that of a Gaussian multiplier bootstrap over replicates and test units
-(Chernozhukov, Chetverikov & Kato 2013): given the data, such draws are normal with the estimates' covariance, so that they are
-drawn from it. Each statistic is referred to its t distribution first (minimum of p: Westfall & Young 1993, 2.3), since degrees
-of freedom differ.
+(Chernozhukov, Chetverikov & Kato 2013): given the data, such draws are normal with the estimates' covariance, so that
+they are drawn from it. Each statistic is referred to its t distribution first (minimum of p: Westfall & Young 1993,
+2.3), since degrees of freedom differ.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ DRAWS: Final = 20_000
 
 @dataclass(frozen=True)
 class Simultaneous:
-    """A difference in points, with its simultaneous interval; p: adjusted for the family. level: of each interval alone."""
+    """A difference in points, with its simultaneous interval; p: adjusted for the family. level: of each interval
+    alone.
+    """
 
     name: str
     difference: float
@@ -41,8 +43,8 @@ def simultaneous(
 ) -> list[Simultaneous]:
     """Intervals and p of a family of differences with different names, whose trainings and test units are shared.
 
-    All have the same number of replicates G. A family of one gives its pairwise interval. The draws are seeded by the names;
-    their order does not matter.
+    All have the same number of replicates G. A family of one gives its pairwise interval. The draws are seeded by the
+    names; their order does not matter.
     """
     names = [member.name for member in family]
     if len(set(names)) < len(names):

@@ -1,4 +1,5 @@
-"""Recall within groups of test images, such as those of a scanner: of each group, of the worst one, and the gap between groups.
+"""Recall within groups of test images, such as those of a scanner: of each group, of the worst one, and the gap between
+groups.
 
 A group's macro recall averages the recalls of the classes that it has test images of. Worst group and gap are those of
 fairlearn's `MetricFrame`: `group_min()`, and `difference(method="between_groups")`, the largest minus the smallest.
@@ -24,8 +25,8 @@ GAP: Final = "gap"
 
 @dataclass(frozen=True)
 class _Scored:
-    """recalls: (G,R,V) of each training and group, 0..1. centred: (G,R,N), whether an image is right, less its class's mean
-    in its group."""
+    """recalls: (G,R,V) of each training and group, 0..1. centred: (G,R,N), whether an image is right, less its class's
+    mean in its group."""
 
     recalls: Values
     centred: Values
@@ -34,15 +35,12 @@ class _Scored:
 class Subgroups:
     """Test images (N,) in groups by the value of an attribute; images with the value "" are in none.
 
-    names: (V,) values, sorted. counts: (V,K) test images of each group and class. weights: (V,N) 1 / (K_v · n_cv) of the
-    images of a group v, with K_v classes.
+    names: (V,) values, sorted. counts: (V,K) test images of each group and class. weights: (V,N) 1 / (K_v · n_cv) of
+    the images of a group v, with K_v classes.
     """
 
     def __init__(
-        self,
-        labels: Labels,
-        groups: Sequence[object] | NDArray[np.object_] | None,
-        values: NDArray[np.object_],
+        self, labels: Labels, groups: Sequence[object] | NDArray[np.object_] | None, values: NDArray[np.object_]
     ) -> None:
         self.units, self.labels = Units(labels, groups), labels
         self.names = tuple(sorted({str(value) for value in values.tolist()} - {""}))
@@ -70,8 +68,8 @@ class Subgroups:
     def _reaches(self) -> Values:
         """Factors (N,) that make the jackknife variance within a class of all images that within the image's cell.
 
-        n / (n - m) for m images of its unit among n (see `Units`), and sqrt((u - 1) / u) for u units: of the cell over those
-        of the class.
+        n / (n - m) for m images of its unit among n (see `Units`), and sqrt((u - 1) / u) for u units: of the cell over
+        those of the class.
         """
         unit = np.unique(self._groups.astype(str), return_inverse=True)[1]
         n, m, u = _sizes(self._cell, unit)
@@ -90,7 +88,8 @@ class Subgroups:
         return _Scored(right @ self.weights.T, centred * self._reach)
 
     def differences(self, contender: Outputs, rival: Outputs, prefix: str = "") -> list[Difference]:
-        """Contender minus rival in each group, in the worst group (of each arm), and in the gap; outputs: (G,R,N) classes.
+        """Contender minus rival in each group, in the worst group (of each arm), and in the gap; outputs: (G,R,N)
+        classes.
 
         Names: prefix and the group's name, WORST or GAP. The last two only where there are two groups.
         """
@@ -108,20 +107,14 @@ class Subgroups:
         results.append(self._difference(prefix + GAP, arms, GAP, sum(most[:2])))
         return results
 
-    def _difference(
-        self, name: str, arms: Sequence[_Scored], what: int | str, hidden: float
-    ) -> Difference:
+    def _difference(self, name: str, arms: Sequence[_Scored], what: int | str, hidden: float) -> Difference:
         (ours, first, w), (theirs, second, v) = (self._statistic(arm, what) for arm in arms)
         weights = (w + v) / 2
-        counted = [
-            self._least(at) for at in range(len(self.names)) if weights[self._masks[at]].any()
-        ]
+        counted = [self._least(at) for at in range(len(self.names)) if weights[self._masks[at]].any()]
         influence = self.units.gather(100 * (first - second))
         of_test = self.units.degrees_of(weights)
         values = 100 * (ours - theirs)
-        return estimate_of(
-            name, values, influence, 100**2 * hidden, self.units, of_test, min(counted)
-        )
+        return estimate_of(name, values, influence, 100**2 * hidden, self.units, of_test, min(counted))
 
     def _statistic(self, scored: _Scored, what: int | str) -> tuple[Values, Values, Values]:
         """Values (G,R), contributions of the images to each generator's mean (G,N), and mean |weights| (N,).

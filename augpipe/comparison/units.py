@@ -1,9 +1,10 @@
 """Resampling units of a test set: its groups, since predictions on images of one patient are correlated.
 
 The class-balanced mean of a value over test images is a ratio of sums over groups. The contribution of a group to its
-variance is measured by how the mean changes without it (jackknife influence: Efron & Stein 1981; Davison & Hinkley 1997,
-section 2.7.3). So a group that makes up most of its class has its full weight; its distance from the mean, which it mostly
-determines, would be near 0. If every image is its own group, this is the bootstrap of images within their class.
+variance is measured by how the mean changes without it (jackknife influence: Efron & Stein 1981; Davison & Hinkley
+1997, section 2.7.3). So a group that makes up most of its class has its full weight; its distance from the mean, which
+it mostly determines, would be near 0. If every image is its own group, this is the bootstrap of images within their
+class.
 """
 
 from __future__ import annotations
@@ -28,18 +29,14 @@ def image_weights(labels: NDArray[np.int64]) -> Values:
 class Units:
     """Labels (N,) of test images, and the groups in which they are resampled.
 
-    groups: (N,) group of each image; None: each image is its own group. weights: (N,) 1 / (K · n_c); the weighted sum is the
-    class-balanced mean. of_class: effective number of groups of each class, (Σm)² / Σm² over their numbers of images m
-    (Kish 1965, 8.2), which is their number if they are equal; least: the smallest of these. grouped: whether any group has
-    several images. degrees: effective degrees of freedom of the variance between groups, by their weights. reach: (N,) factor
-    by which an image's deviation from its class counts.
+    groups: (N,) group of each image; None: each image is its own group. weights: (N,) 1 / (K · n_c); the weighted sum
+    is the class-balanced mean. of_class: effective number of groups of each class, (Σm)² / Σm² over their numbers of
+    images m (Kish 1965, 8.2), which is their number if they are equal; least: the smallest of these. grouped: whether
+    any group has several images. degrees: effective degrees of freedom of the variance between groups, by their
+    weights. reach: (N,) factor by which an image's deviation from its class counts.
     """
 
-    def __init__(
-        self,
-        labels: NDArray[np.int64],
-        groups: Sequence[object] | NDArray[np.object_] | None = None,
-    ) -> None:
+    def __init__(self, labels: NDArray[np.int64], groups: Sequence[object] | NDArray[np.object_] | None = None) -> None:
         self.labels = labels
         self.weights = image_weights(labels)
         present, self._class = np.unique(labels, return_inverse=True)
@@ -56,23 +53,17 @@ class Units:
         of_group, of_class = cells // max(1, k), cells % max(1, k)
         self._counts = np.bincount(of_class, images, minlength=k)
         in_effect = self._counts**2 / np.bincount(of_class, images**2.0, minlength=k)
-        self.of_class: dict[int, float] = dict(
-            zip(present.tolist(), in_effect.tolist(), strict=True)
-        )
+        self.of_class: dict[int, float] = dict(zip(present.tolist(), in_effect.tolist(), strict=True))
         self.least = min(self.of_class.values(), default=0.0)
-        # Without the m images of a cell, the mean of its class moves by n / (n - m) times their deviation from it; for the
-        # only group of a class this is undefined.
+        # Without the m images of a cell, the mean of its class moves by n / (n - m) times their deviation from it; for
+        # the only group of a class this is undefined.
         remaining = np.maximum(self._counts[of_class] - images, 1)
         self.reach: Values = (self._counts[of_class] / remaining)[cell]
-        self._members = sparse.csr_array(
-            (np.ones(n), (group, np.arange(n))), shape=(self._groups, n), dtype=np.float64
-        )
+        self._members = sparse.csr_array((np.ones(n), (group, np.arange(n))), shape=(self._groups, n), dtype=np.float64)
         self._strata = self._stratified(of_group, of_class)
         self.degrees = self.degrees_of(self.weights)
 
-    def _stratified(
-        self, of_group: NDArray[np.int64], of_class: NDArray[np.int64]
-    ) -> list[NDArray[np.int64]]:
+    def _stratified(self, of_group: NDArray[np.int64], of_class: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Groups that replace each other in resampling: those of a class, or all if a group has several classes."""
         if len(of_group) > self._groups:
             return [np.arange(self._groups)]

@@ -1,4 +1,5 @@
-"""The first look, or explore stage: every arm against a reference with corrected p-values, and the conclusion in one sentence.
+"""The first look, or explore stage: every arm against a reference with corrected p-values, and the conclusion in one
+sentence.
 
 The verdict of a run with a confirm stage is decided in `comparison/confirm.py`.
 """
@@ -31,7 +32,9 @@ from augpipe.comparison.units import Units
 
 
 def gains(right: Mapping[str, Right], units: Units, reference: str) -> list[Gain]:
-    """Gain in macro recall of every other arm over `reference`, with corrected p-values, joint intervals and verdicts."""
+    """Gain in macro recall of every other arm over `reference`, with corrected p-values, joint intervals and
+    verdicts.
+    """
     results = [gain(arm, reference, right, units) for arm in right if arm != reference]
     # Where an image is not classified correctly, its class does not matter for recalls.
     outputs = {arm: np.where(of, units.labels, -1)[:, None] for arm, of in right.items()}
@@ -39,9 +42,7 @@ def gains(right: Mapping[str, Right], units: Units, reference: str) -> list[Gain
     return with_verdicts(results, family, units)
 
 
-def with_verdicts(
-    results: Sequence[Gain], family: Sequence[Difference], units: Units
-) -> list[Gain]:
+def with_verdicts(results: Sequence[Gain], family: Sequence[Difference], units: Units) -> list[Gain]:
     """Gains over one reference with p-values corrected over them, joint intervals, and the verdicts that these give.
 
     family: the paired difference of each gain, in points.
@@ -61,10 +62,15 @@ def with_verdicts(
             needed = seeds_needed(g.interval, _variances(pair), seeds, units, len(results))
         adjusted.append(
             replace(
-                g, p_holm=p, p_permutation_holm=p_signs, verdict=decision, seeds_needed=needed,
-                joint=joint, p_joint=member.p,
+                g,
+                p_holm=p,
+                p_permutation_holm=p_signs,
+                verdict=decision,
+                seeds_needed=needed,
+                joint=joint,
+                p_joint=member.p,
             )
-        )  # fmt: skip
+        )
     return adjusted
 
 
@@ -76,7 +82,9 @@ def _variances(pair: Difference) -> tuple[float, float]:
 
 
 def verdict(estimate: Interval, p: float, seeds: int, units: Units) -> Verdict:
-    """`better` or `worse` only if interval and p, corrected for the number of arms, agree, with enough seeds and test images."""
+    """`better` or `worse` only if interval and p, corrected for the number of arms, agree, with enough seeds and test
+    images.
+    """
     if units.least < LEAST_IMAGES:
         return "too few test images to say"
     if seeds < LEAST_SEEDS:
@@ -103,21 +111,15 @@ class Comparison:
 
 
 def compare(
-    right: Mapping[str, Right],
-    units: Units,
-    val: Mapping[str, float],
-    generative: Mapping[str, bool],
-    baseline: str,
+    right: Mapping[str, Right], units: Units, val: Mapping[str, float], generative: Mapping[str, bool], baseline: str
 ) -> Comparison:
     """Compare arms by their correct predictions on test (see `Right`).
 
-    val: mean val macro recall of each arm, which selects the arms named in the verdict: selecting the best of many by test
-    would be optimistic. generative: whether an arm uses images of a trained generator.
+    val: mean val macro recall of each arm, which selects the arms named in the verdict: selecting the best of many by
+    test would be optimistic. generative: whether an arm uses images of a trained generator.
     """
     levels = {a: _level(r, units) for a, r in right.items()}
-    return conclude(
-        levels, lambda reference: gains(right, units, reference), val, generative, baseline
-    )
+    return conclude(levels, lambda reference: gains(right, units, reference), val, generative, baseline)
 
 
 def conclude(
@@ -133,9 +135,7 @@ def conclude(
     strongest, best = chosen.rival or baseline, chosen.contender
     over_baseline = {g.arm: g for g in against(baseline)}
     over_strongest = {g.arm: g for g in against(strongest)}
-    comparison = Comparison(
-        baseline, strongest, best, levels, over_baseline, over_strongest, "", metric
-    )
+    comparison = Comparison(baseline, strongest, best, levels, over_baseline, over_strongest, "", metric)
     return replace(comparison, sentence=_sentence(comparison, generative))
 
 
@@ -168,9 +168,11 @@ def _sentence(comparison: Comparison, generative: Mapping[str, bool]) -> str:
             else f"at least {LEAST_IMAGES} test images of every class, of as many groups of like size, are needed"
         )
         kind = "arm with a trained generator" if comparison.best else "arm"
-        return f"{lead_gain.verdict[0].upper()}{lead_gain.verdict[1:]}: the best {kind} by validation, {lead!r}, {change}; {need}."
+        shown = f"{lead_gain.verdict[0].upper()}{lead_gain.verdict[1:]}"
+        return f"{shown}: the best {kind} by validation, {lead!r}, {change}; {need}."
     if comparison.best is None:
-        return f"No arm shows images of a trained generator; the best arm by validation, {lead!r}, {change}: {lead_gain.verdict}."
+        best = f"the best arm by validation, {lead!r}, {change}: {lead_gain.verdict}."
+        return f"No arm shows images of a trained generator; {best}"
     if lead_gain.verdict == "better":
         return _sentence_of_a_gain(comparison, f"{lead!r} {change}")
     harm = lead_gain.verdict == "worse"
@@ -179,16 +181,16 @@ def _sentence(comparison: Comparison, generative: Mapping[str, bool]) -> str:
 
 
 def _sentence_of_a_gain(comparison: Comparison, change: str) -> str:
-    """The sentence if the best generative arm beat the baseline: did it also beat the strongest arm without a generator?"""
+    """The sentence if the best generative arm beat the baseline: did it also beat the strongest arm without a
+    generator?
+    """
     if comparison.strongest == comparison.baseline:
         return f"Synthetic images helped: {change}."
     over_strongest = comparison.over_strongest[str(comparison.best)]
     result = {
         "better": "Synthetic images helped",
         "worse": "Synthetic images beat the baseline, but not the strongest arm without a trained generator",
-    }.get(
-        over_strongest.verdict, "Synthetic images beat the baseline, but are not shown to be needed"
-    )
+    }.get(over_strongest.verdict, "Synthetic images beat the baseline, but are not shown to be needed")
     return (
         f"{result}: {change}, and by {format_gain(over_strongest)} over the strongest arm without a trained "
         f"generator, {comparison.strongest!r}."

@@ -49,9 +49,7 @@ class Checkpoint:
         saved = state.pop("header")
         differing = list(differences(saved, self.header))
         if differing:
-            more = (
-                f" (and {several(len(differing) - 1, 'more difference')})" if differing[1:] else ""
-            )
+            more = f" (and {several(len(differing) - 1, 'more difference')})" if differing[1:] else ""
             raise UserError(f"cannot resume {self.path}: {differing[0]}{more}")
         return state
 
@@ -89,9 +87,7 @@ def _read(path: Path) -> dict[str, Any]:
         if not isinstance(state["header"], Mapping):
             raise TypeError("header")
     except Exception as error:  # reading an arbitrary file can raise anything
-        raise UserError(
-            f"{path} is not an augpipe checkpoint, or is damaged ({type(error).__name__})"
-        ) from None
+        raise UserError(f"{path} is not an augpipe checkpoint, or is damaged ({type(error).__name__})") from None
     return state
 
 
@@ -104,8 +100,6 @@ def differences(saved: Any, current: Any, path: str = "") -> Iterator[str]:
     """Yield one phrase per difference between two headers, as `config.width is 0.5 here and was 0.25`."""
     if isinstance(saved, Mapping) and isinstance(current, Mapping):
         for key in [*current, *(k for k in saved if k not in current)]:
-            yield from differences(
-                saved.get(key), current.get(key), f"{path}.{key}" if path else str(key)
-            )
+            yield from differences(saved.get(key), current.get(key), f"{path}.{key}" if path else str(key))
     elif saved != current:
         yield f"{path} is {current!r} here and was {saved!r}"

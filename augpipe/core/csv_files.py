@@ -36,9 +36,7 @@ def write_csv(table: pd.DataFrame, path: Path, paths: Sequence[str] = ()) -> dic
     return changed
 
 
-def spreadsheet_safe(
-    table: pd.DataFrame, paths: Sequence[str] = ()
-) -> tuple[pd.DataFrame, dict[str, str]]:
+def spreadsheet_safe(table: pd.DataFrame, paths: Sequence[str] = ()) -> tuple[pd.DataFrame, dict[str, str]]:
     """The table as `write_csv` writes it, and the changed texts."""
     table = table.copy()
     changed: dict[str, str] = {}

@@ -45,9 +45,7 @@ class Runtime:
 
     def move(self, images: torch.Tensor) -> torch.Tensor:
         """Move (N,C,H,W) images here, in this device's memory format."""
-        return images.to(self.device, non_blocking=True).contiguous(
-            memory_format=self.memory_format
-        )
+        return images.to(self.device, non_blocking=True).contiguous(memory_format=self.memory_format)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which forward passes run at this runtime's precision."""
@@ -68,16 +66,10 @@ def fast_bf16(device: str) -> bool:
 
 def pick_device(requested: Device) -> str:
     """`auto` → the first available of cuda, mps and cpu; UserError for an unavailable device."""
-    have = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     available = [name for name, present in have.items() if present]
     if requested != "auto" and requested not in available:
-        raise UserError(
-            f"no device {requested!r} on this machine; choose from {', '.join(available)}"
-        )
+        raise UserError(f"no device {requested!r} on this machine; choose from {', '.join(available)}")
     return available[0] if requested == "auto" else requested
 
 
@@ -161,10 +153,7 @@ class ClassRows:
             sorted_weights = torch.from_numpy(weights)[self._order]
             sorted_labels = labels[self._order]
             # Per class: in one sum, small weights would be lost next to a class with large ones.
-            ends = [
-                torch.cumsum(part, 0) / part.sum()
-                for part in sorted_weights.split(self.sizes.tolist())
-            ]
+            ends = [torch.cumsum(part, 0) / part.sum() for part in sorted_weights.split(self.sizes.tolist())]
             self._ends = sorted_labels + torch.cat(ends)
 
     def pick(self, labels: torch.Tensor, u: torch.Tensor) -> torch.Tensor:

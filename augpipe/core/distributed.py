@@ -94,8 +94,8 @@ def gather(x: torch.Tensor) -> torch.Tensor:
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Average the gradients over processes: the gradient of the mean loss of the global batch.
 
-    In one message after the backward pass, as in StyleGAN2-ADA (Karras et al. 2020): DDP's hooks support neither several
-    forward passes of a network per step nor gradient penalties.
+    In one message after the backward pass, as in StyleGAN2-ADA (Karras et al. 2020): DDP's hooks support neither
+    several forward passes of a network per step nor gradient penalties.
     """
     if size() == 1:
         return
@@ -114,10 +114,7 @@ def means(values: Mapping[str, torch.Tensor]) -> dict[str, float]:
     together = torch.stack([value.float() for value in values.values()])
     distributed.all_reduce(together)
     averages: Sequence[float] = (together / size()).tolist()
-    return {
-        name: value if math.isfinite(value) else math.nan
-        for name, value in zip(values, averages, strict=True)
-    }
+    return {name: value if math.isfinite(value) else math.nan for name, value in zip(values, averages, strict=True)}
 
 
 def wait_for_all() -> None:

@@ -19,10 +19,17 @@ FULL_WORDS: Final = (
 MANY: Final = 20  # choices that a message lists
 PASSING: Final = frozenset(
     {
-        errno.EAGAIN, errno.EBUSY, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EIO, errno.ENETDOWN,
-        errno.ENETUNREACH, errno.ESTALE, errno.ETIMEDOUT,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EIO,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
     }
-)  # fmt: skip
+)
 
 
 class UserError(ValueError):
@@ -96,7 +103,9 @@ def exists(path: Path) -> bool:
 
 
 def near_name(path: Path) -> str:
-    """` (did you mean ...?)` for a path that does not exist, if its folder has something of nearly this name; else ""."""
+    """` (did you mean ...?)` for a path that does not exist, if its folder has something of nearly this name; else
+    "".
+    """
     try:
         names = sorted(entry.name for entry in os.scandir(path.parent))
     except OSError:

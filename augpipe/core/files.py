@@ -35,7 +35,9 @@ def draft_of(target: Path) -> Iterator[Path]:
 
 
 def _unwritable(target: Path, error: OSError) -> Exception:
-    """UserError if the target itself is not writable (disk full, read-only); transient and other errors are returned unchanged."""
+    """UserError if the target itself is not writable (disk full, read-only); transient and other errors are returned
+    unchanged.
+    """
     if passes(error):
         return error
     place = str(error.filename or "")
@@ -56,8 +58,8 @@ def beside(target: Path) -> Iterator[Path]:
     """A draft path for a file or folder, renamed to `target` when the block succeeds.
 
     `target` never holds a partial result. An existing folder is replaced completely, in one step where the system can
-    exchange two folders; elsewhere a kill between two renames leaves it as `.target.replaced`, which the next call puts back.
-    Drafts of processes that were killed are deleted. Raises UserError if the target cannot be written.
+    exchange two folders; elsewhere a kill between two renames leaves it as `.target.replaced`, which the next call puts
+    back. Drafts of processes that were killed are deleted. Raises UserError if the target cannot be written.
     """
     target = target.resolve()
     old = target.parent / f".{target.name}.replaced"
@@ -80,7 +82,8 @@ def beside(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(name: str, folder: Path | None = None) -> Iterator[Path]:
-    """A new folder for the duration of the block, readable by its user only; those of processes that were killed are deleted.
+    """A new folder for the duration of the block, readable by its user only; those of processes that were killed are
+    deleted.
 
     folder: where it is; None: where the system has temporary files.
     """
@@ -127,7 +130,9 @@ def _sync(place: Path) -> None:
 
 
 def rename(draft: Path, target: Path) -> None:
-    """Rename a finished file or folder so that its name never stands for less than all of it, even after a power failure."""
+    """Rename a finished file or folder so that its name never stands for less than all of it, even after a power
+    failure.
+    """
     sync(draft)
     os.rename(draft, target)
     _sync(target.parent)

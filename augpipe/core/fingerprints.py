@@ -21,9 +21,18 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 # The schema of all settings imports the options of every package. A stage depends on the values that it reads.
 NOT_FOLLOWED: Final = frozenset({"augpipe.pipeline.experiment"})
 LIBRARIES: Final = (
-    "albucore", "albumentations", "imbalanced-learn", "opencv-python-headless", "pandas", "pillow",
-    "scikit-image", "scikit-learn", "scipy", "torch-fidelity", "torchvision",
-)  # fmt: skip
+    "albucore",
+    "albumentations",
+    "imbalanced-learn",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
+    "scikit-image",
+    "scikit-learn",
+    "scipy",
+    "torch-fidelity",
+    "torchvision",
+)
 
 
 class ChangedError(RuntimeError):
@@ -77,9 +86,7 @@ def used_by(modules: Iterable[str], root: Path = ROOT) -> frozenset[str]:
         modules_used.add(module)
         if module not in NOT_FOLLOWED:
             pending += _imports(path, path.stat().st_mtime_ns, root)
-    return frozenset(
-        modules_used | {parent for module in modules_used for parent in _parents(module)}
-    )
+    return frozenset(modules_used | {parent for module in modules_used for parent in _parents(module)})
 
 
 def _parents(module: str) -> Iterator[str]:
@@ -112,7 +119,9 @@ def _meaning(path: Path, changed: int) -> str:
 
 @cache
 def _imports(path: Path, changed: int, root: Path) -> tuple[str, ...]:
-    """Modules of the package that a file imports; `from augpipe.x import y` counts as augpipe.x.y if that is a module."""
+    """Modules of the package that a file imports; `from augpipe.x import y` counts as augpipe.x.y if that is a
+    module.
+    """
     imported: set[str] = set()
     for node in ast.walk(_tree(path, changed)):
         if isinstance(node, ast.Import):

@@ -15,7 +15,9 @@ UNITS: Final = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def make_home() -> Path:
-    """Create the folder if it is missing, readable by its user only: it contains images, and models that may memorise some."""
+    """Create the folder if it is missing, readable by its user only: it contains images, and models that may memorise
+    some.
+    """
     folder = home()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
@@ -37,9 +39,7 @@ def make_folder(folder: Path) -> None:
                 break
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(
-            f"{folder} cannot be a folder: {error.filename} is a file; move it away"
-        ) from None
+        raise UserError(f"{folder} cannot be a folder: {error.filename} is a file; move it away") from None
 
 
 def home() -> Path:
@@ -48,9 +48,7 @@ def home() -> Path:
     try:
         return place.expanduser().absolute()
     except RuntimeError:
-        raise UserError(
-            f"AUGPIPE_HOME {str(place)!r} begins with a user's home, which is not known"
-        ) from None
+        raise UserError(f"AUGPIPE_HOME {str(place)!r} begins with a user's home, which is not known") from None
 
 
 def weights_folder() -> Path:
@@ -63,9 +61,7 @@ def store_limit() -> int:
     text = os.environ.get("AUGPIPE_STORE_LIMIT") or LIMIT
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MGT]B)", text.strip())
     if not match:
-        raise UserError(
-            f"AUGPIPE_STORE_LIMIT must be a size such as 500MB, 20GB or 1TB; got {text!r}"
-        )
+        raise UserError(f"AUGPIPE_STORE_LIMIT must be a size such as 500MB, 20GB or 1TB; got {text!r}")
     return int(float(match[1]) * UNITS[match[2]])
 
 
@@ -73,7 +69,5 @@ def age_seconds(text: str) -> float:
     """`90m`, `12h`, `7d` → seconds; UserError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text.strip())
     if not match:
-        raise UserError(
-            f"an age must be a number of minutes, hours or days such as 90m, 12h or 7d; got {text!r}"
-        )
+        raise UserError(f"an age must be a number of minutes, hours or days such as 90m, 12h or 7d; got {text!r}")
     return float(match[1]) * AGES[match[2]]

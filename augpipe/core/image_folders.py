@@ -1,8 +1,8 @@
 """Image sets as folders: pixels in one memory-mapped file, or as rows of another set's; labels, classes, provenance.
 
-`images.npy` uint8 (N,C,H,W) and `digests.npy` uint64 (N,2), or instead of both `rows.json`: the SHA-256 of the set in the
-next folder that holds them, and which of its rows they are, `start` up to but without `stop`. `labels.npy` int64 (N,),
-`classes.json`, `table.parquet`.
+`images.npy` uint8 (N,C,H,W) and `digests.npy` uint64 (N,2), or instead of both `rows.json`: the SHA-256 of the set in
+the next folder that holds them, and which of its rows they are, `start` up to but without `stop`. `labels.npy` int64
+(N,), `classes.json`, `table.parquet`.
 """
 
 from __future__ import annotations
@@ -98,28 +98,20 @@ def _cut(path: Path, n: int) -> None:
         shape = (n, *shape[1:])
         stream.seek(0)
         descr = np.lib.format.dtype_to_descr(dtype)
-        np.lib.format.write_array_header_1_0(
-            stream, {"descr": descr, "fortran_order": False, "shape": shape}
-        )
+        np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
         if stream.tell() != start:
             raise RuntimeError(f"the header of {path} changed its length")
         stream.truncate(start + int(np.prod(shape)) * dtype.itemsize)
 
 
-def write_labels(
-    folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame
-) -> None:
+def write_labels(folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame) -> None:
     """Complete a folder that holds its pixels: labels, classes, provenance, and a digest of each image."""
     np.save(folder / DIGESTS, pixel_digests(_mapped(folder / PIXELS)))
     _write_labels(folder, labels, classes, table)
 
 
 def write_rows(
-    folder: Path,
-    rows: Rows,
-    labels: NDArray[np.int64],
-    classes: tuple[str, ...],
-    table: pd.DataFrame,
+    folder: Path, rows: Rows, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame
 ) -> None:
     """A new folder whose pixels are rows of another set beside it."""
     folder.mkdir(parents=True)
@@ -127,9 +119,7 @@ def write_rows(
     _write_labels(folder, labels, classes, table)
 
 
-def _write_labels(
-    folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame
-) -> None:
+def _write_labels(folder: Path, labels: NDArray[np.int64], classes: tuple[str, ...], table: pd.DataFrame) -> None:
     np.save(folder / "labels.npy", labels)
     write_json(folder / "classes.json", list(classes))
     table.to_parquet(folder / "table.parquet", index=False)

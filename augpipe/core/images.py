@@ -67,9 +67,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         if images.dtype != np.uint8 or images.ndim != 4:
             raise ValueError(f"images must be uint8 (N,C,H,W), got {images.dtype} {images.shape}")
         if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
-            raise ValueError(
-                f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}"
-            )
+            raise ValueError(f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}")
         if len(table) != len(images) or tuple(table.columns) != PROVENANCE:
             raise ValueError(
                 f"provenance must have {len(images)} rows of {', '.join(PROVENANCE)}; "
@@ -109,10 +107,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     def take(self, rows: NDArray[np.int64]) -> ImageSet:
         """The images at `rows`, in that order (a copy in memory)."""
         return ImageSet(
-            self.images[rows],
-            self.labels[rows],
-            self.classes,
-            self.table.iloc[rows].reset_index(drop=True),
+            self.images[rows], self.labels[rows], self.classes, self.table.iloc[rows].reset_index(drop=True)
         )
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:

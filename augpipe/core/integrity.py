@@ -71,7 +71,5 @@ def _set_aside(path: Path) -> None:
     except PermissionError:  # another user's file in a shared store
         where = "It could not be moved away"
     LOGGER.warning(
-        "%s is damaged: its content does not match its SHA-256. %s; its result is computed again.",
-        path,
-        where,
+        "%s is damaged: its content does not match its SHA-256. %s; its result is computed again.", path, where
     )

@@ -13,14 +13,22 @@ from typing import Any, Final
 
 # Instruction sets that select different kernels, with a different order of sums.
 INSTRUCTIONS: Final = (
-    "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_tile",
-    "asimd", "bf16", "sve", "sve2",
-)  # fmt: skip
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_bf16",
+    "amx_tile",
+    "asimd",
+    "bf16",
+    "sve",
+    "sve2",
+)
 
 
-def environment(
-    device: str, precision: str, threads: int, processes: int = 1
-) -> dict[str, str | int]:
+def environment(device: str, precision: str, threads: int, processes: int = 1) -> dict[str, str | int]:
     """Versions and settings that a result depends on besides configuration, data and code.
 
     device, precision: resolved names, never `auto`. threads: of each process. processes: that train one model together.

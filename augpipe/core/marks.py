@@ -14,10 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 # https://cv.iptc.org/newscodes/digitalsourcetype/: created by a model that was trained on sampled content.
 SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 XMP_KEY: Final = "XML:com.adobe.xmp"  # keyword of XMP in PNG (XMP specification, part 3)
-MODEL_WORDS: Final = (
-    b"trainedAlgorithmicMedia",
-    b"TrainedAlgorithmicMedia",
-)  # ours, and composites of such pictures
+MODEL_WORDS: Final = (b"trainedAlgorithmicMedia", b"TrainedAlgorithmicMedia")  # ours, and composites of such pictures
 _XMP: Final = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
     'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '

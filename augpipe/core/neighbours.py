@@ -35,9 +35,7 @@ def _centre(items: Items) -> torch.Tensor:
     total = torch.zeros(int(np.prod(items.shape[1:])), dtype=torch.float64)
     for start in range(0, len(items), POINTS):
         # A copy: torch warns about read-only memory maps.
-        total += (
-            torch.from_numpy(np.array(items[start : start + POINTS])).flatten(1).double().sum(0)
-        )
+        total += torch.from_numpy(np.array(items[start : start + POINTS])).flatten(1).double().sum(0)
     return total / max(1, len(items))
 
 
@@ -56,7 +54,9 @@ class Block(NamedTuple):
 
 
 def _measured(queries: Items, points: Items, dtype: torch.dtype = torch.float32) -> Iterator[Block]:
-    """Squared distances block by block, queries in the outer loop, with squared norms relative to the points' centre."""
+    """Squared distances block by block, queries in the outer loop, with squared norms relative to the points'
+    centre.
+    """
     centre = _centre(points).to(dtype)
     for q in range(0, len(queries), QUERIES):
         a = _block(queries, q, q + QUERIES, centre)
@@ -84,9 +84,7 @@ def nearest(
         same = torch.arange(max(q, p), max(q, p, min(q + squared.shape[0], p + squared.shape[1])))
         squared[same - q, same - p] = torch.inf
 
-    distances, order = _ranked(
-        queries, points, min(k + SPARE, have), exclude_self if without_self else None
-    )
+    distances, order = _ranked(queries, points, min(k + SPARE, have), exclude_self if without_self else None)
     return distances[:, :k].copy(), order[:, :k].copy()
 
 
@@ -105,7 +103,9 @@ def nearest_earlier(items: Items) -> NDArray[np.float32]:
 def _ranked(
     queries: Items, points: Items, k: int, blank: Masked | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Ascending distances and rows of k candidates of each query; inf for excluded ones. blank excludes pairs in place."""
+    """Ascending distances and rows of k candidates of each query; inf for excluded ones. blank excludes pairs in
+    place.
+    """
     best = torch.full((len(queries), k), torch.inf)
     rows = torch.zeros((len(queries), k), dtype=torch.int64)
     for q, p, squared, _, _ in _measured(queries, points):
@@ -178,9 +178,11 @@ def _pairs(queries: Items, points: Items, a: torch.Tensor, b: torch.Tensor) -> t
         (
             torch.from_numpy(queries[i.numpy()]).flatten(1).float()
             - torch.from_numpy(points[j.numpy()]).flatten(1).float()
-        ).square().sum(1)
+        )
+        .square()
+        .sum(1)
         for i, j in zip(a.split(step), b.split(step), strict=True)
-    ]  # fmt: skip
+    ]
     return torch.cat(parts)
 
 

@@ -6,14 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -23,12 +16,7 @@ from augpipe.core.registry import kinds_in, load_kind
 # Types of pydantic's errors → message.
 PLAIN: Final = {
     ("tuple_type", "list_type"): "must be a list",
-    (
-        "dict_type",
-        "mapping_type",
-        "model_type",
-        "model_attributes_type",
-    ): "must have keys and values",
+    ("dict_type", "mapping_type", "model_type", "model_attributes_type"): "must have keys and values",
     ("string_type",): "must be text",
     ("int_type", "int_parsing", "int_from_float"): "must be a whole number",
     ("float_type", "float_parsing"): "must be a number",
@@ -46,9 +34,7 @@ class Strict(BaseModel):
     Each field is documented by the string below it, which forms and the reference show.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -94,8 +80,9 @@ class KindConfig(Strict):
 class OneOf:
     """Annotation of a field that `resolve` reads as one of several models, named under `key`.
 
-    by_name: whether `resolve` reads the name of a model alone, too. The field must be `SerializeAsAny[...]`: dumped as the base class it would lose the fields of the actual model, and
-    different configurations would have equal hashes. Its JSON schema is any of `models`, for forms.
+    by_name: whether `resolve` reads the name of a model alone, too. The field must be `SerializeAsAny[...]`: dumped as
+    the base class it would lose the fields of the actual model, and different configurations would have equal hashes.
+    Its JSON schema is any of `models`, for forms.
     """
 
     resolve: Callable[[Any], Any]
@@ -103,9 +90,7 @@ class OneOf:
     models: Callable[[], Iterable[tuple[str, type[BaseModel]]]]
     by_name: bool = False
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Read by `resolve` first."""
         return core_schema.no_info_before_validator_function(self.resolve, handler(source))
 
@@ -119,11 +104,7 @@ class OneOf:
             named = {"const": name, "default": name, "title": self.key, "type": "string"}
             named["description"] = model_schema["properties"][self.key]["description"]
             schemas.append(
-                {
-                    **model_schema,
-                    "title": name,
-                    "properties": {**model_schema["properties"], self.key: named},
-                }
+                {**model_schema, "title": name, "properties": {**model_schema["properties"], self.key: named}}
             )
         if self.by_name:
             schemas.append({"enum": [name for name, _ in self.models()], "type": "string"})
@@ -170,9 +151,7 @@ def _plain(error: Mapping[str, Any]) -> str:
         if kind in kinds:
             return words
     if kind == "too_short":
-        return f"needs at least {several(context['min_length'], 'entry')}".replace(
-            "entrys", "entries"
-        )
+        return f"needs at least {several(context['min_length'], 'entry')}".replace("entrys", "entries")
     return str(error["msg"]).replace("Input should be", "must be")
 
 

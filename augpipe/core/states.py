@@ -19,7 +19,8 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
 
 
 def damaged_part(path: Path) -> str:
-    """The first part of a file written by torch whose checksum does not hold, "" if all do; BadZipFile if it is no such file.
+    """The first part of a file written by torch whose checksum does not hold, "" if all do; BadZipFile if it is no such
+    file.
 
     torch does not compare the checksums of the archive that it reads.
     """
@@ -30,8 +31,8 @@ def damaged_part(path: Path) -> str:
 def canonical(value: Any) -> Any:
     """A copy in which equal texts are one object, and nothing else is shared.
 
-    Pickle writes an object that it meets again as a reference. A state that was read from a checkpoint shares other objects
-    than the state that was saved, and its file would differ.
+    Pickle writes an object that it meets again as a reference. A state that was read from a checkpoint shares other
+    objects than the state that was saved, and its file would differ.
     """
     if isinstance(value, torch.Tensor):
         return value.detach().clone()  # with a storage of its own, no larger than the tensor

@@ -12,13 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import (
-    BaseModel,
-    FieldSerializationInfo,
-    ValidationInfo,
-    field_serializer,
-    field_validator,
-)
+from pydantic import BaseModel, FieldSerializationInfo, ValidationInfo, field_serializer, field_validator
 
 from augpipe.core import image_folders
 from augpipe.core.errors import RunError
@@ -71,9 +65,7 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         self.root = home() / "store" if root is None else root
 
-    def put(
-        self, kind: str, write: Callable[[Path], None], suffix: str = "", prefix: str = ""
-    ) -> Ref:
+    def put(self, kind: str, write: Callable[[Path], None], suffix: str = "", prefix: str = "") -> Ref:
         """Let `write` create a file or folder, and rename it to a path derived from its hash.
 
         It is on the disk before it has its name. Damaged content of that name is moved away.
@@ -164,9 +156,7 @@ class Store:
         """Store tensors and plain values, readable with `weights_only=True`."""
         return self.put(kind, _writer(state), ".pt")
 
-    def keyed(
-        self, kind: str, key: str, make: Callable[[], dict[str, torch.Tensor]]
-    ) -> dict[str, torch.Tensor]:
+    def keyed(self, kind: str, key: str, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """Result of `make`, cached under a key that identifies everything it depends on."""
         for path in (self.root / kind).glob(f"{key}-*.pt"):
             if is_stored(path, path.stem.rpartition("-")[2]):
@@ -184,7 +174,9 @@ def _writer(state: Mapping[str, Any]) -> Callable[[Path], None]:
 
 
 def is_stored(path: Path, sha256: str) -> bool:
-    """Whether content is stored and undamaged, and for rows also the set that holds them; both are marked as used now."""
+    """Whether content is stored and undamaged, and for rows also the set that holds them; both are marked as used
+    now.
+    """
     if not (touch(path) and intact(path, sha256)):
         return False
     rows = image_folders.rows_of(path)

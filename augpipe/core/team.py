@@ -35,7 +35,9 @@ GRACE: Final = 1.0  # seconds to wait for the errors of the other processes afte
 
 
 class Team(NamedTuple):
-    """size: number of processes, each with its own device. place: parent of the rendezvous folder; default: the system's temporary folder."""
+    """size: number of processes, each with its own device. place: parent of the rendezvous folder; default: the
+    system's temporary folder.
+    """
 
     size: int
     device: Device = "auto"
@@ -53,10 +55,7 @@ def launch(team: Team, work: Callable[..., T], *arguments: Any) -> T:
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="augpipe-training-", dir=team.place) as folder:
         team = team._replace(place=folder)
-        processes = [
-            context.Process(target=_run, args=(rank, team, work, arguments))
-            for rank in range(team.size)
-        ]
+        processes = [context.Process(target=_run, args=(rank, team, work, arguments)) for rank in range(team.size)]
         try:
             for process in processes:
                 process.start()

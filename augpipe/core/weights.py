@@ -20,9 +20,16 @@ from augpipe.core.home import home, make_folder, weights_folder
 
 # Exceptions raised by reading a file that is not a matching checkpoint.
 UNREADABLE: Final = (
-    pickle.UnpicklingError, struct.error, AssertionError, AttributeError, EOFError, LookupError,
-    RuntimeError, TypeError, ValueError,
-)  # fmt: skip
+    pickle.UnpicklingError,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @contextmanager
@@ -43,9 +50,7 @@ def fetching(what: str, file: str, instead: str) -> Iterator[None]:
             f"into {weights_folder()}, or use {instead}"
         ) from None
     except OSError as error:
-        raise UserError(
-            f"cannot keep the weights of {what} in {weights_folder()}: {error.strerror or error}"
-        ) from None
+        raise UserError(f"cannot keep the weights of {what} in {weights_folder()}: {error.strerror or error}") from None
     finally:
         torch.hub.set_dir(before)
 
@@ -56,9 +61,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except UNREADABLE:
-        raise UserError(
-            f"{path} does not hold the weights of {what}; remove it or replace it"
-        ) from None
+        raise UserError(f"{path} does not hold the weights of {what}; remove it or replace it") from None
 
 
 def published_file(model: str) -> Path:
@@ -76,7 +79,5 @@ def torchvision_state(model: str, instead: str) -> Mapping[str, torch.Tensor]:
     path = published_file(model)
     with fetching(f"torchvision's {model}", path.name, instead), reading(path, model):
         # weights_only: loading cannot run code, unlike the default of torchvision.
-        state: Mapping[str, torch.Tensor] = weights.get_state_dict(
-            progress=False, check_hash=True, weights_only=True
-        )
+        state: Mapping[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     return state

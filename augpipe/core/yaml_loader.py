@@ -1,4 +1,6 @@
-"""Read YAML and JSON safely: no objects, no duplicate keys, no texts that expand to huge values; messages of one line."""
+"""Read YAML and JSON safely: no objects, no duplicate keys, no texts that expand to huge values; messages of one
+line.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,12 @@ SHOWN: Final = 40  # characters of a value in a message
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML loader that rejects duplicate keys, which YAML silently overwrites, and short texts that expand to huge values.
+    """Safe YAML loader that rejects duplicate keys, which YAML silently overwrites, and short texts that expand to huge
+    values.
 
-    yes, no, on and off are text, as in YAML 1.2: they are names of classes. Options that are true or false accept them. So
-    are 1_0, 01, 0x1F, 1:30, dates and `=`. Keys that are one word are text as written: `{1.0: 5, null: 3}` names two classes.
+    yes, no, on and off are text, as in YAML 1.2: they are names of classes. Options that are true or false accept them.
+    So are 1_0, 01, 0x1F, 1:30, dates and `=`. Keys that are one word are text as written: `{1.0: 5, null: 3}` names two
+    classes.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -44,14 +48,8 @@ class _Loader(yaml.SafeLoader):
         # PyYAML's constructors trust the text: a month 13, a word that is no bool, more digits than Python reads.
         except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError):
             text, tag = str(node.value), str(node.tag).removeprefix("tag:yaml.org,2002:")
-            shown = (
-                repr(text)
-                if len(text) <= SHOWN
-                else f"{text[:SHOWN]!r}... ({len(text):,} characters)"
-            )
-            raise UserError(
-                f"cannot read {shown} as {tag} (line {node.start_mark.line + 1})"
-            ) from None
+            shown = repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r}... ({len(text):,} characters)"
+            raise UserError(f"cannot read {shown} as {tag} (line {node.start_mark.line + 1})") from None
 
     def get_single_data(self) -> Any:
         """The document's value; UserError if aliases make more than MOST_VALUES of it."""
@@ -59,9 +57,7 @@ class _Loader(yaml.SafeLoader):
         if node is None:
             return None
         if (n := _expanded(node, {})) > MOST_VALUES:
-            raise UserError(
-                f"it has {n:,} values after its aliases, at most {MOST_VALUES:,} are read"
-            )
+            raise UserError(f"it has {n:,} values after its aliases, at most {MOST_VALUES:,} are read")
         return self.construct_document(node)
 
 
@@ -80,9 +76,7 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _name, (_pattern, _first) in _SCALARS.items():
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})$"), list(_first)
-    )
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})$"), list(_first))
 
 
 def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
@@ -118,9 +112,7 @@ def _problem(error: yaml.YAMLError) -> str:
         return problem
     if "'\\t'" in problem:
         problem = "a tab, where YAML needs spaces"
-    problem = problem.replace("'<stream end>'", "the end").replace(
-        "'<block end>'", "less indentation"
-    )
+    problem = problem.replace("'<stream end>'", "the end").replace("'<block end>'", "less indentation")
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 

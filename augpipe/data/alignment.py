@@ -75,7 +75,9 @@ class Match:
 
 
 def oriented(images: torch.Tensor, orientation: torch.Tensor) -> torch.Tensor:
-    """float (P,S,S) in one of eight orientations each: bit 2 transposes, bit 1 flips rows, bit 0 columns, in that order."""
+    """float (P,S,S) in one of eight orientations each: bit 2 transposes, bit 1 flips rows, bit 0 columns, in that
+    order.
+    """
     result = images.clone()
     for value in orientation.unique().tolist():
         rows = orientation == value
@@ -111,9 +113,8 @@ def warped(images: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
 
 
 def shift_match(
-    a: torch.Tensor, b: torch.Tensor, pairs: torch.Tensor,
-    transposed: bool, crop_query: float, crop_other: float,
-) -> Match:  # fmt: skip
+    a: torch.Tensor, b: torch.Tensor, pairs: torch.Tensor, transposed: bool, crop_query: float, crop_other: float
+) -> Match:
     """Place each pair by whole-pixel shifts of its (cropped) thumbnails, in the best of four orientations.
 
     a, b: uint8 (N,S,S) and (M,S,S). pairs: int64 (P,2), rows of `a` and `b`.
@@ -152,7 +153,9 @@ def _spectrum(thumbs: torch.Tensor) -> torch.Tensor:
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """(P,): correlation where the mapped `b` covers `a`; 0 if it covers too little, is uniform, or the map stretches too far."""
+    """(P,): correlation where the mapped `b` covers `a`; 0 if it covers too little, is uniform, or the map stretches
+    too far.
+    """
     both = warped(torch.stack([b, torch.ones_like(b)], 1), maps)
     inside = (both[:, 1] > INSIDE).float()
     x, spread_x = _normalised(a, inside)
@@ -191,9 +194,7 @@ def refine(a: torch.Tensor, b: torch.Tensor, matches: Match, steps: int) -> Matc
 def _refined(a: torch.Tensor, b: torch.Tensor, matches: Match, steps: int) -> Match:
     x, y = oriented(a[matches.query].float(), matches.orientation), b[matches.other].float()
     padded = F.pad(y[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
-    unit = (
-        y.shape[1] / 4
-    )  # half the difference of two neighbours, per unit of a coordinate from -1 to 1
+    unit = y.shape[1] / 4  # half the difference of two neighbours, per unit of a coordinate from -1 to 1
     slope_x = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * unit
     slope_y = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * unit
     layers = torch.stack([y, slope_x, slope_y, torch.ones_like(y)], 1)
@@ -203,9 +204,12 @@ def _refined(a: torch.Tensor, b: torch.Tensor, matches: Match, steps: int) -> Ma
     before, value = correlation(x, y, matches.maps), correlation(x, y, maps)
     better = value > before
     return Match(
-        matches.query, matches.other, matches.orientation,
-        torch.where(better[:, None, None], maps, matches.maps), torch.where(better, value, before),
-    )  # fmt: skip
+        matches.query,
+        matches.other,
+        matches.orientation,
+        torch.where(better[:, None, None], maps, matches.maps),
+        torch.where(better, value, before),
+    )
 
 
 def _step(a: torch.Tensor, layers: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:

@@ -30,8 +30,8 @@ class Partition:
 
     limits: what was not checked, for the report.
 
-    near: near copies that were counted or, with `duplicates: near`, removed; None with `keep`. torn: number of groups that are divided
-    between train, val and test.
+    near: near copies that were counted or, with `duplicates: near`, removed; None with `keep`. torn: number of groups
+    that are divided between train, val and test.
     """
 
     kind: str
@@ -48,9 +48,7 @@ def check_classes(intake: Intake, least: int = 1) -> None:
     check_filled(intake.labels, intake.listing.classes, intake.bad, least)
 
 
-def part(
-    intake: Intake, options: SplitOptions, policy: Policy, rng: np.random.Generator
-) -> Partition:
+def part(intake: Intake, options: SplitOptions, policy: Policy, rng: np.random.Generator) -> Partition:
     """Split, then remove duplicates across splits: from train if also in val or test, from val if also in test.
 
     UserError if a class is too small, or has no image left in train, val or test, or groups are divided between them
@@ -108,9 +106,7 @@ def _without_overlap(
         is_duplicate = np.isin(groups[rows[side]], later_groups)
         for row in rows[side][is_duplicate]:
             other, twin = first[int(groups[row])]
-            relation = (
-                "equal to" if facts.content[row] == facts.content[twin] else "nearly equal to"
-            )
+            relation = "equal to" if facts.content[row] == facts.content[twin] else "nearly equal to"
             reason = f"removed from {side}: {relation} {ids[twin]} in {other}"
             removed[ids[int(row)]] = _removed(intake, row, twin, reason)
         remaining[side] = rows[side][~is_duplicate]
@@ -123,9 +119,7 @@ def _removed(intake: Intake, row: int, twin: int, reason: str) -> tuple[str, str
     return name, reason if name == other else f"{reason}, which has class {other}"
 
 
-def _without_repeats(
-    intake: Intake, rows: dict[str, Rows]
-) -> tuple[dict[str, Rows], dict[str, tuple[str, str]]]:
+def _without_repeats(intake: Intake, rows: dict[str, Rows]) -> tuple[dict[str, Rows], dict[str, tuple[str, str]]]:
     """Rows with only the first of equal images within each split; removed ids with class and reason."""
     groups, ids = equal_groups(intake.facts.content), intake.ids
     remaining, removed = {}, {}
@@ -145,16 +139,13 @@ def few_test_images(intake: Intake, test: Rows, kind: str) -> tuple[str, ...]:
     units = np.arange(len(labels)) if groups is None else groups
     what = "image" if groups is None else "group"
     have = {
-        name: len(set(units[test[labels[test] == label]].tolist()))
-        for label, name in enumerate(intake.listing.classes)
+        name: len(set(units[test[labels[test] == label]].tolist())) for label, name in enumerate(intake.listing.classes)
     }
     few = {name: n for name, n in have.items() if n < LEAST_TEST}
     if not few:
         return ()
     total = min(
-        len(set(units[labels == label].tolist()))
-        for label, name in enumerate(intake.listing.classes)
-        if name in few
+        len(set(units[labels == label].tolist())) for label, name in enumerate(intake.listing.classes) if name in few
     )
     share = math.ceil(20 * LEAST_TEST / max(1, total)) / 20
     others = [name for name in have if name not in few]

@@ -18,8 +18,8 @@ LEAST: Final = 5  # different pictures of a class below which an equal one may b
 def check_copied_classes(intake: Intake, policy: Policy) -> None:
     """UserError for a class all of whose pictures are also in other classes, as the folder of a copy or of previews.
 
-    `duplicates: keep` skips this. Of classes that are copies of each other, the one that is in most others is named, then
-    the one with the longest name.
+    `duplicates: keep` skips this. Of classes that are copies of each other, the one that is in most others is named,
+    then the one with the longest name.
     """
     if policy.duplicates == "keep" or not len(intake.rows):
         return
@@ -36,7 +36,9 @@ def check_copied_classes(intake: Intake, policy: Policy) -> None:
         return
     others, name = max(copies, key=lambda copy: (len(copy[0]), len(copy[1])))
     raise UserError(
-        f"every picture of the class {name!r} is also in {choices(repr(classes[c]) for c in others[:5])}: if it is a copy, leave "
-        f"it out (folders and archives: {exclude([folder_pattern(name)])}); set duplicates: keep if pictures have several "
+        f"every picture of the class {name!r} is also in {choices(repr(classes[c]) for c in others[:5])}: if it is a "
+        "copy, leave "
+        f"it out (folders and archives: {exclude([folder_pattern(name)])}); set duplicates: keep if pictures have "
+        "several "
         "classes"
     )

@@ -22,16 +22,10 @@ LIKELY: Final = 0.98  # the same, if no other image comes near:
 RATIO: Final = 0.3  # largest 1 - correlation, relative to that of the second-best image (Lowe 2004, section 7.1)
 FLOOR: Final = 0.94  # correlation that a second-best image is taken to have at least
 FREQUENCIES: Final = 6  # lowest frequencies of the descriptor, in each direction
-CROPS: Final = (
-    0.9,
-    0.8,
-)  # sides of central crops, of either image, whose neighbours are searched too
+CROPS: Final = (0.9, 0.8)  # sides of central crops, of either image, whose neighbours are searched too
 NEIGHBOURS: Final = 2  # per query and kind of descriptor
 COARSE: Final = 0.8  # minimum correlation before the alignment
-ROUGH: Final = (
-    4,
-    4,
-)  # candidates of a query that are aligned at half the resolution, and the steps that takes
+ROUGH: Final = (4, 4)  # candidates of a query that are aligned at half the resolution, and the steps that takes
 FINE: Final = (2, 6)  # the same at the full one
 COMPARISONS: Final = 10**9  # thumbnails compared with a query at a time, so that memory is bounded
 Thumbs = NDArray[np.uint8]
@@ -59,8 +53,8 @@ KINDS: Final = (
 def transformed_copies(queries: Thumbs, others: Thumbs, every: bool = False) -> Pairs:
     """Pairs int64 (P,2) of a query and another image that are one picture up to an affine map and a mirror.
 
-    queries, others: uint8 (N,S,S) and (M,S,S), grey. every: search again without the copies found so far, until there are
-    no more; False: one or two copies of each query that has any. Uniform thumbnails are never copies.
+    queries, others: uint8 (N,S,S) and (M,S,S), grey. every: search again without the copies found so far, until there
+    are no more; False: one or two copies of each query that has any. Uniform thumbnails are never copies.
     """
     rows, columns = _textured(queries), _textured(others)
     copies = [np.empty((0, 2), np.int64)]
@@ -179,9 +173,6 @@ def _one_picture(thumbs: torch.Tensor, pairs: Pairs) -> NDArray[np.bool_]:
     a, b = thumbs[pairs[:, 0]], thumbs[pairs[:, 1]]
     halves = _halved(a), _halved(b)
     each = torch.arange(len(pairs))[:, None].expand(-1, 2)
-    placed = [
-        shift_match(*halves, each, kind.transposed, kind.crop_query, kind.crop_other)
-        for kind in KINDS
-    ]
+    placed = [shift_match(*halves, each, kind.transposed, kind.crop_query, kind.crop_other) for kind in KINDS]
     matches = refine(*halves, Match.concatenate(placed).best_of_pairs(), ROUGH[1])
     return (refine(a, b, matches, FINE[1]).value >= SURE).numpy()

@@ -40,9 +40,8 @@ def rows_of(sides: Sides | None) -> dict[str, NDArray[np.int64]]:
 
 
 def duplicate_groups(
-    groups: NDArray[np.int64], labels: NDArray[np.int64], sides: Sides | None,
-    beyond: NDArray[np.int64] | None,
-) -> DuplicateGroups:  # fmt: skip
+    groups: NDArray[np.int64], labels: NDArray[np.int64], sides: Sides | None, beyond: NDArray[np.int64] | None
+) -> DuplicateGroups:
     """Summarise groups of several images; with `beyond`, exclude duplicates already joined by these finer groups."""
     sizes = np.bincount(groups) if len(groups) else np.zeros(0, np.int64)
     is_multiple = sizes > 1
@@ -68,11 +67,7 @@ def duplicate_groups(
 
     shown = sorted(members.values(), key=sort_key)[:EXAMPLES]
     return DuplicateGroups(
-        int(is_multiple.sum()),
-        extra,
-        crossing,
-        len(mixed),
-        tuple(tuple(r[:IN_GROUP]) for r in shown),
+        int(is_multiple.sum()), extra, crossing, len(mixed), tuple(tuple(r[:IN_GROUP]) for r in shown)
     )
 
 
@@ -82,7 +77,5 @@ def _crossing(groups: NDArray[np.int64], sides: Sides | None) -> dict[str, int]:
     counts = {}
     for late, early in (("val", "train"), ("test", "train"), ("test", "val")):
         if sides is not None and len(rows[late]) and len(rows[early]):
-            counts[f"{late} in {early}"] = int(
-                np.isin(groups[rows[late]], groups[rows[early]]).sum()
-            )
+            counts[f"{late} in {early}"] = int(np.isin(groups[rows[late]], groups[rows[early]]).sum())
     return counts

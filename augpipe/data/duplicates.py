@@ -41,17 +41,14 @@ def equal_groups(contents: NDArray[np.void]) -> NDArray[np.int64]:
 
 
 def near_groups(
-    equal: NDArray[np.int64],
-    hashes: Hashes,
-    thumbs: NDArray[np.uint8],
-    tints: NDArray[np.int16] | None = None,
+    equal: NDArray[np.int64], hashes: Hashes, thumbs: NDArray[np.uint8], tints: NDArray[np.int16] | None = None
 ) -> NDArray[np.int64]:
     """Group equal and nearly equal images, transitively → group index of each, int64 (N,).
 
     equal: result of `equal_groups`. thumbs: uint8 (N,S,S). tints: int16 (N,2) mean colour differences; None if grey.
     Nearly equal: hashes differ in at most BITS bits, thumbnails correlate by at least CORRELATION (independent of
-    brightness and contrast), and mean colours differ by at most TINT. Pairs already in one group are not compared again,
-    so that many similar images cost little; memory is O(N).
+    brightness and contrast), and mean colours differ by at most TINT. Pairs already in one group are not compared
+    again, so that many similar images cost little; memory is O(N).
     """
     _, representatives = np.unique(equal, return_index=True)
     unique_hashes = hashes[representatives]
@@ -68,10 +65,7 @@ def near_groups(
 
 
 def _join(
-    groups: NDArray[np.int64],
-    pairs: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    thumbs: NDArray[np.uint8],
+    groups: NDArray[np.int64], pairs: NDArray[np.int64], rows: NDArray[np.int64], thumbs: NDArray[np.uint8]
 ) -> NDArray[np.int64]:
     """Merge the groups of pairs whose thumbnails are the same picture; returns new group indices."""
     for start in range(0, len(pairs), AT_ONCE):
@@ -135,8 +129,6 @@ def same(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.bool_]:
     flat = (std_x < FLAT) | (std_y < FLAT)
     correlation = (x * y).mean(1) / np.maximum(std_x * std_y, 1e-6)
     equal: NDArray[np.bool_] = np.where(
-        flat,
-        (std_x < FLAT) & (std_y < FLAT) & (max_difference <= 2 * FLAT),
-        correlation >= CORRELATION,
+        flat, (std_x < FLAT) & (std_y < FLAT) & (max_difference <= 2 * FLAT), correlation >= CORRELATION
     )
     return equal

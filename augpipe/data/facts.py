@@ -94,7 +94,12 @@ class FactsBuffer:
         formats = np.array([of for _, of in kinds], object)
         kind = self._kind[:n]
         return Facts(
-            self._size[:n, 0], self._size[:n, 1], modes[kind] if kinds else np.empty(0, object),
-            formats[kind] if kinds else np.empty(0, object), self._content[:n], self._hashes[:n],
-            self._thumbs[:n], self._tints[:n],
-        )  # fmt: skip
+            self._size[:n, 0],
+            self._size[:n, 1],
+            modes[kind] if kinds else np.empty(0, object),
+            formats[kind] if kinds else np.empty(0, object),
+            self._content[:n],
+            self._hashes[:n],
+            self._thumbs[:n],
+            self._tints[:n],
+        )

@@ -72,9 +72,7 @@ class LongTail(Profile):
     def target(self, have: Counts, classes: Sequence[str]) -> dict[int, int]:
         """Value of the curve at the index of each class."""
         most, last = max(have.values()), max(1, len(have) - 1)
-        return {
-            c: min(n, max(1, round(most * self.factor ** (-c / last)))) for c, n in have.items()
-        }
+        return {c: min(n, max(1, round(most * self.factor ** (-c / last)))) for c, n in have.items()}
 
 
 @profiles.register("counts")
@@ -137,9 +135,7 @@ Imbalance = Annotated[SerializeAsAny[Profile], OneOf(_resolve, "profile", profil
 
 def thin(labels: NDArray[np.int64], target: Counts, rng: np.random.Generator) -> NDArray[np.int64]:
     """Rows to keep, sorted, so that class c has target[c] images; drawn without replacement."""
-    rows = [
-        rng.permutation(np.flatnonzero(labels == label))[:n] for label, n in sorted(target.items())
-    ]
+    rows = [rng.permutation(np.flatnonzero(labels == label))[:n] for label, n in sorted(target.items())]
     return np.sort(np.concatenate(rows)).astype(np.int64)
 
 

@@ -90,21 +90,12 @@ class Inspection:
                 }
                 for name in classes
             ],
-            "imbalance_ratio": {
-                name: _ratio(n_images) for name, n_images in (("all", total), *counts.items())
-            },
+            "imbalance_ratio": {name: _ratio(n_images) for name, n_images in (("all", total), *counts.items())},
             "sizes": _sizes(intake),
             "modes": dict(Counter(intake.facts.mode.tolist()).most_common()),
             "formats": dict(Counter(intake.facts.format.tolist()).most_common()),
-            "image": {
-                "size": self.survey.spec.size,
-                "channels": self.survey.spec.channels,
-                "why": self.survey.about,
-            },
-            "unusable": {
-                "files": len(intake.bad),
-                "reasons": reasons(intake.bad, most=None) if intake.bad else "",
-            },
+            "image": {"size": self.survey.spec.size, "channels": self.survey.spec.channels, "why": self.survey.about},
+            "unusable": {"files": len(intake.bad), "reasons": reasons(intake.bad, most=None) if intake.bad else ""},
             "ignored": dict(sorted(intake.listing.ignored.items())),
             "duplicates": {"equal": self._twins(self.equal), "near": self._twins(self.near)},
             "groups": None if groups is None else self._groups(groups),
@@ -141,9 +132,13 @@ class Inspection:
 
 
 def inspect(
-    listing: Listing, options: ImageOptions, split: SplitOptions | None = None, *,
-    policy: Policy | None = None, progress: Progress = lambda done, total: None,
-) -> Inspection:  # fmt: skip
+    listing: Listing,
+    options: ImageOptions,
+    split: SplitOptions | None = None,
+    *,
+    policy: Policy | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Inspection:
     """Read every picture once and check the source as a run would; pictures are not stored.
 
     split: split options of an experiment; None: inspect only the source's own split. Bad files never raise.
@@ -170,9 +165,7 @@ def inspect(
             few = few_test_images(intake, deduplicated.rows["test"], deduplicated.kind)
             small = () if near_copies is None else near_copies.small_notes(partition.rows)
             problems += [Problem("warning", text) for text in (*few, *small)]
-            problems += [
-                Problem("leak", text) for text in torn_notes(partition.torn, options_of_split)
-            ]
+            problems += [Problem("leak", text) for text in torn_notes(partition.torn, options_of_split)]
             if split is not None:
                 split_kind, sides = partition.kind, np.empty(len(intake.rows), object)
                 for name, rows in partition.rows.items():
@@ -190,9 +183,7 @@ def inspect(
     return Inspection(intake, surveyed, sides, split_kind, equal, near, tuple(problems), train)
 
 
-def with_mistakes(
-    inspection: Inspection, texts: Iterable[str], warnings: Iterable[str] = ()
-) -> Inspection:
+def with_mistakes(inspection: Inspection, texts: Iterable[str], warnings: Iterable[str] = ()) -> Inspection:
     """The inspection with more findings: those that stop a run before all others, and warnings after them."""
     reported = {problem.text for problem in inspection.problems}
     more = tuple(Problem("stop", text) for text in texts if text not in reported)
@@ -231,16 +222,12 @@ def _errors(intake: Intake, rules: Policy) -> list[Problem]:
     return [Problem("stop", text) for text in problems]
 
 
-def _leaks(
-    equal: DuplicateGroups, near: DuplicateGroups, copies: NearCopies | None
-) -> list[Problem]:
+def _leaks(equal: DuplicateGroups, near: DuplicateGroups, copies: NearCopies | None) -> list[Problem]:
     messages = []
     for pair, n in equal.across_splits.items():
         late, early = pair.split(" in ")
         if n:
-            messages.append(
-                f"{several(n, 'image')} of {late} also in {early}; a run removes them from {early}"
-            )
+            messages.append(f"{several(n, 'image')} of {late} also in {early}; a run removes them from {early}")
     searched = (
         ""
         if copies is None
@@ -250,7 +237,8 @@ def _leaks(
         late, early = pair.split(" in ")
         if n:
             messages.append(
-                f"{several(n, 'image')} of {late} nearly equal to one in {early}{searched if late == 'test' else ''}: check them, and "
+                f"{several(n, 'image')} of {late} nearly equal to one in {early}{searched if late == 'test' else ''}: "
+                "check them, and "
                 "set duplicates: near to remove them"
             )
     return [Problem("leak", text) for text in messages]
@@ -261,12 +249,14 @@ def _copies(equal: DuplicateGroups, near: DuplicateGroups, n: int) -> list[Probl
     messages = []
     if equal.extra:
         messages.append(
-            f"{several(equal.extra, 'image')} of {n:,} equal to another, pixel by pixel; a run removes those from train and val "
+            f"{several(equal.extra, 'image')} of {n:,} equal to another, pixel by pixel; a run removes those from "
+            "train and val "
             "that its split divides"
         )
     if near.extra > NEAR * n:
         messages.append(
-            f"{several(near.extra, 'image')} of {n:,} nearly equal to another; a run counts those that its split divides, and "
+            f"{several(near.extra, 'image')} of {n:,} nearly equal to another; a run counts those that its split "
+            "divides, and "
             "duplicates: near removes them"
         )
     return [Problem("warning", text) for text in messages]
@@ -295,11 +285,9 @@ def _sizes(intake: Intake) -> dict[str, Any]:
     common = Counter(zip(width.tolist(), height.tolist(), strict=True)).most_common(5)
     return {
         "width": {"min": int(width.min()), "median": float(np.median(width)), "max": int(width.max())},
-        "height": {
-            "min": int(height.min()), "median": float(np.median(height)), "max": int(height.max()),
-        },
+        "height": {"min": int(height.min()), "median": float(np.median(height)), "max": int(height.max())},
         "most_common": [[w, h, n] for (w, h), n in common],
-    }  # fmt: skip
+    }
 
 
 def _ratio(counts: Mapping[str, int]) -> float | None:
@@ -308,9 +296,7 @@ def _ratio(counts: Mapping[str, int]) -> float | None:
     return ratio if np.isfinite(ratio) else None
 
 
-def pictures(
-    inspection: Inspection, rows: Iterable[int], options: ImageOptions
-) -> dict[int, NDArray[np.uint8]]:
+def pictures(inspection: Inspection, rows: Iterable[int], options: ImageOptions) -> dict[int, NDArray[np.uint8]]:
     """Read `rows` in one pass → row → uint8 (C,SIDE,SIDE), padded; black if a picture cannot be read again."""
     intake = inspection.intake
     spec = ImageSpec(SIDE, inspection.survey.spec.channels)

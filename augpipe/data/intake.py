@@ -76,9 +76,7 @@ class Intake:
             raise ValueError("the images were not stored: call take_in with a folder")
         ids, groups = self.ids, self.groups
         weights = None if self.listing.weights is None else self.listing.weights[self.rows]
-        table = provenance(
-            ids, groups=None if groups is None else groups.tolist(), sources=ids, weights=weights
-        )
+        table = provenance(ids, groups=None if groups is None else groups.tolist(), sources=ids, weights=weights)
         return ImageSet(self.images, self.labels, self.listing.classes, table)
 
     def fingerprint(self) -> str:
@@ -106,9 +104,7 @@ def picture(blob: Blob, spec: ImageSpec, window: Window | None) -> NDArray[np.ui
             return None
 
 
-def read_pictures(
-    blobs: Sequence[Blob], names: Sequence[str], options: ImageOptions
-) -> NDArray[np.uint8]:
+def read_pictures(blobs: Sequence[Blob], names: Sequence[str], options: ImageOptions) -> NDArray[np.uint8]:
     """Read pictures → uint8 (N,C,H,W), with the same pixels as from `take_in`.
 
     options: size and channels must be set. UserError names the first picture that cannot be read.
@@ -172,11 +168,7 @@ class _Job:
 
 
 def _read_all(
-    job: _Job,
-    buffer: FactsBuffer,
-    bad: list[Bad],
-    images: NDArray[np.uint8] | None,
-    progress: Progress,
+    job: _Job, buffer: FactsBuffer, bad: list[Bad], images: NDArray[np.uint8] | None, progress: Progress
 ) -> None:
     """Read all pictures; write the good ones to consecutive rows of `images` and append the others to `bad`."""
     listing = job.listing
@@ -209,27 +201,20 @@ def _chunks(blobs: Iterator[Blob], job: _Job) -> Iterator[tuple[int, list[Read |
         while True:
             block = islice(blobs, 2 * threads if use_threads else CHUNK)
             # Without threads, blobs are decoded one at a time: a block of undecoded files may take gigabytes.
-            results = (
-                list(pool.map(try_read, block))
-                if use_threads
-                else [try_read(blob) for blob in block]
-            )
+            results = list(pool.map(try_read, block)) if use_threads else [try_read(blob) for blob in block]
             if not results:
                 return
             yield start, results
             start += len(results)
 
 
-def _result(
-    job: _Job, buffer: FactsBuffer, bad: list[Bad], images: NDArray[np.uint8] | None
-) -> Intake:
+def _result(job: _Job, buffer: FactsBuffer, bad: list[Bad], images: NDArray[np.uint8] | None) -> Intake:
     notes = job.listing.notes + ((job.survey.loss,) if job.survey.loss else ())
     notes += tuple(f"{several(n, 'picture')}: {note}" for note, n in buffer.notes.items())
     rows = buffer.rows[: buffer.n]
     intake = Intake(
-        job.listing, rows, images, job.survey.spec, buffer.facts(), tuple(bad), notes,
-        buffer.notes[EIGHT_BITS],
-    )  # fmt: skip
+        job.listing, rows, images, job.survey.spec, buffer.facts(), tuple(bad), notes, buffer.notes[EIGHT_BITS]
+    )
     if job.policy is not None:
         check_window(intake, job.options)
     return intake

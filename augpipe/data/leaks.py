@@ -29,14 +29,13 @@ def check_disjoint(sides: Mapping[str, NDArray[np.int64]], ids: Sequence[str]) -
 
 
 def check(
-    learned: ImageSet, data: ImageSet, held_out: Mapping[str, ImageSet], what: str,
-    *, torn_groups: bool = False,
-) -> None:  # fmt: skip
+    learned: ImageSet, data: ImageSet, held_out: Mapping[str, ImageSet], what: str, *, torn_groups: bool = False
+) -> None:
     """Raise LeakError if `learned` contains a held-out image, one of its group, or a synthetic image made from one.
 
     learned: real and synthetic images that train `what`. data: all images of the run. Every real image must equal one
-    of these by id and digest of its pixels, so that no image is used under the id of another. A synthetic image must not
-    equal a held-out one, unless a train image does, or it is uniform. held_out: val and test images by name.
+    of these by id and digest of its pixels, so that no image is used under the id of another. A synthetic image must
+    not equal a held-out one, unless a train image does, or it is uniform. held_out: val and test images by name.
     torn_groups: whether groups may be divided.
     """
     ids = learned.table["id"].to_numpy(dtype=str)
@@ -50,9 +49,7 @@ def check(
         ):
             if leaking.any():
                 name = str((ids if relation == "contains" else parents)[leaking][0])
-                raise LeakError(
-                    f"the training data of {what} {relation} {name!r}, an image of {side}"
-                )
+                raise LeakError(f"the training data of {what} {relation} {name!r}, an image of {side}")
     _check_real(learned, np.flatnonzero(real), data, what)
     copies = _synthetic_copies(learned, np.flatnonzero(~real), data, held_out)
     for side, images in held_out.items():
@@ -67,9 +64,7 @@ def _check_groups(learned: ImageSet, side: str, images: ImageSet, what: str) -> 
     shared = np.flatnonzero(np.isin(groups, images.table["group"].to_numpy(dtype=str)))
     if len(shared):
         name, group = learned.table["id"].iloc[shared[0]], str(groups[shared[0]])
-        raise LeakError(
-            f"the training data of {what} contains {name!r} of group {group!r}, which {side} has images of"
-        )
+        raise LeakError(f"the training data of {what} contains {name!r} of group {group!r}, which {side} has images of")
 
 
 def _synthetic_copies(
@@ -88,9 +83,7 @@ def _synthetic_copies(
     return chosen
 
 
-def _check_synthetic(
-    learned: ImageSet, copies: NDArray[np.int64], side: str, images: ImageSet, what: str
-) -> None:
+def _check_synthetic(learned: ImageSet, copies: NDArray[np.int64], side: str, images: ImageSet, what: str) -> None:
     """Raise LeakError if one of the synthetic `copies` of `learned` equals an image of this side."""
     if not len(copies):
         return
@@ -119,11 +112,5 @@ def _check_real(learned: ImageSet, rows: NDArray[np.int64], data: ImageSet, what
     differs = (learned.digests[rows] != data.digests[known]).any(1)
     invalid = np.flatnonzero((known < 0) | differs)
     if len(invalid):
-        problem = (
-            "is not an image of the run"
-            if known[invalid[0]] < 0
-            else "differs from the image of that name"
-        )
-        raise LeakError(
-            f"the training data of {what} contains {ids[invalid[0]]!r}, which {problem}"
-        )
+        problem = "is not an image of the run" if known[invalid[0]] < 0 else "differs from the image of that name"
+        raise LeakError(f"the training data of {what} contains {ids[invalid[0]]!r}, which {problem}")

@@ -67,27 +67,23 @@ def check_filled(labels: Rows, classes: Sequence[str], bad: Sequence[Bad], least
             )
         if n == 0:
             unusable = [one for one in bad if one.label == name]
-            detail = (
-                f": {len(unusable)} could not be used, the first: {unusable[0].reason}"
-                if unusable
-                else ""
-            )
+            detail = f": {len(unusable)} could not be used, the first: {unusable[0].reason}" if unusable else ""
             raise UserError(
                 f"class {name!r} has no usable picture{detail}; add some, or exclude it with source.classes{option}"
             )
 
 
 def check_official(listing: Listing, options: SplitOptions) -> None:
-    """UserError if the source's own split, where it is used, divides groups without a reason; before pictures are read."""
+    """UserError if the source's own split, where it is used, divides groups without a reason; before pictures are
+    read.
+    """
     if listing.splits is None or options.kind not in ("auto", "official"):
         return
     rows = {name: np.flatnonzero(listing.splits == name) for name in NAMES}
     torn_groups(listing.groups, rows, options)
 
 
-def torn_groups(
-    groups: NDArray[np.object_] | None, rows: dict[str, Rows], options: SplitOptions
-) -> int:
+def torn_groups(groups: NDArray[np.object_] | None, rows: dict[str, Rows], options: SplitOptions) -> int:
     """Number of groups divided between train, val and test; UserError if there are any without a reason."""
     n = divided_groups(groups, rows)
     if n and not options.allow_torn_groups.strip():

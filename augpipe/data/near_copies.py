@@ -32,8 +32,8 @@ class NearCopies:
     groups: int64 (N,), images of one group are equal or nearly equal. count: part of the split → number of its images
     with a near copy, but no equal one, in an earlier part. fraction: the same as an estimated fraction of its images.
     searched: number of images that were searched for mirrored, shifted and cropped copies; only in test, and at most
-    SEARCHED, if copies are counted and not removed. small: number of images that would have been searched, but have fewer
-    than LEAST_SIDE pixels a side.
+    SEARCHED, if copies are counted and not removed. small: number of images that would have been searched, but have
+    fewer than LEAST_SIDE pixels a side.
     """
 
     groups: NDArray[np.int64]
@@ -45,7 +45,8 @@ class NearCopies:
     def small_notes(self, rows: Mapping[str, Rows]) -> tuple[str, ...]:
         """A line on the images of val and test that are too small to be searched, if there are any."""
         return tuple(
-            f"{n:,} of {len(rows[side]):,} images of {side} are below {LEAST_SIDE} px and not searched for mirrored, shifted "
+            f"{n:,} of {len(rows[side]):,} images of {side} are below {LEAST_SIDE} px and not searched for mirrored, "
+            "shifted "
             "and cropped copies in other parts"
             for side, n in self.small.items()
             if n
@@ -70,8 +71,8 @@ class NearCopies:
 def near_copies(facts: Facts, rows: Mapping[str, Rows], complete: bool = False) -> NearCopies:
     """Find images of val and test with a near copy in an earlier part.
 
-    rows: of train, val and test. complete: find every mirrored, shifted and cropped copy of every image of val and test,
-    which takes some milliseconds each; False: search at most SEARCHED images of test.
+    rows: of train, val and test. complete: find every mirrored, shifted and cropped copy of every image of val and
+    test, which takes some milliseconds each; False: search at most SEARCHED images of test.
     """
     equal = equal_groups(facts.content)
     near = near_groups(equal, facts.hashes, facts.small_thumbs(), facts.tints)
@@ -110,7 +111,5 @@ def joined(groups: NDArray[np.int64], pairs: Rows) -> NDArray[np.int64]:
     n = int(groups.max()) + 1 if len(groups) else 0
     links = groups[pairs]
     graph = coo_matrix((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(n, n))
-    merged: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)[
-        groups
-    ]
+    merged: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)[groups]
     return merged

@@ -15,7 +15,8 @@ from augpipe.data.sources._pictures import UNREADABLE, converted, decode, fit, q
 
 
 def originals(listing: Listing, images: ImageSet, options: ImageOptions) -> Iterator[Image.Image]:
-    """Each image's picture at its own size, upright, with 8 bits and the channels of `images`; in the order of `images`.
+    """Each image's picture at its own size, upright, with 8 bits and the channels of `images`; in the order of
+    `images`.
 
     options: those with which `images` were read. UserError if a picture is gone, cannot be read, or is another one than
     was read then.
@@ -28,9 +29,7 @@ def originals(listing: Listing, images: ImageSet, options: ImageOptions) -> Iter
     # Sources read forwards: tables, archives and shards would be read anew for each step back.
     order = np.argsort(rows, kind="stable")
     if not np.array_equal(order, np.arange(len(order))):
-        raise UserError(
-            "the source lists its pictures in another order than before; run the command again"
-        )
+        raise UserError("the source lists its pictures in another order than before; run the command again")
     with quiet():
         for name, image, blob in zip(names, images.images, listing.fetch(rows), strict=True):
             try:

@@ -44,14 +44,8 @@ def _items(values: Any) -> Iterable[Any]:
         return list(values[COLUMN] if COLUMN in values.columns else values.iloc[:, 0])
     if isinstance(values, str | bytes | Path):
         return [values]
-    if (
-        isinstance(values, np.ndarray)
-        and values.dtype.kind not in "OUS"
-        and values.ndim not in (3, 4)
-    ):
-        raise UserError(
-            f"an array of shape {values.shape}; pictures are (N,C,H,W), (N,H,W,C) or (N,H,W)"
-        )
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "OUS" and values.ndim not in (3, 4):
+        raise UserError(f"an array of shape {values.shape}; pictures are (N,C,H,W), (N,H,W,C) or (N,H,W)")
     if not isinstance(values, Iterable):
         raise UserError(f"expected pictures, got {type(values).__name__}")
     return values
@@ -77,7 +71,8 @@ def _oriented(item: NDArray[Any]) -> Blob:
     """(H,W), (H,W,C) or (C,H,W) → (H,W) or (H,W,C)."""
     if item.ndim == 3 and item.shape[0] in (1, 3) and item.shape[2] not in (1, 3):
         item = item.transpose(1, 2, 0)
-    # JSON has no uint8. Whole numbers in its range are taken as such unless image.window is set, as in `sources.arrays`.
+    # JSON has no uint8. Whole numbers in its range are taken as such unless image.window is set, as in
+    # `sources.arrays`.
     if item.dtype.kind in "iu" and item.size and item.min() >= 0 and item.max() <= 255:
         return WindowedPixels(item, (0.0, 255.0))
     return item

@@ -37,7 +37,8 @@ def check_any(listing: Listing) -> None:
     bad = listing.bad
     if bad and not len(listing):
         raise UserError(
-            f"none of {several(len(bad), 'file')} can be used: {reasons(bad)}; the first is {bad[0].id}: {bad[0].reason}"
+            f"none of {several(len(bad), 'file')} can be used: {reasons(bad)}; the first is {bad[0].id}: "
+            f"{bad[0].reason}"
         )
 
 
@@ -73,11 +74,7 @@ def reason_for_model(error: Exception, window: Window | None) -> str:
     """Reason why a trained model cannot read a picture. window: the model's, which nobody can change."""
     if not isinstance(error, WindowError):
         return reason(error)
-    trained = (
-        "without image.window, on pictures of 8 bits"
-        if window is None
-        else f"with image.window {window}"
-    )
+    trained = "without image.window, on pictures of 8 bits" if window is None else f"with image.window {window}"
     what = error.what.rstrip(",;")
     return f"{what}, and the model was trained {trained}: convert the picture as those were"
 

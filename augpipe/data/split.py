@@ -76,11 +76,7 @@ def stratified(
 
 
 def grouped(
-    labels: Rows,
-    classes: Sequence[str],
-    groups: Groups,
-    fractions: Mapping[str, float],
-    rng: np.random.Generator,
+    labels: Rows, classes: Sequence[str], groups: Groups, fractions: Mapping[str, float], rng: np.random.Generator
 ) -> dict[str, Rows]:
     """Assign whole groups to the parts of `fractions`, with each class as close to its fractions as possible.
 
@@ -109,15 +105,10 @@ def grouped(
             "classes: try another split.seed, or, if groups do not matter, set split.kind: stratified and say why in "
             "split.allow_torn_groups"
         )
-    return {
-        name: np.flatnonzero(best[1][member] == side).astype(np.int64)
-        for side, name in enumerate(fractions)
-    }
+    return {name: np.flatnonzero(best[1][member] == side).astype(np.int64) for side, name in enumerate(fractions)}
 
 
-def _assign(
-    table: NDArray[np.int64], wanted: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _assign(table: NDArray[np.int64], wanted: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Counts (groups, classes) and wanted counts (parts, classes) → part index of each group."""
     n_sides = len(wanted)
     sides = np.full(len(table), -1, np.int64)
@@ -136,9 +127,7 @@ def _assign(
         lacking = np.flatnonzero(~has_class[:, label])
         # No more groups left than parts without this class: each of these parts needs one of them.
         candidates = lacking if len(lacking) >= n_unassigned[label] else np.arange(n_sides)
-        best = np.lexsort(
-            (tie[group, candidates], -missing[candidates].sum(1), -missing[candidates, label])
-        )[0]
+        best = np.lexsort((tie[group, candidates], -missing[candidates].sum(1), -missing[candidates, label]))[0]
         side = candidates[best]
         sides[group] = side
         missing[side] -= table[group]
@@ -148,11 +137,7 @@ def _assign(
 
 
 def k_fold(
-    labels: Rows,
-    classes: Sequence[str],
-    options: SplitOptions,
-    rng: np.random.Generator,
-    groups: Groups | None = None,
+    labels: Rows, classes: Sequence[str], options: SplitOptions, rng: np.random.Generator, groups: Groups | None = None
 ) -> dict[str, Rows]:
     """Test is fold `fold` of `folds`, val the next one, train the rest; equal `rng` states give equal folds.
 

@@ -83,9 +83,7 @@ def official_rows(
     have = {name: np.flatnonzero(official == name).astype(np.int64) for name in NAMES}
     missing = [name for name in ("val", "test") if not len(have[name])]
     if not len(have["train"]):
-        raise UserError(
-            "the official split of the source has no train; set split.kind: stratified or grouped"
-        )
+        raise UserError("the official split of the source has no train; set split.kind: stratified or grouped")
     _check_classes(labels, classes, {name: have[name] for name in NAMES if name not in missing})
     idle = [name for name in ("val", "test") if name not in missing] + ["seed"] * (not missing)
     for name in set(changed(options)).intersection(idle):
@@ -121,9 +119,7 @@ def check_images(labels: Rows, classes: Sequence[str], parts: Sequence[str]) -> 
             )
 
 
-def by_group(
-    labels: Rows, classes: Sequence[str], groups: Groups
-) -> tuple[Rows, NDArray[np.int64]]:
+def by_group(labels: Rows, classes: Sequence[str], groups: Groups) -> tuple[Rows, NDArray[np.int64]]:
     """Group index of each image, int64 (N,), and images of each group and class, int64 (groups, classes)."""
     import pandas as pd  # imported late: most checks do not need it
 

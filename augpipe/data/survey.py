@@ -55,9 +55,7 @@ def _losing(size: int, side: float) -> str:
     return f"{text}; image.size={larger} keeps more and takes about {(larger / size) ** 2:.2g} times as long"
 
 
-def _partial_loss(
-    size: int, sides: NDArray[Any], labels: NDArray[Any], names: Sequence[str]
-) -> str:
+def _partial_loss(size: int, sides: NDArray[Any], labels: NDArray[Any], names: Sequence[str]) -> str:
     """What some pictures lose; "" if they are fewer than SOME of all, and than MOST of each class.
 
     sides: of each sampled picture, in pixels, the side that becomes `size`. labels: their class indices.

@@ -143,9 +143,7 @@ def _write(path: Path, content: Mapping[str, NDArray[Any]]) -> None:
         np.savez(stream, allow_pickle=False, **content)
 
 
-def experiment_of(
-    path: Path, arms: Sequence[AnyArm] | None, overrides: Sequence[str]
-) -> Experiment:
+def experiment_of(path: Path, arms: Sequence[AnyArm] | None, overrides: Sequence[str]) -> Experiment:
     """An experiment chosen for the images at a path, with these arms in place of the chosen ones."""
     if arms is None:
         return for_source(path, overrides)[0]

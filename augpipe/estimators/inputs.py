@@ -78,9 +78,7 @@ def layout_of(images: NDArray[Any], image_shape: Sequence[int] | None) -> Layout
         raise UserError(f"image_shape is {shape}, but the images have the shape {images.shape}")
     axes = _axes(shape)
     if axes is None:
-        raise UserError(
-            f"the images have the shape {(len(images), *shape)}: give {FORMS} with 1 or 3 channels"
-        )
+        raise UserError(f"the images have the shape {(len(images), *shape)}: give {FORMS} with 1 or 3 channels")
     _check_values(images)
     return Layout(axes, shape, flat, images.dtype)
 
@@ -105,9 +103,7 @@ def _check_values(images: NDArray[Any]) -> None:
             "(255 * X).round().astype(np.uint8) for values in 0 to 1"
         )
     if len(images) and not (images.min() >= 0 and images.max() <= 255):
-        raise UserError(
-            f"the images have values from {images.min()} to {images.max()}: give uint8 in 0 to 255"
-        )
+        raise UserError(f"the images have values from {images.min()} to {images.max()}: give uint8 in 0 to 255")
 
 
 @dataclass(frozen=True)
@@ -135,9 +131,7 @@ def to_arrays(X: Any, y: Any = None) -> Arrays:
             raise UserError(f"y must be None, because the {_what(X)} has the labels")
         return _from_dataset(X) if isinstance(X, Dataset) else _from_path(Path(X))
     tensors = isinstance(X, torch.Tensor)
-    images, labels = (
-        v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for v in (X, y)
-    )
+    images, labels = (v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for v in (X, y))
     return Arrays(images, labels, tensors)
 
 
@@ -152,9 +146,7 @@ def _from_dataset(dataset: Any) -> Arrays:
     for row in range(len(dataset)):
         item = dataset[row]
         if not isinstance(item, tuple | list) or len(item) != 2:
-            raise UserError(
-                f"item {row} of the data set is a {type(item).__name__}; give pairs of image and label"
-            )
+            raise UserError(f"item {row} of the data set is a {type(item).__name__}; give pairs of image and label")
         image = np.asarray(item[0])
         if images and image.shape != images[0].shape:
             raise UserError(
@@ -169,7 +161,9 @@ def _from_dataset(dataset: Any) -> Arrays:
 
 
 def _from_path(path: Path) -> Arrays:
-    """The usable pictures of a folder or another source, resized to one size as in a run, with class names as labels."""
+    """The usable pictures of a folder or another source, resized to one size as in a run, with class names as
+    labels.
+    """
     listed = listing(TypeAdapter(Source).validate_python(suggest(path)))
     with tempfile.TemporaryDirectory(prefix="augpipe-intake-") as folder:
         taken = take_in(listed, ImageOptions(), folder=Path(folder) / "images").image_set()
@@ -178,16 +172,15 @@ def _from_path(path: Path) -> Arrays:
     return Arrays(np.ascontiguousarray(rows), np.array(taken.classes)[taken.labels])
 
 
-def image_set(
-    planes: NDArray[np.uint8], codes: NDArray[np.int64], classes: NDArray[Any]
-) -> ImageSet:
+def image_set(planes: NDArray[np.uint8], codes: NDArray[np.int64], classes: NDArray[Any]) -> ImageSet:
     """uint8 (N,C,H,W) and class indices (N,) as an image set; classes: the label values, (K,)."""
     names = [str(value) for value in classes.tolist()]
     return ImageSet(planes, codes, names, provenance([str(row) for row in range(len(codes))]))
 
 
 def seed_of(random_state: Any) -> int:
-    """A seed of scikit-learn's `random_state`: an int is the seed itself; a RandomState, or NumPy's for None, draws one.
+    """A seed of scikit-learn's `random_state`: an int is the seed itself; a RandomState, or NumPy's for None, draws
+    one.
 
     UserError for an int below 0, ValueError for another type.
     """

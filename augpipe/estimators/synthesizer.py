@@ -18,15 +18,7 @@ from augpipe.core.device import set_fill
 from augpipe.core.errors import UserError, unknown
 from augpipe.core.images import ImageSet
 from augpipe.core.options import Device
-from augpipe.estimators.inputs import (
-    Arrays,
-    Layout,
-    image_set,
-    layout_of,
-    seed_of,
-    to_arrays,
-    to_tensors,
-)
+from augpipe.estimators.inputs import Arrays, Layout, image_set, layout_of, seed_of, to_arrays, to_tensors
 
 LEAST = 2  # images of a class: a generator cannot vary a single one
 
@@ -105,17 +97,15 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.device = device
         self.random_state = random_state
 
-    def fit(
-        self, X: Any, y: Any = None, *, validation: tuple[Any, Any] | None = None
-    ) -> Synthesizer:
+    def fit(self, X: Any, y: Any = None, *, validation: tuple[Any, Any] | None = None) -> Synthesizer:
         """Train the generator.
 
         Parameters
         ----------
         X : array, tensor, torch Dataset or path
-            Images uint8 in 0 to 255 (other integers are accepted) of shape (N,H,W), (N,H,W,C) or (N,C,H,W), or flattened
-            (N,F) with `image_shape`; or a data set of (image, label), such as torchvision's; or the path of a folder
-            with a folder of pictures for each class.
+            Images uint8 in 0 to 255 (other integers are accepted) of shape (N,H,W), (N,H,W,C) or (N,C,H,W), or
+            flattened (N,F) with `image_shape`; or a data set of (image, label), such as torchvision's; or the path of a
+            folder with a folder of pictures for each class.
         y : array of shape (N,) or None
             Labels, numbers or text; None for a data set or a path, which have labels.
         validation : tuple (X, y) or None, default=None
@@ -152,9 +142,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             )
         return self
 
-    def sample(
-        self, counts: int | Mapping[Any, int], *, random_state: Any = None
-    ) -> tuple[Any, Any]:
+    def sample(self, counts: int | Mapping[Any, int], *, random_state: Any = None) -> tuple[Any, Any]:
         """Draw images, class by class.
 
         Parameters
@@ -203,9 +191,7 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def _validated(self, arrays: Arrays) -> tuple[NDArray[Any], NDArray[Any]]:
         """Images and labels, checked as by scikit-learn's estimators."""
-        images, labels = validate_data(
-            self, arrays.images, arrays.labels, allow_nd=True, ensure_min_samples=LEAST
-        )
+        images, labels = validate_data(self, arrays.images, arrays.labels, allow_nd=True, ensure_min_samples=LEAST)
         check_classification_targets(labels)
         self.n_features_in_ = int(np.prod(images.shape[1:]))
         return images, labels

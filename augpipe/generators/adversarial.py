@@ -97,9 +97,7 @@ class Adversarial:
     latent_law: ClassVar[str] = "N(0,1)"
     truncation = 1.0  # see `generators.truncation`
 
-    def __init__(
-        self, config: AdversarialConfig, problem: Problem, runtime: Runtime, seed: int
-    ) -> None:
+    def __init__(self, config: AdversarialConfig, problem: Problem, runtime: Runtime, seed: int) -> None:
         self.problem, self.runtime, self._seed = problem, runtime, seed
         self._latent, self._augment = config.latent, config.augment
         self._together = config.together
@@ -116,9 +114,7 @@ class Adversarial:
         # Whether the averaged weights changed since their batch statistics were computed.
         self._stale = False
 
-    def add(
-        self, name: str, net: nn.Module, scheme: Scheme = "kaiming", *, spectral: bool = False
-    ) -> nn.Module:
+    def add(self, name: str, net: nn.Module, scheme: Scheme = "kaiming", *, spectral: bool = False) -> nn.Module:
         """Register a net: initialise its weights from the stream of its name and move it to the device."""
         initialise(net, torch_stream(self._seed, "weights", name), scheme)
         if spectral:
@@ -134,9 +130,8 @@ class Adversarial:
     ) -> torch.optim.Optimizer:
         """Create Adam for a net's parameters and register it as `name`."""
         self.optimisers[name] = torch.optim.Adam(
-            net.parameters(), learning_rate, betas=betas, eps=1e-8,
-            fused=self.runtime.device.type in ("cpu", "cuda"),
-        )  # fmt: skip
+            net.parameters(), learning_rate, betas=betas, eps=1e-8, fused=self.runtime.device.type in ("cpu", "cuda")
+        )
         return self.optimisers[name]
 
     def update(self, name: str, loss: torch.Tensor) -> None:
@@ -181,7 +176,9 @@ class Adversarial:
         return means + self.truncation * (z - means)
 
     def set_truncation(self, psi: float) -> None:
-        """Truncate the latents of later samples. The batch statistics stay those of all latents: others would undo it."""
+        """Truncate the latents of later samples. The batch statistics stay those of all latents: others would undo
+        it.
+        """
         self.truncation = psi
 
     def draw_labels(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
@@ -201,16 +198,12 @@ class Adversarial:
         z = parallel.local_rows(self.latents(labels, self.rngs["noise"]))
         return z.to(self.runtime.device), parallel.local_rows(labels).to(self.runtime.device)
 
-    def local_batch(
-        self, images: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def local_batch(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Global batch uint8 (N,C,H,W), labels (N,) → this process's rows on the device, images in [-1,1]."""
         labels = parallel.local_rows(labels).to(self.runtime.device)
         return to_float(self.runtime.move(parallel.local_rows(images))), labels
 
-    def in_class_order(
-        self, images: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def in_class_order(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Sort the global batch by class, then return `local_batch` of it."""
         labels, order = labels.to(self.runtime.device).sort(stable=True)
         return self.local_batch(images.to(self.runtime.device)[order], labels)
@@ -221,10 +214,10 @@ class Adversarial:
         x = x.float()
         return diff_augment(x, self._augment, self.rngs["device"], p) if p > 0 else x
 
-    def with_r1(
-        self, loss: torch.Tensor, critic: Critic, real: torch.Tensor, gamma: float, every: int
-    ) -> torch.Tensor:
-        """The critic's loss plus gamma times R1, applied lazily: in every `every`-th step, with `every` times the weight."""
+    def with_r1(self, loss: torch.Tensor, critic: Critic, real: torch.Tensor, gamma: float, every: int) -> torch.Tensor:
+        """The critic's loss plus gamma times R1, applied lazily: in every `every`-th step, with `every` times the
+        weight.
+        """
         if not gamma or self.steps % every:
             return loss
         with self.runtime.autocast():

@@ -8,9 +8,7 @@ from augpipe.core.device import ClassRows
 from augpipe.core.images import ImageSet
 
 
-def drawn_together(
-    classes: torch.Tensor, n: int, together: int, rng: torch.Generator
-) -> torch.Tensor:
+def drawn_together(classes: torch.Tensor, n: int, together: int, rng: torch.Generator) -> torch.Tensor:
     """Draw labels (n,) uniformly from `classes`, each repeated for `together` consecutive items."""
     index = torch.randint(0, len(classes), (-(-n // together),), generator=rng)
     return classes[index].repeat_interleave(together)[:n]

@@ -30,19 +30,14 @@ class Diversity:
             spread = _spread(torch.from_numpy(train.images[np.sort(sample)]))
             if spread > 0:
                 self._real[label] = spread
-        self._labels = torch.tensor(list(self._real), dtype=torch.int64).repeat_interleave(
-            DIVERSITY_GENERATED
-        )
+        self._labels = torch.tensor(list(self._real), dtype=torch.int64).repeat_interleave(DIVERSITY_GENERATED)
 
     def of(self, generator: Generator) -> dict[int, float]:
         """Class → mean distance of generated images over that of real ones; skips classes of identical images."""
         if not self._real:
             return {}
         images = generator.sample(self._labels, torch_stream(self._seed, "fixed batch"))
-        return {
-            label: _spread(images[self._labels == label]) / real
-            for label, real in self._real.items()
-        }
+        return {label: _spread(images[self._labels == label]) / real for label, real in self._real.items()}
 
 
 def _spread(images: torch.Tensor) -> float:

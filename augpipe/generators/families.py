@@ -39,9 +39,7 @@ def check(config: GeneratorConfig, problem: Problem) -> None:
 
 def build_one(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int) -> Generator:
     """Build a fresh model of `config`'s family, ignoring `per_class`."""
-    generator: Generator = load_kind(FAMILIES, config.kind, "generator").build(
-        config, problem, runtime, seed
-    )
+    generator: Generator = load_kind(FAMILIES, config.kind, "generator").build(config, problem, runtime, seed)
     return generator
 
 
@@ -49,21 +47,14 @@ def build(config: GeneratorConfig, problem: Problem, runtime: Runtime, seed: int
     """Build a fresh generator of `config`'s family; `seed` determines its weights and noise."""
     if config.per_class:
         models = [
-            build_one(
-                config,
-                per_class.class_problem(problem, label),
-                runtime,
-                per_class.class_seed(seed, label),
-            )
+            build_one(config, per_class.class_problem(problem, label), runtime, per_class.class_seed(seed, label))
             for label in range(len(problem.classes))
         ]
         return per_class.combine(models, problem)
     return build_one(config, problem, runtime, seed)
 
 
-def pack(
-    config: GeneratorConfig, problem: Problem, seed: int, train: Ref, state: Mapping[str, Any]
-) -> dict[str, Any]:
+def pack(config: GeneratorConfig, problem: Problem, seed: int, train: Ref, state: Mapping[str, Any]) -> dict[str, Any]:
     """Pack a generator into a checkpoint of tensors and plain values, readable with `weights_only=True`.
 
     train: its training set. The checkpoint holds the set's digest and no path, so equal training gives equal bytes in
@@ -79,17 +70,15 @@ def pack(
     }
 
 
-def unpack(
-    checkpoint: Mapping[str, Any], runtime: Runtime, find: Find
-) -> tuple[Generator, Problem]:
+def unpack(checkpoint: Mapping[str, Any], runtime: Runtime, find: Find) -> tuple[Generator, Problem]:
     """Rebuild the generator from what `pack` returned, ready to sample.
 
     find: looks the train set up by its digest; called only for a family that derives images from train.
     Raises UserError if such a family's train set is not available.
     """
-    config: GeneratorConfig = load_kind(
-        FAMILIES, checkpoint["config"]["kind"], "generator"
-    ).Config.model_validate(checkpoint["config"])
+    config: GeneratorConfig = load_kind(FAMILIES, checkpoint["config"]["kind"], "generator").Config.model_validate(
+        checkpoint["config"]
+    )
     size, channels = checkpoint["spec"]
     problem = Problem(ImageSpec(size, channels), tuple(checkpoint["classes"]))
     generator = build(config, problem, runtime, checkpoint["seed"])

@@ -61,8 +61,7 @@ def fit(
     if not math.isfinite(loop.position.best_metric):
         reason = loop.position.stopped or "the budget is spent"
         raise NotTrainedError(
-            f"the generator never reached a finite validation metric: {reason}; "
-            "a lower learning_rate may help"
+            f"the generator never reached a finite validation metric: {reason}; a lower learning_rate may help"
         )
     return loop.fitted()
 
@@ -113,9 +112,15 @@ class _Stretch:
 
 class _Loop:
     def __init__(
-        self, generator: Generator, train: ImageSet, budget: GeneratorConfig, runtime: Runtime,
-        seed: int, hooks: Hooks, checkpoint: Checkpoint | None,
-    ) -> None:  # fmt: skip
+        self,
+        generator: Generator,
+        train: ImageSet,
+        budget: GeneratorConfig,
+        runtime: Runtime,
+        seed: int,
+        hooks: Hooks,
+        checkpoint: Checkpoint | None,
+    ) -> None:
         self._generator, self._budget, self._hooks = generator, budget, hooks
         self._checkpoint = checkpoint
         self._pool = Pool(train, runtime)
@@ -227,12 +232,8 @@ class _Loop:
         return _Stretch(means, part.images, max(part.seconds, 1e-9), failed)
 
     def _not_finite(self, totals: Mapping[str, torch.Tensor]) -> str:
-        diverged = [
-            name for name, total in parallel.means(totals).items() if not math.isfinite(total)
-        ]
-        return (
-            f"{diverged[0]} is not finite at {self.position.seen / 1000:g} kimg" if diverged else ""
-        )
+        diverged = [name for name, total in parallel.means(totals).items() if not math.isfinite(total)]
+        return f"{diverged[0]} is not finite at {self.position.seen / 1000:g} kimg" if diverged else ""
 
     def _check_diversity(self, metric: float) -> tuple[float, str]:
         """Return the lowest diversity over classes, and why the generator failed, or ""."""
@@ -246,9 +247,7 @@ class _Loop:
         fallen = [c for c in self.position.alive if diversity[c] < self._budget.collapse]
         if fallen:
             return min(diversity.values()), f"class {fallen[0]} collapsed at {kimg}"
-        self.position.alive = [
-            c for c, ratio in diversity.items() if ratio >= self._budget.collapse
-        ]
+        self.position.alive = [c for c, ratio in diversity.items() if ratio >= self._budget.collapse]
         return min(diversity.values(), default=math.nan), ""
 
     def _record(self, stretch: _Stretch, metric: float, least: float) -> None:
@@ -290,9 +289,5 @@ class _Loop:
         stopped = self.position.stopped or "the budget is spent"
         restarts = [tick.restarted for tick in self._ticks if tick.restarted]
         if restarts and self.position.tries:
-            stopped = (
-                f"{stopped}; set back {self.position.tries} times, first because {restarts[0]}"
-            )
-        return Fitted(
-            self._best, self.position.best_kimg, self.position.best_metric, self._ticks, stopped
-        )
+            stopped = f"{stopped}; set back {self.position.tries} times, first because {restarts[0]}"
+        return Fitted(self._best, self.position.best_kimg, self.position.best_metric, self._ticks, stopped)

@@ -57,9 +57,7 @@ class GeneratorConfig(KindConfig):
     @model_validator(mode="after")
     def _check_per_class(self) -> GeneratorConfig:
         if self.pretrain and not self.per_class:
-            raise ValueError(
-                "pretrain initialises the models of single classes: set per_class: true"
-            )
+            raise ValueError("pretrain initialises the models of single classes: set per_class: true")
         if self.per_class and not self.generative:
             raise ValueError(f"{self.kind} trains no model: set per_class: false")
         return self

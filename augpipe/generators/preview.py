@@ -1,7 +1,8 @@
 """A family's options and its check of image sizes, read from its file without importing torch.
 
-A mistake in them is reported within a second that way; importing torch takes several. Only the classes, functions and constants
-are executed that `Config` and `check` refer to. What is read here is checked again when the family is imported.
+A mistake in them is reported within a second that way; importing torch takes several. Only the classes, functions and
+constants are executed that `Config` and `check` refer to. What is read here is checked again when the family is
+imported.
 """
 
 from __future__ import annotations
@@ -22,10 +23,20 @@ from augpipe.core.schema import KindConfig
 from augpipe.generators.options import FAMILIES, GeneratorConfig
 
 # Imported as they are: modules of these names import no torch.
-LIGHT: Final = frozenset({
-    "collections.abc", "itertools", "math", "pydantic", "typing", "augpipe.core.errors",
-    "augpipe.core.registry", "augpipe.core.schema", "augpipe.generators.options", "augpipe.nn.options",
-})  # fmt: skip
+LIGHT: Final = frozenset(
+    {
+        "collections.abc",
+        "itertools",
+        "math",
+        "pydantic",
+        "typing",
+        "augpipe.core.errors",
+        "augpipe.core.registry",
+        "augpipe.core.schema",
+        "augpipe.generators.options",
+        "augpipe.nn.options",
+    }
+)
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
@@ -97,10 +108,7 @@ def _import(node: ast.ImportFrom, needed: set[str], values: dict[str, Any]) -> N
 def _closure(tree: ast.Module, names: frozenset[str]) -> set[str]:
     """The names, and all that their definitions in the module refer to."""
     refers = {
-        name: set(_names_in(node))
-        for node in tree.body
-        if isinstance(node, Definition)
-        for name in _defined(node)
+        name: set(_names_in(node)) for node in tree.body if isinstance(node, Definition) for name in _defined(node)
     }
     needed: set[str] = set()
     waiting = set(names)

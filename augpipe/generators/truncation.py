@@ -1,6 +1,8 @@
-"""The truncation trick (Marchesi 2017; Brock et al. 2019, 3.1): latents nearer to their mean give more typical, less varied images.
+"""The truncation trick (Marchesi 2017; Brock et al. 2019, 3.1): latents nearer to their mean give more typical, less
+varied images.
 
-Each latent z becomes m + psi (z - m), where m is the mean that the family draws latents around. psi = 1 changes nothing.
+Each latent z becomes m + psi (z - m), where m is the mean that the family draws latents around. psi = 1 changes
+nothing.
 """
 
 from __future__ import annotations

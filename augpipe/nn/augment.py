@@ -19,9 +19,7 @@ Op = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 ops: Registry[Op] = Registry("augmentation")
 
 
-def diff_augment(
-    x: torch.Tensor, names: Sequence[str], rng: torch.Generator, p: float = 1.0
-) -> torch.Tensor:
+def diff_augment(x: torch.Tensor, names: Sequence[str], rng: torch.Generator, p: float = 1.0) -> torch.Tensor:
     """float (N,C,H,W) in [-1,1] → the same shape, each image augmented independently; differentiable in x.
 
     p: probability of each operation per image. Below 0.8 augmentations do not leak into generated images
@@ -73,17 +71,13 @@ def _uniform(n: int, rng: torch.Generator, x: torch.Tensor) -> torch.Tensor:
     return _each(n, rng, torch.rand, 1, 1, 1).to(x.device, x.dtype)
 
 
-def _each(
-    n: int, rng: torch.Generator, draw: Callable[..., torch.Tensor], *shape: int
-) -> torch.Tensor:
+def _each(n: int, rng: torch.Generator, draw: Callable[..., torch.Tensor], *shape: int) -> torch.Tensor:
     """Draw rows for the global batch and return this process's n."""
     drawn = draw(parallel.global_count(n), *shape, generator=rng, device=rng.device)
     return parallel.local_rows(drawn)
 
 
-def _integers(
-    n: int, low: int, high: int, rng: torch.Generator, device: torch.device
-) -> torch.Tensor:
+def _integers(n: int, low: int, high: int, rng: torch.Generator, device: torch.device) -> torch.Tensor:
     """Uniform integers in [low, high), (n,1)."""
     shape = (parallel.global_count(n), 1)
     drawn = torch.randint(low, high, shape, generator=rng, device=rng.device)
@@ -166,9 +160,7 @@ def flip(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     return torch.where(_uniform(len(x), rng, x) < 0.5, x.flip(3), x)
 
 
-def _warped(
-    x: torch.Tensor, size: torch.Tensor, turn: torch.Tensor, shift: torch.Tensor | None = None
-) -> torch.Tensor:
+def _warped(x: torch.Tensor, size: torch.Tensor, turn: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
     """Zoom by `size` (N,), rotate by `turn` (N,), shift by `shift` (N,2); new pixels are -1 (black)."""
     cos, sin = torch.cos(turn) / size, torch.sin(turn) / size
     dx, dy = (torch.zeros_like(size),) * 2 if shift is None else shift.unbind(1)

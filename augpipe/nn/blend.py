@@ -25,18 +25,14 @@ ALPHA = {"mixup": 0.2, "cutmix": 1.0}  # Beta parameter; the papers' values for 
 
 
 @blends.register("mixup")
-def mixup(
-    x: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, rng: np.random.Generator
-) -> Blended:
+def mixup(x: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, rng: np.random.Generator) -> Blended:
     """weight · x + (1 - weight) · x' (Zhang et al. 2018, eq. 1)."""
     images = torch.lerp(x[other], x, weight.to(x.dtype)[:, None, None, None])
     return Blended(images, other, weight)
 
 
 @blends.register("cutmix")
-def cutmix(
-    x: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, rng: np.random.Generator
-) -> Blended:
+def cutmix(x: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, rng: np.random.Generator) -> Blended:
     """Paste a box of about 1 - weight of the area from the partner (Yun et al. 2019, eq. 1 and 2).
 
     The box's centre is uniform over the image and the box is clipped at the edges: the returned weight is

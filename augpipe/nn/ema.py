@@ -37,9 +37,7 @@ class EMA:
         beta = self.decay(seen, batch)
         means: list[torch.Tensor] = list(self.module.parameters())
         now: list[torch.Tensor] = list(module.parameters())
-        torch._foreach_lerp_(
-            means, now, 1 - beta
-        )  # one fused call: small nets have many small tensors
+        torch._foreach_lerp_(means, now, 1 - beta)  # one fused call: small nets have many small tensors
         for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
             average.copy_(current)
 

@@ -13,10 +13,7 @@ class ClassGaussians:
     """One Gaussian per class: means (K,Z) and covariance factors (K,Z,Z), zero for classes not fitted."""
 
     def __init__(self, classes: int, latent: int) -> None:
-        self.means, self.factors = (
-            torch.zeros(classes, latent),
-            torch.zeros(classes, latent, latent),
-        )
+        self.means, self.factors = (torch.zeros(classes, latent), torch.zeros(classes, latent, latent))
 
     def fit(self, label: int, encodings: np.ndarray[Any, np.dtype[np.float64]]) -> None:
         """Fit mean and shrunk covariance of a class's encodings (N,Z) (Ledoit & Wolf 2004)."""

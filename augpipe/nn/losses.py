@@ -6,9 +6,7 @@ import torch
 from torch.nn import functional as F
 
 
-def discriminator_bce(
-    real: torch.Tensor, fake: torch.Tensor, real_target: float = 1.0
-) -> torch.Tensor:
+def discriminator_bce(real: torch.Tensor, fake: torch.Tensor, real_target: float = 1.0) -> torch.Tensor:
     """Logits (N,), (M,) → -E[log D(x)] - E[log(1 - D(G(z)))] (Goodfellow et al. 2014, eq. 1).
 
     real_target below 1 is one-sided label smoothing (Salimans et al. 2016, 3.4).
@@ -43,16 +41,12 @@ def drift(real: torch.Tensor) -> torch.Tensor:
     return real.square().mean()
 
 
-def classification(
-    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
-) -> torch.Tensor:
+def classification(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
     """Logits (N,K), labels (N,) → cross-entropy; weights (K,) make it a weighted mean."""
     return F.cross_entropy(logits, labels, weight=weights)
 
 
-def class_or_fake(
-    real: torch.Tensor, labels: torch.Tensor, fake: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def class_or_fake(real: torch.Tensor, labels: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (N,K+1), labels (N,), logits (M,K+1) → cross-entropy of reals to their class, of fakes to K.
 
     One softmax over the classes and FAKE (Mariani et al. 2018, 3.2), so that "rare" and "fake" never

@@ -137,9 +137,7 @@ def minibatch_stddev(x: torch.Tensor, group: int = 4) -> torch.Tensor:
     """
     n = len(x)
     if parallel.size() > 1 and n % group:  # some groups span two processes
-        return torch.cat(
-            [x, parallel.local_rows(minibatch_stddev_map(parallel.gather(x), group))], 1
-        )
+        return torch.cat([x, parallel.local_rows(minibatch_stddev_map(parallel.gather(x), group))], 1)
     return torch.cat([x, minibatch_stddev_map(x, group)], 1)
 
 

@@ -10,9 +10,16 @@ from augpipe.core.errors import unknown
 
 # Names of the functions in `augment`, which imports torch; a test compares them.
 AUGMENTATIONS: Final = (
-    "brightness", "saturation", "contrast", "translation", "cutout", "rotation", "scale", "affine",
+    "brightness",
+    "saturation",
+    "contrast",
+    "translation",
+    "cutout",
+    "rotation",
+    "scale",
+    "affine",
     "flip",
-)  # fmt: skip
+)
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:

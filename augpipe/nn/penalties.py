@@ -18,9 +18,7 @@ def input_gradients(critic: Critic, x: torch.Tensor) -> torch.Tensor:
     return gradient.float().flatten(1)
 
 
-def gradient_penalty(
-    critic: Critic, real: torch.Tensor, fake: torch.Tensor, rng: torch.Generator
-) -> torch.Tensor:
+def gradient_penalty(critic: Critic, real: torch.Tensor, fake: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """E[(|grad D(x̂)| - 1)²] at x̂ on the line between a real and a fake image (Gulrajani et al. 2017, eq. 3).
 
     The norm is over all non-batch axes. real, fake: (N,C,H,W); rng: on their device.
@@ -36,9 +34,9 @@ def gradient_penalty(
 def r1(critic: Critic, real: torch.Tensor) -> torch.Tensor:
     """½ E[|grad D(x)|²] at real images (Mescheder et al. 2018, eq. 9); to be multiplied by gamma.
 
-    The families apply it every k steps with k times the weight, which is lazy regularisation (Karras et al. 2020, appendix B), but
-    leave Adam's learning rate and betas as they are: the paper multiplies the rate by k / (k + 1) and raises the betas to that
-    power. If batches are augmented, they give the augmented images, and the gradient is taken with respect to these;
-    StyleGAN2-ADA takes it with respect to the images before augmentation.
+    The families apply it every k steps with k times the weight, which is lazy regularisation (Karras et al. 2020,
+    appendix B), but leave Adam's learning rate and betas as they are: the paper multiplies the rate by k / (k + 1) and
+    raises the betas to that power. If batches are augmented, they give the augmented images, and the gradient is taken
+    with respect to these; StyleGAN2-ADA takes it with respect to the images before augmentation.
     """
     return 0.5 * input_gradients(critic, real).square().sum(1).mean()

@@ -26,11 +26,7 @@ Name = Annotated[
     str,
     AfterValidator(_plain),
     # Letters of other scripts begin at \u00aa; \w of a form is ASCII.
-    Field(
-        json_schema_extra={
-            "pattern": "^[A-Za-z0-9\u00aa-\uffff][A-Za-z0-9\u00aa-\uffff _.+-]{0,63}$"
-        }
-    ),
+    Field(json_schema_extra={"pattern": "^[A-Za-z0-9\u00aa-\uffff][A-Za-z0-9\u00aa-\uffff _.+-]{0,63}$"}),
 ]
 
 
@@ -90,7 +86,5 @@ class Arm(Strict):
             "curated",
         ):
             if self.generator is None and getattr(self.mix, key) != getattr(default, key):
-                raise ValueError(
-                    f"mix.{key} of arm {self.name!r} needs synthetic images, but the arm has no generator"
-                )
+                raise ValueError(f"mix.{key} of arm {self.name!r} needs synthetic images, but the arm has no generator")
         return self

@@ -23,12 +23,7 @@ MOST_REPLICATES, STANDARD_REPLICATES, LEAST_REPLICATES = 20, 10, 5  # of the con
 GOOD_KIMG, LEAST_KIMG = 30.0, 8.0
 GOOD_STEPS, LEAST_STEPS = 300, 100
 SIZES: Final = (64, 48, 32)  # pixels; larger ones are the user's, and stay
-DROPPED: Final = (
-    "cgan",
-    "smote",
-    "balanced",
-    "mixup+classic",
-)  # arms, in the order they are left out
+DROPPED: Final = ("cgan", "smote", "balanced", "mixup+classic")  # arms, in the order they are left out
 FACTOR: Final = 0.8  # of one step down to the next, for kimg and steps
 
 
@@ -43,9 +38,11 @@ class Budget(NamedTuple):
 def parse(text: str, explicit: bool = True) -> Budget:
     """`90s`, `10m`, `2h`, `1h30m` → Budget; UserError for anything else."""
     match = _TIME.fullmatch(text.strip())
-    seconds = sum(
-        float(value or 0) * unit for value, unit in zip(match.groups(), _UNITS.values(), strict=True)
-    ) if match else 0.0  # fmt: skip
+    seconds = (
+        sum(float(value or 0) * unit for value, unit in zip(match.groups(), _UNITS.values(), strict=True))
+        if match
+        else 0.0
+    )
     if not seconds:
         raise UserError(f"--budget takes a time such as 90s, 10m, 2h or 1h30m; got {text!r}")
     return Budget(seconds, text.strip(), explicit)
@@ -160,9 +157,7 @@ LAST: Final = (
 )
 
 
-def ladder(
-    wish: Numbers, needed: Collection[str] = (), sizes: Collection[int] = SIZES
-) -> list[Numbers]:
+def ladder(wish: Numbers, needed: Collection[str] = (), sizes: Collection[int] = SIZES) -> list[Numbers]:
     """The wish, and ever less, in the order of sacrifice.
 
     needed: arms that stay. sizes: those that the images may have instead.

@@ -1,9 +1,9 @@
 """Results of stages, stored under a key of everything that they depend on, and reused.
 
-The key holds the stage's name, the content of its inputs (settings are inputs), the code that it uses, versions of libraries,
-device, precision, threads and processor. A record is a JSON file that is written beside its place and renamed; its paths
-are relative to the store. A record that is damaged, that belongs to another key, or whose files are missing or damaged, is
-ignored.
+The key holds the stage's name, the content of its inputs (settings are inputs), the code that it uses, versions of
+libraries, device, precision, threads and processor. A record is a JSON file that is written beside its place and
+renamed; its paths are relative to the store. A record that is damaged, that belongs to another key, or whose files are
+missing or damaged, is ignored.
 """
 
 from __future__ import annotations
@@ -135,16 +135,16 @@ def _adapter(stage: Stage) -> TypeAdapter[Any]:
 
 
 def _load(path: Path, stage: Stage, parts: Mapping[str, Any]) -> Any:
-    """A record's value; None if there is none, it is damaged, of another key, or one of its files is missing or damaged."""
+    """A record's value; None if there is none, it is damaged, of another key, or one of its files is missing or
+    damaged.
+    """
     try:
         record = json.loads(path.read_bytes())
         if record["sha256"] != _digest([record["result"], record["depends_on"]]):
             raise ValueError("the record's SHA-256 differs")
         if _digest(record["depends_on"]) != _digest(parts):  # whole, but under another's name
             raise ValueError("the record belongs to another key")
-        result = _adapter(stage).validate_python(
-            record["result"], context={"store": path.parents[1]}
-        )
+        result = _adapter(stage).validate_python(record["result"], context={"store": path.parents[1]})
         stored = [is_stored(ref.path, ref.sha256) for ref in refs(result)]  # all marked as used
         os.utime(path)
     except FileNotFoundError:

@@ -1,6 +1,7 @@
 """The comparison as one graph of calls: written once, run in this process or by an orchestrator.
 
-`call(stage, *inputs, title=..., total=...)` returns the stage's result, or a future of it that may be passed on as an input.
+`call(stage, *inputs, title=..., total=...)` returns the stage's result, or a future of it that may be passed on as an
+input.
 """
 
 from __future__ import annotations
@@ -32,25 +33,19 @@ from augpipe.pipeline.stages.prepare import images_to_make
 from augpipe.pipeline.stages.score import score
 from augpipe.pipeline.stages.synthesize import pool, split_plan, synthesize
 from augpipe.pipeline.stages.train_classifier import train_classifier, train_reference
-from augpipe.pipeline.stages.train_generator import (
-    join_generators,
-    specs,
-    starts_pretrained,
-    train_generator,
-)
+from augpipe.pipeline.stages.train_generator import join_generators, specs, starts_pretrained, train_generator
 
 BySeed = Mapping[int, Prepared]  # one and the same for every seed, unless each has its own split
 
-# Arm and seed → seeds of further classifiers that are trained on the same recipe, and so on images of the same generator.
+# Arm and seed → seeds of further classifiers that are trained on the same recipe, and so on images of the same
+# generator.
 More = Mapping[tuple[str, int], Sequence[int]]
 
 
 class Call(Protocol):
     """Runs a stage. title: shown to users. total: final value of the stage's progress, if it reports any."""
 
-    def __call__(
-        self, stage: cache.Stage, *inputs: Any, title: str, total: float | None = None
-    ) -> Any:
+    def __call__(self, stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
         """The stage's result, or a future of it."""
 
 
@@ -155,17 +150,22 @@ def resolve(run: Run, result: Any) -> None:
 def compare(experiment: Experiment, prepared: BySeed, call: Call) -> Runs:
     """Train every generator and classifier of an experiment, and score the classifiers.
 
-    Generators take longest, so they are called first, the largest budget before the others; arms without a generator keep
-    the cores busy while the last generators train.
+    Generators take longest, so they are called first, the largest budget before the others; arms without a generator
+    keep the cores busy while the last generators train.
     """
     runs = train_and_score(experiment, prepared, call)
     for name in _used(experiment):
         for seed in experiment.seeds:
             run = runs.generators[name, seed]
             run.measured = call(
-                measure, run.prepared, runs.references[seed].reference, run.trained,
-                experiment.fidelity, experiment.classifier, title=f"measure {name}, seed {seed}",
-            )  # fmt: skip
+                measure,
+                run.prepared,
+                runs.references[seed].reference,
+                run.trained,
+                experiment.fidelity,
+                experiment.classifier,
+                title=f"measure {name}, seed {seed}",
+            )
     return runs
 
 
@@ -176,14 +176,10 @@ def _used(experiment: Experiment) -> list[str]:
 
 
 def train_and_score(
-    experiment: Experiment,
-    prepared: BySeed,
-    call: Call,
-    more: More = MappingProxyType({}),
-    known: Runs | None = None,
+    experiment: Experiment, prepared: BySeed, call: Call, more: More = MappingProxyType({}), known: Runs | None = None
 ) -> Runs:
-    """`compare` without the fidelity of the generators; more: see `More`. known: finished runs, of which no call is repeated;
-    the result has the others alone."""
+    """`compare` without the fidelity of the generators; more: see `More`. known: finished runs, of which no call is
+    repeated; the result has the others alone."""
     runs, seeds, names = Runs(prepared), experiment.seeds, _used(experiment)
     if known is not None:
         runs = Runs(prepared, dict(known.references), dict(known.generators), dict(known.arms))
@@ -213,16 +209,18 @@ def _without(runs: Runs, known: Runs) -> Runs:
 def call_reference(runs: Runs, experiment: Experiment, seed: int, call: Call) -> ReferenceRun:
     """Train the reference classifier of a seed."""
     reference = call(
-        train_reference, runs.prepared[seed], experiment.classifier, seed,
-        title=f"reference classifier, seed {seed}", total=experiment.classifier.steps,
-    )  # fmt: skip
+        train_reference,
+        runs.prepared[seed],
+        experiment.classifier,
+        seed,
+        title=f"reference classifier, seed {seed}",
+        total=experiment.classifier.steps,
+    )
     runs.references[seed] = ReferenceRun(seed, reference)
     return runs.references[seed]
 
 
-def call_generator(
-    runs: Runs, experiment: Experiment, spec: TrainingSpec, call: Call
-) -> GeneratorRun:
+def call_generator(runs: Runs, experiment: Experiment, spec: TrainingSpec, call: Call) -> GeneratorRun:
     """Train a generator: one joint model, or one model per class in separate calls, which are then joined."""
     prepared, options = runs.prepared[spec.seed], experiment.generators[spec.name]
     reference = runs.references[spec.seed].reference
@@ -232,31 +230,30 @@ def call_generator(
     def train(part: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
         total = options.pretrain if part.pooled else options.kimg
         trained: TrainedGenerator = call(
-            train_generator, prepared, reference, part, start, options, experiment.classifier,
-            title=f"{spec.name}, {part.scope}seed {spec.seed}", total=total,
-        )  # fmt: skip
+            train_generator,
+            prepared,
+            reference,
+            part,
+            start,
+            options,
+            experiment.classifier,
+            title=f"{spec.name}, {part.scope}seed {spec.seed}",
+            total=total,
+        )
         return trained
 
     if not options.per_class:
         run = GeneratorRun(spec.name, spec.seed, prepared, train(rest[0]))
     else:
         pooled = train(first) if first is not None else None
-        classes = [
-            train(part, pooled if starts_pretrained(prepared, options, part) else None)
-            for part in rest
-        ]
-        joined = call(
-            join_generators, prepared, options, classes, pooled,
-            title=f"join {spec.name}, seed {spec.seed}",
-        )  # fmt: skip
+        classes = [train(part, pooled if starts_pretrained(prepared, options, part) else None) for part in rest]
+        joined = call(join_generators, prepared, options, classes, pooled, title=f"join {spec.name}, seed {spec.seed}")
         run = GeneratorRun(spec.name, spec.seed, prepared, joined, pooled, classes)
     runs.generators[spec.name, spec.seed] = run
     return run
 
 
-def _call_arms(
-    runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Call, more: More
-) -> None:
+def _call_arms(runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Call, more: More) -> None:
     """Fill, mix, train and score each arm and seed, stage by stage; more: see `More`."""
     shared: dict[tuple[str, str, bool, int], Synthetic] = {}
     keys = [(arm, seed) for seed in experiment.seeds for arm in arms]
@@ -272,13 +269,17 @@ def _call_arms(
     trained = [run for run in every if run.scored is None]
     for run in trained:
         run.classifier = call(
-            train_classifier, run.prepared, run.recipe, experiment.classifier, run.arm.name,
-            run.seed, title=f"classifier {_title(run)}", total=experiment.classifier.steps,
-        )  # fmt: skip
-    for run in trained:
-        run.scored = call(
-            score, run.prepared, run.classifier, run.recipe, title=f"score {_title(run)}"
+            train_classifier,
+            run.prepared,
+            run.recipe,
+            experiment.classifier,
+            run.arm.name,
+            run.seed,
+            title=f"classifier {_title(run)}",
+            total=experiment.classifier.steps,
         )
+    for run in trained:
+        run.scored = call(score, run.prepared, run.classifier, run.recipe, title=f"score {_title(run)}")
 
 
 def _title(run: ArmRun) -> str:
@@ -302,7 +303,9 @@ def call_synthetic(
     call: Call,
     shared: dict[tuple[str, str, bool, int], Synthetic],
 ) -> tuple[Sequence[Synthetic], Synthetic]:
-    """An arm's images of each of several generators, and all of them; arms with the same generator, plan and checks share them through `shared`."""
+    """An arm's images of each of several generators, and all of them; arms with the same generator, plan and checks
+    share them through `shared`.
+    """
     prepared = runs.prepared[seed]
     plan = images_to_make(arm, prepared.counts["train"], prepared.classes)
     parts = []
@@ -311,11 +314,15 @@ def call_synthetic(
         key = (name, repr(counts), curated, seed)
         if key not in shared:
             shared[key] = call(
-                synthesize, prepared, runs.references[seed].reference,
-                runs.generators[name, seed].trained, counts,
-                experiment.curation if curated else None, experiment.fidelity.features,
+                synthesize,
+                prepared,
+                runs.references[seed].reference,
+                runs.generators[name, seed].trained,
+                counts,
+                experiment.curation if curated else None,
+                experiment.fidelity.features,
                 title=f"synthesize {name}, seed {seed}",
-            )  # fmt: skip
+            )
         parts.append(shared[key])
     if len(parts) == 1:
         return (), parts[0]
@@ -330,11 +337,22 @@ def _call_recipe(runs: Runs, experiment: Experiment, run: ArmRun, call: Call) ->
         reference = runs.references[run.seed].reference
         if mixed.searches:
             run.chosen = call(
-                choose, run.prepared, mixed, run.synthetic, reference, experiment.classifier,
-                run.seed, title=f"search the mix of {run.arm.name}, seed {run.seed}",
+                choose,
+                run.prepared,
+                mixed,
+                run.synthetic,
+                reference,
+                experiment.classifier,
+                run.seed,
+                title=f"search the mix of {run.arm.name}, seed {run.seed}",
                 total=search_steps(mixed, experiment.classifier.steps),
-            )  # fmt: skip
+            )
     run.recipe = call(
-        mix, run.prepared, mixed, run.synthetic, run.chosen, reference if mixed.soft else None,
+        mix,
+        run.prepared,
+        mixed,
+        run.synthetic,
+        run.chosen,
+        reference if mixed.soft else None,
         title=f"mix {run.arm.name}, seed {run.seed}",
-    )  # fmt: skip
+    )

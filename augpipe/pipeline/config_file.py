@@ -23,8 +23,8 @@ OPEN: Final = ("generators",)  # mappings with a line for each of their keys, al
 def config_text(experiment: Experiment, choices: Sequence[Choice], file: Path, images: Path) -> str:
     """YAML of what differs from the defaults and of what was chosen, each choice with its reason.
 
-    `load` of it in `file` restores an equal experiment. Paths are relative to the file's folder where possible. images: as
-    named by the user.
+    `load` of it in `file` restores an equal experiment. Paths are relative to the file's folder where possible. images:
+    as named by the user.
     """
     values = experiment.model_dump(mode="json", exclude_defaults=True)
     complete = experiment.model_dump(mode="json")
@@ -61,9 +61,7 @@ def _copy(steps: Sequence[str], source: Any, target: Any) -> bool:
     return True
 
 
-def _entry(
-    key: str, value: Any, why: Mapping[str, str], path: str = "", indent: str = ""
-) -> Iterator[str]:
+def _entry(key: str, value: Any, why: Mapping[str, str], path: str = "", indent: str = "") -> Iterator[str]:
     """The lines of one key."""
     whole = f"{path}{key}"
     note = f"  # {why[whole]}" if whole in why else ""

@@ -39,15 +39,20 @@ def from_folder(folder: Path, where: str, text: str) -> str:
         path = Path(os.path.normpath(folder.resolve() / text))
     if not exists(path) and exists(Path(text)):
         LOGGER.warning(
-            "%s: the path %r is relative to the working directory. That is deprecated: write it relative to the config's "
-            "folder, or absolute.", where, text,
-        )  # fmt: skip
+            "%s: the path %r is relative to the working directory. That is deprecated: write it relative to the "
+            "config's "
+            "folder, or absolute.",
+            where,
+            text,
+        )
         return str(Path(text).absolute())
     return str(path)
 
 
 def to_folder(folder: Path, text: str) -> str:
-    """An absolute path relative to a folder; unchanged if both have only the root in common, or links lead elsewhere."""
+    """An absolute path relative to a folder; unchanged if both have only the root in common, or links lead
+    elsewhere.
+    """
     path = Path(text)
     relative = os.path.relpath(path, folder.resolve())
     common = Path(os.path.commonpath([path, folder.resolve()]))

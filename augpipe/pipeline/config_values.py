@@ -74,9 +74,7 @@ def _value(raw: str, text: str) -> Any:
         for key in value if isinstance(value, dict) else ():
             if value[key] is None and ":" in str(key):
                 before, _, after = str(key).partition(":")
-                raise UserError(
-                    f"--set {text}: write a space after the colon, {{{before}: {after}}}"
-                )
+                raise UserError(f"--set {text}: write a space after the colon, {{{before}: {after}}}")
         return value
     except UserError:
         if raw[:1] in "*{" and (raw[-1:] not in "}]" or TEMPLATE.fullmatch(raw)):

@@ -16,20 +16,14 @@ from augpipe.comparison.options import Confirm
 from augpipe.core.store import load_table
 from augpipe.pipeline.compare import More, Runs
 from augpipe.pipeline.experiment import MOST_SEEDS, RESPLIT, Experiment
-from augpipe.pipeline.outputs import (
-    absent_classes,
-    counted_classes,
-    metric_values,
-    outputs,
-    test_labels,
-)
+from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, outputs, test_labels
 from augpipe.pipeline.replicates import AS_SET, Explored, design
 
 FIRST_LOOK: Final = 5  # replicates; every further look has twice as many
 OFF: Final = "the run has no confirm stage (confirm: off)"
 
-# Trains and scores the arms of an experiment (see `train_and_score`; the last argument: finished runs, or None): the new runs,
-# and the arms that failed with the reasons.
+# Trains and scores the arms of an experiment (see `train_and_score`; the last argument: finished runs, or None): the
+# new runs, and the arms that failed with the reasons.
 Train = Callable[[Experiment, More, Runs | None], tuple[Runs, Mapping[str, str]]]
 
 
@@ -37,10 +31,10 @@ Train = Callable[[Experiment, More, Runs | None], tuple[Runs, Mapping[str, str]]
 class Confirmed:
     """A finished confirm stage.
 
-    experiment: of the two arms and the baseline, with the fresh seeds of the generators. classifiers: generator's seed →
-    seeds of its classifiers. outcomes: one for each look; the last one is the verdict's. scores: `arm, generator_seed, seed,
-    split, metric, class, value`. seconds: of the whole stage. pooled: seeds of the explore stage that are replicates of this
-    one, where validation had nothing to choose (see `pooled_seeds`).
+    experiment: of the two arms and the baseline, with the fresh seeds of the generators. classifiers: generator's seed
+    → seeds of its classifiers. outcomes: one for each look; the last one is the verdict's. scores: `arm,
+    generator_seed, seed, split, metric, class, value`. seconds: of the whole stage. pooled: seeds of the explore stage
+    that are replicates of this one, where validation had nothing to choose (see `pooled_seeds`).
     """
 
     finalists: Finalists
@@ -89,23 +83,21 @@ class NotConfirmed:
 def fresh_seeds(seeds: Sequence[int], options: Confirm) -> dict[int, list[int]]:
     """Seeds of the confirm stage: generator's seed → seeds of its classifiers, the first of them the same.
 
-    All are larger than every one of `seeds`, so none had a part in the choice of the arms. More replicates or classifiers add
-    seeds and change none.
+    All are larger than every one of `seeds`, so none had a part in the choice of the arms. More replicates or
+    classifiers add seeds and change none.
     """
     first = max(seeds) + 1
     classifiers = 1 if options.classifiers == "auto" else options.classifiers
-    return {
-        first + g: [first + g + r * MOST_SEEDS for r in range(classifiers)]
-        for g in range(options.generators)
-    }
+    return {first + g: [first + g + r * MOST_SEEDS for r in range(classifiers)] for g in range(options.generators)}
 
 
 def pooled_seeds(experiment: Experiment, chosen: Finalists) -> tuple[int, ...]:
-    """Seeds of the explore stage that count as replicates of the confirm stage: all if nothing was chosen by them, else none.
+    """Seeds of the explore stage that count as replicates of the confirm stage: all if nothing was chosen by them, else
+    none.
 
-    Nothing is chosen with two arms, one of them with a trained generator: the hypothesis stands before any training. With
-    `classifiers: auto` the seeds choose how much is trained, and do not count. Nor do seeds so far apart that those of
-    further classifiers could meet them.
+    Nothing is chosen with two arms, one of them with a trained generator: the hypothesis stands before any training.
+    With `classifiers: auto` the seeds choose how much is trained, and do not count. Nor do seeds so far apart that
+    those of further classifiers could meet them.
     """
     options, seeds = experiment.confirm, experiment.seeds
     if options == "off" or len(experiment.arms) != 2 or chosen.missing:
@@ -115,9 +107,7 @@ def pooled_seeds(experiment: Experiment, chosen: Finalists) -> tuple[int, ...]:
     return () if options.classifiers == "auto" or apart else tuple(seeds)
 
 
-def replicates(
-    experiment: Experiment, options: Confirm, pooled: Sequence[int]
-) -> dict[int, list[int]]:
+def replicates(experiment: Experiment, options: Confirm, pooled: Sequence[int]) -> dict[int, list[int]]:
     """Generator's seed → seeds of its classifiers, of all replicates: the pooled ones, then fresh ones."""
     of_first = 1 if options.classifiers == "auto" else options.classifiers
     first = {seed: [seed + r * MOST_SEEDS for r in range(of_first)] for seed in pooled}
@@ -155,7 +145,7 @@ def stage(experiment: Experiment, arms: Sequence[str], seeds: Sequence[int]) -> 
     """The experiment with these arms, in their order, the generators that they use, and these seeds."""
     remaining = tuple(arm for arm in experiment.arms if arm.name in arms)
     used = {name for arm in remaining for name in arm.generators}
-    generators = {name: experiment.generators[name] for name in experiment.generators if name in used}  # fmt: skip
+    generators = {name: experiment.generators[name] for name in experiment.generators if name in used}
     values = {"arms": remaining, "generators": generators, "seeds": tuple(seeds)}
     return experiment.model_copy(update=values)
 
@@ -170,8 +160,8 @@ def confirm(
 ) -> Confirmed | NotConfirmed:
     """Train the finalists, and the baseline for context, with fresh seeds, look by look until the result is clear.
 
-    chosen: by val, in the explore stage. report: a line before each part of the stage. measured: for `classifiers: auto`.
-    first: runs of the explore stage, which count where nothing was chosen by them (see `pooled_seeds`).
+    chosen: by val, in the explore stage. report: a line before each part of the stage. measured: for `classifiers:
+    auto`. first: runs of the explore stage, which count where nothing was chosen by them (see `pooled_seeds`).
     """
     reason = unconfirmed(experiment, chosen)
     options, start = experiment.confirm, time.perf_counter()
@@ -206,9 +196,17 @@ def confirm(
             break
     ran = stage(experiment, arms, list(trained))
     return Confirmed(
-        chosen, ran, trained, runs, tuple(outcomes), planned, _scores(ran, runs, trained),
-        time.perf_counter() - start, why, pooled,
-    )  # fmt: skip
+        chosen,
+        ran,
+        trained,
+        runs,
+        tuple(outcomes),
+        planned,
+        _scores(ran, runs, trained),
+        time.perf_counter() - start,
+        why,
+        pooled,
+    )
 
 
 def _announced(chosen: Finalists, seeds: Sequence[int], pooled: Sequence[int]) -> str:
@@ -248,20 +246,21 @@ def _look(
     margin: float,
 ) -> Confirmation:
     metric = experiment.metric
-    contender, rival = (
-        outputs(runs, str(arm), trained, metric) for arm in (chosen.contender, chosen.rival)
-    )
+    contender, rival = (outputs(runs, str(arm), trained, metric) for arm in (chosen.contender, chosen.rival))
     truth, groups = test_labels(runs)
     return confirm_pair(
-        contender, rival, truth, groups,
-        metric=metric, margin=margin, looks=planned,
+        contender,
+        rival,
+        truth,
+        groups,
+        metric=metric,
+        margin=margin,
+        looks=planned,
         classes=counted_classes(metric, next(iter(runs.prepared.values()))),
-    )  # fmt: skip
+    )
 
 
-def _scores(
-    experiment: Experiment, runs: Runs, trained: Mapping[int, Sequence[int]]
-) -> pd.DataFrame:
+def _scores(experiment: Experiment, runs: Runs, trained: Mapping[int, Sequence[int]]) -> pd.DataFrame:
     tables = []
     for arm in experiment.arms:
         for generator_seed, seeds in trained.items():

@@ -19,8 +19,9 @@ MOSTLY_REAL: Final = 0.5  # share of synthetic images below which a filled class
 def over_sampling(experiment: Outline) -> tuple[str, ...]:
     """A line for each arm that fills the classes up and draws them by their size, but mostly their real images.
 
-    Its classes are drawn equally often: that is over-sampling of real images, whatever the synthetic ones add. An arm without
-    synthetic images and with `sampler: balanced` makes only that change; without it, a gain cannot be told apart.
+    Its classes are drawn equally often: that is over-sampling of real images, whatever the synthetic ones add. An arm
+    without synthetic images and with `sampler: balanced` makes only that change; without it, a gain cannot be told
+    apart.
     """
     return tuple(_note(arm) for arm in experiment.arms if not _has_twin(arm, experiment))
 
@@ -28,8 +29,10 @@ def over_sampling(experiment: Outline) -> tuple[str, ...]:
 def _note(arm: Arm) -> str:
     twin = json.dumps({"name": f"{arm.name}-resampled", "mix": dict(_twin(arm.mix))})
     return (
-        f"the arm {arm.name!r} draws all classes equally often, as fill: {arm.mix.fill} makes them equally large, but mostly "
-        f"real images of them: a gain may come from this over-sampling. An arm that over-samples without synthetic images: {twin}"
+        f"the arm {arm.name!r} draws all classes equally often, as fill: {arm.mix.fill} makes them equally large, but "
+        "mostly "
+        "real images of them: a gain may come from this over-sampling. An arm that over-samples without synthetic "
+        f"images: {twin}"
     )
 
 

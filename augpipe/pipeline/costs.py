@@ -16,7 +16,9 @@ LOOP: Final = 200_000  # additions
 
 
 class GeneratorCosts(BaseModel, frozen=True):
-    """Seconds of one generator. shown: per real image of training. settle: once after its weights changed. drawn: per image."""
+    """Seconds of one generator. shown: per real image of training. settle: once after its weights changed. drawn: per
+    image.
+    """
 
     shown: float
     settle: float
@@ -27,8 +29,8 @@ class GeneratorCosts(BaseModel, frozen=True):
 class Costs(BaseModel, frozen=True):
     """Seconds in one process, while the others compute too.
 
-    python: of a loop of LOOP additions, which tells how fast what is not arithmetic of nets is. step: of a classifier's training, without
-    the draw of its batch. batch: transform (see `name_of`) → a batch drawn. predicted: per image.
+    python: of a loop of LOOP additions, which tells how fast what is not arithmetic of nets is. step: of a classifier's
+    training, without the draw of its batch. batch: transform (see `name_of`) → a batch drawn. predicted: per image.
     """
 
     python: float

@@ -1,4 +1,6 @@
-"""Choose an experiment for a source from its images: the arms that were measured to be strongest, and numbers for them."""
+"""Choose an experiment for a source from its images: the arms that were measured to be strongest, and numbers for
+them.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,7 @@ from augpipe.pipeline.budget import (
 )
 from augpipe.pipeline.config_values import override
 from augpipe.pipeline.experiment import Experiment, Outline, build, outline_of
-from augpipe.pipeline.validate import (
-    check_gates,
-    check_heads,
-    check_images,
-    check_listing,
-    check_sizes,
-    list_images,
-)
+from augpipe.pipeline.validate import check_gates, check_heads, check_images, check_listing, check_sizes, list_images
 
 if TYPE_CHECKING:
     from augpipe.data.survey import Survey
@@ -52,9 +47,7 @@ BEYOND, MOST_OF_CLASS, SHARE = 1.1, 400, 0.1
 FAMILIES: Final = ("cgan", "smote")  # of the arms
 POLICY: Final = "elastic"  # no mirrors, no turns: they may change the class
 # Overrides that select the images; applied before the source is read.
-_EARLY = tuple(
-    f"{key}{end}" for key in ("source", "image", "split", "min_images") for end in (".", "=")
-)
+_EARLY = tuple(f"{key}{end}" for key in ("source", "image", "split", "min_images") for end in (".", "="))
 # Images of a class; with fewer, train may have a single one, and SMOTE needs a neighbour.
 SMOTE_LEAST = 5
 Counts = Mapping[str, dict[int, int]]
@@ -120,8 +113,10 @@ class Suggestion:
 
     def _with_fixed(self, numbers: Numbers, note: str) -> dict[str, Any]:
         values = self._values(numbers, note)
-        values |= {key: {**values.get(key, {}), **value} if isinstance(value, dict) else value
-                   for key, value in self.fixed.items()}  # fmt: skip
+        values |= {
+            key: {**values.get(key, {}), **value} if isinstance(value, dict) else value
+            for key, value in self.fixed.items()
+        }
         kinds = [t.partition("=")[2] for t in self.overrides if t.startswith("classifier.kind=")]
         if kinds and kinds[-1] not in WITH_WIDTH:
             del values["classifier"]["width"]  # torchvision's architectures have none
@@ -186,19 +181,13 @@ class Suggestion:
         def lowered(now: float, then: float) -> str:
             return f", lowered from {then:g} to fit the budget" if now < then else ""
 
-        yield Choice(
-            "image.size", str(numbers.size), f"{images.about}{lowered(numbers.size, wish.size)}"
-        )
+        yield Choice("image.size", str(numbers.size), f"{images.about}{lowered(numbers.size, wish.size)}")
         yield Choice("image.channels", str(images.spec.channels), images.about)
         passes = 64 * numbers.steps / sum(train.values())
         why = f"{passes:.0f} passes of {sum(train.values()):,} training images"
-        yield Choice(
-            "classifier.steps", str(numbers.steps), f"{why}{lowered(numbers.steps, wish.steps)}"
-        )
+        yield Choice("classifier.steps", str(numbers.steps), f"{why}{lowered(numbers.steps, wish.steps)}")
         why = f"{1000 * numbers.kimg / sum(train.values()):.0f} passes"
-        yield Choice(
-            "generators.cgan.kimg", f"{numbers.kimg:g}", f"{why}{lowered(numbers.kimg, wish.kimg)}"
-        )
+        yield Choice("generators.cgan.kimg", f"{numbers.kimg:g}", f"{why}{lowered(numbers.kimg, wish.kimg)}")
         yield Choice(
             "fill",
             f"up to {BEYOND - 1:.0%} beyond the largest class, at most {MOST_OF_CLASS} of a class",
@@ -210,11 +199,7 @@ class Suggestion:
             why += f"; no smote: the smallest class has {min(images.counts.values())} images"
         yield Choice("arms", ", ".join(numbers.arms), why)
         yield Choice("seeds", str(numbers.seeds), _about_seeds(numbers.seeds))
-        yield Choice(
-            "confirm.generators",
-            str(numbers.replicates or "off"),
-            _about_confirm(numbers.replicates),
-        )
+        yield Choice("confirm.generators", str(numbers.replicates or "off"), _about_confirm(numbers.replicates))
 
 
 def _about_seeds(seeds: int) -> str:
@@ -292,18 +277,16 @@ def for_source(
     before: Callable[[Outline], None] = lambda outline: None,
     generators: Sequence[str] = (),
 ) -> tuple[Experiment, tuple[Choice, ...]]:
-    """Experiment chosen from the images at a path, not fitted to a budget, and the choices; arguments as in `suggest`."""
+    """Experiment chosen from the images at a path, not fitted to a budget, and the choices; arguments as in
+    `suggest`.
+    """
     suggestion = suggest(path, overrides, before, generators)
     numbers = suggestion.standard()
     return suggestion.experiment(numbers), suggestion.choices(numbers)
 
 
 def _about(override_key: str, key: str) -> bool:
-    return (
-        override_key == key
-        or override_key.startswith(f"{key}.")
-        or key.startswith(f"{override_key}.")
-    )
+    return override_key == key or override_key.startswith(f"{key}.") or key.startswith(f"{override_key}.")
 
 
 def _named_arms(overrides: Sequence[str], arms: Sequence[str]) -> Iterator[str]:
@@ -341,17 +324,15 @@ def expected_counts(listing: sources.Listing, split: SplitOptions) -> Counts:
 def name_of(path: Path) -> str:
     """Name for runs and files, derived from the name of the folder or file."""
     resolved = path.resolve()
-    stem = (
-        resolved.name
-        if resolved.is_dir()
-        else re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", resolved.name)
-    )
+    stem = resolved.name if resolved.is_dir() else re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", resolved.name)
     plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", stem)[:64]
     return plain.strip("-.+_") or "pictures"
 
 
 def _fill(train: dict[int, int], classes: tuple[str, ...]) -> Any:
-    """`auto` (up to the largest class), or counts if the classes are balanced or `auto` exceeds MOST images in total."""
+    """`auto` (up to the largest class), or counts if the classes are balanced or `auto` exceeds MOST images in
+    total.
+    """
     if imbalance_ratio(train) < BALANCED:
         return min(max(1, min(train.values())), max(1, MOST // len(train)))
     counts = plan("auto", train, classes)

@@ -1,4 +1,6 @@
-"""Expected time, memory and disk of an experiment: its graph of calls, with the seconds of each, over the run's processes."""
+"""Expected time, memory and disk of an experiment: its graph of calls, with the seconds of each, over the run's
+processes.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ from augpipe.pipeline.stages.mix import search_steps
 from augpipe.pipeline.stages.train_generator import SHOWN, VALIDATED
 from augpipe.synthetic.options import Curation, FidelityOptions
 
-# In seconds of a core that takes PYTHON for the loop of `timing`. BEGIN and END: a demo whose results are all reused takes 24
-# to 29 s (docs/results/speed.md), and starts no worker. The others are first guesses, to be set by
+# In seconds of a core that takes PYTHON for the loop of `timing`. BEGIN and END: a demo whose results are all reused
+# takes 24 to 29 s (docs/results/speed.md), and starts no worker. The others are first guesses, to be set by
 # tests/benchmarks/bench_plan.py on a machine that does nothing else.
 PYTHON: Final = 0.012
 BEGIN, END = 24.0, 8.0  # servers, database, workers; then the report and its models
@@ -101,14 +103,9 @@ def _tasks(values: Any) -> Iterator[Task]:
             yield from _tasks(value)
 
 
-def graph(
-    experiment: Experiment,
-    images: Images,
-    nested: More | None = None,
-    pooled: Sequence[int] = (),
-) -> list[Task]:
-    """Every call of the comparison, in order, none made; nested: of the confirm stage (see `train_and_score`), in which the
-    calls of the seeds `pooled` are not repeated."""
+def graph(experiment: Experiment, images: Images, nested: More | None = None, pooled: Sequence[int] = ()) -> list[Task]:
+    """Every call of the comparison, in order, none made; nested: of the confirm stage (see `train_and_score`), in which
+    the calls of the seeds `pooled` are not repeated."""
     tasks = list[Task]()
 
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Task:
@@ -130,13 +127,14 @@ def graph(
 
 
 def confirm_graph(experiment: Experiment, images: Images, seconds: _Seconds) -> list[Task]:
-    """Every call of the confirm stage if it goes on to its end, with the arms that take longest; empty if there is none."""
+    """Every call of the confirm stage if it goes on to its end, with the arms that take longest; empty if there is
+    none.
+    """
     options = experiment.confirm
     if options == "off" or experiment.resplit:
         return []
     cost = {
-        arm.name: sum(map(seconds.of, graph(stage(experiment, [arm.name], [0]), images, {})))
-        for arm in experiment.arms
+        arm.name: sum(map(seconds.of, graph(stage(experiment, [arm.name], [0]), images, {}))) for arm in experiment.arms
     }
     generative = experiment.generative()
     longest = [
@@ -153,13 +151,7 @@ def confirm_graph(experiment: Experiment, images: Images, seconds: _Seconds) -> 
 
 
 def estimate(
-    experiment: Experiment,
-    images: Images,
-    costs: Costs,
-    processes: int,
-    threads: int,
-    *,
-    servers: bool = True,
+    experiment: Experiment, images: Images, costs: Costs, processes: int, threads: int, *, servers: bool = True
 ) -> Estimate:
     """What a run is expected to take. servers: whether it is the command's, with its server and worker processes."""
     seconds = _Seconds(costs, images)
@@ -177,14 +169,10 @@ def estimate(
             *rows,
             Row(stage="start, tracking and report", tasks=1, seconds=fixed),
         ),
-        seconds=reading
-        + fixed
-        + wall(explored, spent, processes)
-        + wall(confirmed, spent, processes),
+        seconds=reading + fixed + wall(explored, spent, processes) + wall(confirmed, spent, processes),
         processes=processes,
         threads=threads,
-        memory=PARENT * servers
-        + processes * (costs.memory + images.bytes * images.number("train")),
+        memory=PARENT * servers + processes * (costs.memory + images.bytes * images.number("train")),
         disk=_disk(tasks, images, costs),
     )
 
@@ -212,19 +200,14 @@ TITLES: Final = {
 
 
 def wall(tasks: Sequence[Task], spent: Mapping[Task, float], processes: int) -> float:
-    """Seconds until the last task ends: each process takes the first task whose inputs are there; those of other tasks are."""
+    """Seconds until the last task ends: each process takes the first task whose inputs are there; those of other tasks
+    are.
+    """
     ends, pending, awaited = dict[Task, float](), list(tasks), set(tasks)
     free = [0.0] * processes
     while pending:
         now = heapq.heappop(free)
-        task = next(
-            (
-                t
-                for t in pending
-                if all(ends.get(a, now + 1) <= now for a in t.after if a in awaited)
-            ),
-            None,
-        )
+        task = next((t for t in pending if all(ends.get(a, now + 1) <= now for a in t.after if a in awaited)), None)
         if task is None:  # wait for the next one that ends
             heapq.heappush(free, min(end for end in ends.values() if end > now))
             continue
@@ -245,9 +228,7 @@ class _Seconds:
         method = getattr(self, task.stage.__name__, None)
         return 0.0 if method is None else float(method(*task.inputs))
 
-    def _training(
-        self, options: ClassifierOptions, transform: Any, steps: int, *, evaluations: int
-    ) -> float:
+    def _training(self, options: ClassifierOptions, transform: Any, steps: int, *, evaluations: int) -> float:
         per_step = self._costs.step + self._costs.batch[name_of(transform)]
         return steps * per_step + evaluations * self._costs.predicted * self._images.number("val")
 
@@ -258,27 +239,24 @@ class _Seconds:
         self, prepared: Prepared, recipe: Task, options: ClassifierOptions, arm: str, seed: int
     ) -> float:
         mix: Mix = recipe.inputs[1]
-        return self._training(
-            options, mix.transform, options.steps, evaluations=options.evaluations
-        )
+        return self._training(options, mix.transform, options.steps, evaluations=options.evaluations)
 
     def choose(
-        self,
-        prepared: Prepared,
-        mix: Mix,
-        synthetic: Task,
-        reference: Task,
-        options: ClassifierOptions,
-        seed: int,
+        self, prepared: Prepared, mix: Mix, synthetic: Task, reference: Task, options: ClassifierOptions, seed: int
     ) -> float:
         steps = search_steps(mix, options.steps)
         evaluations = options.evaluations * steps // options.steps
         return self._training(options, mix.transform, steps, evaluations=evaluations)
 
     def train_generator(
-        self, prepared: Prepared, reference: Task, spec: TrainingSpec, start: Task | None,
-        options: GeneratorConfig, classifier: ClassifierOptions,
-    ) -> float:  # fmt: skip
+        self,
+        prepared: Prepared,
+        reference: Task,
+        spec: TrainingSpec,
+        start: Task | None,
+        options: GeneratorConfig,
+        classifier: ClassifierOptions,
+    ) -> float:
         costs = self._costs.generators[spec.name]
         single = spec.pooled or spec.label is not None
         kimg = options.pretrain if spec.pooled else options.kimg
@@ -290,9 +268,14 @@ class _Seconds:
         return 1000 * kimg * costs.shown / spec.devices + ticks * tick + embedded
 
     def synthesize(
-        self, prepared: Prepared, reference: Task, generator: Task, counts: Mapping[int, int],
-        curation: Curation | None, features: str,
-    ) -> float:  # fmt: skip
+        self,
+        prepared: Prepared,
+        reference: Task,
+        generator: Task,
+        counts: Mapping[int, int],
+        curation: Curation | None,
+        features: str,
+    ) -> float:
         costs, n = self._costs.generators[_name_of(generator)], sum(counts.values())
         if curation is None:
             return costs.settle + n * costs.drawn
@@ -301,9 +284,13 @@ class _Seconds:
         return costs.settle + CANDIDATES * n * each + real
 
     def measure(
-        self, prepared: Prepared, reference: Task, generator: Task, options: FidelityOptions,
+        self,
+        prepared: Prepared,
+        reference: Task,
+        generator: Task,
+        options: FidelityOptions,
         classifier: ClassifierOptions,
-    ) -> float:  # fmt: skip
+    ) -> float:
         costs = self._costs.generators[_name_of(generator)]
         drawn = options.images * len(self._images.classes)
         real = self._images.number("train", "val")
@@ -332,7 +319,5 @@ def _disk(tasks: Sequence[Task], images: Images, costs: Costs) -> int:
         if task.stage.__name__ == "synthesize":
             total += images.bytes * sum(task.inputs[3].values())
         elif task.stage.__name__ == "train_generator":
-            total += (
-                2 * costs.generators[task.inputs[2].name].bytes
-            )  # in the store and as a tracked model
+            total += 2 * costs.generators[task.inputs[2].name].bytes  # in the store and as a tracked model
     return total

@@ -93,9 +93,7 @@ class Outline(Strict):
     min_images: int = Field(default=1, ge=1)
     """Classes with fewer images than this are left out, with a message."""
 
-    generators: Mapping[Name, Annotated[KindConfig, BeforeValidator(_family)]] = Field(
-        default_factory=dict
-    )
+    generators: Mapping[Name, Annotated[KindConfig, BeforeValidator(_family)]] = Field(default_factory=dict)
     """Generators by name; arms refer to these names."""
 
     fidelity: FidelityOptions = FidelityOptions()
@@ -121,19 +119,22 @@ class Outline(Strict):
     """Name of the arm that gains are measured against; it uses no trained generator."""
 
     metric: Metric = "macro_recall"
-    """What arms are compared by: it chooses the finalists on val and is what the verdict is about. `minority_recall`: mean
-    recall of the classes with fewer training images than the mean; `worst_class_recall`: lowest recall of a class in each
-    training. Training steps of a classifier, the search of a mix and `augpipe refresh` go by macro recall whatever it is."""
+    """What arms are compared by: it chooses the finalists on val and is what the verdict is about. `minority_recall`:
+    mean recall of the classes with fewer training images than the mean; `worst_class_recall`: lowest recall of a class
+    in each training. Training steps of a classifier, the search of a mix and `augpipe refresh` go by macro recall
+    whatever it is."""
 
     confirm: Annotated[Confirm | Literal["off"], BeforeValidator(_confirm)] = Confirm()
-    """The second stage of a run, whose result is the verdict: the two best arms by val are trained again with fresh seeds.
-    `off`: the run ends with the comparison of all arms, a first look."""
+    """The second stage of a run, whose result is the verdict: the two best arms by val are trained again with fresh
+    seeds. `off`: the run ends with the comparison of all arms, a first look."""
 
     resplit: bool = False
     """Draw a new split for each seed; the intervals allow for the overlap (Nadeau & Bengio 2003). false: one split."""
 
     note: str = ""
-    """A sentence shown with the verdict, such as that the run is a first look. Nothing that is computed depends on it."""
+    """A sentence shown with the verdict, such as that the run is a first look. Nothing that is computed depends on
+    it.
+    """
 
     promotion: Promotion = Promotion()
     """When `augpipe refresh` replaces the model in service."""
@@ -174,9 +175,7 @@ class Outline(Strict):
         if self.classifier.kind in UNNORMED and any(arm.mix.norms_apart for arm in self.arms):
             raise ValueError(f"norms_apart needs batch norms; {self.classifier.kind} has none")
         if self.resplit and self.split.kind == "official":
-            raise ValueError(
-                "resplit draws a split for each seed, but split.kind official has a single one"
-            )
+            raise ValueError("resplit draws a split for each seed, but split.kind official has a single one")
         if self.baseline not in names:
             raise unknown("baseline", self.baseline, names)
         return self
@@ -240,16 +239,14 @@ class Experiment(Outline):
         for name, generator in self.generators.items():
             if generator.kimg > 0 and generator.batch % self.runner.devices:
                 raise ValueError(
-                    f"runner.devices, {self.runner.devices}, must divide the batch of generator {name!r}, {generator.batch}"
+                    f"runner.devices, {self.runner.devices}, must divide the batch of generator {name!r}, "
+                    f"{generator.batch}"
                 )
         return self
 
     def generative(self) -> dict[str, bool]:
         """Whether each arm uses a trained generator."""
-        return {
-            arm.name: any(self.generators[name].generative for name in arm.generators)
-            for arm in self.arms
-        }
+        return {arm.name: any(self.generators[name].generative for name in arm.generators) for arm in self.arms}
 
     def notes(self) -> tuple[str, ...]:
         """What a run does not use because of its arms, and what it cannot say because of its seeds, a line each."""
@@ -264,9 +261,7 @@ class Experiment(Outline):
         return (*self._unused(), few)
 
     def _unused(self) -> tuple[str, ...]:
-        lines = [
-            f"no arm uses the generator {n!r}, so it is not trained" for n in self.unused_generators
-        ]
+        lines = [f"no arm uses the generator {n!r}, so it is not trained" for n in self.unused_generators]
         if not any(self.curates(arm) for arm in self.arms):
             options = [f"curation.{name}" for name in changed(self.curation)]
             lines += [f"no arm has curated images, so {name} has no effect" for name in options]
@@ -309,7 +304,5 @@ def outline_of(values: Any, where: str = "the config", overrides: Sequence[str] 
 
 def dump(experiment: Experiment) -> str:
     """The experiment as YAML with all defaults; `build` restores an equal experiment."""
-    text: str = yaml.safe_dump(
-        experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True
-    )
+    text: str = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     return text

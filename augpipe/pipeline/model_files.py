@@ -1,4 +1,6 @@
-"""Models as single files: a classifier or generator with class names and image options, read with `weights_only=True`."""
+"""Models as single files: a classifier or generator with class names and image options, read with
+`weights_only=True`.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,7 @@ from augpipe.core.states import save_state
 from augpipe.core.store import Ref, load_images, load_state
 
 CLASSIFIER, GENERATOR = "classifier", "generator"
-REFERENCE_LIMIT: Final = (
-    200 * 2**20
-)  # bytes of reference images that a generator's file or logged model may hold
+REFERENCE_LIMIT: Final = 200 * 2**20  # bytes of reference images that a generator's file or logged model may hold
 
 
 def probability_columns(classes: Sequence[str]) -> list[str]:
@@ -40,16 +40,10 @@ def classifier_file(
     spec: the image size and channels that the run chose if `options` leave them open. temperature: see
     `classifiers.calibration`.
     """
-    return {
-        **_about(CLASSIFIER, classes, spec, options),
-        "temperature": temperature,
-        "state": load_state(state),
-    }
+    return {**_about(CLASSIFIER, classes, spec, options), "temperature": temperature, "state": load_state(state)}
 
 
-def generator_file(
-    checkpoint: Ref, reference: Ref | None, spec: ImageSpec, options: ImageOptions
-) -> dict[str, Any]:
+def generator_file(checkpoint: Ref, reference: Ref | None, spec: ImageSpec, options: ImageOptions) -> dict[str, Any]:
     """The content of a generator's file.
 
     reference: the training set of a family that derives images from it (`GeneratorConfig.derives`), else None.
@@ -64,9 +58,7 @@ def generator_file(
     }
 
 
-def _about(
-    kind: str, classes: Sequence[str], spec: ImageSpec, options: ImageOptions
-) -> dict[str, Any]:
+def _about(kind: str, classes: Sequence[str], spec: ImageSpec, options: ImageOptions) -> dict[str, Any]:
     resolved = options.model_copy(update={"size": spec.size, "channels": spec.channels})
     return {
         "augpipe": kind,

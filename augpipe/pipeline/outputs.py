@@ -27,9 +27,7 @@ def absent_classes(counts: Counts, classes: Sequence[str]) -> frozenset[str]:
     return frozenset(name for at, name in enumerate(classes) if not counts[at])
 
 
-def metric_values(
-    scores: pd.DataFrame, metric: Metric, split: str, absent: Collection[str] = ()
-) -> pd.DataFrame:
+def metric_values(scores: pd.DataFrame, metric: Metric, split: str, absent: Collection[str] = ()) -> pd.DataFrame:
     """`arm, seed, value` of the metric on a split, a row a training, in the order of `scores`.
 
     scores: `arm, seed, split, metric, class, value`. absent: classes without images in the split, which have no recall.
@@ -42,12 +40,11 @@ def metric_values(
     return recalls.groupby(["arm", "seed"], sort=False).value.min().reset_index()
 
 
-def outputs(
-    runs: Runs, arm: str, classifiers: Mapping[int, Sequence[int]], metric: Metric = "macro_recall"
-) -> Outputs:
+def outputs(runs: Runs, arm: str, classifiers: Mapping[int, Sequence[int]], metric: Metric = "macro_recall") -> Outputs:
     """What an arm's classifiers predict on the test images, as `metrics.score` takes it.
 
-    classifiers: generator's seed → seeds of its classifiers. Classes (G,R,N), or for `macro_auc` probabilities (G,R,N,K).
+    classifiers: generator's seed → seeds of its classifiers. Classes (G,R,N), or for `macro_auc` probabilities
+    (G,R,N,K).
     """
     of = [[output(_probabilities(runs, arm, s), metric) for s in r] for r in classifiers.values()]
     return np.array(of)

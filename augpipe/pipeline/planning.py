@@ -1,4 +1,6 @@
-"""Plan a run before it starts: time its nets, fit its numbers to the budget, and keep the plan for the next equal command."""
+"""Plan a run before it starts: time its nets, fit its numbers to the budget, and keep the plan for the next equal
+command.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,7 @@ from augpipe.core.home import home
 from augpipe.core.image_spec import ImageSpec
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.sources import Listing
-from augpipe.pipeline.budget import (
-    DEFAULT,
-    QUICK,
-    SIZES,
-    Budget,
-    Numbers,
-    duration,
-    fit,
-    ladder,
-    parse,
-)
+from augpipe.pipeline.budget import DEFAULT, QUICK, SIZES, Budget, Numbers, duration, fit, ladder, parse
 from augpipe.pipeline.context import workers_and_threads
 from augpipe.pipeline.costs import Costs, request
 from augpipe.pipeline.defaults import Choice, Suggestion, expected_counts, timed_survey
@@ -58,16 +50,12 @@ class Plan:
 
 
 def for_images(
-    suggestion: Suggestion,
-    budget: Budget | None = None,
-    *,
-    alone: bool = False,
-    fresh: bool = False,
+    suggestion: Suggestion, budget: Budget | None = None, *, alone: bool = False, fresh: bool = False
 ) -> Plan:
     """The plan for images, with numbers that fit the budget.
 
-    alone: everything runs in this process, without servers. fresh: nets are timed anew. UserError if the user's budget is less than any run that makes
-    sense takes.
+    alone: everything runs in this process, without servers. fresh: nets are timed anew. UserError if the user's budget
+    is less than any run that makes sense takes.
     """
     budget = budget or parse(DEFAULT, explicit=False)
     planning = _Planning(suggestion, budget, alone)
@@ -166,9 +154,7 @@ class _Planning:
         runner, images = experiment.runner, self.images
         device = pick_device(runner.device)
         _, threads = _processes(experiment, self._alone)
-        environment = machine.environment(
-            device, pick_precision(device, runner.precision), threads, cores()
-        )
+        environment = machine.environment(device, pick_precision(device, runner.precision), threads, cores())
         return {
             "budget": self._budget.seconds,
             "overrides": list(suggestion.overrides),
@@ -211,12 +197,11 @@ def _processes(experiment: Experiment, alone: bool) -> tuple[int, int]:
 
 def _note(experiment: Experiment, numbers: Numbers, budget: Budget) -> str:
     """That a run is a first look, if its budget leaves no time for a confirm stage."""
-    if experiment.confirm != "off" or (
-        numbers.replicates and budget.seconds > parse(QUICK).seconds
-    ):
+    if experiment.confirm != "off" or (numbers.replicates and budget.seconds > parse(QUICK).seconds):
         return ""
     return (
-        f"A first look: {several(len(experiment.seeds), 'seed')} within {budget.text}. A gain that it shows is not confirmed; "
+        f"A first look: {several(len(experiment.seeds), 'seed')} within {budget.text}. A gain that it shows is not "
+        "confirmed; "
         "repeat with more time (--budget 1h) and the confirm stage before you rely on it."
     )
 

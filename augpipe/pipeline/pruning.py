@@ -1,7 +1,7 @@
 """Limit the size of the store: delete the least recently used files.
 
-The modification time of a file is the time of its last use. A run holds a lock while it is alive; nothing used since the
-earliest living run started is deleted. A later run computes deleted results again.
+The modification time of a file is the time of its last use. A run holds a lock while it is alive; nothing used since
+the earliest living run started is deleted. A later run computes deleted results again.
 """
 
 from __future__ import annotations
@@ -27,10 +27,7 @@ from augpipe.pipeline.cache import RECORDS
 RUNNING: Final = "running"
 # Names of lock files: start time and a random number; of earlier versions, which did not lock them, hexadecimal digits.
 LOCK: Final = re.compile(r"\d+\.\d+-\w+|[0-9a-f]+")
-TRACKED: Final = (
-    "mlflow.db",
-    "artifacts",
-)  # below AUGPIPE_HOME: records, models and files of tracked runs
+TRACKED: Final = ("mlflow.db", "artifacts")  # below AUGPIPE_HOME: records, models and files of tracked runs
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,8 @@ def size_below_home(*names: str) -> int:
 def running(store: Store) -> Iterator[None]:
     """Hold a lock while the block runs: nothing used since then is pruned. The lock file is named by its start time.
 
-    Before and after it, drafts of processes that were killed are deleted: a stopped run kills its workers while they write.
+    Before and after it, drafts of processes that were killed are deleted: a stopped run kills its workers while they
+    write.
     """
     _sweep(store)
     with hold(store.root / RUNNING / f"{time.time():.6f}-{uuid.uuid4().hex}"):
@@ -152,9 +150,7 @@ def prune(store: Store, *, older_than: float = 0.0, limit: int | None = None) ->
         deleted.append(item)
         if over is not None:
             over -= item.size
-    return [
-        item for item in sorted(deleted, key=lambda item: item.kind != RECORDS) if _delete(item)
-    ]
+    return [item for item in sorted(deleted, key=lambda item: item.kind != RECORDS) if _delete(item)]
 
 
 def _delete(item: Item) -> bool:

@@ -16,9 +16,7 @@ from augpipe.core.store import Ref, SplitRefs, load_images
 from augpipe.data import leaks
 from augpipe.generators.protocol import Problem
 
-ATTRIBUTE: Final = (
-    "attribute "  # before the names of attributes, as columns of `Prepared.attributes`
-)
+ATTRIBUTE: Final = "attribute "  # before the names of attributes, as columns of `Prepared.attributes`
 
 
 class Record(BaseModel, frozen=True):
@@ -52,9 +50,7 @@ class IntakeRecord(BaseModel, frozen=True):
 class Prepared(Record, frozen=True):
     """The three splits of a source, with the number of images of each class."""
 
-    uncounted = frozenset(
-        {"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "time"}
-    )
+    uncounted = frozenset({"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "time"})
 
     data: Ref  # the images of all splits
     splits: SplitRefs
@@ -75,8 +71,8 @@ class Prepared(Record, frozen=True):
         return Problem(ImageSpec(self.size, self.channels), self.classes)
 
     def refuse_leaks(self, learned: ImageSet, what: str) -> None:
-        """LeakError if `learned` holds, or was made from, an image of val or test or of their groups; called before each
-        training."""
+        """LeakError if `learned` holds, or was made from, an image of val or test or of their groups; called before
+        each training."""
         held_out = {side: load_images(getattr(self.splits, side)) for side in ("val", "test")}
         leaks.check(learned, load_images(self.data), held_out, what, torn_groups=self.torn_groups)
 
@@ -110,8 +106,8 @@ class TrainingSpec(Record, frozen=True):
 class TrainedGenerator(Record, frozen=True):
     """A generator at its best checkpoint on val, its history, and grids with fixed latents.
 
-    kind: its family. part: the class of a model of one class, or "all" for the pooled model that others start from; "" for a joint
-    generator.
+    kind: its family. part: the class of a model of one class, or "all" for the pooled model that others start from; ""
+    for a joint generator.
     """
 
     uncounted = frozenset({"history", "previews", "samples", "learned", "time"})
@@ -188,17 +184,26 @@ class Tried(Record, frozen=True):
 class Recipe(Record, frozen=True):
     """What an arm's classifier is trained on: image sets, mix, and the counts and shares that result.
 
-    soft_labels: state with `probabilities` float32 (N,K) of the reference classifier for each synthetic image. mix: with the chosen
-    share. drawn: digest of the synthetic set before any image was left out or weighted. funnel: generator, class, check,
-    seen, passed, a mapping per row.
+    soft_labels: state with `probabilities` float32 (N,K) of the reference classifier for each synthetic image. mix:
+    with the chosen share. drawn: digest of the synthetic set before any image was left out or weighted. funnel:
+    generator, class, check, seen, passed, a mapping per row.
     """
 
     uncounted = frozenset(
         {
-            "chosen", "real_count", "synthetic_count", "made_by", "class_probability", "class_share",
-            "synthetic_share", "synthetic_ratio", "drawn", "short", "funnel",
+            "chosen",
+            "real_count",
+            "synthetic_count",
+            "made_by",
+            "class_probability",
+            "class_share",
+            "synthetic_share",
+            "synthetic_ratio",
+            "drawn",
+            "short",
+            "funnel",
         }
-    )  # fmt: skip
+    )
 
     real: Ref
     synthetic: Ref | None

@@ -1,4 +1,5 @@
-"""Policy of a scheduled run: what counts as changed, which model challenges the one in service, and when it replaces it.
+"""Policy of a scheduled run: what counts as changed, which model challenges the one in service, and when it replaces
+it.
 
 The model in service (champion) is replaced only if the challenger, chosen by val, is shown to be better on the new test
 set. Test images that the champion has learned from, or was chosen by, are left out.
@@ -74,9 +75,7 @@ def choose(scores: pd.DataFrame) -> Choice:
 
     scores: columns arm, seed, split, metric, class, value. Ties: the first.
     """
-    val = scores[
-        (scores.split == "val") & (scores.metric == "macro_recall") & (scores["class"] == "")
-    ]
+    val = scores[(scores.split == "val") & (scores.metric == "macro_recall") & (scores["class"] == "")]
     arm = str(val.groupby("arm", sort=False).value.mean().idxmax())
     seeds = val[val.arm == arm].set_index("seed").value
     return Choice(arm, int(seeds.idxmax()), float(seeds.max()))
@@ -121,16 +120,12 @@ def decide(
     test = load_images(challenger.prepared.splits.test)
     rows = unseen(test, champion.seen)
     units = Units(np.array(test.labels[rows]), test.table.group.to_numpy()[rows])
-    theirs, ours = (
-        _predicted(state, test, runtime) for state in (champion.state, load_state(challenger.state))
-    )
+    theirs, ours = (_predicted(state, test, runtime) for state in (champion.state, load_state(challenger.state)))
     return judge(theirs[rows], ours[rows], units, experiment.promotion)
 
 
 def _predicted(state: Mapping[str, Any], test: ImageSet, runtime: Runtime) -> NDArray[np.int64]:
     """The predicted class of each test image, (N,)."""
-    probabilities = trained_classifier.predict(
-        trained_classifier.from_state(dict(state), runtime), test, runtime
-    )
+    probabilities = trained_classifier.predict(trained_classifier.from_state(dict(state), runtime), test, runtime)
     predicted: NDArray[np.int64] = probabilities.argmax(1)
     return predicted

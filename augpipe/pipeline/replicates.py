@@ -1,4 +1,6 @@
-"""How many generators, and how many classifiers on each, the confirm stage trains: from what the explore stage measured."""
+"""How many generators, and how many classifiers on each, the confirm stage trains: from what the explore stage
+measured.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,7 @@ class Explored:
 
 def explored(experiment: Experiment, runs: Runs, generative: Mapping[str, bool]) -> Explored:
     """The measurements of finished runs; generative: whether an arm was trained with images of a trained generator."""
-    by_arm = {
-        arm.name: [runs.arms[arm.name, seed] for seed in experiment.seeds]
-        for arm in experiment.arms
-    }
+    by_arm = {arm.name: [runs.arms[arm.name, seed] for seed in experiment.seeds] for arm in experiment.arms}
     return Explored(
         {name: np.array([_score(experiment, run) for run in of]) for name, of in by_arm.items()},
         {name: _seconds(runs, of) for name, of in by_arm.items()},
@@ -55,9 +54,7 @@ def _score(experiment: Experiment, run: ArmRun) -> float:
 def _seconds(runs: Runs, of: list[ArmRun]) -> tuple[float, float]:
     generators, classifiers = list[float](), list[float]()
     for run in of:
-        seconds = [
-            runs.generators[name, run.seed].trained.time.seconds for name in run.arm.generators
-        ]
+        seconds = [runs.generators[name, run.seed].trained.time.seconds for name in run.arm.generators]
         drawn = run.synthetic.time.seconds if run.synthetic is not None else 0.0
         generators.append(sum(seconds) + drawn)
         classifiers.append(run.classifier.time.seconds if run.classifier is not None else 0.0)
@@ -65,8 +62,8 @@ def _seconds(runs: Runs, of: list[ArmRun]) -> tuple[float, float]:
 
 
 def design(options: Confirm, chosen: Finalists, measured: Explored | None) -> tuple[Confirm, str]:
-    """The options with numbers in place of `auto`, and a sentence on why; arms are trained for as long in all as with the
-    given generators and one classifier on each.
+    """The options with numbers in place of `auto`, and a sentence on why; arms are trained for as long in all as with
+    the given generators and one classifier on each.
 
     With fewer than MEASURED_SEEDS seeds no variance is known, and each generator gets one classifier.
     """
@@ -75,14 +72,9 @@ def design(options: Confirm, chosen: Finalists, measured: Explored | None) -> tu
     single = options.model_copy(update={"classifiers": 1})
     contender, rival = str(chosen.contender), str(chosen.rival)
     if measured is None or len(measured.scores[contender]) < MEASURED_SEEDS:
-        return (
-            single,
-            "one classifier on each generator: the explore stage's one seed shows no variance",
-        )
+        return (single, "one classifier on each generator: the explore stage's one seed shows no variance")
     variances = explore_variances(measured.scores, measured.generative, contender, rival)
-    (of_contender, first), (of_rival, second) = (
-        measured.seconds[arm] for arm in (contender, rival)
-    )
+    (of_contender, first), (of_rival, second) = (measured.seconds[arm] for arm in (contender, rival))
     cost = Cost(of_contender + of_rival, (first + second) / 2)
     plan = allocate(variances, cost, cost.of(options.generators, 1), (3, options.generators))
     numbers = {"generators": plan.generators, "classifiers": plan.classifiers}

@@ -28,15 +28,14 @@ SUMMARY: Final = "summary.json"
 
 @contextmanager
 def run_checks(folder: Path, file: str) -> Iterator[Curator]:
-    """The checks of the run in an out folder, for its generator in `file` of models/; the store is in use while the block lasts.
+    """The checks of the run in an out folder, for its generator in `file` of models/; the store is in use while the
+    block lasts.
 
-    The source is read again. The real-only classifier of the generator's seed comes from the store, or is trained again if it is
-    no longer there. UserError if the folder is no run's, the run checks nothing, or its source has changed.
+    The source is read again. The real-only classifier of the generator's seed comes from the store, or is trained again
+    if it is no longer there. UserError if the folder is no run's, the run checks nothing, or its source has changed.
     """
     if not (folder / CONFIG).is_file() or not (folder / SUMMARY).is_file():
-        raise UserError(
-            f"--checked needs the out folder of a run, whose {CONFIG} names the checks; {folder} has none"
-        )
+        raise UserError(f"--checked needs the out folder of a run, whose {CONFIG} names the checks; {folder} has none")
     experiment = load(folder / CONFIG)
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     if not experiment.curation.checks:
@@ -58,15 +57,14 @@ def _context(experiment: Experiment, store: Store) -> Context:
     """As of the run: results depend on the number of threads."""
     runner = experiment.runner
     _, threads = workers_and_threads(runner, len(experiment.seeds) * len(experiment.arms))
-    return Context(
-        root=store.root, device=runner.device, precision=runner.precision, threads=threads
-    ).resolved()
+    return Context(root=store.root, device=runner.device, precision=runner.precision, threads=threads).resolved()
 
 
 def _check_same(prepared: Prepared, experiment: Experiment, fingerprint: str, folder: Path) -> None:
     # With a split for each seed the summary has the fingerprint of the first seed's alone.
     if not experiment.resplit and prepared.fingerprint != fingerprint:
         raise UserError(
-            f"the images of the run {folder} have changed since (fingerprint {prepared.fingerprint}, was {fingerprint}): its "
+            f"the images of the run {folder} have changed since (fingerprint {prepared.fingerprint}, was "
+            f"{fingerprint}): its "
             "checks would be others; run it again, or use --unchecked"
         )

@@ -15,8 +15,8 @@ class Runner(Strict):
     """Where and how tasks run. No result depends on it, except through device, precision, threads and devices."""
 
     kind: Literal["processes", "dask"] = "processes"
-    """`processes`: worker processes on this machine. `dask`: the workers of a Dask scheduler, which must see AUGPIPE_HOME
-    at the same path (a shared folder)."""
+    """`processes`: worker processes on this machine. `dask`: the workers of a Dask scheduler, which must see
+    AUGPIPE_HOME at the same path (a shared folder)."""
 
     address: str | None = None
     """Address of the Dask scheduler, such as tcp://127.0.0.1:8786; only with `kind: dask`."""
@@ -42,9 +42,7 @@ class Runner(Strict):
 
     @model_validator(mode="after")
     def _address_of_a_scheduler(self) -> Runner:
-        if self.kind == "dask" and not re.fullmatch(
-            r"(tcp|tls|ws|wss)://[^/\s]+:\d+/?", self.address or ""
-        ):
+        if self.kind == "dask" and not re.fullmatch(r"(tcp|tls|ws|wss)://[^/\s]+:\d+/?", self.address or ""):
             raise ValueError(
                 f"runner.kind dask needs a scheduler address such as tcp://127.0.0.1:8786; got {self.address!r}"
             )
@@ -52,6 +50,7 @@ class Runner(Strict):
             raise ValueError("runner.address needs a Dask scheduler; set runner.kind: dask")
         if self.kind == "dask" and self.devices > 1:
             raise ValueError(
-                f"runner.devices is {self.devices}, but a Dask worker has one device; set it to 1, or runner.kind: processes"
+                f"runner.devices is {self.devices}, but a Dask worker has one device; set it to 1, or runner.kind: "
+                "processes"
             )
         return self

@@ -44,13 +44,9 @@ def measure(wanted: Request) -> Costs:
     images = _noise(wanted)
     step, predicted = _classifier(wanted, images, runtime)
     generators = {
-        name: _generator(options, images, runtime, wanted.limit)
-        for name, options in wanted.generators.items()
+        name: _generator(options, images, runtime, wanted.limit) for name, options in wanted.generators.items()
     }
-    batch = {
-        name_of(transform): _batch(wanted, transform, images, runtime)
-        for transform in wanted.transforms
-    }
+    batch = {name_of(transform): _batch(wanted, transform, images, runtime) for transform in wanted.transforms}
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Costs(
         python=_python(runtime),
@@ -117,9 +113,8 @@ def _classifier(wanted: Request, images: ImageSet, runtime: Runtime) -> tuple[fl
         step = float(np.diff(timed.times)[WARM:].mean())
     changes = {"steps": 1, "batch": 2, "evaluations": 1, "pretrained": False}
     trained = classification.train(
-        Mixture(images, None, Mix(), runtime, seed=0), images,
-        options.model_copy(update=changes), runtime, seed=0,
-    )  # fmt: skip
+        Mixture(images, None, Mix(), runtime, seed=0), images, options.model_copy(update=changes), runtime, seed=0
+    )
     began = _clock(runtime)
     trained_classifier.predict(trained, images, runtime)
     return step, (_clock(runtime) - began) / len(images)
@@ -135,9 +130,7 @@ def _batch(wanted: Request, transform: Any, images: ImageSet, runtime: Runtime) 
     return float(np.diff(times)[1:].mean())
 
 
-def _generator(
-    options: GeneratorConfig, images: ImageSet, runtime: Runtime, limit: float
-) -> GeneratorCosts:
+def _generator(options: GeneratorConfig, images: ImageSet, runtime: Runtime, limit: float) -> GeneratorCosts:
     """Draw images, then train for some steps."""
     problem = Problem(images.spec, images.classes)
     generator = families.build_one(options, problem, runtime, 0)
@@ -159,9 +152,7 @@ def _generator(
             generator.step(pool.gather(batch), pool.labels[batch])
 
         shown = _steps(step, runtime, limit) / options.batch
-    return GeneratorCosts(
-        shown=shown, settle=settled * drawn, drawn=drawn, bytes=_stored(generator.state_dict())
-    )
+    return GeneratorCosts(shown=shown, settle=settled * drawn, drawn=drawn, bytes=_stored(generator.state_dict()))
 
 
 def _stored(state: Mapping[str, Any]) -> int:
@@ -191,7 +182,8 @@ class Timers:
         self._pipes = list[Connection]()
 
     def __enter__(self) -> Timers:
-        # A copy of this process has its imports, which take longer than the timing. It uses no device but the processor.
+        # A copy of this process has its imports, which take longer than the timing. It uses no device but the
+        # processor.
         context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         for _ in range(self._count if self._count > 1 else 0):
             ours, theirs = context.Pipe()
@@ -205,10 +197,7 @@ class Timers:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process, pipe in zip(self._processes, self._pipes, strict=True):
             process.kill()

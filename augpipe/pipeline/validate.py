@@ -1,6 +1,7 @@
 """Check an experiment against its data before anything is trained: class names, groups, counts, the images' shape.
 
-A run and an inspection make the same checks. Nothing here is imported that takes seconds, until the images' shape is checked.
+A run and an inspection make the same checks. Nothing here is imported that takes seconds, until the images' shape is
+checked.
 """
 
 from __future__ import annotations
@@ -97,19 +98,14 @@ def check_heads(outline: Outline, listing: Listing) -> None:
 
     Reads the heads of a sample of the files, of all if they are few; decodes nothing.
     """
-    check_bad(
-        (*listing.bad, *unreadable_heads(listing)),
-        len(listing) + len(listing.bad), outline.policy,
-    )  # fmt: skip
+    check_bad((*listing.bad, *unreadable_heads(listing)), len(listing) + len(listing.bad), outline.policy)
 
 
 def check_images(
-    experiment: Experiment,
-    spec: ImageSpec,
-    classes: tuple[str, ...],
-    generators: Sequence[str] = (),
+    experiment: Experiment, spec: ImageSpec, classes: tuple[str, ...], generators: Sequence[str] = ()
 ) -> None:
-    """UserError if a generator, the classifier, a transform or the figure of a gate does not support images of this shape.
+    """UserError if a generator, the classifier, a transform or the figure of a gate does not support images of this
+    shape.
 
     Nor may the device be missing, except that of a Dask worker.
 
@@ -144,15 +140,15 @@ def check_gates(outline: Outline, spec: ImageSpec) -> None:
 
 
 def mistakes(experiment: Experiment, inspection: Inspection) -> list[str]:
-    """What would stop a run of the experiment, by the checks that the run makes; beyond what `inspect` reports itself."""
+    """What would stop a run of the experiment, by the checks that the run makes; beyond what `inspect` reports
+    itself.
+    """
     from augpipe.data.intake import check_window  # imports torch
 
     listing, spec = inspection.intake.listing, inspection.survey.spec
     errors = list(_errors(DATA, experiment, listing))[:1]  # others may only be its consequences
     thinning = list(_errors((_check_imbalance,), experiment, listing)) or list(
-        _errors(
-            (lambda outline, listing: _check_thinning(outline, inspection),), experiment, listing
-        )
+        _errors((lambda outline, listing: _check_thinning(outline, inspection),), experiment, listing)
     )
     pictures: tuple[Check, ...] = (
         lambda outline, listing: check_images(experiment, spec, listing.classes),
@@ -209,20 +205,15 @@ def _check_split(outline: Outline, listing: Listing) -> None:
 def _check_attributes(outline: Outline, listing: Listing) -> None:
     if listing.attributes and outline.resplit:
         raise UserError(
-            f"source.attributes, {choices(listing.attributes)}, need one set of test images, and resplit draws one for each seed: "
+            f"source.attributes, {choices(listing.attributes)}, need one set of test images, and resplit draws one for "
+            "each seed: "
             "set resplit: false"
         )
     sources.check_attributes(listing, "the source")
 
 
 def _most_train(outline: Outline, listing: Listing) -> dict[int, int]:
-    return most_train(
-        listing.labels,
-        listing.classes,
-        outline.split,
-        groups=listing.groups,
-        official=listing.splits,
-    )
+    return most_train(listing.labels, listing.classes, outline.split, groups=listing.groups, official=listing.splits)
 
 
 def _check_imbalance(outline: Outline, listing: Listing) -> None:

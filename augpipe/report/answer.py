@@ -20,9 +20,7 @@ FIRST_LOOK: Final = "A first look, not confirmed"
 RIVAL: Final = "the best method without them"
 
 
-def verdict(
-    comparison: Comparison, confirmed: Confirmed | NotConfirmed, failed: Mapping[str, str]
-) -> str:
+def verdict(comparison: Comparison, confirmed: Confirmed | NotConfirmed, failed: Mapping[str, str]) -> str:
     """Whether synthetic images help, in a sentence or two; failed: arm → reason, of the explore stage."""
     if isinstance(confirmed, NotConfirmed):
         why = f" ({confirmed.reason})" if confirmed.failed or confirmed.reason == RESPLIT else ""
@@ -47,7 +45,8 @@ def confirmed_sentence(confirmed: Confirmed) -> str:
         return f"{who} lowered {metric} by {size} ({_range(result, -1)}) against {RIVAL}, confirmed on {trainings}."
     if result.decision == "equivalent":
         return (
-            f"{who} made no difference larger than {result.margin:g} points to {RIVAL} ({_range(result)}), confirmed on "
+            f"{who} made no difference larger than {result.margin:g} points to {RIVAL} ({_range(result)}), confirmed "
+            "on "
             f"{trainings}."
         )
     changed = f"{result.difference:+.1f} points ({_range(result)}) over {RIVAL} on {trainings}"
@@ -81,13 +80,17 @@ def _range(result: Confirmation, sign: int = 1) -> str:
 
 # (stage's outcome, whether a better rival exists besides the baseline) → advice. Every outcome has a row.
 ADVICE: Final = {
-    "better": "Use the arm with synthetic images: `augpipe balance` publishes its balanced set, `models/` has its classifier.",
+    "better": "Use the arm with synthetic images: `augpipe balance` publishes its balanced set, `models/` has its "
+    "classifier.",
     "worse": "Leave the synthetic images out; train by the best method without them.",
-    "equivalent": "Leave the synthetic images out: they cost time and change nothing that matters. Train by the best method without them.",
+    "equivalent": "Leave the synthetic images out: they cost time and change nothing that matters. Train by the best "
+    "method without them.",
     "more replicates": "Give the confirm stage more replicates: a longer --budget, or a larger confirm.generators.",
     "more test images": "Collect more test images of the rare classes; more training does not help.",
-    "first look": "Run again with the confirm stage (without --explore-only, --quick or confirm: off) before you rely on it.",
-    "resplit": "Set resplit: false for a verdict that fresh seeds confirm; with resplit, more seeds narrow the intervals.",
+    "first look": "Run again with the confirm stage (without --explore-only, --quick or confirm: off) before you rely "
+    "on it.",
+    "resplit": "Set resplit: false for a verdict that fresh seeds confirm; with resplit, more seeds narrow the "
+    "intervals.",
     "no generator": "Add an arm with a trained generator, such as cgan, if synthetic images are the question.",
     "failed": "Mend the failure and run the same command again; finished trainings are reused.",
 }
@@ -104,17 +107,13 @@ def situation(confirmed: Confirmed | NotConfirmed, generative: bool) -> str:
     result = confirmed.outcome
     if result.decision != "undecided":
         return result.decision
-    if result.reason == "too few test images" or (
-        result.replicates_needed is None and not result.reason
-    ):
+    if result.reason == "too few test images" or (result.replicates_needed is None and not result.reason):
         return "more test images"
     return "more replicates"
 
 
 def summary_of(
-    confirmed: Confirmed | NotConfirmed,
-    comparison: Comparison,
-    secondary: Sequence[Secondary] = (),
+    confirmed: Confirmed | NotConfirmed, comparison: Comparison, secondary: Sequence[Secondary] = ()
 ) -> dict[str, Any]:
     """The keys of `summary.json` on the two stages."""
     finalists = {

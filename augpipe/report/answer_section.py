@@ -50,17 +50,9 @@ def _basis(results: Results) -> str:
     if not isinstance(confirmed, Confirmed):
         return f"All arms were compared once, on {first}; {confirmed.reason}."
     result = confirmed.outcome
-    each = (
-        ""
-        if result.classifiers == 1
-        else f", {result.classifiers} classifiers of each arm on every one"
-    )
+    each = "" if result.classifiers == 1 else f", {result.classifiers} classifiers of each arm on every one"
     looks = len(confirmed.outcomes)
-    seen = (
-        ""
-        if looks == 1
-        else f" The result was looked at {looks} times; interval and p allow for that."
-    )
+    seen = "" if looks == 1 else f" The result was looked at {looks} times; interval and p allow for that."
     seeds = list(confirmed.classifiers)
     if confirmed.pooled:
         return (
@@ -72,15 +64,14 @@ def _basis(results: Results) -> str:
         f"Validation chose the two in a first look at all arms ({first}). The answer rests on "
         f"{several(result.generators, 'fresh replicate')} of these two alone (seeds {seeds[0]} to {seeds[-1]}{each}). "
         f"95% interval {result.low:+.1f} to {result.high:+.1f} points, p {result.p:.2g}.{seen}"
-    )  # fmt: skip
+    )
 
 
 def _figure(confirmed: Confirmed) -> str:
     result = confirmed.outcome
     return replicate_dots(
-        np.array(result.values), result.difference, (result.low, result.high), result.margin,
-        result.metric,
-    )  # fmt: skip
+        np.array(result.values), result.difference, (result.low, result.high), result.margin, result.metric
+    )
 
 
 def _forest(results: Results) -> str:
@@ -89,9 +80,7 @@ def _forest(results: Results) -> str:
     if not isinstance(confirmed, Confirmed):
         raise ValueError("only a confirm stage has differences beside the tested one")
     result = confirmed.outcome
-    tested = ForestRow(
-        LABELS[result.metric], result.difference, result.low, result.high, tested=True
-    )
+    tested = ForestRow(LABELS[result.metric], result.difference, result.low, result.high, tested=True)
     rows = [ForestRow(one.title, one.difference, one.low, one.high) for one in results.secondary]
     return forest([tested, *rows], result.margin, "difference, points, with 95% interval")
 
@@ -101,17 +90,21 @@ def _groups(results: Results) -> dict[str, Any] | None:
     groups = results.attributes.groups if results.attributes is not None else ()
     if not groups:
         return None
-    rows = [
-        ForestRow(f"{g.attribute}: {g.value} ({g.images:,})", g.difference, g.low, g.high)
-        for g in groups
-    ]
+    rows = [ForestRow(f"{g.attribute}: {g.value} ({g.images:,})", g.difference, g.low, g.high) for g in groups]
     cells = [
         (
-            g.attribute, g.value, f"{g.images:,}", f"{g.without:.1f}", f"{g.with_generator:.1f}",
-            f"{g.difference:+.1f}", f"{g.low:+.1f} to {g.high:+.1f}", f"{g.p:.2g}", g.remark,
+            g.attribute,
+            g.value,
+            f"{g.images:,}",
+            f"{g.without:.1f}",
+            f"{g.with_generator:.1f}",
+            f"{g.difference:+.1f}",
+            f"{g.low:+.1f} to {g.high:+.1f}",
+            f"{g.p:.2g}",
+            g.remark,
         )
         for g in groups
-    ]  # fmt: skip
+    ]
     margin = results.confirmed.outcome.margin if isinstance(results.confirmed, Confirmed) else 0.0
     axis = "difference in macro recall, points, with 95% interval"
     return {"figure": forest(rows, margin, axis), "rows": cells}
@@ -120,9 +113,14 @@ def _groups(results: Results) -> dict[str, Any] | None:
 def _secondary(one: Secondary) -> tuple[str, ...]:
     """Name, means of both arms in percent, difference in points, its interval, p, remark."""
     return (
-        one.title, f"{one.without:.1f}", f"{one.with_generator:.1f}", f"{one.difference:+.1f}",
-        f"{one.low:+.1f} to {one.high:+.1f}", f"{one.p:.2g}", one.remark,
-    )  # fmt: skip
+        one.title,
+        f"{one.without:.1f}",
+        f"{one.with_generator:.1f}",
+        f"{one.difference:+.1f}",
+        f"{one.low:+.1f} to {one.high:+.1f}",
+        f"{one.p:.2g}",
+        one.remark,
+    )
 
 
 def _rare(results: Results) -> list[tuple[str, ...]]:

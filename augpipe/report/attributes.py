@@ -1,4 +1,6 @@
-"""Scores by the values of the source's attributes: of every classifier, and of the two finalists with paired intervals."""
+"""Scores by the values of the source's attributes: of every classifier, and of the two finalists with paired
+intervals.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,12 @@ SEPARATOR: Final = " = "  # between attribute and value in the name of a differe
 
 @dataclass(frozen=True)
 class Group:
-    """Finalist with synthetic images minus finalist without, in macro recall on the test images of one value of an attribute.
+    """Finalist with synthetic images minus finalist without, in macro recall on the test images of one value of an
+    attribute.
 
-    value: also WORST, the lowest of the values in each training, or GAP, highest minus lowest. Means in percent, differences in
-    points; low, high, p hold for all groups of all attributes together. images: test images. remark: what limits it.
+    value: also WORST, the lowest of the values in each training, or GAP, highest minus lowest. Means in percent,
+    differences in points; low, high, p hold for all groups of all attributes together. images: test images. remark:
+    what limits it.
     """
 
     attribute: str
@@ -47,17 +51,23 @@ class Group:
     def summary(self) -> dict[str, Any]:
         """For `summary.json`."""
         return {
-            "attribute": self.attribute, "value": self.value, "test_images": self.images,
-            "without_generator": self.without, "with_generator": self.with_generator,
-            "difference": self.difference, "low": self.low, "high": self.high, "p": self.p,
+            "attribute": self.attribute,
+            "value": self.value,
+            "test_images": self.images,
+            "without_generator": self.without,
+            "with_generator": self.with_generator,
+            "difference": self.difference,
+            "low": self.low,
+            "high": self.high,
+            "p": self.p,
             "remark": self.remark,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """Attributes of the test images. by_name: name → how they divide the test images. groups: see `Group`; empty if no two
-    arms are compared."""
+    """Attributes of the test images. by_name: name → how they divide the test images. groups: see `Group`; empty if no
+    two arms are compared."""
 
     by_name: Mapping[str, Subgroups]
     groups: tuple[Group, ...] = ()
@@ -72,13 +82,9 @@ def attributes_of(runs: Runs) -> Attributes | None:
     rows = table[table["split"] == "test"].fillna("")
     labels, groups = np.array(test.labels), test.table["group"].to_numpy()
     columns = {
-        name.removeprefix(ATTRIBUTE): rows[name].to_numpy(dtype=object)
-        for name in rows
-        if name.startswith(ATTRIBUTE)
+        name.removeprefix(ATTRIBUTE): rows[name].to_numpy(dtype=object) for name in rows if name.startswith(ATTRIBUTE)
     }
-    return Attributes(
-        {name: Subgroups(labels, groups, of) for name, of in columns.items() if (of != "").any()}
-    )
+    return Attributes({name: Subgroups(labels, groups, of) for name, of in columns.items() if (of != "").any()})
 
 
 def compared(
@@ -103,9 +109,7 @@ def compared(
     return Attributes(attributes.by_name, tuple(groups))
 
 
-def _group(
-    name: str, subgroups: Subgroups, both: Sequence[Outputs], pair: Difference, joint: Simultaneous
-) -> Group:
+def _group(name: str, subgroups: Subgroups, both: Sequence[Outputs], pair: Difference, joint: Simultaneous) -> Group:
     value = pair.name.removeprefix(f"{name}{SEPARATOR}")
     few = bool((subgroups.counts[subgroups.counts > 0] < LEAST_IMAGES).any())
     images = int(subgroups.counts.sum())
@@ -114,10 +118,7 @@ def _group(
         counts = subgroups.counts[subgroups.names.index(value)]
         images, remark = int(counts.sum()), _remark(counts, pair)
     with_generator, without = (100 * float(_values(subgroups, of)[value].mean()) for of in both)
-    return Group(
-        name, value, images, without, with_generator, joint.difference, joint.low, joint.high,
-        joint.p, remark,
-    )  # fmt: skip
+    return Group(name, value, images, without, with_generator, joint.difference, joint.low, joint.high, joint.p, remark)
 
 
 def _remark(counts: NDArray[np.int64], pair: Difference) -> str:
@@ -144,7 +145,9 @@ def _values(subgroups: Subgroups, of: Outputs) -> dict[str, NDArray[np.float64]]
 
 
 def attribute_scores(attributes: Attributes, predictions: Sequence[Predicted]) -> pd.DataFrame:
-    """`arm, seed, attribute, group, images, metric, value` of every classifier on the test images, for `attributes.csv`."""
+    """`arm, seed, attribute, group, images, metric, value` of every classifier on the test images, for
+    `attributes.csv`.
+    """
     rows = []
     for one in predictions:
         predicted = load_state(one.probabilities)["test"].numpy().argmax(1)[None, None]
@@ -155,10 +158,14 @@ def attribute_scores(attributes: Attributes, predictions: Sequence[Predicted]) -
                 in_group = value in images
                 rows.append(
                     (
-                        one.arm, one.seed, name, value if in_group else "",
+                        one.arm,
+                        one.seed,
+                        name,
+                        value if in_group else "",
                         images.get(value, sum(images.values())),
-                        "macro_recall" if in_group else metric[value], float(recall.item()),
+                        "macro_recall" if in_group else metric[value],
+                        float(recall.item()),
                     )
-                )  # fmt: skip
+                )
     columns = ["arm", "seed", "attribute", "group", "images", "metric", "value"]
     return pd.DataFrame(rows, columns=columns)

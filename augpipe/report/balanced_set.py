@@ -59,35 +59,29 @@ class Balanced:
 
 
 def publish(
-    balanced: Balanced,
-    out: Path,
-    originals: Iterable[Image.Image] | None = None,
-    form: str = "folder",
+    balanced: Balanced, out: Path, originals: Iterable[Image.Image] | None = None, form: str = "folder"
 ) -> None:
     """Write every file of the set to `out` atomically.
 
-    originals: the real pictures at their own size, in the order of the train set; None: as the generator learned them. form:
-    one of `forms.FORMS`; npz needs None.
+    originals: the real pictures at their own size, in the order of the train set; None: as the generator learned them.
+    form: one of `forms.FORMS`; npz needs None.
     """
     check_balanced_out(out)  # again: the folder may have changed while the generator was trained
     real = load_images(balanced.prepared.splits.train)
     synthetic = load_images(balanced.made.images)
     with beside(out) as draft:
         draft.mkdir(parents=True)
-        manifest = pd.concat(
-            [_real_rows(balanced, real), _synthetic_rows(balanced, synthetic)], ignore_index=True
-        )
+        manifest = pd.concat([_real_rows(balanced, real), _synthetic_rows(balanced, synthetic)], ignore_index=True)
         written = write_form(form, _content(balanced, manifest, real, synthetic, originals), draft)
         own_size = originals is not None and written.sizes != {(real.spec.size, real.spec.size)}
-        texts = {
-            written.table: written.escaped,
-            "fidelity.csv": write_csv(balanced.fidelity, draft / "fidelity.csv"),
-        }
+        texts = {written.table: written.escaped, "fidelity.csv": write_csv(balanced.fidelity, draft / "fidelity.csv")}
         (draft / "experiment.yaml").write_text(dump(balanced.experiment), encoding="utf-8")
         card = {
-            **card_of(balanced, real, synthetic, own_size), "form": form,
-            "held_out": _held_out(balanced) if form == "npz" else {}, "escaped": texts,
-        }  # fmt: skip
+            **card_of(balanced, real, synthetic, own_size),
+            "form": form,
+            "held_out": _held_out(balanced) if form == "npz" else {},
+            "escaped": texts,
+        }
         write_json(draft / "card.json", card)
         (draft / "card.md").write_text(card_text(card), encoding="utf-8")
         write_json(draft / CROISSANT, croissant(card, form, draft / written.table, draft))
@@ -148,9 +142,7 @@ def _synthetic_rows(balanced: Balanced, synthetic: ImageSet) -> pd.DataFrame:
     return table.join(values.add_prefix("check_"))
 
 
-def card_of(
-    balanced: Balanced, real: ImageSet, synthetic: ImageSet, own_size: bool = False
-) -> dict[str, Any]:
+def card_of(balanced: Balanced, real: ImageSet, synthetic: ImageSet, own_size: bool = False) -> dict[str, Any]:
     """The data card as JSON values. own_size: whether the real pictures have their own size."""
     table = balanced.fidelity
     return {
@@ -209,11 +201,13 @@ def _figures(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     rows = table[(table["class"] == "") & table.metric.isin([*HEADLINE, *MEMORISED])]
     return {
         row.metric: {
-            "value": _number(row.value), "n_real": int(row.n_real),
-            "n_synthetic": int(row.n_synthetic), "note": row.note,
+            "value": _number(row.value),
+            "n_real": int(row.n_real),
+            "n_synthetic": int(row.n_synthetic),
+            "note": row.note,
         }
         for row in rows.itertuples()
-    }  # fmt: skip
+    }
 
 
 LIMITS: Final = (
@@ -249,7 +243,8 @@ def card_text(card: dict[str, Any]) -> str:
         f"# {escaped(card['name'])}, arm {escaped(card['arm'])}: balanced set",
         "",
         f"Contains {sum(real.values())} real training images (source {card['made_from']['source']}, fingerprint "
-        f"{card['made_from']['data_fingerprint']}) and {sum(synthetic.values())} synthetic images from {generator['kind']} "
+        f"{card['made_from']['data_fingerprint']}) and {sum(synthetic.values())} synthetic images from "
+        f"{generator['kind']} "
         f"`{generator['name']}`, seed {generator['seed']}, checkpoint {generator['checkpoint'][:20]} at "
         f"{generator['kimg']:g} kimg.",
         *_about_held_out(card["held_out"]),
@@ -257,10 +252,7 @@ def card_text(card: dict[str, Any]) -> str:
         "| class | real | synthetic | missing |",
         "| --- | --- | --- | --- |",
     ]
-    lines += [
-        f"| {escaped(c)} | {n} | {synthetic[c]} | {card['missing'].get(c, 0)} |"
-        for c, n in real.items()
-    ]
+    lines += [f"| {escaped(c)} | {n} | {synthetic[c]} | {card['missing'].get(c, 0)} |" for c, n in real.items()]
     lines += ["", "## Gates", "", "| gate | outcome | figure |", "| --- | --- | --- |"]
     lines += [
         f"| {escaped(g['gate'])} | {'holds' if g['holds'] else '**does not hold**'} | {escaped(g['told'])} |"

@@ -44,10 +44,7 @@ def pictures(images: ImageSet) -> Iterator[Image.Image]:
 
 
 def save(
-    pictures: Iterable[Image.Image],
-    folder: Path,
-    names: Sequence[str],
-    marks: Iterable[PngInfo | None],
+    pictures: Iterable[Image.Image], folder: Path, names: Sequence[str], marks: Iterable[PngInfo | None]
 ) -> set[tuple[int, int]]:
     """Write the pictures as PNG with their marks (see `core.marks`), and return their sizes.
 

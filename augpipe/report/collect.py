@@ -75,18 +75,14 @@ def collect(
         comparison=_with_failures(comparison, failed),
         predictions=stored_predictions(experiment, runs, seeds),
         models=saved_models(experiment, runs, val),
-        confusions={
-            arm: confusion([_classes(one) for one in of], labels, k) for arm, of in outputs.items()
-        },
+        confusions={arm: confusion([_classes(one) for one in of], labels, k) for arm, of in outputs.items()},
         seconds=seconds,
         machine=_machine(experiment, threads),
         attributes=attributes,
     )
 
 
-def with_confirmed(
-    results: Results, confirmed: Confirmed | NotConfirmed, seconds: float
-) -> Results:
+def with_confirmed(results: Results, confirmed: Confirmed | NotConfirmed, seconds: float) -> Results:
     """The results with those of the confirm stage; seconds: of both stages."""
     if isinstance(confirmed, NotConfirmed):
         return replace(results, confirmed=confirmed, seconds=seconds)
@@ -98,9 +94,7 @@ def with_confirmed(
         confirmed=confirmed,
         attributes=None
         if results.attributes is None
-        else compared(
-            results.attributes, confirmed.runs, confirmed.finalists, confirmed.classifiers
-        ),
+        else compared(results.attributes, confirmed.runs, confirmed.finalists, confirmed.classifiers),
         secondary=secondary(confirmed),
         predictions=(*results.predictions, *(p for p in more if (p.arm, p.seed) not in known)),
         models=with_winner(results.models, confirmed),
@@ -151,9 +145,7 @@ def _outputs(experiment: Experiment, runs: Runs) -> dict[str, list[Outputs]]:
 
 def _names(experiment: Experiment, runs: Runs) -> list[str]:
     """Generators that were trained, in the experiment's order."""
-    return [
-        name for name in experiment.generators if (name, experiment.seeds[0]) in runs.generators
-    ]
+    return [name for name in experiment.generators if (name, experiment.seeds[0]) in runs.generators]
 
 
 def _quality(experiment: Experiment, runs: Runs) -> Quality:
@@ -187,8 +179,7 @@ def _shows_trained(experiment: Experiment, arm: Arm, recipe: Recipe) -> bool:
     """Whether any image of a trained generator was used: the checks may have rejected all."""
     used = recipe.synthetic_share > 0 or arm.mix.beside is not None
     return used and any(
-        recipe.made_by.get(name, 0) and experiment.generators[name].generative
-        for name in arm.generators
+        recipe.made_by.get(name, 0) and experiment.generators[name].generative for name in arm.generators
     )
 
 
@@ -209,8 +200,8 @@ def _compared(
     val: pd.DataFrame,
     arms: Sequence[ArmResult],
 ) -> Comparison:
-    """For a fixed split, the bootstrap over seeds and test images (macro recall) or the error model of paired differences;
-    the resampled t-test if each seed has its own split. val: see `metric_values`."""
+    """For a fixed split, the bootstrap over seeds and test images (macro recall) or the error model of paired
+    differences; the resampled t-test if each seed has its own split. val: see `metric_values`."""
     metric, seeds, baseline = experiment.metric, experiment.seeds, experiment.baseline
     on_val = {str(name): float(of.mean()) for name, of in val.groupby("arm").value}
     generative = {result.arm.name: result.generative for result in arms}
@@ -290,7 +281,9 @@ def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult
 
 
 def _quiz_images(experiment: Experiment, runs: Runs, name: str) -> tuple[bool, ImageSet]:
-    """Whether they were checked, and the first seed's images of a generator: of the arm with the most, checked ones first."""
+    """Whether they were checked, and the first seed's images of a generator: of the arm with the most, checked ones
+    first.
+    """
     seed = experiment.seeds[0]
     drawn = []
     for arm in experiment.arms:

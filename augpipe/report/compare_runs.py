@@ -61,10 +61,8 @@ class RunsCompared:
         """For JSON."""
         differing = {
             what: [{"name": name, "first": a, "second": b} for name, a, b in rows]
-            for what, rows in (
-                ("data", self.data), ("settings", self.settings), ("versions", self.versions),
-            )
-        }  # fmt: skip
+            for what, rows in (("data", self.data), ("settings", self.settings), ("versions", self.versions))
+        }
         return {
             "first": str(self.first.folder),
             "second": str(self.second.folder),
@@ -72,9 +70,13 @@ class RunsCompared:
             **differing,
             "arms": {
                 one.arm: {
-                    "first": one.means[0], "second": one.means[1], "change": one.change.interval.mean,
-                    "low": one.change.interval.low, "high": one.change.interval.high,
-                    "p_holm": one.change.p_holm, "moved": one.word,
+                    "first": one.means[0],
+                    "second": one.means[1],
+                    "change": one.change.interval.mean,
+                    "low": one.change.interval.low,
+                    "high": one.change.interval.high,
+                    "p_holm": one.change.p_holm,
+                    "moved": one.word,
                 }
                 for one in self.arms
             },
@@ -82,7 +84,7 @@ class RunsCompared:
             "only_second": list(self.only[1]),
             "seeds": list(self.paired),
             "level": LEVEL,
-        }  # fmt: skip
+        }
 
 
 def compare_runs(first: RunFolder, second: RunFolder) -> RunsCompared:
@@ -91,12 +93,13 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunsCompared:
     common = [arm for arm in first.right if arm in second.right]
     if not common:
         raise UserError(
-            f"no arm is in both runs: {first.folder} has {', '.join(first.right)}; {second.folder} has {', '.join(second.right)}"
+            f"no arm is in both runs: {first.folder} has {', '.join(first.right)}; {second.folder} has "
+            f"{', '.join(second.right)}"
         )
     paired = tuple(seed for seed in first.seeds if seed in second.seeds)
     rows = _rows(first, second, paired)
     units = Units(np.unique(first.true.astype(str), return_inverse=True)[1], first.groups)
-    moved = [_moved(arm, first.right[arm][rows[0]], second.right[arm][rows[1]], units) for arm in common]  # fmt: skip
+    moved = [_moved(arm, first.right[arm][rows[0]], second.right[arm][rows[1]], units) for arm in common]
     corrected = holm([one.change.p for one in moved])
     arms = []
     for one, p in zip(moved, corrected, strict=True):
@@ -126,14 +129,13 @@ def _check_test_set(first: RunFolder, second: RunFolder) -> None:
         return
     both = sum(other.get(name) == label for name, label in one.items())
     raise UserError(
-        f"the runs were scored on different test sets: {both} of {len(one)} test images of {first.folder} are among the "
+        f"the runs were scored on different test sets: {both} of {len(one)} test images of {first.folder} are among "
+        "the "
         f"{len(other)} of {second.folder}; use the same source, classes and split in both"
     )
 
 
-def _rows(
-    first: RunFolder, second: RunFolder, paired: tuple[int, ...]
-) -> tuple[list[int], list[int]]:
+def _rows(first: RunFolder, second: RunFolder, paired: tuple[int, ...]) -> tuple[list[int], list[int]]:
     """Rows of `right` that are compared: those of the common seeds, else the first ones of both."""
     if paired:
         return [first.seeds.index(s) for s in paired], [second.seeds.index(s) for s in paired]
@@ -156,9 +158,12 @@ def _data(run: RunFolder) -> dict[str, Any]:
     data = run.summary["data"]
     counts = {split: _shown(per) for split, per in data["counts"].items()}
     values = {
-        "fingerprint": data["fingerprint"], "source images": data["intake"]["fingerprint"],
-        "classes": data["classes"], "image": data["image"], **counts,
-    }  # fmt: skip
+        "fingerprint": data["fingerprint"],
+        "source images": data["intake"]["fingerprint"],
+        "classes": data["classes"],
+        "image": data["image"],
+        **counts,
+    }
     return {name: values[name] for name in COUNTED}
 
 

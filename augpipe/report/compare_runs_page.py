@@ -10,9 +10,7 @@ from augpipe.core.files import beside
 from augpipe.report.compare_runs import RunsCompared
 from augpipe.report.page_templates import TEMPLATES
 
-MARKER: Final = (
-    "<!-- augpipe compare-runs -->"  # by which a page that may be replaced is recognised
-)
+MARKER: Final = "<!-- augpipe compare-runs -->"  # by which a page that may be replaced is recognised
 
 
 def check_page(file: Path) -> None:
@@ -49,10 +47,15 @@ def rows(compared: RunsCompared) -> list[tuple[str, ...]]:
         interval = one.change.interval
         table.append(
             (
-                one.arm, f"{100 * one.means[0]:.1f}", f"{100 * one.means[1]:.1f}", f"{100 * interval.mean:+.1f}",
-                f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}", f"{one.change.p_holm:.2g}", one.word,
+                one.arm,
+                f"{100 * one.means[0]:.1f}",
+                f"{100 * one.means[1]:.1f}",
+                f"{100 * interval.mean:+.1f}",
+                f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}",
+                f"{one.change.p_holm:.2g}",
+                one.word,
             )
-        )  # fmt: skip
+        )
     return table
 
 

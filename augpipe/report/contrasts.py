@@ -27,7 +27,8 @@ def contrasts(results: Results) -> dict[str, Any]:
 
 
 def _ratio(results: Results) -> dict[str, Any] | None:
-    """The metric over the fraction of synthetic items, with the baseline and the strongest arm without a trained generator as lines.
+    """The metric over the fraction of synthetic items, with the baseline and the strongest arm without a trained
+    generator as lines.
 
     A line connects arms that differ only in the number of synthetic images.
     """
@@ -48,7 +49,9 @@ def _ratio(results: Results) -> dict[str, Any] | None:
 
 
 def _series(arm: Arm) -> str:
-    """Name of the series of arms that differ only in the amount of synthetic images: generator and non-default mix options."""
+    """Name of the series of arms that differ only in the amount of synthetic images: generator and non-default mix
+    options.
+    """
     mix, default = arm.mix.model_dump(mode="json"), Mix().model_dump(mode="json")
     other = {k: v for k, v in mix.items() if k not in AMOUNT and v != default[k]}
     options = [f"{k} {_short_value(v)}" for k, v in other.items()]
@@ -78,16 +81,10 @@ def _confusion(results: Results) -> dict[str, Any] | None:
     worst = np.maximum(before, after)
     np.fill_diagonal(worst, 0)
     pairs = [
-        (int(at) // len(worst), int(at) % len(worst))
-        for at in np.argsort(-worst, axis=None, kind="stable")[:CONFUSED]
+        (int(at) // len(worst), int(at) % len(worst)) for at in np.argsort(-worst, axis=None, kind="stable")[:CONFUSED]
     ]
     rows = [
-        (
-            results.classes[a],
-            results.classes[b],
-            f"{100 * before[a, b]:.1f}",
-            f"{100 * after[a, b]:.1f}",
-        )
+        (results.classes[a], results.classes[b], f"{100 * before[a, b]:.1f}", f"{100 * after[a, b]:.1f}")
         for a, b in pairs
         if worst[a, b] >= LEAST
     ]
@@ -103,10 +100,7 @@ def _cost(results: Results) -> dict[str, Any] | None:
     if not others:
         return None
     gains = [comparison.over_baseline[r.arm.name] for r in others]
-    trained = [
-        ", ".join(f"{kimg[name]:.0f}" for name in r.arm.generators if kimg.get(name))
-        for r in others
-    ]
+    trained = [", ".join(f"{kimg[name]:.0f}" for name in r.arm.generators if kimg.get(name)) for r in others]
     rows = [
         (r.arm.name, f"{r.seconds:.0f}", trained_kimg or "–", f"{100 * g.interval.mean:+.2f}")
         for r, g, trained_kimg in zip(others, gains, trained, strict=True)

@@ -1,4 +1,6 @@
-"""A balanced set as Croissant 1.0 (MLCommons, http://mlcommons.org/croissant/1.0): JSON-LD that data loaders and search read."""
+"""A balanced set as Croissant 1.0 (MLCommons, http://mlcommons.org/croissant/1.0): JSON-LD that data loaders and search
+read.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,7 @@ def croissant(card: dict[str, Any], form: str, table: Path, out: Path) -> dict[s
         pattern, kind = FILES[form]
         resources.append(
             {"@type": "cr:FileSet", "@id": "files", "name": "files", "encodingFormat": kind, "includes": pattern}
-        )  # fmt: skip
+        )
     records = [_labels(list(card["synthetic"])), _rows(table)]
     if form in FILES and FILES[form][1] == PNG:
         records.append(_pictures())
@@ -90,58 +92,77 @@ def croissant(card: dict[str, Any], form: str, table: Path, out: Path) -> dict[s
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "name": name,
-        "description": f"{real} real training images and {synthetic} synthetic images of {len(card['synthetic'])} classes, "
+        "description": f"{real} real training images and {synthetic} synthetic images of "
+        f"{len(card['synthetic'])} classes, "
         f"the latter from {card['generator']['kind']}. card.md says how they were made and checked.",
         "conformsTo": VERSION,
         "isLiveDataset": False,
         "rai:dataLimitations": list(card["limits"]),
         "distribution": resources,
         "recordSet": records,
-    }  # fmt: skip
+    }
 
 
 def _file(path: Path, kind: str) -> dict[str, Any]:
     return {
-        "@type": "cr:FileObject", "@id": path.name, "name": path.name, "contentUrl": path.name,
-        "contentSize": f"{path.stat().st_size} B", "encodingFormat": kind, "sha256": digest(path),
-    }  # fmt: skip
+        "@type": "cr:FileObject",
+        "@id": path.name,
+        "name": path.name,
+        "contentUrl": path.name,
+        "contentSize": f"{path.stat().st_size} B",
+        "encodingFormat": kind,
+        "sha256": digest(path),
+    }
 
 
-def _field(
-    records: str, name: str, kind: str, source: dict[str, Any], about: str
-) -> dict[str, Any]:
+def _field(records: str, name: str, kind: str, source: dict[str, Any], about: str) -> dict[str, Any]:
     return {
-        "@type": "cr:Field", "@id": f"{records}/{name}", "name": name, "description": about, "dataType": kind,
+        "@type": "cr:Field",
+        "@id": f"{records}/{name}",
+        "name": name,
+        "description": about,
+        "dataType": kind,
         "source": source,
-    }  # fmt: skip
+    }
 
 
 def _labels(classes: Sequence[str]) -> dict[str, Any]:
     name = {"@type": "cr:Field", "@id": "classes/name", "name": "name", "dataType": "sc:Text"}
     return {
-        "@type": "cr:RecordSet", "@id": "classes", "name": "classes", "description": "The classes, in label order.",
-        "dataType": "sc:Enumeration", "key": {"@id": "classes/name"}, "field": [name],
+        "@type": "cr:RecordSet",
+        "@id": "classes",
+        "name": "classes",
+        "description": "The classes, in label order.",
+        "dataType": "sc:Enumeration",
+        "key": {"@id": "classes/name"},
+        "field": [name],
         "data": [{"classes/name": label} for label in classes],
-    }  # fmt: skip
+    }
 
 
 def _rows(table: Path) -> dict[str, Any]:
     columns = pd.read_csv(table, nrows=0).columns
     fields = [
         _field(
-            "images", name, "sc:Float" if name.startswith("check_") else "sc:Text",
+            "images",
+            name,
+            "sc:Float" if name.startswith("check_") else "sc:Text",
             {"fileObject": {"@id": table.name}, "extract": {"column": name}},
             MEANING.get(name, f"Column {name} of {table.name}"),
         )
         for name in columns
-    ]  # fmt: skip
+    ]
     for entry in fields:
         if entry["name"] in ("class", "label"):
             entry["references"] = {"field": {"@id": "classes/name"}}
     return {
-        "@type": "cr:RecordSet", "@id": "images", "name": "images", "description": "A row for each image, with its lineage.",
-        "key": {"@id": "images/id"}, "field": fields,
-    }  # fmt: skip
+        "@type": "cr:RecordSet",
+        "@id": "images",
+        "name": "images",
+        "description": "A row for each image, with its lineage.",
+        "key": {"@id": "images/id"},
+        "field": fields,
+    }
 
 
 def _pictures() -> dict[str, Any]:
@@ -151,7 +172,11 @@ def _pictures() -> dict[str, Any]:
             ("path", "sc:Text", "fullpath", "Path of the file"),
             ("image", "sc:ImageObject", "content", "The picture"),
         )
-    ]  # fmt: skip
+    ]
     return {
-        "@type": "cr:RecordSet", "@id": "pictures", "name": "pictures", "description": "The pictures.", "field": fields,
-    }  # fmt: skip
+        "@type": "cr:RecordSet",
+        "@id": "pictures",
+        "name": "pictures",
+        "description": "The pictures.",
+        "field": fields,
+    }

@@ -64,7 +64,9 @@ def legends(names: Sequence[str], most: int = 36) -> list[str]:
 
 @contextmanager
 def _missing_glyphs() -> Iterator[None]:
-    """Ignore warnings about glyphs the font lacks: they show as boxes, and the table next to the figure has the names."""
+    """Ignore warnings about glyphs the font lacks: they show as boxes, and the table next to the figure has the
+    names.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
@@ -93,8 +95,7 @@ def counts_bars(classes: Sequence[str], real: Sequence[float], synthetic: Sequen
         axes: Axes = figure.subplots()
         at = np.arange(len(classes))
         axes.bar(at, real, color=BLUE, label="real")
-        axes.bar(at, synthetic, bottom=real, color=ORANGE, hatch="///", edgecolor="white",
-                 label="synthetic")  # fmt: skip
+        axes.bar(at, synthetic, bottom=real, color=ORANGE, hatch="///", edgecolor="white", label="synthetic")
         name_classes(axes, [short_name(c, 12) for c in classes])
         axes.set_ylabel("training images")
         # Above the bars: they may fill the whole height.
@@ -110,9 +111,7 @@ def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> st
         axes: Axes = figure.subplots()
         at, below = np.arange(len(classes)), np.zeros(len(classes))
         for (side, values), (colour, hatch) in zip(counts.items(), looks, strict=False):
-            axes.bar(
-                at, values, bottom=below, color=colour, hatch=hatch, edgecolor="white", label=side
-            )
+            axes.bar(at, values, bottom=below, color=colour, hatch=hatch, edgecolor="white", label=side)
             below = below + np.asarray(values)
         name_classes(axes, [short_name(c, 12) for c in classes])
         axes.set_ylabel("images")
@@ -121,10 +120,10 @@ def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> st
         return svg(figure)
 
 
-def gain_dots(
-    gains: Sequence[Gain], generative: Sequence[bool], reference: str, metric: Metric
-) -> str:
-    """One row an arm: mean gain in points of the metric as a dot, the interval that its verdict is read from as a bar."""
+def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str, metric: Metric) -> str:
+    """One row an arm: mean gain in points of the metric as a dot, the interval that its verdict is read from as a
+    bar.
+    """
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
         figure = Figure(figsize=(6.4, 0.42 * len(gains) + 1.1))
         axes: Axes = figure.subplots()
@@ -143,11 +142,7 @@ def gain_dots(
 
 
 def replicate_dots(
-    values: NDArray[np.float64],
-    difference: float,
-    interval: tuple[float, float],
-    margin: float,
-    metric: Metric,
+    values: NDArray[np.float64], difference: float, interval: tuple[float, float], margin: float, metric: Metric
 ) -> str:
     """Differences (G,R) in points of the metric, a dot each; their mean with its interval above; ± margin as a band."""
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
@@ -179,12 +174,9 @@ def recall_heatmap(
         if len(classes) <= 30:
             for (y, x), value in np.ndenumerate(recall):
                 axes.text(
-                    x, y, f"{100 * value:.0f}", ha="center", va="center",
-                    color="black" if value > 0.55 else "white",
-                )  # fmt: skip
-        name_classes(
-            axes, [f"{short_name(c, 12)}\n{n}" for c, n in zip(classes, counts, strict=True)]
-        )
+                    x, y, f"{100 * value:.0f}", ha="center", va="center", color="black" if value > 0.55 else "white"
+                )
+        name_classes(axes, [f"{short_name(c, 12)}\n{n}" for c, n in zip(classes, counts, strict=True)])
         axes.set_yticks(range(len(arms)), [short_name(a) for a in arms])
         axes.set_xlabel("class, with its real training images")
         axes.spines[:].set_visible(False)
@@ -197,9 +189,7 @@ MARKS = "osD^vP*X"
 
 
 def ratio_curve(
-    series: Mapping[str, Sequence[tuple[float, Interval]]],
-    levels: Mapping[str, Interval],
-    metric: Metric,
+    series: Mapping[str, Sequence[tuple[float, Interval]]], levels: Mapping[str, Interval], metric: Metric
 ) -> str:
     """The metric over the fraction of synthetic items: one line a series, one point an arm.
 
@@ -211,9 +201,7 @@ def ratio_curve(
         for at, (name, level) in enumerate(levels.items()):
             if at == 0:
                 axes.axhspan(100 * level.low, 100 * level.high, color="#eeeeee", lw=0)
-            axes.axhline(
-                100 * level.mean, color=BLACK, lw=1, ls=LINES[at % 4], label=short_name(name)
-            )
+            axes.axhline(100 * level.mean, color=BLACK, lw=1, ls=LINES[at % 4], label=short_name(name))
         colours = (ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY, GREY)
         labels = legends(list(series))
         for at, points in enumerate(series.values()):
@@ -221,10 +209,18 @@ def ratio_curve(
             x = [fraction for fraction, _ in ordered]
             y = np.array([[100 * i.mean, 100 * i.low, 100 * i.high] for _, i in ordered])
             axes.errorbar(
-                x, y[:, 0], [np.maximum(0, y[:, 0] - y[:, 1]), np.maximum(0, y[:, 2] - y[:, 0])], color=colours[at % len(colours)],
-                marker=MARKS[at % len(MARKS)], ms=6, mec=BLACK, mew=0.6, lw=1.4, capsize=3,
+                x,
+                y[:, 0],
+                [np.maximum(0, y[:, 0] - y[:, 1]), np.maximum(0, y[:, 2] - y[:, 0])],
+                color=colours[at % len(colours)],
+                marker=MARKS[at % len(MARKS)],
+                ms=6,
+                mec=BLACK,
+                mew=0.6,
+                lw=1.4,
+                capsize=3,
                 label=labels[at],
-            )  # fmt: skip
+            )
         axes.set_xlabel("fraction of synthetic items in a batch")
         axes.set_ylabel(f"{LABELS[metric]} on test, %")
         axes.set_xlim(left=0)
@@ -243,13 +239,11 @@ def cost_dots(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.4))
         axes: Axes = figure.subplots()
-        for at, (name, x, g, trained) in enumerate(
-            zip(legends(names), seconds, gains, generative, strict=True)
-        ):
+        for at, (name, x, g, trained) in enumerate(zip(legends(names), seconds, gains, generative, strict=True)):
             colour = ORANGE if trained else BLUE
             i = g.shown
             axes.plot([x, x], [100 * i.low, 100 * i.high], color=colour, lw=1.4)
-            axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=name)  # fmt: skip
+            axes.plot(x, 100 * i.mean, MARKS[at % len(MARKS)], color=colour, ms=7, mec=BLACK, mew=0.6, label=name)
         axes.axhline(0, color=BLACK, lw=0.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -274,8 +268,14 @@ def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float
             if k <= 12:
                 for (y, x), value in np.ndenumerate(table):
                     if value >= 0.005:
-                        ax.text(x, y, f"{100 * value:.0f}", ha="center", va="center",
-                                color="black" if value > 0.55 else "white")  # fmt: skip
+                        ax.text(
+                            x,
+                            y,
+                            f"{100 * value:.0f}",
+                            ha="center",
+                            va="center",
+                            color="black" if value > 0.55 else "white",
+                        )
             ticks = range(k) if k <= 40 else []
             names = [short_name(c, 10) for c in classes] if k <= 40 else []
             ax.set_xticks(ticks, names, rotation=90)
@@ -293,14 +293,15 @@ STRIP_SIDE = 64  # maximum pixels per side of an image in a strip; samples/ has 
 
 
 def image_strip(images: NDArray[np.uint8]) -> str:
-    """PNG data URI of images uint8 (N,C,H,W) in one row, scaled up to at least 32 px or down to STRIP_SIDE px per side."""
+    """PNG data URI of images uint8 (N,C,H,W) in one row, scaled up to at least 32 px or down to STRIP_SIDE px per
+    side.
+    """
     buffer = io.BytesIO()
     size = images.shape[2]
     picture = grid(images, max(1, len(images)), gap=2, scale=max(1, -(-32 // size)))
     if size > STRIP_SIDE:
         picture = picture.resize(
-            tuple(max(1, round(side * STRIP_SIDE / size)) for side in picture.size),
-            Image.Resampling.BOX,
+            tuple(max(1, round(side * STRIP_SIDE / size)) for side in picture.size), Image.Resampling.BOX
         )
     picture.save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

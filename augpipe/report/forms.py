@@ -1,4 +1,6 @@
-"""Write labelled images with their lineage: class folders, an .npz file, WebDataset shards, a Hugging Face folder, DICOM."""
+"""Write labelled images with their lineage: class folders, an .npz file, WebDataset shards, a Hugging Face folder,
+DICOM.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where images come from. generator: its family or name. checkpoint: SHA-256. seed: of the drawing. truncation: 1 if none."""
+    """Where images come from. generator: its family or name. checkpoint: SHA-256. seed: of the drawing. truncation: 1
+    if none.
+    """
 
     generator: str
     checkpoint: str
@@ -47,9 +51,9 @@ class Origin:
 class Content:
     """Images to write, in the order of `table`.
 
-    table: a row an image, with `file` (FOLDER/NAME.png), `class` and lineage. labels: int64 (N,). pictures: of mode L or RGB.
-    origins: of each image; None for a real one. split: name of the images' split, "" if they have none. held_out: real
-    images of other splits by name, of the same size; only an .npz file has them.
+    table: a row an image, with `file` (FOLDER/NAME.png), `class` and lineage. labels: int64 (N,). pictures: of mode L
+    or RGB. origins: of each image; None for a real one. split: name of the images' split, "" if they have none.
+    held_out: real images of other splits by name, of the same size; only an .npz file has them.
     """
 
     table: pd.DataFrame
@@ -63,7 +67,9 @@ class Content:
 
 @dataclass(frozen=True)
 class Written:
-    """table: name of the file with a row an image. escaped: what `write_csv` returned. sizes: (width, height) of the pictures."""
+    """table: name of the file with a row an image. escaped: what `write_csv` returned. sizes: (width, height) of the
+    pictures.
+    """
 
     table: str
     escaped: dict[str, str]
@@ -116,9 +122,7 @@ def _npz(content: Content, out: Path) -> Written:
     return _with_manifest(content.table.assign(file=ARRAYS), sizes, out)
 
 
-def _split_arrays(
-    split: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
-) -> dict[str, NDArray[Any]]:
+def _split_arrays(split: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     small = labels.max(initial=0) < 256
     column = labels.astype(np.uint8 if small else np.int64).reshape(-1, 1)
     return {f"{split}_images": pixels, f"{split}_labels": column}

@@ -31,19 +31,17 @@ def check_new(out: Path) -> None:
     check_whole(out, ())
     if out.is_dir() and any(out.iterdir()):
         name = sorted(path.name for path in out.iterdir())[0]
-        raise UserError(
-            f"the out folder {out} holds {name!r}; choose a new or empty one with --out"
-        )
+        raise UserError(f"the out folder {out} holds {name!r}; choose a new or empty one with --out")
 
 
 def _table(images: ImageSet, origin: Origin) -> pd.DataFrame:
-    """`file, class, origin, id, group, parent, generator, checkpoint, seed`, as in a balanced set's manifest; and `truncation` if there is any."""
+    """`file, class, origin, id, group, parent, generator, checkpoint, seed`, as in a balanced set's manifest; and
+    `truncation` if there is any.
+    """
     folders = folder_names(images.classes)
     table = pd.DataFrame(
         {
-            "file": [
-                f"{folders[c]}/{SYNTHETIC}-{row:06d}.png" for row, c in enumerate(images.labels)
-            ],
+            "file": [f"{folders[c]}/{SYNTHETIC}-{row:06d}.png" for row, c in enumerate(images.labels)],
             "class": [images.classes[c] for c in images.labels],
             **{name: images.table[name].to_numpy() for name in ("origin", "id", "group", "parent")},
             "generator": origin.generator,

@@ -42,16 +42,10 @@ def inspection_page(inspection: Inspection, options: ImageOptions, name: str) ->
     sides = [side for side in NAMES if facts["classes"] and side in facts["classes"][0]]
     classes = inspection.intake.listing.classes
     bars = {side: list(inspection.counts(side).values()) for side in sides}
-    ratios = {
-        side: "–" if r is None else f"{r:.1f}" for side, r in facts["imbalance_ratio"].items()
-    }
+    ratios = {side: "–" if r is None else f"{r:.1f}" for side, r in facts["imbalance_ratio"].items()}
     sheets = sheet_rows(inspection)
-    twins = [
-        row for of in (inspection.equal, inspection.near) for group in of.examples for row in group
-    ]
-    images = pictures(
-        inspection, [*twins, *(row for rows in sheets.values() for row in rows)], options
-    )
+    twins = [row for of in (inspection.equal, inspection.near) for group in of.examples for row in group]
+    images = pictures(inspection, [*twins, *(row for rows in sheets.values() for row in rows)], options)
     return TEMPLATES.get_template("inspection.html").render(
         name=name,
         facts=facts,
@@ -64,20 +58,15 @@ def inspection_page(inspection: Inspection, options: ImageOptions, name: str) ->
         else None,
         duplicates=[
             (what, facts["duplicates"][key], _strips(inspection, twins, images))
-            for what, key, twins in (
-                ("Equal", "equal", inspection.equal), ("Nearly equal", "near", inspection.near),
-            )
+            for what, key, twins in (("Equal", "equal", inspection.equal), ("Nearly equal", "near", inspection.near))
         ],
         bits=BITS,
         correlation=CORRELATION,
         bad=inspection.intake.bad[:BAD],
         bad_more=max(0, len(inspection.intake.bad) - BAD),
-        sheets=[
-            (of, _strip(images, rows) if rows else "")
-            for of, rows in sheets.items()
-        ],
+        sheets=[(of, _strip(images, rows) if rows else "") for of, rows in sheets.items()],
         sheets_more=len(classes) - len(sheets),
-    )  # fmt: skip
+    )
 
 
 def _strip(images: Mapping[int, NDArray[np.uint8]], rows: Sequence[int]) -> str:

@@ -21,9 +21,9 @@ BYTES: Final = 1_000_000  # budget for the images
 def misread(results: Results, room: float = 1.0) -> dict[str, Any] | None:
     """The misread test images of the best classifier on val, which the run saves; None if no arm's can be saved.
 
-    Classes with the fewest train images come first; of each, the images of which the classifier was surest. Keys: `arm`,
-    `seed`, `n`, `of`, `classes` (name, misread, all, tiles of image, predicted class and probability), and `more`, the
-    number of classes left out for lack of room. room: fraction of BYTES that may be used.
+    Classes with the fewest train images come first; of each, the images of which the classifier was surest. Keys:
+    `arm`, `seed`, `n`, `of`, `classes` (name, misread, all, tiles of image, predicted class and probability), and
+    `more`, the number of classes left out for lack of room. room: fraction of BYTES that may be used.
     """
     saved = next((model for model in results.models if model.kind == CLASSIFIER), None)
     if saved is None:
@@ -42,9 +42,13 @@ def misread(results: Results, room: float = 1.0) -> dict[str, Any] | None:
             break
         rows.append(row)
     return {
-        "arm": saved.name, "seed": saved.seed, "n": int(wrong.sum()), "of": len(images),
-        "classes": rows, "more": len(order) - len(rows),
-    }  # fmt: skip
+        "arm": saved.name,
+        "seed": saved.seed,
+        "n": int(wrong.sum()),
+        "of": len(images),
+        "classes": rows,
+        "more": len(order) - len(rows),
+    }
 
 
 def _of_class(

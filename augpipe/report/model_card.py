@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 FILE: Final = "README.md"  # where Hugging Face's hub looks for a card
 LIMITS: Final = (
-    "The classifier was chosen on validation among arms and seeds, so its figure on validation is too high; the test figure "
+    "The classifier was chosen on validation among arms and seeds, so its figure on validation is too high; the test "
+    "figure "
     "of its arm is not.",
-    "Both were trained on the images of one source. On images of another hospital, camera or population they must be tested "
+    "Both were trained on the images of one source. On images of another hospital, camera or population they must be "
+    "tested "
     "first.",
-    "Generators represent only the training images that they learned from, with their gaps and biases. Their images must be "
+    "Generators represent only the training images that they learned from, with their gaps and biases. Their images "
+    "must be "
     "marked as synthetic wherever they are passed on.",
     "A memorisation test without a finding does not prove that a generator keeps the training images private.",
 )
@@ -30,21 +33,29 @@ LIMITS: Final = (
 def model_card(results: Results, models: Mapping[str, Mapping[str, Any]]) -> str:
     """The card of the models that `write_models` wrote or could not write (models: its result)."""
     experiment = results.experiment
-    block = yaml.safe_dump(
-        _metadata(results, models), sort_keys=False, allow_unicode=True, width=120
-    )
+    block = yaml.safe_dump(_metadata(results, models), sort_keys=False, allow_unicode=True, width=120)
     source = experiment.source.kind
     train = results.splits["train"]
     counts = ", ".join(f"{escaped(train.classes[c])} {n}" for c, n in train.counts().items())
     lines = [
-        f"---\n{block}---", "", f"# Models of {escaped(experiment.name)}", "",
-        "Each file holds class names, image options and weights, and runs no code when it is read. `augpipe predict` takes the "
+        f"---\n{block}---",
+        "",
+        f"# Models of {escaped(experiment.name)}",
+        "",
+        "Each file holds class names, image options and weights, and runs no code when it is read. `augpipe predict` "
+        "takes the "
         "classifier, `augpipe generate` a generator.",
-        "", "| file | content | seed | why this one |", "| --- | --- | --- | --- |",
-        *(_row(file, about) for file, about in models.items()), "", "## Training data", "",
-        f"{sum(train.counts().values())} images of a source of kind `{source}` (fingerprint {results.fingerprint}), reduced to "
+        "",
+        "| file | content | seed | why this one |",
+        "| --- | --- | --- | --- |",
+        *(_row(file, about) for file, about in models.items()),
+        "",
+        "## Training data",
+        "",
+        f"{sum(train.counts().values())} images of a source of kind `{source}` (fingerprint {results.fingerprint}), "
+        "reduced to "
         f"{train.spec.size}x{train.spec.size} pixels, {train.spec.channels} channel(s): {counts}.",
-    ]  # fmt: skip
+    ]
     lines += ["", "## Figures", "", *_classifier(results, models), *_generators(results, models)]
     lines += ["", "## Limits", "", *(f"- {line}" for line in LIMITS), ""]
     return "\n".join(lines)
@@ -63,9 +74,9 @@ def _metadata(results: Results, models: Mapping[str, Mapping[str, Any]]) -> dict
         "task": {"type": "image-classification"},
         "dataset": {"type": results.experiment.source.kind, "name": results.experiment.name, "split": "test"},
         "metrics": [{"type": "recall", "name": "macro recall, mean over seeds", "value": value}],
-    }  # fmt: skip
+    }
     index = [{"name": results.experiment.name, "results": [result]}]
-    return {**metadata, "pipeline_tag": "image-classification", "metrics": ["recall"], "model-index": index}  # fmt: skip
+    return {**metadata, "pipeline_tag": "image-classification", "metrics": ["recall"], "model-index": index}
 
 
 def _arm_of_classifier(models: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -83,14 +94,15 @@ def _classifier(results: Results, models: Mapping[str, Mapping[str, Any]]) -> li
     arm = _arm_of_classifier(models)
     if arm is None:
         return []
-    rows = [
-        f"| {escaped(name)} | {100 * _mean(results, arm, 'recall', name):.1f} |"
-        for name in results.classes
-    ]
+    rows = [f"| {escaped(name)} | {100 * _mean(results, arm, 'recall', name):.1f} |" for name in results.classes]
     return [
-        f"Classifier, arm {escaped(arm)}, on test, as the mean over seeds: macro recall {100 * _mean(results, arm, 'macro_recall'):.1f}.",
-        "", "| class | recall |", "| --- | --- |", *rows,
-    ]  # fmt: skip
+        f"Classifier, arm {escaped(arm)}, on test, as the mean over seeds: macro recall "
+        f"{100 * _mean(results, arm, 'macro_recall'):.1f}.",
+        "",
+        "| class | recall |",
+        "| --- | --- |",
+        *rows,
+    ]
 
 
 def _mean(results: Results, arm: str, metric: str, name: str = "") -> float:
@@ -108,15 +120,9 @@ def _generators(results: Results, models: Mapping[str, Mapping[str, Any]]) -> li
     names = [str(about["name"]) for about in models.values() if about["kind"] == "generator"]
     lines = []
     for name in names:
-        rows = table[
-            (table.generator == name) & (table["class"] == "") & table.metric.isin(HEADLINE)
-        ]
+        rows = table[(table.generator == name) & (table["class"] == "") & table.metric.isin(HEADLINE)]
         figures = [f"| {row.metric} | {_number(row.value)} |" for row in rows.itertuples()]
-        lines += [
-            "",
-            f"Generator {escaped(name)}, its images against validation, as the mean over seeds:",
-            "",
-        ]
+        lines += ["", f"Generator {escaped(name)}, its images against validation, as the mean over seeds:", ""]
         lines += ["| figure | value |", "| --- | --- |", *figures]
     return lines
 

@@ -12,20 +12,24 @@ from augpipe.core.errors import UserError
 from augpipe.core.home import home
 
 FILES: Final = (
-    "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
-    "quarantine.csv", "predictions.csv", "models", "confirm.csv", "quiz", "attributes.csv",
-)  # fmt: skip
+    "report.html",
+    "scores.csv",
+    "fidelity.csv",
+    "summary.json",
+    "experiment.yaml",
+    "samples",
+    "quarantine.csv",
+    "predictions.csv",
+    "models",
+    "confirm.csv",
+    "quiz",
+    "attributes.csv",
+)
 # Folder → patterns of its files.
-INNER: Final = {
-    "samples": ("samples/*.png",),
-    "models": ("models/*.pt", "models/README.md"),
-    "quiz": ("quiz/*.html",),
-}
+INNER: Final = {"samples": ("samples/*.png",), "models": ("models/*.pt", "models/README.md"), "quiz": ("quiz/*.html",)}
 HUGGING_FACE: Final = "metadata.csv"  # in place of manifest.csv in a set for Hugging Face
 CROISSANT: Final = "croissant.json"
-BALANCED_FILES: Final = (
-    "manifest.csv", "card.md", "card.json", "fidelity.csv", "experiment.yaml", CROISSANT,
-)  # fmt: skip
+BALANCED_FILES: Final = ("manifest.csv", "card.md", "card.json", "fidelity.csv", "experiment.yaml", CROISSANT)
 
 
 # Sets of earlier versions have no Croissant description.
@@ -53,11 +57,7 @@ def check_balanced_out(out: Path, sources: Sequence[Path] = ()) -> None:
     if tables and all((out / name).is_file() for name in _WRITTEN_BY_ALL):
         known |= _files_of(tables[0])
         known |= {str(Path(name).parent) for name in known}
-    foreign = sorted(
-        name
-        for name in (p.relative_to(out).as_posix() for p in out.rglob("*"))
-        if name not in known
-    )
+    foreign = sorted(name for name in (p.relative_to(out).as_posix() for p in out.rglob("*")) if name not in known)
     if foreign:
         raise UserError(
             f"the out folder {out} holds {foreign[0]!r}, which is not a file of a balanced set; choose another --out"
@@ -86,13 +86,9 @@ def check_whole(out: Path, sources: Sequence[Path]) -> None:
         *((source, "the images") for source in sources),
     ):
         if folder.resolve().is_relative_to(place):
-            raise UserError(
-                f"the out folder {out} would be replaced completely but holds {what}; choose another --out"
-            )
+            raise UserError(f"the out folder {out} would be replaced completely but holds {what}; choose another --out")
     if place.is_mount():
-        raise UserError(
-            f"the out folder {out} is a mount point and cannot be replaced; choose a folder below it"
-        )
+        raise UserError(f"the out folder {out} is a mount point and cannot be replaced; choose a folder below it")
 
 
 def _check_replaceable(out: Path, files: Sequence[str]) -> None:
@@ -131,9 +127,7 @@ def check_place(place: Path, sources: Sequence[Path], what: str) -> None:
             with tempfile.TemporaryDirectory(prefix=".augpipe-", dir=parent):
                 pass
         except OSError as error:
-            raise UserError(
-                f"cannot write to {what} {place}: {error.strerror} in {parent}"
-            ) from None
+            raise UserError(f"cannot write to {what} {place}: {error.strerror} in {parent}") from None
 
 
 def _resolved(place: Path, what: str) -> Path:

@@ -65,12 +65,8 @@ def _page(results: Results, room: float) -> str:
         intake=_intake(results),
         counts_figures=fillings[:few],
         more_fillings=len(fillings) - few,
-        gains_figure=_forest(
-            comparison.over_baseline, generative, comparison.baseline, comparison.metric
-        ),
-        rivals_figure=_forest(
-            comparison.over_strongest, generative, comparison.strongest, comparison.metric
-        )
+        gains_figure=_forest(comparison.over_baseline, generative, comparison.baseline, comparison.metric),
+        rivals_figure=_forest(comparison.over_strongest, generative, comparison.strongest, comparison.metric)
         if comparison.strongest != comparison.baseline
         else None,
         contrasts=contrasts(results),
@@ -98,7 +94,8 @@ def _chosen_by_val(results: Results) -> str:
     if n < 2 or lead == comparison.baseline:
         return ""
     return (
-        f"Val chose {lead} among {n} arms{kind} by the same trained seeds that test then scored: a lucky seed raises both, so "
+        f"Val chose {lead} among {n} arms{kind} by the same trained seeds that test then scored: a lucky seed raises "
+        "both, so "
         "the gain of the arm chosen is somewhat too high here (chosen on val with the same seeds). "
         + (
             "The answer above is of fresh seeds, which had no part in the choice."
@@ -115,18 +112,16 @@ def _references(results: Results, row: Mapping[str, Any]) -> list[tuple[str, dic
     return [(name, gain) for name, gain in against.items() if name != row["name"]]
 
 
-def _forest(
-    gains: Mapping[str, Gain], generative: Mapping[str, bool], reference: str, metric: Metric
-) -> str | None:
+def _forest(gains: Mapping[str, Gain], generative: Mapping[str, bool], reference: str, metric: Metric) -> str | None:
     if not gains:
         return None
     return gain_dots(list(gains.values()), [generative[arm] for arm in gains], reference, metric)
 
 
-def _recall(
-    results: Results, arms: list[str], recall: NDArray[np.float64]
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the recall table with real training image counts, transposed if there are more arms than classes."""
+def _recall(results: Results, arms: list[str], recall: NDArray[np.float64]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the recall table with real training image counts, transposed if there are more arms than
+    classes.
+    """
     counts = results.splits["train"].counts().values()
     head = ["recall, test, %", "real training images", *arms]
     rows = [
@@ -167,8 +162,10 @@ def _many_copies(fraction: float) -> str:
     if fraction <= MANY_COPIES:
         return ""
     return (
-        f"{100 * fraction:.1f}% of the test images are nearly equal to one in train or val, so that all recalls are too "
-        "high: look at the pairs (augpipe inspect on the run's experiment.yaml shows some), and set duplicates: near to remove them from train and val."
+        f"{100 * fraction:.1f}% of the test images are nearly equal to one in train or val, so that all recalls are "
+        "too "
+        "high: look at the pairs (augpipe inspect on the run's experiment.yaml shows some), and set duplicates: near "
+        "to remove them from train and val."
     )
 
 
@@ -186,10 +183,7 @@ def _counts_figures(results: Results) -> list[tuple[str, str, str, list[tuple[st
                 for c, r, s in zip(results.classes, real, synthetic, strict=True)
             ),
             counts_bars(results.classes, real, synthetic),
-            [
-                (c, f"{r:.12g}", f"{s:.12g}")
-                for c, r, s in zip(results.classes, real, synthetic, strict=True)
-            ],
+            [(c, f"{r:.12g}", f"{s:.12g}") for c, r, s in zip(results.classes, real, synthetic, strict=True)],
         )
         for synthetic, arms in seen.items()
     ]
@@ -198,9 +192,7 @@ def _counts_figures(results: Results) -> list[tuple[str, str, str, list[tuple[st
 def _points(gain: Gain | None) -> dict[str, str]:
     """A gain as text, in percentage points; dashes for an arm against itself."""
     if gain is None:
-        dashes = dict.fromkeys(
-            ("mean", "interval", "p", "alone", "signs", "signs_holm", "effect"), "–"
-        )
+        dashes = dict.fromkeys(("mean", "interval", "p", "alone", "signs", "signs_holm", "effect"), "–")
         return {**dashes, "verdict": "reference"}
     interval = gain.shown
     return {

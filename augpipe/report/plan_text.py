@@ -21,7 +21,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     for row in expected.rows:
         yield f"  {row.stage:<42} {several(row.tasks, 'task'):>10} {duration(row.seconds):>10}"
     yield (
-        f"plan: about {duration(expected.seconds)} in all{_of_budget(plan)}; at most about {expected.memory / 1e9:.1f} GB of "
+        f"plan: about {duration(expected.seconds)} in all{_of_budget(plan)}; at most about {expected.memory / 1e9:.1f} "
+        "GB of "
         f"memory and {expected.disk / 1e9:.2g} GB of disk"
     )
     if plan.reused:

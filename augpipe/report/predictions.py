@@ -33,9 +33,7 @@ class Predicted:
     probabilities: Ref
 
 
-def stored_predictions(
-    experiment: Experiment, runs: Runs, seeds: Sequence[int]
-) -> tuple[Predicted, ...]:
+def stored_predictions(experiment: Experiment, runs: Runs, seeds: Sequence[int]) -> tuple[Predicted, ...]:
     """The predictions of all arms and of these seeds, in the experiment's order."""
     results = []
     for arm in experiment.arms:
@@ -47,8 +45,10 @@ def stored_predictions(
     return tuple(results)
 
 
-def table(ids: Sequence[str], probabilities: NDArray[np.float32], classes: Sequence[str]) -> pd.DataFrame:  # fmt: skip
-    """`id, predicted, probability` (of the predicted class), and the probability of each of at most MOST_CLASSES classes."""
+def table(ids: Sequence[str], probabilities: NDArray[np.float32], classes: Sequence[str]) -> pd.DataFrame:
+    """`id, predicted, probability` (of the predicted class), and the probability of each of at most MOST_CLASSES
+    classes.
+    """
     best = probabilities.argmax(1) if len(probabilities) else np.empty(0, np.int64)
     columns = {
         "id": np.asarray(ids, object),
@@ -64,39 +64,30 @@ def table(ids: Sequence[str], probabilities: NDArray[np.float32], classes: Seque
 def write_predictions(results: Sequence[Predicted], path: Path) -> dict[str, str]:
     """Write `arm, seed, split, id, true, predicted, probability, probability_NAME ...`; returns texts as `write_csv`.
 
-    A source with groups has the column `group` after `id`. One classifier after another, so that only its rows are in memory.
+    A source with groups has the column `group` after `id`. One classifier after another, so that only its rows are in
+    memory.
     """
     changed: dict[str, str] = {}
-    grouped = any(_grouped(load_images(ref)) for ref in results[0].images.values()) if results else False  # fmt: skip
+    grouped = any(_grouped(load_images(ref)) for ref in results[0].images.values()) if results else False
     with path.open("w", encoding="utf-8", newline="") as stream:
         for at, result in enumerate(results):
             probabilities = load_state(result.probabilities)
             for split in SPLITS:
                 images = load_images(result.images[split])
-                rows, texts = spreadsheet_safe(
-                    _rows(result, split, images, probabilities[split].numpy(), grouped)
-                )
-                rows.to_csv(stream, index=False, header=at == 0 and split == SPLITS[0], float_format="%.6g")  # fmt: skip
+                rows, texts = spreadsheet_safe(_rows(result, split, images, probabilities[split].numpy(), grouped))
+                rows.to_csv(stream, index=False, header=at == 0 and split == SPLITS[0], float_format="%.6g")
                 changed |= texts
     return changed
 
 
 def _rows(
-    result: Predicted,
-    split: str,
-    images: ImageSet,
-    probabilities: NDArray[np.float32],
-    grouped: bool,
+    result: Predicted, split: str, images: ImageSet, probabilities: NDArray[np.float32], grouped: bool
 ) -> pd.DataFrame:
     rows = table(images.table["id"].tolist(), probabilities, images.classes)
-    rows.insert(
-        1, "true", pd.Series([images.classes[label] for label in images.labels], dtype=object)
-    )
+    rows.insert(1, "true", pd.Series([images.classes[label] for label in images.labels], dtype=object))
     if grouped:
         rows.insert(1, "group", images.table["group"].to_numpy(object))
-    for place, (name, value) in enumerate(
-        (("arm", result.arm), ("seed", result.seed), ("split", split))
-    ):
+    for place, (name, value) in enumerate((("arm", result.arm), ("seed", result.seed), ("split", split))):
         rows.insert(place, name, value)
     return rows
 

@@ -36,34 +36,23 @@ class Quality:
 
 
 def quality(
-    experiment: Experiment,
-    names: Sequence[str],
-    measured: Mapping[Key, Measured],
-    recipes: Mapping[Key, Recipe],
+    experiment: Experiment, names: Sequence[str], measured: Mapping[Key, Measured], recipes: Mapping[Key, Recipe]
 ) -> Quality:
     """Combine the measurements of all seeds; recipes: mix of each arm and seed, with the counts of the checks."""
     curation = _curation(experiment, recipes)
-    tables = {
-        name: _mean([load_table(measured[name, s].table) for s in experiment.seeds])
-        for name in names
-    }
+    tables = {name: _mean([load_table(measured[name, s].table) for s in experiment.seeds]) for name in names}
     parts = [
         pd.concat([table, kept_rows(curation[curation.generator == name])]).assign(generator=name)
         for name, table in tables.items()
     ]
     columns = ["generator", *COLUMNS]
-    fidelity = (
-        pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-    )
+    fidelity = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
     return Quality(
         fidelity=fidelity,
         curation=curation,
         galleries={n: load_images(measured[n, experiment.seeds[0]].gallery) for n in names},
         gates={
-            n: tuple(
-                _outcome(g, [load_table(measured[n, s].table) for s in experiment.seeds])
-                for g in experiment.gate
-            )
+            n: tuple(_outcome(g, [load_table(measured[n, s].table) for s in experiment.seeds]) for g in experiment.gate)
             for n in names
         },
     )
@@ -93,11 +82,7 @@ def _curation(experiment: Experiment, recipes: Mapping[Key, Recipe]) -> pd.DataF
         for arm in experiment.arms
         for seed in experiment.seeds
     }
-    rows = [
-        tuple(line[column] for column in CURATED)
-        for recipe in drawn.values()
-        for line in recipe.funnel
-    ]
+    rows = [tuple(line[column] for column in CURATED) for recipe in drawn.values() for line in recipe.funnel]
     table = pd.DataFrame(rows, columns=list(CURATED))
     by = ["generator", "class", "check"]
     return table.groupby(by, sort=False, as_index=False)[["seen", "passed"]].sum()

@@ -12,13 +12,26 @@ from augpipe.report.quality import Quality
 
 # Metrics in the first tables of the page; fidelity.csv has all.
 HEADLINE: Final = (
-    "agreement", "kid", "fid", "precision", "recall", "density", "coverage", "one_nn",
-    "ssim", "ssim_real", "gan_train",
-)  # fmt: skip
+    "agreement",
+    "kid",
+    "fid",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "one_nn",
+    "ssim",
+    "ssim_real",
+    "gan_train",
+)
 MEMORISED: Final = (
-    "memorisation.p", "memorisation.p_features", "memorisation.p_pixels", "memorisation.near_copies",
-    "memorisation.nearer", "memorisation.membership_auc",
-)  # fmt: skip
+    "memorisation.p",
+    "memorisation.p_features",
+    "memorisation.p_pixels",
+    "memorisation.near_copies",
+    "memorisation.nearer",
+    "memorisation.membership_auc",
+)
 GALLERY: Final = 8  # triples that the page shows of each generator
 GALLERIES: Final = 1_500_000  # bytes of the page
 WORDS: Final = 6  # notes on missing values that the page shows
@@ -33,11 +46,7 @@ def sections(quality: Quality, classes: int, room: float = 1.0) -> dict[str, Any
         "others": _overall(table),
         "curation": _curation(quality, classes),
         "galleries": galleries,
-        "galleries_left": [
-            name
-            for name, gallery in galleries
-            if not gallery and len(quality.galleries[name].images)
-        ],
+        "galleries_left": [name for name, gallery in galleries if not gallery and len(quality.galleries[name].images)],
         "gates": [
             (name, outcome.gate, "holds" if outcome.holds else "does not hold", outcome.detail)
             for name, outcomes in quality.gates.items()
@@ -51,7 +60,9 @@ def _cell(value: float, note: str) -> str:
 
 
 def _wide(table: pd.DataFrame, metrics: tuple[str, ...], classes: int) -> dict[str, Any]:
-    """Rows per generator (`whole`) and per generator and class (`single`), one column a metric; words: notes on missing values."""
+    """Rows per generator (`whole`) and per generator and class (`single`), one column a metric; words: notes on missing
+    values.
+    """
     have = [m for m in metrics if (table.metric == m).any()]
     whole, single = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
     words = dict[str, None]()
@@ -69,15 +80,11 @@ def _wide(table: pd.DataFrame, metrics: tuple[str, ...], classes: int) -> dict[s
 def _overall(table: pd.DataFrame) -> dict[str, Any]:
     """The other metrics over all images: one row a metric, one column a generator."""
     shown = {*HEADLINE, *MEMORISED}
-    values = table[
-        (table["class"] == "") & ~table.metric.isin(shown) & ~table.metric.str.startswith("kept")
-    ]
+    values = table[(table["class"] == "") & ~table.metric.isin(shown) & ~table.metric.str.startswith("kept")]
     generators = list(dict.fromkeys(values.generator))
     rows = []
     for metric, part in values.groupby("metric", sort=False):
-        cells = {
-            r.generator: _cell(float(r.value), str(r.note)) for r in part.itertuples(index=False)
-        }
+        cells = {r.generator: _cell(float(r.value), str(r.note)) for r in part.itertuples(index=False)}
         rows.append((metric, [cells.get(name, "–") for name in generators]))
     return {"generators": generators, "rows": rows}
 
@@ -90,18 +97,8 @@ def _curation(quality: Quality, classes: int) -> dict[str, Any]:
     for generator, values in table.groupby("generator", sort=False):
         for name, part in list(values.groupby("class", sort=False))[: classes + 1]:
             cells = {r.metric: _cell(float(r.value), "") for r in part.itertuples(index=False)}
-            rows.append(
-                (
-                    generator,
-                    name or "all",
-                    int(part.n_synthetic.max()),
-                    [cells.get(m, "–") for m in names],
-                )
-            )
-    return {
-        "checks": [n.removeprefix("kept.") if n != "kept" else "all" for n in names],
-        "rows": rows,
-    }
+            rows.append((generator, name or "all", int(part.n_synthetic.max()), [cells.get(m, "–") for m in names]))
+    return {"checks": [n.removeprefix("kept.") if n != "kept" else "all" for n in names], "rows": rows}
 
 
 def _galleries(quality: Quality, room: float) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -1,4 +1,6 @@
-"""The quiz page of a generator: real or synthetic? Held-out real images (of val) against the generator's, one at a time."""
+"""The quiz page of a generator: real or synthetic? Held-out real images (of val) against the generator's, one at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +70,9 @@ def quiz_page(results: Results, generator: GeneratorResult) -> str:
     )
 
 
-def pairs(real: ImageSet, synthetic: ImageSet, most: int, rng: np.random.Generator) -> tuple[Rows, Rows]:  # fmt: skip
-    """Rows of at most `most` real and as many synthetic images, as many of each class of both, drawn without replacement.
+def pairs(real: ImageSet, synthetic: ImageSet, most: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Rows of at most `most` real and as many synthetic images, as many of each class of both, drawn without
+    replacement.
 
     So a class says nothing about which is which. Classes take turns, those with few images until they have none left.
     """
@@ -84,7 +87,7 @@ def pairs(real: ImageSet, synthetic: ImageSet, most: int, rng: np.random.Generat
             + [rng.choice(np.flatnonzero(images.labels == c), n, replace=False) for c, n in taken.items()]
         )
         for images in (real, synthetic)
-    ]  # fmt: skip
+    ]
     return chosen[0], chosen[1]
 
 
@@ -95,7 +98,9 @@ def _room(real: ImageSet, synthetic: ImageSet) -> dict[int, int]:
 
 
 def _affordable(images: ImageSet) -> int:
-    """Images of each kind for which a page stays within BYTES, at most OF_EACH: PNG in base64 takes up to 4/3 of the pixels."""
+    """Images of each kind for which a page stays within BYTES, at most OF_EACH: PNG in base64 takes up to 4/3 of the
+    pixels.
+    """
     return int(min(OF_EACH, BYTES / (2 * 4 / 3 * np.prod(images.spec.shape))))
 
 

@@ -45,13 +45,18 @@ class Score:
         right, n = self.overall
         low, high = self.interval
         of_truth = {
-            f"{word}_called_{word}": self.right[word] / self.n[word] if self.n[word] else None
-            for word in WORDS
+            f"{word}_called_{word}": self.right[word] / self.n[word] if self.n[word] else None for word in WORDS
         }
         return {
-            "quiz": self.quiz, "answers": n, "right": right, "fraction": right / n, "low": low,
-            "high": high, **of_truth, "reading": self.reading,
-        }  # fmt: skip
+            "quiz": self.quiz,
+            "answers": n,
+            "right": right,
+            "fraction": right / n,
+            "low": low,
+            "high": high,
+            **of_truth,
+            "reading": self.reading,
+        }
 
 
 def read_score(path: Path) -> Score:
@@ -67,9 +72,7 @@ def read_score(path: Path) -> Score:
     missing = [name for name in COLUMNS[:-1] if not rows or name not in rows[0]]
     if missing:
         what = f"no column {missing[0]!r}" if rows else "no answers"
-        raise UserError(
-            f"{path} has {what}; a quiz page saves the columns {choices(COLUMNS)} with a row an answer"
-        )
+        raise UserError(f"{path} has {what}; a quiz page saves the columns {choices(COLUMNS)} with a row an answer")
     quizzes = list(dict.fromkeys(row["quiz"] for row in rows))
     if len(quizzes) > 1:
         raise UserError(f"{path} holds answers to {len(quizzes)} quizzes; give one file each")

@@ -32,9 +32,16 @@ from augpipe.report.saved_models import SavedModel
 from augpipe.report.secondary import Secondary
 
 VERSIONED = (
-    "albumentations", "imbalanced-learn", "mlflow", "numpy", "prefect", "scikit-learn", "scipy",
-    "torch", "torchvision",
-)  # fmt: skip
+    "albumentations",
+    "imbalanced-learn",
+    "mlflow",
+    "numpy",
+    "prefect",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "torchvision",
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,8 @@ class ArmResult:
 class GeneratorResult:
     """One generator over all seeds; samples and quiz are the first seed's.
 
-    quiz: the images of an arm, those that passed the run's checks (checked) where any were checked; the samples if no arm has
-    any.
+    quiz: the images of an arm, those that passed the run's checks (checked) where any were checked; the samples if no
+    arm has any.
     """
 
     name: str
@@ -127,12 +134,7 @@ class Results:
     def mean(self, arm: str, metric: str, name: str = "", split: str = "test") -> float:
         """Mean over seeds of one metric value."""
         scores = self.scores
-        rows = (
-            (scores.arm == arm)
-            & (scores.split == split)
-            & (scores.metric == metric)
-            & (scores["class"] == name)
-        )
+        rows = (scores.arm == arm) & (scores.split == split) & (scores.metric == metric) & (scores["class"] == name)
         return float(scores.value[rows].mean())
 
     def by_seed(self, arm: str, split: str = "test") -> dict[int, float]:
@@ -173,9 +175,7 @@ class Results:
             "generators": {
                 g.name: {
                     "kind": g.kind,
-                    "best_kimg": dict(
-                        zip(map(str, self.experiment.seeds), g.best_kimg, strict=True)
-                    ),
+                    "best_kimg": dict(zip(map(str, self.experiment.seeds), g.best_kimg, strict=True)),
                     "stopped": sorted(set(g.stopped)),
                     "seconds": round(g.seconds, 2),
                     "gates": {
@@ -193,9 +193,7 @@ class Results:
                 "counts": {name: self._named(self.splits[name].counts()) for name in NAMES},
                 "imbalance_ratio": imbalance_ratio(self.splits["train"].counts()),
             },
-            "attributes": [one.summary() for one in self.attributes.groups]
-            if self.attributes
-            else [],
+            "attributes": [one.summary() for one in self.attributes.groups] if self.attributes else [],
             "versions": versions(),
             "machine": self.machine,
             "seconds": round(self.seconds, 2),

@@ -23,10 +23,11 @@ GROUP: Final = "group"  # column of predictions.csv, if images are grouped
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a run left. settings: dotted key → value, arms and generators by name. right: arm → bool (seeds, test images).
+    """What a run left. settings: dotted key → value, arms and generators by name. right: arm → bool (seeds, test
+    images).
 
-    The test images are in the order of `ids`, with their classes in `true`; groups is None if they have none. seeds: of the
-    explore stage, in the order of the rows of `right`.
+    The test images are in the order of `ids`, with their classes in `true`; groups is None if they have none. seeds: of
+    the explore stage, in the order of the rows of `right`.
     """
 
     folder: Path
@@ -62,19 +63,25 @@ def read_run(folder: Path) -> RunFolder:
         raise UserError(f"the files of the run {folder} cannot be read: {reason}") from None
     if groups and GROUP not in first:
         raise UserError(
-            f"{folder} is of a version that did not record the groups of test images, which intervals need; repeat the run "
+            f"{folder} is of a version that did not record the groups of test images, which intervals need; repeat the "
+            "run "
             "(it reuses its results)"
         )
     return RunFolder(
-        folder, summary, settings, seeds,
-        first["id"].to_numpy(object), first["true"].to_numpy(object),
-        first[GROUP].to_numpy(object) if GROUP in first else None, right,
-    )  # fmt: skip
+        folder,
+        summary,
+        settings,
+        seeds,
+        first["id"].to_numpy(object),
+        first["true"].to_numpy(object),
+        first[GROUP].to_numpy(object) if GROUP in first else None,
+        right,
+    )
 
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted key and value of each setting; entries of a list of mappings, as the arms, go by their names."""
-    if isinstance(values, list) and values and all(isinstance(v, dict) and "name" in v for v in values):  # fmt: skip
+    if isinstance(values, list) and values and all(isinstance(v, dict) and "name" in v for v in values):
         values = {value["name"]: value for value in values}
     if not isinstance(values, dict) or not values:
         yield prefix, values
@@ -87,9 +94,7 @@ def _predictions(path: Path, seeds: tuple[int, ...]) -> pd.DataFrame:
     """The rows of test of the explore stage."""
     wanted = {*COLUMNS, "split", GROUP}
     texts = dict.fromkeys(wanted - {"seed"}, str)
-    table = pd.read_csv(
-        path, usecols=lambda name: name in wanted, dtype=texts, keep_default_na=False
-    )
+    table = pd.read_csv(path, usecols=lambda name: name in wanted, dtype=texts, keep_default_na=False)
     table = table[(table["split"] == "test") & table.seed.isin(seeds)].drop(columns="split")
     for name in set(table.columns) - {"seed"}:
         table[name] = table[name].map(exact)

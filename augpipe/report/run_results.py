@@ -45,8 +45,8 @@ class ArmData:
 class RunResults(Results):
     """Results of `compare` and `run`; a notebook shows the verdict, a figure and the table.
 
-    Besides the data that the report is written from (`scores`, `comparison`, `quality` and others): recipes, (arm, seed)
-    → training data.
+    Besides the data that the report is written from (`scores`, `comparison`, `quality` and others): recipes, (arm,
+    seed) → training data.
     """
 
     recipes: Mapping[tuple[str, int], Recipe] = field(default_factory=dict)
@@ -62,9 +62,9 @@ class RunResults(Results):
     def table(self) -> pd.DataFrame:
         """A row an arm: the experiment's metric on test with its 95% interval, on val, gain over the baseline, verdict.
 
-        Columns `macro_recall` (or the name of another metric), `low, high, val, gain, gain_low, gain_high` are fractions, mean
-        over seeds. The gain's interval holds for all arms together; `p` is corrected over the arms. `synthetic` is the number
-        of synthetic training images. The baseline has no gain.
+        Columns `macro_recall` (or the name of another metric), `low, high, val, gain, gain_low, gain_high` are
+        fractions, mean over seeds. The gain's interval holds for all arms together; `p` is corrected over the arms.
+        `synthetic` is the number of synthetic training images. The baseline has no gain.
         """
         rows = {result.arm.name: self._row(result.arm.name) for result in self.arms}
         table = pd.DataFrame.from_dict(rows, orient="index")
@@ -109,9 +109,8 @@ class RunResults(Results):
         parts = [f"<p>{escape(self.verdict)}</p>"]
         if gains:
             figure = gain_dots(
-                list(gains.values()), [generative[a] for a in gains],
-                self.comparison.baseline, self.comparison.metric,
-            )  # fmt: skip
+                list(gains.values()), [generative[a] for a in gains], self.comparison.baseline, self.comparison.metric
+            )
             parts.append(f'<img alt="gain of each arm over the baseline" src="{figure}">')
         percent = dict.fromkeys((self.experiment.metric, *PERCENT), "{:.1%}".format)
         return "".join([*parts, self.table.to_html(formatters=percent, na_rep="–")])

@@ -34,13 +34,11 @@ class SavedModel:
 def saved_models(experiment: Experiment, runs: Runs, val: pd.DataFrame) -> tuple[SavedModel, ...]:
     """The classifier with the best metric on val, and each generator at the seed with the lowest KID on val.
 
-    val: `arm, seed, value` of the experiment's metric. An arm whose predictions need synthetic images beside the classifier
-    (`mix.beside`) has no file.
+    val: `arm, seed, value` of the experiment's metric. An arm whose predictions need synthetic images beside the
+    classifier (`mix.beside`) has no file.
     """
     plain = [arm.name for arm in experiment.arms if arm.mix.beside is None]
-    models = [
-        _generator(experiment, runs, name) for name in sorted({n for n, _ in runs.generators})
-    ]
+    models = [_generator(experiment, runs, name) for name in sorted({n for n, _ in runs.generators})]
     means = val.groupby("arm").value.mean()
     if plain:
         arm = max(plain, key=lambda name: float(means[name]))
@@ -51,8 +49,8 @@ def saved_models(experiment: Experiment, runs: Runs, val: pd.DataFrame) -> tuple
 def with_winner(models: tuple[SavedModel, ...], confirmed: Confirmed) -> tuple[SavedModel, ...]:
     """The models, with the best classifier on val of the arm that the confirm stage decided for in place of another.
 
-    Decided for: the arm with synthetic images if it is better, the other one if it is worse or equivalent, since it needs
-    no generator. Nothing changes if it is undecided, or if that arm has no file (see `saved_models`).
+    Decided for: the arm with synthetic images if it is better, the other one if it is worse or equivalent, since it
+    needs no generator. Nothing changes if it is undecided, or if that arm has no file (see `saved_models`).
     """
     decision, experiment = confirmed.outcome.decision, confirmed.experiment
     finalists = confirmed.finalists
@@ -85,9 +83,7 @@ def _classifier(experiment: Experiment, run: ArmRun, chosen: str) -> SavedModel:
             run.classifier.state, prepared.classes, prepared.problem.spec, experiment.image, t
         )
 
-    return SavedModel(
-        "classifier.pt", model_files.CLASSIFIER, run.arm.name, run.seed, chosen, content
-    )
+    return SavedModel("classifier.pt", model_files.CLASSIFIER, run.arm.name, run.seed, chosen, content)
 
 
 def _generator(experiment: Experiment, runs: Runs, name: str) -> SavedModel:

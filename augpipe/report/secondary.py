@@ -1,4 +1,6 @@
-"""Differences of the two finalists beside the one that is tested: other metrics and single classes, with joint intervals."""
+"""Differences of the two finalists beside the one that is tested: other metrics and single classes, with joint
+intervals.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ CLASSES: Final = 20  # those with the fewest training images
 class Secondary:
     """One difference, in points on test; low, high, p hold for all of them together.
 
-    kind: what `name` is. label: of a class, else None. without, with_generator: means of both arms in percent. images: test
-    images that count. remark: what a difference of 0 without any variance rests on.
+    kind: what `name` is. label: of a class, else None. without, with_generator: means of both arms in percent. images:
+    test images that count. remark: what a difference of 0 without any variance rests on.
     """
 
     kind: Literal["metric", "class"]
@@ -49,11 +51,17 @@ class Secondary:
     def summary(self) -> dict[str, Any]:
         """For `summary.json`."""
         return {
-            "kind": self.kind, "name": self.name, "without_generator": self.without,
-            "with_generator": self.with_generator, "difference": self.difference,
-            "low": self.low, "high": self.high, "p": self.p, "test_images": self.images,
+            "kind": self.kind,
+            "name": self.name,
+            "without_generator": self.without,
+            "with_generator": self.with_generator,
+            "difference": self.difference,
+            "low": self.low,
+            "high": self.high,
+            "p": self.p,
+            "test_images": self.images,
             "remark": self.remark,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -75,15 +83,11 @@ def secondary(confirmed: Confirmed) -> tuple[Secondary, ...]:
         of = probable if member.metric == "macro_auc" else predicted
         name = f"{member.metric} {member.label}"
         family.append(difference(of[0], of[1], units, member.metric, member.classes, name))
-        levels.append(
-            [float(scores(one, units, member.metric, member.classes).mean()) for one in of]
-        )
+        levels.append([float(scores(one, units, member.metric, member.classes).mean()) for one in of])
         members.append(member)
     images = np.bincount(units.labels, minlength=len(prepared.classes))
     rows = zip(members, family, simultaneous(family, units), levels, strict=True)
-    return tuple(
-        _row(member, prepared.classes, images, pair, joint, of) for member, pair, joint, of in rows
-    )
+    return tuple(_row(member, prepared.classes, images, pair, joint, of) for member, pair, joint, of in rows)
 
 
 def _row(

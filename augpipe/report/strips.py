@@ -1,4 +1,6 @@
-"""Image strips for the page within a byte budget: real, synthetic, and the nearest train images of the synthetic ones."""
+"""Image strips for the page within a byte budget: real, synthetic, and the nearest train images of the synthetic
+ones.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +51,7 @@ def _of_class(results: Results, label: int) -> Iterator[tuple[str, str]]:
             yield f"nearest of train to {generator.name}", image_strip(near)
 
 
-def nearest(
-    images: NDArray[np.uint8], train: ImageSet, rows: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def nearest(images: NDArray[np.uint8], train: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Index into `rows` of the train image nearest to each image, (N,), by Euclidean pixel distance.
 
     images: uint8 (N,C,H,W); images larger than SIDE pixels are averaged down to SIDE first.

@@ -41,9 +41,7 @@ class Judged(NamedTuple):
 class Reference:
     """Real images that synthetic ones are compared with; thresholds are computed on first use."""
 
-    def __init__(
-        self, train: Embedded, val: Embedded, reject: float, purity: float | None = None
-    ) -> None:
+    def __init__(self, train: Embedded, val: Embedded, reject: float, purity: float | None = None) -> None:
         self.train, self.val, self.reject, self.purity = train, val, reject, purity
         self.classes = train.probabilities.shape[1]
 
@@ -69,18 +67,21 @@ class Reference:
 
     @cached_property
     def confident(self) -> Floats:
-        """Minimum probability of the image's class, float32 (K,): the `reject` quantile over correctly classified val images."""
+        """Minimum probability of the image's class, float32 (K,): the `reject` quantile over correctly classified val
+        images.
+        """
         p = self.val.probabilities[np.arange(len(self.val)), self.val.labels]
         right = self.val.predicted == self.val.labels
         return self.limits(p[right], self.val.labels[right], self.reject)
 
     @cached_property
     def pure(self) -> Floats:
-        """Minimum probability at which a fraction `purity` of the val images predicted as a class are of it, float32 (K,).
+        """Minimum probability at which a fraction `purity` of the val images predicted as a class are of it, float32
+        (K,).
 
-        Classes are weighted equally, whatever their size, because a generator's mistakes do not follow class frequencies.
-        A class with too few correct val predictions gets the threshold of all classes together. If no threshold reaches
-        `purity`, the one with the highest precision is used.
+        Classes are weighted equally, whatever their size, because a generator's mistakes do not follow class
+        frequencies. A class with too few correct val predictions gets the threshold of all classes together. If no
+        threshold reaches `purity`, the one with the highest precision is used.
         """
         if self.purity is None or len(self.val) == 0:
             return np.zeros(self.classes, np.float32)
@@ -91,9 +92,7 @@ class Reference:
         for label in range(self.classes):
             of_label = predicted == label
             if (of_label & right).sum() >= MIN_CLASS_IMAGES:
-                limits[label] = _purest(
-                    confidence[of_label], right[of_label], weight[of_label], self.purity
-                )
+                limits[label] = _purest(confidence[of_label], right[of_label], weight[of_label], self.purity)
         return limits
 
     @cached_property
@@ -109,9 +108,7 @@ class Reference:
     @cached_property
     def real_enough(self) -> Floats:
         """Minimum realism score, float32 (K,): the `reject` quantile of val images, at most 1 (inside the manifold)."""
-        return np.minimum(
-            1.0, self.limits(self.realism(self.val), self.val.labels, self.reject)
-        ).astype(np.float32)
+        return np.minimum(1.0, self.limits(self.realism(self.val), self.val.labels, self.reject)).astype(np.float32)
 
     def realism(self, images: Embedded) -> Floats:
         """Realism score of each image within its class (Kynkäänniemi et al. 2019, eq. 4); inf if undefined."""
@@ -128,9 +125,7 @@ class Reference:
 
         In pixels, a picture that is shifted by a pixel or mirrored is the same one (see `views`).
         """
-        distances = {
-            name: np.full(len(images), np.inf, np.float32) for name in ("features", "pixels")
-        }
+        distances = {name: np.full(len(images), np.inf, np.float32) for name in ("features", "pixels")}
         for label in np.unique(images.labels):
             rows, train = np.flatnonzero(images.labels == label), self.train_by_class[int(label)]
             if len(train) == 0:
@@ -144,10 +139,7 @@ class Reference:
     def copy_limits(self) -> dict[str, Floats]:
         """Distance below which an image is a near copy of a train image."""
         distances = self.to_train(self.val)
-        return {
-            name: np.maximum(self.limits(gap, self.val.labels, NEAR), TINY)
-            for name, gap in distances.items()
-        }
+        return {name: np.maximum(self.limits(gap, self.val.labels, NEAR), TINY) for name, gap in distances.items()}
 
     @cached_property
     def twin_limits(self) -> Floats:
@@ -165,9 +157,7 @@ class Reference:
         return DULL * self.limits(contrast(self.train), self.train.labels, 0.0)
 
 
-def _purest(
-    confidence: Floats, right: NDArray[np.bool_], weight: NDArray[np.float64], purity: float
-) -> float:
+def _purest(confidence: Floats, right: NDArray[np.bool_], weight: NDArray[np.float64], purity: float) -> float:
     """The lowest threshold at which the weighted precision reaches `purity`; else the one with the highest precision.
 
     Precision over fewer than MIN_CLASS_IMAGES images is ignored, unless there are no more: it is too noisy.
@@ -186,9 +176,7 @@ def contrast(images: Embedded) -> Floats:
     """Standard deviation of each image's pixels, float32 (N,)."""
     values = np.empty(len(images), np.float32)
     for start in range(0, len(images), AT_ONCE):
-        chunk = images.images[start : start + AT_ONCE].reshape(
-            -1, int(np.prod(images.images.shape[1:]))
-        )
+        chunk = images.images[start : start + AT_ONCE].reshape(-1, int(np.prod(images.images.shape[1:])))
         values[start : start + AT_ONCE] = chunk.astype(np.float32).std(1)
     return values
 
@@ -224,7 +212,9 @@ def realism(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judged:
 
 @check("copies")
 def copies(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judged:
-    """No near copy of train: distance to the nearest train image over its limit is above 1 in pixels and in features."""
+    """No near copy of train: distance to the nearest train image over its limit is above 1 in pixels and in
+    features.
+    """
     gaps = real.to_train(synthetic)
     values = np.minimum(*(gaps[name] / real.copy_limits[name][synthetic.labels] for name in gaps))
     return Judged(values.astype(np.float32), values > 1)
@@ -277,9 +267,7 @@ class Curator:
     ) -> tuple[NDArray[np.int64], Mapping[str, Floats]]:
         """Rows of the candidates that pass every check, and the values of each check for these rows."""
         candidates = self.embed(images, labels)
-        accepted = (
-            self._accepted if self._accepted is not None else candidates.take(np.empty(0, np.int64))
-        )
+        accepted = self._accepted if self._accepted is not None else candidates.take(np.empty(0, np.int64))
         rows = np.arange(len(candidates))
         values: dict[str, Floats] = {}
         for name in self.options.checks:

@@ -47,7 +47,9 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class Sampled:
-    """images: the synthetic set. checks: table of id and each check's value per image. short: class → images still missing."""
+    """images: the synthetic set. checks: table of id and each check's value per image. short: class → images still
+    missing.
+    """
 
     images: Ref
     checks: Ref
@@ -92,11 +94,7 @@ def _provenance(ids: list[str], parents: Rows, train: ImageSet, name: str) -> pd
     groups[known] = train.table["group"].to_numpy()[parents[known]]
     of_parents[known] = train.table["id"].to_numpy()[parents[known]]
     return provenance(
-        ids,
-        origin=SYNTHETIC,
-        groups=groups.tolist(),
-        parents=of_parents.tolist(),
-        sources=[name] * len(ids),
+        ids, origin=SYNTHETIC, groups=groups.tolist(), parents=of_parents.tolist(), sources=[name] * len(ids)
     )
 
 
@@ -190,6 +188,4 @@ def draw(generator: Generator, labels: torch.Tensor, rng: torch.Generator) -> De
 def synthetic_set(images: torch.Tensor, labels: torch.Tensor, like: ImageSet) -> ImageSet:
     """Images without parents as a set, for measuring."""
     ids = [str(row) for row in range(len(labels))]
-    return ImageSet(
-        images.numpy(), labels.numpy(), like.classes, provenance(ids, origin="synthetic")
-    )
+    return ImageSet(images.numpy(), labels.numpy(), like.classes, provenance(ids, origin="synthetic"))

@@ -1,7 +1,7 @@
 """Frozen image embeddings, on which the fidelity metrics and curation checks work.
 
-`domain` features are the penultimate layer of a classifier trained on real train images; networks with published weights
-are in `extractors`. Embeddings are cached by content: the same images under the same network are embedded once.
+`domain` features are the penultimate layer of a classifier trained on real train images; networks with published
+weights are in `extractors`. Embeddings are cached by content: the same images under the same network are embedded once.
 """
 
 from __future__ import annotations
@@ -50,13 +50,7 @@ class Embedded:
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Embedded:
         """A subset of the rows."""
         groups = None if self.groups is None else self.groups[rows]
-        return Embedded(
-            self.vectors[rows],
-            self.probabilities[rows],
-            self.labels[rows],
-            self.images[rows],
-            groups,
-        )
+        return Embedded(self.vectors[rows], self.probabilities[rows], self.labels[rows], self.images[rows], groups)
 
     def of(self, label: int) -> Embedded:
         """The rows of one class."""
@@ -94,11 +88,7 @@ class FeatureExtractor:
     """
 
     def __init__(
-        self,
-        domain: Trained,
-        runtime: Runtime,
-        extractor: Extractor | None = None,
-        store: Store | None = None,
+        self, domain: Trained, runtime: Runtime, extractor: Extractor | None = None, store: Store | None = None
     ) -> None:
         self._domain, self._runtime = domain, runtime
         self._extractor, self._store = extractor, store
@@ -106,13 +96,9 @@ class FeatureExtractor:
         for name, value in domain.net.state_dict().items():
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-        digest.update(
-            f"{runtime.precision} {runtime.device.type} {torch.get_num_threads()}".encode()
-        )
+        digest.update(f"{runtime.precision} {runtime.device.type} {torch.get_num_threads()}".encode())
         try:
-            code_digest = code.fingerprint(
-                ["augpipe.synthetic.embeddings", "augpipe.synthetic.extractors"]
-            )
+            code_digest = code.fingerprint(["augpipe.synthetic.embeddings", "augpipe.synthetic.extractors"])
         except code.ChangedError:
             self._store = None
         else:
@@ -134,10 +120,7 @@ class FeatureExtractor:
     def _embed(self, images: ImageSet) -> dict[str, torch.Tensor]:
         if len(images) == 0:
             width = self._domain.net.head.in_features
-            return {
-                "vectors": torch.empty(0, width),
-                "probabilities": torch.empty(0, len(images.classes)),
-            }
+            return {"vectors": torch.empty(0, width), "probabilities": torch.empty(0, len(images.classes))}
         vectors, probabilities = embed_and_predict(self._domain, images, self._runtime)
         if self._extractor is not None:
             vectors = self._extractor.vectors(images)

@@ -32,11 +32,7 @@ class Frozen:
     """A network in eval mode over batches of colour images; `ready` turns uint8 (N,3,H,W) into its input."""
 
     def __init__(
-        self,
-        net: nn.Module,
-        ready: Callable[[torch.Tensor], torch.Tensor],
-        runtime: Runtime,
-        name: str,
+        self, net: nn.Module, ready: Callable[[torch.Tensor], torch.Tensor], runtime: Runtime, name: str
     ) -> None:
         self._net, self._ready, self._runtime = runtime.place(net).eval(), ready, runtime
         digest = hashlib.sha256(name.encode())
@@ -97,15 +93,17 @@ def _inception(runtime: Runtime) -> Extractor:
     try:
         from torch_fidelity import feature_extractor_inceptionv3 as ported
     except ImportError:
-        raise UserError(
-            "features: inception needs torch-fidelity: pip install 'augpipe[fidelity]'"
-        ) from None
+        raise UserError("features: inception needs torch-fidelity: pip install 'augpipe[fidelity]'") from None
     path = weights_folder() / INCEPTION_WEIGHTS
     with fetching("Inception", INCEPTION_WEIGHTS, DOMAIN), reading(path, "Inception"):
         torch.hub.load_state_dict_from_url(
-            ported.URL_INCEPTION_V3, file_name=INCEPTION_WEIGHTS, progress=False, check_hash=True,
-            map_location="cpu", weights_only=True,
-        )  # fmt: skip
+            ported.URL_INCEPTION_V3,
+            file_name=INCEPTION_WEIGHTS,
+            progress=False,
+            check_hash=True,
+            map_location="cpu",
+            weights_only=True,
+        )
         net = ported.FeatureExtractorInceptionV3(
             "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
         )

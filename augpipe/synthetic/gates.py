@@ -13,8 +13,11 @@ import pandas as pd
 from augpipe.synthetic.options import condition
 
 OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,5 @@ def outcome(gate: str, table: pd.DataFrame) -> Outcome:
         holds = holds and passes
         if not each or not passes:
             prefix = f"class {label}: " if label else ""
-            parts.append(
-                f"{prefix}{value:.4g}" if math.isfinite(value) else f"{prefix}not given, {note}"
-            )
-    return Outcome(
-        gate, holds, "; ".join(parts) if parts else "in every class" if holds else "not given"
-    )
+            parts.append(f"{prefix}{value:.4g}" if math.isfinite(value) else f"{prefix}not given, {note}")
+    return Outcome(gate, holds, "; ".join(parts) if parts else "in every class" if holds else "not given")

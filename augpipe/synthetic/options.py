@@ -15,17 +15,43 @@ from augpipe.core.schema import Strict, refuse_changed
 # Names of the functions in `curation` and `fidelity`, which import torch and scikit-learn; a test compares them.
 CHECKS: Final = ("blank", "agreement", "realism", "copies", "duplicates")
 FIGURES: Final = (
-    "kid", "kid_spread", "fid", "sliced_wasserstein", "agreement", "inception_score", "c2st",
-    "c2st_p", "precision", "recall", "density", "coverage", "realism", "one_nn", "one_nn_real",
-    "one_nn_synthetic", "support", "memorisation.p", "memorisation.p_features",
-    "memorisation.p_pixels", "memorisation.nearer", "memorisation.nearer_p",
-    "memorisation.membership_auc", "memorisation.membership_p", "memorisation.near_copies",
-    "memorisation.near_copies_features", "ssim", "ssim_real", "ms_ssim", "ms_ssim_real", "lpips",
+    "kid",
+    "kid_spread",
+    "fid",
+    "sliced_wasserstein",
+    "agreement",
+    "inception_score",
+    "c2st",
+    "c2st_p",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "realism",
+    "one_nn",
+    "one_nn_real",
+    "one_nn_synthetic",
+    "support",
+    "memorisation.p",
+    "memorisation.p_features",
+    "memorisation.p_pixels",
+    "memorisation.nearer",
+    "memorisation.nearer_p",
+    "memorisation.membership_auc",
+    "memorisation.membership_p",
+    "memorisation.near_copies",
+    "memorisation.near_copies_features",
+    "ssim",
+    "ssim_real",
+    "ms_ssim",
+    "ms_ssim_real",
+    "lpips",
     "lpips_real",
-)  # fmt: skip
+)
 WINDOW: Final = 11  # pixels of SSIM's window
 LPIPS_WEIGHTS: Final = "alexnet-owt-7be5be79.pth"
-# Figures that need images of some size → their least side in pixels: MS-SSIM's five scales of the window, AlexNet's layers.
+# Figures that need images of some size → their least side in pixels: MS-SSIM's five scales of the window, AlexNet's
+# layers.
 LEAST_SIDES: Final = {"ssim": WINDOW, "ms_ssim": 161, "lpips": 31}
 GAN_TRAIN: Final = "gan_train"
 EXTRA: Final = (GAN_TRAIN,)  # figures that are not a function of two sets
@@ -65,9 +91,7 @@ class Curation(Strict):
     @model_validator(mode="after")
     def _thresholds_have_checks(self) -> Curation:
         if self.purity is not None and "agreement" not in self.checks:
-            raise ValueError(
-                f"purity {self.purity:g} needs the check 'agreement'; got checks {list(self.checks)}"
-            )
+            raise ValueError(f"purity {self.purity:g} needs the check 'agreement'; got checks {list(self.checks)}")
         if not {"agreement", "realism"} & set(self.checks):
             refuse_changed(self, ["reject"], "without the checks agreement and realism")
         if not self.checks:
@@ -105,7 +129,9 @@ class FidelityOptions(Strict):
 
 
 def pixel_obstacle(figure: str, side: int) -> str:
-    """Why a figure has no value for any images of `side` pixels: their size, or weights that are missing; "" if it has."""
+    """Why a figure has no value for any images of `side` pixels: their size, or weights that are missing; "" if it
+    has.
+    """
     name = figure.removesuffix("_real")
     if side < LEAST_SIDES.get(name, 0):
         return f"needs images of {LEAST_SIDES[name]} px; these have {side}"

@@ -1,8 +1,8 @@
 """Nearest pictures, where a picture that is shifted a little or mirrored is the same one.
 
-Two pictures are compared as thumbnails. Their distance is the smallest over views of the query: the picture and its mirror
-image, each shifted by a pixel in eight directions. A copy that a generator shifts by one pixel is otherwise as far from its
-original as another picture of the class.
+Two pictures are compared as thumbnails. Their distance is the smallest over views of the query: the picture and its
+mirror image, each shifted by a pixel in eight directions. A copy that a generator shifts by one pixel is otherwise as
+far from its original as another picture of the class.
 """
 
 from __future__ import annotations
@@ -59,10 +59,7 @@ def views(images: Images) -> Iterator[Floats]:
 def nearest(queries: Images, points: Images, k: int = 1) -> tuple[Floats, NDArray[np.int64]]:
     """As `neighbours.nearest`, of uint8 (N,C,H,W): the k nearest points by the nearest of all views of a query."""
     small = torch.from_numpy(thumbnails(points)).flatten(1)
-    parts = [
-        _nearest(queries[start : start + AT_ONCE], small, k)
-        for start in range(0, max(1, len(queries)), AT_ONCE)
-    ]
+    parts = [_nearest(queries[start : start + AT_ONCE], small, k) for start in range(0, max(1, len(queries)), AT_ONCE)]
     distances, rows = zip(*parts, strict=True)
     return torch.cat(distances).numpy(), torch.cat(rows).numpy()
 

@@ -43,9 +43,9 @@ def remove_runs(older_than: float, names: Sequence[str] | None = None) -> Remove
     """Delete augpipe's runs that ended more than `older_than` seconds ago, children and models included.
 
     names: of the MLflow experiments; None for all. What stays, with all runs of its command: runs of registered models,
-    runs that the user has deleted (MLflow can restore them), and runs with files outside AUGPIPE_HOME. Models that another
-    run links stay too. UserError while a run is in progress, and if MLFLOW_TRACKING_URI names another store, since its
-    owner decides what is deleted there.
+    runs that the user has deleted (MLflow can restore them), and runs with files outside AUGPIPE_HOME. Models that
+    another run links stay too. UserError while a run is in progress, and if MLFLOW_TRACKING_URI names another store,
+    since its owner decides what is deleted there.
     """
     # MLflow sets the variable itself once a run of this process has been tracked.
     if os.environ.get("MLFLOW_TRACKING_URI") not in (None, "", sqlite_url(home() / "mlflow.db")):
@@ -54,9 +54,7 @@ def remove_runs(older_than: float, names: Sequence[str] | None = None) -> Remove
             "delete runs there with MLflow's own commands"
         )
     if is_in_use(Store(home() / "store")):
-        raise UserError(
-            "a run is in progress, which may link older models; try --runs when it has ended"
-        )
+        raise UserError("a run is in progress, which may link older models; try --runs when it has ended")
     if not (home() / "mlflow.db").exists():
         return Removed(0, 0)
     store = _Tracked()
@@ -89,9 +87,7 @@ class _Tracked:
     def _all_runs(self, experiment: str) -> Iterator[Run]:
         page = None
         while True:
-            runs = self._client.search_runs(
-                [experiment], "", ViewType.ALL, max_results=1000, page_token=page
-            )
+            runs = self._client.search_runs([experiment], "", ViewType.ALL, max_results=1000, page_token=page)
             yield from runs
             page = runs.token
             if not page:
@@ -131,9 +127,7 @@ class _Tracked:
         links: set[str] = set()
         for run in self._runs:
             models = {m.model_id for m in run.outputs.model_outputs} if run.outputs else set()
-            if (
-                KEY not in run.data.tags
-            ):  # our runs have no models as inputs, and a search leaves inputs out
+            if KEY not in run.data.tags:  # our runs have no models as inputs, and a search leaves inputs out
                 inputs = self._client.get_run(run.info.run_id).inputs
                 models |= {m.model_id for m in inputs.model_inputs} if inputs else set()
             (going if run.info.run_id in old else links).update(models)
@@ -147,7 +141,9 @@ class _Tracked:
         return not self._is_registered(key, location) and _below_home(location) is not None
 
     def delete(self, runs: Sequence[Run], models: Sequence[str]) -> None:
-        """Delete for good. Not by `mlflow gc`: it would delete what the user has deleted and may want to restore, too."""
+        """Delete for good. Not by `mlflow gc`: it would delete what the user has deleted and may want to restore,
+        too.
+        """
         for key in models:
             _delete_files(self._store.get_logged_model(key).artifact_location)
             self._client.delete_logged_model(key)

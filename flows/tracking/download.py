@@ -25,8 +25,8 @@ def downloaded(address: str) -> Iterator[Path]:
     """The folder of a model's files, deleted when the block ends.
 
     address: `models:/NAME/VERSION`, `models:/NAME@ALIAS`, `models:/ID`, `runs:/RUN/NAME`, or `runs:/RUN/generator` and
-    `runs:/RUN/classifier` for the model of a run, whatever its name. Only its weights and their description are read later, and
-    none of its code is run. UserError if MLflow has no such model, or one of another kind.
+    `runs:/RUN/classifier` for the model of a run, whatever its name. Only its weights and their description are read
+    later, and none of its code is run. UserError if MLflow has no such model, or one of another kind.
     """
     set_environment()
     mlflow.set_tracking_uri(tracking_uri()[0])

@@ -64,16 +64,12 @@ def logged(run: Run) -> Logged | None:
 
 
 def log_model(
-    client: MlflowClient,
-    run: Run,
-    name: str,
-    write: Callable[[Path], None],
-    signature: ModelSignature,
+    client: MlflowClient, run: Run, name: str, write: Callable[[Path], None], signature: ModelSignature
 ) -> Logged:
     """Log a model that MLflow's pyfunc loads with `augpipe.serving`; the run's own model if it has one.
 
-    name: as MLflow's list of models shows it; characters that MLflow refuses become `_`. write: creates the folder of the
-    model's files.
+    name: as MLflow's list of models shows it; characters that MLflow refuses become `_`. write: creates the folder of
+    the model's files.
 
     A model of the same content that another run of the experiment has logged is linked, not logged again. Completes a
     model that an earlier attempt left unfinished. Does not call MLflow's `log_model`, which scans every
@@ -98,9 +94,7 @@ def log_model(
         pyfunc.add_to_model(described, loader_module="augpipe.serving", data="model")
         # augpipe, the loader, is not listed: whoever owns that name on a package registry could run
         # code wherever the model is served.
-        requirements = "".join(
-            f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch")
-        )
+        requirements = "".join(f"{name}=={version(name)}\n" for name in ("mlflow", "numpy", "torch"))
         (Path(folder) / "requirements.txt").write_text(requirements, encoding="utf-8")
         described.save(str(Path(folder) / "MLmodel"))
         client.log_model_artifacts(entity.model_id, folder)
@@ -109,11 +103,7 @@ def log_model(
 
 
 def log_generator(
-    client: MlflowClient,
-    run: Run,
-    trained: TrainedGenerator,
-    shape: tuple[int, int, int],
-    reference: Ref | None,
+    client: MlflowClient, run: Run, trained: TrainedGenerator, shape: tuple[int, int, int], reference: Ref | None
 ) -> Logged | None:
     """Log a generator's model; if it cannot be logged, report why and return None. reference: see `write_generator`."""
 
@@ -131,11 +121,7 @@ def log_generator(
 
 
 def log_classifier(
-    client: MlflowClient,
-    run: Run,
-    prepared: Prepared,
-    trained: TrainedClassifier,
-    image: ImageOptions,
+    client: MlflowClient, run: Run, prepared: Prepared, trained: TrainedClassifier, image: ImageOptions
 ) -> Logged:
     """Log a classifier's model with its class names and image options."""
     classes, spec = prepared.classes, prepared.problem.spec

@@ -1,7 +1,8 @@
 """Metrics and params of a run, under names that MLflow accepts.
 
-MLflow's page draws a section of charts for each prefix: `data/` counts images, `train/` is measured while something trains
-(over steps or kimg), `val/` and `test/` are of the finished model, `fidelity/` of synthetic images, `confirm/` of that stage.
+MLflow's page draws a section of charts for each prefix: `data/` counts images, `train/` is measured while something
+trains (over steps or kimg), `val/` and `test/` are of the finished model, `fidelity/` of synthetic images, `confirm/`
+of that stage.
 """
 
 from __future__ import annotations
@@ -51,12 +52,7 @@ def history_points(trained: TrainedGenerator) -> list[Point]:
     # With a small budget ticks may share a step, but never both step and time.
     names = safe_metrics([str(name) for name in table.metric.unique()])
     points = [
-        Point(
-            f"train/{names[str(row.metric)]}",
-            float(row.value),
-            round(float(row.kimg)),
-            float(row.seconds),
-        )
+        Point(f"train/{names[str(row.metric)]}", float(row.value), round(float(row.kimg)), float(row.seconds))
         for row in table.itertuples()
     ]
     return [
@@ -67,9 +63,7 @@ def history_points(trained: TrainedGenerator) -> list[Point]:
     ]
 
 
-def arm_points(
-    recipe: Recipe, prepared: Prepared, trained: TrainedClassifier, scored: Scored
-) -> list[Point]:
+def arm_points(recipe: Recipe, prepared: Prepared, trained: TrainedClassifier, scored: Scored) -> list[Point]:
     """Counts of an arm's training data, its classifier's training history, and its scores."""
     names = safe_names(prepared.classes)
     metrics = [
@@ -96,10 +90,7 @@ def arm_points(
         counts = zip(names, getattr(recipe, kind), strict=True)
         metrics += [Point(f"data/{kind}/{name}", float(n)) for name, n in counts]
     history = load_table(trained.history)
-    metrics += [
-        Point(f"train/{row.metric}", float(row.value), int(row.step))
-        for row in history.itertuples()
-    ]
+    metrics += [Point(f"train/{row.metric}", float(row.value), int(row.step)) for row in history.itertuples()]
     for row in load_table(scored.table).to_dict("records"):
         name = str(row["class"])
         # An empty class means the overall value; class names are read back from CSV unchanged.
@@ -108,9 +99,7 @@ def arm_points(
     return metrics
 
 
-def fidelity_points(
-    table: pd.DataFrame, classes: Sequence[str], prefix: str = "fidelity"
-) -> list[Point]:
+def fidelity_points(table: pd.DataFrame, classes: Sequence[str], prefix: str = "fidelity") -> list[Point]:
     """Rows of a fidelity table as `prefix/metric`, and `prefix/metric/class` for values per class."""
     of_class = dict(zip(classes, safe_names(classes), strict=True))
     return [
@@ -164,7 +153,5 @@ def safe_metrics(names: Sequence[str]) -> dict[str, str]:
     """Map metric names, `val_kid` or `val_kid/<class>`, to distinct names valid for MLflow."""
     classed = [name for name in names if "/" in name]
     tails = safe_names([name.partition("/")[2] for name in classed])
-    named = {
-        name: f"{name.partition('/')[0]}/{tail}" for name, tail in zip(classed, tails, strict=True)
-    }
+    named = {name: f"{name.partition('/')[0]}/{tail}" for name, tail in zip(classed, tails, strict=True)}
     return {name: named.get(name, name) for name in names}

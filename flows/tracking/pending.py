@@ -29,9 +29,7 @@ TOO_MANY: Final = 429
 FAULTS: Final = 5  # consecutive 500 responses to one call before the run gives up
 SHOWN: Final = 3  # things named in the message about refused calls
 HURRY: Final = "2"  # timeout of a call in seconds while the run is being stopped
-MISSED: Final = (
-    "the run's files are complete; the same command logs what is missing without training again"
-)
+MISSED: Final = "the run's files are complete; the same command logs what is missing without training again"
 
 
 class TrackingLostError(RunError):
@@ -46,9 +44,7 @@ def is_away(error: object) -> bool:
     status = _status(error)
     if status is None:  # a local store may be busy
         return (
-            isinstance(error, MlflowException)
-            and error.error_code == "TEMPORARILY_UNAVAILABLE"
-            and not is_full(error)
+            isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE" and not is_full(error)
         )
     return status == 0 or status >= INTERNAL_ERROR or status == TOO_MANY
 
@@ -72,9 +68,7 @@ def _status(error: object) -> int | None:
     """HTTP status of the response; 0 if there was none; None if the error is not about the connection."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return int(error.response.status_code)
-    if isinstance(
-        error, requests.ConnectionError | requests.Timeout | requests.exceptions.RetryError
-    ):
+    if isinstance(error, requests.ConnectionError | requests.Timeout | requests.exceptions.RetryError):
         stated = re.search(r"too many (\d+) error responses", str(error))
         return int(stated[1]) if stated else 0
     if isinstance(error, RestException):
@@ -97,9 +91,13 @@ def _retry(task: Any, run: Any, state: Any) -> bool:
 
 
 @task(
-    name="wait for the tracking server", cache_policy=NO_CACHE, persist_result=False,
-    retries=100_000, retry_delay_seconds=PAUSES, retry_condition_fn=_retry,
-)  # fmt: skip
+    name="wait for the tracking server",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=100_000,
+    retry_delay_seconds=PAUSES,
+    retry_condition_fn=_retry,
+)
 def _wait(call: Callable[[], None]) -> None:
     """Retry the call until the server accepts it; the call raises TrackingLostError to give up."""
     call()
@@ -108,8 +106,8 @@ def _wait(call: Callable[[], None]) -> None:
 class Pending:
     """A queue of idempotent calls, made in order: a call that fails is retried, later ones wait for it.
 
-    A call that the server refuses is left out, and `finish` says so. report: called with a message when the server stops
-    answering, when it answers again, and at the first refusal. seconds: CPU time of all calls.
+    A call that the server refuses is left out, and `finish` says so. report: called with a message when the server
+    stops answering, when it answers again, and at the first refusal. seconds: CPU time of all calls.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -150,9 +148,7 @@ class Pending:
         if self._refused:
             first, more = self._refused[:SHOWN], self._refused[SHOWN:]
             missing = ", ".join(first) + (f" and {len(more)} more" if more else "")
-            raise TrackingLostError(
-                f"tracking failed ({self._reason}); not logged: {missing}; {MISSED}"
-            )
+            raise TrackingLostError(f"tracking failed ({self._reason}); not logged: {missing}; {MISSED}")
 
     def _make_all(self) -> None:
         if self._calls:
@@ -178,9 +174,7 @@ class Pending:
         self._ending = True
 
         def refused(error: Exception) -> Exception:
-            return TrackingLostError(
-                f"{done}; tracking failed ({_line(error)}); not logged: {what}; {MISSED}"
-            )
+            return TrackingLostError(f"{done}; tracking failed ({_line(error)}); not logged: {what}; {MISSED}")
 
         return self._result(call, refused)
 
@@ -229,9 +223,7 @@ class Pending:
 
     def _missed(self, error: Exception) -> None:
         if not self._misses:
-            self._report(
-                f"the tracking server does not answer; it is tried again later ({_line(error)})"
-            )
+            self._report(f"the tracking server does not answer; it is tried again later ({_line(error)})")
         self._next = time.monotonic() + PAUSES[min(self._misses, len(PAUSES) - 1)]
         self._misses += 1
         self._faults = self._faults + 1 if _status(error) == INTERNAL_ERROR else 0

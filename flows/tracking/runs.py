@@ -37,8 +37,8 @@ HEARTBEAT: Final = "augpipe.heartbeat"
 FAILED: Final = "augpipe.failed"
 INTERVAL: Final = 300.0  # seconds between heartbeats of a run
 TIMEOUT: Final = 3600.0  # seconds without one after which a run of another machine counts as ended
-# Without this tag MLflow guesses the kind of an experiment. Since its page has a switch between language models and training
-# (3.17), that decides which menus are shown: see `Tracker.address`.
+# Without this tag MLflow guesses the kind of an experiment. Since its page has a switch between language models and
+# training (3.17), that decides which menus are shown: see `Tracker.address`.
 KIND: Final = ("mlflow.experimentKind", "custom_model_development")
 METRICS: Final = 900  # per call; MLflow accepts 1000 metrics, params and tags together
 PARAMS: Final = 100  # per call
@@ -80,7 +80,9 @@ def search(client: MlflowClient, experiment: str, query: str) -> Iterator[Run]:
 
 
 def experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    """The id of an MLflow experiment, created if missing, with the tag KIND; artifacts: where a new one keeps its files."""
+    """The id of an MLflow experiment, created if missing, with the tag KIND; artifacts: where a new one keeps its
+    files.
+    """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
@@ -91,20 +93,14 @@ def experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str
                 raise
         return experiment_id(client, name, artifacts)  # another run has just created it
     if experiment.lifecycle_stage != "active":
-        raise UserError(
-            f"the MLflow experiment {name!r} is deleted; restore it or set another name"
-        )
+        raise UserError(f"the MLflow experiment {name!r} is deleted; restore it or set another name")
     if KIND[0] not in experiment.tags:  # of an earlier version, or created by the user
-        with suppress(
-            MlflowException
-        ):  # the page is a convenience, and others may own the experiment
+        with suppress(MlflowException):  # the page is a convenience, and others may own the experiment
             client.set_experiment_tag(experiment.experiment_id, *KIND)
     return str(experiment.experiment_id)
 
 
-def open_parent(
-    client: MlflowClient, experiment: str, key: str, name: str, tags: Mapping[str, str]
-) -> str:
+def open_parent(client: MlflowClient, experiment: str, key: str, name: str, tags: Mapping[str, str]) -> str:
     """The parent run with this key, set to RUNNING; a new one if there is none or another process uses it."""
     end_abandoned(client, experiment)
     mine = this_process()
@@ -129,7 +125,9 @@ def _now() -> str:
 
 @contextmanager
 def heartbeats(client: MlflowClient, parent: str) -> Iterator[None]:
-    """While the block runs, tag the run with the time every INTERVAL seconds; a server that does not answer is ignored."""
+    """While the block runs, tag the run with the time every INTERVAL seconds; a server that does not answer is
+    ignored.
+    """
     stop = threading.Event()
 
     def beat() -> None:
@@ -153,12 +151,7 @@ def _has_ended(run: Run) -> bool:
 
 
 def open_child(
-    client: MlflowClient,
-    experiment: str,
-    key: str,
-    name: str,
-    began: float,
-    tags: Mapping[str, str],
+    client: MlflowClient, experiment: str, key: str, name: str, began: float, tags: Mapping[str, str]
 ) -> Run:
     """The child run with this key, in any state, created if missing; its parent is among the tags."""
     for run in client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", max_results=1):
@@ -168,7 +161,8 @@ def open_child(
 
 
 def end_abandoned(client: MlflowClient, experiment: str) -> None:
-    """Set runs left open by dead processes, or by machines that are gone, and open children of ended parents, to KILLED.
+    """Set runs left open by dead processes, or by machines that are gone, and open children of ended parents, to
+    KILLED.
 
     Ignores a server's refusal to end another user's run.
     """
@@ -198,16 +192,18 @@ def log_values(
     calls = max(math.ceil(len(entries) / PARAMS), math.ceil(len(metrics) / METRICS))
     for i in range(calls):
         client.log_batch(
-            run,
-            params=entries[i * PARAMS : (i + 1) * PARAMS],
-            metrics=metrics[i * METRICS : (i + 1) * METRICS],
+            run, params=entries[i * PARAMS : (i + 1) * PARAMS], metrics=metrics[i * METRICS : (i + 1) * METRICS]
         )
 
 
 def complete(
-    client: MlflowClient, run: Run, timed: Timed, params: Mapping[str, Any],
-    points: Iterable[Point], inputs: Sequence[DatasetInput] = (),
-) -> None:  # fmt: skip
+    client: MlflowClient,
+    run: Run,
+    timed: Timed,
+    params: Mapping[str, Any],
+    points: Iterable[Point],
+    inputs: Sequence[DatasetInput] = (),
+) -> None:
     """Log a child's values and data sets, and set it FINISHED with the end time of its work."""
     log_values(client, run.info.run_id, params, points, timed)
     if inputs:
@@ -216,9 +212,7 @@ def complete(
     client.set_terminated(run.info.run_id, "FINISHED", end)
 
 
-def log_previews(
-    client: MlflowClient, run: Run, previews: Sequence[tuple[float, Ref]], timed: Timed
-) -> None:
+def log_previews(client: MlflowClient, run: Run, previews: Sequence[tuple[float, Ref]], timed: Timed) -> None:
     """Log preview images by kimg, under the file names that MLflow's page reads.
 
     `MlflowClient.log_image` would use new names at each call, so that repeating it would add images.

@@ -1,4 +1,6 @@
-"""Processor, memory, disk, network and GPU of this machine as metrics of a run, where MLflow's variable switches them on."""
+"""Processor, memory, disk, network and GPU of this machine as metrics of a run, where MLflow's variable switches them
+on.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,7 @@ from typing import Final
 
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING as SWITCH
 
-MISSING: Final = (
-    f"{SWITCH.name} needs psutil (pip install 'augpipe[servers]'); the run has no system metrics"
-)
+MISSING: Final = f"{SWITCH.name} needs psutil (pip install 'augpipe[servers]'); the run has no system metrics"
 
 
 @contextmanager

@@ -22,14 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from augpipe.pipeline.cache import content
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.records import (
-    Prepared,
-    Recipe,
-    Scored,
-    Timed,
-    TrainedClassifier,
-    TrainedGenerator,
-)
+from augpipe.pipeline.records import Prepared, Recipe, Scored, Timed, TrainedClassifier, TrainedGenerator
 from augpipe.report.balanced_set import Balanced
 from augpipe.report.out import BALANCED_FILES, HUGGING_FACE
 
@@ -76,8 +69,8 @@ def _name(record: object) -> str:
 class Tracker:
     """Tracks one command.
 
-    parent: id of its run. logged: models by kind, name and seed. lost: why MLflow misses a part of a complete command, or
-    None.
+    parent: id of its run. logged: models by kind, name and seed. lost: why MLflow misses a part of a complete command,
+    or None.
     """
 
     def __init__(self, experiment: Experiment, client: MlflowClient | None = None) -> None:
@@ -86,23 +79,19 @@ class Tracker:
         mlflow.set_tracking_uri(self._uri)
         self._client = client or MlflowClient(self._uri)
         self._pending = Pending(report)
-        self._id = self._pending.result(
-            lambda: runs.experiment_id(self._client, experiment.name, self._artifacts)
-        )
+        self._id = self._pending.result(lambda: runs.experiment_id(self._client, experiment.name, self._artifacts))
         self.parent = ""
         self.logged: dict[tuple[str, str, int], models.Logged] = {}
         self.lost: Lost = None
         self._failed: dict[str, None] = {}  # arms of both stages, in order
 
     @contextmanager
-    def comparison(
-        self, prepared: Prepared, kind: str = "comparison", what: str = ""
-    ) -> Iterator[Tracker]:
+    def comparison(self, prepared: Prepared, kind: str = "comparison", what: str = "") -> Iterator[Tracker]:
         """The parent run: open while the block runs, then FINISHED, FAILED or, if stopped, KILLED.
 
         If the results of a complete block could not all be logged, `lost` says why: the command delivers them first.
-        The same command on the same data and code continues its earlier run. what: the second part of the run's name, by
-        default the number of arms.
+        The same command on the same data and code continues its earlier run. what: the second part of the run's name,
+        by default the number of arms.
         """
         name = f"{self._experiment.name}: {what or f'{len(self._experiment.arms)} arms'}"
         tags = {
@@ -112,16 +101,11 @@ class Tracker:
         }
         config = self._experiment.model_dump(mode="json")
         key = runs.key_of(name, tags, config, runs.code_of(self._experiment))
-        self.parent = self._pending.result(
-            lambda: runs.open_parent(self._client, self._id, key, name, tags)
-        )
+        self.parent = self._pending.result(lambda: runs.open_parent(self._client, self._id, key, name, tags))
         status = "KILLED"
         try:
             self._describe(prepared)
-            with (
-                runs.heartbeats(self._client, self.parent),
-                system_metrics(self.parent, self._uri, report),
-            ):
+            with runs.heartbeats(self._client, self.parent), system_metrics(self.parent, self._uri, report):
                 yield self
             status = "FINISHED"
         except Exception:
@@ -149,9 +133,7 @@ class Tracker:
     @_queued("the config")
     def _describe(self, prepared: Prepared) -> None:
         """Log the config as params, the data's counts, and the data sets with their digests."""
-        self._log_new(
-            names.flat(self._experiment.model_dump(mode="json")), names.data_points(prepared)
-        )
+        self._log_new(names.flat(self._experiment.model_dump(mode="json")), names.data_points(prepared))
         sets = {split: getattr(prepared.splits, split) for split in prepared.counts}
         name = self._experiment.name
         inputs = [
@@ -180,9 +162,7 @@ class Tracker:
             self.logged["generator", name, seed] = model
 
     @_queued("arm")
-    def arm(
-        self, prepared: Prepared, recipe: Recipe, trained: TrainedClassifier, scored: Scored
-    ) -> None:
+    def arm(self, prepared: Prepared, recipe: Recipe, trained: TrainedClassifier, scored: Scored) -> None:
         """Log a child run for an arm and seed: the training data, the training, the scores, the model."""
         name, seed = trained.arm, trained.seed
         arm = next(arm for arm in self._experiment.arms if arm.name == name)
@@ -197,15 +177,15 @@ class Tracker:
             params = names.flat({"arm": arm.model_dump(mode="json")})
             inputs = []
             if recipe.synthetic is not None:
-                inputs.append(
-                    dataset_input(recipe.synthetic, f"{generator}-seed{seed}", "synthetic")
-                )
+                inputs.append(dataset_input(recipe.synthetic, f"{generator}-seed{seed}", "synthetic"))
             runs.complete(self._client, run, trained.time, params, points, inputs)
         self.logged["classifier", name, seed] = model
 
     @_queued("the failures")
     def failed(self, failures: Failures, arms: Mapping[str, str]) -> None:
-        """Log a FAILED child run for each failed generator and arm, and a tag with the failed arms of all stages so far."""
+        """Log a FAILED child run for each failed generator and arm, and a tag with the failed arms of all stages so
+        far.
+        """
         if not arms:
             return
         for kind, items in (("generator", failures.of_generators()), ("arm", failures.of_arms())):
@@ -225,9 +205,16 @@ class Tracker:
         published, override = str(out is not None).lower(), balanced.override or ""
         digests = [balanced.made.images.sha256, balanced.measured.table.sha256]
         run = self._child(
-            "balanced set", arm, generator.seed, [*digests, gates, published, override], timed,
-            arm=arm, generator=generator.name, published=published, override=override,
-        )  # fmt: skip
+            "balanced set",
+            arm,
+            generator.seed,
+            [*digests, gates, published, override],
+            timed,
+            arm=arm,
+            generator=generator.name,
+            published=published,
+            override=override,
+        )
         if run.info.status != "FINISHED":
             points = names.fidelity_points(balanced.fidelity, balanced.prepared.classes)
             params = {f"gate.{at}": gate for at, gate in enumerate(gates)}
@@ -246,9 +233,7 @@ class Tracker:
         points = [
             point
             for name, safe in zip(generators, names.safe_names(generators), strict=True)
-            for point in names.fidelity_points(
-                table[table.generator == name], classes, f"fidelity/{safe}"
-            )
+            for point in names.fidelity_points(table[table.generator == name], classes, f"fidelity/{safe}")
         ]
         self._log_new({}, points)
 
@@ -264,9 +249,7 @@ class Tracker:
         arms = [arm.name for arm in self._experiment.arms]
         safe = dict(zip(arms, names.safe_names(arms), strict=True))
         points = [
-            Point(f"test/{kind}/{safe[arm]}", value)
-            for arm, values in gains.items()
-            for kind, value in values.items()
+            Point(f"test/{kind}/{safe[arm]}", value) for arm, values in gains.items() for kind, value in values.items()
         ]
         self._log_new({}, points)
         self._client.set_tag(self.parent, "augpipe.verdict", sentence[:TAG])
@@ -282,19 +265,16 @@ class Tracker:
         """URL of the parent run's page; "" if the store is a file."""
         if not self._uri.startswith("http"):
             return ""
-        # Without the parameter, MLflow's page shows what the browser chose last, by default the one for language models.
+        # Without the parameter, MLflow's page shows what the browser chose last, by default the one for language
+        # models.
         page = f"{bare(self._uri).rstrip('/')}/#/experiments/{self._id}/runs/{self.parent}"
         return f"{page}?workflowType=machine_learning"
 
-    def _child(
-        self, kind: str, name: str, seed: int, content: Any, timed: Timed, **tags: str
-    ) -> Run:
+    def _child(self, kind: str, name: str, seed: int, content: Any, timed: Timed, **tags: str) -> Run:
         """The child run of this content, with the start time of its work."""
         key = runs.key_of(self.parent, kind, name, seed, content)
         child_tags = {f"augpipe.{key}": value for key, value in tags.items()}
-        child_tags |= {
-            MLFLOW_PARENT_RUN_ID: self.parent, "augpipe.kind": kind, "augpipe.seed": str(seed),
-        }  # fmt: skip
+        child_tags |= {MLFLOW_PARENT_RUN_ID: self.parent, "augpipe.kind": kind, "augpipe.seed": str(seed)}
         title = f"{name} seed {seed}"
         return runs.open_child(self._client, self._id, key, title, timed.began, child_tags)
 

@@ -1,6 +1,7 @@
 """Is a verdict right as often as it says? A/A comparisons and planted gains, from predictions of real runs.
 
-python tests/benchmarks/bench_calibration.py CONFIG --out FOLDER [--arm NAME] [--runs N] [--draws N] [--set KEY=VALUE ...]
+python tests/benchmarks/bench_calibration.py CONFIG --out FOLDER [--arm NAME] [--runs N] [--draws N] [--set KEY=VALUE
+...]
 
 Trains the arm (one without a generator) of the config on RUNS seeds, as a run would, and keeps which test images each
 got right. Then, DRAWS times: two groups of as many of these runs, none in both, stand for two arms, on test images
@@ -38,9 +39,7 @@ GAINS = (0.0, 1.0, 2.0, 5.0)  # points
 VARIES = 1 / 3  # standard deviation of a gain between seeds, in units of the gain
 
 
-def hits(
-    experiment: Experiment, context: Context, arm: str, runs: int
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def hits(experiment: Experiment, context: Context, arm: str, runs: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Whether each run got each test image right, (R,N), and their labels (N,)."""
     prepared = prepare(context, experiment)
     own = next(a for a in experiment.arms if a.name == arm)
@@ -74,9 +73,7 @@ def planted(
     return fewer
 
 
-def told(
-    right: NDArray[np.bool_], labels: NDArray[np.int64], seeds: int, points: float, draws: int
-) -> dict[str, Any]:
+def told(right: NDArray[np.bool_], labels: NDArray[np.int64], seeds: int, points: float, draws: int) -> dict[str, Any]:
     """Shares of verdicts and of intervals that hold the planted gain."""
     counts = dict.fromkeys(("better", "worse", "covered"), 0)
     for draw in range(draws):
@@ -92,9 +89,7 @@ def told(
         counts["better"] += said == "better"
         counts["worse"] += said == "worse"
         counts["covered"] += found.interval.low <= points / 100 <= found.interval.high
-    return {
-        "seeds": seeds, "gain": points, "draws": draws, **{k: n / draws for k, n in counts.items()}
-    }  # fmt: skip
+    return {"seeds": seeds, "gain": points, "draws": draws, **{k: n / draws for k, n in counts.items()}}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -133,9 +128,7 @@ def main() -> None:
         parser.error(f"two arms of {max(given.seeds)} seeds need {2 * max(given.seeds)} runs")
     experiment = load(given.config, given.overrides)
     runner = experiment.runner
-    context = Context(
-        root=home() / "store", device=runner.device, precision=runner.precision, threads=given.threads
-    )  # fmt: skip
+    context = Context(root=home() / "store", device=runner.device, precision=runner.precision, threads=given.threads)
     begun = time.perf_counter()
     given.out.mkdir(parents=True, exist_ok=True)
     kept = given.out / f"hits-{given.arm}.npz"  # of an earlier call, for more draws
@@ -148,10 +141,15 @@ def main() -> None:
     level = macro_recall(right, labels)
     rows = [told(right, labels, s, g, given.draws) for s in given.seeds for g in GAINS]
     found = {
-        "config": given.config.name, "arm": given.arm, "runs": given.runs, "test_images": len(labels),
-        "macro_recall": float(level.mean()), "spread": float(level.std(ddof=1)), "rows": rows,
+        "config": given.config.name,
+        "arm": given.arm,
+        "runs": given.runs,
+        "test_images": len(labels),
+        "macro_recall": float(level.mean()),
+        "spread": float(level.std(ddof=1)),
+        "rows": rows,
         "seconds": time.perf_counter() - begun,
-    }  # fmt: skip
+    }
     write_json(given.out / "calibration.json", found)
     print(json.dumps({k: v for k, v in found.items() if k != "rows"}))
     print(table(found))

@@ -24,7 +24,13 @@ def main() -> int:
     place = Path(tempfile.mkdtemp(prefix="augpipe-demo-"))
     (place / "home").mkdir()
     begun = time.perf_counter()
-    command = [str(Path(sys.executable).parent / "augpipe"), "run", str(ROOT / "configs" / "digits.yaml"), "--out", "demo"]  # fmt: skip
+    command = [
+        str(Path(sys.executable).parent / "augpipe"),
+        "run",
+        str(ROOT / "configs" / "digits.yaml"),
+        "--out",
+        "demo",
+    ]
     subprocess.run(command, cwd=place, check=True, env={"HOME": str(place / "home")})
     seconds = time.perf_counter() - begun
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -32,9 +38,7 @@ def main() -> int:
     figures = pd.read_csv(place / "demo" / "fidelity.csv", keep_default_na=False)
     acgan = figures[(figures.generator == "acgan") & (figures["class"] == "")]
     with sqlite3.connect(place / "data" / "mlflow.db") as base:
-        ((tracking,),) = base.execute(
-            "select value from latest_metrics where key = 'tracking_seconds'"
-        )
+        ((tracking,),) = base.execute("select value from latest_metrics where key = 'tracking_seconds'")
     spent = used.ru_utime + used.ru_stime
     rows = [  # figure, value, lowest, highest
         ("processor seconds: 4 minutes of 2 cores", spent, 0.0, 480.0),
@@ -42,11 +46,9 @@ def main() -> int:
         ("share of the run's time that tracking takes", tracking / seconds, 0.0, 0.02),
         ("macro recall of the worst arm", min(arm["mean"] for arm in summary["arms"].values()), 0.8, 1.0),
         ("agreement of the generator's images", float(acgan.set_index("metric").value["agreement"]), 0.9, 1.0),
-    ]  # fmt: skip
+    ]
     for name, value, low, high in rows:
-        print(
-            f"{'ok  ' if low <= value <= high else 'FAIL'} {name}: {value:.3g} ({low:g} to {high:g})"
-        )
+        print(f"{'ok  ' if low <= value <= high else 'FAIL'} {name}: {value:.3g} ({low:g} to {high:g})")
     return int(any(not low <= value <= high for _, value, low, high in rows))
 
 

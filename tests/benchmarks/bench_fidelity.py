@@ -74,20 +74,19 @@ def judge(n: int, here: runtime.Runtime, store: Store) -> None:
     with timed("every check"):
         loose = FeatureExtractor(domain, here)
         curator = Curator(
-            Curation(), Reference(compared.train, compared.real, 0.05),
+            Curation(),
+            Reference(compared.train, compared.real, 0.05),
             lambda images, labels: loose.embed(
                 ImageSet(images, labels, made.classes, provenance([str(i) for i in range(len(images))]))
             ),
-        )  # fmt: skip
+        )
         kept = 0
         for start in range(0, n, 1024):
             part = slice(start, start + 1024)
             rows, _ = curator.judge(made.images[part], made.labels[part])
             curator.keep(made.images[part][rows], made.labels[part][rows])
             kept += len(rows)
-    print(
-        f"{time.perf_counter() - begun:7.2f} s  in all, {n:,} + {n:,} images; {peak():.2f} GB at the peak"
-    )
+    print(f"{time.perf_counter() - begun:7.2f} s  in all, {n:,} + {n:,} images; {peak():.2f} GB at the peak")
     print(f"{kept:,} kept; {table.value.notna().sum()} of {len(table)} figures given")
     for name, entry in fidelity.metrics.items():
         with timed(name):

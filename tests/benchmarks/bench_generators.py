@@ -2,10 +2,10 @@
 
 python tests/benchmarks/bench_generators.py CONFIG --out FOLDER [--only NAME ...] [--set KEY=VALUE ...] [--threads N]
 
-Trains each generator of the config as a run would (checkpoints chosen by KID against val, in features of a
-classifier that saw train only), draws IMAGES of each class, and judges them by an oracle: a classifier trained
-on the full official train set, used here and nowhere else. Leaves FOLDER/NAME.json (share confirmed by the
-oracle and SSIM of pairs for each class, before and after curation's checks, seconds, kimg), NAME.png (ten images of each class, none picked) and
+Trains each generator of the config as a run would (checkpoints chosen by KID against val, in features of a classifier
+that saw train only), draws IMAGES of each class, and judges them by an oracle: a classifier trained on the full
+official train set, used here and nowhere else. Leaves FOLDER/NAME.json (share confirmed by the oracle and SSIM of pairs
+for each class, before and after curation's checks, seconds, kimg), NAME.png (ten images of each class, none picked) and
 NAME-nearest.png (five images a class, each over the nearest image of train by pixels), and prints a table.
 """
 
@@ -70,9 +70,7 @@ class Bench:
     def reference(self) -> store.Ref:
         return self.runs.references[0].reference
 
-    def call(
-        self, stage: Callable[..., Any], *inputs: Any, title: str, total: float | None = None
-    ) -> Any:
+    def call(self, stage: Callable[..., Any], *inputs: Any, title: str, total: float | None = None) -> Any:
         """The stage itself, computed each time: the seconds it takes are what is measured."""
         return stage(self.context, *inputs)
 
@@ -116,15 +114,18 @@ def similarity(images: torch.Tensor, seed: int = 0) -> float:
     return float(pixels.similarity(images[one].float(), images[other].float()).mean())
 
 
-def after_checks(
-    bench: Bench, judge: Trained, made: TrainedGenerator, have: list[int]
-) -> dict[int, dict[str, float]]:
+def after_checks(bench: Bench, judge: Trained, made: TrainedGenerator, have: list[int]) -> dict[int, dict[str, float]]:
     """What curation keeps: share kept, images made of IMAGES asked for, share of them confirmed, SSIM of pairs."""
     here, prepared, experiment = bench.context.runtime(), bench.prepared, bench.experiment
     found = synthesize(
-        bench.context, prepared, bench.reference, made, dict.fromkeys(have, IMAGES),
-        experiment.curation, experiment.fidelity.features,
-    )  # fmt: skip
+        bench.context,
+        prepared,
+        bench.reference,
+        made,
+        dict.fromkeys(have, IMAGES),
+        experiment.curation,
+        experiment.fidelity.features,
+    )
     images = store.load_images(found.images)
     right = _right(judge, images, here) if len(images) else np.empty(0, bool)
     shares = kept_rows(store.load_table(found.funnel)).set_index(["class", "metric"])["value"]
@@ -140,14 +141,10 @@ def after_checks(
     return told
 
 
-def measure(
-    bench: Bench, judge: Trained, made: TrainedGenerator, out: Path, plain: bool
-) -> dict[str, Any]:
+def measure(bench: Bench, judge: Trained, made: TrainedGenerator, out: Path, plain: bool) -> dict[str, Any]:
     """Judge fresh images of a trained generator; leaves its pictures."""
     here, prepared, experiment = bench.context.runtime(), bench.prepared, bench.experiment
-    generator, _ = families.unpack(
-        store.load_state(made.checkpoint), here, bench.context.store.images
-    )
+    generator, _ = families.unpack(store.load_state(made.checkpoint), here, bench.context.store.images)
     train = store.load_images(prepared.splits.train)
     have = [c for c, n in train.counts().items() if n > 0]
     asked = torch.tensor(have).repeat_interleave(IMAGES)
@@ -162,7 +159,7 @@ def measure(
         loose = synthesis.synthetic_set(images, asked, train)
         measured = measure_set(
             bench.context, prepared, bench.reference, loose, experiment.fidelity, experiment.classifier, 0
-        )  # fmt: skip
+        )
         table = store.load_table(measured.table)
         overall = table[(table["class"] == "") & ~table.value.isna()]
     classes: dict[str, dict[str, float]] = {}
@@ -216,10 +213,7 @@ def table(found: list[dict[str, Any]]) -> str:
             f"{alike:.2f} ({real:.2f})",
             *after,
             f"{np.mean(kept):.2f}" if kept else "–",
-            *(
-                f"{figures[m]:.3f}" if m in figures else "–"
-                for m in ("memorisation.p", "memorisation.near_copies")
-            ),
+            *(f"{figures[m]:.3f}" if m in figures else "–" for m in ("memorisation.p", "memorisation.near_copies")),
             f"{one['best_kimg']:g}",
             f"{one['training_seconds']:.0f}",
         ]
@@ -251,9 +245,8 @@ def main() -> None:
     if not given.table:
         runner = experiment.runner
         context = Context(
-            root=home() / "store", device=runner.device, precision=runner.precision,
-            threads=given.threads,
-        )  # fmt: skip
+            root=home() / "store", device=runner.device, precision=runner.precision, threads=given.threads
+        )
         judge = oracle(experiment, context, given.oracle or given.out)
         bench = Bench(experiment, context, Runs({0: prepare(context, experiment)}))
         call_reference(bench.runs, experiment, 0, bench.call)

@@ -29,9 +29,7 @@ def make(job: tuple[Path, int]) -> None:
     folder.mkdir(parents=True)
     for i in range(AT_ONCE):
         coarse = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8))
-        coarse.resize((64, 64), Image.Resampling.BILINEAR).save(
-            folder / f"{i}.png", compress_level=1
-        )
+        coarse.resize((64, 64), Image.Resampling.BILINEAR).save(folder / f"{i}.png", compress_level=1)
 
 
 def measure(what: str, arguments: list[str]) -> None:
@@ -39,14 +37,10 @@ def measure(what: str, arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as place:
         command = [str(Path(sys.executable).parent / "augpipe"), "inspect", *arguments]
         begun = time.perf_counter()
-        process = subprocess.Popen(
-            [*command, "--out", f"{place}/out"], cwd=place, stdout=subprocess.DEVNULL
-        )
+        process = subprocess.Popen([*command, "--out", f"{place}/out"], cwd=place, stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun
-        print(
-            f"{what}: {seconds:.1f} s, {used.ru_maxrss / 1e6:.2f} GB at its peak, status {status}"
-        )
+        print(f"{what}: {seconds:.1f} s, {used.ru_maxrss / 1e6:.2f} GB at its peak, status {status}")
 
 
 def main() -> None:

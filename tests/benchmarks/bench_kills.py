@@ -1,10 +1,11 @@
-"""Random kills of any process: PYTHONPATH=tests python tests/benchmarks/bench_kills.py --out FOLDER [--kills 200] [--seed 0].
+"""Random kills of any process: PYTHONPATH=tests python tests/benchmarks/bench_kills.py --out FOLDER [--kills 200]
+[--seed 0].
 
-Three kinds of command (run, train, balance) on the tiny experiment of the tests. Again and again a command is started, one of
-its processes or all of them are killed with SIGKILL at a random moment, and the same command is started again, until one is
-through. Then its files must be those of an undisturbed command to the byte, no process may be left 15 seconds after a kill, no
-draft in its folders and no run open in MLflow. Each kill is appended to FOLDER/kills.csv: the same command goes on from there.
-Prints a table in Markdown.
+Three kinds of command (run, train, balance) on the tiny experiment of the tests. Again and again a command is started,
+one of its processes or all of them are killed with SIGKILL at a random moment, and the same command is started again,
+until one is through. Then its files must be those of an undisturbed command to the byte, no process may be left 15
+seconds after a kill, no draft in its folders and no run open in MLflow. Each kill is appended to FOLDER/kills.csv: the
+same command goes on from there. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -69,9 +70,7 @@ def digests(place: Path) -> dict[str, str]:
     pictures = [path for path in out.rglob("*.png") if (out / "manifest.csv").exists()]
     compared = {path for path in (*names, *pictures) if path.exists()}
     return {
-        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
-        if path in compared
-        else "there"
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() if path in compared else "there"
         for path in out.rglob("*")
         if path.is_file()
     }
@@ -82,9 +81,7 @@ def remains(place: Path) -> list[str]:
     found = [str(p.relative_to(place)) for p in (place / "out").glob(".*")]
     found += [p.name for p in (place / "data" / "store").rglob("*.tmp")]
     with closing(sqlite3.connect(place / "data" / "mlflow.db")) as base:
-        found += [
-            name for (name,) in base.execute("select name from runs where status = 'RUNNING'")
-        ]
+        found += [name for (name,) in base.execute("select name from runs where status = 'RUNNING'")]
     return found
 
 

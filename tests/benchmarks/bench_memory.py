@@ -12,9 +12,8 @@ from augpipe.core.registry import load_kind
 from augpipe.generators import families
 
 TRAINED = [
-    name for name in families.names()
-    if load_kind("augpipe.generators.models", name, "generator").Config.generative
-]  # fmt: skip
+    name for name in families.names() if load_kind("augpipe.generators.models", name, "generator").Config.generative
+]
 WORKER = """
 import resource, sys
 import numpy as np, torch
@@ -42,7 +41,5 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9)
 
 
 for family in sys.argv[1:] or TRAINED:
-    done = subprocess.run(
-        [sys.executable, "-c", WORKER, family], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", WORKER, family], capture_output=True, text=True, check=True)
     print(f"{family}: {float(done.stdout):.2f} GB", flush=True)

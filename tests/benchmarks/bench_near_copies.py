@@ -2,9 +2,10 @@
 
 python tests/benchmarks/bench_near_copies.py FOLDER [--planted 60] [--train 20000] [--test 1000]
 
-FOLDER has orl_faces/orl_faces.zip, medmnist/pneumoniamnist.npz, FashionMNIST/raw; a set that is missing is left out. Copies of some
-test images, changed in one way each, are added to train, and `near_copies` searches it as a run with `duplicates: near` does. Prints
-a Markdown table: the number of copies found, and of test images reported without a planted copy. 1 minute on one core.
+FOLDER has orl_faces/orl_faces.zip, medmnist/pneumoniamnist.npz, FashionMNIST/raw; a set that is missing is left out.
+Copies of some test images, changed in one way each, are added to train, and `near_copies` searches it as a run with
+`duplicates: near` does. Prints a Markdown table: the number of copies found, and of test images reported without a
+planted copy. 1 minute on one core.
 """
 
 from __future__ import annotations
@@ -42,9 +43,7 @@ def part(left: float, top: float, right: float, bottom: float) -> Change:
 
     def change(picture: Image.Image) -> Image.Image:
         w, h = picture.size
-        return picture.crop(
-            (round(left * w), round(top * h), w - round(right * w), h - round(bottom * h))
-        )
+        return picture.crop((round(left * w), round(top * h), w - round(right * w), h - round(bottom * h)))
 
     return change
 
@@ -79,7 +78,7 @@ CHANGES: dict[str, Change] = {
     "JPEG of quality 50": jpeg(50),
     "brighter (0.8 v + 40)": lambda picture: picture.point(lambda v: 0.8 * v + 40),
     "mirrored and brighter": lambda picture: ImageOps.mirror(picture).point(lambda v: 0.8 * v + 40),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -102,20 +101,17 @@ def facts_of(pictures: list[Image.Image]) -> Facts:
 def load(name: str, listing: Listing, most: dict[str, int]) -> Pictures:
     """Train and val as one, and test, at most so many of each, evenly spaced."""
     _, rows = split(
-        listing.labels, listing.classes, SplitOptions(), np.random.default_rng(0),
-        groups=listing.groups, official=listing.splits,
-    )  # fmt: skip
+        listing.labels,
+        listing.classes,
+        SplitOptions(),
+        np.random.default_rng(0),
+        groups=listing.groups,
+        official=listing.splits,
+    )
     chosen = []
-    for side, candidates in (
-        ("train", np.concatenate([rows["train"], rows["val"]])),
-        ("test", rows["test"]),
-    ):
+    for side, candidates in (("train", np.concatenate([rows["train"], rows["val"]])), ("test", rows["test"])):
         chosen.append(np.sort(candidates)[spaced(len(candidates), most[side])])
-    pictures = [
-        decode(blob, None).pixels.convert("L").copy()
-        for side in chosen
-        for blob in listing.fetch(side)
-    ]
+    pictures = [decode(blob, None).pixels.convert("L").copy() for side in chosen for blob in listing.fetch(side)]
     return Pictures(name, pictures, len(chosen[0]))
 
 
@@ -149,7 +145,9 @@ def available(folder: Path, most: dict[str, int]) -> list[Pictures]:
 
 
 def hits_of_planted(images: Pictures, change: Change, planted: int) -> str:
-    """Copies found, of those planted. A planted copy counts if it is of one group with the image that it is a copy of."""
+    """Copies found, of those planted. A planted copy counts if it is of one group with the image that it is a copy
+    of.
+    """
     n_test = len(images.pictures) - images.n_train
     tests = images.n_train + spaced(n_test, planted)
     copies = [change(images.pictures[row]) for row in tests]

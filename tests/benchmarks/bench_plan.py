@@ -1,7 +1,8 @@
 """Expected and measured time of runs on images: python tests/benchmarks/bench_plan.py --out FOLDER [--sets NAME ...].
 
-Makes image sets of unlike size, runs each within its budget, and prints what the plan expected, what the run took, and the
-ratio. Processor seconds are those of the command and its processes: on a machine that does other work too, compare them.
+Makes image sets of unlike size, runs each within its budget, and prints what the plan expected, what the run took, and
+the ratio. Processor seconds are those of the command and its processes: on a machine that does other work too, compare
+them.
 """
 
 from __future__ import annotations
@@ -49,11 +50,7 @@ def write_set(folder: Path, of: Set) -> None:
         place = folder / f"class{label}"
         place.mkdir(parents=True)
         for row in range(n):
-            turn, radius, (dx, dy) = (
-                rng.uniform(0, 3),
-                rng.uniform(0.15, 0.3),
-                rng.normal(0, 0.1, 2),
-            )
+            turn, radius, (dx, dy) = (rng.uniform(0, 3), rng.uniform(0.15, 0.3), rng.normal(0, 0.1, 2))
             u = (x - dx) * np.cos(turn) + (y - dy) * np.sin(turn)
             v = (y - dy) * np.cos(turn) - (x - dx) * np.sin(turn)
             power = 1.5 + 0.6 * (label % 5)
@@ -100,7 +97,8 @@ def main() -> None:
         values = yaml.safe_load((place / "out" / "experiment.yaml").read_text())
         numbers = f"{values['image']['size']} px, {len(values['arms'])} arms, {len(values['seeds'])} seeds"
         print(
-            f"{name}: {sum(of.counts)} pictures, plan after {planned:.0f} s; {numbers}; expected {expected:.0f} s, measured "
+            f"{name}: {sum(of.counts)} pictures, plan after {planned:.0f} s; {numbers}; expected {expected:.0f} s, "
+            "measured "
             f"{wall:.0f} s, ratio {expected / wall:.2f}; {processor:.0f} processor seconds",
             flush=True,
         )

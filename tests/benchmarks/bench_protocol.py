@@ -1,6 +1,7 @@
 """A run's arms as a Markdown table beside published rows.
 
-python tests/benchmarks/bench_protocol.py OUT [--published NAME=VALUE ...] [--metric METRIC ...] > docs/results/protocols/NAME.md
+python tests/benchmarks/bench_protocol.py OUT [--published NAME=VALUE ...] [--metric METRIC ...] >
+docs/results/protocols/NAME.md
 
 OUT: folder of a finished run (`augpipe run CONFIG --out OUT`). Nothing is computed that the run did not say: means over
 its seeds and its own intervals, in percent. --published: macro recall of other people's rows (of one metric, as
@@ -19,13 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-HEAD = (
-    "arm",
-    "macro recall",
-    "over the baseline",
-    "over the strongest without a generator",
-    "verdict",
-)
+HEAD = ("arm", "macro recall", "over the baseline", "over the strongest without a generator", "verdict")
 
 
 def told(found: dict[str, Any] | None, signed: bool) -> str:
@@ -43,9 +38,7 @@ def over_seeds(scores: pd.DataFrame, arm: str, metric: str) -> str:
     name, _, label = metric.partition("/")
     own = scores[(scores.arm == arm) & (scores.metric == name) & (scores["class"] == label)]
     if own.empty:
-        raise SystemExit(
-            f"no {metric!r} in scores.csv; it has {', '.join(sorted(set(scores.metric)))}"
-        )
+        raise SystemExit(f"no {metric!r} in scores.csv; it has {', '.join(sorted(set(scores.metric)))}")
     half = stats.t.ppf(0.975, len(own) - 1) * stats.sem(own.value) if len(own) > 1 else np.nan
     return f"{100 * own.value.mean():.2f}" + (f" ± {100 * half:.2f}" if len(own) > 1 else "")
 
@@ -68,14 +61,17 @@ def table(out: Path, published: dict[str, str], metrics: list[str]) -> str:
         against = arm["gain_over_strongest"]
         verdict = against["verdict"] if against else "the strongest without a generator"
         cells = [
-            name, told(arm, False), told(arm["gain"], True), told(against, True), verdict,
+            name,
+            told(arm, False),
+            told(arm["gain"], True),
+            told(against, True),
+            verdict,
             *(over_seeds(test, name, metric) for metric in metrics),
-            f"{arm['share']:.2f}", f"{arm['seconds']:.0f}",
-        ]  # fmt: skip
+            f"{arm['share']:.2f}",
+            f"{arm['seconds']:.0f}",
+        ]
         lines.append("| " + " | ".join(cells) + " |")
-    versions = ", ".join(
-        f"{k} {v}" for k, v in summary["versions"].items() if k in ("torch", "numpy")
-    )
+    versions = ", ".join(f"{k} {v}" for k, v in summary["versions"].items() if k in ("torch", "numpy"))
     return "\n".join(
         [
             *lines,
@@ -83,7 +79,8 @@ def table(out: Path, published: dict[str, str], metrics: list[str]) -> str:
             f"Verdict of the run: {summary['verdict']}",
             "",
             f"{len(summary['seeds'])} seeds; intervals at {100 * summary['level']:.0f}%; p by Holm over arms; "
-            f"seconds of an arm with those of its generators, which arms share; the run took {summary['seconds']:.0f} s; "
+            f"seconds of an arm with those of its generators, which arms share; the run took {summary['seconds']:.0f} "
+            "s; "
             f"{versions}.",
         ]
     )

@@ -1,7 +1,9 @@
-"""Equal arms over one and two Dask workers: python tests/benchmarks/bench_scaling.py --out FOLDER [--arms 32] [--steps 300].
+"""Equal arms over one and two Dask workers: python tests/benchmarks/bench_scaling.py --out FOLDER [--arms 32] [--steps
+300].
 
-Wall time of a comparison of equal arms on one seed, with one worker and with two, in turn, and what a run costs besides: bytes
-in the store, and the processor's seconds of the run itself with its own Prefect server, workers left out. Writes scaling.csv.
+Wall time of a comparison of equal arms on one seed, with one worker and with two, in turn, and what a run costs
+besides: bytes in the store, and the processor's seconds of the run itself with its own Prefect server, workers left
+out. Writes scaling.csv.
 """
 
 from __future__ import annotations
@@ -35,8 +37,7 @@ def run(place: Path, arms: int, steps: int, workers: int) -> tuple[float, int, f
         "classifier": {"width": 1.0, "steps": steps, "evaluations": 2},
         # Each has a loss of its own, so that none is recalled from another.
         "arms": [
-            {"name": f"arm {n}", "mix": {"loss": {"kind": "cross_entropy", "smoothing": n / 1000}}}
-            for n in range(arms)
+            {"name": f"arm {n}", "mix": {"loss": {"kind": "cross_entropy", "smoothing": n / 1000}}} for n in range(arms)
         ],
     }
     (place / "scaling.yaml").write_text(yaml.safe_dump(values))
@@ -46,11 +47,22 @@ def run(place: Path, arms: int, steps: int, workers: int) -> tuple[float, int, f
         begun, before = time.monotonic(), _processor()
         done = subprocess.run(
             [
-                str(Path(sys.executable).parent / "augpipe"), "run", "scaling.yaml", "--out", "out",
-                "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}",
+                str(Path(sys.executable).parent / "augpipe"),
+                "run",
+                "scaling.yaml",
+                "--out",
+                "out",
+                "--set",
+                "runner.kind=dask",
+                "--set",
+                f"runner.address={cluster.address}",
             ],
-            cwd=place, env=environment(place), capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=place,
+            env=environment(place),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         seconds, spent = time.monotonic() - begun, _processor() - before
         assert done.returncode == 0, done.stderr[-3000:]
     finally:
@@ -80,11 +92,10 @@ def main() -> None:
         print(*rows[-1], flush=True)
     alone, one, two = (row[2] for row in rows)
     print(
-        f"two workers over one: {one / two:.2f} times as fast; without what one arm takes {(one - alone) / (two - alone):.2f}"
+        f"two workers over one: {one / two:.2f} times as fast; without what one arm takes "
+        f"{(one - alone) / (two - alone):.2f}"
     )
-    table = pd.DataFrame(
-        rows, columns=["workers", "arms", "seconds", "bytes in the store", "processor seconds"]
-    )
+    table = pd.DataFrame(rows, columns=["workers", "arms", "seconds", "bytes in the store", "processor seconds"])
     table.to_csv(given.out / "scaling.csv", index=False)
 
 

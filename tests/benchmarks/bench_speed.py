@@ -1,7 +1,8 @@
-"""Images a second in training: python tests/benchmarks/bench_speed.py [--device cuda] [--size 32] [--seconds 4] [--out FILE.csv].
+"""Images a second in training: python tests/benchmarks/bench_speed.py [--device cuda] [--size 32] [--seconds 4] [--out
+FILE.csv].
 
-Every trained family with its defaults in its own batch size and a larger one, and classifiers, one process, one after the
-other; the first steps, in which kernels are chosen, are not counted.
+Every trained family with its defaults in its own batch size and a larger one, and classifiers, one process, one after
+the other; the first steps, in which kernels are chosen, are not counted.
 """
 
 from __future__ import annotations
@@ -32,16 +33,12 @@ CLASSIFIERS = ("small_cnn", "resnet32", "resnet18")
 def train_set(size: int) -> ImageSet:
     labels = np.arange(IMAGES) % CLASSES
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, 3, size, size), dtype=np.uint8)
-    return ImageSet(
-        pixels, labels, tuple("abcdefghij"), provenance([str(i) for i in range(IMAGES)])
-    )
+    return ImageSet(pixels, labels, tuple("abcdefghij"), provenance([str(i) for i in range(IMAGES)]))
 
 
 def family_step(name: str, batch: int, train: ImageSet, here: Runtime) -> Callable[[], object]:
     # So short a training that it is past what it begins with: an autoencoder, small pictures.
-    config = load_kind("augpipe.generators.models", name, "generator").Config(
-        kind=name, batch=batch, kimg=0.1
-    )
+    config = load_kind("augpipe.generators.models", name, "generator").Config(kind=name, batch=batch, kimg=0.1)
     made = families.build(config, Problem(train.spec, train.classes), here, 0)
     made.prepare(train)
     pool, rng = runtime.Pool(train, here), torch.Generator()
@@ -105,9 +102,7 @@ def main() -> None:
         rows.append((name, batch, round(found)))
         print(f"{name}, batch {batch}: {found:.0f} images/s", flush=True)
         if given.out:
-            pd.DataFrame(rows, columns=["name", "batch", "images_per_second"]).to_csv(
-                given.out, index=False
-            )
+            pd.DataFrame(rows, columns=["name", "batch", "images_per_second"]).to_csv(given.out, index=False)
     print(f"{here.device}, {here.precision}, {given.size} px, torch {torch.__version__}")
 
 

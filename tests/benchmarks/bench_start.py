@@ -1,4 +1,5 @@
-"""Start of the command, as a multiple of `python -c "import torch"`: processor time and elapsed time of new processes, medians.
+"""Start of the command, as a multiple of `python -c "import torch"`: processor time and elapsed time of new processes,
+medians.
 
 python tests/benchmarks/bench_start.py [--repeats 5]      exit status 1 if a bound is passed
 
@@ -62,17 +63,13 @@ def main() -> int:
                     rounds[name].append(figures)
     used = {name: statistics.median(u for u, _ in rows) for name, rows in rounds.items()}
     elapsed = {name: statistics.median(e for _, e in rows) for name, rows in rounds.items()}
-    print(
-        "| command | processor s | elapsed s | ratio to `import torch` | bound |\n| --- | --- | --- | --- | --- |"
-    )
+    print("| command | processor s | elapsed s | ratio to `import torch` | bound |\n| --- | --- | --- | --- | --- |")
     print(f'| `python -c "import torch"` | {used["torch"]:.2f} | {elapsed["torch"]:.2f} | 1 | |')
     late = []
     for name, bound in BOUNDS.items():
         ratio, most = used[name] / used["torch"], bound / TORCH
         late += [name] * (ratio > most)
-        print(
-            f"| `augpipe {name}` | {used[name]:.2f} | {elapsed[name]:.2f} | {ratio:.2f} | {most:.2f} |"
-        )
+        print(f"| `augpipe {name}` | {used[name]:.2f} | {elapsed[name]:.2f} | {ratio:.2f} | {most:.2f} |")
     return 1 if late else 0
 
 

@@ -1,7 +1,8 @@
-"""Runs a second that MLflow's server, and tasks a second that Prefect's takes, on PostgreSQL: python tests/benchmarks/bench_tracking.py [--runs 40] [--clients 1 4].
+"""Runs a second that MLflow's server, and tasks a second that Prefect's takes, on PostgreSQL: python
+tests/benchmarks/bench_tracking.py [--runs 40] [--clients 1 4].
 
-Each client makes the calls that a run of an arm comes to (run, params, metrics, model of 100 KB, data set, end). The tasks do nothing, and eight of them run at a time. Without PostgreSQL the
-server is on SQLite, and it says so.
+Each client makes the calls that a run of an arm comes to (run, params, metrics, model of 100 KB, data set, end). The
+tasks do nothing, and eight of them run at a time. Without PostgreSQL the server is on SQLite, and it says so.
 """
 
 from __future__ import annotations
@@ -65,9 +66,10 @@ def orchestrated(place: Path, postgres: Postgres | None) -> None:
     server = Prefect(place / "prefect", database)
     try:
         subprocess.run(
-            [sys.executable, "-c", FLOW, str(TASKS)], check=True,
+            [sys.executable, "-c", FLOW, str(TASKS)],
+            check=True,
             env={**os.environ, "PREFECT_API_URL": server.url, "PREFECT_LOGGING_LEVEL": "ERROR"},
-        )  # fmt: skip
+        )
     finally:
         server.kill()
 
@@ -90,18 +92,11 @@ def main() -> None:
                 with ProcessPoolExecutor(clients) as pool:
                     each = given.runs // clients
                     begun = time.monotonic()
-                    list(
-                        pool.map(
-                            arms, *zip(*[(server.url, experiment, each)] * clients, strict=True)
-                        )
-                    )
+                    list(pool.map(arms, *zip(*[(server.url, experiment, each)] * clients, strict=True)))
                     seconds = time.monotonic() - begun
                 on = "PostgreSQL" if postgres else "SQLite"
                 rate = clients * each / seconds
-                print(
-                    f"{clients} clients on {on}: {rate:.1f} runs a second, {rate * METRICS:.0f} metrics",
-                    flush=True,
-                )
+                print(f"{clients} clients on {on}: {rate:.1f} runs a second, {rate * METRICS:.0f} metrics", flush=True)
             orchestrated(Path(place), postgres)
         finally:
             server.kill()

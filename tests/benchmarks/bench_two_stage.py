@@ -1,14 +1,15 @@
-"""How often is the two-stage verdict wrong, and how often does it find a gain? Simulated, beside testing all arms at once.
+"""How often is the two-stage verdict wrong, and how often does it find a gain? Simulated, beside testing all arms at
+once.
 
 python tests/benchmarks/bench_two_stage.py --out FOLDER [--draws N] [--only NAME ...]
 
-An image is classified correctly if a latent normal value lies below its training's threshold. The value has parts that all
-arms share, that are the arm's (for groups, half of it the whole group's), and that are the training's own; the threshold
-varies between generators and between classifiers. Explore: SEEDS seeds of every arm, of which validation chooses the best arm
-with a generator and the best without. Confirm: G generators, R classifiers on each, new thresholds, test images that took no
-part in the choice. "All arms": as many trainings (generators and classifiers count alike, explore and the baseline in the
-confirm stage included) spent on seeds of every arm, p over the same rival corrected over all arms by Holm's method, the arm
-chosen on val of the same seeds; seeds are rounded up.
+An image is classified correctly if a latent normal value lies below its training's threshold. The value has parts that
+all arms share, that are the arm's (for groups, half of it the whole group's), and that are the training's own; the
+threshold varies between generators and between classifiers. Explore: SEEDS seeds of every arm, of which validation
+chooses the best arm with a generator and the best without. Confirm: G generators, R classifiers on each, new
+thresholds, test images that took no part in the choice. "All arms": as many trainings (generators and classifiers count
+alike, explore and the baseline in the confirm stage included) spent on seeds of every arm, p over the same rival
+corrected over all arms by Holm's method, the arm chosen on val of the same seeds; seeds are rounded up.
 """
 
 from __future__ import annotations
@@ -68,9 +69,7 @@ class World:
     @property
     def trainings(self) -> float:
         """Of both stages: generators, by what they take, and classifiers."""
-        arms = (
-            2 if self.arms - self.generative == 1 else 3
-        )  # the baseline too, if it is not the rival
+        arms = 2 if self.arms - self.generative == 1 else 3  # the baseline too, if it is not the rival
         return SEEDS * self.of_seed + self.generators * (self.takes + arms * self.classifiers)
 
     @property
@@ -87,7 +86,10 @@ class World:
 WORLDS = (
     World("center"),
     *(World(f"{n} arms", arms=n) for n in (2, 20, 50)),
-    *(World(f"G {g}, R {r}", generators=g, classifiers=r) for g, r in ((3, 1), (3, 2), (3, 8), (5, 1), (5, 4), (10, 1), (10, 2), (10, 8))),
+    *(
+        World(f"G {g}, R {r}", generators=g, classifiers=r)
+        for g, r in ((3, 1), (3, 2), (3, 8), (5, 1), (5, 4), (10, 1), (10, 2), (10, 8))
+    ),
     *(World(f"{n} images", images=n) for n in (200, 10_000)),
     World("20 groups a class", grouped=True),
     World("8 groups a class", images=400, grouped=True),
@@ -100,7 +102,7 @@ WORLDS = (
     World("as Fashion-MNIST", images=10_000, level=0.87, of_generator=0.1, of_classifier=0.15),
     World("slow generator", takes=5.0, classifiers=4),
     World("20 arms, 10,000 images, G 10", arms=20, images=10_000, generators=10),
-)  # fmt: skip
+)
 
 
 # Two arms leave nothing to choose: the explore stage's seeds are the first replicates.
@@ -118,9 +120,7 @@ PAIRS = (
 class Sample:
     """Images of one side: latent values of each arm, and predictions of trainings on them."""
 
-    def __init__(
-        self, world: World, images: int, arms: Sequence[int], rng: np.random.Generator
-    ) -> None:
+    def __init__(self, world: World, images: int, arms: Sequence[int], rng: np.random.Generator) -> None:
         self.rng, self.world = rng, world
         self.labels = np.repeat(np.arange(CLASSES), images // CLASSES).astype(np.int64)
         n = len(self.labels)
@@ -142,9 +142,7 @@ class Sample:
         return np.where(right, self.labels, (self.labels + 1) % CLASSES).astype(np.uint8)
 
 
-def thresholds(
-    world: World, arm: int, g: int, r: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def thresholds(world: World, arm: int, g: int, r: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Of G generators and R classifiers on each, with the arm's expected macro recall: (G,R)."""
     point = 0.01 / stats.norm.pdf(stats.norm.ppf(world.level))
     generative = arm >= world.arms - world.generative
@@ -152,11 +150,7 @@ def thresholds(
     of_classifier = world.of_classifier * point
     level = world.level + (world.gain / 100 if arm == world.arms - 1 else 0.0)
     mean = stats.norm.ppf(level) * math.sqrt(1 + of_generator**2 + of_classifier**2)
-    return (
-        mean
-        + of_generator * rng.normal(size=(g, 1))
-        + of_classifier * rng.normal(size=(g, r))
-    )  # fmt: skip
+    return mean + of_generator * rng.normal(size=(g, 1)) + of_classifier * rng.normal(size=(g, r))
 
 
 def finalists(world: World, val: Sequence[float]) -> tuple[int, int]:
@@ -165,9 +159,7 @@ def finalists(world: World, val: Sequence[float]) -> tuple[int, int]:
     return int(next(a for a in order if a >= plain)), int(next(a for a in order if a < plain))
 
 
-def explore(
-    world: World, seeds: int, rng: np.random.Generator
-) -> tuple[list[float], list[NDArray[np.float64]]]:
+def explore(world: World, seeds: int, rng: np.random.Generator) -> tuple[list[float], list[NDArray[np.float64]]]:
     """Mean macro recall on val of every arm, and the thresholds of its seeds.
 
     Given the latent values, the number of right images is a sum of independent ones: its normal limit is drawn.
@@ -195,10 +187,13 @@ def two_stages(world: World, rng: np.random.Generator) -> dict[str, float]:
     answer = confirm(*both, test.labels, test.groups)
     truth = world.gain if contender == world.arms - 1 else 0.0
     return {
-        "better": answer.decision == "better", "worse": answer.decision == "worse",
-        "equivalent": answer.decision == "equivalent", "covered": answer.low <= truth <= answer.high,
-        "chosen": contender == world.arms - 1, "width": answer.high - answer.low,
-    }  # fmt: skip
+        "better": answer.decision == "better",
+        "worse": answer.decision == "worse",
+        "equivalent": answer.decision == "equivalent",
+        "covered": answer.low <= truth <= answer.high,
+        "chosen": contender == world.arms - 1,
+        "width": answer.high - answer.low,
+    }
 
 
 def all_arms(world: World, rng: np.random.Generator) -> dict[str, float]:
@@ -237,16 +232,16 @@ def with_looks(world: World, rng: np.random.Generator) -> dict[str, float]:
     most = LOOKS[-1]
     both = [test.predict(a, thresholds(world, a, most, world.classifiers, rng)) for a in arms]
     for count in LOOKS:
-        answer = decide(
-            difference(both[0][:count], both[1][:count], units), "macro_recall", looks=LOOKS
-        )
+        answer = decide(difference(both[0][:count], both[1][:count], units), "macro_recall", looks=LOOKS)
         if answer.decision != "undecided":
             break
     return {
-        "better": answer.decision == "better", "worse": answer.decision == "worse",
-        "equivalent": answer.decision == "equivalent", "generators": count,
+        "better": answer.decision == "better",
+        "worse": answer.decision == "worse",
+        "equivalent": answer.decision == "equivalent",
+        "generators": count,
         "covered": answer.low <= world.gain <= answer.high,
-    }  # fmt: skip
+    }
 
 
 def pooled(world: World, rng: np.random.Generator) -> dict[str, float]:
@@ -261,26 +256,21 @@ def fresh(world: World, rng: np.random.Generator) -> dict[str, float]:
     return _of_pair(world, max(3, int((world.generators * each - explored) / each)), 0, rng)
 
 
-def _of_pair(
-    world: World, generators: int, trained: int, rng: np.random.Generator
-) -> dict[str, float]:
+def _of_pair(world: World, generators: int, trained: int, rng: np.random.Generator) -> dict[str, float]:
     test = Sample(world, world.images, (1, 0), rng)
     units = Units(test.labels, test.groups)
     looks = [n for n in LOOKS if trained <= n < generators] + [generators]
-    both = [
-        test.predict(arm, thresholds(world, arm, generators, world.classifiers, rng))
-        for arm in (1, 0)
-    ]
+    both = [test.predict(arm, thresholds(world, arm, generators, world.classifiers, rng)) for arm in (1, 0)]
     for count in looks:
-        answer = decide(
-            difference(both[0][:count], both[1][:count], units), "macro_recall", looks=looks
-        )
+        answer = decide(difference(both[0][:count], both[1][:count], units), "macro_recall", looks=looks)
         if answer.decision != "undecided":
             break
     return {
-        "better": answer.decision == "better", "worse": answer.decision == "worse",
-        "covered": answer.low <= world.gain <= answer.high, "generators": count,
-    }  # fmt: skip
+        "better": answer.decision == "better",
+        "worse": answer.decision == "worse",
+        "covered": answer.low <= world.gain <= answer.high,
+        "generators": count,
+    }
 
 
 def of_metric(metric: str) -> Any:
@@ -292,9 +282,7 @@ def of_metric(metric: str) -> Any:
         few = (test.labels < 3) | (np.arange(len(test.labels)) % (CLASSES * GROUP) < GROUP)
         both = []
         for arm in arms:
-            output = test.predict(
-                arm, thresholds(world, arm, world.generators, world.classifiers, rng)
-            )
+            output = test.predict(arm, thresholds(world, arm, world.generators, world.classifiers, rng))
             if metric == "macro_auc":
                 scores = 0.3 * rng.random((*output.shape, CLASSES), dtype=np.float32)
                 scores += 0.2 * (output[..., None] == np.arange(CLASSES))
@@ -313,14 +301,9 @@ def families(world: World, rng: np.random.Generator) -> dict[str, float]:
     arms = range(world.arms)
     test = Sample(world, world.images, arms, rng)
     units = Units(test.labels, test.groups)
-    outputs = [
-        test.predict(a, thresholds(world, a, world.generators, world.classifiers, rng))
-        for a in arms
-    ]
+    outputs = [test.predict(a, thresholds(world, a, world.generators, world.classifiers, rng)) for a in arms]
     members = [
-        difference(
-            outputs[a], outputs[0], units, classes=() if c is None else (c,), name=f"{a} {c}"
-        )
+        difference(outputs[a], outputs[0], units, classes=() if c is None else (c,), name=f"{a} {c}")
         for a in arms[1:]
         for c in (None, *range(CLASSES))
     ]
@@ -330,14 +313,14 @@ def families(world: World, rng: np.random.Generator) -> dict[str, float]:
         "covered together": float(all(m.low <= 0 <= m.high for m in found)),
         "covered alone": float(all(m.interval(0.05)[0] <= 0 <= m.interval(0.05)[1] for m in members)),
         "covered by Holm": float(min(holm([m.p for m in members])) > 0.05),
-    }  # fmt: skip
+    }
 
 
 def components(g: int, r: int, ratio: float, draws: int = 40_000) -> dict[str, float]:
     """Coverage and mean half width, in standard errors, of two error models of G x R replicates without test images.
 
-    together: variance of the G means, G - 1 degrees of freedom, as in `paired`. apart: components of generator and classifier,
-    each with degrees of freedom of its own. ratio: variance of the generator over that of the classifier.
+    together: variance of the G means, G - 1 degrees of freedom, as in `paired`. apart: components of generator and
+    classifier, each with degrees of freedom of its own. ratio: variance of the generator over that of the classifier.
     """
     rng = np.random.default_rng([g, r, round(100 * ratio)])
     expected, nu = r * ratio + 1, g * (r - 1)
@@ -349,11 +332,12 @@ def components(g: int, r: int, ratio: float, draws: int = 40_000) -> dict[str, f
     df = 1 / (share**2 / (g - 1) + (1 - share) ** 2 / nu)
     apart = stats.t.isf(0.025, df) * np.maximum(between, within) ** 0.5
     return {
-        "ratio": ratio, "together": float((np.abs(mean) < together).mean()),
+        "ratio": ratio,
+        "together": float((np.abs(mean) < together).mean()),
         "apart": float((np.abs(mean) < apart).mean()),
         "width together": float(together.mean() / expected**0.5),
         "width apart": float(apart.mean() / expected**0.5),
-    }  # fmt: skip
+    }
 
 
 def percent(value: float) -> str:
@@ -370,10 +354,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
     ]
     both = [row for row in rows if row["kind"] == "two stages"]
     for none in (row for row in both if not row["gain"]):
-        one, two = (
-            next((r for r in both if r["name"] == none["name"] and r["gain"] == g), None)
-            for g in (1.0, 2.0)
-        )
+        one, two = (next((r for r in both if r["name"] == none["name"] and r["gain"] == g), None) for g in (1.0, 2.0))
         if one is None or two is None:
             continue
         lines.append(
@@ -390,11 +371,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
         ("metric", ("better", "covered")),
         ("family", ("members", "covered together", "covered alone", "covered by Holm")),
     ):
-        lines += [
-            "",
-            f"| {kind} | gain | " + " | ".join(keys) + " |",
-            "| --- " * (len(keys) + 2) + "|",
-        ]
+        lines += ["", f"| {kind} | gain | " + " | ".join(keys) + " |", "| --- " * (len(keys) + 2) + "|"]
         for row in (row for row in rows if row["kind"] == kind):
             cells = [f"{row[k]:.3g}" if k in PLAIN else percent(row[k]) for k in keys]
             lines.append(f"| {row['name']} | {row['gain']:g} | " + " | ".join(cells) + " |")
@@ -414,10 +391,7 @@ def main() -> None:
 
     def add(kind: str, world: World, result: dict[str, float], draws: int) -> None:
         rows.append({"kind": kind, **asdict(world), "draws": draws, **result})
-        print(
-            f"{time.perf_counter() - start:6.0f} s  {kind}: {world.name} +{world.gain:g} {result}",
-            flush=True,
-        )
+        print(f"{time.perf_counter() - start:6.0f} s  {kind}: {world.name} +{world.gain:g} {result}", flush=True)
         (options.out / "two-stage.json").write_text(json.dumps(rows, indent=1))
 
     if not options.only:
@@ -428,16 +402,9 @@ def main() -> None:
             world = World("looks", gain=gain)
             add("looks", world, rates(world, options.draws, with_looks), options.draws)
         for metric in METRICS:
-            for world in (
-                World(metric, images=1000),
-                World(f"{metric}, groups", images=2000, grouped=True),
-            ):
+            for world in (World(metric, images=1000), World(f"{metric}, groups", images=2000, grouped=True)):
                 add("metric", world, rates(world, options.draws, of_metric(metric)), options.draws)
-        for world in (
-            World("family"),
-            World("family of 20", arms=20),
-            World("family, G 10", generators=10),
-        ):
+        for world in (World("family"), World("family of 20", arms=20), World("family, G 10", generators=10)):
             add("family", world, rates(world, options.draws // 2, families), options.draws // 2)
     for world in (replace(pair, gain=gain) for pair in PAIRS for gain in (0.0, 1.0, 2.0)):
         if options.only and "two arms" not in options.only:
@@ -456,11 +423,7 @@ def main() -> None:
             better = replace(world, gain=gain)
             result = rates(better, draws // 2, two_stages)
             before = rates(better, draws // 2, all_arms)
-            result |= {
-                "trainings": world.trainings,
-                "seeds": world.seeds,
-                "all arms": before["better"],
-            }
+            result |= {"trainings": world.trainings, "seeds": world.seeds, "all arms": before["better"]}
             add("two stages", better, result, draws // 2)
     print(tables(rows))
 

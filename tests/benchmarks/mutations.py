@@ -31,46 +31,76 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
-        "augpipe/core/seeds.py", r'"\x1f".join(', '"".join(', "tests/core/test_seeds.py",
+        "augpipe/core/seeds.py",
+        r'"\x1f".join(',
+        '"".join(',
+        "tests/core/test_seeds.py",
         "streams of the names a, b and of ab are one",
     ),
     Mutation(
-        "augpipe/nn/penalties.py", "(norms - 1).square()", "norms.square()", "tests/nn/test_penalties.py",
+        "augpipe/nn/penalties.py",
+        "(norms - 1).square()",
+        "norms.square()",
+        "tests/nn/test_penalties.py",
         "the gradient penalty asks for gradients of 0",
     ),
     Mutation(
-        "augpipe/data/split.py", "max(1, round(", "max(0, round(", "tests/data/test_split.py",
+        "augpipe/data/split.py",
+        "max(1, round(",
+        "max(0, round(",
+        "tests/data/test_split.py",
         "a small class may miss in val or test",
     ),
     Mutation(
-        "augpipe/generators/fit.py", "metric < self.position.best_metric", "metric > self.position.best_metric",
-        "tests/generators/test_fit.py", "a later, worse state is taken for the best",
+        "augpipe/generators/fit.py",
+        "metric < self.position.best_metric",
+        "metric > self.position.best_metric",
+        "tests/generators/test_fit.py",
+        "a later, worse state is taken for the best",
     ),
     Mutation(
-        "augpipe/classifiers/scores.py", "confusion.sum(0) - np.diag(confusion)", "confusion.sum(1) - np.diag(confusion)",
-        "tests/classifiers/test_scores.py", "specificity counts missed images in place of false ones",
+        "augpipe/classifiers/scores.py",
+        "confusion.sum(0) - np.diag(confusion)",
+        "confusion.sum(1) - np.diag(confusion)",
+        "tests/classifiers/test_scores.py",
+        "specificity counts missed images in place of false ones",
     ),
     Mutation(
-        "augpipe/synthetic/fidelity/distances.py", "/ (n * (n - 1))", "/ (n * n)", "tests/synthetic/test_fidelity.py",
+        "augpipe/synthetic/fidelity/distances.py",
+        "/ (n * (n - 1))",
+        "/ (n * n)",
+        "tests/synthetic/test_fidelity.py",
         "KID is biased",
     ),
     Mutation(
-        "augpipe/comparison/verdict.py", "and estimate.low > 0", "and estimate.high > 0", "tests/comparison/test_bootstrap.py",
+        "augpipe/comparison/verdict.py",
+        "and estimate.low > 0",
+        "and estimate.high > 0",
+        "tests/comparison/test_bootstrap.py",
         "an interval that holds 0 counts as better",
     ),
     Mutation(
-        "augpipe/pipeline/pruning.py", "over is not None and over <= 0", "over is not None and over < 0",
-        "tests/pipeline/test_pruning.py", "a store at its limit loses one more result",
+        "augpipe/pipeline/pruning.py",
+        "over is not None and over <= 0",
+        "over is not None and over < 0",
+        "tests/pipeline/test_pruning.py",
+        "a store at its limit loses one more result",
     ),
     Mutation(
-        "augpipe/report/collect.py", "counts.sum(1, keepdims=True)", "counts.sum(0, keepdims=True)",
-        "tests/report/test_report.py", "confusions are fractions of what was predicted",
+        "augpipe/report/collect.py",
+        "counts.sum(1, keepdims=True)",
+        "counts.sum(0, keepdims=True)",
+        "tests/report/test_report.py",
+        "confusions are fractions of what was predicted",
     ),
     Mutation(
-        "flows/tracking/names.py", 'unique = plain if plain == name else f"{plain}_{label}"', "unique = plain",
-        "tests/flows/test_tracking_names.py", "two classes that MLflow spells alike share a name",
+        "flows/tracking/names.py",
+        'unique = plain if plain == name else f"{plain}_{label}"',
+        "unique = plain",
+        "tests/flows/test_tracking_names.py",
+        "two classes that MLflow spells alike share a name",
     ),
-)  # fmt: skip
+)
 
 
 def caught(mutation: Mutation, place: Path) -> bool:
@@ -88,8 +118,12 @@ def caught(mutation: Mutation, place: Path) -> bool:
     file.write_text(text.replace(mutation.old, mutation.new))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", mutation.tests],
-        cwd=place, capture_output=True, text=True, check=False, timeout=900,
-    )  # fmt: skip
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{mutation.tests}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     if done.returncode == 1 and "\nFAILED " not in done.stdout:

@@ -26,15 +26,9 @@ def weighted(images: ImageSet) -> ImageSet:
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {},
-        {"sampler": "balanced", "share": 0.3},
-        {"sampler": "sqrt", "share": {"c1": 0.5, "c2": 0.2}, "until": 0.5},
-    ],
+    [{}, {"sampler": "balanced", "share": 0.3}, {"sampler": "sqrt", "share": {"c1": 0.5, "c2": 0.2}, "until": 0.5}],
 )
-def test_weights_are_the_frequencies_of_the_arms_batches(
-    options: dict[str, Any], here: Runtime
-) -> None:
+def test_weights_are_the_frequencies_of_the_arms_batches(options: dict[str, Any], here: Runtime) -> None:
     real, synthetic = shapes((40, 20, 5)), weighted(shapes((0, 30, 60), seed=1))
     dataset = ArmDataset(real, synthetic, Mix(**options), seed=0)
     mixture = Mixture(real, synthetic, Mix(**options), here, seed=0)

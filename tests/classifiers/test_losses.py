@@ -24,9 +24,7 @@ NATURAL = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
 EVEN = torch.full((3,), 1 / 3, dtype=torch.float64)
 
 
-def made(
-    loss: object, weights: str = "none", prior: torch.Tensor = NATURAL, **more: float
-) -> objectives.Objective:
+def made(loss: object, weights: str = "none", prior: torch.Tensor = NATURAL, **more: float) -> objectives.Objective:
     mix = Mix(loss=loss, weights=weights, **more)
     return objectives.objective(mix.loss, mix.weights, mix.defer, prior, COUNTS)
 
@@ -75,9 +73,7 @@ def test_logit_adjustment_by_hand() -> None:
         assert float(found) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    "loss", [{"kind": "logit_adjustment", "tau": 0}, {"kind": "logit_adjustment"}]
-)
+@pytest.mark.parametrize("loss", [{"kind": "logit_adjustment", "tau": 0}, {"kind": "logit_adjustment"}])
 def test_logit_adjustment_without_tau_or_over_even_batches_is_cross_entropy(loss) -> None:
     z, y = batch()
     prior = NATURAL if loss.get("tau") == 0 else EVEN
@@ -132,9 +128,7 @@ def test_effective_weights_are_one_over_the_effective_number() -> None:
     beta = objectives.BETA
     inverse = [(1 - beta) / (1 - beta**n) for n in counts.values()]
     found = objectives.class_weights("effective", prior, counts).tolist()
-    assert [w / found[0] for w in found] == pytest.approx(
-        [i / inverse[0] for i in inverse], rel=1e-5
-    )
+    assert [w / found[0] for w in found] == pytest.approx([i / inverse[0] for i in inverse], rel=1e-5)
     # Over even batches the classes weigh in all what they weigh over natural ones.
     even = objectives.class_weights("effective", EVEN, counts).double()
     masses = (even * EVEN) / (even * EVEN).sum()

@@ -27,9 +27,7 @@ def test_natural_counts_synthetic_images_in() -> None:
 
 def test_balanced_and_square_root() -> None:
     none = dict.fromkeys(REAL, 0)
-    assert mixing.class_probabilities(
-        REAL, none, Mix(sampler="balanced")
-    ).tolist() == pytest.approx([1 / 3] * 3)
+    assert mixing.class_probabilities(REAL, none, Mix(sampler="balanced")).tolist() == pytest.approx([1 / 3] * 3)
     roots = np.sqrt([60, 30, 10])
     found = mixing.class_probabilities(REAL, none, Mix(sampler="sqrt"))
     assert found.tolist() == pytest.approx((roots / roots.sum()).tolist())
@@ -37,9 +35,7 @@ def test_balanced_and_square_root() -> None:
 
 def test_share_says_how_often_an_item_is_synthetic() -> None:
     assert mixing.shares(REAL, MADE, Mix(share=0.3), NAMES).tolist() == pytest.approx([0, 0.3, 0.3])
-    assert mixing.shares(REAL, MADE, Mix(share="fill"), NAMES).tolist() == pytest.approx(
-        [0, 0.5, 5 / 6]
-    )
+    assert mixing.shares(REAL, MADE, Mix(share="fill"), NAMES).tolist() == pytest.approx([0, 0.5, 5 / 6])
 
 
 def test_a_share_of_each_class_and_none_where_none_is_named() -> None:
@@ -73,10 +69,7 @@ def test_a_number_that_yaml_takes_for_text_is_one() -> None:
         ({"cat": -0.1}, r"a share must be a number in \[0, 1\]; got -0.1"),
         ({"cat": "auto"}, r"a share must be a number in \[0, 1\]; got 'auto'"),
         ({7: 0.1, "7": 0.2}, "duplicate class in the share"),
-        (
-            "some",
-            r"unknown share 'some'; choose from fill, auto, per_class, a number in \[0, 1\], or one per class",
-        ),
+        ("some", r"unknown share 'some'; choose from fill, auto, per_class, a number in \[0, 1\], or one per class"),
         (None, r"a share must be a number in \[0, 1\]; got None"),
     ],
 )
@@ -106,9 +99,7 @@ def flat_set(counts: tuple[int, ...], value: int, origin: str = "real") -> Image
     rows = (value + np.arange(len(labels))).astype(np.uint8)
     images = np.broadcast_to(rows[:, None, None, None], (len(rows), 1, 8, 8)).copy()
     names = tuple(str(c) for c in range(len(counts)))
-    return ImageSet(
-        images, labels, names, provenance([f"{origin}{r}" for r in rows], origin=origin)
-    )
+    return ImageSet(images, labels, names, provenance([f"{origin}{r}" for r in rows], origin=origin))
 
 
 def test_what_is_drawn_follows_probabilities_and_shares(here) -> None:
@@ -180,18 +171,14 @@ def test_preferred_images_come_in_proportion_to_the_checks_value(here, power) ->
     batch = mixture.draw(40_000)
     drawn = batch.images[batch.synthetic][:, 0, 0, 0].long() - 100
     shares = torch.bincount(drawn, minlength=4) / len(drawn)
-    assert shares.tolist() == pytest.approx(
-        (values**power / (values**power).sum()).tolist(), abs=0.015
-    )
+    assert shares.tolist() == pytest.approx((values**power / (values**power).sum()).tolist(), abs=0.015)
 
 
 def test_values_that_are_not_finite_prefer_nothing_absurd() -> None:
     made = flat_set((0, 3), 100, SYNTHETIC)
     checks = pd.DataFrame({"id": made.table["id"], "duplicates": [np.inf, 2.0, 0.0]})
     for power in (1.0, -1.0):
-        weights = mixing.preferred(made, checks, Prefer(check="duplicates", power=power)).table[
-            "weight"
-        ]
+        weights = mixing.preferred(made, checks, Prefer(check="duplicates", power=power)).table["weight"]
         assert np.isfinite(weights).all() and (weights >= 0).all()
 
 
@@ -211,7 +198,9 @@ def test_a_class_that_lacks_one_image_is_not_half_synthetic() -> None:
 
 
 def test_class_weights_count_synthetic_images_at_their_weight(here) -> None:
-    """Real 60 and 20, 40 made: at a weight of .1 the second class is drawn half of the time, and still weighs the same."""
+    """Real 60 and 20, 40 made: at a weight of .1 the second class is drawn half of the time, and still weighs the
+    same.
+    """
     real, made = flat_set((60, 20), 0), flat_set((0, 40), 100, SYNTHETIC)
     for weight in (1.0, 0.5, 0.1):
         mix = Mix(weights="balanced", synthetic_weight=weight)

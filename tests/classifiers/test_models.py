@@ -33,21 +33,17 @@ def published(kind: str) -> str:
 PUBLISHED = [kind for kind in classifiers if kind not in WITH_WIDTH]
 
 
-@pytest.mark.parametrize(
-    ("kind", "counters"), [("resnet18", False), *((kind, True) for kind in PUBLISHED)]
-)
+@pytest.mark.parametrize(("kind", "counters"), [("resnet18", False), *((kind, True) for kind in PUBLISHED)])
 def test_published_weights_see_what_they_saw(kind, counters, tmp_path, monkeypatch) -> None:
-    """At the published stride the trunk gives what the model's own head takes, colours and all; older files lack counters."""
+    """At the published stride the trunk gives what the model's own head takes, colours and all; older files lack
+    counters.
+    """
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path))
     torch.manual_seed(0)
     model = get_model(kind, weights=None).eval()
     folder = tmp_path / "weights" / "checkpoints"
     folder.mkdir(parents=True)
-    state = {
-        k: v
-        for k, v in model.state_dict().items()
-        if counters or not k.endswith("num_batches_tracked")
-    }
+    state = {k: v for k, v in model.state_dict().items() if counters or not k.endswith("num_batches_tracked")}
     torch.save(state, folder / published(kind))
     options = ClassifierOptions(kind=kind, pretrained=True)
     pooled = []
@@ -101,9 +97,7 @@ def test_which_have_batch_norms(kind: str) -> None:
 
 def test_pretrained_is_refused_where_nothing_is_published() -> None:
     for kind in ("small_cnn", "resnet32"):
-        with pytest.raises(
-            ValueError, match=f"no published weights of {kind}; choose from resnet18"
-        ):
+        with pytest.raises(ValueError, match=f"no published weights of {kind}; choose from resnet18"):
             ClassifierOptions(kind=kind, pretrained=True)
 
 
@@ -135,17 +129,14 @@ def test_a_cosine_head_is_the_angle() -> None:
 
 def test_arms_of_a_seed_share_weights_whatever_their_head() -> None:
     linear, cosine = (
-        build(ClassifierOptions(), Shape(1, 4, 0.5, scale), torch.Generator().manual_seed(0))
-        for scale in (None, 30.0)
+        build(ClassifierOptions(), Shape(1, 4, 0.5, scale), torch.Generator().manual_seed(0)) for scale in (None, 30.0)
     )
     for name, value in cosine.named_parameters():
         assert torch.equal(value, dict(linear.named_parameters())[name]), name
 
 
 def test_unknown_kind_lists_what_there_is() -> None:
-    with pytest.raises(
-        ValueError, match="unknown classifier 'vgg'; choose from small_cnn, resnet32, resnet18"
-    ):
+    with pytest.raises(ValueError, match="unknown classifier 'vgg'; choose from small_cnn, resnet32, resnet18"):
         ClassifierOptions(kind="vgg")
 
 

@@ -32,12 +32,8 @@ def test_against_torchmetrics() -> None:
         ("ece", MulticlassCalibrationError(5, n_bins=scores.ECE_BINS, norm="l1")),
     ):
         assert scores.metrics[name](p, y) == pytest.approx(float(theirs(tp, ty)), abs=1e-5), name
-    assert scores.recall(p, y) == pytest.approx(
-        MulticlassRecall(5, average=None)(tp, ty).numpy(), abs=1e-6
-    )
-    assert scores.specificity(p, y) == pytest.approx(
-        MulticlassSpecificity(5, average=None)(tp, ty).numpy(), abs=1e-6
-    )
+    assert scores.recall(p, y) == pytest.approx(MulticlassRecall(5, average=None)(tp, ty).numpy(), abs=1e-6)
+    assert scores.specificity(p, y) == pytest.approx(MulticlassSpecificity(5, average=None)(tp, ty).numpy(), abs=1e-6)
 
 
 def test_a_worked_example() -> None:

@@ -72,11 +72,7 @@ def test_halving_by_hand() -> None:
     best, tried = halve(open_, 400, attempt)
     assert best.share == 0.2
     assert asked == [(s, 100) for s in SHARES] + [(0.1, 200), (0.2, 200)]
-    assert [(t.rung, t.candidate.share) for t in tried if t.stayed] == [
-        (0, 0.1),
-        (0, 0.2),
-        (1, 0.2),
-    ]
+    assert [(t.rung, t.candidate.share) for t in tried if t.stayed] == [(0, 0.1), (0, 0.2), (1, 0.2)]
     assert steps_of(open_, 400) == 5 * 100 + 2 * 200
 
 
@@ -121,9 +117,7 @@ def test_equal_recalls_are_told_apart_by_the_loss() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 15), st.integers(1, 2000), st.integers(0, 1000))
-def test_the_best_is_found_where_val_can_tell_within_the_budget(
-    n: int, steps: int, seed: int
-) -> None:
+def test_the_best_is_found_where_val_can_tell_within_the_budget(n: int, steps: int, seed: int) -> None:
     open_ = [Candidate(s, p) for p in PARTS for s in SHARES][:n]
     worth = dict(zip(open_, np.random.default_rng(seed).permutation(n) / 20, strict=True))
     best, tried = halve(open_, steps, lambda c, _: Seen(worth[c], 0.0))
@@ -156,9 +150,7 @@ def test_an_arm_takes_what_val_chose(tmp_path: Path) -> None:
     again = work.but(fresh=True).choice(prepared, arm, made, reference)
     assert (chosen.share, chosen.part, chosen.table) == (again.share, again.part, again.table)
     table = load_table(chosen.table)
-    assert (
-        chosen.steps == table.steps.sum() == search_steps(arm.mix, work.experiment.classifier.steps)
-    )
+    assert chosen.steps == table.steps.sum() == search_steps(arm.mix, work.experiment.classifier.steps)
     last = table[table.rung == table.rung.max()]
     winner = last.sort_values(["val_macro_recall", "val_loss"], ascending=[False, True]).iloc[0]
     assert (float(winner.share), winner.part) == (chosen.share, chosen.part)
@@ -176,9 +168,7 @@ def test_an_arm_takes_a_share_for_each_class(tmp_path: Path, monkeypatch) -> Non
 
     Stopped after its first candidate, the search goes on with the second, to the same bytes as an undisturbed one.
     """
-    work = make_work(
-        tmp_path, "arms.smote.mix={share: per_class, sampler: balanced}", "classifier.steps=16"
-    )
+    work = make_work(tmp_path, "arms.smote.mix={share: per_class, sampler: balanced}", "classifier.steps=16")
     prepared, arm, made, reference = filled(work)
     train, trainings = classification.train, []
 
@@ -198,9 +188,7 @@ def test_an_arm_takes_a_share_for_each_class(tmp_path: Path, monkeypatch) -> Non
     assert len(trainings) - 1 == 2 * len(table)
     assert undisturbed.table == chosen.table and undisturbed.steps == chosen.steps
     assert json.dumps(undisturbed.share) == json.dumps(chosen.share)
-    assert (
-        chosen.steps == table.steps.sum() == search_steps(arm.mix, work.experiment.classifier.steps)
-    )
+    assert chosen.steps == table.steps.sum() == search_steps(arm.mix, work.experiment.classifier.steps)
     put_together = [json.loads(s) for s in table.share if s.startswith("{")]
     # Of those classes alone that have synthetic images.
     assert {tuple(s) for s in put_together} == {

@@ -93,9 +93,7 @@ def test_a_synthetic_image_of_next_to_no_weight_teaches_nothing(here, make_shape
     for weight in (1e-6, 1.0):
         mix = Mix(share=0.7, synthetic_weight=weight)
         options = ClassifierOptions(width=0.25, steps=100, batch=32, evaluations=1)
-        trained = classification.train(
-            Mixture(train, liar, mix, here, seed=0), val, options, here, seed=0
-        )
+        trained = classification.train(Mixture(train, liar, mix, here, seed=0), val, options, here, seed=0)
         recall[weight] = trained.history[-1].val_macro_recall
     assert recall[1e-6] > 0.9 > 0.5 > recall[1.0]
 
@@ -111,20 +109,12 @@ def test_norms_apart_keep_synthetic_statistics_out_of_the_test(here, make_shapes
         mix = Mix(share=0.5, norms_apart=own)
         mixture = Mixture(train, made, mix, here, seed=0)
         trained[own] = classification.train(mixture, val, QUICK, here, seed=0)
-    first = {
-        own: next(m for m in t.net.modules() if isinstance(m, torch.nn.BatchNorm2d))
-        for own, t in trained.items()
-    }
-    real, mixed, other = (
-        first[True].running_mean,
-        first[False].running_mean,
-        first[True].other.running_mean,
-    )
+    first = {own: next(m for m in t.net.modules() if isinstance(m, torch.nn.BatchNorm2d)) for own, t in trained.items()}
+    real, mixed, other = (first[True].running_mean, first[False].running_mean, first[True].other.running_mean)
     assert float((other - real).norm()) > 2 * float((mixed - real).norm()) > 0
     back = trained_classifier.from_state(trained_classifier.state_of(trained[True], QUICK), here)
     assert np.array_equal(
-        trained_classifier.predict(back, val, here),
-        trained_classifier.predict(trained[True], val, here),
+        trained_classifier.predict(back, val, here), trained_classifier.predict(trained[True], val, here)
     )
     assert max(e.val_macro_recall for e in trained[True].history) > 0.9
 
@@ -144,9 +134,7 @@ def test_a_cosine_head_goes_through_a_file(here, make_shapes) -> None:
     mixture = Mixture(train, None, Mix(loss="ldam"), here, seed=0)
     trained = classification.train(mixture, val, QUICK, here, seed=0)
     back = trained_classifier.from_state(trained_classifier.state_of(trained, QUICK), here)
-    assert np.array_equal(
-        trained_classifier.predict(back, val, here), trained_classifier.predict(trained, val, here)
-    )
+    assert np.array_equal(trained_classifier.predict(back, val, here), trained_classifier.predict(trained, val, here))
     logits = trained.net(trained_classifier.inputs(val.tensors()[0], None, False, here))
     assert float(logits.detach().abs().max()) <= 30.0 + 1e-3
 
@@ -180,25 +168,20 @@ def test_every_classifier_through_a_file(kind, here, make_shapes) -> None:
     width = {"width": 0.25} if kind in WITH_WIDTH else {}
     options = ClassifierOptions(kind=kind, steps=2, batch=8, evaluations=1, **width)
     train = make_shapes((6, 6), channels=3)
-    trained = classification.train(
-        Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0
-    )
+    trained = classification.train(Mixture(train, None, Mix(), here, seed=0), train, options, here, seed=0)
     buffer = io.BytesIO()
     torch.save(trained_classifier.state_of(trained, options), buffer)
     buffer.seek(0)
     back = trained_classifier.from_state(torch.load(buffer, weights_only=True), here)
     assert np.array_equal(
-        trained_classifier.predict(back, train, here),
-        trained_classifier.predict(trained, train, here),
+        trained_classifier.predict(back, train, here), trained_classifier.predict(trained, train, here)
     )
     features, _ = trained_classifier.embed_and_predict(back, train, here)
     assert features.shape[0] == 12 and features.dtype == np.float32
     head = trained.net.head
     logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
     assert np.allclose(
-        torch.softmax(torch.from_numpy(logits), 1).numpy(),
-        trained_classifier.predict(back, train, here),
-        atol=1e-5,
+        torch.softmax(torch.from_numpy(logits), 1).numpy(), trained_classifier.predict(back, train, here), atol=1e-5
     )
 
 
@@ -206,9 +189,7 @@ def test_every_classifier_through_a_file(kind, here, make_shapes) -> None:
 def test_weights_follow_from_the_generator(kind) -> None:
     def made(global_seed: int) -> list[torch.Tensor]:
         torch.manual_seed(global_seed)
-        net = build(
-            ClassifierOptions(kind=kind), Shape(1, 4, 0.5), torch.Generator().manual_seed(0)
-        )
+        net = build(ClassifierOptions(kind=kind), Shape(1, 4, 0.5), torch.Generator().manual_seed(0))
         return list(net.parameters())
 
     assert all(torch.equal(a, b) for a, b in zip(made(0), made(1), strict=True))
@@ -262,9 +243,7 @@ def test_features_beside_synthetic_ones(here, make_shapes) -> None:
         assert same == pytest.approx(plain, abs=1e-5)
     # Fewer synthetic images than asked for: all of them.
     all_ = trained_classifier.predict_beside(trained, val, made, 1000, 0.4, here)
-    assert all_ == pytest.approx(
-        trained_classifier.predict_beside(trained, val, made, 12, 0.4, here)
-    )
+    assert all_ == pytest.approx(trained_classifier.predict_beside(trained, val, made, 12, 0.4, here))
 
 
 class StoppedError(Exception):
@@ -275,10 +254,11 @@ RESUMED = {
     "batches": (Mix(transform="light", sampler="balanced"), {}),
     "blended": (Mix(blend="cutmix"), {}),
     "two norms, origin flag, deferred weights": (
-        Mix(share=0.4, norms_apart=True, origin_flag=True, weights="balanced", defer=0.5), {},
+        Mix(share=0.4, norms_apart=True, origin_flag=True, weights="balanced", defer=0.5),
+        {},
     ),
     "dropout, another net": (Mix(transform="trivialaugment"), {"kind": "mobilenet_v3_small"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", RESUMED)
@@ -291,9 +271,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bytes(
     options = QUICK.model_copy(update={"steps": 12, "evaluations": 3, "batch": 8, **more})
     real, val = make_shapes((12, 8)), make_shapes((5, 5), seed=1)
     made = make_shapes((6, 6), seed=2)
-    synthetic = ImageSet(
-        made.images, made.labels, made.classes, made.table.assign(origin=SYNTHETIC)
-    )
+    synthetic = ImageSet(made.images, made.labels, made.classes, made.table.assign(origin=SYNTHETIC))
 
     def trained(checkpoint: Checkpoint | None, kill: bool = False) -> bytes:
         ticks = itertools.count(0, 100)

@@ -47,9 +47,7 @@ def test_one_batch_after_another_is_changed_anew_and_no_global_draw_is_lost(poli
     assert torch.equal(drawn, torch.rand(1))
 
 
-@pytest.mark.parametrize(
-    "policy", ["light", "elastic", "medical", "randaugment", "trivialaugment", "augmix"]
-)
+@pytest.mark.parametrize("policy", ["light", "elastic", "medical", "randaugment", "trivialaugment", "augmix"])
 def test_nothing_but_faces_is_mirrored(policy: str) -> None:
     # A picture that is bright at the left stays so on average; a flip in half of all cases would even it out.
     x = torch.zeros(400, 1, 32, 32, dtype=torch.uint8)
@@ -62,7 +60,9 @@ def test_nothing_but_faces_is_mirrored(policy: str) -> None:
 
 
 def test_elastic_displacements_are_as_strong_as_told_and_alike_at_rim_and_centre() -> None:
-    """Simard et al.: uniform noise in [-1, 1] has a deviation of 1/sqrt(3); a Gaussian of sigma leaves 1/(2 sqrt(pi) sigma) of it."""
+    """Simard et al.: uniform noise in [-1, 1] has a deviation of 1/sqrt(3); a Gaussian of sigma leaves 1/(2 sqrt(pi)
+    sigma) of it.
+    """
     found = Elastic(0).displacements(3000)
     still = found.abs().amax((1, 2, 3)) == 0
     assert float(still.float().mean()) == pytest.approx(0.2, abs=0.03)
@@ -132,7 +132,7 @@ EXPANDS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("empty.yaml", "", "got None"),
         ("itself.yaml", "itself.yaml", "unknown transform 'itself.yaml'"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_transform_is_named(name: str, text: str, message: str, tmp_path) -> None:
     path = tmp_path / name
     path.write_text(text)
@@ -147,11 +147,14 @@ def test_a_file_that_is_no_transform_is_named(name: str, text: str, message: str
         ("lihgt", "unknown transform 'lihgt' (did you mean 'light'?)"),
         ("gone.yaml", "cannot read the transform gone.yaml"),
         (3, "a transform must be a name, a file or a mapping; got 3"),
-        ({"transform": {"__class_fullname__": "os.system", "p": 1}}, "not an albumentations pipeline: KeyError: 'os.system'"),
+        (
+            {"transform": {"__class_fullname__": "os.system", "p": 1}},
+            "not an albumentations pipeline: KeyError: 'os.system'",
+        ),
         ({"transform": {"__class_fullname__": "Affine", "p": 1, "rotat": 3}}, "not an albumentations pipeline"),
         ({"transforms": []}, "not an albumentations pipeline: KeyError"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_transform_is_refused_in_a_line(given, message) -> None:
     with pytest.raises(ValueError, match="transform") as refused:
         Mix(transform=given)
@@ -169,7 +172,7 @@ def test_what_is_no_transform_is_refused_in_a_line(given, message) -> None:
         ([A.RandomResizedCrop((32, 32))], 32, ""),
         ([A.CenterCrop(20, 20, p=0.3)], 32, "it must keep size"),  # not of every image
     ],
-)  # fmt: skip
+)
 def test_a_pipeline_is_tried_on_images_of_the_runs_size(pipeline, size: int, message: str) -> None:
     serialised = A.to_dict(A.Compose(pipeline))
     Mix(transform=serialised)  # of which the size is not known yet
@@ -183,8 +186,7 @@ def test_a_pipeline_is_tried_on_images_of_the_runs_size(pipeline, size: int, mes
 
 @pytest.mark.filterwarnings("ignore")  # albumentations' own, of this test's calls
 @pytest.mark.parametrize(
-    "one",
-    [A.ShiftScaleRotate, lambda: A.PadIfNeeded(32, 32), A.RGBShift, A.SafeRotate, A.GaussNoise],
+    "one", [A.ShiftScaleRotate, lambda: A.PadIfNeeded(32, 32), A.RGBShift, A.SafeRotate, A.GaussNoise]
 )
 def test_pipelines_of_which_albumentations_warns_are_taken(one) -> None:
     """It takes them back itself; an unknown argument, of which it also only warns, is refused above."""

@@ -33,9 +33,7 @@ def test_within_a_budget_the_interval_is_as_narrow_as_can_be() -> None:
     affordable = [(g, r) for g in range(3, 21) for r in range(1, 9) if g * (50 + 30 * r) <= 900]
     assert (plan.generators, plan.classifiers) == min(affordable, key=lambda gr: width(*gr))
     assert plan.seconds <= 900
-    assert plan.reason.startswith(
-        f"{plan.generators} generators with {plan.classifiers} classifier"
-    )
+    assert plan.reason.startswith(f"{plan.generators} generators with {plan.classifiers} classifier")
     assert "0.63 points" in plan.reason and "1.3" in plan.reason
 
 
@@ -58,7 +56,5 @@ def test_the_explore_stage_tells_generators_from_classifiers() -> None:
     assert found.classifier == pytest.approx(2, rel=0.1)  # of a difference: both arms' classifiers
     assert found.generator == pytest.approx(1.5**2, rel=0.1)
     assert found.test == 0.3
-    alone = explore_variances(
-        {arm: scores[arm] for arm in ("real", "gan")}, generative, "gan", "real"
-    )
+    alone = explore_variances({arm: scores[arm] for arm in ("real", "gan")}, generative, "gan", "real")
     assert alone.generator == alone.classifier

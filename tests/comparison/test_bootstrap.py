@@ -49,10 +49,7 @@ def test_interval_of_one_run_is_the_binomial_one() -> None:
 def test_error_holds_seeds_and_images() -> None:
     """Against the variance of many fresh replicates of the whole experiment."""
     fresh = [macro_recall(runs(0.7, 4, 0.06, seed=s), LABELS).mean() for s in range(400)]
-    told = [
-        interval(runs(0.7, 4, 0.06, seed=1000 + s).astype(float), UNITS).error ** 2
-        for s in range(60)
-    ]
+    told = [interval(runs(0.7, 4, 0.06, seed=1000 + s).astype(float), UNITS).error ** 2 for s in range(60)]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.25)
 
 
@@ -136,9 +133,7 @@ def test_the_ends_are_those_of_many_resamples(seeds: int, sizes: list[int]) -> N
     assert found.error == pytest.approx(drawn.std(), rel=0.01)
     wider = stats.t.ppf(0.975, found.df) / stats.norm.ppf(0.975)
     for end, q in ((found.low, 0.025), (found.high, 0.975)):
-        assert (end - found.mean) / wider == pytest.approx(
-            np.quantile(drawn, q), abs=0.05 * drawn.std()
-        )
+        assert (end - found.mean) / wider == pytest.approx(np.quantile(drawn, q), abs=0.05 * drawn.std())
 
 
 def test_an_arm_is_judged_the_same_beside_any_others() -> None:
@@ -215,8 +210,7 @@ def test_few_test_images_are_not_taken_for_many() -> None:
     labels = np.repeat(np.arange(30), 2).astype(np.int64)
     fresh = [macro_recall(runs(0.7, 1, seed=s, labels=labels), labels)[0] for s in range(300)]
     told = [
-        interval(runs(0.7, 1, seed=500 + s, labels=labels).astype(float), Units(labels)).error ** 2
-        for s in range(100)
+        interval(runs(0.7, 1, seed=500 + s, labels=labels).astype(float), Units(labels)).error ** 2 for s in range(100)
     ]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.15)
 
@@ -237,13 +231,7 @@ def test_luck_of_single_images_is_counted_once(common: float) -> None:
 
 def test_a_level_stays_within_its_range() -> None:
     labels = np.repeat(np.arange(4), 5).astype(np.int64)
-    found = compare(
-        {"real": runs(0.95, 3, 0.1, labels=labels)},
-        Units(labels),
-        {"real": 1.0},
-        {"real": False},
-        "real",
-    )
+    found = compare({"real": runs(0.95, 3, 0.1, labels=labels)}, Units(labels), {"real": 1.0}, {"real": False}, "real")
     assert 0 <= found.levels["real"].low <= found.levels["real"].high <= 1
 
 
@@ -258,18 +246,13 @@ MORE = UP | (rng(6).random(BASE.shape) < 0.4)
 
 
 def test_sentence_synthetic_images_helped() -> None:
-    found = told(
-        {"real": BASE, "classic": UP, "gan": MORE}, {"real": False, "classic": False, "gan": True}
-    )
+    found = told({"real": BASE, "classic": UP, "gan": MORE}, {"real": False, "classic": False, "gan": True})
     assert found.sentence.startswith("Synthetic images helped: 'gan'")
     assert "'classic'" in found.sentence and "95% interval" in found.sentence
 
 
 def test_sentence_better_than_the_baseline_but_not_needed() -> None:
-    found = told(
-        {"real": BASE, "classic": UP.copy(), "gan": UP},
-        {"real": False, "classic": False, "gan": True},
-    )
+    found = told({"real": BASE, "classic": UP.copy(), "gan": UP}, {"real": False, "classic": False, "gan": True})
     assert "beat the baseline, but are not shown to be needed" in found.sentence
 
 
@@ -280,9 +263,7 @@ def test_sentence_nothing_beat_the_baseline() -> None:
 
 
 def test_sentence_harm_and_who_won_instead() -> None:
-    found = told(
-        {"real": UP, "classic": MORE, "gan": BASE}, {"real": False, "classic": False, "gan": True}
-    )
+    found = told({"real": UP, "classic": MORE, "gan": BASE}, {"real": False, "classic": False, "gan": True})
     assert found.sentence.startswith("Synthetic images did harm")
     assert "'classic' beat the baseline" in found.sentence
 
@@ -305,19 +286,14 @@ def test_arms_are_named_by_val_not_by_test() -> None:
 
 def test_sentence_worse_than_the_strongest_arm_without_a_generator() -> None:
     most = MORE | (rng(8).random(BASE.shape) < 0.6)
-    found = told(
-        {"real": BASE, "classic": most, "gan": UP}, {"real": False, "classic": False, "gan": True}
-    )
+    found = told({"real": BASE, "classic": most, "gan": UP}, {"real": False, "classic": False, "gan": True})
     assert "but not the strongest arm without a trained generator" in found.sentence
 
 
 def test_sentence_another_generative_arm_won() -> None:
     arms = {"real": BASE, "a": BASE.copy(), "b": MORE}
     found = told(arms, {"real": False, "a": True, "b": True}, a=0.99)
-    assert (
-        found.best == "a"
-        and "'b' beat the baseline, but validation did not choose 'b'" in found.sentence
-    )
+    assert found.best == "a" and "'b' beat the baseline, but validation did not choose 'b'" in found.sentence
 
 
 def test_sentence_few_seeds_without_a_generator() -> None:
@@ -330,9 +306,7 @@ def test_a_level_without_spread_lies_in_its_own_interval(n: int) -> None:
     """All right, in every seed: the mean of weights that sum to 1 may come out a hair above it."""
     labels = np.repeat(np.arange(3), n).astype(np.int64)
     right = {"real": np.ones((3, 3 * n), bool), "one": np.tile(labels == 0, (3, 1))}
-    found = compare(
-        right, Units(labels), {"real": 1.0, "one": 0.3}, dict.fromkeys(right, False), "real"
-    )
+    found = compare(right, Units(labels), {"real": 1.0, "one": 0.3}, dict.fromkeys(right, False), "real")
     for level in found.levels.values():
         assert 0 <= level.low <= level.mean <= level.high <= 1
 
@@ -363,9 +337,7 @@ def grouped(seed: int, patients: int, images: int, spread: float) -> tuple[dict,
     r = rng(seed)
     labels = np.repeat(np.arange(2), patients * images).astype(np.int64)
     patient = np.arange(2 * patients * images) // images
-    rates = {
-        arm: np.clip(0.7 + spread * r.normal(size=2 * patients), 0, 1)[patient] for arm in "ab"
-    }
+    rates = {arm: np.clip(0.7 + spread * r.normal(size=2 * patients), 0, 1)[patient] for arm in "ab"}
     right = {arm: r.random((5, len(labels))) < rate for arm, rate in rates.items()}
     return right, Units(labels, patient)
 
@@ -389,18 +361,13 @@ def test_error_of_groups_is_that_of_fresh_ones() -> None:
         r = rng(seed)
         sizes = r.integers(1, 12, 80)
         patient = np.repeat(np.arange(80), sizes)
-        sick = r.random(
-            80
-        )  # how often a patient's image shows the second class: one third never, one third always
+        sick = r.random(80)  # how often a patient's image shows the second class: one third never, one third always
         labels = (r.random(len(patient)) < np.clip(3 * sick - 1, 0, 1)[patient]).astype(np.int64)
         rate = np.clip(0.7 + 0.25 * r.normal(size=80), 0, 1)[patient]
         return (r.random((3, len(patient))) < rate).astype(float), Units(labels, patient)
 
     fresh = [units.mean(v).mean() for v, units in map(replicate, range(600))]
-    told = [
-        interval(v, units).error ** 2
-        for s, (v, units) in enumerate(map(replicate, range(1000, 1100)))
-    ]
+    told = [interval(v, units).error ** 2 for s, (v, units) in enumerate(map(replicate, range(1000, 1100)))]
     assert np.mean(told) ** 0.5 == pytest.approx(np.std(fresh), rel=0.12)
 
 

@@ -26,9 +26,7 @@ def test_boundaries_are_the_published_ones(looks: int) -> None:
 
 @pytest.mark.parametrize("fractions", [(0.25, 0.5, 1.0), (0.3, 0.35, 0.9), (0.1, 0.97, 1.0)])
 @pytest.mark.parametrize("alpha", [0.05, 0.4])
-def test_the_error_up_to_each_look_is_what_it_may_spend(
-    fractions: tuple[float, ...], alpha: float
-) -> None:
+def test_the_error_up_to_each_look_is_what_it_may_spend(fractions: tuple[float, ...], alpha: float) -> None:
     """Against the multivariate normal integral (Genz) of runs within all boundaries."""
     t = np.array(fractions)
     covariance = np.sqrt(np.minimum(t[:, None], t) / np.maximum(t[:, None], t))
@@ -36,7 +34,7 @@ def test_the_error_up_to_each_look_is_what_it_may_spend(
     for k in (2, 3):
         inside = stats.multivariate_normal.cdf(
             z[:k], cov=covariance[:k, :k], lower_limit=-z[:k], abseps=1e-6, rng=np.random.default_rng(0)
-        )  # fmt: skip
+        )
         assert 1 - inside == pytest.approx(spending(fractions, alpha)[k - 1], abs=1e-5)
     assert spending([1.0], alpha) == pytest.approx([alpha])
 
@@ -51,9 +49,7 @@ def test_walks_that_look_five_times_seldom_cross() -> None:
 
 
 @pytest.mark.parametrize("counts", [[5], [5, 10, 20]])
-def test_the_corrected_p_is_below_alpha_exactly_if_the_look_rejects_at_alpha(
-    counts: list[int],
-) -> None:
+def test_the_corrected_p_is_below_alpha_exactly_if_the_look_rejects_at_alpha(counts: list[int]) -> None:
     for at, now in enumerate(counts):
         fractions = [count / counts[-1] for count in counts[: at + 1]]
         for alpha in (0.05, 0.3):
@@ -66,9 +62,7 @@ def test_the_corrected_p_is_below_alpha_exactly_if_the_look_rejects_at_alpha(
 def test_a_look_says_where_it_stands() -> None:
     second = look([5, 10, 20], 10)
     assert (second.number, second.planned, second.fraction) == (2, 3, 0.5)
-    assert second.boundary == pytest.approx(
-        2.963, abs=1e-3
-    )  # the first look, at 1/4, spends next to nothing
+    assert second.boundary == pytest.approx(2.963, abs=1e-3)  # the first look, at 1/4, spends next to nothing
     assert look([7], 7).level == pytest.approx(0.05)
     with pytest.raises(ValueError, match=r"6 replicates are none of the planned looks \[5, 10\]"):
         look([5, 10], 6)

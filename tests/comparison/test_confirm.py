@@ -1,4 +1,6 @@
-"""The confirm stage: its error model against the analysis of variance and fresh replicates, its decisions, its symmetries."""
+"""The confirm stage: its error model against the analysis of variance and fresh replicates, its decisions, its
+symmetries.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,7 @@ def test_with_one_classifier_it_is_the_estimate_of_seeds(groups: np.ndarray | No
     assert answer.difference == pytest.approx(100 * expected.mean)
     assert answer.error == pytest.approx(100 * expected.error)
     assert answer.df == pytest.approx(expected.df)
-    assert answer.p == pytest.approx(
-        2 * stats.t.sf(abs(expected.mean) / expected.error, expected.df)
-    )
+    assert answer.p == pytest.approx(2 * stats.t.sf(abs(expected.mean) / expected.error, expected.df))
 
 
 def test_components_are_those_of_the_nested_analysis_of_variance() -> None:
@@ -74,9 +74,7 @@ def test_degrees_of_freedom_are_satterthwaites() -> None:
 
 
 @pytest.mark.parametrize("shape, spread", [((3, 8), (0.05, 0.05)), ((5, 2), (0.0, 0.1))])
-def test_intervals_cover_as_often_as_they_say(
-    shape: tuple[int, int], spread: tuple[float, float]
-) -> None:
+def test_intervals_cover_as_often_as_they_say(shape: tuple[int, int], spread: tuple[float, float]) -> None:
     covered = 0
     for s in range(200):
         arms = arm(2 * s, 0.7, shape, spread), arm(2 * s + 1, 0.7, shape)
@@ -220,10 +218,7 @@ def test_patients_that_differ_are_not_taken_for_many_images() -> None:
         a, b = (np.where(rng.random((3, 2, 600)) < rate, truth, 1 - truth) for rate in rates)
         wrong += difference(a, b, by_patient).p < 0.05
         alone += difference(a, b, by_image).p < 0.05
-    assert wrong <= 15 and alone > 3 * wrong, (
-        wrong,
-        alone,
-    )  # 5% of 150 are 7.5; 15: 2.8 deviations
+    assert wrong <= 15 and alone > 3 * wrong, (wrong, alone)  # 5% of 150 are 7.5; 15: 2.8 deviations
 
 
 def test_an_interval_holds_only_differences_that_are_possible() -> None:

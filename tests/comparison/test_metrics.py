@@ -29,9 +29,7 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "minority_recall": lambda y, p, w: recalls(y, p, w)[[1, 2]].mean(),
     "worst_class_recall": lambda y, p, w: recalls(y, p, w).min(),
     "macro_f1": lambda y, p, w: sk.f1_score(y, p.argmax(1), average="macro", sample_weight=w),
-    "macro_auc": lambda y, p, w: np.mean(
-        [sk.roc_auc_score(y == c, p[:, c], sample_weight=w) for c in range(3)]
-    ),
+    "macro_auc": lambda y, p, w: np.mean([sk.roc_auc_score(y == c, p[:, c], sample_weight=w) for c in range(3)]),
 }
 
 
@@ -41,9 +39,7 @@ def test_values_and_derivatives_are_those_of_scikit_learn(metric: str) -> None:
     classes = (1, 2) if metric == "minority_recall" else ()
     outputs = p if metric == "macro_auc" else p.argmax(-1).astype(np.uint8)
     scored = score(outputs, TRUTH, metric, classes)  # type: ignore[arg-type]
-    assert scored.values == pytest.approx(
-        np.array([[reference(TRUTH, one, None) for one in of_g] for of_g in p])
-    )
+    assert scored.values == pytest.approx(np.array([[reference(TRUTH, one, None) for one in of_g] for of_g in p]))
 
     def derivative(i: int) -> float:
         ends = []
@@ -92,7 +88,7 @@ def test_one_class_and_ties_of_the_worst() -> None:
         ((1, 1, 39), "minority_recall", (), "needs `classes`"),
         ((1, 1, 39), "macro_recall", (0, 7), r"no test image of the classes \[7\]"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_named(
     shape: tuple[int, ...], metric: str, classes: tuple[int, ...], message: str
 ) -> None:

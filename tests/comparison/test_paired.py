@@ -39,7 +39,9 @@ def test_without_a_hit_it_is_the_square_and_add_interval() -> None:
 
 
 def test_it_covers_as_often_as_it_says() -> None:
-    """Two classifiers with a hit rate of 4% on 20 images: of the runs without any hit none is certain of no difference."""
+    """Two classifiers with a hit rate of 4% on 20 images: of the runs without any hit none is certain of no
+    difference.
+    """
     rng = np.random.default_rng(0)
     truly = rng.random((4000, 2)) * 0.2
     silent = (rng.random((4000, 2)) < (1 - truly) ** 20).all(1)
@@ -51,18 +53,12 @@ def test_a_class_that_neither_arm_hits_is_not_certain() -> None:
     """Alone, in a mean of several, and in a family; the metric over all classes is as before."""
     a, b = arm(0), arm(1)
     alone = difference(a, b, UNITS, classes=(1,), name="1")
-    assert alone.interval(0.05) == pytest.approx(
-        (-100 * newcombe(0, 20, 0.05), 100 * newcombe(0, 20, 0.05))
-    )
+    assert alone.interval(0.05) == pytest.approx((-100 * newcombe(0, 20, 0.05), 100 * newcombe(0, 20, 0.05)))
     assert alone.p == 1 and alone.alike == ((0.0, 20.0),)
     both = confirm(a, b, TRUTH, metric="minority_recall", classes=(1, 2))
     each = (newcombe(0, 20, 0.05), newcombe(0, 12, 0.05))
     assert both.high == pytest.approx(50 * np.hypot(*each)) and both.decision == "undecided"
-    family = [
-        alone,
-        difference(a, b, UNITS, classes=(0,), name="0"),
-        difference(a, b, UNITS, name="all"),
-    ]
+    family = [alone, difference(a, b, UNITS, classes=(0,), name="0"), difference(a, b, UNITS, name="all")]
     joint = simultaneous(family, UNITS)[0]
     assert joint.high > alone.interval(0.05)[1] and joint.low == -joint.high
     assert not family[2].alike and difference(a, arm(2, ()), UNITS, classes=(1,)).alike == ()
@@ -84,7 +80,5 @@ def test_all_arms_in_another_metric(metric) -> None:
     assert gain.interval.mean == pytest.approx(means["gan"] - means["real"])
     assert gain.verdict == "better" and gain.shown.low > 0 and gain.shown_p < 0.05
     assert gain.shown.low < gain.interval.low, "the interval for both arms is wider than for one"
-    assert result.sentence.startswith(
-        f"Synthetic images helped: 'gan' changed {LABELS[metric]} by +"
-    )
+    assert result.sentence.startswith(f"Synthetic images helped: 'gan' changed {LABELS[metric]} by +")
     assert level(arms["gan"], UNITS, metric, classes).mean == pytest.approx(100 * means["gan"])

@@ -41,9 +41,7 @@ def test_a_model_against_itself_is_not_better_and_not_worse() -> None:
 def test_the_gain_is_that_of_macro_recall() -> None:
     champion = np.zeros_like(LABELS)  # right on one class of four
     found = judge(champion, LABELS, LABELS, BETTER)
-    assert (
-        found.promote and found.interval is not None and found.interval.mean == pytest.approx(0.75)
-    )
+    assert found.promote and found.interval is not None and found.interval.mean == pytest.approx(0.75)
     assert "+75.0 points" in found.reason and "200 test images" in found.reason
     back = judge(LABELS, champion, LABELS, NOT_WORSE)
     assert not back.promote and "not shown to be not worse by 5 points" in back.reason
@@ -52,9 +50,7 @@ def test_the_gain_is_that_of_macro_recall() -> None:
 def test_equal_models_seldom_take_over() -> None:
     """Of two models of one law, the 95% interval lies above 0 in some 2.5% of cases: at most 5% here, of 400."""
     rng = np.random.default_rng(7)
-    took = sum(
-        judge(guesses(rng, 0.8), guesses(rng, 0.8), LABELS, BETTER).promote for _ in range(400)
-    )
+    took = sum(judge(guesses(rng, 0.8), guesses(rng, 0.8), LABELS, BETTER).promote for _ in range(400))
     assert took <= 20, took
 
 
@@ -74,18 +70,12 @@ def test_images_of_one_patient_count_as_one() -> None:
 
 def test_a_truly_better_model_mostly_takes_over() -> None:
     rng = np.random.default_rng(8)
-    took = sum(
-        judge(guesses(rng, 0.7), guesses(rng, 0.9), LABELS, BETTER).promote for _ in range(100)
-    )
+    took = sum(judge(guesses(rng, 0.7), guesses(rng, 0.9), LABELS, BETTER).promote for _ in range(100))
     assert took >= 95, took
 
 
-@pytest.mark.parametrize(
-    ("classes", "n", "right"), [(2, 5, 0.95), (2, 20, 0.98), (10, 5, 0.98), (2, 100, 0.985)]
-)
-def test_hardly_different_models_are_not_taken_for_equal(
-    classes: int, n: int, right: float
-) -> None:
+@pytest.mark.parametrize(("classes", "n", "right"), [(2, 5, 0.95), (2, 20, 0.98), (10, 5, 0.98), (2, 100, 0.985)])
+def test_hardly_different_models_are_not_taken_for_equal(classes: int, n: int, right: float) -> None:
     """A perfect champion against a challenger that is worse by more than the margin, on few images."""
     labels, rng = np.repeat(np.arange(classes), n), np.random.default_rng(3)
     margin = Promotion(rule="not worse", margin=0.01)
@@ -127,7 +117,5 @@ def test_what_a_model_has_seen_is_left_out(make_shapes: Callable[..., ImageSet])
     assert len(unseen(old, fingerprints(old))) == 0
     assert unseen(new, fingerprints(old)).tolist() == list(range(12))
     # By pixels: another name does not make it another image.
-    twin = ImageSet(
-        old.images[3:6], old.labels[3:6], old.classes, new.table.iloc[3:6].reset_index(drop=True)
-    )
+    twin = ImageSet(old.images[3:6], old.labels[3:6], old.classes, new.table.iloc[3:6].reset_index(drop=True))
     assert unseen(old, fingerprints(twin)).tolist() == [0, 1, 2, *range(6, 12)]

@@ -59,9 +59,7 @@ def test_estimates_are_macro_recalls_of_each_splits_own_labels() -> None:
     labels = [LABELS, LABELS[::-1].copy()]
     said = {"a": [np.where(rng(s).random(120) < 0.8, y, (y + 1) % 3) for s, y in enumerate(labels)]}
     found = estimates(said, labels)["a"]
-    assert found.tolist() == [
-        macro_recall((o == y)[None], y)[0] for o, y in zip(said["a"], labels, strict=True)
-    ]
+    assert found.tolist() == [macro_recall((o == y)[None], y)[0] for o, y in zip(said["a"], labels, strict=True)]
 
 
 def _nearest_mean(x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -124,8 +122,7 @@ def test_a_comparison_over_splits() -> None:
     assert 0 <= found.levels["gan"].low <= found.levels["gan"].high <= 1
     few = [UNITS, Units(LABELS[[0, 1, 40, 41, 80, 81]])]
     assert (
-        compare(values, few, 0.25, val, generative, "real").over_baseline["gan"].verdict
-        == "too few test images to say"
+        compare(values, few, 0.25, val, generative, "real").over_baseline["gan"].verdict == "too few test images to say"
     )
 
 

@@ -45,9 +45,7 @@ def test_the_largest_images_are_256_pixels(family, here, make_shapes) -> None:
     """One step of training and two samples, with the smallest nets; what larger ones cost is in a benchmark."""
     train = make_shapes((2, 2), size=256, channels=3)
     generator = fresh(family, train, here)
-    assert all(
-        math.isfinite(value) for losses in steps(generator, train, 1) for value in losses.values()
-    )
+    assert all(math.isfinite(value) for losses in steps(generator, train, 1) for value in losses.values())
     assert draw(generator, [1, 0]).shape == (2, 3, 256, 256)
 
 
@@ -62,9 +60,7 @@ def test_samples_follow_from_labels_and_seed(family, here, make_shapes) -> None:
 
 
 @every_family
-def test_two_of_one_seed_are_equal_whatever_the_global_generators_say(
-    family, here, make_shapes
-) -> None:
+def test_two_of_one_seed_are_equal_whatever_the_global_generators_say(family, here, make_shapes) -> None:
     train = make_shapes((8, 6))
     found = []
     for global_seed in (1, 2):
@@ -87,9 +83,7 @@ def test_looking_does_not_change_training(family, here, make_shapes) -> None:
 
 
 @every_family
-def test_state_goes_through_a_file_and_training_goes_on_as_if_unbroken(
-    family, here, make_shapes
-) -> None:
+def test_state_goes_through_a_file_and_training_goes_on_as_if_unbroken(family, here, make_shapes) -> None:
     train = make_shapes((8, 6))
     unbroken, broken = fresh(family, train, here), fresh(family, train, here)
     steps(unbroken, train, 3)
@@ -109,17 +103,13 @@ def test_a_checkpoint_stands_alone(family, here, make_shapes, tmp_path) -> None:
     generator = fresh(family, train, here)
     steps(generator, train, 2)
     ref = store.put_images(train)
-    packed = families.pack(
-        tiny(family), Problem(train.spec, train.classes), 0, ref, generator.state_dict()
-    )
+    packed = families.pack(tiny(family), Problem(train.spec, train.classes), 0, ref, generator.state_dict())
     torch.save(packed, tmp_path / "g.pt")
     assert str(tmp_path).encode() not in (tmp_path / "g.pt").read_bytes()
     # A state that was read from a file shares other objects; what is stored of it must be the same to the byte.
     again = {**packed, "state": torch.load(tmp_path / "g.pt", weights_only=True)["state"]}
     assert store.put_state("g", again).sha256 == store.put_state("g", packed).sha256
-    back, problem = families.unpack(
-        torch.load(tmp_path / "g.pt", weights_only=True), here, store.images
-    )
+    back, problem = families.unpack(torch.load(tmp_path / "g.pt", weights_only=True), here, store.images)
     assert problem == Problem(train.spec, train.classes)
     assert torch.equal(draw(back, [1, 0, 1]), draw(generator, [1, 0, 1]))
     empty = Store(tmp_path / "empty").images
@@ -209,9 +199,7 @@ def test_half_precision_where_the_device_has_it(family, here, make_shapes) -> No
     assert draw(generator, [0, 1, 1]).dtype == torch.uint8
 
 
-@pytest.mark.parametrize(
-    ("family", "options"), [("progan", {}), ("dagan", {}), ("bagan", {"gradient_penalty": True})]
-)
+@pytest.mark.parametrize(("family", "options"), [("progan", {}), ("dagan", {}), ("bagan", {"gradient_penalty": True})])
 def test_ada_has_nothing_to_follow_in_a_wasserstein_critic(family, options) -> None:
     with pytest.raises(ValueError, match="set ada: null"):
         tiny(family, ada={}, **options)

@@ -23,9 +23,7 @@ def test_there_and_back(tmp_path: Path) -> None:
     checkpoint.save({"x": torch.arange(3), "n": 1.5})
     back = checkpoint.load()
     assert back is not None and back["n"] == 1.5 and torch.equal(back["x"], torch.arange(3))
-    assert [p.name for p in (tmp_path / "new").iterdir()] == [
-        "last.pt"
-    ]  # nothing half-written beside it
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["last.pt"]  # nothing half-written beside it
     checkpoint.remove()
     assert checkpoint.load() is None
 
@@ -74,9 +72,7 @@ def test_a_flipped_bit_is_noticed_or_has_no_effect(tmp_path: Path) -> None:
     assert refused > 60  # the weights alone are 57 of them
 
 
-def test_a_damaged_checkpoint_of_our_own_is_none(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_checkpoint_of_our_own_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoint = Checkpoint(tmp_path / "last.pt", HEADER, disposable=True)
     checkpoint.path.write_bytes(b"PK")
     assert checkpoint.load() is None and not checkpoint.path.exists()

@@ -27,9 +27,7 @@ def names(n: int) -> tuple[str, ...]:
 def test_words_mean_what_imbalanced_learn_means(sizes: list[int], word: str) -> None:
     have = dict(enumerate(sizes))
     y = np.repeat(np.arange(len(sizes)), sizes)
-    theirs = {
-        int(c): int(n) for c, n in check_sampling_strategy(word, y, "over-sampling").items() if n
-    }
+    theirs = {int(c): int(n) for c, n in check_sampling_strategy(word, y, "over-sampling").items() if n}
     assert plans.plan(word, have, names(len(sizes))) == theirs
 
 
@@ -79,9 +77,7 @@ def test_long_tail_is_the_exponential_of_its_paper() -> None:
 
 
 def test_drop_is_bagans() -> None:
-    made = imbalance.Drop(profile="drop", drop_class="k1", percent=95).target(
-        {0: 100, 1: 100}, names(2)
-    )
+    made = imbalance.Drop(profile="drop", drop_class="k1", percent=95).target({0: 100, 1: 100}, names(2))
     assert made == {0: 100, 1: 5}
 
 
@@ -97,9 +93,7 @@ def test_more_than_there_are_is_refused() -> None:
 
 
 @given(many, st.integers(0, 2**32), st.data())
-def test_thin_keeps_so_many_of_each_and_none_twice(
-    sizes: list[int], seed: int, data: st.DataObject
-) -> None:
+def test_thin_keeps_so_many_of_each_and_none_twice(sizes: list[int], seed: int, data: st.DataObject) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
     target = {c: data.draw(st.integers(1, n)) for c, n in enumerate(sizes)}
     rows = imbalance.thin(labels, target, np.random.default_rng(seed))

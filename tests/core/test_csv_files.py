@@ -17,8 +17,21 @@ STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 @pytest.mark.parametrize(
     "text",
-    ['=HYPERLINK("http://x.invalid","y")', "@SUM(A1)", "+1+1", "-2+3", "+cmd|' /C calc'!A0", "\t=1", "\r=1", "-", "'=1", "\n=1", "\uff1dA1", "-1\n"],
-)  # fmt: skip
+    [
+        '=HYPERLINK("http://x.invalid","y")',
+        "@SUM(A1)",
+        "+1+1",
+        "-2+3",
+        "+cmd|' /C calc'!A0",
+        "\t=1",
+        "\r=1",
+        "-",
+        "'=1",
+        "\n=1",
+        "\uff1dA1",
+        "-1\n",
+    ],
+)
 def test_formulas_are_quoted(text: str) -> None:
     assert escaped(text) == f"'{text}" and exact(escaped(text)) == text
 
@@ -39,15 +52,11 @@ def test_every_text_is_restored_and_none_starts_a_formula(text: str) -> None:
 def test_a_table_is_escaped_but_for_its_numbers_and_paths(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {"file": ["-a/1.png", "b/2.png"], "class": ["=A1", "-1"], "value": [-1.5, float("nan")], "@note": ["", None]}
-    )  # fmt: skip
+    )
     changed = write_csv(table, tmp_path / "x.csv", paths=["file"])
     with (tmp_path / "x.csv").open(newline="") as stream:
         rows = list(csv.reader(stream))
-    assert rows == [
-        ["file", "class", "value", "'@note"],
-        ["./-a/1.png", "'=A1", "-1.5", ""],
-        ["b/2.png", "-1", "", ""],
-    ]
+    assert rows == [["file", "class", "value", "'@note"], ["./-a/1.png", "'=A1", "-1.5", ""], ["b/2.png", "-1", "", ""]]
     assert changed == {"./-a/1.png": "-a/1.png", "'=A1": "=A1", "'@note": "@note"}
     assert table["class"].tolist() == ["=A1", "-1"]  # the argument is not changed
 

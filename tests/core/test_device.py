@@ -41,9 +41,7 @@ def test_a_runtime_imports_no_framework() -> None:
         "import sys; from augpipe.core import device; device.start('cpu')\n"
         "print([n for n in ('torchvision', 'torchmetrics', 'lightning_fabric') if n in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -53,10 +51,7 @@ def test_auto_takes_bf16_only_where_it_is_fast() -> None:
 
 
 def test_auto_device_exists() -> None:
-    assert (
-        runtime.pick_device("auto") in {"cpu", "cuda", "mps"}
-        and runtime.pick_device("cpu") == "cpu"
-    )
+    assert runtime.pick_device("auto") in {"cpu", "cuda", "mps"} and runtime.pick_device("cpu") == "cpu"
     assert runtime.cores() >= 1
 
 

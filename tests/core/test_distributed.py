@@ -28,8 +28,9 @@ TRAINED = [n for n in [*families.names(), *VARIANTS] if tiny(n).generative or "d
 NAMES = [n for n in TRAINED if not tiny(n).per_class]
 STEPS = 6
 BAGANS = [n for n in NAMES if n.startswith("bagan")]
-# Relative to the loss, or to 1. BAGAN fits Gaussians to what its autoencoder's convolutions give; their biases before batch norms
-# have no gradient but rounding, of which Adam makes whole steps: weights changed by 1e-7 at the beginning move its losses as far.
+# Relative to the loss, or to 1. BAGAN fits Gaussians to what its autoencoder's convolutions give; their biases before
+# batch norms have no gradient but rounding, of which Adam makes whole steps: weights changed by 1e-7 at the beginning
+# move its losses as far.
 SAME, BAGAN = 1e-5, 5e-2
 
 
@@ -211,15 +212,10 @@ def test_a_run_trains_its_generators_on_two(tmp_path: Path) -> None:
     [
         ({"devices": 65}, "less than or equal to 64"),
         ({"devices": 4}, "runner.devices, 4, must divide the batch of generator 'acgan', 50"),
-        (
-            {"devices": 2, "kind": "dask", "address": "tcp://127.0.0.1:8786"},
-            "a Dask worker has one",
-        ),
+        ({"devices": 2, "kind": "dask", "address": "tcp://127.0.0.1:8786"}, "a Dask worker has one"),
     ],
 )
-def test_what_cannot_be_divided_is_told_in_a_line(
-    runner, said, tmp_path: Path, monkeypatch, capsys
-) -> None:
+def test_what_cannot_be_divided_is_told_in_a_line(runner, said, tmp_path: Path, monkeypatch, capsys) -> None:
     config = yaml.safe_load(CONFIG) | {"runner": runner}
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)

@@ -85,9 +85,7 @@ def replace(place: Path) -> None:
         ),
     ],
 )
-def test_a_kill_leaves_one_folder_or_the_other(
-    tmp_path: Path, action: str, left: list[str] | None
-) -> None:
+def test_a_kill_leaves_one_folder_or_the_other(tmp_path: Path, action: str, left: list[str] | None) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").write_text("old")
@@ -115,9 +113,7 @@ def test_a_draft_in_use_is_not_swept(tmp_path: Path) -> None:
     assert foreign.exists()  # of another machine
 
 
-def test_the_scratch_folder_of_a_killed_process_is_deleted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_scratch_folder_of_a_killed_process_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may hold images; what is in use stays."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -12,10 +12,16 @@ from augpipe.core import fingerprints as code
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     texts = {
-        "__init__.py": "", "a.py": "from augpipe.inner import b\n", "inner/__init__.py": "from augpipe import d\n",
-        "inner/b.py": "def late():\n    import augpipe.c\n", "c.py": "", "d.py": "", "pipeline/experiment.py": "import augpipe.d\n",
-        "e.py": "from augpipe.pipeline.experiment import X\n", "f.py": "from augpipe.inner import name\n",
-    }  # fmt: skip
+        "__init__.py": "",
+        "a.py": "from augpipe.inner import b\n",
+        "inner/__init__.py": "from augpipe import d\n",
+        "inner/b.py": "def late():\n    import augpipe.c\n",
+        "c.py": "",
+        "d.py": "",
+        "pipeline/experiment.py": "import augpipe.d\n",
+        "e.py": "from augpipe.pipeline.experiment import X\n",
+        "f.py": "from augpipe.inner import name\n",
+    }
     for name, text in texts.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -52,6 +58,4 @@ def test_an_unknown_module_is_named(package: Path) -> None:
 
 
 def test_modules_that_are_loaded_by_name_are_named_by_who_asks() -> None:
-    assert "augpipe.generators.models.acgan" not in code.used_by(
-        ["augpipe.pipeline.stages.train_generator"]
-    )
+    assert "augpipe.generators.models.acgan" not in code.used_by(["augpipe.pipeline.stages.train_generator"])

@@ -8,9 +8,7 @@ from augpipe.core.images import grid
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_image_stands_where_it_belongs(channels: int) -> None:
-    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones(
-        (5, channels, 4, 4), np.uint8
-    )
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, channels, 4, 4), np.uint8)
     sheet = np.asarray(grid(images, columns=3, gap=1))
     assert sheet.shape[:2] == (2 * 4 + 1, 3 * 4 + 2)
     for at in range(5):

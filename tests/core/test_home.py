@@ -1,4 +1,6 @@
-"""AUGPIPE_HOME: made for its user alone by whoever writes first, as is what is made in it; a folder that exists stays as it is."""
+"""AUGPIPE_HOME: made for its user alone by whoever writes first, as is what is made in it; a folder that exists stays
+as it is.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,7 @@ from augpipe.core.home import home, make_folder
 from augpipe.core.store import Store
 
 
-def test_the_first_that_writes_makes_it_for_its_user_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_that_writes_makes_it_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "new"))
     Store().put("values", partial(write_json, value={"a": 1}), ".json")
     assert home().stat().st_mode & 0o777 == 0o700
@@ -38,9 +38,7 @@ def test_the_first_that_writes_makes_it_for_its_user_alone(
     assert modes == [0o755, 0o700]
 
 
-def test_a_file_in_place_of_a_folder_of_the_home_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_in_place_of_a_folder_of_the_home_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path))
     (tmp_path / "store").write_text("x")
     for folder in ("store", "store/running"):

@@ -29,9 +29,7 @@ def file_of(path: Path, images: np.ndarray) -> bytes:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_rows_are_kept_in_any_order(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_rows_are_kept_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """The file is the one that NumPy writes of images[rows], to the byte."""
     place = tmp_path_factory.mktemp("rows")
     n = data.draw(st.integers(1, 25))
@@ -84,10 +82,7 @@ def test_rows_are_lost_with_the_set_that_holds_them(tmp_path: Path, make_shapes)
 def test_sets_joined_are_those_of_one_array(tmp_path: Path, make_shapes, monkeypatch) -> None:
     """Block by block, in an order that goes from one to the other and back."""
     monkeypatch.setattr("augpipe.core.store.BLOCK", 3 * 16 * 16)
-    store, parts = (
-        Store(tmp_path),
-        [make_shapes((4, 3)), make_shapes((0, 0)), make_shapes((2, 5), seed=1)],
-    )
+    store, parts = (Store(tmp_path), [make_shapes((4, 3)), make_shapes((0, 0)), make_shapes((2, 5), seed=1)])
     rows = np.random.default_rng(0).permutation(14)[:11]
     joined = load_images(store.put_joined(parts, rows))
     assert np.array_equal(joined.images, np.concatenate([p.images for p in parts])[rows])

@@ -60,7 +60,5 @@ def test_a_window_rises(window) -> None:
 
 
 def test_a_misspelt_class_names_the_choices() -> None:
-    with pytest.raises(
-        UserError, match=r"unknown class 'catt' \(did you mean 'cat'\?\); choose from cat, dog"
-    ):
+    with pytest.raises(UserError, match=r"unknown class 'catt' \(did you mean 'cat'\?\); choose from cat, dog"):
         label_of("catt", ("cat", "dog"))

@@ -47,9 +47,7 @@ def test_content_is_compared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not is_stored(ref.path, ref.sha256) and len(compared) == 2
 
 
-def test_damaged_content_is_moved_away_and_stored_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_content_is_moved_away_and_stored_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(tmp_path)
     ref = json_of(store)
     flip(ref.path)
@@ -60,10 +58,8 @@ def test_damaged_content_is_moved_away_and_stored_again(
     assert str(ref.path) in caplog.text and str(kept) in caplog.text
 
 
-@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "classes.json", "table.parquet", "digests.npy"])  # fmt: skip
-def test_each_file_of_a_set_counts_also_for_rows_of_it(
-    tmp_path: Path, make_shapes, name: str
-) -> None:
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "classes.json", "table.parquet", "digests.npy"])
+def test_each_file_of_a_set_counts_also_for_rows_of_it(tmp_path: Path, make_shapes, name: str) -> None:
     store, images = Store(tmp_path), make_shapes((4, 3))
     whole = store.put_images(images)
     part = store.put_rows(whole, 1, 5)
@@ -107,9 +103,7 @@ def test_what_has_a_key_is_made_again_if_damaged(tmp_path: Path) -> None:
     assert store.keyed("features", "ab", lambda: {"x": torch.ones(4)})["x"].sum() == 4
 
 
-def test_what_another_process_replaced_meanwhile_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_another_process_replaced_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was read before, and is whole now."""
     ref = json_of(Store(tmp_path))
     good = ref.path.read_bytes()

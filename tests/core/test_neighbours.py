@@ -145,9 +145,7 @@ def test_a_copy_is_nearer_than_one_a_grey_level_off(shape: tuple[int, ...]) -> N
 
 def test_twins_are_each_others_neighbours() -> None:
     once = items("vectors", 20, 0)
-    distances, rows = neighbours.nearest(
-        np.concatenate([once, once]), np.concatenate([once, once]), without_self=True
-    )
+    distances, rows = neighbours.nearest(np.concatenate([once, once]), np.concatenate([once, once]), without_self=True)
     np.testing.assert_array_equal(distances, 0)
     np.testing.assert_array_equal(rows[:, 0], np.r_[20:40, 0:20])
 
@@ -188,9 +186,7 @@ def test_near_neighbours_far_from_all_others_are_told_apart() -> None:
     own[100:] += 1000
     pairs = every_pair(own, own)
     np.fill_diagonal(pairs, np.inf)
-    np.testing.assert_array_equal(
-        neighbours.nearest(own, own, without_self=True)[1][:, 0], pairs.argmin(1)
-    )
+    np.testing.assert_array_equal(neighbours.nearest(own, own, without_self=True)[1][:, 0], pairs.argmin(1))
 
 
 def test_one_item_far_from_all_costs_no_more_time() -> None:

@@ -36,9 +36,7 @@ def test_a_lock_is_held_while_the_block_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_process_frees_its_lock_though_its_child_lives(
-    tmp_path: Path, how: signal.Signals
-) -> None:
+def test_a_killed_process_frees_its_lock_though_its_child_lives(tmp_path: Path, how: signal.Signals) -> None:
     path = tmp_path / "one"
     command = [sys.executable, "-c", SCRIPT, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

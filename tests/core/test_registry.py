@@ -20,7 +20,5 @@ def test_registry() -> None:
     assert list(registry) == ["one"] and registry["one"] == 1
     with pytest.raises(ValueError, match="twice"):
         registry.register("one")(2)
-    with pytest.raises(
-        UserError, match=r"unknown thing 'on' \(did you mean 'one'\?\); choose from one"
-    ):
+    with pytest.raises(UserError, match=r"unknown thing 'on' \(did you mean 'one'\?\); choose from one"):
         registry["on"]

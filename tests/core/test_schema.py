@@ -25,6 +25,4 @@ def test_explain_names_place_and_value_on_one_line() -> None:
 def test_unknown_keys_are_refused_at_every_depth() -> None:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate({"inner": {"size": 1, "sise": 2}})
-    assert "inner: unknown key 'sise' (did you mean 'size'?); choose from size" in explain(
-        caught.value
-    )
+    assert "inner: unknown key 'sise' (did you mean 'size'?); choose from size" in explain(caught.value)

@@ -14,9 +14,7 @@ def test_streams_are_named_and_independent() -> None:
     assert len(draws) == 12
     again = torch.rand(4, generator=seeds.torch_stream(0, "a"))
     assert torch.equal(again, torch.rand(4, generator=seeds.torch_stream(0, "a")))
-    assert seeds.numpy_stream(3, "x").integers(1 << 30) == seeds.numpy_stream(3, "x").integers(
-        1 << 30
-    )
+    assert seeds.numpy_stream(3, "x").integers(1 << 30) == seeds.numpy_stream(3, "x").integers(1 << 30)
 
 
 def test_a_restored_state_goes_on_where_it_was() -> None:

@@ -49,7 +49,7 @@ def test_what_is_equal_but_shared_gives_the_same_bytes(
 
 
 def test_what_differs_gives_other_bytes(tmp_path: Path) -> None:
-    states = [{"a": 1}, {"a": 2}, {"b": 1}, {"a": WIDE}, {"a": WIDE + 1}, {"a": WIDE.double()}, {"a": [1]}, {"a": (1,)}]  # fmt: skip
+    states = [{"a": 1}, {"a": 2}, {"b": 1}, {"a": WIDE}, {"a": WIDE + 1}, {"a": WIDE.double()}, {"a": [1]}, {"a": (1,)}]
     assert len({written(state, tmp_path / "x") for state in states}) == len(states)
 
 
@@ -63,14 +63,6 @@ def test_a_modules_state_comes_back_with_its_metadata(tmp_path: Path) -> None:
 
 
 def test_numbers_and_texts_keep_their_types(tmp_path: Path) -> None:
-    state = {
-        "i": 1,
-        "f": 0.5,
-        "n": None,
-        "b": True,
-        "t": "größe",
-        "l": [1, ("x", 2.0)],
-        3: {"e": ()},
-    }
+    state = {"i": 1, "f": 0.5, "n": None, "b": True, "t": "größe", "l": [1, ("x", 2.0)], 3: {"e": ()}}
     save_state(state, tmp_path / "x")
     assert torch.load(tmp_path / "x", weights_only=True) == state

@@ -33,27 +33,26 @@ def test_a_key_that_occurs_twice_is_refused() -> None:
 
 def test_a_short_text_that_expands_to_billions() -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
-    lines += [
-        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]"
-        for a, b in zip("abcdefgh", "bcdefghi", strict=True)
-    ]
+    lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
     begun = time.monotonic()
     with pytest.raises(UserError, match=r"it has [\d,]+ values after its aliases, at most 100,000"):
         read_yaml("\n".join(lines), "the config")
     assert time.monotonic() - begun < 1
-    assert read_yaml("a: &a [1]\nb: *a\nc: {<<: {d: 2}}", "it") == {
-        "a": [1],
-        "b": [1],
-        "c": {"d": 2},
-    }
+    assert read_yaml("a: &a [1]\nb: *a\nc: {<<: {d: 2}}", "it") == {"a": [1], "b": [1], "c": {"d": 2}}
 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [("!!int abc", "'abc' as int"), ("!!bool maybe", "'maybe' as bool"), ("!!float x", "'x' as float"),
-     ("!!timestamp x", "'x' as timestamp"), ("!!timestamp 2020-13-01", "'2020-13-01' as timestamp"),
-     ("!!int ''", "'' as int"), ("7" * 5000, f"'{'7' * 40}'... (5,000 characters) as int")],
-)  # fmt: skip
+    [
+        ("!!int abc", "'abc' as int"),
+        ("!!bool maybe", "'maybe' as bool"),
+        ("!!float x", "'x' as float"),
+        ("!!timestamp x", "'x' as timestamp"),
+        ("!!timestamp 2020-13-01", "'2020-13-01' as timestamp"),
+        ("!!int ''", "'' as int"),
+        ("7" * 5000, f"'{'7' * 40}'... (5,000 characters) as int"),
+    ],
+)
 def test_a_value_that_is_not_of_its_tag(value: str, shown: str) -> None:
     with pytest.raises(UserError) as caught:
         read_yaml(f"a:\n  - {value}", "it")

@@ -98,9 +98,7 @@ def test_zips_within_an_archive_have_a_limit_together(
 ) -> None:
     """Each is below the limit of one; together they unpack to more than the limit of all."""
     inner = io.BytesIO()
-    with zipfile.ZipFile(
-        inner, "w"
-    ) as packed:  # stored: 3 of 10,000 bytes each, which the outer zip shrinks
+    with zipfile.ZipFile(inner, "w") as packed:  # stored: 3 of 10,000 bytes each, which the outer zip shrinks
         packed.writestr("a/0.png", png(0))
         packed.writestr("zeros.txt", bytes(10_000))
     path, size = tmp_path / f"x{suffix}", len(inner.getvalue())
@@ -174,7 +172,9 @@ def packed_table(path: Path, pictures: list[str], table: str, rows: str) -> Path
 
 @pytest.mark.parametrize("top", ["", "HAM/"])
 def test_a_table_beside_the_folders_of_an_archive(tmp_path: Path, top: str) -> None:
-    """Parts of a download are no classes, as in a folder; in a zip and in a tar, without the folder and suffix of pictures."""
+    """Parts of a download are no classes, as in a folder; in a zip and in a tar, without the folder and suffix of
+    pictures.
+    """
     names = [f"{top}part_{1 + i % 2}/{i}.png" for i in range(12)]
     rows = "image_id,dx\n" + "".join(f"{i},{'ab'[i // 6]}\n" for i in range(12))
     path = packed_table(tmp_path / "x.zip", names, f"{top}HAM_metadata.csv", rows)
@@ -220,18 +220,18 @@ def of_split(path: Path, top: str, seeds: range) -> Path:
 
 @pytest.mark.parametrize(
     ("names", "tops"),
-    [(("train", "test"), ("", "")), (("ISIC_train", "ISIC-Test"), ("x/", "x/")),
-     (("training", "valid"), ("training/", "y/"))],
-)  # fmt: skip
+    [
+        (("train", "test"), ("", "")),
+        (("ISIC_train", "ISIC-Test"), ("x/", "x/")),
+        (("training", "valid"), ("training/", "y/")),
+    ],
+)
 def test_archives_that_are_the_split_by_their_names(
     tmp_path: Path, names: tuple[str, str], tops: tuple[str, str]
 ) -> None:
     """Also if one picture is in both, which a run reports as a leak."""
     seeds = (range(8), range(6, 12))
-    paths = [
-        of_split(tmp_path / f"{name}.zip", top, rows)
-        for name, top, rows in zip(names, tops, seeds, strict=True)
-    ]
+    paths = [of_split(tmp_path / f"{name}.zip", top, rows) for name, top, rows in zip(names, tops, seeds, strict=True)]
     listing = sources.listing(source("archive", path=paths))
     other = "val" if names[1] == "valid" else "test"
     assert listing.splits.tolist() == [listing.ids[i].split("/")[0] for i in range(14)]
@@ -272,9 +272,12 @@ def packed(path: Path, members: dict[str, bytes]) -> Path:
 
 @pytest.mark.parametrize(
     ("outer", "inner"),
-    [("x.zip", ("data/train.zip", "data/test.zip")), ("x.tar", ("train.tar.gz", "test.tar")),
-     ("x.zip", ("train/ab.zip", "val/ab.zip"))],
-)  # fmt: skip
+    [
+        ("x.zip", ("data/train.zip", "data/test.zip")),
+        ("x.tar", ("train.tar.gz", "test.tar")),
+        ("x.zip", ("train/ab.zip", "val/ab.zip")),
+    ],
+)
 def test_archives_inside_an_archive_that_are_the_split_by_their_names(
     tmp_path: Path, outer: str, inner: tuple[str, str]
 ) -> None:
@@ -316,7 +319,7 @@ def test_zips_of_classes_in_folders_of_a_split(tmp_path: Path) -> None:
 
 
 def test_shards_inside_an_archive_are_no_classes(tmp_path: Path) -> None:
-    shards = {f"{i}.tar": packed(tmp_path / "x.tar", {"7.png": png(i), "7.cls": b"1"}).read_bytes() for i in range(2)}  # fmt: skip
+    shards = {f"{i}.tar": packed(tmp_path / "x.tar", {"7.png": png(i), "7.cls": b"1"}).read_bytes() for i in range(2)}
     with pytest.raises(UserError, match=r"0\.tar in the archive .* is a shard of WebDataset"):
         sources.listing(source("archive", path=packed(tmp_path / "x.zip", shards)))
 

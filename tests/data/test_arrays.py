@@ -29,10 +29,7 @@ def parts(*names: str) -> dict[str, Any]:
     rows = {name: np.array_split(np.arange(N), n) for name in names}
     order = list(dict.fromkeys(name.split("_")[1] for name in names))
     values = {"x": X, "y": Y, "groups": np.arange(N) // 2, "weights": np.ones(N)}
-    return {
-        name: values[name.split("_")[0]][rows[name][order.index(name.split("_")[1])]]
-        for name in names
-    }
+    return {name: values[name.split("_")[0]][rows[name][order.index(name.split("_")[1])]] for name in names}
 
 
 TRAIN, TEST = ("x_train", "y_train"), ("x_test", "y_test")
@@ -49,9 +46,7 @@ def test_groups_of_one_split_only_are_not_dropped(tmp_path: Path, what: str) -> 
 
 
 @pytest.mark.parametrize("patients", ["train", "all"])
-def test_patients_of_one_split_or_in_one_array_are_not_passed_over(
-    tmp_path: Path, patients: str
-) -> None:
+def test_patients_of_one_split_or_in_one_array_are_not_passed_over(tmp_path: Path, patients: str) -> None:
     arrays = parts(*TRAIN, *TEST)
     numbers = np.arange(N) // 2
     arrays["patient_train" if patients == "train" else "patient"] = (
@@ -100,20 +95,15 @@ def test_an_array_of_splits_is_the_split(tmp_path: Path) -> None:
     assert images.splits.tolist() == ["train", "val", "test"] * 8 and not images.notes
     merged = listed(tmp_path, arrays, official=False)
     assert merged.splits is None and any("split" in note for note in merged.notes)
-    message = (
-        r"the array split of .* has the value '0': save one of train, .*source\.official=false"
-    )
+    message = r"the array split of .* has the value '0': save one of train, .*source\.official=false"
     with pytest.raises(UserError, match=message):
         listed(tmp_path, arrays | {"split": Y})
 
 
 @pytest.mark.parametrize(
-    ("name", "values"),
-    [("is_test", Y == 0), ("train_idx", np.arange(9)), ("fold", Y), ("subset", ["a", "b"] * 12)],
+    ("name", "values"), [("is_test", Y == 0), ("train_idx", np.arange(9)), ("fold", Y), ("subset", ["a", "b"] * 12)]
 )
-def test_an_array_that_divides_the_images_is_not_passed_over(
-    tmp_path: Path, name: str, values: Sequence[Any]
-) -> None:
+def test_an_array_that_divides_the_images_is_not_passed_over(tmp_path: Path, name: str, values: Sequence[Any]) -> None:
     arrays = {"images": X, "labels": Y, name: values}
     with pytest.raises(UserError, match=rf"array '{name}', which looks like the split"):
         listed(tmp_path, arrays)
@@ -123,10 +113,9 @@ def test_an_array_that_divides_the_images_is_not_passed_over(
 
 @pytest.mark.parametrize(
     "names",
-    [("data", "labels"), ("images", "targets"), ("image", "label"), ("X", "Y"), ("arr_0", "arr_1"),
-     ("arr_1", "arr_0")],
+    [("data", "labels"), ("images", "targets"), ("image", "label"), ("X", "Y"), ("arr_0", "arr_1"), ("arr_1", "arr_0")],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_other_pairs_of_names_are_read_with_a_note(tmp_path: Path, names: tuple[str, str]) -> None:
     images = listed(tmp_path, dict(zip(names, (X, Y), strict=True)))
     assert images.labels.tolist() == Y.tolist()
@@ -159,9 +148,7 @@ def test_the_label_of_images_without_one(tmp_path: Path) -> None:
     assert images.classes == ("2", "0", "1") and images.ids[0] == "images/000006"
     assert images.labels.tolist() == ((Y[6:] + 1) % 3).tolist()
     assert images.notes == ("6 images of other classes left out",)
-    with_unlabelled = listed(
-        tmp_path, {"images": X, "labels": labels}, classes=["-1", "0", "1", "2"]
-    )
+    with_unlabelled = listed(tmp_path, {"images": X, "labels": labels}, classes=["-1", "0", "1", "2"])
     assert with_unlabelled.counts()["-1"] == 6
     named = {"images": X, "labels": labels, "class_names": ["a", "b", "c"]}
     with pytest.raises(UserError, match=r'source\.classes=\["a", "b", "c"\]'):
@@ -175,9 +162,7 @@ FEW = np.arange(N) // 4  # few images of each patient
 
 
 @pytest.mark.parametrize("gap", [False, True])
-def test_patients_of_arrays_as_floats_and_objects_are_not_passed_over(
-    tmp_path: Path, gap: bool
-) -> None:
+def test_patients_of_arrays_as_floats_and_objects_are_not_passed_over(tmp_path: Path, gap: bool) -> None:
     """A gap makes pandas' numbers floats; its text is an array of objects."""
     numbers = FEW.astype(float)
     if gap:
@@ -189,9 +174,7 @@ def test_patients_of_arrays_as_floats_and_objects_are_not_passed_over(
     assert images.groups.tolist()[2:] == [str(i) for i in FEW][2:]
     assert any(note.startswith("2 images of") for note in images.notes) == gap
     arrays["patient_id"] = FEW.astype(str).astype(object)
-    with pytest.raises(
-        UserError, match=r"'patient_id' of .* Python objects; .*or set source\.ignore"
-    ):
+    with pytest.raises(UserError, match=r"'patient_id' of .* Python objects; .*or set source\.ignore"):
         listed(tmp_path, arrays)
     assert listed(tmp_path, arrays, ignore=["patient_id"]).groups is None
     assert listed(tmp_path, arrays | {"patient_id": FEW + 0.5}).groups is None
@@ -201,9 +184,7 @@ def test_patients_in_a_field_of_an_array_are_not_passed_over(tmp_path: Path) -> 
     rows = [(i / 7, f"p{one}") for i, one in enumerate(FEW)]
     meta = np.array(rows, [("score", "f8"), ("patient", "U4")])
     arrays = {"images": X, "labels": Y, "meta": meta}
-    with pytest.raises(
-        UserError, match=r"'meta\.patient', which looks .*source\.groups=meta\.patient"
-    ):
+    with pytest.raises(UserError, match=r"'meta\.patient', which looks .*source\.groups=meta\.patient"):
         listed(tmp_path, arrays)
     images = listed(tmp_path, arrays, groups="meta.patient")
     assert images.groups.tolist() == [f"p{one}" for one in FEW]

@@ -53,42 +53,30 @@ def test_each_image_has_its_values(tmp_path: Path, read: Any) -> None:
     listed = read(tmp_path, attributes=["sex", "site"])
     missing = "none" if read is layout else ""
     pairs = zip(listed.labels, listed.attributes["sex"], listed.attributes["site"], strict=True)
-    expected = [
-        (int(a == "dog"), b or missing, str(c)) for a, b, c in zip(LABELS, SEX, SITE, strict=True)
-    ]
+    expected = [(int(a == "dog"), b or missing, str(c)) for a, b, c in zip(LABELS, SEX, SITE, strict=True)]
     assert sorted((int(a), b, c) for a, b, c in pairs) == sorted(expected)
     assert listed.groups is None and not any("sex" in note for note in listed.notes)
     part = sources.only(listed, listed.labels == 1)
-    assert (
-        part.attributes["site"].tolist() == listed.attributes["site"][listed.labels == 1].tolist()
-    )
+    assert part.attributes["site"].tolist() == listed.attributes["site"][listed.labels == 1].tolist()
 
 
 def test_without_attributes_nothing_is_read_as_one(tmp_path: Path) -> None:
     listed = table(tmp_path)
-    assert listed.attributes == {} and any(
-        "not used" in note and "sex" in note for note in listed.notes
-    )
+    assert listed.attributes == {} and any("not used" in note and "sex" in note for note in listed.notes)
 
 
 def test_what_cannot_be_an_attribute(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError,
-        match=r"unknown column in source\.attributes of .* 'sexx' \(did you mean 'sex'\?\)",
-    ):
+    with pytest.raises(UserError, match=r"unknown column in source\.attributes of .* 'sexx' \(did you mean 'sex'\?\)"):
         table(tmp_path, attributes=["sexx"])
     with pytest.raises(UserError, match=r"source\.attributes has the column of labels, 'label'"):
         table(tmp_path, attributes=["label"])
     with pytest.raises(
-        UserError,
-        match=r"unknown array in source\.attributes of .* 'age' .*; choose from images, labels",
+        UserError, match=r"unknown array in source\.attributes of .* 'age' .*; choose from images, labels"
     ):
         arrays(tmp_path, attributes=["age"])
     with pytest.raises(ValueError, match=r"has no field \{scanner\} of source.attributes"):
         source("folder", path=tmp_path, attributes=["scanner"], layout="{label}/*")
-    with pytest.raises(
-        UserError, match=r"source\.attributes are fields of source\.layout, which is not set"
-    ):
+    with pytest.raises(UserError, match=r"source\.attributes are fields of source\.layout, which is not set"):
         sources.listing(source("folder", path=tmp_path, attributes=["scanner"]))
     with pytest.raises(ValueError, match="duplicate attribute 'sex'"):
         source("manifest", path=tmp_path / "m.csv", attributes=["sex", "sex"])
@@ -96,14 +84,15 @@ def test_what_cannot_be_an_attribute(tmp_path: Path) -> None:
 
 def test_an_attribute_has_a_few_values_and_one_set_of_test_images(tmp_path: Path) -> None:
     values: dict[str, Any] = {
-        "name": "x", "arms": [{"name": "a"}], "baseline": "a", "split": {"val": 0.2, "test": 0.2},
+        "name": "x",
+        "arms": [{"name": "a"}],
+        "baseline": "a",
+        "split": {"val": 0.2, "test": 0.2},
         "source": {"kind": "manifest", "path": str(tmp_path / "m.csv"), "attributes": ["sex"]},
-    }  # fmt: skip
+    }
     listed = table(tmp_path, attributes=["sex"])
     check_listing(build(values), listed)
-    with pytest.raises(
-        UserError, match="sex, need one set of test images, and resplit draws one for each seed"
-    ):
+    with pytest.raises(UserError, match="sex, need one set of test images, and resplit draws one for each seed"):
         check_listing(build({**values, "resplit": True}), listed)
     for single in (["x"] * 12, ["x", ""] * 6):
         other = replace(listed, attributes={"age": np.array(single, object)})
@@ -112,14 +101,15 @@ def test_an_attribute_has_a_few_values_and_one_set_of_test_images(tmp_path: Path
             check_listing(build(values), other)
 
 
-def test_the_values_of_every_split_are_stored_and_no_training_depends_on_them(
-    tmp_path: Path,
-) -> None:
+def test_the_values_of_every_split_are_stored_and_no_training_depends_on_them(tmp_path: Path) -> None:
     values: dict[str, Any] = {
-        "name": "x", "arms": [{"name": "a"}], "baseline": "a", "split": {"val": 0.25, "test": 0.25},
+        "name": "x",
+        "arms": [{"name": "a"}],
+        "baseline": "a",
+        "split": {"val": 0.25, "test": 0.25},
         "image": {"size": 16, "channels": 1},
         "source": {"kind": "arrays", "path": str(tmp_path / "a.npz"), "attributes": ["sex"]},
-    }  # fmt: skip
+    }
     listed = arrays(tmp_path, attributes=["sex"])
     of_id = dict(zip(listed.ids, listed.attributes["sex"], strict=True))
     context = Context(root=tmp_path / "store", threads=1)

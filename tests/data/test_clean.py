@@ -18,19 +18,16 @@ from augpipe.data.options import Policy, SplitOptions
 from augpipe.data.split_check import NAMES
 
 
-@settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 30), min_size=60, max_size=60), st.integers(0, 99), st.booleans())
-def test_no_picture_stands_on_two_sides(
-    tmp_path: Path, kinds: list[int], seed: int, by_group: bool
-) -> None:
+def test_no_picture_stands_on_two_sides(tmp_path: Path, kinds: list[int], seed: int, by_group: bool) -> None:
     """Pictures of which many are equal, in groups that know nothing of it."""
     place = tmp_path / str(abs(hash((tuple(kinds), seed, by_group))))
     pixels = np.stack([noise(kind + (100 if row % 2 else 0)) for row, kind in enumerate(kinds)])
     place.mkdir()
-    np.savez(place / "x.npz", images=pixels, labels=np.arange(60) % 2,
-             **({"groups": np.arange(60) // 3} if by_group else {}))  # fmt: skip
+    np.savez(
+        place / "x.npz", images=pixels, labels=np.arange(60) % 2, **({"groups": np.arange(60) // 3} if by_group else {})
+    )
     taken = came("arrays", place, path=place / "x.npz")
     try:
         found = part(taken, SplitOptions(seed=seed), Policy(), np.random.default_rng(seed))
@@ -42,9 +39,7 @@ def test_no_picture_stands_on_two_sides(
     assert not contents["train"] & contents["test"] and not contents["val"] & contents["test"]
     kept = np.concatenate([found.rows[name] for name in NAMES])
     assert len(set(kept.tolist())) == len(kept) == 60 - len(found.removed)
-    whole = part(
-        taken, SplitOptions(seed=seed), Policy(duplicates="keep"), np.random.default_rng(seed)
-    )
+    whole = part(taken, SplitOptions(seed=seed), Policy(duplicates="keep"), np.random.default_rng(seed))
     assert np.array_equal(found.rows["test"], whole.rows["test"])  # test is never touched
     if by_group:
         assert divided_groups(taken.groups, found.rows) == 0 and found.kind == "grouped"
@@ -57,11 +52,7 @@ def test_near_copies_are_taken_only_where_that_is_asked_for(tmp_path: Path) -> N
     for i, (y, x) in enumerate((y, x) for y in range(0, 400, 60) for x in range(0, 560, 60)):
         save(tmp_path / "pics" / "ab"[i % 2] / f"{i}.png", photograph[y : y + 60, x : x + 60])
         if i < 20:
-            save(
-                tmp_path / "pics" / "ab"[i % 2] / f"{i}.jpg",
-                photograph[y : y + 60, x : x + 60],
-                quality=60,
-            )
+            save(tmp_path / "pics" / "ab"[i % 2] / f"{i}.jpg", photograph[y : y + 60, x : x + 60], quality=60)
     taken = came("folder", tmp_path, path=tmp_path / "pics")
     exact = part(taken, SplitOptions(), Policy(), np.random.default_rng(0))
     near = part(taken, SplitOptions(), Policy(duplicates="near"), np.random.default_rng(0))
@@ -84,9 +75,14 @@ def torn(folder: Path) -> Intake:
     """Groups of six images, of which an official split divides two."""
     for i in range(30):
         save(folder / "img" / f"{i}.png", noise(i))
-    table = pd.DataFrame({"path": [f"img/{i}.png" for i in range(30)], "label": ["a", "b"] * 15,
-                          "group": [f"p{i // 6}" for i in range(30)],
-                          "split": ["train"] * 16 + ["val"] * 6 + ["test"] * 8})  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "path": [f"img/{i}.png" for i in range(30)],
+            "label": ["a", "b"] * 15,
+            "group": [f"p{i // 6}" for i in range(30)],
+            "split": ["train"] * 16 + ["val"] * 6 + ["test"] * 8,
+        }
+    )
     table.to_csv(folder / "m.csv", index=False)
     return came("manifest", folder, path=folder / "m.csv")
 
@@ -100,9 +96,7 @@ def test_groups_on_several_sides_stop_a_run_without_a_reason(tmp_path: Path) -> 
     allowed = SplitOptions(allow_torn_groups="the benchmark's own split")
     found = part(taken, allowed, Policy(), rng)
     assert found.kind == "official" and divided_groups(taken.groups, found.rows) == found.torn == 2
-    note = (
-        "2 groups divided between train, val and test, allowed because: the benchmark's own split"
-    )
+    note = "2 groups divided between train, val and test, allowed because: the benchmark's own split"
     assert note in found.notes
 
 
@@ -126,13 +120,10 @@ def test_near_copies_of_test_images_are_counted_not_removed(tmp_path: Path) -> N
     assert found.near is not None and found.near.count == {"val": 0, "test": 3}
     assert found.near.fraction["test"] == 3 / 11
     assert any(
-        note.startswith("3 images of test nearly equal to one in train or val (27.3% of test)")
-        for note in found.notes
+        note.startswith("3 images of test nearly equal to one in train or val (27.3% of test)") for note in found.notes
     ), found.notes
     near = part(taken, SplitOptions(), Policy(duplicates="near"), rng)
-    assert set(near.removed) == {f"train/{n}" for n in ("a/m0.png", "a/c.jpg", "b/e.png")} | {
-        "val/b/m1.png"
-    }
+    assert set(near.removed) == {f"train/{n}" for n in ("a/m0.png", "a/c.jpg", "b/e.png")} | {"val/b/m1.png"}
     assert not any("nearly equal" in note for note in near.notes)
 
 
@@ -155,27 +146,20 @@ def test_every_copy_of_a_set_that_was_augmented_before_its_split_is_removed(tmp_
     exact = part(taken, SplitOptions(), Policy(), np.random.default_rng(0))
     assert exact.near is not None and exact.near.fraction["test"] == 1.0
     assert exact.near.fraction["val"] <= 1 / 3
-    assert any(
-        "10 images of test nearly equal" in n and "(100.0% of test)" in n for n in exact.notes
-    )
+    assert any("10 images of test nearly equal" in n and "(100.0% of test)" in n for n in exact.notes)
     near = part(taken, SplitOptions(), Policy(duplicates="near"), np.random.default_rng(0))
     left = [taken.ids[row] for row in near.rows["train"] if "-" in taken.ids[row]]
     assert len(left) <= 2, left
     assert all("-" in name for name in near.removed)
 
 
-def test_large_test_sets_are_searched_in_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_test_sets_are_searched_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the test images are mirror images of train, one in two is searched: the fraction is estimated."""
     pieces = [np.asarray(piece.resize((40, 40)).convert("L")) for piece in photographs()[:20]]
     for i, piece in enumerate(pieces):
         save(tmp_path / f"train/{'ab'[i % 2]}/{i}.png", piece)
         save(tmp_path / f"val/{'ab'[i % 2]}/{i}.png", noise(100 + i, 40, 40))
-        save(
-            tmp_path / f"test/{'ab'[i % 2]}/{i}.png",
-            piece[:, ::-1] if i % 4 < 2 else noise(i, 40, 40),
-        )
+        save(tmp_path / f"test/{'ab'[i % 2]}/{i}.png", piece[:, ::-1] if i % 4 < 2 else noise(i, 40, 40))
     taken = came("folder", tmp_path, path=tmp_path)
     rows = part(taken, SplitOptions(), Policy(), np.random.default_rng(0)).rows
     whole = near_copies(taken.facts, rows)
@@ -188,8 +172,7 @@ def test_large_test_sets_are_searched_in_part(
 
 @pytest.mark.parametrize("kind", ["grouped", "k_fold"])
 def test_a_kind_that_groups_leaves_none_torn(tmp_path: Path, kind: str) -> None:
-    np.savez(tmp_path / "x.npz", images=noise(0, 120, 12, 12), labels=np.arange(120) % 2,
-             groups=np.arange(120) // 5)  # fmt: skip
+    np.savez(tmp_path / "x.npz", images=noise(0, 120, 12, 12), labels=np.arange(120) % 2, groups=np.arange(120) // 5)
     taken = came("arrays", tmp_path, path=tmp_path / "x.npz")
     found = part(taken, SplitOptions(kind=kind), Policy(), np.random.default_rng(0))
     assert divided_groups(taken.groups, found.rows) == 0

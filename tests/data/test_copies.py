@@ -60,9 +60,7 @@ def test_several_copies_do_not_hide_each_other(side: int) -> None:
     n = len(own)
 
     def read_thumbs(images: list[np.ndarray]) -> np.ndarray:
-        return np.stack(
-            [read(np.ascontiguousarray(one), spec, "fit", None).thumb for one in images]
-        )
+        return np.stack([read(np.ascontiguousarray(one), spec, "fit", None).thumb for one in images])
 
     others = read_thumbs([turn(one) for turn in (np.fliplr, np.flipud, np.rot90) for one in own])
     found = transformed_copies(read_thumbs(own), others, every=True)
@@ -79,12 +77,7 @@ def test_other_parts_of_the_same_photographs_are_not_copies() -> None:
 def test_uniform_and_empty_sets_have_no_copies() -> None:
     flat = np.full((3, 32, 32), 7, np.uint8)
     originals = thumbs(pieces())
-    for queries, others in (
-        (flat, flat),
-        (flat, originals),
-        (originals, flat),
-        (originals[:0], originals),
-    ):
+    for queries, others in ((flat, flat), (flat, originals), (originals, flat), (originals[:0], originals)):
         assert transformed_copies(queries, others).shape == (0, 2)
 
 
@@ -112,11 +105,7 @@ def test_a_known_affine_map_is_recovered() -> None:
     """a(x) = b(M x + t) by construction; from the identity, the steps lead to M and t."""
     truth = torch.tensor([[0.95, 0.06, 0.05], [-0.04, 1.04, -0.06]])
     a, b = image(truth), image(torch.eye(2, 3))
-    start = Match(
-        *(torch.zeros(1, dtype=torch.int64) for _ in range(3)),
-        torch.eye(2, 3)[None],
-        torch.zeros(1),
-    )
+    start = Match(*(torch.zeros(1, dtype=torch.int64) for _ in range(3)), torch.eye(2, 3)[None], torch.zeros(1))
     aligned = refine(a, 1.5 * b + 10, start, 8)
     assert torch.allclose(aligned.maps[0], truth, atol=0.01)
     assert aligned.value > 0.9995 > correlation(a, b, torch.eye(2, 3)[None])
@@ -125,9 +114,7 @@ def test_a_known_affine_map_is_recovered() -> None:
 def test_crops_and_orientations_are_exact() -> None:
     a = image(torch.eye(2, 3))
     zoom = torch.tensor([[0.8, 0.0, 0.0], [0.0, 0.8, 0.0]])
-    assert torch.allclose(
-        cropped(a, 0.8), image(zoom), atol=0.9
-    )  # h²/8 (|f_xx| + |f_yy|) of 255, h = 1/16
+    assert torch.allclose(cropped(a, 0.8), image(zoom), atol=0.9)  # h²/8 (|f_xx| + |f_yy|) of 255, h = 1/16
     turned = oriented(a.expand(8, 32, 32), torch.arange(8))
     assert len({tuple(one.flatten().tolist()) for one in turned}) == 8
     for value in range(8):
@@ -139,12 +126,7 @@ def test_crops_and_orientations_are_exact() -> None:
 
 def test_a_map_that_stretches_one_direction_is_no_copy() -> None:
     """Simple pictures fit each other if one may be pulled long; the limit is on the singular values of the map."""
-    for scale, allowed in (
-        ((1.0, 1.0), True),
-        ((0.9, 1.15), True),
-        ((0.8, 1.3), False),
-        ((1.6, 1.6), False),
-    ):
+    for scale, allowed in (((1.0, 1.0), True), ((0.9, 1.15), True), ((0.8, 1.3), False), ((1.6, 1.6), False)):
         angle = torch.tensor(0.1)
         turn = torch.tensor([[angle.cos(), -angle.sin()], [angle.sin(), angle.cos()]])
         maps = torch.cat([turn @ torch.diag(torch.tensor(scale)), torch.zeros(2, 1)], 1)

@@ -41,9 +41,7 @@ def test_patients_of_dicom_files_that_a_table_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["", ".IMA", ".001"])
 @pytest.mark.parametrize("around", ["", "data/scans"])
-def test_a_folder_of_dicom_by_content_and_in_other_folders(
-    tmp_path: Path, suffix: str, around: str
-) -> None:
+def test_a_folder_of_dicom_by_content_and_in_other_folders(tmp_path: Path, suffix: str, around: str) -> None:
     scans(tmp_path / around, suffix)
     config = sources.suggest(tmp_path)
     assert config["kind"] == "dicom"
@@ -60,7 +58,7 @@ def test_dicom_among_pictures_and_in_archives_is_not_ignored(tmp_path: Path) -> 
     dicom(tmp_path / "set" / "a" / "x.dcm", noise(2))
     dicom(tmp_path / "set" / "a" / "y", noise(3))
     listing = sources.listing(source("folder", path=tmp_path / "set"))
-    assert [(bad.id, bad.reason[:5]) for bad in listing.bad] == [("a/x.dcm", "DICOM"), ("a/y", "DICOM")]  # fmt: skip
+    assert [(bad.id, bad.reason[:5]) for bad in listing.bad] == [("a/x.dcm", "DICOM"), ("a/y", "DICOM")]
     assert "source.kind: dicom" in listing.bad[0].reason and not listing.ignored
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.write(tmp_path / "set" / "a" / "x.dcm", "a/x.dcm")

@@ -35,12 +35,8 @@ def test_the_hash_is_the_signs_of_the_lowest_frequencies() -> None:
         assert int(found) == int(bits, 2)
 
 
-@pytest.mark.parametrize(
-    ("change", "least"), [("jpeg", 0.9), ("smaller", 0.9), ("brighter", 0.9), ("border", 0.75)]
-)
-def test_altered_copies_of_photographs_are_found_and_nothing_else(
-    change: str, least: float
-) -> None:
+@pytest.mark.parametrize(("change", "least"), [("jpeg", 0.9), ("smaller", 0.9), ("brighter", 0.9), ("border", 0.75)])
+def test_altered_copies_of_photographs_are_found_and_nothing_else(change: str, least: float) -> None:
     """Of 24 pieces, of which one is a nearly even sky."""
     pictures = photographs()
     n = len(pictures)
@@ -52,9 +48,7 @@ def test_altered_copies_of_photographs_are_found_and_nothing_else(
         elif change == "smaller":
             copy = picture.resize((90, 90), Image.Resampling.LANCZOS)
         elif change == "brighter":
-            copy = ImageEnhance.Brightness(ImageEnhance.Contrast(picture).enhance(0.9)).enhance(
-                1.05
-            )
+            copy = ImageEnhance.Brightness(ImageEnhance.Contrast(picture).enhance(0.9)).enhance(1.05)
         else:
             copy = picture.crop((1, 1, 139, 139))
         pictures.append(copy)
@@ -98,13 +92,12 @@ def test_candidates_are_all_pairs_within_the_bits(values: list[int], data: st.Da
             near ^= 1 << bit
         values.append(near)
     own = np.array(values, np.uint64)
-    found = {
-        tuple(sorted(map(int, pair))) for block in duplicates._candidates(own) for pair in block
-    }
+    found = {tuple(sorted(map(int, pair))) for block in duplicates._candidates(own) for pair in block}
     true = {
-        (i, j) for i, j in itertools.combinations(range(len(values)), 2)
+        (i, j)
+        for i, j in itertools.combinations(range(len(values)), 2)
         if (values[i] ^ values[j]).bit_count() <= duplicates.BITS
-    }  # fmt: skip
+    }
     assert found == true
 
 

@@ -49,9 +49,7 @@ def web(folder: Path, groups: NDArray[Any]) -> sources.Listing:
     [np.array([3, 3, np.nan, np.nan, 4, 4]), np.array(["3", "3.0", "nan", "None", "4 ", " 4"])],
     ids=["numbers", "text"],
 )
-def test_groups_have_one_spelling_and_missing_ones_are_none(
-    tmp_path: Path, read: Any, groups: NDArray[Any]
-) -> None:
+def test_groups_have_one_spelling_and_missing_ones_are_none(tmp_path: Path, read: Any, groups: NDArray[Any]) -> None:
     listing = read(tmp_path, groups)
     assert listing.groups.tolist() == ["3", "3", *listing.ids[2:4], "4", "4"]
     assert any(note.startswith(("2 images", "2 rows")) for note in listing.notes)

@@ -20,10 +20,15 @@ def test_files_and_bytes_that_no_decoder_takes_are_named(tmp_path: Path) -> None
     for name, content in {"good.png": stream.getvalue(), "text.png": b"no picture"}.items():
         (tmp_path / name).write_bytes(content)
     blobs = {
-        "bytes": stream.getvalue(), "cut": stream.getvalue()[:60], "words": b"no picture",
-        "file": tmp_path / "good.png", "text": tmp_path / "text.png", "gone": tmp_path / "gone.png",
-        "picture": Image.fromarray(noise(2)), "pixels": noise(3).astype(np.uint16),
-    }  # fmt: skip
+        "bytes": stream.getvalue(),
+        "cut": stream.getvalue()[:60],
+        "words": b"no picture",
+        "file": tmp_path / "good.png",
+        "text": tmp_path / "text.png",
+        "gone": tmp_path / "gone.png",
+        "picture": Image.fromarray(noise(2)),
+        "pixels": noise(3).astype(np.uint16),
+    }
     rows, labels = list(blobs.values()), np.arange(len(blobs)) % 2
     listing = Listing(list(blobs), labels, ("a", "b"), lambda wanted: (rows[row] for row in wanted))
     refused = [(one.id, one.label, one.reason) for one in unreadable_heads(listing)]

@@ -71,17 +71,13 @@ def test_images_that_are_not_in_the_parquet_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no column 'label': set source\.label; it has species"):
         sources.listing(source("huggingface", path=tmp_path / "x.parquet"))
     taken = came("huggingface", tmp_path, path=tmp_path / "x.parquet", label="species")
-    assert why(taken) == {
-        "x/000001": "no image, only the path '/etc/passwd'", "x/000002": "no image",
-    }  # fmt: skip
+    assert why(taken) == {"x/000001": "no image, only the path '/etc/passwd'", "x/000002": "no image"}
 
 
 def test_groups_in_parquet_are_not_passed_over(tmp_path: Path) -> None:
     patients = [f"p{i // 4}" for i in range(24)]
     path = hugging_face(tmp_path / "x.parquet", [i // 4 % 2 for i in range(24)], patient=patients)
-    with pytest.raises(
-        UserError, match=r"'patient', which looks like groups.*source\.group=patient"
-    ):
+    with pytest.raises(UserError, match=r"'patient', which looks like groups.*source\.group=patient"):
         sources.listing(source("huggingface", path=path))
     listing = sources.listing(source("huggingface", path=path, ignore=["patient"]))
     assert listing.notes[0].endswith(": patient")
@@ -134,15 +130,16 @@ def test_columns_of_images_and_labels_by_what_they_hold(tmp_path: Path) -> None:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     table = pa.table(
         {
-            "embedding": [b"12345678"] * 2, "sound": pa.array([{"bytes": b"RIFF....WAVE"}] * 2, kind),
-            "photo": [png(0), png(1)], "label": ["a", "b"], "origin": [0, 1],
+            "embedding": [b"12345678"] * 2,
+            "sound": pa.array([{"bytes": b"RIFF....WAVE"}] * 2, kind),
+            "photo": [png(0), png(1)],
+            "label": ["a", "b"],
+            "origin": [0, 1],
         }
-    )  # fmt: skip
+    )
     features = {"origin": {"_type": "ClassLabel", "names": ["here", "there"]}}
     described = json.dumps({"info": {"features": features}})
-    parquet.write_table(
-        table.replace_schema_metadata({"huggingface": described}), tmp_path / "x.parquet"
-    )
+    parquet.write_table(table.replace_schema_metadata({"huggingface": described}), tmp_path / "x.parquet")
     listing = sources.listing(source("huggingface", path=tmp_path / "x.parquet"))
     assert listing.classes == ("a", "b") and list(listing.fetch(np.arange(2))) == [png(0), png(1)]
     assert sources.suggest(tmp_path / "x.parquet")["kind"] == "huggingface"
@@ -182,9 +179,10 @@ def columns_file(path: Path, features: dict[str, Any] | None = None, **columns: 
 def test_several_labels_in_a_cell_of_parquet(tmp_path: Path) -> None:
     path = columns_file(tmp_path / "x.parquet", label=["A", "B", "A|B", "B | A", "A", ""])
     with pytest.raises(
-        UserError, match=r"has several labels in one cell of the column 'label' in 2 rows of 6, such as 'A\|B': set "
+        UserError,
+        match=r"has several labels in one cell of the column 'label' in 2 rows of 6, such as 'A\|B': set "
         r"source\.combined=drop",
-    ):  # fmt: skip
+    ):
         sources.listing(source("huggingface", path=path))
     single = sources.listing(source("huggingface", path=path, combined="drop"))
     assert single.counts() == {"A": 2, "B": 1} and single.ids[-1] == "x/000004"
@@ -198,14 +196,14 @@ def test_several_labels_in_a_cell_of_parquet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["Sequence", "List", "old"])
 def test_labels_of_parquet_that_are_lists(tmp_path: Path, form: str) -> None:
-    """Sets with several labels an image, as `datasets` writes them; the names hold separators and are single all the same."""
+    """Sets with several labels an image, as `datasets` writes them; the names hold separators and are single all the
+    same.
+    """
     inner = {"_type": "ClassLabel", "names": ["dog, hound", "cat", "dog"]}
     features = {"labels": [inner] if form == "old" else {"_type": form, "feature": inner}}
     cells = pa.array([[1], [0, 1], None, [1, 0], [0], [2]], pa.list_(pa.int64()))
     path = columns_file(tmp_path / "x.parquet", features, labels=cells)
-    with pytest.raises(
-        UserError, match=r"column 'labels' in 2 rows of 6, such as 'cat\|dog, hound': set"
-    ):
+    with pytest.raises(UserError, match=r"column 'labels' in 2 rows of 6, such as 'cat\|dog, hound': set"):
         sources.listing(source("huggingface", path=path))
     single = sources.listing(source("huggingface", path=path, combined="drop"))
     assert single.counts() == {"dog, hound": 1, "cat": 1, "dog": 1}

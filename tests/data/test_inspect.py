@@ -55,26 +55,20 @@ def test_figures_of_a_messy_folder(messy: Path) -> None:
     facts = json.loads(json.dumps(found.facts(), allow_nan=False))
     assert facts["images"] == 134 and facts["split"] == "official"
     rows = {row["name"]: row for row in facts["classes"]}
-    assert rows["a"] == {
-        "name": "a",
-        "images": 69,
-        "train": 43,
-        "val": 13,
-        "test": 13,
-        "unusable": 1,
-    }
+    assert rows["a"] == {"name": "a", "images": 69, "train": 43, "val": 13, "test": 13, "unusable": 1}
     assert facts["imbalance_ratio"]["all"] == pytest.approx(69 / 65)
     equal, near = facts["duplicates"]["equal"], facts["duplicates"]["near"]
     assert (equal["groups"], equal["extra_images"], equal["groups_of_several_classes"]) == (1, 3, 1)
     assert equal["across_splits"] == {"val in train": 1, "test in train": 1, "test in val": 1}
     assert {one["id"] for one in equal["examples"][0]} == {
-        "train/a/x1.png", "train/a/x2.png", "val/a/x3.png", f"test/{EVIL}/x4.png",
-    }  # fmt: skip
+        "train/a/x1.png",
+        "train/a/x2.png",
+        "val/a/x3.png",
+        f"test/{EVIL}/x4.png",
+    }
     assert (near["groups"], near["extra_images"]) == (1, 1)
     assert near["across_splits"] == {"val in train": 0, "test in train": 1, "test in val": 0}
-    assert (
-        facts["sizes"]["most_common"][0] == [20, 20, 132] and facts["sizes"]["width"]["max"] == 40
-    )
+    assert facts["sizes"]["most_common"][0] == [20, 20, 132] and facts["sizes"]["width"]["max"] == 40
     assert facts["modes"] == {"L": 134} and facts["formats"] == {"PNG": 133, "JPEG": 1}
     assert facts["unusable"] == {"files": 1, "reasons": "not a picture of a supported format (1)"}
     assert facts["ignored"] == {".txt": 1}
@@ -92,9 +86,7 @@ def test_what_would_stop_a_run(tmp_path: Path) -> None:
     assert any("differ only in case" in text for text in texts)
     assert any("class 'empty' has no usable picture" in text for text in texts)
     alone = look(folders(tmp_path / "one", 3, ("a",)))
-    assert [p.text for p in alone.problems if p.severity == "stop"] == [
-        "at least 2 classes are needed; got a"
-    ]
+    assert [p.text for p in alone.problems if p.severity == "stop"] == ["at least 2 classes are needed; got a"]
 
 
 def test_a_split_that_is_asked_for_is_looked_at(tmp_path: Path) -> None:
@@ -126,7 +118,8 @@ def test_a_split_of_the_sources_own_that_a_run_refuses(tmp_path: Path) -> None:
             save(tmp_path / side / c / f"{i}.png", noise(len(side) * 100 + ord(c) * 7 + i))
     stops = [p.text for p in look(tmp_path).problems if p.severity == "stop"]
     assert stops == [
-        "the official train of the source has no image of class 'c'; set split.kind: stratified or grouped, or exclude the class"
+        "the official train of the source has no image of class 'c'; set split.kind: stratified or grouped, or exclude "
+        "the class"
     ]
 
 
@@ -141,9 +134,14 @@ def test_a_config_that_is_no_more_than_a_source(tmp_path: Path) -> None:
 def test_groups_are_counted(tmp_path: Path) -> None:
     for i in range(30):
         save(tmp_path / "img" / f"{i}.png", noise(i))
-    table = pd.DataFrame({"path": [f"img/{i}.png" for i in range(30)], "label": ["a", "b"] * 15,
-                          "group": [f"p{min(i // 6, 3)}" for i in range(30)],
-                          "split": ["train"] * 16 + ["test"] * 14})  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "path": [f"img/{i}.png" for i in range(30)],
+            "label": ["a", "b"] * 15,
+            "group": [f"p{min(i // 6, 3)}" for i in range(30)],
+            "split": ["train"] * 16 + ["test"] * 14,
+        }
+    )
     table.to_csv(tmp_path / "m.csv", index=False)
     listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
     facts = inspect(listed, ImageOptions()).facts()
@@ -178,9 +176,7 @@ def test_the_command(messy: Path, tmp_path: Path) -> None:
     before = sorted((str(p), p.stat().st_mtime_ns) for p in messy.rglob("*"))
     done = augpipe(tmp_path, "inspect", "pics", "--out", "found")
     assert done.status == 0, done.err[-2000:]
-    assert (
-        "134 images of 2 classes" in done.out and "leak: 1 image of val also in train" in done.out
-    )
+    assert "134 images of 2 classes" in done.out and "leak: 1 image of val also in train" in done.out
     assert {p.name for p in (tmp_path / "found").iterdir()} == set(FILES)
     again = augpipe(tmp_path, "inspect", "pics", "--json", "--out", "found")
     assert json.loads(again.out) == json.loads((tmp_path / "found" / "inspect.json").read_text())
@@ -191,10 +187,7 @@ def test_the_command(messy: Path, tmp_path: Path) -> None:
     (tmp_path / "mine" / "dear.txt").write_text("")
     foreign = augpipe(tmp_path, "inspect", "pics", "--out", "mine")
     assert foreign.status == 2 and "holds 'dear.txt'" in foreign.err
-    for wrong, told in (
-        ("nowhere", "no config, folder or file"),
-        ("mine/dear.txt", "unknown kind of source"),
-    ):
+    for wrong, told in (("nowhere", "no config, folder or file"), ("mine/dear.txt", "unknown kind of source")):
         refused = augpipe(tmp_path, "inspect", wrong)
         assert refused.status == 2 and told in refused.err and len(refused.err.splitlines()) == 1
 
@@ -203,22 +196,33 @@ def test_a_run_on_a_messy_folder(messy: Path, tmp_path: Path) -> None:
     """Evil names, bad files and leaks go through to the report; nothing is silently dropped."""
     (messy / "train" / "a" / "wide.bmp").write_bytes(b"BM")
     done = augpipe(
-        tmp_path, "run", "pics", "--out", "out", "--set", "classifier.steps=20", "--set", "seeds=1",
-        "--set", "arms=[{name: real}, {name: oversample, mix: {sampler: balanced}}]",
-        "--set", "generators={}",
-    )  # fmt: skip
+        tmp_path,
+        "run",
+        "pics",
+        "--out",
+        "out",
+        "--set",
+        "classifier.steps=20",
+        "--set",
+        "seeds=1",
+        "--set",
+        "arms=[{name: real}, {name: oversample, mix: {sampler: balanced}}]",
+        "--set",
+        "generators={}",
+    )
     assert done.status == 0, done.err[-3000:]
     assert "2 files that cannot be used; quarantine.csv says why" in done.err
     left_out = pd.read_csv(tmp_path / "out" / "quarantine.csv").set_index("id")
     assert left_out["what"].to_dict() == {
-        "train/a/bad.png": "quarantined", "train/a/wide.bmp": "quarantined",
-        "train/a/x1.png": "removed", "train/a/x2.png": "removed", "val/a/x3.png": "removed",
-    }  # fmt: skip
+        "train/a/bad.png": "quarantined",
+        "train/a/wide.bmp": "quarantined",
+        "train/a/x1.png": "removed",
+        "train/a/x2.png": "removed",
+        "val/a/x3.png": "removed",
+    }
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["data"]["counts"]["train"] == {"a": 41, EVIL: 40}
-    assert (
-        summary["data"]["intake"]["quarantined"] == 2 and summary["data"]["intake"]["removed"] == 3
-    )
+    assert summary["data"]["intake"]["quarantined"] == 2 and summary["data"]["intake"]["removed"] == 3
     page = (tmp_path / "out" / "report.html").read_text()
     assert "train/a/bad.png" in page and "also in val or test" in page and EVIL not in page
 
@@ -230,12 +234,26 @@ def test_the_page_in_a_browser(messy: Path, tmp_path: Path) -> None:
     write_inspection(look(messy), ImageOptions(), "messy", tmp_path / "out")
     shot = tmp_path / "shot.png"
     done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'chr'}",
-         "--enable-logging=stderr", "--window-size=400,1600", f"--screenshot={shot}",
-         (tmp_path / "out" / "inspect.html").as_uri()],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-sync",
+            "--disable-background-networking",
+            "--disable-component-update",
+            f"--user-data-dir={tmp_path / 'chr'}",
+            "--enable-logging=stderr",
+            "--window-size=400,1600",
+            f"--screenshot={shot}",
+            (tmp_path / "out" / "inspect.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0 and "CONSOLE" not in done.stderr, done.stderr[-2000:]
     with Image.open(shot) as picture:
         assert np.asarray(picture.convert("L")).std() > 10
@@ -273,23 +291,15 @@ def test_advice_leaves_out_what_is_too_small_when_it_is_typed(tmp_path: Path) ->
     assert warnings(["split.test=0.5", option]) == []
 
 
-@pytest.mark.parametrize(
-    ("n", "advice"), [(21, "set split.test=0.25"), (11, "set split.test=0.5"), (8, "add images")]
-)
-def test_too_few_test_images_for_a_verdict_are_said_at_once(
-    tmp_path: Path, n: int, advice: str
-) -> None:
+@pytest.mark.parametrize(("n", "advice"), [(21, "set split.test=0.25"), (11, "set split.test=0.5"), (8, "add images")])
+def test_too_few_test_images_for_a_verdict_are_said_at_once(tmp_path: Path, n: int, advice: str) -> None:
     folders(tmp_path / "pics", 40)
     for extra in sorted((tmp_path / "pics" / "b").iterdir())[n:]:
         extra.unlink()
     (text,) = [t for _, t in looked(tmp_path / "pics") if t.startswith("no verdict is possible")]
     assert "1 class of 2 have fewer ('b'" in text and advice in text
     if "=" in advice:
-        (folds,) = [
-            t
-            for _, t in looked(tmp_path / "pics", kind="k_fold", folds=7)
-            if t.startswith("no verdict")
-        ]
+        (folds,) = [t for _, t in looked(tmp_path / "pics", kind="k_fold", folds=7) if t.startswith("no verdict")]
         assert "set fewer split.folds" in folds and "split.test" not in folds
         after = looked(tmp_path / "pics", test=float(advice.split("=")[1]))
         assert not [t for _, t in after if t.startswith("no verdict")]

@@ -21,9 +21,7 @@ def test_the_size_follows_the_pictures(tmp_path: Path, side: int, size: int) -> 
     found = survey(sources.listing(source("folder", path=tmp_path)), ImageOptions())
     assert (found.spec.size, found.spec.channels) == (size, 1) and size in SIZES
     assert found.counts == {"a": 3, "b": 3} and found.about == f"median short side {side} px, grey"
-    asked = survey(
-        sources.listing(source("folder", path=tmp_path)), ImageOptions(size=40, channels=3)
-    )
+    asked = survey(sources.listing(source("folder", path=tmp_path)), ImageOptions(size=40, channels=3))
     assert (asked.spec.size, asked.spec.channels) == (40, 3)
 
 
@@ -68,9 +66,7 @@ def test_the_fingerprint_follows_what_the_images_are_not_where_they_lie(tmp_path
 def test_equal_pixels_have_equal_contents_whatever_the_file(tmp_path: Path) -> None:
     for i, suffix in enumerate((".png", ".bmp", ".pgm", ".tiff")):
         save(tmp_path / "pics" / "ab"[i % 2] / f"x{suffix}", noise(1))
-    save(
-        tmp_path / "pics" / "a" / "y.png", noise(1).reshape(8, 32)
-    )  # the same bytes in another shape
+    save(tmp_path / "pics" / "a" / "y.png", noise(1).reshape(8, 32))  # the same bytes in another shape
     found = came("folder", tmp_path, ImageOptions(size=16), path=tmp_path / "pics")
     assert len(set(found.facts.content.tolist())) == 2
 
@@ -79,9 +75,7 @@ def test_facts_alone_keep_no_images(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     listed = sources.listing(source("folder", path=folders(tmp_path, 6)))
     taken = take_in(listed, ImageOptions(), progress=lambda done, total: seen.append((done, total)))
-    assert (
-        taken.images is None and taken.facts.thumbs.shape == (12, 32, 32) and seen[-1] == (12, 12)
-    )
+    assert taken.images is None and taken.facts.thumbs.shape == (12, 32, 32) and seen[-1] == (12, 12)
     with pytest.raises(ValueError, match="were not stored"):
         taken.image_set()
 
@@ -89,16 +83,24 @@ def test_facts_alone_keep_no_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("side", "size", "loss"),
     [
-        (512, None, "reduced 8 times to 64 px, and finer detail is lost; image.size=256 keeps more and takes about 16 times as long"),
-        (105, 28, "reduced 3.8 times to 28 px, and finer detail is lost; image.size=96 keeps more and takes about 12 times as long"),
+        (
+            512,
+            None,
+            "reduced 8 times to 64 px, and finer detail is lost; image.size=256 keeps more and takes about 16 times as "
+            "long",
+        ),
+        (
+            105,
+            28,
+            "reduced 3.8 times to 28 px, and finer detail is lost; image.size=96 keeps more and takes about 12 times "
+            "as long",
+        ),
         (512, 256, "reduced 2 times to 256 px, and finer detail is lost"),
         (64, None, ""),
         (90, 64, ""),
     ],
-)  # fmt: skip
-def test_what_is_lost_by_smaller_images_is_named(
-    side: int, size: int | None, loss: str, tmp_path: Path
-) -> None:
+)
+def test_what_is_lost_by_smaller_images_is_named(side: int, size: int | None, loss: str, tmp_path: Path) -> None:
     for i in range(4):
         save(tmp_path / "pics" / "ab"[i % 2] / f"{i}.png", noise(i, side, side))
     taken = came("folder", tmp_path, ImageOptions(size=size), path=tmp_path / "pics")
@@ -109,7 +111,10 @@ def test_what_is_lost_by_smaller_images_is_named(
 @pytest.mark.parametrize(
     ("sizes", "note"),
     [
-        ([(16, 16), (16, 16), (48, 48)] * 4, "33% of the pictures are reduced 1.5 times or more to 16 px, and finer detail is lost; image.size=48 keeps"),
+        (
+            [(16, 16), (16, 16), (48, 48)] * 4,
+            "33% of the pictures are reduced 1.5 times or more to 16 px, and finer detail is lost; image.size=48 keeps",
+        ),
         ([(16, 16), (48, 48), (16, 16), (16, 16)] * 3, "25% of the pictures (class b: 50%) are"),
         ([(16, 16), (48, 48)] + [(16, 16), (16, 16)] * 9, "5% of the pictures are"),
         ([(16, 16)] * 3 + [(40, 40)] + [(16, 16)] * 30, None),
@@ -117,7 +122,7 @@ def test_what_is_lost_by_smaller_images_is_named(
         ([(16, 20)] * 4, None),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_some_pictures_that_lose_detail_are_named(
     sizes: list[tuple[int, int]], note: str | None, tmp_path: Path
 ) -> None:

@@ -46,9 +46,7 @@ def test_a_generator_is_not_trained_on_a_planted_image(run, side: str) -> None:
     work, prepared, reference = run
     name = load_images(getattr(prepared.splits, side)).table["id"][3]
     bad = planted(work, prepared, side)
-    with pytest.raises(
-        LeakError, match=f"training data of generator 'acgan' contains '{name}', an image of {side}"
-    ):
+    with pytest.raises(LeakError, match=f"training data of generator 'acgan' contains '{name}', an image of {side}"):
         work.generator(bad, reference, "acgan")
     with pytest.raises(LeakError, match="the reference classifier"):
         work.reference(bad)
@@ -89,9 +87,7 @@ def test_images_made_from_a_test_image_reach_no_classifier(run) -> None:
     ref = work.store.put_images(ImageSet(honest.images, honest.labels, honest.classes, table))
     recipe = work.recipe(prepared, arm, made.model_copy(update={"images": ref}))
     assert recipe.synthetic == ref
-    with pytest.raises(
-        LeakError, match="the classifier of arm 'smote' contains images derived from"
-    ):
+    with pytest.raises(LeakError, match="the classifier of arm 'smote' contains images derived from"):
         work.classifier(prepared, recipe, "smote")
 
 
@@ -115,17 +111,13 @@ def test_equal_pixels_under_two_ids_are_no_leak(make_shapes) -> None:
         pd.concat([train.table, copies.table], ignore_index=True),
     )
     leaks.check(both, data, {"test": test}, "x")
-    leaks.check(
-        copies, data, {"test": test}, "x"
-    )  # as the pipeline does: synthetic images by themselves
+    leaks.check(copies, data, {"test": test}, "x")  # as the pipeline does: synthetic images by themselves
 
 
 def test_a_synthetic_image_equal_to_a_test_image_is_a_leak(make_shapes) -> None:
     data = make_shapes((6, 6))
     test = data.take(np.arange(6, 12))
-    with pytest.raises(
-        LeakError, match=f"'s0', which equals '{test.table['id'][2]}', an image of test"
-    ):
+    with pytest.raises(LeakError, match=f"'s0', which equals '{test.table['id'][2]}', an image of test"):
         leaks.check(synthetic(test.take(np.array([2, 2, 2]))), data, {"test": test}, "x")
     test.images[2] = 0  # what a collapsed generator draws proves nothing
     leaks.check(synthetic(test.take(np.array([2]))), data, {"test": test}, "x")
@@ -138,9 +130,7 @@ def test_an_image_of_a_held_out_group_is_a_leak(make_shapes) -> None:
     train, test = data.take(np.arange(6)), data.take(np.arange(6, 12))
     made = synthetic(data.take(np.array([0])), group="p2")
     for learned, name in ((train, data.table["id"][4]), (made, "s0")):
-        with pytest.raises(
-            LeakError, match=f"contains '{name}' of group 'p[12]', which test has images of"
-        ):
+        with pytest.raises(LeakError, match=f"contains '{name}' of group 'p[12]', which test has images of"):
             leaks.check(learned, data, {"test": test}, "x")
         leaks.check(learned, data, {"test": test}, "x", torn_groups=True)
 
@@ -164,7 +154,17 @@ def test_a_whole_run_with_a_planted_test_image_fails(
         monkeypatch.setenv(name, value)
     with pytest.raises(LeakError, match=r"train contains '.*', an image of test"):
         call(
-            monkeypatch, capsys, "run", "tiny.yaml", "--out", "out", "--set", "seeds=1",
-            "--set", "generators={}", "--set", "arms=[{name: real}]",
-        )  # fmt: skip
+            monkeypatch,
+            capsys,
+            "run",
+            "tiny.yaml",
+            "--out",
+            "out",
+            "--set",
+            "seeds=1",
+            "--set",
+            "generators={}",
+            "--set",
+            "arms=[{name: real}]",
+        )
     assert not (tmp_path / "out").exists()

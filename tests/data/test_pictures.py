@@ -36,15 +36,7 @@ def file(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 @pytest.mark.parametrize(
     ("kind", "lossless"),
-    [
-        ("PNG", True),
-        ("BMP", True),
-        ("TIFF", True),
-        ("PPM", True),
-        ("WEBP", True),
-        ("JPEG", False),
-        ("GIF", True),
-    ],
+    [("PNG", True), ("BMP", True), ("TIFF", True), ("PPM", True), ("WEBP", True), ("JPEG", False), ("GIF", True)],
 )
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_formats(kind: str, lossless: bool, mode: str) -> None:
@@ -52,9 +44,7 @@ def test_formats(kind: str, lossless: bool, mode: str) -> None:
     pixels = rows if mode == "L" else np.stack([rows, rows[::-1], 255 - rows], 2)
     if kind == "GIF" and mode == "RGB":
         pytest.skip("a GIF has 256 colours")
-    found = decoded(
-        file(Image.fromarray(pixels), kind, **({"lossless": True} if kind == "WEBP" else {}))
-    )
+    found = decoded(file(Image.fromarray(pixels), kind, **({"lossless": True} if kind == "WEBP" else {})))
     if kind == "WEBP" and mode == "L":
         found = found[:, :, 0]
     if kind == "GIF":
@@ -74,9 +64,7 @@ def test_modes() -> None:
     white = decoded(file(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "TIFF"))
     assert white.min() == 255
     ycc = Image.fromarray(noise(1, 16, 16, 3)).convert("YCbCr")
-    assert (
-        np.abs(decoded(file(ycc, "TIFF")).astype(int) - np.asarray(ycc.convert("RGB"))).max() <= 1
-    )
+    assert np.abs(decoded(file(ycc, "TIFF")).astype(int) - np.asarray(ycc.convert("RGB"))).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -202,9 +190,7 @@ def test_slope_window_and_interpretation(tmp_path: Path) -> None:
     assert mine.tolist() == [[0, 110, 136], [161, 255, 255]]
     full = decoded(path.read_bytes(), "full")
     assert full.tolist() == [[0, 3, 4], [5, 8, 16]]
-    several = dicom(
-        tmp_path / "z.dcm", values, **{**told, "WindowCenter": [40, 0], "WindowWidth": [400, 9]}
-    )
+    several = dicom(tmp_path / "z.dcm", values, **{**told, "WindowCenter": [40, 0], "WindowWidth": [400, 9]})
     assert np.array_equal(decoded(several.read_bytes()), found)
     without = dicom(tmp_path / "w.dcm", values)
     with pytest.raises(PictureError, match=r"values from 0 to 4000 without a window in the file"):
@@ -221,14 +207,10 @@ def test_windows_against_pydicoms(function: str, center: float, width: float) ->
     values = np.arange(0, 4096, 7)
     with np.errstate(over="ignore"):
         theirs = apply_windowing(values, data) / 4095
-    assert windowed(values.astype(float), center, width, function) == pytest.approx(
-        theirs, abs=1e-9
-    )
+    assert windowed(values.astype(float), center, width, function) == pytest.approx(theirs, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    "name", ["CT_small.dcm", "MR_small.dcm", "examples_rgb_color.dcm", "examples_palette.dcm"]
-)
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "examples_rgb_color.dcm", "examples_palette.dcm"])
 def test_pydicoms_own_files(name: str) -> None:
     """Real scans that ship with pydicom, against its own functions."""
     path = get_testdata_file(name, download=False)
@@ -306,9 +288,7 @@ def test_broken_exif_is_noted_whatever_the_threads(tmp_path: Path, monkeypatch) 
         dicom(tmp_path / "pics" / "b" / f"{i}.dcm", noise(100 + i, 150, 150))
         save(tmp_path / "pics" / "b" / f"{i}.png", noise(200 + i, 150, 150))
     taken = came("folder", tmp_path, path=tmp_path / "pics")
-    assert (
-        "24 pictures: unreadable EXIF; orientation ignored" in taken.notes and len(taken.notes) == 2
-    )
+    assert "24 pictures: unreadable EXIF; orientation ignored" in taken.notes and len(taken.notes) == 2
 
 
 @pytest.mark.parametrize(("order", "head"), [("<", b"II*\0"), (">", b"MM\0*")])
@@ -344,9 +324,7 @@ def test_a_window_that_changes_no_picture_is_refused(tmp_path: Path) -> None:
     assert "4 pictures: of 8 bits, which image.window does not change" in taken.notes
     np.savez(tmp_path / "x.npz", images=np.zeros((4, 8, 8), np.uint8), labels=[0, 0, 1, 1])
     with pytest.raises(UserError, match=r"image\.window full has no effect"):
-        came(
-            "arrays", tmp_path / "3", ImageOptions(window="full"), Policy(), path=tmp_path / "x.npz"
-        )
+        came("arrays", tmp_path / "3", ImageOptions(window="full"), Policy(), path=tmp_path / "x.npz")
 
 
 def test_a_folder_of_dicom_is_grouped_by_patient(tmp_path: Path) -> None:
@@ -358,9 +336,7 @@ def test_a_folder_of_dicom_is_grouped_by_patient(tmp_path: Path) -> None:
     (root / "ill" / "notes.txt").write_text("x")
     (root / "ill" / "broken.dcm").write_bytes(b"x" * 200)
     taken = came("dicom", tmp_path, path=root)
-    assert len(taken.rows) == 48 and set(taken.groups) == {
-        f"{c}{i}" for c in ("ill", "well") for i in range(6)
-    }
+    assert len(taken.rows) == 48 and set(taken.groups) == {f"{c}{i}" for c in ("ill", "well") for i in range(6)}
     assert list(why(taken)) == ["ill/broken.dcm"] and taken.listing.ignored == {"no DICOM": 1}
     assert set(taken.facts.format) == {"DICOM"} and taken.facts.mode[0] == "MONOCHROME2 8 bits"
     assert sources.suggest(root)["kind"] == "dicom"
@@ -386,22 +362,12 @@ def test_dicom_files_without_a_preamble(tmp_path: Path, implicit: bool) -> None:
     """As some scanners and archives write them, with any name; patients are read from them too."""
     for c in "ab":
         for i in range(3):
-            path = dicom(
-                tmp_path / "scans" / c / f"{i}.dcm", noise(10 * ord(c) + i), patient=f"{c}{i // 2}"
-            )
+            path = dicom(tmp_path / "scans" / c / f"{i}.dcm", noise(10 * ord(c) + i), patient=f"{c}{i // 2}")
             data = pydicom.dcmread(path)
-            data.SOPClassUID, data.SOPInstanceUID = (
-                "1.2.840.10008.5.1.4.1.1.7",
-                f"1.2.3.{ord(c)}.{i}",
-            )
+            data.SOPClassUID, data.SOPInstanceUID = ("1.2.840.10008.5.1.4.1.1.7", f"1.2.3.{ord(c)}.{i}")
             path.unlink()
             bare = pydicom.Dataset(data)
-            bare.save_as(
-                path.with_suffix(""),
-                enforce_file_format=False,
-                implicit_vr=implicit,
-                little_endian=True,
-            )
+            bare.save_as(path.with_suffix(""), enforce_file_format=False, implicit_vr=implicit, little_endian=True)
             assert path.with_suffix("").read_bytes()[128:132] != b"DICM"
     taken = came("dicom", tmp_path, path=tmp_path / "scans", group="PatientID")
     assert not taken.bad and len(taken.images) == 6

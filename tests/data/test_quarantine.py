@@ -14,9 +14,7 @@ def test_reasons_are_counted_by_kind() -> None:
 
 
 def test_the_quarantine_table() -> None:
-    table = quarantine(
-        (Bad("x.png", "truncated", "cat"),), {"y.png": ("dog", "equal to z.png in test")}
-    )
+    table = quarantine((Bad("x.png", "truncated", "cat"),), {"y.png": ("dog", "equal to z.png in test")})
     assert table.to_dict("records") == [
         {"id": "x.png", "class": "cat", "what": "quarantined", "reason": "truncated"},
         {"id": "y.png", "class": "dog", "what": "removed", "reason": "equal to z.png in test"},

@@ -24,9 +24,11 @@ from augpipe.pipeline.experiment import load
 @pytest.mark.parametrize("kind", ["medmnist", "arrays"])
 def test_pneumonia_has_eight_images_of_val_in_train(shared: Path, kind: str) -> None:
     folder = shared / "medmnist"
-    where = {"name": "pneumoniamnist", "root": folder} if kind == "medmnist" else {
-        "path": folder / "pneumoniamnist.npz", "names": ("normal", "pneumonia")
-    }  # fmt: skip
+    where = (
+        {"name": "pneumoniamnist", "root": folder}
+        if kind == "medmnist"
+        else {"path": folder / "pneumoniamnist.npz", "names": ("normal", "pneumonia")}
+    )
     found = inspect(sources.listing(source(kind, **where)), ImageOptions())
     assert found.counts("train") == {"normal": 1214, "pneumonia": 3494}
     assert found.counts("val") == {"normal": 135, "pneumonia": 389}
@@ -44,10 +46,7 @@ def test_orl_by_person(shared: Path, tmp_path: Path) -> None:
     path = shared / "orl_faces" / "orl_faces.zip"
     taken = came("archive", tmp_path, ImageOptions(size=32, resize="crop"), path=path)
     assert len(taken.listing.classes) == 40 and (np.bincount(taken.labels) == 10).all()
-    assert taken.facts.format[0] == "PPM" and (taken.facts.width[0], taken.facts.height[0]) == (
-        92,
-        112,
-    )
+    assert taken.facts.format[0] == "PPM" and (taken.facts.width[0], taken.facts.height[0]) == (92, 112)
     assert taken.listing.ignored == {".md": 1}
     shots = came("archive", tmp_path / "2", path=path, layout="{group}/{label}.pgm")
     parted = part(shots, SplitOptions(), Policy(), np.random.default_rng(0))
@@ -82,9 +81,10 @@ PLACES = {
     "fashion": ["source.download=false", "source.root={shared}", "imbalance.counts={{Coat: 50, Bag: 10}}"],
     "pneumonia": ["source.download=false", "source.root={shared}/medmnist"],
     "orl": ["source.path={shared}/orl_faces/orl_faces.zip"],
-    "omniglot": ["source.path=[{shared}/omniglot/images_background_small1.zip, "
-                 "{shared}/omniglot/images_background_small2.zip]"],
-}  # fmt: skip
+    "omniglot": [
+        "source.path=[{shared}/omniglot/images_background_small1.zip, {shared}/omniglot/images_background_small2.zip]"
+    ],
+}
 
 
 # Training images of each class: LeCun's counts of digits, and as many of each garment.
@@ -111,10 +111,7 @@ def test_the_mnist_config_lists_the_raw_files(shared: Path) -> None:
     config = load(ROOT / "configs" / "mnist.yaml", place)
     listing = sources.listing(config.source)
     assert len(listing) == 70_000 and listing.classes[0] == "0 - zero"
-    sides = {
-        side: np.bincount(listing.labels[listing.splits == side]).tolist()
-        for side in ("train", "test")
-    }
+    sides = {side: np.bincount(listing.labels[listing.splits == side]).tolist() for side in ("train", "test")}
     assert sides["train"] == DIGITS and sides["test"][0] == 980
     assert config.imbalance.drop_class in listing.classes
 
@@ -126,17 +123,24 @@ FILL = {"orl": 3}  # as in the configs; the others: auto
 def test_each_config_runs_short(name: str, shared: Path, tmp_path: Path) -> None:
     """The arm with the most options; the demo, which `test_demo` runs, has the same others."""
     sets = [part for one in PLACES[name] for part in ("--set", one.format(shared=shared))]
-    short = ["classifier.steps=5", "classifier.evaluations=1", "generators.acgan.kimg=0.1", "seeds=1",
-             "generators.acgan.ticks=1", "generators.acgan.width=0.1", "fidelity.images=8", "fidelity.gan_train=false",
-             "runner.workers=1", "runner.threads=1",
-             f"arms=[{{name: real}}, {{name: acgan+classic, generator: acgan, mix: {{fill: {FILL.get(name, 'auto')}, "
-             "share: 0.3, sampler: balanced, transform: light}}]"]  # fmt: skip
+    short = [
+        "classifier.steps=5",
+        "classifier.evaluations=1",
+        "generators.acgan.kimg=0.1",
+        "seeds=1",
+        "generators.acgan.ticks=1",
+        "generators.acgan.width=0.1",
+        "fidelity.images=8",
+        "fidelity.gan_train=false",
+        "runner.workers=1",
+        "runner.threads=1",
+        f"arms=[{{name: real}}, {{name: acgan+classic, generator: acgan, mix: {{fill: {FILL.get(name, 'auto')}, "
+        "share: 0.3, sampler: balanced, transform: light}}]",
+    ]
     sets += [part for one in short for part in ("--set", one)]
     ran = augpipe(tmp_path, "run", str(ROOT / "configs" / f"{name}.yaml"), "--out", "out", *sets)
     assert ran.status == 0, ran.err[-3000:]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     kind = {"pneumonia": "official", "orl": "stratified", "omniglot": "grouped"}[name]
     assert summary["data"]["intake"]["split"] == kind
-    assert (
-        summary["data"]["intake"]["removed"] == {"pneumonia": 10, "orl": 0, "omniglot": 1000}[name]
-    )
+    assert summary["data"]["intake"]["removed"] == {"pneumonia": 10, "orl": 0, "omniglot": 1000}[name]

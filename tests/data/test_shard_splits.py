@@ -1,4 +1,6 @@
-"""The user's own split in a column of Parquet or a key of WebDataset's .json files, as tables have it; fields of structs."""
+"""The user's own split in a column of Parquet or a key of WebDataset's .json files, as tables have it; fields of
+structs.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,7 @@ from augpipe.data import sources
 def parquet_set(folder: Path, name: str, values: list[Any]) -> Any:
     """The options of a Parquet file with this column."""
     labels = [i % 2 for i in range(len(values))]
-    return {
-        "kind": "huggingface",
-        "path": hugging_face(folder / "x.parquet", labels, **{name: values}),
-    }
+    return {"kind": "huggingface", "path": hugging_face(folder / "x.parquet", labels, **{name: values})}
 
 
 def tar_set(folder: Path, name: str, values: list[Any]) -> Any:
@@ -33,9 +32,7 @@ def tar_set(folder: Path, name: str, values: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("kind", [parquet_set, tar_set])
-def test_the_users_own_split_is_used(
-    tmp_path: Path, kind: Callable[[Path, str, list[Any]], Any]
-) -> None:
+def test_the_users_own_split_is_used(tmp_path: Path, kind: Callable[[Path, str, list[Any]], Any]) -> None:
     """As in tables: `split` is used, another name is refused with the options that use it, and folds are noted."""
     options = kind(tmp_path, "split", ["train", "train", "Validation", "test", None, "train"])
     listing = sources.listing(source(**options))
@@ -53,17 +50,12 @@ def test_the_users_own_split_is_used(
     with pytest.raises(UserError, match=r"has the (column|key) 'subset' with test, trainval") as e:
         sources.listing(source(**options))
     words = shlex.split(str(e.value).partition("), or draw")[0].partition("use it (")[2])
-    assert words == [
-        "--set", "source.split=subset",
-        "--set", "source.splits={test: test, trainval: train}",
-    ]  # fmt: skip
+    assert words == ["--set", "source.split=subset", "--set", "source.splits={test: test, trainval: train}"]
     chosen = options | {"split": "subset", "splits": {"test": "test", "trainval": "train"}}
     assert sources.listing(source(**chosen)).splits.tolist() == ["train", "test"] * 3
     with pytest.raises(UserError, match=r"unknown split 'trainval' in .* whose (column|key) 'subs"):
         sources.listing(source(**options, split="subset"))
-    with pytest.raises(
-        UserError, match=r"source\.splits is set, and .* has no (column|key) 'split'"
-    ):
+    with pytest.raises(UserError, match=r"source\.splits is set, and .* has no (column|key) 'split'"):
         sources.listing(source(**options, ignore=["subset"], splits={"a": "test"}))
 
     with pytest.raises(UserError, match=r"has the (column|key) 'cohort' with test, train, which"):
@@ -93,10 +85,7 @@ def test_files_that_name_the_split_come_before_a_column(tmp_path: Path) -> None:
 def test_fields_of_structs_in_parquet(tmp_path: Path) -> None:
     """A patient inside a struct is not passed over; labels, groups and splits may be in one."""
     n = 24
-    meta = [
-        {"patient_id": f"p{i // 4}", "dx": i // 4 % 2, "split": "test" if i > 15 else "train"}
-        for i in range(n)
-    ]
+    meta = [{"patient_id": f"p{i // 4}", "dx": i // 4 % 2, "split": "test" if i > 15 else "train"} for i in range(n)]
     path = hugging_face(tmp_path / "x.parquet", [i // 4 % 2 for i in range(n)], meta=meta)
     with pytest.raises(UserError, match=r"'meta\.patient_id', which looks like groups.*=meta\.pat"):
         sources.listing(source("huggingface", path=path, official=False))
@@ -115,7 +104,7 @@ def test_class_names_of_a_struct(tmp_path: Path) -> None:
     features = {
         "image": {"_type": "Image"},
         "objects": {"kind": {"_type": "ClassLabel", "names": ["cat", "dog"]}, "n": {"_type": "Value"}},
-    }  # fmt: skip
+    }
     path = hugging_face(tmp_path / "x.parquet", [0, 1], objects=[{"kind": 1, "n": 7}, None])
     table = pa.parquet.read_table(path).drop_columns(["label"])
     info = {"huggingface": json.dumps({"info": {"features": features}})}

@@ -51,9 +51,19 @@ def test_several_folders_are_splits_by_their_names(tmp_path: Path) -> None:
 
 def test_a_shard_that_is_a_link_to_outside_is_lost(tmp_path: Path) -> None:
     for kind, name, inside, outside in (
-        ("webdataset", "1.tar", shard(tmp_path / "w/0.tar", numbered([0, 1])), shard(tmp_path / "blob1", numbered([0]))),
-        ("huggingface", "1.parquet", hugging_face(tmp_path / "h/0.parquet", [0, 1]), hugging_face(tmp_path / "blob2", [0])),
-    ):  # fmt: skip
+        (
+            "webdataset",
+            "1.tar",
+            shard(tmp_path / "w/0.tar", numbered([0, 1])),
+            shard(tmp_path / "blob1", numbered([0])),
+        ),
+        (
+            "huggingface",
+            "1.parquet",
+            hugging_face(tmp_path / "h/0.parquet", [0, 1]),
+            hugging_face(tmp_path / "blob2", [0]),
+        ),
+    ):
         (inside.parent / name).symlink_to(outside)
         (inside.parent / "README.md").symlink_to(outside)
         (inside.parent / "picture").write_bytes(png(0))
@@ -70,22 +80,18 @@ def test_a_shard_that_is_a_link_to_outside_is_lost(tmp_path: Path) -> None:
 def test_mistakes_are_reported_before_a_picture_is_read(tmp_path: Path) -> None:
     path = hugging_face(tmp_path / "h" / "train.parquet", [0, 1, 1], who=list("ppq"))
     values = [{"dx": "ab"[i % 2], "who": i} for i in range(3)]
-    samples = {
-        f"{i}": {"png": b"no picture", "json": json.dumps(v).encode()} for i, v in enumerate(values)
-    }
+    samples = {f"{i}": {"png": b"no picture", "json": json.dumps(v).encode()} for i, v in enumerate(values)}
     tar = shard(tmp_path / "w" / "train.tar", samples)
     for options, message in (
         ({"label": "image"}, r"source\.label is 'image', the column of images in .*; choose from label, who"),
         ({"group": "label"}, r"source\.group is 'label', the column of labels: every class would be one"),
         ({"label": "lable"}, r"unknown column in source\.label of .* 'lable' \(did you mean 'label'"),
         ({"image": "img"}, r"unknown column of images in .* 'img' \(did you mean 'image'"),
-    ):  # fmt: skip
+    ):
         for read in (sources.check, sources.listing):  # check: before any server starts
             with pytest.raises(UserError, match=message):
                 read(source("huggingface", path=path, **options))
-    with pytest.raises(
-        UserError, match=r"unknown class in source\.classes of .* 'dgo' \(did you mean"
-    ):
+    with pytest.raises(UserError, match=r"unknown class in source\.classes of .* 'dgo' \(did you mean"):
         sources.listing(source("huggingface", path=path, group="who", classes=["cat", "dgo"]))
     parquet.write_table(parquet.read_table(path).slice(0, 0), tmp_path / "none.parquet")
     with pytest.raises(UserError, match=r"none\.parquet has no rows"):
@@ -95,15 +101,13 @@ def test_mistakes_are_reported_before_a_picture_is_read(tmp_path: Path) -> None:
         ({"label": "dx", "group": "dx"}, r"source\.group is 'dx', the key of labels: every class"),
         ({"label": "dx", "names": ["x", "y"]}, r"source\.names has 2 names .*; .* has 'a'"),
         ({"label": "dx", "classes": ["a", "c"]}, r"unknown class in source\.classes of .* 'c'"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UserError, match=message):
             sources.listing(source("webdataset", path=tar, **options))
     with pytest.raises(ValueError, match="duplicate class 'a'"):
         source("webdataset", path=tar, names=["a", "a"])
     shard(tar, {"0": {"raw": b"x", "cls": b"1"}})
-    with pytest.raises(
-        UserError, match=r"no file with the suffix of a picture, and others: \.raw; set"
-    ):
+    with pytest.raises(UserError, match=r"no file with the suffix of a picture, and others: \.raw; set"):
         sources.listing(source("webdataset", path=tar))
 
 
@@ -113,8 +117,9 @@ def test_files_that_are_not_there_in_full(tmp_path: Path, kind: str, suffix: str
     path = tmp_path / f"train-0{suffix}"
     for content, message in (
         (b"version https://git-lfs.github.com/spec/v1\nsize 1\n", r"a pointer of Git LFS, .* `git lfs pull`"),
-        (b"", r"the file .*train-0.* is empty"), (b"neither" * 100, r"cannot read .*train-0"),
-    ):  # fmt: skip
+        (b"", r"the file .*train-0.* is empty"),
+        (b"neither" * 100, r"cannot read .*train-0"),
+    ):
         path.write_bytes(content)
         config = sources.suggest(tmp_path)
         assert config["kind"] == kind
@@ -132,11 +137,9 @@ def test_a_shard_that_is_missing_by_its_number(tmp_path: Path, kind: str) -> Non
         if kind == "huggingface":
             hugging_face(tmp_path / f"{name}.parquet", [0, 1, 1], first)
         else:
-            samples = {f"{first + i}": {"png": png(first + i), "cls": b"ab"[i % 2 : i % 2 + 1]} for i in range(3)}  # fmt: skip
+            samples = {f"{first + i}": {"png": png(first + i), "cls": b"ab"[i % 2 : i % 2 + 1]} for i in range(3)}
             shard(tmp_path / f"{name}.tar", samples)
-    with pytest.raises(
-        UserError, match="train-00001-of-00003 is missing, and 2 files of the 3 are"
-    ):
+    with pytest.raises(UserError, match="train-00001-of-00003 is missing, and 2 files of the 3 are"):
         sources.listing(source(kind, path=tmp_path))
     given = sources.listing(source(kind, path=sorted(tmp_path.iterdir())))  # the user's choice
     assert len(given.ids) == 6

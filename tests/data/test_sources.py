@@ -121,8 +121,7 @@ def test_a_layout_that_fits_in_several_ways_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layout", "told"),
-    [("{group}/*", "has no {label}"), ("{label}/{person}/*", "unknown field {person}")],
+    ("layout", "told"), [("{group}/*", "has no {label}"), ("{label}/{person}/*", "unknown field {person}")]
 )
 def test_layouts_that_are_none(layout: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
@@ -131,9 +130,7 @@ def test_layouts_that_are_none(layout: str, told: str) -> None:
 
 def test_a_split_with_a_name_of_its_own_is_told(tmp_path: Path) -> None:
     folders(tmp_path / "holdout", 1)
-    with pytest.raises(
-        UserError, match=r"unknown split 'holdout' in .*; choose from train, training, val"
-    ):
+    with pytest.raises(UserError, match=r"unknown split 'holdout' in .*; choose from train, training, val"):
         sources.listing(source("folder", path=tmp_path, layout="{split}/{label}/*"))
 
 
@@ -142,10 +139,7 @@ def test_only_the_classes_that_are_asked_for(tmp_path: Path) -> None:
     listed = sources.listing(source("folder", path=tmp_path, classes=("c", "a")))
     assert listed.classes == ("c", "a") and listed.labels.tolist() == [1, 1, 0, 0]
     assert listed.notes == ("2 pictures of other classes left out",)
-    with pytest.raises(
-        UserError,
-        match=r"unknown class in source\.classes of the folder .* 'd'; choose from a, b, c",
-    ):
+    with pytest.raises(UserError, match=r"unknown class in source\.classes of the folder .* 'd'; choose from a, b, c"):
         sources.listing(source("folder", path=tmp_path, classes=("a", "d")))
     with pytest.raises(ValueError, match="duplicate class 'a'"):
         source("folder", path=tmp_path, classes=("a", "a"))
@@ -158,11 +152,7 @@ def test_folders_of_the_system_are_left_alone(tmp_path: Path, packed: bool) -> N
         save(root / name / "copy.png", noise(7))
     listed = listed_as(root, packed)
     assert listed.counts() == {"a": 3, "b": 3} and not listed.bad
-    assert (
-        sum(listed.ignored.values()) == 5
-        if packed
-        else {"__MACOSX", "@eaDir"} < set(listed.ignored)
-    )
+    assert sum(listed.ignored.values()) == 5 if packed else {"__MACOSX", "@eaDir"} < set(listed.ignored)
 
 
 def listed_as(root: Path, packed: bool, **options: object) -> sources.Listing:
@@ -267,11 +257,7 @@ def rows_of(root: Path, n: int = 24) -> list[dict[str, object]]:
 def test_a_manifest_says_class_group_split_and_weight(tmp_path: Path, name: str) -> None:
     rows = rows_of(tmp_path)
     for i, row in enumerate(rows):
-        row |= {
-            "group": f"p{i // 4}",
-            "split": ("train", "validation", "test")[i % 3],
-            "weight": 1 + i,
-        }
+        row |= {"group": f"p{i // 4}", "split": ("train", "validation", "test")[i % 3], "weight": 1 + i}
     path = table(tmp_path, rows, name)
     if name == "m.tsv":
         pd.DataFrame(rows).to_csv(path, index=False, sep="\t")
@@ -302,8 +288,7 @@ def test_a_column_that_is_set_and_not_there(tmp_path: Path, key: str) -> None:
     rows = [row | {"lesion_id": f"l{i // 2}"} for i, row in enumerate(rows_of(tmp_path))]
     path = table(tmp_path, rows, "m.csv")
     with pytest.raises(
-        UserError,
-        match=rf"no column 'lesionid' \(did you mean 'lesion_id'\?\); .*source.columns.{key}",
+        UserError, match=rf"no column 'lesionid' \(did you mean 'lesion_id'\?\); .*source.columns.{key}"
     ):
         sources.listing(source("manifest", path=path, columns={key: "lesionid"}))
     listed = sources.listing(source("manifest", path=path, columns={"group": "lesion_id"}))
@@ -315,9 +300,7 @@ def test_a_column_of_patients_that_is_not_used_is_refused(tmp_path: Path, name: 
     """By its name, or, whatever its name, by values that two images of a class share."""
     rows = [row | {name: f"p{i // 4 * 2 + i % 2}"} for i, row in enumerate(rows_of(tmp_path))]
     path = table(tmp_path, rows, "m.csv")
-    with pytest.raises(
-        UserError, match=f"has the column {name!r}, which looks like groups"
-    ) as told:
+    with pytest.raises(UserError, match=f"has the column {name!r}, which looks like groups") as told:
         sources.listing(source("manifest", path=path))
     assert f"source.columns.group={name}" in str(told.value)
     listed = sources.listing(source("manifest", path=path, ignore=[name]))
@@ -329,17 +312,13 @@ def test_a_column_of_patients_that_is_not_used_is_refused(tmp_path: Path, name: 
 
 
 def test_groups_are_seen_also_where_some_have_none(tmp_path: Path) -> None:
-    rows = [
-        row | {"who": f"p{i // 4 * 2 + i % 2}" if i % 5 else ""}
-        for i, row in enumerate(rows_of(tmp_path, 60))
-    ]
+    rows = [row | {"who": f"p{i // 4 * 2 + i % 2}" if i % 5 else ""} for i, row in enumerate(rows_of(tmp_path, 60))]
     with pytest.raises(UserError, match="has the column 'who', which looks like groups"):
         sources.listing(source("manifest", path=table(tmp_path, rows, "m.csv")))
 
 
 @pytest.mark.parametrize(
-    "columns",
-    [{"animal": ("Katze", "Hund")}, {"eye": ("L", "R", "R")}, {"subject": ("a", "b", "b")}],
+    "columns", [{"animal": ("Katze", "Hund")}, {"eye": ("L", "R", "R")}, {"subject": ("a", "b", "b")}]
 )
 def test_a_second_name_of_the_class_or_a_side_is_no_group(tmp_path: Path, columns: dict) -> None:
     rows = [
@@ -367,9 +346,7 @@ def ham(tmp_path: Path, n: int = 40) -> Path:
     for i in range(n):
         name = f"ISIC_{i:07d}"
         save(tmp_path / f"HAM10000_images_part_{1 + 2 * i // n}" / f"{name}.jpg", noise(i))
-        rows.append(
-            {"lesion_id": f"HAM_{i // 2}", "image_id": name, "dx": ("nv", "nv", "mel")[i % 3]}
-        )
+        rows.append({"lesion_id": f"HAM_{i // 2}", "image_id": name, "dx": ("nv", "nv", "mel")[i % 3]})
     return table(tmp_path, rows, "HAM10000_metadata.csv")
 
 
@@ -378,8 +355,7 @@ def test_a_table_that_names_pictures_without_folder_and_suffix(tmp_path: Path) -
     with pytest.raises(UserError) as told:
         sources.listing(source("manifest", path=path))
     assert str(told.value).endswith(
-        "try --set source.columns.path=image_id --set source.columns.label=dx "
-        "--set source.columns.group=lesion_id"
+        "try --set source.columns.path=image_id --set source.columns.label=dx --set source.columns.group=lesion_id"
     )
     columns = {"path": "image_id", "label": "dx"}
     with pytest.raises(UserError, match=r"source\.columns\.group=lesion_id"):
@@ -404,9 +380,7 @@ def test_parts_of_a_download_are_no_classes(tmp_path: Path) -> None:
         f"(augpipe run {path} --set source.columns.path=image_id --set source.columns.label=dx "
         "--set source.columns.group=lesion_id)" in str(told.value)
     )
-    assert "set source.layout='{label}/**/*' if the folders (HAM10000_images_part_1" in str(
-        told.value
-    )
+    assert "set source.layout='{label}/**/*' if the folders (HAM10000_images_part_1" in str(told.value)
     listed = sources.listing(source("folder", path=tmp_path, layout="{label}/**/*"))
     assert listed.classes == ("HAM10000_images_part_1", "HAM10000_images_part_2")
 
@@ -421,16 +395,13 @@ def test_a_table_that_says_what_the_folders_say_is_no_matter(tmp_path: Path) -> 
     assert sources.listing(source("folder", path=tmp_path)).counts() == {"a": 6, "b": 6}
 
 
-@pytest.mark.parametrize(
-    "labels", [{"label": (0, 1)}, {"width": (7, 9, 8), "author": ("x", "y", "z")}]
-)
+@pytest.mark.parametrize("labels", [{"label": (0, 1)}, {"width": (7, 9, 8), "author": ("x", "y", "z")}])
 def test_tables_that_do_not_contradict_the_folders(tmp_path: Path, labels: dict) -> None:
     """Numbers in place of the folders' names, or nothing that could be a label."""
     folders(tmp_path, 6, ("cat", "dog"))
     files = [f"{c}/{i:03d}.png" for c in ("cat", "dog") for i in range(6)]
     frame = {"file": files} | {
-        name: [values[i // 6 if len(values) == 2 else i % 3] for i in range(12)]
-        for name, values in labels.items()
+        name: [values[i // 6 if len(values) == 2 else i % 3] for i in range(12)] for name, values in labels.items()
     }
     pd.DataFrame(frame).to_csv(tmp_path / "labels.csv", index=False)
     assert sources.listing(source("folder", path=tmp_path)).counts() == {"cat": 6, "dog": 6}
@@ -450,22 +421,13 @@ def test_a_table_beside_one_folder_of_pictures(tmp_path: Path, form: str) -> Non
     # Of a test without labels, as Kaggle publishes it; its name comes first.
     pd.DataFrame({"image": names[:2]}).to_csv(tmp_path / "A_test.csv", index=False)
     pd.DataFrame({"image": names[:2], "size": [1, 2]}).to_csv(tmp_path / "B.csv", index=False)
-    with pytest.raises(
-        UserError, match=r"the table .*GroundTruth\.csv names the pictures"
-    ) as caught:
+    with pytest.raises(UserError, match=r"the table .*GroundTruth\.csv names the pictures") as caught:
         sources.listing(source("folder", path=tmp_path))
     command = str(caught.value).partition("use the table (")[2]
     path, *sets = shlex.split(command[: command.index("), or")].removeprefix("augpipe run "))
-    values = {
-        "name": "x",
-        "source": sources.suggest(Path(path)),
-        "arms": [{"name": "a"}],
-        "baseline": "a",
-    }
+    values = {"name": "x", "source": sources.suggest(Path(path)), "arms": [{"name": "a"}], "baseline": "a"}
     listing = sources.listing(build(values, [one for one in sets if one != "--set"]).source)
-    assert sorted(listing.classes) == (
-        ["BC C", "MEL", "NV"] if form == "one-hot" else ["Hernia", "Mass"]
-    )
+    assert sorted(listing.classes) == (["BC C", "MEL", "NV"] if form == "one-hot" else ["Hernia", "Mass"])
 
 
 def test_a_table_that_names_one_folder_as_the_class_agrees_with_it(tmp_path: Path) -> None:
@@ -478,9 +440,7 @@ def test_a_table_that_names_one_folder_as_the_class_agrees_with_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_groups_in_a_table_beside_class_folders_are_not_passed_over(
-    tmp_path: Path, packed: bool
-) -> None:
+def test_groups_in_a_table_beside_class_folders_are_not_passed_over(tmp_path: Path, packed: bool) -> None:
     """The labels agree with the folders; the patients are only in the table."""
     root = folders(tmp_path / "pics", 12)
     files = [f"{c}/{i:03d}.png" for c in "ab" for i in range(12)]
@@ -504,9 +464,7 @@ def test_a_table_above_the_folders_counts_too(tmp_path: Path) -> None:
         save(tmp_path / "images" / f"part_{1 + i // 10}" / f"{i}.png", noise(i))
         rows.append({"image": f"{i}.png", "Image Class": i % 2, "dx": ("nv", "mel")[i % 2]})
     table(tmp_path, rows, "metadata.csv")
-    with pytest.raises(
-        UserError, match=r"--set source\.columns\.path=image --set source\.columns\.label="
-    ):
+    with pytest.raises(UserError, match=r"--set source\.columns\.path=image --set source\.columns\.label="):
         sources.listing(source("folder", path=tmp_path))
 
 
@@ -518,18 +476,22 @@ def test_shards_with_a_file_of_labels_are_no_classes(tmp_path: Path, name: str) 
     if name.endswith("csv"):
         pd.DataFrame({"file_name": files, "label": [0, 1] * 4}).to_csv(tmp_path / name, index=False)
     else:
-        (tmp_path / name).write_text(
-            json.dumps({"labels": [[f, i % 2] for i, f in enumerate(files)]})
-        )
+        (tmp_path / name).write_text(json.dumps({"labels": [[f, i % 2] for i, f in enumerate(files)]}))
     with pytest.raises(UserError, match=r"use the table|has labels of the pictures"):
         sources.listing(source("folder", path=tmp_path))
 
 
 @pytest.mark.parametrize(
     ("written", "file"),
-    [("A.PNG", "x/a.png"), ("x\\a.png", "x/a.png"), ("data/x/a.png", "x/a.png"), ("pics/data/x/a.png", "x/a.png"),
-     ("gro\u0308\u00dfe", "gr\u00f6\u00dfe.png"), ("a", "deep/down/a.tiff")],
-)  # fmt: skip
+    [
+        ("A.PNG", "x/a.png"),
+        ("x\\a.png", "x/a.png"),
+        ("data/x/a.png", "x/a.png"),
+        ("pics/data/x/a.png", "x/a.png"),
+        ("gro\u0308\u00dfe", "gr\u00f6\u00dfe.png"),
+        ("a", "deep/down/a.tiff"),
+    ],
+)
 def test_paths_that_only_one_picture_fits(tmp_path: Path, written: str, file: str) -> None:
     root = tmp_path / "pics" / "data"
     save(root / file, noise(0))
@@ -550,25 +512,20 @@ def test_a_path_is_never_completed_to_another_picture(tmp_path: Path) -> None:
     listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
     assert listed.ids == ["a/001.png", "d/003.png"]
     assert [one.reason for one in listed.bad] == [
-        "row 1: file does not exist", "row 2: 2 files of this name: b/002.png, c/002.png",
-        "row 3: file does not exist", "row 6: file does not exist",
-    ]  # fmt: skip
+        "row 1: file does not exist",
+        "row 2: 2 files of this name: b/002.png, c/002.png",
+        "row 3: file does not exist",
+        "row 6: file does not exist",
+    ]
 
 
 def test_a_table_with_a_column_for_each_class(tmp_path: Path) -> None:
     rows = [
-        {
-            "path": row["path"],
-            "MEL": float(i % 3 == 0),
-            "NV": float(i % 3 == 1),
-            "BCC": float(i % 3 == 2),
-        }
+        {"path": row["path"], "MEL": float(i % 3 == 0), "NV": float(i % 3 == 1), "BCC": float(i % 3 == 2)}
         for i, row in enumerate(rows_of(tmp_path, 12))
     ]
     columns = {"label": ["MEL", "NV", "BCC"]}
-    listed = sources.listing(
-        source("manifest", path=table(tmp_path, rows, "m.csv"), columns=columns)
-    )
+    listed = sources.listing(source("manifest", path=table(tmp_path, rows, "m.csv"), columns=columns))
     assert listed.counts() == {"BCC": 4, "MEL": 4, "NV": 4}
     assert [listed.classes[label] for label in listed.labels[:3]] == ["MEL", "NV", "BCC"]
     frame = pd.DataFrame(rows)
@@ -581,9 +538,7 @@ def test_a_table_with_a_column_for_each_class(tmp_path: Path) -> None:
         sources.listing(source("manifest", path=tmp_path / "c.csv", columns=columns))
     rows[5]["MEL"] = 1.0
     path = table(tmp_path, rows, "m.csv")
-    with pytest.raises(
-        UserError, match=r"row 6 of .* has the labels .*Several labels .* set source\.combined=drop"
-    ):
+    with pytest.raises(UserError, match=r"row 6 of .* has the labels .*Several labels .* set source\.combined=drop"):
         sources.listing(source("manifest", path=path, columns=columns))
     single = sources.listing(source("manifest", path=path, columns=columns, combined="drop"))
     assert single.counts() == {"BCC": 3, "MEL": 4, "NV": 4} and not single.bad
@@ -609,10 +564,7 @@ def test_labels_stay_what_they_are(tmp_path: Path) -> None:
     pd.DataFrame(rows).to_csv(path, index=False)
     images = sources.listing(source("manifest", path=path))
     assert images.classes == ("01", "NA", "null", "true")
-    assert [note.split("'")[1] for note in images.notes if "missing value" in note] == [
-        "NA",
-        "null",
-    ]
+    assert [note.split("'")[1] for note in images.notes if "missing value" in note] == ["NA", "null"]
     numbers = pd.DataFrame({"path": [r["path"] for r in rows], "label": [1, 0, None, 1]})
     numbers.to_parquet(tmp_path / "n.parquet")  # pandas makes floats of numbers with a gap
     listed = sources.listing(source("manifest", path=tmp_path / "n.parquet"))
@@ -621,9 +573,13 @@ def test_labels_stay_what_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["path;label\nimg/0.png;cat\nimg/1.png;dog\n", "path, label\nimg/0.png, cat\nimg/1.png, dog \n",
-     '\ufeffpath,label\r\n"img/0.png","cat"\r\nimg/1.png,dog\r\n', "path\tlabel\nimg/0.png\tcat\nimg/1.png\tdog\n"],
-)  # fmt: skip
+    [
+        "path;label\nimg/0.png;cat\nimg/1.png;dog\n",
+        "path, label\nimg/0.png, cat\nimg/1.png, dog \n",
+        '\ufeffpath,label\r\n"img/0.png","cat"\r\nimg/1.png,dog\r\n',
+        "path\tlabel\nimg/0.png\tcat\nimg/1.png\tdog\n",
+    ],
+)
 def test_tables_as_spreadsheets_write_them(tmp_path: Path, text: str) -> None:
     rows_of(tmp_path, 2)
     (tmp_path / "m.csv").write_text(text, newline="")
@@ -640,9 +596,7 @@ def test_an_npz_in_medmnists_form(tmp_path: Path) -> None:
         parts[f"{side}_images"] = noise(at, n, 12, 12, 3)
         parts[f"{side}_labels"] = (np.arange(n) % 2)[:, None].astype(np.uint8)
     np.savez_compressed(tmp_path / "x.npz", **parts)
-    taken = came(
-        "arrays", tmp_path, ImageOptions(size=12), path=tmp_path / "x.npz", names=("no", "yes")
-    )
+    taken = came("arrays", tmp_path, ImageOptions(size=12), path=tmp_path / "x.npz", names=("no", "yes"))
     assert taken.listing.classes == ("no", "yes") and taken.images.shape == (34, 3, 12, 12)
     assert np.array_equal(taken.images[26], parts["test_images"][0].transpose(2, 0, 1))
     assert taken.splits.tolist() == ["train"] * 20 + ["val"] * 6 + ["test"] * 8
@@ -686,14 +640,8 @@ def test_one_hot_labels_are_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", [False, True, "one"])
-def test_an_array_of_patients_under_another_name_is_not_passed_by(
-    tmp_path: Path, split: bool | str
-) -> None:
-    values = {
-        "images": noise(0, 24, 8, 8),
-        "labels": np.arange(24) % 2,
-        "patient": np.arange(24) // 2,
-    }
+def test_an_array_of_patients_under_another_name_is_not_passed_by(tmp_path: Path, split: bool | str) -> None:
+    values = {"images": noise(0, 24, 8, 8), "labels": np.arange(24) % 2, "patient": np.arange(24) // 2}
     if split:
         halves = {"train": np.arange(16), "test": np.arange(16, 24)}
         values = {f"{s}_{k}": v[rows] for s, rows in halves.items() for k, v in values.items()}
@@ -701,9 +649,7 @@ def test_an_array_of_patients_under_another_name_is_not_passed_by(
         del values["test_patient"]
     path = tmp_path / "a.npz"
     np.savez(path, **values, remark="made by hand")
-    with pytest.raises(
-        UserError, match=r"array 'patient', which looks like groups.*source.groups=patient"
-    ):
+    with pytest.raises(UserError, match=r"array 'patient', which looks like groups.*source.groups=patient"):
         sources.listing(source("arrays", path=path))
     if split == "one":
         with pytest.raises(UserError, match=r"has train_patient but not test_patient: give every"):
@@ -714,9 +660,7 @@ def test_an_array_of_patients_under_another_name_is_not_passed_by(
     ignored = sources.listing(source("arrays", path=path, ignore=["patient"]))
     assert ignored.groups is None
     assert any(note.endswith(": remark") for note in ignored.notes)
-    with pytest.raises(
-        UserError, match=r"unknown array in source.groups of .*'.*patent' \(did you mean"
-    ):
+    with pytest.raises(UserError, match=r"unknown array in source.groups of .*'.*patent' \(did you mean"):
         sources.listing(source("arrays", path=path, groups="patent"))
 
 
@@ -724,21 +668,22 @@ def test_what_else_is_in_a_file_of_arrays_is_no_matter(tmp_path: Path) -> None:
     """Structured and other arrays, a text, coordinates called x and y, names that do not fit."""
     path, labels = tmp_path / "a.npz", np.array(["a", "b"] * 4)
     np.savez(
-        path, images=noise(0, 8, 8, 8), labels=labels, x=np.arange(8.0), y=np.arange(8.0),
-        meta=np.zeros(8, [("age", "i4")]), raw=np.array([b"\xff"] * 8), volumes=np.zeros((8, 3, 3)),
+        path,
+        images=noise(0, 8, 8, 8),
+        labels=labels,
+        x=np.arange(8.0),
+        y=np.arange(8.0),
+        meta=np.zeros(8, [("age", "i4")]),
+        raw=np.array([b"\xff"] * 8),
+        volumes=np.zeros((8, 3, 3)),
         class_names=np.array(["a", "b"]),
-    )  # fmt: skip
+    )
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("README.txt", "x")
     listed = sources.listing(source("arrays", path=path))
     assert listed.classes == ("a", "b") and len(listed) == 8
     assert any("class_names" in note and "not used" in note for note in listed.notes)
-    np.savez(
-        path,
-        images=noise(0, 8, 8, 8),
-        labels=np.arange(8) % 2 + 1,
-        class_names=np.array(["a", "b"]),
-    )
+    np.savez(path, images=noise(0, 8, 8, 8), labels=np.arange(8) % 2 + 1, class_names=np.array(["a", "b"]))
     assert sources.listing(source("arrays", path=path)).classes == ("1", "2")
 
 
@@ -767,12 +712,7 @@ def test_arrays_in_fortrans_order_and_of_another_byte_order(tmp_path: Path) -> N
     pixels = noise(0, 12, 16, 18)
     for name, images in (("f", np.asfortranarray(pixels)), ("b", pixels.astype(">u2"))):
         np.savez(tmp_path / f"{name}.npz", images=images, labels=(np.arange(12) % 2).astype(">i4"))
-        taken = came(
-            "arrays",
-            tmp_path / name,
-            ImageOptions(size=16, resize="crop"),
-            path=tmp_path / f"{name}.npz",
-        )
+        taken = came("arrays", tmp_path / name, ImageOptions(size=16, resize="crop"), path=tmp_path / f"{name}.npz")
         assert np.array_equal(taken.images[:, 0], pixels[:, :, 1:17]), name
 
 
@@ -781,8 +721,9 @@ def test_shapes_of_arrays(tmp_path: Path, shape: tuple[int, ...]) -> None:
     pixels = noise(0, *shape)
     np.save(tmp_path / "x.npy", pixels)
     np.save(tmp_path / "y.npy", np.array(["a", "b"] * 5))
-    taken = came("arrays", tmp_path, ImageOptions(size=16, resize="stretch"), path=tmp_path / "x.npy",
-                 labels=tmp_path / "y.npy")  # fmt: skip
+    taken = came(
+        "arrays", tmp_path, ImageOptions(size=16, resize="stretch"), path=tmp_path / "x.npy", labels=tmp_path / "y.npy"
+    )
     assert taken.images.shape == (10, 3 if 3 in shape else 1, 16, 16)
     assert taken.listing.classes == ("a", "b")
     assert (taken.facts.width == 14).all()
@@ -793,8 +734,7 @@ def test_an_npz_with_groups_and_weights_is_read_in_blocks(tmp_path: Path, monkey
 
     monkeypatch.setattr(_npy, "AT_ONCE", 16 * 16 * 7)
     pixels, weights = noise(0, 40, 16, 16), np.linspace(1, 2, 40)
-    np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(40) % 4,
-             groups=np.arange(40) // 8, weights=weights)  # fmt: skip
+    np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(40) % 4, groups=np.arange(40) // 8, weights=weights)
     made = came("arrays", tmp_path, path=tmp_path / "x.npz").image_set()
     assert np.array_equal(made.images[:, 0], pixels)
     assert made.table["group"].tolist() == [str(i // 8) for i in range(40)]
@@ -860,9 +800,7 @@ def idx(values: np.ndarray) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + dims + values.astype(np.uint8).tobytes()
 
 
-def raw_mnist(
-    root: Path, name: str, packed: bool, prefix: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
+def raw_mnist(root: Path, name: str, packed: bool, prefix: str = "") -> tuple[np.ndarray, np.ndarray]:
     root.mkdir(parents=True, exist_ok=True)
     images, labels = noise(3, 30, 28, 28), np.arange(30) % 10
     for part, rows in (("train", slice(0, 20)), ("t10k" if not prefix else "test", slice(20, 30))):
@@ -888,13 +826,9 @@ def test_raw_files_gzipped_or_not(tmp_path: Path, inner: str, packed: bool) -> N
 
 def test_a_set_with_an_option(tmp_path: Path) -> None:
     raw_mnist(tmp_path / "root" / "EMNIST" / "raw", "EMNIST", True, "emnist-digits-")
-    config = source(
-        "torchvision", name="EMNIST", root=tmp_path / "root", options={"split": "digits"}
-    )
+    config = source("torchvision", name="EMNIST", root=tmp_path / "root", options={"split": "digits"})
     assert len(sources.listing(config)) == 30
-    other = source(
-        "torchvision", name="EMNIST", root=tmp_path / "root", options={"split": "letters"}
-    )
+    other = source("torchvision", name="EMNIST", root=tmp_path / "root", options={"split": "letters"})
     with pytest.raises(UserError, match="cannot read EMNIST from"):
         sources.listing(other)
 
@@ -919,12 +853,8 @@ def test_attributes_and_identities(tmp_path: Path) -> None:
     for i in range(6):
         save(base / "img_align_celeba" / f"{i}.jpg", noise(i, 22, 18, 3))
     names = [f"{i}.jpg" for i in range(6)]
-    (base / "list_eval_partition.txt").write_text(
-        "".join(f"{n} {i // 2}\n" for i, n in enumerate(names))
-    )
-    (base / "identity_CelebA.txt").write_text(
-        "".join(f"{n} {i % 2 + 7}\n" for i, n in enumerate(names))
-    )
+    (base / "list_eval_partition.txt").write_text("".join(f"{n} {i // 2}\n" for i, n in enumerate(names)))
+    (base / "identity_CelebA.txt").write_text("".join(f"{n} {i % 2 + 7}\n" for i, n in enumerate(names)))
     rows = "".join(f"{n} {1 if i % 2 else -1} -1\n" for i, n in enumerate(names))
     (base / "list_attr_celeba.txt").write_text(f"6\nSmiling Young\n{rows}")
     for part in ("list_bbox_celeba", "list_landmarks_align_celeba"):
@@ -941,12 +871,8 @@ def test_attributes_and_identities(tmp_path: Path) -> None:
         assert listed.splits.tolist() == ["train"] * 2 + ["test"] * 2 + ["val"] * 2
         with pytest.raises(UserError, match=r"set source\.target; choose from Smiling, Young"):
             sources.listing(source("torchvision", name="CelebA", root=tmp_path / "root"))
-        with pytest.raises(
-            UserError, match=r"unknown attribute of CelebA 'Smile' \(did you mean 'Smiling'"
-        ):
-            sources.listing(
-                source("torchvision", name="CelebA", root=tmp_path / "root", target="Smile")
-            )
+        with pytest.raises(UserError, match=r"unknown attribute of CelebA 'Smile' \(did you mean 'Smiling'"):
+            sources.listing(source("torchvision", name="CelebA", root=tmp_path / "root", target="Smile"))
     finally:
         CelebA._check_integrity = known
 
@@ -964,9 +890,7 @@ def test_a_set_without_files_and_one_that_does_not_exist(tmp_path: Path, monkeyp
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"cannot read CIFAR10 from"):
         sources.listing(source("torchvision", name="CIFAR10", root=tmp_path / "empty"))
-    with pytest.raises(
-        UserError, match=r"source\.root and source\.download are mutually exclusive"
-    ):
+    with pytest.raises(UserError, match=r"source\.root and source\.download are mutually exclusive"):
         sources.listing(source("torchvision", name="MNIST", root=tmp_path, download=True))
 
 
@@ -986,9 +910,7 @@ def test_a_download_without_a_network_is_told(tmp_path: Path, monkeypatch) -> No
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with pytest.raises(
-        UserError, match=r"cannot download MNIST: .*without a network, put its files"
-    ):
+    with pytest.raises(UserError, match=r"cannot download MNIST: .*without a network, put its files"):
         sources.listing(source("torchvision", name="MNIST", download=True))
     with pytest.raises(UserError, match=r"cannot download breastmnist: .*without a network"):
         sources.listing(source("medmnist", name="breastmnist", download=True))
@@ -1019,9 +941,16 @@ def test_medmnist_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("x.zip", "archive"), ("x.tar.gz", "archive"), ("x.npz", "arrays"), ("x.csv", "manifest"),
-     ("x.parquet", "manifest"), ("folder", "folder"), ("scans", "dicom")],
-)  # fmt: skip
+    [
+        ("x.zip", "archive"),
+        ("x.tar.gz", "archive"),
+        ("x.npz", "arrays"),
+        ("x.csv", "manifest"),
+        ("x.parquet", "manifest"),
+        ("folder", "folder"),
+        ("scans", "dicom"),
+    ],
+)
 def test_what_a_user_points_at_finds_its_kind(tmp_path: Path, name: str, kind: str) -> None:
     path = tmp_path / name
     if kind in ("folder", "dicom"):
@@ -1040,9 +969,16 @@ def test_a_file_of_no_kind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "way_on"),
-    [("data-0.arrow", "to_parquet"), ("data_batch_1", "name: CIFAR10"), ("train-images-idx3-ubyte", "name: MNIST"),
-     ("x.h5", r"np\.savez"), ("x.pt", r"np\.savez"), ("x.rar", "unpack x.rar"), ("coco.json", "as a table")],
-)  # fmt: skip
+    [
+        ("data-0.arrow", "to_parquet"),
+        ("data_batch_1", "name: CIFAR10"),
+        ("train-images-idx3-ubyte", "name: MNIST"),
+        ("x.h5", r"np\.savez"),
+        ("x.pt", r"np\.savez"),
+        ("x.rar", "unpack x.rar"),
+        ("coco.json", "as a table"),
+    ],
+)
 def test_how_to_go_on_with_another_form(tmp_path: Path, name: str, way_on: str) -> None:
     """As a file, and as a folder of such."""
     (tmp_path / name).write_bytes(b"\0" * 200)
@@ -1065,11 +1001,18 @@ def test_rows_of_a_listing_can_be_asked_for_apart(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=noise(0, 18, 16, 16), labels=np.arange(18) % 2)
     with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
         archive.add(root, "w")
-    table(tmp_path, [{"path": f"pics/{p.parent.name}/{p.name}", "label": p.parent.name}
-                     for p in sorted(root.rglob("*.png"))])  # fmt: skip
+    table(
+        tmp_path,
+        [{"path": f"pics/{p.parent.name}/{p.name}", "label": p.parent.name} for p in sorted(root.rglob("*.png"))],
+    )
     asked = np.array([1, 2, 7, 11, 17])
-    for kind, path in (("folder", root), ("arrays", tmp_path / "x.npz"), ("archive", tmp_path / "x.tar.gz"),
-                       ("manifest", tmp_path / "m.csv"), ("bundled", None)):  # fmt: skip
+    for kind, path in (
+        ("folder", root),
+        ("arrays", tmp_path / "x.npz"),
+        ("archive", tmp_path / "x.tar.gz"),
+        ("manifest", tmp_path / "m.csv"),
+        ("bundled", None),
+    ):
         listed = sources.listing(source(kind, **({"path": path} if path else {})))
         whole = [plain(blob) for blob in listed.fetch(np.arange(len(listed)))]
         assert [plain(blob) for blob in listed.fetch(asked)] == [whole[row] for row in asked], kind
@@ -1089,19 +1032,14 @@ def test_a_zip_that_holds_something_else_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has none"):
         sources.listing(source("archive", path=tmp_path / "x.zip"))
     (tmp_path / "y.zip").write_bytes(b"no zip")
-    with pytest.raises(
-        UserError, match=r"cannot read the archive .*y\.zip: File is not a zip file"
-    ):
+    with pytest.raises(UserError, match=r"cannot read the archive .*y\.zip: File is not a zip file"):
         sources.listing(source("archive", path=tmp_path / "y.zip"))
 
 
 def test_a_name_that_stands_twice_in_a_zip_is_not_lost(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(noise(0)).save(buffer, "PNG")
-    with (
-        pytest.warns(UserWarning, match="Duplicate name"),
-        zipfile.ZipFile(tmp_path / "x.zip", "w") as archive,
-    ):
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for name in ("a/0.png", "b/0.png", "a/0.png"):
             archive.writestr(name, buffer.getvalue())
     taken = came("archive", tmp_path, path=tmp_path / "x.zip")

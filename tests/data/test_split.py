@@ -77,13 +77,7 @@ def test_a_class_of_too_few_groups_is_named() -> None:
     groups = np.array(["a", "a", "b", "b", "c", "d", "e", "f"], object)
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     with pytest.raises(UserError, match="class 'x' has 2 groups; train, val, test need at least 3"):
-        split(
-            labels,
-            ["x", "y"],
-            SplitOptions(kind="grouped"),
-            np.random.default_rng(0),
-            groups=groups,
-        )
+        split(labels, ["x", "y"], SplitOptions(kind="grouped"), np.random.default_rng(0), groups=groups)
 
 
 def test_groups_that_cannot_be_parted_are_told() -> None:
@@ -92,18 +86,10 @@ def test_groups_that_cannot_be_parted_are_told() -> None:
     groups = np.array([g for g, classes in holds.items() for _ in classes], object)
     labels = np.array(["xyz".index(c) for classes in holds.values() for c in classes])
     with pytest.raises(UserError, match="no grouped split has every class in each of"):
-        split(
-            labels,
-            ["x", "y", "z"],
-            SplitOptions(kind="grouped"),
-            np.random.default_rng(0),
-            groups=groups,
-        )
+        split(labels, ["x", "y", "z"], SplitOptions(kind="grouped"), np.random.default_rng(0), groups=groups)
     easy = np.array(["a", "a", "b", "b", "c", "c"], object)
     options = SplitOptions(kind="grouped")
-    rows = split(np.array([0, 1] * 3), ["x", "y"], options, np.random.default_rng(0), groups=easy)[
-        1
-    ]
+    rows = split(np.array([0, 1] * 3), ["x", "y"], options, np.random.default_rng(0), groups=easy)[1]
     assert [len(rows[n]) for n in NAMES] == [2, 2, 2]
 
 
@@ -149,15 +135,11 @@ def test_the_sources_own_split_and_what_it_lacks() -> None:
     assert not set(groups[rows["val"]]) & set(groups[rows["train"]])
     rows = split(labels, names(2), SplitOptions(), rng, official=official_of(("train", 100)))[1]
     assert [len(rows[n]) for n in NAMES] == [60, 20, 20]
-    assert (
-        split(labels, names(2), SplitOptions(kind="stratified"), rng, official=own)[0]
-        == "stratified"
-    )
+    assert split(labels, names(2), SplitOptions(kind="stratified"), rng, official=own)[0] == "stratified"
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
-    [("official", "the source has no split"), ("grouped", "the source has no groups")],
+    ("kind", "told"), [("official", "the source has no split"), ("grouped", "the source has no groups")]
 )
 def test_kinds_that_the_source_cannot_give(kind: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
@@ -167,37 +149,19 @@ def test_kinds_that_the_source_cannot_give(kind: str, told: str) -> None:
 def test_an_official_split_that_lacks_a_class_is_told() -> None:
     labels = np.array([0, 1, 0, 1, 0, 0])
     own = official_of(("train", 2), ("val", 2), ("test", 2))
-    with pytest.raises(
-        UserError, match="the official test of the source has no image of class '1'"
-    ):
+    with pytest.raises(UserError, match="the official test of the source has no image of class '1'"):
         split(labels, names(2), SplitOptions(), np.random.default_rng(0), official=own)
     lacking = official_of(("train", 2), ("test", 4))
-    with pytest.raises(
-        UserError, match="the official train of the source has no image of class '1'"
-    ):
-        split(
-            np.array([0, 0, 0, 1, 0, 1]),
-            names(2),
-            SplitOptions(),
-            np.random.default_rng(0),
-            official=lacking,
-        )
+    with pytest.raises(UserError, match="the official train of the source has no image of class '1'"):
+        split(np.array([0, 0, 0, 1, 0, 1]), names(2), SplitOptions(), np.random.default_rng(0), official=lacking)
     with pytest.raises(UserError, match="has no train"):
-        split(
-            labels,
-            names(2),
-            SplitOptions(),
-            np.random.default_rng(0),
-            official=official_of(("test", 6)),
-        )
+        split(labels, names(2), SplitOptions(), np.random.default_rng(0), official=official_of(("test", 6)))
 
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_a_class_too_small_is_named(n: int) -> None:
     image = "image" if n == 1 else "images"
-    with pytest.raises(
-        UserError, match=f"class 'b' has {n} {image}; train, val and test need at least 3"
-    ):
+    with pytest.raises(UserError, match=f"class 'b' has {n} {image}; train, val and test need at least 3"):
         stratified(np.array([0] * 5 + [1] * n), ["a", "b"], SHARES, np.random.default_rng(0))
     with pytest.raises(UserError, match=f"class 'b' has {n} images; 5 folds need at least 5"):
         k_fold(np.array([0] * 9 + [1] * n), ["a", "b"], SplitOptions(), np.random.default_rng(0))
@@ -205,10 +169,7 @@ def test_a_class_too_small_is_named(n: int) -> None:
 
 @pytest.mark.parametrize(
     ("values", "told"),
-    [
-        ({"val": 0.5, "test": 0.5}, "leave no images for train"),
-        ({"fold": 5}, "fold 5 of 5; choose from 0 to 4"),
-    ],
+    [({"val": 0.5, "test": 0.5}, "leave no images for train"), ({"fold": 5}, "fold 5 of 5; choose from 0 to 4")],
 )
 def test_options_that_make_no_sense(values: dict[str, float], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
@@ -222,11 +183,16 @@ def test_thinned_and_filled_up_again_is_balanced(sizes, seed, data) -> None:
     k = len(sizes)
     labels = np.repeat(np.arange(k), sizes)
     rows = stratified(labels, names(k), SHARES, np.random.default_rng(seed))
-    profile = data.draw(st.sampled_from([
-        imbalance.Natural(profile="natural"), imbalance.LongTail(profile="long_tail", factor=20),
-        imbalance.Step(profile="step", classes=("0",), keep=0.3),
-        imbalance.Drop(profile="drop", drop_class="1", percent=60),
-    ]))  # fmt: skip
+    profile = data.draw(
+        st.sampled_from(
+            [
+                imbalance.Natural(profile="natural"),
+                imbalance.LongTail(profile="long_tail", factor=20),
+                imbalance.Step(profile="step", classes=("0",), keep=0.3),
+                imbalance.Drop(profile="drop", drop_class="1", percent=60),
+            ]
+        )
+    )
     train = labels[rows["train"]]
     have = {c: int((train == c).sum()) for c in range(k)}
     kept = imbalance.thin(train, profile.target(have, names(k)), np.random.default_rng(seed))
@@ -243,11 +209,5 @@ def test_many_groups_take_seconds() -> None:
 
     groups = (np.arange(60_000) // 3).astype(str).astype(object)
     begun = time.perf_counter()
-    splits.split(
-        np.arange(60_000) // 3 % 4,
-        names(4),
-        SplitOptions(),
-        np.random.default_rng(0),
-        groups=groups,
-    )
+    splits.split(np.arange(60_000) // 3 % 4, names(4), SplitOptions(), np.random.default_rng(0), groups=groups)
     assert time.perf_counter() - begun < 20

@@ -32,15 +32,15 @@ def write(root: Path, name: str, head: str, delimiter: str = ",", swap: bool = F
 
 @pytest.mark.parametrize(
     ("name", "head", "delimiter", "note"),
-    [("a.csv", "# made by X, 2020\n# y\npath,label\n", ",", "2 comment lines at the head of the table left out"),
-     ("b.txt", "# two words\n\npath label\n", " ", "1 comment line at the head of the table left out"),
-     ("c.tsv", "#path\tlabel\n", "\t", "the column names of the table are read from its comment line"),
-     ("d.csv", "# x\n# path, label\n", ",", "the column names of the table are read from its comment line"),
-     ("e.txt", "# my list\n", " ", "the table has no line of column names: its columns are read as path, label")],
-)  # fmt: skip
-def test_comments_above_a_table(
-    root: Path, name: str, head: str, delimiter: str, note: str
-) -> None:
+    [
+        ("a.csv", "# made by X, 2020\n# y\npath,label\n", ",", "2 comment lines at the head of the table left out"),
+        ("b.txt", "# two words\n\npath label\n", " ", "1 comment line at the head of the table left out"),
+        ("c.tsv", "#path\tlabel\n", "\t", "the column names of the table are read from its comment line"),
+        ("d.csv", "# x\n# path, label\n", ",", "the column names of the table are read from its comment line"),
+        ("e.txt", "# my list\n", " ", "the table has no line of column names: its columns are read as path, label"),
+    ],
+)
+def test_comments_above_a_table(root: Path, name: str, head: str, delimiter: str, note: str) -> None:
     config = sources.suggest(write(root, name, head, delimiter))
     listing = sources.listing(source(**config))
     assert listing.counts() == COUNTS and listing.ids == PATHS and not listing.bad
@@ -76,10 +76,13 @@ def test_a_list_of_paths_without_suffix(root: Path) -> None:
 
 @pytest.mark.parametrize(
     "rows",
-    [[f"{i},{path}" for i, path in enumerate(PATHS)],  # CUB's images.txt: numbers of images
-     [f"{path},{path}" for path in PATHS], [f"{path},{i % 2},x" for i, path in enumerate(PATHS)],
-     [*(f"{path},{i % 2}" for i, path in enumerate(PATHS)), "other,1"]],
-)  # fmt: skip
+    [
+        [f"{i},{path}" for i, path in enumerate(PATHS)],  # CUB's images.txt: numbers of images
+        [f"{path},{path}" for path in PATHS],
+        [f"{path},{i % 2},x" for i, path in enumerate(PATHS)],
+        [*(f"{path},{i % 2}" for i, path in enumerate(PATHS)), "other,1"],
+    ],
+)
 def test_a_list_that_may_be_read_in_several_ways_is_refused(root: Path, rows: list[str]) -> None:
     (root / "u.csv").write_text("\n".join(rows))
     with pytest.raises(UserError, match=r"has no line of column names, .* write one above it"):

@@ -1,4 +1,6 @@
-"""Tables as others write them: encodings, several folders of pictures, labels in other forms, CelebA's text, JSON Lines."""
+"""Tables as others write them: encodings, several folders of pictures, labels in other forms, CelebA's text, JSON
+Lines.
+"""
 
 from __future__ import annotations
 
@@ -75,14 +77,10 @@ def test_pictures_in_several_roots(tmp_path: Path) -> None:
     assert last == str(roots[1] / "deep/er/ISIC_0000019.jpg")
     config = source("manifest", path=path, columns=columns, root=roots)
     assert sources.places(config) == tuple(roots)
-    with pytest.raises(
-        UserError, match=r"no column names pictures below .*tables: set source\.root"
-    ):
+    with pytest.raises(UserError, match=r"no column names pictures below .*tables: set source\.root"):
         listed(path)
     half = listed(path, columns=columns, root=str(roots[0]))
-    assert len(half) == 10 and {b.reason.split(": ")[1] for b in half.bad} == {
-        "file does not exist"
-    }
+    assert len(half) == 10 and {b.reason.split(": ")[1] for b in half.bad} == {"file does not exist"}
 
 
 def test_a_file_in_two_roots_is_refused(tmp_path: Path) -> None:
@@ -91,9 +89,7 @@ def test_a_file_in_two_roots_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         listed(path, columns={"path": "image_id", "label": "dx"}, root=roots)
     original = roots[0] / "deep/er/ISIC_0000003.jpg"
-    assert f"'ISIC_0000003' is in two folders of source.root: {original} and {copy}; remove" in str(
-        caught.value
-    )
+    assert f"'ISIC_0000003' is in two folders of source.root: {original} and {copy}; remove" in str(caught.value)
     with pytest.raises(UserError, match=r"the root .*part_3 of the manifest .* is not a folder"):
         listed(path, root=[roots[0], tmp_path / "part_3"])
 
@@ -115,26 +111,21 @@ def test_one_path_below_each_of_two_roots(tmp_path: Path) -> None:
     assert listing.ids == ["a/0.png", "b/0.png", "1.png"] and not listing.bad
     assert listing.groups.tolist() == ["p", "b/0.png", "1.png"]
     assert "2 rows without a group, each its own group" in listing.notes
-    assert list(listing.fetch(np.arange(3))) == [
-        roots[0] / "0.png", roots[1] / "0.png", roots[1] / "1.png",
-    ]  # fmt: skip
+    assert list(listing.fetch(np.arange(3))) == [roots[0] / "0.png", roots[1] / "0.png", roots[1] / "1.png"]
     frame.loc[3] = ["b/0.png", "x"]
     frame.to_csv(tmp_path / "m.csv", index=False)
     assert [bad.reason for bad in listed(tmp_path / "m.csv", root=roots).bad] == [
-        "row 2: duplicate path with another label", "row 4: duplicate path with another label",
-    ]  # fmt: skip
+        "row 2: duplicate path with another label",
+        "row 4: duplicate path with another label",
+    ]
 
 
 def test_roots_of_one_name_and_paths_like_a_root(tmp_path: Path) -> None:
     roots = two_roots(tmp_path, "one/img", "two/img")
     paths = np.array(["0.png", "0.png", "1.png"], object)
-    assert unique_ids(paths, np.array([0, 1, 1]), roots) == [
-        "one/img/0.png", "two/img/0.png", "1.png",
-    ]  # fmt: skip
+    assert unique_ids(paths, np.array([0, 1, 1]), roots) == ["one/img/0.png", "two/img/0.png", "1.png"]
     paths = np.array(["0.png", "0.png", "one/img/0.png"], object)
-    assert unique_ids(paths, np.array([0, 1, 1]), roots) == [
-        "one/img/0.png", "two/img/0.png", "two/img/one/img/0.png",
-    ]  # fmt: skip
+    assert unique_ids(paths, np.array([0, 1, 1]), roots) == ["one/img/0.png", "two/img/0.png", "two/img/one/img/0.png"]
 
 
 def test_a_name_of_two_files_below_one_root_and_of_one_below_another(tmp_path: Path) -> None:
@@ -176,8 +167,7 @@ def test_a_proposal_names_path_label_and_groups(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         listed(tmp_path / "m.csv")
     assert str(caught.value).endswith(
-        "try --set source.columns.path=file --set source.columns.label=kind_of_lesion "
-        "--set source.columns.group=lesion"
+        "try --set source.columns.path=file --set source.columns.label=kind_of_lesion --set source.columns.group=lesion"
     )
     frame["sex"] = ["m", "f"] * 20
     frame.to_csv(tmp_path / "m.csv", index=False)
@@ -188,7 +178,9 @@ def test_a_proposal_names_path_label_and_groups(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("names", [["pixels"], [f"pixel{i}" for i in range(64)], [f"{i // 8}x{i % 8}" for i in range(64)]])  # fmt: skip
+@pytest.mark.parametrize(
+    "names", [["pixels"], [f"pixel{i}" for i in range(64)], [f"{i // 8}x{i % 8}" for i in range(64)]]
+)
 def test_a_table_of_pixels(tmp_path: Path, names: list[str]) -> None:
     """As FER2013, Sign Language MNIST and Kaggle's MNIST."""
     frame = pd.DataFrame({"label": [0, 1], **dict.fromkeys(names, "1")})
@@ -224,18 +216,20 @@ def test_optional_columns_without_values(tmp_path: Path) -> None:
         assert "the column 'group' of the table has no values" in listing.notes
         for key in ("group", "split"):
             with pytest.raises(
-                UserError,
-                match=rf"'fold' of the manifest .* has no values, and source\.columns\.{key} is",
+                UserError, match=rf"'fold' of the manifest .* has no values, and source\.columns\.{key} is"
             ):
                 listed(path, columns={key: "fold"})
 
 
 @pytest.mark.parametrize(
     ("name", "other", "message"),
-    [("group", 2, ""), ("patient", 2, "column 'patient', which looks like groups"),
-     ("group", 3, r"more than one column 'group'; .*\(rename one, or"),
-     ("patient", 3, "column 'patient', which looks like groups")],
-)  # fmt: skip
+    [
+        ("group", 2, ""),
+        ("patient", 2, "column 'patient', which looks like groups"),
+        ("group", 3, r"more than one column 'group'; .*\(rename one, or"),
+        ("patient", 3, "column 'patient', which looks like groups"),
+    ],
+)
 def test_two_columns_of_one_name(tmp_path: Path, name: str, other: int, message: str) -> None:
     """They are one column if their values are the same; of groups they are not passed over."""
     paths = images(tmp_path, 12)
@@ -273,21 +267,19 @@ def test_groups_in_a_table_beside_are_not_passed_over(tmp_path: Path) -> None:
 
 
 def test_columns_of_joined_tables(tmp_path: Path) -> None:
-    """By path or name; rows in another order; names that both tables have; CelebA's list of identities without column names."""
+    """By path or name; rows in another order; names that both tables have; CelebA's list of identities without column
+    names.
+    """
     paths = images(tmp_path, 12)
     frame = pd.DataFrame({"path": paths, "label": ["x", "y"] * 6, "age": 1})
     frame.to_csv(tmp_path / "m.csv", index=False)
     order = list(reversed(range(12)))
     split = ["train", "val", "test"] * 4
-    other = pd.DataFrame(
-        {"name": [f"{i}.PNG" for i in range(12)], "split": split, "age": range(12)}
-    )
+    other = pd.DataFrame({"name": [f"{i}.PNG" for i in range(12)], "split": split, "age": range(12)})
     other.iloc[order].to_parquet(tmp_path / "s.parquet")
     lines = [f"{i}.png {100 + i // 3}" for i in order[:-1]]
     (tmp_path / "identity_CelebA.txt").write_text("\n".join(lines))
-    with pytest.raises(
-        UserError, match="the column 'identity_CelebA' of these pictures, which looks"
-    ):
+    with pytest.raises(UserError, match="the column 'identity_CelebA' of these pictures, which looks"):
         listed(tmp_path / "m.csv")
     join = [tmp_path / "s.parquet", tmp_path / "identity_CelebA.txt"]
     images_ = listed(tmp_path / "m.csv", join=join, columns={"group": "identity_CelebA"})
@@ -299,10 +291,7 @@ def test_columns_of_joined_tables(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"s\.parquet in source\.join has '1\.PNG' twice"):
         listed(tmp_path / "m.csv", join=join)
     other[["split"]].to_csv(tmp_path / "o.csv", index=False)
-    for name, message in (
-        ("o.csv", "o.csv in source.join names most"),
-        ("no.csv", "does not exist"),
-    ):
+    for name, message in (("o.csv", "o.csv in source.join names most"), ("no.csv", "does not exist")):
         with pytest.raises(UserError, match=message):
             listed(tmp_path / "m.csv", join=tmp_path / name)
 
@@ -325,10 +314,13 @@ def test_patients_of_any_type(tmp_path: Path, form: str) -> None:
     n = [i // 2 for i in range(20)]
     numbers = pa.array(n)
     patients = {
-        "decimal": numbers.cast(pa.decimal128(20)), "date": numbers.cast(pa.int32()).cast(pa.date32()),
-        "bytes": pa.array([bytes([200 + i]) for i in n]), "list": pa.array([[i] for i in n]),
-        "category": pa.array([f"q{i}" for i in n]).dictionary_encode(), "float": numbers.cast(pa.float64()),
-    }[form]  # fmt: skip
+        "decimal": numbers.cast(pa.decimal128(20)),
+        "date": numbers.cast(pa.int32()).cast(pa.date32()),
+        "bytes": pa.array([bytes([200 + i]) for i in n]),
+        "list": pa.array([[i] for i in n]),
+        "category": pa.array([f"q{i}" for i in n]).dictionary_encode(),
+        "float": numbers.cast(pa.float64()),
+    }[form]
     label = pa.array(["x", "y"] * 10)
     paths = images(tmp_path, 20)
     table = pa.table({"path": paths, "label": label, "patient_id": patients})
@@ -355,9 +347,7 @@ def test_patients_inside_of_an_object(tmp_path: Path) -> None:
     ]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
     pd.DataFrame(rows).to_parquet(tmp_path / "m.parquet")
-    samples = {
-        f"{i}": {"png": png(i), "json": json.dumps(row).encode()} for i, row in enumerate(rows)
-    }
+    samples = {f"{i}": {"png": png(i), "json": json.dumps(row).encode()} for i, row in enumerate(rows)}
     shard(tmp_path / "set" / "0.tar", samples)
     tar = {"path": tmp_path / "set", "label": "label", "ignore": ["path"]}
     with pytest.raises(UserError, match=r"set source\.group=meta\.patient_id"):
@@ -376,9 +366,7 @@ def test_patients_in_the_paths_of_a_table(tmp_path: Path) -> None:
     for i, path in enumerate(paths):
         save(tmp_path / path, noise(i))
     pd.DataFrame({"path": paths, "label": ["a", "b"] * 6}).to_csv(tmp_path / "m.csv", index=False)
-    with pytest.raises(
-        UserError, match=r"'patient00000', which look like groups.*group_folder=2, "
-    ):
+    with pytest.raises(UserError, match=r"'patient00000', which look like groups.*group_folder=2, "):
         listed(tmp_path / "m.csv")
     groups = listed(tmp_path / "m.csv", group_folder=2).groups
     assert groups.tolist() == [f"patient{i // 2:05d}" for i in range(12)]
@@ -389,9 +377,7 @@ def test_patients_in_the_paths_of_a_table(tmp_path: Path) -> None:
 
 def test_a_folder_of_groups_that_no_path_has(tmp_path: Path) -> None:
     labelled_table(tmp_path, ["a", "b"] * 6)
-    with pytest.raises(
-        UserError, match=r"source\.group_folder is 2, and no path .*'img/0\.png', which has 1"
-    ):
+    with pytest.raises(UserError, match=r"source\.group_folder is 2, and no path .*'img/0\.png', which has 1"):
         listed(tmp_path / "m.csv", group_folder=2)
 
 
@@ -401,29 +387,28 @@ def test_the_widest_of_several_groups(tmp_path: Path) -> None:
     frame = pd.DataFrame({"path": paths, "study": [i // 2 for i in range(24)], "patient": patients})
     frame["label"] = ["a", "a", "b", "b"] * 6
     frame.to_csv(tmp_path / "m.csv", index=False)
-    wide = (
-        r"the columns 'study', 'patient', .*set {}=patient, the widest groups, .*\[study, patient\]"
-    )
+    wide = r"the columns 'study', 'patient', .*set {}=patient, the widest groups, .*\[study, patient\]"
     with pytest.raises(UserError, match=wide.format(r"source\.columns\.group")):
         listed(tmp_path / "m.csv")
     finer = listed(tmp_path / "m.csv", columns={"group": "study"})
     note = "those of the column 'patient', which is not used: images of one of these could be on both sides"
     assert len(set(finer.groups)) == 12 and any(note in one for one in finer.notes)
     wider = listed(tmp_path / "m.csv", columns={"group": "patient"})
-    assert len(set(wider.groups)) == 4 and not any(
-        "which is not used" in one for one in wider.notes
-    )
+    assert len(set(wider.groups)) == 4 and not any("which is not used" in one for one in wider.notes)
     assert not any(
-        note in one
-        for one in listed(tmp_path / "m.csv", columns={"group": "study"}, ignore=["patient"]).notes
+        note in one for one in listed(tmp_path / "m.csv", columns={"group": "study"}, ignore=["patient"]).notes
     )
     frame.rename(columns={"label": "dx"}).to_csv(tmp_path / "m.csv", index=False)
     with pytest.raises(UserError, match=r"columns\.label=dx --set source\.columns\.group=patient$"):
         listed(tmp_path / "m.csv")
     samples = {
-        f"{i}": {"png": png(i), "cls": row.label.encode(), "json": json.dumps({"study": row.study, "patient": row.patient}).encode()}
+        f"{i}": {
+            "png": png(i),
+            "cls": row.label.encode(),
+            "json": json.dumps({"study": row.study, "patient": row.patient}).encode(),
+        }
         for i, row in enumerate(frame.itertuples())
-    }  # fmt: skip
+    }
     shard(tmp_path / "set" / "0.tar", samples)
     with pytest.raises(UserError, match=wide.format(r"source\.group").replace("column", "key")):
         sources.listing(source("webdataset", path=tmp_path / "set"))
@@ -489,11 +474,18 @@ def test_numbers_of_splits_are_mapped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "values", "options"),
-    [("Split", "train test", {}), ("set", "Training VALID", {}), ("data subset", "train dev", {}),
-     ("is_train", "1 0", {"1": "train", "0": "test"}), ("isTest", "True False", {"True": "test", "False": "train"}),
-     ("partition", "trainval test", {"trainval": "train", "test": "test"}), ("split", "trainval test", {"trainval": "train", "test": "test"}),
-     ("split", "0 1 2 3", {"0": "train", "1": "train", "2": "val", "3": "test"}), ("split", "ja nein", {"ja": "train", "nein": "test"})],
-)  # fmt: skip
+    [
+        ("Split", "train test", {}),
+        ("set", "Training VALID", {}),
+        ("data subset", "train dev", {}),
+        ("is_train", "1 0", {"1": "train", "0": "test"}),
+        ("isTest", "True False", {"True": "test", "False": "train"}),
+        ("partition", "trainval test", {"trainval": "train", "test": "test"}),
+        ("split", "trainval test", {"trainval": "train", "test": "test"}),
+        ("split", "0 1 2 3", {"0": "train", "1": "train", "2": "val", "3": "test"}),
+        ("split", "ja nein", {"ja": "train", "nein": "test"}),
+    ],
+)
 def test_the_users_own_split_is_not_passed_over(
     tmp_path: Path, name: str, values: str, options: dict[str, str]
 ) -> None:
@@ -505,9 +497,7 @@ def test_the_users_own_split_is_not_passed_over(
     message = str(caught.value).partition("), or draw another split")[0]
     words = shlex.split(message[message.index("--set ") :])
     sets = [word for word in words if word != "--set"]
-    assert [s for s in sets if "splits" not in s] == (
-        ["source.columns.split=" + name] * (name != "split")
-    )
+    assert [s for s in sets if "splits" not in s] == (["source.columns.split=" + name] * (name != "split"))
     experiment = load_source(path, sets)
     assert dict(experiment.splits) == options
     have = [options.get(v, SPLIT_NAMES.get(v.lower())) for v in each]
@@ -535,9 +525,7 @@ def test_a_split_in_numbers_is_noted(tmp_path: Path) -> None:
 def test_a_label_of_minus_one_is_noted(tmp_path: Path) -> None:
     path = labelled_table(tmp_path, [-1, 0, 1] * 2)
     (note,) = listed(path).notes
-    assert note.endswith(
-        "if it means that there is no label, leave it out: --set 'source.classes=[0, 1]'"
-    )
+    assert note.endswith("if it means that there is no label, leave it out: --set 'source.classes=[0, 1]'")
     assert listed(path, classes=[0, 1]).classes == ("0", "1")
     assert not listed(labelled_table(tmp_path, [-1, 1] * 3)).notes  # no class but these two
 
@@ -550,9 +538,12 @@ def test_common_names_of_splits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "joined"),
-    [(["A", "B", "A|B", "B|C", "A"], {"A|B", "B|C"}), (["A", "B", "A;B", "B; A", "A"], {"A|B"}),
-     (["A", "B", "A, B", "C,A", "D,E"], {"A|B", "A|C", "D,E"})],
-)  # fmt: skip
+    [
+        (["A", "B", "A|B", "B|C", "A"], {"A|B", "B|C"}),
+        (["A", "B", "A;B", "B; A", "A"], {"A|B"}),
+        (["A", "B", "A, B", "C,A", "D,E"], {"A|B", "A|C", "D,E"}),
+    ],
+)
 def test_several_labels_in_a_cell(tmp_path: Path, labels: list[str], joined: set[str]) -> None:
     path = labelled_table(tmp_path, labels)
     with pytest.raises(UserError) as caught:
@@ -575,12 +566,9 @@ def test_a_combination_is_one_class_in_any_order(tmp_path: Path, labels: tuple[s
 
 
 @pytest.mark.parametrize(
-    ("uncertain", "counts"),
-    [("drop", {"x": 3, "y": 2}), (0, {"x": 5, "y": 2}), (1, {"x": 3, "y": 3})],
+    ("uncertain", "counts"), [("drop", {"x": 3, "y": 2}), (0, {"x": 5, "y": 2}), (1, {"x": 3, "y": 3})]
 )
-def test_uncertain_one_hot_labels(
-    tmp_path: Path, uncertain: object, counts: dict[str, int]
-) -> None:
+def test_uncertain_one_hot_labels(tmp_path: Path, uncertain: object, counts: dict[str, int]) -> None:
     """CheXpert's -1: the message gives the setting, and then that for several labels."""
     x, y = [1, 1, 1, "1.0", "", 0, 1, 0], [0, "", 0, "-1.0", 1, 1, -1, -1]
     path = labelled_table(tmp_path, ["-"] * 8, x=x, y=y)
@@ -592,9 +580,7 @@ def test_uncertain_one_hot_labels(
             listed(path, uncertain=1, **one_hot)
     options = {"uncertain": uncertain, "combined": "drop", **one_hot}
     if uncertain == 0:  # the last row has no 1 then
-        with pytest.raises(
-            UserError, match=r"1 row of 8 of .* without a 1 in .* x, y, .* row 8: set"
-        ):
+        with pytest.raises(UserError, match=r"1 row of 8 of .* without a 1 in .* x, y, .* row 8: set"):
             listed(path, **options)
         assert listed(path, unmarked="none", **options).counts() == counts | {"none": 1}
         options["unmarked"] = "drop"
@@ -644,9 +630,7 @@ def test_labels_that_are_lists(tmp_path: Path) -> None:
     listing = listed(path, combined="class")
     assert listing.counts() == {"bird": 1, "cat": 1, "cat|dog": 2}
     assert [bad.reason for bad in listing.bad] == ["row 5: no label"]
-    text = labelled_table(
-        tmp_path, ["['a', 'b']", "b", "['c']", "[other]"]
-    )  # as Python writes lists
+    text = labelled_table(tmp_path, ["['a', 'b']", "b", "['c']", "[other]"])  # as Python writes lists
     assert listed(text, combined="class").classes == ("[other]", "a|b", "b", "c")
 
 
@@ -677,9 +661,7 @@ def test_a_table_in_another_encoding_is_not_guessed(tmp_path: Path) -> None:
     images(tmp_path, 2)
     path = tmp_path / "m.csv"
     path.write_bytes("path,label\nimg/0.png,dog\nimg/1.png,café\n".encode("cp1252"))
-    with pytest.raises(
-        UserError, match=r"not UTF-8 \(byte 0xe9 in line 3\): save it as UTF-8, or set source"
-    ):
+    with pytest.raises(UserError, match=r"not UTF-8 \(byte 0xe9 in line 3\): save it as UTF-8, or set source"):
         listed(path)
     assert listed(path, encoding="cp1252").classes == ("café", "dog")
     with pytest.raises(UserError, match="is not ascii: "):
@@ -693,14 +675,10 @@ def test_a_table_in_another_encoding_is_not_guessed(tmp_path: Path) -> None:
 def test_empty_rows_and_columns_of_spreadsheets(tmp_path: Path) -> None:
     images(tmp_path, 3)
     path = tmp_path / "m.csv"
-    path.write_text(
-        "sep=;\npath;label;;\nimg/0.png;cat;;\n;;;\n ;;;\nimg/1.png;dog;;\nno.png;dog;;\n;;;\n"
-    )
+    path.write_text("sep=;\npath;label;;\nimg/0.png;cat;;\n;;;\n ;;;\nimg/1.png;dog;;\nno.png;dog;;\n;;;\n")
     listing = listed(path)
     assert listing.ids == ["img/0.png", "img/1.png"] and listing.classes == ("cat", "dog")
-    assert listing.notes == (
-        "3 empty rows of the table left out", "2 empty columns of the table left out",
-    )  # fmt: skip
+    assert listing.notes == ("3 empty rows of the table left out", "2 empty columns of the table left out")
     assert [one.reason for one in listing.bad] == ["row 5: file does not exist"]
 
 
@@ -727,10 +705,7 @@ def test_celebas_attributes(tmp_path: Path) -> None:
 
 
 def test_hugging_faces_metadata_beside_images(tmp_path: Path) -> None:
-    rows = [
-        {"file_name": path, "label": i % 2, "box": [1, 2]}
-        for i, path in enumerate(images(tmp_path, 4))
-    ]
+    rows = [{"file_name": path, "label": i % 2, "box": [1, 2]} for i, path in enumerate(images(tmp_path, 4))]
     path = tmp_path / "metadata.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     listing = sources.listing(source(**sources.suggest(path)))
@@ -763,9 +738,7 @@ def test_an_image_folder_with_a_table_for_each_split(tmp_path: Path) -> None:
         rows = [f"{i}.png,{'ab'[i % 2]},other,p{i}" for i in range(n)]
         (root / split).mkdir(exist_ok=True)
         if n:
-            (root / split / "metadata.csv").write_text(
-                "\n".join(["file_name,label,split,who", *rows, "9.png,a,,"])
-            )
+            (root / split / "metadata.csv").write_text("\n".join(["file_name,label,split,who", *rows, "9.png,a,,"]))
     config = sources.suggest(tmp_path / "set")
     assert config == {"kind": "manifest", "path": str(root)}
     listing = sources.listing(source(**config))
@@ -781,35 +754,25 @@ def test_an_image_folder_with_a_table_for_each_split(tmp_path: Path) -> None:
     assert sources.places(source(**config)) == (root,)
     path = root / "test" / "metadata.jsonl"
     path.write_text('{"file_name": "0.png", "label": "a"}\n')
-    with pytest.raises(
-        UserError, match=r"test has metadata\.csv, metadata\.jsonl: only one of them"
-    ):
+    with pytest.raises(UserError, match=r"test has metadata\.csv, metadata\.jsonl: only one of them"):
         listed(root)
     (root / "test" / "metadata.csv").unlink()
-    with pytest.raises(
-        UserError, match=r"test/metadata\.jsonl, .*/train/metadata\.csv are of several forms"
-    ):
+    with pytest.raises(UserError, match=r"test/metadata\.jsonl, .*/train/metadata\.csv are of several forms"):
         listed(root)
     path.unlink()
     (root / "test" / "0.png").unlink()
     one = listed(root)  # a single split is none
     assert one.splits is None and one.ids[0] == "train/0.png"
-    with pytest.raises(
-        UserError, match=r"set is a folder, and no folder of a split in it has a table"
-    ):
+    with pytest.raises(UserError, match=r"set is a folder, and no folder of a split in it has a table"):
         listed(tmp_path / "set")
 
 
 def test_tables_of_splits_beside_class_folders(tmp_path: Path) -> None:
     """Tables without labels leave the folders the classes; others are proposed as a whole."""
-    for split, name, i in [
-        (s, n, i) for s in ("train", "test") for n in ("part_1", "part_2") for i in range(2)
-    ]:
+    for split, name, i in [(s, n, i) for s in ("train", "test") for n in ("part_1", "part_2") for i in range(2)]:
         save(tmp_path / split / name / f"{i}.png", noise(i))
         with (tmp_path / split / "metadata.csv").open("a") as table:
-            table.write(
-                f"{'' if table.tell() else 'file_name,dx' + chr(10)}{name}/{i}.png,{'ab'[i]}\n"
-            )
+            table.write(f"{'' if table.tell() else 'file_name,dx' + chr(10)}{name}/{i}.png,{'ab'[i]}\n")
     assert sources.suggest(tmp_path)["kind"] == "folder"
     with pytest.raises(UserError) as caught:
         sources.listing(source("folder", path=tmp_path))
@@ -821,10 +784,12 @@ def test_tables_of_splits_beside_class_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [('{"path": ' + "[" * 100_000, "line 2 of the manifest .* is nested too deeply"),
-     ('{"path": "img/1.png", "label": "\\ud800"}', r"line 2 of .* has half a character, such as \\ud800"),
-     ('{"path": "img/1.png", "label": ' + "9" * 5000 + "}", "line 2 of the manifest .* is not JSON")],
-)  # fmt: skip
+    [
+        ('{"path": ' + "[" * 100_000, "line 2 of the manifest .* is nested too deeply"),
+        ('{"path": "img/1.png", "label": "\\ud800"}', r"line 2 of .* has half a character, such as \\ud800"),
+        ('{"path": "img/1.png", "label": ' + "9" * 5000 + "}", "line 2 of the manifest .* is not JSON"),
+    ],
+)
 def test_lines_of_json_that_python_cannot_hold(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text('{"path": "img/0.png", "label": "a"}\n' + line + "\n")
@@ -910,9 +875,7 @@ def test_a_spreadsheet_and_a_mark_of_another_encoding(tmp_path: Path) -> None:
 
 def test_blank_lines_count_as_rows(tmp_path: Path) -> None:
     images(tmp_path, 2)
-    (tmp_path / "m.csv").write_text(
-        "\n\npath,label\n\nimg/0.png,a\r\n\n\nno.png,b\nimg/1.png,b\n\n\n"
-    )
+    (tmp_path / "m.csv").write_text("\n\npath,label\n\nimg/0.png,a\r\n\n\nno.png,b\nimg/1.png,b\n\n\n")
     listing = listed(tmp_path / "m.csv")
     assert listing.ids == ["img/0.png", "img/1.png"]
     assert [bad.reason for bad in listing.bad] == ["row 5: file does not exist"]
@@ -928,10 +891,12 @@ def test_a_separator_line_with_a_tab(tmp_path: Path, tab: str) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "message"),
-    [('"a\nimg/1.png,b\nimg/2.png,"', r"row 2 of .* has a line break in its column 'label': 'a\\nimg"),
-     ("x" * 20_000, r"row 2 of .* has 20,000 characters in its column 'label': 'x"),
-     ("x" * 9_000_000, "a row of more than 4,194,304 bytes; perhaps a quote is not closed")],
-)  # fmt: skip
+    [
+        ('"a\nimg/1.png,b\nimg/2.png,"', r"row 2 of .* has a line break in its column 'label': 'a\\nimg"),
+        ("x" * 20_000, r"row 2 of .* has 20,000 characters in its column 'label': 'x"),
+        ("x" * 9_000_000, "a row of more than 4,194,304 bytes; perhaps a quote is not closed"),
+    ],
+)
 def test_cells_of_a_quote_that_is_not_closed(tmp_path: Path, cell: str, message: str) -> None:
     (tmp_path / "m.csv").write_text(f"path,label\nimg/0.png,a\nimg/1.png,{cell}\nimg/2.png,b\n")
     with pytest.raises(UserError, match=message) as caught:

@@ -58,9 +58,14 @@ def advised(message: str) -> dict[str, Any]:
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 @pytest.mark.parametrize(
     "pair",
-    [("seg_train/seg_train", "seg_test/seg_test"), ("train_set", "test_set"),
-     ("training_set", "test_set"), ("data-train", "data-val"), ("trainset", "testset")],
-)  # fmt: skip
+    [
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train_set", "test_set"),
+        ("training_set", "test_set"),
+        ("data-train", "data-val"),
+        ("trainset", "testset"),
+    ],
+)
 def test_splits_under_other_names(tmp_path: Path, pair: tuple[str, str], packed: bool) -> None:
     root = tree(tmp_path / "pics", *(f"{side}/{c}" for side in pair for c in "ab"))
     with pytest.raises(UserError, match=r"if they are a split, or source\.layout=") as caught:
@@ -86,10 +91,8 @@ def test_splits_of_different_spellings_and_what_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "names",
     [("Train/a", "Train/b", "Test_images"), ("seg_train/a", "seg_train/b", "seg_test/a", "seg_test/b", "seg_pred")],
-)  # fmt: skip
-def test_pictures_without_a_class_beside_a_split(
-    tmp_path: Path, names: tuple[str, ...], packed: bool
-) -> None:
+)
+def test_pictures_without_a_class_beside_a_split(tmp_path: Path, names: tuple[str, ...], packed: bool) -> None:
     """Kaggle's unlabelled test sets would be a class."""
     root = tree(tmp_path / "pics", *names)
     with pytest.raises(UserError, match=rf"{names[-1]} with pictures that are in none: leave") as e:
@@ -105,12 +108,8 @@ def test_pictures_without_a_class_beside_a_split(
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
-@pytest.mark.parametrize(
-    "names", [("fold0", "fold1", "fold2"), ("images", "masks"), ("part_1", "part_2")]
-)
-def test_folds_parts_and_masks_above_the_classes(
-    tmp_path: Path, names: tuple[str, ...], packed: bool
-) -> None:
+@pytest.mark.parametrize("names", [("fold0", "fold1", "fold2"), ("images", "masks"), ("part_1", "part_2")])
+def test_folds_parts_and_masks_above_the_classes(tmp_path: Path, names: tuple[str, ...], packed: bool) -> None:
     root = tree(tmp_path / "pics", *(f"{name}/{c}" for name in names for c in "ab"))
     with pytest.raises(UserError, match="with the same folders inside") as caught:
         listed(root, packed)
@@ -128,9 +127,7 @@ def test_splits_and_masks_within_the_classes_are_noted(tmp_path: Path) -> None:
     assert set(listed(root, False, layout="{label}/{split}/**/*").splits) == {"train", "test"}
     root = tree(tmp_path / "two", *(f"{c}/{what}" for c in "ab" for what in ("images", "masks")))
     (note,) = listed(root, False).notes
-    assert listed(
-        root, False, exclude=advised(note.split("leave masks")[1])["exclude"]
-    ).counts() == {"a": 2, "b": 2}
+    assert listed(root, False, exclude=advised(note.split("leave masks")[1])["exclude"]).counts() == {"a": 2, "b": 2}
 
 
 @pytest.mark.parametrize("name", ["thumbnails", "backup", "a - Copy", "a (1)", "A_copy2"])
@@ -156,8 +153,16 @@ def test_copies_by_name_inside_of_the_classes(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 def test_folders_of_systems_are_no_classes(tmp_path: Path, packed: bool) -> None:
     """Of Synology, QNAP, NetApp, Windows and macOS; as a class, and inside of one."""
-    names = ("#snapshot", "@tmp", "@Recycle", "@Recently-Snapshot", "~snapshot", "RECYCLER",
-             "Network Trash Folder", "Temporary Items")  # fmt: skip
+    names = (
+        "#snapshot",
+        "@tmp",
+        "@Recycle",
+        "@Recently-Snapshot",
+        "~snapshot",
+        "RECYCLER",
+        "Network Trash Folder",
+        "Temporary Items",
+    )
     root = tree(tmp_path / "pics", "a", "b", *names, "a/#snapshot")
     assert listed(root, packed).counts() == {"a": 2, "b": 2}
 
@@ -174,9 +179,7 @@ def test_a_class_whose_pictures_are_all_of_others_is_a_copy(tmp_path: Path, name
     label = name.split("/")[0]
     assert str(caught.value).startswith(f"every picture of the class {label!r} is also in 'a'")
     check_copied_classes(intake, Policy(duplicates="keep"))
-    check_copied_classes(
-        came("folder", tmp_path / "2", path=root, **advised(str(caught.value))), Policy()
-    )
+    check_copied_classes(came("folder", tmp_path / "2", path=root, **advised(str(caught.value))), Policy())
     inspection = inspect(intake.listing, ImageOptions())
     assert [problem.severity for problem in inspection.problems][:1] == ["stop"]
     for seed, folder in enumerate((name, "a", "b")):  # one picture that is in no other
@@ -191,9 +194,7 @@ def test_a_split_without_class_folders(tmp_path: Path, packed: bool) -> None:
     for i in range(8):
         save(root / "train" / f"{('cat', 'dog')[i % 2]}.{i}.png", noise(i))
         save(root / "test1" / f"{i}.png", noise(50 + i))
-    with pytest.raises(
-        UserError, match="train, which by their names are a split, and no"
-    ) as caught:
+    with pytest.raises(UserError, match="train, which by their names are a split, and no") as caught:
         listed(root, packed)
     images = listed(root, packed, exclude=["test1/*"], **advised(str(caught.value)))
     assert images.counts() == {"cat": 4, "dog": 4}
@@ -206,9 +207,7 @@ def test_a_split_without_class_folders(tmp_path: Path, packed: bool) -> None:
         (("train-a", "test-a", "train-b", "test-b"), ("a", "b")),
     ],
 )
-def test_classes_of_a_split_in_one_name(
-    tmp_path: Path, names: tuple[str, ...], labels: tuple[str, ...]
-) -> None:
+def test_classes_of_a_split_in_one_name(tmp_path: Path, names: tuple[str, ...], labels: tuple[str, ...]) -> None:
     root = tree(tmp_path / "pics", *names)
     with pytest.raises(UserError, match="if they are classes of a split, or") as caught:
         listed(root, False)
@@ -289,7 +288,7 @@ DETECTION = {  # folders of pictures, other files
     "COCO": (("images",), {"annotations/instances.json": COCO}),
     "COCO with a split": (("train2017", "val2017"), {"annotations/instances_train2017.json": COCO}),
     "VOC": (("JPEGImages",), {"Annotations/0.xml": "", "ImageSets/Main/train.txt": "0"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", DETECTION)
@@ -298,24 +297,22 @@ def test_boxes_of_object_detection_are_no_class(tmp_path: Path, form: str) -> No
     tree(tmp_path / "pics", *folders)
     for name, text in files.items():
         texts(tmp_path / "pics", name, text=text)
-    with pytest.raises(
-        UserError, match=r"as object detection has \(YOLO, VOC, COCO\): write a table"
-    ):
+    with pytest.raises(UserError, match=r"as object detection has \(YOLO, VOC, COCO\): write a table"):
         listed(tmp_path / "pics", False)
 
 
 def test_folders_of_other_files_beside_classes_are_no_classes(tmp_path: Path) -> None:
     """An empty folder is still one, as is one of texts under a name of its own."""
     root = tree(tmp_path / "pics", "a", "b")
-    texts(
-        root, "annotations/xmls/0.xml", "boxes of all/0.txt", "boxes of all/1.txt", "docs/about.md"
-    )
+    texts(root, "annotations/xmls/0.xml", "boxes of all/0.txt", "boxes of all/1.txt", "docs/about.md")
     images = listed(root, False)
     assert images.classes == ("a", "b")
     noted = [note for note in images.notes if "is not read as a class" in note]
     assert [note.split(" has no")[0] for note in noted] == [
-        "the folder annotations", "the folder boxes of all", "the folder docs",
-    ]  # fmt: skip
+        "the folder annotations",
+        "the folder boxes of all",
+        "the folder docs",
+    ]
     texts(root, "cat/note.txt")
     (root / "labels").mkdir()
     assert listed(root, False).classes == ("a", "b", "cat", "labels")
@@ -338,17 +335,13 @@ def test_lists_of_a_split_beside_classes_are_noted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 @pytest.mark.parametrize("with_label", [False, True])
-def test_a_split_in_a_table_beside_classes_is_not_passed_over(
-    tmp_path: Path, packed: bool, with_label: bool
-) -> None:
+def test_a_split_in_a_table_beside_classes_is_not_passed_over(tmp_path: Path, packed: bool, with_label: bool) -> None:
     root = tree(tmp_path / "pics", "a", "b", n=6)
     for column, values in (("split", ["train", "test"]), ("is_test", ["0", "1"])):
         rows = [f"file,{'label,' if with_label else ''}{column}"]
         for i in range(12):
             name, number = "ab"[i // 6], i % 6
-            rows.append(
-                f"{name}/{number}.png,{f'{name},' if with_label else ''}{values[number > 3]}"
-            )
+            rows.append(f"{name}/{number}.png,{f'{name},' if with_label else ''}{values[number > 3]}")
         (root / "split.csv").write_text("\n".join(rows) + "\n")
         with pytest.raises(UserError, match=rf"its column '{column}' looks like their split") as e:
             zipped(root) if packed else listed(root, False)
@@ -371,10 +364,8 @@ def test_a_split_in_a_table_beside_classes_is_not_passed_over(
 
 def test_a_table_in_a_folder_of_labels_is_proposed(tmp_path: Path) -> None:
     root = tree(tmp_path / "pics", "images", n=8)
-    texts(root, "labels/labels.csv", text="file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8)))  # fmt: skip
-    with pytest.raises(
-        UserError, match=r"labels\.csv --set source\.root=\S*pics --set source\.col"
-    ):
+    texts(root, "labels/labels.csv", text="file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8)))
+    with pytest.raises(UserError, match=r"labels\.csv --set source\.root=\S*pics --set source\.col"):
         listed(root, False)
 
 

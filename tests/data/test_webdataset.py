@@ -34,21 +34,13 @@ def test_shards_are_one_set(tmp_path: Path) -> None:
     assert all(np.array_equal(x[0], noise(s)) for x, s in zip(taken.images, seeds, strict=True))
     assert list(taken.listing.fetch(np.array([1, 3, 6]))) == [png(1), png(10), png(21)]
     with pytest.raises(UserError, match=r"2 names for the labels 0 to 1; .* has '2'"):
-        sources.listing(
-            source("webdataset", path=shard(tmp_path / "x.tar", numbered([0, 2])), names=["a", "b"])
-        )
-    with pytest.raises(
-        UserError, match=r"3 names, but no picture of .* has the label 2 \('bird'\)"
-    ):
+        sources.listing(source("webdataset", path=shard(tmp_path / "x.tar", numbered([0, 2])), names=["a", "b"]))
+    with pytest.raises(UserError, match=r"3 names, but no picture of .* has the label 2 \('bird'\)"):
         sources.listing(source("webdataset", path=root, names=["cat", "dog", "bird"]))
 
 
-@pytest.mark.parametrize(
-    "names", [("train/0000.tar", "test/0000.tar"), ("train-0.tar.gz", "test-0.tar.gz")]
-)
-def test_a_folder_of_shards_in_folders_or_compressed(
-    tmp_path: Path, names: tuple[str, str]
-) -> None:
+@pytest.mark.parametrize("names", [("train/0000.tar", "test/0000.tar"), ("train-0.tar.gz", "test-0.tar.gz")])
+def test_a_folder_of_shards_in_folders_or_compressed(tmp_path: Path, names: tuple[str, str]) -> None:
     for i, name in enumerate(names):
         path = shard(tmp_path / "set" / name, numbered([0, 1], 10 * i))
         if name.endswith(".gz"):
@@ -61,11 +53,10 @@ def test_labels_from_json(tmp_path: Path) -> None:
     samples = {
         f"{i}": {"jpg": png(i), "json": json.dumps({"dx": "ab"[i % 2], "who": i // 2}).encode(), "txt": b"a cat"}
         for i in range(4)
-    }  # fmt: skip
+    }
     path = shard(tmp_path / "x.tar", samples)
     with pytest.raises(
-        UserError,
-        match=r"no picture with a label; .*without a \.cls file; set source\.label to .*: dx, who",
+        UserError, match=r"no picture with a label; .*without a \.cls file; set source\.label to .*: dx, who"
     ):
         sources.listing(source("webdataset", path=path))
     listing = sources.listing(source("webdataset", path=path, label="dx", group="who"))
@@ -75,17 +66,23 @@ def test_labels_from_json(tmp_path: Path) -> None:
 
 def test_samples_that_cannot_be_used(tmp_path: Path) -> None:
     samples = {
-        "a": {"png": png(0), "cls": b"x"}, "b": {"cls": b"x"}, "c": {"left.png": png(1), "right.png": png(2), "cls": b"y"},
-        "d": {"png": png(3)}, "../e": {"png": png(4), "cls": b"y"}, "f": {"png": png(5), "cls": b"y"}, "g": {"png": png(6), "cls": b"\xff"},
-    }  # fmt: skip
+        "a": {"png": png(0), "cls": b"x"},
+        "b": {"cls": b"x"},
+        "c": {"left.png": png(1), "right.png": png(2), "cls": b"y"},
+        "d": {"png": png(3)},
+        "../e": {"png": png(4), "cls": b"y"},
+        "f": {"png": png(5), "cls": b"y"},
+        "g": {"png": png(6), "cls": b"\xff"},
+    }
     listing = sources.listing(source("webdataset", path=shard(tmp_path / "x.tar", samples)))
     assert listing.ids == ["x/a", "x/f"]
     assert {one.id: one.reason for one in listing.bad} == {
         "x/b": "a key with 0 pictures; it needs one",
         "x/c": "a key with 2 pictures, .left.png, .right.png: set source.image=left.png, or another of them (a key ends at the first dot)",
-        "x/d": "a key without a .cls file", "x/../e": "a name that is not UTF-8 or leaves the archive",
+        "x/d": "a key without a .cls file",
+        "x/../e": "a name that is not UTF-8 or leaves the archive",
         "x/g": "the label is not UTF-8",
-    }  # fmt: skip
+    }
     path = tmp_path / "x.tar"
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(UserError, match=r"cannot read the archive .*x\.tar"):
@@ -113,7 +110,7 @@ def test_names_of_shards_with_dots(tmp_path: Path) -> None:
 def test_a_group_of_json_files(tmp_path: Path) -> None:
     samples = described(
         {"dx": "a", "patient": 1}, {"dx": "b"}, {"dx": "b", "patient": [2, 3]}, {"dx": "a", "patient": 1}
-    )  # fmt: skip
+    )
     path = shard(tmp_path / "x.tar", samples)
     listing = sources.listing(source("webdataset", path=path, label="dx", group="patient"))
     assert listing.groups.tolist() == ["1", "x/1", "1"]
@@ -128,7 +125,7 @@ def test_groups_in_json_files_are_not_passed_over(tmp_path: Path) -> None:
     path = shard(tmp_path / "x.tar", described(*values))
     with pytest.raises(UserError, match=r"key 'patient', which looks like .*source\.group=patient"):
         sources.listing(source("webdataset", path=path, label="dx"))
-    for patients in (lambda p: {"patient": [p]}, lambda p: {"meta": {"patient": [p] if p != "p0" else []}}):  # fmt: skip
+    for patients in (lambda p: {"patient": [p]}, lambda p: {"meta": {"patient": [p] if p != "p0" else []}}):
         lists = (value | {"patient": None} | patients(value["patient"]) for value in values)
         single = shard(tmp_path / "z.tar", described(*lists))
         with pytest.raises(UserError, match=r"patient', which looks like groups"):
@@ -136,9 +133,7 @@ def test_groups_in_json_files_are_not_passed_over(tmp_path: Path) -> None:
     listing = sources.listing(source("webdataset", path=path, label="dx", ignore=["patient"]))
     assert listing.notes[0].endswith(": score")
     many = [{"dx": "ab"[i % 2], **{f"k{i}{j}": 1 for j in range(15)}} for i in range(2)]
-    note = sources.listing(
-        source("webdataset", path=shard(tmp_path / "y.tar", described(*many)), label="dx")
-    ).notes[0]
+    note = sources.listing(source("webdataset", path=shard(tmp_path / "y.tar", described(*many)), label="dx")).notes[0]
     assert note.endswith("k13, k14 and 10 more")
     with pytest.raises(UserError, match=r"unknown key in source\.ignore 'patent'"):
         sources.listing(source("webdataset", path=path, label="dx", ignore=["patent"]))
@@ -147,13 +142,10 @@ def test_groups_in_json_files_are_not_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("extension", ["patient", "patient.txt", "Subject_ID"])
 def test_groups_in_files_of_their_own_are_not_passed_over(tmp_path: Path, extension: str) -> None:
     samples = {
-        f"{i}": {"png": png(i), "cls": b"ab"[i % 2 : i % 2 + 1], extension: f"p{i // 4}\n".encode()}
-        for i in range(24)
+        f"{i}": {"png": png(i), "cls": b"ab"[i % 2 : i % 2 + 1], extension: f"p{i // 4}\n".encode()} for i in range(24)
     }
     path, name = shard(tmp_path / "x.tar", samples), extension.lower().removesuffix(".txt")
-    with pytest.raises(
-        UserError, match=rf"key '{name}', which looks like .*source\.group={name}, "
-    ):
+    with pytest.raises(UserError, match=rf"key '{name}', which looks like .*source\.group={name}, "):
         sources.listing(source("webdataset", path=path))
     groups = sources.listing(source("webdataset", path=path, group=name)).groups
     assert groups.tolist() == [f"p{i // 4}" for i in range(24)]
@@ -179,11 +171,15 @@ def test_longer_extensions_are_no_labels(tmp_path: Path) -> None:
 
 def test_json_files_that_cannot_be_used(tmp_path: Path) -> None:
     samples = described(
-        {"dx": "a"}, b"[" * 100_000, b'{"dx": "\\ud800"}', b'{"dx": ' + b"1" * 5000 + b"}", b"[1]", {"dx": None}, {"dx": " b"}
-    )  # fmt: skip
-    listing = sources.listing(
-        source("webdataset", path=shard(tmp_path / "x.tar", samples), label="dx")
+        {"dx": "a"},
+        b"[" * 100_000,
+        b'{"dx": "\\ud800"}',
+        b'{"dx": ' + b"1" * 5000 + b"}",
+        b"[1]",
+        {"dx": None},
+        {"dx": " b"},
     )
+    listing = sources.listing(source("webdataset", path=shard(tmp_path / "x.tar", samples), label="dx"))
     assert listing.classes == ("a", "b")
     reasons = [one.reason for one in listing.bad]
     assert reasons[0] == "the .json file is nested too deeply"
@@ -196,61 +192,40 @@ def test_pictures_beside_the_picture_of_a_key(tmp_path: Path) -> None:
     """`0.mask.png` is another field of the key; which of `0.jpg` and `0.png` is meant is set."""
     both = {"png": png(0), "mask.png": png(9), "cls": b"a"}
     path = shard(
-        tmp_path / "x.tar",
-        {"0": both, "1": {"mask.png": png(8), "cls": b"b"}, "2": {"jpg": png(2), "cls": b"b"}},
+        tmp_path / "x.tar", {"0": both, "1": {"mask.png": png(8), "cls": b"b"}, "2": {"jpg": png(2), "cls": b"b"}}
     )
     listing = sources.listing(source("webdataset", path=path))
     assert listing.ids == ["x/0", "x/2"] and list(listing.fetch(np.arange(2))) == [png(0), png(2)]
     assert listing.classes == ("a", "b")
     assert [(one.id, one.label) for one in listing.bad] == [("x/1", "b")]
     assert listing.bad[0].reason.startswith("a key with .mask.png only, and other keys have a pict")
-    assert any(
-        "1 picture of" in note and "not used: 1 .mask.png; source.image" in note
-        for note in listing.notes
-    )
+    assert any("1 picture of" in note and "not used: 1 .mask.png; source.image" in note for note in listing.notes)
     masks = sources.listing(source("webdataset", path=path, image=".mask.PNG"))
     assert list(masks.fetch(np.arange(2))) == [png(9), png(8)]
     assert masks.bad[0].reason == "a key without .mask.png; it has .jpg"
     with pytest.raises(
-        UserError,
-        match=r"unknown extension in source\.image of .* 'mask\.pgn' \(did you mean 'mask\.png'",
+        UserError, match=r"unknown extension in source\.image of .* 'mask\.pgn' \(did you mean 'mask\.png'"
     ):
         sources.listing(source("webdataset", path=path, image="mask.pgn"))
     shard(path, {"0": {"jpg": png(0), "png": png(1), "scan": png(2), "cls": b"a"}})
-    with pytest.raises(
-        UserError,
-        match=r"x/0: a key with 2 pictures, \.jpg, \.png: set source\.image=jpg, or another",
-    ):
+    with pytest.raises(UserError, match=r"x/0: a key with 2 pictures, \.jpg, \.png: set source\.image=jpg, or another"):
         sources.listing(source("webdataset", path=path))
     for seed, image in enumerate(("jpg", "png", "scan")):
-        assert list(
-            sources.listing(source("webdataset", path=path, image=image)).fetch(np.arange(1))
-        ) == [png(seed)]
+        assert list(sources.listing(source("webdataset", path=path, image=image)).fetch(np.arange(1))) == [png(seed)]
 
 
 def test_several_labels_of_a_key(tmp_path: Path) -> None:
     labels = ["a", "b", "a|b", "b | a", "b"]
-    path = shard(
-        tmp_path / "x.tar",
-        {f"{i}": {"png": png(i), "cls": label.encode()} for i, label in enumerate(labels)},
-    )
+    path = shard(tmp_path / "x.tar", {f"{i}": {"png": png(i), "cls": label.encode()} for i, label in enumerate(labels)})
     with pytest.raises(
-        UserError,
-        match=r"in one cell of the \.cls files in 2 rows of 5, such as 'a\|b': set source\.comb",
+        UserError, match=r"in one cell of the \.cls files in 2 rows of 5, such as 'a\|b': set source\.comb"
     ):
         sources.listing(source("webdataset", path=path))
     single = sources.listing(source("webdataset", path=path, combined="drop"))
     assert single.ids == ["x/0", "x/1", "x/4"] and not single.bad
     assert "2 pictures with several labels left out" in single.notes
-    assert sources.listing(source("webdataset", path=path, combined="class")).counts() == {
-        "a": 1,
-        "a|b": 2,
-        "b": 2,
-    }
-    assert sources.listing(source("webdataset", path=path, classes=["b", "a"])).counts() == {
-        "b": 2,
-        "a": 1,
-    }
+    assert sources.listing(source("webdataset", path=path, combined="class")).counts() == {"a": 1, "a|b": 2, "b": 2}
+    assert sources.listing(source("webdataset", path=path, classes=["b", "a"])).counts() == {"b": 2, "a": 1}
 
 
 def test_lists_and_numbers_of_json(tmp_path: Path) -> None:
@@ -270,10 +245,7 @@ def test_lists_and_numbers_of_json(tmp_path: Path) -> None:
     listing = sources.listing(source("webdataset", **config, combined="class"))
     assert listing.counts() == {"0": 1, "0|1": 2, "1": 1}
     assert listing.groups.tolist() == ["12", "12", "01", "x/3"]
-    assert [one.reason for one in listing.bad] == [
-        "'dx' of the .json file is not one value: {}",
-        "no label",
-    ]
+    assert [one.reason for one in listing.bad] == ["'dx' of the .json file is not one value: {}", "no label"]
     named = sources.listing(source("webdataset", **config, combined="class", names=["wren", "cod"]))
     assert named.counts() == {"cod": 1, "cod|wren": 2, "wren": 1}
     single = sources.listing(source("webdataset", **config, combined="drop", names=["wren", "cod"]))
@@ -298,16 +270,17 @@ def patients(folder: Path, form: str) -> Any:
     if form == "folders":
         return {"kind": "webdataset", "path": shard(folder / "x.tar", each)}
     for name in set(names):
-        shard(folder / f"{name}.tar", {key.partition("/")[2]: one for key, one in each.items() if key.startswith(f"{name}/")})  # fmt: skip
+        shard(
+            folder / f"{name}.tar",
+            {key.partition("/")[2]: one for key, one in each.items() if key.startswith(f"{name}/")},
+        )
     return {"kind": "webdataset", "path": folder}
 
 
 @pytest.mark.parametrize(("form", "number"), [("folders", 2), ("tars", 1), ("parquet", 2)])
 def test_patients_in_names_are_not_passed_over(tmp_path: Path, form: str, number: int) -> None:
     options = patients(tmp_path, form)
-    with pytest.raises(
-        UserError, match=rf"'patient-\d', which look like groups.*group_folder={number}, or"
-    ):
+    with pytest.raises(UserError, match=rf"'patient-\d', which look like groups.*group_folder={number}, or"):
         sources.listing(source(**options))
     groups = sources.listing(source(**options, group_folder=number)).groups
     assert sorted(set(groups)) == [f"patient-{i}" for i in range(4)] and len(groups) == 12
@@ -319,12 +292,9 @@ def test_patients_in_names_are_not_passed_over(tmp_path: Path, form: str, number
 
 
 def test_patients_in_the_names_of_samples_are_noted(tmp_path: Path) -> None:
-    samples = {
-        f"person{i // 3}_{i}": {"png": png(i), "cls": b"ab"[i // 12 : i // 12 + 1]}
-        for i in range(24)
-    }
+    samples = {f"person{i // 3}_{i}": {"png": png(i), "cls": b"ab"[i // 12 : i // 12 + 1]} for i in range(24)}
     (note,) = sources.listing(source("webdataset", path=shard(tmp_path / "x.tar", samples))).notes
-    assert "such as 'person0'" in note and note.split("person, ")[1].startswith("write them into the .json")  # fmt: skip
+    assert "such as 'person0'" in note and note.split("person, ")[1].startswith("write them into the .json")
 
 
 def test_numbers_that_are_missing_between_shards_are_noted(tmp_path: Path) -> None:
@@ -349,7 +319,7 @@ def test_labels_and_pictures_in_other_forms_are_named(tmp_path: Path) -> None:
         sources.listing(source(**found))
     assert sources.listing(source(**found, label="txt")).counts() == {"a": 2, "b": 2}
     # Texts beside the pictures of class folders are no labels.
-    classes = shard(tmp_path / "y.tar", {f"{'ab'[i % 2]}/{i}": one for i, one in enumerate(texts.values())})  # fmt: skip
+    classes = shard(tmp_path / "y.tar", {f"{'ab'[i % 2]}/{i}": one for i, one in enumerate(texts.values())})
     assert sources.listing(source(**sources.suggest(classes))).classes == ("a", "b")
     arrays = {f"{i}": {"npy": b"\x93NUMPY", "cls": b"a"} for i in range(2)}
     found = sources.suggest(shard(tmp_path / "z.tar", arrays))

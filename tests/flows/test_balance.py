@@ -57,9 +57,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def held(place: Path) -> Ran:
     """SMOTE, curated; a gate that a classifier of its own train images must hold."""
     return balance(
-        place, "smote", "--out", "held", "--seed", "5", "--set", "arms.smote.mix.curated=true",
-        "--set", "arms.smote.mix.fill={7: 30, 8: 25}", "--set", "gate=[agreement > 0.5]",
-    )  # fmt: skip
+        place,
+        "smote",
+        "--out",
+        "held",
+        "--seed",
+        "5",
+        "--set",
+        "arms.smote.mix.curated=true",
+        "--set",
+        "arms.smote.mix.fill={7: 30, 8: 25}",
+        "--set",
+        "gate=[agreement > 0.5]",
+    )
 
 
 def test_a_set_whose_gates_hold_is_published(held: Ran, place: Path) -> None:
@@ -92,18 +102,14 @@ def test_a_balanced_set_is_tracked(held: Ran, place: Path) -> None:
     (parent,) = runs(place, "balance")
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert {run.info.status, parent.info.status} == {"FINISHED"}
-    tags = {
-        key: run.data.tags[f"augpipe.{key}"] for key in ("arm", "generator", "seed", "published")
-    }
+    tags = {key: run.data.tags[f"augpipe.{key}"] for key in ("arm", "generator", "seed", "published")}
     assert tags == {"arm": "smote", "generator": "smote", "seed": "5", "published": "true"}
     assert run.data.tags["augpipe.override"] == ""
     card = json.loads((place / "held" / "card.json").read_text())
     metrics = run.data.metrics
     assert metrics["fidelity/agreement"] == pytest.approx(card["figures"]["agreement"]["value"])
     assert metrics["fidelity/kept"] == pytest.approx(card["checks"]["kept"]["kept"])
-    assert metrics["fidelity/kept.copies/7"] == pytest.approx(
-        card["checks"]["kept"]["kept.copies/7"]
-    )
+    assert metrics["fidelity/kept.copies/7"] == pytest.approx(card["checks"]["kept"]["kept.copies/7"])
     assert run.data.params["gate.0"].startswith("agreement > 0.5: True")
     used = [i for i in run.inputs.dataset_inputs if i.tags[0].value == "synthetic"]
     assert len(used) == 1
@@ -136,9 +142,17 @@ def test_a_gate_that_does_not_hold_publishes_nothing(broken: Ran, place: Path) -
 def test_an_override_publishes_and_is_recorded(broken: Ran, place: Path) -> None:
     reason = "a trial, see ticket 7"
     done = balance(
-        place, "smote", "--out", "broken", "--set", "arms.smote.mix.fill={7: 30, 8: 25}",
-        "--override", reason, "--format", "npz",
-    )  # fmt: skip
+        place,
+        "smote",
+        "--out",
+        "broken",
+        "--set",
+        "arms.smote.mix.fill={7: 30, 8: 25}",
+        "--override",
+        reason,
+        "--format",
+        "npz",
+    )
     assert done.status == 0, done.err[-3000:]
     # The same seed makes the same images, and they are as near to train as before.
     gate = next(line for line in broken.out.splitlines() if line.startswith("gate "))
@@ -170,14 +184,17 @@ def test_an_override_publishes_and_is_recorded(broken: Ran, place: Path) -> None
         (["--arm", "acgan", "--seed", "-1"], "a seed must be 0 or more; got -1"),
         (["--arm", "acgan", "--set", "gate=[agreemnt > 1]"], "'agreemnt' (did you mean 'agreement'?); the closest of "),
         (["--arm", "acgan", "--set", "gate=[agreement > x]"], "needs a number after >; got 'x'"),
-        (["--arm", "acgan", "--set", "curation.checks=[blink]"], "unknown check 'blink' (did you mean 'blank'?); choose from blank"),
+        (
+            ["--arm", "acgan", "--set", "curation.checks=[blink]"],
+            "unknown check 'blink' (did you mean 'blank'?); choose from blank",
+        ),
         (["--arm", "acgan", "--out", "mine"], "holds 'mine.txt', which is not a file of a balanced set"),
         (["--arm", "acgan", "--out", "tiny.yaml"], "is a file"),
         (["--arm", "acgan", "--out", "images/out"], "lies in the image folder"),
         (["--arm", "acgan", "--out", "data"], "AUGPIPE_HOME"),
         ([], "--arm"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line_and_leaves_nothing(
     arguments: list[str], told: str, tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -202,9 +219,19 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 def test_the_set_of_a_replicate_stands_on_its_own_split(tmp_path: Path) -> None:
     """Under resplit the train side of the experiment's one split may hold what is test in the replicate."""
     done = balance(
-        tmp_path, "smote", "--out", "out", "--seed", "1", "--set", "resplit=true", "--set", "gate=[]",
-        "--set", "arms.smote.mix={fill: {7: 5}}",
-    )  # fmt: skip
+        tmp_path,
+        "smote",
+        "--out",
+        "out",
+        "--seed",
+        "1",
+        "--set",
+        "resplit=true",
+        "--set",
+        "gate=[]",
+        "--set",
+        "arms.smote.mix={fill: {7: 5}}",
+    )
     assert done.status == 0, done.err[-3000:]
     table = pd.read_csv(tmp_path / "out" / "manifest.csv", dtype=str, keep_default_na=False)
     work = make_work(tmp_path / "again", "resplit=true", "arms.smote.mix={fill: {7: 5}}")
@@ -220,11 +247,9 @@ def test_a_set_of_a_finished_run_trains_nothing(tmp_path: Path, single: Ran) -> 
     # Each is written once and renamed: another of its name would be another file.
     before = {p.name: (p.stat().st_ino, p.read_bytes()) for p in records.iterdir()}
     sets = [part for one in (*ONE, "runner.workers=1", "gate=[]") for part in ("--set", one)]
-    done = augpipe(tmp_path, "balance", "tiny.yaml", "--arm", "acgan", "--out", "set", *sets, "--json")  # fmt: skip
+    done = augpipe(tmp_path, "balance", "tiny.yaml", "--arm", "acgan", "--out", "set", *sets, "--json")
     assert done.status == 0, done.err[-3000:]
-    assert json.loads(done.out) == {
-        "arm": "acgan", "seed": 0, "gates": [], "published": True, "out": "set",
-    }  # fmt: skip
+    assert json.loads(done.out) == {"arm": "acgan", "seed": 0, "gates": [], "published": True, "out": "set"}
     after = {p.name: (p.stat().st_ino, p.read_bytes()) for p in records.iterdir()}
     assert {name: after[name] for name in before} == before
     new = [name.rpartition("-")[0] for name in set(after) - set(before)]

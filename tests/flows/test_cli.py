@@ -34,40 +34,23 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["run", "tiny.yaml", "--set", "arms.acgan.mix.shear=1"], "unknown key 'shear'"),
         (["run", "tiny.yaml", "--out", "tiny.yaml"], "is a file"),
         (["run", "tiny.yaml", "--out", "data"], "holds AUGPIPE_HOME"),
-        (
-            ["run", "tiny.yaml", "--set", "runner.device=cuda"],
-            "no device 'cuda' on this machine; choose from cpu",
-        ),
-        (
-            ["run", "empty"],
-            "needs a sub-folder of pictures for each of at least 2 classes; it has none",
-        ),
+        (["run", "tiny.yaml", "--set", "runner.device=cuda"], "no device 'cuda' on this machine; choose from cpu"),
+        (["run", "empty"], "needs a sub-folder of pictures for each of at least 2 classes; it has none"),
         (["run", "tiny.yaml", "--oot", "x"], "--oot"),
         (["run"], "augpipe run needs CONFIG; see augpipe run --help"),
         (["train", "tiny.yaml"], "augpipe train needs --generator VALUE"),
-        (
-            ["run", "tiny.yaml", "name=x"],
-            "unexpected argument 'name=x' of augpipe run; --set A=1 B=2 sets values",
-        ),
+        (["run", "tiny.yaml", "name=x"], "unexpected argument 'name=x' of augpipe run; --set A=1 B=2 sets values"),
         (["run", "tiny.yml"], "no config or folder 'tiny.yml' (did you mean 'tiny.yaml'?)"),
-        (
-            ["run", "tiny.yaml", "--set", "source={kind: folder, path: /no/such}"],
-            "the folder /no/such does not exist",
-        ),
+        (["run", "tiny.yaml", "--set", "source={kind: folder, path: /no/such}"], "the folder /no/such does not exist"),
         (
             ["run", "missing.csv"],
             "none of 2 files can be used: file does not exist (2); the first is no.png: row 1: file",
         ),
         (["rnu", "tiny.yaml"], "rnu"),
-        (
-            ["list", "familys"],
-            "unknown list 'familys' (did you mean 'families'?); choose from families",
-        ),
+        (["list", "familys"], "unknown list 'familys' (did you mean 'families'?); choose from families"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(
-    arguments, told, place, monkeypatch, capsys
-) -> None:
+def test_a_mistake_is_one_line_and_leaves_nothing(arguments, told, place, monkeypatch, capsys) -> None:
     if "cuda" in told:
         import torch
 
@@ -108,13 +91,14 @@ def test_list(place, monkeypatch, capsys) -> None:
         (["balance", "--arm", "smote", "--set", "split.kind=grouped"], "the source has no groups"),
         (["balance", "--arm", "smoet"], "unknown arm with a generator 'smoet' (did you mean 'smote'?)"),
         # A generator of no arm.
-        (["train", "--generator", "lonely", "--set", "generators.lonely={kind: acgan}", "--set", "image.size=36"], "image size 36"),
+        (
+            ["train", "--generator", "lonely", "--set", "generators.lonely={kind: acgan}", "--set", "image.size=36"],
+            "image size 36",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)  # fmt: skip
-def test_a_mistake_that_the_data_show_starts_nothing(
-    arguments, message, place, monkeypatch, capsys
-) -> None:
+)
+def test_a_mistake_that_the_data_show_starts_nothing(arguments, message, place, monkeypatch, capsys) -> None:
     """No server, no database, no store, although the config alone is right."""
     status, said = call(monkeypatch, capsys, arguments[0], "tiny.yaml", *arguments[1:])
     assert status == 2 and message in said and "\n" not in said
@@ -122,9 +106,7 @@ def test_a_mistake_that_the_data_show_starts_nothing(
 
 
 @pytest.mark.parametrize("command", ["run", "refresh"])
-def test_a_mistake_that_only_the_pictures_show_starts_no_server(
-    command, place, monkeypatch, capsys
-) -> None:
+def test_a_mistake_that_only_the_pictures_show_starts_no_server(command, place, monkeypatch, capsys) -> None:
     for name in "ab":
         for i in range(10):
             save(place / "pics" / name / f"{i}.png", noise(0 if name == "a" else i))
@@ -145,9 +127,14 @@ def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
         f"Store(Path({str(tmp_path)!r})).put_images(shapes((400, 400)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment(tmp_path), text=True, capture_output=True,
-        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)),
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        text=True,
+        capture_output=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)),
+    )
     assert "UserError: cannot write to" in done.stderr and "File too large" in done.stderr
     assert not list((tmp_path / "images").iterdir())
 
@@ -156,7 +143,7 @@ LONG = "trouser" * 34  # a folder's name may have 255 bytes
 TUTORIAL = ROOT / "docs" / "tutorial" / "ten-minutes.md"
 
 
-def test_a_folder_of_pictures_goes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_folder_of_pictures_goes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the tutorial is written, with a small budget, one class of a very long name, and behind a proxy."""
     text = TUTORIAL.read_text("utf-8")
     (script,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
@@ -165,15 +152,20 @@ def test_a_folder_of_pictures_goes_through(tmp_path: Path, monkeypatch: pytest.M
     folder = (tmp_path / "pictures" / "zero").rename(tmp_path / "pictures" / LONG).parent
     before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
     small = (
-        "--set", "classifier.steps=10", "generators.cgan.kimg=0.5", "generators.cgan.ticks=1", "generators.cgan.width=2",
-        "fidelity.images=12", "seeds=1",
-    )  # fmt: skip
+        "--set",
+        "classifier.steps=10",
+        "generators.cgan.kimg=0.5",
+        "generators.cgan.ticks=1",
+        "generators.cgan.width=2",
+        "fidelity.images=12",
+        "seeds=1",
+    )
     # Nobody answers there: servers on this machine are not asked through it.
     proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     done = {}
     for line in re.findall(r"^```\naugpipe (.*)\n```", text, re.MULTILINE):
         command, *words = shlex.split(line)
-        done[command] = augpipe(tmp_path, command, *words, *(small if command == "run" else ()), **proxy)  # fmt: skip
+        done[command] = augpipe(tmp_path, command, *words, *(small if command == "run" else ()), **proxy)
         assert done[command].status == 0, done[command].err[-3000:]
     assert list(done) == ["inspect", "run", "generate", "predict"]
     assert "430 images of 4 classes, the largest 3.4 times the smallest" in done["inspect"].out
@@ -191,10 +183,7 @@ def test_a_folder_of_pictures_goes_through(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (
-            "http://me:secret@127.0.0.1:9",
-            "no MLflow server answers at MLFLOW_TRACKING_URI http://127.0.0.1:9",
-        ),
+        ("http://me:secret@127.0.0.1:9", "no MLflow server answers at MLFLOW_TRACKING_URI http://127.0.0.1:9"),
         ("foo://x", "MLFLOW_TRACKING_URI foo://x"),
     ],
 )

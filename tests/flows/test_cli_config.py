@@ -34,11 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_config_that_a_run_would_choose(home, place, monkeypatch, capsys) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(place / home))
     monkeypatch.setattr(planning, "Timers", Slow)
-    overrides = (
-        "arms.real.name='7'",
-        "baseline='7'",
-        "imbalance={profile: counts, counts: {7: 4, yes: 2}}",
-    )
+    overrides = ("arms.real.name='7'", "baseline='7'", "imbalance={profile: counts, counts: {7: 4, yes: 2}}")
     status, said = call(monkeypatch, capsys, "init", "../pics", "--set", *overrides)
     assert status == 0 and said == "config: pics.yaml; augpipe run pics.yaml runs it"
     text = (place / "work" / "pics.yaml").read_text(encoding="utf-8")
@@ -74,9 +70,7 @@ def test_init_overwrites_nothing(place, monkeypatch, capsys) -> None:
     ):
         status, said = call(monkeypatch, capsys, "init", *words)
         assert status == 2 and told in said and len(said.splitlines()) == 1, said
-    assert {p.name: p.read_text() for p in (place / "work").iterdir()} == {
-        "a.yaml": "mine", "pics.yaml": "mine",
-    }  # fmt: skip
+    assert {p.name: p.read_text() for p in (place / "work").iterdir()} == {"a.yaml": "mine", "pics.yaml": "mine"}
 
 
 def test_schema(monkeypatch, capsys) -> None:

@@ -19,10 +19,7 @@ from tiny import Ran, augpipe, environment
 
 def digests(folder: Path) -> dict[str, str]:
     files = [path for path in folder.rglob("*") if path.is_file()]
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> None:
@@ -46,19 +43,25 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     with Image.open(tmp_path / "one" / manifest.file[0]) as picture:
         assert picture.size == (16, 16) and picture.mode == "L"
 
-    again = run("generate", str(single.folder), "--generator", "acgan", *counts, "--seed", "1", "--out", "two", "--json")  # fmt: skip
+    again = run(
+        "generate", str(single.folder), "--generator", "acgan", *counts, "--seed", "1", "--out", "two", "--json"
+    )
     assert again.status == 0 and json.loads(again.out) == {
-        "generator": "acgan", "seed": 1, "counts": {"7": 5, "8": 3}, "format": "folder",
-        "checked": False, "short": {}, "out": "two",
-    }  # fmt: skip
+        "generator": "acgan",
+        "seed": 1,
+        "counts": {"7": 5, "8": 3},
+        "format": "folder",
+        "checked": False,
+        "short": {},
+        "out": "two",
+    }
     one, two = digests(tmp_path / "one"), digests(tmp_path / "two")
     assert one.keys() == two.keys() and not set(one.values()) & set(two.values())
     address = f"runs:/{logged['generator-acgan-seed0'].source_run_id}/generator"
     tracked = run("generate", address, *counts, "--out", "three")
     assert tracked.status == 0, tracked.err
     pixels = [
-        [Image.open(path).tobytes() for path in sorted((tmp_path / name).rglob("*.png"))]
-        for name in ("one", "three")
+        [Image.open(path).tobytes() for path in sorted((tmp_path / name).rglob("*.png"))] for name in ("one", "three")
     ]
     assert pixels[0] == pixels[1] and len(pixels[0]) == 8
 
@@ -91,12 +94,10 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
     values = json.loads(printed.out)
     assert (values["pictures"], values["unreadable"], values["out"]) == (9, 1, None)
     listed = pd.DataFrame(values["predictions"])[rows.columns]
-    pd.testing.assert_frame_equal(listed.drop(columns="problem"), rows.drop(columns="problem"), check_dtype=False, rtol=1e-4)  # fmt: skip
-    printed = run(
-        "predict",
-        f"models:/{logged['classifier-real-seed0'].model_id}",
-        "one/7/synthetic-000000.png",
+    pd.testing.assert_frame_equal(
+        listed.drop(columns="problem"), rows.drop(columns="problem"), check_dtype=False, rtol=1e-4
     )
+    printed = run("predict", f"models:/{logged['classifier-real-seed0'].model_id}", "one/7/synthetic-000000.png")
     assert printed.status == 0 and printed.out.count("\n") == 2
 
     with (
@@ -118,10 +119,19 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
         (("generate", "{out}", "--counts", "1", "--generator", "smote", "--seed", "-1"), "--seed must be 0 or more"),
         (("generate", "{out}", "--counts", "1", "--generator", "smote", "--out", "."), "holds"),
         (("generate", "{out}", "--generator", "smote"), "needs --counts"),
-        (("generate", "{out}/models/generator-smote.pt", "--counts", "1", "--checked"), "--checked needs the out folder of a run"),
+        (
+            ("generate", "{out}/models/generator-smote.pt", "--counts", "1", "--checked"),
+            "--checked needs the out folder of a run",
+        ),
         (("export", "{out}", "--format", "onnx"), "ONNX needs onnx, onnxscript and onnxruntime"),
-        (("export", "{out}", "--format", "torchscript", "--out", "x.onnx"), "--out must be a .pt file for torchscript; got 'x.onnx'"),
-        (("export", "{out}", "--format", "torchscript", "--generator", "smote"), "of kind smote cannot be exported: its images are not those of one network"),
+        (
+            ("export", "{out}", "--format", "torchscript", "--out", "x.onnx"),
+            "--out must be a .pt file for torchscript; got 'x.onnx'",
+        ),
+        (
+            ("export", "{out}", "--format", "torchscript", "--generator", "smote"),
+            "of kind smote cannot be exported: its images are not those of one network",
+        ),
         (("generate", "models:/none/1", "--counts", "1"), "cannot get models:/none/1 from MLflow"),
         (("generate", "{out}/models/classifier.pt", "--counts", "1"), "is a classifier"),
         (("predict", "{out}"), "needs pictures"),
@@ -129,7 +139,7 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
         (("predict", "{out}", "{out}", "--out", "x"), "--out must be a .csv file"),
         (("predict", "{out}/models", "{out}/models"), "no picture below"),
     ],
-)  # fmt: skip
+)
 def test_mistakes(single: Ran, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     (tmp_path / "mine").write_text("x")
     (tmp_path / "data").mkdir()

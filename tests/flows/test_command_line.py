@@ -19,9 +19,7 @@ from flows.command_line import split_sets
         ("generate m --counts 3=5 7=2", "generate m --counts 3=5 7=2"),
     ],
 )
-def test_values_after_set(
-    words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_values_after_set(words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my=folder").mkdir()
     monkeypatch.chdir(tmp_path)
     assert split_sets(words.split(" ")) == expected.split(" ")
@@ -30,11 +28,16 @@ def test_values_after_set(
 def test_each_command_takes_several(monkeypatch, capsys, tmp_path: Path) -> None:
     """The mistake in the last of the values is reported, so that all were read."""
     config = tmp_path / "c.yaml"
-    config.write_text(
-        "name: c\nsource: {kind: bundled, name: digits}\narms: [{name: real}]\nbaseline: real\n"
-    )
+    config.write_text("name: c\nsource: {kind: bundled, name: digits}\narms: [{name: real}]\nbaseline: real\n")
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
-    for command in (["run"], ["train", "--generator", "g"], ["balance", "--arm", "a"], ["refresh"], ["serve"], ["inspect"]):  # fmt: skip
+    for command in (
+        ["run"],
+        ["train", "--generator", "g"],
+        ["balance", "--arm", "a"],
+        ["refresh"],
+        ["serve"],
+        ["inspect"],
+    ):
         words = (*command, "--set", "seeds=1", "name=x", "baseline=nope", str(config))
         status, said = call(monkeypatch, capsys, *words)
         assert status == 2 and "unknown baseline 'nope'" in said, (command, said)

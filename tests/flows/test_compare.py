@@ -51,23 +51,38 @@ def runs(client: MlflowClient) -> list[Run]:
 def children(runs: list[Run], kind: str) -> list[Run]:
     parent = next(r for r in runs if r.data.tags["augpipe.kind"] == "comparison")
     return [
-        r for r in runs
+        r
+        for r in runs
         if r.data.tags["augpipe.kind"] == kind and r.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    ]  # fmt: skip
+    ]
 
 
 def test_the_out_folder_is_whole_and_alone(ran: Ran) -> None:
     assert {p.name for p in ran.folder.iterdir()} == {
-        "report.html", "scores.csv", "fidelity.csv", "summary.json", "experiment.yaml", "samples",
-        "quarantine.csv", "predictions.csv", "models", "quiz",
-    }  # fmt: skip
+        "report.html",
+        "scores.csv",
+        "fidelity.csv",
+        "summary.json",
+        "experiment.yaml",
+        "samples",
+        "quarantine.csv",
+        "predictions.csv",
+        "models",
+        "quiz",
+    }
     assert {p.name for p in (ran.folder / "quiz").iterdir()} == {"acgan.html", "smote.html"}
     assert {p.name for p in (ran.folder / "models").iterdir()} == {
-        "README.md", "classifier.pt", "generator-acgan.pt", "generator-smote.pt",
-    }  # fmt: skip
+        "README.md",
+        "classifier.pt",
+        "generator-acgan.pt",
+        "generator-smote.pt",
+    }
     assert {p.name for p in (ran.folder / "samples").iterdir()} == {
-        "acgan.png", "acgan~nearest.png", "smote.png", "smote~nearest.png",
-    }  # fmt: skip
+        "acgan.png",
+        "acgan~nearest.png",
+        "smote.png",
+        "smote~nearest.png",
+    }
     assert {p.name for p in ran.place.iterdir()} == {"home", "data", "out", "tiny.yaml"}
     assert not list((ran.place / "home").iterdir()), "something was left in the user's home"
     summary = json.loads((ran.folder / "summary.json").read_text())
@@ -91,14 +106,9 @@ def test_the_tree_of_runs(runs: list[Run], client: MlflowClient) -> None:
     """Its charts are in sections, its models named, and it is tagged as machine learning."""
     assert len(runs) == 1 + 2 * 2 + 4 * 2
     assert {r.info.status for r in runs} == {"FINISHED"}
-    arms = {
-        (r.data.tags["augpipe.arm"], r.data.tags["augpipe.seed"]) for r in children(runs, "arm")
-    }
+    arms = {(r.data.tags["augpipe.arm"], r.data.tags["augpipe.seed"]) for r in children(runs, "arm")}
     assert arms == {(a, str(s)) for a in ARMS for s in range(2)}
-    made = {
-        (r.data.tags["augpipe.generator"], r.data.tags["augpipe.seed"])
-        for r in children(runs, "generator")
-    }
+    made = {(r.data.tags["augpipe.generator"], r.data.tags["augpipe.seed"]) for r in children(runs, "generator")}
     assert made == {(g, str(s)) for g in ("smote", "acgan") for s in range(2)}
     for run in children(runs, "arm"):
         expected = {"smote": "smote", "acgan": "acgan"}.get(run.data.tags["augpipe.arm"], "none")
@@ -108,8 +118,9 @@ def test_the_tree_of_runs(runs: list[Run], client: MlflowClient) -> None:
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     models = client.search_logged_models([experiment.experiment_id], max_results=100)
     assert {model.name for model in models} <= {
-        *(f"classifier-{arm}-seed{seed}" for arm, seed in arms), *(f"generator-{name}-seed{seed}" for name, seed in made)
-    }  # fmt: skip
+        *(f"classifier-{arm}-seed{seed}" for arm, seed in arms),
+        *(f"generator-{name}-seed{seed}" for name, seed in made),
+    }
     sections = {key.partition("/")[0] for run in runs for key in run.data.metrics}
     assert sections == {"data", "train", "val", "test", "fidelity", "tracking_seconds"}
 
@@ -152,8 +163,11 @@ def test_what_an_arm_logs(ran: Ran, runs: list[Run], client: MlflowClient) -> No
 def test_what_checks_kept_is_logged_where_images_are_checked(ran: Ran, runs: list[Run]) -> None:
     summary = json.loads((ran.folder / "summary.json").read_text())
     assert {name: arm["curated"] for name, arm in summary["arms"].items()} == {
-        "real": False, "classic": False, "smote": False, "acgan": True,
-    }  # fmt: skip
+        "real": False,
+        "classic": False,
+        "smote": False,
+        "acgan": True,
+    }
     real = summary["arms"]["acgan"]["real_counts"]
     planned = sum(round(0.5 * max(real.values())) - real[name] for name in "789")
     for run in children(runs, "arm"):
@@ -170,9 +184,7 @@ def test_what_checks_kept_is_logged_where_images_are_checked(ran: Ran, runs: lis
 
 
 def test_fidelity_is_told_in_a_table_and_on_the_parent(ran: Ran, runs: list[Run]) -> None:
-    table = pd.read_csv(
-        ran.folder / "fidelity.csv", keep_default_na=False, na_values={"value": [""]}
-    )
+    table = pd.read_csv(ran.folder / "fidelity.csv", keep_default_na=False, na_values={"value": [""]})
     assert list(table.columns) == ["generator", *fidelity.COLUMNS]
     figures = {*fidelity.names(), "gan_train"}
     for name, own in table[~table.metric.str.startswith("kept")].groupby("generator"):
@@ -182,9 +194,7 @@ def test_fidelity_is_told_in_a_table_and_on_the_parent(ran: Ran, runs: list[Run]
     given = table[table.value.notna()]
     assert len(given) > 450
     for row in given.to_dict("records"):
-        key = f"fidelity/{row['generator']}/{row['metric']}" + (
-            f"/{row['class']}" if row["class"] else ""
-        )
+        key = f"fidelity/{row['generator']}/{row['metric']}" + (f"/{row['class']}" if row["class"] else "")
         assert parent.data.metrics[key] == pytest.approx(row["value"], abs=1e-12), key
     # Images between train images are as near to them as copies: the default gate says so.
     gates = json.loads((ran.folder / "summary.json").read_text())["generators"]["smote"]["gates"]
@@ -196,30 +206,17 @@ def test_what_a_generator_logs(runs: list[Run], client: MlflowClient) -> None:
         assert run.data.params["kind"] == run.data.tags["augpipe.generator"]
         if run.data.params["kind"] != "acgan":
             continue
-        assert [m.step for m in client.get_metric_history(run.info.run_id, "train/val_kid")] == [
-            0,
-            1,
-        ]
-        names = {
-            "train/loss_d",
-            "train/loss_g",
-            "train/best_kimg",
-            "train/images_per_second",
-            "val/kid",
-        }
+        assert [m.step for m in client.get_metric_history(run.info.run_id, "train/val_kid")] == [0, 1]
+        names = {"train/loss_d", "train/loss_g", "train/best_kimg", "train/images_per_second", "val/kid"}
         assert names <= set(run.data.metrics)
         images = [a.path for a in client.list_artifacts(run.info.run_id, "images")]
         assert sum("preview" in p and p.endswith(".png") for p in images) == 2
 
 
-def test_the_parent_holds_config_data_and_verdict(
-    ran: Ran, runs: list[Run], client: MlflowClient
-) -> None:
+def test_the_parent_holds_config_data_and_verdict(ran: Ran, runs: list[Run], client: MlflowClient) -> None:
     parent = next(r for r in runs if r.data.tags["augpipe.kind"] == "comparison")
     assert parent.data.params["generators.acgan.width"] == "0.06"
-    assert (
-        parent.data.params["arms.3.mix.share"] == "0.3" and parent.data.params["baseline"] == "real"
-    )
+    assert parent.data.params["arms.3.mix.share"] == "0.3" and parent.data.params["baseline"] == "real"
     inputs = {i.dataset.name: i for i in parent.inputs.dataset_inputs}
     assert set(inputs) == {"tiny-source", "tiny-train", "tiny-val", "tiny-test"}
     digests = {i.dataset.digest for i in inputs.values()}
@@ -230,10 +227,7 @@ def test_the_parent_holds_config_data_and_verdict(
     assert parent.data.tags["augpipe.verdict"] == summary["verdict"]
     assert parent.data.tags["augpipe.source"] == summary["data"]["intake"]["fingerprint"]
     assert parent.data.metrics["tracking_seconds"] > 0
-    told = {
-        f"data/{k}": n
-        for k, n in (("source_images", 1797), ("quarantined", 0), ("removed_duplicates", 0))
-    }
+    told = {f"data/{k}": n for k, n in (("source_images", 1797), ("quarantined", 0), ("removed_duplicates", 0))}
     told |= {f"data/test/{name}": n for name, n in summary["data"]["counts"]["test"].items()}
     assert told.items() <= parent.data.metrics.items()
     gain = summary["arms"]["acgan"]["gain"]
@@ -268,9 +262,7 @@ def test_logged_models_load_and_agree(ran: Ran, runs: list[Run]) -> None:
     assert any(np.mean(recalls) == pytest.approx(v, abs=0.02) for v in logged)
     assert model.metadata.signature.outputs.input_names() == list(table.columns)
 
-    run = next(
-        r for r in children(runs, "generator") if r.data.tags["augpipe.generator"] == "acgan"
-    )
+    run = next(r for r in children(runs, "generator") if r.data.tags["augpipe.generator"] == "acgan")
     model = mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
     labels = np.array([0, 5, 9], dtype=np.int64)
     one, two, other = (model.predict(labels, params={"seed": s}) for s in (0, 0, 1))
@@ -290,16 +282,16 @@ def test_synthetic_images_carry_where_they_come_from(ran: Ran) -> None:
 
 
 def post(url: str, body: dict) -> list[dict]:
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         found: list[dict] = json.load(answer)
     return found
 
 
 def damage(store: Path) -> set[Path]:
-    """Flip a bit, cut off the end, or delete, of every other file or folder with its digest in its name; their paths."""
+    """Flip a bit, cut off the end, or delete, of every other file or folder with its digest in its name; their
+    paths.
+    """
     damaged = [p for p in sorted(store.glob("*/*")) if re.fullmatch(r"[0-9a-f]{20}", p.stem)][::2]
     for number, path in enumerate(damaged):
         file = max(path.rglob("*"), key=lambda p: p.stat().st_size) if path.is_dir() else path
@@ -315,17 +307,11 @@ def damage(store: Path) -> set[Path]:
 def refs_since(store: Path, begun: float) -> dict[Path, str]:
     """Path and digest of all that the records name which were written since."""
     texts = [p.read_text() for p in store.glob("records/*.json") if p.stat().st_mtime >= begun]
-    pairs = [
-        pair
-        for text in texts
-        for pair in re.findall(r'"path": "([^"]*)",\s*"sha256": "(\w+)"', text)
-    ]
+    pairs = [pair for text in texts for pair in re.findall(r'"path": "([^"]*)",\s*"sha256": "(\w+)"', text)]
     return {store / path: sha for path, sha in pairs}
 
 
-def test_given_servers_are_used_and_fresh_makes_all_anew_to_the_byte(
-    ran: Ran, single: Ran, tmp_path: Path
-) -> None:
+def test_given_servers_are_used_and_fresh_makes_all_anew_to_the_byte(ran: Ran, single: Ran, tmp_path: Path) -> None:
     """Another Prefect server, another MLflow store, nothing reused: the same config, the same bytes.
 
     And over a store in which every other file is damaged: each is moved away and written again.
@@ -334,9 +320,7 @@ def test_given_servers_are_used_and_fresh_makes_all_anew_to_the_byte(
     shutil.copytree(single.home / "store", tmp_path / "copy" / "data" / "store")
     damaged, begun = damage(tmp_path / "copy" / "data" / "store"), time.time()
     copy = replace(single, place=tmp_path / "copy")
-    again = beside(
-        copy, tmp_path, "name=given", more=("--fresh",), PREFECT_API_URL=server, MLFLOW_TRACKING_URI=uri,
-    )  # fmt: skip
+    again = beside(copy, tmp_path, "name=given", more=("--fresh",), PREFECT_API_URL=server, MLFLOW_TRACKING_URI=uri)
     assert again.status == 0 and "from cache" not in again.err, again.err[-3000:]
     assert "Traceback" not in again.err
     named = refs_since(copy.home / "store", begun)
@@ -365,9 +349,13 @@ def test_given_servers_are_used_and_fresh_makes_all_anew_to_the_byte(
 
 def test_an_arm_that_pools_two_generators(single: Ran, tmp_path: Path) -> None:
     done = beside(
-        single, tmp_path, "arms.acgan.generator=[acgan, smote]", "arms.acgan.mix.share=per_class",
-        "arms.acgan.mix.prefer={check: copies}", more=("--json",),
-    )  # fmt: skip
+        single,
+        tmp_path,
+        "arms.acgan.generator=[acgan, smote]",
+        "arms.acgan.mix.share=per_class",
+        "arms.acgan.mix.prefer={check: copies}",
+        more=("--json",),
+    )
     assert done.status == 0, done.err[-3000:]
     summary = json.loads((done.folder / "summary.json").read_text())
     assert json.loads(done.out) == {**summary, "out": "out"}  # and nothing else
@@ -382,9 +370,18 @@ def test_an_arm_that_pools_two_generators(single: Ran, tmp_path: Path) -> None:
 def test_each_seed_has_a_split_of_its_own_where_asked(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     done = augpipe(
-        tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "resplit=true", "--set", "generators={}",
-        "--set", "arms=[{name: real}, {name: classic, mix: {sampler: balanced}}]",
-    )  # fmt: skip
+        tmp_path,
+        "run",
+        "tiny.yaml",
+        "--out",
+        "out",
+        "--set",
+        "resplit=true",
+        "--set",
+        "generators={}",
+        "--set",
+        "arms=[{name: real}, {name: classic, mix: {sampler: balanced}}]",
+    )
     assert done.status == 0, done.err[-3000:]
     summary = json.loads((done.folder / "summary.json").read_text())
     assert summary["resplit"] is True
@@ -421,28 +418,28 @@ def test_the_same_again_trains_nothing(single: Ran, tmp_path: Path) -> None:
     assert reused == results > 10
     scores = [(one.folder / "scores.csv").read_bytes() for one in (single, again)]
     assert scores[0] == scores[1]
-    assert (
-        time.monotonic() - begun < 120
-    )  # of a machine that does other work; the README has the figure
+    assert time.monotonic() - begun < 120  # of a machine that does other work; the README has the figure
     assert (again.folder / "report.html").stat().st_size > 10_000
 
 
 def test_another_share_runs_that_arm_alone(
     single: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """acgan's mix, classifier and score; seen by Prefect as what was not cached. compare-runs finds that setting and that arm."""
+    """acgan's mix, classifier and score; seen by Prefect as what was not cached. compare-runs finds that setting and
+    that arm.
+    """
     other = beside(single, tmp_path, "arms.acgan.mix.share=0.6")
     assert other.status == 0, other.err[-3000:]
     reused, results = reused_of(other.err)
     assert results - reused == 3
-    before, after = (
-        pd.read_csv(one.folder / "scores.csv").query("arm != 'acgan'") for one in (single, other)
-    )
+    before, after = (pd.read_csv(one.folder / "scores.csv").query("arm != 'acgan'") for one in (single, other))
     assert before.equals(after)
     folders = (str(single.folder), str(other.folder))
-    status, printed = call(monkeypatch, capsys, "compare-runs", *folders, "--out", str(tmp_path / "runs.html"), "--json")  # fmt: skip
+    status, printed = call(
+        monkeypatch, capsys, "compare-runs", *folders, "--out", str(tmp_path / "runs.html"), "--json"
+    )
     compared = json.loads(printed)
     assert status == 0 and not compared["data"] and not compared["versions"]
-    assert compared["settings"] == [{"name": "arms.acgan.mix.share", "first": "0.3", "second": "0.6"}]  # fmt: skip
+    assert compared["settings"] == [{"name": "arms.acgan.mix.share", "first": "0.3", "second": "0.6"}]
     moved = {arm for arm, one in compared["arms"].items() if one["change"]}
     assert moved <= {"acgan"} and set(compared["arms"]) == set(ARMS)

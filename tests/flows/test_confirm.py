@@ -14,32 +14,38 @@ from tiny import augpipe as command
 import augpipe
 
 # Less of everything than the first look has: what is proven is which stage says what.
-SHORT = ("generators.acgan.kimg=0.2", "generators.acgan.ticks=1", "classifier.steps=5", "classifier.evaluations=1",
-         "arms=[{name: real}, {name: acgan, generator: acgan, mix: {fill: 0.5, share: 0.3}}]",
-         "generators.smote.kind=smote", "fidelity.gan_train=false")  # fmt: skip
+SHORT = (
+    "generators.acgan.kimg=0.2",
+    "generators.acgan.ticks=1",
+    "classifier.steps=5",
+    "classifier.evaluations=1",
+    "arms=[{name: real}, {name: acgan, generator: acgan, mix: {fill: 0.5, share: 0.3}}]",
+    "generators.smote.kind=smote",
+    "fidelity.gan_train=false",
+)
 
 
-def test_a_run_explores_and_then_confirms(
-    single: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With nothing said of it but its size: two classifiers on each generator, the verdict of the second stage. Of two arms
-    none is chosen, so that the first stage's seed is one of its replicates.
+def test_a_run_explores_and_then_confirms(single: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing said of it but its size: two classifiers on each generator, the verdict of the second stage. Of two
+    arms none is chosen, so that the first stage's seed is one of its replicates.
 
     The library in this process gives the same, from the same stored results.
     """
-    (tmp_path / "tiny.yaml").write_text(
-        CONFIG.replace("confirm: off", "confirm: {generators: 3, classifiers: 2}")
-    )
+    (tmp_path / "tiny.yaml").write_text(CONFIG.replace("confirm: off", "confirm: {generators: 3, classifiers: 2}"))
     options = [part for one in ("seeds=1", "runner.threads=1", *SHORT) for part in ("--set", one)]
     ran = command(
-        tmp_path, "run", "tiny.yaml", "--out", "out", *options, AUGPIPE_HOME=str(single.home),
+        tmp_path,
+        "run",
+        "tiny.yaml",
+        "--out",
+        "out",
+        *options,
+        AUGPIPE_HOME=str(single.home),
         MLFLOW_TRACKING_URI=tracking(tmp_path),
-    )  # fmt: skip
+    )
     assert ran.status == 0, ran.err[-3000:]
     assert "confirm: 'acgan' against 'real', the only two arms" in ran.err
-    assert ran.err.count("generator acgan, seed 0: best") == 1, (
-        "the first stage's is not trained again"
-    )
+    assert ran.err.count("generator acgan, seed 0: best") == 1, "the first stage's is not trained again"
     assert "no verdict is possible" not in ran.err, "one seed is enough for a first look"
     summary = json.loads((ran.folder / "summary.json").read_text())
     assert summary["stage"] == "confirm" and summary["verdict"] in ran.out

@@ -1,4 +1,6 @@
-"""Databases below AUGPIPE_HOME: built whole or not at all, brought up to date, and moved away if they cannot be opened."""
+"""Databases below AUGPIPE_HOME: built whole or not at all, brought up to date, and moved away if they cannot be
+opened.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +61,7 @@ def experiments(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("part", [0.0, 0.6])
-def test_killed_while_it_is_built_it_is_built_anew(
-    tmp_path: Path, built: Path, part: float
-) -> None:
+def test_killed_while_it_is_built_it_is_built_anew(tmp_path: Path, built: Path, part: float) -> None:
     """When the draft exists, and when it has this part of its final size."""
     path, size = tmp_path / "mlflow.db", part * built.stat().st_size
     pid, until = begin(path), time.monotonic() + 60
@@ -144,9 +144,7 @@ def test_that_of_a_later_mlflow_is_left_alone(tmp_path: Path, built: Path) -> No
 
 
 @pytest.mark.parametrize("how", ["cut off", "no database", "no version"])
-def test_one_that_cannot_be_used_is_moved_away(
-    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_that_cannot_be_used_is_moved_away(tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "mlflow.db"
     if how == "no database":
         path.write_bytes(b"not a database at all" * 100)

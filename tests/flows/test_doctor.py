@@ -17,7 +17,7 @@ NOBODY = "http://me:secret@127.0.0.1:9"
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):  # fmt: skip
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
@@ -69,14 +69,20 @@ def test_nothing_is_wrong_and_nothing_is_written(place, servers, monkeypatch, ca
         ({"AUGPIPE_TRACKING_PATIENCE": "soon"}, "AUGPIPE_TRACKING_PATIENCE must be seconds"),
         ({"MLFLOW_TRACKING_URI": NOBODY}, "no server answers at MLFLOW_TRACKING_URI http://127.0.0.1:9 ("),
         ({"MLFLOW_TRACKING_URI": "http://{closed}"}, "refuses the key or password"),
-        ({"MLFLOW_TRACKING_URI": "postgresql://me:secret@127.0.0.1:9/x"}, "nothing listens at MLFLOW_TRACKING_URI postgresql://127.0.0.1:9/x"),
+        (
+            {"MLFLOW_TRACKING_URI": "postgresql://me:secret@127.0.0.1:9/x"},
+            "nothing listens at MLFLOW_TRACKING_URI postgresql://127.0.0.1:9/x",
+        ),
         ({"MLFLOW_TRACKING_URI": "sqlite:///file"}, "MLflow's database file is damaged"),
         ({"PREFECT_API_URL": "http://{other}/api"}, "answers 404: it may be another one"),
-        ({"PREFECT_HOME": "profile"}, "no server answers at PREFECT_API_URL of profile/profiles.toml http://127.0.0.1:9/api"),
+        (
+            {"PREFECT_HOME": "profile"},
+            "no server answers at PREFECT_API_URL of profile/profiles.toml http://127.0.0.1:9/api",
+        ),
         ({"HTTPS_PROXY": NOBODY}, "nothing listens at HTTPS_PROXY http://127.0.0.1:9"),
     ],
     ids=lambda value: next(iter(value.values())) if isinstance(value, dict) else "",
-)  # fmt: skip
+)
 def test_a_fault_is_one_line(variables, message, place, servers, monkeypatch, capsys) -> None:
     (place / "profile").mkdir()
     (place / "profile" / "profiles.toml").write_text(

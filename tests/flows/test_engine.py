@@ -107,9 +107,7 @@ def test_below_a_long_temporary_folder_workers_are_new_processes(tmp_path: Path)
     assert warm.call(stopping.forked_below, place) == []
 
 
-def test_what_a_run_creates_first_is_for_its_user_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_run_creates_first_is_for_its_user_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Matplotlib would create its folder, and AUGPIPE_HOME around it, for all to read."""
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "new"))
     for name in ("MPLCONFIGDIR", "PREFECT_HOME"):
@@ -140,9 +138,7 @@ def test_a_page_in_place_of_prefects_answer_is_named() -> None:
         url = f"http://127.0.0.1:{server.server_port}/api"
         with (
             temporary_settings({PREFECT_API_URL: url}),
-            pytest.raises(
-                UserError, match=r"PREFECT_API_URL .*: what answers is no Prefect server"
-            ),
+            pytest.raises(UserError, match=r"PREFECT_API_URL .*: what answers is no Prefect server"),
         ):
             engine.check_api()
         server.shutdown()
@@ -160,9 +156,7 @@ def test_a_worker_that_sigterm_does_not_end_is_killed(monkeypatch: pytest.Monkey
     assert worker.exitcode == -signal.SIGKILL
 
 
-def test_a_request_to_a_silent_server_is_cut_off_when_the_command_is_stopped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_request_to_a_silent_server_is_cut_off_when_the_command_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss, "HURRY", 0.1)
     monkeypatch.setattr(loss, "hush", lambda: None)  # it would hold for all later tests
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -20,10 +20,14 @@ def test_ctrl_c_while_libraries_are_imported(tmp_path: Path, library: str) -> No
     """As soon as one is loaded: no traceback, whatever is in the middle of its import."""
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     process = subprocess.Popen(
-        [str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml"], cwd=tmp_path,
-        env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    )
     with process:
         until = time.monotonic() + 60
         while library not in Path(f"/proc/{process.pid}/maps").read_text():
@@ -42,13 +46,17 @@ def test_a_closed_standard_stream_is_no_number_of_a_file(tmp_path: Path) -> None
         "print(*(os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)), file=open('links', 'w'))"
     )
     closed = f"{sys.executable} -c {shlex.quote(script)} <&- >&- 2>&-"
-    subprocess.run(["sh", "-c", closed], cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=str(ROOT)), check=True)  # fmt: skip
+    subprocess.run(["sh", "-c", closed], cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=str(ROOT)), check=True)
     assert (tmp_path / "links").read_text().split() == [os.devnull] * 3
 
 
 def test_without_docstrings_nothing_is_begun(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-OO", "-c", "from flows.entry import main; main()"], cwd=tmp_path,
-        env=environment(tmp_path, PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-OO", "-c", "from flows.entry import main; main()"],
+        cwd=tmp_path,
+        env=environment(tmp_path, PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2 and done.stderr.startswith("augpipe: PYTHONOPTIMIZE=2")

@@ -43,9 +43,8 @@ def test_no_import_changes_the_environment(tmp_path: Path) -> None:
     env = environment(tmp_path, PYTHONPATH=str(ROOT))
     env.pop("PYTHONWARNINGS", None)
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTS], cwd=tmp_path, env=env, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", IMPORTS], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -54,9 +53,11 @@ def test_the_command_sets_it_before_it_imports_anything(
 ) -> None:
     """That `--version` imports neither Prefect nor MLflow: `test_imports`; what they read of it: `test_engine`."""
     expected = {
-        "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": "WARNING",
-    }  # fmt: skip
+    }
     for name in expected:
         monkeypatch.delenv(name)
     assert call(monkeypatch, capsys, "--version")[0] == 0
@@ -90,9 +91,12 @@ def test_this_machine_is_not_reached_through_a_proxy(
 def test_what_httpx_fails_at_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its client, which Prefect makes for a server on loopback too, is built with what the environment says."""
     given = {
-        "ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks5h://127.0.0.1:9", "SSL_CERT_FILE": "/no/such.pem",
-        "NO_PROXY": "::1,fe80::/10,10.0.0.0/8,.corp", "http_proxy": "http://127.0.0.1:9",
-    }  # fmt: skip
+        "ALL_PROXY": "socks5://127.0.0.1:9",
+        "all_proxy": "socks5h://127.0.0.1:9",
+        "SSL_CERT_FILE": "/no/such.pem",
+        "NO_PROXY": "::1,fe80::/10,10.0.0.0/8,.corp",
+        "http_proxy": "http://127.0.0.1:9",
+    }
     with monkeypatch.context() as patch:
         patch.setattr(os, "environ", dict(os.environ) | given)
         patch.setattr(proxies, "_unusable", {})
@@ -100,9 +104,7 @@ def test_what_httpx_fails_at_is_left_out(monkeypatch: pytest.MonkeyPatch) -> Non
         environment_of_httpx = dict(os.environ)
         hosts = set(os.environ["NO_PROXY"].split(","))
         assert hosts == {"::1", "10.0.0.0/8", ".corp", "127.0.0.1", "localhost"}
-        with pytest.raises(
-            UserError, match=r"(?i)all_proxy socks5.*httpx\[socks\].*list mlflow\.example"
-        ):
+        with pytest.raises(UserError, match=r"(?i)all_proxy socks5.*httpx\[socks\].*list mlflow\.example"):
             check_reached(urlsplit("http://mlflow.example:5000"))
         with pytest.raises(UserError, match=r"SSL_CERT_FILE /no/such\.pem does not exist; correct"):
             proxies._unusable.pop("ALL_PROXY")

@@ -26,11 +26,12 @@ AUGPIPE = str(Path(sys.executable).parent / "augpipe")
 @pytest.mark.parametrize(
     "error",
     [
-        MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory"),
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
         ImportError("libtorch_cpu.so: failed to map segment from shared object"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
-)  # fmt: skip
+)
 def test_too_little_memory_is_one_line(error: Exception) -> None:
     ending = exit_message(error)
     assert ending is not None and ending[0] == 1 and ending[1].startswith("not enough memory (")
@@ -43,9 +44,14 @@ def test_a_library_that_waits_for_memory_is_not_loaded(tmp_path: Path) -> None:
     def limited(kilobytes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
         limit = kilobytes * 1024
         return subprocess.run(
-            [AUGPIPE, *arguments], env=environment(tmp_path, OPENBLAS_NUM_THREADS="2"), capture_output=True, text=True, timeout=60, check=False,
+            [AUGPIPE, *arguments],
+            env=environment(tmp_path, OPENBLAS_NUM_THREADS="2"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-        )  # fmt: skip
+        )
 
     enough = limited(600_000, "list", "metrics")
     assert enough.returncode == 0 and "macro_recall" in enough.stdout, enough.stderr
@@ -64,9 +70,7 @@ def test_streams_that_cannot_be_written_to(tmp_path: Path) -> None:
 
     def status(*arguments: str, **streams: int) -> tuple[int, str]:
         wanted = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **streams}
-        done = subprocess.run(
-            [AUGPIPE, *arguments], env=given, text=True, timeout=60, check=False, **wanted
-        )
+        done = subprocess.run([AUGPIPE, *arguments], env=given, text=True, timeout=60, check=False, **wanted)
         return done.returncode, done.stderr or ""
 
     full = os.open("/dev/full", os.O_WRONLY)
@@ -86,9 +90,14 @@ def test_a_working_directory_that_was_deleted(tmp_path: Path) -> None:
     folder = tmp_path / "deleted"
     folder.mkdir()
     done = subprocess.run(
-        [AUGPIPE, "--version"], env=environment(tmp_path), cwd=folder, capture_output=True, text=True,
-        check=False, preexec_fn=folder.rmdir,
-    )  # fmt: skip
+        [AUGPIPE, "--version"],
+        env=environment(tmp_path),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=folder.rmdir,
+    )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("augpipe: the working directory no longer exists")
 

@@ -40,9 +40,7 @@ def test_one_generator_fails_and_the_rest_is_compared(single: Ran, tmp_path: Pat
     assert "arm acgan failed and is not compared: RuntimeError" in broken.err
     summary = json.loads((broken.folder / "summary.json").read_text())
     assert set(summary["failed"]) == {"acgan"} and "allocate" in summary["failed"]["acgan"]
-    assert set(summary["arms"]) == {"real", "classic", "smote"} and set(summary["generators"]) == {
-        "smote"
-    }
+    assert set(summary["arms"]) == {"real", "classic", "smote"} and set(summary["generators"]) == {"smote"}
     # The others' scores are what they were beside it.
     left = pd.read_csv(broken.folder / "scores.csv")
     rest = whole[whole.arm != "acgan"].reset_index(drop=True)
@@ -107,9 +105,7 @@ def test_whose_failure_is_whose() -> None:
     assert not failures.add(waiting, "scored", UnfinishedRun("waited"))
     assert failures.add(arm_run(experiment, "classic", 2), "recipe", KeyError("second"))
     left, why = failures.remaining(experiment)
-    assert [arm.name for arm in left.arms] == ["real", "acgan"] and list(left.generators) == [
-        "acgan"
-    ]
+    assert [arm.name for arm in left.arms] == ["real", "acgan"] and list(left.generators) == ["acgan"]
     assert why == {"smote": "ValueError: first", "classic": "KeyError: 'second'"}
     assert dict(failures.of_generators()) == {("smote", 1): "ValueError: first"}
     assert dict(failures.of_arms()) == {("classic", 2): "KeyError: 'second'"}
@@ -119,12 +115,7 @@ def test_whose_failure_is_whose() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [
-        UserError("yours"),
-        LeakError("seen"),
-        OSError(errno.ENOSPC, "full"),
-        RuntimeError("database or disk is full"),
-    ],
+    [UserError("yours"), LeakError("seen"), OSError(errno.ENOSPC, "full"), RuntimeError("database or disk is full")],
     ids=lambda error: type(error).__name__,
 )
 def test_what_ends_a_run(error: Exception) -> None:
@@ -144,9 +135,7 @@ def test_a_worker_that_is_killed_while_it_starts_ends_the_run_too() -> None:
 
 
 def test_a_training_that_came_to_nothing_ends_no_more_than_its_arms() -> None:
-    assert not ends_all(NotTrainedError("never finite")) and not passes(
-        NotTrainedError("never finite")
-    )
+    assert not ends_all(NotTrainedError("never finite")) and not passes(NotTrainedError("never finite"))
 
 
 def test_a_full_disk_is_known_by_what_it_came_from() -> None:
@@ -166,29 +155,16 @@ def server() -> Iterator[None]:
         yield
 
 
-PASSES = [
-    OSError(errno.ESTALE, "stale"),
-    ConnectionResetError("gone"),
-    URLError(TimeoutError("slow")),
-]
-STAYS = [
-    UserError("yours"),
-    OSError(errno.ENOSPC, "full"),
-    ValueError("a fault"),
-    URLError("no such host"),
-]
+PASSES = [OSError(errno.ESTALE, "stale"), ConnectionResetError("gone"), URLError(TimeoutError("slow"))]
+STAYS = [UserError("yours"), OSError(errno.ENOSPC, "full"), ValueError("a fault"), URLError("no such host")]
 
 
 @pytest.mark.usefixtures("server")
-def test_what_passes_is_tried_again_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_passes_is_tried_again_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
     assert run_stage.retry_condition_fn is once_more and run_stage.retries == len(DELAYS)
 
-    @task(
-        retries=len(DELAYS), retry_delay_seconds=[0.1] * len(DELAYS), retry_condition_fn=once_more
-    )
+    @task(retries=len(DELAYS), retry_delay_seconds=[0.1] * len(DELAYS), retry_condition_fn=once_more)
     def fails(at: int, error: Exception, times: int) -> str:
         with (tmp_path / str(at)).open("a") as log:
             log.write("x")

@@ -1,4 +1,6 @@
-"""The config's JSON schema, of which a deployment's form is made: it takes what the config takes, and refuses the rest."""
+"""The config's JSON schema, of which a deployment's form is made: it takes what the config takes, and refuses the
+rest.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,7 @@ def told(path: str) -> dict[str, Any]:
     return load(ROOT / path).model_dump(mode="json")
 
 
-@pytest.mark.parametrize(
-    "path", sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").rglob("*.yaml"))
-)
+@pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").rglob("*.yaml")))
 def test_every_config_passes_as_dumped_and_comes_back_equal(path: str) -> None:
     values = told(path)
     VALIDATOR.validate(values)
@@ -56,11 +56,15 @@ def test_the_form_names_every_kind() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("generators.acgan", {"kind": "acgan", "widht": 1}), ("generators.acgan", {"kind": "nope"}),
-        ("source", {"kind": "folder"}), ("imbalance", {"profile": "step", "keep": 7}),
-        ("seeds", "many"), ("name", "../x"), ("colour", 1),
+        ("generators.acgan", {"kind": "acgan", "widht": 1}),
+        ("generators.acgan", {"kind": "nope"}),
+        ("source", {"kind": "folder"}),
+        ("imbalance", {"profile": "step", "keep": 7}),
+        ("seeds", "many"),
+        ("name", "../x"),
+        ("colour", 1),
     ],
-)  # fmt: skip
+)
 def test_what_the_config_refuses_the_form_refuses(key: str, value: Any) -> None:
     values = copy.deepcopy(told("configs/digits.yaml"))
     *way, last = key.split(".")

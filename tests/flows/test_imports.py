@@ -10,12 +10,20 @@ from pathlib import Path
 from tiny import CONFIG, ROOT, environment
 
 HEAVY = {
-    "albumentations", "cv2", "imblearn", "matplotlib", "mlflow", "pandas",
-    "prefect", "pyarrow", "scipy", "sklearn", "torch", "torchvision",
-}  # fmt: skip
-SECONDS = (
-    1.5  # of processor time, of a process with several commands: some .7 here; with torch over 3
-)
+    "albumentations",
+    "cv2",
+    "imblearn",
+    "matplotlib",
+    "mlflow",
+    "pandas",
+    "prefect",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "torch",
+    "torchvision",
+}
+SECONDS = 1.5  # of processor time, of a process with several commands: some .7 here; with torch over 3
 SCRIPT = """
 import contextlib, io, json, resource, sys
 from flows.cli import main
@@ -35,21 +43,33 @@ print(json.dumps([told, used.ru_utime + used.ru_stime]))
 
 
 def after(place: Path, *commands: list[str]) -> tuple[list[tuple[int, set[str], str]], float]:
-    """Of commands in one new process: exit status, modules imported so far and errors of each; seconds of processor time."""
+    """Of commands in one new process: exit status, modules imported so far and errors of each; seconds of processor
+    time.
+    """
     (place / "tiny.yaml").write_text(CONFIG)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(commands)], cwd=place,
-        env=environment(place, PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", SCRIPT, json.dumps(commands)],
+        cwd=place,
+        env=environment(place, PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     told, seconds = json.loads(done.stdout.splitlines()[-1])
     return [(status, set(modules), err) for status, modules, err in told], seconds
 
 
 ANSWERS = [
-    ["--help"], ["--version"], ["run", "--help"],
-    ["list", "families"], ["list", "sources"], ["list", "checks"], ["list", "classifiers"],
-    ["list", "losses"], ["list", "transforms"],
-]  # fmt: skip
+    ["--help"],
+    ["--version"],
+    ["run", "--help"],
+    ["list", "families"],
+    ["list", "sources"],
+    ["list", "checks"],
+    ["list", "classifiers"],
+    ["list", "losses"],
+    ["list", "transforms"],
+]
 
 
 def test_an_answer_imports_nothing_that_computes(tmp_path: Path) -> None:
@@ -72,7 +92,7 @@ ERRORS = [
     (["run", "tiny.yaml", "--set", "baseline=x"], "unknown baseline 'x'"),
     (["run", "tiny.yaml", "--set", "gate=[kdi < 1]"], "unknown figure"),
     (["train", "tiny.yaml", "--generator", "x", "--set", "classifier.kind=x"], "unknown classifier"),
-]  # fmt: skip
+]
 
 
 def test_an_error_in_a_config_imports_nothing_that_computes(tmp_path: Path) -> None:
@@ -93,6 +113,4 @@ def test_what_imports_more(tmp_path: Path) -> None:
     assert data[0] == 2 and "unknown class 'eight'" in data[2]
     assert not data[1] & {"torch", "prefect", "mlflow"}
     assert family[0] == 2 and "unknown key 'widht'" in family[2] and "torch" not in family[1]
-    assert (
-        names[0] == 2 and "unknown augmentation 'sharpen'" in names[2] and "torch" not in names[1]
-    )
+    assert names[0] == 2 and "unknown augmentation 'sharpen'" in names[2] and "torch" not in names[1]

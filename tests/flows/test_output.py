@@ -26,12 +26,12 @@ def test_json_of_any_values_on_any_terminal(encoding: str, monkeypatch: pytest.M
 def test_predictions_in_parts_are_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     known = pd.DataFrame(
         {"id": ["a", 'b"'], "predicted": ["x", None], "probability": [0.25, None], "problem": ["", "cut off"]}
-    )  # fmt: skip
+    )
     bad = pd.DataFrame({"id": ["c"], "problem": ["no picture"]})
     assert _print_rows(iter([known, bad])) == (3, 2)
     values = json.loads(capsys.readouterr().out)
     assert (values["pictures"], values["unreadable"], values["out"]) == (3, 2, None)
-    assert values["predictions"][0] == {"id": "a", "predicted": "x", "probability": 0.25, "problem": ""}  # fmt: skip
+    assert values["predictions"][0] == {"id": "a", "predicted": "x", "probability": 0.25, "problem": ""}
     assert [row["id"] for row in values["predictions"]] == ["a", 'b"', "c"]
     assert values["predictions"][2]["probability"] is None
     assert _print_rows(iter([])) == (0, 0)

@@ -27,7 +27,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_shapes, make_fol
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tiny.yaml", "--budget", "10m"], "--budget applies to images only; the config tiny.yaml has its own settings: change them there"),
+        (
+            ["tiny.yaml", "--budget", "10m"],
+            "--budget applies to images only; the config tiny.yaml has its own settings: change them there",
+        ),
         (["tiny.yaml", "--quick"], "--quick applies to images only"),
         (["pics", "--budget", "soon"], "--budget takes a time such as 90s, 10m, 2h or 1h30m; got 'soon'"),
         (["pics", "--budget", "5m", "--quick"], "--budget and --quick are mutually exclusive (--quick is --budget 5m)"),
@@ -35,7 +38,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_shapes, make_fol
         (["nowhere", "--quick"], "no config or folder 'nowhere'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)  # fmt: skip
+)
 def test_a_budget_that_cannot_be(arguments, message, place, monkeypatch, capsys) -> None:
     status, output = call(monkeypatch, capsys, "run", *arguments)
     assert status == 2 and message in output and "\n" not in output
@@ -43,9 +46,7 @@ def test_a_budget_that_cannot_be(arguments, message, place, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("arguments", [["pics", "--quick"], ["tiny.yaml"]], ids=" ".join)
-def test_a_dry_run_prints_the_plan_and_writes_no_results(
-    arguments, place, monkeypatch, capsys
-) -> None:
+def test_a_dry_run_prints_the_plan_and_writes_no_results(arguments, place, monkeypatch, capsys) -> None:
     status, output = call(monkeypatch, capsys, "run", *arguments, "--dry-run", "--out", "out")
     assert status == 0 and output.startswith("data: ") and "plan: about " in output
     assert ("chose seeds" in output) == (" of 5m; " in output) == ("pics" in arguments)

@@ -22,8 +22,12 @@ def test_a_task_reports_through_a_file_that_goes_when_it_ends(tmp_path: Path) ->
         report("half", 5)  # too soon after the first
         report("done", 10)
         assert json.loads(file.read_text()) == {
-            "stage": "train_generator", "name": "acgan/1, seed 0", "done": 10, "total": 10, "message": "done",
-        }  # fmt: skip
+            "stage": "train_generator",
+            "name": "acgan/1, seed 0",
+            "done": 10,
+            "total": 10,
+            "message": "done",
+        }
     assert not list((tmp_path / "p").iterdir())
 
 
@@ -31,8 +35,8 @@ def test_the_board_shows_stages_tasks_and_the_newest_samples(tmp_path: Path) -> 
     text, samples = io.StringIO(), tmp_path / "samples"
     samples.mkdir()
     board = Board(
-        tmp_path, TASKS, Console(file=text, force_terminal=True, width=120), known=[(SCORES, "")], samples=samples,
-    )  # fmt: skip
+        tmp_path, TASKS, Console(file=text, force_terminal=True, width=120), known=[(SCORES, "")], samples=samples
+    )
     (samples / "new.png").write_text("x")
     with (
         board.live(),
@@ -44,12 +48,16 @@ def test_the_board_shows_stages_tasks_and_the_newest_samples(tmp_path: Path) -> 
         board.update()
         shown = {t.description: t.fields["shown"] for t in board._bars.tasks}
         assert shown == {
-            "reference classifiers": "1/1", "generators": "0/1", "classifiers": "0/1", "scores": "1/3",
-            "  acgan, seed 0": "100%", "  measure acgan, seed 0": "",
-        }  # fmt: skip
+            "reference classifiers": "1/1",
+            "generators": "0/1",
+            "classifiers": "0/1",
+            "scores": "1/3",
+            "  acgan, seed 0": "100%",
+            "  measure acgan, seed 0": "",
+        }
     board.update()
     assert len(board._bars.tasks) == 4
-    for part in ("900 img/s", "1 of 3 arms x replicates scored", f"newest samples: {samples / 'new.png'}"):  # fmt: skip
+    for part in ("900 img/s", "1 of 3 arms x replicates scored", f"newest samples: {samples / 'new.png'}"):
         assert part in text.getvalue()
 
 
@@ -78,24 +86,18 @@ def test_a_file_half_gone_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     board = Board(tmp_path, [(SCORES, "")], Console(file=io.StringIO()))
     board.update()
-    assert (
-        board.state()
-        == "0 of 1 arms x replicates scored, time left not known yet. Running: no task yet"
-    )
+    assert board.state() == "0 of 1 arms x replicates scored, time left not known yet. Running: no task yet"
 
 
 def test_the_time_left() -> None:
     """Of tasks that ended, else by how far one is; a classifier's before any has run by the reference classifier's."""
-    left = Remaining([(REFERENCES, ""), (GENERATORS, "a"), (GENERATORS, "b"), *[(CLASSIFIERS, "")] * 4])  # fmt: skip
+    left = Remaining([(REFERENCES, ""), (GENERATORS, "a"), (GENERATORS, "b"), *[(CLASSIFIERS, "")] * 4])
     assert left.seconds([]) is None
     running = [Current((REFERENCES, ""), 5.0, whole=20.0, left=15.0)]  # and four classifiers of 20
     assert left.seconds(running) == Left(95.0, False)  # how long generators take is not known
     left.finish((REFERENCES, ""))
     left.measured((REFERENCES, ""), 20.0)
-    running = [
-        Current((GENERATORS, "a"), 30.0, whole=60.0, left=30.0),
-        Current((CLASSIFIERS, ""), 10.0),
-    ]
+    running = [Current((GENERATORS, "a"), 30.0, whole=60.0, left=30.0), Current((CLASSIFIERS, ""), 10.0)]
     # Two generators of 60 s (b as a) and four classifiers of 20, less 40 that are done; two run at a time.
     assert left.seconds(running) == Left((120 + 80 - 40) / 2, True)
     for key in ((GENERATORS, "a"), (GENERATORS, "b"), *[(CLASSIFIERS, "")] * 4):
@@ -103,14 +105,14 @@ def test_the_time_left() -> None:
     assert left.seconds([]) is None
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5000, "83 min"), (9000, "2.5 h")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5000, "83 min"), (9000, "2.5 h")]
+)
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_long_work_is_not_silent(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_long_work_is_not_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "SILENCE", 0.02)
     with bar("reading images") as advance:
         advance(1500, 3000)

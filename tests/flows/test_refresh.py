@@ -66,7 +66,7 @@ def version(client: MlflowClient, kind: str = "classifier") -> str:
 
 def test_night_after_night(
     place: Path, client: MlflowClient, make_shapes: Callable[..., ImageSet], make_folder: Callable[..., Path]
-) -> None:  # fmt: skip
+) -> None:
     make_folder(place / "pictures", make_shapes((40, 30, 20), seed=1))
     first = look(place, *WEAK)
     assert "promoted" in first.out and "there was no champion" in first.out
@@ -88,10 +88,7 @@ def test_night_after_night(
     assert version(client) == "2"
     tags = client.get_model_version("nightly-classifier", "2").tags
     assert tags["augpipe.promotion"].startswith("promoted: ")
-    assert (
-        json.loads((place / "out" / "summary.json").read_text())["data"]["fingerprint"]
-        == tags["augpipe.data"]
-    )
+    assert json.loads((place / "out" / "summary.json").read_text())["data"]["fingerprint"] == tags["augpipe.data"]
     # In service is what the registry hands out.
     served = mlflow.pyfunc.load_model("models:/nightly-classifier@champion")
     shapes = make_shapes((8, 8, 8), seed=9)
@@ -109,16 +106,12 @@ def test_night_after_night(
     worse = look(place, *WEAK)
     assert "kept the champion over" in worse.out and "not shown to be better" in worse.out
     assert version(client) == "2"
-    assert (
-        client.get_model_version("nightly-classifier", "3")
-        .tags["augpipe.promotion"]
-        .startswith("kept out: ")
-    )
+    assert client.get_model_version("nightly-classifier", "3").tags["augpipe.promotion"].startswith("kept out: ")
 
 
 def test_classes_that_changed_cannot_be_compared(
     place: Path, client: MlflowClient, make_shapes: Callable[..., ImageSet], make_folder: Callable[..., Path]
-) -> None:  # fmt: skip
+) -> None:
     champion = version(client)
     (place / "pictures" / "c2").rename(place / "pictures" / "d2")
     found = look(place, *WEAK)
@@ -135,18 +128,14 @@ class Bomb:
         return Path.touch, (self.mark,)
 
 
-@pytest.mark.parametrize(
-    "holds", ["a pickle that runs code", "nothing of ours", "weights of another net"]
-)
+@pytest.mark.parametrize("holds", ["a pickle that runs code", "nothing of ours", "weights of another net"])
 def test_a_champion_that_is_not_ours_is_refused_and_not_run(
     place: Path, client: MlflowClient, tmp_path: Path, holds: str
 ) -> None:
     model = tmp_path / "model"
     model.mkdir()
     mark = tmp_path / "ran"
-    (model / "MLmodel").write_text(
-        yaml.safe_dump({"flavors": {"python_function": {"loader_module": "bomb"}}})
-    )
+    (model / "MLmodel").write_text(yaml.safe_dump({"flavors": {"python_function": {"loader_module": "bomb"}}}))
     (model / "bomb.py").write_text(f"import pathlib; pathlib.Path({str(mark)!r}).touch()")
     if holds == "a pickle that runs code":
         (model / "weights.pt").write_bytes(pickle.dumps(Bomb(mark)))
@@ -157,9 +146,7 @@ def test_a_champion_that_is_not_ours_is_refused_and_not_run(
     assert champion is not None
     foreign = client.create_model_version(registry.name, model.as_uri(), tags=champion.tags)
     registry.promote(foreign)
-    done = augpipe(
-        place, "refresh", "nightly.yaml", "--out", "out", *WEAK, *PLAIN, "--set", f"split.seed={len(holds)}"
-    )  # fmt: skip
+    done = augpipe(place, "refresh", "nightly.yaml", "--out", "out", *WEAK, *PLAIN, "--set", f"split.seed={len(holds)}")
     assert done.status == 2, done.err[-3000:]
     last = done.err.strip().splitlines()[-1]
     assert "'nightly-classifier' is not an augpipe model" in last and "champion" in last

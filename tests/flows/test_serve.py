@@ -18,7 +18,7 @@ from process_trees import processes_of
 from tiny import alone, augpipe
 
 from augpipe.core.errors import RunError
-from flows import loss, server
+from flows import deployment, loss, server
 
 CONFIG = """
 name: served
@@ -43,8 +43,8 @@ def test_a_server_of_its_own_shows_its_page_and_keeps_the_schedule(tmp_path: Pat
     with log.open("wb") as out, Path(os.devnull).open("rb") as nothing:
         # Each flow run that it starts is a new process. The sixth field: seconds.
         process = warm.Running(
-            tmp_path, ["serve", "served.yaml", "--cron", "* * * * *"], alone(tmp_path, **SOON), (nothing, out, out),
-        )  # fmt: skip
+            tmp_path, ["serve", "served.yaml", "--cron", "* * * * *"], alone(tmp_path, **SOON), (nothing, out, out)
+        )
     try:
         until = time.monotonic() + 300
         while "; Prefect at " not in log.read_text():

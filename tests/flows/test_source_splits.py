@@ -16,9 +16,13 @@ def test_a_source_that_was_read_is_not_read_again(
 ) -> None:
     pictures = make_folder(tmp_path / "pictures", make_shapes((12, 12)))
     values = {
-        "name": "read", "source": {"kind": "folder", "path": str(pictures)}, "image": {"size": 16, "channels": 1},
-        "arms": [{"name": "real"}], "baseline": "real", "seeds": 2,
-    }  # fmt: skip
+        "name": "read",
+        "source": {"kind": "folder", "path": str(pictures)},
+        "image": {"size": 16, "channels": 1},
+        "arms": [{"name": "real"}],
+        "baseline": "real",
+        "seeds": 2,
+    }
     context = Context(root=tmp_path / "store", device="cpu", threads=1)
     alike = splits_by_seed(build(values), context, (0,))
     each = splits_by_seed(build({**values, "resplit": True}), context, (0, 1))

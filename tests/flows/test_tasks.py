@@ -38,16 +38,30 @@ def test_there_is_one_task() -> None:
 def test_a_task_ships_to_a_worker() -> None:
     """By value, with what it refers to: a reference to torch would drag what cannot be pickled along."""
     assert set(run_stage.fn.__code__.co_names) <= {
-        "reporting", "cache", "run", "reused", "value", "Completed", "CACHED",
-    }  # fmt: skip
+        "reporting",
+        "cache",
+        "run",
+        "reused",
+        "value",
+        "Completed",
+        "CACHED",
+    }
     assert len(cloudpickle.dumps(run_stage)) < 50_000
     assert run_stage.fn.__doc__ and run_stage.task_run_name
 
 
 def test_nothing_but_refs_and_frozen_configs_crosses() -> None:
     for record in (
-        Choice, Measured, Prepared, Recipe, Scored, Synthetic, TrainedClassifier, TrainedGenerator, TrainingSpec,
-    ):  # fmt: skip
+        Choice,
+        Measured,
+        Prepared,
+        Recipe,
+        Scored,
+        Synthetic,
+        TrainedClassifier,
+        TrainedGenerator,
+        TrainingSpec,
+    ):
         assert record.model_config["frozen"]
         assert not [f for f in record.model_fields.values() if "Tensor" in str(f.annotation)]
 
@@ -73,14 +87,11 @@ def test_what_is_stored_needs_no_task(work: Work, monkeypatch: pytest.MonkeyPatc
         submit = Submit(work.context, timeout=600)
         recipe = submit(mix, prepared, real.mix, None, None, None, title="mix")
         trained = submit(
-            train_classifier, prepared, recipe, work.experiment.classifier, "real", 0,
-            title="classifier", total=5,
-        )  # fmt: skip
+            train_classifier, prepared, recipe, work.experiment.classifier, "real", 0, title="classifier", total=5
+        )
         pending = [isinstance(value, PrefectFuture) for value in (recipe, trained)]
         results = result_of(recipe), result_of(trained)
-        states = [
-            value.state.name for value in (recipe, trained) if isinstance(value, PrefectFuture)
-        ]
+        states = [value.state.name for value in (recipe, trained) if isinstance(value, PrefectFuture)]
         return *results, submit.reused, pending, states
 
     recipe, first, reused, pending, states = once()
@@ -93,9 +104,7 @@ def test_what_is_stored_needs_no_task(work: Work, monkeypatch: pytest.MonkeyPatc
     # A task whose inputs were not known in time finds the result itself, and says so.
     @flow
     def late() -> tuple[str, Any]:
-        future = run_stage.submit(
-            mix, work.context, (prepared, real.mix, None, None, None), "mix", None
-        )
+        future = run_stage.submit(mix, work.context, (prepared, real.mix, None, None, None), "mix", None)
         return future.result(), future.state.name
 
     assert late() == (recipe, CACHED)
@@ -103,9 +112,5 @@ def test_what_is_stored_needs_no_task(work: Work, monkeypatch: pytest.MonkeyPatc
 
 def test_what_a_task_is_handed_does_not_grow_with_the_arms(work: Work) -> None:
     """A stage's options cross, and no experiment."""
-    handed = {
-        "stage": train_classifier,
-        "context": work.context,
-        "options": work.experiment.classifier,
-    }
+    handed = {"stage": train_classifier, "context": work.context, "options": work.experiment.classifier}
     assert len(pickle.dumps(handed)) < 5_000

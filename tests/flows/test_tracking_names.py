@@ -11,14 +11,15 @@ from flows.tracking.names import Point, fidelity_points, flat, safe_metrics, saf
 
 
 def test_nested_values_become_dotted_names() -> None:
-    values = {
-        "a": {"b": 1, "c": [1, 2]},
-        "arms": [{"name": "x", "mix": {}}, {"name": "y"}],
+    values = {"a": {"b": 1, "c": [1, 2]}, "arms": [{"name": "x", "mix": {}}, {"name": "y"}], "n": None}
+    assert flat(values) == {
+        "a.b": 1,
+        "a.c": "[1, 2]",
+        "arms.0.name": "x",
+        "arms.0.mix": {},
+        "arms.1.name": "y",
         "n": None,
     }
-    assert flat(values) == {
-        "a.b": 1, "a.c": "[1, 2]", "arms.0.name": "x", "arms.0.mix": {}, "arms.1.name": "y", "n": None,
-    }  # fmt: skip
 
 
 def test_classes_that_mlflow_cannot_tell_apart_keep_their_own_values() -> None:
@@ -62,6 +63,8 @@ def test_rows_of_fidelity_become_metrics_overall_and_of_each_class() -> None:
     )
     found = fidelity_points(table, ("cat", "a/b"), "fidelity/gan")
     assert [point.name for point in found] == [
-        "fidelity/gan/memorisation.p", "fidelity/gan/kid/a_b_1", "fidelity/gan/kept.blank/cat",
-    ]  # fmt: skip
+        "fidelity/gan/memorisation.p",
+        "fidelity/gan/kid/a_b_1",
+        "fidelity/gan/kept.blank/cat",
+    ]
     assert found[0] == Point("fidelity/gan/memorisation.p", 0.5) and np.isnan(found[1].value)

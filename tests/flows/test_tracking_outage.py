@@ -31,9 +31,13 @@ from flows.tracking.pending import Pending, TrackingLostError, hurried, is_away,
 from flows.tracking.store import check_store
 
 SMALL = (
-    "--set", "seeds=1", "--set", "generators={acgan: {kind: acgan, kimg: 1, ticks: 2, width: 0.06, batch: 50}}",
-    "--set", "arms=[{name: real}, {name: acgan, generator: acgan, mix: {fill: 0.5}}]",
-)  # fmt: skip
+    "--set",
+    "seeds=1",
+    "--set",
+    "generators={acgan: {kind: acgan, kimg: 1, ticks: 2, width: 0.06, batch: 50}}",
+    "--set",
+    "arms=[{name: real}, {name: acgan, generator: acgan, mix: {fill: 0.5}}]",
+)
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +93,25 @@ def test_a_server_that_is_away_for_a_while_misses_nothing(tmp_path: Path, server
         assert told(MlflowClient(server.url), one) == told(MlflowClient(uri), other)
 
 
-def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(
-    tmp_path: Path, server: Mlflow
-) -> None:
+def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(tmp_path: Path, server: Mlflow) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     process = begin(
-        tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "arms=[{name: real}]",
-        "--set", "generators={}", "--set", "seeds=1", "--set", "runner.threads=1", MLFLOW_TRACKING_URI=server.url, AUGPIPE_TRACKING_PATIENCE="2",
-    )  # fmt: skip
+        tmp_path,
+        "run",
+        "tiny.yaml",
+        "--out",
+        "out",
+        "--set",
+        "arms=[{name: real}]",
+        "--set",
+        "generators={}",
+        "--set",
+        "seeds=1",
+        "--set",
+        "runner.threads=1",
+        MLFLOW_TRACKING_URI=server.url,
+        AUGPIPE_TRACKING_PATIENCE="2",
+    )
     until(process, "scored")
     server.kill()
     rest, _ = process.communicate(timeout=300)
@@ -109,7 +124,8 @@ def test_a_server_that_stays_away_costs_the_run_nothing_but_its_record(
 
 
 class Gate(BaseHTTPRequestHandler):
-    """Passes everything to a real server until its token expires: when the file is there, or at a call with the last word.
+    """Passes everything to a real server until its token expires: when the file is there, or at a call with the last
+    word.
 
     deaf: from then on it does not answer at all.
     """
@@ -127,9 +143,12 @@ class Gate(BaseHTTPRequestHandler):
             self._answer(403, b'{"error_code": "PERMISSION_DENIED", "message": "token expired"}')
             return
         answer = requests.request(
-            self.command, self.server.target + self.path, data=body, timeout=30,
+            self.command,
+            self.server.target + self.path,
+            data=body,
+            timeout=30,
             headers={k: v for k, v in self.headers.items() if k not in ("Host", "Content-Length")},
-        )  # fmt: skip
+        )
         self._answer(answer.status_code, answer.content)
 
     def _answer(self, status: int, body: bytes) -> None:
@@ -148,9 +167,7 @@ for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
 
 
 @contextmanager
-def gate(
-    target: str, expired: Path, last: str = "no call has this", deaf: bool = False
-) -> Iterator[str]:
+def gate(target: str, expired: Path, last: str = "no call has this", deaf: bool = False) -> Iterator[str]:
     """The address of a gate before the server at `target`."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Gate) as gate:
         gate.target, gate.expired, gate.last = target, expired, last  # type: ignore[attr-defined]
@@ -162,15 +179,27 @@ def gate(
 
 
 @pytest.mark.parametrize("last", ["health", "runs/log-batch"], ids=["at the start", "in mid-run"])
-def test_ctrl_c_while_the_tracking_server_does_not_answer(
-    tmp_path: Path, server: Mlflow, last: str
-) -> None:
+def test_ctrl_c_while_the_tracking_server_does_not_answer(tmp_path: Path, server: Mlflow, last: str) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     with gate(server.url, tmp_path / "waits", last, deaf=True) as url:
         process = begin(
-            tmp_path, "run", "tiny.yaml", "--out", "out", "--set", "name=deaf", "--set", "arms=[{name: real}]",
-            "--set", "generators={}", "--set", "seeds=1", "--set", "runner.threads=1", MLFLOW_TRACKING_URI=url,
-        )  # fmt: skip
+            tmp_path,
+            "run",
+            "tiny.yaml",
+            "--out",
+            "out",
+            "--set",
+            "name=deaf",
+            "--set",
+            "arms=[{name: real}]",
+            "--set",
+            "generators={}",
+            "--set",
+            "seeds=1",
+            "--set",
+            "runner.threads=1",
+            MLFLOW_TRACKING_URI=url,
+        )
         limit = time.monotonic() + 120
         while not (tmp_path / "waits").exists():
             assert process.poll() is None and time.monotonic() < limit
@@ -184,9 +213,7 @@ def test_ctrl_c_while_the_tracking_server_does_not_answer(
     assert "Traceback" not in rest and not (tmp_path / "out").exists()
 
 
-def test_a_token_that_expires_in_mid_run_costs_the_run_nothing_but_its_record(
-    tmp_path: Path, server: Mlflow
-) -> None:
+def test_a_token_that_expires_in_mid_run_costs_the_run_nothing_but_its_record(tmp_path: Path, server: Mlflow) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     command = ("run", "tiny.yaml", "--out", "out", "--set", "name=expires", *SMALL)
     with gate(server.url, tmp_path / "expired") as url:
@@ -198,9 +225,7 @@ def test_a_token_that_expires_in_mid_run_costs_the_run_nothing_but_its_record(
         assert process.returncode == 1 and "Traceback" not in rest, rest[-3000:]
         # The verdict is printed, then one line says what is missing and how to log it.
         assert lines[-2] == "report: out/report.html" and (tmp_path / "out/report.html").exists()
-        assert (
-            "403" in lines[-1] and "arm acgan, seed 0" in lines[-1] and "the verdict" in lines[-1]
-        )
+        assert "403" in lines[-1] and "arm acgan, seed 0" in lines[-1] and "the verdict" in lines[-1]
         assert "the same command logs what is missing" in lines[-1]
         assert len([line for line in lines if "403" in line]) == 2
         (tmp_path / "expired").unlink()
@@ -220,7 +245,7 @@ ENDS = {  # arguments, the first call that is refused, status, what is printed f
     "train": (("--generator", "smote"), "tracking_seconds", 1, "smote-seed0/samples.png", "the cost of tracking"),
     "balance": (GATED, "tracking_seconds", 3, "gate agreement > 2: does not hold", "the cost of tracking"),
     "refresh": (("--set", "arms=[{name: real}]"), "registered-models/create", 1, "", "the models in the registry"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("command", ENDS)
@@ -229,9 +254,7 @@ def test_what_is_done_is_delivered_when_the_last_calls_are_refused(
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     arguments, last, status, result, missing = ENDS[command]
-    sets = [
-        part for one in (f"name={command}s", *ONE, "runner.workers=1") for part in ("--set", one)
-    ]
+    sets = [part for one in (f"name={command}s", *ONE, "runner.workers=1") for part in ("--set", one)]
     with gate(server.url, tmp_path / "expired", last) as url:
         done = augpipe(tmp_path, command, "tiny.yaml", *arguments, *sets, MLFLOW_TRACKING_URI=url)
     assert done.status == status and result in done.out, done.err[-3000:]
@@ -278,9 +301,7 @@ class Failing(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_server_that_answers_and_fails_is_not_waited_for_long(
-    monkeypatch: pytest.MonkeyPatch, quick: None
-) -> None:
+def test_a_server_that_answers_and_fails_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -318,19 +339,13 @@ def test_no_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         check_store()
     assert "s3cret" not in str(told.value) and "127.0.0.1:9" in str(told.value)
     assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9/"
-    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == (
-        "bob",
-        "s3cret!",
-    )
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("bob", "s3cret!")
     # A user alone goes with the password that the environment has.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://alice@127.0.0.1:9/")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hers")
     with pytest.raises(UserError):
         check_store()
-    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == (
-        "alice",
-        "hers",
-    )
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("alice", "hers")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:s3/cret@127.0.0.1:9/")
     with pytest.raises(UserError, match="written %2F") as told:
         check_store()
@@ -341,10 +356,12 @@ def test_no_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "bare"),
     [
         ("at ftp://bob:pw@host/x and sqlite:///a@b", "at ftp://host/x and sqlite:///a@b"),
-        ("http://u:pa/ss@host", "http://host"), ("http://u:p@ss@h/x", "http://h/x"),
-        ("postgresql://u:p@h/db failed", "postgresql://h/db failed"), ("mail me@home", "mail me@home"),
+        ("http://u:pa/ss@host", "http://host"),
+        ("http://u:p@ss@h/x", "http://h/x"),
+        ("postgresql://u:p@h/db failed", "postgresql://h/db failed"),
+        ("mail me@home", "mail me@home"),
     ],
-)  # fmt: skip
+)
 def test_an_address_without_its_password(text: str, bare: str) -> None:
     assert bare_text(text) == bare
 
@@ -360,9 +377,7 @@ def test_what_the_server_refuses_is_left_out_and_reported_at_the_end(tmp_path: P
     waiting.add(lambda: client.set_terminated(run))
     assert client.get_run(run).info.status == "FINISHED" and waiting.refused
     assert len(lines) == 1 and "12345" in lines[0] and "the run continues" in lines[0]
-    with pytest.raises(
-        TrackingLostError, match=r"12345.*not logged: arm 0, arm 1, arm 2 and 2 more;"
-    ):
+    with pytest.raises(TrackingLostError, match=r"12345.*not logged: arm 0, arm 1, arm 2 and 2 more;"):
         waiting.finish()
 
 

@@ -34,15 +34,7 @@ from augpipe.core.store import SplitRefs, Store
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.compare import ArmRun
 from augpipe.pipeline.pruning import RUNNING
-from augpipe.pipeline.records import (
-    IntakeRecord,
-    Prepared,
-    Recipe,
-    Scored,
-    Timed,
-    TrainedClassifier,
-    TrainedGenerator,
-)
+from augpipe.pipeline.records import IntakeRecord, Prepared, Recipe, Scored, Timed, TrainedClassifier, TrainedGenerator
 from flows.failures import Failures
 from flows.tracking import cleanup, pending, runs
 from flows.tracking.names import Point
@@ -70,39 +62,74 @@ class Stored:
         )
         counts = {split: {0: 4, 1: 4} for split in ("train", "val", "test")}
         intake = IntakeRecord(
-            fingerprint="0" * 16, images=8, quarantined=0, removed=0, ignored={}, split="stratified",
-            groups=None, notes=(),
-        )  # fmt: skip
+            fingerprint="0" * 16,
+            images=8,
+            quarantined=0,
+            removed=0,
+            ignored={},
+            split="stratified",
+            groups=None,
+            notes=(),
+        )
         self.prepared = Prepared(
-            data=data, splits=SplitRefs(train=data, val=data, test=data), classes=images.classes,
-            size=8, channels=1, counts=counts, fingerprint="f" * 16, intake=intake,
-            quarantine=data, time=TIMED,
-        )  # fmt: skip
+            data=data,
+            splits=SplitRefs(train=data, val=data, test=data),
+            classes=images.classes,
+            size=8,
+            channels=1,
+            counts=counts,
+            fingerprint="f" * 16,
+            intake=intake,
+            quarantine=data,
+            time=TIMED,
+        )
         picture = store.put("previews", lambda p: Image.new("L", (8, 8)).save(p, "PNG"), ".png")
         rows = [(k, k / 10, name, 1 / (1 + k)) for k in range(3) for name in ("loss_d", "val_kid")]
         history = pd.DataFrame(rows, columns=["kimg", "seconds", "metric", "value"])
         self.generator = TrainedGenerator(
-            name="gan", kind="acgan", seed=0, checkpoint=store.put_state("g", {"w": torch.ones(2)}),
-            history=store.put_table("h", history), previews=((0.0, picture), (2.0, picture)),
-            samples=data, learned=data, best_kimg=1.0, best_metric=0.5, stopped="budget", time=TIMED,
-        )  # fmt: skip
-        steps = pd.DataFrame([(1, "loss", 0.5)], columns=["step", "metric", "value"])
-        table = pd.DataFrame(
-            [("test", "macro_recall", "", 0.75)], columns=["split", "metric", "class", "value"]
+            name="gan",
+            kind="acgan",
+            seed=0,
+            checkpoint=store.put_state("g", {"w": torch.ones(2)}),
+            history=store.put_table("h", history),
+            previews=((0.0, picture), (2.0, picture)),
+            samples=data,
+            learned=data,
+            best_kimg=1.0,
+            best_metric=0.5,
+            stopped="budget",
+            time=TIMED,
         )
+        steps = pd.DataFrame([(1, "loss", 0.5)], columns=["step", "metric", "value"])
+        table = pd.DataFrame([("test", "macro_recall", "", 0.75)], columns=["split", "metric", "class", "value"])
         self.classifier = TrainedClassifier(
-            arm="gan", seed=0, state=store.put_state("c", {"w": torch.zeros(2)}),
-            history=store.put_table("s", steps), best_step=1, time=TIMED,
-        )  # fmt: skip
+            arm="gan",
+            seed=0,
+            state=store.put_state("c", {"w": torch.zeros(2)}),
+            history=store.put_table("s", steps),
+            best_step=1,
+            time=TIMED,
+        )
         self.other_state = store.put_state("c", {"w": torch.ones(3)})
         scores = store.put_table("t", table)
         self.scored = Scored(arm="gan", seed=0, table=scores, probabilities=scores)
         self.recipe = Recipe(
-            real=data, synthetic=data, soft_labels=None, mix=Mix(), chosen=None, real_count=(4, 4),
-            synthetic_count=(4, 4), made_by={"gan": 8}, class_probability=(0.5, 0.5),
-            class_share=(0.5, 0.5), synthetic_share=0.5, synthetic_ratio=1.0, drawn=None, short={},
+            real=data,
+            synthetic=data,
+            soft_labels=None,
+            mix=Mix(),
+            chosen=None,
+            real_count=(4, 4),
+            synthetic_count=(4, 4),
+            made_by={"gan": 8},
+            class_probability=(0.5, 0.5),
+            class_share=(0.5, 0.5),
+            synthetic_share=0.5,
+            synthetic_ratio=1.0,
+            drawn=None,
+            short={},
             funnel=(),
-        )  # fmt: skip
+        )
         fidelity = {"generator": "gan", "metric": "kid", "class": "", "value": 0.1}
         self.fidelity = pd.DataFrame([fidelity])
 
@@ -183,9 +210,7 @@ def test_the_same_again_continues_the_parent_and_adds_nothing(
     assert client.get_run(first.parent).data.metrics[kid.key] == 0.05
 
 
-def test_another_command_links_the_models_of_the_first(
-    client: MlflowClient, stored: Stored
-) -> None:
+def test_another_command_links_the_models_of_the_first(client: MlflowClient, stored: Stored) -> None:
     """One copy of each model on disk, outputs of the runs of both commands; other weights are another model."""
     stored.track("linked")
     more = stored.experiment.model_copy(update={"name": "linked"})
@@ -199,17 +224,17 @@ def test_another_command_links_the_models_of_the_first(
     assert experiment is not None
     models = client.search_logged_models([experiment.experiment_id])
     assert sorted(model.name for model in models) == [
-        "classifier-gan-seed0", "classifier-gan-seed1", "generator-gan-seed0",
-    ]  # fmt: skip
+        "classifier-gan-seed0",
+        "classifier-gan-seed1",
+        "generator-gan-seed0",
+    ]
     outputs = [
         output.model_id
         for run in client.search_runs([experiment.experiment_id])
         for output in (run.outputs.model_outputs if run.outputs else ())
     ]
     assert len(outputs) == 2 + 3 and set(outputs) == {model.model_id for model in models}
-    assert (
-        tracker.logged["classifier", "gan", 0].model != tracker.logged["classifier", "gan", 1].model
-    )
+    assert tracker.logged["classifier", "gan", 0].model != tracker.logged["classifier", "gan", 1].model
 
 
 def test_old_runs_are_deleted_with_what_only_they_hold(
@@ -234,25 +259,17 @@ def test_old_runs_are_deleted_with_what_only_they_hold(
 
     client.create_registered_model("champion of old")
     version = client.create_model_version(
-        "champion of old",
-        f"models:/{model}",
-        run_id=first.logged["classifier", "gan", 0].run,
-        model_id=model,
+        "champion of old", f"models:/{model}", run_id=first.logged["classifier", "gan", 0].run, model_id=model
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(UserError, match="MLFLOW_TRACKING_URI names another"):
         cleanup.remove_runs(0)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert cleanup.remove_runs(3600, ["old"]) == cleanup.Removed(0, 0)  # both ended just now
-    assert cleanup.remove_runs(-1, ["old"]) == cleanup.Removed(
-        3, 1
-    )  # the second command, and its own classifier
+    assert cleanup.remove_runs(-1, ["old"]) == cleanup.Removed(3, 1)  # the second command, and its own classifier
     left = {run.info.run_id for run in client.search_runs([key])}
     assert second.parent not in left and {first.parent, foreign.info.run_id} <= left
-    assert {m.name for m in client.search_logged_models([key])} == {
-        "classifier-gan-seed0",
-        "generator-gan-seed0",
-    }
+    assert {m.name for m in client.search_logged_models([key])} == {"classifier-gan-seed0", "generator-gan-seed0"}
     client.delete_model_version("champion of old", version.version)
     client.delete_registered_model("champion of old")
     assert cleanup.remove_runs(-1, ["old"]).models == 2
@@ -287,30 +304,25 @@ def test_what_the_user_still_links_or_has_deleted_stays(
     running = hold(Path(os.environ["AUGPIPE_HOME"]) / "store" / RUNNING / "1.0-x")
     with running, pytest.raises(UserError, match="a run is in progress"):
         cleanup.remove_runs(-1, ["linked by others"])
-    (child,) = client.search_runs(
-        [key], "tags.`augpipe.kind` = 'arm' and attributes.status = 'FINISHED'"
-    )
+    (child,) = client.search_runs([key], "tags.`augpipe.kind` = 'arm' and attributes.status = 'FINISHED'")
     client.delete_run(child.info.run_id)
-    assert cleanup.remove_runs(-1, ["linked by others"]) == cleanup.Removed(
-        0, 0
-    )  # one of its command
+    assert cleanup.remove_runs(-1, ["linked by others"]) == cleanup.Removed(0, 0)  # one of its command
     client.restore_run(child.info.run_id)
     assert cleanup.remove_runs(-1, ["linked by others"]) == cleanup.Removed(4, 0)
     client.restore_run(binned.info.run_id)
     for model in models.values():
         assert client.get_logged_model(model).status == "READY"
-        assert any(
-            path.is_file() for path in Path(os.environ["AUGPIPE_HOME"]).rglob(f"{model}/**/*")
-        )
+        assert any(path.is_file() for path in Path(os.environ["AUGPIPE_HOME"]).rglob(f"{model}/**/*"))
 
 
 def test_other_data_or_another_command_is_another_run(client: MlflowClient, stored: Stored) -> None:
     experiment = stored.experiment.model_copy(update={"name": "several"})
     parents = set()
     for prepared, kind in (
-        (stored.prepared, "comparison"), (stored.prepared, "train"),
+        (stored.prepared, "comparison"),
+        (stored.prepared, "train"),
         (stored.prepared.model_copy(update={"fingerprint": "e" * 16}), "comparison"),
-    ):  # fmt: skip
+    ):
         tracker = Tracker(experiment)
         with tracker.comparison(prepared, kind):
             parents.add(tracker.parent)
@@ -372,9 +384,7 @@ def test_who_continues_whose_run(client: MlflowClient) -> None:
     long_ago = {**elsewhere, runs.KEY: "l", runs.HEARTBEAT: str(time.time() - runs.TIMEOUT - 10)}
     silent = client.create_run(experiment, tags=long_ago).info.run_id
     slept = {runs.KEY: "s", runs.PROCESS: this_process(), runs.HEARTBEAT: long_ago[runs.HEARTBEAT]}
-    here = client.create_run(
-        experiment, tags=slept
-    ).info.run_id  # of this machine: its process is asked
+    here = client.create_run(experiment, tags=slept).info.run_id  # of this machine: its process is asked
     heard = {**elsewhere, runs.KEY: "h", runs.HEARTBEAT: str(time.time() - runs.TIMEOUT + 60)}
     busy = client.create_run(experiment, tags=heard).info.run_id
     assert runs.open_parent(client, experiment, "k", "n", {}) == dead

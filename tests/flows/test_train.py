@@ -43,9 +43,19 @@ runner: {workers: 1, threads: 1}
 """
 # One thread: on a busy machine two wait for each other at every one of these small layers.
 OPTIONS = [
-    "--generator", "acgan", "--set", "generators.acgan.kimg=1", "--set", "generators.acgan.ticks=5",
-    "--set", "generators.acgan.patience=null", "--set", "runner.workers=1", "--set", "runner.threads=1",
-]  # fmt: skip
+    "--generator",
+    "acgan",
+    "--set",
+    "generators.acgan.kimg=1",
+    "--set",
+    "generators.acgan.ticks=5",
+    "--set",
+    "generators.acgan.patience=null",
+    "--set",
+    "runner.workers=1",
+    "--set",
+    "runner.threads=1",
+]
 
 
 def place(tmp_path: Path, config: str = CONFIG) -> Path:
@@ -70,9 +80,7 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(
     here = place(tmp_path)
     whole = augpipe(here, "train", "tiny.yaml", "--out", "whole", *OPTIONS)
     assert whole.status == 0, whole.err[-2000:]
-    assert {p.name for p in (here / "whole").iterdir()} == {
-        "checkpoint.pt", "history.csv", "samples.png",
-    }  # fmt: skip
+    assert {p.name for p in (here / "whole").iterdir()} == {"checkpoint.pt", "history.csv", "samples.png"}
     assert "best at" in whole.out and "the budget is spent" in whole.out
     with Image.open(here / "whole" / "samples.png") as picture:
         assert picture.width > 100
@@ -94,9 +102,17 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(
 
     # Under other settings it is refused, and what differs is named.
     other = augpipe(
-        here, "train", "tiny.yaml", "--out", "broken", *OPTIONS, "--resume",
-        "--set", "generators.acgan.learning_rate=0.5", **other_home,
-    )  # fmt: skip
+        here,
+        "train",
+        "tiny.yaml",
+        "--out",
+        "broken",
+        *OPTIONS,
+        "--resume",
+        "--set",
+        "generators.acgan.learning_rate=0.5",
+        **other_home,
+    )
     assert other.status == 2 and "config.learning_rate is 0.5 here and was 0.0002" in other.err
     lines = [line for line in other.err.splitlines() if not line.startswith("starting: ")]
     assert len(lines) <= 2, other.err
@@ -108,10 +124,8 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(
         (["--generator", "smote"], "generator is 'smote' here and was 'acgan'"),
         (["--generator", "acgan", "--seed", "1"], "seed is 1 here and was 0"),
         (["--generator", "acgan", "--set", "generators.acgan.per_class=true"], "per_class is True here and was False"),
-    ):  # fmt: skip
-        status, line = call(
-            monkeypatch, capsys, "train", "tiny.yaml", "--out", "broken", "--resume", *options
-        )
+    ):
+        status, line = call(monkeypatch, capsys, "train", "tiny.yaml", "--out", "broken", "--resume", *options)
         assert status == 2 and what in line, line
     # Begun anew in the same place, likewise.
     status, line = call(monkeypatch, capsys, "train", "tiny.yaml", "--out", "broken", *OPTIONS)
@@ -119,16 +133,12 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(
 
     # What a kill in the middle of a write leaves is its own, and goes.
     writer = "from augpipe.core.files import beside; import os, pathlib\n"
-    writer += (
-        "with beside(pathlib.Path('last.pt')) as draft: draft.write_bytes(b'half'); os._exit(9)"
-    )
+    writer += "with beside(pathlib.Path('last.pt')) as draft: draft.write_bytes(b'half'); os._exit(9)"
     subprocess.run([sys.executable, "-c", writer], cwd=here / "broken", check=False)
     assert len(list((here / "broken").glob(".last.pt.*.tmp"))) == 1
     before = load_state(last)["ticks"][0]["seconds"]
     monkeypatch.undo()
-    resumed = augpipe(
-        here, "train", "tiny.yaml", "--out", "broken", *OPTIONS, "--resume", **other_home
-    )
+    resumed = augpipe(here, "train", "tiny.yaml", "--out", "broken", *OPTIONS, "--resume", **other_home)
     assert resumed.status == 0, resumed.err[-2000:]
     assert not last.exists() and not list((here / "broken").glob(".*"))
     ours, theirs = ((here / f / "checkpoint.pt").read_bytes() for f in ("whole", "broken"))
@@ -154,7 +164,7 @@ def test_killed_and_resumed_it_gives_the_same_checkpoint_to_the_byte(
         (["--generator", "acgan", "--set", "generators.acgan.pretrain=1"], "set per_class: true"),
         (["--generator", "smote", "--set", "generators.smote.per_class=true"], "trains no model"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_one_line(
     tmp_path: Path, arguments: list[str], told: str, monkeypatch, capsys, unanswering: str
 ) -> None:
@@ -202,9 +212,7 @@ def test_one_model_a_class_each_its_own_task_checkpoint_and_run(
     done = augpipe(here, "train", "tiny.yaml", "--generator", "dcgan", "--out", "out")
     assert done.status == 0, done.err[-2000:]
     names = {p.name for p in (here / "out").iterdir()}
-    assert names == {
-        "checkpoint.pt", "history.csv", "samples.png",
-    }  # fmt: skip
+    assert names == {"checkpoint.pt", "history.csv", "samples.png"}
     parts = final(here / "out")["state"]["parts"]  # type: ignore[index]
     assert set(parts) == {0, 1, 2}
     uri = f"sqlite:///{here / 'data' / 'mlflow.db'}"
@@ -213,11 +221,7 @@ def test_one_model_a_class_each_its_own_task_checkpoint_and_run(
     experiment = client.get_experiment_by_name("parts")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=100)
-    told = [
-        r.data.tags.get("augpipe.part")
-        for r in runs
-        if r.data.tags["augpipe.kind"] == "generator part"
-    ]
+    told = [r.data.tags.get("augpipe.part") for r in runs if r.data.tags["augpipe.kind"] == "generator part"]
     assert sorted(told) == ["all", "c0", "c1", "c2"]  # type: ignore[type-var]
     assert sum(r.data.tags["augpipe.kind"] == "generator" for r in runs) == 1
     # Task runs reach the server as events, which it takes in shortly after.

@@ -22,16 +22,14 @@ def test_topology_at_32_px_is_the_papers() -> None:
     g, d = nets(32)
     up = [*g.up, g.last]
     assert [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in up] == [
-        (384, 192, 4, 2), (192, 96, 4, 2), (96, 3, 4, 2),
-    ]  # fmt: skip
+        (384, 192, 4, 2),
+        (192, 96, 4, 2),
+        (96, 3, 4, 2),
+    ]
     convs = [m for m in d.trunk if isinstance(m, torch.nn.Conv2d)]
-    assert [(m.out_channels, m.stride[0]) for m in convs] == [
-        (16, 2), (32, 1), (64, 2), (128, 1), (256, 2), (512, 1),
-    ]  # fmt: skip
+    assert [(m.out_channels, m.stride[0]) for m in convs] == [(16, 2), (32, 1), (64, 2), (128, 1), (256, 2), (512, 1)]
     norms = [
-        type(b).__name__
-        for a, b in zip(d.trunk, list(d.trunk)[1:], strict=False)
-        if isinstance(a, torch.nn.Conv2d)
+        type(b).__name__ for a, b in zip(d.trunk, list(d.trunk)[1:], strict=False) if isinstance(a, torch.nn.Conv2d)
     ]
     assert norms == ["LeakyReLU"] + ["BatchNorm2d"] * 5  # none after the first
     assert sum(isinstance(m, Dropout) for m in d.trunk) == 6
@@ -50,16 +48,22 @@ def test_it_learns_which_class_is_which(here: Runtime, make_shapes) -> None:
     """Trained for a minute's fraction, it puts the bar where the asked class has it."""
     train = make_shapes((60, 60, 8))
     config = acgan.Config(
-        kind="acgan", width=0.12, latent=16, batch=32, kimg=10, ticks=1, learning_rate=1e-3,
-        dropout=0.1, augment=("translation",), ema_half_kimg=1.0,
-    )  # fmt: skip
+        kind="acgan",
+        width=0.12,
+        latent=16,
+        batch=32,
+        kimg=10,
+        ticks=1,
+        learning_rate=1e-3,
+        dropout=0.1,
+        augment=("translation",),
+        ema_half_kimg=1.0,
+    )
     generator = acgan.build(config, Problem(train.spec, train.classes), here, 0)
     training.fit(generator, train, config, here, seed=0, hooks=Hooks(lambda g: 0.0))
     labels = torch.arange(3).repeat_interleave(30)
     images = generator.sample(labels, torch.Generator().manual_seed(0)).float()
-    means = torch.stack(
-        [torch.from_numpy(train.images[train.labels == c]).float().mean(0) for c in range(3)]
-    )
+    means = torch.stack([torch.from_numpy(train.images[train.labels == c]).float().mean(0) for c in range(3)])
     gaps = ((images[:, None] - means[None]) ** 2).mean((2, 3, 4))
     right = (gaps.argmin(1) == labels).float().view(3, 30).mean(1)
     assert right.min() >= 0.9, right
@@ -73,18 +77,15 @@ def test_unknown_augmentation_is_named() -> None:
 def test_class_conditional_norm_spectral_norm_and_embedding_are_where_they_are_asked_for() -> None:
     problem = Problem(ImageSpec(16, 1), tuple("abc"))
     plain = acgan.Config(kind="acgan", width=0.1)
-    told = acgan.Config(
-        kind="acgan",
-        width=0.1,
-        spectral=True,
-        conditional_norm=True,
-        class_loss="d2d",
-        embedding=24,
-    )
+    told = acgan.Config(kind="acgan", width=0.1, spectral=True, conditional_norm=True, class_loss="d2d", embedding=24)
     kinds = [
-        {type(m).__name__ for net in (acgan.GeneratorNet(c, problem), acgan.DiscriminatorNet(c, problem)) for m in net.modules()}
+        {
+            type(m).__name__
+            for net in (acgan.GeneratorNet(c, problem), acgan.DiscriminatorNet(c, problem))
+            for m in net.modules()
+        }
         for c in (plain, told)
-    ]  # fmt: skip
+    ]
     assert "ConditionalBatchNorm2d" not in kinds[0] and "ConditionalBatchNorm2d" in kinds[1]
     d = acgan.DiscriminatorNet(told, problem)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in d.modules())

@@ -74,10 +74,7 @@ def test_label_modes(here, make_shapes) -> None:
     assert torch.allclose(uniform, torch.tensor([1 / 3, 1 / 3, 1 / 3, 0]), atol=0.02)
     # 2/K minus the class's share, nothing below 0: (2/3 - .7, 2/3 - .2, 2/3 - .1) over its sum.
     shares = torch.tensor([0.0, 2 / 3 - 0.2, 2 / 3 - 0.1, 0.0])
-    found = (
-        made(train, here, labels="rebalance").draw_labels(30_000, rng).bincount(minlength=4)
-        / 30_000
-    )
+    found = made(train, here, labels="rebalance").draw_labels(30_000, rng).bincount(minlength=4) / 30_000
     assert torch.allclose(found, shares / shares.sum(), atol=0.02)
 
 
@@ -103,9 +100,11 @@ def test_the_decoder_is_told_the_class_where_asked(make_shapes) -> None:
     problem = Problem(make_shapes((2, 2, 2)).spec, ("a", "b", "c"))
     z = torch.randn(1, 8).expand(3, -1)
     for options, told in (
-        ({}, False), ({"label_embedding": True}, True), ({"gradient_penalty": True}, True),
+        ({}, False),
+        ({"label_embedding": True}, True),
+        ({"gradient_penalty": True}, True),
         ({"gradient_penalty": True, "label_embedding": False}, False),
-    ):  # fmt: skip
+    ):
         g = bagan.Decoder(tiny("bagan", dropout=0.0, **options), problem)
         out = g(z, torch.tensor([0, 1, 2]))
         assert torch.equal(out[0], out[1]) is not told

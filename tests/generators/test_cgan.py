@@ -33,9 +33,7 @@ def test_the_heads(head: str) -> None:
 
 def test_r1_is_lazy_and_weighs_as_much_on_average(here, make_shapes, monkeypatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(
-        adversarial, "r1", lambda critic, x: seen.append(len(x)) or torch.tensor(1.0)
-    )
+    monkeypatch.setattr(adversarial, "r1", lambda critic, x: seen.append(len(x)) or torch.tensor(1.0))
     train = make_shapes((9, 9))
     losses = []
     for gamma in (0.0, 2.0):
@@ -66,13 +64,11 @@ def centred(n: int = 200, size: int = 16) -> ImageSet:
         {"ada": {"kimg": 20.0, "target": 0.2}, "augment": ["rotation", "translation", "brightness"]},
     ],
     ids=["DiffAugment", "ADA"],
-)  # fmt: skip
+)
 def test_samples_do_not_show_the_augmentation(here, options) -> None:
     """Reals are shifted, cut or turned before the critic; what is drawn stands still, as the reals do."""
     train = centred()
-    config = cgan.Config(
-        kind="cgan", width=8, latent=16, batch=32, kimg=10, ticks=1, ema_half_kimg=0.5, **options
-    )
+    config = cgan.Config(kind="cgan", width=8, latent=16, batch=32, kimg=10, ticks=1, ema_half_kimg=0.5, **options)
     generator = families.build(config, Problem(train.spec, train.classes), here, 0)
     training.fit(generator, train, config, here, seed=0, hooks=Hooks(lambda g: 0.0))
     assert generator.adaptive is None or generator.adaptive.p > 0.1  # it was at work
@@ -85,6 +81,4 @@ def test_samples_do_not_show_the_augmentation(here, options) -> None:
     # The augmentation alone moves the centre by 2 pixels either way, 1.4 on average.
     assert (torch.hypot(down, across) < 0.7).float().mean() >= 0.95
     shade = drawn[:, 6:10, 6:10].mean((1, 2))
-    assert shade[labels == 0].mean() > 225 and shade[labels == 1].mean() == pytest.approx(
-        160, abs=25
-    )
+    assert shade[labels == 0].mean() > 225 and shade[labels == 1].mean() == pytest.approx(160, abs=25)

@@ -64,15 +64,7 @@ def test_the_critic_sees_both_images_of_a_pair(here) -> None:
 def test_a_generator_update_comes_every_so_many_critic_updates(here, make_shapes) -> None:
     train = make_shapes((9, 7))
     told = steps(made(train, here, critic_steps=3), train, 7)
-    assert ["loss_g" in losses for losses in told] == [
-        False,
-        False,
-        True,
-        False,
-        False,
-        True,
-        False,
-    ]
+    assert ["loss_g" in losses for losses in told] == [False, False, True, False, False, True, False]
 
 
 def test_what_comes_out_depends_on_the_image_and_on_the_noise(here, make_shapes) -> None:
@@ -124,9 +116,7 @@ def test_synthetic_images_carry_parents_and_their_groups(here, make_shapes, tmp_
     train.table["group"] = [f"patient{row // 2}" for row in range(len(train))]
     generator = made(train, here)
     steps(generator, train, 2)
-    sampled = synthesis.sample(
-        generator, {0: 4, 1: 6}, train, name="d", seed=0, store=Store(tmp_path)
-    )
+    sampled = synthesis.sample(generator, {0: 4, 1: 6}, train, name="d", seed=0, store=Store(tmp_path))
     table = load_images(sampled.images).table
     rows = [train.table["id"].tolist().index(parent) for parent in table["parent"]]
     assert np.array_equal(train.labels[rows], [0] * 4 + [1] * 6)

@@ -12,24 +12,10 @@ from augpipe.generators.protocol import Problem
 def test_topology_at_64_px_is_the_papers() -> None:
     problem = Problem(ImageSpec(64, 3), ("all",))
     config = dcgan.Config(kind="dcgan", width=64)
-    up = [
-        m for m in dcgan.GeneratorNet(config, problem).up if isinstance(m, torch.nn.ConvTranspose2d)
-    ]
-    assert [(m.in_channels, m.out_channels) for m in up] == [
-        (512, 256),
-        (256, 128),
-        (128, 64),
-        (64, 3),
-    ]
-    down = [
-        m for m in dcgan.DiscriminatorNet(config, problem).trunk if isinstance(m, torch.nn.Conv2d)
-    ]
-    assert [(m.in_channels, m.out_channels) for m in down] == [
-        (3, 64),
-        (64, 128),
-        (128, 256),
-        (256, 512),
-    ]
+    up = [m for m in dcgan.GeneratorNet(config, problem).up if isinstance(m, torch.nn.ConvTranspose2d)]
+    assert [(m.in_channels, m.out_channels) for m in up] == [(512, 256), (256, 128), (128, 64), (64, 3)]
+    down = [m for m in dcgan.DiscriminatorNet(config, problem).trunk if isinstance(m, torch.nn.Conv2d)]
+    assert [(m.in_channels, m.out_channels) for m in down] == [(3, 64), (64, 128), (128, 256), (256, 512)]
     assert {(m.kernel_size, m.stride) for m in [*up, *down]} == {((4, 4), (2, 2))}
 
 
@@ -43,9 +29,7 @@ def test_one_class_needs_no_label() -> None:
 def test_classical_augmentation_is_of_reals_alone(here, make_shapes, monkeypatch) -> None:
     """As Frid-Adar et al. trained each class's model; unlike DiffAugment, fakes are left as they are."""
     seen: list[tuple[tuple[str, ...], int]] = []
-    monkeypatch.setattr(
-        dcgan, "diff_augment", lambda x, names, rng: seen.append((tuple(names), len(x))) or x
-    )
+    monkeypatch.setattr(dcgan, "diff_augment", lambda x, names, rng: seen.append((tuple(names), len(x))) or x)
     train = make_shapes((9, 9))
     config = tiny("dcgan", classic=("affine",))
     generator = families.build(config, Problem(train.spec, train.classes), here, 0)

@@ -17,9 +17,7 @@ from augpipe.generators.protocol import Problem
 
 
 def made(train: ImageSet, here: Runtime, **options) -> DeepSMOTE:
-    found = families.build(
-        tiny("deepsmote", **options), Problem(train.spec, train.classes), here, 0
-    )
+    found = families.build(tiny("deepsmote", **options), Problem(train.spec, train.classes), here, 0)
     found.prepare(train)
     assert isinstance(found, DeepSMOTE)
     return found
@@ -35,9 +33,7 @@ def drawn(generator: DeepSMOTE, before: torch.Tensor) -> torch.Tensor:
     return to_float(pool.gather(rows.pick(label, u)))
 
 
-def test_as_in_the_authors_code_the_decoder_alone_learns_its_own_images_again(
-    here, make_shapes
-) -> None:
+def test_as_in_the_authors_code_the_decoder_alone_learns_its_own_images_again(here, make_shapes) -> None:
     """Images that are handed round with their codes: a reconstruction, of one class."""
     train = make_shapes((6, 5))
     generator = made(train, here)
@@ -53,9 +49,7 @@ def test_as_in_the_authors_code_the_decoder_alone_learns_its_own_images_again(
     assert float(penalty.detach()) == pytest.approx(float(((rebuilt - own) ** 2).mean()), rel=1e-4)
 
 
-def test_as_in_the_paper_it_is_the_distance_from_another_image_of_the_class(
-    here, make_shapes
-) -> None:
+def test_as_in_the_paper_it_is_the_distance_from_another_image_of_the_class(here, make_shapes) -> None:
     """Where the nets hand through what they are given it is that between images of the class (algorithm 1)."""
     train = make_shapes((6, 5))
     generator = made(train, here, permuted="codes")
@@ -68,10 +62,7 @@ def test_as_in_the_paper_it_is_the_distance_from_another_image_of_the_class(
     assert found == pytest.approx(float(F.mse_loss(own[order], own)), rel=1e-5)
     # Independent of which was drawn: twice the variance within one class, about.
     spreads = [
-        2
-        * float(
-            to_float(torch.from_numpy(train.images[train.labels == c])).var(0, correction=0).mean()
-        )
+        2 * float(to_float(torch.from_numpy(train.images[train.labels == c])).var(0, correction=0).mean())
         for c in (0, 1)
     ]
     assert 0.5 * min(spreads) < found < 1.5 * max(spreads)
@@ -81,15 +72,15 @@ def test_it_learns_to_reconstruct(here, make_shapes) -> None:
     train = make_shapes((30, 30))
     generator = made(train, here, width=8, latent=16, learning_rate=2e-3)
     told = steps(generator, train, 150)
-    first, last = (
-        np.mean([t["loss_reconstruction"] for t in part]) for part in (told[:5], told[-10:])
-    )
+    first, last = (np.mean([t["loss_reconstruction"] for t in part]) for part in (told[:5], told[-10:]))
     assert last < 0.3 * first
 
 
 @pytest.mark.parametrize(("permuted", "expected"), [("codes", 0.5), ("both", 0.0)])
 def test_handed_codes_ask_for_half_the_way_to_the_class_mean(here, permuted, expected) -> None:
-    """The least of |d - x|² + E|d - y|², y any image of the class, lies at (x + mean) / 2; of images with theirs, at x."""
+    """The least of |d - x|² + E|d - y|², y any image of the class, lies at (x + mean) / 2; of images with theirs, at
+    x.
+    """
     pictures = np.zeros((4, 1, 16, 16), np.uint8)
     pictures[0, :, 2:5], pictures[1, :, 10:13] = 220, 220
     pictures[2, :, :, 2:5], pictures[3, :, :, 10:13] = 220, 220
@@ -105,9 +96,7 @@ def test_handed_codes_ask_for_half_the_way_to_the_class_mean(here, permuted, exp
         rebuilt = generator.net(x)
     means = torch.stack([x[labels == c].mean(0) for c in (0, 1)])[torch.from_numpy(labels)]
     way = means - x
-    assert float(((rebuilt - x) * way).sum() / (way * way).sum()) == pytest.approx(
-        expected, abs=0.15
-    )
+    assert float(((rebuilt - x) * way).sum() / (way * way).sum()) == pytest.approx(expected, abs=0.15)
 
 
 def test_an_image_lies_between_its_parents_code_and_a_neighbours(here, make_shapes) -> None:

@@ -62,12 +62,7 @@ def test_the_budget_is_in_images_whatever_the_batch(here, make_shapes) -> None:
     for batch, steps in ((50, 20), (100, 10), (300, 4)):
         recorder = Recorder()
         fitted = training.fit(
-            recorder,
-            make_shapes((9, 9)),
-            config(batch=batch),
-            here,
-            seed=0,
-            hooks=Hooks(lambda g: 1.0),
+            recorder, make_shapes((9, 9)), config(batch=batch), here, seed=0, hooks=Hooks(lambda g: 1.0)
         )
         assert recorder.steps == steps and recorder.prepared == 1
         assert len(fitted.ticks) == 4
@@ -77,14 +72,14 @@ def test_the_best_state_by_validation_is_kept(here, make_shapes) -> None:
     metrics = iter([3.0, 1.0, 2.0, 1.0])
     ticks: list[Tick] = []
     fitted = training.fit(
-        Recorder(), make_shapes((9, 9)), config(), here, seed=0,
+        Recorder(),
+        make_shapes((9, 9)),
+        config(),
+        here,
+        seed=0,
         hooks=Hooks(lambda g: next(metrics), lambda tick, g: ticks.append(tick) or {}),
-    )  # fmt: skip
-    assert (
-        fitted.state == {"steps": 10, "rate": 1.0}
-        and fitted.best_kimg == 0.5
-        and fitted.best_metric == 1.0
     )
+    assert fitted.state == {"steps": 10, "rate": 1.0} and fitted.best_kimg == 0.5 and fitted.best_metric == 1.0
     assert [t.best for t in ticks] == [True, True, False, False]
     assert [t.kimg for t in ticks] == [0.25, 0.5, 0.75, 1.0]
     assert ticks[0].losses == {"loss": 3.0}  # mean of steps 1 to 5
@@ -92,23 +87,14 @@ def test_the_best_state_by_validation_is_kept(here, make_shapes) -> None:
 
 def test_classes_come_uniformly(here, make_shapes) -> None:
     recorder = Recorder()
-    training.fit(
-        recorder,
-        make_shapes((200, 20, 2)),
-        config(kimg=6),
-        here,
-        seed=0,
-        hooks=Hooks(lambda g: 1.0),
-    )
+    training.fit(recorder, make_shapes((200, 20, 2)), config(kimg=6), here, seed=0, hooks=Hooks(lambda g: 1.0))
     seen = Counter(recorder.labels)
     assert all(seen[c] == pytest.approx(2000, rel=0.1) for c in range(3))
 
 
 def test_rows_within_a_class_come_uniformly() -> None:
     labels = np.array([0, 1, 1, 0, 3, 1, 1])
-    train = ImageSet(
-        np.zeros((7, 1, 4, 4), np.uint8), labels, ("a", "b", "c", "d"), provenance(list("abcdefg"))
-    )
+    train = ImageSet(np.zeros((7, 1, 4, 4), np.uint8), labels, ("a", "b", "c", "d"), provenance(list("abcdefg")))
     rows = ClassUniform(train, torch.Generator().manual_seed(0)).draw(30_000)
     seen = Counter(rows.tolist())
     for row, label in enumerate(labels.tolist()):
@@ -130,9 +116,7 @@ class Failing(Recorder):
 
 
 def run(generator: Recorder, train: ImageSet, here: Runtime, **values: Any) -> Fitted:
-    return training.fit(
-        generator, train, config(**values), here, seed=0, hooks=Hooks(lambda g: 1.0 / g.steps)
-    )
+    return training.fit(generator, train, config(**values), here, seed=0, hooks=Hooks(lambda g: 1.0 / g.steps))
 
 
 def test_a_loss_that_is_not_finite_sets_back_and_slows_down(here, make_shapes) -> None:
@@ -222,9 +206,8 @@ def test_diversity_is_the_mean_distance_of_pairs_against_the_real_one(make_shape
 def test_training_ends_where_nothing_gets_better(here, make_shapes) -> None:
     metrics = iter([3.0, 1.0, 2.0, 2.0, 2.0, 0.5])
     fitted = training.fit(
-        Recorder(), make_shapes((9, 9)), config(ticks=6, patience=3), here, seed=0,
-        hooks=Hooks(lambda g: next(metrics)),
-    )  # fmt: skip
+        Recorder(), make_shapes((9, 9)), config(ticks=6, patience=3), here, seed=0, hooks=Hooks(lambda g: next(metrics))
+    )
     assert len(fitted.ticks) == 5 and fitted.best_metric == 1.0
     assert fitted.stopped == "no new best in 3 ticks"
 
@@ -233,9 +216,7 @@ def test_progress_is_told_between_ticks(here, make_shapes, monkeypatch) -> None:
     monkeypatch.setattr(training, "PROGRESS_INTERVAL", 0.0)
     told: list[tuple[float, float]] = []
     hooks = Hooks(lambda g: 1.0, on_progress=lambda kimg, rate: told.append((kimg, rate)))
-    training.fit(
-        Recorder(), make_shapes((9, 9)), config(kimg=10.0, ticks=1), here, seed=0, hooks=hooks
-    )
+    training.fit(Recorder(), make_shapes((9, 9)), config(kimg=10.0, ticks=1), here, seed=0, hooks=hooks)
     assert len(told) >= 200 // training.CHECK_INTERVAL and all(rate > 0 for _, rate in told)
     assert [kimg for kimg, _ in told] == sorted(kimg for kimg, _ in told)
 
@@ -273,9 +254,8 @@ def test_between_ticks_the_state_is_saved_by_the_clock(
     def train(generator: Recorder, checkpoint: Checkpoint | None) -> list[Any]:
         hooks = Hooks(lambda g: 1.0 / g.steps, clock=lambda: seconds * len(generator.labels) / 50)
         fitted = training.fit(
-            generator, make_shapes((9, 9)), config(kimg=10.0, ticks=2), here, seed=0, hooks=hooks,
-            checkpoint=checkpoint,
-        )  # fmt: skip
+            generator, make_shapes((9, 9)), config(kimg=10.0, ticks=2), here, seed=0, hooks=hooks, checkpoint=checkpoint
+        )
         ticks = [(t.kimg, t.losses, t.metric, t.restarted) for t in fitted.ticks]
         return [repr(ticks), fitted.state, fitted.best_kimg, fitted.stopped, generator.state_dict()]
 
@@ -289,9 +269,7 @@ def test_between_ticks_the_state_is_saved_by_the_clock(
 
 def test_without_a_budget_it_is_validated_once(here, make_shapes) -> None:
     recorder, none = Recorder(), config().model_copy(update={"kimg": 0.0})  # as of SMOTE
-    fitted = training.fit(
-        recorder, make_shapes((9, 9)), none, here, seed=0, hooks=Hooks(lambda g: 0.5)
-    )
+    fitted = training.fit(recorder, make_shapes((9, 9)), none, here, seed=0, hooks=Hooks(lambda g: 0.5))
     assert recorder.steps == 0 and fitted.best_metric == 0.5 and len(fitted.ticks) == 1
 
 
@@ -299,18 +277,15 @@ def test_batches_follow_from_the_seed(here, make_shapes) -> None:
     found = []
     for seed in (0, 0, 1):
         recorder = Recorder()
-        training.fit(
-            recorder, make_shapes((9, 9)), config(), here, seed=seed, hooks=Hooks(lambda g: 1.0)
-        )
+        training.fit(recorder, make_shapes((9, 9)), config(), here, seed=seed, hooks=Hooks(lambda g: 1.0))
         found.append(recorder.labels)
     assert found[0] == found[1] != found[2]
 
 
 def test_more_ticks_than_steps(here, make_shapes) -> None:
     fitted = training.fit(
-        Recorder(), make_shapes((9, 9)), config(kimg=0.1, batch=50, ticks=8), here, seed=0,
-        hooks=Hooks(lambda g: 1.0),
-    )  # fmt: skip
+        Recorder(), make_shapes((9, 9)), config(kimg=0.1, batch=50, ticks=8), here, seed=0, hooks=Hooks(lambda g: 1.0)
+    )
     assert [t.kimg for t in fitted.ticks] == [0.05, 0.1]
     assert all(t.images_per_second > 0 for t in fitted.ticks)
 

@@ -29,14 +29,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
     """The tutorial's config; its family is a file that the package finds, though not in the checkout."""
     text = TUTORIAL.read_text("utf-8")
     (family,), (config,) = (
-        re.findall(rf"^```{kind}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-        for kind in ("python", "yaml")
+        re.findall(rf"^```{kind}\n(.*?)^```", text, re.DOTALL | re.MULTILINE) for kind in ("python", "yaml")
     )
     assert len([line for line in family.splitlines() if line.strip()]) <= LINES
     (tmp_path / "hinge.py").write_text(family)
-    monkeypatch.setattr(
-        augpipe.generators.models, "__path__", [*augpipe.generators.models.__path__, str(tmp_path)]
-    )
+    monkeypatch.setattr(augpipe.generators.models, "__path__", [*augpipe.generators.models.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, f"{FAMILIES}.hinge", raising=False)
     assert "hinge" in kinds_in(FAMILIES)
     values: dict = yaml.safe_load(config)
@@ -48,9 +45,7 @@ def test_the_family_holds_what_all_families_hold(config: dict, make_shapes, here
     with few_images_for_statistics():
         one, two = (fresh("hinge", train, here) for _ in range(2))
         losses = steps(one, train, 3)
-        assert (
-            set(losses[-1]) == {"loss_d", "loss_g"} and np.isfinite(list(losses[-1].values())).all()
-        )
+        assert set(losses[-1]) == {"loss_d", "loss_g"} and np.isfinite(list(losses[-1].values())).all()
         two.load_state_dict(copy.deepcopy(one.state_dict()))
         images = draw(one, [0, 1, 1])
         assert images.dtype == torch.uint8 and images.shape == (3, 3, 16, 16)
@@ -59,7 +54,7 @@ def test_the_family_holds_what_all_families_hold(config: dict, make_shapes, here
     assert preview.preview("hinge") is not None  # its options are checked without torch
 
 
-def test_it_is_trained_by_the_loop_with_the_options_of_the_config(config: dict, make_shapes) -> None:  # fmt: skip
+def test_it_is_trained_by_the_loop_with_the_options_of_the_config(config: dict, make_shapes) -> None:
     """A run's stages need the file in the package itself, whose code their keys name; the loop and the draws do not."""
     experiment = build(config)
     assert [arm.made_by for arm in experiment.arms] == ["", "", "mine"]

@@ -36,8 +36,10 @@ def test_a_batch_trains_each_model_on_its_own_images(here, make_shapes, monkeypa
     seen: dict[int, torch.Tensor] = {}
     for label, part in enumerate(generator.parts):
         monkeypatch.setattr(
-            part, "step", lambda own, zeros, label=label: seen.update({label: own}) or {"loss_d": torch.tensor(float(label))}
-        )  # fmt: skip
+            part,
+            "step",
+            lambda own, zeros, label=label: seen.update({label: own}) or {"loss_d": torch.tensor(float(label))},
+        )
     told = generator.step(images, labels)
     assert all(torch.equal(seen[c], images[labels == c]) for c in range(3))
     assert told["loss_d"].item() == 1.0  # the mean of 0, 1 and 2
@@ -48,8 +50,10 @@ def test_each_label_is_answered_by_its_own_model(here, make_shapes, monkeypatch)
     generator = joined("dcgan, per class", train, here)
     for label, part in enumerate(generator.parts):
         monkeypatch.setattr(
-            part, "sample", lambda asked, rng, label=label: torch.full((len(asked), 1, 16, 16), label, dtype=torch.uint8)
-        )  # fmt: skip
+            part,
+            "sample",
+            lambda asked, rng, label=label: torch.full((len(asked), 1, 16, 16), label, dtype=torch.uint8),
+        )
     labels = torch.tensor([2, 0, 1, 1, 2, 0])
     images = generator.sample(labels, torch.Generator())
     assert images[:, 0, 0, 0].tolist() == labels.tolist()

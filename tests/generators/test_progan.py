@@ -87,11 +87,7 @@ def test_growth_takes_its_share_in_equal_parts(here, make_shapes) -> None:
     levels = [level for level, _ in found]
     assert levels == sorted(levels) and levels[0] == 0 and levels[-1] == 2
     assert [level for level, _ in found[:6]] == [0, 0, 0, 0, 0, 1]  # 250 images of stabilising
-    assert all(
-        alpha == 1
-        for (_, alpha), seen in zip(found, range(0, 2001, 50), strict=True)
-        if seen >= 1000
-    )
+    assert all(alpha == 1 for (_, alpha), seen in zip(found, range(0, 2001, 50), strict=True) if seen >= 1000)
     assert {alpha < 1 for level, alpha in found if level == 1} == {True, False}
 
 

@@ -19,9 +19,7 @@ def fitted(train, here: Runtime, **options) -> smote.SMOTE:
     return generator
 
 
-def test_each_image_lies_between_its_parent_and_one_of_the_parents_neighbours(
-    here, make_shapes
-) -> None:
+def test_each_image_lies_between_its_parent_and_one_of_the_parents_neighbours(here, make_shapes) -> None:
     train = make_shapes((20, 12), channels=3)
     generator = fitted(train, here, neighbours=3)
     labels = torch.tensor([1] * 40 + [0] * 10)
@@ -49,7 +47,9 @@ def test_each_image_lies_between_its_parent_and_one_of_the_parents_neighbours(
 
 @pytest.mark.parametrize("method", ["plain", "borderline", "adasyn"])
 def test_images_are_those_of_imbalanced_learn(here, method: str, monkeypatch) -> None:
-    """Its own search for neighbours, on pixels alone; no two pairs of images are equally far. Found once for all draws."""
+    """Its own search for neighbours, on pixels alone; no two pairs of images are equally far. Found once for all
+    draws.
+    """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 1, 6, 6)).astype(np.uint8)
     labels = np.repeat([0, 1], [40, 20]).astype(np.int64)
@@ -74,7 +74,7 @@ def test_images_are_those_of_imbalanced_learn(here, method: str, monkeypatch) ->
             "plain": over_sampling.SMOTE(sampling_strategy={0: 32}, random_state=state),
             "borderline": over_sampling.BorderlineSMOTE(sampling_strategy={0: 32}, random_state=state),
             "adasyn": over_sampling.ADASYN(sampling_strategy={0: 32}, random_state=state),
-        }  # fmt: skip
+        }
         reference = samplers[method].fit_resample(x, y)[0][len(y) :]
         rows = {tuple(row) for row in reference.round().astype(np.uint8).tolist()}
         assert {tuple(row) for row in made.tolist()} <= rows
@@ -84,10 +84,7 @@ def test_images_are_those_of_imbalanced_learn(here, method: str, monkeypatch) ->
 def test_one_image_can_only_be_repeated(here, make_shapes) -> None:
     train = make_shapes((5, 1))
     made = fitted(train, here).derive(torch.tensor([1, 1]), torch.Generator())
-    assert np.array_equal(made.images.numpy(), train.images[[5, 5]]) and made.parents.tolist() == [
-        5,
-        5,
-    ]
+    assert np.array_equal(made.images.numpy(), train.images[[5, 5]]) and made.parents.tolist() == [5, 5]
 
 
 def test_two_images_are(here, make_shapes) -> None:
@@ -115,10 +112,7 @@ def lines(image: np.ndarray, own: np.ndarray) -> set[tuple[int, int]]:
         length = (way**2).sum(1)
         u = np.divide(way @ (image - own[i]), length, out=np.zeros(len(own)), where=length > 0)
         apart = np.abs(own[i] + u[:, None] * way - image).max(1)
-        found |= {
-            (i, int(j))
-            for j in np.flatnonzero((apart <= 1) & (u > -0.01) & (u < 1.01) & (length > 0))
-        }
+        found |= {(i, int(j)) for j in np.flatnonzero((apart <= 1) & (u > -0.01) & (u < 1.01) & (length > 0))}
     return found
 
 
@@ -140,9 +134,7 @@ def test_borderline_starts_from_images_in_danger(here) -> None:
 def test_adasyn_makes_most_where_the_others_are(here) -> None:
     train = overlapping()
     adasyn, plain = (
-        fitted(train, here, method=method).sample(
-            torch.zeros(200, dtype=torch.int64), torch.Generator().manual_seed(0)
-        )
+        fitted(train, here, method=method).sample(torch.zeros(200, dtype=torch.int64), torch.Generator().manual_seed(0))
         for method in ("adasyn", "plain")
     )
     # Class a reaches from 60 to 140, and its neighbours of class b begin at 100.
@@ -161,9 +153,4 @@ def test_classes_far_apart_leave_borderline_and_adasyn_nothing_to_go_by(here, ma
 
 def test_few_are_made_of_many_by_adasyn(here) -> None:
     generator = fitted(overlapping(300), here, method="adasyn")
-    assert generator.sample(torch.zeros(1, dtype=torch.int64), torch.Generator()).shape == (
-        1,
-        1,
-        8,
-        8,
-    )
+    assert generator.sample(torch.zeros(1, dtype=torch.int64), torch.Generator()).shape == (1, 1, 8, 8)

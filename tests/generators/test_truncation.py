@@ -60,7 +60,7 @@ def test_each_class_of_a_model_per_class_is_truncated() -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [("smote", "it has no latents"), ("deepsmote", "interpolates between images"), ("progan", "projected to a sphere")],
-)  # fmt: skip
+)
 def test_where_it_has_no_effect_it_is_refused(name: str, why: str) -> None:
     with pytest.raises(UserError, match=f"--truncation has no effect on {name}: .*{why}"):
         truncate(build(name), 0.5, name)

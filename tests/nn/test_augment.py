@@ -60,11 +60,7 @@ def test_cutout_is_a_square_of_half_the_side() -> None:
 def test_brightness_and_contrast_ranges() -> None:
     x = torch.rand(2000, 1, 4, 4)
     shift = (diff_augment(x, ["brightness"], rng()) - x).mean((1, 2, 3))
-    assert (
-        shift.min() >= -0.5
-        and shift.max() <= 0.5
-        and shift.std() == pytest.approx(0.2887, abs=0.01)
-    )
+    assert shift.min() >= -0.5 and shift.max() <= 0.5 and shift.std() == pytest.approx(0.2887, abs=0.01)
     centred = x - x.mean((1, 2, 3), keepdim=True)
     y = diff_augment(x, ["contrast"], rng())
     scale = ((y - x.mean((1, 2, 3), keepdim=True)) / centred).median(3)[0].median(2)[0].flatten()

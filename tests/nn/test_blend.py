@@ -49,9 +49,7 @@ def test_shares_lie_in_0_to_1_and_follow_from_the_stream(kind, alpha, seed) -> N
 
 
 def test_shares_are_betas_of_the_papers_alpha() -> None:
-    own = torch.cat(
-        [Blender("mixup", None, np.random.default_rng(s))(numbered()).weight for s in range(60)]
-    )
+    own = torch.cat([Blender("mixup", None, np.random.default_rng(s))(numbered()).weight for s in range(60)])
     a = ALPHA["mixup"]
     # Var of Beta(a, a) = 1 / (4 (2a + 1))
     assert float(own.mean()) == pytest.approx(0.5, abs=0.03)

@@ -7,15 +7,7 @@ import torch
 from torch import nn
 
 from augpipe.core.errors import UserError
-from augpipe.nn.blocks import (
-    Dropout,
-    EqualConv2d,
-    EqualLinear,
-    doublings,
-    initialise,
-    use_rng,
-    widths,
-)
+from augpipe.nn.blocks import Dropout, EqualConv2d, EqualLinear, doublings, initialise, use_rng, widths
 
 
 def test_dropout_keeps_the_mean_and_draws_from_its_generator() -> None:
@@ -39,9 +31,13 @@ def test_initialise_sets_every_parameter_from_its_generator(scheme) -> None:
     def made(global_seed: int) -> nn.Module:
         torch.manual_seed(global_seed)
         net = nn.Sequential(
-            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 4, 4), nn.Flatten(),
-            nn.Linear(16, 2), nn.Embedding(3, 5),
-        )  # fmt: skip
+            nn.Conv2d(3, 8, 3),
+            nn.BatchNorm2d(8),
+            nn.ConvTranspose2d(8, 4, 4),
+            nn.Flatten(),
+            nn.Linear(16, 2),
+            nn.Embedding(3, 5),
+        )
         for parameter in net.parameters():
             nn.init.constant_(parameter, 77.0)
         initialise(net, torch.Generator().manual_seed(5), scheme)

@@ -70,9 +70,7 @@ def test_a_class_has_its_own_gain_and_bias() -> None:
 
 
 def layers() -> nn.Sequential:
-    net = nn.Sequential(
-        nn.Conv2d(3, 8, 3, 1, 1), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(128, 4)
-    )
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(128, 4))
     initialise(net, rng())
     with torch.no_grad():
         for part in (net[0], net[3]):
@@ -141,10 +139,7 @@ def test_the_same_seed_gives_the_same_vectors_whatever_the_global_generator_says
 def test_norms_apart_keep_two_sets_of_statistics() -> None:
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU()))
     initialise(net, rng())
-    x, other = (
-        torch.randn(8, 1, 6, 6, generator=rng(1)),
-        5 + torch.randn(8, 1, 6, 6, generator=rng(2)),
-    )
+    x, other = (torch.randn(8, 1, 6, 6, generator=rng(1)), 5 + torch.randn(8, 1, 6, 6, generator=rng(2)))
     plain = net(x)
     net[1][0].reset_running_stats()
     norms_apart(net)

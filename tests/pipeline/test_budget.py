@@ -21,8 +21,7 @@ HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "fit-the-time.md"
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("0.5h", 1800), (" 5m ", 300)],
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("0.5h", 1800), (" 5m ", 300)]
 )
 def test_a_time(text: str, seconds: float) -> None:
     assert parse(text).seconds == seconds
@@ -35,8 +34,7 @@ def test_no_time(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(40, "40 s"), (270, "4.5 min"), (720, "12 min"), (4200, "70 min"), (7260, "2 h 1 min")],
+    ("seconds", "text"), [(40, "40 s"), (270, "4.5 min"), (720, "12 min"), (4200, "70 min"), (7260, "2 h 1 min")]
 )
 def test_a_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
@@ -49,32 +47,28 @@ def test_the_order_is_the_documented_one() -> None:
 
 
 def test_each_rung_gives_up_one_thing() -> None:
-    """In the order: seeds to 3, replicates to 10, GAN-train, then kimg and steps at each size, then arms, replicates, seeds,
-    the confirm stage (with it the seeds come back, for the first look), seeds, and last kimg and steps."""
+    """In the order: seeds to 3, replicates to 10, GAN-train, then kimg and steps at each size, then arms, replicates,
+    seeds, the confirm stage (with it the seeds come back, for the first look), seeds, and last kimg and steps."""
     rungs = ladder(WISH)
     assert rungs[:5] == [
-        WISH, replace(WISH, seeds=4), replace(WISH, seeds=3), replace(WISH, seeds=3, replicates=10),
+        WISH,
+        replace(WISH, seeds=4),
+        replace(WISH, seeds=3),
+        replace(WISH, seeds=3, replicates=10),
         replace(WISH, seeds=3, replicates=10, gan_train=False),
-    ]  # fmt: skip
-    good = [
-        r for r in rungs
-        if (r.kimg, r.steps, r.seeds, r.replicates) == (30, 300, 3, 10) and r.arms == ARMS
-    ]  # fmt: skip
+    ]
+    good = [r for r in rungs if (r.kimg, r.steps, r.seeds, r.replicates) == (30, 300, 3, 10) and r.arms == ARMS]
     assert [r.size for r in good] == [64, 48, 32]
     first_of_size = next(r for r in rungs if r.size == 48)
     assert (first_of_size.kimg, first_of_size.steps) == (WISH.kimg, WISH.steps)
-    assert rungs[-1] == Numbers(1, False, 8.0, 100, 32, ("real", "classic", "cgan+classic"), 0)  # fmt: skip
+    assert rungs[-1] == Numbers(1, False, 8.0, 100, 32, ("real", "classic", "cgan+classic"), 0)
     last = next(at for at, r in enumerate(rungs) if not r.replicates)
     assert rungs[last - 1] == replace(rungs[last], replicates=5, seeds=1) and rungs[last].seeds == 3
-    assert all((r.kimg, r.steps) == (30, 300) for r in rungs[last - 1 : last + 3]), (
-        "good nets until then"
-    )
-    assert {r.seeds for r in rungs[last + 2 :]} == {1} and not any(
-        r.replicates for r in rungs[last:]
-    )
+    assert all((r.kimg, r.steps) == (30, 300) for r in rungs[last - 1 : last + 3]), "good nets until then"
+    assert {r.seeds for r in rungs[last + 2 :]} == {1} and not any(r.replicates for r in rungs[last:])
     names = ("seeds", "gan_train", "kimg", "steps", "size", "arms", "replicates")
     for before, after in pairwise(rungs):
-        changed = {n for n, a, b in zip(names, astuple(before), astuple(after), strict=True) if a != b}  # fmt: skip
+        changed = {n for n, a, b in zip(names, astuple(before), astuple(after), strict=True) if a != b}
         no_confirm = before.replicates > after.replicates == 0
         assert (
             len(changed) == 1
@@ -82,9 +76,7 @@ def test_each_rung_gives_up_one_thing() -> None:
             or (no_confirm and changed == {"replicates", "seeds"})
         )
         assert after.size < before.size or all(
-            getattr(after, n) <= getattr(before, n)
-            for n in names
-            if n != "arms" and not (no_confirm and n == "seeds")
+            getattr(after, n) <= getattr(before, n) for n in names if n != "arms" and not (no_confirm and n == "seeds")
         )
 
 
@@ -113,7 +105,9 @@ costs = st.builds(linear, *[st.floats(0.001, 20.0)] * 5)
 @settings(max_examples=60, deadline=None)
 @given(seconds=costs, low=st.floats(1, 2e5), more=st.floats(0, 2e5))
 def test_of_any_costs(seconds, low: float, more: float) -> None:
-    """Within the budget if the last rung is; more time never buys less: not of the run, of the size, of arms or of seeds."""
+    """Within the budget if the last rung is; more time never buys less: not of the run, of the size, of arms or of
+    seeds.
+    """
     rungs = ladder(WISH)
     small, large = (fit(rungs, seconds, s) for s in (low, low + more))
     if seconds(rungs[-1]) <= low:

@@ -36,14 +36,7 @@ from augpipe.pipeline.records import (
     TrainingSpec,
 )
 from augpipe.pipeline.stages import measure as measuring
-from augpipe.pipeline.stages import (
-    mix,
-    prepare,
-    score,
-    synthesize,
-    train_classifier,
-    train_generator,
-)
+from augpipe.pipeline.stages import mix, prepare, score, synthesize, train_classifier, train_generator
 
 OF_AN_ARM = ("mix", "classifier", "score")
 ARMS = ("real", "classic", "smote", "acgan")
@@ -67,9 +60,7 @@ SETTINGS = {
     "arms.acgan.mix.share=0.2": every(*OF_AN_ARM, of=("acgan",)),
     "arms.acgan.mix.fill=0.4": every("synthesize", *OF_AN_ARM, of=("acgan",)),
     "arms.classic.mix.transform=faces": every(*OF_AN_ARM, of=("classic",)),
-    "generators.acgan.width=0.12": every(
-        "generator", "measure", "synthesize", *OF_AN_ARM, of=("acgan",)
-    ),
+    "generators.acgan.width=0.12": every("generator", "measure", "synthesize", *OF_AN_ARM, of=("acgan",)),
     "curation.rounds=6": every("synthesize", of=("acgan",)),  # nothing checks SMOTE's images here
     "fidelity.gan_train=false": every("measure", of=TRAINED),
     "gate=[]": set(),
@@ -151,8 +142,10 @@ def elsewhere(code: Path, store: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "reuse.py"), str(store)],
         env={**os.environ, "PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -181,9 +174,7 @@ def concerned(store: Path, code_of: Path) -> set[str]:
             there = partial(code.fingerprint, root=code_of / "augpipe")
             patch.setattr(code, "fingerprint", there)
             if cache.dependencies(stage, work.context, inputs) != parts:
-                titles.add(
-                    f"generator {title}" if stage is train_generator.train_generator else title
-                )
+                titles.add(f"generator {title}" if stage is train_generator.train_generator else title)
         return cache.lookup(stage, work.context, *inputs)
 
     compare.compare(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), call)
@@ -239,10 +230,18 @@ def test_a_damaged_record_counts_for_nothing(store: Path, text: str) -> None:
 
 
 STAGES: tuple[Callable[..., Any], ...] = (
-    train_classifier.train_reference, train_generator.train_generator, train_generator.join_generators,
-    synthesize.synthesize, synthesize.pool, measuring.measure, measuring.measure_synthetic, mix.choose,
-    mix.mix, train_classifier.train_classifier, score.score,
-)  # fmt: skip
+    train_classifier.train_reference,
+    train_generator.train_generator,
+    train_generator.join_generators,
+    synthesize.synthesize,
+    synthesize.pool,
+    measuring.measure,
+    measuring.measure_synthetic,
+    mix.choose,
+    mix.mix,
+    train_classifier.train_classifier,
+    score.score,
+)
 
 
 def test_a_record_under_the_name_of_another_counts_for_nothing(store: Path) -> None:
@@ -286,50 +285,105 @@ REF = Ref(path=Path("x"), sha256="0" * 64)
 OTHER = Ref(path=Path("x"), sha256="1" * 64)
 NOW, LATER = Timed(began=1.0, seconds=2.0), Timed(began=3.0, seconds=4.0)
 PREPARED = Prepared(
-    data=REF, splits=SplitRefs(train=REF, val=REF, test=REF), classes=("a", "b"), size=16, channels=1,
-    counts={"train": {0: 5, 1: 2}}, fingerprint="f" * 16, quarantine=REF, time=NOW,
+    data=REF,
+    splits=SplitRefs(train=REF, val=REF, test=REF),
+    classes=("a", "b"),
+    size=16,
+    channels=1,
+    counts={"train": {0: 5, 1: 2}},
+    fingerprint="f" * 16,
+    quarantine=REF,
+    time=NOW,
     intake=IntakeRecord(
         fingerprint="0" * 16, images=7, quarantined=0, removed=0, ignored={}, split="random", groups=None, notes=()
     ),
-)  # fmt: skip
+)
 GENERATOR = TrainedGenerator(
-    name="g", kind="acgan", seed=1, checkpoint=REF, history=REF, previews=(), samples=REF, learned=REF,
-    best_kimg=0.5, best_metric=0.1, stopped="", time=NOW,
-)  # fmt: skip
+    name="g",
+    kind="acgan",
+    seed=1,
+    checkpoint=REF,
+    history=REF,
+    previews=(),
+    samples=REF,
+    learned=REF,
+    best_kimg=0.5,
+    best_metric=0.1,
+    stopped="",
+    time=NOW,
+)
 SYNTHETIC = Synthetic(images=REF, checks=REF, funnel=REF, short={}, time=NOW)
 CHOICE = Choice(share=0.1, part=1.0, steps=3, table=REF, time=NOW)
 RECIPE = Recipe(
-    real=REF, synthetic=None, soft_labels=None, mix=Mix(), chosen=None, real_count=(5, 2), synthetic_count=(0, 0),
-    made_by={}, class_probability=(0.5, 0.5), class_share=(0, 0), synthetic_share=0, synthetic_ratio=0,
-    drawn=None, short={}, funnel=(),
-)  # fmt: skip
+    real=REF,
+    synthetic=None,
+    soft_labels=None,
+    mix=Mix(),
+    chosen=None,
+    real_count=(5, 2),
+    synthetic_count=(0, 0),
+    made_by={},
+    class_probability=(0.5, 0.5),
+    class_share=(0, 0),
+    synthetic_share=0,
+    synthetic_ratio=0,
+    drawn=None,
+    short={},
+    funnel=(),
+)
 CLASSIFIER = TrainedClassifier(arm="a", seed=0, state=REF, history=REF, best_step=10, time=NOW)
 
 COUNTED = [
-    (PREPARED, {"data": OTHER}), (PREPARED, {"splits": SplitRefs(train=REF, val=REF, test=OTHER)}),
-    (PREPARED, {"classes": ("a", "c")}), (PREPARED, {"size": 32}), (PREPARED, {"channels": 3}),
+    (PREPARED, {"data": OTHER}),
+    (PREPARED, {"splits": SplitRefs(train=REF, val=REF, test=OTHER)}),
+    (PREPARED, {"classes": ("a", "c")}),
+    (PREPARED, {"size": 32}),
+    (PREPARED, {"channels": 3}),
     (PREPARED, {"counts": {"train": {0: 5, 1: 3}}}),
-    (TrainingSpec(name="g", seed=0), {"name": "h"}), (TrainingSpec(name="g", seed=0), {"seed": 1}),
-    (TrainingSpec(name="g", seed=0), {"label": 0}), (TrainingSpec(name="g", seed=0), {"pooled": True}),
-    (GENERATOR, {"name": "h"}), (GENERATOR, {"kind": "bagan"}), (GENERATOR, {"seed": 2}), (GENERATOR, {"part": "a"}),
-    (GENERATOR, {"checkpoint": OTHER}), (GENERATOR, {"best_kimg": 1.0}), (GENERATOR, {"best_metric": 0.2}),
+    (TrainingSpec(name="g", seed=0), {"name": "h"}),
+    (TrainingSpec(name="g", seed=0), {"seed": 1}),
+    (TrainingSpec(name="g", seed=0), {"label": 0}),
+    (TrainingSpec(name="g", seed=0), {"pooled": True}),
+    (GENERATOR, {"name": "h"}),
+    (GENERATOR, {"kind": "bagan"}),
+    (GENERATOR, {"seed": 2}),
+    (GENERATOR, {"part": "a"}),
+    (GENERATOR, {"checkpoint": OTHER}),
+    (GENERATOR, {"best_kimg": 1.0}),
+    (GENERATOR, {"best_metric": 0.2}),
     (GENERATOR, {"stopped": "early"}),
-    (SYNTHETIC, {"images": OTHER}), (SYNTHETIC, {"checks": OTHER}), (SYNTHETIC, {"funnel": OTHER}),
+    (SYNTHETIC, {"images": OTHER}),
+    (SYNTHETIC, {"checks": OTHER}),
+    (SYNTHETIC, {"funnel": OTHER}),
     (SYNTHETIC, {"short": {1: 2}}),
-    (CHOICE, {"share": {"a": 0.1}}), (CHOICE, {"part": 0.5}), (CHOICE, {"steps": 4}), (CHOICE, {"table": OTHER}),
-    (RECIPE, {"real": OTHER}), (RECIPE, {"synthetic": REF}), (RECIPE, {"soft_labels": REF}),
+    (CHOICE, {"share": {"a": 0.1}}),
+    (CHOICE, {"part": 0.5}),
+    (CHOICE, {"steps": 4}),
+    (CHOICE, {"table": OTHER}),
+    (RECIPE, {"real": OTHER}),
+    (RECIPE, {"synthetic": REF}),
+    (RECIPE, {"soft_labels": REF}),
     (RECIPE, {"mix": Mix(sampler="balanced")}),
-    (CLASSIFIER, {"arm": "b"}), (CLASSIFIER, {"seed": 1}), (CLASSIFIER, {"history": OTHER}),
+    (CLASSIFIER, {"arm": "b"}),
+    (CLASSIFIER, {"seed": 1}),
+    (CLASSIFIER, {"history": OTHER}),
     (CLASSIFIER, {"state": OTHER}),
     (CLASSIFIER, {"best_step": 20}),
-]  # fmt: skip
+]
 NOT_COUNTED = [
-    (PREPARED, {"time": LATER}), (PREPARED, {"quarantine": OTHER}), (PREPARED, {"fingerprint": "e" * 16}),
+    (PREPARED, {"time": LATER}),
+    (PREPARED, {"quarantine": OTHER}),
+    (PREPARED, {"fingerprint": "e" * 16}),
     (PREPARED, {"data": Ref(path=Path("elsewhere"), sha256=REF.sha256)}),
     (TrainingSpec(name="g", seed=0), {"folder": Path("out")}),
-    (GENERATOR, {"time": LATER}), (GENERATOR, {"history": OTHER}), (GENERATOR, {"previews": ((0.5, REF),)}),
-    (SYNTHETIC, {"time": LATER}), (CHOICE, {"time": LATER}), (RECIPE, {"drawn": "d"}), (CLASSIFIER, {"time": LATER}),
-]  # fmt: skip
+    (GENERATOR, {"time": LATER}),
+    (GENERATOR, {"history": OTHER}),
+    (GENERATOR, {"previews": ((0.5, REF),)}),
+    (SYNTHETIC, {"time": LATER}),
+    (CHOICE, {"time": LATER}),
+    (RECIPE, {"drawn": "d"}),
+    (CLASSIFIER, {"time": LATER}),
+]
 
 
 def label(value: Any) -> str:
@@ -347,15 +401,7 @@ def test_a_key_holds_no_time_and_no_path(record: Any, change: dict[str, Any]) ->
 
 
 def test_every_field_that_counts_is_in_the_table() -> None:
-    for record in (
-        PREPARED,
-        TrainingSpec(name="g", seed=0),
-        GENERATOR,
-        SYNTHETIC,
-        CHOICE,
-        RECIPE,
-        CLASSIFIER,
-    ):
+    for record in (PREPARED, TrainingSpec(name="g", seed=0), GENERATOR, SYNTHETIC, CHOICE, RECIPE, CLASSIFIER):
         changed = {next(iter(change)) for own, change in COUNTED if own == record}
         assert changed == set(type(record).model_fields) - type(record).uncounted
 
@@ -367,9 +413,13 @@ def test_widths_of_a_generator_are_told_apart() -> None:
     for width in (0.1, 0.2):
         experiment = job(Path("x/store"), f"generators.acgan.width={width}").experiment
         inputs = (
-            PREPARED, REF, TrainingSpec(name="acgan", seed=0), None,
-            experiment.generators["acgan"], experiment.classifier,
-        )  # fmt: skip
+            PREPARED,
+            REF,
+            TrainingSpec(name="acgan", seed=0),
+            None,
+            experiment.generators["acgan"],
+            experiment.classifier,
+        )
         keys.append(cache.dependencies(train_generator.train_generator, context, inputs))
     assert keys[0]["inputs"]["options"] != keys[1]["inputs"]["options"]
     assert keys[0] != keys[1] and keys[0]["code"] == keys[1]["code"]
@@ -413,9 +463,7 @@ ONE_ARM = ("arms=[{name: real}]", "generators={}")
 
 
 @pytest.mark.parametrize("way", [shutil.copytree, shutil.move], ids=["copied", "moved"])
-def test_a_copied_or_moved_store_is_reused(
-    store: Path, tmp_path: Path, way: Callable[[Path, Path], Any]
-) -> None:
+def test_a_copied_or_moved_store_is_reused(store: Path, tmp_path: Path, way: Callable[[Path, Path], Any]) -> None:
     """Even after the first is gone: a record's paths are relative to its store."""
     before = shutil.copytree(store, tmp_path / "store")
     work = job(before)
@@ -447,7 +495,7 @@ def test_nothing_that_is_stored_names_its_place(tmp_path: Path) -> None:
             path.relative_to(work.store.root).as_posix()
             for kind in ("images", "classifiers", "scores", "probabilities", "fidelity", "checks", "funnels")
             for path in (work.store.root / kind).iterdir()
-        }  # fmt: skip
+        }
         recipes = [cache.content(run.recipe) for run in runs.arms.values()]
         plain = [run.recipe.model_dump(exclude={"real", "synthetic"}) for run in runs.arms.values()]
         found.append(([r.name.rpartition("-")[0] for r in records], files, recipes, plain))

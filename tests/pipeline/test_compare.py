@@ -61,10 +61,7 @@ def test_the_graph_gives_what_its_stages_give_by_hand(
     arm = own.arm("smote")
     synthetic = own.synthetic(data, reference, generator, own.plan(data, "smote"), False)
     found = {}
-    for name, recipe in (
-        ("real", own.recipe(data, own.arm("real"))),
-        ("smote", own.recipe(data, arm, synthetic)),
-    ):
+    for name, recipe in (("real", own.recipe(data, own.arm("real"))), ("smote", own.recipe(data, arm, synthetic))):
         classifier = own.classifier(data, recipe, name)
         found[name] = own.score(data, classifier, recipe).table.sha256
     assert found == tables(runs)
@@ -124,11 +121,12 @@ def test_arms_with_one_plan_share_their_images(work: Work, prepared: Prepared) -
     # Another plan, or other checks, and the images are others'.
     other = work.set(
         with_arms(
-            "{name: real}", SMOTE,
+            "{name: real}",
+            SMOTE,
             "{name: few, generator: smote, mix: {share: 0.3, fill: {7: 3}}}",
             "{name: checked, generator: smote, mix: {share: 0.3, curated: true}}",
         )
-    )  # fmt: skip
+    )
     calls.clear()
     runs = compare(other.experiment, {0: prepared}, counting(other, calls))
     assert len([name for name, _ in calls if name == synthesize.__name__]) == 3
@@ -144,9 +142,7 @@ def test_arms_with_one_plan_share_their_images(work: Work, prepared: Prepared) -
     ],
     ids=["added", "removed", "reordered", "renamed"],
 )
-def test_other_arms_change_no_arms_scores(
-    work: Work, runs: Runs, tmp_path: Path, arms: tuple[str, ...]
-) -> None:
+def test_other_arms_change_no_arms_scores(work: Work, runs: Runs, tmp_path: Path, arms: tuple[str, ...]) -> None:
     """Computed anew in a store of its own, so that nothing is equal because it was reused."""
     other = work.set(with_arms(*arms)).but(root=tmp_path / "store")
     before = tables(runs)
@@ -174,9 +170,7 @@ def test_runs_of_the_kept_arms_and_generators(work: Work, runs: Runs) -> None:
     assert kept.prepared is runs.prepared
 
 
-def test_arms_without_a_generator_need_no_reference_classifier(
-    work: Work, prepared: Prepared
-) -> None:
+def test_arms_without_a_generator_need_no_reference_classifier(work: Work, prepared: Prepared) -> None:
     calls: list[tuple[str, str]] = []
     alone = work.set(with_arms("{name: real}"))
     compare(alone.experiment, {0: prepared}, counting(alone, calls))
@@ -184,9 +178,10 @@ def test_arms_without_a_generator_need_no_reference_classifier(
 
 
 ALL_ARMS = (
-    "{name: real}", "{name: classic, mix: {sampler: balanced, transform: light}}",
+    "{name: real}",
+    "{name: classic, mix: {sampler: balanced, transform: light}}",
     "{name: smote, generator: smote, mix: {share: 0.4}}",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(

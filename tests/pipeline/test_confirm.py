@@ -17,15 +17,7 @@ from augpipe.comparison.options import METRICS, Confirm
 from augpipe.core.errors import UserError
 from augpipe.core.store import Store
 from augpipe.pipeline.compare import Runs, train_and_score
-from augpipe.pipeline.confirm import (
-    Confirmed,
-    NotConfirmed,
-    confirm,
-    fresh_seeds,
-    looks,
-    pooled_seeds,
-    stage,
-)
+from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm, fresh_seeds, looks, pooled_seeds, stage
 from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.replicates import Explored, design, explored
 from augpipe.pipeline.schema_file import config_schema
@@ -35,13 +27,8 @@ from augpipe.pipeline.stages.train_classifier import train_classifier
 __all__ = ["stored"]
 
 
-@given(
-    st.sets(st.integers(0, 5000), min_size=1), st.integers(1, 1000), st.integers(1, 5),
-    st.integers(1, 5),
-)  # fmt: skip
-def test_fresh_seeds_are_fresh_distinct_and_do_not_move(
-    seeds: set[int], g: int, r: int, more: int
-) -> None:
+@given(st.sets(st.integers(0, 5000), min_size=1), st.integers(1, 1000), st.integers(1, 5), st.integers(1, 5))
+def test_fresh_seeds_are_fresh_distinct_and_do_not_move(seeds: set[int], g: int, r: int, more: int) -> None:
     fresh = fresh_seeds(sorted(seeds), Confirm.model_construct(generators=g, classifiers=r))
     every = [seed for of in fresh.values() for seed in of]
     assert len(every) == len(set(every)) == g * r and not set(every) & seeds
@@ -58,9 +45,7 @@ def test_looks() -> None:
     assert looks(Confirm(generators=25, until="fixed")) == (25,)
 
 
-VALUES: dict[str, Any] = {
-    "name": "x", "source": {"kind": "bundled"}, "arms": [{"name": "a"}], "baseline": "a",
-}  # fmt: skip
+VALUES: dict[str, Any] = {"name": "x", "source": {"kind": "bundled"}, "arms": [{"name": "a"}], "baseline": "a"}
 
 
 def test_it_is_on_unless_it_is_off() -> None:
@@ -102,19 +87,13 @@ def test_a_clear_gain_ends_at_the_first_look(planted: Any) -> None:
     assert train.calls == [(["real", "classic", "gan"], seeds, more)], "one of the baseline"
     assert confirmed.experiment.seeds == seeds and not set(seeds) & set(experiment.seeds)
     assert np.shape(confirmed.outcome.values) == (5, 2)
-    assert lines == [
-        "confirm: 'gan' against 'classic', both chosen by val, with fresh seeds 3 to 7"
-    ]
+    assert lines == ["confirm: 'gan' against 'classic', both chosen by val, with fresh seeds 3 to 7"]
     assert set(confirmed.scores.seed) == {*seeds, *(s + 1000 for s in seeds)}
     levels = confirmed.levels()
-    assert (
-        set(levels) == {"real", "classic", "gan"} and confirmed.outcome.metric == "minority_recall"
-    )
+    assert set(levels) == {"real", "classic", "gan"} and confirmed.outcome.metric == "minority_recall"
     gain = 100 * (levels["gan"] - levels["classic"])
     assert confirmed.outcome.difference == pytest.approx(gain), "of the classes 1 and 2 alone"
-    recalls = confirmed.scores[
-        (confirmed.scores.metric == "recall") & (confirmed.scores.arm == "gan")
-    ]
+    recalls = confirmed.scores[(confirmed.scores.metric == "recall") & (confirmed.scores.arm == "gan")]
     of_class = recalls.groupby("class", sort=False).value.mean()
     assert levels["gan"] == pytest.approx(of_class.iloc[1:].mean())
 
@@ -122,7 +101,9 @@ def test_a_clear_gain_ends_at_the_first_look(planted: Any) -> None:
 def test_two_arms_leave_nothing_to_choose_so_that_every_seed_counts(
     planted: Any, stored: tuple[Experiment, Runs]
 ) -> None:
-    """The seeds of the first stage are the first replicates, with further classifiers on them; their own are not trained again."""
+    """The seeds of the first stage are the first replicates, with further classifiers on them; their own are not
+    trained again.
+    """
     experiment, train = planted({"real": 0.3, "gan": 0.95})
     pair, runs = Finalists("gan", "real"), stored[1]
     arms = tuple(arm for arm in experiment.arms if arm.name in ("real", "gan"))
@@ -135,7 +116,9 @@ def test_two_arms_leave_nothing_to_choose_so_that_every_seed_counts(
     assert train.calls == [(["real", "gan"], seeds, more)]
     assert confirmed.runs.arms["gan", 2] is runs.arms["gan", 2], "as the first stage left it"
     assert np.shape(confirmed.outcome.values) == (5, 2) and confirmed.planned == (5, 10)
-    assert lines == ["confirm: 'gan' against 'real', the only two arms, so that no seed was used to choose them, with seeds 0 to 4"]  # fmt: skip
+    assert lines == [
+        "confirm: 'gan' against 'real', the only two arms, so that no seed was used to choose them, with seeds 0 to 4"
+    ]
     of_seeds = two.model_copy(update={"confirm": Confirm(generators=3, classifiers=1)})
     train.calls.clear()
     done = confirm(of_seeds, pair, train, first=runs)
@@ -189,18 +172,16 @@ def test_a_finalist_that_fails_ends_it_and_the_baseline_does_not(planted: Any) -
         ({}, Finalists(None, "real"), "no arm was trained with images of a trained generator"),
     ],
 )
-def test_where_there_is_none_it_says_why(
-    planted: Any, changes: dict[str, Any], pair: Finalists, reason: str
-) -> None:
+def test_where_there_is_none_it_says_why(planted: Any, changes: dict[str, Any], pair: Finalists, reason: str) -> None:
     experiment, train = planted({})
     result = confirm(experiment.model_copy(update=changes), pair, train)
     assert isinstance(result, NotConfirmed) and reason in result.reason and not train.calls
 
 
-def test_the_graph_trains_further_classifiers_on_one_generator(
-    stored: tuple[Experiment, Runs],
-) -> None:
-    """Each seed has one generator, one synthetic set and one recipe an arm; both arms' classifiers have the same seeds."""
+def test_the_graph_trains_further_classifiers_on_one_generator(stored: tuple[Experiment, Runs]) -> None:
+    """Each seed has one generator, one synthetic set and one recipe an arm; both arms' classifiers have the same
+    seeds.
+    """
     experiment, runs = stored
     calls = list[tuple[Any, tuple[Any, ...]]]()
 
@@ -215,8 +196,13 @@ def test_the_graph_trains_further_classifiers_on_one_generator(
     names = [function.__name__ for function, _ in calls]
     counts = {name: names.count(name) for name in set(names)}
     assert counts == {
-        "train_reference": 2, "train_generator": 2, "synthesize": 2, "mix": 4, "train_classifier": 8, "score": 8,
-    }  # fmt: skip
+        "train_reference": 2,
+        "train_generator": 2,
+        "synthesize": 2,
+        "mix": 4,
+        "train_classifier": 8,
+        "score": 8,
+    }
     trained = [inputs for function, inputs in calls if function is train_classifier]
     for arm in ("classic", "gan"):
         assert sorted(i[4] for i in trained if i[3] == arm) == [7, 8, 1007, 1008]
@@ -225,17 +211,22 @@ def test_the_graph_trains_further_classifiers_on_one_generator(
 
 
 def measured(gan: float, plain: float, seconds: float) -> Explored:
-    """Scores that vary by `gan` points between generators and `plain` between classifiers; a generator takes `seconds`."""
+    """Scores that vary by `gan` points between generators and `plain` between classifiers; a generator takes
+    `seconds`.
+    """
     scores = {
-        "real": plain * np.array([1.0, 0.0, -1.0]), "classic": plain * np.array([-1.0, 1.0, 0.0]),
+        "real": plain * np.array([1.0, 0.0, -1.0]),
+        "classic": plain * np.array([-1.0, 1.0, 0.0]),
         "gan": plain * np.array([-1.0, 1.0, 0.0]) + gan * np.array([1.0, 1.0, -2.0]),
-    }  # fmt: skip
+    }
     times = {"real": (0.0, 1.0), "classic": (0.0, 1.0), "gan": (seconds, 1.0)}
     return Explored(scores, times, {"real": False, "classic": False, "gan": True})
 
 
 def test_the_time_goes_where_the_variance_is() -> None:
-    """Classifiers that vary, on dear generators: several on each; generators that vary alone: one. Within the same time."""
+    """Classifiers that vary, on dear generators: several on each; generators that vary alone: one. Within the same
+    time.
+    """
     options = Confirm(generators=10, classifiers="auto")
     several, why = design(options, PAIR, measured(0.1, 3.0, 60.0))
     assert isinstance(several.classifiers, int) and several.classifiers > 2

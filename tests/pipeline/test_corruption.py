@@ -42,9 +42,7 @@ def swap(path: Path, others: Sequence[Path], rng: random.Random) -> None:
     path.write_bytes(rng.choice(others).read_bytes())
 
 
-KINDS: tuple[Callable[[Path, Sequence[Path], random.Random], None], ...] = (
-    flip, truncate, delete, swap,
-)  # fmt: skip
+KINDS: tuple[Callable[[Path, Sequence[Path], random.Random], None], ...] = (flip, truncate, delete, swap)
 
 
 def damage(store: Path, rng: random.Random) -> str:

@@ -16,23 +16,25 @@ from augpipe.pipeline.defaults import for_source
 
 
 def test_choices_follow_the_folder(tmp_path: Path, make_shapes, make_folder) -> None:
-    experiment, choices = for_source(
-        make_folder(tmp_path / "My scans!", make_shapes((60, 12), size=30))
-    )
+    experiment, choices = for_source(make_folder(tmp_path / "My scans!", make_shapes((60, 12), size=30)))
     assert experiment.name == "My-scans"
     assert (experiment.image.size, experiment.image.channels) == (28, 1)
     assert [arm.name for arm in experiment.arms] == [
-        "real", "balanced", "classic", "mixup+classic", "smote", "cgan", "cgan+classic",
-    ]  # fmt: skip
+        "real",
+        "balanced",
+        "classic",
+        "mixup+classic",
+        "smote",
+        "cgan",
+        "cgan+classic",
+    ]
     mixes = {arm.name: arm.mix for arm in experiment.arms}
     assert mixes["classic"].transform == "elastic" and mixes["mixup+classic"].blend == "mixup"
     assert mixes["smote"].fill == "auto"
     assert len(choices) >= 5 and all(c.value and c.why for c in choices)
 
 
-def test_no_class_is_recognised_by_its_synthetic_images(
-    tmp_path: Path, make_shapes, make_folder
-) -> None:
+def test_no_class_is_recognised_by_its_synthetic_images(tmp_path: Path, make_shapes, make_folder) -> None:
     """The same share in every class, the largest too, and images enough of each for it."""
     experiment, _ = for_source(make_folder(tmp_path / "x", make_shapes((60, 12))))
     train = {"c0": 36, "c1": 7}
@@ -45,9 +47,7 @@ def test_no_class_is_recognised_by_its_synthetic_images(
     assert large == {"a": 400, "b": 400}
 
 
-def test_balanced_data_get_a_count_and_tiny_classes_no_smote(
-    tmp_path: Path, make_shapes, make_folder
-) -> None:
+def test_balanced_data_get_a_count_and_tiny_classes_no_smote(tmp_path: Path, make_shapes, make_folder) -> None:
     balanced, _ = for_source(make_folder(tmp_path / "b", make_shapes((20, 20))))
     assert [arm.mix.fill for arm in balanced.arms if arm.generator == "smote"] == [12]
     long, _ = for_source((tmp_path / "b").rename(tmp_path / ("n" * 200)))
@@ -58,9 +58,7 @@ def test_balanced_data_get_a_count_and_tiny_classes_no_smote(
 
 
 @pytest.mark.parametrize("side", [10, 17, 33, 50, 120])
-def test_every_chosen_size_can_be_generated(
-    tmp_path: Path, side: int, here, make_shapes, make_folder
-) -> None:
+def test_every_chosen_size_can_be_generated(tmp_path: Path, side: int, here, make_shapes, make_folder) -> None:
     experiment, _ = for_source(make_folder(tmp_path / "x", make_shapes((6, 6), size=side)))
     size = experiment.image.size
     assert size is not None and size <= max(16, min(64, side))

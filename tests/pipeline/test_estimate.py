@@ -33,9 +33,13 @@ IMAGES = Images(COUNTS, ("a", "b"), 16, 1, read=0.5)
 def costs(**changes: Any) -> Costs:
     generator = GeneratorCosts(shown=0.0, settle=0.0, drawn=0.0, bytes=10)
     values: dict[str, Any] = {
-        "python": PYTHON, "step": 0.0, "batch": {"": 0.0, "light": 0.0}, "predicted": 0.0, "memory": 10**9,
+        "python": PYTHON,
+        "step": 0.0,
+        "batch": {"": 0.0, "light": 0.0},
+        "predicted": 0.0,
+        "memory": 10**9,
         "generators": {"smote": generator, "cgan": generator},
-    }  # fmt: skip
+    }
     return Costs(**{**values, **changes})
 
 
@@ -48,14 +52,21 @@ def test_every_call_of_the_comparison_is_counted() -> None:
     tasks = graph(build(VALUES), IMAGES)
     names = [task.stage.__name__ for task in tasks]
     assert {name: names.count(name) for name in set(names)} == {
-        "train_reference": 2, "train_generator": 4, "synthesize": 4, "mix": 8,
-        "train_classifier": 8, "score": 8, "measure": 4,
-    }  # fmt: skip
+        "train_reference": 2,
+        "train_generator": 4,
+        "synthesize": 4,
+        "mix": 8,
+        "train_classifier": 8,
+        "score": 8,
+        "measure": 4,
+    }
     assert sum(r.tasks for r in estimate(build(VALUES), IMAGES, costs(), 1, 1).rows) == 38 + 2
 
 
 def test_each_cost_counts_as_often_as_it_is_paid() -> None:
-    """Two seeds of 100 steps: 4 arms, the reference classifier and GAN-train of two generators, 3 of the 7 light ones."""
+    """Two seeds of 100 steps: 4 arms, the reference classifier and GAN-train of two generators, 3 of the 7 light
+    ones.
+    """
     free = seconds()
     assert seconds(step=0.01) - free == pytest.approx(2 * 7 * 100 * 0.01)
     assert seconds(batch={"": 0.0, "light": 0.01}) - free == pytest.approx(2 * 4 * 100 * 0.01)
@@ -65,23 +76,29 @@ def test_each_cost_counts_as_often_as_it_is_paid() -> None:
 
 
 def test_the_confirm_stage_is_that_of_the_arms_that_take_longest() -> None:
-    """Four replicates of cgan and smote (which needs the reference classifier), two classifiers of each; one of the baseline."""
+    """Four replicates of cgan and smote (which needs the reference classifier), two classifiers of each; one of the
+    baseline.
+    """
     values = {**VALUES, "confirm": {"generators": 4, "classifiers": 2}}
-    both = [estimate(build(v), IMAGES, costs(step=0.01), 1, 1, servers=False) for v in (VALUES, values)]  # fmt: skip
+    both = [estimate(build(v), IMAGES, costs(step=0.01), 1, 1, servers=False) for v in (VALUES, values)]
     checks = 2 * 4 * 0.125  # seconds of the candidates of two synthetic sets
     assert both[1].seconds - both[0].seconds == pytest.approx(4 * (1 + 2 * 2 + 1) + checks)
     rows = {row.stage: row.tasks for row in both[1].rows if row not in both[0].rows}
     assert rows["confirm: classifiers of the arms"] == 20 and rows["confirm: generators"] == 8
     plain = {**values, "arms": VALUES["arms"][:3], "generators": {"smote": {"kind": "smote"}}}
-    assert not any(r.stage.startswith("confirm") for r in estimate(build(plain), IMAGES, costs(), 1, 1).rows)  # fmt: skip
+    assert not any(r.stage.startswith("confirm") for r in estimate(build(plain), IMAGES, costs(), 1, 1).rows)
 
 
 def test_of_two_arms_the_seeds_of_explore_are_trained_once() -> None:
-    """Two of four replicates are there: two generators more, and of each arm 2 x 2 classifiers on them and one on each of the first."""
+    """Two of four replicates are there: two generators more, and of each arm 2 x 2 classifiers on them and one on each
+    of the first.
+    """
     values = {
-        **VALUES, "arms": [VALUES["arms"][0], VALUES["arms"][3]],
-        "generators": {"cgan": VALUES["generators"]["cgan"]}, "confirm": {"generators": 4, "classifiers": 2},
-    }  # fmt: skip
+        **VALUES,
+        "arms": [VALUES["arms"][0], VALUES["arms"][3]],
+        "generators": {"cgan": VALUES["generators"]["cgan"]},
+        "confirm": {"generators": 4, "classifiers": 2},
+    }
     for processes in (1, 2):
         expected = estimate(build(values), IMAGES, costs(step=0.01), processes, 1, servers=False)
         rows = {row.stage: row.tasks for row in expected.rows}

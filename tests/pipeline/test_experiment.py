@@ -23,13 +23,24 @@ def values() -> dict:
 def test_the_demo_is_what_was_asked_for() -> None:
     demo = load(DIGITS)
     assert [arm.name for arm in demo.arms] == [
-        "real", "weighted", "oversample", "classic", "smote", "acgan", "acgan+classic",
-    ]  # fmt: skip
+        "real",
+        "weighted",
+        "oversample",
+        "classic",
+        "smote",
+        "acgan",
+        "acgan+classic",
+    ]
     assert demo.seeds == (0, 1, 2) and demo.image.size == 16 and demo.baseline == "real"
     assert demo.generative() == {
-        "real": False, "weighted": False, "oversample": False, "classic": False, "smote": False,
-        "acgan": True, "acgan+classic": True,
-    }  # fmt: skip
+        "real": False,
+        "weighted": False,
+        "oversample": False,
+        "classic": False,
+        "smote": False,
+        "acgan": True,
+        "acgan+classic": True,
+    }
 
 
 @pytest.mark.parametrize("path", sorted(DIGITS.parent.rglob("*.yaml")), ids=lambda p: p.name)
@@ -37,9 +48,7 @@ def test_every_config_loads_and_comes_back_equal(path: Path) -> None:
     experiment = load(path)
     assert build(yaml.safe_load(dump(experiment))) == experiment
     head = path.read_text().split("\nname: ")[0]
-    assert f"augpipe run {path.relative_to(DIGITS.parents[1])}" in head, (
-        "a config's head says its command"
-    )
+    assert f"augpipe run {path.relative_to(DIGITS.parents[1])}" in head, "a config's head says its command"
     assert experiment.name == path.stem
 
 
@@ -59,28 +68,19 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        (
-            "arms.acgan.mix.shear=1",
-            "unknown key 'shear' (did you mean 'share'?); choose from fill, share",
-        ),
+        ("arms.acgan.mix.shear=1", "unknown key 'shear' (did you mean 'share'?); choose from fill, share"),
         (
             "generators.acgan.kind=acgn",
             "unknown generator 'acgn' (did you mean 'acgan'?); choose from acgan, bagan, cgan",
         ),
         ("generators.acgan.widht=2", "unknown key 'widht' (did you mean 'width'?)"),
-        (
-            "source.kind=digts",
-            "unknown source 'digts'; choose from archive, arrays, bundled, dicom",
-        ),
+        ("source.kind=digts", "unknown source 'digts'; choose from archive, arrays, bundled, dicom"),
         ("source=digits", "a source must be a mapping with a kind; got 'digits'"),
         ("imbalance=3", "an imbalance must be a mapping with a profile; got 3"),
         ("imbalance.profile=stp", "unknown imbalance profile 'stp' (did you mean 'step'?)"),
         ("baseline=reel", "unknown baseline 'reel' (did you mean 'real'?)"),
         ("arms.real.mix.transform=lite", "unknown transform 'lite'"),
-        (
-            "arms.acgan.generator=x",
-            "unknown generator of arm 'acgan': 'x'; choose from smote, acgan",
-        ),
+        ("arms.acgan.generator=x", "unknown generator of arm 'acgan': 'x'; choose from smote, acgan"),
         ("arms.acgan.name=real", "two arms have the name 'real'"),
         ("arms.acgan.name=a/b", "the name 'a/b' must be"),
         ("classifier.kind=vgg", "unknown classifier 'vgg'; choose from small_cnn"),
@@ -90,14 +90,8 @@ def test_what_only_a_family_knows_survives_the_dump(one: float, two: float) -> N
         ("seeds=100000000", "at most 1,000 seeds are trained; got 100,000,000"),
         ("split.val=.9", "leave no images for train"),
         ("arms.nope.mix.share=1", "no entry 'nope'; choose from real"),
-        (
-            "arms.acgan.mix.share=0",
-            "mix.share of arm 'acgan' is 0, so the images of its generator are not used",
-        ),
-        (
-            "arms.acgan.mix.share={}",
-            "mix.share of arm 'acgan' is 0, so the images of its generator are not used",
-        ),
+        ("arms.acgan.mix.share=0", "mix.share of arm 'acgan' is 0, so the images of its generator are not used"),
+        ("arms.acgan.mix.share={}", "mix.share of arm 'acgan' is 0, so the images of its generator are not used"),
         ("arms.real.mix.share={0: 0.1}", "mix.share of arm 'real' needs synthetic images"),
         ("arms.acgan.mix.share=2", "a share must be a number in [0, 1]; got 2"),
         ("arms.acgan.mix.share=.nan", "arms"),
@@ -144,8 +138,7 @@ def test_overrides_reach_lists_by_name_and_by_position() -> None:
 def test_values_that_only_look_like_yaml(tmp_path: Path, override: str, value: object) -> None:
     source = {"kind": "folder", "path": str(tmp_path)}
     experiment = build(
-        {"name": "x", "source": source, "arms": [{"name": "a"}], "baseline": "a"},
-        [f"source.{override}"],
+        {"name": "x", "source": source, "arms": [{"name": "a"}], "baseline": "a"}, [f"source.{override}"]
     )
     assert getattr(experiment.source, override.split("=")[0]) == value
 
@@ -208,15 +201,9 @@ def test_configs_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        (
-            "baseline=acgan",
-            "the baseline 'acgan' uses a trained generator; gains are measured against an arm without",
-        ),
+        ("baseline=acgan", "the baseline 'acgan' uses a trained generator; gains are measured against an arm without"),
         ("arms.real.mix.fill=majorty", "unknown fill 'majorty'; choose from minority"),
-        (
-            "arms.acgan.mix.fill={5: -1}",
-            "a fill must be an integer of at least 0 per class; got -1",
-        ),
+        ("arms.acgan.mix.fill={5: -1}", "a fill must be an integer of at least 0 per class; got -1"),
         ("arms.acgan.mix.fill=true", "a fill must be a name, a number or a mapping; got True"),
         ("arms.acgan.mix.fill={5: 1, '5': 2}", "duplicate key '5'"),
         ("arms.²=1", "--set arms.²=1"),
@@ -261,10 +248,7 @@ def test_merge_keys_are_yaml_too(tmp_path: Path) -> None:
 )
 def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
-    path.write_text(
-        "name: x\nsource: {kind: bundled}\nbaseline: real\n"
-        f"arms: [{{name: real, mix: {{{setting}}}}}]\n"
-    )
+    path.write_text(f"name: x\nsource: {{kind: bundled}}\nbaseline: real\narms: [{{name: real, mix: {{{setting}}}}}]\n")
     key = setting.partition(":")[0]
     with pytest.raises(UserError, match=rf"{key}.*of arm 'real' needs? synthetic images"):
         load(path)
@@ -273,12 +257,18 @@ def test_what_is_of_synthetic_images_needs_a_generator(setting: str, tmp_path: P
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["arms.acgan.mix.prefer={check: agreemnt}"], "prefers by 'agreemnt', a check that is not applied to its images; choose from blank, agreement"),
-        (["arms.acgan.mix.prefer={check: agreement}", "arms.acgan.mix.curated=false"], "to its images; these are not curated"),
+        (
+            ["arms.acgan.mix.prefer={check: agreemnt}"],
+            "prefers by 'agreemnt', a check that is not applied to its images; choose from blank, agreement",
+        ),
+        (
+            ["arms.acgan.mix.prefer={check: agreement}", "arms.acgan.mix.curated=false"],
+            "to its images; these are not curated",
+        ),
         (["arms.smote.mix.prefer={check: agreement}"], "to its images; these are not curated"),
         (["arms.acgan.mix.prefer={check: realism}", "curation.checks=[copies]"], "choose from copies"),
     ],
-)  # fmt: skip
+)
 def test_a_preference_is_of_a_check_that_the_images_pass(overrides: list[str], told: str) -> None:
     with pytest.raises(UserError, match=told):
         build(values(), overrides)
@@ -320,7 +310,10 @@ def test_an_arm_may_pool_several_generators() -> None:
         (["generators.smote.ticks=9"], "ticks: 9 has no effect on smote"),
         (["generators.smote.batch=7"], "batch: 7 has no effect on smote"),
         (["generators.smote.collapse=0.5"], "collapse: 0.5 has no effect on smote"),
-        (["curation={checks: [copies], reject: 0.3}"], "reject: 0.3 has no effect without the checks agreement and realism"),
+        (
+            ["curation={checks: [copies], reject: 0.3}"],
+            "reject: 0.3 has no effect without the checks agreement and realism",
+        ),
         (["curation={checks: [], rounds: 3}"], "rounds: 3 has no effect without checks"),
         (["generators.smote.around=3"], "generators.smote.around: 3 has no effect with method: plain"),
         (["generators.acgan.r1_every=4"], "r1_every: 4 has no effect with r1: 0"),
@@ -329,10 +322,22 @@ def test_an_arm_may_pool_several_generators() -> None:
         (["generators.acgan={kind: cgan, r1: 0, r1_every: 4}"], "r1_every: 4 has no effect with r1: 0"),
         (["generators.acgan={kind: dcgan, r1_every: 4}"], "r1_every: 4 has no effect with r1: 0"),
         (["generators.acgan={kind: dagan, r1: 1}"], "r1: 1 has no effect with loss: wasserstein"),
-        (["generators.acgan={kind: deepsmote, penalty: 0, permuted: codes}"], "permuted: codes has no effect with penalty: 0"),
-        (["generators.acgan={kind: bagan, critic_steps: 2}"], "critic_steps: 2 has no effect with gradient_penalty: false"),
-        (["generators.acgan={kind: bagan, gradient_penalty: true, fakes: 2}"], "fakes: 2 has no effect with gradient_penalty: true"),
-        (["generators.acgan={kind: bagan, class_weight: 2}"], "class_weight: 2 has no effect with generator_loss: class"),
+        (
+            ["generators.acgan={kind: deepsmote, penalty: 0, permuted: codes}"],
+            "permuted: codes has no effect with penalty: 0",
+        ),
+        (
+            ["generators.acgan={kind: bagan, critic_steps: 2}"],
+            "critic_steps: 2 has no effect with gradient_penalty: false",
+        ),
+        (
+            ["generators.acgan={kind: bagan, gradient_penalty: true, fakes: 2}"],
+            "fakes: 2 has no effect with gradient_penalty: true",
+        ),
+        (
+            ["generators.acgan={kind: bagan, class_weight: 2}"],
+            "class_weight: 2 has no effect with generator_loss: class",
+        ),
         (["classifier.kind=resnet18"], "width: 0.5 has no effect with kind: resnet18"),
         (["classifier.evaluations=500"], "evaluations: 500 is more than steps: 300"),
         (["imbalance.keep=1"], "keep: must be less than 1"),
@@ -342,10 +347,13 @@ def test_an_arm_may_pool_several_generators() -> None:
         (["imbalance={profile: drop, drop_class: 1, percent: 0}"], "percent: must be greater than 0"),
         (["arms.acgan.mix.fill=0"], "mix.fill of arm 'acgan' is 0, so its generator draws no images"),
         (["arms.acgan.mix.fill={9: 0}"], "mix.fill of arm 'acgan' is 0, so its generator draws no images"),
-        (["fidelity.gan_train=false", "gate=[each gan_train > 0.2]"], "the gate 'each gan_train > 0.2' needs fidelity.gan_train: true"),
+        (
+            ["fidelity.gan_train=false", "gate=[each gan_train > 0.2]"],
+            "the gate 'each gan_train > 0.2' needs fidelity.gan_train: true",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)  # fmt: skip
+)
 def test_a_setting_without_effect_is_refused(overrides: list[str], message: str) -> None:
     """Its default is not: `dump` writes every default."""
     with pytest.raises(UserError) as caught:
@@ -354,10 +362,16 @@ def test_a_setting_without_effect_is_refused(overrides: list[str], message: str)
 
 
 def test_a_default_without_effect_is_not_refused() -> None:
-    load(DIGITS, [
-        "promotion.margin=0.01", "split={kind: k_fold, val: 0.2, test: 0.2}", "generators.smote.ticks=6",
-        "classifier={kind: resnet18, width: 1, steps: 5, evaluations: 10}", "arms.acgan.mix.fill={9: 3, 8: 0}",
-    ])  # fmt: skip
+    load(
+        DIGITS,
+        [
+            "promotion.margin=0.01",
+            "split={kind: k_fold, val: 0.2, test: 0.2}",
+            "generators.smote.ticks=6",
+            "classifier={kind: resnet18, width: 1, steps: 5, evaluations: 10}",
+            "arms.acgan.mix.fill={9: 3, 8: 0}",
+        ],
+    )
 
 
 def test_generators_that_no_arm_uses_are_named() -> None:
@@ -393,9 +407,7 @@ def test_too_few_seeds_for_a_verdict_are_named() -> None:
         ("{fill: 0.5, share: 0.1}", False),  # the classes are not drawn equally often
     ],
 )
-def test_arms_that_over_sample_besides_are_named_with_the_arm_that_does_only_that(
-    mix: str, named: bool
-) -> None:
+def test_arms_that_over_sample_besides_are_named_with_the_arm_that_does_only_that(mix: str, named: bool) -> None:
     arms = [
         "{name: real}",
         "{name: classic, mix: {sampler: balanced, transform: light}}",
@@ -430,13 +442,8 @@ def test_paths_of_a_config_are_relative_to_its_folder(
     assert not caplog.records
     assert path("{kind: folder, path: old}") == work / "old"
     (record,) = caplog.records
-    assert (
-        "the path 'old' is relative to the working directory. That is deprecated"
-        in record.getMessage()
-    )
-    with pytest.raises(
-        UserError, match=r"source: path: .*~nobody-here/x.* home, which is not known"
-    ):
+    assert "the path 'old' is relative to the working directory. That is deprecated" in record.getMessage()
+    with pytest.raises(UserError, match=r"source: path: .*~nobody-here/x.* home, which is not known"):
         path("{kind: folder, path: ~nobody-here/x}")
     with pytest.raises(UserError, match="unknown source 'flder'"):
         path("{kind: flder, path: pics}")

@@ -32,9 +32,11 @@ from augpipe.synthetic.embeddings import Embedded
 from augpipe.synthetic.options import EXTRA
 
 FEW = (
-    "fidelity.images=12", "imbalance.keep=0.2", "curation.rounds=3",
+    "fidelity.images=12",
+    "imbalance.keep=0.2",
+    "curation.rounds=3",
     f"curation.checks=[{', '.join(curation.checks)}]",
-)  # fmt: skip
+)
 
 
 class Ready(NamedTuple):
@@ -81,9 +83,7 @@ def test_every_figure_is_given_overall_and_of_each_class(ready: Ready) -> None:
     assert list(table.columns) == list(fidelity.COLUMNS)
     wanted = {*fidelity.names(), *EXTRA}
     names = ["", *ready.prepared.classes]
-    assert {name: set(own.metric) for name, own in table.groupby("class")} == dict.fromkeys(
-        names, wanted
-    )
+    assert {name: set(own.metric) for name, own in table.groupby("class")} == dict.fromkeys(names, wanted)
     assert len(table) == len(names) * len(wanted), "each once"
     # Twelve images of each class are drawn, and compared with val; what has no value has a word.
     val = ready.prepared.counts["val"]
@@ -134,10 +134,7 @@ def test_gan_train_asks_of_val_the_classes_that_were_made(ready: Ready) -> None:
         tables.append(table[table.metric == "gan_train"].set_index("class"))
     three, one = tables
     val = ready.prepared.counts["val"]
-    assert (
-        three.value[""] == pytest.approx(three.value[["7", "8", "9"]].mean())
-        and three.value[""] > 0.5
-    )
+    assert three.value[""] == pytest.approx(three.value[["7", "8", "9"]].mean()) and three.value[""] > 0.5
     assert three.n_real[""] == val[7] + val[8] + val[9]
     assert three.value.isna().sum() == 7 and "synthetic image" in three.note["0"]
     # Of one class alone every image is it: nothing was learned.
@@ -157,9 +154,7 @@ def test_the_gallery_is_threes_of_one_class(ready: Ready) -> None:
         gaps = []
         for shown, real in ((near, train), (far, val)):
             own = np.array(real.images[real.labels == label])
-            to_nearest, to_shown = (
-                views.nearest(made[[row]], others)[0][0, 0] for others in (own, shown[[row]])
-            )
+            to_nearest, to_shown = (views.nearest(made[[row]], others)[0][0, 0] for others in (own, shown[[row]]))
             assert to_shown == pytest.approx(to_nearest, abs=1e-4)
             gaps.append(to_nearest)
         suspicion.append(gaps[0] / gaps[1])
@@ -169,17 +164,10 @@ def test_the_gallery_is_threes_of_one_class(ready: Ready) -> None:
 def test_curated_images_are_those_that_pass(ready: Ready) -> None:
     plan = dict.fromkeys((7, 8, 9), 15)
     made = ready.synthesise(plan, curated=True)
-    images, checks, funnel = (
-        load_images(made.images),
-        load_table(made.checks),
-        load_table(made.funnel),
-    )
+    images, checks, funnel = (load_images(made.images), load_table(made.checks), load_table(made.funnel))
     assert len(images) > 10, "most of what lies between train images passes"
     names = list(ready.work.experiment.curation.checks)
-    assert (
-        list(checks.columns) == ["id", *names]
-        and checks["id"].tolist() == images.table["id"].tolist()
-    )
+    assert list(checks.columns) == ["id", *names] and checks["id"].tolist() == images.table["id"].tolist()
     real, own = ready.reference(), ready.look(made.images)
     for name in names:
         found = curation.checks[name](real, own, own.take(np.empty(0, np.int64)))
@@ -212,9 +200,7 @@ def test_without_curation_the_plan_is_met_whatever_the_images(ready: Ready) -> N
 def test_copies_of_train_never_pass(ready: Ready) -> None:
     """SMOTE of a class with one image repeats it; all that it makes is turned away, and missing."""
     train = load_images(ready.prepared.splits.train)
-    rows = np.concatenate(
-        [np.flatnonzero(train.labels != 9), np.flatnonzero(train.labels == 9)[:1]]
-    )
+    rows = np.concatenate([np.flatnonzero(train.labels != 9), np.flatnonzero(train.labels == 9)[:1]])
     one = ready.work.store.put_images(train.take(rows))
     prepared = ready.prepared.model_copy(
         update={
@@ -267,14 +253,7 @@ def test_test_images_are_never_read(ready: Ready) -> None:
         made = own.synthesise({7: 6, 9: 6}, curated=True)
         measured = quick(own).measured(own.prepared, own.classifier, own.smote)
         again = quick(own).measured_set(own.prepared, own.classifier, made)
-        refs = (
-            made.images,
-            made.checks,
-            made.funnel,
-            measured.table,
-            measured.gallery,
-            again.table,
-        )
+        refs = (made.images, made.checks, made.funnel, measured.table, measured.gallery, again.table)
         found.append([ref.sha256 for ref in refs])
     assert found[0] == found[1]
 
@@ -293,29 +272,22 @@ def test_judging_is_repeatable_in_another_store(ready: Ready, tmp_path: Path) ->
 def test_measuring_draws_other_images_than_synthesis(ready: Ready) -> None:
     """Uncurated ones of every class, of a stream of their own."""
     made = load_images(ready.synthesise({0: 12}, of="acgan", curated=False).images)
-    generator, _ = families.unpack(
-        load_state(ready.acgan.checkpoint), ready.work.runtime, ready.work.store.images
-    )
+    generator, _ = families.unpack(load_state(ready.acgan.checkpoint), ready.work.runtime, ready.work.store.images)
     labels = torch.zeros(12, dtype=torch.int64)
     drawn = [
-        synthesis.draw(generator, labels, torch_stream(0, stream)).images.numpy()
-        for stream in ("synthesis", "measure")
+        synthesis.draw(generator, labels, torch_stream(0, stream)).images.numpy() for stream in ("synthesis", "measure")
     ]
     assert np.array_equal(made.images, drawn[0]) and not np.array_equal(made.images, drawn[1])
 
 
-def test_no_word_to_a_figure_names_a_place_on_this_machine(
-    make_shapes, tmp_path: Path, monkeypatch
-) -> None:
+def test_no_word_to_a_figure_names_a_place_on_this_machine(make_shapes, tmp_path: Path, monkeypatch) -> None:
     """fidelity.csv is published, and the same bytes wherever it is made."""
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
 
     def look(seed: int) -> Embedded:
         found = make_shapes((20, 20), size=32, seed=seed)
         vectors = found.images.reshape(40, -1)[:, ::64].astype(np.float32)
-        return Embedded(
-            vectors, np.eye(2, dtype=np.float32)[found.labels], found.labels, found.images
-        )
+        return Embedded(vectors, np.eye(2, dtype=np.float32)[found.labels], found.labels, found.images)
 
     table = fidelity.measure(fidelity.Compared(look(0), look(1), look(2)), ("a", "b"))
     assert not [note for note in table.note if str(tmp_path) in note]
@@ -344,12 +316,9 @@ def test_what_is_judged_can_be_published(ready: Ready, tmp_path: Path) -> None:
     experiment = ready.work.experiment
     arm = next(arm for arm in experiment.arms if arm.name == "smote")
     outcomes = tuple(gates.outcome(g, load_table(measured.table)) for g in experiment.gate)
-    publish(
-        Balanced(experiment, arm, ready.prepared, ready.smote, made, measured, outcomes),
-        tmp_path / "out",
-    )
-    # The set is itself a folder of pictures by class. SMOTE's images belong to the groups of their parents, which only the
-    # manifest has: a run on the folder would divide them, so it names the manifest.
+    publish(Balanced(experiment, arm, ready.prepared, ready.smote, made, measured, outcomes), tmp_path / "out")
+    # The set is itself a folder of pictures by class. SMOTE's images belong to the groups of their parents, which only
+    # the manifest has: a run on the folder would divide them, so it names the manifest.
     assert suggest(tmp_path / "out")["kind"] == "folder"
     with pytest.raises(UserError, match=r"column 'group' looks like groups.*columns.group=group"):
         listing(source("folder", path=tmp_path / "out"))

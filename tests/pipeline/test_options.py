@@ -31,10 +31,19 @@ from augpipe.synthetic.options import CHECKS, FIGURES, LEAST_SIDES
 
 @pytest.mark.parametrize(
     ("names", "registered"),
-    [(CLASSIFIERS, classifiers), (AUGMENTATIONS, ops), (TRANSFORMS, policies), (CHECKS, checks), (FIGURES, fidelity.names()),
-     (LEAST_SIDES, [name for name, figure in fidelity.metrics.items() if figure.function.__module__ == pixels.__name__])],
+    [
+        (CLASSIFIERS, classifiers),
+        (AUGMENTATIONS, ops),
+        (TRANSFORMS, policies),
+        (CHECKS, checks),
+        (FIGURES, fidelity.names()),
+        (
+            LEAST_SIDES,
+            [name for name, figure in fidelity.metrics.items() if figure.function.__module__ == pixels.__name__],
+        ),
+    ],
     ids=["classifiers", "augmentations", "transforms", "checks", "figures", "figures of pixels"],
-)  # fmt: skip
+)
 def test_the_names_in_options_are_those_of_the_functions(names: Any, registered: Any) -> None:
     assert list(names) == list(registered)
 
@@ -52,13 +61,13 @@ def every_class(of: type[Strict] = Strict) -> Iterator[type[Strict]]:
 
 def test_every_option_is_documented_under_its_field() -> None:
     classes = set(every_class())
-    assert {"Experiment", "Mix", "Runner", "Ada", "LDAM", "Columns", "Step"} <= {
-        one.__name__ for one in classes
-    }
+    assert {"Experiment", "Mix", "Runner", "Ada", "LDAM", "Columns", "Step"} <= {one.__name__ for one in classes}
     missing = [
         f"{one.__module__}.{one.__name__}.{name}"
-        for one in classes for name, field in one.model_fields.items() if not field.description
-    ]  # fmt: skip
+        for one in classes
+        for name, field in one.model_fields.items()
+        if not field.description
+    ]
     assert not missing
 
 

@@ -66,9 +66,13 @@ def test_the_same_command_has_the_same_plan(folder: Path, tmp_path: Path) -> Non
 
 def test_what_the_user_sets_stands(folder: Path) -> None:
     overrides = (
-        "seeds=4", "image.size=64", "generators.cgan.kimg=12", "classifier.steps=120",
-        "arms.smote.mix.share=0.2", "fidelity.gan_train=true",
-    )  # fmt: skip
+        "seeds=4",
+        "image.size=64",
+        "generators.cgan.kimg=12",
+        "classifier.steps=120",
+        "arms.smote.mix.share=0.2",
+        "fidelity.gan_train=true",
+    )
     fitted = plan(folder, "9m", *overrides)
     experiment = fitted.experiment
     assert len(experiment.seeds) == 4 and experiment.image.size == 64 and set(TIMED) == {64}
@@ -77,7 +81,9 @@ def test_what_the_user_sets_stands(folder: Path) -> None:
     assert "balanced" not in [arm.name for arm in experiment.arms]
     keys = {choice.key for choice in fitted.choices}
     assert keys.isdisjoint({"seeds", "image.size", "generators.cgan.kimg", "classifier.steps"})
-    with pytest.raises(UserError, match=r"a budget of 2m is too short: .* takes about .* min here; values of --set stay"):  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"a budget of 2m is too short: .* takes about .* min here; values of --set stay"
+    ):
         plan(folder, "2m", *overrides)
 
 

@@ -73,9 +73,7 @@ def test_what_a_run_uses_stays_and_a_killed_runs_mark_protects_nothing(store: St
 def test_drafts_of_killed_workers_go_at_the_end_of_a_run(store: Store) -> None:
     """A run that is stopped kills its workers, which may be writing."""
     script = "from augpipe.core.processes import mark; print(mark())"
-    ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     draft = store.root / "kind" / f".new.{ended.stdout.strip()}-0123abcd.tmp"
     with pytest.raises(KeyboardInterrupt), pruning.running(store):
         draft.mkdir()
@@ -158,16 +156,15 @@ def test_a_recalled_result_is_used_with_all_it_names(tmp_path: Path) -> None:
     for run in runs.arms.values():
         for ref in (run.recipe.real, run.recipe.synthetic):
             assert ref is None or ref.path not in old
-    # What is left are embeddings that nothing had to be measured with, candidates of finished searches, and no other result.
+    # What is left are embeddings that nothing had to be measured with, candidates of finished searches, and no other
+    # result.
     pruning.prune(store, older_than=86_400)
     old = {path for path in old if not path.name.startswith("try_candidate-")}
     assert {path.parent.name for path in old} <= {"features", "images"}
     assert not made(lines(work))
 
 
-@pytest.mark.parametrize(
-    ("text", "size"), [("500MB", 5e8), ("1.5 GB", 1.5e9), ("2TB", 2e12), ("", 2e10)]
-)
+@pytest.mark.parametrize(("text", "size"), [("500MB", 5e8), ("1.5 GB", 1.5e9), ("2TB", 2e12), ("", 2e10)])
 def test_sizes(monkeypatch: pytest.MonkeyPatch, text: str, size: float) -> None:
     monkeypatch.setenv("AUGPIPE_STORE_LIMIT", text)
     assert store_limit() == size

@@ -35,9 +35,19 @@ def test_auto_is_resolved_once() -> None:
 def test_records_survive_json() -> None:
     ref = Ref(path=Path("x.pt"), sha256="0" * 64)
     record = TrainedGenerator(
-        name="g", kind="acgan", seed=1, checkpoint=ref, history=ref, previews=((0.5, ref),), samples=ref, learned=ref,
-        best_kimg=0.5, best_metric=0.1, stopped="", time=Timed(began=1.0, seconds=2.0),
-    )  # fmt: skip
+        name="g",
+        kind="acgan",
+        seed=1,
+        checkpoint=ref,
+        history=ref,
+        previews=((0.5, ref),),
+        samples=ref,
+        learned=ref,
+        best_kimg=0.5,
+        best_metric=0.1,
+        stopped="",
+        time=Timed(began=1.0, seconds=2.0),
+    )
     assert TrainedGenerator.model_validate_json(record.model_dump_json()) == record
 
 

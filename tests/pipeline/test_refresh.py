@@ -33,11 +33,7 @@ def test_the_source_and_every_setting_but_the_runner_count() -> None:
     state = refresh.state_of_source(experiment(), "abc")
     assert state == refresh.state_of_source(experiment("runner.workers=2"), "abc")
     assert state != refresh.state_of_source(experiment(), "abd")
-    for change in (
-        "classifier.steps=31",
-        "promotion.rule=not worse",
-        "generators.acgan.width=0.07",
-    ):
+    for change in ("classifier.steps=31", "promotion.rule=not worse", "generators.acgan.width=0.07"):
         assert state != refresh.state_of_source(experiment(change), "abc")
 
 
@@ -52,12 +48,16 @@ def scores(*rows: tuple[str, int, str, float]) -> pd.DataFrame:
 def test_the_best_mean_on_val_and_its_best_seed_challenge() -> None:
     found = refresh.choose(
         scores(
-            ("lucky", 0, "val", 0.95), ("lucky", 1, "val", 0.5),
-            ("steady", 0, "val", 0.8), ("steady", 1, "val", 0.82),
-            ("overfit", 0, "val", 0.1), ("overfit", 1, "val", 0.1),
-            ("overfit", 0, "test", 0.99), ("overfit", 1, "test", 0.99),
+            ("lucky", 0, "val", 0.95),
+            ("lucky", 1, "val", 0.5),
+            ("steady", 0, "val", 0.8),
+            ("steady", 1, "val", 0.82),
+            ("overfit", 0, "val", 0.1),
+            ("overfit", 1, "val", 0.1),
+            ("overfit", 0, "test", 0.99),
+            ("overfit", 1, "test", 0.99),
         )
-    )  # fmt: skip
+    )
     assert found == refresh.Choice("steady", 1, 0.82)
     equal = refresh.choose(scores(("b", 3, "val", 0.5), ("a", 3, "val", 0.5)))
     assert equal.arm == "b"
@@ -69,12 +69,8 @@ class Night:
     def __init__(self, place: Path, here: Runtime, shapes: Callable[..., ImageSet]) -> None:
         store = Store(place)
         self.sides = [shapes((n, n, n), seed=seed) for seed, n in enumerate((20, 10, 40))]
-        splits = SplitRefs(
-            **dict(zip(("train", "val", "test"), map(store.put_images, self.sides), strict=True))
-        )
-        self.prepared = Prepared.model_construct(
-            splits=splits, classes=self.sides[0].classes, size=16, channels=1
-        )
+        splits = SplitRefs(**dict(zip(("train", "val", "test"), map(store.put_images, self.sides), strict=True)))
+        self.prepared = Prepared.model_construct(splits=splits, classes=self.sides[0].classes, size=16, channels=1)
         self.good, self.bad = (self.state(store, here, steps) for steps in (40, 1))
         self.experiment = experiment()
 
@@ -105,16 +101,10 @@ def test_the_first_model_goes_into_service(night: Night, here: Runtime) -> None:
     assert found is not None and found.promote and found.reason == "there was no champion"
 
 
-def test_the_better_one_replaces_the_worse_one_and_not_the_reverse(
-    night: Night, here: Runtime
-) -> None:
-    up = refresh.decide(
-        night.champion(night.bad), night.challenger(night.good), night.experiment, here
-    )
+def test_the_better_one_replaces_the_worse_one_and_not_the_reverse(night: Night, here: Runtime) -> None:
+    up = refresh.decide(night.champion(night.bad), night.challenger(night.good), night.experiment, here)
     assert up is not None and up.promote and up.interval is not None and up.interval.low > 0
-    down = refresh.decide(
-        night.champion(night.good), night.challenger(night.bad), night.experiment, here
-    )
+    down = refresh.decide(night.champion(night.good), night.challenger(night.bad), night.experiment, here)
     assert down is not None and not down.promote and "not shown to be better" in down.reason
 
 
@@ -132,9 +122,7 @@ def test_a_champion_that_is_chosen_again_stays_as_it_is(night: Night, here: Runt
     ],
     ids=["no problem", "another problem", "nothing on what was seen"],
 )
-def test_what_cannot_be_compared_stays(
-    night: Night, here: Runtime, changed: dict[str, Any], reason: str
-) -> None:
+def test_what_cannot_be_compared_stays(night: Night, here: Runtime, changed: dict[str, Any], reason: str) -> None:
     champion = night.champion(night.bad, **changed)
     found = refresh.decide(champion, night.challenger(night.good), night.experiment, here)
     assert found is not None and not found.promote and reason in found.reason
@@ -144,7 +132,7 @@ def test_images_that_the_champion_has_seen_are_left_out(night: Night, here: Runt
     """It learned from the whole new test set: nothing is left to compare on."""
     swapped = SplitRefs(
         train=night.prepared.splits.test, val=night.prepared.splits.val, test=night.prepared.splits.train
-    )  # fmt: skip
+    )
     seen = refresh.seen_images(night.prepared.model_copy(update={"splits": swapped}))
     assert len(seen) == len(np.unique(seen)) == 120 + 30
     champion = night.champion(night.bad, seen=seen)

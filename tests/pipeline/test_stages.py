@@ -32,8 +32,7 @@ def test_only_train_is_thinned_and_nothing_stands_twice(tmp_path: Path) -> None:
     assert work.plan(prepared, "real") == {} and work.plan(prepared, "smote")[9] > 100
     assert prepared.counts["train"] == splits.train.counts()
     with pytest.raises(
-        UserError,
-        match=r"mix.fill of arm 'acgan' is 0\.05, so its generator draws no images: .* the smallest 14",
+        UserError, match=r"mix.fill of arm 'acgan' is 0\.05, so its generator draws no images: .* the smallest 14"
     ):
         make_work(tmp_path, "arms.acgan.mix.fill=0.05").prepare()
     again = make_work(tmp_path).prepare()
@@ -61,20 +60,20 @@ def test_a_sources_own_split_is_but_one(tmp_path: Path, make_shapes) -> None:
         **{f"{s}_labels": images.labels[rows] for s, rows in SPLIT.items()},
     )
     values = {
-        "name": "x", "source": {"kind": "arrays", "path": str(tmp_path / "x.npz")}, "resplit": True,
-        "arms": [{"name": "real"}], "baseline": "real",
-    }  # fmt: skip
+        "name": "x",
+        "source": {"kind": "arrays", "path": str(tmp_path / "x.npz")},
+        "resplit": True,
+        "arms": [{"name": "real"}],
+        "baseline": "real",
+    }
     work = make_work(tmp_path).but(config.build(values))
     with pytest.raises(
-        UserError,
-        match=r"the source has an official one: set split\.kind to stratified, grouped or k_fold",
+        UserError, match=r"the source has an official one: set split\.kind to stratified, grouped or k_fold"
     ):
         work.prepare(0)
     free = config.build({**values, "split": {"kind": "stratified"}})
     assert work.but(free).prepare(0).classes
-    with pytest.raises(
-        UserError, match=r"resplit draws a split for each seed, but split\.kind official"
-    ):
+    with pytest.raises(UserError, match=r"resplit draws a split for each seed, but split\.kind official"):
         config.build({**values, "split": {"kind": "official"}})
 
 
@@ -88,9 +87,7 @@ def test_a_sources_own_split_is_but_one(tmp_path: Path, make_shapes) -> None:
         ("imbalance={profile: counts, counts: {3: 5000}}", "fewer than the 5000 requested"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(
-    tmp_path: Path, override: str, told: str
-) -> None:
+def test_mistakes_are_told_before_anything_is_trained(tmp_path: Path, override: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         make_work(tmp_path, override).prepare()
 
@@ -121,13 +118,9 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
     assert {c: n - counts[c] for c, n in plan.items() if n > counts[c]} == made.short
     assert sum(counts[c] for c in plan) == sum(counts.values())
     recipe = work.recipe(prepared, arm, made)
-    assert recipe.synthetic_share == pytest.approx(
-        np.dot(recipe.class_probability, recipe.class_share)
-    )
+    assert recipe.synthetic_share == pytest.approx(np.dot(recipe.class_probability, recipe.class_share))
     assert recipe.synthetic_count == tuple(counts.values())
-    assert recipe.synthetic_ratio == pytest.approx(
-        sum(counts.values()) / sum(prepared.counts["train"].values())
-    )
+    assert recipe.synthetic_ratio == pytest.approx(sum(counts.values()) / sum(prepared.counts["train"].values()))
     assert recipe.short == {str(label): n for label, n in made.short.items()}  # digits' own names
     assert {line["check"] for line in recipe.funnel} <= set(work.experiment.curation.checks)
     assert all(line["seen"] >= line["passed"] >= 0 for line in recipe.funnel) and recipe.funnel
@@ -138,7 +131,8 @@ def test_an_arm_from_end_to_end(tmp_path: Path) -> None:
     measured = work.measured(prepared, reference, trained)
     assert {"agreement", "kid", "fid"} <= set(load_table(measured.table).metric)
 
-    # Soft labels are the reference classifier's probabilities for the very images, and synthetic images are used at test where asked.
+    # Soft labels are the reference classifier's probabilities for the very images, and synthetic images are used at
+    # test where asked.
     own = arm.mix.model_copy(update={"soft": 0.5, "beside": Beside(k=2, weight=0.5)})
     soft = arm.model_copy(update={"mix": own})
     with pytest.raises(ValueError, match="need the reference classifier"):
@@ -187,9 +181,15 @@ def test_test_images_change_nothing_that_is_chosen(tmp_path: Path) -> None:
         made = work.synthetic(data, reference, trained, {9: 30}, False)
         chosen = work.choice(data, searching, made, reference)
         found.append(
-            (reference.sha256, trained.checkpoint.sha256, trained.best_metric, classifier.state.sha256,
-             chosen.share, chosen.table.sha256)
-        )  # fmt: skip
+            (
+                reference.sha256,
+                trained.checkpoint.sha256,
+                trained.best_metric,
+                classifier.state.sha256,
+                chosen.share,
+                chosen.table.sha256,
+            )
+        )
     assert found[0] == found[1]
 
 
@@ -201,9 +201,7 @@ def test_the_pixels_of_all_splits_are_stored_once(tmp_path: Path) -> None:
     (array,) = (work.context.root / "images").glob("*/images.npy")
     assert array.parent == prepared.data.path and len(np.load(array)) == n
     ids = [
-        name
-        for side in ("train", "val", "test")
-        for name in load_images(getattr(prepared.splits, side)).table["id"]
+        name for side in ("train", "val", "test") for name in load_images(getattr(prepared.splits, side)).table["id"]
     ]
     assert ids == load_images(prepared.data).table["id"].tolist() and len(set(ids)) == n
 
@@ -212,9 +210,7 @@ class KilledError(Exception):
     """The process ends here."""
 
 
-def test_classifiers_go_on_where_they_were_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_classifiers_go_on_where_they_were_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saved after each step, killed at the second evaluation of three; the third alone is done again."""
     short = "classifier.steps=9"
     work, whole = make_work(tmp_path / "killed", short), make_work(tmp_path / "whole", short)

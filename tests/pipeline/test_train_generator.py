@@ -26,10 +26,8 @@ def test_a_generator_of_all_classes_is_one_part(tmp_path: Path) -> None:
     assert specs(prepared, work.experiment.generators["acgan"], whole) == (None, [whole])
 
 
-@pytest.mark.parametrize(("pretrain", "below", "first"), [(0, 200, False), (0.3, 5, False), (0.3, 50, True)])  # fmt: skip
-def test_small_classes_start_from_a_model_of_all(
-    tmp_path: Path, pretrain: float, below: int, first: bool
-) -> None:
+@pytest.mark.parametrize(("pretrain", "below", "first"), [(0, 200, False), (0.3, 5, False), (0.3, 50, True)])
+def test_small_classes_start_from_a_model_of_all(tmp_path: Path, pretrain: float, below: int, first: bool) -> None:
     work = make_work(tmp_path, ARMS, DCGAN % f"pretrain: {pretrain}, pretrain_below: {below}")
     prepared = work.prepare()
     options = work.experiment.generators["d"]
@@ -50,10 +48,7 @@ def test_parts_are_joined_into_one_generator_of_every_class(tmp_path: Path) -> N
     assert first is not None
     start = work.generator(prepared, reference, first)
     assert start.part == "all" and load_images(start.samples).classes == ("all",)
-    done = [
-        work.generator(prepared, reference, part, start if part.label == 9 else None)
-        for part in parts
-    ]
+    done = [work.generator(prepared, reference, part, start if part.label == 9 else None) for part in parts]
     joined = work.join(prepared, done)
     assert joined.part == "" and joined.best_kimg == pytest.approx(sum(d.best_kimg for d in done))
     assert load_images(joined.samples).labels.tolist() == [c for c in range(10) for _ in range(10)]
@@ -120,9 +115,7 @@ def test_a_joined_generators_cost_is_all_of_its_models(tmp_path: Path) -> None:
     work = make_work(tmp_path, ARMS, DCGAN % "pretrain: 0.3, pretrain_below: 50")
     prepared = work.prepare()
     reference = work.reference(prepared)
-    first, (one, *_) = specs(
-        prepared, work.experiment.generators["d"], TrainingSpec(name="d", seed=0)
-    )
+    first, (one, *_) = specs(prepared, work.experiment.generators["d"], TrainingSpec(name="d", seed=0))
     assert first is not None
     start = work.generator(prepared, reference, first)
     alone = work.generator(prepared, reference, one)

@@ -56,38 +56,84 @@ SIDES = np.array(["train", "val", "test", "train"] * 250, object)
 @pytest.mark.parametrize(
     ("overrides", "images", "message"),
     [
-        (["arms.smote.mix.share={eight: 0.1}"], listing(*DIGITS), r"^mix.share of arm 'smote': unknown class 'eight'; choose from 0, 1"),
-        (["arms.acgan.mix.fill={7: 5, eight: 9}"], listing(*DIGITS), r"^mix.fill of arm 'acgan': unknown class 'eight'"),
+        (
+            ["arms.smote.mix.share={eight: 0.1}"],
+            listing(*DIGITS),
+            r"^mix.share of arm 'smote': unknown class 'eight'; choose from 0, 1",
+        ),
+        (
+            ["arms.acgan.mix.fill={7: 5, eight: 9}"],
+            listing(*DIGITS),
+            r"^mix.fill of arm 'acgan': unknown class 'eight'",
+        ),
         (["imbalance.classes=[7, eight]"], listing(*DIGITS), r"^imbalance: unknown class 'eight'"),
         (["imbalance={profile: drop, drop_class: x, percent: 9}"], listing(*DIGITS), r"^imbalance: unknown class 'x'"),
         (["imbalance={profile: counts, counts: {x: 9}}"], listing(*DIGITS), r"^imbalance: unknown class 'x'"),
-        (["imbalance={profile: counts, counts: {3: 83}}"], listing(*DIGITS), r"class '3' has 100 images, of which train has at most 82, fewer than the 83 requested"),
-        (["imbalance={profile: counts, counts: {3: 51}}", "split={}"], listing(*DIGITS, splits=SIDES), r"of which train has at most 50, fewer than the 51"),
+        (
+            ["imbalance={profile: counts, counts: {3: 83}}"],
+            listing(*DIGITS),
+            r"class '3' has 100 images, of which train has at most 82, fewer than the 83 requested",
+        ),
+        (
+            ["imbalance={profile: counts, counts: {3: 51}}", "split={}"],
+            listing(*DIGITS, splits=SIDES),
+            r"of which train has at most 50, fewer than the 51",
+        ),
         (["split.kind=grouped"], listing(*DIGITS), "^split.kind is grouped, but the source has no groups"),
-        (["split.allow_torn_groups=why"], listing(*DIGITS), "^split.allow_torn_groups has no effect, because the source has no groups"),
+        (
+            ["split.allow_torn_groups=why"],
+            listing(*DIGITS),
+            "^split.allow_torn_groups has no effect, because the source has no groups",
+        ),
         (["split.kind=official"], listing(*DIGITS), "^split.kind is official, but the source has no split"),
-        (["split={kind: k_fold, folds: 101}"], listing(*DIGITS), "class '0' has 100 images; 101 folds need at least 101"),
+        (
+            ["split={kind: k_fold, folds: 101}"],
+            listing(*DIGITS),
+            "class '0' has 100 images; 101 folds need at least 101",
+        ),
         ([], listing(*DIGITS[:9], 2), "class '9' has 2 images; train, val and test need at least 3"),
         ([], listing(*DIGITS, groups=100), "class '0' has 1 group; train, val, test need at least 3"),
         (["split={kind: k_fold}"], listing(*DIGITS, groups=25), "class '0' has 4 groups; 0, 1, 2, 3, 4 need"),
         ([], listing(*DIGITS, splits=SIDES, groups=2), "500 groups divided between train, val and test"),
-        ([], listing(*DIGITS, splits=np.array(["train"] * 900 + ["test"] * 100, object)), "official train of the source has no image of class '9'"),
-        ([], listing(*DIGITS, splits=np.array(["val"] * 1000, object)), "the official split of the source has no train"),
-        (["split={test: 0.4}"], listing(*DIGITS, splits=SIDES), "^split.test=0.4 has no effect, because the source has a test of its own"),
+        (
+            [],
+            listing(*DIGITS, splits=np.array(["train"] * 900 + ["test"] * 100, object)),
+            "official train of the source has no image of class '9'",
+        ),
+        (
+            [],
+            listing(*DIGITS, splits=np.array(["val"] * 1000, object)),
+            "the official split of the source has no train",
+        ),
+        (
+            ["split={test: 0.4}"],
+            listing(*DIGITS, splits=SIDES),
+            "^split.test=0.4 has no effect, because the source has a test of its own",
+        ),
         (["split={seed: 7}"], listing(*DIGITS, splits=SIDES), "^split.seed=7 has no effect"),
-        (["resplit=true"], listing(*DIGITS, splits=SIDES), "resplit draws a split for each seed, but the source has an official"),
-        ([], listing(*DIGITS[:9], 0, bad=(Bad("x.png", "broken", "9"),)), "class '9' has no usable picture: 1 could not be used, the first: broken"),
-        (["min_images=5"], listing(*DIGITS[:9], 3), "class '9' has 3 pictures that can be used, fewer than min_images 5"),
+        (
+            ["resplit=true"],
+            listing(*DIGITS, splits=SIDES),
+            "resplit draws a split for each seed, but the source has an official",
+        ),
+        (
+            [],
+            listing(*DIGITS[:9], 0, bad=(Bad("x.png", "broken", "9"),)),
+            "class '9' has no usable picture: 1 could not be used, the first: broken",
+        ),
+        (
+            ["min_images=5"],
+            listing(*DIGITS[:9], 3),
+            "class '9' has 3 pictures that can be used, fewer than min_images 5",
+        ),
         ([], listing(100), "at least 2 classes are needed; got 0"),
         ([], listing(*DIGITS, lost=("the folder a: denied",)), "cannot read the folder a: denied"),
         (["on_bad=fail"], listing(*DIGITS, bad=(Bad("x.png", "broken", "9"),)), "cannot use x.png: broken"),
         ([], replace(listing(*DIGITS), classes=(*"01234567", "a", "A")), "differ only in case"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)  # fmt: skip
-def test_a_mistake_is_refused_before_a_picture_is_read(
-    overrides: list[str], images: Listing, message: str
-) -> None:
+)
+def test_a_mistake_is_refused_before_a_picture_is_read(overrides: list[str], images: Listing, message: str) -> None:
     with pytest.raises(UserError, match=message):
         check_listing(outline(*overrides), images)
 
@@ -95,11 +141,13 @@ def test_a_mistake_is_refused_before_a_picture_is_read(
 @pytest.mark.parametrize(
     "overrides",
     [
-        [], ["imbalance={profile: counts, counts: {3: 82}}"], ["split={kind: k_fold, folds: 100}"],
+        [],
+        ["imbalance={profile: counts, counts: {3: 82}}"],
+        ["split={kind: k_fold, folds: 100}"],
         ["arms.smote.mix.share={3: 0.1}", "arms.acgan.mix.fill={7: 5}"],
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_could_be_run_is_not_refused(overrides: list[str]) -> None:
     check_listing(outline(*overrides), listing(*DIGITS))
     check_listing(outline(), listing(*DIGITS, groups=10))
@@ -116,19 +164,11 @@ def test_what_could_be_run_is_not_refused(overrides: list[str]) -> None:
 )
 def test_no_split_leaves_more_in_train_than_predicted(
     sizes: list[int], groups: int | None, kind: Any, official: tuple[str, ...] | None, val: float, seed: int
-) -> None:  # fmt: skip
+) -> None:
     """Nor with some pictures missing, which cannot be read. Where a split is drawn, it was called possible."""
     images = listing(*sizes, groups=groups)
-    splits = (
-        None
-        if official is None
-        else np.array([official[i % len(official)] for i in range(sum(sizes))], object)
-    )
-    options = (
-        SplitOptions(kind=kind, folds=3)
-        if kind == "k_fold"
-        else SplitOptions(kind=kind, val=val, test=0.3)
-    )
+    splits = None if official is None else np.array([official[i % len(official)] for i in range(sum(sizes))], object)
+    options = SplitOptions(kind=kind, folds=3) if kind == "k_fold" else SplitOptions(kind=kind, val=val, test=0.3)
     rng = np.random.default_rng(seed)
     usable = np.sort(rng.permutation(sum(sizes))[: max(1, round(0.95 * sum(sizes)))])
 
@@ -176,15 +216,12 @@ def test_an_inspection_reports_what_stops_the_run(tmp_path: Path) -> None:
         "imbalance={profile: step, classes: [x], keep: 0.5}": (3, "unknown class 'x'; choose from a, b"),
         "image.window=full": (3, "image.window full has no effect: every picture has 8 bits"),
         "imbalance=natural": (1, "class 'c' has 1 image; train, val and test need at least 3"),
-    }  # fmt: skip
+    }
     for text, (least, message) in cases.items():
         values = yaml.safe_load(CONFIG)
         where = f"source={{kind: folder, path: {root}}}"
         experiment = build(values, [where, *small, text, f"min_images={least}"])
-        look = inspect(
-            sources.listing(experiment.source), experiment.image, experiment.split,
-            policy=experiment.policy,
-        )  # fmt: skip
+        look = inspect(sources.listing(experiment.source), experiment.image, experiment.split, policy=experiment.policy)
         (reported,) = mistakes(experiment, look)
         assert message in reported
         from augpipe.pipeline.context import Context

@@ -38,9 +38,7 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "summary.schema.json
 
 
 @pytest.fixture(scope="module")
-def confirmed(
-    stored: tuple[Experiment, Runs], tmp_path_factory: pytest.TempPathFactory
-) -> Confirmed:
+def confirmed(stored: tuple[Experiment, Runs], tmp_path_factory: pytest.TempPathFactory) -> Confirmed:
     """A gain from 40% to 80% of the test images, on five fresh replicates of two classifiers."""
     experiment = stored[0].model_copy(update={"confirm": Confirm(generators=5, classifiers=2)})
     store = Store(tmp_path_factory.mktemp("confirm"))
@@ -60,13 +58,15 @@ def of(confirmed: Confirmed, **changes: Any) -> Confirmed:
     [
         (
             {"difference": 1.8, "low": 0.6, "high": 3.0},
-            "Synthetic images from gan raised macro recall by 1.8 points (0.6 to 3.0) over the best method without them, "
+            "Synthetic images from gan raised macro recall by 1.8 points (0.6 to 3.0) over the best method without "
+            "them, "
             "confirmed on 5 fresh trainings.",
             "better",
         ),
         (
             {"decision": "worse", "difference": -1.8, "low": -3.0, "high": -0.6},
-            "Synthetic images from gan lowered macro recall by 1.8 points (0.6 to 3.0) against the best method without them, "
+            "Synthetic images from gan lowered macro recall by 1.8 points (0.6 to 3.0) against the best method without "
+            "them, "
             "confirmed on 5 fresh trainings.",
             "worse",
         ),
@@ -78,7 +78,8 @@ def of(confirmed: Confirmed, **changes: Any) -> Confirmed:
         ),
         (
             {"decision": "undecided", "difference": 0.7, "low": -0.5, "high": 1.9, "replicates_needed": 17},
-            "Not decided: synthetic images from gan changed macro recall by +0.7 points (-0.5 to 1.9) over the best method "
+            "Not decided: synthetic images from gan changed macro recall by +0.7 points (-0.5 to 1.9) over the best "
+            "method "
             "without them on 5 fresh trainings; 12 more replicates, about 4.0 min, would decide.",
             "more replicates",
         ),
@@ -93,7 +94,7 @@ def of(confirmed: Confirmed, **changes: Any) -> Confirmed:
             "more test images",
         ),
     ],
-)  # fmt: skip
+)
 def test_every_decision_has_a_sentence_and_an_advice(
     confirmed: Confirmed, results: Results, changes: dict[str, Any], sentence: str, row: str
 ) -> None:
@@ -104,7 +105,7 @@ def test_every_decision_has_a_sentence_and_an_advice(
 
 
 def test_without_a_confirm_stage_it_is_a_first_look(results: Results) -> None:
-    off, failed = NotConfirmed(OFF, {}), NotConfirmed("the confirm stage failed for 'gan'", {"gan": "x"})  # fmt: skip
+    off, failed = NotConfirmed(OFF, {}), NotConfirmed("the confirm stage failed for 'gan'", {"gan": "x"})
     assert verdict(results.comparison, off, {}).startswith("A first look, not confirmed. Synthetic")
     text = "A first look, not confirmed (the confirm stage failed for 'gan'). Synthetic"
     assert verdict(results.comparison, failed, {}).startswith(text)
@@ -119,9 +120,7 @@ def test_without_a_confirm_stage_it_is_a_first_look(results: Results) -> None:
     assert reached == set(ADVICE), "every row can be reached"
 
 
-def test_the_summary_is_what_its_schema_says(
-    confirmed: Confirmed, results: Results, tmp_path: Path
-) -> None:
+def test_the_summary_is_what_its_schema_says(confirmed: Confirmed, results: Results, tmp_path: Path) -> None:
     """Of both stages; keys that the schema lacks are refused, so that it cannot fall behind."""
     schema = json.loads(SCHEMA.read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -135,21 +134,10 @@ def test_the_summary_is_what_its_schema_says(
     assert summary["finalists"]["with_generator"] == "gan" and summary["seconds"] == 20.0
     assert summary["confirm"]["seeds"]["3"] == [3, 1003]
     classifier = summary["models"]["classifier.pt"]
-    assert classifier["name"] == "gan" and classifier["seed"] >= 3, (
-        "of the fresh trainings of the winner"
-    )
-    assert (
-        "best of the 10 trainings of the arm that the confirm stage decided for"
-        in classifier["chosen"]
-    )
+    assert classifier["name"] == "gan" and classifier["seed"] >= 3, "of the fresh trainings of the winner"
+    assert "best of the 10 trainings of the arm that the confirm stage decided for" in classifier["chosen"]
     names = [one["name"] for one in summary["confirm"]["secondary"]]
-    assert names == [
-        "macro_f1",
-        "macro_auc",
-        "minority_recall",
-        "worst_class_recall",
-        *CLASSES[::-1],
-    ]
+    assert names == ["macro_f1", "macro_auc", "minority_recall", "worst_class_recall", *CLASSES[::-1]]
     assert [len(row) for row in summary["confirm"]["differences"]] == [2] * 5
     del summary["confirm"]["decision"]
     with pytest.raises(jsonschema.ValidationError):
@@ -160,16 +148,24 @@ def test_the_summary_is_what_its_schema_says(
 
 
 def test_the_page_begins_with_the_answer(confirmed: Confirmed, results: Results) -> None:
-    """In the order of the reader: answer, glossary, rare classes with their test images, advice, figure, cost, first look."""
+    """In the order of the reader: answer, glossary, rare classes with their test images, advice, figure, cost, first
+    look.
+    """
     text = page(with_confirmed(results, confirmed, 20.0))
     order = [
-        "Synthetic images from gan raised", "Validation chose the two in a first look at all arms (3 seeds)",
-        "<b>gan</b>. Best method without them: the arm <b>classic</b>", "Macro recall is the sensitivity of a class",
-        "<h2>Rare classes</h2>", "The intervals hold for all of these classes together", ADVICE["better"].split("`")[0],
-        "Difference in macro recall of each fresh training", "The run took 20 s, of which",
-        "<h2>Other metrics, and each class</h2>", "<h2>Experiment</h2>",
+        "Synthetic images from gan raised",
+        "Validation chose the two in a first look at all arms (3 seeds)",
+        "<b>gan</b>. Best method without them: the arm <b>classic</b>",
+        "Macro recall is the sensitivity of a class",
+        "<h2>Rare classes</h2>",
+        "The intervals hold for all of these classes together",
+        ADVICE["better"].split("`")[0],
+        "Difference in macro recall of each fresh training",
+        "The run took 20 s, of which",
+        "<h2>Other metrics, and each class</h2>",
+        "<h2>Experiment</h2>",
         "Nothing is tested here",
-    ]  # fmt: skip
+    ]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert "<th>p</th>" not in text.partition("Effect sizes")[0], "the first look has no verdicts"
@@ -178,9 +174,7 @@ def test_the_page_begins_with_the_answer(confirmed: Confirmed, results: Results)
     assert "Of the first look: without intervals." in first and "<th>p</th>" in first
 
 
-def test_rare_classes_have_their_test_images_and_their_scores(
-    confirmed: Confirmed, results: Results
-) -> None:
+def test_rare_classes_have_their_test_images_and_their_scores(confirmed: Confirmed, results: Results) -> None:
     rows = answer_section(with_confirmed(results, confirmed, 20.0))["rare"]
     assert [row[:3] for row in rows] == [(CLASSES[2], "5", "20"), (CLASSES[1], "10", "20")]
     scores = confirmed.scores[confirmed.scores.split == "test"]
@@ -192,10 +186,10 @@ def test_rare_classes_have_their_test_images_and_their_scores(
         assert low <= change <= high and change == pytest.approx(with_generator - without, abs=0.06)
 
 
-def test_what_the_forest_shows_is_what_the_tables_say(
-    confirmed: Confirmed, results: Results
-) -> None:
-    """One family: the figure, its table, the table of rare classes and summary.json have the same intervals, wider than alone."""
+def test_what_the_forest_shows_is_what_the_tables_say(confirmed: Confirmed, results: Results) -> None:
+    """One family: the figure, its table, the table of rare classes and summary.json have the same intervals, wider than
+    alone.
+    """
     both = with_confirmed(results, confirmed, 20.0)
     section = answer_section(both)
     of_class = {one.label: one for one in both.secondary if one.label is not None}
@@ -204,14 +198,13 @@ def test_what_the_forest_shows_is_what_the_tables_say(
     for row, label in zip(section["rare"], (2, 1), strict=True):
         one = of_class[label]
         assert row[5] == f"{one.difference:+.1f} ({one.low:+.1f} to {one.high:+.1f})"
-        table = next(
-            cells for cells in section["secondary"] if cells[0] == f"{CLASSES[label]} (20)"
-        )
+        table = next(cells for cells in section["secondary"] if cells[0] == f"{CLASSES[label]} (20)")
         assert table[3:5] == (f"{one.difference:+.1f}", f"{one.low:+.1f} to {one.high:+.1f}")
         alone = difference(
             *(outputs(confirmed.runs, arm, confirmed.classifiers) for arm in ("gan", "classic")),
-            Units(*labels_of(confirmed.runs)), classes=(label,),
-        ).interval(0.05)  # fmt: skip
+            Units(*labels_of(confirmed.runs)),
+            classes=(label,),
+        ).interval(0.05)
         assert one.low < alone[0] < alone[1] < one.high
     assert base64.b64decode(section["forest"].split(",")[1]).count(b"<use") > len(both.secondary)
 
@@ -224,9 +217,7 @@ def test_a_class_that_neither_finalist_hits_is_no_certain_tie(
     store = Store(tmp_path)
     for key, run in runs.arms.items():
         state = load_state(run.scored.probabilities)
-        state["test"] = torch.where(
-            torch.arange(3) == 2, 0.0, state["test"] + torch.tensor([0.1, 0, 0])
-        )
+        state["test"] = torch.where(torch.arange(3) == 2, 0.0, state["test"] + torch.tensor([0.1, 0, 0]))
         scored = run.scored.model_copy(update={"probabilities": store.put_state("p", state)})
         wrong[key] = replace(run, scored=scored)
     silent = replace(confirmed, runs=replace(runs, arms=wrong))
@@ -257,9 +248,7 @@ def test_another_metric_is_that_of_choice_levels_gains_words_and_models(
     gain = results.comparison.over_baseline["gan"]
     assert gain.interval.mean == pytest.approx(results.level("gan") - results.level("real"))
     split = experiment.model_copy(update={"resplit": True})
-    assert collect(split, stored[1], 1.0).comparison.levels["gan"].mean == pytest.approx(
-        rows.mean()
-    )
+    assert collect(split, stored[1], 1.0).comparison.levels["gan"].mean == pytest.approx(rows.mean())
 
 
 def test_groups_of_test_images_by_attribute(
@@ -272,9 +261,7 @@ def test_groups_of_test_images_by_attribute(
     scanner[0] = "rare"
     table = pd.DataFrame({"split": "test", "id": test.table["id"], "attribute scanner": scanner})
     ref = Store(tmp_path).put_table("attributes", table)
-    prepared = {
-        seed: one.model_copy(update={"attributes": ref}) for seed, one in runs.prepared.items()
-    }
+    prepared = {seed: one.model_copy(update={"attributes": ref}) for seed, one in runs.prepared.items()}
     first = collect(experiment, replace(runs, prepared=prepared), 1.0)
     both = with_confirmed(first, confirmed, 2.0)
     write(both, tmp_path / "out")
@@ -284,17 +271,16 @@ def test_groups_of_test_images_by_attribute(
     groups = {one["value"]: one for one in summary["attributes"]}
     assert list(groups) == ["new", "old", "rare", "worst group", "gap"]
     assert groups["new"]["test_images"] == (scanner == "new").sum()
-    assert groups["rare"]["remark"].startswith(
-        "few test images: 1 of a class; no test images of 2 classes"
-    )
+    assert groups["rare"]["remark"].startswith("few test images: 1 of a class; no test images of 2 classes")
     assert groups["gap"]["remark"] == "some groups have few test images"
     scores = pd.read_csv(tmp_path / "out" / "attributes.csv", keep_default_na=False)
     seeds = [seed for of in confirmed.classifiers.values() for seed in of]
     means = scores[scores.seed.isin(seeds)].groupby(["arm", "metric", "group"]).value.mean()
     for (metric, value), one in {
-        ("macro_recall", "new"): groups["new"], ("worst_group_recall", ""): groups["worst group"],
+        ("macro_recall", "new"): groups["new"],
+        ("worst_group_recall", ""): groups["worst group"],
         ("recall_gap", ""): groups["gap"],
-    }.items():  # fmt: skip
+    }.items():
         arms = [100 * means[arm, metric, value] for arm in ("classic", "gan")]
         assert [one["without_generator"], one["with_generator"]] == pytest.approx(arms, abs=1e-3)
         assert one["difference"] == pytest.approx(arms[1] - arms[0], abs=1e-3)

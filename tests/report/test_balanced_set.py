@@ -25,13 +25,40 @@ from augpipe.synthetic import fidelity
 from augpipe.synthetic.gates import Outcome
 
 NASTY = (
-    "../x", "a/b", "T-shirt/top", ".hidden", "CON", "Cat", "cat", "manifest.csv", "..", "/etc/passwd",
-    "<b>bold</b>", "a | b", "`code`", "[link](http://x)", "*star*_under_", "&lt;i&gt; &amp;", "a\nb", "größe, \"x\"", "x" * 300,
-)  # fmt: skip
+    "../x",
+    "a/b",
+    "T-shirt/top",
+    ".hidden",
+    "CON",
+    "Cat",
+    "cat",
+    "manifest.csv",
+    "..",
+    "/etc/passwd",
+    "<b>bold</b>",
+    "a | b",
+    "`code`",
+    "[link](http://x)",
+    "*star*_under_",
+    "&lt;i&gt; &amp;",
+    "a\nb",
+    'größe, "x"',
+    "x" * 300,
+)
 LINEAGE = [
-    "file", "class", "origin", "id", "group", "source", "parent", "generator", "checkpoint", "seed",
-    "check_blank", "check_realism",
-]  # fmt: skip
+    "file",
+    "class",
+    "origin",
+    "id",
+    "group",
+    "source",
+    "parent",
+    "generator",
+    "checkpoint",
+    "seed",
+    "check_blank",
+    "check_realism",
+]
 
 
 def manifest_of(out: Path) -> pd.DataFrame:
@@ -70,15 +97,11 @@ def test_real_pictures_may_have_their_own_size(balanced, tmp_path) -> None:
     own = [Image.new("L", (40 + i, 30), 5 * i) for i in range(12)]
     publish(found, out, iter(own))
     table = manifest_of(out)
-    assert [pixels(out / name).shape for name in table["file"][:12]] == [
-        (1, 30, 40 + i) for i in range(12)
-    ]
+    assert [pixels(out / name).shape for name in table["file"][:12]] == [(1, 30, 40 + i) for i in range(12)]
     assert {pixels(out / name).shape for name in table["file"][12:]} == {(1, 16, 16)}
     card = json.loads((out / "card.json").read_text())
     assert card["made_from"]["real_size"] == "original"
-    assert any(
-        "the synthetic ones 16x16 pixels: reduce all to one size" in line for line in card["limits"]
-    )
+    assert any("the synthetic ones 16x16 pixels: reduce all to one size" in line for line in card["limits"])
     publish(found, out)  # again, at the size of the run: replaced completely
     assert json.loads((out / "card.json").read_text())["made_from"]["real_size"] == "run"
 
@@ -88,11 +111,7 @@ def test_the_manifest_says_where_each_image_comes_from(balanced, tmp_path) -> No
     publish(found, out)
     table = manifest_of(out)
     assert list(table.columns) == LINEAGE
-    assert table["class"].tolist() == [
-        *np.repeat(["cat", "dog", "eel"], 4),
-        *["cat"] * 2,
-        *["dog"] * 5,
-    ]
+    assert table["class"].tolist() == [*np.repeat(["cat", "dog", "eel"], 4), *["cat"] * 2, *["dog"] * 5]
     real, made = table[:12], table[12:]
     assert real["id"].tolist() == [f"img{row}" for row in range(12)]
     assert set(real[LINEAGE[6:]].to_numpy().ravel()) == {""}
@@ -137,9 +156,7 @@ def test_folders_of_classes_are_names_of_their_own(names: list[str]) -> None:
         assert len(name.encode()) <= 255
 
 
-@pytest.mark.parametrize(
-    "names", [("x_2", "X", "x"), ("a_b_2", "a/b", "a_b"), ("card.md_1", "card.md")]
-)
+@pytest.mark.parametrize("names", [("x_2", "X", "x"), ("a_b_2", "a/b", "a_b"), ("card.md_1", "card.md")])
 def test_a_name_given_to_a_folder_is_not_another_class_s_own(names: tuple[str, ...]) -> None:
     assert len({name.casefold() for name in folder_names(names, BALANCED_FILES)}) == len(names)
 
@@ -184,18 +201,13 @@ def test_the_card_reads_right_whatever_the_classes_are_called(balanced, tmp_path
     tokens = parsed(text)
     assert "html_block" not in {t.type for t in tokens}
     headings = [tokens[at + 1].content for at, t in enumerate(tokens) if t.type == "heading_open"]
-    assert headings[1:] == [
-        "Gates", "Metrics of the synthetic images", "Pass rates of the checks", "Limits",
-    ]  # fmt: skip
+    assert headings[1:] == ["Gates", "Metrics of the synthetic images", "Pass rates of the checks", "Limits"]
     classes, gates, figures, kept = cells(text)
     told = [" ".join(name.split()) for name in NASTY]
     assert classes[0] == ["class", "real", "synthetic", "missing"]
     assert [row[0] for row in classes[1:]] == told
     assert [row[1:] for row in classes[1:4]] == [["4", "2", "3"], ["4", "5", "0"], ["4", "0", "0"]]
-    assert gates[1:] == [
-        ["memorisation.p > 0.01", "holds", "0.4"],
-        ["each fid < 9", "holds", "in | each"],
-    ]
+    assert gates[1:] == [["memorisation.p > 0.01", "holds", "0.4"], ["each fid < 9", "holds", "in | each"]]
     assert figures[1:] == [["agreement", "0.5", "12 / 7"], ["kid", "needs <5> | images", "12 / 7"]]
     assert {len(row) for row in kept} == {2}
     assert ["kept", "0.200"] in kept and ["kept.realism", "0.250"] in kept
@@ -206,12 +218,7 @@ def test_the_card_names_the_generator_as_it_is_called(balanced, tmp_path) -> Non
     publish(balanced(), tmp_path / "out")
     text = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
     tokens = parsed(text)
-    code = [
-        part.content
-        for token in tokens
-        for part in token.children or ()
-        if part.type == "code_inline"
-    ]
+    code = [part.content for token in tokens for part in token.children or () if part.type == "code_inline"]
     assert "my_gan" in code and shown(tokens[1]) == "by_hand, arm filled_up: balanced set"
 
 

@@ -44,9 +44,7 @@ def changed(first: Path, tmp_path: Path, **arms: float) -> Path:
         rows = table.index[(table.arm == arm) & (table["split"] == "test")]
         turn = table.loc[rows].groupby(["seed", "true"]).cumcount()
         wrong = table.loc[rows, "true"].map(dict(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True)))
-        table.loc[rows, "predicted"] = np.where(
-            turn < 20 * fraction, table.loc[rows, "true"], wrong
-        )
+        table.loc[rows, "predicted"] = np.where(turn < 20 * fraction, table.loc[rows, "true"], wrong)
     table.to_csv(second / "predictions.csv", index=False)
     return second
 
@@ -64,7 +62,7 @@ def test_a_run_and_its_copy_are_the_same(first: Path, tmp_path: Path) -> None:
 
 def test_what_moved_is_shown_with_its_interval(
     first: Path, tmp_path: Path, results, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+) -> None:
     second = changed(first, tmp_path, classic=1.0, gan=0.5)
     steps = str(results.experiment.classifier.steps)
     text = (second / "experiment.yaml").read_text().replace(f"steps: {steps}", "steps: 999")
@@ -73,8 +71,10 @@ def test_what_moved_is_shown_with_its_interval(
     compared = compare_runs(one, other)
     moved = {arm.arm: arm for arm in compared.arms}
     assert {name: arm.word for name, arm in moved.items()} == {
-        "real": "not shown to have moved", "classic": "not shown to have moved", "gan": "down",
-    }  # fmt: skip
+        "real": "not shown to have moved",
+        "classic": "not shown to have moved",
+        "gan": "down",
+    }
     # Of three seeds that differ, a change of 32 points is not shown once p is corrected.
     assert moved["classic"].change.p < 0.05 < moved["classic"].change.p_holm
     # Against the bootstrap on the results that the files were written from, and the recalls of scores.csv.
@@ -88,7 +88,7 @@ def test_what_moved_is_shown_with_its_interval(
     assert compared.settings == (("classifier.steps", steps, "999"),)
 
     page = tmp_path / "page.html"
-    status, printed = call(monkeypatch, capsys, "compare-runs", str(first), str(second), "--out", str(page))  # fmt: skip
+    status, printed = call(monkeypatch, capsys, "compare-runs", str(first), str(second), "--out", str(page))
     assert status == 0 and "1 arm of 3 moved: gan down." in printed
     assert f"classifier.steps: {steps} | 999" in printed and "data: the same" in printed
     text = page.read_text()
@@ -132,7 +132,7 @@ def test_groups_are_resampled_together(first: Path, tmp_path: Path) -> None:
     for folder in (first, second):
         table = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
         turn = table.groupby(["arm", "seed", "split", "true"]).cumcount() // 5
-        table["group"] = table["true"].map({n: str(at) for at, n in enumerate(NAMES)}) + turn.astype(str)  # fmt: skip
+        table["group"] = table["true"].map({n: str(at) for at, n in enumerate(NAMES)}) + turn.astype(str)
         table.to_csv(folder / "predictions.csv", index=False)
     compared = compare_runs(read_run(first), read_run(second))
     apart = next(one for one in compared.arms if one.arm == "gan")
@@ -148,9 +148,7 @@ def test_groups_are_resampled_together(first: Path, tmp_path: Path) -> None:
         ("predictions.csv", "a,b\n1,2\n", "cannot be read"),
     ],
 )
-def test_what_is_no_run_is_named(
-    first: Path, tmp_path: Path, file: str, text: str | None, message: str
-) -> None:
+def test_what_is_no_run_is_named(first: Path, tmp_path: Path, file: str, text: str | None, message: str) -> None:
     second = changed(first, tmp_path)
     (second / file).unlink() if text is None else (second / file).write_text(text)
     with pytest.raises(UserError, match=message):

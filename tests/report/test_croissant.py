@@ -1,4 +1,5 @@
-"""The Croissant description of a balanced set, against the rules of the specification (1.0) and the files that it names.
+"""The Croissant description of a balanced set, against the rules of the specification (1.0) and the files that it
+names.
 
 mlcroissant is no dependency; where it is installed it validates the description too.
 """
@@ -21,7 +22,7 @@ from augpipe.report.forms import FORMS
 
 TYPES = {"sc:Dataset", "cr:FileObject", "cr:FileSet", "cr:RecordSet", "cr:Field"}
 # Of schema.org, by the vocabulary of the context; all others must be terms of the context or have a prefix of it.
-SCHEMA_ORG = {"name", "description", "distribution", "contentUrl", "contentSize", "encodingFormat", "sha256"}  # fmt: skip
+SCHEMA_ORG = {"name", "description", "distribution", "contentUrl", "contentSize", "encodingFormat", "sha256"}
 
 
 def nodes(value: Any) -> Iterator[dict[str, Any]]:
@@ -37,9 +38,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_description_follows_the_specification(
-    form: str, balanced: Callable[..., Balanced], tmp_path: Path
-) -> None:
+def test_a_description_follows_the_specification(form: str, balanced: Callable[..., Balanced], tmp_path: Path) -> None:
     out = tmp_path / "out"
     publish(balanced(), out, form=form)
     about = json.loads((out / "croissant.json").read_text())
@@ -82,8 +81,6 @@ def test_it_counts_what_the_card_counts(balanced: Callable[..., Balanced], tmp_p
     publish(balanced(), tmp_path / "out")
     about = json.loads((tmp_path / "out" / "croissant.json").read_text())
     assert about["name"] == "by_hand-filled_up"
-    assert about["description"].startswith(
-        "12 real training images and 7 synthetic images of 3 classes"
-    )
+    assert about["description"].startswith("12 real training images and 7 synthetic images of 3 classes")
     card = json.loads((tmp_path / "out" / "card.json").read_text())
     assert about["rai:dataLimitations"] == card["limits"]

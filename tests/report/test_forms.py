@@ -1,4 +1,6 @@
-"""A balanced set in every form, read back by others' readers: pixels, labels, lineage, marks of the synthetic images."""
+"""A balanced set in every form, read back by others' readers: pixels, labels, lineage, marks of the synthetic
+images.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,7 @@ from augpipe.report.balanced_set import Balanced, publish
 from augpipe.report.forms import FORMS
 from augpipe.report.out import check_balanced_out
 
-Seen = Iterator[
-    tuple[str, str, np.ndarray, bool]
-]  # class, id, pixels (H,W[,3]), marked as synthetic
+Seen = Iterator[tuple[str, str, np.ndarray, bool]]  # class, id, pixels (H,W[,3]), marked as synthetic
 
 
 def folder(out: Path) -> Seen:
@@ -56,7 +56,7 @@ def webdataset(out: Path) -> Seen:
         for name in names:
             about = json.loads(tar.extractfile(f"{name}.json").read())
             picture = Image.open(io.BytesIO(tar.extractfile(f"{name}.png").read()))
-            assert tar.extractfile(f"{name}.cls").read() == str(["cat", "dog", "eel"].index(about["class"])).encode()  # fmt: skip
+            assert tar.extractfile(f"{name}.cls").read() == str(["cat", "dog", "eel"].index(about["class"])).encode()
             assert "NaN" not in json.dumps(about)
             yield about["class"], about["id"], np.asarray(picture), marks.is_synthetic(picture.info)
 
@@ -74,9 +74,7 @@ READERS = {"folder": folder, "hf": hf, "npz": npz, "webdataset": webdataset, "di
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_set_comes_back(
-    form: str, channels: int, balanced: Callable[..., Balanced], tmp_path: Path
-) -> None:
+def test_a_set_comes_back(form: str, channels: int, balanced: Callable[..., Balanced], tmp_path: Path) -> None:
     content, out = balanced(channels=channels), tmp_path / "out"
     publish(content, out, form=form)
     read = {name: (label, pixels, marked) for label, name, pixels, marked in READERS[form](out)}
@@ -110,10 +108,7 @@ def test_arrays_have_medmnists_form(balanced: Callable[..., Balanced], tmp_path:
     content = balanced()
     publish(content, tmp_path / "out", form="npz")
     with np.load(tmp_path / "out" / "images.npz") as arrays:
-        assert arrays["train_images"].shape == (19, 16, 16) and arrays["train_labels"].shape == (
-            19,
-            1,
-        )
+        assert arrays["train_images"].shape == (19, 16, 16) and arrays["train_labels"].shape == (19, 1)
         assert arrays["test_labels"].dtype == np.uint8
         held_out = np.asarray(load_images(content.prepared.splits.test).images)[:, 0]
         assert np.array_equal(arrays["test_images"], held_out)
@@ -136,8 +131,6 @@ def test_real_dicom_files_carry_no_mark(balanced: Callable[..., Balanced], tmp_p
         data = pydicom.dcmread(tmp_path / "out" / row.file)
         assert ("SyntheticData" in data) == (row.origin == "synthetic")
         if row.origin == "synthetic":
-            assert (
-                data[0x0008, 0x001C].value == "YES" and row.checkpoint in data.DerivationDescription
-            )
+            assert data[0x0008, 0x001C].value == "YES" and row.checkpoint in data.DerivationDescription
     uids = [pydicom.dcmread(tmp_path / "out" / name).SOPInstanceUID for name in table.file]
     assert len(set(uids)) == len(uids)

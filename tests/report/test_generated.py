@@ -47,9 +47,7 @@ def test_class_folders_are_read_by_torchvision(tmp_path: Path) -> None:
     write_generated(drawn, ORIGIN, tmp_path / "out", "folder")
     read = ImageFolder(tmp_path / "out")
     assert len(read) == 6 and len(read.classes) == 3
-    by_file = pd.read_csv(tmp_path / "out" / "manifest.csv", keep_default_na=False).set_index(
-        "file"
-    )
+    by_file = pd.read_csv(tmp_path / "out" / "manifest.csv", keep_default_na=False).set_index("file")
     for path, _ in read.samples:
         name = Path(path).relative_to(tmp_path / "out").as_posix()
         row = by_file.loc[name if name in by_file.index else f"./{name}"]
@@ -61,13 +59,9 @@ def test_class_folders_are_read_by_torchvision(tmp_path: Path) -> None:
         assert (row.generator, row.checkpoint, row.seed) == ("cgan", "ab" * 32, 7)
 
 
-@pytest.mark.parametrize(
-    ("form", "file"), [("npz", "images.npz"), ("webdataset", "images-000000.tar"), ("hf", "")]
-)
+@pytest.mark.parametrize(("form", "file"), [("npz", "images.npz"), ("webdataset", "images-000000.tar"), ("hf", "")])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_other_forms_are_read_by_our_sources(
-    tmp_path: Path, form: str, file: str, channels: int
-) -> None:
+def test_other_forms_are_read_by_our_sources(tmp_path: Path, form: str, file: str, channels: int) -> None:
     drawn = images(channels)
     write_generated(drawn, ORIGIN, tmp_path / "out", form)
     listed = listing(TypeAdapter(Source).validate_python(suggest(tmp_path / "out" / file)))

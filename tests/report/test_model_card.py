@@ -26,18 +26,14 @@ def test_the_metadata_block_is_hugging_faces(out: Path, results: Results) -> Non
     empty, block, card = text.split("---\n", 2)
     assert empty == ""
     metadata = yaml.safe_load(block)
-    assert (
-        metadata["library_name"] == "augpipe" and metadata["pipeline_tag"] == "image-classification"
-    )
+    assert metadata["library_name"] == "augpipe" and metadata["pipeline_tag"] == "image-classification"
     assert "license" not in metadata  # nobody but the owner of the data can give one
     (entry,) = metadata["model-index"]
     (result,) = entry["results"]
     (metric,) = result["metrics"]
     arm = json.loads((out / "summary.json").read_text())["models"]["classifier.pt"]["name"]
     scores = pd.read_csv(out / "scores.csv", keep_default_na=False)
-    rows = scores[
-        (scores.arm == arm) & (scores.split == "test") & (scores.metric == "macro_recall")
-    ]
+    rows = scores[(scores.arm == arm) & (scores.split == "test") & (scores.metric == "macro_recall")]
     assert metric["value"] == pytest.approx(rows.value.astype(float).mean(), abs=1e-4)
     assert result["dataset"]["split"] == "test"
     assert f"macro recall {100 * rows.value.astype(float).mean():.1f}" in card

@@ -49,7 +49,7 @@ def test_the_page_holds_val_and_never_test(results) -> None:
     assert found is not None and EVIL not in text and r"\u003cscript\u003e" in found[1]
     items = json.loads(found[1])["items"]
     assert {item["class"] for item in items} == set(CLASSES)
-    uris = {truth: {i["image"] for i in items if i["truth"] == truth} for truth in ("real", "synthetic")}  # fmt: skip
+    uris = {truth: {i["image"] for i in items if i["truth"] == truth} for truth in ("real", "synthetic")}
     assert len(items) == 40 and not uris["real"] & uris["synthetic"]
     for split, shown in (("val", True), ("test", False)):
         images = results.splits[split]
@@ -65,7 +65,7 @@ def answers(place: Path, *rows: str, head: str = HEAD) -> Path:
 def test_answers_are_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [f'"digits, gan",{i},7,{"real" if i % 2 else "synthetic"},real,1.5' for i in range(1, 13)]  # fmt: skip
+    rows = [f'"digits, gan",{i},7,{"real" if i % 2 else "synthetic"},real,1.5' for i in range(1, 13)]
     path = answers(tmp_path, *rows)
     score = read_score(path)
     assert score.overall == (6, 12) and score.right == {"real": 6, "synthetic": 0}
@@ -88,7 +88,7 @@ def test_answers_are_scored(
         (("q,1,7,real,real,1", "p,2,7,real,real,1"), HEAD, "answers to 2 quizzes"),
         (("q,1",), HEAD, "unknown truth in line 2"),
     ],
-)  # fmt: skip
-def test_what_are_no_answers(tmp_path: Path, rows: tuple[str, ...], head: str, message: str) -> None:  # fmt: skip
+)
+def test_what_are_no_answers(tmp_path: Path, rows: tuple[str, ...], head: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_score(answers(tmp_path, *rows, head=head))

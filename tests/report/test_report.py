@@ -78,8 +78,23 @@ def test_the_page_says_what_it_should(results: Results, text: str) -> None:
     assert html.escape(results.comparison.sentence).replace("&#x27;", "&#39;") in text
     for arm in ("real", "classic", "gan"):
         assert text.count(arm) > 3
-    for heading in ("Experiment", "Input data", "Gain of each arm", "Training images of each class",
-                    "Recall of each class", "How many synthetic images", "Gain and cost", "Confusion matrices", "Misread test images", "Real and synthetic images", "Fidelity", "Memorisation", "Curation", "Gates", "Settings"):  # fmt: skip
+    for heading in (
+        "Experiment",
+        "Input data",
+        "Gain of each arm",
+        "Training images of each class",
+        "Recall of each class",
+        "How many synthetic images",
+        "Gain and cost",
+        "Confusion matrices",
+        "Misread test images",
+        "Real and synthetic images",
+        "Fidelity",
+        "Memorisation",
+        "Curation",
+        "Gates",
+        "Settings",
+    ):
         assert heading in text
     assert "too few images" in text  # a metric that was refused
 
@@ -124,13 +139,7 @@ def test_contrasts_tell_what_the_figures_show(results: Results) -> None:
     found = contrasts(results)
     level = results.comparison.levels["gan"]
     assert found["ratio"]["rows"] == [
-        (
-            "gan",
-            "gan",
-            "0.200",
-            f"{100 * level.mean:.2f}",
-            f"{100 * level.low:.2f} to {100 * level.high:.2f}",
-        )
+        ("gan", "gan", "0.200", f"{100 * level.mean:.2f}", f"{100 * level.low:.2f} to {100 * level.high:.2f}")
     ]
     assert [row[0] for row in found["cost"]["rows"]] == ["classic", "gan"]
     assert [row[2] for row in found["cost"]["rows"]] == ["–", "2"]
@@ -140,9 +149,7 @@ def test_contrasts_tell_what_the_figures_show(results: Results) -> None:
     assert pairs == {(CLASSES[c], CLASSES[(c + 1) % 3]) for c in range(3)}
 
 
-def test_misread_images_of_the_saved_classifier_rare_classes_first(
-    results: Results, tmp_path: Path
-) -> None:
+def test_misread_images_of_the_saved_classifier_rare_classes_first(results: Results, tmp_path: Path) -> None:
     saved = next(model for model in results.models if model.file == "classifier.pt")
     write_predictions(results.predictions, tmp_path / "predictions.csv")
     table = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
@@ -190,16 +197,12 @@ def test_summary_holds_the_contract(results: Results) -> None:
     assert gan["gain"]["mean"] == pytest.approx(gan["mean"] - found["arms"]["real"]["mean"])
     assert gan["synthetic_counts"] == dict(zip(CLASSES, [0, 20, 25], strict=True))
     assert found["arms"]["real"]["gain"] is None and found["baseline"] == "real"
-    assert (
-        found["best_with_generator"] == "gan" and found["strongest_without_generator"] == "classic"
-    )
+    assert found["best_with_generator"] == "gan" and found["strongest_without_generator"] == "classic"
     assert found["data"]["intake"]["quarantined"] == 1 and found["data"]["intake"]["groups"] == 40
     assert found["data"]["imbalance_ratio"] == 6 and found["versions"]["torch"]
 
 
-def test_the_folder_holds_exactly_the_contracts_files(
-    results: Results, tmp_path: Path, monkeypatch
-) -> None:
+def test_the_folder_holds_exactly_the_contracts_files(results: Results, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
     out = tmp_path / "deep" / "out"
     for _ in range(2):  # and again over itself
@@ -230,16 +233,11 @@ def test_names_that_spreadsheets_would_run_are_quoted_and_exact_in_the_summary(
     written = pd.read_csv(tmp_path / "out" / "quarantine.csv", keep_default_na=False)
     assert written["id"].tolist() == [f"'{name}", "'@SUM(A1).png"]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["escaped"]["quarantine.csv"] == {
-        f"'{name}": name,
-        "'@SUM(A1).png": "@SUM(A1).png",
-    }
+    assert summary["escaped"]["quarantine.csv"] == {f"'{name}": name, "'@SUM(A1).png": "@SUM(A1).png"}
 
 
 @pytest.mark.parametrize(("fraction", "warned"), [(0.004, False), (0.031, True)])
-def test_near_copies_of_test_are_named_before_the_first_figure(
-    results: Results, fraction: float, warned: bool
-) -> None:
+def test_near_copies_of_test_are_named_before_the_first_figure(results: Results, fraction: float, warned: bool) -> None:
     intake = results.intake.model_copy(update={"near_copies": fraction})
     head = page(replace(results, intake=intake)).partition("<h2>Experiment</h2>")[0]
     assert ("3.1% of the test images are nearly equal to one in train or val" in head) is warned
@@ -280,9 +278,7 @@ def test_what_checks_left_missing_is_told(results: Results, text: str) -> None:
     assert "missing 4 of &lt;script&gt;" in text
 
 
-def test_what_another_seed_than_the_first_is_missing_is_told_too(
-    stored: tuple[Experiment, Runs],
-) -> None:
+def test_what_another_seed_than_the_first_is_missing_is_told_too(stored: tuple[Experiment, Runs]) -> None:
     experiment, runs = stored
 
     def whole(key: tuple[str, int], recipe: Recipe) -> Recipe:
@@ -293,9 +289,7 @@ def test_what_another_seed_than_the_first_is_missing_is_told_too(
     assert "too few images passed" in page(later)
 
 
-def test_counts_and_shares_of_an_arm_are_the_mean_over_seeds(
-    stored: tuple[Experiment, Runs],
-) -> None:
+def test_counts_and_shares_of_an_arm_are_the_mean_over_seeds(stored: tuple[Experiment, Runs]) -> None:
     experiment, found = stored
     first = found.arms["gan", 0].recipe
     more = tuple(n + 3 * len(experiment.seeds) for n in first.synthetic_count)
@@ -307,9 +301,7 @@ def test_counts_and_shares_of_an_arm_are_the_mean_over_seeds(
     later = collect(experiment, with_recipes(found, other), 12.0)
     before = collect(experiment, found, 12.0).summary()["arms"]["gan"]
     told = later.summary()["arms"]["gan"]
-    assert list(told["synthetic_counts"].values()) == [
-        n + 3 for n in before["synthetic_counts"].values()
-    ]
+    assert list(told["synthetic_counts"].values()) == [n + 3 for n in before["synthetic_counts"].values()]
     seeds = len(experiment.seeds)
     assert told["share"] == pytest.approx(before["share"] + (1 - first.synthetic_share) / seeds)
 
@@ -350,16 +342,10 @@ def test_images_that_two_arms_share_were_checked_once(results: Results) -> None:
 def _no_recipes(results: Results) -> dict[tuple[str, int], Recipe]:
     """Of real images alone."""
     experiment = results.experiment
-    return {
-        (arm.name, seed): recipe_of("real", seed)
-        for arm in experiment.arms
-        for seed in experiment.seeds
-    }
+    return {(arm.name, seed): recipe_of("real", seed) for arm in experiment.arms for seed in experiment.seeds}
 
 
-def test_no_two_generators_pictures_have_one_name(
-    results: Results, tmp_path: Path, monkeypatch
-) -> None:
+def test_no_two_generators_pictures_have_one_name(results: Results, tmp_path: Path, monkeypatch) -> None:
     """A generator may be called as the other one's picture of nearest images is."""
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
     gan = results.generators[0]
@@ -420,13 +406,9 @@ def test_seconds_are_written_as_numbers(results: Results) -> None:
 def test_what_val_chose_is_told(stored: tuple[Experiment, Runs]) -> None:
     experiment, found = stored
     told = {("gan", 0): {"share": {EVIL: 0.1}, "part": 0.5, "steps": 70}}
-    runs = with_recipes(
-        found, lambda key, recipe: recipe.model_copy(update={"chosen": told.get(key)})
-    )
+    runs = with_recipes(found, lambda key, recipe: recipe.model_copy(update={"chosen": told.get(key)}))
     arms = [
-        arm.model_copy(update={"mix": arm.mix.model_copy(update={"share": "per_class"})})
-        if arm.name == "gan"
-        else arm
+        arm.model_copy(update={"mix": arm.mix.model_copy(update={"share": "per_class"})}) if arm.name == "gan" else arm
         for arm in experiment.arms
     ]
     experiment = experiment.model_copy(update={"arms": tuple(arms)})
@@ -440,9 +422,7 @@ def test_what_val_chose_is_told(stored: tuple[Experiment, Runs]) -> None:
     assert ", ".join(str(40 + seed) for seed in experiment.seeds) in text
 
 
-@pytest.mark.parametrize(
-    "left", [{"synthetic_share": 0.0}, {"made_by": {}}, {"made_by": {"smote": 40}}]
-)
+@pytest.mark.parametrize("left", [{"synthetic_share": 0.0}, {"made_by": {}}, {"made_by": {"smote": 40}}])
 def test_an_arm_that_shows_no_image_of_a_trained_generator_is_credited_with_none(
     stored: tuple[Experiment, Runs], left: dict[str, Any]
 ) -> None:
@@ -473,17 +453,17 @@ def test_however_many_and_large_the_pictures_the_page_stays_below_8_mb(results: 
     assert 0 < len(fits) < 5 and len(own) == 5
     three = ImageSet(noise, labels % 3, CLASSES, many.table)
     wide = replace(
-        results, splits={**results.splits, "train": three}, quality=replace(results.quality, galleries=galleries),
+        results,
+        splits={**results.splits, "train": three},
+        quality=replace(results.quality, galleries=galleries),
         generators=tuple(replace(g, samples=three) for g in generators),
-    )  # fmt: skip
+    )
     large = _page(wide, 1.0)
     assert len(large) < 8e6 and len(_page(wide, 0.2)) < len(large) / 2
     assert "Not shown to limit the page size" in large
 
 
-def test_a_page_that_would_be_too_large_has_fewer_pictures(
-    results: Results, text: str, monkeypatch
-) -> None:
+def test_a_page_that_would_be_too_large_has_fewer_pictures(results: Results, text: str, monkeypatch) -> None:
     monkeypatch.setattr(page_module, "LARGEST", len(text) - 1)
     assert len(page(results)) < len(text)
 
@@ -515,9 +495,7 @@ def test_the_nearest_image_of_train_is_found_among_its_class() -> None:
     small = shapes((30, 30), seed=1)
     rows = np.flatnonzero(small.labels == 1)
     apart = (small.images[rows][None].astype(float) - small.images[:5, None]) ** 2
-    assert (
-        nearest(small.images[:5], small, rows).tolist() == apart.sum((2, 3, 4)).argmin(1).tolist()
-    )
+    assert nearest(small.images[:5], small, rows).tolist() == apart.sum((2, 3, 4)).argmin(1).tolist()
 
 
 def test_a_line_of_the_ratio_curve_joins_what_differs_in_amount_alone() -> None:
@@ -526,18 +504,13 @@ def test_a_line_of_the_ratio_curve_joins_what_differs_in_amount_alone() -> None:
 
     plain = _series(arm(fill=100, share=0.1))
     assert plain == _series(arm(fill="auto", share=0.4)) == "gan"
-    assert (
-        _series(arm(share=0.1, transform="light", sampler="balanced"))
-        == "gan, sampler balanced, transform light"
-    )
+    assert _series(arm(share=0.1, transform="light", sampler="balanced")) == "gan, sampler balanced, transform light"
     near, far = ({"check": "agreement", "power": p} for p in (1, -1))
     assert len({plain, _series(arm(prefer=near)), _series(arm(prefer=far))}) == 3
     assert _series(arm(loss={"kind": "focal"})) != _series(arm(loss={"kind": "ldam"}))
 
 
-@pytest.mark.parametrize(
-    "mix", [{"share": 0.3, "synthetic_weight": 0}, {"share": 0, "beside": {"weight": 0}}]
-)
+@pytest.mark.parametrize("mix", [{"share": 0.3, "synthetic_weight": 0}, {"share": 0, "beside": {"weight": 0}}])
 def test_images_without_a_say_are_refused(mix: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="greater than 0"):
         Mix(**mix)
@@ -552,9 +525,7 @@ def test_groups_of_test_images_reach_the_comparison(stored: tuple[Experiment, Ru
         prepared = kept.prepared[experiment.seeds[0]]
         test = load_images(prepared.splits.test)
         table = test.table.assign(
-            group=[
-                f"p{k % (20 // patients)}-{c}" for k, c in zip(range(60), test.labels, strict=True)
-            ]
+            group=[f"p{k % (20 // patients)}-{c}" for k, c in zip(range(60), test.labels, strict=True)]
         )
         store = Store(Path(prepared.splits.test.path).parents[1])
         ref = store.put_images(ImageSet(test.images, test.labels, test.classes, table))

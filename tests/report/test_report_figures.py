@@ -12,8 +12,18 @@ from matplotlib.figure import Figure
 
 from augpipe.report.figures import STYLE, name_classes
 
-DIGITS = ("0 - zero", "1 - one", "2 - two", "3 - three", "4 - four", "5 - five", "6 - six",
-          "7 - seven", "8 - eight", "9 - nine")  # fmt: skip
+DIGITS = (
+    "0 - zero",
+    "1 - one",
+    "2 - two",
+    "3 - three",
+    "4 - four",
+    "5 - five",
+    "6 - six",
+    "7 - seven",
+    "8 - eight",
+    "9 - nine",
+)
 
 
 @pytest.mark.parametrize(

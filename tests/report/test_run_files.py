@@ -27,15 +27,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
 
 
-def test_predictions_are_a_row_for_each_arm_seed_and_image(
-    results: Results, tmp_path: Path
-) -> None:
+def test_predictions_are_a_row_for_each_arm_seed_and_image(results: Results, tmp_path: Path) -> None:
     write(results, tmp_path / "out")
     rows = pd.read_csv(tmp_path / "out" / "predictions.csv", keep_default_na=False)
     assert len(rows) == 3 * len(results.experiment.seeds) * (24 + 60)  # arms, val and test
-    assert rows.columns.tolist()[:7] == [
-        "arm", "seed", "split", "id", "true", "predicted", "probability",
-    ]  # fmt: skip
+    assert rows.columns.tolist()[:7] == ["arm", "seed", "split", "id", "true", "predicted", "probability"]
     assert rows.columns.tolist()[7:] == [f"probability_{name}" for name in CLASSES]
     test = rows[(rows.split == "test") & (rows.arm == "gan") & (rows.seed == 0)]
     assert test.id.tolist() == results.splits["test"].table["id"].tolist()
@@ -68,22 +64,15 @@ def test_models_are_the_best_on_val(stored: tuple[Experiment, Runs], tmp_path: P
     val = results.scores.query("split == 'val' and metric == 'macro_recall'")
     best = val[val.arm == val.groupby("arm").value.mean().idxmax()]
     classifier = models["classifier.pt"]
-    assert (classifier["name"], classifier["seed"]) == (
-        best.arm.iloc[0], int(best.seed[best.value.idxmax()]),
-    )  # fmt: skip
+    assert (classifier["name"], classifier["seed"]) == (best.arm.iloc[0], int(best.seed[best.value.idxmax()]))
     assert models["generator-gan.pt"]["seed"] == max(experiment.seeds)
-    assert {p.name for p in (tmp_path / "out" / "models").iterdir()} == {
-        *models,
-        "README.md",
-    }
+    assert {p.name for p in (tmp_path / "out" / "models").iterdir()} == {*models, "README.md"}
     content = torch.load(tmp_path / "out" / "models" / "classifier.pt", weights_only=True)
     assert content["classes"] == list(CLASSES)
     assert content["image"]["size"] == 16 and content["image"]["channels"] == 1
 
 
-def test_a_generator_whose_training_set_is_too_large_is_named(
-    results: Results, tmp_path: Path
-) -> None:
+def test_a_generator_whose_training_set_is_too_large_is_named(results: Results, tmp_path: Path) -> None:
     def too_large() -> dict[str, Any]:
         raise model_files.NotWrittenError("too large")
 

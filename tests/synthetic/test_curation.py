@@ -111,9 +111,7 @@ def test_an_image_seen_as_another_class_never_agrees() -> None:
     assert found.keep.tolist() == [False, False, True, True]
 
 
-def claims(
-    of_first: list[float], of_second: list[float], n_first: int = 0, n_second: int = 0
-) -> Embedded:
+def claims(of_first: list[float], of_second: list[float], n_first: int = 0, n_second: int = 0) -> Embedded:
     """Val images taken for class 0, with these probabilities: its own, and class 1's; with n of a class in all."""
     more = max(0, n_first - len(of_first)), max(0, n_second - len(of_second))
     first = [*of_first, *[0.1] * more[0]]
@@ -198,13 +196,7 @@ def gauss(n: int, seed: int, classes: int = 2) -> Embedded:
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % classes
     pixels = rng.normal(128, 30, (n, 1, 4, 4)).clip(0, 255).astype(np.uint8)
-    return embedded(
-        labels,
-        rng.normal(5.0 * labels[:, None], 1.0, (n, 12)),
-        pixels,
-        rng.beta(8, 2, n),
-        classes=classes,
-    )
+    return embedded(labels, rng.normal(5.0 * labels[:, None], 1.0, (n, 12)), pixels, rng.beta(8, 2, n), classes=classes)
 
 
 @pytest.fixture(scope="module")
@@ -421,11 +413,9 @@ def test_without_checks_everything_stays() -> None:
         ("rounds=0", "curation.rounds: "),
         ("oversample=0.5", "curation.oversample: "),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_in_the_config_is_one_line(given: str, told: str) -> None:
-    values = {
-        "name": "x", "source": {"kind": "bundled"}, "arms": [{"name": "real"}], "baseline": "real",
-    }  # fmt: skip
+    values = {"name": "x", "source": {"kind": "bundled"}, "arms": [{"name": "real"}], "baseline": "real"}
     assert config.build(dict(values)).curation == Curation()
     with pytest.raises(UserError) as raised:
         config.build(dict(values), [f"curation.{given}"])

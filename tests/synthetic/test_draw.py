@@ -22,10 +22,7 @@ def test_the_plan_is_met_streamed_and_repeatable(here, make_shapes, tmp_path, mo
     generator = fresh("acgan", train, here)
     steps(generator, train, 2)
     plan = {1: 20, 2: 11}
-    found = [
-        synthesis.sample(generator, plan, train, name="g", seed=3, store=Store(tmp_path))
-        for _ in range(2)
-    ]
+    found = [synthesis.sample(generator, plan, train, name="g", seed=3, store=Store(tmp_path)) for _ in range(2)]
     assert found[0] == found[1] and found[0].short == {}
     made = load_images(found[0].images)
     assert made.counts() == {0: 0, 1: 20, 2: 11} and made.classes == train.classes
@@ -37,9 +34,7 @@ def test_the_plan_is_met_streamed_and_repeatable(here, make_shapes, tmp_path, mo
     assert list(told.columns) == ["id"] and (told["id"] == made.table["id"]).all()
 
 
-def test_without_a_judge_the_images_are_those_of_one_plain_draw(
-    here, make_shapes, tmp_path
-) -> None:
+def test_without_a_judge_the_images_are_those_of_one_plain_draw(here, make_shapes, tmp_path) -> None:
     train = make_shapes((10, 4, 6))
     for family in ("acgan", "smote"):
         generator = fresh(family, train, here)
@@ -56,9 +51,7 @@ def test_without_a_judge_the_images_are_those_of_one_plain_draw(
 def test_a_synthetic_image_belongs_to_the_group_of_its_parent(here, make_shapes, tmp_path) -> None:
     train = make_shapes((10, 6))
     train.table["group"] = [f"patient{row % 5}" for row in range(16)]
-    found = synthesis.sample(
-        fresh("smote", train, here), {1: 30}, train, name="s", seed=0, store=Store(tmp_path)
-    )
+    found = synthesis.sample(fresh("smote", train, here), {1: 30}, train, name="s", seed=0, store=Store(tmp_path))
     made = load_images(found.images)
     group_of = dict(zip(train.table["id"], train.table["group"], strict=True))
     label_of = dict(zip(train.table["id"], train.labels, strict=True))
@@ -71,15 +64,13 @@ def test_an_empty_plan_is_an_empty_set(here, make_shapes, tmp_path) -> None:
     for judge in (None, Picky(every=2)):
         found = synthesis.sample(
             fresh("acgan", train, here), {}, train, name="g", seed=0, store=Store(tmp_path), judge=judge
-        )  # fmt: skip
+        )
         assert len(load_images(found.images)) == 0 and found.short == {}
         assert len(load_table(found.checks)) == 0
 
 
 def test_draw_says_minus_one_where_images_come_from_noise(here, make_shapes) -> None:
-    made = synthesis.draw(
-        fresh("acgan", make_shapes((5, 5)), here), torch.tensor([0, 1]), torch.Generator()
-    )
+    made = synthesis.draw(fresh("acgan", make_shapes((5, 5)), here), torch.tensor([0, 1]), torch.Generator())
     assert np.array_equal(made.parents.numpy(), [-1, -1])
 
 
@@ -118,9 +109,7 @@ class Picky:
     seen: dict[int, int] = field(default_factory=dict)
     kept: list[int] = field(default_factory=list)
 
-    def judge(
-        self, images: NDArray[np.uint8], labels: Rows
-    ) -> tuple[Rows, dict[str, NDArray[np.float32]]]:
+    def judge(self, images: NDArray[np.uint8], labels: Rows) -> tuple[Rows, dict[str, NDArray[np.float32]]]:
         rows = []
         for row, label in enumerate(labels.tolist()):
             self.seen[label] = self.seen.get(label, 0) + 1
@@ -148,9 +137,7 @@ def numbered(train) -> Numbered:
 def test_what_a_judge_turns_away_is_drawn_anew(at_once, train, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(synthesis, "AT_ONCE", at_once)
     judge, plan = Picky(every=3, rounds=30), {2: 40, 0: 25}
-    found = synthesis.sample(
-        numbered(train), plan, train, name="g", seed=0, store=Store(tmp_path), judge=judge
-    )
+    found = synthesis.sample(numbered(train), plan, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
     made, told = load_images(found.images), load_table(found.checks)
     assert found.short == {} and made.counts() == {0: 25, 1: 0, 2: 40}
     assert np.array_equal(made.labels, np.repeat([0, 2], [25, 40]))
@@ -161,13 +148,9 @@ def test_what_cannot_be_filled_is_short_and_the_rest_is_right(train, tmp_path) -
     """In 2 rounds a third of them is not enough; of class 1 nothing ever passes."""
     judge, plan = Picky(every=3, never=(1,), rounds=2), {0: 30, 1: 8, 2: 2}
     generator = numbered(train)
-    found = synthesis.sample(
-        generator, plan, train, name="g", seed=0, store=Store(tmp_path), judge=judge
-    )
+    found = synthesis.sample(generator, plan, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
     made, told = load_images(found.images), load_table(found.checks)
-    assert found.short[1] == 8 and found.short == {
-        c: plan[c] - n for c, n in made.counts().items() if plan[c] > n
-    }
+    assert found.short[1] == 8 and found.short == {c: plan[c] - n for c, n in made.counts().items() if plan[c] > n}
     assert 10 <= made.counts()[0] <= 30 and len(made) == sum(made.counts().values())
     _right(made, told, train, judge)
 
@@ -175,9 +158,7 @@ def test_what_cannot_be_filled_is_short_and_the_rest_is_right(train, tmp_path) -
 def _right(made, told, train, judge: Picky) -> None:
     """Images in class order, each once, each with the values, the parent and the group that are its own."""
     own = numbers(made.images)
-    assert (np.diff(made.labels) >= 0).all() and np.array_equal(
-        made.images[:, 0, 0, 2], made.labels
-    )
+    assert (np.diff(made.labels) >= 0).all() and np.array_equal(made.images[:, 0, 0, 2], made.labels)
     for label in np.unique(made.labels):
         assert (np.diff(own[made.labels == label]) > 0).all()  # the first that passed
     assert made.table["id"].tolist() == [f"g/0/{row}" for row in range(len(made))]
@@ -193,9 +174,7 @@ def _right(made, told, train, judge: Picky) -> None:
 
 def test_a_round_draws_what_is_missing_over_the_share_kept(train, tmp_path) -> None:
     judge, generator = Picky(every=2, rounds=20, oversample=1.5), numbered(train)
-    found = synthesis.sample(
-        generator, {0: 20}, train, name="g", seed=0, store=Store(tmp_path), judge=judge
-    )
+    found = synthesis.sample(generator, {0: 20}, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
     # 20 x 1.5, of which 15 stay; then the 5 missing x 1.5 over a half.
     assert [len(labels) for labels in generator.asked] == [30, 15] and found.short == {}
 
@@ -203,9 +182,7 @@ def test_a_round_draws_what_is_missing_over_the_share_kept(train, tmp_path) -> N
 @pytest.mark.parametrize("every", [3, 50, 10**9])
 def test_candidates_are_bounded(every: int, train, tmp_path) -> None:
     judge, generator = Picky(every=every, rounds=4, oversample=2.0), numbered(train)
-    found = synthesis.sample(
-        generator, {0: 10, 2: 5}, train, name="g", seed=0, store=Store(tmp_path), judge=judge
-    )
+    found = synthesis.sample(generator, {0: 10, 2: 5}, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
     made = load_images(found.images).counts()
     assert made == {0: 10 - found.short.get(0, 0), 1: 0, 2: 5 - found.short.get(2, 0)}
     drawn = np.bincount(np.concatenate(generator.asked), minlength=3)
@@ -217,9 +194,7 @@ def test_candidates_are_bounded(every: int, train, tmp_path) -> None:
 
 def test_a_class_of_which_nothing_ever_passes_is_given_up(train, tmp_path) -> None:
     judge, generator = Picky(every=1, never=(2,), rounds=50), numbered(train)
-    found = synthesis.sample(
-        generator, {0: 60, 2: 60}, train, name="g", seed=0, store=Store(tmp_path), judge=judge
-    )
+    found = synthesis.sample(generator, {0: 60, 2: 60}, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
     assert found.short == {2: 60} and load_images(found.images).counts()[0] == 60
     assert synthesis.HOPELESS <= (np.concatenate(generator.asked) == 2).sum() < 400
 
@@ -230,11 +205,16 @@ def test_with_a_judge_the_same_seed_gives_the_same_bytes(here, make_shapes, tmp_
     steps(generator, train, 2)
     found = [
         synthesis.sample(
-            generator, {0: 10, 2: 15}, train, name="g", seed=seed, store=Store(tmp_path / place),
+            generator,
+            {0: 10, 2: 15},
+            train,
+            name="g",
+            seed=seed,
+            store=Store(tmp_path / place),
             judge=Picky(every=3, rounds=20),
         )
         for place, seed in (("a", 1), ("b", 1), ("c", 2))
-    ]  # fmt: skip
+    ]
     shas = [(one.images.sha256, one.checks.sha256) for one in found]
     assert shas[0] == shas[1] and shas[0][0] != shas[2][0]
     assert load_images(found[0].images).counts() == {0: 10, 1: 0, 2: 15}

@@ -35,9 +35,7 @@ def files(store: Store) -> list[Path]:
 
 
 def test_domain_features_tell_the_classes_apart(here, make_shapes) -> None:
-    splits = Splits(
-        make_shapes((40, 20, 6)), make_shapes((15, 15, 15), seed=1), make_shapes((5, 5, 5), seed=2)
-    )
+    splits = Splits(make_shapes((40, 20, 6)), make_shapes((15, 15, 15), seed=1), make_shapes((5, 5, 5), seed=2))
     options = ClassifierOptions(width=0.25, steps=60, batch=32, evaluations=2)
     domain = fit_reference(splits, options, here, seed=0)
     found = FeatureExtractor(domain, here).embed(splits.val)
@@ -68,9 +66,7 @@ def test_an_embedding_is_the_networks_own_activations(here, make_shapes) -> None
         probabilities = torch.softmax(domain.net.head(expected), 1)
     np.testing.assert_allclose(found.vectors, expected.numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.probabilities, probabilities.numpy(), rtol=1e-4)
-    np.testing.assert_array_equal(
-        found.probabilities, trained_classifier.predict(domain, images, here)
-    )
+    np.testing.assert_array_equal(found.probabilities, trained_classifier.predict(domain, images, here))
     np.testing.assert_array_equal(found.labels, images.labels)
     np.testing.assert_array_equal(found.images, images.images)
 
@@ -79,9 +75,7 @@ def test_another_networks_features_come_with_the_domains_probabilities(here, mak
     domain, images = untrained(here), make_shapes((7, 5))
     found = FeatureExtractor(domain, here, Means()).embed(images)
     np.testing.assert_array_equal(found.vectors, Means().vectors(images))
-    np.testing.assert_array_equal(
-        found.probabilities, trained_classifier.predict(domain, images, here)
-    )
+    np.testing.assert_array_equal(found.probabilities, trained_classifier.predict(domain, images, here))
 
 
 def test_the_same_images_are_embedded_once(here, make_shapes, tmp_path: Path) -> None:
@@ -125,12 +119,7 @@ def test_equal_pixels_in_another_set_are_the_same_file(here, make_shapes, tmp_pa
     store, network, images = Store(tmp_path), Means(), make_shapes((7, 5))
     look = FeatureExtractor(untrained(here), here, network, store)
     look.embed(images)
-    other = ImageSet(
-        images.images.copy(),
-        1 - images.labels,
-        ("x", "y"),
-        provenance([f"o{i}" for i in range(12)]),
-    )
+    other = ImageSet(images.images.copy(), 1 - images.labels, ("x", "y"), provenance([f"o{i}" for i in range(12)]))
     found = look.embed(other)
     look.embed(load_images(store.put_images(images)))
     assert network.shown == 1 and len(files(store)) == 1
@@ -151,9 +140,11 @@ def folded(images: ImageSet) -> ImageSet:
     """The same bytes as images of another shape."""
     n, _, h, w = images.images.shape
     return ImageSet(
-        images.images.reshape(n // 4, 1, 2 * h, 2 * w), images.labels[: n // 4], images.classes,
+        images.images.reshape(n // 4, 1, 2 * h, 2 * w),
+        images.labels[: n // 4],
+        images.classes,
         provenance([str(i) for i in range(n // 4)]),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("change", [one_grey_level_off, backwards, folded])

@@ -62,13 +62,16 @@ def random_model(model: str, seed: int = 0, **kwargs) -> nn.Module:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("domian", "unknown features 'domian' (did you mean 'domain'?); choose from domain, inception, torchvision:MODEL"),
+        (
+            "domian",
+            "unknown features 'domian' (did you mean 'domain'?); choose from domain, inception, torchvision:MODEL",
+        ),
         ("resnet18", "unknown features 'resnet18'"),
         ("torchvision:resnet81", "did you mean 'resnet18'?"),
         ("torchvision:", "unknown torchvision model"),
         ("torchvision:ResNet18_Weights", "unknown torchvision model"),
     ],
-)  # fmt: skip
+)
 def test_unknown_features_are_refused_with_those_there_are(name: str, said: str) -> None:
     with pytest.raises(ValidationError) as refused:
         FidelityOptions(features=name)
@@ -157,12 +160,8 @@ def save_inception(path: Path) -> None:
     torch.save(net.state_dict(), path)
 
 
-@pytest.mark.parametrize(
-    ("name", "file"), [("torchvision:resnet18", RESNET), ("inception", INCEPTION_WEIGHTS)]
-)
-def test_without_weights_and_network_one_line_says_what_to_put_where(
-    here, name: str, file: str, monkeypatch
-) -> None:
+@pytest.mark.parametrize(("name", "file"), [("torchvision:resnet18", RESNET), ("inception", INCEPTION_WEIGHTS)])
+def test_without_weights_and_network_one_line_says_what_to_put_where(here, name: str, file: str, monkeypatch) -> None:
     # Where there is a network, there is none for this test: nothing listens on port 9.
     for scheme in ("http", "https"):
         monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
@@ -198,12 +197,8 @@ def no_state(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [garbage, nothing, cut_short, of_another, no_state])
-@pytest.mark.parametrize(
-    ("name", "file"), [("torchvision:resnet18", RESNET), ("inception", INCEPTION_WEIGHTS)]
-)
-def test_a_spoilt_file_of_weights_is_named(
-    here, name: str, file: str, spoil: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize(("name", "file"), [("torchvision:resnet18", RESNET), ("inception", INCEPTION_WEIGHTS)])
+def test_a_spoilt_file_of_weights_is_named(here, name: str, file: str, spoil: Callable[[Path], None]) -> None:
     weights_folder().mkdir(parents=True)
     spoil(weights_folder() / file)
     with pytest.raises(UserError) as refused:
@@ -213,9 +208,17 @@ def test_a_spoilt_file_of_weights_is_named(
 
 
 FAMILIES = (
-    "alexnet", "densenet121", "efficientnet_b0", "mnasnet0_5", "mobilenet_v3_small", "regnet_y_400mf",
-    "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t",
-)  # fmt: skip
+    "alexnet",
+    "densenet121",
+    "efficientnet_b0",
+    "mnasnet0_5",
+    "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "resnet18",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "swin_t",
+)
 
 
 @pytest.mark.parametrize("model", FAMILIES)
@@ -246,7 +249,9 @@ def test_densenets_published_names_are_understood(here) -> None:
 @pytest.mark.parametrize("model", ["googlenet", "inception_v3"])
 @pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")
 def test_networks_of_other_inputs_see_what_their_weights_were_trained_on(here, model: str) -> None:
-    """With published weights torchvision sets `transform_input`: theirs were trained on [-1,1], not by ImageNet's mean."""
+    """With published weights torchvision sets `transform_input`: theirs were trained on [-1,1], not by ImageNet's
+    mean.
+    """
     net = random_model(model, init_weights=False)
     ready, images = get_model_weights(model).DEFAULT.transforms(), pictures(4, 80)
     prepared = ready(torch.from_numpy(images.images))
@@ -266,8 +271,7 @@ def test_networks_of_other_inputs_see_what_their_weights_were_trained_on(here, m
 
 
 @pytest.mark.parametrize(
-    "model",
-    ["raft_small", "r3d_18", "fasterrcnn_mobilenet_v3_large_fpn", "lraspp_mobilenet_v3_large"],
+    "model", ["raft_small", "r3d_18", "fasterrcnn_mobilenet_v3_large_fpn", "lraspp_mobilenet_v3_large"]
 )
 def test_models_that_do_not_classify_images_are_refused_by_name(model: str) -> None:
     assert model in list_models()
@@ -283,9 +287,7 @@ def test_eyes_see_through_another_network(here, make_shapes, tmp_path: Path) -> 
     net = random_model("resnet18")
     save(net.state_dict(), RESNET)
     images = make_shapes((3, 2))
-    look = FeatureExtractor(
-        untrained(here), here, extractor("torchvision:resnet18", here), Store(tmp_path / "s")
-    )
+    look = FeatureExtractor(untrained(here), here, extractor("torchvision:resnet18", here), Store(tmp_path / "s"))
     found = look.embed(images)
     np.testing.assert_allclose(found.vectors, by_hand(net, images), rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(look.embed(images).vectors, found.vectors)

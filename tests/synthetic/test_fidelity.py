@@ -32,14 +32,7 @@ from torchvision.models import alexnet
 from augpipe.core.home import weights_folder
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.embeddings import Embedded
-from augpipe.synthetic.fidelity import (
-    Compared,
-    distances,
-    exchange,
-    judges,
-    manifolds,
-    pixels,
-)
+from augpipe.synthetic.fidelity import Compared, distances, exchange, judges, manifolds, pixels
 from augpipe.synthetic.fidelity.base import NEIGHBOURS, Metric, Noted, RefusedError
 from augpipe.synthetic.options import LPIPS_WEIGHTS
 
@@ -88,8 +81,10 @@ def test_fid_is_torch_fidelitys(d: int) -> None:
 def test_fid_of_gaussians_is_its_closed_form() -> None:
     # |mu|² + sum (1 - s)² for N(0, I) against N(mu, s² I).
     x, y = gauss(60_000, 3), gauss(60_000, 3, 0.5, 2.0, seed=1)
-    c = Compared(embedded(x, images=np.zeros((60_000, 1, 1, 1), np.uint8)),
-                 embedded(y, images=np.zeros((60_000, 1, 1, 1), np.uint8)))  # fmt: skip
+    c = Compared(
+        embedded(x, images=np.zeros((60_000, 1, 1, 1), np.uint8)),
+        embedded(y, images=np.zeros((60_000, 1, 1, 1), np.uint8)),
+    )
     assert distances.fid(c) == pytest.approx(3 * 0.25 + 3 * 1.0, rel=0.03)
 
 
@@ -109,9 +104,7 @@ def test_kid_is_torchmetrics() -> None:
 
 def test_kid_is_torch_fidelitys() -> None:
     x, y, c = sides(90, 90, d=24)
-    theirs = kid_features_to_metric(
-        double(x), double(y), kid_subsets=1, kid_subset_size=90, verbose=False
-    )
+    theirs = kid_features_to_metric(double(x), double(y), kid_subsets=1, kid_subset_size=90, verbose=False)
     expected = theirs["kernel_inception_distance_mean"]
     assert distances.kid(c.real, c.synthetic) == pytest.approx(expected, rel=1e-9)
 
@@ -123,10 +116,7 @@ def test_kid_of_unequal_sides_is_its_definition(monkeypatch) -> None:
     def k(a: np.ndarray, b: np.ndarray) -> float:
         return (float(a.astype(np.float64) @ b.astype(np.float64)) / 5 + 1) ** 3
 
-    within = [
-        np.mean([k(a, b) for i, a in enumerate(s) for j, b in enumerate(s) if i != j])
-        for s in (x, y)
-    ]
+    within = [np.mean([k(a, b) for i, a in enumerate(s) for j, b in enumerate(s) if i != j]) for s in (x, y)]
     across = np.mean([k(a, b) for a in x for b in y])
     expected = within[0] + within[1] - 2 * across
     assert distances.kid(c.real, c.synthetic) == pytest.approx(expected, rel=1e-9)
@@ -134,8 +124,7 @@ def test_kid_of_unequal_sides_is_its_definition(monkeypatch) -> None:
 
 def test_kid_is_unbiased() -> None:
     values = [
-        fidelity.kid(embedded(gauss(30, 4, seed=2 * s)), embedded(gauss(30, 4, seed=2 * s + 1)))
-        for s in range(200)
+        fidelity.kid(embedded(gauss(30, 4, seed=2 * s)), embedded(gauss(30, 4, seed=2 * s + 1))) for s in range(200)
     ]
     assert abs(np.mean(values)) < 3 * np.std(values) / 200**0.5
 
@@ -285,10 +274,9 @@ def test_precision_against_the_definition() -> None:
 
 def test_realism_against_the_definition() -> None:
     real, made, c = sides(31, 16, d=3)
-    radius = np.array([
-        sorted(np.linalg.norm(np.delete(real, i, 0) - r, axis=1))[NEIGHBOURS - 1]
-        for i, r in enumerate(real)
-    ])  # fmt: skip
+    radius = np.array(
+        [sorted(np.linalg.norm(np.delete(real, i, 0) - r, axis=1))[NEIGHBOURS - 1] for i, r in enumerate(real)]
+    )
     kept = [i for i in range(31) if radius[i] <= np.median(radius)]
     scores = [max(radius[i] / np.linalg.norm(s - real[i]) for i in kept) for s in made]
     assert manifolds.realism(c) == pytest.approx(np.median(scores), rel=1e-4)
@@ -378,7 +366,9 @@ def pictures(n: int, side: int, channels: int = 1, seed: int = 0) -> Embedded:
 
 
 def test_ssim_is_its_definition() -> None:
-    """Wang et al. 2004, eq. 13, windows of 11 pixels and deviation 1.5 inside the image; a class of two has one pair."""
+    """Wang et al. 2004, eq. 13, windows of 11 pixels and deviation 1.5 inside the image; a class of two has one
+    pair.
+    """
     c = Compared(pictures(2, 24), pictures(2, 24, seed=1))
 
     def similarity(x: np.ndarray, y: np.ndarray) -> float:
@@ -404,9 +394,14 @@ def test_black_borders_are_no_similarity() -> None:
     framed = [np.pad(x[:, None], ((0, 0), (0, 0), (6, 6), (6, 6))) for x in (a, b)]
     found = pixels.similarity(*(torch.from_numpy(x).float() for x in framed))
     _, whole = structural_similarity(
-        framed[0][0, 0], framed[1][0, 0], data_range=255, gaussian_weights=True, sigma=1.5,
-        use_sample_covariance=False, full=True,
-    )  # fmt: skip
+        framed[0][0, 0],
+        framed[1][0, 0],
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
     assert float(found) == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-4)
     assert float(found) < whole.mean() - 0.1
 
@@ -467,9 +462,7 @@ def test_lpips_without_weights_is_refused_with_their_place(own_home: Path) -> No
         assert str(own_home) not in told.note  # no path of a machine in a report
 
 
-@pytest.mark.parametrize(
-    "spoilt", [b"", b"<html>", b"PK\x03\x04", b"\x80", b"\x80\x02l", "other", "folder"]
-)
+@pytest.mark.parametrize("spoilt", [b"", b"<html>", b"PK\x03\x04", b"\x80", b"\x80\x02l", "other", "folder"])
 def test_lpips_of_a_spoilt_file_is_refused_with_a_word(own_home: Path, spoilt) -> None:
     path = weights_folder() / LPIPS_WEIGHTS
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -499,9 +492,7 @@ def test_lpips_of_one_picture_over_and_over_is_nothing(channels: int) -> None:
 @pytest.mark.usefixtures("an_alexnet")
 @pytest.mark.parametrize("side", [16, 28, 32])
 def test_lpips_of_images_of_any_size_is_a_figure_or_a_word(side: int) -> None:
-    found = fidelity.figures(
-        fidelity.metrics["lpips"], Compared(pictures(6, side), pictures(6, side))
-    )
+    found = fidelity.figures(fidelity.metrics["lpips"], Compared(pictures(6, side), pictures(6, side)))
     assert all(math.isfinite(told.value) or told.note for told in found.values())
 
 
@@ -548,8 +539,7 @@ def test_class_figures_are_those_of_the_class_alone() -> None:
 def test_the_same_comparison_gives_the_same_table_and_another_seed_others() -> None:
     c = sides(60, 50)[2]
     first, again, other = (
-        fidelity.measure(Compared(copy.copy(c.real), c.synthetic, c.real, seed), ("a",))
-        for seed in (0, 0, 1)
+        fidelity.measure(Compared(copy.copy(c.real), c.synthetic, c.real, seed), ("a",)) for seed in (0, 0, 1)
     )
     assert first.equals(again)
     differ = first.metric[(first.value != other.value) & first.value.notna()]
@@ -569,16 +559,12 @@ def drawn(kind: str, n: int, seed: int) -> Embedded:
 
 @pytest.mark.parametrize("kind", ["alike", "apart", "same"])
 @pytest.mark.parametrize("name", list(fidelity.metrics))
-def test_a_metric_gives_a_figure_or_a_word_whatever_the_sizes(
-    name: str, kind: str, monkeypatch
-) -> None:
+def test_a_metric_gives_a_figure_or_a_word_whatever_the_sizes(name: str, kind: str, monkeypatch) -> None:
     monkeypatch.setattr(pixels, "PAIRS", 20)
     monkeypatch.setattr(exchange, "PERMUTATIONS", 99)
     entry: Metric = fidelity.metrics[name]
     uneven = (1, 2, 4, 5, 6, 9, 10, 19, 20)
-    for real, made in [(n, n) for n in (*range(1, 31), 60)] + [
-        pair for n in uneven for pair in ((n, 30), (30, n))
-    ]:
+    for real, made in [(n, n) for n in (*range(1, 31), 60)] + [pair for n in uneven for pair in ((n, 30), (30, n))]:
         for train in (None, drawn(kind, 1, 2), drawn(kind, made, 2)):
             c = Compared(drawn(kind, real, 0), drawn(kind, made, 1), train)
             found = fidelity.figures(entry, c)
@@ -623,9 +609,7 @@ def test_any_classes_of_any_sizes_give_figures_or_words(real, made, train) -> No
 def test_overall_only_the_classes_that_were_made_are_compared() -> None:
     """Images of one class of three, as real ones are: nothing is missing of it."""
     labels = np.repeat(np.arange(3), 60)
-    real, train = (
-        embedded(gauss(180, 4, seed=s) + 20 * labels[:, None], labels, classes=3) for s in (0, 1)
-    )
+    real, train = (embedded(gauss(180, 4, seed=s) + 20 * labels[:, None], labels, classes=3) for s in (0, 1))
     made = embedded(gauss(60, 4, seed=2) + 20, np.full(60, 1), classes=3)
     table = fidelity.measure(Compared(real, made, train), ("a", "b", "c"))
     overall, own = (table[table["class"] == name].set_index("metric") for name in ("", "b"))
@@ -647,7 +631,6 @@ def test_pictures_of_vectors_are_as_near_as_they() -> None:
     v = gauss(3, 4)
     v[1] = v[0] + 0.05
     near, far = (
-        np.abs(a.astype(int) - b).mean()
-        for a, b in ((painted(v)[0], painted(v)[1]), (painted(v)[0], painted(v)[2]))
+        np.abs(a.astype(int) - b).mean() for a, b in ((painted(v)[0], painted(v)[1]), (painted(v)[0], painted(v)[2]))
     )
     assert 0 < near < far / 5

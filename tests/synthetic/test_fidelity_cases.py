@@ -134,17 +134,13 @@ def test_a_copier_is_not_caught_by_what_compares_with_real_images(figures, floor
         assert found[part, "precision"] > floor[part, "precision"] - 0.15
         assert found[part, "coverage"] > floor[part, "coverage"] - 0.1
         assert found[part, "density"] > floor[part, "density"] - 0.4
-        assert (
-            found[part, "recall"] > 0.6
-        )  # some train images are not drawn: a little below the floor
+        assert found[part, "recall"] > 0.6  # some train images are not drawn: a little below the floor
         assert found[part, "fid"] < 0.1 * figures["dropper"][part, "fid"]
         assert abs(found[part, "kid"]) < 0.05 * figures["dropper"][part, "kid"]
     assert found["", "agreement"] == 1
 
 
-def test_a_dropped_mode_is_caught_by_recall_and_coverage_and_not_by_precision(
-    figures, floor: Figures
-) -> None:
+def test_a_dropped_mode_is_caught_by_recall_and_coverage_and_not_by_precision(figures, floor: Figures) -> None:
     for part in ("", "a", "b"):
         found = figures["dropper"]
         for name in ("recall", "coverage"):
@@ -168,9 +164,7 @@ def test_images_off_the_manifold_are_caught_by_precision_density_and_realism_and
         assert found[part, "memorisation.near_copies"] < 0.05
 
 
-def test_a_collapsed_generator_is_caught_by_support_recall_and_its_neighbours(
-    figures, floor: Figures
-) -> None:
+def test_a_collapsed_generator_is_caught_by_support_recall_and_its_neighbours(figures, floor: Figures) -> None:
     found = figures["collapsed"]
     assert found["", "support"] == pytest.approx(24, rel=0.15)
     assert found["a", "support"] == pytest.approx(12, rel=0.15)
@@ -182,9 +176,7 @@ def test_a_collapsed_generator_is_caught_by_support_recall_and_its_neighbours(
         assert found[part, "memorisation.p"] > 0.01
 
 
-def test_swapped_classes_are_caught_class_by_class_and_by_agreement(
-    figures, floor: Figures
-) -> None:
+def test_swapped_classes_are_caught_class_by_class_and_by_agreement(figures, floor: Figures) -> None:
     found = figures["swapped"]
     assert found["", "agreement"] == 0
     assert found["", "kid"] == pytest.approx(0, abs=4 * floor["", "kid_spread"])
@@ -214,9 +206,7 @@ def scans() -> dict[str, Embedded]:
     return {name: FeatureExtractor(judge, here).embed(images) for name, images in sets.items()}
 
 
-def test_a_blurred_generator_is_caught_by_precision_and_not_by_memorisation(
-    scans: dict[str, Embedded],
-) -> None:
+def test_a_blurred_generator_is_caught_by_precision_and_not_by_memorisation(scans: dict[str, Embedded]) -> None:
     names = tuple(map(str, range(10)))
     floor, blurred = (
         fidelity.measure(Compared(scans["val"], scans[made], scans["train"]), names)

@@ -17,9 +17,12 @@ FIGURES = (*fidelity.names(), *EXTRA)
 
 def experiment(*given: object) -> Experiment:
     values = {
-        "name": "x", "source": {"kind": "bundled"}, "arms": [{"name": "real"}], "baseline": "real",
+        "name": "x",
+        "source": {"kind": "bundled"},
+        "arms": [{"name": "real"}],
+        "baseline": "real",
         **({"gate": list(given)} if given else {}),
-    }  # fmt: skip
+    }
     return config.build(values)
 
 
@@ -50,8 +53,7 @@ def test_every_figure_can_be_a_gate(figure: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "gate",
-    ["agreement>0.5", "  agreement   >\t0.5 ", "each  agreement >= 1e-3", "kid < -.5", "kid <= 3"],
+    "gate", ["agreement>0.5", "  agreement   >\t0.5 ", "each  agreement >= 1e-3", "kid < -.5", "kid <= 3"]
 )
 def test_gates_are_read_however_they_are_spaced(gate: str) -> None:
     assert experiment(gate).gate == (" ".join(gate.split()),)
@@ -76,7 +78,7 @@ def test_gates_are_read_however_they_are_spaced(gate: str) -> None:
         (0.5, "got 0.5"),
         (None, "got None"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_gate_is_told_in_one_line(gate: object, told: str) -> None:
     with pytest.raises(UserError) as raised:
         experiment("memorisation.p > 0.01", gate)
@@ -85,9 +87,7 @@ def test_what_is_no_gate_is_told_in_one_line(gate: object, told: str) -> None:
 
 
 def test_a_gate_that_is_no_list_is_told_in_one_line() -> None:
-    values = {
-        "name": "x", "source": {"kind": "bundled"}, "arms": [{"name": "real"}], "baseline": "real",
-    }  # fmt: skip
+    values = {"name": "x", "source": {"kind": "bundled"}, "arms": [{"name": "real"}], "baseline": "real"}
     with pytest.raises(UserError, match=r"^the config: gate: .*$"):
         config.build(values, ["gate=agreement > 0.5"])
     assert config.build(values, ["gate=[]"]).gate == ()

@@ -48,12 +48,8 @@ def uniform(found: list[float]) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("shrunk", [1.0, 0.4], ids=["as real ones", "typical ones only"])
-@pytest.mark.parametrize(
-    ("made", "train", "held_out"), [(60, 80, 80), (60, 300, 15), (60, 15, 300), (5, 40, 12)]
-)
-def test_p_is_uniform_where_nothing_is_memorised(
-    made: int, train: int, held_out: int, shrunk: float
-) -> None:
+@pytest.mark.parametrize(("made", "train", "held_out"), [(60, 80, 80), (60, 300, 15), (60, 15, 300), (5, 40, 12)])
+def test_p_is_uniform_where_nothing_is_memorised(made: int, train: int, held_out: int, shrunk: float) -> None:
     found = []
     for seed in range(150):
         draw = drawing(seed)
@@ -61,9 +57,7 @@ def test_p_is_uniform_where_nothing_is_memorised(
     uniform(found)
 
 
-def of_two_classes(
-    seed: int, counts: dict[str, tuple[int, int]], apart: float = 6.0
-) -> dict[str, np.ndarray]:
+def of_two_classes(seed: int, counts: dict[str, tuple[int, int]], apart: float = 6.0) -> dict[str, np.ndarray]:
     """Vectors and labels of each set; the second class lies apart."""
     draw = drawing(seed)
     found = {}
@@ -82,9 +76,7 @@ def of_two_classes(
     ],
     ids=["made as train", "made as held out"],
 )
-def test_p_is_uniform_where_classes_have_other_shares_in_train(
-    counts: dict[str, tuple[int, int]],
-) -> None:
+def test_p_is_uniform_where_classes_have_other_shares_in_train(counts: dict[str, tuple[int, int]]) -> None:
     """Where train is thinned, nearness to a class is not nearness to train."""
     found = {"features": [], "pixels": []}
     for seed in range(120):
@@ -99,10 +91,7 @@ def test_p_is_uniform_where_classes_have_other_shares_in_train(
 def test_p_of_both_spaces_together_is_no_smaller_than_chance() -> None:
     """Bonferroni: at most a share of .05 has p of .05; within three deviations."""
     sizes = {"real": (20, 20), "synthetic": (20, 20), "train": (30, 30)}
-    found = [
-        memorisation.memorisation(Compared(**of_two_classes(seed, sizes), seed=seed))
-        for seed in range(100)
-    ]
+    found = [memorisation.memorisation(Compared(**of_two_classes(seed, sizes), seed=seed)) for seed in range(100)]
     p = np.array([f["memorisation.p"] for f in found])
     assert (p <= 0.05).mean() <= 0.05 + 3 * (0.05 * 0.95 / 100) ** 0.5
     both = np.array([[f["memorisation.p_features"], f["memorisation.p_pixels"]] for f in found])
@@ -122,9 +111,7 @@ def test_replayed_train_images_have_the_least_p_there_is(noise: float) -> None:
 
 @pytest.mark.parametrize("noise", [0.0, 1e-3, 0.1], ids=["exact", "nearly", "noisy"])
 @pytest.mark.parametrize(("share", "d"), [(0.05, 24), (0.05, 192), (0.1, 24)])
-def test_a_few_copies_among_independent_images_are_found(
-    share: float, d: int, noise: float
-) -> None:
+def test_a_few_copies_among_independent_images_are_found(share: float, d: int, noise: float) -> None:
     found = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -179,9 +166,7 @@ def test_copies_in_one_space_alone_are_found(only: str) -> None:
     draw = drawing(0)
     vectors = {name: draw(90) for name in ("real", "synthetic", "train")}
     pictures = {name: painted(draw(90)) for name in vectors}
-    (vectors if only == "vectors" else pictures)["synthetic"] = (
-        vectors if only == "vectors" else pictures
-    )["train"]
+    (vectors if only == "vectors" else pictures)["synthetic"] = (vectors if only == "vectors" else pictures)["train"]
     found = memorisation.memorisation(
         Compared(**{name: embedded(vectors[name], images=pictures[name]) for name in vectors})
     )
@@ -198,9 +183,7 @@ def test_exact_copies_and_twins_give_figures() -> None:
     half = np.concatenate([x[:15], gauss(15, D, seed=1)])
     one = np.ones((30, D), np.float32)
     for made, train, held_out in ((x, x, x), (x, x, half), (half, x, half), (one, one, one)):
-        found = memorisation.memorisation(
-            Compared(embedded(held_out), embedded(made), embedded(train))
-        )
+        found = memorisation.memorisation(Compared(embedded(held_out), embedded(made), embedded(train)))
         assert np.isfinite(list(found.values())).all()
 
 
@@ -246,9 +229,7 @@ def test_p_over_classes_of_other_sizes_is_uniform() -> None:
     found = []
     for seed in range(300):
         rng = np.random.default_rng(seed)
-        parts = [
-            (rng.normal(at, 1, n), rng.normal(at, 1, m)) for at, n, m in ((0, 30, 9), (4, 6, 40))
-        ]
+        parts = [(rng.normal(at, 1, n), rng.normal(at, 1, m)) for at, n, m in ((0, 30, 9), (4, 6, 40))]
         found.append(memorisation._less(parts)[1])
     uniform(found)
 
@@ -277,9 +258,7 @@ def test_one_in_a_hundred_independent_images_is_a_near_copy() -> None:
 
 @pytest.mark.parametrize(("classes", "held_out"), [(12, 10), (40, 3), (120, 1)])
 @pytest.mark.parametrize("odd", [0, 1], ids=["narrow classes", "wide classes"])
-def test_of_few_held_out_images_a_class_one_in_a_hundred_is_a_near_copy(
-    classes: int, held_out: int, odd: int
-) -> None:
+def test_of_few_held_out_images_a_class_one_in_a_hundred_is_a_near_copy(classes: int, held_out: int, odd: int) -> None:
     """Every second class is four times as wide; only images of narrow, or of wide, classes are near train at all."""
     found = []
     for seed in range(12 if classes < 100 else 6):
@@ -376,8 +355,7 @@ def test_gallery_shows_the_nearest_of_the_class_most_suspicious_first() -> None:
         assert c.train.labels[train] == label == c.real.labels[held]
         own = c.synthetic.images[made : made + 1]
         to_train, to_held = (
-            np.array([views.nearest(own, one[None])[0][0, 0] for one in others.images])
-            for others in (c.train, c.real)
+            np.array([views.nearest(own, one[None])[0][0, 0] for one in others.images]) for others in (c.train, c.real)
         )
         assert to_train[train] == to_train[c.train.labels == label].min()
         assert to_held[held] == to_held[c.real.labels == label].min()

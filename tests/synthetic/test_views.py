@@ -30,9 +30,7 @@ def pictures(n: int, seed: int, size: int = 28, channels: int = 1) -> np.ndarray
 def moved_by_hand(picture: np.ndarray, y: int, x: int) -> np.ndarray:
     """One (C,H,W) picture whose pixels come from (y, x) further on, or from the border."""
     h, w = picture.shape[1:]
-    return picture[:, np.clip(np.arange(h) + y, 0, h - 1)][
-        :, :, np.clip(np.arange(w) + x, 0, w - 1)
-    ]
+    return picture[:, np.clip(np.arange(h) + y, 0, h - 1)][:, :, np.clip(np.arange(w) + x, 0, w - 1)]
 
 
 @pytest.mark.parametrize(("size", "channels"), [(12, 3), (32, 1), (64, 1)])
@@ -50,8 +48,7 @@ def test_the_nearest_is_that_of_all_views_by_hand(size: int, channels: int) -> N
         for x in (-1, 0, 1):
             for sign in (1, -1):
                 view = [
-                    small(moved_by_hand(small(q.astype(float), 32), y, x), 16)[..., ::sign].ravel()
-                    for q in queries
+                    small(moved_by_hand(small(q.astype(float), 32), y, x), 16)[..., ::sign].ravel() for q in queries
                 ]
                 of_views.append(cdist(view, flat))
     expected = np.min(of_views, 0)

@@ -69,7 +69,7 @@ BAD = {
     "greyalpha16.png": (lambda: png(1, 1, 16, 4, b"\0" + bytes(range(4))), "16 bits per channel need"),
     "head.ppm": (lambda: b"P5 2x 24 255", "broken: "),
     "half.png": (lambda: b"\x89PNG\r\n\x1a\n\x00\x00\x00\x02IHDR\x00", "not a picture|broken|Truncated"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -130,8 +130,12 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
             (root / name / "x.jpg").write_bytes(jpeg(upper, exif=exif, quality=95))
         taken = came("folder", root, ImageOptions(size=16, resize="stretch"), path=root)
         image = taken.images[0, 0].astype(float)
-        halves = {"top": image[:7].mean(), "bottom": image[9:].mean(), "left": image[:, :7].mean(),
-                  "right": image[:, 9:].mean()}  # fmt: skip
+        halves = {
+            "top": image[:7].mean(),
+            "bottom": image[9:].mean(),
+            "left": image[:, :7].mean(),
+            "right": image[:, 9:].mean(),
+        }
         # EXIF 2.3, 4.6.4: where the stored first row and column belong.
         lit = ["top", "top", "bottom", "bottom", "left", "right", "right", "left"][orientation - 1]
         assert max(halves, key=halves.__getitem__) == lit, (orientation, halves)
@@ -154,22 +158,15 @@ def test_an_empty_class_folder_and_a_class_of_one(tmp_path: Path) -> None:
     (root / "empty").mkdir()
     taken = came("folder", tmp_path, path=root)
     assert taken.listing.counts() == {"a": 30, "b": 30, "empty": 0}
-    with pytest.raises(
-        UserError, match="class 'empty' has no usable picture; add some, or exclude it"
-    ):
+    with pytest.raises(UserError, match="class 'empty' has no usable picture; add some, or exclude it"):
         partition.check_classes(taken)
     (root / "empty").rmdir()
     save(root / "one" / "x.png", noise(77))
     taken = came("folder", tmp_path / "2", path=root)
-    with pytest.raises(
-        UserError, match=r"class 'one' has 1 image; train, val and test need at least 3"
-    ):
+    with pytest.raises(UserError, match=r"class 'one' has 1 image; train, val and test need at least 3"):
         parted(taken)
     without = drop_small_classes(sources.listing(source("folder", path=root)), 3)
-    assert (
-        without.classes == ("a", "b")
-        and "1 class with fewer than 3 images left out (1 image)" in without.notes[-1]
-    )
+    assert without.classes == ("a", "b") and "1 class with fewer than 3 images left out (1 image)" in without.notes[-1]
 
 
 def parted(taken: object, policy: Policy | None = None) -> partition.Partition:
@@ -184,15 +181,12 @@ def test_a_class_whose_pictures_are_all_bad_is_not_dropped(tmp_path: Path) -> No
     (root / "c" / "x.png").write_text("x")
     taken = came("folder", tmp_path, policy=Policy(), path=root)
     with pytest.raises(
-        UserError,
-        match="class 'c' has no usable picture: 1 could not be used, the first: not a picture",
+        UserError, match="class 'c' has no usable picture: 1 could not be used, the first: not a picture"
     ):
         partition.check_classes(taken)
 
 
-@pytest.mark.parametrize(
-    "names", [("Cat", "cat"), ("cat", "cat "), ("größe", "gro\u0308ße"), ("ﬁn", "fin")]
-)
+@pytest.mark.parametrize("names", [("Cat", "cat"), ("cat", "cat "), ("größe", "gro\u0308ße"), ("ﬁn", "fin")])
 def test_class_names_that_hardly_differ(tmp_path: Path, names: tuple[str, str]) -> None:
     try:
         listed = sources.listing(source("folder", path=folders(tmp_path / "p", 1, names)))
@@ -221,10 +215,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes only UTF-8")
     taken = came("folder", tmp_path, path=root)
-    assert (
-        why(taken) == {"a/\\xff.png": "a file name that is not UTF-8; rename it"}
-        and len(taken.rows) == 59
-    )
+    assert why(taken) == {"a/\\xff.png": "a file name that is not UTF-8; rename it"} and len(taken.rows) == 59
 
 
 def test_links(tmp_path: Path) -> None:
@@ -242,10 +233,7 @@ def test_links(tmp_path: Path) -> None:
     assert len(taken.rows) == 61  # the link that stays inside is read
     reasons = why(taken)
     assert "outside the folder" in reasons["a/out.png"] and "outside the folder" in reasons["c"]
-    assert (
-        "broken or circular" in reasons["a/nowhere.png"]
-        and "broken or circular" in reasons["a/self.png"]
-    )
+    assert "broken or circular" in reasons["a/nowhere.png"] and "broken or circular" in reasons["a/self.png"]
     assert reasons["a/pipe.png"] == "a link to something that is neither a file nor a folder"
     assert reasons["a/loop"] == "a link to a folder, which is not followed"
 
@@ -279,18 +267,25 @@ def test_paths_that_leave_the_root(tmp_path: Path) -> None:
     (root / "a" / "link.png").symlink_to(secret)
     (root / "deep").symlink_to(tmp_path)
     inside = [(f"{c}/{i:03d}.png", c) for c in "ab" for i in range(30)]
-    bad = ["../secret.png", "a/../../secret.png", str(secret), "a/link.png", "deep/secret.png", "no.png",
-           "a", "", "a/000.png/x.png", "/etc/passwd"]  # fmt: skip
+    bad = [
+        "../secret.png",
+        "a/../../secret.png",
+        str(secret),
+        "a/link.png",
+        "deep/secret.png",
+        "no.png",
+        "a",
+        "",
+        "a/000.png/x.png",
+        "/etc/passwd",
+    ]
     path = manifest(root, inside + [(b, "a") for b in bad])
     taken = came("manifest", tmp_path, path=path)
     assert len(taken.rows) == 60 and len(taken.bad) == len(bad)
     reasons = {one.id: one.reason.split(": ", 1)[1] for one in taken.bad}
     for name in ("../secret.png", "a/../../secret.png", str(secret), "/etc/passwd"):
         assert "outside the root" in reasons[name], name
-    assert (
-        "outside the root" in reasons["a/link.png"]
-        and "outside the root" in reasons["deep/secret.png"]
-    )
+    assert "outside the root" in reasons["a/link.png"] and "outside the root" in reasons["deep/secret.png"]
     assert reasons["no.png"] == "file does not exist" and reasons["a"] == "not a file"
     assert reasons["row 68"] == "no path" and "file does not exist" in reasons["a/000.png/x.png"]
     whole = manifest(root, [(str(root / name), label) for name, label in inside])
@@ -306,23 +301,17 @@ def test_rows_that_miss_something(tmp_path: Path) -> None:
     rows[4] = (rows[4][0], "a", "p", "train", "-1")
     rows[5] = (rows[5][0], "a", "p", "train", "nan")
     rows[6] = (rows[6][0], "a", "p", "train", "much")
-    listed = sources.listing(
-        source("manifest", path=manifest(root, rows, "path,label,group,split,weight"))
-    )
+    listed = sources.listing(source("manifest", path=manifest(root, rows, "path,label,group,split,weight")))
     assert [b.reason for b in listed.bad] == [
-        "row 2: no label", "row 4: no split, although other rows have one",
+        "row 2: no label",
+        "row 4: no split, although other rows have one",
         *[f"row {i}: the weight is not a number above 0" for i in (5, 6, 7)],
-    ]  # fmt: skip
+    ]
     assert listed.groups[1] == "a/002.png"  # without a group, a group of its own
     with pytest.raises(
-        UserError,
-        match=r"unknown split 'holdout' in the manifest .*; choose from train.*splits={holdout: train}",
+        UserError, match=r"unknown split 'holdout' in the manifest .*; choose from train.*splits={holdout: train}"
     ):
-        sources.listing(
-            source(
-                "manifest", path=manifest(root, [("a/000.png", "a", "holdout")], "path,label,split")
-            )
-        )
+        sources.listing(source("manifest", path=manifest(root, [("a/000.png", "a", "holdout")], "path,label,split")))
 
 
 def test_a_path_given_twice(tmp_path: Path) -> None:
@@ -362,10 +351,7 @@ def test_labels_of_mixed_type(tmp_path: Path) -> None:
         ("path,label\n", "has no rows"),
         ("path,label,label\na,b,c\n", "has more than one column 'label'"),
         ("path,label\na\n", "cannot read the manifest"),
-        (
-            "path;lable\na;b\n",
-            r"has no column 'label' \(did you mean 'lable'\?\); it has path, lable",
-        ),
+        ("path;lable\na;b\n", r"has no column 'label' \(did you mean 'lable'\?\); it has path, lable"),
         ("file,label\na,b\n", r"has no column 'path'; it has file, label \(set source\.columns"),
     ],
 )
@@ -411,27 +397,18 @@ def test_floats_in_either_range(tmp_path: Path) -> None:
     assert np.array_equal(one.images[:, 0], np.round(unit * 255).astype(np.uint8))
     assert any("read as 0 to 1 unless" in note for note in one.notes)
     wide = came("arrays", tmp_path / "2", path=arrays(tmp_path / "2.npz", unit * 255.0, labels))
-    assert np.array_equal(wide.images, one.images) and any(
-        "0 to 255" in note for note in wide.notes
-    )
+    assert np.array_equal(wide.images, one.images) and any("0 to 255" in note for note in wide.notes)
     mixed = np.concatenate([unit[:20], unit[20:] * 255])
     hot = unit.copy()
     hot[0, 0, 0] = 1.5  # one pixel above 1: are they 0 to 1, or nearly black?
     for n, doubtful in enumerate((mixed, hot)):
         with pytest.raises(UserError, match=r"need a window: set image\.window: \[low, high\];"):
-            came(
-                "arrays",
-                tmp_path / f"6{n}",
-                policy=Policy(),
-                path=arrays(tmp_path / "6.npz", doubtful, labels),
-            )
+            came("arrays", tmp_path / f"6{n}", policy=Policy(), path=arrays(tmp_path / "6.npz", doubtful, labels))
     signed = arrays(tmp_path / "3.npz", unit * 2 - 1, labels)
     with pytest.raises(UserError, match=r"values from -.* need a window"):
         came("arrays", tmp_path / "3", policy=Policy(), path=signed)
     half = came("arrays", tmp_path / "5", ImageOptions(window=(0, 0.5)), path=tmp_path / "1.npz")
-    assert np.array_equal(
-        half.images, np.clip(np.round(unit * 510), 0, 255).astype(np.uint8)[:, None]
-    )
+    assert np.array_equal(half.images, np.clip(np.round(unit * 510), 0, 255).astype(np.uint8)[:, None])
     windowed = came("arrays", tmp_path / "4", ImageOptions(window=(-1, 1)), path=signed)
     assert np.abs(windowed.images.astype(int) - one.images).max() <= 1
 
@@ -441,18 +418,14 @@ def test_nan_and_inf_are_quarantined(tmp_path: Path) -> None:
     unit[3, 5, 5], unit[7, 0, 0], unit[8, 1, 1] = np.nan, np.inf, -np.inf
     path = arrays(tmp_path / "x.npz", unit, np.arange(60) % 2)
     taken = came("arrays", tmp_path, policy=Policy(), path=path)
-    assert why(taken) == dict.fromkeys(
-        ("images/000003", "images/000007", "images/000008"), "NaN or infinite pixels"
-    )
+    assert why(taken) == dict.fromkeys(("images/000003", "images/000007", "images/000008"), "NaN or infinite pixels")
     assert len(taken.rows) == 57 and taken.rows[3] == 4
     assert np.array_equal(taken.images[3, 0], np.round(unit[4] * 255).astype(np.uint8))
 
 
 def test_each_array_has_its_own_range(tmp_path: Path) -> None:
     parts = {"train_images": noise(0, 20, 16, 16), "test_images": noise(1, 10, 16, 16) / 255.0}
-    np.savez(
-        tmp_path / "x.npz", **parts, train_labels=np.arange(20) % 2, test_labels=np.arange(10) % 2
-    )
+    np.savez(tmp_path / "x.npz", **parts, train_labels=np.arange(20) % 2, test_labels=np.arange(10) % 2)
     taken = came("arrays", tmp_path, path=tmp_path / "x.npz")
     assert np.array_equal(taken.images[:20, 0], noise(0, 20, 16, 16))
     assert np.array_equal(taken.images[20:, 0], noise(1, 10, 16, 16))
@@ -500,7 +473,7 @@ def test_sixteen_bits_need_a_window(tmp_path: Path) -> None:
         ({"images": noise(0, 5, 8, 8), "labels": np.array([0, 1, 0.5, 0, 1])}, "contain 0.5"),
         ({"images": np.array([{}] * 5), "labels": np.zeros(5)}, "has Python objects"),
     ],
-)  # fmt: skip
+)
 def test_arrays_that_do_not_fit(tmp_path: Path, parts: dict[str, np.ndarray], told: str) -> None:
     np.savez(tmp_path / "x.npz", **parts)
     with pytest.raises(UserError, match=told):
@@ -640,9 +613,7 @@ def test_splits_in_archives_of_their_own(tmp_path: Path) -> None:
 def test_train_and_test_beside_another_folder_are_asked_about(tmp_path: Path) -> None:
     for name in ("train/a", "train/b", "test/a", "test/b", "docs"):
         save(tmp_path / name / "x.png", noise(len(name)))
-    with pytest.raises(
-        UserError, match=r"has both train and test folders and docs: .*layout: '\{split\}"
-    ):
+    with pytest.raises(UserError, match=r"has both train and test folders and docs: .*layout: '\{split\}"):
         sources.listing(source("folder", path=tmp_path))
     assert len(sources.listing(source("folder", path=tmp_path, layout="{split}/{label}/*"))) == 4
 
@@ -713,10 +684,7 @@ def test_the_same_image_under_two_labels_and_on_two_sides(tmp_path: Path) -> Non
     assert set(found.removed) == {"train/a/copy.png", "train/b/torn.png", "val/a/again.png"}
     assert found.removed["train/a/copy.png"][1].startswith("removed from train: equal to ")
     assert "which has class a" in found.removed["train/b/torn.png"][1]
-    assert (
-        found.removed["val/a/again.png"][1]
-        == "removed from val: equal to test/a/original.bmp in test"
-    )
+    assert found.removed["val/a/again.png"][1] == "removed from val: equal to test/a/original.bmp in test"
     assert [len(found.rows[s]) for s in ("train", "val", "test")] == [60, 20, 21]
     assert sum(": also in " in note for note in found.notes) == 2
     kept = parted(taken, Policy(duplicates="keep"))

@@ -40,9 +40,7 @@ def report(results, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_renders_without_errors_or_requests(report: Path, chromium: Tab, width: int) -> None:
     chromium.open(report, width)
     chromium.screenshot(report.with_name(f"{width}.png"))
-    assert (
-        chromium.of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
-    )
+    assert chromium.of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
     asked = [e["request"]["url"] for e in chromium.of("Network.requestWillBeSent")]
     assert [url[:60] for url in asked if not url.startswith("data:")] == [report.as_uri()[:60]]
     # What is wider than the screen scrolls in its own box, not the page.
@@ -52,9 +50,7 @@ def test_it_renders_without_errors_or_requests(report: Path, chromium: Tab, widt
 
 def test_every_image_is_drawn_and_has_a_text(report: Path, chromium: Tab) -> None:
     chromium.open(report, 1280)
-    images = chromium.run(
-        "[...document.images].map(i => [i.naturalWidth, i.alt, i.getBoundingClientRect().width])"
-    )
+    images = chromium.run("[...document.images].map(i => [i.naturalWidth, i.alt, i.getBoundingClientRect().width])")
     assert len(images) > 10
     for natural, alt, shown in images:
         assert natural > 0 and alt.strip()
@@ -82,7 +78,8 @@ def test_on_paper_nothing_is_folded_away_or_cut_off(report: Path, chromium: Tab)
     assert wide == []
     assert not all(
         chromium.run(
-            "[...document.querySelectorAll('details > :not(summary)')].map(n => n.checkVisibility({contentVisibilityAuto: true}))"
+            "[...document.querySelectorAll('details > :not(summary)')].map(n => "
+            "n.checkVisibility({contentVisibilityAuto: true}))"
         )
     )  # on a screen they are
 
@@ -120,9 +117,7 @@ def press(page: Tab, key: str) -> None:
         page.call("Input.dispatchKeyEvent", type=kind, key=key)
 
 
-def test_the_quiz_is_played_by_keys_and_its_answers_saved(
-    results, chromium: Tab, tmp_path: Path
-) -> None:
+def test_the_quiz_is_played_by_keys_and_its_answers_saved(results, chromium: Tab, tmp_path: Path) -> None:
     """All pictures called real, after one that is taken back; the page's score is that of the command."""
     path = tmp_path / "quiz.html"
     path.write_text(quiz_page(results, results.generators[0]), encoding="utf-8")
@@ -144,9 +139,7 @@ def test_the_quiz_is_played_by_keys_and_its_answers_saved(
     assert answers.interval == pytest.approx((0.352, 0.648), abs=1e-3)
     with saved.open(newline="", encoding="utf-8") as stream:
         assert {row["class"] for row in csv.DictReader(stream)} == set(CLASSES)
-    assert (
-        chromium.of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
-    )
+    assert chromium.of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
     asked = [e["request"]["url"] for e in chromium.of("Network.requestWillBeSent")]
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
 
@@ -154,9 +147,7 @@ def test_the_quiz_is_played_by_keys_and_its_answers_saved(
 def test_the_look_for_errors_finds_them(chromium: Tab, tmp_path: Path) -> None:
     """A page with a script that fails, a picture from elsewhere and a table too wide is caught by the same looks."""
     bad = tmp_path / "bad.html"
-    bad.write_text(
-        "<img src='http://127.0.0.1:9/x.png'><div style='width:3000px'>x</div><script>boom()</script>"
-    )
+    bad.write_text("<img src='http://127.0.0.1:9/x.png'><div style='width:3000px'>x</div><script>boom()</script>")
     chromium.open(bad, 400)
     assert chromium.of("Runtime.exceptionThrown")
     assert any("127.0.0.1" in e["request"]["url"] for e in chromium.of("Network.requestWillBeSent"))

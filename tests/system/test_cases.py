@@ -1,4 +1,6 @@
-"""Inputs of others' troubles that lie beside the checkout: each script makes ./case, and its head says what to run there."""
+"""Inputs of others' troubles that lie beside the checkout: each script makes ./case, and its head says what to run
+there.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,24 @@ from flows.load_config import suggest_checked
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "shared" / "cases"
 TABLE = "inspect case/HAM10000_metadata.csv --set source.columns.path=image_id source.columns.label=dx source.columns.group=lesion_id"
-# Script → command, exit status, and words of its answer (those after a ! are not there). `run`: up to where servers would start.
+# Script → command, exit status, and words of its answer (those after a ! are not there). `run`: up to where servers
+# would start.
 CASES: dict[str, list[tuple[str, int, str]]] = {
-    "01": [("inspect case/t.csv --set source.columns.group=lesionid", 2, "no column 'lesionid' (did you mean 'lesion_id'?)")],
+    "01": [
+        (
+            "inspect case/t.csv --set source.columns.group=lesionid",
+            2,
+            "no column 'lesionid' (did you mean 'lesion_id'?)",
+        )
+    ],
     "02": [
         ("inspect case", 2, "HAM10000_metadata.csv names the pictures in its column 'image_id'"),
         (TABLE, 0, "40 images of 2 classes ! no such file"),
     ],
     "03": [("inspect case", 0, "24 images of 2 classes ! stops a run ! leak"), ("run case", 0, "")],
-    "04": [("inspect case", 0, "84 images of 2 classes | the folder chest_xray contains the same files again ! {split}")],
+    "04": [
+        ("inspect case", 0, "84 images of 2 classes | the folder chest_xray contains the same files again ! {split}")
+    ],
     "05": [(f"run case --set arms.classic.mix.transform=case/{name}.yaml", 0, "") for name in ("ssr", "pad", "safe")],
     "06": [
         ("run case --set image.size=64 arms.classic.mix.transform=case/crop.yaml", 0, ""),
@@ -44,9 +55,13 @@ CASES: dict[str, list[tuple[str, int, str]]] = {
     "14": [("inspect case", 0, "24 images of 2 classes ! without PatientID ! no picture")],
     "15": [
         ("inspect case", 0, "by name the mask of another"),
-        ("inspect case --set 'source.exclude=[*_mask.png]'", 0, "30 images of 2 classes ! mask of another ! cannot use"),
+        (
+            "inspect case --set 'source.exclude=[*_mask.png]'",
+            0,
+            "30 images of 2 classes ! mask of another ! cannot use",
+        ),
     ],
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -68,10 +83,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pat
 
 @pytest.mark.parametrize("number", CASES)
 def test_a_case_gives_what_its_head_asks_for(
-    number: str,
-    make: Callable[[str], Path],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    number: str, make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(number)
     for command, status, words in CASES[number]:
@@ -90,9 +102,7 @@ def test_a_case_gives_what_its_head_asks_for(
         assert not any(part in answer[1] for part in absent), answer
 
 
-def test_a_database_of_an_earlier_mlflow_is_migrated_or_named(
-    make: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_a_database_of_an_earlier_mlflow_is_migrated_or_named(make: Callable[[str], Path], tmp_path: Path) -> None:
     path = tmp_path / "home_old" / "mlflow.db"
     path.parent.mkdir()
     shutil.copy(warm.database(), path)  # the script would build one, which takes seconds
@@ -100,9 +110,7 @@ def test_a_database_of_an_earlier_mlflow_is_migrated_or_named(
     before = path.read_bytes()
     try:
         ensure_mlflow(path, (path.parent / "artifacts").as_uri())
-    except (
-        UserError
-    ) as error:  # the script changes the version alone: its tables are the later ones
+    except UserError as error:  # the script changes the version alone: its tables are the later ones
         assert "was written by an earlier MLflow and cannot be migrated" in str(error)
         assert "\n" not in str(error) and path.read_bytes() == before
 

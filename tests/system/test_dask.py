@@ -50,11 +50,24 @@ def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
     (place / "tiny.yaml").write_text(CONFIG)
     # As it is installed: the scheduler imports the tasks' module by its name.
     process = subprocess.Popen(
-        [str(Path(sys.executable).parent / "augpipe"), "run", "tiny.yaml", "--out", "out", *SETS,
-         "--set", "runner.kind=dask", "--set", f"runner.address={cluster.address}"],
-        cwd=place, text=True, env=served(place, environment(place)), stdout=subprocess.PIPE,
+        [
+            str(Path(sys.executable).parent / "augpipe"),
+            "run",
+            "tiny.yaml",
+            "--out",
+            "out",
+            *SETS,
+            "--set",
+            "runner.kind=dask",
+            "--set",
+            f"runner.address={cluster.address}",
+        ],
+        cwd=place,
+        text=True,
+        env=served(place, environment(place)),
+        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    )
     said = until(process, "scored")
     os.killpg(cluster.workers[0].pid, signal.SIGKILL)
     rest, _ = process.communicate(timeout=600)
@@ -78,10 +91,8 @@ def test_a_worker_is_killed_and_the_result_is_that_of_one_machine(
         (["runner.address=tcp://127.0.0.1:1"], "set runner.kind: dask"),
         (["runner.kind=dask", "runner.address=tcp://127.0.0.1:1"], "no Dask scheduler answers at runner.address"),
     ],
-)  # fmt: skip
-def test_an_address_that_is_none(
-    tmp_path: Path, given: list[str], said: str, monkeypatch, capsys
-) -> None:
+)
+def test_an_address_that_is_none(tmp_path: Path, given: list[str], said: str, monkeypatch, capsys) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))

@@ -8,8 +8,16 @@ from pathlib import Path
 import pandas as pd
 from tiny import ROOT, augpipe
 
-SHORT = ("seeds=1", "classifier.steps=100", "classifier.evaluations=2", "generators.acgan.kimg=3",
-         "generators.acgan.ticks=2", "fidelity.images=40", "runner.workers=1", "runner.threads=1")  # fmt: skip
+SHORT = (
+    "seeds=1",
+    "classifier.steps=100",
+    "classifier.evaluations=2",
+    "generators.acgan.kimg=3",
+    "generators.acgan.ticks=2",
+    "fidelity.images=40",
+    "runner.workers=1",
+    "runner.threads=1",
+)
 
 
 def test_the_demo(tmp_path: Path) -> None:
@@ -18,9 +26,7 @@ def test_the_demo(tmp_path: Path) -> None:
     done = augpipe(tmp_path, "run", "configs/digits.yaml", "--out", "data/demo", *sets)
     assert done.status == 0, done.err[-3000:]
     summary = json.loads((tmp_path / "data" / "demo" / "summary.json").read_text())
-    assert list(summary["arms"]) == [
-        "acgan", "acgan+classic", "classic", "oversample", "real", "smote", "weighted",
-    ]  # fmt: skip
+    assert list(summary["arms"]) == ["acgan", "acgan+classic", "classic", "oversample", "real", "smote", "weighted"]
     # So short, the arm without any balancing has hardly begun.
     assert all(arm["mean"] > 0.8 for name, arm in summary["arms"].items() if name != "real")
     assert 0.2 < summary["arms"]["real"]["mean"] < summary["arms"]["weighted"]["mean"]

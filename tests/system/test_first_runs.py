@@ -26,9 +26,7 @@ def test_two_first_runs_at_once_in_a_home_with_an_odd_path(tmp_path: Path) -> No
     home = tmp_path / "a? %20 #1 {b} é"
     (tmp_path / "first.yaml").write_text(CONFIG)
     given = environment(tmp_path, AUGPIPE_HOME=str(home))
-    runs = [
-        warm.Running(tmp_path, ["run", "first.yaml", "--out", out], given) for out in ("one", "two")
-    ]
+    runs = [warm.Running(tmp_path, ["run", "first.yaml", "--out", out], given) for out in ("one", "two")]
     answers = [run.communicate(timeout=300)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], answers
     assert not any("Traceback" in answer for answer in answers)

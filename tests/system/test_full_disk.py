@@ -25,7 +25,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     made = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={SIZE}m", "tmpfs", str(place)], capture_output=True, check=False
-    )  # fmt: skip
+    )
     if made.returncode:
         pytest.skip(f"no small disk can be mounted here: {made.stderr.decode().strip()}")
     yield place
@@ -34,9 +34,19 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 # What is named by its content; `features` are named by what they follow from.
 KINDS = (
-    "checks", "classifiers", "fidelity", "funnels", "generators", "histories", "images", "previews", "probabilities",
-    "quarantine", "scores", "searches",
-)  # fmt: skip
+    "checks",
+    "classifiers",
+    "fidelity",
+    "funnels",
+    "generators",
+    "histories",
+    "images",
+    "previews",
+    "probabilities",
+    "quarantine",
+    "scores",
+    "searches",
+)
 
 
 def intact(store: Path) -> int:
@@ -71,10 +81,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, small: Path, single: Ran) -> None:
     said = process.communicate(300)[0]
     assert process.returncode == 2, said[-3000:]
     last = said.strip().splitlines()[-1]
-    assert (
-        last.startswith("augpipe: no space is left")
-        and "Run the same command again to continue" in last
-    ), last
+    assert last.startswith("augpipe: no space is left") and "Run the same command again to continue" in last, last
     assert "Traceback" not in said, said[-3000:]
     assert not (place / "out").exists()
     kept = intact(small / "home" / "store")

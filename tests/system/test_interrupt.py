@@ -23,9 +23,21 @@ def start(place: Path, own_server: bool = True) -> warm.Running:
     temporary = place / "home" / "tmp"
     temporary.mkdir(parents=True)
     command = [
-        "run", "tiny.yaml", "--out", "out", "--set", "seeds=2", "--set", "classifier.steps=20000",
-        "--set", "classifier.evaluations=400", "--set", "generators={}", "--set", "arms=[{name: real}]",
-    ]  # fmt: skip
+        "run",
+        "tiny.yaml",
+        "--out",
+        "out",
+        "--set",
+        "seeds=2",
+        "--set",
+        "classifier.steps=20000",
+        "--set",
+        "classifier.evaluations=400",
+        "--set",
+        "generators={}",
+        "--set",
+        "arms=[{name: real}]",
+    ]
     with (
         Path(os.devnull).open("rb") as nothing,
         (place / "home" / "stdout").open("wb") as out,
@@ -60,12 +72,15 @@ def learning(temporary: Path) -> bool:
     return False
 
 
-# Which signal, to whom: the run's own process, all of its terminal or container, or one worker. That a run's own Prefect
-# server alone is killed: `test_killed`.
+# Which signal, to whom: the run's own process, all of its terminal or container, or one worker. That a run's own
+# Prefect server alone is killed: `test_killed`.
 HOW = {
-    "ctrl-c": (signal.SIGINT, "all"), "terminate": (signal.SIGTERM, "run"), "a container stops": (signal.SIGTERM, "all"),
-    "a lost terminal": (signal.SIGHUP, "all"), "a worker is killed": (signal.SIGKILL, "worker"),
-}  # fmt: skip
+    "ctrl-c": (signal.SIGINT, "all"),
+    "terminate": (signal.SIGTERM, "run"),
+    "a container stops": (signal.SIGTERM, "all"),
+    "a lost terminal": (signal.SIGHUP, "all"),
+    "a worker is killed": (signal.SIGKILL, "worker"),
+}
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
@@ -98,12 +113,9 @@ def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
         states = {state for (state,) in base.execute("select status from runs")}
     assert states == {"FAILED" if target == "worker" else "KILLED"}
     assert "Run the same command again to continue" in err
-    # No task had ended: the last line is the only one, but for notes and those after a minute's silence on a slow machine.
-    lines = [
-        line
-        for line in err.splitlines()
-        if not re.match(r"\[0/|starting: |reading images: |no arm has ", line)
-    ]
+    # No task had ended: the last line is the only one, but for notes and those after a minute's silence on a slow
+    # machine.
+    lines = [line for line in err.splitlines() if not re.match(r"\[0/|starting: |reading images: |no arm has ", line)]
     assert len(lines) == 1, err
     if target == "worker":
         assert "a worker process was killed, often for lack of memory" in err

@@ -20,16 +20,14 @@ from tiny import CONFIG, ONE, Ran, alone, augpipe, environment, served, tracking
 
 from augpipe.core.processes import is_dead, this_process
 
-# What the run says last before it is killed: when only data and a first generator are there, when a classifier is scored,
-# and when nearly all is finished.
+# What the run says last before it is killed: when only data and a first generator are there, when a classifier is
+# scored, and when nearly all is finished.
 MOMENTS = ("generator smote", "scored", "acgan, seed 0: scored")
 SETS = [part for one in ONE for part in ("--set", one)]
 COMMAND = ("run", "tiny.yaml", "--out", "out", *SETS)
 
 
-def start_until(
-    place: Path, words: str, given: dict[str, str], command: tuple[str, ...] = COMMAND
-) -> warm.Running:
+def start_until(place: Path, words: str, given: dict[str, str], command: tuple[str, ...] = COMMAND) -> warm.Running:
     """Start the run and wait until it says these words; all it says goes to PLACE/log."""
     log = place / "log"
     with log.open("wb") as out, Path(os.devnull).open("rb") as nothing:
@@ -80,23 +78,19 @@ def test_kills_change_nothing(tmp_path: Path, single: Ran) -> None:
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     assert not [run for run in runs if run.info.status == "RUNNING"]
-    finished = [
-        run for run in runs
-        if run.data.tags["augpipe.kind"] == "comparison" and run.info.status == "FINISHED"
-    ]  # fmt: skip
+    finished = [run for run in runs if run.data.tags["augpipe.kind"] == "comparison" and run.info.status == "FINISHED"]
     assert len(finished) >= 1
     names = [
-        (run.data.tags["augpipe.kind"], run.info.run_name) for run in runs
+        (run.data.tags["augpipe.kind"], run.info.run_name)
+        for run in runs
         if run.data.tags.get("mlflow.parentRunId") == finished[0].info.run_id
-    ]  # fmt: skip
+    ]
     assert len(names) == len(set(names)) == 4 + 2
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find processes")
 @pytest.mark.parametrize("whose", ["the run's own", "the user's"])
-def test_without_its_prefect_server_a_run_goes_on_and_delivers(
-    tmp_path: Path, single: Ran, whose: str
-) -> None:
+def test_without_its_prefect_server_a_run_goes_on_and_delivers(tmp_path: Path, single: Ran, whose: str) -> None:
     """Only Prefect's record of the run is lost, which a server of the run's own deletes anyway."""
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     # Over the results of `single`: one generator and its arm are left to be made.
@@ -109,9 +103,7 @@ def test_without_its_prefect_server_a_run_goes_on_and_delivers(
         given |= {"PREFECT_API_URL": users.url, "AUGPIPE_PREFECT_PATIENCE": "2"}
     process = start_until(tmp_path, "generator acgan", given, command)
     below = family(process.pid)
-    servers = [
-        pid for pid in below if b"server_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    servers = [pid for pid in below if b"server_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(servers) == (users is None)
     users.kill() if users else os.kill(servers[0], signal.SIGKILL)
     begun = time.monotonic()
@@ -123,16 +115,11 @@ def test_without_its_prefect_server_a_run_goes_on_and_delivers(
     table = lines.index(next(line for line in lines if line.startswith("arm ")))
     progress = [line for line in lines[:table] if line not in lost]
     assert all(
-        line.startswith(
-            ("[", "reused ", "no verdict is possible: ", "the arm 'smote' draws all classes")
-        )
+        line.startswith(("[", "reused ", "no verdict is possible: ", "the arm 'smote' draws all classes"))
         for line in progress
     ), progress
     assert lines[-1] == "report: out/report.html" and (tmp_path / "out" / "report.html").exists()
-    scores = [
-        (folder / "scores.csv").read_text().splitlines()
-        for folder in (single.folder, tmp_path / "out")
-    ]
+    scores = [(folder / "scores.csv").read_text().splitlines() for folder in (single.folder, tmp_path / "out")]
     others = [[line for line in rows if "acgan" not in line] for rows in scores]
     assert others[0] == others[1] and len(scores[0]) == len(scores[1])
     until = time.monotonic() + 15

@@ -1,7 +1,7 @@
 """Mistakes of the user: each is answered by one plain line that names the value, before any server starts.
 
-A real file for each. All are tried in the test's own process; some also in processes of their own, whose processor time and
-imports are looked at. What is wrong with single pictures, rows and archives: test_bad_input.
+A real file for each. All are tried in the test's own process; some also in processes of their own, whose processor time
+and imports are looked at. What is wrong with single pictures, rows and archives: test_bad_input.
 """
 
 from __future__ import annotations
@@ -98,22 +98,65 @@ CASES = {
     "one image of a class": (f"{RUN} source.path=rare", "class 'c' has 1 image; train, val and test need at least 3"),
     "two images of a class": (f"{RUN} source.path=pair", "class 'c' has 2 images; train, val and test need at least 3"),
     "one image, without a config": ("run rare", "class 'c' has 1 image; train, val and test need at least 3"),
-    "an empty class folder": (f"{RUN} source.path=hollow", "class 'c' has no usable picture; add some, or exclude it with source.classes (--set 'source.classes=[a, b]')"),
-    "an empty class folder, without a config": ("run hollow", "class 'c' has no usable picture; add some, or exclude it"),
-    "an unknown class in a share": (f"{RUN} 'arms.acgan.mix.share={{eleven: 0.1}}'", "mix.share of arm 'acgan': unknown class 'eleven'; choose from a, b, c"),
-    "an unknown class in a fill": (f"{RUN} 'arms.acgan.mix.fill={{eleven: 9}}'", "mix.fill of arm 'acgan': unknown class 'eleven'; choose from a, b, c"),
-    "an unknown class in an imbalance": (f"{RUN} 'imbalance={{profile: step, classes: [x], keep: 0.5}}'", "imbalance: unknown class 'x'; choose from a, b, c"),
+    "an empty class folder": (
+        f"{RUN} source.path=hollow",
+        "class 'c' has no usable picture; add some, or exclude it with source.classes (--set 'source.classes=[a, b]')",
+    ),
+    "an empty class folder, without a config": (
+        "run hollow",
+        "class 'c' has no usable picture; add some, or exclude it",
+    ),
+    "an unknown class in a share": (
+        f"{RUN} 'arms.acgan.mix.share={{eleven: 0.1}}'",
+        "mix.share of arm 'acgan': unknown class 'eleven'; choose from a, b, c",
+    ),
+    "an unknown class in a fill": (
+        f"{RUN} 'arms.acgan.mix.fill={{eleven: 9}}'",
+        "mix.fill of arm 'acgan': unknown class 'eleven'; choose from a, b, c",
+    ),
+    "an unknown class in an imbalance": (
+        f"{RUN} 'imbalance={{profile: step, classes: [x], keep: 0.5}}'",
+        "imbalance: unknown class 'x'; choose from a, b, c",
+    ),
     "a missing source": (f"{RUN} source.path=/no/such", "the folder /no/such does not exist"),
     "an image size that no family draws": (f"{RUN} image.size=1000", "image size 1000 is above 256; choose from 8, 10"),
-    "an image size between two": (f"{RUN} image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled; choose from 8, 10"),
-    "a grouped split without groups": (f"{RUN} split.kind=grouped", "split.kind is grouped, but the source has no groups"),
-    "files that are no pictures": (f"{RUN} source.path=damaged", "more than 5% of 28 files cannot be used, 4 so far: not a picture of a supported format (4); the first is a/x0.png"),
-    "files that are no pictures, without a config": ("run damaged", "more than 5% of 28 files cannot be used, 4 so far"),
-    "an unknown MedMNIST set": (f"{RUN} 'source={{kind: medmnist, name: bloodmnst}}'", "unknown MedMNIST set 'bloodmnst' (did you mean 'bloodmnist'?)"),
-    "a MedMNIST set that is not there": (f"{RUN} 'source={{kind: medmnist, name: bloodmnist}}'", "no bloodmnist.npz in"),
-    "an unknown set of torchvision": (f"{RUN} 'source={{kind: torchvision, name: FashonMNIST}}'", "unknown torchvision set 'FashonMNIST' (did you mean 'FashionMNIST'?)"),
-    "a set of torchvision that is not there": (f"{RUN} 'source={{kind: torchvision, name: FashionMNIST}}'", "torchvision of FashionMNIST is not a folder; set source.download"),
-    "an unknown bundled set": (f"{RUN} 'source={{kind: bundled, name: digit}}'", "source: name: must be 'digits' (got 'digit')"),
+    "an image size between two": (
+        f"{RUN} image.size=36",
+        "image size 36 is not 4, 5, 6 or 7 doubled; choose from 8, 10",
+    ),
+    "a grouped split without groups": (
+        f"{RUN} split.kind=grouped",
+        "split.kind is grouped, but the source has no groups",
+    ),
+    "files that are no pictures": (
+        f"{RUN} source.path=damaged",
+        "more than 5% of 28 files cannot be used, 4 so far: not a picture of a supported format (4); the first is "
+        "a/x0.png",
+    ),
+    "files that are no pictures, without a config": (
+        "run damaged",
+        "more than 5% of 28 files cannot be used, 4 so far",
+    ),
+    "an unknown MedMNIST set": (
+        f"{RUN} 'source={{kind: medmnist, name: bloodmnst}}'",
+        "unknown MedMNIST set 'bloodmnst' (did you mean 'bloodmnist'?)",
+    ),
+    "a MedMNIST set that is not there": (
+        f"{RUN} 'source={{kind: medmnist, name: bloodmnist}}'",
+        "no bloodmnist.npz in",
+    ),
+    "an unknown set of torchvision": (
+        f"{RUN} 'source={{kind: torchvision, name: FashonMNIST}}'",
+        "unknown torchvision set 'FashonMNIST' (did you mean 'FashionMNIST'?)",
+    ),
+    "a set of torchvision that is not there": (
+        f"{RUN} 'source={{kind: torchvision, name: FashionMNIST}}'",
+        "torchvision of FashionMNIST is not a folder; set source.download",
+    ),
+    "an unknown bundled set": (
+        f"{RUN} 'source={{kind: bundled, name: digit}}'",
+        "source: name: must be 'digits' (got 'digit')",
+    ),
     "a missing config": ("run nosuch.yaml", "no config or folder 'nosuch.yaml'"),
     "another ending": ("run good.yml", "no config or folder 'good.yml' (did you mean 'good.yaml'?)"),
     "an empty file": ("run empty.yaml", "the config empty.yaml is empty; it must have keys and values"),
@@ -122,26 +165,83 @@ CASES = {
     "a number as image": (f"{RUN} image=32", "image: must have keys and values (got 32)"),
     "arms as a mapping": (f"{RUN} 'arms={{real: {{}}}}'", "arms: must be a list (got {'real': {}})"),
     "no arms": (f"{RUN} arms=[]", "arms: needs at least 1 entry (got [])"),
-    "a device by another name": (f"{RUN} runner.device=gpu", "runner.device: must be 'auto', 'cpu', 'cuda' or 'mps' (got 'gpu')"),
-    "a family in capitals": (f"{RUN} generators.acgan.kind=ACGAN", "unknown generator 'ACGAN' (did you mean 'acgan'?); choose from acgan"),
-    "nothing to train": (f"{RUN} generators.acgan.kimg=0", "kimg: 0 would draw from an untrained acgan; set it above 0"),
-    "a value without --set": ("run good.yaml fidelity.images=5", "unexpected argument 'fidelity.images=5' of augpipe run; --set A=1 B=2 sets values"),
+    "a device by another name": (
+        f"{RUN} runner.device=gpu",
+        "runner.device: must be 'auto', 'cpu', 'cuda' or 'mps' (got 'gpu')",
+    ),
+    "a family in capitals": (
+        f"{RUN} generators.acgan.kind=ACGAN",
+        "unknown generator 'ACGAN' (did you mean 'acgan'?); choose from acgan",
+    ),
+    "nothing to train": (
+        f"{RUN} generators.acgan.kimg=0",
+        "kimg: 0 would draw from an untrained acgan; set it above 0",
+    ),
+    "a value without --set": (
+        "run good.yaml fidelity.images=5",
+        "unexpected argument 'fidelity.images=5' of augpipe run; --set A=1 B=2 sets values",
+    ),
     "train without a generator": ("train good.yaml", "augpipe train needs --generator VALUE; see augpipe train --help"),
     "balance without an arm": ("balance good.yaml", "augpipe balance needs --arm VALUE; see augpipe balance --help"),
-    "a table without its files": ("run gone.csv", "none of 2 files can be used: file does not exist (2); the first is no.png: row 1: file does not exist"),
-    "a tracking store of no kind": ("run good.yaml", "unknown scheme in MLFLOW_TRACKING_URI banana://x: 'banana'; choose from http, https, sqlite", {"MLFLOW_TRACKING_URI": "banana://x"}),
-    "a limit that is no size": ("run good.yaml", "AUGPIPE_STORE_LIMIT must be a size such as 500MB, 20GB or 1TB; got 'much'", {"AUGPIPE_STORE_LIMIT": "much"}),
-    "no Dask scheduler": (f"{RUN} 'runner={{kind: dask, address: \"tcp://127.0.0.1:9\"}}'", "no Dask scheduler answers at runner.address tcp://127.0.0.1:9: connection refused"),
-    "an unknown figure of a gate": (f"{RUN} 'gate=[fidd < 3]'", "unknown figure of the gate 'fidd < 3': 'fidd' (did you mean 'fid'?)"),
+    "a table without its files": (
+        "run gone.csv",
+        "none of 2 files can be used: file does not exist (2); the first is no.png: row 1: file does not exist",
+    ),
+    "a tracking store of no kind": (
+        "run good.yaml",
+        "unknown scheme in MLFLOW_TRACKING_URI banana://x: 'banana'; choose from http, https, sqlite",
+        {"MLFLOW_TRACKING_URI": "banana://x"},
+    ),
+    "a limit that is no size": (
+        "run good.yaml",
+        "AUGPIPE_STORE_LIMIT must be a size such as 500MB, 20GB or 1TB; got 'much'",
+        {"AUGPIPE_STORE_LIMIT": "much"},
+    ),
+    "no Dask scheduler": (
+        f"{RUN} 'runner={{kind: dask, address: \"tcp://127.0.0.1:9\"}}'",
+        "no Dask scheduler answers at runner.address tcp://127.0.0.1:9: connection refused",
+    ),
+    "an unknown figure of a gate": (
+        f"{RUN} 'gate=[fidd < 3]'",
+        "unknown figure of the gate 'fidd < 3': 'fidd' (did you mean 'fid'?)",
+    ),
     # More.
-    "no tracking server": ("run good.yaml", f"no MLflow server answers at MLFLOW_TRACKING_URI {NOBODY}: connection refused", {"MLFLOW_TRACKING_URI": NOBODY}),
-    "no Prefect server": ("run good.yaml", f"no Prefect server answers at PREFECT_API_URL {NOBODY}/api: connection refused", {"PREFECT_API_URL": f"{NOBODY}/api"}),
-    "a proxy that is no address": ("run good.yaml", "http_proxy 'foo:bar:baz' is not the address of a proxy", {"http_proxy": "foo:bar:baz"}),
-    "an address without http": ("run good.yaml", "PREFECT_API_URL banana must begin with http:// or https://", {"PREFECT_API_URL": "banana"}),
-    "a port that is none": ("run good.yaml", "MLFLOW_TRACKING_URI http://localhost:x is not an address", {"MLFLOW_TRACKING_URI": "http://localhost:x"}),
+    "no tracking server": (
+        "run good.yaml",
+        f"no MLflow server answers at MLFLOW_TRACKING_URI {NOBODY}: connection refused",
+        {"MLFLOW_TRACKING_URI": NOBODY},
+    ),
+    "no Prefect server": (
+        "run good.yaml",
+        f"no Prefect server answers at PREFECT_API_URL {NOBODY}/api: connection refused",
+        {"PREFECT_API_URL": f"{NOBODY}/api"},
+    ),
+    "a proxy that is no address": (
+        "run good.yaml",
+        "http_proxy 'foo:bar:baz' is not the address of a proxy",
+        {"http_proxy": "foo:bar:baz"},
+    ),
+    "an address without http": (
+        "run good.yaml",
+        "PREFECT_API_URL banana must begin with http:// or https://",
+        {"PREFECT_API_URL": "banana"},
+    ),
+    "a port that is none": (
+        "run good.yaml",
+        "MLFLOW_TRACKING_URI http://localhost:x is not an address",
+        {"MLFLOW_TRACKING_URI": "http://localhost:x"},
+    ),
     "a home that is a file": ("run good.yaml", "file cannot be a folder", {"AUGPIPE_HOME": "file"}),
-    "a home that is a link to nowhere": ("run good.yaml", "nowhere is a link to gone, which does not exist", {"AUGPIPE_HOME": "nowhere"}),
-    "a home that is a link to itself": ("run good.yaml", "loop is a link that leads to itself", {"AUGPIPE_HOME": "loop"}),
+    "a home that is a link to nowhere": (
+        "run good.yaml",
+        "nowhere is a link to gone, which does not exist",
+        {"AUGPIPE_HOME": "nowhere"},
+    ),
+    "a home that is a link to itself": (
+        "run good.yaml",
+        "loop is a link that leads to itself",
+        {"AUGPIPE_HOME": "loop"},
+    ),
     "a home among the pictures": ("run good.yaml", "which must not be written to", {"AUGPIPE_HOME": "pictures/x"}),
     "a list as a config": ("run list.yaml", "the config list.yaml is a list; it must have keys and values"),
     "a word as a config": ("run text.yaml", "the config text.yaml is only 'hello'; it must have keys and values"),
@@ -155,11 +255,20 @@ CASES = {
     "--set without =": (f"{RUN} seeds", "--set takes key.key=value; got 'seeds'"),
     "an unknown key": (f"{RUN} sedes=3", "unknown key 'sedes' (did you mean 'seeds'?)"),
     "an unknown arm in --set": (f"{RUN} arms.acgn.mix.share=0.1", "no entry 'acgn'; choose from real, acgan, smote"),
-    "an unknown option of a family": (f"{RUN} generators.acgan.widht=1", "generators.acgan: unknown key 'widht' (did you mean 'width'?)"),
-    "a word as an option of a family": (f"{RUN} generators.acgan.width=wide", "generators.acgan: width: must be a number (got 'wide')"),
+    "an unknown option of a family": (
+        f"{RUN} generators.acgan.widht=1",
+        "generators.acgan: unknown key 'widht' (did you mean 'width'?)",
+    ),
+    "a word as an option of a family": (
+        f"{RUN} generators.acgan.width=wide",
+        "generators.acgan: width: must be a number (got 'wide')",
+    ),
     "an option out of range": (f"{RUN} generators.acgan.width=1e300", "width: must be less than or equal to 16"),
     "an option without effect": (f"{RUN} generators.acgan.r1_every=3", "r1_every: 3 has no effect with r1: 0"),
-    "a generator without a kind": (f"{RUN} 'generators.acgan={{kimg: 3}}'", "a generator must be a mapping with a kind"),
+    "a generator without a kind": (
+        f"{RUN} 'generators.acgan={{kimg: 3}}'",
+        "a generator must be a mapping with a kind",
+    ),
     "a table without labels": ("run nolabel.csv", "has no column 'label'; it has path, size (set source.columns.label"),
     "a table without rows": ("run head.csv", "head.csv has no rows"),
     "arrays without labels": ("run nolabels.npz", "has no labels; it has images"),
@@ -167,91 +276,202 @@ CASES = {
     "an array alone": ("run lone.npy", "set the array of their labels, such as --set source.labels=labels.npy"),
     "an archive that is none": ("run cut.zip", "cannot read the archive"),
     "a file of no kind": ("run file", "unknown kind of source: file; use a folder, .zip"),
-    "a folder without pictures": ("run words", "needs a sub-folder of pictures for each of at least 2 classes; it has none"),
+    "a folder without pictures": (
+        "run words",
+        "needs a sub-folder of pictures for each of at least 2 classes; it has none",
+    ),
     "an empty folder": ("run nothing", "needs a sub-folder of pictures for each of at least 2 classes; it has none"),
     "a single class": ("run single", "at least 2 classes are needed; got a"),
     "names that hardly differ": ("run names", "the classes 'Cat' and 'cat ' differ only in case, spaces or spelling"),
     "a class that train lacks": ("run mixed", "the official train of the source has no image of class 'd'"),
-    "min_images above all classes": (f"{RUN} min_images=20", "min_images 20 leaves fewer than 2 of 3 classes; the largest have: a 12, b 12, c 12"),
-    "exclude that leaves nothing": (f"{RUN} 'source.exclude=*'", "source.exclude leaves out all 36 pictures of the folder"),
+    "min_images above all classes": (
+        f"{RUN} min_images=20",
+        "min_images 20 leaves fewer than 2 of 3 classes; the largest have: a 12, b 12, c 12",
+    ),
+    "exclude that leaves nothing": (
+        f"{RUN} 'source.exclude=*'",
+        "source.exclude leaves out all 36 pictures of the folder",
+    ),
     "an unknown class in source.classes": (f"{RUN} source.classes=[a,x]", "'x'; choose from a, b, c"),
-    "an unknown field of a layout": (f"{RUN} 'source.layout={{clas}}/*'", "unknown field {clas} in the layout '{clas}/*'; choose from label"),
-    "a budget that is no time": ("run pictures --budget soon", "--budget takes a time such as 90s, 10m, 2h or 1h30m; got 'soon'"),
-    "a budget of a config": ("run good.yaml --budget 5m", "--budget applies to images only; the config good.yaml has its own settings"),
+    "an unknown field of a layout": (
+        f"{RUN} 'source.layout={{clas}}/*'",
+        "unknown field {clas} in the layout '{clas}/*'; choose from label",
+    ),
+    "a budget that is no time": (
+        "run pictures --budget soon",
+        "--budget takes a time such as 90s, 10m, 2h or 1h30m; got 'soon'",
+    ),
+    "a budget of a config": (
+        "run good.yaml --budget 5m",
+        "--budget applies to images only; the config good.yaml has its own settings",
+    ),
     "two budgets": ("run pictures --budget 5m --quick", "--budget and --quick are mutually exclusive"),
     "fresh and resume": ("run good.yaml --fresh --resume", "--resume and --fresh are mutually exclusive"),
     "an out folder that is a file": ("run good.yaml --out file", "the out folder file cannot be a folder"),
-    "an out folder among the pictures": ("run good.yaml --out pictures", "which must not be written to; choose another path"),
+    "an out folder among the pictures": (
+        "run good.yaml --out pictures",
+        "which must not be written to; choose another path",
+    ),
     "an out folder with other files": ("run good.yaml --out out", "holds 'thesis.txt', which no run has written"),
     "an unknown generator": ("train good.yaml --generator cgann", "unknown generator 'cgann' (did you mean 'acgan'?)"),
     "a negative seed": ("train good.yaml --generator acgan --seed -1", "a seed must be 0 or more; got -1"),
-    "a word as a seed": ("train good.yaml --generator acgan --seed x", 'Invalid value for --seed: unable to convert "x" into int'),
-    "an arm without a generator": ("balance good.yaml --arm real", "unknown arm with a generator 'real'; choose from acgan, smote"),
-    "arrays of several sizes": ("balance good.yaml --arm acgan --format npz --real-size original", "--format npz has one size for all images"),
+    "a word as a seed": (
+        "train good.yaml --generator acgan --seed x",
+        'Invalid value for --seed: unable to convert "x" into int',
+    ),
+    "an arm without a generator": (
+        "balance good.yaml --arm real",
+        "unknown arm with a generator 'real'; choose from acgan, smote",
+    ),
+    "arrays of several sizes": (
+        "balance good.yaml --arm acgan --format npz --real-size original",
+        "--format npz has one size for all images",
+    ),
     "an unknown baseline": (f"{RUN} baseline=reel", "unknown baseline 'reel' (did you mean 'real'?)"),
     "a share above 1": (f"{RUN} arms.acgan.mix.share=2", "a share must be a number in [0, 1]; got 2"),
-    "an unknown sampler": (f"{RUN} arms.acgan.mix.sampler=balnced", "sampler: must be 'natural', 'sqrt' or 'balanced' (got 'balnced')"),
+    "an unknown sampler": (
+        f"{RUN} arms.acgan.mix.sampler=balnced",
+        "sampler: must be 'natural', 'sqrt' or 'balanced' (got 'balnced')",
+    ),
     "an unknown transform": (f"{RUN} arms.real.mix.transform=lite", "unknown transform 'lite' (did you mean 'light'?)"),
-    "a transform that is not there": (f"{RUN} arms.real.mix.transform=no.yaml", "cannot read the transform no.yaml: No such file or directory"),
+    "a transform that is not there": (
+        f"{RUN} arms.real.mix.transform=no.yaml",
+        "cannot read the transform no.yaml: No such file or directory",
+    ),
     "an unknown loss": (f"{RUN} arms.real.mix.loss=focl", "unknown loss 'focl' (did you mean 'focal'?)"),
-    "an unknown classifier": (f"{RUN} classifier.kind=resnet", "unknown classifier 'resnet' (did you mean 'resnet50'?)"),
+    "an unknown classifier": (
+        f"{RUN} classifier.kind=resnet",
+        "unknown classifier 'resnet' (did you mean 'resnet50'?)",
+    ),
     "half a step": (f"{RUN} classifier.steps=1.5", "classifier.steps: must be a whole number (got 1.5)"),
     "a split that leaves no train": (f"{RUN} split.val=0.9", "val 0.9 and test 0.2 leave no images for train"),
-    "more folds than images": (f"{RUN} 'split={{kind: k_fold, folds: 50}}'", "class 'a' has 12 images; 50 folds need at least 50"),
-    "an official split that is not there": (f"{RUN} split.kind=official", "split.kind is official, but the source has no split"),
-    "more images than there are": (f"{RUN} 'imbalance={{profile: counts, counts: {{a: 500}}}}'", "class 'a' has 12 images, of which train has at most 9, fewer than the 500"),
-    "an unknown metric": (f"{RUN} metric=f1", "metric: must be 'macro_recall', 'macro_f1', 'macro_auc', 'minority_recall' or 'worst_class_recall' (got 'f1')"),
+    "more folds than images": (
+        f"{RUN} 'split={{kind: k_fold, folds: 50}}'",
+        "class 'a' has 12 images; 50 folds need at least 50",
+    ),
+    "an official split that is not there": (
+        f"{RUN} split.kind=official",
+        "split.kind is official, but the source has no split",
+    ),
+    "more images than there are": (
+        f"{RUN} 'imbalance={{profile: counts, counts: {{a: 500}}}}'",
+        "class 'a' has 12 images, of which train has at most 9, fewer than the 500",
+    ),
+    "an unknown metric": (
+        f"{RUN} metric=f1",
+        "metric: must be 'macro_recall', 'macro_f1', 'macro_auc', 'minority_recall' or 'worst_class_recall' (got 'f1')",
+    ),
     "an unknown profile": (f"{RUN} imbalance.profile=stp", "unknown imbalance profile 'stp' (did you mean 'step'?)"),
-    "a share without a generator": (f"{RUN} arms.real.mix.share=0.1", "mix.share of arm 'real' needs synthetic images, but the arm has no generator"),
+    "a share without a generator": (
+        f"{RUN} arms.real.mix.share=0.1",
+        "mix.share of arm 'real' needs synthetic images, but the arm has no generator",
+    ),
     "four channels": (f"{RUN} image.channels=4", "image.channels: must be 1 or 3 (got 4)"),
-    "a window upside down": (f"{RUN} 'image.window=[9, 3]'", "a window must be [low, high] with low < high; got [9.0, 3.0]"),
+    "a window upside down": (
+        f"{RUN} 'image.window=[9, 3]'",
+        "a window must be [low, high] with low < high; got [9.0, 3.0]",
+    ),
     "no workers": (f"{RUN} runner.workers=0", "runner.workers: must be greater than or equal to 1 (got 0)"),
     "a model that is not there": ("generate nowhere --counts 3=5", "no file or folder 'nowhere'"),
     "a file that is no model": ("generate model.pt --counts 3=5", "model.pt is not a model of augpipe"),
     "generate without counts": ("generate model.pt", "augpipe generate needs --counts VALUE"),
-    "an unknown format": ("generate model.pt --counts 5 --format tfrecord", 'Invalid value "tfrecord" for --format. Choose from: "folder", "npz", "webdataset", "hf", "dicom"'),
-    "a truncation above 1": ("generate model.pt --counts 5 --truncation 2", "--truncation must be above 0 and at most 1; got 2"),
-    "predictions without pictures": ("predict model.pt", "augpipe predict needs pictures: augpipe predict MODEL IMAGES..."),
+    "an unknown format": (
+        "generate model.pt --counts 5 --format tfrecord",
+        'Invalid value "tfrecord" for --format. Choose from: "folder", "npz", "webdataset", "hf", "dicom"',
+    ),
+    "a truncation above 1": (
+        "generate model.pt --counts 5 --truncation 2",
+        "--truncation must be above 0 and at most 1; got 2",
+    ),
+    "predictions without pictures": (
+        "predict model.pt",
+        "augpipe predict needs pictures: augpipe predict MODEL IMAGES...",
+    ),
     "a picture that is not there": ("predict out nosuch.png", "no picture or folder 'nosuch.png'"),
     "predictions as text": ("predict model.pt pictures --out x.txt", "--out must be a .csv file; got 'x.txt'"),
-    "an age that is none": ("cache prune --older-than soon", "an age must be a number of minutes, hours or days such as 90m, 12h or 7d; got 'soon'"),
-    "a schedule that is none": ("serve good.yaml --cron soon", "--cron takes minute, hour, day of month, month and day of week"),
+    "an age that is none": (
+        "cache prune --older-than soon",
+        "an age must be a number of minutes, hours or days such as 90m, 12h or 7d; got 'soon'",
+    ),
+    "a schedule that is none": (
+        "serve good.yaml --cron soon",
+        "--cron takes minute, hour, day of month, month and day of week",
+    ),
     "an hour that is none": ("serve good.yaml --cron '0 25 * * *'", "hour '25' of '0 25 * * *' is not from 0 to 23"),
     "a minute that is none": ("serve good.yaml --cron '*/0 2 * * *'", "got minute '*/0' in '*/0 2 * * *'"),
-    "a day that is none": ("serve good.yaml --cron '0 2 * * monday'", "day of week 'monday' of '0 2 * * monday' is not from 0 to 7"),
-    "several tables": (f"{RUN} 'source={{kind: manifest, path: [gone.csv, head.csv]}}'", "source: path: must be a single path (got ['gone.csv', 'head.csv'])"),
-    "several folders": (f"{RUN} 'source.path=[pictures, rare]'", "source: path: must be a single path (got ['pictures', 'rare'])"),
-    "an image size that no family draws, without a config": ("run pictures --set image.size=512 --dry-run", "image size 512 is above 256; choose from 8, 10"),
-    "an image size that doubles no start, without a config": ("run pictures --set image.size=36", "image size 36 is not 4, 5, 6 or 7 doubled"),
-    "a setting that an inspection does not read": ("inspect pictures --set classifier.steps=5", "--set classifier.steps=5 has no effect on augpipe inspect of images, which reads source, image, split"),
-    "an arm that an inspection does not read": ("inspect pictures --set arms.cgan.mix.share=0.1", "--set arms.cgan.mix.share=0.1 has no effect on augpipe inspect of images"),
+    "a day that is none": (
+        "serve good.yaml --cron '0 2 * * monday'",
+        "day of week 'monday' of '0 2 * * monday' is not from 0 to 7",
+    ),
+    "several tables": (
+        f"{RUN} 'source={{kind: manifest, path: [gone.csv, head.csv]}}'",
+        "source: path: must be a single path (got ['gone.csv', 'head.csv'])",
+    ),
+    "several folders": (
+        f"{RUN} 'source.path=[pictures, rare]'",
+        "source: path: must be a single path (got ['pictures', 'rare'])",
+    ),
+    "an image size that no family draws, without a config": (
+        "run pictures --set image.size=512 --dry-run",
+        "image size 512 is above 256; choose from 8, 10",
+    ),
+    "an image size that doubles no start, without a config": (
+        "run pictures --set image.size=36",
+        "image size 36 is not 4, 5, 6 or 7 doubled",
+    ),
+    "a setting that an inspection does not read": (
+        "inspect pictures --set classifier.steps=5",
+        "--set classifier.steps=5 has no effect on augpipe inspect of images, which reads source, image, split",
+    ),
+    "an arm that an inspection does not read": (
+        "inspect pictures --set arms.cgan.mix.share=0.1",
+        "--set arms.cgan.mix.share=0.1 has no effect on augpipe inspect of images",
+    ),
     "a config of a config": ("init good.yaml", "good.yaml is a config already; augpipe init takes images"),
     "a config that exists": ("init pictures --out good.yaml", "good.yaml exists; choose another --out, or delete it"),
-    "an unknown shell": ("completion powershell", 'Invalid value "powershell" for SHELL. Choose from: "bash", "zsh", "fish"'),
-    "an out folder that is a file, without a config": ("run pictures --out file", "the out folder file cannot be a folder"),
-    "a port that nothing listens at, without a config": ("run pictures", f"no MLflow server answers at MLFLOW_TRACKING_URI {NOBODY}", {"MLFLOW_TRACKING_URI": NOBODY}),
+    "an unknown shell": (
+        "completion powershell",
+        'Invalid value "powershell" for SHELL. Choose from: "bash", "zsh", "fish"',
+    ),
+    "an out folder that is a file, without a config": (
+        "run pictures --out file",
+        "the out folder file cannot be a folder",
+    ),
+    "a port that nothing listens at, without a config": (
+        "run pictures",
+        f"no MLflow server answers at MLFLOW_TRACKING_URI {NOBODY}",
+        {"MLFLOW_TRACKING_URI": NOBODY},
+    ),
     "an unknown key of an arm, without a config": ("run pictures --set arms.cgan.mix.shear=1", "unknown key 'shear'"),
-    "an unknown generator, without a config": ("train pictures --generator cgann", "unknown generator 'cgann' (did you mean 'cgan'?)"),
-    "a figure that needs larger images": (f"{RUN} 'gate=[ms_ssim < 0.5]'", "the gate 'ms_ssim < 0.5' cannot hold: ms_ssim needs images of 161 px; these have 16"),
+    "an unknown generator, without a config": (
+        "train pictures --generator cgann",
+        "unknown generator 'cgann' (did you mean 'cgan'?)",
+    ),
+    "a figure that needs larger images": (
+        f"{RUN} 'gate=[ms_ssim < 0.5]'",
+        "the gate 'ms_ssim < 0.5' cannot hold: ms_ssim needs images of 161 px; these have 16",
+    ),
     "a run with itself": ("compare-runs out ./out", "out and out are the same folder"),
     "folders of no run": ("compare-runs out words", "out is not the out folder of a run: it has no summary.json"),
     "a folder that is not there": ("compare-runs nosuch words", "no folder 'nosuch'"),
     "a page with another ending": ("compare-runs out words --out x.txt", "--out must be a .html file; got 'x.txt'"),
-    "a page that is another's": ("compare-runs out words --out file.html", "file.html exists and is no page of compare-runs"),
+    "a page that is another's": (
+        "compare-runs out words --out file.html",
+        "file.html exists and is no page of compare-runs",
+    ),
     "a quiz without answers": ("quiz score", "augpipe quiz score needs a file: augpipe quiz score answers.csv"),
-    "answers of no quiz": ("quiz score gone.csv", "gone.csv has no column 'quiz'; a quiz page saves the columns quiz, item"),
+    "answers of no quiz": (
+        "quiz score gone.csv",
+        "gone.csv has no column 'quiz'; a quiz page saves the columns quiz, item",
+    ),
     "answers that are not there": ("quiz score nosuch.csv", "no file 'nosuch.csv'"),
     "nothing to inspect": ("inspect nosuch", "no config, folder or file 'nosuch'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_mistake_is_answered_by_one_plain_line(
-    name: str,
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    name: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line, message, *more = CASES[name]
     monkeypatch.chdir(place)
@@ -274,7 +494,8 @@ def _contents(place: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns if p.is_file() else 0 for p in place.rglob("*")}
 
 
-# Imports the command, then answers each line in a fork of its own: status, imports, the answer, and seconds of processor time.
+# Imports the command, then answers each line in a fork of its own: status, imports, the answer, and seconds of
+# processor time.
 SCRIPT = """
 import contextlib, io, json, os, resource, sys
 from flows import cli
@@ -297,24 +518,39 @@ for arguments, variables in json.loads(sys.argv[1]):
     print(seconds() - before, flush=True)
 """
 EARLY = (
-    "an empty class folder", "an image size that no family draws", "an unknown MedMNIST set",
-    "an image size that no family draws, without a config", "an hour that is none",
-    "a tracking store of no kind", "an option out of range", "files that are no pictures, without a config",
-    "an out folder that is a file, without a config", "an unknown key of an arm, without a config",
-    "an image size that doubles no start, without a config", "a figure that needs larger images", "answers of no quiz", "an age that is none",
-)  # fmt: skip
+    "an empty class folder",
+    "an image size that no family draws",
+    "an unknown MedMNIST set",
+    "an image size that no family draws, without a config",
+    "an hour that is none",
+    "a tracking store of no kind",
+    "an option out of range",
+    "files that are no pictures, without a config",
+    "an out folder that is a file, without a config",
+    "an unknown key of an arm, without a config",
+    "an image size that doubles no start, without a config",
+    "a figure that needs larger images",
+    "answers of no quiz",
+    "an age that is none",
+)
 
 
 def test_the_answer_comes_early(place: Path, tmp_path: Path) -> None:
-    """Within SECONDS of processor time after the import of the command, which test_imports bounds; and without torch."""
+    """Within SECONDS of processor time after the import of the command, which test_imports bounds; and without
+    torch.
+    """
     cases = [CASES[name] for name in EARLY]
     lines = [(shlex.split(line), more[0] if more else {}) for line, _, *more in cases]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(lines)], cwd=place, capture_output=True, text=True, check=True,
+        [sys.executable, "-c", SCRIPT, json.dumps(lines)],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=True,
         env=environment(tmp_path, PYTHONPATH=str(ROOT), AUGPIPE_HOME=str(tmp_path / "data")),
-    )  # fmt: skip
+    )
     printed = [json.loads(line) for line in done.stdout.splitlines()]
-    for name, (_, message, *_), answered, seconds in zip(EARLY, cases, printed[::2], printed[1::2], strict=True):  # fmt: skip
+    for name, (_, message, *_), answered, seconds in zip(EARLY, cases, printed[::2], printed[1::2], strict=True):
         status, modules, answer = answered
         assert status == 2 and message in answer, (name, answer)
         assert not {"torch", "prefect", "mlflow"} & set(modules), name

@@ -13,8 +13,8 @@ from contracts import VARIANTS, tiny
 
 from augpipe.generators import families
 
-# Those that are trained, and of their variants one with an adaptive augmentation and one of single classes; that the state of
-# every variant goes through a file is proved in `contracts`.
+# Those that are trained, and of their variants one with an adaptive augmentation and one of single classes; that the
+# state of every variant goes through a file is proved in `contracts`.
 NAMES = [n for n in families.names() if tiny(n).kimg] + ["cgan, ADA", "progan, per class"]
 assert set(NAMES) <= {*families.names(), *VARIANTS}
 
@@ -24,7 +24,8 @@ def start(folder: Path) -> warm.Running:
     return warm.begin(folder, resuming.main, folder, NAMES)
 
 
-# After which tick, and how long after it was told (a checkpoint follows): a process is killed before, in and after that.
+# After which tick, and how long after it was told (a checkpoint follows): a process is killed before, in and after
+# that.
 MOMENTS = {name: (1 + at % 4, (0.0, 0.01, 0.03)[at % 3]) for at, name in enumerate(NAMES)}
 
 

@@ -30,9 +30,12 @@ from augpipe.pipeline.experiment import load
 
 PATIENCE = 800.0
 SMALL = (
-    "seeds=1", "runner.workers=1", "runner.threads=1", "generators={smote: {kind: smote}}",
+    "seeds=1",
+    "runner.workers=1",
+    "runner.threads=1",
+    "generators={smote: {kind: smote}}",
     "arms=[{name: real}, {name: smote, generator: smote, mix: {share: 0.2}}]",
-)  # fmt: skip
+)
 CRON = "0 3 1 1 *"  # not while this test runs, but for a few seconds of a year
 SECRET = "kingfisher-4711-marmalade"  # planted in the environment; it must turn up nowhere
 PLANTED = {
@@ -68,15 +71,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         else:
             postgres = Postgres(programs)
             ending.callback(postgres.stop)
-        prefect = Prefect(
-            place / "prefect",
-            f"postgresql+asyncpg:{postgres.database('prefect')}" if postgres else None,
-        )
+        prefect = Prefect(place / "prefect", f"postgresql+asyncpg:{postgres.database('prefect')}" if postgres else None)
         ending.callback(prefect.kill)
-        tracking = Mlflow(
-            place / "mlflow",
-            f"postgresql+psycopg2:{postgres.database('mlflow')}" if postgres else None,
-        )
+        tracking = Mlflow(place / "mlflow", f"postgresql+psycopg2:{postgres.database('mlflow')}" if postgres else None)
         ending.callback(tracking.kill)
         yield Servers(prefect, tracking, postgres)
 
@@ -94,9 +91,12 @@ def ask(servers: Servers, what: str, *given: Any, **named: Any) -> Any:
 
 def test_a_comparison_through_a_deployment(servers: Servers, tmp_path: Path) -> None:
     env = environment(
-        tmp_path, PREFECT_API_URL=servers.prefect.url, MLFLOW_TRACKING_URI=servers.mlflow.url,
-        PREFECT_RUNNER_POLL_FREQUENCY="1", **PLANTED,
-    )  # fmt: skip
+        tmp_path,
+        PREFECT_API_URL=servers.prefect.url,
+        MLFLOW_TRACKING_URI=servers.mlflow.url,
+        PREFECT_RUNNER_POLL_FREQUENCY="1",
+        **PLANTED,
+    )
     config = tmp_path / "tiny.yaml"
     config.write_text(CONFIG)
     log = tmp_path / "log"
@@ -134,18 +134,14 @@ def test_a_comparison_through_a_deployment(servers: Servers, tmp_path: Path) -> 
     assert "promoted" in told
     assert (tmp_path / "out" / "report.html").exists()
     artifacts = {a.key: a for a in ask(servers, "read_artifacts")}
-    assert {
-        f"tiny-{what}" for what in ("verdict", "arms", "samples", "tracking", "refresh")
-    } <= set(artifacts)
+    assert {f"tiny-{what}" for what in ("verdict", "arms", "samples", "tracking", "refresh")} <= set(artifacts)
     rows = artifacts["tiny-arms"].data
     rows = json.loads(rows) if isinstance(rows, str) else rows
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert sorted(row["arm"] for row in rows) == sorted(summary["arms"])
     link = str(artifacts["tiny-tracking"].data)
     assert servers.mlflow.url in link and "?workflowType=machine_learning" in link
-    names = [
-        run.name for run in ask(servers, "read_flow_runs", sort=FlowRunSort.ID_DESC, limit=200)
-    ]
+    names = [run.name for run in ask(servers, "read_flow_runs", sort=FlowRunSort.ID_DESC, limit=200)]
     assert "tiny: real, smote; 1 seed" in names
     _form(servers, config)
     _tracked(servers, summary)

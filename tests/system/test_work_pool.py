@@ -17,9 +17,7 @@ def test_every_deployment_is_one_that_a_worker_can_run() -> None:
     told = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     assert told["deployments"]
     for deployment in told["deployments"]:
-        served = import_object(
-            deployment["entrypoint"]
-        )  # the package is installed under another name
+        served = import_object(deployment["entrypoint"])  # the package is installed under another name
         assert served.name == refresh.name and served.fn.__code__ == refresh.fn.__code__
         assert isinstance(build(deployment["parameters"]["config"]), Experiment)
         assert deployment["concurrency_limit"] == 1 and deployment["work_pool"]["name"] == "augpipe"

@@ -2,7 +2,8 @@
 
 A kind may also define `suggest(path)`, which returns the config for a path given by the user, and `places(config)`,
 which returns folders that must never be written to, `check(config)`, which raises UserError if files are missing, and
-`pictures(config)`, a listing that needs no labels, for predictions. GENERAL = True: its paths may be those of a more special kind.
+`pictures(config)`, a listing that needs no labels, for predictions. GENERAL = True: its paths may be those of a more
+special kind.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def places(source: KindConfig) -> tuple[Path, ...]:
 
 
 def map_paths(source: Any, function: Callable[[str], str]) -> Any:
-    """The values of a source with `function` applied to each of its paths; one that is no source's is returned unchanged."""
+    """The values of a source with `function` applied to each of its paths; one that is no source's is returned
+    unchanged.
+    """
     if not isinstance(source, Mapping) or source.get("kind") not in sources():
         return source
     fields = load_kind(__name__, source["kind"], "source").Config.model_fields
@@ -106,7 +109,8 @@ def suggest(path: Path) -> dict[str, Any]:
             break
     if not configs:
         raise UserError(
-            f"unknown kind of source: {path}; use a folder, .zip, .tar, .tar.gz, .npz, .npy, .csv, .tsv, .tab, .txt, .jsonl, .ndjson "
+            f"unknown kind of source: {path}; use a folder, .zip, .tar, .tar.gz, .npz, .npy, .csv, .tsv, .tab, .txt, "
+            ".jsonl, .ndjson "
             f"(these also as .gz), .parquet; set other kinds ({choices(sources())}) in a config{advice(path)}"
         )
     chosen: dict[str, Any] = configs[0]

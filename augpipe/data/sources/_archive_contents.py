@@ -35,9 +35,10 @@ class Member:
 
 @dataclass
 class Contents:
-    """Pictures by id, unusable files, archives inside that cannot be read, counts of ignored files by suffix, names of unknown encoding, and tables.
-    split: of the archive that is being listed, by its name; "" if it is none. by_name: whether names of archives may be splits.
-    split_names: archives inside others that are a split. tops: split → folders around all classes of its archive, left out of ids.
+    """Pictures by id, unusable files, archives inside that cannot be read, counts of ignored files by suffix, names of
+    unknown encoding, and tables. split: of the archive that is being listed, by its name; "" if it is none. by_name:
+    whether names of archives may be splits. split_names: archives inside others that are a split. tops: split → folders
+    around all classes of its archive, left out of ids.
 
     inner_bytes: sum over all archives inside the archives, at most inner_limit.
     """
@@ -57,7 +58,9 @@ class Contents:
     tables: dict[str, Member] = field(default_factory=dict)
 
     def packed_path(self, path: str) -> str:
-        """The path of a picture as tables beside it name it: with the folders around all classes of its split's archive."""
+        """The path of a picture as tables beside it name it: with the folders around all classes of its split's
+        archive.
+        """
         split, _, rest = path.partition("/")
         return f"{split}/{self.tops[split]}{rest}" if split in self.tops else path
 
@@ -80,14 +83,13 @@ def list_archive(index: int, path: Path, contents: Contents, encoding: str | Non
                     member = Member(index, key, sum=archive.sum(key))
                     _collect(members, (name, key, reason), member, contents)
                 elif reason:
-                    contents.lost.append(
-                        f"the {_kind(name)} {printable(name)} in the archive {path}: {reason}"
-                    )
+                    contents.lost.append(f"the {_kind(name)} {printable(name)} in the archive {path}: {reason}")
                 else:
                     contents.inner_bytes += archive.size(key)
                     if contents.inner_bytes > contents.inner_limit:
                         raise UserError(
-                            f"the archives inside the archive {path} have more than {contents.inner_limit:,} bytes together, "
+                            f"the archives inside the archive {path} have more than {contents.inner_limit:,} bytes "
+                            "together, "
                             "a decompression bomb; unpack it and use the folder"
                         )
                     inside.append((name, key))
@@ -118,9 +120,7 @@ def _list_all_inner(
     contents.split = split
 
 
-def _list_inner(
-    at: tuple[int, Path], archive: Zip | Tar, entry: tuple[str, Key], contents: Contents
-) -> None:
+def _list_inner(at: tuple[int, Path], archive: Zip | Tar, entry: tuple[str, Key], contents: Contents) -> None:
     (index, path), (name, key) = at, entry
     members, kind, first = _Members(), _kind(name), list[str]()
     try:
@@ -143,9 +143,7 @@ def _list_inner(
     _add_all(members, "" if contents.split and SPLIT_WORD.fullmatch(stem) else stem, contents)
 
 
-def _collect(
-    members: _Members, entry: tuple[str, Key, str], member: Member, contents: Contents
-) -> None:
+def _collect(members: _Members, entry: tuple[str, Key, str], member: Member, contents: Contents) -> None:
     """Add a member if it is a picture or a table; record it as ignored or bad otherwise."""
     name, _, reason = entry
     path = _picture_path(name, reason, contents)
@@ -162,7 +160,9 @@ def _collect(
 
 
 def _add_all(members: _Members, stem: str, contents: Contents) -> None:
-    """Add an archive's pictures; if none is in a folder, the archive's name is the class of all, but for one that is a split."""
+    """Add an archive's pictures; if none is in a folder, the archive's name is the class of all, but for one that is a
+    split.
+    """
     pictures = members.pictures
     loose = bool(stem) and not any("/" in path for path in pictures)
     top = top_of(pictures, contents.split, stem or contents.split) if not loose else ""
@@ -187,10 +187,7 @@ def _add_all(members: _Members, stem: str, contents: Contents) -> None:
 
 
 def _is_hidden(pure: PurePosixPath) -> bool:
-    return any(
-        (part.startswith(".") and part != "..") or part.lower() in SYSTEM_FOLDERS
-        for part in pure.parts
-    )
+    return any((part.startswith(".") and part != "..") or part.lower() in SYSTEM_FOLDERS for part in pure.parts)
 
 
 def _picture_path(name: str, reason: str, contents: Contents) -> str | None:

@@ -19,18 +19,27 @@ from augpipe.data.sources._files import check_fetched
 
 ZIPS: Final = (".zip",)
 TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-LARGEST: Final = (
-    2**27
-)  # bytes of one unpacked member; a larger one is rejected as a decompression bomb
+LARGEST: Final = 2**27  # bytes of one unpacked member; a larger one is rejected as a decompression bomb
 BROKEN: Final = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError, NotImplementedError,
-    RuntimeError, ValueError, lzma.LZMAError, struct.error,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+)
 LONGEST_HEADER: Final = 2**20  # bytes of a tar's header of long names or attributes
 LONG_HEADERS: Final = (
-    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
-)  # fmt: skip
+)
 UTF8_NAME: Final = 0x800  # flag of a member whose name is UTF-8
 UNICODE_PATH: Final = 0x7075
 Key = int | tuple[int, int]  # zip: index in the directory; tar: (offset, length) of the data
@@ -53,9 +62,7 @@ def _unicode_path(extra: bytes, raw: bytes) -> str | None:
 def require_archive(path: Path) -> None:
     """UserError if `path` is not a file."""
     if not path.is_file():
-        raise UserError(
-            f"the archive {path} {'is a folder' if path.is_dir() else 'does not exist'}"
-        )
+        raise UserError(f"the archive {path} {'is a folder' if path.is_dir() else 'does not exist'}")
 
 
 @contextmanager
@@ -161,7 +168,9 @@ def _inner(data: bytes, is_tar: bool, encoding: str | None) -> Zip | Tar:
 
 
 class _TarInfo(tarfile.TarInfo):
-    """A header of a tar; ReadError for one with more names and attributes than LONGEST_HEADER, which tarfile reads whole."""
+    """A header of a tar; ReadError for one with more names and attributes than LONGEST_HEADER, which tarfile reads
+    whole.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:

@@ -45,14 +45,17 @@ def inside_split(path: str, top: str, split: str) -> str:
 
 
 def top_of(paths: Collection[str], split: str, archive: str) -> str:
-    """Folders around all classes of an archive that is a split; UserError if it has folders of several splits itself."""
+    """Folders around all classes of an archive that is a split; UserError if it has folders of several splits
+    itself.
+    """
     if not split:
         return ""
     top = shared_top(list(paths))
     first = {path.removeprefix(top).split("/", 1)[0].lower() for path in paths}
     if len({SPLIT_NAMES[name] for name in first if name in SPLIT_NAMES}) > 1:
         raise UserError(
-            f"the archive {archive} is {split} by its name and has the folders {choices(sorted(first)[:5])}: rename the archive, "
+            f"the archive {archive} is {split} by its name and has the folders {choices(sorted(first)[:5])}: rename "
+            "the archive, "
             "or set source.layout"
         )
     return top

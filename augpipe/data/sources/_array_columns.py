@@ -33,9 +33,7 @@ class Settings(Protocol):
     def attributes(self) -> tuple[str, ...]: ...
 
 
-def require_in_all(
-    what: str, names: Sequence[str], parts: Sequence[Any], path: Path, absent: str
-) -> None:
+def require_in_all(what: str, names: Sequence[str], parts: Sequence[Any], path: Path, absent: str) -> None:
     """UserError if only some splits have an array of groups or weights.
 
     names: of the array in each split; parts: its values, or None. absent: how an image without a value is written.
@@ -75,8 +73,8 @@ def splits_of(
 ) -> NDArray[np.object_] | None:
     """The split of each of n images by the array `split`, None if there is none.
 
-    others: arrays beside the images. UserError if it has other words than those of splits, or if another array divides the
-    images and would be passed over.
+    others: arrays beside the images. UserError if it has other words than those of splits, or if another array divides
+    the images and would be passed over.
     """
     names = [name for name in others if name not in ignored]
     if SPLIT in names:
@@ -85,7 +83,8 @@ def splits_of(
         if unknown or len(values) != n:
             problem = f"the value {unknown[0]!r}" if unknown else f"{len(values)} values"
             raise UserError(
-                f"the array {SPLIT} of {path} has {problem}: save one of {choices(SPLIT_NAMES)} as text for each of the "
+                f"the array {SPLIT} of {path} has {problem}: save one of {choices(SPLIT_NAMES)} as text for each of "
+                "the "
                 f"{n} images, or {UNUSED}"
             )
         return np.array([SPLIT_NAMES[value] for value in values], object)
@@ -93,7 +92,8 @@ def splits_of(
         by_name = SPLIT_LIKE.fullmatch(name) and 0 < len(others[name]) <= n
         if (by_name and _few(others[name], n)) or is_split(name, present(others[name])):
             raise UserError(
-                f"{path} has the array {name!r}, which looks like the split and is not used: save an array {SPLIT} with "
+                f"{path} has the array {name!r}, which looks like the split and is not used: save an array {SPLIT} "
+                "with "
                 f"train, val or test as text for each image, or {UNUSED}"
             )
     return None
@@ -104,10 +104,10 @@ def _few(values: NDArray[Any], n: int) -> bool:
     return len(values) < n or len(set(values.tolist())) <= FEW
 
 
-def others_of(
-    path: Path, names: Names, split: str, have: Sequence[str], config: Settings
-) -> dict[str, NDArray[Any]]:
-    """Arrays of the split, and of no split, that are not used, by their name without it; one of another form is empty."""
+def others_of(path: Path, names: Names, split: str, have: Sequence[str], config: Settings) -> dict[str, NDArray[Any]]:
+    """Arrays of the split, and of no split, that are not used, by their name without it; one of another form is
+    empty.
+    """
     used = {
         *CLASS_NAMES,
         *(

@@ -37,9 +37,7 @@ def classes_of(
         one_spelling([str(name) for name in values], str(path))
     if classes is None and (none := unlabelled(labels)).any():
         _check_unlabelled(int(none.sum()), values, names, path)
-    if names is not None and (
-        not numbers or not len(values) or values[0] < 0 or values[-1] >= len(names)
-    ):
+    if names is not None and (not numbers or not len(values) or values[0] < 0 or values[-1] >= len(names)):
         raise UserError(
             f"source.names (or class_names) has {len(names)} names for the labels 0 to {len(names) - 1}; "
             f"{path} has {choices(values[[0, -1]])}"
@@ -55,7 +53,9 @@ def classes_of(
 
 
 def unlabelled(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """bool (N,): -1 beside two or more other labels, which usually means none. -1 beside 1 alone is a class of some sets."""
+    """bool (N,): -1 beside two or more other labels, which usually means none. -1 beside 1 alone is a class of some
+    sets.
+    """
     if labels.dtype.kind not in "if":
         return np.zeros(len(labels), bool)
     none = labels == NONE
@@ -73,9 +73,7 @@ def _plain(labels: NDArray[Any], path: Path) -> NDArray[Any]:
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
             invalid = labels[~np.isfinite(labels) | (labels != np.round(labels))][0]
-            raise UserError(
-                f"the labels of {path} contain {invalid:g}; labels must be whole numbers or text"
-            )
+            raise UserError(f"the labels of {path} contain {invalid:g}; labels must be whole numbers or text")
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iubUS":
         raise UserError(f"the labels of {path} are of type {labels.dtype}; use whole numbers, text")
@@ -87,9 +85,7 @@ def _plain(labels: NDArray[Any], path: Path) -> NDArray[Any]:
     return labels
 
 
-def _check_unlabelled(
-    n: int, values: NDArray[Any], names: tuple[str, ...] | None, path: Path
-) -> None:
+def _check_unlabelled(n: int, values: NDArray[Any], names: tuple[str, ...] | None, path: Path) -> None:
     """UserError that says how to leave n images with the label -1 out, or to read it as a class."""
     others = [int(value) for value in values if value != NONE]
     if names is not None and (others[0] < 0 or others[-1] >= len(names)):

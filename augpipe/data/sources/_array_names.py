@@ -89,15 +89,11 @@ def _best(
 ) -> tuple[Names, list[str]] | None:
     """The form with images and labels, preferably of an image's shape and a usual pair of names; else the first."""
     return min(
-        forms,
-        key=lambda form: (*_rank(form, shapes), (form[0].images, form[0].labels) not in USUAL),
-        default=None,
+        forms, key=lambda form: (*_rank(form, shapes), (form[0].images, form[0].labels) not in USUAL), default=None
     )
 
 
-def _rank(
-    form: tuple[Names, list[str]], shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[bool, bool]:
+def _rank(form: tuple[Names, list[str]], shapes: Mapping[str, tuple[int, ...]]) -> tuple[bool, bool]:
     """(no labels, no images by their shape)."""
     names, splits = form
     images, labels = (names.of(splits[0], what) for what in ("images", "labels"))

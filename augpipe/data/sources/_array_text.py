@@ -14,7 +14,9 @@ from augpipe.data.sources._npy import BROKEN, head, values_of
 
 
 def as_text(values: NDArray[Any]) -> NDArray[np.object_]:
-    """Numbers or text (N,) → text without spaces around it; 12.0 is 12, as where a gap made numbers floats, and NaN is ""."""
+    """Numbers or text (N,) → text without spaces around it; 12.0 is 12, as where a gap made numbers floats, and NaN is
+    "".
+    """
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "f":
@@ -34,7 +36,8 @@ def check_readable(path: Path, name: str, inner: str) -> None:
 
 
 def texts_of(path: Path, name: str) -> dict[str, NDArray[Any]]:
-    """Values of an array that may be groups or names, as text, by its name; of a structured one its fields, as `meta.patient`.
+    """Values of an array that may be groups or names, as text, by its name; of a structured one its fields, as
+    `meta.patient`.
 
     Empty if they are of another form, or of fractions.
     """

@@ -25,13 +25,13 @@ LOOKED_AT: Final = 200  # rows
 LARGEST: Final = 2**28  # bytes
 MOSTLY: Final = 0.9  # of a table's pictures lie in the folder that a column stands for
 # Folders that are named for storage: `part_1`, `00000`, `images`.
-STORAGE: Final = re.compile(
-    r".*(part|shard|batch|chunk|images?|img|data|folder)[ _-]*\d*|\d{2,}", re.IGNORECASE
-)
+STORAGE: Final = re.compile(r".*(part|shard|batch|chunk|images?|img|data|folder)[ _-]*\d*|\d{2,}", re.IGNORECASE)
 
 
 class Table(NamedTuple):
-    """A table that names the pictures, its column of paths, the options of the command that reads it, and why it matters."""
+    """A table that names the pictures, its column of paths, the options of the command that reads it, and why it
+    matters.
+    """
 
     path: Path
     column: str
@@ -40,18 +40,13 @@ class Table(NamedTuple):
 
 
 def check_beside(
-    root: Path,
-    top: str,
-    ids: Sequence[str],
-    names: Sequence[str],
-    aside: Collection[str] = (),
-    divided: bool = True,
+    root: Path, top: str, ids: Sequence[str], names: Sequence[str], aside: Collection[str] = (), divided: bool = True
 ) -> None:
-    """UserError if a file beside the folders has labels of the pictures that differ from the names of their folders, or groups,
-    or a split unless the folders are one (`divided`).
+    """UserError if a file beside the folders has labels of the pictures that differ from the names of their folders, or
+    groups, or a split unless the folders are one (`divided`).
 
-    ids: paths of the pictures below `root`/`top`; names: the class of each by its folder. aside: folders without pictures
-    whose files are looked at too. An explicit `layout` skips this.
+    ids: paths of the pictures below `root`/`top`; names: the class of each by its folder. aside: folders without
+    pictures whose files are looked at too. An explicit `layout` skips this.
     """
     of_picture = {f"{top}{path}": name for path, name in zip(ids, names, strict=True)}
     folders = choices(sorted(set(names))[:3])
@@ -71,14 +66,12 @@ def check_beside(
 
 
 def check_packed(
-    packed: Mapping[str, Callable[[], bytes]],
-    of_picture: Mapping[str, str],
-    where: str,
-    divided: bool,
+    packed: Mapping[str, Callable[[], bytes]], of_picture: Mapping[str, str], where: str, divided: bool
 ) -> None:
     """As `check_beside`, for an archive.
 
-    packed: paths of its tables → function that reads them. of_picture: paths of its pictures → the class of each by its folder.
+    packed: paths of its tables → function that reads them. of_picture: paths of its pictures → the class of each by its
+    folder.
     """
     with TemporaryDirectory() as scratch:
         root = Path(scratch).resolve()
@@ -88,7 +81,8 @@ def check_packed(
     name = table.path.relative_to(root).as_posix()
     folders = choices(sorted(set(of_picture.values()))[:3])
     raise UserError(
-        f"the table {name} in {where} names the pictures in its column {table.column!r}, and {table.why}: unpack the archive "
+        f"the table {name} in {where} names the pictures in its column {table.column!r}, and {table.why}: unpack the "
+        "archive "
         f"and use the table (augpipe run {shlex.quote(name)} {table.options}), or set "
         f"source.layout='{{label}}/**/*' if the folders ({folders}, ...) are the classes"
     )
@@ -121,9 +115,7 @@ def table_hint(root: Path, top: str, ids: Sequence[str]) -> str:
 def _command(root: Path, table: Path, sets: str) -> str:
     """The command that reads a table, or with it those of all splits."""
     folder = table.parent.parent
-    if folder.is_relative_to(root) and any(
-        table in tables for tables in tables_of(folder).values()
-    ):
+    if folder.is_relative_to(root) and any(table in tables for tables in tables_of(folder).values()):
         return f"augpipe run {shlex.quote(str(folder))} --set source.kind=manifest {sets}"
     return f"augpipe run {shlex.quote(str(table))} {sets}"
 
@@ -138,14 +130,10 @@ def files_beside(root: Path, top: str, aside: Collection[str] = ()) -> list[Path
 
 
 def _table_of(
-    root: Path,
-    files: Sequence[Path],
-    of_picture: Mapping[str, str],
-    *,
-    packed: bool = False,
-    divided: bool = True,
+    root: Path, files: Sequence[Path], of_picture: Mapping[str, str], *, packed: bool = False, divided: bool = True
 ) -> Table | None:
-    """The first table whose labels differ from the folders of the pictures it names, or that has groups of them; else None.
+    """The first table whose labels differ from the folders of the pictures it names, or that has groups of them; else
+    None.
 
     One whose column of labels is known comes before others, such as that of a test without labels. packed: the pictures
     are in an archive. divided: they have a split; otherwise a table that has one counts too.
@@ -213,8 +201,8 @@ def _packed(root: Path, table: Path, of_picture: Mapping[str, str]) -> Packed:
 def _columns(
     root: Path, path: Path, of_picture: Mapping[str, str], below: Path | Packed
 ) -> tuple[str, str, bool] | None:
-    """A column that names pictures, one with labels or "", and whether it agrees with the folders, as one without labels does;
-    None if no column names pictures of the folders."""
+    """A column that names pictures, one with labels or "", and whether it agrees with the folders, as one without
+    labels does; None if no column names pictures of the folders."""
     from augpipe.data.sources._paths import Paths
     from augpipe.data.sources._proposal import proposal, read_columns
 
@@ -224,9 +212,7 @@ def _columns(
         return None
     paths = Paths([below])
     prefix = (below if isinstance(below, Path) else path.parent).relative_to(root)
-    pictures = [
-        (prefix / paths.one(str(value)).path).as_posix() for value in columns[settings["path"]]
-    ]
+    pictures = [(prefix / paths.one(str(value)).path).as_posix() for value in columns[settings["path"]]]
     rows = [row for row, picture in enumerate(pictures) if picture in of_picture]
     folders = [of_picture[pictures[row]] for row in rows]
     single = len(set(of_picture.values())) == 1
@@ -245,13 +231,9 @@ def _columns(
 def _agree(values: Sequence[str], folders: Sequence[str]) -> bool:
     """Whether values and folders stand for each other, one to one, but for a few rows."""
     pairs = Counter(zip(values, folders, strict=True))
-    most = {
-        value: max((n, f) for (v, f), n in pairs.items() if v == value)[1] for value in set(values)
-    }
+    most = {value: max((n, f) for (v, f), n in pairs.items() if v == value)[1] for value in set(values)}
     right = sum(most[value] == folder for value, folder in zip(values, folders, strict=True))
-    return len(set(most.values())) == len(most) == len(set(folders)) and right >= MOSTLY * len(
-        values
-    )
+    return len(set(most.values())) == len(most) == len(set(folders)) and right >= MOSTLY * len(values)
 
 
 def _has_labels(path: Path) -> bool:

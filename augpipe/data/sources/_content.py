@@ -28,8 +28,6 @@ def without_repeated(content: Content) -> Content:
     ]
     if not again:
         return content
-    notes = (
-        f"the column {names[at]!r} of the table is there twice with the same values" for at in again
-    )
+    notes = (f"the column {names[at]!r} of the table is there twice with the same values" for at in again)
     table = table.select([at for at in range(len(names)) if at not in again])
     return content._replace(table=table, notes=(*content.notes, *notes))

@@ -24,9 +24,7 @@ def pydicom() -> ModuleType:
         import pydicom as library
         import pydicom.pixels
     except ModuleNotFoundError:
-        raise UserError(
-            "DICOM needs pydicom, which is not installed: pip install 'augpipe[medical]'"
-        ) from None
+        raise UserError("DICOM needs pydicom, which is not installed: pip install 'augpipe[medical]'") from None
     return library
 
 
@@ -38,18 +36,16 @@ def is_dicom(stream: Any) -> bool:
 
 
 def _is_element(head: bytes) -> bool:
-    """Whether bytes are an element of group 2 or 8, little endian: tag, then two letters or a small length (PS3.5, 7.1)."""
+    """Whether bytes are an element of group 2 or 8, little endian: tag, then two letters or a small length (PS3.5,
+    7.1).
+    """
     if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 8 or head[3] != 0:
         return False
     letters = head[4:6]
-    return (letters.isalpha() and letters.isupper()) or 0 < int.from_bytes(
-        head[4:8], "little"
-    ) <= 64
+    return (letters.isalpha() and letters.isupper()) or 0 < int.from_bytes(head[4:8], "little") <= 64
 
 
-def read_dicom(
-    stream: Any, window: Window | None, most_pixels: int
-) -> tuple[NDArray[np.uint8], str]:
+def read_dicom(stream: Any, window: Window | None, most_pixels: int) -> tuple[NDArray[np.uint8], str]:
     """Read a DICOM stream → uint8 (H,W) or (H,W,3), and a description of the stored pixels.
 
     Grey values are rescaled (slope and intercept, or modality LUT), then windowed: by `window` in those units
@@ -67,12 +63,12 @@ def read_dicom(
 
 
 def read_header(library: ModuleType, stream: Any, **options: Any) -> Any:
-    """pydicom's data set of a stream, with options of `dcmread`; PictureError if it inflates to more than INFLATED bytes."""
+    """pydicom's data set of a stream, with options of `dcmread`; PictureError if it inflates to more than INFLATED
+    bytes.
+    """
     force = is_dicom(stream)
     if stream.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM":
-        meta = library.filereader.read_dataset(
-            stream, False, True, stop_when=lambda tag, vr, length: tag.group != META
-        )
+        meta = library.filereader.read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != META)
         if meta.get("TransferSyntaxUID") == library.uid.DeflatedExplicitVRLittleEndian:
             _check_inflated(stream.read())
     stream.seek(0)
@@ -98,15 +94,11 @@ def _read(library: ModuleType, stream: Any) -> Any:
     if "TransferSyntaxUID" not in data.file_meta:
         uid = library.uid
         implicit = data.original_encoding[0]
-        data.file_meta.TransferSyntaxUID = (
-            uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
-        )
+        data.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
     return data
 
 
-def _pixels(
-    library: ModuleType, data: Any, window: Window | None, most_pixels: int
-) -> tuple[NDArray[np.uint8], str]:
+def _pixels(library: ModuleType, data: Any, window: Window | None, most_pixels: int) -> tuple[NDArray[np.uint8], str]:
     if "PixelData" not in data:
         raise PictureError("a DICOM file without pixels")
     if int(data.get("NumberOfFrames") or 1) > 1:
@@ -126,9 +118,7 @@ def _pixels(
         # A 16-bit palette stores 8-bit values in the upper byte.
         stored, bits = (stored >> 8 if stored.dtype.itemsize == 2 else stored), 8
     elif bits > 8 and window != "full":
-        raise WindowError(
-            f"{bits} bits per channel", "need image.window: full, the only window for colour"
-        )
+        raise WindowError(f"{bits} bits per channel", "need image.window: full, the only window for colour")
     if stored.ndim != 3 or stored.shape[2] < 3:
         raise PictureError(f"unsupported photometric interpretation {kind!r}")
     return _to_uint8(stored[:, :, :3] / (2.0**bits - 1)), description
@@ -165,9 +155,7 @@ def _to_uint8(unit: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.clip(np.round(unit * 255), 0, 255).astype(np.uint8)
 
 
-def _grey(
-    library: ModuleType, data: Any, stored: NDArray[Any], window: Window | None
-) -> NDArray[np.uint8]:
+def _grey(library: ModuleType, data: Any, stored: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
     values = np.asarray(library.pixels.apply_modality_lut(stored, data), np.float64)
     if window == "full":
         low, high = _range(data)
@@ -178,10 +166,7 @@ def _grey(
         unit = _apply_voi_lut(values, data.VOILUTSequence[0])
     elif data.get("WindowCenter") is not None and data.get("WindowWidth") is not None:
         unit = windowed(
-            values,
-            _first(data.WindowCenter),
-            _first(data.WindowWidth),
-            str(data.get("VOILUTFunction") or "LINEAR"),
+            values, _first(data.WindowCenter), _first(data.WindowWidth), str(data.get("VOILUTFunction") or "LINEAR")
         )
     elif int(data.BitsStored) <= 8 and not int(data.get("PixelRepresentation", 0)):
         low, high = _range(data)
@@ -194,9 +179,7 @@ def _grey(
     return _to_uint8(unit)
 
 
-def windowed(
-    values: NDArray[np.float64], center: float, width: float, function: str = "LINEAR"
-) -> NDArray[np.float64]:
+def windowed(values: NDArray[np.float64], center: float, width: float, function: str = "LINEAR") -> NDArray[np.float64]:
     """Values → [0, 1] by the DICOM VOI function (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
     if width < 1 or (function != "LINEAR" and width <= 0):
         raise PictureError(f"invalid window width {width:g}")
@@ -219,9 +202,7 @@ def _apply_voi_lut(values: NDArray[np.float64], item: Any) -> NDArray[np.float64
     """Values → [0,1] by a VOI LUT (PS3.3 C.11.2.1.1): values below use its first entry, values above its last."""
     n, first, bits = (int(v) for v in item.LUTDescriptor)
     data = item.LUTData
-    entries = (
-        data if not isinstance(data, bytes) else np.frombuffer(data, "<u2" if bits > 8 else "u1")
-    )
+    entries = data if not isinstance(data, bytes) else np.frombuffer(data, "<u2" if bits > 8 else "u1")
     table = np.asarray(entries, np.float64)
     index = np.clip(values - first, 0, (n or 65536) - 1).astype(np.int64)
     return np.asarray(table[np.minimum(index, len(table) - 1)] / (2.0**bits - 1))
@@ -233,16 +214,11 @@ def _range(data: Any) -> tuple[float, float]:
         return 0.0, 2.0 ** int(data.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
     bits, signed = int(data.BitsStored), int(data.get("PixelRepresentation", 0))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    slope, intercept = (
-        float(data.get("RescaleSlope") or 1),
-        float(data.get("RescaleIntercept") or 0),
-    )
+    slope, intercept = (float(data.get("RescaleSlope") or 1), float(data.get("RescaleIntercept") or 0))
     ends = sorted((low * slope + intercept, high * slope + intercept))
     return ends[0], ends[1]
 
 
 def _first(value: Any) -> float:
     """First of one or several windows: the default for display."""
-    return float(
-        value[0] if isinstance(value, list | tuple) or hasattr(value, "__len__") else value
-    )
+    return float(value[0] if isinstance(value, list | tuple) or hasattr(value, "__len__") else value)

@@ -20,7 +20,9 @@ PATIENT: Final = "PatientID"
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file is DICOM by its first bytes; True if it cannot be read, so that reading it later reports the reason."""
+    """Whether a file is DICOM by its first bytes; True if it cannot be read, so that reading it later reports the
+    reason.
+    """
     try:
         with path.open("rb") as stream:
             return is_dicom(stream)
@@ -29,7 +31,9 @@ def is_dicom_file(path: Path) -> bool:
 
 
 def by_header(images: Listing, field: str) -> Listing:
-    """Group the files of a listing by a field of their DICOM headers; each file without it is its own group, which is noted."""
+    """Group the files of a listing by a field of their DICOM headers; each file without it is its own group, which is
+    noted.
+    """
     paths = [blob for blob in images.fetch(np.arange(len(images))) if isinstance(blob, Path)]
     groups = plain_groups(np.array(_values(paths, field), object))
     notes, n_without = images.notes, int((groups == "").sum())
@@ -49,9 +53,7 @@ def _values(paths: Iterable[Path], field: str) -> list[str]:
             value = ""
             try:
                 with path.open("rb") as stream:
-                    header = read_header(
-                        library, stream, stop_before_pixels=True, specific_tags=[field]
-                    )
+                    header = read_header(library, stream, stop_before_pixels=True, specific_tags=[field])
                 value = str(header.get(field) or "")
             except (*UNREADABLE, library.errors.InvalidDicomError):
                 pass  # another format, or reading it later reports the reason

@@ -20,16 +20,34 @@ from augpipe.data.sources._pictures import OTHER_FORMATS, starts_as_picture
 # Folders that systems, network drives (Synology, QNAP, NetApp) and programs leave beside pictures, with copies of them.
 SYSTEM_FOLDERS: Final = frozenset(
     {
-        "__macosx", "temporary items", "network trash folder", "$recycle.bin", "recycler", "recycled", "found.000",
-        "system volume information", "lost+found", "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle",
-        "@recently-snapshot", "@sharebin", "~snapshot", "_gsdata_", "__pycache__",
+        "__macosx",
+        "temporary items",
+        "network trash folder",
+        "$recycle.bin",
+        "recycler",
+        "recycled",
+        "found.000",
+        "system volume information",
+        "lost+found",
+        "@eadir",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "@recycle",
+        "@recently-snapshot",
+        "@sharebin",
+        "~snapshot",
+        "_gsdata_",
+        "__pycache__",
     }
-)  # fmt: skip
-NO_DICOM: Final = "DICOM, which is read from a folder of DICOM alone (source.kind: dicom) or by a table that names the files"
+)
+NO_DICOM: Final = (
+    "DICOM, which is read from a folder of DICOM alone (source.kind: dicom) or by a table that names the files"
+)
 LFS: Final = b"version https://git-lfs"  # first bytes of a pointer
 # A name that is another picture's and a word for its segmentation.
 MASK: Final = re.compile(
-    r"(.+?)([ _.-](?:masks?|seg|segm|segmentation|segmented|gt|groundtruth|labels?|annotations?|annotated|overlay))(?:[ _.-]?\d+)?",
+    r"(.+?)([ _.-](?:masks?|seg|segm|segmentation|segmented|gt|groundtruth|labels?|annotations?|annotated|overlay))(?:[ _.-]?\d+)?",  # noqa: E501
     re.IGNORECASE,
 )
 
@@ -41,17 +59,15 @@ class Files:
     paths: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
-    lost: list[str] = field(
-        default_factory=list
-    )  # folders that could not be read: their files are missing
+    lost: list[str] = field(default_factory=list)  # folders that could not be read: their files are missing
     ignored: Counter[str] = field(default_factory=Counter)
 
 
 def walk(root: Path, suffixes: tuple[str, ...] | None) -> Files:
     """List every file with one of `suffixes` (None: every file); UserError if the root cannot be listed.
 
-    Hidden files and folders, and SYSTEM_FOLDERS, are skipped and counted. Links to folders are not followed; links to files within the
-    root are.
+    Hidden files and folders, and SYSTEM_FOLDERS, are skipped and counted. Links to folders are not followed; links to
+    files within the root are.
     """
     files, resolved_root = Files(), root.resolve()
     pending = [("", str(root))]
@@ -99,14 +115,10 @@ def check_fetched(path: Path) -> None:
     except OSError:
         return  # reading it later reports the reason
     if pointer:
-        raise UserError(
-            f"{path} is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`"
-        )
+        raise UserError(f"{path} is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`")
 
 
-def without(
-    paths: Sequence[str], patterns: tuple[str, ...], where: str
-) -> tuple[list[str], tuple[str, ...]]:
+def without(paths: Sequence[str], patterns: tuple[str, ...], where: str) -> tuple[list[str], tuple[str, ...]]:
     """Paths that no pattern matches, and a note of how many others there are; `*` also matches `/`.
 
     UserError for a pattern that matches no path: it would be ignored.
@@ -121,26 +133,25 @@ def without(
         remaining = [path for path in remaining if not matches(path)]
         left_out += before - len(remaining)
     if paths and not remaining:
-        raise UserError(
-            f"source.exclude leaves out all {several(len(paths), 'picture')} of {where}"
-        )
+        raise UserError(f"source.exclude leaves out all {several(len(paths), 'picture')} of {where}")
     note = f"{several(left_out, 'picture')} left out by source.exclude"
     return remaining, (note,) if patterns else ()
 
 
 def masks_note(paths: Sequence[str]) -> tuple[str, ...]:
-    """A note if pictures are by their names masks of others: `1_mask.png` beside `1.png`; they would be images of the class."""
+    """A note if pictures are by their names masks of others: `1_mask.png` beside `1.png`; they would be images of the
+    class.
+    """
     stems = {path.rpartition(".")[0] for path in paths}
     masks = [
-        (path, match[2])
-        for path in paths
-        if (match := MASK.fullmatch(path.rpartition(".")[0])) and match[1] in stems
+        (path, match[2]) for path in paths if (match := MASK.fullmatch(path.rpartition(".")[0])) and match[1] in stems
     ]
     if not masks:
         return ()
     word = masks[0][1]
     return (
-        f"{several(len(masks), 'picture')} by name the mask of another, such as {masks[0][0]}, and read as an image: leave "
+        f"{several(len(masks), 'picture')} by name the mask of another, such as {masks[0][0]}, and read as an image: "
+        "leave "
         f"such out with --set 'source.exclude=[\"*{word}*\"]'",
     )
 
@@ -163,7 +174,9 @@ def _reason(entry: os.DirEntry[str], root: Path, suffixes: tuple[str, ...] | Non
 
 
 def _other_suffix(entry: os.DirEntry[str], suffixes: tuple[str, ...]) -> str | None:
-    """Like `_reason`, for a file without a wanted suffix: unsupported format, not a picture, or a picture or DICOM by content."""
+    """Like `_reason`, for a file without a wanted suffix: unsupported format, not a picture, or a picture or DICOM by
+    content.
+    """
     suffix = Path(entry.name).suffix.lower()
     if suffix in OTHER_FORMATS:
         return f"{suffix[1:].upper()}, an unsupported format"

@@ -10,25 +10,26 @@ from pathlib import Path
 from typing import Final
 
 LOOKED_AT: Final = 200  # files of a folder
-AS_ARRAYS: Final = (
-    "is not read: save images and labels as arrays, np.savez('x.npz', images=..., labels=...)"
-)
+AS_ARRAYS: Final = "is not read: save images and labels as arrays, np.savez('x.npz', images=..., labels=...)"
 # Columns of a table that hold pixels, such as `pixel0`, `1x1` or `pixels`; the last alone, the others by dozens.
 PIXEL: Final = re.compile(r"(px|pixel)?[ _-]*\d+(x\d+)?", re.IGNORECASE)
 PIXELS: Final = re.compile(r"pixels|image_array", re.IGNORECASE)
 LEAST_PIXELS: Final = 49  # 7 x 7
 # File names → advice; {} is the name.
 ADVICE: Final = {
-    r".+\.arrow|dataset_info\.json": "{} is Arrow, as `save_to_disk` of Hugging Face writes it, and is not read: write Parquet, "
+    r".+\.arrow|dataset_info\.json": "{} is Arrow, as `save_to_disk` of Hugging Face writes it, and is not "
+    "read: write Parquet, "
     "datasets.load_from_disk(...).to_parquet('train.parquet')",
-    r"(data|test)_batch(_\d)?": "{} is a part of CIFAR-10: set source: {{kind: torchvision, name: CIFAR10, root: FOLDER}} in a config",
-    r".+-ubyte(\.gz)?": "{} is in MNIST's form: set source: {{kind: torchvision, name: MNIST, root: FOLDER}} in a config, or FashionMNIST",
+    r"(data|test)_batch(_\d)?": "{} is a part of CIFAR-10: set source: {{kind: torchvision, name: CIFAR10, "
+    "root: FOLDER}} in a config",
+    r".+-ubyte(\.gz)?": "{} is in MNIST's form: set source: {{kind: torchvision, name: MNIST, root: FOLDER}} "
+    "in a config, or FashionMNIST",
     r".+\.(h5|hdf5|mat|tfrecords?|lmdb|mdb|pt|pth|pkl|pickle|npy\.gz|sqlite|db|npy)": f"{{}} {AS_ARRAYS}",
     r".+\.npz": "give {} itself",
     r".+\.(rar|7z|gz|bz2|xz|zst)": "unpack {}, and give the folder",
     r".+\.json": "write the labels in {} as a table with a path and a label in each row, such as .csv or .jsonl",
     r".+\.(zip|tar|tgz)": "{} is an archive: give the archives by `--set 'source.path=[a.zip, b.zip]'`, or unpack them",
-}  # fmt: skip
+}
 
 
 def advice(path: Path) -> str:
@@ -43,7 +44,9 @@ def advice_of(suffixes: Iterable[str]) -> str:
 
 
 def pixels_in(columns: Sequence[str]) -> str:
-    """`; ` and how to go on with a table whose columns are pixels, as FER2013's and Sign Language MNIST's; "" for others."""
+    """`; ` and how to go on with a table whose columns are pixels, as FER2013's and Sign Language MNIST's; "" for
+    others.
+    """
     n = sum(PIXEL.fullmatch(name) is not None for name in columns)
     if n < LEAST_PIXELS and not any(map(PIXELS.fullmatch, columns)):
         return ""

@@ -1,4 +1,6 @@
-"""Groups, such as patients, that are only in the paths of pictures below class folders: in folders, or in the files' names."""
+"""Groups, such as patients, that are only in the paths of pictures below class folders: in folders, or in the files'
+names.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,7 @@ from typing import Final
 from augpipe.core.errors import UserError, several
 from augpipe.data.sources._unused import FEWEST, is_group_name, letters
 
-NAMED: Final = re.compile(
-    r"([^\W\d_]+)[ _-]?\d+(?=[ _-][^.]|[.].+[.])"
-)  # `patient7` of `patient7_2`
+NAMED: Final = re.compile(r"([^\W\d_]+)[ _-]?\d+(?=[ _-][^.]|[.].+[.])")  # `patient7` of `patient7_2`
 MOSTLY: Final = 0.8  # of a class's files are named so
 
 
@@ -23,23 +23,22 @@ def check_group_folders(paths: Sequence[str], depth: int, prefix: str, where: st
     folders = [parts[depth + 1] for path in paths if len(parts := path.split("/")) > depth + 2]
     if groups_by_name(folders):
         raise UserError(
-            f"the classes of {where} have sub-folders such as {folders[0]!r}, which look like groups, such as patients, and are "
+            f"the classes of {where} have sub-folders such as {folders[0]!r}, which look like groups, such as "
+            "patients, and are "
             "not used: images of one group could be on both sides of a split; set "
-            f"source.layout='{prefix}{{label}}/{{group}}/**/*', or source.layout='{prefix}{{label}}/**/*' if they are something else"
+            f"source.layout='{prefix}{{label}}/{{group}}/**/*', or source.layout='{prefix}{{label}}/**/*' if they are "
+            "something else"
         )
 
 
 def groups_by_name(names: Sequence[str]) -> bool:
-    """Whether names, one for each picture, are called as groups are and numbered: several of each, at least `FEWEST`."""
+    """Whether names, one for each picture, are called as groups are and numbered: several of each, at least
+    `FEWEST`.
+    """
     distinct = set(names)
     kinds = {letters(name) for name in distinct}
     numbered = all(any(sign.isdecimal() for sign in name) for name in distinct)
-    return (
-        len(kinds) == 1
-        and numbered
-        and FEWEST <= len(distinct) < len(names)
-        and is_group_name(*kinds)
-    )
+    return len(kinds) == 1 and numbered and FEWEST <= len(distinct) < len(names) and is_group_name(*kinds)
 
 
 def names_note(
@@ -65,13 +64,12 @@ def names_note(
     ]
     if not named:
         return ()
-    signs = {
-        path.rpartition("/")[2][len(name)] for path in paths for name in [_named(path)] if name
-    }
+    signs = {path.rpartition("/")[2][len(name)] for path in paths for name in [_named(path)] if name}
     if layout and len(named) == len(paths) and len(signs) == 1:
         advice = f"set layout: '{layout.removesuffix('**/*')}{{group-}}{signs.pop()}*'"
     return (
-        f"the names of {several(len(named), 'file')} begin as those of groups do, such as {named[0]!r}: if each is a patient or a "
+        f"the names of {several(len(named), 'file')} begin as those of groups do, such as {named[0]!r}: if each is a "
+        "patient or a "
         f"person, {advice}, so that none is in more than one of train, val and test",
     )
 

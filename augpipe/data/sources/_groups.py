@@ -17,8 +17,8 @@ WHOLE: Final = re.compile(r"([+-]?\d+)\.0*")
 def plain_groups(values: NDArray[Any]) -> NDArray[np.object_]:
     """Groups (N,) as text in one spelling, "" for missing ones.
 
-    Spaces around a name are not part of it. 3.0 is 3, as pandas writes whole numbers in a column with gaps. NaN, None and
-    the like mean that there is none, as pandas and numpy write them: otherwise all such images would be one group.
+    Spaces around a name are not part of it. 3.0 is 3, as pandas writes whole numbers in a column with gaps. NaN, None
+    and the like mean that there is none, as pandas and numpy write them: otherwise all such images would be one group.
     """
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")

@@ -38,16 +38,16 @@ def groups_beside(path: Path, paths: NDArray[np.object_], join: Sequence[Path]) 
     return table_of
 
 
-def check_beside(
-    beside: Mapping[str, Path], ignored: Collection[str], join: Sequence[Path]
-) -> None:
+def check_beside(beside: Mapping[str, Path], ignored: Collection[str], join: Sequence[Path]) -> None:
     """UserError for groups in another table that the user neither joined nor declared unused."""
     for name, other in beside.items():
         if name not in ignored:
             tables = str(other) if not join else f"[{', '.join(map(str, (*join, other)))}]"
             sets = (f"source.join={tables}", f"source.columns.group={name}")
             raise UserError(
-                f"the table {other} has the column {name!r} of these pictures, which looks like groups, such as patients: images of "
-                f"one group could be on both sides of a split; join it with {' '.join(f'--set {shlex.quote(one)}' for one in sets)}, "
+                f"the table {other} has the column {name!r} of these pictures, which looks like groups, such as "
+                "patients: images of "
+                "one group could be on both sides of a split; join it with "
+                f"{' '.join(f'--set {shlex.quote(one)}' for one in sets)}, "
                 f"or set source.ignore=[{name}] if it is something else"
             )

@@ -1,4 +1,6 @@
-"""Hugging Face's image folders: a table of the pictures, `metadata.csv`, in each split's folder (`train/metadata.csv`)."""
+"""Hugging Face's image folders: a table of the pictures, `metadata.csv`, in each split's folder
+(`train/metadata.csv`).
+"""
 
 from __future__ import annotations
 
@@ -61,26 +63,19 @@ def read_folder(root: Path, read: Callable[[Path], Content]) -> Content:
         raise UserError(f"{choices(paths.values())} are of several forms: write all as one of them")
     contents = {folder: read(path) for folder, path in paths.items()}
     try:
-        table = pa.concat_tables(
-            [content.table for content in contents.values()], promote_options="permissive"
-        )
+        table = pa.concat_tables([content.table for content in contents.values()], promote_options="permissive")
     except pa.ArrowException as error:
-        raise UserError(
-            f"{choices(paths.values())} differ in the types of their columns: {one_line(error)}"
-        ) from None
+        raise UserError(f"{choices(paths.values())} differ in the types of their columns: {one_line(error)}") from None
     numbers = [
         f"{number} of {folder}/{paths[folder].name}"
         for folder, content in contents.items()
         for number in content.numbers
     ]
     folders = [folder for folder, content in contents.items() for _ in content.numbers]
-    notes = [
-        f"{path.name} is read from {choices(paths)}, which are the splits"
-        for path in list(paths.values())[:1]
-    ]
+    notes = [f"{path.name} is read from {choices(paths)}, which are the splits" for path in list(paths.values())[:1]]
     notes += [f"{folder}: {note}" for folder, content in contents.items() for note in content.notes]
     without = [folder for folder in tables_of(root) if folder not in paths]
     notes += [f"{choices(without)} has no table, and its pictures are not used"] if without else []
     return contents[next(iter(contents))]._replace(
-        table=table, numbers=np.array(numbers, object), notes=tuple(notes), folders=np.array(folders, object),
-    )  # fmt: skip
+        table=table, numbers=np.array(numbers, object), notes=tuple(notes), folders=np.array(folders, object)
+    )

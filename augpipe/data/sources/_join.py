@@ -1,4 +1,6 @@
-"""Columns of other tables that belong to the same pictures, as ISIC publishes labels and lesions: joined by the picture."""
+"""Columns of other tables that belong to the same pictures, as ISIC publishes labels and lesions: joined by the
+picture.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,13 @@ from augpipe.data.sources._table_groups import is_headless, name_of, stem_of
 MOSTLY: Final = 0.5  # of the pictures are named by the column that joins
 
 
-def joined(
-    content: Content, keys: Sequence[str], tables: Sequence[Path], encoding: str | None
-) -> Content:
-    """A table with the columns of others, whose rows are found by the picture's path, or by its name without folder and suffix.
+def joined(content: Content, keys: Sequence[str], tables: Sequence[Path], encoding: str | None) -> Content:
+    """A table with the columns of others, whose rows are found by the picture's path, or by its name without folder and
+    suffix.
 
-    keys: columns of the table that may name the picture. A column whose name the table has is `TABLE.NAME`; that of a list
-    without column names is `TABLE`. UserError if a table names none of the pictures, or one of them twice with other values.
+    keys: columns of the table that may name the picture. A column whose name the table has is `TABLE.NAME`; that of a
+    list without column names is `TABLE`. UserError if a table names none of the pictures, or one of them twice with
+    other values.
     """
     have = [key for key in keys if content.table.column_names.count(key) == 1]
     if not have:
@@ -44,9 +46,7 @@ def joined(
     return content
 
 
-def _rows(
-    wanted: dict[str, NDArray[np.object_]], other: Any, path: Path
-) -> tuple[str, NDArray[np.int64]]:
+def _rows(wanted: dict[str, NDArray[np.object_]], other: Any, path: Path) -> tuple[str, NDArray[np.int64]]:
     """The column of a table that names most of the pictures, and the row of each picture (N,), -1 for none."""
     best: tuple[int, str, NDArray[np.int64]] | None = None
     for name, values in columns_of(other).items():
@@ -58,7 +58,8 @@ def _rows(
                     best = (n, name, rows)
     if best is None:
         raise UserError(
-            f"no column of the table {path} in source.join names most of the pictures of {choices(map(repr, wanted))}; it has "
+            f"no column of the table {path} in source.join names most of the pictures of {choices(map(repr, wanted))}; "
+            "it has "
             f"{choices(other.column_names)}"
         )
     _check_single(other, best[1], path)
@@ -79,7 +80,8 @@ def _check_single(other: Any, key: str, path: Path) -> None:
         values = tuple(column[row] for column in columns.values())
         if seen.setdefault(name, values) != values:
             raise UserError(
-                f"the table {path} in source.join has {name!r} twice in its column {key!r}, with other values in the other columns"
+                f"the table {path} in source.join has {name!r} twice in its column {key!r}, with other values in the "
+                "other columns"
             )
 
 
@@ -89,7 +91,7 @@ def _taken(other: Any, key: str, rows: NDArray[np.int64]) -> list[tuple[str, Any
 
     at = pa.array(rows, mask=rows < 0)
     names = other.column_names
-    return [(name, column.take(at)) for name, column in zip(names, other.columns, strict=True) if name != key]  # fmt: skip
+    return [(name, column.take(at)) for name, column in zip(names, other.columns, strict=True) if name != key]
 
 
 def _name(name: str, other: Content, path: Path, have: Sequence[str]) -> str:

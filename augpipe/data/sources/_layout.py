@@ -13,19 +13,14 @@ from pydantic import AfterValidator, ValidationInfo
 from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._group_paths import check_group_folders, names_note
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
-from augpipe.data.sources._top_folders import (
-    ASIDE,
-    MASKS,
-    check_tops,
-    exclude,
-    notes_of_classes,
-    notes_of_copies,
-)
+from augpipe.data.sources._top_folders import ASIDE, MASKS, check_tops, exclude, notes_of_classes, notes_of_copies
 
 FIELDS: Final = ("label", "group", "split")
 COPY: Final = "the folder {} contains the same files again and is ignored"
 BY_CLASS, BY_SPLIT = "{label}/**/*", "{split}/{label}/**/*"
-SPLIT_NOTE: Final = f"the folders train, val and test are used as the split; set layout: '{BY_CLASS}' to read them as classes"
+SPLIT_NOTE: Final = (
+    f"the folders train, val and test are used as the split; set layout: '{BY_CLASS}' to read them as classes"
+)
 
 
 class NoClassError(UserError):
@@ -45,7 +40,8 @@ class Layout:
     """A path template. `{label}`, `{group}` and `{split}` match part of a name, `*` any part of a name, `**` any
     number of folders. The values of a repeated field are joined with `/`.
 
-    `{label+}` takes the longest part that fits, `{label-}` the shortest; a field without a sign must fit in one way only.
+    `{label+}` takes the longest part that fits, `{label-}` the shortest; a field without a sign must fit in one way
+    only.
     """
 
     def __init__(self, template: str, attributes: Sequence[str] = ()) -> None:
@@ -54,20 +50,14 @@ class Layout:
         fields = [name.rstrip("+-") for name in re.findall(r"\{([^}]*)\}", template)]
         for name in fields:
             if name not in known:
-                raise ValueError(
-                    f"unknown field {{{name}}} in the layout {template!r}; choose from {', '.join(known)}"
-                )
+                raise ValueError(f"unknown field {{{name}}} in the layout {template!r}; choose from {', '.join(known)}")
         for name in self.attributes:
             if name not in fields:
-                raise ValueError(
-                    f"the layout {template!r} has no field {{{name}}} of source.attributes"
-                )
+                raise ValueError(f"the layout {template!r} has no field {{{name}}} of source.attributes")
         if "label" not in fields:
             raise ValueError(f"the layout {template!r} has no {{label}}; example: {BY_CLASS!r}")
         self.fields = fields
-        self.depth = (
-            template.count("/") - 2
-        )  # folders above those of the classes, of BY_CLASS and BY_SPLIT
+        self.depth = template.count("/") - 2  # folders above those of the classes, of BY_CLASS and BY_SPLIT
         self._shortest = re.compile(_expression(template, "-"))
         self._longest = re.compile(_expression(template, "+"))
 
@@ -79,7 +69,8 @@ class Layout:
         for name, short, long in zip(self.fields, match.groups(), longest.groups(), strict=True):
             if short != long:
                 raise UserError(
-                    f"the layout {self.template!r} fits {path!r} in several ways: {{{name}}} may be {short!r} or {long!r}; "
+                    f"the layout {self.template!r} fits {path!r} in several ways: {{{name}}} may be {short!r} or "
+                    f"{long!r}; "
                     f"write {{{name}-}} for the shortest or {{{name}+}} for the longest"
                 )
         values: dict[str, list[str]] = {name: [] for name in (*FIELDS, *self.attributes)}
@@ -87,9 +78,8 @@ class Layout:
             values[name].append(part)
         of_field = {name: "/".join(parts) for name, parts in values.items()}
         return Place(
-            of_field["label"], of_field["group"], of_field["split"],
-            tuple(of_field[name] for name in self.attributes),
-        )  # fmt: skip
+            of_field["label"], of_field["group"], of_field["split"], tuple(of_field[name] for name in self.attributes)
+        )
 
 
 def _expression(template: str, sign: str) -> str:
@@ -137,7 +127,8 @@ def arrange(
     """
     if attributes and template is None:
         raise UserError(
-            f"source.attributes are fields of source.layout, which is not set; set it, such as {{label}}/{{{attributes[0]}}}/*"
+            "source.attributes are fields of source.layout, which is not set; set it, such as "
+            f"{{label}}/{{{attributes[0]}}}/*"
         )
     layout = Layout(template or layout_of(paths, where), attributes)
     matched, bad = _matched(paths, layout, template is None)
@@ -165,18 +156,17 @@ def arrange(
         groups=np.array(groups, object) if "group" in layout.fields else None,
         splits=np.array(splits, object) if "split" in layout.fields else None,
         attributes={
-            name: np.array([place.attributes[at] for place in places], object)
-            for at, name in enumerate(attributes)
+            name: np.array([place.attributes[at] for place in places], object) for at, name in enumerate(attributes)
         },
         bad=tuple(bad),
         notes=tuple(notes),
     )
 
 
-def _matched(
-    paths: Sequence[str], layout: Layout, by_default: bool
-) -> tuple[list[tuple[str, Place]], list[Bad]]:
-    """The paths that fit the layout, each with its place, and the others; by_default: whether the layout was not given."""
+def _matched(paths: Sequence[str], layout: Layout, by_default: bool) -> tuple[list[tuple[str, Place]], list[Bad]]:
+    """The paths that fit the layout, each with its place, and the others; by_default: whether the layout was not
+    given.
+    """
     mismatch = "not in a class folder: layout" if by_default else "does not match the layout"
     matched, bad = list[tuple[str, Place]](), list[Bad]()
     for path in paths:
@@ -191,17 +181,11 @@ def _matched(
 def _no_picture(paths: Sequence[str], template: str | None, where: str) -> UserError:
     """The error if no path fits."""
     if template is not None and paths:
-        return UserError(
-            f"no picture of {where} matches the layout {template!r}; the first is {paths[0]!r}"
-        )
-    return NoClassError(
-        f"{where} needs a sub-folder of pictures for each of at least 2 classes; it has none"
-    )
+        return UserError(f"no picture of {where} matches the layout {template!r}; the first is {paths[0]!r}")
+    return NoClassError(f"{where} needs a sub-folder of pictures for each of at least 2 classes; it has none")
 
 
-def _class_folders(
-    folders: Sequence[str], layout: Layout, matched: list[tuple[str, Place]]
-) -> list[str]:
+def _class_folders(folders: Sequence[str], layout: Layout, matched: list[tuple[str, Place]]) -> list[str]:
     """Names of class folders without a picture."""
     depth = layout.depth
     names = {folder.split("/")[depth] for folder in folders if folder.count("/") == depth}
@@ -230,7 +214,8 @@ def _notes_of_folders(paths: Sequence[str], layout: Layout) -> list[str]:
                 "layout: '{label}/{split}/**/*' to use them as the split"
             ]
         notes.append(
-            f"every class has the sub-folders {choices(inner[:5])}; set layout: '{prefix}*/{{label}}/**/*' if these are the "
+            f"every class has the sub-folders {choices(inner[:5])}; set layout: '{prefix}*/{{label}}/**/*' if these "
+            "are the "
             f"classes, or '{prefix}{{label}}/{{group}}/*' if each is a patient or a person"
             + (f"; leave masks out with {exclude(masks)}" if masks else "")
         )
@@ -244,7 +229,9 @@ def _notes_of_folders(paths: Sequence[str], layout: Layout) -> list[str]:
 
 
 def _repeated_folders(paths: Sequence[str], layout: Layout) -> list[str]:
-    """Names of the sub-folders of the classes if all pictures are in some and all classes have the same, at least two."""
+    """Names of the sub-folders of the classes if all pictures are in some and all classes have the same, at least
+    two.
+    """
     depth, inner = layout.depth, dict[str, set[str]]()
     for path in paths:
         parts = path.split("/")
@@ -257,7 +244,9 @@ def _repeated_folders(paths: Sequence[str], layout: Layout) -> list[str]:
 
 
 def layout_of(paths: Sequence[str], where: str) -> str:
-    """BY_SPLIT if the top folders are called train and val or test, else BY_CLASS; UserError if mixed, or by name no classes."""
+    """BY_SPLIT if the top folders are called train and val or test, else BY_CLASS; UserError if mixed, or by name no
+    classes.
+    """
     first = {path.split("/", 1)[0] for path in paths if "/" in path}
     named = {SPLIT_NAMES.get(name.lower()) for name in first}
     if "train" not in named or len(named - {None}) < 2:
@@ -275,8 +264,8 @@ def layout_of(paths: Sequence[str], where: str) -> str:
 def shared_top(paths: Sequence[str], folders: Sequence[str] = (), keep_splits: bool = False) -> str:
     """`data/pictures/` if these folders are around all class folders, as archives and zip programs add them; else "".
 
-    folders: all folders; one without a picture is a class that lacks some, not a folder around the others. A folder called
-    train is one around the others too, if there is no val or test beside it, unless keep_splits.
+    folders: all folders; one without a picture is a class that lacks some, not a folder around the others. A folder
+    called train is one around the others too, if there is no val or test beside it, unless keep_splits.
     """
     top = ""
     while paths:
@@ -295,7 +284,8 @@ def _below(folders: Sequence[str], top: str) -> list[str]:
 
 
 def without_copy(paths: Sequence[str], equal: Callable[[str, str], bool]) -> tuple[list[str], str]:
-    """The paths without a top folder that holds all other files once more, as some published archives do; and its name or "".
+    """The paths without a top folder that holds all other files once more, as some published archives do; and its name
+    or "".
 
     equal: whether two files have the same content.
     """

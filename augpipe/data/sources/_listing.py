@@ -23,10 +23,15 @@ PLAIN_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)
 SPLITS: Final = ("train", "val", "test")
 # Names of splits in folders and columns → split.
 SPLIT_NAMES: Final = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
 Rows = NDArray[np.int64]
 MOST_CLASSES: Final = 10_000
 MOST_VALUES: Final = 20  # of an attribute
@@ -81,18 +86,14 @@ def _known_encoding(name: str | None) -> str | None:
     try:
         "".encode(name or "utf-8")  # a codec of bytes, such as base64, is none of text
     except LookupError:
-        raise UserError(
-            f"unknown encoding {name!r}; use one of Python's, such as utf-8, cp1252, gbk"
-        ) from None
+        raise UserError(f"unknown encoding {name!r}; use one of Python's, such as utf-8, cp1252, gbk") from None
     return name
 
 
 Encoding = Annotated[str | None, AfterValidator(_known_encoding)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(as_sequence)]
 Meanings = Annotated[
-    Mapping[str, Literal["train", "val", "test"]],
-    Field(default_factory=dict),
-    BeforeValidator(_with_text_keys),
+    Mapping[str, Literal["train", "val", "test"]], Field(default_factory=dict), BeforeValidator(_with_text_keys)
 ]
 WholePath = Annotated[Path, AfterValidator(_absolute)]
 Attributes = Annotated[tuple[str, ...], BeforeValidator(as_sequence), AfterValidator(_different)]
@@ -125,13 +126,12 @@ Fetch = Callable[[Rows], Iterator[Blob]]
 class Listing:
     """Images of a source, which are fetched by row.
 
-    ids: unique names, the same on every machine. labels: int64 (N,), indices into `classes`.
-    fetch: ascending rows → one blob per row, in that order; files stay open between rows.
-    groups, splits ("train", "val" or "test"), weights: None if the source has none.
-    bad: files or rows known to be unusable without reading pictures. lost: folders that could not be read, with the
-    reason; a run stops if there is one, because its files are missing. ignored: suffix → number of files that are not
-    pictures. notes: messages to the user about how the source was read. attributes: name → text of each image (N,), "" for
-    none: by its values the test images are scored too.
+    ids: unique names, the same on every machine. labels: int64 (N,), indices into `classes`. fetch: ascending rows →
+    one blob per row, in that order; files stay open between rows. groups, splits ("train", "val" or "test"), weights:
+    None if the source has none. bad: files or rows known to be unusable without reading pictures. lost: folders that
+    could not be read, with the reason; a run stops if there is one, because its files are missing. ignored: suffix →
+    number of files that are not pictures. notes: messages to the user about how the source was read. attributes: name →
+    text of each image (N,), "" for none: by its values the test images are scored too.
     """
 
     ids: Sequence[str]
@@ -211,9 +211,7 @@ def check_names(names: Iterable[str], column: str, where: str) -> None:
     """UserError if labels look like a continuous value or spell one number in two ways."""
     different = set(names)
     if len(different) > MOST_CLASSES:
-        raise UserError(
-            f"the {column} of {where} has {len(different):,} different labels, too many for a class column"
-        )
+        raise UserError(f"the {column} of {where} has {len(different):,} different labels, too many for a class column")
     one_spelling(sorted(different), where)
 
 
@@ -232,7 +230,8 @@ def check_attributes(listing: Listing, where: str) -> None:
         n = len(set(values.tolist()) - {""})
         if not 2 <= n <= MOST_VALUES:
             raise UserError(
-                f"the attribute {name!r} of {where} has {several(n, 'value')}; source.attributes needs 2 to {MOST_VALUES}: "
+                f"the attribute {name!r} of {where} has {several(n, 'value')}; source.attributes needs 2 to "
+                f"{MOST_VALUES}: "
                 "bring numbers into ranges, or leave it out"
             )
 

@@ -21,20 +21,14 @@ def _few(names: Sequence[str]) -> str:
     return f"{choices(names[:SHOWN])} and {more:,} more" if more > 0 else choices(names)
 
 
-def no_column(
-    config: TableOptions, key: str, name: str, table: Any, columns: Mapping[str, Any]
-) -> UserError:
+def no_column(config: TableOptions, key: str, name: str, table: Any, columns: Mapping[str, Any]) -> UserError:
     """The error of a missing column, with all that are there and a proposal for path, label and group."""
     have = table.column_names
     problem = "has no column" if name not in have else "has more than one column"
     near = difflib.get_close_matches(name, have, n=1) if name not in have else []
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    proposed, labels = (
-        mapping(table, config.roots, columns) if key in ("path", "label") else ({}, list[str]())
-    )
-    options = " ".join(
-        f"--set {shlex.quote(f'source.columns.{k}={v}')}" for k, v in proposed.items()
-    )
+    proposed, labels = mapping(table, config.roots, columns) if key in ("path", "label") else ({}, list[str]())
+    options = " ".join(f"--set {shlex.quote(f'source.columns.{k}={v}')}" for k, v in proposed.items())
     where = ""
     if key == "path" and "path" not in proposed:
         where = pixels_in(have) or (

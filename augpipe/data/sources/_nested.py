@@ -1,4 +1,6 @@
-"""Values inside of objects of JSON and structs of Parquet, under the names of the keys that lead to them: `meta.patient_id`."""
+"""Values inside of objects of JSON and structs of Parquet, under the names of the keys that lead to them:
+`meta.patient_id`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ MOST: Final = 100  # values of one object
 
 
 def inner_values(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Single values inside of the objects of a row, by dotted names; those that are keys of the row itself are left out."""
+    """Single values inside of the objects of a row, by dotted names; those that are keys of the row itself are left
+    out.
+    """
     values: dict[str, Any] = {}
     for name, value in _within(row, "", DEEPEST):
         if name not in row and len(values) < MOST:
@@ -30,7 +34,7 @@ def flat(table: Any) -> Any:
 
 def single(value: Any) -> Any:
     """A list of one value, or none, → this value; others as they are."""
-    if not isinstance(value, list) or len(value) > 1 or any(isinstance(v, list | dict) for v in value):  # fmt: skip
+    if not isinstance(value, list) or len(value) > 1 or any(isinstance(v, list | dict) for v in value):
         return value
     return value[0] if value else None
 

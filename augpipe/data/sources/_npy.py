@@ -20,15 +20,7 @@ from augpipe.data.sources._pictures import Blob, WindowedPixels
 AT_ONCE: Final = 2**24  # bytes of pixels read per block
 DOUBTFUL: Final = 4.0  # a float maximum in (1, 4] is ambiguous: the range may be 0 to 1 with outliers, or 0 to 255
 DIM: Final = 0.02  # fraction of images within 0 to 1 above which the range 0 to 255 is ambiguous
-BROKEN: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    RuntimeError,
-)
+BROKEN: Final = (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, RuntimeError)
 
 
 class Images:
@@ -39,16 +31,10 @@ class Images:
         with self._open() as stream:
             self.shape, self.dtype, self._columns_first = head(stream, where)
         if len(self.shape) not in (3, 4) or 0 in self.shape:
-            raise UserError(
-                f"{where} has the shape {self.shape}; images are (N,H,W), (N,H,W,C) or (N,C,H,W)"
-            )
-        self._planes_first = (
-            len(self.shape) == 4 and self.shape[1] in (1, 3) and self.shape[3] not in (1, 3)
-        )
+            raise UserError(f"{where} has the shape {self.shape}; images are (N,H,W), (N,H,W,C) or (N,C,H,W)")
+        self._planes_first = len(self.shape) == 4 and self.shape[1] in (1, 3) and self.shape[3] not in (1, 3)
         if len(self.shape) == 4 and not self._planes_first and self.shape[3] not in (1, 3):
-            raise UserError(
-                f"{where} has the shape {self.shape}; images have 1 or 3 channels{_advice(self.shape)}"
-            )
+            raise UserError(f"{where} has the shape {self.shape}; images have 1 or 3 channels{_advice(self.shape)}")
 
     @property
     def n(self) -> int:
@@ -67,9 +53,7 @@ class Images:
         try:
             yield from self._blocks()
         except (*BROKEN, UserError) as error:
-            raise (
-                error if isinstance(error, UserError) else unreadable(self._path, error)
-            ) from None
+            raise (error if isinstance(error, UserError) else unreadable(self._path, error)) from None
 
     def _blocks(self) -> Iterator[NDArray[Any]]:
         each = int(np.prod(self.shape[1:]))
@@ -111,7 +95,8 @@ class Images:
 
 
 def fetching(arrays: Sequence[Images], names: Sequence[str]) -> tuple[Fetch, tuple[str, ...]]:
-    """Function that reads the images at ascending rows of all arrays, one after the other, and notes of how they are read.
+    """Function that reads the images at ascending rows of all arrays, one after the other, and notes of how they are
+    read.
 
     names: of each array, for the notes.
     """
@@ -119,9 +104,7 @@ def fetching(arrays: Sequence[Images], names: Sequence[str]) -> tuple[Fetch, tup
     windows = [window_of(array, name) for array, name in zip(arrays, names, strict=True)]
 
     def fetch(rows: Rows) -> Iterator[Blob]:
-        for array, start, end, (window, _) in zip(
-            arrays, starts, starts[1:], windows, strict=False
-        ):
+        for array, start, end, (window, _) in zip(arrays, starts, starts[1:], windows, strict=False):
             local_rows = rows[(rows >= start) & (rows < end)] - start
             for pixels in array.at(local_rows):
                 yield pixels if window is None else WindowedPixels(pixels, window)
@@ -146,9 +129,7 @@ def head(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any],
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{where} is not an array: {one_line(error)}") from None
     if dtype.hasobject:
-        raise UserError(
-            f"{where} has Python objects; save numbers or text, such as labels.astype(str)"
-        )
+        raise UserError(f"{where} has Python objects; save numbers or text, such as labels.astype(str)")
     return shape, dtype, fortran and len(shape) > 1
 
 
@@ -160,9 +141,7 @@ def values_of(stream: IO[bytes], where: str, one_hot: bool = False) -> NDArray[A
     shape, dtype, columns_first = head(stream, where)
     column = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
     if not column and not (one_hot and len(shape) == 2 and dtype.kind in "biuf"):
-        raise UserError(
-            f"{where} has the shape {shape}; it must be (N,) or (N,1): one value per image"
-        )
+        raise UserError(f"{where} has the shape {shape}; it must be (N,) or (N,1): one value per image")
     count = int(np.prod(shape))
     raw = stream.read(count * dtype.itemsize)
     if len(raw) < count * dtype.itemsize:
@@ -179,7 +158,8 @@ def _columns_of_ones(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     empty = np.flatnonzero(~(values != 0).any(1))
     if len(empty) and len(empty) == len(wrong):
         raise UserError(
-            f"{where} has the shape {values.shape}, read as one-hot: {several(len(empty), 'row')} without a 1, the first is row "
+            f"{where} has the shape {values.shape}, read as one-hot: {several(len(empty), 'row')} without a 1, the "
+            "first is row "
             f"{empty[0]}; leave these images out, or give them a column, such as np.c_[labels, labels.sum(1) == 0]"
         )
     if len(wrong):
@@ -220,7 +200,5 @@ def window_of(array: Images, name: str) -> tuple[Window | None, tuple[str, ...]]
     non_black = maxima[maxima > 0]
     if floats and high > 1 and (high <= DOUBTFUL or (non_black <= 1).mean() > DIM):
         return None, ()
-    note = (
-        f"{array.dtype} from {low:g} to {high:g}, read as 0 to {top:g} unless image.window is set"
-    )
+    note = f"{array.dtype} from {low:g} to {high:g}, read as 0 to {top:g} unless image.window is set"
     return (0.0, top), (f"{name}: {note}" if name else note,)

@@ -29,17 +29,14 @@ class OneHot(NamedTuple):
     left_out: NDArray[np.object_]
 
 
-def one_hot(
-    names: Sequence[str], values: Mapping[str, NDArray[np.object_]], config: TableOptions
-) -> OneHot:
+def one_hot(names: Sequence[str], values: Mapping[str, NDArray[np.object_]], config: TableOptions) -> OneHot:
     """Labels of the columns `names`; UserError for several, none, -1 and other values that the config does not decide.
 
     Rows whose cells are all empty have no label.
     """
     text = [pd.Series(values[name]).str.strip().str.lower() for name in names]
     marked, unmarked, unsure = (
-        np.stack([column.isin(options).to_numpy() for column in text])
-        for options in (ONES, ZEROS, UNCERTAIN)
+        np.stack([column.isin(options).to_numpy() for column in text]) for options in (ONES, ZEROS, UNCERTAIN)
     )
     if config.uncertain == 1:
         marked |= unsure
@@ -55,24 +52,20 @@ def one_hot(
     for row in np.flatnonzero(refused)[:1]:
         shown = {name: str(values[name][row])[:SHOWN] for name in names}
         raise UserError(
-            f"row {row + 1} of the manifest {config.path} has the labels {shown}: one of these columns must be 1 and the "
+            f"row {row + 1} of the manifest {config.path} has the labels {shown}: one of these columns must be 1 and "
+            "the "
             f"others 0. {_advice(bool(wrong[row]), bool(uncertain[row]))}"
         )
     labels = np.where(ones == 1, np.array(names, object)[marked.argmax(0)], "")
     is_empty = np.logical_and.reduce([np.asarray(column == "", bool) for column in text])
     _decide_unmarked(labels, left_out, (ones == 0) & ~is_empty, config)
     for row in np.flatnonzero(ones > 1):
-        labels[row] = "|".join(
-            name for name, is_one in zip(names, marked[:, row], strict=True) if is_one
-        )
+        labels[row] = "|".join(name for name, is_one in zip(names, marked[:, row], strict=True) if is_one)
     return OneHot(labels, left_out)
 
 
 def _decide_unmarked(
-    labels: NDArray[np.object_],
-    left_out: NDArray[np.object_],
-    unmarked: NDArray[np.bool_],
-    config: TableOptions,
+    labels: NDArray[np.object_], left_out: NDArray[np.object_], unmarked: NDArray[np.bool_], config: TableOptions
 ) -> None:
     """Give rows (N,) without a 1 a class or leave them out, as the config says; UserError if it does not."""
     rows = unmarked & (left_out == "")
@@ -81,8 +74,10 @@ def _decide_unmarked(
     if config.unmarked is None:
         first = int(np.flatnonzero(rows)[0]) + 1
         raise UserError(
-            f"{several(int(rows.sum()), 'row')} of {len(rows):,} of the manifest {config.path} without a 1 in the columns "
-            f"{choices(config.columns.label)}, the first is row {first}: set source.unmarked=drop to leave them out, or "
+            f"{several(int(rows.sum()), 'row')} of {len(rows):,} of the manifest {config.path} without a 1 in the "
+            "columns "
+            f"{choices(config.columns.label)}, the first is row {first}: set source.unmarked=drop to leave them out, "
+            "or "
             "source.unmarked=NAME to read them as the class of that name, such as none"
         )
     if config.unmarked == "drop":
@@ -107,7 +102,8 @@ def _advice(is_wrong: bool, is_unsure: bool) -> str:
         return "Correct the row, or set source.columns.label to one column"
     if is_wrong:
         return (
-            "-1 is not decided: set source.uncertain=drop to leave such rows out, source.uncertain=0 to read -1 as 0, or "
+            "-1 is not decided: set source.uncertain=drop to leave such rows out, source.uncertain=0 to read -1 as 0, "
+            "or "
             "source.uncertain=1 to read it as 1"
         )
     return (

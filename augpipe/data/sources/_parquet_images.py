@@ -126,11 +126,7 @@ def images_at(path: Path, column: str, rows: NDArray[np.int64]) -> Iterator[Blob
                 end = start + file.metadata.row_group(index).num_rows
                 inside = rows[(rows >= start) & (rows < end)]
                 at = start
-                for batch in (
-                    file.iter_batches(BATCH, row_groups=[index], columns=[column])
-                    if len(inside)
-                    else ()
-                ):
+                for batch in file.iter_batches(BATCH, row_groups=[index], columns=[column]) if len(inside) else ():
                     for row in inside[(inside >= at) & (inside < at + batch.num_rows)]:
                         yield _blob(batch.column(0)[int(row) - at].as_py())
                         n_done += 1

@@ -69,10 +69,10 @@ def read_part(path: Path, name: str, columns: Columns) -> Part:
     try:
         small = _small_columns(path)
         plain = [
-            name for name, kind in fields.items()
-            if name in wanted or _is_plain(kind)
-            or (name != columns.image and name in small and is_group_name(name))
-        ]  # fmt: skip
+            name
+            for name, kind in fields.items()
+            if name in wanted or _is_plain(kind) or (name != columns.image and name in small and is_group_name(name))
+        ]
         with parquet.ParquetFile(path) as file:  # read_table would drop the structs' names
             table = _flat(file.read(columns=plain))
     except (pa.ArrowException, OSError) as error:
@@ -134,9 +134,7 @@ def _is_plain(kind: Any) -> bool:
 
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(
-        pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    )
+    return bool(pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def text(parts: Sequence[Part], column: str) -> NDArray[np.object_]:
@@ -151,14 +149,12 @@ def text(parts: Sequence[Part], column: str) -> NDArray[np.object_]:
     )
 
 
-def labels_of(
-    parts: Sequence[Part], column: str
-) -> tuple[NDArray[np.object_], frozenset[str] | None]:
+def labels_of(parts: Sequence[Part], column: str) -> tuple[NDArray[np.object_], frozenset[str] | None]:
     """Class name of each row (N,), `A|B` for several in one, "" without one; and the names that are several, None if
     that is to be seen by their text.
 
-    -1 is no label, as in test sets whose labels are not published. Each file's labels are numbered by its names: files may
-    list them in another order. UserError if only some have names.
+    -1 is no label, as in test sets whose labels are not published. Each file's labels are numbered by its names: files
+    may list them in another order. UserError if only some have names.
     """
     plain = [part for part in parts if not part.names]
     named = [part for part in parts if part.names]
@@ -181,7 +177,8 @@ def check_minus_one(labels: NDArray[np.object_], where: str) -> None:
     if "-1" in names and len(others) > 1 and all(name.isdecimal() for name in others):
         n = int((labels == "-1").sum())
         raise UserError(
-            f"{several(n, 'row')} of {where} with the label -1, which usually means none: {classes_option(others)} leaves such "
+            f"{several(n, 'row')} of {where} with the label -1, which usually means none: {classes_option(others)} "
+            "leaves such "
             'out; add "-1" to it if it is a class'
         )
 
@@ -195,9 +192,9 @@ def _labels(part: Part, column: str) -> tuple[NDArray[np.object_], set[str]]:
         return _named(part, stripped(text_of(cells, where)), where), set()
     values = _named(part, stripped(text_of(pc.list_flatten(cells), where)), where)
     lengths = pc.fill_null(pc.list_value_length(cells), 0).to_numpy().astype(np.int64)
-    inner = [
-        sorted(set(one.tolist()) - {""}) for one in np.split(values, np.cumsum(lengths)[:-1])
-    ] if len(lengths) else []  # fmt: skip
+    inner = (
+        [sorted(set(one.tolist()) - {""}) for one in np.split(values, np.cumsum(lengths)[:-1])] if len(lengths) else []
+    )
     joined = np.array(["|".join(one) for one in inner], object)
     return joined, {"|".join(one) for one in inner if len(one) > 1}
 
@@ -218,10 +215,10 @@ def split_columns(parts: Sequence[Part], columns: Columns) -> dict[str, NDArray[
     used = {columns.image, columns.label, columns.group}
     every = dict.fromkeys(name for part in parts for name in part.table.column_names)
     wanted = [
-        name for name in every
-        if name == columns.split
-        or (name not in used and (may_be_split(name) or _is_text(parts, name)))
-    ]  # fmt: skip
+        name
+        for name in every
+        if name == columns.split or (name not in used and (may_be_split(name) or _is_text(parts, name)))
+    ]
     return {name: _of_split(parts, name) for name in wanted}
 
 
@@ -235,9 +232,7 @@ def _of_split(parts: Sequence[Part], name: str) -> NDArray[np.object_]:
     for part in parts:
         values = text([part], name)
         words = class_names(read_schema(part.path), name)
-        each.append(
-            _named(replace(part, names=words), values, f"the column {name!r} of {part.path}")
-        )
+        each.append(_named(replace(part, names=words), values, f"the column {name!r} of {part.path}"))
     return np.concatenate(each)
 
 

@@ -1,4 +1,6 @@
-"""Paths of a table against its roots: checked, and completed where the table names files without folder, suffix or case."""
+"""Paths of a table against its roots: checked, and completed where the table names files without folder, suffix or
+case.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,9 @@ LOOKED_AT: Final = 20  # paths for which a file is sought that may be meant
 OUTSIDE: Final = "a path outside the root"
 
 
-def unique_ids(
-    paths: NDArray[np.object_], root_of: NDArray[np.int64], roots: Sequence[Path]
-) -> list[str]:
-    """Unique names of files: paths (N,) relative to the root of each; one that two roots have gets the root's name in front.
+def unique_ids(paths: NDArray[np.object_], root_of: NDArray[np.int64], roots: Sequence[Path]) -> list[str]:
+    """Unique names of files: paths (N,) relative to the root of each; one that two roots have gets the root's name in
+    front.
 
     root_of: int64 (N,), indices into roots. No file is listed twice.
     """
@@ -45,9 +46,7 @@ def unique_ids(
         n += 1
     names = ["/".join(one[-n:]) for one in parts]
     prefixed = [f"{names[root]}/{path}" for path, root in zip(paths, root_of.tolist(), strict=True)]
-    ids = [
-        long if path in shared else str(path) for long, path in zip(prefixed, paths, strict=True)
-    ]
+    ids = [long if path in shared else str(path) for long, path in zip(prefixed, paths, strict=True)]
     # A path below one root may be written like a root's name and a path below that.
     return ids if len(set(ids)) == len(ids) else prefixed
 
@@ -75,9 +74,7 @@ class Paths:
 
     def __init__(self, roots: Sequence[Path | Packed]) -> None:
         self._roots = [
-            _PackedRoot(root.root, index, pictures=root.pictures)
-            if isinstance(root, Packed)
-            else _Root(root, index)
+            _PackedRoot(root.root, index, pictures=root.pictures) if isinstance(root, Packed) else _Root(root, index)
             for index, root in enumerate(roots)
         ]
         self._completed: list[tuple[str, str]] = []
@@ -95,7 +92,8 @@ class Paths:
             if len(locations) > 1:
                 files = [str(self._roots[one.root].root / one.path) for one in locations[:2]]
                 raise UserError(
-                    f"{path!r} is in two folders of source.root: {' and '.join(files)}; remove one of the files, or one folder"
+                    f"{path!r} is in two folders of source.root: {' and '.join(files)}; remove one of the files, or "
+                    "one folder"
                 )
             (one,) = locations
             relative[row], reasons[row], roots[row] = one.path, one.reason, one.root
@@ -108,20 +106,19 @@ class Paths:
         if not self._completed:
             return ()
         written, completed = self._completed[0]
-        return (
-            f"{several(len(self._completed), 'path')} of the table completed: {written} is {completed}",
-        )
+        return (f"{several(len(self._completed), 'path')} of the table completed: {written} is {completed}",)
 
     def hint(self, paths: NDArray[np.object_], reasons: NDArray[np.object_]) -> tuple[str, ...]:
-        """A note if paths that fit no file end as one does: absolute ones of another machine, or with another suffix."""
-        missing = [
-            row for row, why in enumerate(reasons) if why == MISSING or why.startswith(OUTSIDE)
-        ]
+        """A note if paths that fit no file end as one does: absolute ones of another machine, or with another
+        suffix.
+        """
+        missing = [row for row, why in enumerate(reasons) if why == MISSING or why.startswith(OUTSIDE)]
         for row in missing[:LOOKED_AT]:
             for root in self._roots:
                 if match := root.ending(str(paths[row])):
                     return (
-                        f"{several(len(missing), 'path')} of the table fit no file below the root, and may be meant for one: "
+                        f"{several(len(missing), 'path')} of the table fit no file below the root, and may be meant "
+                        "for one: "
                         f"{paths[row]} for {match}; write the paths as they are below the root",
                     )
         return ()
@@ -135,10 +132,7 @@ class Paths:
         exact = [root.exact(path) for root in self._roots]
         if usable := [one for one in exact if not one.reason]:
             return usable
-        completed = [
-            self._roots[one.root].complete(one.path) if one.reason == MISSING else one
-            for one in exact
-        ]
+        completed = [self._roots[one.root].complete(one.path) if one.reason == MISSING else one for one in exact]
         if len(completed) == 1:
             return completed
         # A path that fits several files below one root must not be another root's only one.
@@ -162,7 +156,7 @@ class _Root:
     def exact(self, path: str) -> Location:
         """The file that a path names as it is written, but for spaces around it."""
         prefix = f"{self.root.as_posix()}/"
-        plain = path[len(prefix):] if path.startswith(prefix) else path  # fmt: skip
+        plain = path[len(prefix) :] if path.startswith(prefix) else path
         if not plain:
             return Location(plain, "no path", self.index)
         if plain.startswith("/") or "\0" in plain or ".." in plain.split("/"):
@@ -184,8 +178,8 @@ class _Root:
     def complete(self, given: str) -> Location:
         """The only picture below the root whose path ends with the given one.
 
-        Without regard to case, slashes and the form of accents; without its suffix if none is given; leading folders may be
-        the last ones of the root itself.
+        Without regard to case, slashes and the form of accents; without its suffix if none is given; leading folders
+        may be the last ones of the root itself.
         """
         parts = _parts(given)
         for top in range(len(parts) - 1):  # `data/x/1.png` below the root `.../data`
@@ -194,11 +188,7 @@ class _Root:
                 break
         whole = given.strip().lower().endswith(SUFFIXES)
         last = _stem(parts[-1])
-        near = (
-            self._by_folder.get((parts[-2], last), ())
-            if len(parts) > 1
-            else self._by_name.get(last, ())
-        )
+        near = self._by_folder.get((parts[-2], last), ()) if len(parts) > 1 else self._by_name.get(last, ())
         fitting = []
         for path in near:
             ends = _parts(path)[-len(parts) :]
@@ -208,9 +198,8 @@ class _Root:
             return Location(fitting[0], "", self.index, completed=True)
         if len(fitting) > 1:
             return Location(
-                given, f"{len(fitting)} files of this name: {', '.join(fitting[:2])}", self.index,
-                ambiguous=True,
-            )  # fmt: skip
+                given, f"{len(fitting)} files of this name: {', '.join(fitting[:2])}", self.index, ambiguous=True
+            )
         return Location(given, MISSING, self.index)
 
     def ending(self, given: str) -> str:
@@ -231,7 +220,9 @@ class _Root:
 
     @cached_property
     def _by_folder(self) -> dict[tuple[str, str], list[str]]:
-        """Every picture below the root by its folder and its name without suffix; walked once, when a path is missing."""
+        """Every picture below the root by its folder and its name without suffix; walked once, when a path is
+        missing.
+        """
         pictures = defaultdict(list)
         for path in self._pictures():
             parts = _parts(path)
@@ -257,16 +248,12 @@ class _Root:
             entries = list(os.scandir(path))
         except (OSError, RuntimeError) as error:
             missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-            return {
-                "": "file does not exist" if missing else str(getattr(error, "strerror", error))
-            }
+            return {"": "file does not exist" if missing else str(getattr(error, "strerror", error))}
         names = {}
         for entry in entries:
             try:
                 names[entry.name] = "" if entry.is_file() else "not a file"
-                if entry.is_symlink() and not Path(entry.path).resolve(strict=True).is_relative_to(
-                    resolved_root
-                ):
+                if entry.is_symlink() and not Path(entry.path).resolve(strict=True).is_relative_to(resolved_root):
                     names[entry.name] = f"a link to outside the root {self.root}"
             except (OSError, RuntimeError):
                 names[entry.name] = "a broken or circular link"

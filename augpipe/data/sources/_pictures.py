@@ -35,42 +35,80 @@ if TYPE_CHECKING:
     from augpipe.core.image_spec import ImageSpec
 
 SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".pbm",
-    ".webp", ".gif",
-)  # fmt: skip
-# Unsupported picture formats: reported as unusable, not ignored as other files are.
-OTHER_FORMATS = (".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".svg", ".eps", ".raw", ".dng", ".nef",
-                 ".cr2", ".ico", ".tga", ".exr")  # fmt: skip
-_MAGIC = (
-    b"\x89PNG\r\n",
-    b"\xff\xd8\xff",
-    b"GIF8",
-    b"II*\0",
-    b"MM\0*",
-    b"P5",
-    b"P6",
-    b"BM",
-    b"RIFF",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".bmp",
+    ".dib",
+    ".tif",
+    ".tiff",
+    ".pgm",
+    ".ppm",
+    ".pnm",
+    ".pbm",
+    ".webp",
+    ".gif",
 )
+# Unsupported picture formats: reported as unusable, not ignored as other files are.
+OTHER_FORMATS = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jp2",
+    ".j2k",
+    ".jxl",
+    ".psd",
+    ".svg",
+    ".eps",
+    ".raw",
+    ".dng",
+    ".nef",
+    ".cr2",
+    ".ico",
+    ".tga",
+    ".exr",
+)
+_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"P5", b"P6", b"BM", b"RIFF")
 # Formats that are decoded, whatever the file name. Pillow has more formats, some of which start other programs (EPS)
 # or read other files. Derived from the plugin modules because Pillow registers a format when its module is imported.
 FORMATS: Final = tuple(
     module.__name__.split(".")[-1].removesuffix("ImagePlugin").upper()
     for module in (
-        PngImagePlugin, JpegImagePlugin, BmpImagePlugin, TiffImagePlugin, PpmImagePlugin,
-        WebPImagePlugin, GifImagePlugin,
+        PngImagePlugin,
+        JpegImagePlugin,
+        BmpImagePlugin,
+        TiffImagePlugin,
+        PpmImagePlugin,
+        WebPImagePlugin,
+        GifImagePlugin,
     )
-)  # fmt: skip
+)
 # Larger pictures are rejected as decompression bombs (Pillow's default limit).
 MOST_PIXELS: Final = 89_478_485
 EIGHT_BITS: Final = "of 8 bits, which image.window does not change"
 THUMB: Final = 32  # side in pixels of the grey thumbnail for perceptual hashes
 # Exceptions of Pillow and pydicom for broken files.
 UNREADABLE: Final = (
-    OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, IndexError, AttributeError,
-    NotImplementedError, OverflowError, MemoryError, RuntimeError, Image.DecompressionBombError,
-    Image.DecompressionBombWarning, ArithmeticError, AssertionError, struct.error,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+    ArithmeticError,
+    AssertionError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -143,9 +181,7 @@ def read(blob: Blob, spec: ImageSpec, resize: Resize, window: Window | None) -> 
     thumb = np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.LANCZOS))
     wanted = pixels.convert("L" if spec.channels == 1 else "RGB")
     image = fit(wanted, spec, resize)
-    return Read(
-        image, thumb, content, *pixels.size, picture.mode, picture.format, picture.notes
-    )  # fmt: skip
+    return Read(image, thumb, content, *pixels.size, picture.mode, picture.format, picture.notes)
 
 
 def converted(pixels: Image.Image, spec: ImageSpec) -> Image.Image:
@@ -208,9 +244,7 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
     is_16_bit = any(";16" in tile for tile in stored_tiles) or max_value > 255
     if mode in ("RGB", "RGBA") and is_16_bit and window != "full":
         # Pillow keeps the upper 8 bits, which is the result of the full window only.
-        raise WindowError(
-            "16 bits per channel", "need image.window: full, the only window for colour"
-        )
+        raise WindowError("16 bits per channel", "need image.window: full, the only window for colour")
     upright, broken_exif = opened, _exif_is_truncated(opened.info.get("exif"))
     if opened.format is not None and ("exif" in opened.info or opened.format == "TIFF"):
         try:
@@ -308,16 +342,12 @@ def through_window(values: NDArray[Any], window: Window | None) -> NDArray[np.ui
         )
     if window == "full":
         if values.dtype.kind == "f":
-            raise WindowError(
-                f"{values.dtype} pixels have no full range;", "set image.window: [low, high]"
-            )
+            raise WindowError(f"{values.dtype} pixels have no full range;", "set image.window: [low, high]")
         # Pillow stores 16-bit pixels in a 32-bit type.
         top = 65535 if values.dtype.itemsize == 4 else np.iinfo(values.dtype).max
         bounds = (0.0, float(top))
         if values.min() < 0 or values.max() > top:
-            raise PictureError(
-                f"values from {values.min()} to {values.max()} lie outside 0 to {top}"
-            )
+            raise PictureError(f"values from {values.min()} to {values.max()} lie outside 0 to {top}")
     else:
         bounds = window
     scaled = (values.astype(np.float64) - bounds[0]) * (255 / (bounds[1] - bounds[0]))

@@ -26,8 +26,7 @@ MOSTLY: Final = 0.8
 FEW: Final = 50  # classes of a column that may be labels by its values
 EACH: Final = 4  # images of a class of it, on average
 LABEL_NAMES: Final = re.compile(
-    r"labels?|class(es|_?name|_?id)?|dx|diagnosis|diagnose|target|category|finding|species|grade|y",
-    re.IGNORECASE,
+    r"labels?|class(es|_?name|_?id)?|dx|diagnosis|diagnose|target|category|finding|species|grade|y", re.IGNORECASE
 )
 
 
@@ -52,19 +51,17 @@ def columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
     return {name: values for name, values in columns.items() if values is not None}
 
 
-def proposal(
-    columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]
-) -> dict[str, str]:
-    """`path`: a column that names pictures below a root; `label`: one that by its name holds classes; where there are such."""
+def proposal(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]) -> dict[str, str]:
+    """`path`: a column that names pictures below a root; `label`: one that by its name holds classes; where there are
+    such.
+    """
     name = path_column(columns, roots)
     settings = {} if name is None else {"path": name}
     likely = [n for n in columns if LABEL_NAMES.fullmatch(n.strip()) and n != settings.get("path")]
     return settings | ({"label": likely[0]} if likely else {})
 
 
-def path_column(
-    columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]
-) -> str | None:
+def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]) -> str | None:
     """The first column whose first values mostly name pictures below a root; None if none does.
 
     First as they are written: the number of a patient may be a file's name without its suffix.
@@ -79,7 +76,9 @@ def path_column(
 
 
 def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
-    """Columns for path, label, group and split by all rows of a table, with pictures below `root`; none if it cannot be read."""
+    """Columns for path, label, group and split by all rows of a table, with pictures below `root`; none if it cannot be
+    read.
+    """
     try:
         table = read_file(path).table
     except UserError:
@@ -89,7 +88,9 @@ def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
 
 
 def split_settings(path: Path) -> list[str]:
-    """Settings that use the first column of a table that has a split, and what its values mean; none if no column has."""
+    """Settings that use the first column of a table that has a split, and what its values mean; none if no column
+    has.
+    """
     try:
         columns = columns_of(read_file(path).table)
     except UserError:
@@ -104,12 +105,12 @@ def split_settings(path: Path) -> list[str]:
     return []
 
 
-def mapping(
-    table: Any, roots: Sequence[Path | Packed], wanted: Mapping[str, Any]
-) -> tuple[dict[str, str], list[str]]:
-    """Columns for path, label, group and split that are not among the table's as `wanted`, and others that may be the label.
+def mapping(table: Any, roots: Sequence[Path | Packed], wanted: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Columns for path, label, group and split that are not among the table's as `wanted`, and others that may be the
+    label.
 
-    Beyond `proposal`: a label by its values, if there is one such column only or several are one-hot, a group by name or values, and a split.
+    Beyond `proposal`: a label by its values, if there is one such column only or several are one-hot, a group by name
+    or values, and a split.
     """
     columns = columns_of(table)
     settings = proposal(columns_of(_sample(table, LOOKED_AT)), roots)
@@ -121,10 +122,7 @@ def mapping(
     likely = [
         name
         for name, values in others.items()
-        if _few(values)
-        and not is_group_name(name)
-        and not may_be_split(name)
-        and name not in splits
+        if _few(values) and not is_group_name(name) and not may_be_split(name) and name not in splits
     ]
     if settings.get("label") not in others:  # the column of paths may be called `target`
         settings.pop("label", None)
@@ -136,14 +134,10 @@ def mapping(
     if "label" in settings:
         labels = _joined(others[name] for name in several or [settings["label"]])
         groups = [
-            name
-            for name, values in others.items()
-            if name != settings["label"] and like_groups(name, values, labels)
+            name for name, values in others.items() if name != settings["label"] and like_groups(name, values, labels)
         ]
         if groups and wanted["group"] not in columns:
-            settings["group"] = min(
-                groups, key=lambda name: (not is_group_name(name), number_of(others[name]))
-            )
+            settings["group"] = min(groups, key=lambda name: (not is_group_name(name), number_of(others[name])))
     named = [name for name in splits if not mapping_of(name, present(others[name]))]
     if named and wanted["split"] not in columns:
         settings["split"] = named[0]

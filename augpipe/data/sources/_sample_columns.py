@@ -12,14 +12,7 @@ from augpipe.core.errors import unknown
 from augpipe.data.sources._groups import grouped
 from augpipe.data.sources._shard_contents import Contents
 from augpipe.data.sources._tar_samples import few
-from augpipe.data.sources._unused import (
-    FEWEST,
-    check_folders,
-    groups_of_folders,
-    like_groups,
-    number_of,
-    refuse,
-)
+from augpipe.data.sources._unused import FEWEST, check_folders, groups_of_folders, like_groups, number_of, refuse
 
 if TYPE_CHECKING:  # it imports pandas, which the options do not need
     from augpipe.data.sources._split_columns import OwnSplit
@@ -59,21 +52,13 @@ def groups_of(
             check_folders(ids, where)
         return None, ()
     if config.group not in contents.described:
-        raise unknown(
-            f"key of the .json files in source.group of {where}", config.group, contents.described
-        )
+        raise unknown(f"key of the .json files in source.group of {where}", config.group, contents.described)
     return grouped(np.array(contents.groups, object), ids, f"source.group={config.group}", where)
 
 
 def split_of(contents: Contents, by_shard: Sequence[str], config: Options, where: str) -> OwnSplit:
     """The split of each picture, and its key in the .json files."""
-    from augpipe.data.sources._split_columns import (
-        OwnSplit,
-        is_split,
-        may_be_split,
-        own_split,
-        present,
-    )
+    from augpipe.data.sources._split_columns import OwnSplit, is_split, may_be_split, own_split, present
 
     if not config.official:
         return OwnSplit(None)

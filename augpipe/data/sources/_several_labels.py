@@ -34,11 +34,12 @@ def single_labels(
     decided: bool = False,
     known: Collection[str] | None = None,
 ) -> Labels:
-    """Check labels (N,) for several in a cell; UserError if there are and neither `combined` nor `decided` says what to do.
+    """Check labels (N,) for several in a cell; UserError if there are and neither `combined` nor `decided` says what to
+    do.
 
     combined: `drop` leaves such rows out, `class` makes a class of each combination, its parts sorted: `B | A` → `A|B`.
-    decided: the user has listed the classes, which leaves others out. known: labels that are several, if the source knows
-    them; None: by their text, see `combinations`, and lists such as `["A", "B"]`. where, column: for the message.
+    decided: the user has listed the classes, which leaves others out. known: labels that are several, if the source
+    knows them; None: by their text, see `combinations`, and lists such as `["A", "B"]`. where, column: for the message.
     """
     none = np.zeros(len(labels), bool)
     if known is None:
@@ -72,9 +73,7 @@ class Classified(NamedTuple):
     notes: tuple[str, ...]
 
 
-def classified(
-    single: Labels, classes: tuple[str, ...] | None, *, where: str, column: str, what: str
-) -> Classified:
+def classified(single: Labels, classes: tuple[str, ...] | None, *, where: str, column: str, what: str) -> Classified:
     """Single labels of N images, "" without one → indices of classes; UserError if there is none, or for `check_names`.
 
     classes: to use, in order; None: all, sorted. what: row or picture.
@@ -96,26 +95,21 @@ def classified(
 def combinations(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Names that are several labels in one cell → the labels: `A|B`, `A;B`, `A,B`.
 
-    With `|` a part that is in two names is enough. `;` and `,` are also in names of one class: there must be a name whose
-    parts are all labels of other rows, or all in other combinations and not always in the same place, as `left, lung` and
-    `left, heart` have them; then other names count that have one such part.
+    With `|` a part that is in two names is enough. `;` and `,` are also in names of one class: there must be a name
+    whose parts are all labels of other rows, or all in other combinations and not always in the same place, as `left,
+    lung` and `left, heart` have them; then other names count that have one such part.
     """
     have, combined = set(names), dict[str, tuple[str, ...]]()
     for separator in "|;,":
         parts = {name: tuple(part.strip() for part in name.split(separator)) for name in have}
         many = {name: inner for name, inner in parts.items() if len(inner) > 1 and all(inner)}
         uses = Counter(part for inner in parts.values() for part in set(inner))
-        if separator == "|":
-            labels = {part for part, n in uses.items() if n > 1}
-        else:
-            labels = _certain_labels(have, many, uses)
+        labels = {part for part, n in uses.items() if n > 1} if separator == "|" else _certain_labels(have, many, uses)
         combined |= {name: inner for name, inner in many.items() if labels.intersection(inner)}
     return combined
 
 
-def _certain_labels(
-    have: set[str], many: dict[str, tuple[str, ...]], uses: Counter[str]
-) -> set[str]:
+def _certain_labels(have: set[str], many: dict[str, tuple[str, ...]], uses: Counter[str]) -> set[str]:
     """What is surely a label of its own if some name is surely a combination; else nothing."""
     places = defaultdict(set)
     for inner in many.values():
@@ -124,8 +118,7 @@ def _certain_labels(
     certain = [
         inner
         for inner in many.values()
-        if have.issuperset(inner)
-        or (all(uses[p] > 1 for p in inner) and any(len(places[p]) > 1 for p in inner))
+        if have.issuperset(inner) or (all(uses[p] > 1 for p in inner) and any(len(places[p]) > 1 for p in inner))
     ]
     return have.union(*certain) if certain else set()
 
@@ -136,9 +129,7 @@ def _joined(items: Iterable[str]) -> str:
 
 def _lists(labels: NDArray[np.object_]) -> dict[str, tuple[str, ...]]:
     """Labels that are a list of JSON or Python → its entries as text."""
-    read = {
-        name: _items(name) for name in pd.unique(labels) if name[:1] == "[" and name[-1:] == "]"
-    }
+    read = {name: _items(name) for name in pd.unique(labels) if name[:1] == "[" and name[-1:] == "]"}
     return {name: items for name, items in read.items() if items is not None}
 
 
@@ -151,8 +142,6 @@ def _items(text: str) -> tuple[str, ...] | None:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
         if not any(isinstance(item, list | dict | tuple | set) for item in items):
-            texts = (
-                item if isinstance(item, str) else json.dumps(item, default=str) for item in items
-            )
+            texts = (item if isinstance(item, str) else json.dumps(item, default=str) for item in items)
             return tuple(item for item in map(str.strip, texts) if item)
     return None

@@ -16,21 +16,14 @@ from augpipe.core.errors import UserError, several
 from augpipe.data.sources._archive_files import Key
 from augpipe.data.sources._listing import Bad
 from augpipe.data.sources._nested import single
-from augpipe.data.sources._tar_samples import (
-    CLS,
-    Sample,
-    as_text,
-    cls_of,
-    few,
-    picture_of,
-    printable,
-    value_of,
-)
+from augpipe.data.sources._tar_samples import CLS, Sample, as_text, cls_of, few, picture_of, printable, value_of
 from augpipe.data.sources._unused import LONGEST_GROUP
 
 
 class Wanted(NamedTuple):
-    """Extension of the picture (None: the plain one), `cls` or the .json file's key of the label, and the key of the group."""
+    """Extension of the picture (None: the plain one), `cls` or the .json file's key of the label, and the key of the
+    group.
+    """
 
     image: str | None
     label: str
@@ -63,7 +56,8 @@ class Values:
 class Contents:
     """What all shards hold, in their order: shard, key in it, extension, id, label and group of each picture.
 
-    described: keys of the .json files of these pictures; json_keys: of all. pictures, unused: extension → number of all pictures, and of those beside a used one.
+    described: keys of the .json files of these pictures; json_keys: of all. pictures, unused: extension → number of all
+    pictures, and of those beside a used one.
     """
 
     shards: list[int] = field(default_factory=list)
@@ -80,7 +74,9 @@ class Contents:
     ignored: Counter[str] = field(default_factory=Counter)
 
     def add(self, at: tuple[int, str], sample: Sample, wanted: Wanted) -> None:
-        """Add the picture of a key, or the reason why it cannot be used. at: index of the shard, and the picture's id."""
+        """Add the picture of a key, or the reason why it cannot be used. at: index of the shard, and the picture's
+        id.
+        """
         shard, name = at
         self.pictures.update(sample.pictures.keys())
         self.json_keys |= dict.fromkeys(sample.described[0])
@@ -117,14 +113,17 @@ class Contents:
                 )
 
     def of_another_kind(self, image: str | None) -> NDArray[np.bool_]:
-        """Keys whose only picture has a longer extension than others' (N,): `7.mask.png` where the others have `8.png`."""
+        """Keys whose only picture has a longer extension than others' (N,): `7.mask.png` where the others have
+        `8.png`.
+        """
         longer = np.array(["." in extension for extension in self.extensions], bool)
         return longer if image is None and not longer.all() else np.zeros(len(longer), bool)
 
     def pictures_note(self, where: str) -> tuple[str, ...]:
         """A note of the pictures that are not used."""
         shown = few([f"{n} .{extension}" for extension, n in sorted(self.unused.items())])
-        note = f"{several(self.unused.total(), 'picture')} of {where} not used: {shown}; source.image chooses the extension"
+        unused = several(self.unused.total(), "picture")
+        note = f"{unused} of {where} not used: {shown}; source.image chooses the extension"
         return (note,) if self.unused else ()
 
 

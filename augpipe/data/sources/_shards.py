@@ -15,9 +15,7 @@ from augpipe.data.sources._files import check_fetched, walk
 from augpipe.data.sources._listing import SPLIT_NAMES
 from augpipe.data.sources._pictures import SUFFIXES
 
-OF: Final = re.compile(
-    r"(.*)-(\d+)-of-(\d+)"
-)  # a file and their number, as Hugging Face writes them
+OF: Final = re.compile(r"(.*)-(\d+)-of-(\d+)")  # a file and their number, as Hugging Face writes them
 NUMBERED: Final = re.compile(r"(.*?)(\d+)")  # `train-000`
 MOST: Final = 100_000  # files that are counted
 SHOWN: Final = 5  # missing files in a message
@@ -57,17 +55,13 @@ def find_shards(paths: Sequence[Path], suffixes: tuple[str, ...]) -> Shards:
     if not shards.paths:
         first = f"; {shards.lost[0]}" if shards.lost else ""
         if shards.lost and "a link to outside" in first:
-            first += (
-                " (a cache of Hugging Face's hub has such links: copy its folder with `cp -rL`)"
-            )
+            first += " (a cache of Hugging Face's hub has such links: copy its folder with `cp -rL`)"
         raise UserError(f"{choices(paths)} has no usable {suffixes[0]} file{first}")
     if len(set(shards.tops)) < 2:
         shards.tops = []
     elif len(set(shards.names)) < len(shards.names):
         # train/0000 and test/0000 of the paths [set/train, set/test]
-        shards.names = [
-            f"{top}/{name}" for top, name in zip(shards.tops, shards.names, strict=True)
-        ]
+        shards.names = [f"{top}/{name}" for top, name in zip(shards.tops, shards.names, strict=True)]
     _check_unique(shards)
     if any(path.is_dir() for path in paths):
         _check_complete(shards)
@@ -114,9 +108,7 @@ def _check_unique(shards: Shards) -> None:
     for name, path in zip(shards.names, shards.paths, strict=True):
         other = by_name.setdefault(name, path)
         if other is not path:
-            raise UserError(
-                f"source.path has two files of the name {name!r}, {other} and {path}: rename one"
-            )
+            raise UserError(f"source.path has two files of the name {name!r}, {other} and {path}: rename one")
 
 
 def _check_complete(shards: Shards) -> None:
@@ -129,7 +121,8 @@ def _check_complete(shards: Shards) -> None:
         missing = [number for number in range(min(int(total), MOST)) if number not in have]
         if missing:
             raise UserError(
-                f"the file {name}-{missing[0]:0{len(total)}}-of-{total} is missing, and {several(len(have), 'file')} of the {int(total):,} "
+                f"the file {name}-{missing[0]:0{len(total)}}-of-{total} is missing, and {several(len(have), 'file')} "
+                f"of the {int(total):,} "
                 "are there: fetch the others, or name those to use in source.path"
             )
 
@@ -153,7 +146,8 @@ def _gaps(names: Sequence[str]) -> list[str]:
         more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
         if missing:
             notes.append(
-                f"{several(len(have), 'file')} up to {prefix}{have[last]}, without {shown}{more}: fetch what is missing, if "
+                f"{several(len(have), 'file')} up to {prefix}{have[last]}, without {shown}{more}: fetch what is "
+                "missing, if "
                 "anything is"
             )
     return notes
@@ -174,15 +168,13 @@ def split_of_shards(shards: Shards, where: str) -> list[str]:
     """
     splits = [_split_of(name) for name in shards.names]
     if shards.tops:
-        splits = [
-            split or SPLIT_NAMES.get(top.lower(), "")
-            for split, top in zip(splits, shards.tops, strict=True)
-        ]
+        splits = [split or SPLIT_NAMES.get(top.lower(), "") for split, top in zip(splits, shards.tops, strict=True)]
     named = [name for name, split in zip(shards.names, splits, strict=True) if split]
     for name, split in zip(shards.names, splits, strict=True):
         if named and not split:
             raise UserError(
-                f"the file {name!r} of {where} names no split, and others do, such as {named[0]!r}: rename the files, give "
+                f"the file {name!r} of {where} names no split, and others do, such as {named[0]!r}: rename the files, "
+                "give "
                 "those of one use in source.path, or set source.official: false to merge them all"
             )
     return splits if len(set(splits)) > 1 else []

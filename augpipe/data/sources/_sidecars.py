@@ -15,27 +15,39 @@ from augpipe.core.errors import choices, several
 
 # Names of such folders, and suffixes of their files; a class folder whose pictures are missing has neither.
 NAMES: Final = re.compile(
-    r"(labels?|annotations?|annos?|anns?|bbox(es)?|boxes|xmls?|jsons?|meta[ _-]?(data|info)?|splits?|image[ _-]?sets?|info|docs?|csvs?"
+    r"(labels?|annotations?|annos?|anns?|bbox(es)?|boxes|xmls?|jsons?|meta[ _-]?(data|info)?|splits?|image[ "
+    r"_-]?sets?|info|docs?|csvs?"
     r"|lists?|txts?|yolo|coco|voc)([ _.-].*)?(train|val|test)?\d*",
     re.IGNORECASE,
 )
 SUFFIXES: Final = frozenset(
     {
-        ".txt", ".xml", ".json", ".jsonl", ".csv", ".tsv", ".lst", ".yaml", ".yml", ".md", ".html", ".mat",
-        ".names", ".data", ".parquet",
+        ".txt",
+        ".xml",
+        ".json",
+        ".jsonl",
+        ".csv",
+        ".tsv",
+        ".lst",
+        ".yaml",
+        ".yml",
+        ".md",
+        ".html",
+        ".mat",
+        ".names",
+        ".data",
+        ".parquet",
     }
-)  # fmt: skip
+)
 MOST: Final = 2000  # files of a folder that are looked at
 LARGEST: Final = 2**26  # bytes of a .json file that is looked into
 
 
-def sidecars(
-    root: Path, folders: Sequence[str], pictures: Sequence[str]
-) -> dict[str, Counter[str]]:
+def sidecars(root: Path, folders: Sequence[str], pictures: Sequence[str]) -> dict[str, Counter[str]]:
     """Folders below `root` without a picture, whose files describe pictures → their files by suffix.
 
-    Only the outermost of each. folders, pictures: paths relative to the root. A folder counts if all of its files are texts,
-    and it is called as such folders are or its files as the pictures.
+    Only the outermost of each. folders, pictures: paths relative to the root. A folder counts if all of its files are
+    texts, and it is called as such folders are or its files as the pictures.
     """
     holding = {path.rsplit("/", n)[0] for path in pictures for n in range(1, path.count("/") + 1)}
     stems = {_stem(path) for path in pictures}
@@ -61,14 +73,17 @@ def sidecar_notes(counts: Mapping[str, Counter[str]]) -> tuple[str, ...]:
 
 
 def boxes_hint(root: Path, counts: Mapping[str, Counter[str]], pictures: Sequence[str]) -> str:
-    """`; ` and how to go on with pictures whose classes are only in files of boxes, as YOLO, VOC and COCO have; else ""."""
+    """`; ` and how to go on with pictures whose classes are only in files of boxes, as YOLO, VOC and COCO have; else
+    "".
+    """
     stems = {_stem(path) for path in pictures}
     for folder, suffixes in counts.items():
         files = [name for name in islice(_files(root / folder), MOST) if _stem(name) in stems]
         per_picture = any(name.lower().endswith((".txt", ".xml", ".json")) for name in files)
         if per_picture or any(_is_coco(path) for path in sorted((root / folder).rglob("*.json"))):
             return (
-                f"; the folder {folder} has {_shown(suffixes)} of the pictures, as object detection has (YOLO, VOC, COCO): write "
+                f"; the folder {folder} has {_shown(suffixes)} of the pictures, as object detection has (YOLO, VOC, "
+                "COCO): write "
                 "a table with the columns path and label, one class for each picture"
             )
     return ""

@@ -20,9 +20,7 @@ SPLIT_COLUMNS: Final = re.compile(
     r"(data)?(split|set|subset)s?(name|type)?|partition(name)?|part|(cv|k)?folds?(id|no|nr|number|index)?|phase|usage"
     r"|train(ing)?(or)?(val(id|idation)?)?(or)?test(ing)?(split|set)?"
 )
-IS_SPLIT: Final = re.compile(
-    r"(is|in)(train|training|test|testing|val|valid|validation)(image|set|split|sample)?"
-)
+IS_SPLIT: Final = re.compile(r"(is|in)(train|training|test|testing|val|valid|validation)(image|set|split|sample)?")
 FOLDS: Final = re.compile(r"(cv|k)?folds?(id|no|nr|number|index)?")
 NUMBERED: Final = re.compile(r"(data)?split(name|type)?|partition(name)?")  # as CelebA's
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
@@ -54,7 +52,8 @@ def check_split_columns(
         if is_split(name, have):
             column = f"{setting}={name}"
             raise UserError(
-                f"{where} has the {what} {name!r} with {choices(have)}, which looks like its split, and is not used: use it "
+                f"{where} has the {what} {name!r} with {choices(have)}, which looks like its split, and is not used: "
+                "use it "
                 f"({_options(column, mapping_of(name, have))}), or draw another split "
                 f"(--set {shlex.quote(f'source.ignore=[{as_yaml(name)}]')})"
             )
@@ -100,10 +99,7 @@ class OwnSplit(NamedTuple):
         return None if self.values is None else self.values[rows]
 
     def bad(
-        self,
-        ids: Sequence[str] | NDArray[np.object_],
-        labels: NDArray[np.int64],
-        classes: Sequence[str],
+        self, ids: Sequence[str] | NDArray[np.object_], labels: NDArray[np.int64], classes: Sequence[str]
     ) -> Iterator[Bad]:
         """The images with a label that have no split, although others have one."""
         if self.values is not None:
@@ -112,16 +108,13 @@ class OwnSplit(NamedTuple):
 
 
 def own_split(
-    columns: Mapping[str, NDArray[Any]],
-    by_file: NDArray[np.object_] | None,
-    config: Settings,
-    where: str,
-    what: str,
+    columns: Mapping[str, NDArray[Any]], by_file: NDArray[np.object_] | None, config: Settings, where: str, what: str
 ) -> OwnSplit:
     """The split by the column that is set, else by the names of the files, else by the column `split`.
 
     columns: those that may be splits, name → text (N,). by_file: the split by each image's file (N,), None without one.
-    UserError for a column that is missing or empty, for values that are no split, and for a split that would be passed over.
+    UserError for a column that is missing or empty, for values that are no split, and for a split that would be passed
+    over.
     """
     name, setting = config.split, "source.split"
     if name is None and by_file is None and SPLIT in columns and SPLIT not in config.ignore:
@@ -149,7 +142,8 @@ def splits_of(
 ) -> NDArray[np.object_]:
     """Values of a column (N,) → train, val or test, "" without a value.
 
-    meanings: what the user says of values. UserError for a value that is no split, and for a meaning of a value that is not there.
+    meanings: what the user says of values. UserError for a value that is no split, and for a meaning of a value that is
+    not there.
     """
     have = [value for value in dict.fromkeys(map(str, column)) if value]
     for value in meanings:
@@ -161,7 +155,8 @@ def splits_of(
         if split is None:
             shown = choices(sorted(have)[:5]) + (", ..." if len(have) > 5 else "")
             raise UserError(
-                f"unknown split {value!r} in {where}, whose {what} {name!r} has {shown}; choose from {choices(SPLIT_NAMES)}, or "
+                f"unknown split {value!r} in {where}, whose {what} {name!r} has {shown}; choose from "
+                f"{choices(SPLIT_NAMES)}, or "
                 f"map its values: {splits_option(mapping_of(name, present(have)))}"
             )
         splits[value] = split
@@ -169,7 +164,9 @@ def splits_of(
 
 
 def present(values: Iterable[Any]) -> list[str]:
-    """The different values of a column without missing ones, numbers in their order; at most one more than a split has."""
+    """The different values of a column without missing ones, numbers in their order; at most one more than a split
+    has.
+    """
     have: dict[str, None] = {}
     for value in values:
         if (text := str(value).strip()) not in MISSING:

@@ -38,7 +38,8 @@ def split_list_notes(files: Iterable[Path], ids: Sequence[str]) -> tuple[str, ..
         return ()
     names = [name for names in by_split.values() for name in names]
     return (
-        f"{choices(names)} list pictures of {choices(by_split)}, and are not used: to keep this split, write a table with the columns "
+        f"{choices(names)} list pictures of {choices(by_split)}, and are not used: to keep this split, write a table "
+        "with the columns "
         "path, label and split",
     )
 

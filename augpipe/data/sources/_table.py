@@ -20,39 +20,20 @@ from augpipe.data.sources._missing_column import no_column
 from augpipe.data.sources._one_hot import one_hot
 from augpipe.data.sources._paths import Paths
 from augpipe.data.sources._several_labels import single_labels
-from augpipe.data.sources._split_columns import (
-    NO_SPLIT,
-    check_split_columns,
-    may_be_split,
-    splits_of,
-)
+from augpipe.data.sources._split_columns import NO_SPLIT, check_split_columns, may_be_split, splits_of
 from augpipe.data.sources._table_file import read_file
 from augpipe.data.sources._table_options import TableOptions
-from augpipe.data.sources._text import (
-    check_cells,
-    is_text,
-    stripped,
-    text_of,
-    text_or_none,
-    whole_numbers,
-)
-from augpipe.data.sources._unused import (
-    candidate,
-    check_folders,
-    groups_of_folders,
-    is_group_name,
-)
+from augpipe.data.sources._text import check_cells, is_text, stripped, text_of, text_or_none, whole_numbers
+from augpipe.data.sources._unused import candidate, check_folders, groups_of_folders, is_group_name
 
-ATTRIBUTE: Final = (
-    "attribute "  # before the name of an attribute's column; no key of a config has a space
-)
+ATTRIBUTE: Final = "attribute "  # before the name of an attribute's column; no key of a config has a space
 # Names of the path's column in tables of others, if there is none called `path` and none was set.
 PATH_NAMES: Final = ("file_name",)  # Hugging Face's image folders
 
 
 class Table(NamedTuple):
-    """Rows under augpipe's names, as text, "" for missing values; the other columns by their own names, None where their
-    values are not text or numbers; the number of each row in the file; notes on how it was read."""
+    """Rows under augpipe's names, as text, "" for missing values; the other columns by their own names, None where
+    their values are not text or numbers; the number of each row in the file; notes on how it was read."""
 
     rows: pd.DataFrame
     others: dict[str, NDArray[np.object_] | None]
@@ -83,8 +64,10 @@ def read_table(config: TableOptions) -> Table:
         raise UserError(f"the manifest {path} has no rows")
     values = {
         name: text_of(table[name], f"the column {name!r} of {path}")
-        for names in needed.values() for name in names if name in have
-    }  # fmt: skip
+        for names in needed.values()
+        for name in names
+        if name in have
+    }
     attributes = _attributes(config, have, table)
     several_columns = not isinstance(columns["label"], str)  # has its own message
     for name in needed["path"] if several_columns else (*needed["path"], *needed["label"]):
@@ -95,9 +78,7 @@ def read_table(config: TableOptions) -> Table:
     notes = (*notes, *_drop_empty(rows, set_by_user, config))
     # The first of several of one name, none of which can be used.
     counted = {name for name in config.attributes if not is_group_name(name)}
-    unused = {
-        name: table.column(have.index(name)) for name in have if name not in {*values, *counted}
-    }
+    unused = {name: table.column(have.index(name)) for name in have if name not in {*values, *counted}}
     # Converted only where they may be groups: a table may have hundreds of columns of features.
     others = {
         name: candidate(name, column) if "group" not in rows or is_group_name(name) else None
@@ -106,8 +87,7 @@ def read_table(config: TableOptions) -> Table:
     splits = {
         name: text
         for name, column in unused.items()
-        if (may_be_split(name) or is_text(column.type))
-        and (text := text_or_none(column)) is not None
+        if (may_be_split(name) or is_text(column.type)) and (text := text_or_none(column)) is not None
     }
     if "group" not in rows and config.group_folder is None:
         check_folders(rows["path"], f"the manifest {path}")
@@ -116,9 +96,7 @@ def read_table(config: TableOptions) -> Table:
     return Table(pd.DataFrame(rows), others, numbers, notes)
 
 
-def _attributes(
-    config: TableOptions, have: Sequence[str], table: Any
-) -> dict[str, NDArray[np.object_]]:
+def _attributes(config: TableOptions, have: Sequence[str], table: Any) -> dict[str, NDArray[np.object_]]:
     """The columns of source.attributes as text (N,), under ATTRIBUTE and their names."""
     where = f"the manifest {config.path}"
     values = {}
@@ -133,12 +111,11 @@ def _attributes(
 
 
 def _rows(
-    config: TableOptions,
-    columns: Mapping[str, Any],
-    path: Sequence[str],
-    values: Mapping[str, NDArray[np.object_]],
+    config: TableOptions, columns: Mapping[str, Any], path: Sequence[str], values: Mapping[str, NDArray[np.object_]]
 ) -> dict[str, NDArray[np.object_]]:
-    """The columns under augpipe's names. path: names of the columns of the path; values: of all needed columns, as text."""
+    """The columns under augpipe's names. path: names of the columns of the path; values: of all needed columns, as
+    text.
+    """
     rows = {"path": _paths(columns["path"], path, values)}
     if isinstance(columns["label"], str):
         rows["label"] = whole_numbers(stripped(values[columns["label"]]))
@@ -154,13 +131,12 @@ def _rows(
     return rows
 
 
-def _in_folders(
-    rows: dict[str, NDArray[np.object_]], folders: NDArray[np.object_], keep_splits: bool
-) -> None:
-    """Paths relative to the tables' folders (N,) → to the folder around them; the folders are the split, if there are two."""
+def _in_folders(rows: dict[str, NDArray[np.object_]], folders: NDArray[np.object_], keep_splits: bool) -> None:
+    """Paths relative to the tables' folders (N,) → to the folder around them; the folders are the split, if there are
+    two.
+    """
     rows["path"] = np.array(
-        [f"{folder}/{path.strip()}" for folder, path in zip(folders, rows["path"], strict=True)],
-        object,
+        [f"{folder}/{path.strip()}" for folder, path in zip(folders, rows["path"], strict=True)], object
     )
     if not keep_splits:
         rows.pop("split", None)
@@ -190,9 +166,7 @@ def _names_of(key: str, value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _paths(
-    template: str, names: Sequence[str], values: Mapping[str, NDArray[np.object_]]
-) -> NDArray[np.object_]:
+def _paths(template: str, names: Sequence[str], values: Mapping[str, NDArray[np.object_]]) -> NDArray[np.object_]:
     if names == (template,):
         return values[template]
     filled = []
@@ -229,11 +203,7 @@ class Checks:
         self.splits = self._splits()
         self.weights = self._weights()
         self._reject_duplicates()
-        check_names(
-            self.labels[self.reasons == ""],
-            f"column {str(config.columns.label)!r}",
-            str(config.path),
-        )
+        check_names(self.labels[self.reasons == ""], f"column {str(config.columns.label)!r}", str(config.path))
 
     def column(self, key: str) -> NDArray[np.object_] | None:
         """Text of a column; None if the table does not have it."""
@@ -243,10 +213,13 @@ class Checks:
         """Unusable rows; row 1 is the first below the header."""
         paths, numbers = self._table.rows["path"].to_numpy(dtype=object), self._table.numbers
         return tuple(
-            Bad(printable(str(paths[r])) or f"row {numbers[r]}", f"row {numbers[r]}: {self.reasons[r]}",
-                str(self.labels[r]))
+            Bad(
+                printable(str(paths[r])) or f"row {numbers[r]}",
+                f"row {numbers[r]}: {self.reasons[r]}",
+                str(self.labels[r]),
+            )
             for r in np.flatnonzero((self.reasons != "") & ~self.dropped)
-        )  # fmt: skip
+        )
 
     def _without_rows(self) -> tuple[str, ...]:
         """A note of one-hot columns that are the label of no usable row, and so no classes."""
@@ -262,10 +235,15 @@ class Checks:
         """Replace labels by single ones; bool (N,), rows with several labels that are left out."""
         columns, config = self._config.columns.label, self._config
         labels, dropped = single_labels(
-            self.labels, config.combined, where=self._where, column=f"column {str(columns)!r}",
+            self.labels,
+            config.combined,
+            where=self._where,
+            column=f"column {str(columns)!r}",
             decided=config.classes is not None,  # the user's own list of classes decides too
-            known={str(name) for name in pd.unique(self.labels)} - {*columns, config.unmarked, ""} if not isinstance(columns, str) else None,
-        )  # fmt: skip
+            known={str(name) for name in pd.unique(self.labels)} - {*columns, config.unmarked, ""}
+            if not isinstance(columns, str)
+            else None,
+        )
         self.labels = labels
         return dropped
 
@@ -295,9 +273,7 @@ class Checks:
         Rows that agree in everything, as those of several boxes in one picture, are one image, with a note.
         """
         file = ["root", "path"]
-        more = {
-            k: self._table.rows[k] for k in ("group", "split", "weight") if k in self._table.rows
-        }
+        more = {k: self._table.rows[k] for k in ("group", "split", "weight") if k in self._table.rows}
         rows = pd.DataFrame(
             {"root": self.roots, "path": self.paths, "label": self.labels}
             | {key: column.to_numpy() for key, column in more.items()}

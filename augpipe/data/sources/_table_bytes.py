@@ -57,7 +57,8 @@ def decoded(path: Path, encoding: str) -> str:
     data = read_bytes_of(path)
     if data.startswith(codecs.BOM_UTF8) and codecs.lookup(encoding).name not in UTF8:
         raise UserError(
-            f"the manifest {path} begins with the byte order mark of UTF-8, and source.encoding is {encoding!r}: leave it out"
+            f"the manifest {path} begins with the byte order mark of UTF-8, and source.encoding is {encoding!r}: leave "
+            "it out"
         )
     try:
         return data.decode(encoding).removeprefix("\ufeff")
@@ -70,9 +71,7 @@ def decoded(path: Path, encoding: str) -> str:
 def check_utf8(path: Path, data: bytes) -> None:
     """UserError if a text is not UTF-8."""
     if b"\0" in data[:HEAD]:
-        raise UserError(
-            f"the manifest {path} has zero bytes: set source.encoding, such as utf-16-le, if it is text"
-        )
+        raise UserError(f"the manifest {path} has zero bytes: set source.encoding, such as utf-16-le, if it is text")
     try:
         data.decode()
     except UnicodeDecodeError as error:

@@ -1,4 +1,6 @@
-"""Read a table file - CSV, TSV, JSON Lines, Parquet, columns between spaces, or CelebA's text - into columns of text."""
+"""Read a table file - CSV, TSV, JSON Lines, Parquet, columns between spaces, or CelebA's text - into columns of
+text.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,7 @@ from augpipe.data.sources._table_head import DELIMITERS, with_names, without_com
 
 SUFFIXES: Final = (*TEXTS, *LINES, ".parquet")
 LOOKED_AT: Final = 20  # lines by which columns between spaces are recognised
-SEPARATOR_LINE: Final = re.compile(
-    r"sep=(.|\\t)", re.IGNORECASE
-)  # written by Excel above the header; a tab also as \t
+SEPARATOR_LINE: Final = re.compile(r"sep=(.|\\t)", re.IGNORECASE)  # written by Excel above the header; a tab also as \t
 COUNT: Final = re.compile(r"[0-9]{1,12}")  # of CelebA's rows
 EXACT: Final = 2.0**53  # below it, a float is exactly one whole number
 BLOCK: Final = 2**22  # bytes of a row of CSV; one of more than two such blocks is not read
@@ -155,7 +155,8 @@ def _delimited(data: bytes) -> tuple[Any, tuple[str, ...]]:
     import pyarrow as pa
     from pyarrow import csv
 
-    # Blank lines above the header and at the end are no rows; others count, so that numbers of rows are those of the file.
+    # Blank lines above the header and at the end are no rows; others count, so that numbers of rows are those of the
+    # file.
     text = data.removeprefix(codecs.BOM_UTF8).strip(b"\r\n")
     data, notes = without_comments(text + b"\n" if text else b"")
     lines = data[:HEAD].decode("utf-8", "replace").splitlines()
@@ -174,18 +175,16 @@ def _delimited(data: bytes) -> tuple[Any, tuple[str, ...]]:
     parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False)
     with csv.open_csv(pa.BufferReader(data), read_options=reading, parse_options=parse) as peek:
         names = peek.schema.names
-    convert = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-    )
-    table = csv.read_csv(
-        pa.BufferReader(data), read_options=reading, parse_options=parse, convert_options=convert
-    )
+    convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
+    table = csv.read_csv(pa.BufferReader(data), read_options=reading, parse_options=parse, convert_options=convert)
     # Spaces after a delimiter are not part of a column name.
     return table.rename_columns([name.strip() for name in names]), notes
 
 
 def _is_counted(lines: Sequence[str]) -> bool:
-    """Whether a text has CelebA's form: the number of rows, a header that may lack the first column's name, and rows."""
+    """Whether a text has CelebA's form: the number of rows, a header that may lack the first column's name, and
+    rows.
+    """
     if len(lines) < 3 or not COUNT.fullmatch(lines[0].strip()):
         return False
     header, row = len(lines[1].split()), len(lines[2].split())
@@ -193,9 +192,11 @@ def _is_counted(lines: Sequence[str]) -> bool:
 
 
 def _is_spaced(lines: Sequence[str]) -> bool:
-    """Whether a text has columns between spaces, one of them of paths: no other delimiter, and as many words in each line."""
+    """Whether a text has columns between spaces, one of them of paths: no other delimiter, and as many words in each
+    line.
+    """
     rows = [line.split() for line in lines[:LOOKED_AT] if line.strip()]
-    if len(rows) < 2 or len({len(row) for row in rows}) > 1 or set("".join(lines[:1])) & set(DELIMITERS):  # fmt: skip
+    if len(rows) < 2 or len({len(row) for row in rows}) > 1 or set("".join(lines[:1])) & set(DELIMITERS):
         return False
     columns = zip(*rows[1:], strict=True)
     return len(rows[0]) > 1 and any(
@@ -238,11 +239,7 @@ def _without_empty(table: Any, notes: Sequence[str]) -> Content:
     if n := int(rows.sum()):
         table, numbers = table.filter(~rows), numbers[~rows]
         notes.append(f"{several(n, 'empty row')} of the table left out")
-    unnamed = [
-        at
-        for at, name in enumerate(table.column_names)
-        if not name and empty(table.column(at)).all()
-    ]
+    unnamed = [at for at, name in enumerate(table.column_names) if not name and empty(table.column(at)).all()]
     if unnamed:
         table = table.select([at for at in range(table.num_columns) if at not in unnamed])
         notes.append(f"{several(len(unnamed), 'empty column')} of the table left out")

@@ -31,9 +31,7 @@ def groups_of(table: Path, wanted: set[str]) -> list[str]:
     columns = dict(zip(content.table.column_names, content.table.columns, strict=True))
     if is_headless(content):  # as CelebA's identities, in identity_CelebA.txt
         columns = {key if key == "path" else stem_of(table): one for key, one in columns.items()}
-    sizes = {
-        name: _repeated(column) for name, column in columns.items() if _is_group(name, content)
-    }
+    sizes = {name: _repeated(column) for name, column in columns.items() if _is_group(name, content)}
     groups = sorted((name for name in sizes if sizes[name]), key=lambda name: sizes[name])
     if not groups or not wanted:
         return groups

@@ -15,9 +15,7 @@ from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 from augpipe.data.sources._table_bytes import HEAD
 
 DELIMITERS: Final = ",;\t|"
-NAMES: Final = frozenset(
-    {"path", "label", "file_name"}
-)  # in a comment that is the line of column names
+NAMES: Final = frozenset({"path", "label", "file_name"})  # in a comment that is the line of column names
 NUMBER: Final = re.compile(r"\d+")
 EACH: Final = 2  # images of a class, on average, in a list of paths and labels
 COMMENT: Final = b"#"
@@ -50,14 +48,15 @@ def without_comments(data: bytes) -> tuple[bytes, tuple[str, ...]]:
 
 
 def with_names(table: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
-    """A table as read, whose first line became its column names although it is a row of path and label → with that row; a note.
+    """A table as read, whose first line became its column names although it is a row of path and label → with that row;
+    a note.
 
     UserError if the first line names a picture, and the columns could be read in several ways.
     """
     import pyarrow as pa
 
     first = table.column_names
-    rows = [np.array([name, *column.to_pylist()], object) for name, column in zip(first, table.columns, strict=True)]  # fmt: skip
+    rows = [np.array([name, *column.to_pylist()], object) for name, column in zip(first, table.columns, strict=True)]
     for names in (("path", "label"), ("label", "path")) if len(first) == 2 else ():
         columns = dict(zip(names, rows, strict=True))
         if _are_list(columns["path"], columns["label"]):
@@ -68,7 +67,8 @@ def with_names(table: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
         if _is_picture(name):
             example = ",".join(["path", "label", *["other"] * 9][: len(first)])
             raise UserError(
-                f"the manifest {path} has no line of column names, its first line has the picture {name!r}: write one above it, "
+                f"the manifest {path} has no line of column names, its first line has the picture {name!r}: write one "
+                "above it, "
                 f"such as {example}"
             )
     return table, ()

@@ -8,23 +8,16 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from augpipe.core.schema import KindConfig, Strict, changed, refuse_changed
-from augpipe.data.sources._listing import (
-    Attributes,
-    Classes,
-    Encoding,
-    Meanings,
-    Paths,
-    Texts,
-    WholePath,
-)
+from augpipe.data.sources._listing import Attributes, Classes, Encoding, Meanings, Paths, Texts, WholePath
 
 
 class Columns(Strict):
     """Names of the table's columns; group, split and weight are optional."""
 
     path: str = "path"
-    """Path of the picture, relative to `root`: a column (`file_name` where there is no `path`), or a template of columns such as `{folder}/{image_id}.jpg`. Folder and
-    suffix may be missing where only one picture below the root fits."""
+    """Path of the picture, relative to `root`: a column (`file_name` where there is no `path`), or a template of
+    columns such as `{folder}/{image_id}.jpg`. Folder and suffix may be missing where only one picture below the root
+    fits."""
 
     label: str | Annotated[tuple[str, ...], Field(min_length=2)] = "label"
     """Class: a column, or one column for each class with 1 for its pictures and 0 for the others (one-hot)."""
@@ -43,16 +36,17 @@ class TableOptions(KindConfig):
     """What to read of a table of files, and how."""
 
     path: WholePath
-    """The table; or a Hugging Face image folder whose split folders have one each, `train/metadata.csv`: the paths in it are
-    relative to its folder, which is the split."""
+    """The table; or a Hugging Face image folder whose split folders have one each, `train/metadata.csv`: the paths in
+    it are relative to its folder, which is the split."""
 
     root: Paths | None = None
-    """Folder that the paths are relative to, or several such as the parts of a download; each file is in one of them. null: the
-    table's own."""
+    """Folder that the paths are relative to, or several such as the parts of a download; each file is in one of them.
+    null: the table's own."""
 
     join: Paths | None = None
-    """Another table of the same pictures, or several, whose columns may be used as the table's own: its rows are found by the picture's
-    path, or its name without folder and suffix. A column whose name the table has is `TABLE.NAME`; that of a list without column names, `TABLE`."""
+    """Another table of the same pictures, or several, whose columns may be used as the table's own: its rows are found
+    by the picture's path, or its name without folder and suffix. A column whose name the table has is `TABLE.NAME`;
+    that of a list without column names, `TABLE`."""
 
     columns: Columns = Columns()
     """Names of the table's columns, where they differ from the defaults."""
@@ -61,8 +55,8 @@ class TableOptions(KindConfig):
     """Columns by whose values the test images are scored too, such as `[sex, scanner]`; of `join`, too."""
 
     group_folder: int | None = Field(default=None, ge=0)
-    """Number of the folder in the paths, from the left, that is the group: 2 for the patient of `train/patient7/1.png`. 0: none
-    is, although folders are called so. null: none, and folders called so stop the run."""
+    """Number of the folder in the paths, from the left, that is the group: 2 for the patient of `train/patient7/1.png`.
+    0: none is, although folders are called so. null: none, and folders called so stop the run."""
 
     classes: Classes = None
     """Use only these labels, in this order. null: all, sorted."""
@@ -74,15 +68,17 @@ class TableOptions(KindConfig):
     """What values of the split column mean, such as `{0: train, 1: val, 2: test}`."""
 
     combined: Literal["drop", "class"] | None = None
-    """Rows with several labels, in one cell such as `A|B` or in several one-hot columns: `drop` leaves them out, `class` reads each combination as a class.
-    null: refuse them."""
+    """Rows with several labels, in one cell such as `A|B` or in several one-hot columns: `drop` leaves them out,
+    `class` reads each combination as a class. null: refuse them."""
 
     uncertain: Literal["drop", 0, 1] | None = None
-    """What -1 in one-hot columns means, as in CheXpert: `drop` leaves such rows out, 0 and 1 read it as this. null: refuse them."""
+    """What -1 in one-hot columns means, as in CheXpert: `drop` leaves such rows out, 0 and 1 read it as this. null:
+    refuse them.
+    """
 
     unmarked: Annotated[str, Field(min_length=1)] | None = None
-    """What a row without a 1 in one-hot columns means, as NIH's without a finding: `drop` leaves such rows out, another text is
-    their class. null: refuse them."""
+    """What a row without a 1 in one-hot columns means, as NIH's without a finding: `drop` leaves such rows out, another
+    text is their class. null: refuse them."""
 
     encoding: Encoding = None
     """Encoding of a text table, such as `cp1252`. null: UTF-16 if it begins with a byte order mark, else UTF-8."""

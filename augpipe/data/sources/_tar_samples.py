@@ -20,7 +20,10 @@ from augpipe.data.sources._unused import LONGEST_GROUP, is_group_name
 CLS, JSON, TXT = "cls", "json", "txt"
 # Extensions of arrays and pickles, which WebDataset's own tools write too.
 ARRAYS: Final = frozenset({"npy", "npz", "pt", "pth", "pyd", "pkl", "pickle", "ten", "mp"})
-NO_ARRAYS: Final = "arrays in tars are not read: write pictures, such as .png, or save all as one file, np.savez('x.npz', images=..., labels=...)"
+NO_ARRAYS: Final = (
+    "arrays in tars are not read: write pictures, such as .png, or save all as one file, "
+    "np.savez('x.npz', images=..., labels=...)"
+)
 LONGEST: Final = 2**20  # bytes of a label's file
 LOOKED_AT: Final = 20  # members of a tar by which its kind is recognised
 SHOWN: Final = 20  # keys of a .json file in a message
@@ -30,8 +33,8 @@ SHOWN: Final = 20  # keys of a .json file in a message
 class Sample:
     """The files of one key: pictures, and the content of label files, by extension; `reason` if it cannot be used.
 
-    files: content of files that hold one value each, such as `7.patient`, by extension without `.txt`. others: extensions of
-    unused files of the key.
+    files: content of files that hold one value each, such as `7.patient`, by extension without `.txt`. others:
+    extensions of unused files of the key.
     """
 
     pictures: dict[str, Key] = field(default_factory=dict)
@@ -87,13 +90,13 @@ def is_picture(extension: str) -> bool:
 
 def are_samples(names: Iterable[str]) -> bool:
     """Whether files of a tar are samples by their names: a picture and a label under one key."""
-    return any(
-        have & {CLS, JSON} and any(map(is_picture, have)) for have in _by_key(names).values()
-    )
+    return any(have & {CLS, JSON} and any(map(is_picture, have)) for have in _by_key(names).values())
 
 
 def perhaps_samples(names: Sequence[str]) -> bool:
-    """Whether files of a tar are samples in another form: arrays with a label, or pictures with a text and no class folders."""
+    """Whether files of a tar are samples in another form: arrays with a label, or pictures with a text and no class
+    folders.
+    """
     by_key = _by_key(names)
     arrays = any(have & {CLS, JSON, TXT} and have & ARRAYS for have in by_key.values())
     described = any(TXT in have and any(map(is_picture, have)) for have in by_key.values())
@@ -109,7 +112,8 @@ def _by_key(names: Iterable[str]) -> dict[str, set[str]]:
 
 
 def value_name(extension: str, wanted: Collection[str | None]) -> str:
-    """Name of the value that a file of a key holds: `patient` of `7.patient` and `7.patient.txt`; "" if it is read as none.
+    """Name of the value that a file of a key holds: `patient` of `7.patient` and `7.patient.txt`; "" if it is read as
+    none.
 
     wanted: names that the user set. Others are read if they are called as groups are.
     """
@@ -140,13 +144,7 @@ def read_samples(
                     if len(others) < LOOKED_AT:
                         others.setdefault(stem, []).append(extension)
                     continue
-                _add(
-                    samples.setdefault(stem, Sample()),
-                    shard,
-                    (extension, key, reason),
-                    value,
-                    image,
-                )
+                _add(samples.setdefault(stem, Sample()), shard, (extension, key, reason), value, image)
     except BROKEN as error:
         if isinstance(error, UserError):
             raise
@@ -156,9 +154,7 @@ def read_samples(
     return samples
 
 
-def _add(
-    sample: Sample, shard: Tar, entry: tuple[str, Key, str], value: str, image: str | None
-) -> None:
+def _add(sample: Sample, shard: Tar, entry: tuple[str, Key, str], value: str, image: str | None) -> None:
     """Add a file of a key: a picture, the content of a label's file, or one value. entry: extension, place, reason."""
     extension, key, reason = entry
     if value:
@@ -178,7 +174,9 @@ def _add(
 
 
 def _suffix(extension: str) -> str:
-    """How an ignored file is counted: `.txt`, or `.*.cls` for a label under a longer extension, such as `coarse.cls`."""
+    """How an ignored file is counted: `.txt`, or `.*.cls` for a label under a longer extension, such as
+    `coarse.cls`.
+    """
     last = extension.rpartition(".")[2]
     if not last:
         return "no suffix"
@@ -188,15 +186,12 @@ def _suffix(extension: str) -> str:
 def picture_of(sample: Sample, image: str | None) -> tuple[str, str]:
     """Extension of a key's picture and "", or "" and the reason why it has none.
 
-    image: the extension that is wanted; None: the only one without a further dot (`png` beside `mask.png`), else the only one.
+    image: the extension that is wanted; None: the only one without a further dot (`png` beside `mask.png`), else the
+    only one.
     """
     have = [f".{extension}" for extension in sample.pictures]
     if image is not None:
-        return (
-            (image, "")
-            if image in sample.pictures
-            else ("", f"a key without .{image}; it has {few(have)}")
-        )
+        return (image, "") if image in sample.pictures else ("", f"a key without .{image}; it has {few(have)}")
     plain = [extension for extension in sample.pictures if "." not in extension]
     fit = plain or list(sample.pictures)
     if not fit:
@@ -204,7 +199,8 @@ def picture_of(sample: Sample, image: str | None) -> tuple[str, str]:
     if len(fit) > 1:
         return (
             "",
-            f"a key with {len(fit)} pictures, {few(have)}: set source.image={fit[0]}, or another of them (a key ends at the first dot)",
+            f"a key with {len(fit)} pictures, {few(have)}: set source.image={fit[0]}, or another of them (a key ends "
+            "at the first dot)",
         )
     return fit[0], ""
 
@@ -217,9 +213,7 @@ def cls_of(sample: Sample) -> tuple[str, str]:
         if have:
             hint = f"; set source.label to a key of its .json: {few(have)}"
         elif sample.others:
-            hint = (
-                f"; if another file of the key holds the label, set source.label={sample.others[0]}"
-            )
+            hint = f"; if another file of the key holds the label, set source.label={sample.others[0]}"
             hint += f" (it has {few([f'.{one}' for one in sample.others])})"
         return "", f"a key without a .cls file{hint}"
     try:

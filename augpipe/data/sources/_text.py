@@ -38,20 +38,23 @@ def text_of(column: Any, where: str) -> NDArray[np.object_]:
     if pa.types.is_floating(kind):
         # An integer column with missing values was stored as float.
         values = column.to_pandas()
-        formatted = [("" if np.isnan(v) else f"{v:.0f}" if v == round(v) else repr(float(v)))
-                if not np.isinf(v) else str(v) for v in values]  # fmt: skip
+        formatted = [
+            ("" if np.isnan(v) else f"{v:.0f}" if v == round(v) else repr(float(v))) if not np.isinf(v) else str(v)
+            for v in values
+        ]
         return np.array(formatted, dtype=object)
     if pa.types.is_decimal(kind) or _is_bytes(kind):
         write = _bytes_as_text if _is_bytes(kind) else _decimal_as_text
-        return np.array(
-            ["" if value is None else write(value) for value in column.to_pylist()], object
-        )
-    if not (pa.types.is_temporal(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
-            or pa.types.is_boolean(kind)):  # fmt: skip
+        return np.array(["" if value is None else write(value) for value in column.to_pylist()], object)
+    if not (
+        pa.types.is_temporal(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+    ):
         raise UserError(f"{where} is of type {kind}; use text, numbers, booleans, dates")
-    text: NDArray[np.object_] = np.asarray(
-        column.cast(pa.large_string()).fill_null("").to_numpy(), dtype=object
-    )
+    text: NDArray[np.object_] = np.asarray(column.cast(pa.large_string()).fill_null("").to_numpy(), dtype=object)
     return text
 
 
@@ -83,28 +86,20 @@ def is_text(kind: Any) -> bool:
     import pyarrow as pa
 
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def is_list(kind: Any) -> bool:
     """Whether cells of a type hold several values."""
     import pyarrow as pa
 
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _is_bytes(kind: Any) -> bool:
     import pyarrow as pa
 
-    return bool(
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    )
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _bytes_as_text(value: bytes) -> str:
@@ -132,13 +127,16 @@ def has_fractions(column: Any) -> bool:
 
 
 def check_cells(values: NDArray[np.object_], name: str, numbers: NDArray[Any], path: Path) -> None:
-    """UserError for a long cell or a line break: after a quote that is not closed a cell holds the rows up to the next one."""
+    """UserError for a long cell or a line break: after a quote that is not closed a cell holds the rows up to the next
+    one.
+    """
     for value, number in zip(values, numbers, strict=True):
         breaks = "\n" in value.strip() or "\r" in value.strip()
         if breaks or len(value) > LONGEST:
             problem = "a line break" if breaks else f"{len(value):,} characters"
             raise UserError(
-                f"row {number} of the manifest {path} has {problem} in its column {name!r}: {value[:SHOWN]!r}...; perhaps a "
+                f"row {number} of the manifest {path} has {problem} in its column {name!r}: {value[:SHOWN]!r}...; "
+                "perhaps a "
                 "quote is not closed"
             )
 

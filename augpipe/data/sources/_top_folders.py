@@ -14,20 +14,17 @@ from augpipe.data.sources._group_paths import groups_by_name
 from augpipe.data.sources._listing import SPLIT_NAMES
 
 SPLIT_WORD: Final = re.compile(
-    r"(|.*[ _.-])(training|train|validation|valid|val|dev|testing|test)(|[ _.-].*|set|data|s)",
-    re.IGNORECASE,
+    r"(|.*[ _.-])(training|train|validation|valid|val|dev|testing|test)(|[ _.-].*|set|data|s)", re.IGNORECASE
 )
 PARTS: Final = re.compile(r"(fold|part|shard|batch|chunk)[ _-]*\d+", re.IGNORECASE)
-MASKS: Final = re.compile(
-    r"masks?|seg|segmentations?|annotations?|gt|ground[ _-]?truths?", re.IGNORECASE
-)
+MASKS: Final = re.compile(r"masks?|seg|segmentations?|annotations?|gt|ground[ _-]?truths?", re.IGNORECASE)
 ASIDE: Final = re.compile(
-    r"_*(thumb(nail)?s?|previews?|back[ _-]?ups?|copy|copies|aug(mented|mentations?)?|resized)",
-    re.IGNORECASE,
+    r"_*(thumb(nail)?s?|previews?|back[ _-]?ups?|copy|copies|aug(mented|mentations?)?|resized)", re.IGNORECASE
 )
 # By name no classes: pictures without labels, or what programs write.
 NO_CLASS: Final = re.compile(
-    r"_*(un-?label+ed|no[ _-]?labels?|test(ing)?|test[ _-]?(set|data|images?)|predict(ed|ions?)|results?|outputs?|logs?|notebooks?|figures?"
+    r"_*(un-?label+ed|no[ _-]?labels?|test(ing)?|test[ "
+    r"_-]?(set|data|images?)|predict(ed|ions?)|results?|outputs?|logs?|notebooks?|figures?"
     r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do)\d*",
     re.IGNORECASE,
 )
@@ -35,7 +32,8 @@ COPY_OF: Final = re.compile(r"(.+?)([ _-]+copy([ _-]*\(?\d+\)?)?| ?\(\d+\))", re
 
 
 def check_tops(paths: Sequence[str], where: str) -> None:
-    """UserError if the top folders of pictures are splits under other names, folds or parts, or pictures beside their masks.
+    """UserError if the top folders of pictures are splits under other names, folds or parts, or pictures beside their
+    masks.
 
     It says which layout or pattern reads them. An explicit layout skips this.
     """
@@ -52,8 +50,10 @@ def check_tops(paths: Sequence[str], where: str) -> None:
         return
     if _share_folders(inner.values()) and groups_by_name([n for n, i in inner.items() for _ in i]):
         raise UserError(
-            f"{where} has the folders {choices(sorted(inner)[:3])}, ..., which look like groups, such as patients, with the same "
-            f"folders inside: set source.layout='{{group}}/{{label}}/**/*' if those are the classes, or {_as_classes(inner)}"
+            f"{where} has the folders {choices(sorted(inner)[:3])}, ..., which look like groups, such as patients, "
+            "with the same "
+            f"folders inside: set source.layout='{{group}}/{{label}}/**/*' if those are the classes, or "
+            f"{_as_classes(inner)}"
         )
     _check_splits(inner, where)
     if not _share_folders(inner.values()):
@@ -61,7 +61,8 @@ def check_tops(paths: Sequence[str], where: str) -> None:
     masks = [name for name in inner if MASKS.fullmatch(name)]
     if masks and len(masks) < len(inner):
         raise UserError(
-            f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: leave the masks out with "
+            f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: leave the masks out "
+            "with "
             f"{exclude(map(folder_pattern, masks))}, or {_as_classes(inner)}"
         )
     if len(inner) > 1 and all(PARTS.fullmatch(name) for name in inner):
@@ -77,8 +78,7 @@ def notes_of_classes(names: Sequence[str]) -> tuple[str, ...]:
     aside = [
         name
         for name in names
-        if ASIDE.fullmatch(name)
-        or ((match := COPY_OF.fullmatch(name)) and match[1].strip().lower() in lower)
+        if ASIDE.fullmatch(name) or ((match := COPY_OF.fullmatch(name)) and match[1].strip().lower() in lower)
     ]
     others = [name for name in names if name not in aside and NO_CLASS.fullmatch(name)]
     return tuple(
@@ -95,7 +95,8 @@ def notes_of_copies(inner: Iterable[str]) -> tuple[str, ...]:
     if not aside:
         return ()
     return (
-        f"the sub-folders {choices(map(repr, aside[:5]))} of the classes are by name copies of other pictures, and read as pictures "
+        f"the sub-folders {choices(map(repr, aside[:5]))} of the classes are by name copies of other pictures, and "
+        "read as pictures "
         f"of the class: leave such out with {exclude(f'*/{glob.escape(name)}/*' for name in aside)}",
     )
 
@@ -111,27 +112,35 @@ def folder_pattern(name: str) -> str:
 
 
 def _check_flat(inner: Mapping[str, set[str]], where: str) -> None:
-    """UserError for folders of pictures beside those of a split, such as Test_images/ beside Train/cat/: they have no class."""
+    """UserError for folders of pictures beside those of a split, such as Test_images/ beside Train/cat/: they have no
+    class.
+    """
     nested, flat = ([name for name in inner if bool(inner[name]) == has] for has in (True, False))
     words = {name: match for name in inner if (match := SPLIT_WORD.fullmatch(name))}
     train = any(SPLIT_NAMES[words[name][2].lower()] == "train" for name in nested if name in words)
     is_split = len(words.keys() & nested) > 1 or words.keys() >= set(flat)
     if train and is_split:
         raise UserError(
-            f"{where} has the folders {choices(sorted(nested)[:5])} with folders inside, and {choices(sorted(flat)[:5])} with "
-            f"pictures that are in none: leave these out with {exclude(map(folder_pattern, flat))}, or {_as_classes(inner)}"
+            f"{where} has the folders {choices(sorted(nested)[:5])} with folders inside, and "
+            f"{choices(sorted(flat)[:5])} with "
+            f"pictures that are in none: leave these out with {exclude(map(folder_pattern, flat))}, or "
+            f"{_as_classes(inner)}"
         )
 
 
 def _check_crossed(inner: Mapping[str, set[str]], where: str) -> None:
-    """UserError for folders of pictures that are a split, train and test1, or classes of splits, covid_train and covid_test."""
+    """UserError for folders of pictures that are a split, train and test1, or classes of splits, covid_train and
+    covid_test.
+    """
     matches = {name: SPLIT_WORD.fullmatch(name) for name in inner}
     words = {name: match for name, match in matches.items() if match is not None}
     bare = {name.rstrip("0123456789 _-").lower() for name in inner}
     if bare <= set(SPLIT_NAMES) and {SPLIT_NAMES[name] for name in bare} > {"train"}:
         raise UserError(
-            f"{where} has the folders {choices(sorted(inner)[:5])}, which by their names are a split, and no folders of classes in "
-            "them: say where the class is in the files' names, as source.layout='{split}/{label-}.*' does for train/cat.1.jpg, "
+            f"{where} has the folders {choices(sorted(inner)[:5])}, which by their names are a split, and no folders "
+            "of classes in "
+            "them: say where the class is in the files' names, as source.layout='{split}/{label-}.*' does for "
+            "train/cat.1.jpg, "
             f"or {_as_classes(inner)}"
         )
     kinds = {(match[1], match[3]) for match in words.values()}
@@ -143,7 +152,8 @@ def _check_crossed(inner: Mapping[str, set[str]], where: str) -> None:
     sign = (before[0][-1] if any(before) else after[0][0]) if all(before) or all(after) else ""
     template = f"{{label+}}{sign}{{split}}" if any(before) else f"{{split}}{sign}{{label+}}"
     raise UserError(
-        f"{where} has the folders {choices(sorted(inner)[:5])}: set source.layout='{template}/**/*' if they are classes of a split, "
+        f"{where} has the folders {choices(sorted(inner)[:5])}: set source.layout='{template}/**/*' if they are "
+        "classes of a split, "
         f"or {_as_classes(inner)}"
     )
 
@@ -163,9 +173,7 @@ def _check_splits(inner: Mapping[str, set[str]], where: str) -> None:
         again = all(folders == {name} for name, folders in inner.items())
         template = f"{before}{{split}}{after}/{'*/' if again else ''}{{label}}/**/*"
         advice = f"set source.layout='{template}' if they are a split"
-    raise UserError(
-        f"{where} has the folders {choices(sorted(inner)[:5])}: {advice}, or {_as_classes(inner)}"
-    )
+    raise UserError(f"{where} has the folders {choices(sorted(inner)[:5])}: {advice}, or {_as_classes(inner)}")
 
 
 def _as_classes(inner: Mapping[str, set[str]]) -> str:

@@ -121,22 +121,21 @@ def _wider(around: Mapping[str, int], where: str, what: str, setting: str) -> tu
         return ()
     name = min(around, key=lambda one: around[one])
     return (
-        f"the groups of {where} lie within those of the {what} {name!r}, which is not used: images of one of these could be "
+        f"the groups of {where} lie within those of the {what} {name!r}, which is not used: images of one of these "
+        "could be "
         f"on both sides of a split; set {setting.format(name)}, or source.ignore=[{name}] if it is something else",
     )
 
 
 def like_groups(name: str, values: NDArray[Any], labels: NDArray[Any]) -> bool:
-    """By its name, if values repeat at all; or if values repeat as those of groups do: few images each, of one class."""
+    """By its name, if values repeat at all; or if values repeat as those of groups do: few images each, of one
+    class.
+    """
     import pandas as pd  # imported late: the options do not need it
 
     # As objects or numbers: as text of fixed width, one long value would make every value as long.
     plain = np.asarray(values)
-    plain = (
-        plain
-        if plain.dtype.kind in "biu"
-        else plain.astype(np.float64 if plain.dtype.kind == "f" else object)
-    )
+    plain = plain if plain.dtype.kind in "biu" else plain.astype(np.float64 if plain.dtype.kind == "f" else object)
     codes, distinct = pd.factorize(plain)
     missing = np.array([_is_missing(value) for value in distinct], bool)
     codes = np.where(missing[codes], -1, codes) if len(missing) else codes
@@ -166,14 +165,17 @@ def groups_of_folders(paths: NDArray[np.object_], number: int, where: str) -> ND
     if not (groups != "").any():
         first = str(paths[0])
         raise UserError(
-            f"source.group_folder is {number}, and no path of {where} has so many folders; the first is {first!r}, which has "
+            f"source.group_folder is {number}, and no path of {where} has so many folders; the first is {first!r}, "
+            "which has "
             f"{first.strip('/').count('/')}"
         )
     return groups
 
 
 def check_folders(paths: NDArray[np.object_], where: str) -> None:
-    """UserError if folders in the paths (N,) of a table without groups are called as groups are and numbered: `patient7`."""
+    """UserError if folders in the paths (N,) of a table without groups are called as groups are and numbered:
+    `patient7`.
+    """
     for number in range(1, DEEPEST + 1):
         folders = folders_at(paths, number)
         distinct = set(folders)
@@ -182,14 +184,16 @@ def check_folders(paths: NDArray[np.object_], where: str) -> None:
         kinds = {letters(folder) for folder in distinct}
         if len(kinds) == 1 and FEWEST <= len(distinct) < len(paths) and is_group_name(*kinds):
             raise UserError(
-                f"the paths of {where} have folders such as {folders[0]!r}, which look like groups, such as patients, and are not "
+                f"the paths of {where} have folders such as {folders[0]!r}, which look like groups, such as patients, "
+                "and are not "
                 f"used: images of one group could be on both sides of a split; set source.group_folder={number}, or "
                 "source.group_folder=0 if they are something else"
             )
 
 
 def candidate(name: str, column: Any) -> NDArray[np.object_] | None:
-    """A column of Arrow as text (N,); None if its values cannot be groups: fractions, long text, several values in a cell.
+    """A column of Arrow as text (N,); None if its values cannot be groups: fractions, long text, several values in a
+    cell.
 
     Dates, lists and bytes are groups only under a name of groups.
     """

@@ -15,24 +15,8 @@ from augpipe.data.sources._archive_splits import split_note, splits_of_names
 from augpipe.data.sources._beside import check_packed
 from augpipe.data.sources._files import masks_note, without
 from augpipe.data.sources._foreign import advice_of
-from augpipe.data.sources._layout import (
-    COPY,
-    SPLIT_NOTE,
-    NoClassError,
-    Template,
-    arrange,
-    shared_top,
-    without_copy,
-)
-from augpipe.data.sources._listing import (
-    Attributes,
-    Classes,
-    Encoding,
-    Fetch,
-    Listing,
-    Paths,
-    Texts,
-)
+from augpipe.data.sources._layout import COPY, SPLIT_NOTE, NoClassError, Template, arrange, shared_top, without_copy
+from augpipe.data.sources._listing import Attributes, Classes, Encoding, Fetch, Listing, Paths, Texts
 
 GENERAL: Final = True
 # Bytes of all archives inside the archives together: this, or RATIO times the size of the archives if that is more.
@@ -47,21 +31,25 @@ class Config(KindConfig):
     """A zip or tar of class folders, read in place."""
 
     path: Paths
-    """One archive or several, whose class folders are merged; `train.zip` and `test.zip` are the split. Zips and tars inside are opened, and are the split too if they are called so; a folder around everything is
-    skipped."""
+    """One archive or several, whose class folders are merged; `train.zip` and `test.zip` are the split. Zips and tars
+    inside are opened, and are the split too if they are called so; a folder around everything is skipped."""
 
     classes: Classes = None
     """Use only these classes, in this order. null: all, sorted."""
 
     exclude: Texts = ()
-    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches `/`."""
+    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches
+    `/`.
+    """
 
     encoding: Encoding = None
-    """Encoding of file names in the archive that are not marked as UTF-8, such as `gbk` or `shift_jis`. null: UTF-8 where they are,
-    else cp437, with a note."""
+    """Encoding of file names in the archive that are not marked as UTF-8, such as `gbk` or `shift_jis`. null: UTF-8
+    where they are, else cp437, with a note."""
 
     attributes: Attributes = ()
-    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of `{label}/{scanner}/*`."""
+    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of
+    `{label}/{scanner}/*`.
+    """
 
     layout: Template | None = None
     """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
@@ -91,17 +79,13 @@ def listing(config: Config) -> Listing:
         _refuse_unusable(contents, where)
     paths, copy = list(members), ""
     if config.layout is None:
-        paths, copy = without_copy(
-            paths, lambda a, b: members[a].sum is not None and members[a].sum == members[b].sum
-        )
+        paths, copy = without_copy(paths, lambda a, b: members[a].sum is not None and members[a].sum == members[b].sum)
 
     def opening(ids: Sequence[str]) -> Fetch:
         return lambda rows: fetch_members(config.path, [members[ids[row]] for row in rows])
 
     try:
-        pictures = arrange(
-            paths, config.layout, config.classes, where, opening, attributes=config.attributes
-        )
+        pictures = arrange(paths, config.layout, config.classes, where, opening, attributes=config.attributes)
     except NoClassError as error:
         raise UserError(f"{error}{advice_of(contents.ignored) if not paths else ''}") from None
     if config.layout is None and contents.tables:
@@ -149,14 +133,13 @@ def _notes_of(contents: Contents, left_out: Sequence[str]) -> Iterator[str]:
         yield f"{several(contents.repeated, 'picture')} packed into several archives, taken once"
     if contents.guessed:
         yield (
-            f"{several(len(contents.guessed), 'file name')} of unknown encoding read as cp437, such as {contents.guessed[0]!r}; "
+            f"{several(len(contents.guessed), 'file name')} of unknown encoding read as cp437, such as "
+            f"{contents.guessed[0]!r}; "
             "set source.encoding, such as gbk or shift_jis, if they look wrong"
         )
 
 
-def _check_tables(
-    archives: Sequence[Path], contents: Contents, pictures: Listing, shared: str, where: str
-) -> None:
+def _check_tables(archives: Sequence[Path], contents: Contents, pictures: Listing, shared: str, where: str) -> None:
     """UserError if a table in the archives has other labels than the folders of the pictures that it names."""
 
     def reading(member: Member) -> Callable[[], bytes]:

@@ -14,27 +14,12 @@ from pydantic import Field
 
 from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.schema import KindConfig
-from augpipe.data.sources._array_columns import (
-    CLASS_NAMES,
-    groups_of,
-    others_of,
-    require_in_all,
-    splits_of,
-    weights_of,
-)
+from augpipe.data.sources._array_columns import CLASS_NAMES, groups_of, others_of, require_in_all, splits_of, weights_of
 from augpipe.data.sources._array_labels import classes_of, left_out_note, unlabelled
 from augpipe.data.sources._array_names import SPLIT, Names, form_of
 from augpipe.data.sources._array_text import read, text_of
 from augpipe.data.sources._groups import plain_groups
-from augpipe.data.sources._listing import (
-    Attributes,
-    Classes,
-    Listing,
-    Texts,
-    WholePath,
-    only,
-    without_labels,
-)
+from augpipe.data.sources._listing import Attributes, Classes, Listing, Texts, WholePath, only, without_labels
 from augpipe.data.sources._npy import BROKEN, Images, fetching, unreadable, values_of
 from augpipe.data.sources._unused import check_unused
 
@@ -88,9 +73,7 @@ def check(config: Config) -> None:
     _check_settings(config)
     for path in (config.path, config.labels):
         if path is not None and not path.is_file():
-            raise UserError(
-                f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}"
-            )
+            raise UserError(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
 
 
 def _is_npz(path: Path) -> bool:
@@ -102,13 +85,15 @@ def _check_settings(config: Config) -> None:
     if _is_npz(config.path):
         if config.labels is not None:
             raise UserError(
-                f"source.labels={config.labels} is the array of labels for an .npy of images; {config.path} is an .npz, whose "
+                f"source.labels={config.labels} is the array of labels for an .npy of images; {config.path} is an "
+                ".npz, whose "
                 "labels are one of its own arrays: leave source.labels out, or save other labels in the .npz"
             )
         return
     if config.labels is None:
         raise UserError(
-            f"{config.path} is an array of images: set the array of their labels, such as --set source.labels=labels.npy"
+            f"{config.path} is an array of images: set the array of their labels, such as --set "
+            "source.labels=labels.npy"
         )
     if config.attributes:
         raise UserError(
@@ -117,7 +102,8 @@ def _check_settings(config: Config) -> None:
         )
     if config.groups != GROUPS:
         raise UserError(
-            f"source.groups={config.groups} names an array of an .npz, and {config.path} is an .npy: save images, labels and "
+            f"source.groups={config.groups} names an array of an .npz, and {config.path} is an .npy: save images, "
+            "labels and "
             f"groups in an .npz, np.savez(path, images=..., labels=..., {config.groups}=...)"
         )
 
@@ -143,10 +129,7 @@ def _listing(config: Config) -> Listing:
     fetch, windows = fetching([part.images for part in parts], [part.name for part in parts])
     ids = [f"{part.name or 'images'}/{row:06d}" for part in parts for row in range(part.images.n)]
     groups, ungrouped = groups_of(
-        [part.groups for part in parts],
-        np.array(ids, object),
-        f"source.groups={config.groups}",
-        config.path,
+        [part.groups for part in parts], np.array(ids, object), f"source.groups={config.groups}", config.path
     )
     images = Listing(
         ids=ids,
@@ -157,17 +140,9 @@ def _listing(config: Config) -> Listing:
         groups=groups,
         weights=weights_of([part.weights for part in parts], config.path),
         attributes={
-            name: np.concatenate([plain_groups(part.attributes[name]) for part in parts])
-            for name in config.attributes
+            name: np.concatenate([plain_groups(part.attributes[name]) for part in parts]) for name in config.attributes
         },
-        notes=(
-            *notes,
-            *unused,
-            *ungrouped,
-            *left_out_note(codes),
-            *([note] if note else []),
-            *windows,
-        ),
+        notes=(*notes, *unused, *ungrouped, *left_out_note(codes), *([note] if note else []), *windows),
     )
     return only(images, codes >= 0)
 
@@ -236,7 +211,9 @@ def _npz(config: Config) -> tuple[list[_Part], tuple[str, ...]]:
 
 
 def _form(path: Path, needs_train: bool = True) -> tuple[Names, list[str], list[str]]:
-    """Names of the arrays of an .npz, its splits ([""] for none), and all its arrays; UserError if it cannot be read."""
+    """Names of the arrays of an .npz, its splits ([""] for none), and all its arrays; UserError if it cannot be
+    read.
+    """
     if not path.is_file():
         raise UserError(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
     try:
@@ -267,17 +244,19 @@ def _part(config: Config, names: Names, split: str, have: Sequence[str]) -> _Par
     if labels is None:
         raise UserError(f"{path} has no {names.of(split, 'labels')}; it has {choices(have)}")
     part = _Part(
-        split, images, labels, column(config.groups), column("weights"),
+        split,
+        images,
+        labels,
+        column(config.groups),
+        column("weights"),
         others_of(path, names, split, have, config),
         {name: _attribute(column(name), names.of(split, name), path, have) for name in config.attributes},
-    )  # fmt: skip
+    )
     _lengths(part, f"of {path}", names)
     return part
 
 
-def _attribute(
-    values: NDArray[Any] | None, name: str, path: Path, have: Sequence[str]
-) -> NDArray[Any]:
+def _attribute(values: NDArray[Any] | None, name: str, path: Path, have: Sequence[str]) -> NDArray[Any]:
     if values is None:
         raise unknown(f"array in source.attributes of {path}", name, have)
     return values
@@ -300,9 +279,14 @@ def _unused(
         columns[name] = np.concatenate(values) if whole else once
     groups = [part.groups for part in parts if part.groups is not None]
     return check_unused(
-        columns, labels, where=f"the file {config.path}", what="array", ignored=config.ignore,
-        groups=np.concatenate(groups) if len(groups) == len(parts) else None, setting="source.groups={}",
-    )  # fmt: skip
+        columns,
+        labels,
+        where=f"the file {config.path}",
+        what="array",
+        ignored=config.ignore,
+        groups=np.concatenate(groups) if len(groups) == len(parts) else None,
+        setting="source.groups={}",
+    )
 
 
 def _class_names(config: Config, labels: NDArray[Any]) -> tuple[tuple[str, ...] | None, str]:
@@ -319,10 +303,7 @@ def _class_names(config: Config, labels: NDArray[Any]) -> tuple[tuple[str, ...] 
     numbers = labels.dtype.kind in "iubf" and len(labels)
     if numbers and len(set(names.tolist())) == len(names) > labels.max() and labels.min() >= 0:
         return tuple(str(name) for name in names), ""
-    return (
-        None,
-        f"{array} of {config.path} are not used: they are not one text for each of the labels 0, 1, ...",
-    )
+    return (None, f"{array} of {config.path} are not used: they are not one text for each of the labels 0, 1, ...")
 
 
 def _pair(config: Config) -> _Part:

@@ -13,12 +13,7 @@ from augpipe.core.errors import UserError
 from augpipe.data.sources._dicom import SUFFIXES, pydicom
 from augpipe.data.sources._dicom_files import PATIENT, by_header, is_dicom_file
 from augpipe.data.sources._files import walk
-from augpipe.data.sources._listing import (
-    Bad,
-    Listing,
-    Texts,
-    without_labels,
-)
+from augpipe.data.sources._listing import Bad, Listing, Texts, without_labels
 from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 from augpipe.data.sources.folder import ClassFolders, list_files, opening, require_folder
 
@@ -42,7 +37,9 @@ class Config(ClassFolders):
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """Config for a folder whose first SAMPLED files are mostly DICOM, by name or by content; None for any other path."""
+    """Config for a folder whose first SAMPLED files are mostly DICOM, by name or by content; None for any other
+    path.
+    """
     if not path.is_dir():
         return None
     files = list(islice(_files(path), SAMPLED))
@@ -80,9 +77,7 @@ def listing(config: Config) -> Listing:
     """List every DICOM file of every class, with any file name, grouped by patient."""
     library = pydicom()
     if config.group and library.datadict.tag_for_keyword(config.group) is None:
-        raise UserError(
-            f"unknown DICOM header field {config.group!r} in source.group; example: PatientID"
-        )
+        raise UserError(f"unknown DICOM header field {config.group!r} in source.group; example: PatientID")
     require_folder(config.path)
     files = walk(config.path, None)
     named = [path for path in files.paths if path.lower().endswith(SUFFIXES)]
@@ -91,8 +86,11 @@ def listing(config: Config) -> Listing:
     paths = [path for path in files.paths if path in known]
     images = list_files(config, files, paths)
     ignored = dict(files.ignored)
-    bad = [Bad(p, "a picture, but not a DICOM file") for p in files.paths
-           if p not in known and p.lower().endswith(PICTURES)]  # fmt: skip
+    bad = [
+        Bad(p, "a picture, but not a DICOM file")
+        for p in files.paths
+        if p not in known and p.lower().endswith(PICTURES)
+    ]
     if n_other := len(files.paths) - len(paths) - len(bad):
         ignored["no DICOM"] = n_other
     images = replace(images, bad=(*images.bad, *bad), ignored=ignored)
@@ -106,7 +104,6 @@ def pictures(config: Config) -> Listing:
     paths = [
         path
         for path in files.paths
-        if path.lower().endswith(SUFFIXES)
-        or (not path.lower().endswith(OTHERS) and is_dicom_file(config.path / path))
+        if path.lower().endswith(SUFFIXES) or (not path.lower().endswith(OTHERS) and is_dicom_file(config.path / path))
     ]
     return without_labels(paths, opening(config.path)(paths), tuple(files.bad))

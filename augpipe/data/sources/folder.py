@@ -16,32 +16,14 @@ from augpipe.core.schema import KindConfig
 from augpipe.data.sources._beside import check_beside, files_beside, table_hint
 from augpipe.data.sources._files import Files, masks_note, walk, without
 from augpipe.data.sources._foreign import advice
-from augpipe.data.sources._layout import (
-    COPY,
-    NoClassError,
-    Template,
-    arrange,
-    shared_top,
-    without_copy,
-)
-from augpipe.data.sources._listing import (
-    SPLIT_NAMES,
-    Attributes,
-    Classes,
-    Fetch,
-    Listing,
-    Rows,
-    Texts,
-    WholePath,
-)
+from augpipe.data.sources._layout import COPY, NoClassError, Template, arrange, shared_top, without_copy
+from augpipe.data.sources._listing import SPLIT_NAMES, Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
 from augpipe.data.sources._split_lists import split_list_notes
 
 GENERAL: Final = True
-WORD: Final = re.compile(
-    r"[^\W\d_]+([ ._-])."
-)  # a class and a sign at the beginning of a file's name
+WORD: Final = re.compile(r"[^\W\d_]+([ ._-]).")  # a class and a sign at the beginning of a file's name
 
 
 class ClassFolders(KindConfig):
@@ -54,10 +36,14 @@ class ClassFolders(KindConfig):
     """Use only these classes, in this order. null: all, sorted."""
 
     exclude: Texts = ()
-    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches `/`."""
+    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches
+    `/`.
+    """
 
     attributes: Attributes = ()
-    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of `{label}/{scanner}/*`."""
+    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of
+    `{label}/{scanner}/*`.
+    """
 
     layout: Template | None = None
     """Where class, group and split are in a picture's path, such as `{label}/{group}/*`. null: the first folder is the
@@ -110,14 +96,11 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
         folders = [folder for folder in folders if folder.split("/", 1)[0] != copy]
     if not paths and files.folders and files.ignored and not files.bad:
         have = choices(f"{n:,} {suffix}" for suffix, n in sorted(files.ignored.items()))
-        raise UserError(
-            f"{where} has no picture of a supported format, but {have}{advice(config.path)}"
-        )
+        raise UserError(f"{where} has no picture of a supported format, but {have}{advice(config.path)}")
     try:
         images = arrange(
-            paths, config.layout, config.classes, where, opening(config.path / top), folders,
-            config.attributes,
-        )  # fmt: skip
+            paths, config.layout, config.classes, where, opening(config.path / top), folders, config.attributes
+        )
     except UserError as error:
         hint = boxes_hint(config.path, beside, wanted)
         if isinstance(error, NoClassError):
@@ -147,9 +130,7 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
     )
 
 
-def _check_sidecars(
-    root: Path, images: Listing, beside: Mapping[str, Counter[str]], where: str
-) -> None:
+def _check_sidecars(root: Path, images: Listing, beside: Mapping[str, Counter[str]], where: str) -> None:
     """UserError if all pictures are in one folder, and another has files of boxes: they are no class folders."""
     if len(images.classes) == 1 and (hint := boxes_hint(root, beside, images.ids)):
         raise UserError(
@@ -173,16 +154,11 @@ def _equal(root: Path, one: str, other: str) -> bool:
     return filecmp.cmp(root / one, root / other, shallow=False)
 
 
-def _without_emptied(
-    folders: Sequence[str], before: Sequence[str], after: Sequence[str]
-) -> list[str]:
+def _without_emptied(folders: Sequence[str], before: Sequence[str], after: Sequence[str]) -> list[str]:
     """The folders without those all of whose pictures were left out; they are no classes without pictures."""
     if len(before) == len(after):
         return list(folders)
-    had, have = (
-        {str(parent) for path in paths for parent in PurePosixPath(path).parents}
-        for paths in (before, after)
-    )
+    had, have = ({str(parent) for path in paths for parent in PurePosixPath(path).parents} for paths in (before, after))
     return [folder for folder in folders if folder in have or folder not in had]
 
 

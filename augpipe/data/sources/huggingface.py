@@ -15,21 +15,9 @@ from augpipe.core.errors import UserError, choices, several, unknown
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._groups import grouped
 from augpipe.data.sources._listing import Bad, Classes, Listing, Meanings, Paths, Rows, Texts
-from augpipe.data.sources._parquet_images import (
-    byte_columns,
-    image_columns,
-    image_paths,
-    images_at,
-    read_schema,
-)
+from augpipe.data.sources._parquet_images import byte_columns, image_columns, image_paths, images_at, read_schema
 from augpipe.data.sources._pictures import Blob
-from augpipe.data.sources._shards import (
-    Shards,
-    check_official,
-    find_shards,
-    only_shards,
-    split_of_shards,
-)
+from augpipe.data.sources._shards import Shards, check_official, find_shards, only_shards, split_of_shards
 
 if TYPE_CHECKING:  # it imports pandas, which the options do not need
     from augpipe.data.sources._parquet_parts import Columns, Part
@@ -47,8 +35,8 @@ class Config(KindConfig):
     """Parquet files with a column of images and one of labels, as Hugging Face's data sets are published."""
 
     path: Paths
-    """A folder of Parquet files such as `train-00000-of-00001.parquet`, or one file or several. The first word of their names,
-    or a folder, is the split."""
+    """A folder of Parquet files such as `train-00000-of-00001.parquet`, or one file or several. The first word of their
+    names, or a folder, is the split."""
 
     image: str | None = None
     """Column of images. null: the only one whose first values are pictures."""
@@ -60,8 +48,8 @@ class Config(KindConfig):
     """Column of what must not be divided between train, val and test, such as the patient."""
 
     group_folder: int | None = Field(default=None, ge=0)
-    """Number of the folder in the images' paths, from the left, that is the group: 1 for `patient7/1.png`. 0: none is, although
-    folders are called so. null: none, and folders called so stop the run."""
+    """Number of the folder in the images' paths, from the left, that is the group: 1 for `patient7/1.png`. 0: none is,
+    although folders are called so. null: none, and folders called so stop the run."""
 
     split: str | None = None
     """Column with train, val or test. null: `split` if there is one and the files' names say no split."""
@@ -76,8 +64,8 @@ class Config(KindConfig):
     """Columns that are left unused although they look like groups or a split."""
 
     combined: Literal["drop", "class"] | None = None
-    """Rows with several labels, in one cell such as `A|B` or a list: `drop` leaves them out, `class` reads each combination as
-    a class. null: refuse them."""
+    """Rows with several labels, in one cell such as `A|B` or a list: `drop` leaves them out, `class` reads each
+    combination as a class. null: refuse them."""
 
     official: bool = True
     """Keep the set's own splits. false: merge them, for `split` to draw others."""
@@ -132,10 +120,7 @@ def listing(config: Config) -> Listing:
     shards, where = _shards(config), _where(config)
     columns = _columns(config, read_schema(shards.paths[0]), shards.paths[0])
     splits = split_of_shards(shards, where) if config.official else []
-    parts = [
-        read_part(path, name, columns)
-        for path, name in zip(shards.paths, shards.names, strict=True)
-    ]
+    parts = [read_part(path, name, columns) for path, name in zip(shards.paths, shards.names, strict=True)]
     sizes = [part.table.num_rows for part in parts]
     ids = np.array([f"{p.id}/{row:06d}" for p in parts for row in range(p.table.num_rows)], object)
     if not sum(sizes):
@@ -147,9 +132,12 @@ def listing(config: Config) -> Listing:
     columns = columns._replace(split=split.column)
     unused = _check_unused(config, parts, columns, single.names, groups)
     labels, classes, left_out = classified(
-        single, config.classes or known_names(parts, single) or None,
-        where=where, column=f"column {columns.label!r}", what="row",
-    )  # fmt: skip
+        single,
+        config.classes or known_names(parts, single) or None,
+        where=where,
+        column=f"column {columns.label!r}",
+        what="row",
+    )
     retained = split.retained(labels)
     return Listing(
         ids=ids[retained].tolist(),
@@ -177,7 +165,9 @@ def _where(config: Config) -> str:
 
 
 def _single_labels(parts: Sequence[Part], columns: Columns, config: Config, where: str) -> Labels:
-    """Label of each row, and rows with several that are left out; UserError if the config does not say what to do with them."""
+    """Label of each row, and rows with several that are left out; UserError if the config does not say what to do with
+    them.
+    """
     from augpipe.data.sources._parquet_parts import check_minus_one, labels_of
     from augpipe.data.sources._several_labels import single_labels
 
@@ -185,9 +175,13 @@ def _single_labels(parts: Sequence[Part], columns: Columns, config: Config, wher
     if config.classes is None:
         check_minus_one(values, where)
     return single_labels(
-        values, config.combined, where=where, column=f"column {columns.label!r}",
-        decided=config.classes is not None, known=combined,
-    )  # fmt: skip
+        values,
+        config.combined,
+        where=where,
+        column=f"column {columns.label!r}",
+        decided=config.classes is not None,
+        known=combined,
+    )
 
 
 def _columns(config: Config, schema: Any, path: Path) -> Columns:
@@ -208,28 +202,20 @@ def _columns(config: Config, schema: Any, path: Path) -> Columns:
     named = [name for name in others if class_names(schema, name)]
     label = config.label or (named[0] if LABEL not in others and len(named) == 1 else LABEL)
     if config.label is None and label not in others:
-        raise UserError(
-            f"{path} has no column {LABEL!r}: set source.label; it has {choices(others)}"
-        )
+        raise UserError(f"{path} has no column {LABEL!r}: set source.label; it has {choices(others)}")
     for what, name in (("label", label), ("group", config.group), ("split", config.split)):
         if name == image:
-            raise UserError(
-                f"source.{what} is {name!r}, the column of images in {path}; choose from {choices(others)}"
-            )
+            raise UserError(f"source.{what} is {name!r}, the column of images in {path}; choose from {choices(others)}")
         if name is not None and name not in others:
             raise unknown(f"column in source.{what} of {path}", name, others)
     if label == config.group:
-        raise UserError(
-            f"source.group is {label!r}, the column of labels: every class would be one group"
-        )
+        raise UserError(f"source.group is {label!r}, the column of labels: every class would be one group")
     if config.split is not None and config.split in (label, config.group):
         raise UserError(f"source.split is {config.split!r}, the column of labels or groups")
     return Columns(image, label, config.group, config.split)
 
 
-def _split(
-    config: Config, parts: Sequence[Part], columns: Columns, by_file: NDArray[np.object_] | None
-) -> OwnSplit:
+def _split(config: Config, parts: Sequence[Part], columns: Columns, by_file: NDArray[np.object_] | None) -> OwnSplit:
     """The split of each row, and its column."""
     from augpipe.data.sources._parquet_parts import split_columns
     from augpipe.data.sources._split_columns import OwnSplit, own_split
@@ -242,7 +228,9 @@ def _split(
 def _groups(
     config: Config, parts: Sequence[Part], columns: Columns, ids: NDArray[np.object_]
 ) -> tuple[NDArray[np.object_] | None, tuple[str, ...]]:
-    """Group of each row, or None, and a note of those without; UserError for groups in the images' paths that are not used."""
+    """Group of each row, or None, and a note of those without; UserError for groups in the images' paths that are not
+    used.
+    """
     from augpipe.data.sources._parquet_parts import text
     from augpipe.data.sources._unused import check_folders, groups_of_folders
 
@@ -260,11 +248,7 @@ def _groups(
 
 
 def _check_unused(
-    config: Config,
-    parts: Sequence[Part],
-    columns: Columns,
-    names: NDArray[Any],
-    groups: NDArray[np.object_] | None,
+    config: Config, parts: Sequence[Part], columns: Columns, names: NDArray[Any], groups: NDArray[np.object_] | None
 ) -> tuple[str, ...]:
     """A note of unused columns; UserError if there are no groups and a column looks like groups."""
     from augpipe.data.sources._parquet_parts import as_groups, unused_columns
@@ -272,15 +256,12 @@ def _check_unused(
 
     where = _where(config)
     unused = {
-        name: as_groups(parts, name)
-        if name not in config.ignore and (groups is None or is_group_name(name))
-        else None
+        name: as_groups(parts, name) if name not in config.ignore and (groups is None or is_group_name(name)) else None
         for name in unused_columns(parts, columns)
     }
     notes = check_unused(
-        unused, names, where=where, what="column", groups=groups, ignored=config.ignore,
-        setting="source.group={}",
-    )  # fmt: skip
+        unused, names, where=where, what="column", groups=groups, ignored=config.ignore, setting="source.group={}"
+    )
     wider = [note for note in notes if not note.startswith("not used")]
     return (*((f"not used of {where}: {choices(unused)}",) if unused else ()), *wider)
 

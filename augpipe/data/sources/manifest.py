@@ -1,4 +1,6 @@
-"""A table of files: CSV, TSV, JSON Lines or Parquet with path and label per row, and optionally group, split and weight."""
+"""A table of files: CSV, TSV, JSON Lines or Parquet with path and label per row, and optionally group, split and
+weight.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,7 @@ from augpipe.data.sources._dicom_files import PATIENT, by_header, is_dicom_file
 from augpipe.data.sources._files import printable
 from augpipe.data.sources._group_paths import names_note
 from augpipe.data.sources._image_folder import has_picture_beside, inner_folder, tables_of
-from augpipe.data.sources._listing import (
-    Bad,
-    Listing,
-    Rows,
-    classes_option,
-    labelled,
-    without_labels,
-)
+from augpipe.data.sources._listing import Bad, Listing, Rows, classes_option, labelled, without_labels
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 from augpipe.data.sources._table_file import is_table
 from augpipe.data.sources._table_options import TableOptions
@@ -39,12 +34,14 @@ class Config(TableOptions):
     """Options of a table of files. Paths that leave the root, and incomplete rows, are quarantined."""
 
     kind: Literal["manifest"]
-    """A CSV, TSV, JSON Lines or Parquet table with a path and a label per row; CelebA's text of attributes; or a Hugging
-    Face image folder with a `metadata.csv` in each split's folder."""
+    """A CSV, TSV, JSON Lines or Parquet table with a path and a label per row; CelebA's text of attributes; or a
+    Hugging Face image folder with a `metadata.csv` in each split's folder."""
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """Config for a path given by the user; None if it is neither a table nor an image folder with a table for each split."""
+    """Config for a path given by the user; None if it is neither a table nor an image folder with a table for each
+    split.
+    """
     if path.suffix.lower() in SPREADSHEETS and path.is_file():
         raise UserError(f"{path} is a spreadsheet: save it as CSV, and give that file")
     if is_table(path):
@@ -57,7 +54,8 @@ def suggest(path: Path) -> dict[str, Any] | None:
 
 
 def _is_image_folder(root: Path) -> bool:
-    """Whether a folder has tables in its splits' folders, and pictures beside one of them or a column `label` in the first.
+    """Whether a folder has tables in its splits' folders, and pictures beside one of them or a column `label` in the
+    first.
 
     Otherwise the tables may describe pictures whose classes are folders.
     """
@@ -70,7 +68,9 @@ def _is_image_folder(root: Path) -> bool:
 
 
 def places(config: Config) -> tuple[Path, ...]:
-    """The roots, which must never be written to; none if the table's folder contains the working directory and was not set."""
+    """The roots, which must never be written to; none if the table's folder contains the working directory and was not
+    set.
+    """
     around = config.path.parent.resolve()
     contains_cwd = config.path.is_file() and Path.cwd().is_relative_to(around)
     return () if contains_cwd and config.root is None else config.roots
@@ -80,15 +80,14 @@ def check(config: Config) -> None:
     """UserError if the table or a root does not exist."""
     if config.path.is_dir() and not tables_of(config.path):
         raise UserError(
-            f"the manifest {config.path} is a folder, and no folder of a split in it has a table, such as train/metadata.csv"
+            f"the manifest {config.path} is a folder, and no folder of a split in it has a table, such as "
+            "train/metadata.csv"
         )
     if not config.path.exists():
         raise UserError(f"the manifest {config.path} does not exist")
     for table in config.join or ():
         if not table.is_file():
-            raise UserError(
-                f"the table {table} in source.join {'is a folder' if table.is_dir() else 'does not exist'}"
-            )
+            raise UserError(f"the table {table} in source.join {'is a folder' if table.is_dir() else 'does not exist'}")
     if config.columns.group == config.columns.label:
         raise UserError(
             f"source.columns.group is {config.columns.group!r}, the column of labels: every class would be one group"
@@ -99,7 +98,8 @@ def check(config: Config) -> None:
     for one, other in permutations(config.roots, 2):
         if one.resolve().is_relative_to(other.resolve()):
             raise UserError(
-                f"the roots {one} and {other} of the manifest {config.path} are the same folder, or one is inside the other; "
+                f"the roots {one} and {other} of the manifest {config.path} are the same folder, or one is inside the "
+                "other; "
                 "each file must be below one root only: leave one of them out of source.root"
             )
 
@@ -157,10 +157,10 @@ def listing(config: Config) -> Listing:
     return by_header(replace(images, notes=(*images.notes, note)), PATIENT)
 
 
-def _patients_and_unused(
-    config: Config, table: Table, rows: Checks
-) -> tuple[bool, tuple[str, ...]]:
-    """Whether the headers of DICOM files give the groups, and a note of unused columns; UserError for groups passed over."""
+def _patients_and_unused(config: Config, table: Table, rows: Checks) -> tuple[bool, tuple[str, ...]]:
+    """Whether the headers of DICOM files give the groups, and a note of unused columns; UserError for groups passed
+    over.
+    """
     from augpipe.data.sources._groups_beside import check_beside, groups_beside
     from augpipe.data.sources._unused import check_unused
 
@@ -172,10 +172,14 @@ def _patients_and_unused(
         beside = groups_beside(config.path, rows.paths, config.join or ())
     elsewhere = ({PATIENT} if dicom else beside.keys()) - table.others.keys()
     unused = check_unused(
-        table.others, rows.labels, where=f"the manifest {config.path}", what="column",
-        groups=groups, ignored=set(config.ignore) - elsewhere,
+        table.others,
+        rows.labels,
+        where=f"the manifest {config.path}",
+        what="column",
+        groups=groups,
+        ignored=set(config.ignore) - elsewhere,
         setting="source.columns.group={}",
-    )  # fmt: skip
+    )
     check_beside(beside, config.ignore, config.join or ())
     return dicom and PATIENT not in config.ignore, unused
 
@@ -200,9 +204,7 @@ def pictures(config: Config) -> Listing:
     columns = columns_of(content.table)
     if content.folders is not None:  # of a Hugging Face image folder
         columns = {
-            name: np.array(
-                [f"{f}/{v}" for f, v in zip(content.folders, values, strict=True)], object
-            )
+            name: np.array([f"{f}/{v}" for f, v in zip(content.folders, values, strict=True)], object)
             for name, values in columns.items()
         }
     name = path_column(columns, roots)
@@ -223,9 +225,7 @@ def pictures(config: Config) -> Listing:
     return without_labels(ids, lambda rows: (files[row] for row in rows), bad)
 
 
-def _attributes(
-    config: Config, rows: Checks, retained: NDArray[np.int64]
-) -> dict[str, NDArray[np.object_]]:
+def _attributes(config: Config, rows: Checks, retained: NDArray[np.int64]) -> dict[str, NDArray[np.object_]]:
     """The values of source.attributes in these rows."""
     from augpipe.data.sources._table import ATTRIBUTE
 
@@ -240,23 +240,15 @@ def _ungrouped(group: NDArray[np.object_] | None) -> tuple[str, ...]:
 
 def _missing_value_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Note class names that look like a missing value."""
-    names = [
-        name for name in classes if name.lower() in ("nan", "none", "null", "na", "n/a", "<na>")
-    ]
-    return tuple(
-        f"the label {name!r} is read as a class name, not as a missing value" for name in names
-    )
+    names = [name for name in classes if name.lower() in ("nan", "none", "null", "na", "n/a", "<na>")]
+    return tuple(f"the label {name!r} is read as a class name, not as a missing value" for name in names)
 
 
 def _minus_one(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Note a class -1, which in many sets means that a picture has no label."""
     others = [name for name in classes if name != "-1"]
     # -1 beside a single other label is the second class, as in CelebA's tables.
-    if (
-        len(others) == len(classes)
-        or len(others) < 2
-        or any(name.startswith("-") for name in others)
-    ):
+    if len(others) == len(classes) or len(others) < 2 or any(name.startswith("-") for name in others):
         return ()
     return (
         "the label '-1' is read as a class; if it means that there is no label, leave it out: "

@@ -54,9 +54,7 @@ def listing(config: Config) -> Listing:
     info = _info(config)
     path = _file(config, info)
     names = tuple(info["label"][key] for key in sorted(info["label"], key=int))
-    return arrays.listing(
-        arrays.Config(kind="arrays", path=path, names=names, official=config.official)
-    )
+    return arrays.listing(arrays.Config(kind="arrays", path=path, names=names, official=config.official))
 
 
 def _info(config: Config) -> dict[str, Any]:
@@ -80,8 +78,7 @@ def _descriptions() -> dict[str, dict[str, Any]]:
     package = find_spec("medmnist")
     if package is None or not package.submodule_search_locations:
         raise UserError(
-            "the source medmnist needs the package medmnist, which is not installed: "
-            "pip install 'augpipe[medmnist]'"
+            "the source medmnist needs the package medmnist, which is not installed: pip install 'augpipe[medmnist]'"
         )
     file = Path(package.submodule_search_locations[0]) / "info.py"
     descriptions: dict[str, dict[str, Any]] = run_path(str(file))["INFO"]
@@ -116,9 +113,7 @@ def _file(config: Config, info: dict[str, Any]) -> Path:
             import medmnist as library
 
             make_folder(root)
-            getattr(library, info["python_class"])(
-                split="train", download=True, root=str(root), size=config.size
-            )
+            getattr(library, info["python_class"])(split="train", download=True, root=str(root), size=config.size)
         except Exception as error:  # the package re-raises download errors as other types
             raise UserError(
                 f"cannot download {config.name}: {one_line(error)}; without a network, put its "

@@ -32,15 +32,11 @@ _WHOLE: Final[dict[str, dict[str, Any]]] = {"": {}}
 SETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     **dict.fromkeys(("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST", "USPS"), _FLAG),
     **dict.fromkeys(("CIFAR10", "CIFAR100"), _FLAG),
-    **dict.fromkeys(
-        ("SVHN", "STL10", "GTSRB", "Food101", "StanfordCars", "LFWPeople"), _TRAIN_TEST
-    ),
+    **dict.fromkeys(("SVHN", "STL10", "GTSRB", "Food101", "StanfordCars", "LFWPeople"), _TRAIN_TEST),
     **dict.fromkeys(("DTD", "Flowers102", "PCAM", "FGVCAircraft", "RenderedSST2"), _THREE),
     **dict.fromkeys(("CelebA", "Country211"), _VALID),
     **dict.fromkeys(("Imagenette", "CLEVRClassification"), _NO_TEST),
-    **dict.fromkeys(
-        ("SEMEION", "SUN397", "Caltech101", "Caltech256", "EuroSAT", "FakeData"), _WHOLE
-    ),
+    **dict.fromkeys(("SEMEION", "SUN397", "Caltech101", "Caltech256", "EuroSAT", "FakeData"), _WHOLE),
     "OxfordIIITPet": {"train": {"split": "trainval"}, "test": {"split": "test"}},
     "Places365": {"train": {"split": "train-standard"}, "val": {"split": "val"}},
     "FER2013": {"": {"split": "train"}},  # its test has no labels
@@ -90,9 +86,7 @@ class Config(KindConfig):
     def _not_reserved(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         for key in ("root", "download", "train", "transform", "target_transform", "loader"):
             if key in options:
-                raise ValueError(
-                    f"the option {key!r} is set by augpipe and cannot be given in source.options"
-                )
+                raise ValueError(f"the option {key!r} is set by augpipe and cannot be given in source.options")
         return options
 
 
@@ -168,9 +162,7 @@ def _open(config: Config, arguments: Mapping[str, Any], scratch: Path) -> Any:
     parameters = inspect.signature(dataset.__init__).parameters
     for key in config.options:
         if key not in parameters and "kwargs" not in parameters:
-            raise unknown(
-                f"option of {config.name}", key, sorted(set(parameters) - {"self", "root"})
-            )
+            raise unknown(f"option of {config.name}", key, sorted(set(parameters) - {"self", "root"}))
     if "root" not in parameters or config.name in GENERATED:
         return dataset(**arguments)
     root = config.root or home() / "downloads" / "torchvision"
@@ -186,9 +178,7 @@ def _open(config: Config, arguments: Mapping[str, Any], scratch: Path) -> Any:
     raise UserError(f"cannot read {config.name} from {root}: {message}")
 
 
-def _download(
-    dataset: Any, root: Path, arguments: Mapping[str, Any], parameters: Mapping[str, Any]
-) -> Any:
+def _download(dataset: Any, root: Path, arguments: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
     if "download" not in parameters:
         raise UserError(
             f"torchvision does not download {dataset.__name__}; download it yourself and set source.root to its folder"
@@ -204,7 +194,9 @@ def _download(
 
 
 def _unpack(root: Path, name: str, scratch: Path) -> Iterator[Path]:
-    """Unpack raw files into the layout torchvision expects, in `scratch`; yield that root, or nothing without raw files."""
+    """Unpack raw files into the layout torchvision expects, in `scratch`; yield that root, or nothing without raw
+    files.
+    """
     for raw in (root / name / "raw", root / "raw", root):
         files = [f for f in sorted(raw.iterdir()) if f.is_file()] if raw.is_dir() else []
         if not any(f.suffix == ".gz" or "ubyte" in f.name for f in files):
@@ -235,9 +227,7 @@ def _labels(data: Any, config: Config) -> tuple[NDArray[np.object_], NDArray[np.
         raise UserError(f"{config.name} has no attributes; remove source.target")
     codes = _codes(data)
     names = _class_names(data)
-    return np.array(
-        [names[c] if names and 0 <= c < len(names) else str(c) for c in codes], object
-    ), None
+    return np.array([names[c] if names and 0 <= c < len(names) else str(c) for c in codes], object), None
 
 
 def _codes(data: Any) -> list[int]:
@@ -278,9 +268,7 @@ def _class_order(data: Any, names: NDArray[np.object_]) -> tuple[str, ...] | Non
 def _attribute(data: Any, config: Config) -> tuple[NDArray[np.object_], NDArray[np.object_] | None]:
     have = [name for name in data.attr_names if name]
     if config.target is None:
-        raise UserError(
-            f"{config.name} has attributes, not classes: set source.target; choose from {choices(have)}"
-        )
+        raise UserError(f"{config.name} has attributes, not classes: set source.target; choose from {choices(have)}")
     if config.target not in have:
         raise unknown(f"attribute of {config.name}", config.target, have)
     column = np.asarray(data.attr)[:, have.index(config.target)]

@@ -19,13 +19,7 @@ from augpipe.data.sources._listing import Bad, Classes, Listing, Meanings, Paths
 from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._sample_columns import check_unused, groups_of, split_of
 from augpipe.data.sources._shard_contents import Contents, Wanted
-from augpipe.data.sources._shards import (
-    Shards,
-    check_official,
-    find_shards,
-    only_shards,
-    split_of_shards,
-)
+from augpipe.data.sources._shards import Shards, check_official, find_shards, only_shards, split_of_shards
 from augpipe.data.sources._tar_samples import (
     ARRAYS,
     CLS,
@@ -55,26 +49,31 @@ class Config(KindConfig):
     """Tar files of samples: the files of one key are a picture and its label."""
 
     path: Paths
-    """A folder of tar files such as `train-0000.tar`, or one file or several. The first word of their names, or a folder, is
-    the split."""
+    """A folder of tar files such as `train-0000.tar`, or one file or several. The first word of their names, or a
+    folder, is the split."""
 
     image: Annotated[str | None, AfterValidator(_extension)] = None
-    """Extension of a key's picture, such as `png` or `mask.png`. null: the only one without a further dot (`0.png` beside
-    `0.mask.png`), else the only one."""
+    """Extension of a key's picture, such as `png` or `mask.png`. null: the only one without a further dot (`0.png`
+    beside `0.mask.png`), else the only one."""
 
     label: str = "cls"
-    """`cls`: the content of the key's .cls file; or a key of its .json file, or the extension of another file, such as `txt`."""
+    """`cls`: the content of the key's .cls file; or a key of its .json file, or the extension of another file, such as
+    `txt`.
+    """
 
     group: str | None = None
-    """Key of the .json file, or extension of a file of one value such as `7.patient`, for what must not be divided between train, val
-    and test, such as the patient."""
+    """Key of the .json file, or extension of a file of one value such as `7.patient`, for what must not be divided
+    between train, val and test, such as the patient."""
 
     group_folder: int | None = Field(default=None, ge=0)
-    """Number of the folder in a picture's id, from the left, that is the group: 2 for the patient of `train-0/patient7/1`, as the
-    name of the tar comes first. 0: none is, although folders are called so. null: none, and folders called so stop the run."""
+    """Number of the folder in a picture's id, from the left, that is the group: 2 for the patient of
+    `train-0/patient7/1`, as the name of the tar comes first. 0: none is, although folders are called so. null: none,
+    and folders called so stop the run."""
 
     split: str | None = None
-    """Key of the .json file, or extension, with train, val or test. null: `split` if there is one and the files' names say no split."""
+    """Key of the .json file, or extension, with train, val or test. null: `split` if there is one and the files' names
+    say no split.
+    """
 
     splits: Meanings
     """What values of it mean, such as `{0: train, 1: val, 2: test}`."""
@@ -86,11 +85,13 @@ class Config(KindConfig):
     """Use only these classes, in this order. null: all, sorted."""
 
     ignore: Texts = ()
-    """Keys of the .json files, and extensions such as `patient`, that are left unused although they look like groups or a split."""
+    """Keys of the .json files, and extensions such as `patient`, that are left unused although they look like groups or
+    a split.
+    """
 
     combined: Literal["drop", "class"] | None = None
-    """Pictures with several labels, such as `A|B` or a list in the .json file: `drop` leaves them out, `class` reads each
-    combination as a class. null: refuse them."""
+    """Pictures with several labels, such as `A|B` or a list in the .json file: `drop` leaves them out, `class` reads
+    each combination as a class. null: refuse them."""
 
     official: bool = True
     """Keep the splits that the files' names or a key say. false: merge them, for `split` to draw others."""
@@ -136,9 +137,7 @@ def places(config: Config) -> tuple[Path, ...]:
 def check(config: Config) -> None:
     """UserError if a file is missing, if only some files name a split, or if label and group are one key."""
     if config.label == config.group:
-        raise UserError(
-            f"source.group is {config.group!r}, the key of labels: every class would be one group"
-        )
+        raise UserError(f"source.group is {config.group!r}, the key of labels: every class would be one group")
     shards = find_shards(config.path, TARS)
     if config.official:
         split_of_shards(shards, _where(config))
@@ -160,9 +159,7 @@ def listing(config: Config) -> Listing:
     unused = check_unused(contents, single.names, config, where, split.column)
     if groups is None:
         notes = names_note(contents.ids, single.names.tolist(), advice=TO_JSON)
-    labels, classes, left_out = classified(
-        single, config.classes, where=where, column=_column(config), what="picture"
-    )
+    labels, classes, left_out = classified(single, config.classes, where=where, column=_column(config), what="picture")
     retained = split.retained(labels)
     return Listing(
         ids=ids[retained].tolist(),
@@ -171,21 +168,10 @@ def listing(config: Config) -> Listing:
         fetch=lambda rows: _fetch(shards.paths, contents, retained[rows]),
         groups=groups if groups is None else groups[retained],
         splits=split.at(retained),
-        bad=(
-            *contents.bad,
-            *_unusable(contents, unfit, single.names),
-            *split.bad(ids, labels, classes),
-        ),
+        bad=(*contents.bad, *_unusable(contents, unfit, single.names), *split.bad(ids, labels, classes)),
         lost=tuple(shards.lost),
         ignored=dict(contents.ignored),
-        notes=(
-            *shards.notes,
-            *notes,
-            *unused,
-            *split.notes,
-            *contents.pictures_note(where),
-            *left_out,
-        ),
+        notes=(*shards.notes, *notes, *unused, *split.notes, *contents.pictures_note(where), *left_out),
     )
 
 
@@ -213,7 +199,8 @@ def _read(shards: Shards, config: Config, where: str) -> Contents:
         raise UserError(f"{where} has no pictures but .{min(arrays)} files: {NO_ARRAYS}")
     if not contents.pictures:
         raise UserError(
-            f"{where} has no file with the suffix of a picture, and others: {few(contents.ignored)}; set source.image to the "
+            f"{where} has no file with the suffix of a picture, and others: {few(contents.ignored)}; set source.image "
+            "to the "
             "extension of the pictures"
         )
     known = {CLS: None} | contents.json_keys
@@ -227,9 +214,7 @@ def _read(shards: Shards, config: Config, where: str) -> Contents:
     return contents
 
 
-def _single_labels(
-    contents: Contents, unfit: NDArray[np.bool_], config: Config, where: str
-) -> Labels:
+def _single_labels(contents: Contents, unfit: NDArray[np.bool_], config: Config, where: str) -> Labels:
     """Class name of each picture, "" of unfit ones, and those with several that are left out.
 
     UserError if the config does not say what to do with several, or if a label has no name in `names`.
@@ -237,16 +222,17 @@ def _single_labels(
     from augpipe.data.sources._several_labels import Labels, single_labels
 
     names, dropped = single_labels(
-        np.where(unfit, "", np.array(contents.labels, object)), config.combined, where=where, column=_column(config),
+        np.where(unfit, "", np.array(contents.labels, object)),
+        config.combined,
+        where=where,
+        column=_column(config),
         decided=config.classes is not None and config.names is None,
-    )  # fmt: skip
+    )
     names[~dropped] = _named(names[~dropped], config, where)
     return Labels(names, dropped)
 
 
-def _unusable(
-    contents: Contents, unfit: NDArray[np.bool_], names: NDArray[np.object_]
-) -> Iterator[Bad]:
+def _unusable(contents: Contents, unfit: NDArray[np.bool_], names: NDArray[np.object_]) -> Iterator[Bad]:
     """Pictures of another kind than the others', and those without a label."""
     for row in np.flatnonzero(names == ""):
         extension = contents.extensions[row]
@@ -264,7 +250,8 @@ def _named(labels: NDArray[np.object_], config: Config, where: str) -> NDArray[n
         for part in parts:
             if part not in names:
                 raise UserError(
-                    f"source.names has {len(config.names)} names for the labels 0 to {len(config.names) - 1}; {where} has {part!r}"
+                    f"source.names has {len(config.names)} names for the labels 0 to {len(config.names) - 1}; {where} "
+                    f"has {part!r}"
                 )
         names[label] = "|".join(sorted(names[part] for part in parts))
     used = {part for label in labels for part in label.split("|")}

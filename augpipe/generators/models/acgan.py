@@ -77,10 +77,7 @@ class Config(AdversarialConfig):
 
     @model_validator(mode="after")
     def _check_real_target(self) -> Config:
-        if (
-            self.loss == "hinge"
-            and self.real_target != type(self).model_fields["real_target"].default
-        ):
+        if self.loss == "hinge" and self.real_target != type(self).model_fields["real_target"].default:
             raise ValueError("real_target applies to loss: bce only; leave it out with loss: hinge")
         return self
 
@@ -100,9 +97,7 @@ class _Norm(nn.Module):
     def __init__(self, width: int, classes: int, conditional: bool) -> None:
         super().__init__()
         self.conditional = conditional
-        self.norm: nn.Module = (
-            ConditionalBatchNorm2d(width, classes) if conditional else nn.BatchNorm2d(width)
-        )
+        self.norm: nn.Module = ConditionalBatchNorm2d(width, classes) if conditional else nn.BatchNorm2d(width)
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.norm(x, labels) if self.conditional else self.norm(x)
@@ -199,23 +194,20 @@ class ACGAN(Adversarial):
             loss_g = self._generator_loss(2 * len(real))
             self.update("g", loss_g)
         self.finish_step(len(real))
-        return {
-            "loss_d": loss_d.detach(),
-            "loss_g": loss_g.detach(),
-            "class_accuracy_real": accuracy,
-        }
+        return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach(), "class_accuracy_real": accuracy}
 
     def _class_loss(self, class_output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.d.proxies is None:
             return losses.classification(class_output, labels)
         return losses.data_to_data(  # over all pairs of the global batch
-            parallel.gather(class_output), self.d.proxies.weight, parallel.gather(labels),
-            margin=self.config.margin, temperature=self.config.temperature,
-        )  # fmt: skip
+            parallel.gather(class_output),
+            self.d.proxies.weight,
+            parallel.gather(labels),
+            margin=self.config.margin,
+            temperature=self.config.temperature,
+        )
 
-    def _discriminator_loss(
-        self, real: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _discriminator_loss(self, real: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         real = self.augment(real)
         with self.runtime.autocast():
             with torch.no_grad():
@@ -227,9 +219,7 @@ class ACGAN(Adversarial):
         else:
             loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
         loss = loss + self.config.class_weight * self._class_loss(class_output, labels)
-        loss = self.with_r1(
-            loss, lambda x: self.d(x)[0], real, self.config.r1, self.config.r1_every
-        )
+        loss = self.with_r1(loss, lambda x: self.d(x)[0], real, self.config.r1, self.config.r1_every)
         self.observe(on_real)
         return loss, (self.d.class_logits(class_output).argmax(1) == labels).float().mean()
 
@@ -237,10 +227,7 @@ class ACGAN(Adversarial):
         with self.runtime.autocast():
             z, fake_labels = self.noise(self.draw_labels(n))
             on_fake, class_output = self.d(self.augment(self.g(z, fake_labels)))
-        if self.config.loss == "hinge":
-            loss = losses.generator_score(on_fake)
-        else:
-            loss = losses.generator_bce(on_fake)
+        loss = losses.generator_score(on_fake) if self.config.loss == "hinge" else losses.generator_bce(on_fake)
         return loss + self.config.class_weight * self._class_loss(class_output, fake_labels)
 
 

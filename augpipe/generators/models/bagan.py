@@ -157,9 +157,7 @@ class Decoder(nn.Module):
         self.base, k = doublings(problem.spec.size)
         hidden = max(64, round(config.width * 1024))
         channels = _channels(config, k)[::-1]
-        self.embedding = (
-            nn.Embedding(len(problem.classes), config.latent) if config.embeds else None
-        )
+        self.embedding = nn.Embedding(len(problem.classes), config.latent) if config.embeds else None
         self.first = nn.Linear(config.latent, hidden)
         self.second = nn.Linear(hidden, channels[0] * self.base**2)
         layers: list[nn.Module] = []
@@ -267,9 +265,7 @@ class BAGAN(Adversarial):
     def draw_labels(self, n: int, rng: torch.Generator | None = None) -> torch.Tensor:
         """See `Adversarial`; the class distribution is that of the option `labels`."""
         n = parallel.global_count(n) if rng is None else n
-        return torch.multinomial(
-            self._fake_probabilities, n, replacement=True, generator=rng or self.rngs["noise"]
-        )
+        return torch.multinomial(self._fake_probabilities, n, replacement=True, generator=rng or self.rngs["noise"])
 
     def _draw_ordered_labels(self, n: int) -> torch.Tensor:
         """`draw_labels`, sorted by class if the critic compares images within a class (`stddev`)."""
@@ -367,9 +363,7 @@ class BAGAN(Adversarial):
             else:
                 loss_g = losses.generator_bce(losses.realness(out, fake_labels))
                 if self.config.class_weight:
-                    loss_g = loss_g + self.config.class_weight * losses.classification(
-                        out, fake_labels
-                    )
+                    loss_g = loss_g + self.config.class_weight * losses.classification(out, fake_labels)
             self.update("g", loss_g)
         return {**metrics, "loss_g": loss_g.detach()}
 
@@ -396,10 +390,7 @@ class BAGAN(Adversarial):
     def fakes(self, reals: int) -> int:
         """Number of fakes for `reals` real images in the critic's batch, per process."""
         reals, processes = parallel.global_count(reals), parallel.size()
-        if self.config.fakes is None:
-            n = -(-reals // len(self.present))
-        else:
-            n = max(1, round(self.config.fakes * reals))
+        n = -(-reals // len(self.present)) if self.config.fakes is None else max(1, round(self.config.fakes * reals))
         if n % processes:
             raise UserError(
                 f"bagan draws {several(n, 'fake')} for {reals} real images, which runner.devices: {processes} does not "

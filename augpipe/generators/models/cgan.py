@@ -77,10 +77,7 @@ class Up(nn.Module):
 
     def __init__(self, i: int, o: int, classes: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = (
-            ConditionalBatchNorm2d(i, classes),
-            ConditionalBatchNorm2d(o, classes),
-        )
+        self.norm1, self.norm2 = (ConditionalBatchNorm2d(i, classes), ConditionalBatchNorm2d(o, classes))
         self.conv1, self.conv2 = nn.Conv2d(i, o, 3, 1, 1), nn.Conv2d(o, o, 3, 1, 1)
         self.skip = nn.Conv2d(i, o, 1)
 
@@ -193,9 +190,7 @@ class CGAN(Adversarial):
         self.finish_step(len(real))
         return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach(), **metrics}
 
-    def _critic_loss(
-        self, real: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def _critic_loss(self, real: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         real = self.augment(real)
         with self.runtime.autocast():
             z, fake_labels = self.noise(self.draw_labels(len(real)).sort()[0])
@@ -211,9 +206,7 @@ class CGAN(Adversarial):
             if self.config.class_weight:
                 loss = loss + losses.classification(on_real.classes, labels)
         self.observe(on_real.score)
-        loss = self.with_r1(
-            loss, lambda x: self.d(x, labels).score, real, self.config.r1, self.config.r1_every
-        )
+        loss = self.with_r1(loss, lambda x: self.d(x, labels).score, real, self.config.r1, self.config.r1_every)
         # Near 0 the critic cannot tell reals from fakes, and the generator learns nothing.
         return loss, {"sign_real": on_real.score.detach().sign().mean()}
 
@@ -221,10 +214,7 @@ class CGAN(Adversarial):
         with self.runtime.autocast():
             z, fake_labels = self.noise(self.draw_labels(n).sort()[0])
             out = self.d(self.augment(self.g(z, fake_labels)), fake_labels)
-        if self.config.head == "softmax":
-            loss = losses.generator_bce(out.score)
-        else:
-            loss = losses.generator_score(out.score)
+        loss = losses.generator_bce(out.score) if self.config.head == "softmax" else losses.generator_score(out.score)
         if self.config.class_weight:
             classes = out.classes[:, : len(self.problem.classes)]
             loss = loss + self.config.class_weight * losses.classification(classes, fake_labels)

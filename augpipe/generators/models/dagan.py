@@ -65,7 +65,9 @@ class Config(AdversarialConfig):
     al. 2016, 4.2). 0 as in the paper."""
 
     r1: float = Field(default=0.01, ge=0)
-    """With `logistic`: weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` critic steps."""
+    """With `logistic`: weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` critic
+    steps.
+    """
 
     r1_every: int = Field(default=16, ge=1)
     """With `logistic`: critic steps between R1 penalties."""
@@ -108,9 +110,7 @@ class Block(nn.Module):
     def __init__(self, i: int, o: int, n: int, norm: Literal["batch", "layer"]) -> None:
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(i + j * o, o, 3, 1, 1) for j in range(n))
-        self.norms = nn.ModuleList(
-            nn.BatchNorm2d(o) if norm == "batch" else nn.GroupNorm(1, o) for _ in range(n)
-        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(o) if norm == "batch" else nn.GroupNorm(1, o) for _ in range(n))
         self.out = i + n * o
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -217,9 +217,7 @@ class DAGAN(Adversarial):
             raise RuntimeError("DAGAN needs its training set: call prepare(train) first")
         return self._source
 
-    def _draw(
-        self, labels: torch.Tensor, rng: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _draw(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw a train image per label (N,): their rows (N,), and the images (N,C,H,W) in [-1,1]."""
         pool, by_class = self._sources()
         u = torch.rand(len(labels), generator=rng, dtype=torch.float64)

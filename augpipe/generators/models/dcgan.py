@@ -150,9 +150,7 @@ class DCGAN(Adversarial):
             on_real, on_fake = self.d(real, labels), self.d(self.augment(fake), fake_labels)
         self.observe(on_real)
         loss = losses.discriminator_bce(on_real, on_fake, self.config.real_target)
-        return self.with_r1(
-            loss, lambda x: self.d(x, labels), real, self.config.r1, self.config.r1_every
-        )
+        return self.with_r1(loss, lambda x: self.d(x, labels), real, self.config.r1, self.config.r1_every)
 
 
 def check(config: Config, problem: Problem) -> None:

@@ -87,9 +87,7 @@ def _halving(a: int, b: int) -> nn.Sequential:
 
 
 def _doubling(a: int, b: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()
-    )
+    return nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
 
 
 class Autoencoder(nn.Module):
@@ -109,9 +107,7 @@ class Autoencoder(nn.Module):
         )
         self.first = nn.Linear(config.latent, up[0] * self.base**2)
         self.decoder = nn.Sequential(
-            *(_doubling(a, b) for a, b in pairwise(up)),
-            nn.Conv2d(up[-1], problem.spec.channels, 3, 1, 1),
-            nn.Tanh(),
+            *(_doubling(a, b) for a, b in pairwise(up)), nn.Conv2d(up[-1], problem.spec.channels, 3, 1, 1), nn.Tanh()
         )
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
@@ -121,9 +117,7 @@ class Autoencoder(nn.Module):
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Codes (N,Z) → (N,C,H,W) in [-1,1]."""
-        images: torch.Tensor = self.decoder(
-            self.first(codes).view(len(codes), -1, self.base, self.base)
-        )
+        images: torch.Tensor = self.decoder(self.first(codes).view(len(codes), -1, self.base, self.base))
         return images
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -222,9 +216,7 @@ class DeepSMOTE(Adversarial):
             images[index] = self._decode(codes)
         return Derived(images, parents)
 
-    def _interpolate(
-        self, label: int, n: int, rng: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _interpolate(self, label: int, n: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """n interpolated codes (n,Z), and the train rows of their nearer ends."""
         rows, codes, near = self._class_codes(label)
         first = torch.randint(0, len(rows), (n,), generator=rng).numpy()

@@ -87,9 +87,7 @@ class _ConvPair(nn.Module):
         super().__init__()
         self.conv1, self.conv2 = EqualConv2d(a, b, 3), EqualConv2d(b, c, 3)
 
-    def forward(
-        self, x: torch.Tensor, norm: Callable[[torch.Tensor], torch.Tensor] = _same
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, norm: Callable[[torch.Tensor], torch.Tensor] = _same) -> torch.Tensor:
         x = norm(F.leaky_relu(self.conv1(x), 0.2))
         return norm(F.leaky_relu(self.conv2(x), 0.2))
 
@@ -107,9 +105,7 @@ class GeneratorNet(_Progressive):
         self.first = EqualLinear(inputs, channels[0] * self.base**2, gain=math.sqrt(2) / 4)
         self.second = EqualConv2d(channels[0], channels[0], 3)
         self.blocks = nn.ModuleList(_ConvPair(a, b, b) for a, b in pairwise(channels))
-        self.to_image = nn.ModuleList(
-            EqualConv2d(c, problem.spec.channels, 1, gain=1.0) for c in channels
-        )
+        self.to_image = nn.ModuleList(EqualConv2d(c, problem.spec.channels, 1, gain=1.0) for c in channels)
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See the class."""
@@ -221,9 +217,7 @@ class ProGAN(Adversarial):
         with self.frozen("discriminator"):
             with self.runtime.autocast():
                 z, fake_labels = self.noise(self.draw_labels(len(real)).sort()[0])
-                loss_g = losses.generator_score(
-                    self.d(self.augment(self.g(z, fake_labels)), fake_labels)
-                )
+                loss_g = losses.generator_score(self.d(self.augment(self.g(z, fake_labels)), fake_labels))
             self.update("g", loss_g)
         self.finish_step(len(real))
         return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach()}
@@ -249,11 +243,7 @@ class ProGAN(Adversarial):
         self._set_phase(self.ema.module)
         images = super().sample(labels, rng)
         factor = self.problem.spec.size // max(1, images.shape[2])
-        return (
-            images
-            if factor <= 1
-            else images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-        )
+        return images if factor <= 1 else images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
 
     def _set_phase(self, net: nn.Module) -> None:
         level, alpha = self.phase()

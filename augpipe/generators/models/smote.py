@@ -128,9 +128,7 @@ class SMOTE:
             parents[index] = torch.from_numpy(self.rows[label][parent])
         return Derived(images, parents)
 
-    def _interpolate(
-        self, label: int, n: int, seed: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _interpolate(self, label: int, n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """n rows of pixels, and for each the position within the class of the nearer image."""
         rows = self.pixels[label].astype(np.float64)
         if len(rows) == 1:
@@ -148,17 +146,13 @@ class SMOTE:
         tagged = sparse.hstack([sparse.csr_matrix(x), sparse.identity(len(x))], format="csr")
         resampled = self._resample(tagged, y, n, seed, label)
         pixels = rows.shape[1]
-        return resampled[:, :pixels].toarray(), np.asarray(
-            resampled[:, pixels:].argmax(axis=1)
-        ).ravel()
+        return resampled[:, :pixels].toarray(), np.asarray(resampled[:, pixels:].argmax(axis=1)).ravel()
 
     def _neighbours(self, label: int, k: int) -> _Neighbours:
         pixels = int(np.prod(self.problem.spec.shape))
         return self._near.setdefault((label, k), _Neighbours(k + 1, pixels))
 
-    def _resample(
-        self, x: sparse.csr_matrix, y: NDArray[np.int64], n: int, seed: int, label: int
-    ) -> sparse.csr_matrix:
+    def _resample(self, x: sparse.csr_matrix, y: NDArray[np.int64], n: int, seed: int, label: int) -> sparse.csr_matrix:
         """Sample n new rows of class 0, which is `label`."""
         count = int((y == 0).sum())
         k = self._neighbours(label, min(self.config.neighbours, count - 1))
@@ -177,9 +171,7 @@ class SMOTE:
             rows = _adasyn(x, y, n, k, seed)
             if rows is not None:
                 return rows[rng.permutation(rows.shape[0])[:n]]
-        sampler = over_sampling.SMOTE(
-            sampling_strategy={0: count + n}, k_neighbors=k, random_state=seed
-        )
+        sampler = over_sampling.SMOTE(sampling_strategy={0: count + n}, k_neighbors=k, random_state=seed)
         return sampler.fit_resample(x, y)[0][len(y) :]
 
     def lower_learning_rate(self, factor: float) -> None:
@@ -198,9 +190,7 @@ def build(config: Config, problem: Problem, runtime: Runtime, seed: int) -> SMOT
     return SMOTE(config, problem)
 
 
-def _adasyn(
-    x: sparse.csr_matrix, y: NDArray[np.int64], n: int, k: _Neighbours, seed: int
-) -> sparse.csr_matrix | None:
+def _adasyn(x: sparse.csr_matrix, y: NDArray[np.int64], n: int, k: _Neighbours, seed: int) -> sparse.csr_matrix | None:
     """Sample at least n rows of class 0; None if none of its images has a neighbour of another class.
 
     ADASYN rounds the number of samples per image, so a small n over many images may round to no samples: request
@@ -208,9 +198,7 @@ def _adasyn(
     """
     count, requested = int((y == 0).sum()), n
     while requested <= max(64 * n, 64 * count):
-        sampler = over_sampling.ADASYN(
-            sampling_strategy={0: count + requested}, n_neighbors=k, random_state=seed
-        )
+        sampler = over_sampling.ADASYN(sampling_strategy={0: count + requested}, n_neighbors=k, random_state=seed)
         try:
             rows = sampler.fit_resample(x, y)[0][len(y) :]
         except RuntimeError:

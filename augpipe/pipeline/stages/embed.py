@@ -9,9 +9,7 @@ from augpipe.synthetic.embeddings import FeatureExtractor
 from augpipe.synthetic.extractors import extractor
 
 
-def feature_extractor(
-    reference: Ref, features: str, runtime: Runtime, store: Store | None
-) -> FeatureExtractor:
+def feature_extractor(reference: Ref, features: str, runtime: Runtime, store: Store | None) -> FeatureExtractor:
     """The reference classifier and the chosen features; store: where embeddings are cached, None for nowhere."""
     classifier = trained_classifier.from_state(load_state(reference), runtime)
     return FeatureExtractor(classifier, runtime, extractor(features, runtime), store)

@@ -40,9 +40,7 @@ def measure(
     classifier: ClassifierOptions,
 ) -> Measured:
     """Fidelity of fresh, uncurated images of every class that train has; classifier: options for GAN-train."""
-    model, _ = families.unpack(
-        load_state(generator.checkpoint), context.runtime(), context.store.images
-    )
+    model, _ = families.unpack(load_state(generator.checkpoint), context.runtime(), context.store.images)
     train = load_images(prepared.splits.train)
     labels = draw.labels_of(prepared.counts["train"], options.images)
     drawn = draw.draw(model, labels, torch_stream(generator.seed, "measure")).images
@@ -83,20 +81,12 @@ def measure_set(
     if options.gan_train and len(images):
         trained = _gan_train(images, val, classifier, runtime, seed)
         table = pd.concat([table, trained], ignore_index=True)
-    rows = (
-        fidelity.memorisation.gallery(compared, SUSPICIOUS)
-        if len(images)
-        else np.empty((0, 3), np.int64)
-    )
+    rows = fidelity.memorisation.gallery(compared, SUSPICIOUS) if len(images) else np.empty((0, 3), np.int64)
     shown = [images.images[rows[:, 0]], train.images[rows[:, 1]], val.images[rows[:, 2]]]
     pixels = np.stack(shown, 1).reshape(-1, *images.spec.shape)
     labels = np.array(images.labels)[rows[:, 0]].repeat(3)
     gallery = draw.synthetic_set(torch.from_numpy(pixels), torch.from_numpy(labels), images)
-    return Measured(
-        table=store.put_table("fidelity", table),
-        gallery=store.put_images(gallery),
-        time=timer.stop(),
-    )
+    return Measured(table=store.put_table("fidelity", table), gallery=store.put_images(gallery), time=timer.stop())
 
 
 def _gan_train(
@@ -112,23 +102,15 @@ def _gan_train(
     recalls = np.full(len(n_synthetic), np.nan)
     if len(filled) > 1:
         evaluated = val.take(np.flatnonzero(np.isin(val.labels, filled)))
-        recalls[filled] = _recalls(images, evaluated, options, runtime, entropy(seed, "gan-train"))[
-            filled
-        ]
+        recalls[filled] = _recalls(images, evaluated, options, runtime, entropy(seed, "gan-train"))[filled]
     rows = []
     for label, name in enumerate(val.classes):
-        note = (
-            NO_SYNTHETIC if not n_synthetic[label] else NO_REAL if not n_real[label] else ONE_CLASS
-        )
+        note = NO_SYNTHETIC if not n_synthetic[label] else NO_REAL if not n_real[label] else ONE_CLASS
         known = np.isfinite(recalls[label])
-        rows.append(
-            (name, float(recalls[label]), n_real[label], n_synthetic[label], "" if known else note)
-        )
+        rows.append((name, float(recalls[label]), n_real[label], n_synthetic[label], "" if known else note))
     mean = float(recalls[filled].mean()) if filled else float("nan")
     note = "" if len(filled) > 1 else ONE_CLASS if filled else NO_REAL
-    total_real, total_synthetic = (
-        sum(of[label] for label in filled) for of in (n_real, n_synthetic)
-    )
+    total_real, total_synthetic = (sum(of[label] for label in filled) for of in (n_real, n_synthetic))
     rows.insert(0, ("", mean, total_real, total_synthetic, note))
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "metric"])
     table.insert(1, "metric", "gan_train")

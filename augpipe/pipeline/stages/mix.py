@@ -57,9 +57,16 @@ def choose(
         evaluations = min(options.evaluations, steps)
         short = options.model_copy(update={"steps": steps, "evaluations": evaluations})
         tried: Tried = cache.run(
-            try_candidate, context, prepared, search.settled(mix, candidate), candidate.part,
-            synthetic, reference, short, seed,
-        ).value  # fmt: skip
+            try_candidate,
+            context,
+            prepared,
+            search.settled(mix, candidate),
+            candidate.part,
+            synthetic,
+            reference,
+            short,
+            seed,
+        ).value
         return Seen(tried.recall, tried.loss, _in_label_order(tried.of_class, prepared.classes))
 
     candidates = search.candidates(mix) if len(images.synthetic) else search.candidates(mix)[:1]
@@ -76,9 +83,7 @@ def choose(
 class _SearchImages:
     """Images that all candidates of a search share; LeakError if some are of val or test."""
 
-    def __init__(
-        self, context: Context, prepared: Prepared, mix: Mix, synthetic: Synthetic, reference: Ref
-    ) -> None:
+    def __init__(self, context: Context, prepared: Prepared, mix: Mix, synthetic: Synthetic, reference: Ref) -> None:
         self.runtime = context.runtime()
         self.real, self.val = (load_images(prepared.splits.train), load_images(prepared.splits.val))
         self.synthetic = _weighted(mix, synthetic)
@@ -96,9 +101,15 @@ def _trial(images: _SearchImages) -> cache.Stage:
     """The stage of one candidate; its arguments are what the stored result depends on, `images` follow from them."""
 
     def try_candidate(
-        context: Context, prepared: Prepared, mix: Mix, part: float, synthetic: Synthetic,
-        reference: Ref, options: ClassifierOptions, seed: int,
-    ) -> Tried:  # fmt: skip
+        context: Context,
+        prepared: Prepared,
+        mix: Mix,
+        part: float,
+        synthetic: Synthetic,
+        reference: Ref,
+        options: ClassifierOptions,
+        seed: int,
+    ) -> Tried:
         return _tried(images, mix, part, options, seed)
 
     return try_candidate
@@ -109,9 +120,7 @@ def _in_label_order(of_class: Mapping[str, float], classes: Sequence[str]) -> di
     return {name: of_class[name] for name in classes if name in of_class}
 
 
-def _tried(
-    images: _SearchImages, mix: Mix, part: float, options: ClassifierOptions, seed: int
-) -> Tried:
+def _tried(images: _SearchImages, mix: Mix, part: float, options: ClassifierOptions, seed: int) -> Tried:
     """Train a classifier on the candidate's mix and take its best evaluation on val."""
     rows = search.rows_of(images.synthetic, part)
     soft = images.soft_labels
@@ -123,9 +132,7 @@ def _tried(
         seed=entropy(seed, "mixture"),
         soft_labels=None if soft is None else soft[torch.from_numpy(rows)],
     )
-    trained = classification.train(
-        mixture, images.val, options, images.runtime, seed=entropy(seed, "classifier")
-    )
+    trained = classification.train(mixture, images.val, options, images.runtime, seed=entropy(seed, "classifier"))
     return _seen(trained, images.synthetic)
 
 
@@ -139,10 +146,7 @@ def _seen(trained: Trained, generated: ImageSet) -> Tried:
 
 def _table(tried: Sequence[Trial]) -> pd.DataFrame:
     """The table of a `Choice`."""
-    rows = [
-        (t.rung, _as_text(t.candidate.share), t.candidate.part, t.steps, t.recall, t.loss, t.stayed)
-        for t in tried
-    ]
+    rows = [(t.rung, _as_text(t.candidate.share), t.candidate.part, t.steps, t.recall, t.loss, t.stayed) for t in tried]
     names = ["rung", "share", "part", "steps", "val_macro_recall", "val_loss", "stayed"]
     return pd.DataFrame(rows, columns=names)
 
@@ -184,13 +188,9 @@ def mix(
     return Recipe(
         real=prepared.splits.train,
         synthetic=ref,
-        soft_labels=None
-        if soft_labels is None
-        else store.put_state("soft_labels", {"probabilities": soft_labels}),
+        soft_labels=None if soft_labels is None else store.put_state("soft_labels", {"probabilities": soft_labels}),
         mix=settled,
-        chosen=chosen.model_dump(mode="json", include={"share", "part", "steps"})
-        if chosen
-        else None,
+        chosen=chosen.model_dump(mode="json", include={"share", "part", "steps"}) if chosen else None,
         real_count=tuple(have.values()),
         synthetic_count=tuple(added.values()),
         made_by={} if generated is None else generated.table["source"].value_counts().to_dict(),
@@ -212,9 +212,7 @@ def _weighted(mix: Mix, synthetic: Synthetic) -> ImageSet:
     return mixing.preferred(images, load_table(synthetic.checks), mix.prefer)
 
 
-def _soft_labels(
-    reference: Ref | None, mix: Mix, images: ImageSet, runtime: Runtime
-) -> torch.Tensor | None:
+def _soft_labels(reference: Ref | None, mix: Mix, images: ImageSet, runtime: Runtime) -> torch.Tensor | None:
     """The reference classifier's probabilities for each image, float32 (N,K), if labels are soft."""
     if not mix.soft:
         return None

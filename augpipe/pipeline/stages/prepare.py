@@ -35,12 +35,10 @@ from augpipe.pipeline.validate import check_images, check_listing, list_images
 
 
 def prepare(
-    context: Context,
-    experiment: Experiment,
-    seed: int | None = None,
-    progress: Progress = lambda done, total: None,
+    context: Context, experiment: Experiment, seed: int | None = None, progress: Progress = lambda done, total: None
 ) -> Prepared:
-    """source → split → thinned train, the pixels stored once; mistakes that the listing shows are reported before pictures are read.
+    """source → split → thinned train, the pixels stored once; mistakes that the listing shows are reported before
+    pictures are read.
 
     Never cached, because it reads the source. seed: draws a separate split for this seed; None: the experiment's split.
     """
@@ -53,9 +51,7 @@ def prepare(
     surveyed = survey(listing, experiment.image)
     check_images(experiment, surveyed.spec, listing.classes)
     with store.scratch() as scratch:
-        intake = take_in(
-            listing, experiment.image, policy, folder=scratch, found=surveyed, progress=progress
-        )
+        intake = take_in(listing, experiment.image, policy, folder=scratch, found=surveyed, progress=progress)
         partition.check_classes(intake, policy.min_images)
         check_copied_classes(intake, policy)
         partitioned = partition.part(intake, options, policy, numpy_stream(options.seed, "split"))
@@ -98,20 +94,20 @@ def _attributes(intake: Intake, rows: Mapping[str, NDArray[np.int64]]) -> pd.Dat
 
 
 def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
-    """Class → number of synthetic images of an arm's fill; without classes whose share is 0; empty without a generator."""
+    """Class → number of synthetic images of an arm's fill; without classes whose share is 0; empty without a
+    generator.
+    """
     if not arm.generator:
         return {}
     share = arm.mix.share
-    shown = (
-        {label_of(n, classes) for n, s in share.items() if s}
-        if isinstance(share, Mapping)
-        else have
-    )
+    shown = {label_of(n, classes) for n, s in share.items() if s} if isinstance(share, Mapping) else have
     return {c: n for c, n in plan(arm.mix.fill, have, classes).items() if c in shown}
 
 
 def check_fractions(experiment: Experiment, have: Counts, classes: tuple[str, ...]) -> None:
-    """UserError if an arm's fill is a fraction of the largest class that every class has: its generator would draw nothing."""
+    """UserError if an arm's fill is a fraction of the largest class that every class has: its generator would draw
+    nothing.
+    """
     for arm in experiment.arms:
         fill = arm.mix.fill
         if arm.generator and isinstance(fill, float) and not images_to_make(arm, have, classes):
@@ -132,9 +128,7 @@ def check_metric(experiment: Experiment, train: Counts) -> None:
         )
 
 
-def _thinned(
-    images: ImageSet, rows: NDArray[np.int64], imbalance: Imbalance, seed: int
-) -> NDArray[np.int64]:
+def _thinned(images: ImageSet, rows: NDArray[np.int64], imbalance: Imbalance, seed: int) -> NDArray[np.int64]:
     target = imbalance.target(images.counts(rows), images.classes)
     return rows[thin(images.labels[rows], target, numpy_stream(seed, "thin"))]
 
@@ -150,9 +144,7 @@ def _store(
     data = store.adopt("images", scratch)
     ends = np.cumsum([0, *(len(rows[name]) for name in NAMES)]).tolist()
     ranges = zip(NAMES, ends[:-1], ends[1:], strict=True)
-    return data, SplitRefs(
-        **{name: store.put_rows(data, start, stop) for name, start, stop in ranges}
-    )
+    return data, SplitRefs(**{name: store.put_rows(data, start, stop) for name, start, stop in ranges})
 
 
 def _record(intake: Intake, partitioned: partition.Partition, policy: Policy) -> IntakeRecord:

@@ -13,9 +13,7 @@ from augpipe.pipeline.context import Context
 from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier
 
 
-def score(
-    context: Context, prepared: Prepared, classifier: TrainedClassifier, recipe: Recipe
-) -> Scored:
+def score(context: Context, prepared: Prepared, classifier: TrainedClassifier, recipe: Recipe) -> Scored:
     """Compute every metric on val and test, and store the predicted probabilities."""
     store, runtime = context.store, context.runtime()
     trained = trained_classifier.from_state(load_state(classifier.state), runtime)
@@ -27,9 +25,7 @@ def score(
         if beside is None or synthetic is None:
             predicted = trained_classifier.predict(trained, images, runtime)
         else:
-            predicted = trained_classifier.predict_beside(
-                trained, images, synthetic, beside.k, beside.weight, runtime
-            )
+            predicted = trained_classifier.predict_beside(trained, images, synthetic, beside.k, beside.weight, runtime)
         probabilities[split] = torch.from_numpy(np.ascontiguousarray(predicted))
         table = scores.score(predicted, images.labels, prepared.classes, prepared.counts["train"])
         table.insert(0, "split", split)

@@ -43,13 +43,12 @@ def synthesize(
     if curation is not None:
         cache = None if context.fresh else store
         curator = curator_of(
-            curation, prepared,
+            curation,
+            prepared,
             feature_extractor(reference, features, runtime, cache),
             feature_extractor(reference, features, runtime, None),
-        )  # fmt: skip
-    sampled = draw.sample(
-        model, counts, train, name=generator.name, seed=generator.seed, store=store, judge=curator
-    )
+        )
+    sampled = draw.sample(model, counts, train, name=generator.name, seed=generator.seed, store=store, judge=curator)
     return Synthetic(
         images=sampled.images,
         checks=sampled.checks,
@@ -59,10 +58,10 @@ def synthesize(
     )
 
 
-def curator_of(
-    options: Curation, prepared: Prepared, stored: FeatureExtractor, fresh: FeatureExtractor
-) -> Curator:
-    """The checks against the run's train and val. stored: extractor whose embeddings of real images are cached. fresh: extractor for candidates, not cached."""
+def curator_of(options: Curation, prepared: Prepared, stored: FeatureExtractor, fresh: FeatureExtractor) -> Curator:
+    """The checks against the run's train and val. stored: extractor whose embeddings of real images are cached. fresh:
+    extractor for candidates, not cached.
+    """
     train, val = load_images(prepared.splits.train), load_images(prepared.splits.val)
 
     def embed(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Embedded:
@@ -92,9 +91,7 @@ def pool(context: Context, sets: Sequence[Synthetic]) -> Synthetic:
         checks=store.put_table("checks", _stacked([synthetic.checks for synthetic in sets])),
         funnel=store.put_table("funnels", _stacked([synthetic.funnel for synthetic in sets])),
         short=missing,
-        time=timer.stop().model_copy(
-            update={"seconds": sum(synthetic.time.seconds for synthetic in sets)}
-        ),
+        time=timer.stop().model_copy(update={"seconds": sum(synthetic.time.seconds for synthetic in sets)}),
     )
 
 
@@ -116,15 +113,11 @@ def _stacked(refs: Sequence[Ref]) -> pd.DataFrame:
 
 def split_plan(plan: Mapping[int, int], parts: int) -> list[dict[int, int]]:
     """Divide a plan evenly among generators; the first ones take the remainder."""
-    return [
-        {label: n // parts + (at < n % parts) for label, n in plan.items()} for at in range(parts)
-    ]
+    return [{label: n // parts + (at < n % parts) for label, n in plan.items()} for at in range(parts)]
 
 
 def _funnel(curator: Curator | None, name: str, classes: tuple[str, ...]) -> pd.DataFrame:
     """Candidates that each check saw and passed, by class."""
     seen, passed = (curator.seen, curator.passed) if curator else ({}, {})
-    rows = [
-        (name, classes[label], check, n, passed[check, label]) for (check, label), n in seen.items()
-    ]
+    rows = [(name, classes[label], check, n, passed[check, label]) for (check, label), n in seen.items()]
     return pd.DataFrame(rows, columns=list(FUNNEL))

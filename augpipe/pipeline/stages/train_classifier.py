@@ -51,12 +51,7 @@ class _Pace:
 
 
 def train_reference(
-    context: Context,
-    prepared: Prepared,
-    options: ClassifierOptions,
-    seed: int,
-    *,
-    report: Report = silent,
+    context: Context, prepared: Prepared, options: ClassifierOptions, seed: int, *, report: Report = silent
 ) -> Ref:
     """The reference classifier: trained on real images alone; its features and classes check synthetic images."""
     store, runtime = context.store, context.runtime()
@@ -64,9 +59,13 @@ def train_reference(
     prepared.refuse_leaks(splits.train, "the reference classifier")
     resume = _resume(context, options, ["reference", seed, content(prepared.splits)])
     trained = fit_reference(
-        splits, options, runtime,
-        seed=entropy(seed, "domain"), hooks=_Pace(report, options.batch).hooks(), resume=resume,
-    )  # fmt: skip
+        splits,
+        options,
+        runtime,
+        seed=entropy(seed, "domain"),
+        hooks=_Pace(report, options.batch).hooks(),
+        resume=resume,
+    )
     return store.put_state("classifiers", trained_classifier.state_of(trained, options))
 
 
@@ -95,9 +94,7 @@ def _resume(context: Context, options: ClassifierOptions, inputs: list[Any]) -> 
     header = {
         "inputs": inputs,
         "options": options.model_dump(mode="json"),
-        "with": machine.environment(
-            runtime.device.type, runtime.precision, context.threads, distributed.size()
-        ),
+        "with": machine.environment(runtime.device.type, runtime.precision, context.threads, distributed.size()),
         "code": code,
     }
     path = context.store.root / "training" / f"classifier-{entropy(0, repr(header)):016x}.pt"
@@ -125,9 +122,7 @@ def train_classifier(
         if images is not None:
             prepared.refuse_leaks(images, f"the classifier of arm {arm!r}")
     soft = load_state(recipe.soft_labels)["probabilities"] if recipe.soft_labels else None
-    mixture = Mixture(
-        real, synthetic, recipe.mix, runtime, seed=entropy(seed, "mixture"), soft_labels=soft
-    )
+    mixture = Mixture(real, synthetic, recipe.mix, runtime, seed=entropy(seed, "mixture"), soft_labels=soft)
     trained = classification.train(
         mixture,
         load_images(prepared.splits.val),
@@ -135,9 +130,7 @@ def train_classifier(
         runtime,
         seed=entropy(seed, "classifier"),
         hooks=_Pace(report, options.batch).hooks(),
-        resume=_resume(
-            context, options, [arm, seed, content(recipe), content(prepared.splits.val)]
-        ),
+        resume=_resume(context, options, [arm, seed, content(recipe), content(prepared.splits.val)]),
     )
     return TrainedClassifier(
         arm=arm,
@@ -154,10 +147,6 @@ def _history(evaluations: list[Evaluation]) -> pd.DataFrame:
     rows = [
         (e.step, metric, value)
         for e in evaluations
-        for metric, value in (
-            ("loss", e.loss),
-            ("val_macro_recall", e.val_macro_recall),
-            ("val_loss", e.val_loss),
-        )
+        for metric, value in (("loss", e.loss), ("val_macro_recall", e.val_macro_recall), ("val_loss", e.val_loss))
     ]
     return pd.DataFrame(rows, columns=["step", "metric", "value"])

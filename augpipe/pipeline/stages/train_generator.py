@@ -44,10 +44,7 @@ def specs(
     if not options.per_class:
         return None, [whole]
     have = {label: n for label, n in prepared.counts["train"].items() if n > 0}
-    classes = [
-        whole.model_copy(update={"label": label, "class_name": prepared.classes[label]})
-        for label in have
-    ]
+    classes = [whole.model_copy(update={"label": label, "class_name": prepared.classes[label]}) for label in have]
     if options.pretrain and any(n < options.pretrain_below for n in have.values()):
         return whole.model_copy(update={"pooled": True}), classes
     return None, classes
@@ -113,9 +110,7 @@ class _Training:
     def checkpoint(self) -> Checkpoint:
         """The file that the training resumes from after a kill; its header holds everything it depends on."""
         spec, splits = self.spec, self.prepared.splits
-        where = machine.environment(
-            self.runtime.device.type, self.runtime.precision, self.threads, distributed.size()
-        )
+        where = machine.environment(self.runtime.device.type, self.runtime.precision, self.threads, distributed.size())
         header = {
             "config": self.options.model_dump(mode="json"),
             "seed": spec.seed,
@@ -155,7 +150,8 @@ def train_generator(
 ) -> TrainedGenerator:
     """Train one generator and select the checkpoint with the lowest class-wise KID against val.
 
-    After a kill it resumes from its last checkpoint, to the same result. start: the model to start from. classifier: options of the reference classifier.
+    After a kill it resumes from its last checkpoint, to the same result. start: the model to start from. classifier:
+    options of the reference classifier.
     """
     task, devices = (prepared, reference, spec, start, options, classifier, report), spec.devices
     if devices == 1 or not options.kimg > 0:
@@ -177,7 +173,9 @@ def _train(
     classifier: ClassifierOptions,
     report: Report,
 ) -> TrainedGenerator | None:
-    """Train in this process. With several processes only rank 0 writes files and returns the record, but all draw images, to keep batch norms equal."""
+    """Train in this process. With several processes only rank 0 writes files and returns the record, but all draw
+    images, to keep batch norms equal.
+    """
     timer = Timer()
     training = _Training(context, prepared, reference, spec, start, options, classifier)
     generator, store = training.build(), training.store
@@ -204,9 +202,14 @@ def _train(
         checkpoint.remove()
     distributed.wait_for_all()  # no process may read the checkpoint before it is removed
     fitted = fit.fit(
-        generator, training.train, training.options, training.runtime,
-        seed=training.seed, hooks=hooks, checkpoint=checkpoint,
-    )  # fmt: skip
+        generator,
+        training.train,
+        training.options,
+        training.runtime,
+        seed=training.seed,
+        hooks=hooks,
+        checkpoint=checkpoint,
+    )
     distributed.wait_for_all()  # rank 0 must not remove the checkpoint while others still read it
     generator.load_state_dict(fitted.state)
     trained = _record(training, generator, fitted, shown, timer)
@@ -215,9 +218,7 @@ def _train(
     return trained
 
 
-def validation(
-    classifier: Trained, train: ImageSet, val: ImageSet, runtime: Runtime, seed: int
-) -> Validate:
+def validation(classifier: Trained, train: ImageSet, val: ImageSet, runtime: Runtime, seed: int) -> Validate:
     """Class-wise KID of newly drawn images against val, in features of a classifier of real images."""
     extractor = FeatureExtractor(classifier, runtime)
     real = extractor.embed(val)
@@ -237,9 +238,7 @@ def _record(
     images = draw.draw(generator, shown, torch_stream(training.seed, "preview")).images
     if not distributed.leads():
         return None
-    packed = families.pack(
-        training.options, training.problem, training.seed, training.train_ref, fitted.state
-    )
+    packed = families.pack(training.options, training.problem, training.seed, training.train_ref, fitted.state)
     rows = [row for tick in fitted.ticks for row in _tick_rows(tick)]
     previews = []
     for tick in fitted.ticks:
@@ -271,22 +270,19 @@ def join_generators(
     parts: Sequence[TrainedGenerator],
     start: TrainedGenerator | None = None,
 ) -> TrainedGenerator:
-    """Join per-class models into one generator; its kimg and seconds are sums over all models, including the pooled one."""
+    """Join per-class models into one generator; its kimg and seconds are sums over all models, including the pooled
+    one.
+    """
     timer, store = Timer(), context.store
     name, seed = parts[0].name, parts[0].seed
     generator_seed = entropy(seed, "generator", name)
     label = {name: at for at, name in enumerate(prepared.classes)}
     states = {label[part.part]: load_state(part.checkpoint)["state"] for part in parts}
-    packed = families.pack(
-        options, prepared.problem, generator_seed, prepared.splits.train, {"parts": states}
-    )
+    packed = families.pack(options, prepared.problem, generator_seed, prepared.splits.train, {"parts": states})
     joined, _ = families.unpack(packed, context.runtime(), store.images)
     shown = torch.tensor(sorted(states)).repeat_interleave(SHOWN)
     images = draw.draw(joined, shown, torch_stream(generator_seed, "preview")).images
-    rows = [
-        (part.best_kimg, part.time.seconds, f"val_kid/{part.part}", part.best_metric)
-        for part in parts
-    ]
+    rows = [(part.best_kimg, part.time.seconds, f"val_kid/{part.part}", part.best_metric) for part in parts]
     spent = [*parts, *([start] if start else [])]
     seconds = timer.stop().seconds + sum(part.time.seconds for part in spent)
     return TrainedGenerator(
@@ -296,9 +292,7 @@ def join_generators(
         checkpoint=store.put_state("generators", packed),
         history=_history(store, rows),
         previews=(),
-        samples=store.put_images(
-            draw.synthetic_set(images, shown, load_images(prepared.splits.train))
-        ),
+        samples=store.put_images(draw.synthetic_set(images, shown, load_images(prepared.splits.train))),
         learned=prepared.splits.train,
         best_kimg=sum(part.best_kimg for part in spent),
         best_metric=sum(part.best_metric for part in parts) / len(parts),

@@ -1,8 +1,8 @@
 """Fidelity metrics over features: realism and diversity of synthetic images, and memorisation of train.
 
 Real images are those of val, never of test. A metric is one function in a module of this package. It declares how many
-images it needs; with fewer, its value is nan, with a note that says why. Each is computed overall and per class, with the
-numbers of images that it is based on.
+images it needs; with fewer, its value is nan, with a note that says why. Each is computed overall and per class, with
+the numbers of images that it is based on.
 """
 
 from __future__ import annotations
@@ -17,9 +17,20 @@ from augpipe.synthetic.fidelity.base import Compared, Metric, Noted, RefusedErro
 from augpipe.synthetic.fidelity.distances import class_kid, kid
 
 __all__ = [
-    "COLUMNS", "Compared", "RefusedError", "class_kid", "distances", "judges", "kid", "manifolds", "measure",
-    "memorisation", "metrics", "names", "pixels",
-]  # fmt: skip
+    "COLUMNS",
+    "Compared",
+    "RefusedError",
+    "class_kid",
+    "distances",
+    "judges",
+    "kid",
+    "manifolds",
+    "measure",
+    "memorisation",
+    "metrics",
+    "names",
+    "pixels",
+]
 
 COLUMNS = ("class", "metric", "value", "n_real", "n_synthetic", "note")
 Row = tuple[str, str, float, int, int, str]

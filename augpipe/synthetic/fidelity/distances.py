@@ -27,22 +27,21 @@ def kid_with_spread(c: Compared) -> dict[str, float]:
     for _ in range(SUBSETS if size >= 2 else 0):
         x, y = (s.vectors[rng.permutation(len(s))[:size]] for s in (c.real, c.synthetic))
         drawn.append(_mmd(x.astype(np.float64), y.astype(np.float64)))
-    return {
-        "kid": kid(c.real, c.synthetic),
-        "kid_spread": float(np.std(drawn, ddof=1)) if drawn else float("nan"),
-    }
+    return {"kid": kid(c.real, c.synthetic), "kid_spread": float(np.std(drawn, ddof=1)) if drawn else float("nan")}
 
 
 def kid(real: Embedded, synthetic: Embedded) -> float:
-    """Unbiased squared MMD with the kernel (x·y/F + 1)³ (Bińkowski et al. 2018); 0 for equal distributions, may be negative."""
+    """Unbiased squared MMD with the kernel (x·y/F + 1)³ (Bińkowski et al. 2018); 0 for equal distributions, may be
+    negative.
+    """
     return _mmd(real.vectors.astype(np.float64), synthetic.vectors.astype(np.float64))
 
 
 def class_kid(real: Embedded, synthetic: Embedded) -> float:
     """Mean of `kid` over classes, by which a generator's checkpoint is selected; lower is better.
 
-    Per class, because a generator that draws the wrong class well has a good overall value. Every class counts, even with
-    one real image: the smallest classes are what a generator is trained for.
+    Per class, because a generator that draws the wrong class well has a good overall value. Every class counts, even
+    with one real image: the smallest classes are what a generator is trained for.
     """
     labels = np.intersect1d(real.labels, synthetic.labels)
     return float(np.mean([kid(real.of(int(c)), synthetic.of(int(c))) for c in labels]))
@@ -74,7 +73,9 @@ def _within(x: NDArray[np.float64]) -> float:
 
 @metric("fid", least=FID_LEAST)
 def fid(c: Compared) -> float:
-    """|mu - mu'|² + tr(S + S' - 2 (S S')^½) of Gaussian fits (Heusel et al. 2017); comparable only within one feature space."""
+    """|mu - mu'|² + tr(S + S' - 2 (S S')^½) of Gaussian fits (Heusel et al. 2017); comparable only within one feature
+    space.
+    """
     x, y = c.real.vectors.astype(np.float64), c.synthetic.vectors.astype(np.float64)
     a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     # tr((S S')^½) from the symmetric S^½ S' S^½, whose eigenvalues are real and not negative.

@@ -21,10 +21,7 @@ from augpipe.synthetic.embeddings import Embedded
 
 PERMUTATIONS: Final = 999
 AT_ONCE: Final = 2**20  # candidates of all permutations that are evaluated together
-CANDIDATES: Final = (
-    8,
-    64,
-)  # bounds on the number of nearest real images that a permutation considers
+CANDIDATES: Final = (8, 64)  # bounds on the number of nearest real images that a permutation considers
 MISSED: Final = 1e-4  # tolerated probability that all candidates are of one kind
 COPIED: Final = 1e-3  # fraction of the median distance below which two images are the same
 MOST: Final = 2000  # images per set and class
@@ -39,8 +36,8 @@ Search = Callable[[Items, Items, int], tuple[Floats, NDArray[np.int64]]]
 class Space:
     """Synthetic, train and held-out images of one class in one space (features or pixels).
 
-    units: int64 (M,), of the train, then the held-out images: those of a unit are exchanged together; None: each image alone.
-    search: the k nearest points of each query, see `neighbours.nearest`.
+    units: int64 (M,), of the train, then the held-out images: those of a unit are exchanged together; None: each image
+    alone. search: the k nearest points of each query, see `neighbours.nearest`.
     """
 
     synthetic: Items
@@ -55,7 +52,9 @@ class Space:
 
 
 def real_units(train: Embedded, held_out: Embedded) -> NDArray[np.int64]:
-    """The unit of each train, then each held-out image: its group. Images of a group with some in both are on their own."""
+    """The unit of each train, then each held-out image: its group. Images of a group with some in both are on their
+    own.
+    """
     alone = np.arange(len(train) + len(held_out))
     if train.groups is None or held_out.groups is None:
         return alone
@@ -69,8 +68,8 @@ def real_units(train: Embedded, held_out: Embedded) -> NDArray[np.int64]:
 class Deals:
     """Ways to divide the real images of several classes into members (train) and others, whole units at a time.
 
-    Units change places within the classes that they have, so that the number of units of each class stays. grouped: whether
-    a unit has several images. n: number of units. ways: number of divisions, at most the largest float.
+    Units change places within the classes that they have, so that the number of units of each class stays. grouped:
+    whether a unit has several images. n: number of units. ways: number of divisions, at most the largest float.
     """
 
     def __init__(self, classes: Sequence[Space]) -> None:
@@ -87,9 +86,7 @@ class Deals:
         self._unit = pd.factorize(units)[0]
         self.n = int(self._unit.max()) + 1
         self.grouped = self.n < len(units)
-        members = np.concatenate(
-            [np.arange(size) < len(c.train) for size, c in zip(sizes, classes, strict=True)]
-        )
+        members = np.concatenate([np.arange(size) < len(c.train) for size, c in zip(sizes, classes, strict=True)])
         self._members = np.zeros(self.n, np.bool_)
         self._members[self._unit[members]] = True
         strata = _strata(self._unit, np.repeat(np.arange(len(classes)), sizes))
@@ -147,9 +144,7 @@ class ClassTest:
         self.n = len(pool)
         # The nearest images may all be of one unit: as many units, of the usual size, are needed.
         size = 1 if space.units is None else math.ceil(self.n / len(np.unique(space.units)))
-        distance, self.row = space.search(
-            synthetic, pool, min(size * _candidates(members, self.n), self.n)
-        )
+        distance, self.row = space.search(synthetic, pool, min(size * _candidates(members, self.n), self.n))
         # The log distance of an exact copy must be finite: all distances below this floor count as equal.
         positive = distance[distance > 0]
         floor = COPIED * float(np.median(positive)) if len(positive) else 1.0
@@ -175,9 +170,7 @@ class ClassTest:
 def exchange_test(classes: Sequence[Space], rng: np.random.Generator) -> float:
     """p of the permutation test (see `memorisation`); at least 1 / (PERMUTATIONS + 1)."""
     tests, deals = [ClassTest(space, rng) for space in classes], Deals(classes)
-    observed = sum(
-        float(t.statistics(m[None])[0]) for t, m in zip(tests, deals.observed(), strict=True)
-    )
+    observed = sum(float(t.statistics(m[None])[0]) for t, m in zip(tests, deals.observed(), strict=True))
     largest = max(sum(test.n for test in tests), *(test.row.size for test in tests))
     at_once = max(1, AT_ONCE // largest)
     extreme = 0

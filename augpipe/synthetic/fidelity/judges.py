@@ -43,7 +43,8 @@ def c2st(c: Compared) -> dict[str, float]:
     .5: real and synthetic are indistinguishable. c2st_p: probability of as many correct answers by chance (binomial,
     one-sided). A group is in one half as a whole: its images resemble each other, and the classifier would recognise
     them. Answers on images of a group go together; with groups, p is that of a t-test of the accuracy, mean of real and
-    synthetic, with the jackknife's variance over groups (see `comparison.units`). Synthetic images of a generator are independent.
+    synthetic, with the jackknife's variance over groups (see `comparison.units`). Synthetic images of a generator are
+    independent.
     """
     a, b = c.even("c2st", MOST)
     real, synthetic = _groups(c.real, a), _groups(c.synthetic, b)
@@ -57,9 +58,7 @@ def c2st(c: Compared) -> dict[str, float]:
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, tol=1e-3))
     classifier.fit(x[training], y[training])
     right = classifier.predict(x[~training]) == y[~training]
-    units = Units(
-        y[~training].astype(np.int64), np.concatenate([real, synthetic + len(real)])[~training]
-    )
+    units = Units(y[~training].astype(np.int64), np.concatenate([real, synthetic + len(real)])[~training])
     if not units.grouped:
         p = binomtest(int(right.sum()), len(right), 0.5, alternative="greater").pvalue
         return {"c2st": float(right.mean()), "c2st_p": float(p)}

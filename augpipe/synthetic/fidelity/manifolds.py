@@ -48,17 +48,15 @@ def realism(c: Compared) -> float:
     """
     radius = c.real_radii[NEIGHBOURS]
     small = radius <= np.median(radius)
-    return float(
-        np.median(neighbours.reach(c.synthetic.vectors, c.real.vectors[small], radius[small]))
-    )
+    return float(np.median(neighbours.reach(c.synthetic.vectors, c.real.vectors[small], radius[small])))
 
 
 @metric("one_nn", "one_nn_real", "one_nn_synthetic", least=10)
 def one_nn(c: Compared) -> dict[str, float]:
     """Leave-one-out accuracy of a 1-NN classifier of real against synthetic (Lopez-Paz & Oquab 2017; Xu et al. 2018).
 
-    .5: indistinguishable, 1: perfectly separable. The accuracy on each set tells more: low on real and high on synthetic
-    images means mode collapse; both near 0 means copying.
+    .5: indistinguishable, 1: perfectly separable. The accuracy on each set tells more: low on real and high on
+    synthetic images means mode collapse; both near 0 means copying.
     """
     a, b = c.even("one_nn", MOST)
     both = np.concatenate([c.real.vectors[a], c.synthetic.vectors[b]])

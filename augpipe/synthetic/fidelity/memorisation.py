@@ -2,12 +2,12 @@
 
 Train and held-out images of a class come from the same distribution. For a generator that learned only what they share,
 they are exchangeable: it makes no difference which of them are train images. `memorisation.p` is the p-value of that
-permutation test within classes, of whole groups where images have groups. Its statistic is the mean, over synthetic images, of the log ratio of the distance to the
-nearest held-out image to that to the nearest train image, so that a few near copies weigh as much as a general attraction.
-The test is valid for any sizes of train and held-out set, and for a generator that draws only typical images, which are
-nearer to *any* real image than real images are to each other. The comparison of Meehan et al. (2020), distances of
-synthetic and of held-out images to their nearest train image, takes such a generator for a copier; it is reported as
-`memorisation.nearer`.
+permutation test within classes, of whole groups where images have groups. Its statistic is the mean, over synthetic
+images, of the log ratio of the distance to the nearest held-out image to that to the nearest train image, so that a few
+near copies weigh as much as a general attraction. The test is valid for any sizes of train and held-out set, and for a
+generator that draws only typical images, which are nearer to *any* real image than real images are to each other. The
+comparison of Meehan et al. (2020), distances of synthetic and of held-out images to their nearest train image, takes
+such a generator for a copier; it is reported as `memorisation.nearer`.
 
 Distances in pixels are those of `views`: a picture that is shifted by a pixel or mirrored is the same one.
 """
@@ -24,20 +24,11 @@ from scipy.stats import mannwhitneyu, norm
 
 from augpipe.synthetic import views
 from augpipe.synthetic.fidelity.base import Compared, Noted, RefusedError, metric
-from augpipe.synthetic.fidelity.exchange import (
-    Deals,
-    Floats,
-    Space,
-    exchange_test,
-    real_units,
-    subsample,
-)
+from augpipe.synthetic.fidelity.exchange import Deals, Floats, Space, exchange_test, real_units, subsample
 
 # Fraction of held-out images that are as near to train as a near copy.
 NEAR: Final = 0.01
-FEWEST: Final = (
-    round(1 / NEAR) - 1
-)  # least number of held-out images whose minimum estimates that quantile
+FEWEST: Final = round(1 / NEAR) - 1  # least number of held-out images whose minimum estimates that quantile
 TINY: Final = 1e-6
 HELD_OUT: Final = 10  # images of each set that the test needs
 GROUPED: Final = "assumes independent images, and these have groups; see memorisation.p"
@@ -55,15 +46,11 @@ def strata(c: Compared) -> list[dict[str, Space]]:
     for label in np.unique(c.synthetic.labels).tolist():
         synthetic, train, held_out = (s.of(label) for s in (c.synthetic, c.train, c.real))
         if min(len(train), len(held_out)) > 0:
-            of_class = np.concatenate(
-                [of[s.labels == label] for of, s in zip(units, (c.train, c.real), strict=True)]
-            )
+            of_class = np.concatenate([of[s.labels == label] for of, s in zip(units, (c.train, c.real), strict=True)])
             classes.append(
                 {
                     "features": Space(synthetic.vectors, train.vectors, held_out.vectors, of_class),
-                    "pixels": Space(
-                        synthetic.images, train.images, held_out.images, of_class, views.nearest
-                    ),
+                    "pixels": Space(synthetic.images, train.images, held_out.images, of_class, views.nearest),
                 }
             )
     if not classes:
@@ -72,25 +59,28 @@ def strata(c: Compared) -> list[dict[str, Space]]:
 
 
 @metric(
-    "memorisation.p", "memorisation.p_features", "memorisation.p_pixels",
-    "memorisation.nearer", "memorisation.nearer_p",
-    "memorisation.membership_auc", "memorisation.membership_p",
-    least=HELD_OUT, needs_train=True,
-)  # fmt: skip
+    "memorisation.p",
+    "memorisation.p_features",
+    "memorisation.p_pixels",
+    "memorisation.nearer",
+    "memorisation.nearer_p",
+    "memorisation.membership_auc",
+    "memorisation.membership_p",
+    least=HELD_OUT,
+    needs_train=True,
+)
 def memorisation(c: Compared) -> dict[str, float | Noted]:
     """One-sided p (small: memorised), Bonferroni-corrected over both spaces, and the figures behind it.
 
     nearer: probability that a synthetic image is nearer to train than a held-out one (features; .5: no difference).
-    membership_auc: AUC of the distance to the nearest synthetic image as a score that separates train from held-out images
-    (features; .5: chance). All compare images within a class and are combined over classes.
+    membership_auc: AUC of the distance to the nearest synthetic image as a score that separates train from held-out
+    images (features; .5: chance). All compare images within a class and are combined over classes.
     """
     classes = strata(c)
     features = [spaces["features"] for spaces in classes]
     deals = Deals(features)
     to_train = [(s.nearest(s.synthetic, s.train), s.nearest(s.held_out, s.train)) for s in features]
-    to_synthetic = [
-        (s.nearest(s.train, s.synthetic), s.nearest(s.held_out, s.synthetic)) for s in features
-    ]
+    to_synthetic = [(s.nearest(s.train, s.synthetic), s.nearest(s.held_out, s.synthetic)) for s in features]
     nearer, nearer_p = _less(to_train)
     auc, auc_p = _less(to_synthetic)
     figures: dict[str, float | Noted] = {
@@ -106,9 +96,7 @@ def memorisation(c: Compared) -> dict[str, float | Noted]:
     return figures
 
 
-def _exchanged(
-    c: Compared, classes: Sequence[dict[str, Space]], deals: Deals
-) -> dict[str, float | Noted]:
+def _exchanged(c: Compared, classes: Sequence[dict[str, Space]], deals: Deals) -> dict[str, float | Noted]:
     """p of the permutation test in both spaces, and of both together."""
     names = ("memorisation.p", "memorisation.p_features", "memorisation.p_pixels")
     refusal = deals.refusal()
@@ -138,14 +126,13 @@ def _less(samples: Sequence[tuple[Floats, ...]]) -> tuple[float, float]:
 
 
 @metric(
-    "memorisation.near_copies", "memorisation.near_copies_features",
-    least=HELD_OUT, least_real=FEWEST, needs_train=True,
-)  # fmt: skip
+    "memorisation.near_copies", "memorisation.near_copies_features", least=HELD_OUT, least_real=FEWEST, needs_train=True
+)
 def near_copies(c: Compared) -> dict[str, float]:
     """Fraction of synthetic images nearer to train than the nearest 1% of held-out images, in pixels and features.
 
-    Distances of a class with fewer than FEWEST held-out images are divided by the median nearest-neighbour distance of its
-    train images, and compared with those of all classes together.
+    Distances of a class with fewer than FEWEST held-out images are divided by the median nearest-neighbour distance of
+    its train images, and compared with those of all classes together.
     """
     classes, rng = strata(c), c.rng("near copies")
     held_out = sum(len(spaces["pixels"].held_out) for spaces in classes)
@@ -160,11 +147,7 @@ def near_copies(c: Compared) -> dict[str, float]:
 def _nearer_than_real(classes: Sequence[Space], rng: np.random.Generator) -> float:
     """Fraction of synthetic images nearer to train than the limit from held-out images."""
     few = any(len(space.held_out) < FEWEST for space in classes)
-    near_in_class, pooled_distances, reference_distances = (
-        list[NDArray[np.bool_]](),
-        list[Floats](),
-        list[Floats](),
-    )
+    near_in_class, pooled_distances, reference_distances = (list[NDArray[np.bool_]](), list[Floats](), list[Floats]())
     for space in classes:
         subsamples = (subsample(items, rng) for items in (space.synthetic, space.held_out))
         synthetic, held_out = (space.nearest(items, space.train) for items in subsamples)
@@ -176,10 +159,7 @@ def _nearer_than_real(classes: Sequence[Space], rng: np.random.Generator) -> flo
             pooled_distances.append(synthetic / unit)
     near = [
         *near_in_class,
-        *(
-            synthetic < _near_copy_limit(np.concatenate(reference_distances))
-            for synthetic in pooled_distances
-        ),
+        *(synthetic < _near_copy_limit(np.concatenate(reference_distances)) for synthetic in pooled_distances),
     ]
     return float(np.concatenate(near).mean())
 
@@ -214,14 +194,11 @@ def gallery(c: Compared, n: int) -> NDArray[np.int64]:
         if min(len(rows_of_set) for rows_of_set in class_rows) == 0:
             continue
         synthetic, train, held_out = (
-            s.images[rows_of_set]
-            for s, rows_of_set in zip((c.synthetic, c.train, c.real), class_rows, strict=True)
+            s.images[rows_of_set] for s, rows_of_set in zip((c.synthetic, c.train, c.real), class_rows, strict=True)
         )
         near, at = views.nearest(synthetic, train)
         far, far_at = views.nearest(synthetic, held_out)
-        rows.append(
-            np.stack([class_rows[0], class_rows[1][at[:, 0]], class_rows[2][far_at[:, 0]]], 1)
-        )
+        rows.append(np.stack([class_rows[0], class_rows[1][at[:, 0]], class_rows[2][far_at[:, 0]]], 1))
         suspicion.append((near[:, 0] + 1e-6) / (far[:, 0] + 1e-6))
     order = np.argsort(np.concatenate(suspicion), kind="stable")[:n]
     return np.concatenate(rows)[order]

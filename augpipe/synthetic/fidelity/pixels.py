@@ -36,9 +36,7 @@ def pairs(images: Embedded, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def _mean(
-    images: Embedded,
-    rng: np.random.Generator,
-    similarity: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    images: Embedded, rng: np.random.Generator, similarity: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> float:
     """Mean of `similarity` over the pairs. similarity: two float32 (N,C,H,W) in [0,255] → (N,); called on chunks."""
     rows = pairs(images, rng)
@@ -52,10 +50,11 @@ def _mean(
 
 @metric("ssim", "ssim_real")
 def ssim(c: Compared) -> dict[str, float]:
-    """Mean SSIM (Wang et al. 2004) of random pairs within a class (Odena et al. 2017, 4.2), for synthetic and for real images.
+    """Mean SSIM (Wang et al. 2004) of random pairs within a class (Odena et al. 2017, 4.2), for synthetic and for real
+    images.
 
-    A value well above that of real images means few distinct images per class. Published values depend on the window and
-    the size: see `similarity`. Images are compared at the size of the run.
+    A value well above that of real images means few distinct images per class. Published values depend on the window
+    and the size: see `similarity`. Images are compared at the size of the run.
     """
     check("ssim", c.real.images.shape[2])
     return {
@@ -67,15 +66,13 @@ def ssim(c: Compared) -> dict[str, float]:
 def similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """SSIM of float (N,C,H,W) pairs in [0,255], (N,): Wang et al. 2004, with their Gaussian window of 11 pixels.
 
-    Mean over the windows inside the image, as in their code. torchmetrics' mean also has those that reach into a reflected
-    border, where black borders are alike: .42 in place of .20 for two fours of MNIST. scikit-image's default, a uniform
-    window of 7 pixels, gives .29.
+    Mean over the windows inside the image, as in their code. torchmetrics' mean also has those that reach into a
+    reflected border, where black borders are alike: .42 in place of .20 for two fours of MNIST. scikit-image's default,
+    a uniform window of 7 pixels, gives .29.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    maps = structural_similarity_index_measure(
-        a, b, data_range=255.0, reduction="none", return_full_image=True
-    )
+    maps = structural_similarity_index_measure(a, b, data_range=255.0, reduction="none", return_full_image=True)
     inside = slice(WINDOW // 2, -(WINDOW // 2))
     mean: torch.Tensor = maps[1][:, :, inside, inside].mean((1, 2, 3))
     return mean
@@ -96,14 +93,9 @@ def ms_ssim(c: Compared) -> dict[str, float]:
     check("ms_ssim", c.real.images.shape[2])
 
     def alike(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return multiscale_structural_similarity_index_measure(
-            a, b, data_range=255.0, reduction="none"
-        )
+        return multiscale_structural_similarity_index_measure(a, b, data_range=255.0, reduction="none")
 
-    return {
-        "ms_ssim": _mean(c.synthetic, c.rng("pairs"), alike),
-        "ms_ssim_real": _mean(c.real, c.rng("pairs"), alike),
-    }
+    return {"ms_ssim": _mean(c.synthetic, c.rng("pairs"), alike), "ms_ssim_real": _mean(c.real, c.rng("pairs"), alike)}
 
 
 @metric("lpips", "lpips_real")

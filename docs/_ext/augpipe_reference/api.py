@@ -77,9 +77,7 @@ def _members(item: type) -> list[tuple[str, Any]]:
         if not base.__module__.startswith("augpipe"):
             continue
         for key, member in vars(base).items():
-            documented = isinstance(member, property | classmethod | staticmethod) or (
-                inspect.isfunction(member)
-            )
+            documented = isinstance(member, property | classmethod | staticmethod) or (inspect.isfunction(member))
             if documented and not key.startswith("_"):
                 found[key] = member
     return list(found.items())

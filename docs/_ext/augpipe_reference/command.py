@@ -34,9 +34,7 @@ def _section(name: str, app: App) -> str:
     arguments = [a for a in app.assemble_argument_collection(parse_docstring=True) if a.show]
     positional = [a.name for a in arguments if a.is_positional_only()]
     required = [
-        f"{a.name} {a.name.lstrip('-').upper()}"
-        for a in arguments
-        if not a.is_positional_only() and a.required
+        f"{a.name} {a.name.lstrip('-').upper()}" for a in arguments if not a.is_positional_only() and a.required
     ]
     optional = len(positional) + len(required) < len(arguments)
     usage = " ".join([name, *positional, *required, *(["[OPTIONS]"] if optional else [])])

@@ -32,10 +32,12 @@ def page() -> str:
     sections = [
         section(
             f"`{path}`: {model.__name__}" if path else "The experiment",
-            prose(docstring(model)), field_table(model), label=label_of(model),
+            prose(docstring(model)),
+            field_table(model),
+            label=label_of(model),
         )
         for model, path in configured().items()
-    ]  # fmt: skip
+    ]
     return document("Configuration", INTRO, *sections)
 
 
@@ -49,8 +51,10 @@ images are never thinned."""
         about = prose(docstring(model)), summary(prose(docstring(model.target)))
         sections.append(
             section(
-                f"`{name}`", about[0], f"Images kept of a class: {about[1]}",
+                f"`{name}`",
+                about[0],
+                f"Images kept of a class: {about[1]}",
                 field_table(model, own) if own else "No options.",
             )
-        )  # fmt: skip
+        )
     return document("Imbalance profiles", intro, *sections)

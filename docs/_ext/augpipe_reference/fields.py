@@ -28,15 +28,23 @@ PAGES: Mapping[type[BaseModel], tuple[str, str]] = {
     Profile: ("an imbalance profile", "imbalance.md"),
 }
 _PLAIN = {
-    str: "text", int: "integer", float: "number", bool: "true or false", Path: "path",
-    type(None): "null", Any: "any value", dict: "mapping",
-}  # fmt: skip
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    type(None): "null",
+    Any: "any value",
+    dict: "mapping",
+}
 _BOUNDS = (
-    (annotated_types.Gt, "gt", "> {}"), (annotated_types.Ge, "ge", "≥ {}"),
-    (annotated_types.Lt, "lt", "< {}"), (annotated_types.Le, "le", "≤ {}"),
+    (annotated_types.Gt, "gt", "> {}"),
+    (annotated_types.Ge, "ge", "≥ {}"),
+    (annotated_types.Lt, "lt", "< {}"),
+    (annotated_types.Le, "le", "≤ {}"),
     (annotated_types.MinLen, "min_length", "length ≥ {}"),
     (annotated_types.MaxLen, "max_length", "length ≤ {}"),
-)  # fmt: skip
+)
 
 
 def label_of(model: type[BaseModel]) -> str:
@@ -52,9 +60,8 @@ def field_table(model: type[BaseModel], names: Iterable[str] | None = None) -> s
         field = model.model_fields[name]
         type_name, bounds = describe(field.annotation, tuple(field.metadata))
         rows.append(
-            (f"`{field.alias or name}`", type_name, default(field), "; ".join(bounds),
-             prose(field.description or ""))
-        )  # fmt: skip
+            (f"`{field.alias or name}`", type_name, default(field), "; ".join(bounds), prose(field.description or ""))
+        )
     described = any(row[4] for row in rows)
     header = ["key", "type", "default", "bounds", "description"]
     return table(header if described else header[:4], rows if described else [r[:4] for r in rows])

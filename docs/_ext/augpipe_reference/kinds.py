@@ -36,11 +36,7 @@ def _options(model: type[BaseModel], names: list[str]) -> str:
     parts = [field_table(model, names)] if names else ["No options."]
     for path, one in inner.items():
         about = prose(docstring(one))
-        parts.append(
-            section(
-                f"`{path}`: {one.__name__}", about, field_table(one), level=3, label=label_of(one)
-            )
-        )
+        parts.append(section(f"`{path}`: {one.__name__}", about, field_table(one), level=3, label=label_of(one)))
     return "\n\n".join(part.rstrip() for part in parts)
 
 
@@ -54,7 +50,8 @@ def sources_page() -> str:
         sections.append(section(f"`{kind}`", *about, _options(module.Config, names)))
     return document(
         "Sources",
-        "`source: {kind: KIND, ...}` says where images come from. See [bring your data](../../how-to/bring-your-data.md).",
+        "`source: {kind: KIND, ...}` says where images come from. See [bring your "
+        "data](../../how-to/bring-your-data.md).",
         *sections,
     )
 
@@ -68,22 +65,28 @@ def families_page() -> str:
         shared += [base for base in bases if base not in shared and base is not config]
     sections = [
         section(
-            f"Options of all families (`{base.__name__}`)" if base is GeneratorConfig
+            f"Options of all families (`{base.__name__}`)"
+            if base is GeneratorConfig
             else f"Shared options (`{base.__name__}`)",
-            prose(docstring(base)), _options(base, _own(base)), label=_label(base),
+            prose(docstring(base)),
+            _options(base, _own(base)),
+            label=_label(base),
         )
         for base in shared
-    ]  # fmt: skip
+    ]
     for kind, config in configs.items():
         module = load_kind(FAMILIES, kind, "generator")
         also = [f"[`{b.__name__}`](#{_label(b)})" for b in shared if issubclass(config, b)]
         sections.append(
             section(
-                f"`{kind}`", prose(docstring(module)), prose(docstring(config)),
+                f"`{kind}`",
+                prose(docstring(module)),
+                prose(docstring(config)),
                 f"Takes the options of {' and '.join(also)}, and these (new, or with another default):",
-                _options(config, _own(config)), label=f"family-{kind}",
+                _options(config, _own(config)),
+                label=f"family-{kind}",
             )
-        )  # fmt: skip
+        )
     intro = """`generators: {NAME: {kind: FAMILY, ...}}` names the generators of an experiment. See
 [choose a generator](../../how-to/choose-a-generator.md)."""
     return document("Generator families", intro, *sections)
@@ -95,11 +98,7 @@ def _label(base: type[BaseModel]) -> str:
 
 def losses_page() -> str:
     """Each loss with its options; the shared ones once."""
-    sections = [
-        section(
-            "Shared options", prose(docstring(losses.Loss)), field_table(losses.Loss, ["scale"])
-        )
-    ]
+    sections = [section("Shared options", prose(docstring(losses.Loss)), field_table(losses.Loss, ["scale"]))]
     for name, model in losses.losses.items():
         own = _own(model)
         table_of_own = field_table(model, own) if own else "No options of its own."
@@ -121,9 +120,7 @@ def transforms_page() -> str:
 
 def checks_page() -> str:
     """The curation checks."""
-    intro = (
-        prose(docstring(curation)) + "\n\nOptions: [`Curation`](configuration.md#config-curation)."
-    )
+    intro = prose(docstring(curation)) + "\n\nOptions: [`Curation`](configuration.md#config-curation)."
     return _functions("Curation checks", intro, curation.checks.items(), "check")
 
 
@@ -139,10 +136,7 @@ def classifiers_page() -> str:
         for name, build in models.classifiers.items()
     ]
     header = ["classifier", "what it is", "published weights (`pretrained`)", "batch norm"]
-    intro = (
-        prose(docstring(models))
-        + "\n\nOptions: [`ClassifierOptions`](configuration.md#config-classifieroptions)."
-    )
+    intro = prose(docstring(models)) + "\n\nOptions: [`ClassifierOptions`](configuration.md#config-classifieroptions)."
     return document("Classifiers", intro, table(header, rows))
 
 
