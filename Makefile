@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/augpipe run configs/digits.yaml --out data/demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What is measured, not tested; minutes. BENCH_ROOT: a folder that holds FashionMNIST/raw.
 bench: $(READY)

@@ -34,7 +34,7 @@ os.environ.pop("PREFECT_API_URL", None)
 # One thread for what tests start: two of them share two cores (`make test` says so for the tests' own processes too).
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-# Files that take longest come first, so that at the end both test processes have work: those that wait for servers,
+# Files that take longest come first, so that at the end all test processes have work: those that wait for servers,
 # then these.
 SLOW = (
     "tests/system",

@@ -631,7 +631,9 @@ def test_one_hot_labels_are_classes(tmp_path: Path) -> None:
     assert listed.labels.tolist() == labels.tolist() and listed.classes == ("x", "y", "z")
     hot[4, 0] = hot[4, 1] = 1
     np.savez(tmp_path / "b.npz", images=noise(0, 9, 8, 8), labels=hot)
-    with pytest.raises(UserError, match=r"row 4 is \[1.0, 1.0, 0.0\]. Several labels per image"):
+    with pytest.raises(
+        UserError, match=r"row 4 is not a single 1 among 0: \[1.0, 1.0, 0.0\]. Several labels per image"
+    ):
         sources.listing(source("arrays", path=tmp_path / "b.npz"))
     hot[4] = hot[7] = 0
     np.savez(tmp_path / "b.npz", images=noise(0, 9, 8, 8), labels=hot)
