@@ -17,8 +17,7 @@ from .output import print_json, print_line
 TRAINED = "checkpoint.pt"  # of `augpipe train`
 ONNX = (
     "ONNX needs onnx, onnxscript and onnxruntime, which augpipe does not install: export with --format torch-export, "
-    "and "
-    "convert the file as docs/how-to/use-the-models.md shows"
+    "and convert the file as docs/how-to/use-the-models.md shows"
 )
 
 

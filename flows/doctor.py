@@ -148,8 +148,7 @@ def check_cores() -> Pairs:
         yield (
             "problem",
             f"this container may use {quota:g} cores at a time, fewer than the {cores()} it sees: set runner.workers "
-            "and "
-            "runner.threads to 1, or raise its limit",
+            "and runner.threads to 1, or raise its limit",
         )
     fixed = [f"{n}={os.environ[n]}" for n in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if n in os.environ]
     if fixed:

@@ -60,8 +60,7 @@ def _check_read(overrides: Sequence[str]) -> None:
         if name in Experiment.model_fields and name not in READ:
             raise UserError(
                 f"--set {text} has no effect on augpipe inspect of images, which reads {choices(READ)}; inspect a "
-                "config to check "
-                "all settings of a run"
+                "config to check all settings of a run"
             )
 
 

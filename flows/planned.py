@@ -28,8 +28,7 @@ def budget_of(config: Path, budget: str | None, quick: bool) -> Budget | None:
         option = "--quick" if quick else "--budget"
         raise UserError(
             f"{option} applies to images only; the config {config} has its own settings: change them there, and see "
-            "the "
-            "expected time with --dry-run"
+            "the expected time with --dry-run"
         )
     return parsed
 

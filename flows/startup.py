@@ -122,6 +122,5 @@ def _note_size(limit: int) -> None:
     if size > limit:
         report(
             f"tracked runs below {home()} take {size / 1e6:,.0f} MB, more than AUGPIPE_STORE_LIMIT; augpipe cache "
-            "prune "
-            "--older-than 90d --runs deletes old ones"
+            "prune --older-than 90d --runs deletes old ones"
         )

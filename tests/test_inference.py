@@ -150,8 +150,7 @@ def test_predictions_are_calibrated_and_name_what_cannot_be_read(here: Any, make
     # Nobody can set a window here: it is the model's.
     assert rows.problem[3].endswith(
         "of more than 8 bits, and the model was trained without image.window, on pictures of 8 bits: convert the "
-        "picture as "
-        "those were"
+        "picture as those were"
     )
     assert rows.predicted.isna().tolist() == [False, True, False, True]
     got = rows.filter(like="probability_").to_numpy()[[0, 2]]

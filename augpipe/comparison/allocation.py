@@ -118,8 +118,7 @@ def _half_width(variances: Variances, cost: Cost, plan: tuple[int, int], budget:
 def _reason(variances: Variances, cost: Cost, g: int, r: int, budget: float | None) -> str:
     parts = [
         f"{g} generators with {r} classifier{'s' if r > 1 else ''} of each arm: between generators the difference "
-        "varies by "
-        f"{math.sqrt(variances.generator):.2g} points, between classifiers of one generator by "
+        f"varies by {math.sqrt(variances.generator):.2g} points, between classifiers of one generator by "
         f"{math.sqrt(variances.classifier):.2g}; a generator takes {cost.generator:.2g} s, a classifier "
         f"{cost.classifier:.2g} s"
     ]

@@ -37,8 +37,6 @@ def check_copied_classes(intake: Intake, policy: Policy) -> None:
     others, name = max(copies, key=lambda copy: (len(copy[0]), len(copy[1])))
     raise UserError(
         f"every picture of the class {name!r} is also in {choices(repr(classes[c]) for c in others[:5])}: if it is a "
-        "copy, leave "
-        f"it out (folders and archives: {exclude([folder_pattern(name)])}); set duplicates: keep if pictures have "
-        "several "
-        "classes"
+        f"copy, leave it out (folders and archives: {exclude([folder_pattern(name)])}); set duplicates: keep if "
+        "pictures have several classes"
     )

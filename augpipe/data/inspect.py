@@ -238,8 +238,7 @@ def _leaks(equal: DuplicateGroups, near: DuplicateGroups, copies: NearCopies | N
         if n:
             messages.append(
                 f"{several(n, 'image')} of {late} nearly equal to one in {early}{searched if late == 'test' else ''}: "
-                "check them, and "
-                "set duplicates: near to remove them"
+                "check them, and set duplicates: near to remove them"
             )
     return [Problem("leak", text) for text in messages]
 
@@ -250,14 +249,12 @@ def _copies(equal: DuplicateGroups, near: DuplicateGroups, n: int) -> list[Probl
     if equal.extra:
         messages.append(
             f"{several(equal.extra, 'image')} of {n:,} equal to another, pixel by pixel; a run removes those from "
-            "train and val "
-            "that its split divides"
+            "train and val that its split divides"
         )
     if near.extra > NEAR * n:
         messages.append(
             f"{several(near.extra, 'image')} of {n:,} nearly equal to another; a run counts those that its split "
-            "divides, and "
-            "duplicates: near removes them"
+            "divides, and duplicates: near removes them"
         )
     return [Problem("warning", text) for text in messages]
 

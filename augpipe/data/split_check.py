@@ -134,10 +134,9 @@ def check_groups(table: NDArray[np.int64], classes: Sequence[str], parts: Sequen
     for name, n in zip(classes, (table > 0).sum(0), strict=True):
         if n < len(parts):
             raise UserError(
-                f"class {name!r} has {n} group{'' if n == 1 else 's'}; "
-                f"{', '.join(parts)} need at least {len(parts)}, because groups are not divided: add "
-                "groups, exclude the class, or, if groups do not matter, set split.kind: stratified and say why in "
-                "split.allow_torn_groups"
+                f"class {name!r} has {n} group{'' if n == 1 else 's'}; {', '.join(parts)} need at least {len(parts)}, "
+                "because groups are not divided: add groups, exclude the class, or, if groups do not matter, set "
+                "split.kind: stratified and say why in split.allow_torn_groups"
             )
 
 

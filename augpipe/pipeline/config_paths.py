@@ -40,8 +40,7 @@ def from_folder(folder: Path, where: str, text: str) -> str:
     if not exists(path) and exists(Path(text)):
         LOGGER.warning(
             "%s: the path %r is relative to the working directory. That is deprecated: write it relative to the "
-            "config's "
-            "folder, or absolute.",
+            "config's folder, or absolute.",
             where,
             text,
         )

@@ -195,18 +195,8 @@ def confirm(
         if outcomes[-1].decision != "undecided":
             break
     ran = stage(experiment, arms, list(trained))
-    return Confirmed(
-        chosen,
-        ran,
-        trained,
-        runs,
-        tuple(outcomes),
-        planned,
-        _scores(ran, runs, trained),
-        time.perf_counter() - start,
-        why,
-        pooled,
-    )
+    scores, seconds = _scores(ran, runs, trained), time.perf_counter() - start
+    return Confirmed(chosen, ran, trained, runs, tuple(outcomes), planned, scores, seconds, why, pooled)
 
 
 def _announced(chosen: Finalists, seeds: Sequence[int], pooled: Sequence[int]) -> str:

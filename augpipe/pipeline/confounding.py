@@ -30,9 +30,8 @@ def _note(arm: Arm) -> str:
     twin = json.dumps({"name": f"{arm.name}-resampled", "mix": dict(_twin(arm.mix))})
     return (
         f"the arm {arm.name!r} draws all classes equally often, as fill: {arm.mix.fill} makes them equally large, but "
-        "mostly "
-        "real images of them: a gain may come from this over-sampling. An arm that over-samples without synthetic "
-        f"images: {twin}"
+        "mostly real images of them: a gain may come from this over-sampling. An arm that over-samples without "
+        f"synthetic images: {twin}"
     )
 
 

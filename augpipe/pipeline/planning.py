@@ -201,8 +201,7 @@ def _note(experiment: Experiment, numbers: Numbers, budget: Budget) -> str:
         return ""
     return (
         f"A first look: {several(len(experiment.seeds), 'seed')} within {budget.text}. A gain that it shows is not "
-        "confirmed; "
-        "repeat with more time (--budget 1h) and the confirm stage before you rely on it."
+        "confirmed; repeat with more time (--budget 1h) and the confirm stage before you rely on it."
     )
 
 

@@ -65,6 +65,5 @@ def _check_same(prepared: Prepared, experiment: Experiment, fingerprint: str, fo
     if not experiment.resplit and prepared.fingerprint != fingerprint:
         raise UserError(
             f"the images of the run {folder} have changed since (fingerprint {prepared.fingerprint}, was "
-            f"{fingerprint}): its "
-            "checks would be others; run it again, or use --unchecked"
+            f"{fingerprint}): its checks would be others; run it again, or use --unchecked"
         )

@@ -205,9 +205,8 @@ def _check_split(outline: Outline, listing: Listing) -> None:
 def _check_attributes(outline: Outline, listing: Listing) -> None:
     if listing.attributes and outline.resplit:
         raise UserError(
-            f"source.attributes, {choices(listing.attributes)}, need one set of test images, and resplit draws one for "
-            "each seed: "
-            "set resplit: false"
+            f"source.attributes, {choices(listing.attributes)}, need one set of test images, and resplit draws one "
+            "for each seed: set resplit: false"
         )
     sources.check_attributes(listing, "the source")
 

@@ -46,8 +46,7 @@ def confirmed_sentence(confirmed: Confirmed) -> str:
     if result.decision == "equivalent":
         return (
             f"{who} made no difference larger than {result.margin:g} points to {RIVAL} ({_range(result)}), confirmed "
-            "on "
-            f"{trainings}."
+            f"on {trainings}."
         )
     changed = f"{result.difference:+.1f} points ({_range(result)}) over {RIVAL} on {trainings}"
     return f"Not decided: {who[0].lower()}{who[1:]} changed {metric} by {changed}; {would_decide(confirmed)}."

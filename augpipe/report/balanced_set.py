@@ -244,9 +244,8 @@ def card_text(card: dict[str, Any]) -> str:
         "",
         f"Contains {sum(real.values())} real training images (source {card['made_from']['source']}, fingerprint "
         f"{card['made_from']['data_fingerprint']}) and {sum(synthetic.values())} synthetic images from "
-        f"{generator['kind']} "
-        f"`{generator['name']}`, seed {generator['seed']}, checkpoint {generator['checkpoint'][:20]} at "
-        f"{generator['kimg']:g} kimg.",
+        f"{generator['kind']} `{generator['name']}`, seed {generator['seed']}, checkpoint "
+        f"{generator['checkpoint'][:20]} at {generator['kimg']:g} kimg.",
         *_about_held_out(card["held_out"]),
         "",
         "| class | real | synthetic | missing |",

@@ -130,8 +130,7 @@ def _check_test_set(first: RunFolder, second: RunFolder) -> None:
     both = sum(other.get(name) == label for name, label in one.items())
     raise UserError(
         f"the runs were scored on different test sets: {both} of {len(one)} test images of {first.folder} are among "
-        "the "
-        f"{len(other)} of {second.folder}; use the same source, classes and split in both"
+        f"the {len(other)} of {second.folder}; use the same source, classes and split in both"
     )
 
 

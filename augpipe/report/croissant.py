@@ -93,8 +93,8 @@ def croissant(card: dict[str, Any], form: str, table: Path, out: Path) -> dict[s
         "@type": "sc:Dataset",
         "name": name,
         "description": f"{real} real training images and {synthetic} synthetic images of "
-        f"{len(card['synthetic'])} classes, "
-        f"the latter from {card['generator']['kind']}. card.md says how they were made and checked.",
+        f"{len(card['synthetic'])} classes, the latter from {card['generator']['kind']}. card.md says how they were "
+        "made and checked.",
         "conformsTo": VERSION,
         "isLiveDataset": False,
         "rai:dataLimitations": list(card["limits"]),

@@ -18,14 +18,11 @@ if TYPE_CHECKING:
 FILE: Final = "README.md"  # where Hugging Face's hub looks for a card
 LIMITS: Final = (
     "The classifier was chosen on validation among arms and seeds, so its figure on validation is too high; the test "
-    "figure "
-    "of its arm is not.",
+    "figure of its arm is not.",
     "Both were trained on the images of one source. On images of another hospital, camera or population they must be "
-    "tested "
-    "first.",
+    "tested first.",
     "Generators represent only the training images that they learned from, with their gaps and biases. Their images "
-    "must be "
-    "marked as synthetic wherever they are passed on.",
+    "must be marked as synthetic wherever they are passed on.",
     "A memorisation test without a finding does not prove that a generator keeps the training images private.",
 )
 
@@ -43,8 +40,7 @@ def model_card(results: Results, models: Mapping[str, Mapping[str, Any]]) -> str
         f"# Models of {escaped(experiment.name)}",
         "",
         "Each file holds class names, image options and weights, and runs no code when it is read. `augpipe predict` "
-        "takes the "
-        "classifier, `augpipe generate` a generator.",
+        "takes the classifier, `augpipe generate` a generator.",
         "",
         "| file | content | seed | why this one |",
         "| --- | --- | --- | --- |",
@@ -53,8 +49,7 @@ def model_card(results: Results, models: Mapping[str, Mapping[str, Any]]) -> str
         "## Training data",
         "",
         f"{sum(train.counts().values())} images of a source of kind `{source}` (fingerprint {results.fingerprint}), "
-        "reduced to "
-        f"{train.spec.size}x{train.spec.size} pixels, {train.spec.channels} channel(s): {counts}.",
+        f"reduced to {train.spec.size}x{train.spec.size} pixels, {train.spec.channels} channel(s): {counts}.",
     ]
     lines += ["", "## Figures", "", *_classifier(results, models), *_generators(results, models)]
     lines += ["", "## Limits", "", *(f"- {line}" for line in LIMITS), ""]

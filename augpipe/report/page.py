@@ -95,8 +95,7 @@ def _chosen_by_val(results: Results) -> str:
         return ""
     return (
         f"Val chose {lead} among {n} arms{kind} by the same trained seeds that test then scored: a lucky seed raises "
-        "both, so "
-        "the gain of the arm chosen is somewhat too high here (chosen on val with the same seeds). "
+        "both, so the gain of the arm chosen is somewhat too high here (chosen on val with the same seeds). "
         + (
             "The answer above is of fresh seeds, which had no part in the choice."
             if isinstance(results.confirmed, Confirmed)
@@ -163,9 +162,8 @@ def _many_copies(fraction: float) -> str:
         return ""
     return (
         f"{100 * fraction:.1f}% of the test images are nearly equal to one in train or val, so that all recalls are "
-        "too "
-        "high: look at the pairs (augpipe inspect on the run's experiment.yaml shows some), and set duplicates: near "
-        "to remove them from train and val."
+        "too high: look at the pairs (augpipe inspect on the run's experiment.yaml shows some), and set duplicates: "
+        "near to remove them from train and val."
     )
 
 

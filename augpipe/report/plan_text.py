@@ -21,9 +21,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     for row in expected.rows:
         yield f"  {row.stage:<42} {several(row.tasks, 'task'):>10} {duration(row.seconds):>10}"
     yield (
-        f"plan: about {duration(expected.seconds)} in all{_of_budget(plan)}; at most about {expected.memory / 1e9:.1f} "
-        "GB of "
-        f"memory and {expected.disk / 1e9:.2g} GB of disk"
+        f"plan: about {duration(expected.seconds)} in all{_of_budget(plan)}; at most about "
+        f"{expected.memory / 1e9:.1f} GB of memory and {expected.disk / 1e9:.2g} GB of disk"
     )
     if plan.reused:
         yield "plan: as for the last equal command, so that its results are reused"

@@ -63,9 +63,8 @@ def read_run(folder: Path) -> RunFolder:
         raise UserError(f"the files of the run {folder} cannot be read: {reason}") from None
     if groups and GROUP not in first:
         raise UserError(
-            f"{folder} is of a version that did not record the groups of test images, which intervals need; repeat the "
-            "run "
-            "(it reuses its results)"
+            f"{folder} is of a version that did not record the groups of test images, which intervals need; repeat "
+            "the run (it reuses its results)"
         )
     return RunFolder(
         folder,

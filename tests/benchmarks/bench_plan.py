@@ -98,8 +98,7 @@ def main() -> None:
         numbers = f"{values['image']['size']} px, {len(values['arms'])} arms, {len(values['seeds'])} seeds"
         print(
             f"{name}: {sum(of.counts)} pictures, plan after {planned:.0f} s; {numbers}; expected {expected:.0f} s, "
-            "measured "
-            f"{wall:.0f} s, ratio {expected / wall:.2f}; {processor:.0f} processor seconds",
+            f"measured {wall:.0f} s, ratio {expected / wall:.2f}; {processor:.0f} processor seconds",
             flush=True,
         )
         print(dry.stdout, flush=True)

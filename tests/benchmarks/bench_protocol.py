@@ -78,9 +78,8 @@ def table(out: Path, published: dict[str, str], metrics: list[str]) -> str:
             "",
             f"Verdict of the run: {summary['verdict']}",
             "",
-            f"{len(summary['seeds'])} seeds; intervals at {100 * summary['level']:.0f}%; p by Holm over arms; "
-            f"seconds of an arm with those of its generators, which arms share; the run took {summary['seconds']:.0f} "
-            "s; "
+            f"{len(summary['seeds'])} seeds; intervals at {100 * summary['level']:.0f}%; p by Holm over arms; seconds "
+            f"of an arm with those of its generators, which arms share; the run took {summary['seconds']:.0f} s; "
             f"{versions}.",
         ]
     )

@@ -33,7 +33,7 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(UserError, match="file cannot be a folder: .*file is a file; move it away"),
+        pytest.raises(UserError, match=r"file cannot be a folder: .*file is a file; move it away"),
         beside(tmp_path / "file" / "out"),
     ):
         pass

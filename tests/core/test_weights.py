@@ -39,7 +39,7 @@ def test_without_a_network_the_line_says_what_to_put_where(error: Exception) -> 
 def test_a_folder_that_cannot_be_made_is_said(own_home: Path) -> None:
     (own_home / "weights").write_text("a file")
     with (
-        pytest.raises(UserError, match="weights/checkpoints cannot be a folder: .*weights is a file"),
+        pytest.raises(UserError, match=r"weights/checkpoints cannot be a folder: .*weights is a file"),
         fetching("a net", "x", "y"),
     ):
         pass

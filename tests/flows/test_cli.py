@@ -122,9 +122,8 @@ def test_a_mistake_that_only_the_pictures_show_starts_no_server(command, place, 
 def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
     """Files may grow to 64 kB only: told as the user's to mend."""
     script = (
-        "import numpy as np, sys; sys.path.insert(0, 'tests');"
-        "from shapes import shapes; from augpipe.core.store import Store; from pathlib import Path;"
-        f"Store(Path({str(tmp_path)!r})).put_images(shapes((400, 400)))"
+        "import numpy as np, sys; sys.path.insert(0, 'tests');from shapes import shapes; from augpipe.core.store "
+        f"import Store; from pathlib import Path;Store(Path({str(tmp_path)!r})).put_images(shapes((400, 400)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -59,15 +59,13 @@ def of(confirmed: Confirmed, **changes: Any) -> Confirmed:
         (
             {"difference": 1.8, "low": 0.6, "high": 3.0},
             "Synthetic images from gan raised macro recall by 1.8 points (0.6 to 3.0) over the best method without "
-            "them, "
-            "confirmed on 5 fresh trainings.",
+            "them, confirmed on 5 fresh trainings.",
             "better",
         ),
         (
             {"decision": "worse", "difference": -1.8, "low": -3.0, "high": -0.6},
-            "Synthetic images from gan lowered macro recall by 1.8 points (0.6 to 3.0) against the best method without "
-            "them, "
-            "confirmed on 5 fresh trainings.",
+            "Synthetic images from gan lowered macro recall by 1.8 points (0.6 to 3.0) against the best method "
+            "without them, confirmed on 5 fresh trainings.",
             "worse",
         ),
         (
@@ -79,8 +77,7 @@ def of(confirmed: Confirmed, **changes: Any) -> Confirmed:
         (
             {"decision": "undecided", "difference": 0.7, "low": -0.5, "high": 1.9, "replicates_needed": 17},
             "Not decided: synthetic images from gan changed macro recall by +0.7 points (-0.5 to 1.9) over the best "
-            "method "
-            "without them on 5 fresh trainings; 12 more replicates, about 4.0 min, would decide.",
+            "method without them on 5 fresh trainings; 12 more replicates, about 4.0 min, would decide.",
             "more replicates",
         ),
         (

@@ -110,8 +110,8 @@ def suggest(path: Path) -> dict[str, Any]:
     if not configs:
         raise UserError(
             f"unknown kind of source: {path}; use a folder, .zip, .tar, .tar.gz, .npz, .npy, .csv, .tsv, .tab, .txt, "
-            ".jsonl, .ndjson "
-            f"(these also as .gz), .parquet; set other kinds ({choices(sources())}) in a config{advice(path)}"
+            f".jsonl, .ndjson (these also as .gz), .parquet; set other kinds ({choices(sources())}) in a "
+            f"config{advice(path)}"
         )
     chosen: dict[str, Any] = configs[0]
     return chosen

@@ -89,8 +89,7 @@ def list_archive(index: int, path: Path, contents: Contents, encoding: str | Non
                     if contents.inner_bytes > contents.inner_limit:
                         raise UserError(
                             f"the archives inside the archive {path} have more than {contents.inner_limit:,} bytes "
-                            "together, "
-                            "a decompression bomb; unpack it and use the folder"
+                            "together, a decompression bomb; unpack it and use the folder"
                         )
                     inside.append((name, key))
             _list_all_inner((index, path), archive, inside, contents)

@@ -55,7 +55,6 @@ def top_of(paths: Collection[str], split: str, archive: str) -> str:
     if len({SPLIT_NAMES[name] for name in first if name in SPLIT_NAMES}) > 1:
         raise UserError(
             f"the archive {archive} is {split} by its name and has the folders {choices(sorted(first)[:5])}: rename "
-            "the archive, "
-            "or set source.layout"
+            "the archive, or set source.layout"
         )
     return top

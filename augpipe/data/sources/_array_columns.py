@@ -84,8 +84,7 @@ def splits_of(
             problem = f"the value {unknown[0]!r}" if unknown else f"{len(values)} values"
             raise UserError(
                 f"the array {SPLIT} of {path} has {problem}: save one of {choices(SPLIT_NAMES)} as text for each of "
-                "the "
-                f"{n} images, or {UNUSED}"
+                f"the {n} images, or {UNUSED}"
             )
         return np.array([SPLIT_NAMES[value] for value in values], object)
     for name in names:
@@ -93,8 +92,7 @@ def splits_of(
         if (by_name and _few(others[name], n)) or is_split(name, present(others[name])):
             raise UserError(
                 f"{path} has the array {name!r}, which looks like the split and is not used: save an array {SPLIT} "
-                "with "
-                f"train, val or test as text for each image, or {UNUSED}"
+                f"with train, val or test as text for each image, or {UNUSED}"
             )
     return None
 

@@ -82,8 +82,7 @@ def check_packed(
     folders = choices(sorted(set(of_picture.values()))[:3])
     raise UserError(
         f"the table {name} in {where} names the pictures in its column {table.column!r}, and {table.why}: unpack the "
-        "archive "
-        f"and use the table (augpipe run {shlex.quote(name)} {table.options}), or set "
+        f"archive and use the table (augpipe run {shlex.quote(name)} {table.options}), or set "
         f"source.layout='{{label}}/**/*' if the folders ({folders}, ...) are the classes"
     )
 

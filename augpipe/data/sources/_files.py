@@ -151,8 +151,7 @@ def masks_note(paths: Sequence[str]) -> tuple[str, ...]:
     word = masks[0][1]
     return (
         f"{several(len(masks), 'picture')} by name the mask of another, such as {masks[0][0]}, and read as an image: "
-        "leave "
-        f"such out with --set 'source.exclude=[\"*{word}*\"]'",
+        f"leave such out with --set 'source.exclude=[\"*{word}*\"]'",
     )
 
 

@@ -18,8 +18,7 @@ LEAST_PIXELS: Final = 49  # 7 x 7
 # File names → advice; {} is the name.
 ADVICE: Final = {
     r".+\.arrow|dataset_info\.json": "{} is Arrow, as `save_to_disk` of Hugging Face writes it, and is not "
-    "read: write Parquet, "
-    "datasets.load_from_disk(...).to_parquet('train.parquet')",
+    "read: write Parquet, datasets.load_from_disk(...).to_parquet('train.parquet')",
     r"(data|test)_batch(_\d)?": "{} is a part of CIFAR-10: set source: {{kind: torchvision, name: CIFAR10, "
     "root: FOLDER}} in a config",
     r".+-ubyte(\.gz)?": "{} is in MNIST's form: set source: {{kind: torchvision, name: MNIST, root: FOLDER}} "

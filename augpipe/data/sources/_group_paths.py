@@ -24,8 +24,7 @@ def check_group_folders(paths: Sequence[str], depth: int, prefix: str, where: st
     if groups_by_name(folders):
         raise UserError(
             f"the classes of {where} have sub-folders such as {folders[0]!r}, which look like groups, such as "
-            "patients, and are "
-            "not used: images of one group could be on both sides of a split; set "
+            "patients, and are not used: images of one group could be on both sides of a split; set "
             f"source.layout='{prefix}{{label}}/{{group}}/**/*', or source.layout='{prefix}{{label}}/**/*' if they are "
             "something else"
         )
@@ -69,8 +68,7 @@ def names_note(
         advice = f"set layout: '{layout.removesuffix('**/*')}{{group-}}{signs.pop()}*'"
     return (
         f"the names of {several(len(named), 'file')} begin as those of groups do, such as {named[0]!r}: if each is a "
-        "patient or a "
-        f"person, {advice}, so that none is in more than one of train, val and test",
+        f"patient or a person, {advice}, so that none is in more than one of train, val and test",
     )
 
 

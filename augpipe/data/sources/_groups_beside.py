@@ -46,8 +46,7 @@ def check_beside(beside: Mapping[str, Path], ignored: Collection[str], join: Seq
             sets = (f"source.join={tables}", f"source.columns.group={name}")
             raise UserError(
                 f"the table {other} has the column {name!r} of these pictures, which looks like groups, such as "
-                "patients: images of "
-                "one group could be on both sides of a split; join it with "
-                f"{' '.join(f'--set {shlex.quote(one)}' for one in sets)}, "
-                f"or set source.ignore=[{name}] if it is something else"
+                "patients: images of one group could be on both sides of a split; join it with "
+                f"{' '.join(f'--set {shlex.quote(one)}' for one in sets)}, or set source.ignore=[{name}] if it is "
+                "something else"
             )

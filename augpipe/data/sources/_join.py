@@ -58,9 +58,8 @@ def _rows(wanted: dict[str, NDArray[np.object_]], other: Any, path: Path) -> tup
                     best = (n, name, rows)
     if best is None:
         raise UserError(
-            f"no column of the table {path} in source.join names most of the pictures of {choices(map(repr, wanted))}; "
-            "it has "
-            f"{choices(other.column_names)}"
+            f"no column of the table {path} in source.join names most of the pictures of "
+            f"{choices(map(repr, wanted))}; it has {choices(other.column_names)}"
         )
     _check_single(other, best[1], path)
     return best[1], best[2]

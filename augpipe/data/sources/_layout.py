@@ -70,8 +70,7 @@ class Layout:
             if short != long:
                 raise UserError(
                     f"the layout {self.template!r} fits {path!r} in several ways: {{{name}}} may be {short!r} or "
-                    f"{long!r}; "
-                    f"write {{{name}-}} for the shortest or {{{name}+}} for the longest"
+                    f"{long!r}; write {{{name}-}} for the shortest or {{{name}+}} for the longest"
                 )
         values: dict[str, list[str]] = {name: [] for name in (*FIELDS, *self.attributes)}
         for name, part in zip(self.fields, match.groups(), strict=True):
@@ -125,12 +124,7 @@ def arrange(
     folders: all folders, so that an empty class folder is reported.
     NoClassError if there is no class.
     """
-    if attributes and template is None:
-        raise UserError(
-            "source.attributes are fields of source.layout, which is not set; set it, such as "
-            f"{{label}}/{{{attributes[0]}}}/*"
-        )
-    layout = Layout(template or layout_of(paths, where), attributes)
+    layout = Layout(template or _default_layout(paths, where, attributes), attributes)
     matched, bad = _matched(paths, layout, template is None)
     empty = _class_folders(folders, layout, matched) if template is None else []
     if not matched and not empty:
@@ -161,6 +155,15 @@ def arrange(
         bad=tuple(bad),
         notes=tuple(notes),
     )
+
+
+def _default_layout(paths: Sequence[str], where: str, attributes: Sequence[str]) -> str:
+    if attributes:
+        raise UserError(
+            "source.attributes are fields of source.layout, which is not set; set it, such as "
+            f"{{label}}/{{{attributes[0]}}}/*"
+        )
+    return layout_of(paths, where)
 
 
 def _matched(paths: Sequence[str], layout: Layout, by_default: bool) -> tuple[list[tuple[str, Place]], list[Bad]]:
@@ -215,8 +218,7 @@ def _notes_of_folders(paths: Sequence[str], layout: Layout) -> list[str]:
             ]
         notes.append(
             f"every class has the sub-folders {choices(inner[:5])}; set layout: '{prefix}*/{{label}}/**/*' if these "
-            "are the "
-            f"classes, or '{prefix}{{label}}/{{group}}/*' if each is a patient or a person"
+            f"are the classes, or '{prefix}{{label}}/{{group}}/*' if each is a patient or a person"
             + (f"; leave masks out with {exclude(masks)}" if masks else "")
         )
     elif any(folders and not any(map(ASIDE.fullmatch, folders)) for folders in below):

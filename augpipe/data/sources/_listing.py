@@ -231,8 +231,7 @@ def check_attributes(listing: Listing, where: str) -> None:
         if not 2 <= n <= MOST_VALUES:
             raise UserError(
                 f"the attribute {name!r} of {where} has {several(n, 'value')}; source.attributes needs 2 to "
-                f"{MOST_VALUES}: "
-                "bring numbers into ranges, or leave it out"
+                f"{MOST_VALUES}: bring numbers into ranges, or leave it out"
             )
 
 

@@ -159,8 +159,8 @@ def _columns_of_ones(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     if len(empty) and len(empty) == len(wrong):
         raise UserError(
             f"{where} has the shape {values.shape}, read as one-hot: {several(len(empty), 'row')} without a 1, the "
-            "first is row "
-            f"{empty[0]}; leave these images out, or give them a column, such as np.c_[labels, labels.sum(1) == 0]"
+            f"first is row {empty[0]}; leave these images out, or give them a column, such as np.c_[labels, "
+            "labels.sum(1) == 0]"
         )
     if len(wrong):
         row = int(wrong[0])

@@ -53,8 +53,7 @@ def one_hot(names: Sequence[str], values: Mapping[str, NDArray[np.object_]], con
         shown = {name: str(values[name][row])[:SHOWN] for name in names}
         raise UserError(
             f"row {row + 1} of the manifest {config.path} has the labels {shown}: one of these columns must be 1 and "
-            "the "
-            f"others 0. {_advice(bool(wrong[row]), bool(uncertain[row]))}"
+            f"the others 0. {_advice(bool(wrong[row]), bool(uncertain[row]))}"
         )
     labels = np.where(ones == 1, np.array(names, object)[marked.argmax(0)], "")
     is_empty = np.logical_and.reduce([np.asarray(column == "", bool) for column in text])
@@ -75,10 +74,8 @@ def _decide_unmarked(
         first = int(np.flatnonzero(rows)[0]) + 1
         raise UserError(
             f"{several(int(rows.sum()), 'row')} of {len(rows):,} of the manifest {config.path} without a 1 in the "
-            "columns "
-            f"{choices(config.columns.label)}, the first is row {first}: set source.unmarked=drop to leave them out, "
-            "or "
-            "source.unmarked=NAME to read them as the class of that name, such as none"
+            f"columns {choices(config.columns.label)}, the first is row {first}: set source.unmarked=drop to leave "
+            "them out, or source.unmarked=NAME to read them as the class of that name, such as none"
         )
     if config.unmarked == "drop":
         left_out[rows] = UNMARKED
@@ -102,9 +99,8 @@ def _advice(is_wrong: bool, is_unsure: bool) -> str:
         return "Correct the row, or set source.columns.label to one column"
     if is_wrong:
         return (
-            "-1 is not decided: set source.uncertain=drop to leave such rows out, source.uncertain=0 to read -1 as 0, "
-            "or "
-            "source.uncertain=1 to read it as 1"
+            "-1 is not decided: set source.uncertain=drop to leave such rows out, source.uncertain=0 to read -1 as "
+            "0, or source.uncertain=1 to read it as 1"
         )
     return (
         "Several labels per image are not supported: set source.combined=drop to leave such rows out, or "

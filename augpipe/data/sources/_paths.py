@@ -118,8 +118,7 @@ class Paths:
                 if match := root.ending(str(paths[row])):
                     return (
                         f"{several(len(missing), 'path')} of the table fit no file below the root, and may be meant "
-                        "for one: "
-                        f"{paths[row]} for {match}; write the paths as they are below the root",
+                        f"for one: {paths[row]} for {match}; write the paths as they are below the root",
                     )
         return ()
 

@@ -122,8 +122,7 @@ def _check_complete(shards: Shards) -> None:
         if missing:
             raise UserError(
                 f"the file {name}-{missing[0]:0{len(total)}}-of-{total} is missing, and {several(len(have), 'file')} "
-                f"of the {int(total):,} "
-                "are there: fetch the others, or name those to use in source.path"
+                f"of the {int(total):,} are there: fetch the others, or name those to use in source.path"
             )
 
 
@@ -147,8 +146,7 @@ def _gaps(names: Sequence[str]) -> list[str]:
         if missing:
             notes.append(
                 f"{several(len(have), 'file')} up to {prefix}{have[last]}, without {shown}{more}: fetch what is "
-                "missing, if "
-                "anything is"
+                "missing, if anything is"
             )
     return notes
 
@@ -174,8 +172,7 @@ def split_of_shards(shards: Shards, where: str) -> list[str]:
         if named and not split:
             raise UserError(
                 f"the file {name!r} of {where} names no split, and others do, such as {named[0]!r}: rename the files, "
-                "give "
-                "those of one use in source.path, or set source.official: false to merge them all"
+                "give those of one use in source.path, or set source.official: false to merge them all"
             )
     return splits if len(set(splits)) > 1 else []
 

@@ -83,8 +83,7 @@ def boxes_hint(root: Path, counts: Mapping[str, Counter[str]], pictures: Sequenc
         if per_picture or any(_is_coco(path) for path in sorted((root / folder).rglob("*.json"))):
             return (
                 f"; the folder {folder} has {_shown(suffixes)} of the pictures, as object detection has (YOLO, VOC, "
-                "COCO): write "
-                "a table with the columns path and label, one class for each picture"
+                "COCO): write a table with the columns path and label, one class for each picture"
             )
     return ""
 

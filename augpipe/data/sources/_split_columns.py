@@ -53,9 +53,8 @@ def check_split_columns(
             column = f"{setting}={name}"
             raise UserError(
                 f"{where} has the {what} {name!r} with {choices(have)}, which looks like its split, and is not used: "
-                "use it "
-                f"({_options(column, mapping_of(name, have))}), or draw another split "
-                f"(--set {shlex.quote(f'source.ignore=[{as_yaml(name)}]')})"
+                f"use it ({_options(column, mapping_of(name, have))}), or draw another split (--set "
+                f"{shlex.quote(f'source.ignore=[{as_yaml(name)}]')})"
             )
         if any(map(NUMBERED.fullmatch, ends(name))) and 2 <= len(have) <= 3 and _are_numbers(have):
             notes.append(
@@ -156,8 +155,7 @@ def splits_of(
             shown = choices(sorted(have)[:5]) + (", ..." if len(have) > 5 else "")
             raise UserError(
                 f"unknown split {value!r} in {where}, whose {what} {name!r} has {shown}; choose from "
-                f"{choices(SPLIT_NAMES)}, or "
-                f"map its values: {splits_option(mapping_of(name, present(have)))}"
+                f"{choices(SPLIT_NAMES)}, or map its values: {splits_option(mapping_of(name, present(have)))}"
             )
         splits[value] = split
     return np.array([splits[str(value)] for value in column], object)

@@ -39,8 +39,7 @@ def split_list_notes(files: Iterable[Path], ids: Sequence[str]) -> tuple[str, ..
     names = [name for names in by_split.values() for name in names]
     return (
         f"{choices(names)} list pictures of {choices(by_split)}, and are not used: to keep this split, write a table "
-        "with the columns "
-        "path, label and split",
+        "with the columns path, label and split",
     )
 
 

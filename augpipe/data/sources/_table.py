@@ -55,19 +55,15 @@ def read_table(config: TableOptions) -> Table:
         columns["path"] = next((name for name in PATH_NAMES if name in have), columns["path"])
     needed = {key: _names_of(key, columns[key]) for key in columns}
     set_by_user = [key for key in columns if columns[key] != defaults[key]]
-    required = {"path", "label", *set_by_user}
-    for key in dict.fromkeys(("path", "label", *set_by_user, *columns)):
-        for name in needed[key]:
-            if have.count(name) > 1 or (key in required and name not in have):
-                raise no_column(config, key, name, table, columns)
+    required = dict.fromkeys(("path", "label", *set_by_user))
+    pairs = [(key, name) for key in {**required, **columns} for name in needed[key]]
+    for key, name in pairs:
+        if have.count(name) > 1 or (key in required and name not in have):
+            raise no_column(config, key, name, table, columns)
     if not table.num_rows:
         raise UserError(f"the manifest {path} has no rows")
-    values = {
-        name: text_of(table[name], f"the column {name!r} of {path}")
-        for names in needed.values()
-        for name in names
-        if name in have
-    }
+    used = [name for names in needed.values() for name in names if name in have]
+    values = {name: text_of(table[name], f"the column {name!r} of {path}") for name in used}
     attributes = _attributes(config, have, table)
     several_columns = not isinstance(columns["label"], str)  # has its own message
     for name in needed["path"] if several_columns else (*needed["path"], *needed["label"]):

@@ -68,8 +68,7 @@ def with_names(table: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
             example = ",".join(["path", "label", *["other"] * 9][: len(first)])
             raise UserError(
                 f"the manifest {path} has no line of column names, its first line has the picture {name!r}: write one "
-                "above it, "
-                f"such as {example}"
+                f"above it, such as {example}"
             )
     return table, ()
 

@@ -136,8 +136,7 @@ def check_cells(values: NDArray[np.object_], name: str, numbers: NDArray[Any], p
             problem = "a line break" if breaks else f"{len(value):,} characters"
             raise UserError(
                 f"row {number} of the manifest {path} has {problem} in its column {name!r}: {value[:SHOWN]!r}...; "
-                "perhaps a "
-                "quote is not closed"
+                "perhaps a quote is not closed"
             )
 
 

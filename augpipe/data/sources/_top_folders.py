@@ -51,8 +51,7 @@ def check_tops(paths: Sequence[str], where: str) -> None:
     if _share_folders(inner.values()) and groups_by_name([n for n, i in inner.items() for _ in i]):
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:3])}, ..., which look like groups, such as patients, "
-            "with the same "
-            f"folders inside: set source.layout='{{group}}/{{label}}/**/*' if those are the classes, or "
+            "with the same folders inside: set source.layout='{group}/{label}/**/*' if those are the classes, or "
             f"{_as_classes(inner)}"
         )
     _check_splits(inner, where)
@@ -62,8 +61,7 @@ def check_tops(paths: Sequence[str], where: str) -> None:
     if masks and len(masks) < len(inner):
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: leave the masks out "
-            "with "
-            f"{exclude(map(folder_pattern, masks))}, or {_as_classes(inner)}"
+            f"with {exclude(map(folder_pattern, masks))}, or {_as_classes(inner)}"
         )
     if len(inner) > 1 and all(PARTS.fullmatch(name) for name in inner):
         raise UserError(
@@ -96,8 +94,7 @@ def notes_of_copies(inner: Iterable[str]) -> tuple[str, ...]:
         return ()
     return (
         f"the sub-folders {choices(map(repr, aside[:5]))} of the classes are by name copies of other pictures, and "
-        "read as pictures "
-        f"of the class: leave such out with {exclude(f'*/{glob.escape(name)}/*' for name in aside)}",
+        f"read as pictures of the class: leave such out with {exclude(f'*/{glob.escape(name)}/*' for name in aside)}",
     )
 
 
@@ -122,9 +119,8 @@ def _check_flat(inner: Mapping[str, set[str]], where: str) -> None:
     if train and is_split:
         raise UserError(
             f"{where} has the folders {choices(sorted(nested)[:5])} with folders inside, and "
-            f"{choices(sorted(flat)[:5])} with "
-            f"pictures that are in none: leave these out with {exclude(map(folder_pattern, flat))}, or "
-            f"{_as_classes(inner)}"
+            f"{choices(sorted(flat)[:5])} with pictures that are in none: leave these out with "
+            f"{exclude(map(folder_pattern, flat))}, or {_as_classes(inner)}"
         )
 
 
@@ -138,10 +134,8 @@ def _check_crossed(inner: Mapping[str, set[str]], where: str) -> None:
     if bare <= set(SPLIT_NAMES) and {SPLIT_NAMES[name] for name in bare} > {"train"}:
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])}, which by their names are a split, and no folders "
-            "of classes in "
-            "them: say where the class is in the files' names, as source.layout='{split}/{label-}.*' does for "
-            "train/cat.1.jpg, "
-            f"or {_as_classes(inner)}"
+            "of classes in them: say where the class is in the files' names, as source.layout='{split}/{label-}.*' "
+            f"does for train/cat.1.jpg, or {_as_classes(inner)}"
         )
     kinds = {(match[1], match[3]) for match in words.values()}
     splits = {SPLIT_NAMES[match[2].lower()] for match in words.values()}
@@ -153,8 +147,7 @@ def _check_crossed(inner: Mapping[str, set[str]], where: str) -> None:
     template = f"{{label+}}{sign}{{split}}" if any(before) else f"{{split}}{sign}{{label+}}"
     raise UserError(
         f"{where} has the folders {choices(sorted(inner)[:5])}: set source.layout='{template}/**/*' if they are "
-        "classes of a split, "
-        f"or {_as_classes(inner)}"
+        f"classes of a split, or {_as_classes(inner)}"
     )
 
 

@@ -122,8 +122,8 @@ def _wider(around: Mapping[str, int], where: str, what: str, setting: str) -> tu
     name = min(around, key=lambda one: around[one])
     return (
         f"the groups of {where} lie within those of the {what} {name!r}, which is not used: images of one of these "
-        "could be "
-        f"on both sides of a split; set {setting.format(name)}, or source.ignore=[{name}] if it is something else",
+        f"could be on both sides of a split; set {setting.format(name)}, or source.ignore=[{name}] if it is something "
+        "else",
     )
 
 
@@ -166,8 +166,7 @@ def groups_of_folders(paths: NDArray[np.object_], number: int, where: str) -> ND
         first = str(paths[0])
         raise UserError(
             f"source.group_folder is {number}, and no path of {where} has so many folders; the first is {first!r}, "
-            "which has "
-            f"{first.strip('/').count('/')}"
+            f"which has {first.strip('/').count('/')}"
         )
     return groups
 
@@ -185,9 +184,8 @@ def check_folders(paths: NDArray[np.object_], where: str) -> None:
         if len(kinds) == 1 and FEWEST <= len(distinct) < len(paths) and is_group_name(*kinds):
             raise UserError(
                 f"the paths of {where} have folders such as {folders[0]!r}, which look like groups, such as patients, "
-                "and are not "
-                f"used: images of one group could be on both sides of a split; set source.group_folder={number}, or "
-                "source.group_folder=0 if they are something else"
+                "and are not used: images of one group could be on both sides of a split; set "
+                f"source.group_folder={number}, or source.group_folder=0 if they are something else"
             )
 
 

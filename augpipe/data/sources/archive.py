@@ -134,8 +134,7 @@ def _notes_of(contents: Contents, left_out: Sequence[str]) -> Iterator[str]:
     if contents.guessed:
         yield (
             f"{several(len(contents.guessed), 'file name')} of unknown encoding read as cp437, such as "
-            f"{contents.guessed[0]!r}; "
-            "set source.encoding, such as gbk or shift_jis, if they look wrong"
+            f"{contents.guessed[0]!r}; set source.encoding, such as gbk or shift_jis, if they look wrong"
         )
 
 

@@ -86,8 +86,8 @@ def _check_settings(config: Config) -> None:
         if config.labels is not None:
             raise UserError(
                 f"source.labels={config.labels} is the array of labels for an .npy of images; {config.path} is an "
-                ".npz, whose "
-                "labels are one of its own arrays: leave source.labels out, or save other labels in the .npz"
+                ".npz, whose labels are one of its own arrays: leave source.labels out, or save other labels in the "
+                ".npz"
             )
         return
     if config.labels is None:
@@ -103,8 +103,7 @@ def _check_settings(config: Config) -> None:
     if config.groups != GROUPS:
         raise UserError(
             f"source.groups={config.groups} names an array of an .npz, and {config.path} is an .npy: save images, "
-            "labels and "
-            f"groups in an .npz, np.savez(path, images=..., labels=..., {config.groups}=...)"
+            f"labels and groups in an .npz, np.savez(path, images=..., labels=..., {config.groups}=...)"
         )
 
 

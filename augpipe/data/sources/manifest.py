@@ -99,8 +99,7 @@ def check(config: Config) -> None:
         if one.resolve().is_relative_to(other.resolve()):
             raise UserError(
                 f"the roots {one} and {other} of the manifest {config.path} are the same folder, or one is inside the "
-                "other; "
-                "each file must be below one root only: leave one of them out of source.root"
+                "other; each file must be below one root only: leave one of them out of source.root"
             )
 
 
@@ -128,9 +127,8 @@ def listing(config: Config) -> Listing:
             yield roots[root_of[row]] / paths[row]
 
     group = None if group is None else group[retained]
-    named = tuple[str, ...]()
-    if group is None and not by_patient:
-        named = names_note(ids, [classes[label] for label in labels], advice=TO_COLUMN)
+    look = group is None and not by_patient
+    named = names_note(ids, [classes[label] for label in labels], advice=TO_COLUMN) if look else ()
     images = Listing(
         ids=ids,
         labels=labels,

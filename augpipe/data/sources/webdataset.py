@@ -200,8 +200,7 @@ def _read(shards: Shards, config: Config, where: str) -> Contents:
     if not contents.pictures:
         raise UserError(
             f"{where} has no file with the suffix of a picture, and others: {few(contents.ignored)}; set source.image "
-            "to the "
-            "extension of the pictures"
+            "to the extension of the pictures"
         )
     known = {CLS: None} | contents.json_keys
     if contents.json_keys and config.label not in known:

@@ -177,12 +177,12 @@ def _train(
     images, to keep batch norms equal.
     """
     timer = Timer()
-    training = _Training(context, prepared, reference, spec, start, options, classifier)
-    generator, store = training.build(), training.store
-    shown = draw.labels_of(training.train.counts(), SHOWN)
+    work = _Training(context, prepared, reference, spec, start, options, classifier)
+    generator, store = work.build(), work.store
+    shown = draw.labels_of(work.train.counts(), SHOWN)
 
     def on_tick(tick: Tick, current: Generator) -> dict[str, Any]:
-        picture = _preview(current, shown, training.seed)
+        picture = _preview(current, shown, work.seed)
         if not distributed.leads():
             return {}
         ref = store.put("previews", lambda path: picture.save(path, format="PNG"), ".png")
@@ -190,29 +190,23 @@ def _train(
 
     def on_progress(kimg: float, rate: float) -> None:
         if distributed.leads():
-            left = (training.options.kimg - kimg) * 1000 / max(rate, 1e-9)
+            left = (work.options.kimg - kimg) * 1000 / max(rate, 1e-9)
             report(f"{rate:.0f} img/s, {left:.0f} s left", kimg)
 
-    hooks = Hooks(training.validation(), on_tick, on_progress)
+    hooks = Hooks(work.validation(), on_tick, on_progress)
     try:
-        checkpoint = training.checkpoint()
+        checkpoint = work.checkpoint()
     except fingerprints.ChangedError:  # nothing says which code a resumed training would have run
         checkpoint = None
     if context.fresh and checkpoint and spec.folder is None and distributed.leads():
         checkpoint.remove()
     distributed.wait_for_all()  # no process may read the checkpoint before it is removed
     fitted = fit.fit(
-        generator,
-        training.train,
-        training.options,
-        training.runtime,
-        seed=training.seed,
-        hooks=hooks,
-        checkpoint=checkpoint,
+        generator, work.train, work.options, work.runtime, seed=work.seed, hooks=hooks, checkpoint=checkpoint
     )
     distributed.wait_for_all()  # rank 0 must not remove the checkpoint while others still read it
     generator.load_state_dict(fitted.state)
-    trained = _record(training, generator, fitted, shown, timer)
+    trained = _record(work, generator, fitted, shown, timer)
     if checkpoint and spec.folder is None and distributed.leads():
         checkpoint.remove()
     return trained
