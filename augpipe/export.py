@@ -68,8 +68,8 @@ def check_export(file: Path, form: str) -> None:
 
 
 def export(model: ServedClassifier | ServedGenerator, form: Format, file: Path) -> dict[str, Any]:
-    """Write the file atomically; returns what it says about itself (ABOUT). UserError for a generator that cannot be
-    exported.
+    """Write the file atomically; returns what it says about itself (ABOUT).
+    UserError for a generator that cannot be exported.
     """
     module, inputs = _classifier(model) if isinstance(model, ServedClassifier) else _generator(model)
     about = _about(model)

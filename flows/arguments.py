@@ -92,8 +92,8 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def resume_files(out: Path) -> list[Path]:
-    """The files from which a training resumes. A complete one leaves them only if it was killed before it removed
-    them.
+    """The files from which a training resumes.
+    A complete one leaves them only if it was killed before it removed them.
     """
     names = out.glob("last*.pt") if out.is_dir() else ()
     return sorted(path for path in names if re.fullmatch(r"last(-all|-\d+)?\.pt", path.name))

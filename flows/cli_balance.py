@@ -43,8 +43,8 @@ class BalanceOptions:
     """folder: class folders and manifest.csv; npz: one array file in MedMNIST's form, with val and test; webdataset:
     tar shards; hf: folder with metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files."""
     json: Json = False
-    """Print only JSON: `arm`, `seed`, `gates`, `published`, and `out`, the output folder (null if nothing was
-    published).
+    """Print only JSON: `arm`, `seed`, `gates`, `published`, and `out`,
+    the output folder (null if nothing was published).
     """
 
     def folder(self, outline: Any) -> Path:

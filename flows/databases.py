@@ -1,5 +1,5 @@
-"""SQLite databases of MLflow and Prefect below AUGPIPE_HOME: built beside their place, so that a kill leaves none
-half-built.
+"""SQLite databases of MLflow and Prefect below AUGPIPE_HOME:
+built beside their place, so that a kill leaves none half-built.
 """
 
 from __future__ import annotations

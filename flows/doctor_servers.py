@@ -1,5 +1,5 @@
-"""Checks of the databases, servers and proxies that the environment names; none waits for longer than PATIENCE
-seconds.
+"""Checks of the databases, servers and proxies that the environment names;
+none waits for longer than PATIENCE seconds.
 """
 
 from __future__ import annotations

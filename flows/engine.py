@@ -253,8 +253,8 @@ def stop_workers() -> None:
 
 
 def _kill_late(workers: Sequence[BaseProcess]) -> None:
-    """Kill the workers that SIGTERM has not ended after STUBBORN seconds, as a stopped one, and the process they are
-    forked from.
+    """Kill the workers that SIGTERM has not ended after STUBBORN seconds, as a stopped one,
+    and the process they are forked from.
     """
     time.sleep(STUBBORN)
     late = [worker for worker in workers if worker.is_alive()]

@@ -1,5 +1,5 @@
-"""The command's first steps: Ctrl-C while its libraries are imported, which takes seconds, ends it with one line
-too.
+"""The command's first steps: Ctrl-C while its libraries are imported, which takes seconds,
+ends it with one line too.
 """
 
 from __future__ import annotations

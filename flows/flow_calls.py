@@ -85,8 +85,8 @@ def call(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 def unreachable(error: BaseException) -> bool:
-    """Whether Prefect's client could not reach the server; at first contact, and when polling, it raises a bare
-    RuntimeError.
+    """Whether Prefect's client could not reach the server;
+    at first contact, and when polling, it raises a bare RuntimeError.
     """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,5 +1,5 @@
-"""The loss of Prefect's server in mid-run: noticed, reported once, and after it Prefect waits for nothing and logs
-nothing.
+"""The loss of Prefect's server in mid-run:
+noticed, reported once, and after it Prefect waits for nothing and logs nothing.
 """
 
 from __future__ import annotations

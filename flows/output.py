@@ -67,8 +67,8 @@ def is_narrow() -> bool:
 
 
 def flush_or_discard() -> None:
-    """Discard what a standard stream cannot take: it would fail again at the process's end, and change the exit status
-    to 120.
+    """Discard what a standard stream cannot take:
+    it would fail again at the process's end, and change the exit status to 120.
     """
     for outer in (sys.stdout, sys.stderr):
         stream = outer._stream if isinstance(outer, Lossy) else outer
@@ -137,8 +137,8 @@ def report(line: str) -> None:
 
 
 def print_error(line: str) -> None:
-    """Print a command's last line on standard error; not by rich, which imports for it what there may be no memory
-    for.
+    """Print a command's last line on standard error;
+    not by rich, which imports for it what there may be no memory for.
     """
     # Standard error may be closed or full: the status remains.
     with suppress(OSError, MemoryError):

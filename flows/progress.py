@@ -1,5 +1,5 @@
-"""Progress: tasks in other processes report through small files; long work shows itself, also where there is no
-terminal.
+"""Progress: tasks in other processes report through small files;
+long work shows itself, also where there is no terminal.
 """
 
 from __future__ import annotations

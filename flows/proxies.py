@@ -36,8 +36,8 @@ def drop_unusable() -> None:
 
 
 def check_proxies() -> None:
-    """UserError for a proxy that is no address: no client could be made, even of a server that is not reached through
-    it.
+    """UserError for a proxy that is no address:
+    no client could be made, even of a server that is not reached through it.
     """
     for name in _names(PROXIES):
         value = os.environ.get(name, "")

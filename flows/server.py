@@ -84,8 +84,8 @@ def server(page: bool, key: str, on_loss: Callable[[], None]) -> Iterator[str]:
 
 
 class _Restarts:
-    """Starts a server again, with growing pauses; gives up if none of the tries gives one that runs for STEADY
-    seconds.
+    """Starts a server again, with growing pauses;
+    gives up if none of the tries gives one that runs for STEADY seconds.
     """
 
     def __init__(self, start: Callable[[threading.Event], subprocess.Popen[bytes]]) -> None:

@@ -44,8 +44,8 @@ def _is_first(number: int) -> bool:
 
 @contextmanager
 def when_stopped(call: Callable[[], None]) -> Iterator[None]:
-    """While the block runs, a signal that stops the command also calls this, in a thread that the end does not wait
-    for.
+    """While the block runs, a signal that stops the command also calls this,
+    in a thread that the end does not wait for.
     """
     _called.append(call)
     try:

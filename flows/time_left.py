@@ -52,8 +52,8 @@ def key_of(values: Mapping[str, Any]) -> Key:
 
 @dataclass(frozen=True)
 class Current:
-    """A running task: its key, seconds so far, and by its own speed those of a whole one like it and those it still
-    needs.
+    """A running task: its key, seconds so far,
+    and by its own speed those of a whole one like it and those it still needs.
     """
 
     key: Key
@@ -110,8 +110,8 @@ class Remaining:
 
 
 def _expected(key: Key, times: Mapping[Key, Sequence[float]]) -> float | None:
-    """Seconds of a task: of its key, else of its stage; an arm's classifier is trained as the reference classifier
-    is.
+    """Seconds of a task: of its key, else of its stage;
+    an arm's classifier is trained as the reference classifier is.
     """
     if key in times:
         return fmean(times[key])

@@ -72,8 +72,8 @@ def larger_pairs() -> None:
 
 
 def intake_of(table: Path) -> tuple[int, float, int, str]:
-    """Of a table: unusable files, seconds of processor time, bytes of memory, and the message with which its intake
-    ends.
+    """Of a table: unusable files, seconds of processor time, bytes of memory,
+    and the message with which its intake ends.
     """
     before, begun = _peak(), time.process_time()
     listing = sources.listing(source("manifest", path=table))
@@ -86,8 +86,8 @@ def intake_of(table: Path) -> tuple[int, float, int, str]:
 
 
 def intake_without_rights(folder: Path) -> tuple[dict[str, str], int]:
-    """Files of a folder that another user than the super-user cannot use, with the reason, and the number of the
-    others.
+    """Files of a folder that another user than the super-user cannot use, with the reason,
+    and the number of the others.
     """
     user = os.geteuid()
     os.seteuid(user or 65534)

@@ -64,8 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes one has all tests of a module's fixture, in their order; and what takes longest comes
-    first.
+    """Of several processes one has all tests of a module's fixture, in their order;
+    and what takes longest comes first.
     """
     for item in items:
         known = getattr(item, "_fixtureinfo", None)
@@ -135,8 +135,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tiny.Ran:
 
 @pytest.fixture(scope="session")
 def single(tmp_path_factory: pytest.TempPathFactory) -> tiny.Ran:
-    """The same with one seed, on one thread. Other runs may use its home (`tiny.beside`), each with a record of its
-    own.
+    """The same with one seed, on one thread.
+    Other runs may use its home (`tiny.beside`), each with a record of its own.
     """
     return _once(tmp_path_factory, "single", "seeds=1", "runner.threads=1", alone=False)
 

@@ -1,5 +1,5 @@
-"""Flows of which a process is ended: a worker that has more waiting for it than a pipe holds, and the process that is
-forked.
+"""Flows of which a process is ended:
+a worker that has more waiting for it than a pipe holds, and the process that is forked.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def forked(place: Path) -> None:
 
 
 def lose(place: Path) -> None:
-    """Run a flow while the process that workers are forked from is killed: after a worker is requested, before it
-    starts.
+    """Run a flow while the process that workers are forked from is killed:
+    after a worker is requested, before it starts.
     """
     preload(1)
     process: int = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
@@ -83,8 +83,8 @@ def lose(place: Path) -> None:
 
 
 def forked_below(place: Path) -> list[int]:
-    """Threads of the process that workers are forked from, if it can be started with this temporary folder; else
-    none.
+    """Threads of the process that workers are forked from,
+    if it can be started with this temporary folder; else none.
     """
     tempfile.tempdir = str(place)
     preload(1)

@@ -86,8 +86,8 @@ def fitted(name: str) -> tuple[list[tuple[float, float, dict[str, float]]], list
 
 
 def normed(x: Any, weight: Any) -> list[Any]:
-    """Batch norm of all of x: output, a loss's gradient, and the gradient of a penalty on gradients; running
-    statistics.
+    """Batch norm of all of x: output, a loss's gradient, and the gradient of a penalty on gradients;
+    running statistics.
     """
     x, weight = torch.from_numpy(x).float(), torch.from_numpy(weight).float()
     norm = nn.BatchNorm2d(x.shape[1])
@@ -189,8 +189,8 @@ def resumed(checkpoint: str, breaks: bool) -> tuple[list[float], Any]:
 
 
 def halves(n: int) -> tuple[Any, Any]:
-    """The minibatch's one more map, and the gradient of a penalty on its gradient, of parts that hold no whole
-    groups.
+    """The minibatch's one more map, and the gradient of a penalty on its gradient,
+    of parts that hold no whole groups.
     """
     x = torch.randn(n, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     mine = parallel.local_rows(x).clone().requires_grad_()

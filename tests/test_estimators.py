@@ -1,5 +1,5 @@
-"""Estimators: the checks of scikit-learn and imbalanced-learn, forms of images, mistakes, a pipeline with a grid
-search.
+"""Estimators: the checks of scikit-learn and imbalanced-learn, forms of images, mistakes,
+a pipeline with a grid search.
 """
 
 from __future__ import annotations

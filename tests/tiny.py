@@ -163,8 +163,8 @@ ONE = ("seeds=1", "runner.threads=1")  # the settings of the fixture `single`
 
 
 def beside(single: Ran, place: Path, *sets: str, more: tuple[str, ...] = (), **given: str) -> Ran:
-    """Another run of one seed in `place`, over the store of `single`, which is used but for what the settings
-    change.
+    """Another run of one seed in `place`, over the store of `single`,
+    which is used but for what the settings change.
     """
     (place / "tiny.yaml").write_text(CONFIG)
     options = [part for one in (*ONE, *sets) for part in ("--set", one)]

@@ -457,8 +457,8 @@ def _streams() -> Iterator[tuple[Any, Any, Any]]:
 
 
 class Running:
-    """A command that runs; `stdout` is what it says on either stream. As of `subprocess.Popen`, in so far as tests need
-    it.
+    """A command that runs; `stdout` is what it says on either stream.
+    As of `subprocess.Popen`, in so far as tests need it.
     """
 
     def __init__(

@@ -34,8 +34,8 @@ class Loss(Strict):
     """null: the logits of a linear head. A number: those of a cosine head, scale * cos(features, class weights)."""
 
     def item_loss(self, prior: torch.Tensor, counts: Counts) -> ItemLoss:
-        """The loss function per item. prior: probability that each class is drawn, (K,). counts: real training
-        images.
+        """The loss function per item. prior: probability that each class is drawn, (K,).
+        counts: real training images.
         """
         raise NotImplementedError
 

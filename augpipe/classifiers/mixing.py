@@ -49,8 +49,8 @@ class Mixture:
         seed: int,
         soft_labels: torch.Tensor | None = None,
     ) -> None:
-        """soft_labels: float (M,K), the reference classifier's probabilities for each synthetic image; required for
-        soft labels.
+        """soft_labels: float (M,K), the reference classifier's probabilities for each synthetic image;
+        required for soft labels.
         """
         self.origin_flag = mix.origin_flag
         self._real = Pool(real, runtime)
@@ -105,8 +105,8 @@ class _Soft:
         self._rng = torch_stream(seed, "soft labels")
 
     def draw(self, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """int64 (N,): with probability `share` a label drawn from the classifier's probabilities, else the given
-        one.
+        """int64 (N,): with probability `share` a label drawn from the classifier's probabilities,
+        else the given one.
         """
         u = torch.rand(2, len(rows), generator=self._rng, dtype=torch.float64)
         ends = self._ends[rows]
@@ -122,8 +122,8 @@ def class_probabilities(real: Counts, synthetic: Counts, mix: Mix) -> torch.Tens
 
 
 def shown(synthetic: Counts, shares: torch.Tensor) -> dict[int, int]:
-    """Synthetic counts, 0 for classes with share 0: images that are never drawn must not raise the class
-    probability.
+    """Synthetic counts, 0 for classes with share 0:
+    images that are never drawn must not raise the class probability.
     """
     return {c: n if shares[c] > 0 else 0 for c, n in synthetic.items()}
 
@@ -158,8 +158,8 @@ def _share(requested: float, real: int, synthetic: int) -> float:
 
 
 def preferred(synthetic: ImageSet, checks: pd.DataFrame, prefer: Prefer) -> ImageSet:
-    """The same images with sampling weights (mean 1) from a check's values. checks: table of id and each check's
-    value.
+    """The same images with sampling weights (mean 1) from a check's values.
+    checks: table of id and each check's value.
     """
     check_values = checks.set_index("id").loc[synthetic.table["id"], prefer.check].to_numpy(np.float64)
     finite = np.isfinite(check_values)

@@ -127,8 +127,8 @@ class Elastic:
 
 @policies.register("elastic")
 def elastic(seed: int) -> Images:
-    """Small affine changes, and elastic ones in four of five images: about .8 of 28 pixels, several times those of
-    `light`.
+    """Small affine changes, and elastic ones in four of five images:
+    about .8 of 28 pixels, several times those of `light`.
     """
     affine, bend = Albumentations(A.Compose([_affine()]), seed), Elastic(seed)
     return lambda images: bend(affine(images))
@@ -212,8 +212,8 @@ def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:
 
 
 def _dropped_keys(given: Any, again: Any) -> Iterator[str]:
-    """Keys of a serialised pipeline that are gone after it was loaded and serialised again: albumentations only
-    warns.
+    """Keys of a serialised pipeline that are gone after it was loaded and serialised again:
+    albumentations only warns.
     """
     if isinstance(given, Mapping) and isinstance(again, Mapping):
         for key, value in given.items():

@@ -39,8 +39,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Allocation:
-    """generators: G. classifiers: R on each. error: expected standard error, points. seconds: expected. reason: a
-    sentence.
+    """generators: G. classifiers: R on each. error: expected standard error, points. seconds: expected.
+    reason: a sentence.
     """
 
     generators: int

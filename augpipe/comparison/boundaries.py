@@ -96,8 +96,8 @@ def _checked(fractions: Sequence[float]) -> tuple[float, ...]:
 
 @lru_cache(maxsize=4096)
 def _boundaries(fractions: tuple[float, ...], alpha: float) -> tuple[float, ...]:
-    """Recursion of Armitage, McPherson & Rowe (1969) over the density of the sum S_k = Z_k sqrt(t_k) of runs not
-    stopped.
+    """Recursion of Armitage, McPherson & Rowe (1969) over the density of the sum S_k = Z_k sqrt(t_k)
+    of runs not stopped.
     """
     spent = spending(fractions, alpha)
     step = np.diff(spent, prepend=0.0)
@@ -118,8 +118,8 @@ def _boundaries(fractions: tuple[float, ...], alpha: float) -> tuple[float, ...]
 
 
 def _advance(nodes: Values, mass: Values, step: float, bound: float) -> tuple[Values, Values]:
-    """Density of the sum after a normal step of this variance, at Gauss-Legendre nodes within ± bound, times their
-    weights.
+    """Density of the sum after a normal step of this variance, at Gauss-Legendre nodes within ± bound,
+    times their weights.
     """
     sd = math.sqrt(step)
     bound = min(bound, float(np.abs(nodes).max()) + 9 * sd)

@@ -31,8 +31,8 @@ DEFINITIONS: Final[Mapping[str, str]] = {
 
 
 class Confirm(Strict):
-    """The confirm stage: the best arm with a trained generator and the strongest one without are trained again with
-    fresh seeds.
+    """The confirm stage: the best arm with a trained generator
+    and the strongest one without are trained again with fresh seeds.
     """
 
     generators: int = Field(default=10, ge=3, le=1000)

@@ -79,8 +79,8 @@ def gain(arm: str, reference: str, values: Estimates, ratio: float, step: float 
 
 
 def gains(values: Estimates, reference: str, ratio: float, tests: Sequence[Units]) -> list[Gain]:
-    """Gain of every other arm over `reference`, p-values corrected over these arms, with verdicts. tests: of each
-    split.
+    """Gain of every other arm over `reference`, p-values corrected over these arms, with verdicts.
+    tests: of each split.
     """
     step, smallest = _step(tests), min(tests, key=lambda of: of.least)
     results = [gain(arm, reference, values, ratio, step) for arm in values if arm != reference]

@@ -26,8 +26,8 @@ DRAWS: Final = 20_000
 
 @dataclass(frozen=True)
 class Simultaneous:
-    """A difference in points, with its simultaneous interval; p: adjusted for the family. level: of each interval
-    alone.
+    """A difference in points, with its simultaneous interval; p: adjusted for the family.
+    level: of each interval alone.
     """
 
     name: str

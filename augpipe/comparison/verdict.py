@@ -32,8 +32,8 @@ from augpipe.comparison.units import Units
 
 
 def gains(right: Mapping[str, Right], units: Units, reference: str) -> list[Gain]:
-    """Gain in macro recall of every other arm over `reference`, with corrected p-values, joint intervals and
-    verdicts.
+    """Gain in macro recall of every other arm over `reference`, with corrected p-values,
+    joint intervals and verdicts.
     """
     results = [gain(arm, reference, right, units) for arm in right if arm != reference]
     # Where an image is not classified correctly, its class does not matter for recalls.
@@ -82,8 +82,8 @@ def _variances(pair: Difference) -> tuple[float, float]:
 
 
 def verdict(estimate: Interval, p: float, seeds: int, units: Units) -> Verdict:
-    """`better` or `worse` only if interval and p, corrected for the number of arms, agree, with enough seeds and test
-    images.
+    """`better` or `worse` only if interval and p, corrected for the number of arms, agree,
+    with enough seeds and test images.
     """
     if units.least < LEAST_IMAGES:
         return "too few test images to say"
@@ -181,8 +181,8 @@ def _sentence(comparison: Comparison, generative: Mapping[str, bool]) -> str:
 
 
 def _sentence_of_a_gain(comparison: Comparison, change: str) -> str:
-    """The sentence if the best generative arm beat the baseline: did it also beat the strongest arm without a
-    generator?
+    """The sentence if the best generative arm beat the baseline:
+    did it also beat the strongest arm without a generator?
     """
     if comparison.strongest == comparison.baseline:
         return f"Synthetic images helped: {change}."

@@ -103,8 +103,8 @@ def exists(path: Path) -> bool:
 
 
 def near_name(path: Path) -> str:
-    """` (did you mean ...?)` for a path that does not exist, if its folder has something of nearly this name; else
-    "".
+    """` (did you mean ...?)` for a path that does not exist,
+    if its folder has something of nearly this name; else "".
     """
     try:
         names = sorted(entry.name for entry in os.scandir(path.parent))

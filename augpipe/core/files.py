@@ -35,8 +35,8 @@ def draft_of(target: Path) -> Iterator[Path]:
 
 
 def _unwritable(target: Path, error: OSError) -> Exception:
-    """UserError if the target itself is not writable (disk full, read-only); transient and other errors are returned
-    unchanged.
+    """UserError if the target itself is not writable (disk full, read-only);
+    transient and other errors are returned unchanged.
     """
     if passes(error):
         return error
@@ -130,8 +130,8 @@ def _sync(place: Path) -> None:
 
 
 def rename(draft: Path, target: Path) -> None:
-    """Rename a finished file or folder so that its name never stands for less than all of it, even after a power
-    failure.
+    """Rename a finished file or folder so that its name never stands for less than all of it,
+    even after a power failure.
     """
     sync(draft)
     os.rename(draft, target)

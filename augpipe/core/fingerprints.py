@@ -119,8 +119,8 @@ def _meaning(path: Path, changed: int) -> str:
 
 @cache
 def _imports(path: Path, changed: int, root: Path) -> tuple[str, ...]:
-    """Modules of the package that a file imports; `from augpipe.x import y` counts as augpipe.x.y if that is a
-    module.
+    """Modules of the package that a file imports;
+    `from augpipe.x import y` counts as augpipe.x.y if that is a module.
     """
     imported: set[str] = set()
     for node in ast.walk(_tree(path, changed)):

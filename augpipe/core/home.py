@@ -15,8 +15,8 @@ UNITS: Final = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def make_home() -> Path:
-    """Create the folder if it is missing, readable by its user only: it contains images, and models that may memorise
-    some.
+    """Create the folder if it is missing, readable by its user only:
+    it contains images, and models that may memorise some.
     """
     folder = home()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

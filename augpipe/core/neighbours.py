@@ -54,8 +54,8 @@ class Block(NamedTuple):
 
 
 def _measured(queries: Items, points: Items, dtype: torch.dtype = torch.float32) -> Iterator[Block]:
-    """Squared distances block by block, queries in the outer loop, with squared norms relative to the points'
-    centre.
+    """Squared distances block by block, queries in the outer loop,
+    with squared norms relative to the points' centre.
     """
     centre = _centre(points).to(dtype)
     for q in range(0, len(queries), QUERIES):
@@ -103,8 +103,8 @@ def nearest_earlier(items: Items) -> NDArray[np.float32]:
 def _ranked(
     queries: Items, points: Items, k: int, blank: Masked | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Ascending distances and rows of k candidates of each query; inf for excluded ones. blank excludes pairs in
-    place.
+    """Ascending distances and rows of k candidates of each query; inf for excluded ones.
+    blank excludes pairs in place.
     """
     best = torch.full((len(queries), k), torch.inf)
     rows = torch.zeros((len(queries), k), dtype=torch.int64)

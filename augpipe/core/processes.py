@@ -1,5 +1,5 @@
-"""Whether a process is alive, by a lock that it holds, or by a name that no later process shares; and its
-environment.
+"""Whether a process is alive, by a lock that it holds, or by a name that no later process shares;
+and its environment.
 """
 
 from __future__ import annotations

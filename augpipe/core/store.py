@@ -174,8 +174,8 @@ def _writer(state: Mapping[str, Any]) -> Callable[[Path], None]:
 
 
 def is_stored(path: Path, sha256: str) -> bool:
-    """Whether content is stored and undamaged, and for rows also the set that holds them; both are marked as used
-    now.
+    """Whether content is stored and undamaged, and for rows also the set that holds them;
+    both are marked as used now.
     """
     if not (touch(path) and intact(path, sha256)):
         return False

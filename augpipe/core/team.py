@@ -35,8 +35,8 @@ GRACE: Final = 1.0  # seconds to wait for the errors of the other processes afte
 
 
 class Team(NamedTuple):
-    """size: number of processes, each with its own device. place: parent of the rendezvous folder; default: the
-    system's temporary folder.
+    """size: number of processes, each with its own device.
+    place: parent of the rendezvous folder; default: the system's temporary folder.
     """
 
     size: int

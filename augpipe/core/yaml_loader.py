@@ -1,5 +1,5 @@
-"""Read YAML and JSON safely: no objects, no duplicate keys, no texts that expand to huge values; messages of one
-line.
+"""Read YAML and JSON safely: no objects, no duplicate keys, no texts that expand to huge values;
+messages of one line.
 """
 
 from __future__ import annotations

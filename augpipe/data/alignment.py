@@ -75,8 +75,8 @@ class Match:
 
 
 def oriented(images: torch.Tensor, orientation: torch.Tensor) -> torch.Tensor:
-    """float (P,S,S) in one of eight orientations each: bit 2 transposes, bit 1 flips rows, bit 0 columns, in that
-    order.
+    """float (P,S,S) in one of eight orientations each:
+    bit 2 transposes, bit 1 flips rows, bit 0 columns, in that order.
     """
     result = images.clone()
     for value in orientation.unique().tolist():
@@ -153,8 +153,8 @@ def _spectrum(thumbs: torch.Tensor) -> torch.Tensor:
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """(P,): correlation where the mapped `b` covers `a`; 0 if it covers too little, is uniform, or the map stretches
-    too far.
+    """(P,): correlation where the mapped `b` covers `a`;
+    0 if it covers too little, is uniform, or the map stretches too far.
     """
     both = warped(torch.stack([b, torch.ones_like(b)], 1), maps)
     inside = (both[:, 1] > INSIDE).float()

@@ -74,8 +74,8 @@ def check_filled(labels: Rows, classes: Sequence[str], bad: Sequence[Bad], least
 
 
 def check_official(listing: Listing, options: SplitOptions) -> None:
-    """UserError if the source's own split, where it is used, divides groups without a reason; before pictures are
-    read.
+    """UserError if the source's own split, where it is used, divides groups without a reason;
+    before pictures are read.
     """
     if listing.splits is None or options.kind not in ("auto", "official"):
         return

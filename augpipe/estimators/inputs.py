@@ -161,8 +161,8 @@ def _from_dataset(dataset: Any) -> Arrays:
 
 
 def _from_path(path: Path) -> Arrays:
-    """The usable pictures of a folder or another source, resized to one size as in a run, with class names as
-    labels.
+    """The usable pictures of a folder or another source, resized to one size as in a run,
+    with class names as labels.
     """
     listed = listing(TypeAdapter(Source).validate_python(suggest(path)))
     with tempfile.TemporaryDirectory(prefix="augpipe-intake-") as folder:

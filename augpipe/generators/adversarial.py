@@ -176,8 +176,8 @@ class Adversarial:
         return means + self.truncation * (z - means)
 
     def set_truncation(self, psi: float) -> None:
-        """Truncate the latents of later samples. The batch statistics stay those of all latents: others would undo
-        it.
+        """Truncate the latents of later samples.
+        The batch statistics stay those of all latents: others would undo it.
         """
         self.truncation = psi
 
@@ -215,8 +215,8 @@ class Adversarial:
         return diff_augment(x, self._augment, self.rngs["device"], p) if p > 0 else x
 
     def with_r1(self, loss: torch.Tensor, critic: Critic, real: torch.Tensor, gamma: float, every: int) -> torch.Tensor:
-        """The critic's loss plus gamma times R1, applied lazily: in every `every`-th step, with `every` times the
-        weight.
+        """The critic's loss plus gamma times R1, applied lazily:
+        in every `every`-th step, with `every` times the weight.
         """
         if not gamma or self.steps % every:
             return loss

@@ -135,8 +135,8 @@ def _adapter(stage: Stage) -> TypeAdapter[Any]:
 
 
 def _load(path: Path, stage: Stage, parts: Mapping[str, Any]) -> Any:
-    """A record's value; None if there is none, it is damaged, of another key, or one of its files is missing or
-    damaged.
+    """A record's value; None if there is none, it is damaged, of another key,
+    or one of its files is missing or damaged.
     """
     try:
         record = json.loads(path.read_bytes())

@@ -49,8 +49,8 @@ def from_folder(folder: Path, where: str, text: str) -> str:
 
 
 def to_folder(folder: Path, text: str) -> str:
-    """An absolute path relative to a folder; unchanged if both have only the root in common, or links lead
-    elsewhere.
+    """An absolute path relative to a folder;
+    unchanged if both have only the root in common, or links lead elsewhere.
     """
     path = Path(text)
     relative = os.path.relpath(path, folder.resolve())

@@ -16,8 +16,8 @@ LOOP: Final = 200_000  # additions
 
 
 class GeneratorCosts(BaseModel, frozen=True):
-    """Seconds of one generator. shown: per real image of training. settle: once after its weights changed. drawn: per
-    image.
+    """Seconds of one generator. shown: per real image of training.
+    settle: once after its weights changed. drawn: per image.
     """
 
     shown: float

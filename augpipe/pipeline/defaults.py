@@ -1,5 +1,5 @@
-"""Choose an experiment for a source from its images: the arms that were measured to be strongest, and numbers for
-them.
+"""Choose an experiment for a source from its images:
+the arms that were measured to be strongest, and numbers for them.
 """
 
 from __future__ import annotations
@@ -277,8 +277,8 @@ def for_source(
     before: Callable[[Outline], None] = lambda outline: None,
     generators: Sequence[str] = (),
 ) -> tuple[Experiment, tuple[Choice, ...]]:
-    """Experiment chosen from the images at a path, not fitted to a budget, and the choices; arguments as in
-    `suggest`.
+    """Experiment chosen from the images at a path, not fitted to a budget, and the choices;
+    arguments as in `suggest`.
     """
     suggestion = suggest(path, overrides, before, generators)
     numbers = suggestion.standard()
@@ -330,8 +330,8 @@ def name_of(path: Path) -> str:
 
 
 def _fill(train: dict[int, int], classes: tuple[str, ...]) -> Any:
-    """`auto` (up to the largest class), or counts if the classes are balanced or `auto` exceeds MOST images in
-    total.
+    """`auto` (up to the largest class), or counts if the classes are balanced
+    or `auto` exceeds MOST images in total.
     """
     if imbalance_ratio(train) < BALANCED:
         return min(max(1, min(train.values())), max(1, MOST // len(train)))

@@ -1,5 +1,5 @@
-"""Expected time, memory and disk of an experiment: its graph of calls, with the seconds of each, over the run's
-processes.
+"""Expected time, memory and disk of an experiment:
+its graph of calls, with the seconds of each, over the run's processes.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def graph(experiment: Experiment, images: Images, nested: More | None = None, po
 
 
 def confirm_graph(experiment: Experiment, images: Images, seconds: _Seconds) -> list[Task]:
-    """Every call of the confirm stage if it goes on to its end, with the arms that take longest; empty if there is
-    none.
+    """Every call of the confirm stage if it goes on to its end, with the arms that take longest;
+    empty if there is none.
     """
     options = experiment.confirm
     if options == "off" or experiment.resplit:
@@ -200,8 +200,8 @@ TITLES: Final = {
 
 
 def wall(tasks: Sequence[Task], spent: Mapping[Task, float], processes: int) -> float:
-    """Seconds until the last task ends: each process takes the first task whose inputs are there; those of other tasks
-    are.
+    """Seconds until the last task ends: each process takes the first task whose inputs are there;
+    those of other tasks are.
     """
     ends, pending, awaited = dict[Task, float](), list(tasks), set(tasks)
     free = [0.0] * processes

@@ -132,8 +132,8 @@ class Outline(Strict):
     """Draw a new split for each seed; the intervals allow for the overlap (Nadeau & Bengio 2003). false: one split."""
 
     note: str = ""
-    """A sentence shown with the verdict, such as that the run is a first look. Nothing that is computed depends on
-    it.
+    """A sentence shown with the verdict, such as that the run is a first look.
+    Nothing that is computed depends on it.
     """
 
     promotion: Promotion = Promotion()

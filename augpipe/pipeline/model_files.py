@@ -1,5 +1,5 @@
-"""Models as single files: a classifier or generator with class names and image options, read with
-`weights_only=True`.
+"""Models as single files: a classifier or generator with class names and image options,
+read with `weights_only=True`.
 """
 
 from __future__ import annotations

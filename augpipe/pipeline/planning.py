@@ -1,5 +1,5 @@
-"""Plan a run before it starts: time its nets, fit its numbers to the budget, and keep the plan for the next equal
-command.
+"""Plan a run before it starts: time its nets, fit its numbers to the budget,
+and keep the plan for the next equal command.
 """
 
 from __future__ import annotations

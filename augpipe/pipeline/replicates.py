@@ -1,5 +1,5 @@
-"""How many generators, and how many classifiers on each, the confirm stage trains: from what the explore stage
-measured.
+"""How many generators, and how many classifiers on each, the confirm stage trains:
+from what the explore stage measured.
 """
 
 from __future__ import annotations

@@ -140,8 +140,8 @@ def check_gates(outline: Outline, spec: ImageSpec) -> None:
 
 
 def mistakes(experiment: Experiment, inspection: Inspection) -> list[str]:
-    """What would stop a run of the experiment, by the checks that the run makes; beyond what `inspect` reports
-    itself.
+    """What would stop a run of the experiment, by the checks that the run makes;
+    beyond what `inspect` reports itself.
     """
     from augpipe.data.intake import check_window  # imports torch
 

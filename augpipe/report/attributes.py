@@ -1,5 +1,5 @@
-"""Scores by the values of the source's attributes: of every classifier, and of the two finalists with paired
-intervals.
+"""Scores by the values of the source's attributes:
+of every classifier, and of the two finalists with paired intervals.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def _values(subgroups: Subgroups, of: Outputs) -> dict[str, NDArray[np.float64]]
 
 
 def attribute_scores(attributes: Attributes, predictions: Sequence[Predicted]) -> pd.DataFrame:
-    """`arm, seed, attribute, group, images, metric, value` of every classifier on the test images, for
-    `attributes.csv`.
+    """`arm, seed, attribute, group, images, metric, value` of every classifier on the test images,
+    for `attributes.csv`.
     """
     rows = []
     for one in predictions:

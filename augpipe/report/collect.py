@@ -281,8 +281,8 @@ def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult
 
 
 def _quiz_images(experiment: Experiment, runs: Runs, name: str) -> tuple[bool, ImageSet]:
-    """Whether they were checked, and the first seed's images of a generator: of the arm with the most, checked ones
-    first.
+    """Whether they were checked, and the first seed's images of a generator:
+    of the arm with the most, checked ones first.
     """
     seed = experiment.seeds[0]
     drawn = []

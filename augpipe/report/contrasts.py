@@ -49,8 +49,8 @@ def _ratio(results: Results) -> dict[str, Any] | None:
 
 
 def _series(arm: Arm) -> str:
-    """Name of the series of arms that differ only in the amount of synthetic images: generator and non-default mix
-    options.
+    """Name of the series of arms that differ only in the amount of synthetic images:
+    generator and non-default mix options.
     """
     mix, default = arm.mix.model_dump(mode="json"), Mix().model_dump(mode="json")
     other = {k: v for k, v in mix.items() if k not in AMOUNT and v != default[k]}

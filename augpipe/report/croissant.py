@@ -1,5 +1,5 @@
-"""A balanced set as Croissant 1.0 (MLCommons, http://mlcommons.org/croissant/1.0): JSON-LD that data loaders and search
-read.
+"""A balanced set as Croissant 1.0 (MLCommons, http://mlcommons.org/croissant/1.0):
+JSON-LD that data loaders and search read.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ def legends(names: Sequence[str], most: int = 36) -> list[str]:
 
 @contextmanager
 def _missing_glyphs() -> Iterator[None]:
-    """Ignore warnings about glyphs the font lacks: they show as boxes, and the table next to the figure has the
-    names.
+    """Ignore warnings about glyphs the font lacks:
+    they show as boxes, and the table next to the figure has the names.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
@@ -121,8 +121,8 @@ def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> st
 
 
 def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str, metric: Metric) -> str:
-    """One row an arm: mean gain in points of the metric as a dot, the interval that its verdict is read from as a
-    bar.
+    """One row an arm: mean gain in points of the metric as a dot,
+    the interval that its verdict is read from as a bar.
     """
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
         figure = Figure(figsize=(6.4, 0.42 * len(gains) + 1.1))
@@ -293,8 +293,8 @@ STRIP_SIDE = 64  # maximum pixels per side of an image in a strip; samples/ has 
 
 
 def image_strip(images: NDArray[np.uint8]) -> str:
-    """PNG data URI of images uint8 (N,C,H,W) in one row, scaled up to at least 32 px or down to STRIP_SIDE px per
-    side.
+    """PNG data URI of images uint8 (N,C,H,W) in one row,
+    scaled up to at least 32 px or down to STRIP_SIDE px per side.
     """
     buffer = io.BytesIO()
     size = images.shape[2]

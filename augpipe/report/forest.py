@@ -23,8 +23,8 @@ class ForestRow(NamedTuple):
 
 
 def forest(rows: Sequence[ForestRow], margin: float, axis: str) -> str:
-    """The tested difference as a diamond on top, the others as circles; ± margin as a band. axis: text of the x
-    axis.
+    """The tested difference as a diamond on top, the others as circles; ± margin as a band.
+    axis: text of the x axis.
     """
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
         figure = Figure(figsize=(6.4, 0.36 * len(rows) + 1.0))

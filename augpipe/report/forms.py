@@ -1,5 +1,5 @@
-"""Write labelled images with their lineage: class folders, an .npz file, WebDataset shards, a Hugging Face folder,
-DICOM.
+"""Write labelled images with their lineage:
+class folders, an .npz file, WebDataset shards, a Hugging Face folder, DICOM.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where images come from. generator: its family or name. checkpoint: SHA-256. seed: of the drawing. truncation: 1
-    if none.
+    """Where images come from. generator: its family or name. checkpoint: SHA-256. seed: of the drawing.
+    truncation: 1 if none.
     """
 
     generator: str
@@ -67,8 +67,8 @@ class Content:
 
 @dataclass(frozen=True)
 class Written:
-    """table: name of the file with a row an image. escaped: what `write_csv` returned. sizes: (width, height) of the
-    pictures.
+    """table: name of the file with a row an image. escaped: what `write_csv` returned.
+    sizes: (width, height) of the pictures.
     """
 
     table: str

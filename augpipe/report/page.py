@@ -118,8 +118,8 @@ def _forest(gains: Mapping[str, Gain], generative: Mapping[str, bool], reference
 
 
 def _recall(results: Results, arms: list[str], recall: NDArray[np.float64]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the recall table with real training image counts, transposed if there are more arms than
-    classes.
+    """Header and rows of the recall table with real training image counts,
+    transposed if there are more arms than classes.
     """
     counts = results.splits["train"].counts().values()
     head = ["recall, test, %", "real training images", *arms]

@@ -46,8 +46,8 @@ def stored_predictions(experiment: Experiment, runs: Runs, seeds: Sequence[int])
 
 
 def table(ids: Sequence[str], probabilities: NDArray[np.float32], classes: Sequence[str]) -> pd.DataFrame:
-    """`id, predicted, probability` (of the predicted class), and the probability of each of at most MOST_CLASSES
-    classes.
+    """`id, predicted, probability` (of the predicted class),
+    and the probability of each of at most MOST_CLASSES classes.
     """
     best = probabilities.argmax(1) if len(probabilities) else np.empty(0, np.int64)
     columns = {

@@ -60,8 +60,8 @@ def _cell(value: float, note: str) -> str:
 
 
 def _wide(table: pd.DataFrame, metrics: tuple[str, ...], classes: int) -> dict[str, Any]:
-    """Rows per generator (`whole`) and per generator and class (`single`), one column a metric; words: notes on missing
-    values.
+    """Rows per generator (`whole`) and per generator and class (`single`), one column a metric;
+    words: notes on missing values.
     """
     have = [m for m in metrics if (table.metric == m).any()]
     whole, single = list[tuple[Any, ...]](), list[tuple[Any, ...]]()

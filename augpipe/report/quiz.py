@@ -1,5 +1,5 @@
-"""The quiz page of a generator: real or synthetic? Held-out real images (of val) against the generator's, one at a
-time.
+"""The quiz page of a generator: real
+or synthetic? Held-out real images (of val) against the generator's, one at a time.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def _room(real: ImageSet, synthetic: ImageSet) -> dict[int, int]:
 
 
 def _affordable(images: ImageSet) -> int:
-    """Images of each kind for which a page stays within BYTES, at most OF_EACH: PNG in base64 takes up to 4/3 of the
-    pixels.
+    """Images of each kind for which a page stays within BYTES, at most OF_EACH:
+    PNG in base64 takes up to 4/3 of the pixels.
     """
     return int(min(OF_EACH, BYTES / (2 * 4 / 3 * np.prod(images.spec.shape))))
 

@@ -1,5 +1,5 @@
-"""Differences of the two finalists beside the one that is tested: other metrics and single classes, with joint
-intervals.
+"""Differences of the two finalists beside the one that is tested:
+other metrics and single classes, with joint intervals.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Image strips for the page within a byte budget: real, synthetic, and the nearest train images of the synthetic
-ones.
+"""Image strips for the page within a byte budget:
+real, synthetic, and the nearest train images of the synthetic ones.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ class Reference:
 
     @cached_property
     def confident(self) -> Floats:
-        """Minimum probability of the image's class, float32 (K,): the `reject` quantile over correctly classified val
-        images.
+        """Minimum probability of the image's class, float32 (K,):
+        the `reject` quantile over correctly classified val images.
         """
         p = self.val.probabilities[np.arange(len(self.val)), self.val.labels]
         right = self.val.predicted == self.val.labels
@@ -212,8 +212,8 @@ def realism(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judged:
 
 @check("copies")
 def copies(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judged:
-    """No near copy of train: distance to the nearest train image over its limit is above 1 in pixels and in
-    features.
+    """No near copy of train: distance to the nearest train image over its limit is above 1
+    in pixels and in features.
     """
     gaps = real.to_train(synthetic)
     values = np.minimum(*(gaps[name] / real.copy_limits[name][synthetic.labels] for name in gaps))

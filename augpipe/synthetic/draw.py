@@ -47,8 +47,8 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class Sampled:
-    """images: the synthetic set. checks: table of id and each check's value per image. short: class → images still
-    missing.
+    """images: the synthetic set. checks: table of id and each check's value per image.
+    short: class → images still missing.
     """
 
     images: Ref

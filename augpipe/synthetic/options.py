@@ -129,8 +129,8 @@ class FidelityOptions(Strict):
 
 
 def pixel_obstacle(figure: str, side: int) -> str:
-    """Why a figure has no value for any images of `side` pixels: their size, or weights that are missing; "" if it
-    has.
+    """Why a figure has no value for any images of `side` pixels:
+    their size, or weights that are missing; "" if it has.
     """
     name = figure.removesuffix("_real")
     if side < LEAST_SIDES.get(name, 0):

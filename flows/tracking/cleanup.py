@@ -141,8 +141,8 @@ class _Tracked:
         return not self._is_registered(key, location) and _below_home(location) is not None
 
     def delete(self, runs: Sequence[Run], models: Sequence[str]) -> None:
-        """Delete for good. Not by `mlflow gc`: it would delete what the user has deleted and may want to restore,
-        too.
+        """Delete for good. Not by `mlflow gc`:
+        it would delete what the user has deleted and may want to restore, too.
         """
         for key in models:
             _delete_files(self._store.get_logged_model(key).artifact_location)

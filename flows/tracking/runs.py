@@ -80,8 +80,8 @@ def search(client: MlflowClient, experiment: str, query: str) -> Iterator[Run]:
 
 
 def experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    """The id of an MLflow experiment, created if missing, with the tag KIND; artifacts: where a new one keeps its
-    files.
+    """The id of an MLflow experiment, created if missing, with the tag KIND;
+    artifacts: where a new one keeps its files.
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -125,8 +125,8 @@ def _now() -> str:
 
 @contextmanager
 def heartbeats(client: MlflowClient, parent: str) -> Iterator[None]:
-    """While the block runs, tag the run with the time every INTERVAL seconds; a server that does not answer is
-    ignored.
+    """While the block runs, tag the run with the time every INTERVAL seconds;
+    a server that does not answer is ignored.
     """
     stop = threading.Event()
 

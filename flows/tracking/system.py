@@ -1,5 +1,5 @@
-"""Processor, memory, disk, network and GPU of this machine as metrics of a run, where MLflow's variable switches them
-on.
+"""Processor, memory, disk, network and GPU of this machine as metrics of a run,
+where MLflow's variable switches them on.
 """
 
 from __future__ import annotations

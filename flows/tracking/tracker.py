@@ -183,8 +183,8 @@ class Tracker:
 
     @_queued("the failures")
     def failed(self, failures: Failures, arms: Mapping[str, str]) -> None:
-        """Log a FAILED child run for each failed generator and arm, and a tag with the failed arms of all stages so
-        far.
+        """Log a FAILED child run for each failed generator and arm,
+        and a tag with the failed arms of all stages so far.
         """
         if not arms:
             return

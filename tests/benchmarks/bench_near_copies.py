@@ -145,8 +145,8 @@ def available(folder: Path, most: dict[str, int]) -> list[Pictures]:
 
 
 def hits_of_planted(images: Pictures, change: Change, planted: int) -> str:
-    """Copies found, of those planted. A planted copy counts if it is of one group with the image that it is a copy
-    of.
+    """Copies found, of those planted. A planted copy counts if it is of one group with the image
+    that it is a copy of.
     """
     n_test = len(images.pictures) - images.n_train
     tests = images.n_train + spaced(n_test, planted)

@@ -198,8 +198,8 @@ def test_a_class_that_lacks_one_image_is_not_half_synthetic() -> None:
 
 
 def test_class_weights_count_synthetic_images_at_their_weight(here) -> None:
-    """Real 60 and 20, 40 made: at a weight of .1 the second class is drawn half of the time, and still weighs the
-    same.
+    """Real 60 and 20, 40 made: at a weight of .1 the second class is drawn half of the time,
+    and still weighs the same.
     """
     real, made = flat_set((60, 20), 0), flat_set((0, 40), 100, SYNTHETIC)
     for weight in (1.0, 0.5, 0.1):

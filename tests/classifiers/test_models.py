@@ -35,8 +35,8 @@ PUBLISHED = [kind for kind in classifiers if kind not in WITH_WIDTH]
 
 @pytest.mark.parametrize(("kind", "counters"), [("resnet18", False), *((kind, True) for kind in PUBLISHED)])
 def test_published_weights_see_what_they_saw(kind, counters, tmp_path, monkeypatch) -> None:
-    """At the published stride the trunk gives what the model's own head takes, colours and all; older files lack
-    counters.
+    """At the published stride the trunk gives what the model's own head takes, colours and all;
+    older files lack counters.
     """
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path))
     torch.manual_seed(0)

@@ -60,8 +60,8 @@ def test_nothing_but_faces_is_mirrored(policy: str) -> None:
 
 
 def test_elastic_displacements_are_as_strong_as_told_and_alike_at_rim_and_centre() -> None:
-    """Simard et al.: uniform noise in [-1, 1] has a deviation of 1/sqrt(3); a Gaussian of sigma leaves 1/(2 sqrt(pi)
-    sigma) of it.
+    """Simard et al.: uniform noise in [-1, 1] has a deviation of 1/sqrt(3);
+    a Gaussian of sigma leaves 1/(2 sqrt(pi) sigma) of it.
     """
     found = Elastic(0).displacements(3000)
     still = found.abs().amax((1, 2, 3)) == 0

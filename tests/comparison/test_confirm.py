@@ -1,5 +1,5 @@
-"""The confirm stage: its error model against the analysis of variance and fresh replicates, its decisions, its
-symmetries.
+"""The confirm stage: its error model against the analysis of variance and fresh replicates,
+its decisions, its symmetries.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def test_without_a_hit_it_is_the_square_and_add_interval() -> None:
 
 
 def test_it_covers_as_often_as_it_says() -> None:
-    """Two classifiers with a hit rate of 4% on 20 images: of the runs without any hit none is certain of no
-    difference.
+    """Two classifiers with a hit rate of 4% on 20 images:
+    of the runs without any hit none is certain of no difference.
     """
     rng = np.random.default_rng(0)
     truly = rng.random((4000, 2)) * 0.2

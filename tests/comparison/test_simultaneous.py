@@ -60,8 +60,8 @@ def designed(vectors: np.ndarray) -> list[Difference]:
 
 
 def test_levels_are_sidaks_and_dunnetts() -> None:
-    """Critical values of the largest of k |z|: independent, and all against one control (Dunnett 1964, table, infinite
-    df).
+    """Critical values of the largest of k |z|:
+    independent, and all against one control (Dunnett 1964, table, infinite df).
     """
     raw = np.random.default_rng(0).normal(size=(len(TRUTH), 5))
     for label in range(4):

@@ -1,5 +1,5 @@
-"""Recall by groups of test images against scikit-learn on each group alone, fairlearn's definitions, and fresh test
-sets.
+"""Recall by groups of test images against scikit-learn on each group alone, fairlearn's definitions,
+and fresh test sets.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def sample(seed: int, spread: float = 0.0) -> tuple[np.ndarray, np.ndarray, list
 
 
 def test_values_are_those_of_each_group_alone() -> None:
-    """Worst group and gap: fairlearn's group_min and difference(method="between_groups") of each training's
-    predictions.
+    """Worst group and gap: fairlearn's group_min and difference(method="between_groups")
+    of each training's predictions.
     """
     labels, values, arms = sample(0)
     groups = Subgroups(labels, None, values)

@@ -1,5 +1,5 @@
-"""AUGPIPE_HOME: made for its user alone by whoever writes first, as is what is made in it; a folder that exists stays
-as it is.
+"""AUGPIPE_HOME: made for its user alone by whoever writes first, as is what is made in it;
+a folder that exists stays as it is.
 """
 
 from __future__ import annotations

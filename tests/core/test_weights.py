@@ -1,5 +1,5 @@
-"""Where published weights lie, and what is said where they cannot be had; reading them: test_extractors,
-test_classifiers.
+"""Where published weights lie, and what is said where they cannot be had;
+reading them: test_extractors, test_classifiers.
 """
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ def packed_table(path: Path, pictures: list[str], table: str, rows: str) -> Path
 
 @pytest.mark.parametrize("top", ["", "HAM/"])
 def test_a_table_beside_the_folders_of_an_archive(tmp_path: Path, top: str) -> None:
-    """Parts of a download are no classes, as in a folder; in a zip and in a tar, without the folder and suffix of
-    pictures.
+    """Parts of a download are no classes, as in a folder;
+    in a zip and in a tar, without the folder and suffix of pictures.
     """
     names = [f"{top}part_{1 + i % 2}/{i}.png" for i in range(12)]
     rows = "image_id,dx\n" + "".join(f"{i},{'ab'[i // 6]}\n" for i in range(12))

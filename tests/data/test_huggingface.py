@@ -196,8 +196,8 @@ def test_several_labels_in_a_cell_of_parquet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["Sequence", "List", "old"])
 def test_labels_of_parquet_that_are_lists(tmp_path: Path, form: str) -> None:
-    """Sets with several labels an image, as `datasets` writes them; the names hold separators and are single all the
-    same.
+    """Sets with several labels an image, as `datasets` writes them;
+    the names hold separators and are single all the same.
     """
     inner = {"_type": "ClassLabel", "names": ["dog, hound", "cat", "dog"]}
     features = {"labels": [inner] if form == "old" else {"_type": form, "feature": inner}}

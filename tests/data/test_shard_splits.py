@@ -1,5 +1,5 @@
-"""The user's own split in a column of Parquet or a key of WebDataset's .json files, as tables have it; fields of
-structs.
+"""The user's own split in a column of Parquet or a key of WebDataset's .json files, as tables have it;
+fields of structs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Tables as others write them: encodings, several folders of pictures, labels in other forms, CelebA's text, JSON
-Lines.
+"""Tables as others write them: encodings, several folders of pictures, labels in other forms,
+CelebA's text, JSON Lines.
 """
 
 from __future__ import annotations
@@ -267,8 +267,8 @@ def test_groups_in_a_table_beside_are_not_passed_over(tmp_path: Path) -> None:
 
 
 def test_columns_of_joined_tables(tmp_path: Path) -> None:
-    """By path or name; rows in another order; names that both tables have; CelebA's list of identities without column
-    names.
+    """By path or name; rows in another order; names that both tables have;
+    CelebA's list of identities without column names.
     """
     paths = images(tmp_path, 12)
     frame = pd.DataFrame({"path": paths, "label": ["x", "y"] * 6, "age": 1})

@@ -289,8 +289,8 @@ def post(url: str, body: dict) -> list[dict]:
 
 
 def damage(store: Path) -> set[Path]:
-    """Flip a bit, cut off the end, or delete, of every other file or folder with its digest in its name; their
-    paths.
+    """Flip a bit, cut off the end, or delete,
+    of every other file or folder with its digest in its name; their paths.
     """
     damaged = [p for p in sorted(store.glob("*/*")) if re.fullmatch(r"[0-9a-f]{20}", p.stem)][::2]
     for number, path in enumerate(damaged):
@@ -425,8 +425,8 @@ def test_the_same_again_trains_nothing(single: Ran, tmp_path: Path) -> None:
 def test_another_share_runs_that_arm_alone(
     single: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """acgan's mix, classifier and score; seen by Prefect as what was not cached. compare-runs finds that setting and
-    that arm.
+    """acgan's mix, classifier and score; seen by Prefect as what was not cached.
+    compare-runs finds that setting and that arm.
     """
     other = beside(single, tmp_path, "arms.acgan.mix.share=0.6")
     assert other.status == 0, other.err[-3000:]

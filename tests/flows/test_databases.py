@@ -1,5 +1,5 @@
-"""Databases below AUGPIPE_HOME: built whole or not at all, brought up to date, and moved away if they cannot be
-opened.
+"""Databases below AUGPIPE_HOME: built whole or not at all, brought up to date,
+and moved away if they cannot be opened.
 """
 
 from __future__ import annotations

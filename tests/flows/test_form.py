@@ -1,5 +1,5 @@
-"""The config's JSON schema, of which a deployment's form is made: it takes what the config takes, and refuses the
-rest.
+"""The config's JSON schema, of which a deployment's form is made:
+it takes what the config takes, and refuses the rest.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ print(json.dumps([told, used.ru_utime + used.ru_stime]))
 
 
 def after(place: Path, *commands: list[str]) -> tuple[list[tuple[int, set[str], str]], float]:
-    """Of commands in one new process: exit status, modules imported so far and errors of each; seconds of processor
-    time.
+    """Of commands in one new process: exit status, modules imported so far and errors of each;
+    seconds of processor time.
     """
     (place / "tiny.yaml").write_text(CONFIG)
     done = subprocess.run(

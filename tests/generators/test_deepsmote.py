@@ -78,8 +78,8 @@ def test_it_learns_to_reconstruct(here, make_shapes) -> None:
 
 @pytest.mark.parametrize(("permuted", "expected"), [("codes", 0.5), ("both", 0.0)])
 def test_handed_codes_ask_for_half_the_way_to_the_class_mean(here, permuted, expected) -> None:
-    """The least of |d - x|² + E|d - y|², y any image of the class, lies at (x + mean) / 2; of images with theirs, at
-    x.
+    """The least of |d - x|² + E|d - y|², y any image of the class, lies at (x + mean) / 2;
+    of images with theirs, at x.
     """
     pictures = np.zeros((4, 1, 16, 16), np.uint8)
     pictures[0, :, 2:5], pictures[1, :, 10:13] = 220, 220

@@ -47,8 +47,8 @@ def test_each_image_lies_between_its_parent_and_one_of_the_parents_neighbours(he
 
 @pytest.mark.parametrize("method", ["plain", "borderline", "adasyn"])
 def test_images_are_those_of_imbalanced_learn(here, method: str, monkeypatch) -> None:
-    """Its own search for neighbours, on pixels alone; no two pairs of images are equally far. Found once for all
-    draws.
+    """Its own search for neighbours, on pixels alone; no two pairs of images are equally far.
+    Found once for all draws.
     """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 1, 6, 6)).astype(np.uint8)

@@ -105,8 +105,8 @@ costs = st.builds(linear, *[st.floats(0.001, 20.0)] * 5)
 @settings(max_examples=60, deadline=None)
 @given(seconds=costs, low=st.floats(1, 2e5), more=st.floats(0, 2e5))
 def test_of_any_costs(seconds, low: float, more: float) -> None:
-    """Within the budget if the last rung is; more time never buys less: not of the run, of the size, of arms or of
-    seeds.
+    """Within the budget if the last rung is;
+    more time never buys less: not of the run, of the size, of arms or of seeds.
     """
     rungs = ladder(WISH)
     small, large = (fit(rungs, seconds, s) for s in (low, low + more))

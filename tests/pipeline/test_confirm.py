@@ -101,8 +101,8 @@ def test_a_clear_gain_ends_at_the_first_look(planted: Any) -> None:
 def test_two_arms_leave_nothing_to_choose_so_that_every_seed_counts(
     planted: Any, stored: tuple[Experiment, Runs]
 ) -> None:
-    """The seeds of the first stage are the first replicates, with further classifiers on them; their own are not
-    trained again.
+    """The seeds of the first stage are the first replicates, with further classifiers on them;
+    their own are not trained again.
     """
     experiment, train = planted({"real": 0.3, "gan": 0.95})
     pair, runs = Finalists("gan", "real"), stored[1]
@@ -179,8 +179,8 @@ def test_where_there_is_none_it_says_why(planted: Any, changes: dict[str, Any], 
 
 
 def test_the_graph_trains_further_classifiers_on_one_generator(stored: tuple[Experiment, Runs]) -> None:
-    """Each seed has one generator, one synthetic set and one recipe an arm; both arms' classifiers have the same
-    seeds.
+    """Each seed has one generator, one synthetic set and one recipe an arm;
+    both arms' classifiers have the same seeds.
     """
     experiment, runs = stored
     calls = list[tuple[Any, tuple[Any, ...]]]()
@@ -211,8 +211,8 @@ def test_the_graph_trains_further_classifiers_on_one_generator(stored: tuple[Exp
 
 
 def measured(gan: float, plain: float, seconds: float) -> Explored:
-    """Scores that vary by `gan` points between generators and `plain` between classifiers; a generator takes
-    `seconds`.
+    """Scores that vary by `gan` points between generators and `plain` between classifiers;
+    a generator takes `seconds`.
     """
     scores = {
         "real": plain * np.array([1.0, 0.0, -1.0]),
@@ -224,8 +224,8 @@ def measured(gan: float, plain: float, seconds: float) -> Explored:
 
 
 def test_the_time_goes_where_the_variance_is() -> None:
-    """Classifiers that vary, on dear generators: several on each; generators that vary alone: one. Within the same
-    time.
+    """Classifiers that vary, on dear generators: several on each; generators that vary alone: one.
+    Within the same time.
     """
     options = Confirm(generators=10, classifiers="auto")
     several, why = design(options, PAIR, measured(0.1, 3.0, 60.0))

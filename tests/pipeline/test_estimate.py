@@ -64,8 +64,8 @@ def test_every_call_of_the_comparison_is_counted() -> None:
 
 
 def test_each_cost_counts_as_often_as_it_is_paid() -> None:
-    """Two seeds of 100 steps: 4 arms, the reference classifier and GAN-train of two generators, 3 of the 7 light
-    ones.
+    """Two seeds of 100 steps: 4 arms, the reference classifier and GAN-train of two generators,
+    3 of the 7 light ones.
     """
     free = seconds()
     assert seconds(step=0.01) - free == pytest.approx(2 * 7 * 100 * 0.01)
@@ -76,8 +76,8 @@ def test_each_cost_counts_as_often_as_it_is_paid() -> None:
 
 
 def test_the_confirm_stage_is_that_of_the_arms_that_take_longest() -> None:
-    """Four replicates of cgan and smote (which needs the reference classifier), two classifiers of each; one of the
-    baseline.
+    """Four replicates of cgan and smote (which needs the reference classifier), two classifiers of each;
+    one of the baseline.
     """
     values = {**VALUES, "confirm": {"generators": 4, "classifiers": 2}}
     both = [estimate(build(v), IMAGES, costs(step=0.01), 1, 1, servers=False) for v in (VALUES, values)]
@@ -90,8 +90,8 @@ def test_the_confirm_stage_is_that_of_the_arms_that_take_longest() -> None:
 
 
 def test_of_two_arms_the_seeds_of_explore_are_trained_once() -> None:
-    """Two of four replicates are there: two generators more, and of each arm 2 x 2 classifiers on them and one on each
-    of the first.
+    """Two of four replicates are there: two generators more,
+    and of each arm 2 x 2 classifiers on them and one on each of the first.
     """
     values = {
         **VALUES,

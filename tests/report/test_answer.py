@@ -145,8 +145,8 @@ def test_the_summary_is_what_its_schema_says(confirmed: Confirmed, results: Resu
 
 
 def test_the_page_begins_with_the_answer(confirmed: Confirmed, results: Results) -> None:
-    """In the order of the reader: answer, glossary, rare classes with their test images, advice, figure, cost, first
-    look.
+    """In the order of the reader: answer, glossary, rare classes with their test images, advice,
+    figure, cost, first look.
     """
     text = page(with_confirmed(results, confirmed, 20.0))
     order = [
@@ -184,8 +184,8 @@ def test_rare_classes_have_their_test_images_and_their_scores(confirmed: Confirm
 
 
 def test_what_the_forest_shows_is_what_the_tables_say(confirmed: Confirmed, results: Results) -> None:
-    """One family: the figure, its table, the table of rare classes and summary.json have the same intervals, wider than
-    alone.
+    """One family: the figure, its table,
+    the table of rare classes and summary.json have the same intervals, wider than alone.
     """
     both = with_confirmed(results, confirmed, 20.0)
     section = answer_section(both)

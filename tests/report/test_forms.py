@@ -1,5 +1,5 @@
-"""A balanced set in every form, read back by others' readers: pixels, labels, lineage, marks of the synthetic
-images.
+"""A balanced set in every form, read back by others' readers:
+pixels, labels, lineage, marks of the synthetic images.
 """
 
 from __future__ import annotations

@@ -249,8 +249,8 @@ def test_densenets_published_names_are_understood(here) -> None:
 @pytest.mark.parametrize("model", ["googlenet", "inception_v3"])
 @pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")
 def test_networks_of_other_inputs_see_what_their_weights_were_trained_on(here, model: str) -> None:
-    """With published weights torchvision sets `transform_input`: theirs were trained on [-1,1], not by ImageNet's
-    mean.
+    """With published weights torchvision sets `transform_input`:
+    theirs were trained on [-1,1], not by ImageNet's mean.
     """
     net = random_model(model, init_weights=False)
     ready, images = get_model_weights(model).DEFAULT.transforms(), pictures(4, 80)

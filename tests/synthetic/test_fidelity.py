@@ -366,8 +366,8 @@ def pictures(n: int, side: int, channels: int = 1, seed: int = 0) -> Embedded:
 
 
 def test_ssim_is_its_definition() -> None:
-    """Wang et al. 2004, eq. 13, windows of 11 pixels and deviation 1.5 inside the image; a class of two has one
-    pair.
+    """Wang et al. 2004, eq. 13, windows of 11 pixels and deviation 1.5 inside the image;
+    a class of two has one pair.
     """
     c = Compared(pictures(2, 24), pictures(2, 24, seed=1))
 

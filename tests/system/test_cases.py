@@ -1,5 +1,5 @@
-"""Inputs of others' troubles that lie beside the checkout: each script makes ./case, and its head says what to run
-there.
+"""Inputs of others' troubles that lie beside the checkout:
+each script makes ./case, and its head says what to run there.
 """
 
 from __future__ import annotations

@@ -536,8 +536,8 @@ EARLY = (
 
 
 def test_the_answer_comes_early(place: Path, tmp_path: Path) -> None:
-    """Within SECONDS of processor time after the import of the command, which test_imports bounds; and without
-    torch.
+    """Within SECONDS of processor time after the import of the command, which test_imports bounds;
+    and without torch.
     """
     cases = [CASES[name] for name in EARLY]
     lines = [(shlex.split(line), more[0] if more else {}) for line, _, *more in cases]

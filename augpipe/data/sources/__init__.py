@@ -73,8 +73,8 @@ def places(source: KindConfig) -> tuple[Path, ...]:
 
 
 def map_paths(source: Any, function: Callable[[str], str]) -> Any:
-    """The values of a source with `function` applied to each of its paths; one that is no source's is returned
-    unchanged.
+    """The values of a source with `function` applied to each of its paths;
+    one that is no source's is returned unchanged.
     """
     if not isinstance(source, Mapping) or source.get("kind") not in sources():
         return source

@@ -58,8 +58,8 @@ class Contents:
     tables: dict[str, Member] = field(default_factory=dict)
 
     def packed_path(self, path: str) -> str:
-        """The path of a picture as tables beside it name it: with the folders around all classes of its split's
-        archive.
+        """The path of a picture as tables beside it name it:
+        with the folders around all classes of its split's archive.
         """
         split, _, rest = path.partition("/")
         return f"{split}/{self.tops[split]}{rest}" if split in self.tops else path
@@ -159,8 +159,8 @@ def _collect(members: _Members, entry: tuple[str, Key, str], member: Member, con
 
 
 def _add_all(members: _Members, stem: str, contents: Contents) -> None:
-    """Add an archive's pictures; if none is in a folder, the archive's name is the class of all, but for one that is a
-    split.
+    """Add an archive's pictures; if none is in a folder, the archive's name is the class of all,
+    but for one that is a split.
     """
     pictures = members.pictures
     loose = bool(stem) and not any("/" in path for path in pictures)

@@ -168,8 +168,8 @@ def _inner(data: bytes, is_tar: bool, encoding: str | None) -> Zip | Tar:
 
 
 class _TarInfo(tarfile.TarInfo):
-    """A header of a tar; ReadError for one with more names and attributes than LONGEST_HEADER, which tarfile reads
-    whole.
+    """A header of a tar; ReadError for one with more names and attributes than LONGEST_HEADER,
+    which tarfile reads whole.
     """
 
     @classmethod

@@ -45,8 +45,8 @@ def inside_split(path: str, top: str, split: str) -> str:
 
 
 def top_of(paths: Collection[str], split: str, archive: str) -> str:
-    """Folders around all classes of an archive that is a split; UserError if it has folders of several splits
-    itself.
+    """Folders around all classes of an archive that is a split;
+    UserError if it has folders of several splits itself.
     """
     if not split:
         return ""

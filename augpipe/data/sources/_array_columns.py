@@ -103,8 +103,8 @@ def _few(values: NDArray[Any], n: int) -> bool:
 
 
 def others_of(path: Path, names: Names, split: str, have: Sequence[str], config: Settings) -> dict[str, NDArray[Any]]:
-    """Arrays of the split, and of no split, that are not used, by their name without it; one of another form is
-    empty.
+    """Arrays of the split, and of no split, that are not used, by their name without it;
+    one of another form is empty.
     """
     used = {
         *CLASS_NAMES,

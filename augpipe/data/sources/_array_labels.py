@@ -53,8 +53,8 @@ def classes_of(
 
 
 def unlabelled(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """bool (N,): -1 beside two or more other labels, which usually means none. -1 beside 1 alone is a class of some
-    sets.
+    """bool (N,): -1 beside two or more other labels,
+    which usually means none. -1 beside 1 alone is a class of some sets.
     """
     if labels.dtype.kind not in "if":
         return np.zeros(len(labels), bool)

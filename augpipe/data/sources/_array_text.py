@@ -14,8 +14,8 @@ from augpipe.data.sources._npy import BROKEN, head, values_of
 
 
 def as_text(values: NDArray[Any]) -> NDArray[np.object_]:
-    """Numbers or text (N,) → text without spaces around it; 12.0 is 12, as where a gap made numbers floats, and NaN is
-    "".
+    """Numbers or text (N,) → text without spaces around it;
+    12.0 is 12, as where a gap made numbers floats, and NaN is "".
     """
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")

@@ -29,8 +29,8 @@ STORAGE: Final = re.compile(r".*(part|shard|batch|chunk|images?|img|data|folder)
 
 
 class Table(NamedTuple):
-    """A table that names the pictures, its column of paths, the options of the command that reads it, and why it
-    matters.
+    """A table that names the pictures, its column of paths, the options of the command that reads it,
+    and why it matters.
     """
 
     path: Path

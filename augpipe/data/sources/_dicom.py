@@ -36,8 +36,8 @@ def is_dicom(stream: Any) -> bool:
 
 
 def _is_element(head: bytes) -> bool:
-    """Whether bytes are an element of group 2 or 8, little endian: tag, then two letters or a small length (PS3.5,
-    7.1).
+    """Whether bytes are an element of group 2 or 8, little endian:
+    tag, then two letters or a small length (PS3.5, 7.1).
     """
     if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 8 or head[3] != 0:
         return False
@@ -63,8 +63,8 @@ def read_dicom(stream: Any, window: Window | None, most_pixels: int) -> tuple[ND
 
 
 def read_header(library: ModuleType, stream: Any, **options: Any) -> Any:
-    """pydicom's data set of a stream, with options of `dcmread`; PictureError if it inflates to more than INFLATED
-    bytes.
+    """pydicom's data set of a stream, with options of `dcmread`;
+    PictureError if it inflates to more than INFLATED bytes.
     """
     force = is_dicom(stream)
     if stream.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM":

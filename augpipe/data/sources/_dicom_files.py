@@ -20,8 +20,8 @@ PATIENT: Final = "PatientID"
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file is DICOM by its first bytes; True if it cannot be read, so that reading it later reports the
-    reason.
+    """Whether a file is DICOM by its first bytes;
+    True if it cannot be read, so that reading it later reports the reason.
     """
     try:
         with path.open("rb") as stream:
@@ -31,8 +31,8 @@ def is_dicom_file(path: Path) -> bool:
 
 
 def by_header(images: Listing, field: str) -> Listing:
-    """Group the files of a listing by a field of their DICOM headers; each file without it is its own group, which is
-    noted.
+    """Group the files of a listing by a field of their DICOM headers;
+    each file without it is its own group, which is noted.
     """
     paths = [blob for blob in images.fetch(np.arange(len(images))) if isinstance(blob, Path)]
     groups = plain_groups(np.array(_values(paths, field), object))

@@ -139,8 +139,8 @@ def without(paths: Sequence[str], patterns: tuple[str, ...], where: str) -> tupl
 
 
 def masks_note(paths: Sequence[str]) -> tuple[str, ...]:
-    """A note if pictures are by their names masks of others: `1_mask.png` beside `1.png`; they would be images of the
-    class.
+    """A note if pictures are by their names masks of others: `1_mask.png` beside `1.png`;
+    they would be images of the class.
     """
     stems = {path.rpartition(".")[0] for path in paths}
     masks = [
@@ -173,8 +173,8 @@ def _reason(entry: os.DirEntry[str], root: Path, suffixes: tuple[str, ...] | Non
 
 
 def _other_suffix(entry: os.DirEntry[str], suffixes: tuple[str, ...]) -> str | None:
-    """Like `_reason`, for a file without a wanted suffix: unsupported format, not a picture, or a picture or DICOM by
-    content.
+    """Like `_reason`, for a file without a wanted suffix:
+    unsupported format, not a picture, or a picture or DICOM by content.
     """
     suffix = Path(entry.name).suffix.lower()
     if suffix in OTHER_FORMATS:

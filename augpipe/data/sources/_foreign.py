@@ -43,8 +43,8 @@ def advice_of(suffixes: Iterable[str]) -> str:
 
 
 def pixels_in(columns: Sequence[str]) -> str:
-    """`; ` and how to go on with a table whose columns are pixels, as FER2013's and Sign Language MNIST's; "" for
-    others.
+    """`; ` and how to go on with a table whose columns are pixels,
+    as FER2013's and Sign Language MNIST's; "" for others.
     """
     n = sum(PIXEL.fullmatch(name) is not None for name in columns)
     if n < LEAST_PIXELS and not any(map(PIXELS.fullmatch, columns)):

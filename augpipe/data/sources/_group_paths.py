@@ -1,5 +1,5 @@
-"""Groups, such as patients, that are only in the paths of pictures below class folders: in folders, or in the files'
-names.
+"""Groups, such as patients, that are only in the paths of pictures below class folders:
+in folders, or in the files' names.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def check_group_folders(paths: Sequence[str], depth: int, prefix: str, where: st
 
 
 def groups_by_name(names: Sequence[str]) -> bool:
-    """Whether names, one for each picture, are called as groups are and numbered: several of each, at least
-    `FEWEST`.
+    """Whether names, one for each picture, are called as groups are and numbered:
+    several of each, at least `FEWEST`.
     """
     distinct = set(names)
     kinds = {letters(name) for name in distinct}

@@ -1,5 +1,5 @@
-"""Hugging Face's image folders: a table of the pictures, `metadata.csv`, in each split's folder
-(`train/metadata.csv`).
+"""Hugging Face's image folders: a table of the pictures, `metadata.csv`,
+in each split's folder (`train/metadata.csv`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Columns of other tables that belong to the same pictures, as ISIC publishes labels and lesions: joined by the
-picture.
+"""Columns of other tables that belong to the same pictures, as ISIC publishes labels and lesions:
+joined by the picture.
 """
 
 from __future__ import annotations

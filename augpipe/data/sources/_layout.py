@@ -167,8 +167,8 @@ def _default_layout(paths: Sequence[str], where: str, attributes: Sequence[str])
 
 
 def _matched(paths: Sequence[str], layout: Layout, by_default: bool) -> tuple[list[tuple[str, Place]], list[Bad]]:
-    """The paths that fit the layout, each with its place, and the others; by_default: whether the layout was not
-    given.
+    """The paths that fit the layout, each with its place, and the others;
+    by_default: whether the layout was not given.
     """
     mismatch = "not in a class folder: layout" if by_default else "does not match the layout"
     matched, bad = list[tuple[str, Place]](), list[Bad]()
@@ -231,8 +231,8 @@ def _notes_of_folders(paths: Sequence[str], layout: Layout) -> list[str]:
 
 
 def _repeated_folders(paths: Sequence[str], layout: Layout) -> list[str]:
-    """Names of the sub-folders of the classes if all pictures are in some and all classes have the same, at least
-    two.
+    """Names of the sub-folders of the classes if all pictures are in some
+    and all classes have the same, at least two.
     """
     depth, inner = layout.depth, dict[str, set[str]]()
     for path in paths:
@@ -246,8 +246,8 @@ def _repeated_folders(paths: Sequence[str], layout: Layout) -> list[str]:
 
 
 def layout_of(paths: Sequence[str], where: str) -> str:
-    """BY_SPLIT if the top folders are called train and val or test, else BY_CLASS; UserError if mixed, or by name no
-    classes.
+    """BY_SPLIT if the top folders are called train and val or test, else BY_CLASS;
+    UserError if mixed, or by name no classes.
     """
     first = {path.split("/", 1)[0] for path in paths if "/" in path}
     named = {SPLIT_NAMES.get(name.lower()) for name in first}

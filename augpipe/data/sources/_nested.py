@@ -12,8 +12,8 @@ MOST: Final = 100  # values of one object
 
 
 def inner_values(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Single values inside of the objects of a row, by dotted names; those that are keys of the row itself are left
-    out.
+    """Single values inside of the objects of a row, by dotted names;
+    those that are keys of the row itself are left out.
     """
     values: dict[str, Any] = {}
     for name, value in _within(row, "", DEEPEST):

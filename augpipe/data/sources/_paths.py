@@ -1,5 +1,5 @@
-"""Paths of a table against its roots: checked, and completed where the table names files without folder, suffix or
-case.
+"""Paths of a table against its roots:
+checked, and completed where the table names files without folder, suffix or case.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class Paths:
         return (f"{several(len(self._completed), 'path')} of the table completed: {written} is {completed}",)
 
     def hint(self, paths: NDArray[np.object_], reasons: NDArray[np.object_]) -> tuple[str, ...]:
-        """A note if paths that fit no file end as one does: absolute ones of another machine, or with another
-        suffix.
+        """A note if paths that fit no file end as one does:
+        absolute ones of another machine, or with another suffix.
         """
         missing = [row for row, why in enumerate(reasons) if why == MISSING or why.startswith(OUTSIDE)]
         for row in missing[:LOOKED_AT]:
@@ -219,8 +219,8 @@ class _Root:
 
     @cached_property
     def _by_folder(self) -> dict[tuple[str, str], list[str]]:
-        """Every picture below the root by its folder and its name without suffix; walked once, when a path is
-        missing.
+        """Every picture below the root by its folder and its name without suffix;
+        walked once, when a path is missing.
         """
         pictures = defaultdict(list)
         for path in self._pictures():

@@ -52,8 +52,8 @@ def columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
 
 
 def proposal(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]) -> dict[str, str]:
-    """`path`: a column that names pictures below a root; `label`: one that by its name holds classes; where there are
-    such.
+    """`path`: a column that names pictures below a root; `label`: one that by its name holds classes;
+    where there are such.
     """
     name = path_column(columns, roots)
     settings = {} if name is None else {"path": name}
@@ -76,8 +76,8 @@ def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path
 
 
 def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
-    """Columns for path, label, group and split by all rows of a table, with pictures below `root`; none if it cannot be
-    read.
+    """Columns for path, label, group and split by all rows of a table, with pictures below `root`;
+    none if it cannot be read.
     """
     try:
         table = read_file(path).table
@@ -88,8 +88,8 @@ def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
 
 
 def split_settings(path: Path) -> list[str]:
-    """Settings that use the first column of a table that has a split, and what its values mean; none if no column
-    has.
+    """Settings that use the first column of a table that has a split, and what its values mean;
+    none if no column has.
     """
     try:
         columns = columns_of(read_file(path).table)

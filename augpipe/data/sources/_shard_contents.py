@@ -21,8 +21,8 @@ from augpipe.data.sources._unused import LONGEST_GROUP
 
 
 class Wanted(NamedTuple):
-    """Extension of the picture (None: the plain one), `cls` or the .json file's key of the label, and the key of the
-    group.
+    """Extension of the picture (None: the plain one), `cls` or the .json file's key of the label,
+    and the key of the group.
     """
 
     image: str | None
@@ -74,8 +74,8 @@ class Contents:
     ignored: Counter[str] = field(default_factory=Counter)
 
     def add(self, at: tuple[int, str], sample: Sample, wanted: Wanted) -> None:
-        """Add the picture of a key, or the reason why it cannot be used. at: index of the shard, and the picture's
-        id.
+        """Add the picture of a key, or the reason why it cannot be used.
+        at: index of the shard, and the picture's id.
         """
         shard, name = at
         self.pictures.update(sample.pictures.keys())
@@ -113,8 +113,8 @@ class Contents:
                 )
 
     def of_another_kind(self, image: str | None) -> NDArray[np.bool_]:
-        """Keys whose only picture has a longer extension than others' (N,): `7.mask.png` where the others have
-        `8.png`.
+        """Keys whose only picture has a longer extension than others' (N,):
+        `7.mask.png` where the others have `8.png`.
         """
         longer = np.array(["." in extension for extension in self.extensions], bool)
         return longer if image is None and not longer.all() else np.zeros(len(longer), bool)

@@ -73,8 +73,8 @@ def sidecar_notes(counts: Mapping[str, Counter[str]]) -> tuple[str, ...]:
 
 
 def boxes_hint(root: Path, counts: Mapping[str, Counter[str]], pictures: Sequence[str]) -> str:
-    """`; ` and how to go on with pictures whose classes are only in files of boxes, as YOLO, VOC and COCO have; else
-    "".
+    """`; ` and how to go on with pictures whose classes are only in files of boxes, as YOLO,
+    VOC and COCO have; else "".
     """
     stems = {_stem(path) for path in pictures}
     for folder, suffixes in counts.items():

@@ -162,8 +162,8 @@ def splits_of(
 
 
 def present(values: Iterable[Any]) -> list[str]:
-    """The different values of a column without missing ones, numbers in their order; at most one more than a split
-    has.
+    """The different values of a column without missing ones, numbers in their order;
+    at most one more than a split has.
     """
     have: dict[str, None] = {}
     for value in values:

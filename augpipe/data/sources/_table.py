@@ -109,8 +109,8 @@ def _attributes(config: TableOptions, have: Sequence[str], table: Any) -> dict[s
 def _rows(
     config: TableOptions, columns: Mapping[str, Any], path: Sequence[str], values: Mapping[str, NDArray[np.object_]]
 ) -> dict[str, NDArray[np.object_]]:
-    """The columns under augpipe's names. path: names of the columns of the path; values: of all needed columns, as
-    text.
+    """The columns under augpipe's names.
+    path: names of the columns of the path; values: of all needed columns, as text.
     """
     rows = {"path": _paths(columns["path"], path, values)}
     if isinstance(columns["label"], str):
@@ -128,8 +128,8 @@ def _rows(
 
 
 def _in_folders(rows: dict[str, NDArray[np.object_]], folders: NDArray[np.object_], keep_splits: bool) -> None:
-    """Paths relative to the tables' folders (N,) → to the folder around them; the folders are the split, if there are
-    two.
+    """Paths relative to the tables' folders (N,) → to the folder around them;
+    the folders are the split, if there are two.
     """
     rows["path"] = np.array(
         [f"{folder}/{path.strip()}" for folder, path in zip(folders, rows["path"], strict=True)], object

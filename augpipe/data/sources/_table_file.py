@@ -1,5 +1,5 @@
-"""Read a table file - CSV, TSV, JSON Lines, Parquet, columns between spaces, or CelebA's text - into columns of
-text.
+"""Read a table file - CSV, TSV, JSON Lines, Parquet, columns between spaces,
+or CelebA's text - into columns of text.
 """
 
 from __future__ import annotations
@@ -182,8 +182,8 @@ def _delimited(data: bytes) -> tuple[Any, tuple[str, ...]]:
 
 
 def _is_counted(lines: Sequence[str]) -> bool:
-    """Whether a text has CelebA's form: the number of rows, a header that may lack the first column's name, and
-    rows.
+    """Whether a text has CelebA's form: the number of rows,
+    a header that may lack the first column's name, and rows.
     """
     if len(lines) < 3 or not COUNT.fullmatch(lines[0].strip()):
         return False
@@ -192,8 +192,8 @@ def _is_counted(lines: Sequence[str]) -> bool:
 
 
 def _is_spaced(lines: Sequence[str]) -> bool:
-    """Whether a text has columns between spaces, one of them of paths: no other delimiter, and as many words in each
-    line.
+    """Whether a text has columns between spaces, one of them of paths:
+    no other delimiter, and as many words in each line.
     """
     rows = [line.split() for line in lines[:LOOKED_AT] if line.strip()]
     if len(rows) < 2 or len({len(row) for row in rows}) > 1 or set("".join(lines[:1])) & set(DELIMITERS):

@@ -72,8 +72,8 @@ class TableOptions(KindConfig):
     `class` reads each combination as a class. null: refuse them."""
 
     uncertain: Literal["drop", 0, 1] | None = None
-    """What -1 in one-hot columns means, as in CheXpert: `drop` leaves such rows out, 0 and 1 read it as this. null:
-    refuse them.
+    """What -1 in one-hot columns means, as in CheXpert: `drop` leaves such rows out, 0 and 1 read it as this.
+    null: refuse them.
     """
 
     unmarked: Annotated[str, Field(min_length=1)] | None = None

@@ -94,8 +94,8 @@ def are_samples(names: Iterable[str]) -> bool:
 
 
 def perhaps_samples(names: Sequence[str]) -> bool:
-    """Whether files of a tar are samples in another form: arrays with a label, or pictures with a text and no class
-    folders.
+    """Whether files of a tar are samples in another form:
+    arrays with a label, or pictures with a text and no class folders.
     """
     by_key = _by_key(names)
     arrays = any(have & {CLS, JSON, TXT} and have & ARRAYS for have in by_key.values())
@@ -174,8 +174,8 @@ def _add(sample: Sample, shard: Tar, entry: tuple[str, Key, str], value: str, im
 
 
 def _suffix(extension: str) -> str:
-    """How an ignored file is counted: `.txt`, or `.*.cls` for a label under a longer extension, such as
-    `coarse.cls`.
+    """How an ignored file is counted: `.txt`, or `.*.cls` for a label under a longer extension,
+    such as `coarse.cls`.
     """
     last = extension.rpartition(".")[2]
     if not last:

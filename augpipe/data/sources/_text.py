@@ -127,8 +127,8 @@ def has_fractions(column: Any) -> bool:
 
 
 def check_cells(values: NDArray[np.object_], name: str, numbers: NDArray[Any], path: Path) -> None:
-    """UserError for a long cell or a line break: after a quote that is not closed a cell holds the rows up to the next
-    one.
+    """UserError for a long cell or a line break:
+    after a quote that is not closed a cell holds the rows up to the next one.
     """
     for value, number in zip(values, numbers, strict=True):
         breaks = "\n" in value.strip() or "\r" in value.strip()

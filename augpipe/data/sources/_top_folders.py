@@ -109,8 +109,8 @@ def folder_pattern(name: str) -> str:
 
 
 def _check_flat(inner: Mapping[str, set[str]], where: str) -> None:
-    """UserError for folders of pictures beside those of a split, such as Test_images/ beside Train/cat/: they have no
-    class.
+    """UserError for folders of pictures beside those of a split, such as Test_images/ beside Train/cat/:
+    they have no class.
     """
     nested, flat = ([name for name in inner if bool(inner[name]) == has] for has in (True, False))
     words = {name: match for name in inner if (match := SPLIT_WORD.fullmatch(name))}
@@ -125,8 +125,8 @@ def _check_flat(inner: Mapping[str, set[str]], where: str) -> None:
 
 
 def _check_crossed(inner: Mapping[str, set[str]], where: str) -> None:
-    """UserError for folders of pictures that are a split, train and test1, or classes of splits, covid_train and
-    covid_test.
+    """UserError for folders of pictures that are a split, train and test1, or classes of splits,
+    covid_train and covid_test.
     """
     matches = {name: SPLIT_WORD.fullmatch(name) for name in inner}
     words = {name: match for name, match in matches.items() if match is not None}

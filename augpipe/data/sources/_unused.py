@@ -128,8 +128,8 @@ def _wider(around: Mapping[str, int], where: str, what: str, setting: str) -> tu
 
 
 def like_groups(name: str, values: NDArray[Any], labels: NDArray[Any]) -> bool:
-    """By its name, if values repeat at all; or if values repeat as those of groups do: few images each, of one
-    class.
+    """By its name, if values repeat at all;
+    or if values repeat as those of groups do: few images each, of one class.
     """
     import pandas as pd  # imported late: the options do not need it
 
@@ -172,8 +172,8 @@ def groups_of_folders(paths: NDArray[np.object_], number: int, where: str) -> ND
 
 
 def check_folders(paths: NDArray[np.object_], where: str) -> None:
-    """UserError if folders in the paths (N,) of a table without groups are called as groups are and numbered:
-    `patient7`.
+    """UserError if folders in the paths (N,) of a table without groups are called as groups are
+    and numbered: `patient7`.
     """
     for number in range(1, DEEPEST + 1):
         folders = folders_at(paths, number)

@@ -38,8 +38,8 @@ class Config(KindConfig):
     """Use only these classes, in this order. null: all, sorted."""
 
     exclude: Texts = ()
-    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches
-    `/`.
+    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`;
+    `*` also matches `/`.
     """
 
     encoding: Encoding = None
@@ -47,8 +47,8 @@ class Config(KindConfig):
     where they are, else cp437, with a note."""
 
     attributes: Attributes = ()
-    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of
-    `{label}/{scanner}/*`.
+    """Fields of `layout` by whose values the test images are scored too,
+    such as `[scanner]` of `{label}/{scanner}/*`.
     """
 
     layout: Template | None = None

@@ -210,8 +210,8 @@ def _npz(config: Config) -> tuple[list[_Part], tuple[str, ...]]:
 
 
 def _form(path: Path, needs_train: bool = True) -> tuple[Names, list[str], list[str]]:
-    """Names of the arrays of an .npz, its splits ([""] for none), and all its arrays; UserError if it cannot be
-    read.
+    """Names of the arrays of an .npz, its splits ([""] for none), and all its arrays;
+    UserError if it cannot be read.
     """
     if not path.is_file():
         raise UserError(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}")

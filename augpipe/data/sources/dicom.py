@@ -37,8 +37,8 @@ class Config(ClassFolders):
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """Config for a folder whose first SAMPLED files are mostly DICOM, by name or by content; None for any other
-    path.
+    """Config for a folder whose first SAMPLED files are mostly DICOM, by name or by content;
+    None for any other path.
     """
     if not path.is_dir():
         return None

@@ -36,13 +36,13 @@ class ClassFolders(KindConfig):
     """Use only these classes, in this order. null: all, sorted."""
 
     exclude: Texts = ()
-    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`; `*` also matches
-    `/`.
+    """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`;
+    `*` also matches `/`.
     """
 
     attributes: Attributes = ()
-    """Fields of `layout` by whose values the test images are scored too, such as `[scanner]` of
-    `{label}/{scanner}/*`.
+    """Fields of `layout` by whose values the test images are scored too,
+    such as `[scanner]` of `{label}/{scanner}/*`.
     """
 
     layout: Template | None = None

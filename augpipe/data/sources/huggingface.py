@@ -165,8 +165,8 @@ def _where(config: Config) -> str:
 
 
 def _single_labels(parts: Sequence[Part], columns: Columns, config: Config, where: str) -> Labels:
-    """Label of each row, and rows with several that are left out; UserError if the config does not say what to do with
-    them.
+    """Label of each row, and rows with several that are left out;
+    UserError if the config does not say what to do with them.
     """
     from augpipe.data.sources._parquet_parts import check_minus_one, labels_of
     from augpipe.data.sources._several_labels import single_labels
@@ -228,8 +228,8 @@ def _split(config: Config, parts: Sequence[Part], columns: Columns, by_file: NDA
 def _groups(
     config: Config, parts: Sequence[Part], columns: Columns, ids: NDArray[np.object_]
 ) -> tuple[NDArray[np.object_] | None, tuple[str, ...]]:
-    """Group of each row, or None, and a note of those without; UserError for groups in the images' paths that are not
-    used.
+    """Group of each row, or None, and a note of those without;
+    UserError for groups in the images' paths that are not used.
     """
     from augpipe.data.sources._parquet_parts import text
     from augpipe.data.sources._unused import check_folders, groups_of_folders

@@ -1,5 +1,5 @@
-"""A table of files: CSV, TSV, JSON Lines or Parquet with path and label per row, and optionally group, split and
-weight.
+"""A table of files: CSV, TSV, JSON Lines or Parquet with path and label per row,
+and optionally group, split and weight.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Config(TableOptions):
 
 
 def suggest(path: Path) -> dict[str, Any] | None:
-    """Config for a path given by the user; None if it is neither a table nor an image folder with a table for each
-    split.
+    """Config for a path given by the user;
+    None if it is neither a table nor an image folder with a table for each split.
     """
     if path.suffix.lower() in SPREADSHEETS and path.is_file():
         raise UserError(f"{path} is a spreadsheet: save it as CSV, and give that file")
@@ -68,8 +68,8 @@ def _is_image_folder(root: Path) -> bool:
 
 
 def places(config: Config) -> tuple[Path, ...]:
-    """The roots, which must never be written to; none if the table's folder contains the working directory and was not
-    set.
+    """The roots, which must never be written to;
+    none if the table's folder contains the working directory and was not set.
     """
     around = config.path.parent.resolve()
     contains_cwd = config.path.is_file() and Path.cwd().is_relative_to(around)
@@ -156,8 +156,8 @@ def listing(config: Config) -> Listing:
 
 
 def _patients_and_unused(config: Config, table: Table, rows: Checks) -> tuple[bool, tuple[str, ...]]:
-    """Whether the headers of DICOM files give the groups, and a note of unused columns; UserError for groups passed
-    over.
+    """Whether the headers of DICOM files give the groups, and a note of unused columns;
+    UserError for groups passed over.
     """
     from augpipe.data.sources._groups_beside import check_beside, groups_beside
     from augpipe.data.sources._unused import check_unused

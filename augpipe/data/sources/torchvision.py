@@ -194,8 +194,8 @@ def _download(dataset: Any, root: Path, arguments: Mapping[str, Any], parameters
 
 
 def _unpack(root: Path, name: str, scratch: Path) -> Iterator[Path]:
-    """Unpack raw files into the layout torchvision expects, in `scratch`; yield that root, or nothing without raw
-    files.
+    """Unpack raw files into the layout torchvision expects, in `scratch`;
+    yield that root, or nothing without raw files.
     """
     for raw in (root / name / "raw", root / "raw", root):
         files = [f for f in sorted(raw.iterdir()) if f.is_file()] if raw.is_dir() else []

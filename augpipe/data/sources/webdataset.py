@@ -57,8 +57,8 @@ class Config(KindConfig):
     beside `0.mask.png`), else the only one."""
 
     label: str = "cls"
-    """`cls`: the content of the key's .cls file; or a key of its .json file, or the extension of another file, such as
-    `txt`.
+    """`cls`: the content of the key's .cls file;
+    or a key of its .json file, or the extension of another file, such as `txt`.
     """
 
     group: str | None = None
@@ -71,8 +71,8 @@ class Config(KindConfig):
     and folders called so stop the run."""
 
     split: str | None = None
-    """Key of the .json file, or extension, with train, val or test. null: `split` if there is one and the files' names
-    say no split.
+    """Key of the .json file, or extension, with train, val or test.
+    null: `split` if there is one and the files' names say no split.
     """
 
     splits: Meanings
@@ -85,8 +85,8 @@ class Config(KindConfig):
     """Use only these classes, in this order. null: all, sorted."""
 
     ignore: Texts = ()
-    """Keys of the .json files, and extensions such as `patient`, that are left unused although they look like groups or
-    a split.
+    """Keys of the .json files, and extensions such as `patient`,
+    that are left unused although they look like groups or a split.
     """
 
     combined: Literal["drop", "class"] | None = None

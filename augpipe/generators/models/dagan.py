@@ -65,8 +65,8 @@ class Config(AdversarialConfig):
     al. 2016, 4.2). 0 as in the paper."""
 
     r1: float = Field(default=0.01, ge=0)
-    """With `logistic`: weight gamma of the R1 penalty (Mescheder et al. 2018), applied every `r1_every` critic
-    steps.
+    """With `logistic`: weight gamma of the R1 penalty (Mescheder et al.
+    2018), applied every `r1_every` critic steps.
     """
 
     r1_every: int = Field(default=16, ge=1)

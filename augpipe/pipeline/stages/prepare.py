@@ -94,8 +94,8 @@ def _attributes(intake: Intake, rows: Mapping[str, NDArray[np.int64]]) -> pd.Dat
 
 
 def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int, int]:
-    """Class → number of synthetic images of an arm's fill; without classes whose share is 0; empty without a
-    generator.
+    """Class → number of synthetic images of an arm's fill; without classes whose share is 0;
+    empty without a generator.
     """
     if not arm.generator:
         return {}
@@ -105,8 +105,8 @@ def images_to_make(arm: Arm, have: Counts, classes: tuple[str, ...]) -> dict[int
 
 
 def check_fractions(experiment: Experiment, have: Counts, classes: tuple[str, ...]) -> None:
-    """UserError if an arm's fill is a fraction of the largest class that every class has: its generator would draw
-    nothing.
+    """UserError if an arm's fill is a fraction of the largest class that every class has:
+    its generator would draw nothing.
     """
     for arm in experiment.arms:
         fill = arm.mix.fill

@@ -264,8 +264,8 @@ def join_generators(
     parts: Sequence[TrainedGenerator],
     start: TrainedGenerator | None = None,
 ) -> TrainedGenerator:
-    """Join per-class models into one generator; its kimg and seconds are sums over all models, including the pooled
-    one.
+    """Join per-class models into one generator;
+    its kimg and seconds are sums over all models, including the pooled one.
     """
     timer, store = Timer(), context.store
     name, seed = parts[0].name, parts[0].seed

@@ -33,8 +33,8 @@ class Noted(NamedTuple):
 
 @dataclass(frozen=True)
 class Compared:
-    """The sets that metrics compare. real: val, never test. synthetic: under test. train: what the generator learned
-    from.
+    """The sets that metrics compare. real: val, never test. synthetic: under test.
+    train: what the generator learned from.
     """
 
     real: Embedded
@@ -93,8 +93,8 @@ Result = float | Noted | Mapping[str, float | Noted]
 
 @dataclass(frozen=True)
 class Metric:
-    """A registered metric. gives: names of its figures. least: synthetic images that it needs; least_real: real
-    ones.
+    """A registered metric. gives: names of its figures.
+    least: synthetic images that it needs; least_real: real ones.
     """
 
     function: Callable[[Compared], Result]

@@ -31,8 +31,8 @@ def kid_with_spread(c: Compared) -> dict[str, float]:
 
 
 def kid(real: Embedded, synthetic: Embedded) -> float:
-    """Unbiased squared MMD with the kernel (x·y/F + 1)³ (Bińkowski et al. 2018); 0 for equal distributions, may be
-    negative.
+    """Unbiased squared MMD with the kernel (x·y/F + 1)³ (Bińkowski et al.
+    2018); 0 for equal distributions, may be negative.
     """
     return _mmd(real.vectors.astype(np.float64), synthetic.vectors.astype(np.float64))
 
@@ -73,8 +73,8 @@ def _within(x: NDArray[np.float64]) -> float:
 
 @metric("fid", least=FID_LEAST)
 def fid(c: Compared) -> float:
-    """|mu - mu'|² + tr(S + S' - 2 (S S')^½) of Gaussian fits (Heusel et al. 2017); comparable only within one feature
-    space.
+    """|mu - mu'|² + tr(S + S' - 2 (S S')^½) of Gaussian fits (Heusel et al.
+    2017); comparable only within one feature space.
     """
     x, y = c.real.vectors.astype(np.float64), c.synthetic.vectors.astype(np.float64)
     a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)

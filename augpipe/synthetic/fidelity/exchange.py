@@ -52,8 +52,8 @@ class Space:
 
 
 def real_units(train: Embedded, held_out: Embedded) -> NDArray[np.int64]:
-    """The unit of each train, then each held-out image: its group. Images of a group with some in both are on their
-    own.
+    """The unit of each train, then each held-out image: its group.
+    Images of a group with some in both are on their own.
     """
     alone = np.arange(len(train) + len(held_out))
     if train.groups is None or held_out.groups is None:
