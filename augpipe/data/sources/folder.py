@@ -16,7 +16,7 @@ from augpipe.core.schema import KindConfig
 from augpipe.data.sources._beside import check_beside, files_beside, table_hint
 from augpipe.data.sources._files import Files, masks_note, walk, without
 from augpipe.data.sources._foreign import advice
-from augpipe.data.sources._layout import COPY, NoClassError, Template, arrange, shared_top, without_copy
+from augpipe.data.sources._layout import COPY, Layout, NoClassError, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
@@ -87,7 +87,7 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
     folders = _without_emptied(files.folders, pictures, wanted)
     beside = {} if config.layout else sidecars(config.path, folders, wanted)
     folders = [f for f in folders if not any(f"{f}/".startswith(f"{one}/") for one in beside)]
-    top = "" if config.layout else shared_top(wanted, folders)
+    top = _around(config.layout, config.attributes, wanted, folders) if config.layout else shared_top(wanted, folders)
     paths, copy = [path.removeprefix(top) for path in wanted], ""
     if config.layout is None:
         paths, copy = without_copy(paths, partial(_equal, config.path / top))
@@ -128,6 +128,19 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
         lost=tuple(files.lost),
         notes=(*images.notes, *notes, *masks_note(images.ids)),
     )
+
+
+def _around(layout: str, attributes: Sequence[str], paths: Sequence[str], folders: Sequence[str]) -> str:
+    """Folders around all classes if a layout reads no class from the whole paths, or only these folders; else "".
+
+    A layout that a message proposes is that of the paths below them.
+    """
+    top = shared_top(paths, folders, keep_splits=True)
+    if not top:
+        return ""
+    parsed = Layout(layout, attributes)
+    labels = {place.label for path in paths if (place := parsed.match(path)) is not None}
+    return top if labels <= set(top.split("/")) else ""
 
 
 def _check_sidecars(root: Path, images: Listing, beside: Mapping[str, Counter[str]], where: str) -> None:
