@@ -399,6 +399,14 @@ def test_an_advised_layout_of_patients_below_a_folder_around_the_classes(tmp_pat
     assert listing.counts() == {"ill": 8, "well": 8} and set(listing.groups) == {f"patient{i}" for i in range(4)}
 
 
+def test_labels_in_json_beside_a_single_folder_are_named(tmp_path: Path) -> None:
+    root = tree(tmp_path, "set/images")
+    assert sources.listing(source("folder", path=root)).classes == ("images",)
+    (root / "set" / "coco.json").write_text("{}")
+    with pytest.raises(UserError, match=r"in the folder 'images', .*; write the labels in coco\.json as a table"):
+        sources.listing(source("folder", path=root))
+
+
 @pytest.mark.parametrize("name", ["patient0000{}", "subj{}", "{}/study1"])
 def test_class_folders_called_as_patients_are_noted(tmp_path: Path, name: str) -> None:
     root = tree(tmp_path, *(name.format(i) for i in range(5)))

@@ -304,7 +304,7 @@ def test_rows_that_miss_something(tmp_path: Path) -> None:
     listed = sources.listing(source("manifest", path=manifest(root, rows, "path,label,group,split,weight")))
     assert [b.reason for b in listed.bad] == [
         "row 2: no label",
-        "row 4: no split, although other rows have one",
+        "row 4: no split, although other rows have one: write train, val or test, or leave them out",
         *[f"row {i}: the weight is not a number above 0" for i in (5, 6, 7)],
     ]
     assert listed.groups[1] == "a/002.png"  # without a group, a group of its own

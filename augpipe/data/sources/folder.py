@@ -109,7 +109,7 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
         first = f"; {files.bad[0].id}: {files.bad[0].reason}" if files.bad and not paths else ""
         raise UserError(f"{error}{hint}{first}") from None
     if config.layout is None:
-        _check_sidecars(config.path, images, beside, where)
+        _check_sidecars(config.path, top, images, beside, where)
         names = [images.classes[label] for label in images.labels]
         divided = images.splits is not None
         check_beside(config.path, top, images.ids, names, beside, divided)
@@ -143,9 +143,14 @@ def _around(layout: str, attributes: Sequence[str], paths: Sequence[str], folder
     return top if labels <= set(top.split("/")) else ""
 
 
-def _check_sidecars(root: Path, images: Listing, beside: Mapping[str, Counter[str]], where: str) -> None:
-    """UserError if all pictures are in one folder, and another has files of boxes: they are no class folders."""
-    if len(images.classes) == 1 and (hint := boxes_hint(root, beside, images.ids)):
+def _check_sidecars(root: Path, top: str, images: Listing, beside: Mapping[str, Counter[str]], where: str) -> None:
+    """UserError if all pictures are in one folder, and a file of JSON or another folder's files of boxes may have their
+    labels.
+    """
+    if len(images.classes) != 1:
+        return
+    jsons = (path for path in files_beside(root, top) if path.suffix.lower() == ".json")
+    if hint := boxes_hint(root, beside, images.ids) or next(map(advice, jsons), ""):
         raise UserError(
             f"all pictures of {where} are in the folder {images.classes[0]!r}, and their classes in no folder{hint}"
         )
