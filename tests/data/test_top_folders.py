@@ -417,6 +417,10 @@ def test_class_folders_called_as_patients_are_noted(tmp_path: Path, name: str) -
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 def test_a_test_without_classes_and_masks_beside_a_split_say_what_to_leave_out(tmp_path: Path, packed: bool) -> None:
     split = [f"{s}/{c}" for s in ("train", "val") for c in "ab"]
+    with pytest.raises(UserError, match="fold0, fold1") as caught:
+        listed(tree(tmp_path / "folds", *(f"fold{i}/{one}" for i in range(2) for one in split)), packed)
+    folds = listed(tmp_path / "folds", packed, **advised(str(caught.value)))
+    assert folds.classes == ("a", "b") and folds.splits is not None and set(folds.splits) == {"train", "val"}
     for at, more in enumerate(("test", "ground_truth/a")):
         root = tree(tmp_path / str(at), *split, *(["test/a"] if at else []), more)
         with pytest.raises(UserError) as caught:

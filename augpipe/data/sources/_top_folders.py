@@ -58,9 +58,10 @@ def check_tops(paths: Sequence[str], where: str) -> None:
             f"with {exclude(map(folder_pattern, masks))}, or {_as_classes(inner)}"
         )
     if len(inner) > 1 and all(PARTS.fullmatch(name) for name in inner):
+        is_split = all(name.lower() in SPLIT_NAMES for name in set[str]().union(*inner.values()))
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: set "
-            f"source.layout='*/{{label}}/**/*' to merge them, or {_as_classes(inner)}"
+            f"source.layout='*/{'{split}/' if is_split else ''}{{label}}/**/*' to merge them, or {_as_classes(inner)}"
         )
 
 
