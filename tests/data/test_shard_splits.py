@@ -37,7 +37,9 @@ def test_the_users_own_split_is_used(tmp_path: Path, kind: Callable[[Path, str, 
     options = kind(tmp_path, "split", ["train", "train", "Validation", "test", None, "train"])
     listing = sources.listing(source(**options))
     assert listing.splits.tolist() == ["train", "train", "val", "test", "train"]
-    assert [one.reason for one in listing.bad] == ["no split, although other images have one"]
+    assert [one.reason for one in listing.bad] == [
+        "no split, although other images have one: write train, val or test, or leave them out"
+    ]
     assert not any("not used" in note and "split" in note for note in listing.notes)
     assert sources.listing(source(**options, official=False)).splits is None
     assert sources.listing(source(**options, ignore=["split"])).splits is None

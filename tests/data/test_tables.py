@@ -926,3 +926,50 @@ def test_names_of_groups() -> None:
     assert [name for name in NO_GROUPS.split() if like_groups(name, values, labels)] == []
     kinds = np.array(["T1", "T2", "FLAIR", "PD", "DWI"] * 16, object)  # of a scanner
     assert not like_groups("sequence", kinds, labels) and like_groups("video", kinds, labels)
+
+
+def test_roboflows_tables_of_all_splits_are_read_as_one(tmp_path: Path) -> None:
+    """`_classes.csv` in each split's folder: one-hot, with spaces; two columns that are all of a table are labels."""
+    for split, n in (("train", 4), ("valid", 2)):
+        for i in range(n):
+            save(tmp_path / split / f"{i}.png", noise(i))
+        rows = [f"{i}.png, {i % 2}, {1 - i % 2}" for i in range(n)]
+        (tmp_path / split / "_classes.csv").write_text("\n".join(["filename, ill, well", *rows]))
+    assert sources.suggest(tmp_path) == {"kind": "manifest", "path": str(tmp_path)}
+    with pytest.raises(UserError, match=r"try --set 'source\.columns\.label=\[ill, well\]'$"):
+        listed(tmp_path)
+    listing = listed(tmp_path, columns={"label": ["ill", "well"]})
+    assert listing.counts() == {"ill": 3, "well": 3} and sorted(listing.splits) == ["train"] * 4 + ["val"] * 2
+    one = listed(tmp_path / "train" / "_classes.csv", columns={"path": "filename", "label": ["ill", "well"]})
+    assert any(f"give the folder {tmp_path}" in note for note in one.notes)
+
+
+@pytest.mark.parametrize("head", ["path,label\n", ""])
+def test_tables_of_other_splits_beside_one_are_noted(tmp_path: Path, head: str) -> None:
+    paths = images(tmp_path, 8)
+    for name, some in (("train", paths[:4]), ("valid", paths[4:]), ("trainset", paths)):
+        text = "".join(f"{path},{'ab'[i % 2]}\n" for i, path in enumerate(some))
+        (tmp_path / f"{name}.csv").write_text(head + text)
+    (tmp_path / "test.csv").write_text("path\n1.png\n")  # without labels
+    notes = [note for note in listed(tmp_path / "train.csv").notes if "other splits" in note]
+    assert len(notes) == 1 and notes[0].startswith("valid.csv beside train.csv")
+
+
+def test_proposals_of_boxes_titles_and_cells_without_a_label(tmp_path: Path) -> None:
+    """A column y beside x is no label, and a title above the column names is named."""
+    paths = images(tmp_path, 8)
+    table = tmp_path / "t.csv"
+    table.write_text("image,x,y,Target\n" + "".join(f"{path},{i},{i},{i % 2}\n" for i, path in enumerate(paths)))
+    with pytest.raises(UserError, match=r"--set source\.columns\.label=Target$"):
+        listed(table)
+    table.write_text("A study of 2021,\n,\npath,label\n" + "".join(f"{path},a\n" for path in paths))
+    with pytest.raises(UserError, match=r"a row below has 'path', 'label': delete the lines above") as caught:
+        listed(table)
+    assert "try" not in str(caught.value)
+    labels = ["#N/A", "?", "a", "b"] * 2
+    table.write_text("path,label\n" + "".join(f"{path},{labels[i]}\n" for i, path in enumerate(paths)))
+    noted = [note for note in listed(table).notes if "not as a missing value" in note]
+    assert [note.split("'")[1] for note in noted] == ["#N/A", "?"]
+    table.write_bytes(b"PK\3\4" + bytes(50))
+    with pytest.raises(UserError, match=r"t\.csv is by its content a spreadsheet or a zip.*save it as CSV"):
+        listed(table)

@@ -374,3 +374,56 @@ def test_class_folders_of_arrays_are_named(tmp_path: Path, packed: bool) -> None
     texts(tmp_path / "pics", "a/0.npy", "b/0.npy", text="x")
     with pytest.raises(UserError, match=r"\.npy is not read: save images and labels as arrays"):
         zipped(tmp_path / "pics") if packed else listed(tmp_path / "pics", False)
+
+
+@pytest.mark.parametrize("top", ["", "set/scans/"], ids=["", "around"])
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_an_advised_layout_reads_the_groups_below_folders_around_the_classes(
+    tmp_path: Path, top: str, packed: bool
+) -> None:
+    """The layout names the first folders of which a class has several, and passes through the folders around all."""
+    root = tree(tmp_path / "x", *(f"{top}{c}/SOB/type/{c}-{i}/40X" for c in ("ill", "well") for i in range(3)))
+    note = next(note for note in listed(root, packed).notes if "classes have sub-folders" in note)
+    assert "'{label}/*/*/{group}/**/*'" in note
+    listing = listed(root, packed, layout="{label}/*/*/{group}/**/*")
+    assert listing.classes == ("ill", "well") and not listing.bad
+    assert sorted(set(listing.groups)) == [f"{c}-{i}" for c in ("ill", "well") for i in range(3)]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_an_advised_layout_of_patients_below_a_folder_around_the_classes(tmp_path: Path, packed: bool) -> None:
+    root = tree(tmp_path / "x", *(f"set/{c}/patient{i}" for c in ("ill", "well") for i in range(4)))
+    with pytest.raises(UserError, match="look like groups") as caught:
+        listed(root, packed)
+    listing = listed(root, packed, **advised(str(caught.value)))
+    assert listing.counts() == {"ill": 8, "well": 8} and set(listing.groups) == {f"patient{i}" for i in range(4)}
+
+
+def test_labels_in_json_beside_a_single_folder_are_named(tmp_path: Path) -> None:
+    root = tree(tmp_path, "set/images")
+    assert sources.listing(source("folder", path=root)).classes == ("images",)
+    (root / "set" / "coco.json").write_text("{}")
+    with pytest.raises(UserError, match=r"in the folder 'images', .*; write the labels in coco\.json as a table"):
+        sources.listing(source("folder", path=root))
+
+
+@pytest.mark.parametrize("name", ["patient0000{}", "subj{}", "{}/study1"])
+def test_class_folders_called_as_patients_are_noted(tmp_path: Path, name: str) -> None:
+    root = tree(tmp_path, *(name.format(i) for i in range(5)))
+    notes = " ".join(sources.listing(source("folder", path=root)).notes)
+    assert ("called as groups are" in notes) == ("{}/" not in name)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_a_test_without_classes_and_masks_beside_a_split_say_what_to_leave_out(tmp_path: Path, packed: bool) -> None:
+    split = [f"{s}/{c}" for s in ("train", "val") for c in "ab"]
+    with pytest.raises(UserError, match="fold0, fold1") as caught:
+        listed(tree(tmp_path / "folds", *(f"fold{i}/{one}" for i in range(2) for one in split)), packed)
+    folds = listed(tmp_path / "folds", packed, **advised(str(caught.value)))
+    assert folds.classes == ("a", "b") and folds.splits is not None and set(folds.splits) == {"train", "val"}
+    for at, more in enumerate(("test", "ground_truth/a")):
+        root = tree(tmp_path / str(at), *split, *(["test/a"] if at else []), more)
+        with pytest.raises(UserError) as caught:
+            listed(root, packed)
+        listing = listed(root, packed, **advised(str(caught.value)))
+        assert listing.classes == ("a", "b") and not listing.bad

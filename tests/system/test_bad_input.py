@@ -304,7 +304,7 @@ def test_rows_that_miss_something(tmp_path: Path) -> None:
     listed = sources.listing(source("manifest", path=manifest(root, rows, "path,label,group,split,weight")))
     assert [b.reason for b in listed.bad] == [
         "row 2: no label",
-        "row 4: no split, although other rows have one",
+        "row 4: no split, although other rows have one: write train, val or test, or leave them out",
         *[f"row {i}: the weight is not a number above 0" for i in (5, 6, 7)],
     ]
     assert listed.groups[1] == "a/002.png"  # without a group, a group of its own
@@ -461,7 +461,8 @@ def test_sixteen_bits_need_a_window(tmp_path: Path) -> None:
         ({"images": noise(0, 5, 8, 8), "labels": np.arange(4)}, "5 images of .* but 4 labels"),
         ({"images": noise(0, 5, 8, 8), "labels": np.array(["1", "01", "2", "2", "2"])}, "use one spelling"),
         ({"images": noise(0, 5, 8, 8), "train_images": noise(0, 5, 8, 8)}, "has both images and train"),
-        ({"images": noise(0, 5, 8, 8)}, "has no labels; it has images"),
+        ({"images": noise(0, 5, 8, 8)}, "has no labels; it has images$"),
+        ({"images": noise(0, 5, 8, 8), "fine": np.arange(5)}, "has no labels; it has .*fine.*: save them by name"),
         ({"pics": noise(0, 5, 8, 8)}, "has neither images and labels nor train_images"),
         ({"x": noise(0, 5, 8, 8)}, "has no y; it has x"),
         ({"test_images": noise(0, 5, 8, 8), "test_labels": np.zeros(5)}, "has no train_images"),

@@ -27,7 +27,9 @@ ADVICE: Final = {
     r".+\.npz": "give {} itself",
     r".+\.(rar|7z|gz|bz2|xz|zst)": "unpack {}, and give the folder",
     r".+\.json": "write the labels in {} as a table with a path and a label in each row, such as .csv or .jsonl",
-    r".+\.(zip|tar|tgz)": "{} is an archive: give the archives by `--set 'source.path=[a.zip, b.zip]'`, or unpack them",
+    r".+\.(zip|tar|tgz)": (
+        "{} is an archive: give it, and all of them by `--set 'source.path=[DIR/a.zip, DIR/b.zip]'`, or unpack them"
+    ),
 }
 
 

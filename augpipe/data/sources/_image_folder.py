@@ -1,5 +1,5 @@
-"""Hugging Face's image folders: a table of the pictures, `metadata.csv`,
-in each split's folder (`train/metadata.csv`).
+"""Hugging Face's and Roboflow's image folders: a table of the pictures in each split's folder (`train/metadata.csv`,
+`train/_classes.csv`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from augpipe.data.sources._content import Content
 from augpipe.data.sources._listing import SPLIT_NAMES
 from augpipe.data.sources._pictures import SUFFIXES
 
-NAMES: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+NAMES: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv")  # the last is Roboflow's
 DEEPEST: Final = 3  # folders around the splits
 
 

@@ -11,13 +11,14 @@ import numpy as np
 from pydantic import AfterValidator, ValidationInfo
 
 from augpipe.core.errors import UserError, choices, several
+from augpipe.data.sources._folder_notes import BY_CLASS, folder_notes
 from augpipe.data.sources._group_paths import check_group_folders, names_note
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing, known_split, labelled
-from augpipe.data.sources._top_folders import ASIDE, MASKS, check_tops, exclude, notes_of_classes, notes_of_copies
+from augpipe.data.sources._top_folders import MASKS, check_flat_splits, check_tops, exclude, folder_pattern
 
 FIELDS: Final = ("label", "group", "split")
 COPY: Final = "the folder {} contains the same files again and is ignored"
-BY_CLASS, BY_SPLIT = "{label}/**/*", "{split}/{label}/**/*"
+BY_SPLIT = "{split}/{label}/**/*"
 SPLIT_NOTE: Final = (
     f"the folders train, val and test are used as the split; set layout: '{BY_CLASS}' to read them as classes"
 )
@@ -198,51 +199,8 @@ def _class_folders(folders: Sequence[str], layout: Layout, matched: list[tuple[s
 def _notes(paths: Sequence[str], places: Sequence[Place], layout: Layout) -> list[str]:
     """Notes of a layout that was not given: what else the folders and the files' names may be."""
     of_names = names_note(paths, [place.label for place in places], layout.template)
-    return [*_notes_of_folders(paths, layout), *of_names]
-
-
-def _notes_of_folders(paths: Sequence[str], layout: Layout) -> list[str]:
-    depth = layout.depth
-    notes = [*notes_of_classes(sorted({path.split("/")[depth] for path in paths}))]
-    if layout.template == BY_SPLIT:
-        notes.append(SPLIT_NOTE)
-    below = [path.split("/")[depth + 1 : -1] for path in paths]  # folders inside of the class
-    notes += notes_of_copies(name for folders in below for name in folders)
-    if inner := _repeated_folders(paths, layout):
-        prefix = layout.template.removesuffix("{label}/**/*")
-        masks = [f"*/{name}/*" for name in inner if MASKS.fullmatch(name)]
-        if not prefix and all(name.lower() in SPLIT_NAMES for name in inner):
-            return [
-                f"every class has the sub-folders {choices(inner)}, which are merged; set "
-                "layout: '{label}/{split}/**/*' to use them as the split"
-            ]
-        notes.append(
-            f"every class has the sub-folders {choices(inner[:5])}; set layout: '{prefix}*/{{label}}/**/*' if these "
-            f"are the classes, or '{prefix}{{label}}/{{group}}/*' if each is a patient or a person"
-            + (f"; leave masks out with {exclude(masks)}" if masks else "")
-        )
-    elif any(folders and not any(map(ASIDE.fullmatch, folders)) for folders in below):
-        prefix = layout.template.removesuffix("**/*")
-        notes.append(
-            "classes have sub-folders; if each is a patient or a person, set "
-            f"layout: '{prefix}{{group}}/*' so that none is in more than one of train, val and test"
-        )
-    return notes
-
-
-def _repeated_folders(paths: Sequence[str], layout: Layout) -> list[str]:
-    """Names of the sub-folders of the classes if all pictures are in some
-    and all classes have the same, at least two.
-    """
-    depth, inner = layout.depth, dict[str, set[str]]()
-    for path in paths:
-        parts = path.split("/")
-        if len(parts) < depth + 3:
-            return []
-        inner.setdefault(parts[depth], set()).add(parts[depth + 1])
-    names = next(iter(inner.values()), set())
-    alike = len(inner) > 1 and all(folders == names for folders in inner.values())
-    return sorted(names) if alike and len(names) > 1 else []
+    of_split = [SPLIT_NOTE] if layout.template == BY_SPLIT else []
+    return [*of_split, *folder_notes(paths, layout.template, layout.depth), *of_names]
 
 
 def layout_of(paths: Sequence[str], where: str) -> str:
@@ -256,10 +214,16 @@ def layout_of(paths: Sequence[str], where: str) -> str:
         return BY_CLASS
     if None in named:
         others = sorted(name for name in first if name.lower() not in SPLIT_NAMES)
+        if all(map(MASKS.fullmatch, others)):
+            raise UserError(
+                f"{where} has both train and test folders and {choices(others[:5])}: leave the masks out with "
+                f"{exclude(map(folder_pattern, others))}, or set layout: '{BY_CLASS}' if all are classes"
+            )
         raise UserError(
             f"{where} has both train and test folders and {choices(others[:5])}: set "
             f"layout: '{BY_SPLIT}' if they are a split, '{BY_CLASS}' if they are classes"
         )
+    check_flat_splits(paths, where)
     return BY_SPLIT
 
 

@@ -13,12 +13,22 @@ from augpipe.data.sources._proposal import mapping
 from augpipe.data.sources._table_options import TableOptions
 
 SHOWN: Final = 60  # columns in a message
+TITLES: Final = 5  # first rows that may be the column names
 
 
 def _few(names: Sequence[str]) -> str:
     """The first of a table's columns, and how many more there are."""
     more = len(names) - SHOWN
     return f"{choices(names[:SHOWN])} and {more:,} more" if more > 0 else choices(names)
+
+
+def _head_below(table: Any, names: Sequence[str]) -> str:
+    """What to do if one of the first rows has the names of columns, as below a title; "" if none has."""
+    for row in table.slice(0, TITLES).to_pylist() if len(set(table.column_names)) == table.num_columns else ():
+        cells = [str(value).strip() for value in row.values()]
+        if shown := [name for name in names if name in cells]:
+            return f"; a row below has {choices(map(repr, shown))}: delete the lines above the column names"
+    return ""
 
 
 def no_column(config: TableOptions, key: str, name: str, table: Any, columns: Mapping[str, Any]) -> UserError:
@@ -29,8 +39,9 @@ def no_column(config: TableOptions, key: str, name: str, table: Any, columns: Ma
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     proposed, labels = mapping(table, config.roots, columns) if key in ("path", "label") else ({}, list[str]())
     options = " ".join(f"--set {shlex.quote(f'source.columns.{k}={v}')}" for k, v in proposed.items())
-    where = ""
-    if key == "path" and "path" not in proposed:
+    where = _head_below(table, [name for name in columns.values() if isinstance(name, str)])
+    options = "" if where else options
+    if not where and key == "path" and "path" not in proposed:
         where = pixels_in(have) or (
             f"; no column names pictures below {choices(config.roots)}: set source.root if they are elsewhere"
         )

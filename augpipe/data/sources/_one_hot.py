@@ -18,7 +18,7 @@ UNCERTAIN: Final = ("-1", "-1.0")  # as in CheXpert and MIMIC-CXR; CelebA's 0
 UNSURE: Final = "with an uncertain label (-1)"
 UNMARKED: Final = "without a 1 in the one-hot columns"
 
-FEWEST: Final = 3  # columns; two of 0 and 1 may be anything
+FEWEST: Final = 3  # columns; two of 0 and 1 beside others may be anything
 MOSTLY: Final = 0.9  # of the rows have one 1
 
 
@@ -84,14 +84,14 @@ def _decide_unmarked(
 
 
 def one_hot_columns(columns: Mapping[str, NDArray[np.object_]]) -> list[str]:
-    """Columns of 0 and 1, if nearly every row has one 1 in them; else none."""
+    """Columns of 0 and 1, if nearly every row has one 1 in them, of two columns that are all every row; else none."""
     known = {*ONES, *ZEROS, *UNCERTAIN}
     text = {name: [str(v).strip().lower() for v in values] for name, values in columns.items()}
     fit = [name for name, values in text.items() if known.issuperset(values) and any(values)]
-    if len(fit) < FEWEST:
+    if len(fit) < FEWEST and not len(fit) == len(text) == 2:
         return []
     ones = np.sum([np.isin(text[name], ONES) for name in fit], axis=0)
-    return fit if np.mean(ones == 1) >= MOSTLY else []
+    return fit if np.mean(ones == 1) >= (MOSTLY if len(fit) >= FEWEST else 1) else []
 
 
 def _advice(is_wrong: bool, is_unsure: bool) -> str:

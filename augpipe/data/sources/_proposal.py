@@ -57,7 +57,13 @@ def proposal(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | 
     """
     name = path_column(columns, roots)
     settings = {} if name is None else {"path": name}
-    likely = [n for n in columns if LABEL_NAMES.fullmatch(n.strip()) and n != settings.get("path")]
+    likely = [
+        name
+        for name in columns
+        if LABEL_NAMES.fullmatch(name.strip())
+        and name != settings.get("path")
+        and not (name in ("y", "Y") and columns.keys() & {"x", "X"})  # the place of a box
+    ]
     return settings | ({"label": likely[0]} if likely else {})
 
 
@@ -112,8 +118,11 @@ def mapping(table: Any, roots: Sequence[Path | Packed], wanted: Mapping[str, Any
     Beyond `proposal`: a label by its values, if there is one such column only or several are one-hot, a group by name
     or values, and a split.
     """
-    columns = columns_of(table)
-    settings = proposal(columns_of(_sample(table, LOOKED_AT)), roots)
+    columns, first = (
+        {name: values for name, values in columns_of(some).items() if name}  # no option can name a column without one
+        for some in (table, _sample(table, LOOKED_AT))
+    )
+    settings = proposal(first, roots)
     for key in ("path", "label"):
         if isinstance(wanted[key], str) and wanted[key] in columns:
             settings[key] = wanted[key]

@@ -26,7 +26,7 @@ NUMBERED: Final = re.compile(r"(data)?split(name|type)?|partition(name)?")  # as
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
 MOST: Final = 20  # values of a split
 SPLIT: Final = "split"  # the column that is used without being set
-NO_SPLIT: Final = "no split, although other {} have one"
+NO_SPLIT: Final = "no split, although other {} have one: write train, val or test, or leave them out"
 
 
 def may_be_split(name: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import choices
+from augpipe.data.sources._image_folder import tables_of
 from augpipe.data.sources._listing import SPLIT_NAMES
 from augpipe.data.sources._pictures import SUFFIXES
 
@@ -20,6 +21,7 @@ NAMED: Final = re.compile(
 )
 LOOKED_AT: Final = 50  # lines
 MOSTLY: Final = 0.8  # of these lines name a picture
+LONGEST: Final = 2**16  # characters of a first line
 LARGEST: Final = 2**26  # bytes
 
 
@@ -40,6 +42,55 @@ def split_list_notes(files: Iterable[Path], ids: Sequence[str]) -> tuple[str, ..
     return (
         f"{choices(names)} list pictures of {choices(by_split)}, and are not used: to keep this split, write a table "
         "with the columns path, label and split",
+    )
+
+
+def other_splits_note(table: Path) -> tuple[str, ...]:
+    """A note of tables of other splits beside one of a split, `valid.csv` beside `train.csv`, that begin as it does."""
+    beside = [path for tables in tables_of(table.parent.parent).values() for path in tables]
+    if table in beside and len(beside) > 1:
+        return (
+            f"the tables of the other splits beside {table.parent.name} are not used: to keep this split, give the "
+            f"folder {table.parent.parent}",
+        )
+    split = _split_of(table)
+    if not split:
+        return ()
+    head = _head(table)
+    others = [
+        path.name
+        for path in sorted(table.parent.iterdir())
+        if path.suffix == table.suffix and _split_of(path) not in ("", split) and path.is_file()
+        if _alike(head, _head(path))
+    ]
+    if not others:
+        return ()
+    return (
+        f"{choices(others)} beside {table.name} by name of other splits, and not used: to keep this split, write one "
+        "table with the columns path, label and split",
+    )
+
+
+def _split_of(path: Path) -> str:
+    match = NAMED.fullmatch(path.name.partition(".")[0])
+    return SPLIT_NAMES[match[2].lower()] if match and path.suffix.lower() in LISTS else ""
+
+
+def _head(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            return stream.readline(LONGEST).strip()
+    except OSError:
+        return ""
+
+
+def _alike(head: str, other: str) -> bool:
+    """Whether two tables have the same column names, or both begin with a picture and as many cells."""
+    if head == other:
+        return bool(head)
+    cells, others = (re.split(r"[,;\t ]", line) for line in (head, other))
+    return len(cells) == len(others) > 1 and all(
+        any(cell.lower().endswith(SUFFIXES) for cell in some) for some in (cells, others)
     )
 
 

@@ -29,6 +29,7 @@ from augpipe.data.sources._unused import candidate, check_folders, groups_of_fol
 ATTRIBUTE: Final = "attribute "  # before the name of an attribute's column; no key of a config has a space
 # Names of the path's column in tables of others, if there is none called `path` and none was set.
 PATH_NAMES: Final = ("file_name",)  # Hugging Face's image folders
+ROBOFLOW: Final = "filename"  # in its `_classes.csv`
 
 
 class Table(NamedTuple):
@@ -52,7 +53,8 @@ def read_table(config: TableOptions) -> Table:
     table, numbers, notes, folders = content
     have = table.column_names
     if columns["path"] == defaults["path"] not in have:
-        columns["path"] = next((name for name in PATH_NAMES if name in have), columns["path"])
+        names = PATH_NAMES if folders is None else (*PATH_NAMES, ROBOFLOW)
+        columns["path"] = next((name for name in names if name in have), columns["path"])
     needed = {key: _names_of(key, columns[key]) for key in columns}
     set_by_user = [key for key in columns if columns[key] != defaults[key]]
     required = dict.fromkeys(("path", "label", *set_by_user))

@@ -15,6 +15,7 @@ LINES: Final = (".jsonl", ".ndjson")
 HEAD: Final = 2**16  # bytes that are enough to see the form of a text table
 LARGEST: Final = 2**31  # bytes of an unpacked .gz
 UTF8: Final = ("utf-8", "utf-8-sig")
+WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # first bytes of .xlsx and .ods, of .xls
 BYTE_ORDER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -70,6 +71,8 @@ def decoded(path: Path, encoding: str) -> str:
 
 def check_utf8(path: Path, data: bytes) -> None:
     """UserError if a text is not UTF-8."""
+    if data.startswith(WORKBOOKS):
+        raise UserError(f"the manifest {path} is by its content a spreadsheet or a zip, and no text: save it as CSV")
     if b"\0" in data[:HEAD]:
         raise UserError(f"the manifest {path} has zero bytes: set source.encoding, such as utf-16-le, if it is text")
     try:

@@ -37,13 +37,7 @@ def check_tops(paths: Sequence[str], where: str) -> None:
 
     It says which layout or pattern reads them. An explicit layout skips this.
     """
-    inner: dict[str, set[str]] = {}
-    for path in paths:
-        parts = path.split("/")
-        if len(parts) > 2:
-            inner.setdefault(parts[0], set()).add(parts[1])
-        elif len(parts) == 2:
-            inner.setdefault(parts[0], set())
+    inner = _folders_inside(paths)
     if not all(inner.values()):  # pictures directly in a top folder, as in a class
         _check_flat(inner, where)
         _check_crossed(inner, where)
@@ -64,10 +58,32 @@ def check_tops(paths: Sequence[str], where: str) -> None:
             f"with {exclude(map(folder_pattern, masks))}, or {_as_classes(inner)}"
         )
     if len(inner) > 1 and all(PARTS.fullmatch(name) for name in inner):
+        is_split = all(name.lower() in SPLIT_NAMES for name in set[str]().union(*inner.values()))
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: set "
-            f"source.layout='*/{{label}}/**/*' to merge them, or {_as_classes(inner)}"
+            f"source.layout='*/{'{split}/' if is_split else ''}{{label}}/**/*' to merge them, or {_as_classes(inner)}"
         )
+
+
+def check_flat_splits(paths: Sequence[str], where: str) -> None:
+    """UserError if only some of the folders train, val and test have class folders, as published tests without labels
+    have none.
+    """
+    inner = _folders_inside(paths)
+    if any(inner.values()) and not all(inner.values()):
+        _check_flat(inner, where)
+
+
+def _folders_inside(paths: Sequence[str]) -> dict[str, set[str]]:
+    """Top folders → the names of the folders in them."""
+    inner: dict[str, set[str]] = {}
+    for path in paths:
+        parts = path.split("/")
+        if len(parts) > 2:
+            inner.setdefault(parts[0], set()).add(parts[1])
+        elif len(parts) == 2:
+            inner.setdefault(parts[0], set())
+    return inner
 
 
 def notes_of_classes(names: Sequence[str]) -> tuple[str, ...]:

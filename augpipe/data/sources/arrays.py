@@ -16,7 +16,7 @@ from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.schema import KindConfig
 from augpipe.data.sources._array_columns import CLASS_NAMES, groups_of, others_of, require_in_all, splits_of, weights_of
 from augpipe.data.sources._array_labels import classes_of, left_out_note, unlabelled
-from augpipe.data.sources._array_names import SPLIT, Names, form_of
+from augpipe.data.sources._array_names import RENAME, SPLIT, Names, form_of
 from augpipe.data.sources._array_text import read, text_of
 from augpipe.data.sources._groups import plain_groups
 from augpipe.data.sources._listing import Attributes, Classes, Listing, Texts, WholePath, only, without_labels
@@ -241,7 +241,8 @@ def _part(config: Config, names: Names, split: str, have: Sequence[str]) -> _Par
     images = Images(path, f"{name}.npy", f"{name} of {path}")
     labels = column("labels")
     if labels is None:
-        raise UserError(f"{path} has no {names.of(split, 'labels')}; it has {choices(have)}")
+        hint = f": {RENAME}" if not split and len(have) > 1 else ""
+        raise UserError(f"{path} has no {names.of(split, 'labels')}; it has {choices(have)}{hint}")
     part = _Part(
         split,
         images,

@@ -16,7 +16,7 @@ from augpipe.core.schema import KindConfig
 from augpipe.data.sources._beside import check_beside, files_beside, table_hint
 from augpipe.data.sources._files import Files, masks_note, walk, without
 from augpipe.data.sources._foreign import advice
-from augpipe.data.sources._layout import COPY, NoClassError, Template, arrange, shared_top, without_copy
+from augpipe.data.sources._layout import COPY, Layout, NoClassError, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
@@ -87,7 +87,7 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
     folders = _without_emptied(files.folders, pictures, wanted)
     beside = {} if config.layout else sidecars(config.path, folders, wanted)
     folders = [f for f in folders if not any(f"{f}/".startswith(f"{one}/") for one in beside)]
-    top = "" if config.layout else shared_top(wanted, folders)
+    top = _around(config.layout, config.attributes, wanted, folders) if config.layout else shared_top(wanted, folders)
     paths, copy = [path.removeprefix(top) for path in wanted], ""
     if config.layout is None:
         paths, copy = without_copy(paths, partial(_equal, config.path / top))
@@ -109,7 +109,7 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
         first = f"; {files.bad[0].id}: {files.bad[0].reason}" if files.bad and not paths else ""
         raise UserError(f"{error}{hint}{first}") from None
     if config.layout is None:
-        _check_sidecars(config.path, images, beside, where)
+        _check_sidecars(config.path, top, images, beside, where)
         names = [images.classes[label] for label in images.labels]
         divided = images.splits is not None
         check_beside(config.path, top, images.ids, names, beside, divided)
@@ -130,9 +130,27 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
     )
 
 
-def _check_sidecars(root: Path, images: Listing, beside: Mapping[str, Counter[str]], where: str) -> None:
-    """UserError if all pictures are in one folder, and another has files of boxes: they are no class folders."""
-    if len(images.classes) == 1 and (hint := boxes_hint(root, beside, images.ids)):
+def _around(layout: str, attributes: Sequence[str], paths: Sequence[str], folders: Sequence[str]) -> str:
+    """Folders around all classes if a layout reads no class from the whole paths, or only these folders; else "".
+
+    A layout that a message proposes is that of the paths below them.
+    """
+    top = shared_top(paths, folders, keep_splits=True)
+    if not top:
+        return ""
+    parsed = Layout(layout, attributes)
+    labels = {place.label for path in paths if (place := parsed.match(path)) is not None}
+    return top if labels <= set(top.split("/")) else ""
+
+
+def _check_sidecars(root: Path, top: str, images: Listing, beside: Mapping[str, Counter[str]], where: str) -> None:
+    """UserError if all pictures are in one folder, and a file of JSON or another folder's files of boxes may have their
+    labels.
+    """
+    if len(images.classes) != 1:
+        return
+    jsons = (path for path in files_beside(root, top) if path.suffix.lower() == ".json")
+    if hint := boxes_hint(root, beside, images.ids) or next(map(advice, jsons), ""):
         raise UserError(
             f"all pictures of {where} are in the folder {images.classes[0]!r}, and their classes in no folder{hint}"
         )

@@ -20,6 +20,7 @@ from augpipe.data.sources._group_paths import names_note
 from augpipe.data.sources._image_folder import has_picture_beside, inner_folder, tables_of
 from augpipe.data.sources._listing import Bad, Listing, Rows, classes_option, labelled, without_labels
 from augpipe.data.sources._pictures import SUFFIXES, Blob
+from augpipe.data.sources._split_lists import other_splits_note
 from augpipe.data.sources._table_file import is_table
 from augpipe.data.sources._table_options import TableOptions
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # it imports pandas, which the options do not need
     from augpipe.data.sources._table import Checks, Table
 
 TO_COLUMN: Final = "write them into a column group"
+SHEET_ERRORS: Final = ("#n/a", "#ref!", "#value!", "#name?", "#div/0!", "#null!", "#num!")
 SPREADSHEETS: Final = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
@@ -146,6 +148,7 @@ def listing(config: Config) -> Listing:
             *rows.notes,
             *_ungrouped(group),
             *named,
+            *(other_splits_note(config.path) if rows.splits is None and config.path.is_file() else ()),
             *((f"{several(n_dropped, 'row')} of other classes left out",) if n_dropped else ()),
         ),
     )
@@ -238,7 +241,8 @@ def _ungrouped(group: NDArray[np.object_] | None) -> tuple[str, ...]:
 
 def _missing_value_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Note class names that look like a missing value."""
-    names = [name for name in classes if name.lower() in ("nan", "none", "null", "na", "n/a", "<na>")]
+    missing = ("nan", "none", "null", "na", "n/a", "<na>", "?", "-", *SHEET_ERRORS)
+    names = [name for name in classes if name.lower() in missing]
     return tuple(f"the label {name!r} is read as a class name, not as a missing value" for name in names)
 
 
