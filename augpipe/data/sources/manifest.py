@@ -129,8 +129,8 @@ def listing(config: Config) -> Listing:
             yield roots[root_of[row]] / paths[row]
 
     group = None if group is None else group[retained]
-    look = group is None and not by_patient
-    named = names_note(ids, [classes[label] for label in labels], advice=TO_COLUMN) if look else ()
+    named = () if group is not None or by_patient else names_note(ids, [classes[c] for c in labels], advice=TO_COLUMN)
+    left_out = [f"{several(n_dropped, 'row')} of other classes left out"] if n_dropped else []
     images = Listing(
         ids=ids,
         labels=labels,
@@ -144,12 +144,9 @@ def listing(config: Config) -> Listing:
         notes=(
             *_missing_value_names(classes),
             *_minus_one(classes),
-            *unused,
-            *rows.notes,
-            *_ungrouped(group),
-            *named,
+            *(*unused, *rows.notes, *_ungrouped(group), *named),
             *(other_splits_note(config.path) if rows.splits is None and config.path.is_file() else ()),
-            *((f"{several(n_dropped, 'row')} of other classes left out",) if n_dropped else ()),
+            *left_out,
         ),
     )
     if not by_patient:
