@@ -1,1 +1,5 @@
-"""See docs: architecture."""
+"""What everything stands on and knows no image task: store, files, fingerprints, seeds, device, errors.
+
+`images` and `image_folders`: image sets in memory and on disk; `store`: where results are kept; `schema`, `registry`:
+how a configuration becomes objects; `distributed`, `team`: one training in several processes.
+"""

@@ -1,1 +1,5 @@
-"""Class-conditional generators, one file per family in `models/`, and the training loop that all share."""
+"""Class-conditional generators, one file per family in `models/`, and the training loop that all share.
+
+`protocol`: what a family must do; `fit`: the loop, with `ticks` and `diversity`; `adversarial`: the base class of GANs;
+`families`: a family by its name; `per_class`: one model a class; `preview`: options without importing torch.
+"""
