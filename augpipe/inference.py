@@ -31,7 +31,7 @@ from augpipe.data.sources._listing import Fetch
 from augpipe.data.sources._pictures import SUFFIXES, UNREADABLE, begins_as_picture, quiet, read
 from augpipe.report.forms import Origin
 from augpipe.report.predictions import table
-from augpipe.synthetic.draw import Judge
+from augpipe.synthetic.draw import Filter
 
 MODELS: Final = "models"  # folder of models in a run's out folder
 TRAINED: Final = "checkpoint.pt"  # of `augpipe train`
@@ -128,15 +128,15 @@ def load_classifier(place: Path) -> serving.ServedClassifier:
 
 @contextmanager
 def drawn(
-    model: serving.ServedGenerator, counts: Mapping[int, int], seed: int, judge: Judge | None = None
+    model: serving.ServedGenerator, counts: Mapping[int, int], seed: int, curator: Filter | None = None
 ) -> Iterator[tuple[ImageSet, dict[str, int]]]:
     """counts[label] images of each class, in class order, on disk while the block lasts; class → images missing.
 
-    The same model, counts and seed give the same images. judge: only images that it accepts; UserError if there is
+    The same model, counts and seed give the same images. curator: only images that it accepts; UserError if there is
     none.
     """
     with scratch("augpipe-generated") as folder:
-        images, short = model.draw(counts, seed, Store(folder), judge)
+        images, short = model.draw(counts, seed, Store(folder), curator)
         if not len(images):
             raise UserError(
                 "no image passed the run's checks; see the passed fractions in its report, or use --unchecked"

@@ -180,19 +180,19 @@ class ServedGenerator:
         truncate(self._generator, psi, self.kind)
 
     def draw(
-        self, counts: Counts, seed: int, store: Store, judge: draw.Judge | None = None
+        self, counts: Counts, seed: int, store: Store, curator: draw.Filter | None = None
     ) -> tuple[ImageSet, dict[int, int]]:
         """counts[c] images of each class c, written to the store as they are drawn, with ids, and parents if it
         derives.
 
-        judge: only images that it accepts. Also returns label → images that are missing, for those of which too few
+        curator: only images that it accepts. Also returns label → images that are missing, for those of which too few
         passed.
         """
         train = self._reference
         if train is None:
             empty = np.empty((0, *self.spec.shape), np.uint8)
             train = _unnamed_set(empty, np.empty(0, np.int64), self.classes)
-        sampled = draw.sample(self._generator, counts, train, name=self.kind, seed=seed, store=store, judge=judge)
+        sampled = draw.sample(self._generator, counts, train, name=self.kind, seed=seed, store=store, curator=curator)
         return load_images(sampled.images), sampled.short
 
 

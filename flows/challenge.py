@@ -87,13 +87,13 @@ def _challenge(
     if run.classifier is None:
         raise RuntimeError(f"arm {choice.arm!r} was compared without a classifier")
     new = policy.Challenger(choice, run.classifier.state, run.prepared)
-    judgement = policy.decide(champion, new, config, _here(config))
-    if judgement is None:
+    decision = policy.decide(champion, new, config, _here(config))
+    if decision is None:
         # Its tags stay as they are: they say why it was promoted.
         message = f"the champion stays: val chose it again, arm {choice.arm!r}, seed {choice.seed}"
     else:
         message = Pending(report).last_result(
-            lambda: _register(client, classifiers, config, compared, new, judgement), "the models in the registry", done
+            lambda: _register(client, classifiers, config, compared, new, decision), "the models in the registry", done
         )
     failed = compared.results.failed
     if failed:
@@ -106,7 +106,7 @@ def _challenge(
             "that the source was checked",
             message,
         )
-    return Refreshed(message, judgement is not None and judgement.promote, folder)
+    return Refreshed(message, decision is not None and decision.promote, folder)
 
 
 def _in_service(classifiers: Registry, config: Experiment) -> policy.Champion | None:
@@ -132,13 +132,13 @@ def _register(
     config: Experiment,
     compared: Compared,
     new: policy.Challenger,
-    judgement: Decision,
+    decision: Decision,
 ) -> str:
-    """Register the challenger's models, promote them if the judgement says so, and return a message.
+    """Register the challenger's models, promote them if the decision says so, and return a message.
 
     Safe to repeat after an interruption at any point: registered models are looked up by their weights.
     """
-    choice, verb = new.choice, "promoted" if judgement.promote else "kept out"
+    choice, verb = new.choice, "promoted" if decision.promote else "kept out"
     tags = {
         PROBLEM: policy.problem(new.prepared, config),
         "augpipe.arm": choice.arm,
@@ -148,7 +148,7 @@ def _register(
         "augpipe.source": compared.results.intake.fingerprint,
         "augpipe.comparison": compared.run,
         "augpipe.failed": ", ".join(compared.results.failed),
-        "augpipe.promotion": f"{verb}: {judgement.reason}",
+        "augpipe.promotion": f"{verb}: {decision.reason}",
     }
     logged = compared.logged["classifier", choice.arm, choice.seed]
     classifiers.log_seen(logged, policy.seen_images(new.prepared))
@@ -165,11 +165,11 @@ def _register(
     tags["augpipe.generator"] = ", ".join(f"{r.name} {v.version}" for r, v in registered) or "none"
     registered.append((classifiers, classifiers.register(logged, new.state.sha256, tags)))
     client.set_tag(compared.run, "augpipe.promotion", tags["augpipe.promotion"][:5000])
-    if judgement.promote:
+    if decision.promote:
         for registry, version in registered:
             registry.promote(version)
     model = f"arm {choice.arm!r}, seed {choice.seed}, version {registered[-1][1].version}"
-    return f"{'promoted' if judgement.promote else 'kept the champion over'} {model}: {judgement.reason}"
+    return f"{'promoted' if decision.promote else 'kept the champion over'} {model}: {decision.reason}"
 
 
 def _here(config: Experiment) -> runtime.Runtime:

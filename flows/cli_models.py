@@ -21,7 +21,7 @@ from .output import is_narrow, print_json, print_line, print_text, report, writi
 if TYPE_CHECKING:
     import pandas as pd
 
-    from augpipe.synthetic.draw import Judge
+    from augpipe.synthetic.draw import Filter
 
 ARCHIVE: Final = b"PK\3\4"  # the first bytes of a file that torch writes
 ADDRESSES: Final = ("models:/", "runs:/")  # of MLflow
@@ -79,8 +79,8 @@ def generate(model: str, /, *, options: GenerateOptions) -> None:
     require_local(model)
     with model_place(model, "generator", options.generator) as place:
         checks = _checks(Path(model), place.name) if options.checked else nullcontext()
-        with checks as judge:
-            written = _generated(place, options, judge)
+        with checks as curator:
+            written = _generated(place, options, curator)
     short = written["short"]
     if options.json:
         print_json(written)
@@ -92,16 +92,16 @@ def generate(model: str, /, *, options: GenerateOptions) -> None:
         report(f"too few images passed the checks; missing: {missing}")
 
 
-def _checks(folder: Path, file: str) -> AbstractContextManager[Judge]:
+def _checks(folder: Path, file: str) -> AbstractContextManager[Filter]:
     from augpipe.pipeline.run_checks import run_checks
 
     return run_checks(folder, file)
 
 
-def _generated(place: Path, options: GenerateOptions, judge: Judge | None) -> dict[str, Any]:
+def _generated(place: Path, options: GenerateOptions, curator: Filter | None) -> dict[str, Any]:
     """Draw images from the generator in a file or folder and write them; returns what was written, for JSON.
 
-    judge: keeps the images that pass checks; None keeps all.
+    curator: keeps the images that pass checks; None keeps all.
     """
     from augpipe import inference
     from augpipe.report.generated import check_new, write_generated
@@ -114,7 +114,7 @@ def _generated(place: Path, options: GenerateOptions, judge: Judge | None) -> di
     name = options.generator or origin.generator
     folder = options.out or home() / "generated" / f"{name}-seed{options.seed}"
     check_new(folder)
-    with inference.drawn(loaded, counts, options.seed, judge) as (images, short):
+    with inference.drawn(loaded, counts, options.seed, curator) as (images, short):
         origin = replace(origin, truncation=options.truncation)
         write_generated(images, origin, folder, options.format)
     return {

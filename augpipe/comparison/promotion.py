@@ -54,7 +54,7 @@ def _least(gain: NDArray[np.float64], units: Units) -> float:
     return float(mean / k - stats.norm.ppf(0.5 + LEVEL / 2) * np.sqrt(variance) / k)
 
 
-def judge(champion: Predictions, challenger: Predictions, units: Units, options: Promotion) -> Decision:
+def decision(champion: Predictions, challenger: Predictions, units: Units, options: Promotion) -> Decision:
     """Compare two fixed models by macro recall, paired over test images resampled within their class, as whole groups.
 
     The models are fixed, so that the interval has no variance between seeds: the question is which of these two is

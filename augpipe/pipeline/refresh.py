@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.classifiers import trained as trained_classifier
-from augpipe.comparison.promotion import Decision, fingerprints, judge, unseen
+from augpipe.comparison.promotion import Decision, decision, fingerprints, unseen
 from augpipe.comparison.units import Units
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
@@ -121,7 +121,7 @@ def decide(
     rows = unseen(test, champion.seen)
     units = Units(np.array(test.labels[rows]), test.table.group.to_numpy()[rows])
     theirs, ours = (_predicted(state, test, runtime) for state in (champion.state, load_state(challenger.state)))
-    return judge(theirs[rows], ours[rows], units, experiment.promotion)
+    return decision(theirs[rows], ours[rows], units, experiment.promotion)
 
 
 def _predicted(state: Mapping[str, Any], test: ImageSet, runtime: Runtime) -> NDArray[np.int64]:

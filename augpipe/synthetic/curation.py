@@ -31,7 +31,7 @@ AT_ONCE: Final = 1024  # images per chunk
 TINY: Final = 1e-6
 
 
-class Judged(NamedTuple):
+class CheckResult(NamedTuple):
     """The result of a check. values: float32 (N,), what it measured. keep: bool (N,), whether an image passed."""
 
     values: Floats
@@ -182,46 +182,46 @@ def contrast(images: Embedded) -> Floats:
 
 
 # Arguments: real reference, candidates, images accepted in earlier rounds.
-Check = Callable[[Reference, Embedded, Embedded], Judged]
+Check = Callable[[Reference, Embedded, Embedded], CheckResult]
 checks: Registry[Check] = Registry("check")
 check = checks.register
 
 
 @check("blank")
-def blank(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judged:
+def blank(real: Reference, synthetic: Embedded, accepted: Embedded) -> CheckResult:
     """Contrast of at least half that of the flattest train image of the class."""
     values = contrast(synthetic)
-    return Judged(values, values >= real.dull[synthetic.labels])
+    return CheckResult(values, values >= real.dull[synthetic.labels])
 
 
 @check("agreement")
-def agreement(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judged:
+def agreement(real: Reference, synthetic: Embedded, accepted: Embedded) -> CheckResult:
     """The real-only classifier predicts the class with at least the probability that `reject` and `purity` require."""
     values = synthetic.probabilities[np.arange(len(synthetic)), synthetic.labels]
     limit = np.maximum(real.confident, real.pure)
     keep = (synthetic.predicted == synthetic.labels) & (values >= limit[synthetic.labels])
-    return Judged(values, keep)
+    return CheckResult(values, keep)
 
 
 @check("realism")
-def realism(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judged:
+def realism(real: Reference, synthetic: Embedded, accepted: Embedded) -> CheckResult:
     """Inside the k-NN ball of a train image of the class, or nearer to one than the `reject` quantile of val images."""
     values = real.realism(synthetic)
-    return Judged(values, values >= real.real_enough[synthetic.labels])
+    return CheckResult(values, values >= real.real_enough[synthetic.labels])
 
 
 @check("copies")
-def copies(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judged:
+def copies(real: Reference, synthetic: Embedded, accepted: Embedded) -> CheckResult:
     """No near copy of train: distance to the nearest train image over its limit is above 1
     in pixels and in features.
     """
     gaps = real.to_train(synthetic)
     values = np.minimum(*(gaps[name] / real.copy_limits[name][synthetic.labels] for name in gaps))
-    return Judged(values.astype(np.float32), values > 1)
+    return CheckResult(values.astype(np.float32), values > 1)
 
 
 @check("duplicates")
-def duplicates(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judged:
+def duplicates(real: Reference, synthetic: Embedded, accepted: Embedded) -> CheckResult:
     """No near copy of an earlier synthetic image: distance to the nearest one over its limit is above 1."""
     values = np.full(len(synthetic), np.inf, np.float32)
     for label in np.unique(synthetic.labels):
@@ -235,7 +235,7 @@ def duplicates(real: Reference, synthetic: Embedded, accepted: Embedded) -> Judg
                 gap = np.minimum(gap, neighbours.nearest(images, before)[0][:, 0])
             values[chunk] = gap / real.twin_limits[label]
             before = np.concatenate([before, images])
-    return Judged(values, values > 1)
+    return CheckResult(values, values > 1)
 
 
 @dataclass
@@ -262,7 +262,7 @@ class Curator:
         """Candidates drawn per missing image if all pass."""
         return self.options.oversample
 
-    def judge(
+    def check(
         self, images: NDArray[np.uint8], labels: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], Mapping[str, Floats]]:
         """Rows of the candidates that pass every check, and the values of each check for these rows."""
@@ -272,15 +272,15 @@ class Curator:
         values: dict[str, Floats] = {}
         for name in self.options.checks:
             remaining = candidates.take(rows)
-            judged = checks[name](self.real, remaining, accepted)
+            result = checks[name](self.real, remaining, accepted)
             for label in np.unique(remaining.labels).tolist():
                 of_label = remaining.labels == label
                 self.seen[name, label] = self.seen.get((name, label), 0) + int(of_label.sum())
                 passed = self.passed.get((name, label), 0)
-                self.passed[name, label] = passed + int(judged.keep[of_label].sum())
-            rows = rows[judged.keep]
-            values = {key: old[judged.keep] for key, old in values.items()}
-            values[name] = judged.values[judged.keep]
+                self.passed[name, label] = passed + int(result.keep[of_label].sum())
+            rows = rows[result.keep]
+            values = {key: old[result.keep] for key, old in values.items()}
+            values[name] = result.values[result.keep]
         return rows, values
 
     def keep(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:

@@ -27,7 +27,7 @@ Rows = NDArray[np.int64]
 Values = Mapping[str, NDArray[np.float32]]
 
 
-class Judge(Protocol):
+class Filter(Protocol):
     """Accepts or rejects candidates; see `curation.Curator`."""
 
     @property
@@ -38,7 +38,7 @@ class Judge(Protocol):
     def oversample(self) -> float:
         """Candidates drawn per missing image if all pass."""
 
-    def judge(self, images: NDArray[np.uint8], labels: Rows) -> tuple[Rows, Values]:
+    def check(self, images: NDArray[np.uint8], labels: Rows) -> tuple[Rows, Values]:
         """Rows that pass, and the values of each check for these rows."""
 
     def keep(self, images: NDArray[np.uint8], labels: Rows) -> None:
@@ -64,17 +64,17 @@ def sample(
     name: str,
     seed: int,
     store: Store,
-    judge: Judge | None = None,
+    curator: Filter | None = None,
 ) -> Sampled:
     """Draw counts[c] images of each class c, in class order, and write them to disk as they are drawn.
 
     A synthetic image derived from a train image gets that image's id as its parent, and its group; any other is a group
-    of its own. `name` is the prefix of the ids, and the source. Images that `judge` rejects are drawn again, round by
+    of its own. `name` is the prefix of the ids, and the source. Images that `curator` rejects are drawn again, round by
     round; `short` counts those that are still missing after the last round.
     """
     with store.scratch() as scratch:
         with image_writer(scratch, sum(counts.values()), train.spec) as pool:
-            filling = _Filling(generator, counts, pool, judge)
+            filling = _Filling(generator, counts, pool, curator)
             filling.run(torch_stream(seed, "synthesis"))
         rows = filling.rows()
         labels = np.repeat(np.array(list(filling.want), np.int64), list(filling.done.values()))
@@ -105,7 +105,7 @@ class _Filling:
     generator: Generator
     counts: Counts
     pool: NDArray[np.uint8]
-    judge: Judge | None
+    curator: Filter | None
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,7 +117,7 @@ class _Filling:
 
     def run(self, rng: torch.Generator) -> None:
         """Draw until the plan is met or no round is left."""
-        for _ in range(self.judge.rounds if self.judge else 1):
+        for _ in range(self.curator.rounds if self.curator else 1):
             labels = [torch.full((self._to_draw(c),), c) for c in self.want if self._hopeful(c)]
             if not labels:
                 return
@@ -135,16 +135,16 @@ class _Filling:
     def _to_draw(self, label: int) -> int:
         """Candidates to draw for a class: the missing images over the acceptance rate so far."""
         missing = self._missing(label)
-        if self.judge is None:
+        if self.curator is None:
             return missing
         rate = self.accepted[label] / self.drawn[label] if self.drawn[label] else 1.0
-        return math.ceil(missing * self.judge.oversample / max(rate, LEAST_RATE))
+        return math.ceil(missing * self.curator.oversample / max(rate, LEAST_RATE))
 
     def _take(self, drawn: Derived, labels: Rows) -> None:
         images = drawn.images.numpy()
         rows, values = np.arange(len(labels)), dict[str, NDArray[np.float32]]()
-        if self.judge is not None:
-            rows, check_values = self.judge.judge(images, labels)
+        if self.curator is not None:
+            rows, check_values = self.curator.check(images, labels)
             values = dict(check_values)
         for label in np.unique(labels).tolist():
             accepted = np.flatnonzero(labels[rows] == label)
@@ -157,8 +157,8 @@ class _Filling:
             for check, measured in values.items():
                 self.values.setdefault(check, np.full(len(self.pool), np.nan, np.float32))
                 self.values[check][places] = measured[accepted]
-            if self.judge is not None:
-                self.judge.keep(images[rows[accepted]], labels[rows[accepted]])
+            if self.curator is not None:
+                self.curator.keep(images[rows[accepted]], labels[rows[accepted]])
             self.done[label] += len(accepted)
 
     def rows(self) -> Rows:

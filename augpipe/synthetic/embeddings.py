@@ -88,12 +88,16 @@ class FeatureExtractor:
     """
 
     def __init__(
-        self, domain: Trained, runtime: Runtime, extractor: Extractor | None = None, store: Store | None = None
+        self,
+        reference_classifier: Trained,
+        runtime: Runtime,
+        extractor: Extractor | None = None,
+        store: Store | None = None,
     ) -> None:
-        self._domain, self._runtime = domain, runtime
+        self._reference_classifier, self._runtime = reference_classifier, runtime
         self._extractor, self._store = extractor, store
         digest = hashlib.sha256()
-        for name, value in domain.net.state_dict().items():
+        for name, value in reference_classifier.net.state_dict().items():
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
         digest.update(f"{runtime.precision} {runtime.device.type} {torch.get_num_threads()}".encode())
@@ -119,9 +123,9 @@ class FeatureExtractor:
 
     def _embed(self, images: ImageSet) -> dict[str, torch.Tensor]:
         if len(images) == 0:
-            width = self._domain.net.head.in_features
+            width = self._reference_classifier.net.head.in_features
             return {"vectors": torch.empty(0, width), "probabilities": torch.empty(0, len(images.classes))}
-        vectors, probabilities = embed_and_predict(self._domain, images, self._runtime)
+        vectors, probabilities = embed_and_predict(self._reference_classifier, images, self._runtime)
         if self._extractor is not None:
             vectors = self._extractor.vectors(images)
         return {

@@ -83,7 +83,7 @@ def judge(n: int, here: runtime.Runtime, store: Store) -> None:
         kept = 0
         for start in range(0, n, 1024):
             part = slice(start, start + 1024)
-            rows, _ = curator.judge(made.images[part], made.labels[part])
+            rows, _ = curator.check(made.images[part], made.labels[part])
             curator.keep(made.images[part][rows], made.labels[part][rows])
             kept += len(rows)
     print(f"{time.perf_counter() - begun:7.2f} s  in all, {n:,} + {n:,} images; {peak():.2f} GB at the peak")

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from augpipe.comparison.options import Promotion
-from augpipe.comparison.promotion import fingerprints, unseen
-from augpipe.comparison.promotion import judge as judge_units
+from augpipe.comparison.promotion import decision, fingerprints, unseen
 from augpipe.comparison.units import Units
 from augpipe.core.images import ImageSet
 
@@ -20,7 +19,7 @@ LABELS = np.repeat(np.arange(4), 50)
 
 def judge(champion, challenger, labels, options, groups=None):
     """Of images that each stand for themselves, where no groups are given."""
-    return judge_units(champion, challenger, Units(labels, groups), options)
+    return decision(champion, challenger, Units(labels, groups), options)
 
 
 def guesses(rng: np.random.Generator, right: float) -> NDArray[np.int64]:

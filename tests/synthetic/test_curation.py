@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError
 from augpipe.pipeline import experiment as config
 from augpipe.synthetic import curation
-from augpipe.synthetic.curation import Curator, Judged, Reference, checks
+from augpipe.synthetic.curation import CheckResult, Curator, Reference, checks
 from augpipe.synthetic.embeddings import Embedded
 from augpipe.synthetic.options import Curation
 
@@ -58,7 +58,7 @@ def grey(values: list[int]) -> NDArray[np.uint8]:
     return np.repeat(np.array(values, np.uint8), 16).reshape(-1, 1, 4, 4)
 
 
-def judged(name: str, real: Reference, made: Embedded, kept: Embedded | None = None) -> Judged:
+def judged(name: str, real: Reference, made: Embedded, kept: Embedded | None = None) -> CheckResult:
     return checks[name](real, made, made.take(np.empty(0, np.int64)) if kept is None else kept)
 
 
@@ -361,46 +361,46 @@ def candidates(n: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
 def test_checks_are_a_funnel() -> None:
     images, labels = candidates(300, 1)
     look = curator(Reference(gauss(9, 1), gauss(9, 2), 0.5)).embed
-    judge = curator(Reference(look(*candidates(200, 2)), look(*candidates(200, 3)), 0.2))
-    names = judge.options.checks
+    curating = curator(Reference(look(*candidates(200, 2)), look(*candidates(200, 3)), 0.2))
+    names = curating.options.checks
     assert names == tuple(checks)
     kept = 0
     for start in range(0, 300, 100):
         part = images[start : start + 100], labels[start : start + 100]
-        rows, values = judge.judge(*part)
+        rows, values = curating.check(*part)
         assert list(values) == list(names) and {len(v) for v in values.values()} == {len(rows)}
         assert (np.diff(rows) > 0).all()
-        made = judge.embed(part[0][rows], part[1][rows])
+        made = curating.embed(part[0][rows], part[1][rows])
         for name in names[:-1]:  # each of those that stay passes every check by itself
-            alone = judged(name, judge.real, made)
+            alone = judged(name, curating.real, made)
             assert alone.keep.all() and alone.values == pytest.approx(values[name]), name
-        judge.keep(part[0][rows], part[1][rows])
+        curating.keep(part[0][rows], part[1][rows])
         kept += len(rows)
     turned = dict.fromkeys(names, 0)
     for label in (0, 1):
-        seen = [judge.seen[name, label] for name in names]
-        passed = [judge.passed[name, label] for name in names]
+        seen = [curating.seen[name, label] for name in names]
+        passed = [curating.passed[name, label] for name in names]
         assert seen == [(labels == label).sum(), *passed[:-1]]
         for name, before, after in zip(names, seen, passed, strict=True):
             turned[name] += before - after
-    assert kept == sum(judge.passed[names[-1], label] for label in (0, 1)) > 0
+    assert kept == sum(curating.passed[names[-1], label] for label in (0, 1)) > 0
     assert turned["agreement"] > 0 and turned["duplicates"] > 0, turned
 
 
 def test_what_was_kept_is_remembered_from_call_to_call() -> None:
-    judge = curator(Reference(gauss(60, 1), gauss(60, 2), 0.5), checks=["duplicates"])
+    curating = curator(Reference(gauss(60, 1), gauss(60, 2), 0.5), checks=["duplicates"])
     images, labels = gauss(20, 3).images, np.arange(20) % 2
-    assert len(judge.judge(images, labels)[0]) == 20
-    assert len(judge.judge(images, labels)[0]) == 20  # judged is not taken
-    judge.keep(images[:5], labels[:5])
-    assert judge.judge(images, labels)[0].tolist() == list(range(5, 20))
-    judge.keep(images[5:], labels[5:])
-    assert len(judge.judge(images, labels)[0]) == 0
+    assert len(curating.check(images, labels)[0]) == 20
+    assert len(curating.check(images, labels)[0]) == 20  # judged is not taken
+    curating.keep(images[:5], labels[:5])
+    assert curating.check(images, labels)[0].tolist() == list(range(5, 20))
+    curating.keep(images[5:], labels[5:])
+    assert len(curating.check(images, labels)[0]) == 0
 
 
 def test_without_checks_everything_stays() -> None:
-    judge = curator(Reference(gauss(60, 1), gauss(60, 2), 0.5), checks=[])
-    rows, values = judge.judge(*candidates(10, 0))
+    curating = curator(Reference(gauss(60, 1), gauss(60, 2), 0.5), checks=[])
+    rows, values = curating.check(*candidates(10, 0))
     assert rows.tolist() == list(range(10)) and values == {}
 
 

@@ -61,9 +61,9 @@ def test_a_synthetic_image_belongs_to_the_group_of_its_parent(here, make_shapes,
 
 def test_an_empty_plan_is_an_empty_set(here, make_shapes, tmp_path) -> None:
     train = make_shapes((5, 5))
-    for judge in (None, Picky(every=2)):
+    for curator in (None, Picky(every=2)):
         found = synthesis.sample(
-            fresh("acgan", train, here), {}, train, name="g", seed=0, store=Store(tmp_path), judge=judge
+            fresh("acgan", train, here), {}, train, name="g", seed=0, store=Store(tmp_path), curator=curator
         )
         assert len(load_images(found.images)) == 0 and found.short == {}
         assert len(load_table(found.checks)) == 0
@@ -109,7 +109,7 @@ class Picky:
     seen: dict[int, int] = field(default_factory=dict)
     kept: list[int] = field(default_factory=list)
 
-    def judge(self, images: NDArray[np.uint8], labels: Rows) -> tuple[Rows, dict[str, NDArray[np.float32]]]:
+    def check(self, images: NDArray[np.uint8], labels: Rows) -> tuple[Rows, dict[str, NDArray[np.float32]]]:
         rows = []
         for row, label in enumerate(labels.tolist()):
             self.seen[label] = self.seen.get(label, 0) + 1
@@ -136,26 +136,26 @@ def numbered(train) -> Numbered:
 @pytest.mark.parametrize("at_once", [5, 1024])
 def test_what_a_judge_turns_away_is_drawn_anew(at_once, train, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(synthesis, "AT_ONCE", at_once)
-    judge, plan = Picky(every=3, rounds=30), {2: 40, 0: 25}
-    found = synthesis.sample(numbered(train), plan, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
+    curator, plan = Picky(every=3, rounds=30), {2: 40, 0: 25}
+    found = synthesis.sample(numbered(train), plan, train, name="g", seed=0, store=Store(tmp_path), curator=curator)
     made, told = load_images(found.images), load_table(found.checks)
     assert found.short == {} and made.counts() == {0: 25, 1: 0, 2: 40}
     assert np.array_equal(made.labels, np.repeat([0, 2], [25, 40]))
-    _right(made, told, train, judge)
+    _right(made, told, train, curator)
 
 
 def test_what_cannot_be_filled_is_short_and_the_rest_is_right(train, tmp_path) -> None:
     """In 2 rounds a third of them is not enough; of class 1 nothing ever passes."""
-    judge, plan = Picky(every=3, never=(1,), rounds=2), {0: 30, 1: 8, 2: 2}
+    curator, plan = Picky(every=3, never=(1,), rounds=2), {0: 30, 1: 8, 2: 2}
     generator = numbered(train)
-    found = synthesis.sample(generator, plan, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
+    found = synthesis.sample(generator, plan, train, name="g", seed=0, store=Store(tmp_path), curator=curator)
     made, told = load_images(found.images), load_table(found.checks)
     assert found.short[1] == 8 and found.short == {c: plan[c] - n for c, n in made.counts().items() if plan[c] > n}
     assert 10 <= made.counts()[0] <= 30 and len(made) == sum(made.counts().values())
-    _right(made, told, train, judge)
+    _right(made, told, train, curator)
 
 
-def _right(made, told, train, judge: Picky) -> None:
+def _right(made, told, train, curator: Picky) -> None:
     """Images in class order, each once, each with the values, the parent and the group that are its own."""
     own = numbers(made.images)
     assert (np.diff(made.labels) >= 0).all() and np.array_equal(made.images[:, 0, 0, 2], made.labels)
@@ -169,20 +169,20 @@ def _right(made, told, train, judge: Picky) -> None:
     parents = np.array([0, 5, 9])[made.labels] + own % 3
     assert made.table["parent"].tolist() == train.table["id"].iloc[parents].tolist()
     assert made.table["group"].tolist() == train.table["group"].iloc[parents].tolist()
-    assert sorted(judge.kept) == sorted(own.tolist()), "what is remembered is what was taken"
+    assert sorted(curator.kept) == sorted(own.tolist()), "what is remembered is what was taken"
 
 
 def test_a_round_draws_what_is_missing_over_the_share_kept(train, tmp_path) -> None:
-    judge, generator = Picky(every=2, rounds=20, oversample=1.5), numbered(train)
-    found = synthesis.sample(generator, {0: 20}, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
+    curator, generator = Picky(every=2, rounds=20, oversample=1.5), numbered(train)
+    found = synthesis.sample(generator, {0: 20}, train, name="g", seed=0, store=Store(tmp_path), curator=curator)
     # 20 x 1.5, of which 15 stay; then the 5 missing x 1.5 over a half.
     assert [len(labels) for labels in generator.asked] == [30, 15] and found.short == {}
 
 
 @pytest.mark.parametrize("every", [3, 50, 10**9])
 def test_candidates_are_bounded(every: int, train, tmp_path) -> None:
-    judge, generator = Picky(every=every, rounds=4, oversample=2.0), numbered(train)
-    found = synthesis.sample(generator, {0: 10, 2: 5}, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
+    curator, generator = Picky(every=every, rounds=4, oversample=2.0), numbered(train)
+    found = synthesis.sample(generator, {0: 10, 2: 5}, train, name="g", seed=0, store=Store(tmp_path), curator=curator)
     made = load_images(found.images).counts()
     assert made == {0: 10 - found.short.get(0, 0), 1: 0, 2: 5 - found.short.get(2, 0)}
     drawn = np.bincount(np.concatenate(generator.asked), minlength=3)
@@ -193,8 +193,8 @@ def test_candidates_are_bounded(every: int, train, tmp_path) -> None:
 
 
 def test_a_class_of_which_nothing_ever_passes_is_given_up(train, tmp_path) -> None:
-    judge, generator = Picky(every=1, never=(2,), rounds=50), numbered(train)
-    found = synthesis.sample(generator, {0: 60, 2: 60}, train, name="g", seed=0, store=Store(tmp_path), judge=judge)
+    curator, generator = Picky(every=1, never=(2,), rounds=50), numbered(train)
+    found = synthesis.sample(generator, {0: 60, 2: 60}, train, name="g", seed=0, store=Store(tmp_path), curator=curator)
     assert found.short == {2: 60} and load_images(found.images).counts()[0] == 60
     assert synthesis.HOPELESS <= (np.concatenate(generator.asked) == 2).sum() < 400
 
@@ -211,7 +211,7 @@ def test_with_a_judge_the_same_seed_gives_the_same_bytes(here, make_shapes, tmp_
             name="g",
             seed=seed,
             store=Store(tmp_path / place),
-            judge=Picky(every=3, rounds=20),
+            curator=Picky(every=3, rounds=20),
         )
         for place, seed in (("a", 1), ("b", 1), ("c", 2))
     ]

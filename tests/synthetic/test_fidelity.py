@@ -32,7 +32,7 @@ from torchvision.models import alexnet
 from augpipe.core.home import weights_folder
 from augpipe.synthetic import fidelity
 from augpipe.synthetic.embeddings import Embedded
-from augpipe.synthetic.fidelity import Compared, distances, exchange, judges, manifolds, pixels
+from augpipe.synthetic.fidelity import Compared, distances, exchange, from_classifiers, manifolds, pixels
 from augpipe.synthetic.fidelity.base import NEIGHBOURS, Metric, Noted, RefusedError
 from augpipe.synthetic.options import LPIPS_WEIGHTS
 
@@ -178,7 +178,7 @@ def test_sliced_wasserstein_of_a_shift_is_its_mean_projection() -> None:
 
 def test_agreement_is_the_share_that_is_confirmed() -> None:
     c = Compared(embedded(gauss(8, 3)), embedded(gauss(40, 3), wrong=0.25))
-    assert judges.agreement(c) == 0.75
+    assert from_classifiers.agreement(c) == 0.75
 
 
 def drawn_probabilities(n: int, k: int) -> np.ndarray:
@@ -199,30 +199,30 @@ def test_inception_score_is_torchmetrics() -> None:
         theirs = InceptionScore(feature=Passes(), splits=1)
         theirs.update(double(p).clamp(min=1e-12).log())
         expected = float(theirs.compute()[0])
-    assert judges.inception_score(seen_as(p)) == pytest.approx(expected, rel=1e-6)
+    assert from_classifiers.inception_score(seen_as(p)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_inception_score_is_torch_fidelitys() -> None:
     p = drawn_probabilities(120, 5)
     log_p = double(p).clamp(min=1e-12).log()
     expected = isc_features_to_metric(log_p, splits=1, shuffle=False)["inception_score_mean"]
-    assert judges.inception_score(seen_as(p)) == pytest.approx(expected, rel=1e-6)
+    assert from_classifiers.inception_score(seen_as(p)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_inception_score_lies_between_one_and_the_number_of_classes() -> None:
     sure = np.eye(4, dtype=np.float32).repeat(10, 0)
-    assert judges.inception_score(seen_as(sure)) == pytest.approx(4, rel=1e-6)
-    assert judges.inception_score(seen_as(sure[:10])) == pytest.approx(1, rel=1e-6)
-    assert judges.inception_score(seen_as(np.full((40, 4), 0.25, np.float32))) == pytest.approx(1)
+    assert from_classifiers.inception_score(seen_as(sure)) == pytest.approx(4, rel=1e-6)
+    assert from_classifiers.inception_score(seen_as(sure[:10])) == pytest.approx(1, rel=1e-6)
+    assert from_classifiers.inception_score(seen_as(np.full((40, 4), 0.25, np.float32))) == pytest.approx(1)
 
 
 def test_two_sample_classifier_tells_apart_what_is_apart() -> None:
-    apart = judges.c2st(sides(150, 300, d=10, shift=3)[2])
+    apart = from_classifiers.c2st(sides(150, 300, d=10, shift=3)[2])
     assert apart["c2st"] > 0.95 and apart["c2st_p"] < 1e-6
 
 
 def test_two_sample_p_is_rarely_small_where_nothing_differs() -> None:
-    found = [judges.c2st(sides(60, 60, d=10, shift=0, seed=2 * s)[2]) for s in range(60)]
+    found = [from_classifiers.c2st(sides(60, 60, d=10, shift=0, seed=2 * s)[2]) for s in range(60)]
     assert np.mean([f["c2st"] for f in found]) == pytest.approx(0.5, abs=0.03)
     assert np.mean([f["c2st_p"] <= 0.05 for f in found]) <= 0.12
 
@@ -232,7 +232,7 @@ def test_two_sample_classifier_settles_on_wide_features() -> None:
     x, y, _ = sides(400, 400, d=2048, shift=0.2)
     scale = np.logspace(-4, 4, 2048).astype(np.float32)
     scale[::7] = 0
-    found = judges.c2st(Compared(embedded(x * scale), embedded(y * scale)))
+    found = from_classifiers.c2st(Compared(embedded(x * scale), embedded(y * scale)))
     assert found["c2st"] > 0.9
 
 

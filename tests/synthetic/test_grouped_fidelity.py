@@ -7,7 +7,7 @@ import pytest
 from embeddings import embedded
 
 from augpipe.synthetic.embeddings import Embedded
-from augpipe.synthetic.fidelity import Compared, exchange, figures, judges, memorisation, metrics
+from augpipe.synthetic.fidelity import Compared, exchange, figures, from_classifiers, memorisation, metrics
 
 D, EACH = 8, 6
 
@@ -91,14 +91,18 @@ def test_groups_change_places_within_their_classes_and_in_all_of_them() -> None:
 def test_the_two_sample_test_rejects_people_of_the_same_law_by_chance_only() -> None:
     p = {
         groups: [
-            judges.c2st(Compared(people(s, 24, 0, groups), people(s, 24, 200, groups)))["c2st_p"] for s in range(deals)
+            from_classifiers.c2st(Compared(people(s, 24, 0, groups), people(s, 24, 200, groups)))["c2st_p"]
+            for s in range(deals)
         ]
         for groups, deals in ((True, 40), (False, 8))
     }
     assert often(p[True]) <= 0.05 + 3 * (0.05 * 0.95 / 40) ** 0.5
     assert often(p[False]) > 0.5
     # Of another law, also without groups on one side.
-    found = [judges.c2st(Compared(people(s, 24), people(s, 24, 200, s % 2 == 0, shift=1)))["c2st_p"] for s in range(6)]
+    found = [
+        from_classifiers.c2st(Compared(people(s, 24), people(s, 24, 200, s % 2 == 0, shift=1)))["c2st_p"]
+        for s in range(6)
+    ]
     assert often(found) >= 0.9
 
 

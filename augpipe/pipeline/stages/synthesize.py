@@ -48,7 +48,7 @@ def synthesize(
             feature_extractor(reference, features, runtime, cache),
             feature_extractor(reference, features, runtime, None),
         )
-    sampled = draw.sample(model, counts, train, name=generator.name, seed=generator.seed, store=store, judge=curator)
+    sampled = draw.sample(model, counts, train, name=generator.name, seed=generator.seed, store=store, curator=curator)
     return Synthetic(
         images=sampled.images,
         checks=sampled.checks,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from augpipe.synthetic.fidelity import distances, judges, manifolds, memorisation, pixels
+from augpipe.synthetic.fidelity import distances, from_classifiers, manifolds, memorisation, pixels
 from augpipe.synthetic.fidelity.base import Compared, Metric, Noted, RefusedError, metrics
 from augpipe.synthetic.fidelity.distances import class_kid, kid
 
@@ -22,7 +22,7 @@ __all__ = [
     "RefusedError",
     "class_kid",
     "distances",
-    "judges",
+    "from_classifiers",
     "kid",
     "manifolds",
     "measure",
