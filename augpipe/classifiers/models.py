@@ -149,8 +149,10 @@ def _resnet(name: str) -> Build:
     return build
 
 
-for _name in ("resnet18", "resnet34", "resnet50"):  # He et al. 2016; no pooling in the stem
-    classifiers.register(_name)(_resnet(_name))
+# He et al. 2016; no pooling in the stem.
+classifiers.register("resnet18")(_resnet("resnet18"))
+classifiers.register("resnet34")(_resnet("resnet34"))
+classifiers.register("resnet50")(_resnet("resnet50"))
 
 
 def _mobile(name: str, features: int, drop: float) -> Build:
@@ -187,13 +189,10 @@ def _small_scale(scale: nn.Parameter, rng: torch.Generator) -> None:
 
 
 # Howard et al. 2019, Tan & Le 2019, Liu et al. 2022; number of features of the last pooled layer.
-for _name, _features, _drop in (
-    ("mobilenet_v3_small", 576, 0.2),
-    ("mobilenet_v3_large", 960, 0.2),
-    ("efficientnet_b0", 1280, 0.2),
-    ("convnext_tiny", 768, 0.0),
-):
-    classifiers.register(_name)(_mobile(_name, _features, _drop))
+classifiers.register("mobilenet_v3_small")(_mobile("mobilenet_v3_small", 576, 0.2))
+classifiers.register("mobilenet_v3_large")(_mobile("mobilenet_v3_large", 960, 0.2))
+classifiers.register("efficientnet_b0")(_mobile("efficientnet_b0", 1280, 0.2))
+classifiers.register("convnext_tiny")(_mobile("convnext_tiny", 768, 0.0))
 
 
 def _load_published(net: Classifier, kind: str) -> None:

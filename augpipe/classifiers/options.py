@@ -11,25 +11,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from augpipe.classifiers.losses import AnyLoss, CrossEntropy
 from augpipe.classifiers.plans import Fill, Share
 from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.registry import registered_in
 from augpipe.core.schema import Strict, refuse_changed
 from augpipe.core.yaml_loader import SHOWN, read_json, read_yaml
 
 Weighting = Literal["none", "balanced", "effective"]
-# Names of the functions in `models` and `transforms`, which import torch and albumentations; a test compares them.
-CLASSIFIERS: Final = (
-    "small_cnn",
-    "resnet32",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "mobilenet_v3_small",
-    "mobilenet_v3_large",
-    "efficientnet_b0",
-    "convnext_tiny",
-)
+# Names of the functions in `models` and `transforms`, which import torch and albumentations.
+CLASSIFIERS: Final = registered_in(Path(__file__).with_name("models.py"), "classifiers.register")
+TRANSFORMS: Final = registered_in(Path(__file__).with_name("transforms.py"), "policies.register")
 UNNORMED: Final = ("convnext_tiny",)  # architectures without batch norms
 WITH_WIDTH: Final = ("small_cnn", "resnet32")  # architectures with a width, and without published weights
-TRANSFORMS: Final = ("light", "elastic", "medical", "faces", "randaugment", "trivialaugment", "augmix")
 TRANSFORM_FILES: Final = (".json", ".yaml", ".yml")
 
 

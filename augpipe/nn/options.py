@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
 from augpipe.core.errors import unknown
+from augpipe.core.registry import registered_in
 
-# Names of the functions in `augment`, which imports torch; a test compares them.
-AUGMENTATIONS: Final = (
-    "brightness",
-    "saturation",
-    "contrast",
-    "translation",
-    "cutout",
-    "rotation",
-    "scale",
-    "affine",
-    "flip",
-)
+# Names of the functions in `augment`, which imports torch.
+AUGMENTATIONS: Final = registered_in(Path(__file__).with_name("augment.py"), "ops.register")
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:

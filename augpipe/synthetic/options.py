@@ -4,50 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augpipe.core.errors import UserError, one_line, unknown
 from augpipe.core.home import weights_folder
+from augpipe.core.registry import registered_in
 from augpipe.core.schema import Strict, refuse_changed
 
-# Names of the functions in `curation` and `fidelity`, which import torch and scikit-learn; a test compares them.
-CHECKS: Final = ("blank", "agreement", "realism", "copies", "duplicates")
-FIGURES: Final = (
-    "kid",
-    "kid_spread",
-    "fid",
-    "sliced_wasserstein",
-    "agreement",
-    "inception_score",
-    "c2st",
-    "c2st_p",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-    "realism",
-    "one_nn",
-    "one_nn_real",
-    "one_nn_synthetic",
-    "support",
-    "memorisation.p",
-    "memorisation.p_features",
-    "memorisation.p_pixels",
-    "memorisation.nearer",
-    "memorisation.nearer_p",
-    "memorisation.membership_auc",
-    "memorisation.membership_p",
-    "memorisation.near_copies",
-    "memorisation.near_copies_features",
-    "ssim",
-    "ssim_real",
-    "ms_ssim",
-    "ms_ssim_real",
-    "lpips",
-    "lpips_real",
-)
+HERE: Final = Path(__file__).parent
+# Names of the functions in `curation` and `fidelity`, which import torch and scikit-learn.
+CHECKS: Final = registered_in(HERE / "curation.py", "check")
+FIGURES: Final = tuple(n for file in sorted((HERE / "fidelity").glob("*.py")) for n in registered_in(file, "metric"))
 WINDOW: Final = 11  # pixels of SSIM's window
 LPIPS_WEIGHTS: Final = "alexnet-owt-7be5be79.pth"
 # Figures that need images of some size → their least side in pixels: MS-SSIM's five scales of the window, AlexNet's

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from augpipe.core.errors import UserError
-from augpipe.core.registry import Registry, kinds_in, load_kind
+from augpipe.core.registry import Registry, kinds_in, load_kind, registered_in
 
 
 def test_kinds_are_the_files_of_a_package() -> None:
@@ -22,3 +24,15 @@ def test_registry() -> None:
         registry.register("one")(2)
     with pytest.raises(UserError, match=r"unknown thing 'on' \(did you mean 'one'\?\); choose from one"):
         registry["on"]
+
+
+def test_names_are_read_from_calls_and_nothing_runs(tmp_path: Path) -> None:
+    file = tmp_path / "some.py"
+    file.write_text(
+        "import nowhere\n"
+        "@things.register('a', 'b', least=3)\ndef a(): pass\n"
+        "@others.register('x')\n@things.register('c')\nclass C: pass\n"
+        "things.register('d')(a)\nregister('y')\n"
+    )
+    assert registered_in(file, "things.register") == ("a", "b", "c", "d")
+    assert registered_in(file, "register") == ("y",)
