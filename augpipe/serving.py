@@ -31,8 +31,9 @@ from augpipe.core.files import write_json
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.options import ImageOptions
+from augpipe.core.refs import Ref
 from augpipe.core.states import damaged_part
-from augpipe.core.store import Ref, Store, load_images, load_state
+from augpipe.core.store import Store, load_images, load_state
 from augpipe.data.intake import read_pictures
 from augpipe.data.picture_inputs import NAME_LENGTH, blobs_of
 from augpipe.generators import families

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from augpipe.core.images import ImageSet, provenance
-from augpipe.core.store import Ref, SplitRefs, Store
+from augpipe.core.refs import Ref, SplitRefs
+from augpipe.core.store import Store
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.records import IntakeRecord, Measured, Prepared, Synthetic, Timed, TrainedGenerator
 from augpipe.report.balanced_set import Balanced

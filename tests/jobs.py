@@ -12,7 +12,8 @@ from tiny import CONFIG
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
-from augpipe.core.store import Ref, Store
+from augpipe.core.refs import Ref
+from augpipe.core.store import Store
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context

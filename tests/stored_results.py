@@ -14,7 +14,8 @@ import torch
 from augpipe.classifiers import scores
 from augpipe.classifiers.options import Mix
 from augpipe.core.images import ImageSet
-from augpipe.core.store import Ref, SplitRefs, Store
+from augpipe.core.refs import Ref, SplitRefs
+from augpipe.core.store import Store
 from augpipe.data import quarantine
 from augpipe.data.sources._listing import Bad
 from augpipe.pipeline import experiment as config

@@ -28,7 +28,8 @@ from augpipe.classifiers.trained import Trained
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
 from augpipe.core.options import ImageOptions
-from augpipe.core.store import Ref, Store
+from augpipe.core.refs import Ref
+from augpipe.core.store import Store
 from augpipe.data.intake import take_in
 from augpipe.data.sources import folder
 from augpipe.generators import families

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -22,24 +21,10 @@ from numpy.typing import NDArray
 from augpipe.core.files import write_json
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet, pixel_digests
+from augpipe.core.refs import ROWS, Rows, pixels_of, rows_of
 
 PIXELS: Final = "images.npy"
 DIGESTS: Final = "digests.npy"
-ROWS: Final = "rows.json"
-NAME: Final = 20  # digits of the SHA-256 in the name of a stored file or folder
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows `start` to `stop` of the image set with this SHA-256."""
-
-    images: str
-    start: int
-    stop: int
-
-    def within(self, start: int, stop: int) -> Rows:
-        """Rows `start` to `stop`, counted from the first of these."""
-        return Rows(self.images, self.start + start, self.start + stop)
 
 
 @contextmanager
@@ -123,19 +108,6 @@ def _write_labels(folder: Path, labels: NDArray[np.int64], classes: tuple[str, .
     np.save(folder / "labels.npy", labels)
     write_json(folder / "classes.json", list(classes))
     table.to_parquet(folder / "table.parquet", index=False)
-
-
-def rows_of(folder: Path) -> Rows | None:
-    """The rows of another set that are this one's images; None if it holds its own."""
-    try:
-        return Rows(**json.loads((folder / ROWS).read_bytes()))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def pixels_of(folder: Path, rows: Rows | None) -> Path:
-    """The folder that holds a set's pixels: its own, or that of the set whose rows it is."""
-    return folder if rows is None else folder.with_name(rows.images[:NAME])
 
 
 def load(folder: Path) -> ImageSet:

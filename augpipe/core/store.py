@@ -1,4 +1,4 @@
-"""Content-addressed store of image sets, checkpoints and tables; references to what it holds."""
+"""Content-addressed store of image sets, checkpoints and tables."""
 
 from __future__ import annotations
 
@@ -12,51 +12,16 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, FieldSerializationInfo, ValidationInfo, field_serializer, field_validator
 
 from augpipe.core import image_folders
 from augpipe.core.errors import RunError
 from augpipe.core.files import digest, draft_of, rename
 from augpipe.core.home import home
-from augpipe.core.image_folders import NAME, Rows
 from augpipe.core.images import ImageSet, Splits
-from augpipe.core.integrity import intact, touch
+from augpipe.core.refs import NAME, Ref, Rows, SplitRefs, is_stored, rows_of
 from augpipe.core.states import save_state
 
 BLOCK: Final = 2**24  # bytes copied at a time, which limits memory use
-
-
-class Ref(BaseModel, frozen=True):
-    """A file or folder and the SHA-256 of its content: tasks exchange nothing else.
-
-    With a context `{"store": root}` the path is written relative to the store's root, and read back from there.
-    """
-
-    path: Path
-    sha256: str
-
-    @field_validator("path", mode="after")
-    @classmethod
-    def _below_the_store(cls, path: Path, info: ValidationInfo) -> Path:
-        if not info.context:
-            return path
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"{path} is not relative to the store")
-        resolved: Path = info.context["store"] / path
-        return resolved
-
-    @field_serializer("path")
-    def _relative(self, path: Path, info: FieldSerializationInfo) -> str:
-        store = (info.context or {}).get("store")  # Prefect serialises with a context too
-        return str(path if store is None else path.relative_to(store))
-
-
-class SplitRefs(BaseModel, frozen=True):
-    """Refs of the three image sets of a split."""
-
-    train: Ref
-    val: Ref
-    test: Ref
 
 
 class Store:
@@ -113,7 +78,7 @@ class Store:
         table: their provenance, if it differs.
         """
         images = load_images(of)
-        inner = image_folders.rows_of(of.path)
+        inner = rows_of(of.path)
         rows = Rows(of.sha256, start, stop) if inner is None else inner.within(start, stop)
         if table is None:
             table = images.table.iloc[start:stop]
@@ -171,16 +136,6 @@ def _writer(state: Mapping[str, Any]) -> Callable[[Path], None]:
         save_state(state, path)
 
     return write
-
-
-def is_stored(path: Path, sha256: str) -> bool:
-    """Whether content is stored and undamaged, and for rows also the set that holds them;
-    both are marked as used now.
-    """
-    if not (touch(path) and intact(path, sha256)):
-        return False
-    rows = image_folders.rows_of(path)
-    return rows is None or is_stored(image_folders.pixels_of(path, rows), rows.images)
 
 
 def _path_of(ref: Ref | Path) -> Path:

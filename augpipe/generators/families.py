@@ -15,8 +15,9 @@ from augpipe.core.device import Runtime
 from augpipe.core.errors import UserError
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet
+from augpipe.core.refs import Ref
 from augpipe.core.registry import kinds_in, load_kind
-from augpipe.core.store import Ref, load_images
+from augpipe.core.store import load_images
 from augpipe.generators import per_class
 from augpipe.generators.options import FAMILIES, GeneratorConfig
 from augpipe.generators.protocol import Deriving, Generator, Problem

@@ -23,8 +23,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from augpipe.core import fingerprints, machine
 from augpipe.core.files import beside, write_json
 from augpipe.core.integrity import LOGGER
+from augpipe.core.refs import Ref, SplitRefs, is_stored
 from augpipe.core.schema import KindConfig, Strict
-from augpipe.core.store import Ref, SplitRefs, Store, is_stored
+from augpipe.core.store import Store
 from augpipe.pipeline.context import Context, Report, silent
 from augpipe.pipeline.records import Record
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from augpipe.core.store import Ref
+from augpipe.core.refs import Ref
 from augpipe.pipeline import cache
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context

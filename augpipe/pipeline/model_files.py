@@ -16,8 +16,9 @@ from augpipe.core.errors import UserError
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.options import ImageOptions
+from augpipe.core.refs import Ref
 from augpipe.core.states import save_state
-from augpipe.core.store import Ref, load_images, load_state
+from augpipe.core.store import load_images, load_state
 
 CLASSIFIER, GENERATOR = "classifier", "generator"
 REFERENCE_LIMIT: Final = 200 * 2**20  # bytes of reference images that a generator's file or logged model may hold

@@ -12,7 +12,8 @@ from augpipe.classifiers.scores import minority
 from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.options import Metric
 from augpipe.core.counts import Counts
-from augpipe.core.store import Ref, load_images, load_state
+from augpipe.core.refs import Ref
+from augpipe.core.store import load_images, load_state
 from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.records import Prepared
 

@@ -12,7 +12,8 @@ from augpipe.classifiers.options import Mix
 from augpipe.classifiers.plans import Share
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet
-from augpipe.core.store import Ref, SplitRefs, load_images
+from augpipe.core.refs import Ref, SplitRefs
+from augpipe.core.store import load_images
 from augpipe.data import leaks
 from augpipe.generators.protocol import Problem
 

@@ -22,7 +22,8 @@ from augpipe.comparison.promotion import Decision, decision, fingerprints, unsee
 from augpipe.comparison.units import Units
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
-from augpipe.core.store import Ref, load_images, load_state
+from augpipe.core.refs import Ref
+from augpipe.core.store import load_images, load_state
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.images import ImageSet
-from augpipe.core.store import Ref, load_images, load_state
+from augpipe.core.refs import Ref
+from augpipe.core.store import load_images, load_state
 from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.model_files import probability_columns

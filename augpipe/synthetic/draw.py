@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from augpipe.core.counts import Counts
 from augpipe.core.image_folders import image_writer, keep_rows, write_labels
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance
+from augpipe.core.refs import Ref
 from augpipe.core.seeds import torch_stream
-from augpipe.core.store import Ref, Store
+from augpipe.core.store import Store
 from augpipe.generators.protocol import Derived, Deriving, Generator
 
 AT_ONCE = 1024  # images per call of the generator

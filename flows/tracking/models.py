@@ -19,7 +19,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 
 from augpipe import serving
 from augpipe.core.options import ImageOptions
-from augpipe.core.store import Ref
+from augpipe.core.refs import Ref
 from augpipe.pipeline.model_files import NotWrittenError, probability_columns
 from augpipe.pipeline.records import Prepared, TrainedClassifier, TrainedGenerator
 

@@ -25,7 +25,7 @@ from augpipe.core import device, machine
 from augpipe.core import fingerprints as code
 from augpipe.core.errors import UserError
 from augpipe.core.processes import is_dead, is_here, this_process
-from augpipe.core.store import Ref
+from augpipe.core.refs import Ref
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Timed
 

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from augpipe.core.errors import UserError, one_line
 from augpipe.core.home import home, make_folder, make_home
-from augpipe.core.store import Ref
+from augpipe.core.refs import Ref
 
 from ..databases import ensure_mlflow, sqlite_url
 from ..engine import PATIENCE, bare, bare_text

@@ -29,7 +29,7 @@ from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.trained import Trained
-from augpipe.core import store
+from augpipe.core import refs, store
 from augpipe.core.device import Runtime
 from augpipe.core.files import write_json
 from augpipe.core.home import home
@@ -67,7 +67,7 @@ class Bench:
         return self.runs.prepared[0]
 
     @property
-    def reference(self) -> store.Ref:
+    def reference(self) -> refs.Ref:
         return self.runs.references[0].reference
 
     def call(self, stage: Callable[..., Any], *inputs: Any, title: str, total: float | None = None) -> Any:

@@ -30,7 +30,8 @@ from augpipe.classifiers.search import (
     rows_of,
     steps_of,
 )
-from augpipe.core.store import Ref, load_images, load_state, load_table
+from augpipe.core.refs import Ref
+from augpipe.core.store import load_images, load_state, load_table
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.records import Prepared, Synthetic
 from augpipe.pipeline.stages.mix import search_steps

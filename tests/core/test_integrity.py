@@ -13,7 +13,8 @@ import pytest
 from augpipe.core import integrity
 from augpipe.core.errors import RunError, UserError
 from augpipe.core.files import digest, write_json
-from augpipe.core.store import Ref, Store, is_stored, load_images, load_table
+from augpipe.core.refs import Ref, is_stored
+from augpipe.core.store import Store, load_images, load_table
 
 
 def flip(path: Path, at: int = -1) -> None:

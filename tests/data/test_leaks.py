@@ -14,7 +14,8 @@ from jobs import Work, make_work
 from tiny import CONFIG, served
 
 from augpipe.core.images import SYNTHETIC, ImageSet, provenance
-from augpipe.core.store import Ref, load_images
+from augpipe.core.refs import Ref
+from augpipe.core.store import load_images
 from augpipe.data import clean, leaks
 from augpipe.data.leaks import LeakError
 from augpipe.pipeline.records import Prepared

@@ -30,7 +30,8 @@ from augpipe.classifiers.options import Mix
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
 from augpipe.core.processes import hold, this_process
-from augpipe.core.store import SplitRefs, Store
+from augpipe.core.refs import SplitRefs
+from augpipe.core.store import Store
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.compare import ArmRun
 from augpipe.pipeline.pruning import RUNNING

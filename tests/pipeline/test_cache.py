@@ -20,7 +20,7 @@ from tiny import ROOT
 
 from augpipe.classifiers.options import Mix
 from augpipe.core import fingerprints as code
-from augpipe.core.store import Ref, SplitRefs
+from augpipe.core.refs import Ref, SplitRefs
 from augpipe.pipeline import cache, compare
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment

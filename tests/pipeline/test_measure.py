@@ -15,8 +15,9 @@ from pictures import source
 
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
+from augpipe.core.refs import Ref
 from augpipe.core.seeds import torch_stream
-from augpipe.core.store import Ref, load_images, load_state, load_table
+from augpipe.core.store import load_images, load_state, load_table
 from augpipe.data.sources import listing, suggest
 from augpipe.generators import families
 from augpipe.pipeline.arm import Arm

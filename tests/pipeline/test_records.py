@@ -7,7 +7,7 @@ import torch
 import yaml
 from tiny import CONFIG
 
-from augpipe.core.store import Ref
+from augpipe.core.refs import Ref
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.records import Timed, TrainedGenerator

@@ -19,7 +19,8 @@ from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
-from augpipe.core.store import Ref, SplitRefs, Store, load_state
+from augpipe.core.refs import Ref, SplitRefs
+from augpipe.core.store import Store, load_state
 from augpipe.pipeline import refresh
 from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.records import Prepared

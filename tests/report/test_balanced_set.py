@@ -16,7 +16,8 @@ from markdown_it.token import Token
 from PIL import Image
 
 from augpipe.core.errors import RunError, UserError
-from augpipe.core.store import Ref, Store, load_images, load_table
+from augpipe.core.refs import Ref
+from augpipe.core.store import Store, load_images, load_table
 from augpipe.pipeline import experiment as config
 from augpipe.report.balanced_set import Balanced, publish
 from augpipe.report.class_folders import folder_names

@@ -20,7 +20,8 @@ from augpipe.classifiers.options import Mix
 from augpipe.comparison.bootstrap import Interval
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance
-from augpipe.core.store import Ref, Store, load_images
+from augpipe.core.refs import Ref
+from augpipe.core.store import Store, load_images
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.compare import Runs

@@ -11,7 +11,7 @@ import pytest
 from tiny import CONFIG, ONE, Ran, augpipe, begin, until
 
 from augpipe.core.files import digest
-from augpipe.core.store import Ref
+from augpipe.core.refs import Ref
 
 SETS = [part for one in ONE for part in ("--set", one)]
 

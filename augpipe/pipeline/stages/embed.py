@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from augpipe.classifiers import trained as trained_classifier
 from augpipe.core.device import Runtime
-from augpipe.core.store import Ref, Store, load_state
+from augpipe.core.refs import Ref
+from augpipe.core.store import Store, load_state
 from augpipe.synthetic.embeddings import FeatureExtractor
 from augpipe.synthetic.extractors import extractor
 

@@ -15,8 +15,9 @@ from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.classifiers.trained import Trained
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
+from augpipe.core.refs import Ref
 from augpipe.core.seeds import entropy, torch_stream
-from augpipe.core.store import Ref, load_images, load_state
+from augpipe.core.store import load_images, load_state
 from augpipe.generators import families
 from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.records import Measured, Prepared, Synthetic, TrainedGenerator

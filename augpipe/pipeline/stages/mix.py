@@ -18,8 +18,9 @@ from augpipe.classifiers.search import Candidate, Seen, Trial
 from augpipe.classifiers.trained import Trained
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
+from augpipe.core.refs import Ref
 from augpipe.core.seeds import entropy
-from augpipe.core.store import Ref, load_images, load_state, load_table
+from augpipe.core.store import load_images, load_state, load_table
 from augpipe.pipeline import cache
 from augpipe.pipeline.context import Context, Report, Timer, silent
 from augpipe.pipeline.records import Choice, Prepared, Recipe, Synthetic, Tried

@@ -16,8 +16,9 @@ from augpipe.core.counts import Counts, label_of
 from augpipe.core.errors import UserError, choices
 from augpipe.core.image_folders import keep_rows, write_labels
 from augpipe.core.images import ImageSet
+from augpipe.core.refs import Ref, SplitRefs
 from augpipe.core.seeds import entropy, numpy_stream
-from augpipe.core.store import Ref, SplitRefs, Store
+from augpipe.core.store import Store
 from augpipe.data import clean as partition
 from augpipe.data import leaks
 from augpipe.data.copied_classes import check_copied_classes

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from augpipe.core.store import Ref, load_images, load_state, load_table
+from augpipe.core.refs import Ref
+from augpipe.core.store import load_images, load_state, load_table
 from augpipe.generators import families
 from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.records import Prepared, Synthetic, TrainedGenerator

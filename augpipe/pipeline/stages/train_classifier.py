@@ -17,8 +17,9 @@ from augpipe.core import distributed, fingerprints, machine
 from augpipe.core.checkpoint import Checkpoint
 from augpipe.core.device import Runtime
 from augpipe.core.images import Splits
+from augpipe.core.refs import Ref
 from augpipe.core.seeds import entropy
-from augpipe.core.store import Ref, load_images, load_splits, load_state
+from augpipe.core.store import load_images, load_splits, load_state
 from augpipe.pipeline.cache import content
 from augpipe.pipeline.context import Context, Report, Timer, silent
 from augpipe.pipeline.records import Prepared, Recipe, TrainedClassifier

@@ -19,8 +19,9 @@ from augpipe.core.checkpoint import Checkpoint
 from augpipe.core.device import Runtime
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, grid
+from augpipe.core.refs import Ref
 from augpipe.core.seeds import entropy, torch_stream
-from augpipe.core.store import Ref, Store, load_images, load_state
+from augpipe.core.store import Store, load_images, load_state
 from augpipe.core.team import Team, launch
 from augpipe.generators import families, fit
 from augpipe.generators.options import FAMILIES, GeneratorConfig
