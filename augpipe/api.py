@@ -19,6 +19,7 @@ from augpipe.core.errors import UserError, choices, exists, near_name, several
 from augpipe.core.files import scratch
 from augpipe.core.home import home
 from augpipe.core.images import ImageSet, Splits
+from augpipe.core.machine import cores
 from augpipe.core.options import Device, Precision
 from augpipe.core.schema import explain
 from augpipe.core.seeds import entropy
@@ -168,7 +169,7 @@ def fit(
     NotTrainedError if no checkpoint had a finite KID.
     """
     seed = _whole(seed, 0, "a seed")
-    threads = device.cores() if threads is None else _whole(threads, 1, "threads")
+    threads = cores() if threads is None else _whole(threads, 1, "threads")
     _check_train(train)
     options = _generator_options(config)
     problem = Problem(train.spec, train.classes)

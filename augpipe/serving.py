@@ -30,6 +30,7 @@ from augpipe.core.errors import UserError, one_line
 from augpipe.core.files import write_json
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet, provenance
+from augpipe.core.machine import cores
 from augpipe.core.options import ImageOptions
 from augpipe.core.refs import Ref
 from augpipe.core.states import damaged_part
@@ -88,7 +89,7 @@ class ServedClassifier:
     """
 
     def __init__(self, state: dict[str, Any], bundle: dict[str, Any] | None = None) -> None:
-        self._runtime = runtime.start(threads=runtime.cores())
+        self._runtime = runtime.start(threads=cores())
         self._trained = trained_classifier.from_state(state, self._runtime)
         self._options = None if bundle is None else ImageOptions.model_validate(bundle["image"])
         unnamed = [str(label) for label in range(state["shape"][1])]
@@ -146,7 +147,7 @@ class ServedGenerator:
     def __init__(
         self, checkpoint: dict[str, Any], reference: ImageSet | None = None, find: families.Find = lambda sha256: None
     ) -> None:
-        here = runtime.start(threads=runtime.cores())
+        here = runtime.start(threads=cores())
         self._generator, problem = families.unpack(
             checkpoint, here, lambda sha256: self._train(find, sha256, reference)
         )

@@ -19,6 +19,7 @@ from augpipe.classifiers import trained as trained_classifier
 from augpipe.comparison.promotion import Decision
 from augpipe.core import device as runtime
 from augpipe.core.home import home
+from augpipe.core.machine import cores
 from augpipe.data.sources import places
 from augpipe.pipeline import refresh as policy
 from augpipe.pipeline.experiment import Experiment
@@ -115,7 +116,7 @@ def _in_service(classifiers: Registry, config: Experiment) -> policy.Champion | 
         return None
 
     # On the CPU, which is always available: any error is then the checkpoint's.
-    cpu = runtime.start("cpu", "32-true", runtime.cores())
+    cpu = runtime.start("cpu", "32-true", cores())
 
     def use(state: dict[str, Any]) -> object:
         return trained_classifier.from_state(state, cpu)
@@ -173,4 +174,4 @@ def _register(
 
 
 def _here(config: Experiment) -> runtime.Runtime:
-    return runtime.start(config.runner.device, config.runner.precision, runtime.cores())
+    return runtime.start(config.runner.device, config.runner.precision, cores())

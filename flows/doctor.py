@@ -137,7 +137,7 @@ def check_device() -> Pairs:
 
 def check_cores() -> Pairs:
     """Cores that processes may use, and how runs divide them."""
-    from augpipe.core.device import cores
+    from augpipe.core.machine import cores
     from augpipe.pipeline.context import workers_and_threads
     from augpipe.pipeline.runner import Runner
 

@@ -172,13 +172,6 @@ def bare_text(text: str) -> str:
     return re.sub(r"(\w+://)(?!/)\S*@", r"\1", text)
 
 
-def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
-    """Number of worker processes, at most one per job, and threads of each; by default the cores are divided evenly."""
-    from augpipe.pipeline.context import workers_and_threads as shared  # imports torch
-
-    return shared(runner, jobs)
-
-
 def pool(runner: Runner, workers: int, threads: int) -> Any:
     """Prefect's task runner: `workers` processes with `threads` threads each, or the workers of a Dask scheduler."""
     if runner.kind == "dask":

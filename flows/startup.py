@@ -16,11 +16,11 @@ from augpipe.core.errors import FULL_WORDS, UserError
 from augpipe.core.files import scratch
 from augpipe.core.home import home, make_folder, make_home, store_limit
 from augpipe.core.store import Store
-from augpipe.pipeline.context import Context
+from augpipe.pipeline.context import Context, workers_and_threads
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.pruning import TRACKED, prune, running, size_below_home
 
-from .engine import check_api, pool, prefect_api, workers_and_threads
+from .engine import check_api, pool, prefect_api
 from .flow_calls import call
 from .output import report
 from .progress import working

@@ -24,6 +24,7 @@ from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core import device as runtime
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
+from augpipe.core.machine import cores
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Store, load_state
@@ -113,7 +114,7 @@ def test_images_are_those_of_the_generator_and_know_their_parents(
         drawn = images.take(np.arange(len(images)))
     assert not short
     # At this machine's own precision, as models are served.
-    loaded, _ = families.unpack(load_state(checkpoint), runtime.start(threads=runtime.cores()), store.images)
+    loaded, _ = families.unpack(load_state(checkpoint), runtime.start(threads=cores()), store.images)
     expected = draw(loaded, torch.tensor([0, 0, 2, 2, 2]), torch_stream(5, "synthesis"))
     assert np.array_equal(drawn.images, expected.images.numpy())
     assert drawn.labels.tolist() == [0, 0, 2, 2, 2] and drawn.classes == train.classes

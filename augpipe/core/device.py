@@ -17,12 +17,6 @@ from augpipe.core.images import ImageSet
 from augpipe.core.options import Device, Precision
 
 
-def cores() -> int:
-    """Processor cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class Runtime:
     """The device of this process, and how it computes there; made by `start`."""

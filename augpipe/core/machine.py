@@ -28,6 +28,12 @@ INSTRUCTIONS: Final = (
 )
 
 
+def cores() -> int:
+    """Processor cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def environment(device: str, precision: str, threads: int, processes: int = 1) -> dict[str, str | int]:
     """Versions and settings that a result depends on besides configuration, data and code.
 

@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.device import cores
 from augpipe.core.errors import UserError, several
 from augpipe.core.image_folders import image_writer
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet, provenance
+from augpipe.core.machine import cores
 from augpipe.core.options import ImageOptions, Window
 from augpipe.data.facts import Facts, FactsBuffer
 from augpipe.data.options import Policy

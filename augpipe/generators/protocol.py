@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from augpipe.core.image_spec import ImageSpec
-from augpipe.core.images import ImageSet
+
+if TYPE_CHECKING:  # records name what a generator is built for, and are read without torch
+    import torch
+
+    from augpipe.core.images import ImageSet
 
 
 @dataclass(frozen=True)

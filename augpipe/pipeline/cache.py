@@ -25,7 +25,6 @@ from augpipe.core.files import beside, write_json
 from augpipe.core.integrity import LOGGER
 from augpipe.core.refs import Ref, SplitRefs, is_stored
 from augpipe.core.schema import KindConfig, Strict
-from augpipe.core.store import Store
 from augpipe.pipeline.context import Context, Report, silent
 from augpipe.pipeline.records import Record
 
@@ -52,7 +51,7 @@ def run(stage: Stage, context: Context, *inputs: Any, report: Report = silent) -
         parts = dependencies(stage, context, inputs)
     except fingerprints.ChangedError:
         return Result(stage(context, *inputs, **more), False)
-    path = _path(context.store, stage, parts)
+    path = _path(context.root, stage, parts)
     if not context.fresh:
         stored = _load(path, stage, parts)
         if stored is not None:
@@ -71,7 +70,7 @@ def lookup(stage: Stage, context: Context, *inputs: Any) -> Any:
         parts = dependencies(stage, context, inputs)
     except fingerprints.ChangedError:
         return None
-    return _load(_path(context.store, stage, parts), stage, parts)
+    return _load(_path(context.root, stage, parts), stage, parts)
 
 
 def dependencies(stage: Stage, context: Context, inputs: Sequence[Any]) -> dict[str, Any]:
@@ -121,9 +120,9 @@ def _modules(value: Any) -> Iterator[str]:
         yield from getattr(value, "modules", ())
 
 
-def _path(store: Store, stage: Stage, parts: Mapping[str, Any]) -> Path:
+def _path(store: Path, stage: Stage, parts: Mapping[str, Any]) -> Path:
     key = _digest(parts, allow_nan=False)[:32]
-    return store.root / RECORDS / f"{stage.__name__}-{key}.json"
+    return store / RECORDS / f"{stage.__name__}-{key}.json"
 
 
 def _digest(value: Any, allow_nan: bool = True) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from augpipe.core.device import Runtime, cores, pick_device, pick_precision, start
+from augpipe.core.machine import cores
 from augpipe.core.options import Device, Precision
-from augpipe.core.store import Store
 from augpipe.pipeline.records import Timed
 from augpipe.pipeline.runner import Runner
+
+if TYPE_CHECKING:  # these import torch, which a key is computed without
+    from augpipe.core.device import Runtime
+    from augpipe.core.store import Store
 
 Report = Callable[[str, float], None]  # a short message, and how much of the stage's total is done
 
@@ -38,18 +42,24 @@ class Context(BaseModel, frozen=True):
     @property
     def store(self) -> Store:
         """The store that results go to."""
+        from augpipe.core.store import Store
+
         return Store(self.root)
 
     def resolved(self) -> Context:
         """The same with this machine's device and precision in place of `auto`."""
         if "auto" not in (self.device, self.precision):
             return self
+        from augpipe.core.device import pick_device, pick_precision
+
         device = pick_device(self.device)
         precision = pick_precision(device, self.precision)
         return self.model_copy(update={"device": device, "precision": precision})
 
     def runtime(self) -> Runtime:
         """This process's runtime; sets its number of threads."""
+        from augpipe.core.device import start
+
         return start(self.device, self.precision, self.threads)
 
 
@@ -71,6 +81,8 @@ def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
     """
     workers = runner.workers
     if workers == "auto":
+        from augpipe.core.device import pick_device
+
         workers = max(1, cores() // runner.devices) if pick_device(runner.device) == "cpu" else 1
     count = max(1, min(int(workers), jobs))
     share = 1 if runner.kind == "dask" else max(1, cores() // count)

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from augpipe.core import machine
-from augpipe.core.device import cores, pick_device, pick_precision
+from augpipe.core.device import pick_device, pick_precision
 from augpipe.core.errors import UserError, several
 from augpipe.core.files import beside, write_json
 from augpipe.core.home import home
 from augpipe.core.image_spec import ImageSpec
+from augpipe.core.machine import cores
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.sources import Listing
 from augpipe.pipeline.budget import DEFAULT, QUICK, SIZES, Budget, Numbers, duration, fit, ladder, parse

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import BaseModel
 
 from augpipe.classifiers.options import Mix
 from augpipe.classifiers.plans import Share
 from augpipe.core.image_spec import ImageSpec
-from augpipe.core.images import ImageSet
 from augpipe.core.refs import Ref, SplitRefs
-from augpipe.core.store import load_images
-from augpipe.data import leaks
 from augpipe.generators.protocol import Problem
+
+if TYPE_CHECKING:
+    from augpipe.core.images import ImageSet
 
 ATTRIBUTE: Final = "attribute "  # before the names of attributes, as columns of `Prepared.attributes`
 
@@ -74,6 +74,9 @@ class Prepared(Record, frozen=True):
     def refuse_leaks(self, learned: ImageSet, what: str) -> None:
         """LeakError if `learned` holds, or was made from, an image of val or test or of their groups; called before
         each training."""
+        from augpipe.core.store import load_images  # imports torch, which a key is computed without
+        from augpipe.data import leaks
+
         held_out = {side: load_images(getattr(self.splits, side)) for side in ("val", "test")}
         leaks.check(learned, load_images(self.data), held_out, what, torn_groups=self.torn_groups)
 

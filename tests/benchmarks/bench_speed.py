@@ -21,6 +21,7 @@ from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core import device as runtime
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, provenance
+from augpipe.core.machine import cores
 from augpipe.core.registry import load_kind
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
@@ -85,7 +86,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--threads", type=int, default=runtime.cores())
+    parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--out", default="")
     given = parser.parse_args()
     here = runtime.start(given.device, "auto", given.threads)

@@ -10,6 +10,7 @@ import torch
 from augpipe.core import device as runtime
 from augpipe.core.device import ClassRows, Pool
 from augpipe.core.images import ImageSet, provenance
+from augpipe.core.machine import cores
 
 
 def test_pool_gathers_the_same_from_memory_and_from_disk(here, make_shapes) -> None:
@@ -52,7 +53,7 @@ def test_auto_takes_bf16_only_where_it_is_fast() -> None:
 
 def test_auto_device_exists() -> None:
     assert runtime.pick_device("auto") in {"cpu", "cuda", "mps"} and runtime.pick_device("cpu") == "cpu"
-    assert runtime.cores() >= 1
+    assert cores() >= 1
 
 
 def weighted(labels: list[int], weights: list[float], k: int) -> ClassRows:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.metadata import version
 
 import pytest
@@ -27,12 +25,3 @@ def test_a_limit_on_instructions_is_part_of_the_chip(monkeypatch: pytest.MonkeyP
     machine._cpu.cache_clear()
     assert machine.chip("cpu") != before
     machine._cpu.cache_clear()
-
-
-def test_describing_the_machine_needs_no_torch() -> None:
-    code = (
-        "import sys; from augpipe.core import machine; machine.chip('cpu'); "
-        "machine.environment('cpu', '32-true', 1); print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

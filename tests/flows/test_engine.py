@@ -19,26 +19,8 @@ import stopping
 import warm
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from augpipe.core import device as runtime
 from augpipe.core.errors import RunError, UserError
-from augpipe.pipeline.runner import Runner
 from flows import engine, loss, quiet
-
-
-def test_workers_share_the_cores() -> None:
-    n = runtime.cores()
-
-    def shared(workers: int | str, jobs: int, **more: Any) -> tuple[int, int]:
-        return engine.workers_and_threads(Runner(workers=workers, device="cpu", **more), jobs)
-
-    assert shared("auto", jobs=100) == (n, 1)
-    assert shared(1, jobs=100) == (1, n)
-    assert shared("auto", jobs=1) == (1, n)
-    assert shared(8 * n, jobs=100) == (8 * n, 1)
-    assert shared(1, jobs=100, threads=7) == (1, 7)
-    # A Dask worker may stand on any machine, beside any number of others.
-    dask = {"kind": "dask", "address": "tcp://127.0.0.1:8786"}
-    assert shared(1, jobs=100, **dask)[1] == 1 and shared(1, jobs=100, threads=3, **dask)[1] == 3
 
 
 def test_prefects_home_is_below_ours_unless_there_is_one(tmp_path: Path, monkeypatch) -> None:

@@ -406,6 +406,31 @@ def test_every_field_that_counts_is_in_the_table() -> None:
         assert changed == set(type(record).model_fields) - type(record).uncounted
 
 
+KEY = """
+import sys
+from pathlib import Path
+from augpipe.core.refs import Ref
+from augpipe.pipeline import cache
+from augpipe.pipeline.context import Context
+
+def score(context, prepared, classifier, recipe): ...
+
+score.__module__ = "augpipe.pipeline.stages.score"
+context = Context(root="store", device="cpu", precision="32-true", threads=1)
+parts = cache.dependencies(score, context, [Ref(path="x", sha256="0"), "classifier", "recipe"])
+print(cache._path(context.root, score, parts).name, sorted({"lightning", "pandas", "torch"} & set(sys.modules)))
+"""
+
+
+def test_a_key_needs_no_torch() -> None:
+    """The same key as here, where torch is imported: by the code of a stage that is not."""
+    done = subprocess.run([sys.executable, "-c", KEY], cwd=ROOT, capture_output=True, text=True, check=True)
+    name, imported = done.stdout.strip().split(" ", 1)
+    context = Context(root=Path("store"), device="cpu", precision="32-true", threads=1)
+    parts = cache.dependencies(score.score, context, [Ref(path=Path("x"), sha256="0"), "classifier", "recipe"])
+    assert imported == "[]" and name == cache._path(context.root, score.score, parts).name
+
+
 def test_widths_of_a_generator_are_told_apart() -> None:
     """Options typed as the base of all families' options are dumped as their own family's."""
     context = Context(root=Path("x"), device="cpu", precision="32-true")
