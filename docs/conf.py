@@ -19,8 +19,6 @@ exclude_patterns = ["_ext", "_static"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 nitpicky = True
-# Annotations in signatures name classes of numpy, torch and of modules that have no page of their own.
-nitpick_ignore_regex = [("py:.*", ".*")]
 
 html_theme = "furo"
 html_title = f"augpipe {version}"

@@ -1,4 +1,4 @@
-"""The documentation names settings that exist."""
+"""The documentation names settings and files that exist."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from augpipe.pipeline.experiment import Experiment
 ROOT = Path(__file__).resolve().parents[1]
 SET = re.compile(r"--set[\s=\\]+[\"'`]?([A-Za-z_][\w.]*)=")
 PLACEHOLDER = "key.key"
+FILE = re.compile(r"`((?:augpipe|configs|docs|flows|tests)/[\w./-]+)")
+WRITTEN = {"augpipe/generators/models/hinge.py"}  # by the reader of a tutorial
 
 
 def pages() -> list[Path]:
@@ -44,3 +46,11 @@ def test_every_setting_of_an_example_exists() -> None:
         for step in key.split(".") if key != PLACEHOLDER else ():
             nodes = [found for node in nodes for found in below(node, schema["$defs"], step)]
         assert nodes, f"{page.relative_to(ROOT)}: --set {key}= does not exist"
+
+
+def test_every_file_that_is_named_exists() -> None:
+    named = [ROOT / "CONTRIBUTING.md", *pages()]
+    files = {(page, name) for page in named for name in FILE.findall(page.read_text("utf-8"))}
+    assert len(files) > 100
+    missing = [f"{page.name}: {name}" for page, name in files if name not in WRITTEN and not (ROOT / name).exists()]
+    assert not missing
