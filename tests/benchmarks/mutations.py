@@ -76,7 +76,7 @@ MUTATIONS = (
         "augpipe/comparison/verdict.py",
         "and estimate.low > 0",
         "and estimate.high > 0",
-        "tests/comparison/test_bootstrap.py",
+        "tests/comparison/test_verdict.py",
         "an interval that holds 0 counts as better",
     ),
     Mutation(

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from augpipe.comparison.by_metric import compare
 from augpipe.comparison.confirm import confirm
-from augpipe.comparison.metrics import score
-from augpipe.comparison.options import LABELS
-from augpipe.comparison.paired import difference, level, newcombe
+from augpipe.comparison.paired import difference, newcombe
 from augpipe.comparison.simultaneous import simultaneous
 from augpipe.comparison.units import Units
 
@@ -62,23 +59,3 @@ def test_a_class_that_neither_arm_hits_is_not_certain() -> None:
     joint = simultaneous(family, UNITS)[0]
     assert joint.high > alone.interval(0.05)[1] and joint.low == -joint.high
     assert not family[2].alike and difference(a, arm(2, ()), UNITS, classes=(1,)).alike == ()
-
-
-@pytest.mark.parametrize("metric", ["macro_f1", "minority_recall", "worst_class_recall"])
-def test_all_arms_in_another_metric(metric) -> None:
-    """Levels and gains are those of `score`; verdict and joint interval agree; val chooses by what it is given."""
-    arms = {"real": arm(0, (2,)), "classic": arm(1, (2,)), "gan": arm(2, ())}
-    classes = (1, 2) if metric == "minority_recall" else ()
-    val = {"real": 0.5, "classic": 0.6, "gan": 0.7}
-    generative = {"real": False, "classic": False, "gan": True}
-    result = compare(arms, UNITS, metric, classes, val, generative, "real")
-    means = {name: score(of, TRUTH, metric, classes).values.mean() for name, of in arms.items()}
-    assert {name: of.mean for name, of in result.levels.items()} == pytest.approx(means)
-    assert all(of.low <= of.mean <= of.high for of in result.levels.values())
-    assert (result.best, result.strongest) == ("gan", "classic")
-    gain = result.over_baseline["gan"]
-    assert gain.interval.mean == pytest.approx(means["gan"] - means["real"])
-    assert gain.verdict == "better" and gain.shown.low > 0 and gain.shown_p < 0.05
-    assert gain.shown.low < gain.interval.low, "the interval for both arms is wider than for one"
-    assert result.sentence.startswith(f"Synthetic images helped: 'gan' changed {LABELS[metric]} by +")
-    assert level(arms["gan"], UNITS, metric, classes).mean == pytest.approx(100 * means["gan"])

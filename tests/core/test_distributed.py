@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,6 @@ from contracts import VARIANTS, tiny
 from in_process import call
 from tiny import CONFIG, augpipe
 
-from augpipe.core.errors import RunError, UserError
 from augpipe.generators import families
 
 TRAINED = [n for n in [*families.names(), *VARIANTS] if tiny(n).generative or "deepsmote" in n]
@@ -119,62 +114,8 @@ def test_batch_norm_of_all_and_its_gradients_of_gradients(team) -> None:
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4 * float(np.abs(a).max()))
 
 
-def test_a_users_mistake_comes_out_as_one() -> None:
-    with pytest.raises(UserError, match=r"image\.size is 17"):
-        together(teams.mistaken)
-
-
-def test_a_process_that_breaks_ends_the_others_and_says_why() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        together(teams.broken)
-    assert str(caught.value) == "the second one is broken"
-    with pytest.raises(UserError) as told:
-        together(teams.one_sided)
-    assert str(told.value) == "No space left on device"
-    with pytest.raises(RunError, match="process 1 of a training was ended by SIGKILL"):
-        together(teams.killed)
-
-
 def test_more_than_a_pipe_holds_comes_back(team) -> None:
     assert len(team["large"]) == 1_000_000
-
-
-def alive(numbers: list[int]) -> list[int]:
-    """Those of the processes that have not ended."""
-    found = []
-    for number in numbers:
-        stat = Path(f"/proc/{number}/stat")
-        with suppress(OSError):
-            if stat.read_text().rpartition(")")[2].split()[0] != "Z":
-                found.append(number)
-    return found
-
-
-def gone(numbers: list[int]) -> bool:
-    until = time.monotonic() + 5
-    while alive(numbers) and time.monotonic() < until:
-        time.sleep(0.1)
-    return not alive(numbers)
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
-def test_none_outlives_the_one_that_began_them(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, str(Path(teams.__file__)), str(tmp_path)])
-    try:
-        numbers = teams.begun(tmp_path)
-        assert alive(numbers) == numbers
-    finally:
-        process.kill()
-        process.wait()
-    assert gone(numbers)
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
-def test_a_time_out_ends_them(tmp_path: Path) -> None:
-    with pytest.raises(TimeoutError, match="too long"):
-        warm.call(teams.rung, str(tmp_path), workers=2)
-    assert len(list(tmp_path.iterdir())) == 2
-    assert gone([int(mark.name) for mark in tmp_path.iterdir()])
 
 
 def test_a_training_in_two_goes_on_where_it_broke_to_the_same_bytes(tmp_path: Path, team) -> None:

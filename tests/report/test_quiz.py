@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_process import call
-from scipy import stats
 from shapes import shapes
 from stored_results import CLASSES, EVIL
 
@@ -19,17 +18,6 @@ from augpipe.report.quiz import _item, pairs, quiz_page
 from augpipe.report.quiz_answers import read_score
 
 HEAD = "quiz,item,class,truth,answer,seconds\r\n"
-
-
-@pytest.mark.parametrize(("right", "n"), [(0, 5), (5, 5), (7, 12), (40, 61)])
-def test_the_interval_is_wilsons(right: int, n: int) -> None:
-    expected = stats.binomtest(right, n).proportion_ci(method="wilson")
-    assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_a_proportion_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="0 of 0"):
-        wilson(0, 0)
 
 
 def test_each_class_has_as_many_real_as_synthetic_pictures() -> None:
