@@ -36,7 +36,9 @@ STUBBORN: Final = 2.0  # seconds that workers may take to end
 PATIENCE: Final = 10.0  # seconds to wait for an answer
 # The server has been asked for its version. A worker that starts after its loss would fail at the question.
 WATCHED: Final = {"PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false"}
-_open: list[int] = []  # one for each open block of `prefect_api`
+# One for each open block of `prefect_api`. Of the process, as the environment variables are that the blocks set; its
+# child processes, which inherit the variables, have no block.
+_open: list[int] = []
 
 
 def settle() -> None:

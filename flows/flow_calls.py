@@ -23,7 +23,8 @@ REACHING: Final = ("Failed to reach API", "Runner failed to start", "Service exc
 SETTLE: Final = 1.0  # seconds until the end of a server's process is noticed
 P = ParamSpec("P")
 R = TypeVar("R")
-_ends: dict[str, tuple[Any, BaseException | None]] = {}  # results and errors by a flow's function
+# Results and errors by a flow's function. Of the process: Prefect calls the function, with the flow's parameters alone.
+_ends: dict[str, tuple[Any, BaseException | None]] = {}
 
 
 def recorded(body: Callable[P, R]) -> Callable[P, R]:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -28,32 +29,43 @@ PAUSE: Final = 2.0  # seconds between two requests
 BAD_GATEWAY: Final = (502, 503, 504)  # HTTP statuses of a proxy whose server is away
 # Loggers of what Prefect sends and asks beside the run: events, logs, cancellations.
 SENDERS: Final = ("prefect.events.clients", "prefect._internal.concurrency", "prefect.client", "asyncio")
-_lost = threading.Event()
-_away = threading.Event()
-_what = [LOST]
+
+
+@dataclass
+class _Server:
+    """What is known of Prefect's server. what: how it was lost."""
+
+    lost: threading.Event = field(default_factory=threading.Event)
+    away: threading.Event = field(default_factory=threading.Event)
+    what: str = LOST
+
+
+# One a process, as Prefect's address and settings are: they are read from the environment, and its loggers and clients,
+# which ask here, are those of all threads.
+_server = _Server()
 
 
 def is_lost(wait: float = 0.0) -> bool:
     """Whether the server has ended before the command, or stays away; wait: seconds until it must have been noticed."""
-    return _lost.wait(wait)
+    return _server.lost.wait(wait)
 
 
 def loss() -> str:
     """What happened to the server."""
-    return _what[0]
+    return _server.what
 
 
 def begin() -> None:
     """A server is there from now on."""
-    _lost.clear()
-    _away.clear()
-    _what[0] = LOST
+    _server.lost.clear()
+    _server.away.clear()
+    _server.what = LOST
 
 
 def lose(what: str = LOST) -> None:
     """The server is lost from now on."""
-    _what[0] = what
-    _lost.set()
+    _server.what = what
+    _server.lost.set()
 
 
 def patience() -> float:
@@ -93,22 +105,22 @@ def watched(url: str, on_loss: Callable[[], None]) -> Iterator[None]:
 
 def is_away() -> bool:
     """Whether the server does not answer now."""
-    return _away.is_set()
+    return _server.away.is_set()
 
 
 def set_away(away: bool) -> None:
     """While the server is away, Prefect does not log that it cannot reach it."""
     if not away:
-        _away.clear()
+        _server.away.clear()
         return
-    _away.set()
+    _server.away.set()
     for name in SENDERS:
         logging.getLogger(name).addFilter(_is_there)  # once, however often
 
 
 def _is_there(record: logging.LogRecord) -> bool:
     """Logging filter: False while the server is away."""
-    return not _away.is_set()
+    return not _server.away.is_set()
 
 
 def cut_off(url: str) -> None:

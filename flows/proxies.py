@@ -17,7 +17,7 @@ from augpipe.core.errors import UserError
 PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 SOCKS: Final = "needs the package socksio, and MLflow PySocks: pip install 'httpx[socks]' 'requests[socks]'"
-_unusable: dict[str, str] = {}  # variable that was left out → its value
+_unusable: dict[str, str] = {}  # variable that was left out of this process's environment → its value
 
 
 def drop_unusable() -> None:

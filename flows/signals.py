@@ -12,6 +12,7 @@ from typing import Final
 
 GRACE: Final = 5.0  # seconds for the command to end, during which a second signal is ignored
 ENDING: Final = 60.0  # seconds during which an error counts as the signal's
+# Of the process: a signal handler is called with the signal alone.
 _received: list[tuple[int, float]] = []  # number and time of each
 _called: list[Callable[[], None]] = []  # when the command is stopped
 

@@ -20,7 +20,8 @@ from prefect.task_runners import ProcessPoolTaskRunner
 THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FORKED: Final = "AUGPIPE_FORKED"  # environment variable of the process that is forked
 FORKS: Final = sys.platform == "linux"  # elsewhere, system libraries do not survive a fork
-_running: list[int] = []  # threads of the process that is forked, once it runs
+# Threads of the process that is forked, once it runs: Python has one such process (`multiprocessing.forkserver`).
+_running: list[int] = []
 
 
 class Workers(ProcessPoolTaskRunner):
