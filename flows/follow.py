@@ -10,9 +10,10 @@ from rich.console import Console
 
 from augpipe.core.errors import several
 from augpipe.core.store import load_table
-from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun, Run, Runs
+from augpipe.pipeline import compare
+from augpipe.pipeline.compare import ArmRun, GeneratorRun, Run, Runs
 from augpipe.pipeline.context import Context
-from augpipe.pipeline.records import Choice, IntakeRecord, Prepared
+from augpipe.pipeline.records import Choice, IntakeRecord, Prepared, Recipe, Scored, Synthetic, TrainedGenerator
 
 from .board import Board
 from .failures import Failures
@@ -70,9 +71,9 @@ def follow(runs: Runs, tracker: Tracker, context: Context, before: Runs | None =
                         board.log(message)
                 board.advance(_key(run, name), "")
                 continue
-            reused += future.state.name == CACHED and name != "recipe"
+            reused += future.state.name == CACHED and not isinstance(value, Recipe)
             _complete(tracker, board, run, name, value)
-            board.advance(_key(run, name), line_for(run, name, value))
+            board.advance(_key(run, name), line_for(run, value))
     if reused:
         board.log(f"reused {reused} of {several(total, 'result')} from cache; --fresh computes all")
     return failures
@@ -80,41 +81,35 @@ def follow(runs: Runs, tracker: Tracker, context: Context, before: Runs | None =
 
 def _key(run: Run, name: str) -> Key:
     """Stage of a result, and the generator's name if it is one's training."""
-    stage = STAGES[name]
+    stage = STAGES[compare.STAGES[type(run)][name].__name__]
     return stage, run.name if stage == GENERATORS and isinstance(run, GeneratorRun) else ""
 
 
 def _complete(tracker: Tracker, board: Board, run: Run, name: str, value: Any) -> None:
-    """Track a result, and report images that checks left missing."""
-    _track(tracker, run, name, value)
-    if name == "synthetic" and isinstance(run, ArmRun):
-        for line in shortage(run, value):
-            board.log(line)
+    """Track the generator or arm that this result completes, and report images that checks left missing."""
+    match run, value:
+        case GeneratorRun(), TrainedGenerator():
+            tracker.generator(run.prepared, value)
+        case ArmRun(), Scored():
+            tracker.arm(run.prepared, result_of(run.recipe), result_of(run.classifier), value)
+        case ArmRun(), Synthetic() if name == "synthetic":  # of all the arm's generators together
+            for line in shortage(run, value):
+                board.log(line)
 
 
-def _track(tracker: Tracker, run: Run, name: str, value: Any) -> None:
-    """Track the generator or arm that this result completes."""
-    if isinstance(run, GeneratorRun) and name in ("pooled", "classes", "trained"):
-        tracker.generator(run.prepared, value)
-    elif isinstance(run, ArmRun) and name == "scored":
-        tracker.arm(run.prepared, result_of(run.recipe), result_of(run.classifier), value)
-
-
-def line_for(run: Run, name: str, value: Any) -> str:
+def line_for(run: Run, value: Any) -> str:
     """The line that reports a finished stage, or ""."""
-    if isinstance(run, GeneratorRun) and name in ("pooled", "classes", "trained"):
-        return (
-            f"generator {value.name}, {value.scope}seed {value.seed}: best at {value.best_kimg:g} kimg "
-            f"(val KID {value.best_metric:.3g}), {value.time.seconds:.0f} s"
-        )
-    if isinstance(run, ReferenceRun):
-        return ""
-    if isinstance(run, ArmRun) and name == "scored":
-        seconds = result_of(run.classifier).time.seconds
-        return f"arm {run.arm.name}, seed {run.seed}: scored, {seconds:.0f} s"
-    if isinstance(run, ArmRun) and name == "chosen":
-        seconds = value.time.seconds
-        return f"arm {run.arm.name}, seed {run.seed}: {describe_choice(value)} by val, {seconds:.0f} s"
+    match run, value:
+        case GeneratorRun(), TrainedGenerator():
+            return (
+                f"generator {value.name}, {value.scope}seed {value.seed}: best at {value.best_kimg:g} kimg "
+                f"(val KID {value.best_metric:.3g}), {value.time.seconds:.0f} s"
+            )
+        case ArmRun(), Scored():
+            seconds = result_of(run.classifier).time.seconds
+            return f"arm {run.arm.name}, seed {run.seed}: scored, {seconds:.0f} s"
+        case ArmRun(), Choice():
+            return f"arm {run.arm.name}, seed {run.seed}: {describe_choice(value)} by val, {value.time.seconds:.0f} s"
     return ""
 
 

@@ -14,30 +14,19 @@ GENERATORS: Final = "generators"
 CLASSIFIERS: Final = "classifiers"
 SEARCHES: Final = "searches"
 LONG: Final = (REFERENCES, GENERATORS, CLASSIFIERS, SEARCHES)  # others hardly count while unknown
-# Function of a stage → what users call it; fields of `pipeline.compare.STAGES` likewise.
+# Function of a stage → what users call it.
 STAGES: Final = {
     "train_reference": REFERENCES,
-    "reference": REFERENCES,
     "train_generator": GENERATORS,
     "join_generators": GENERATORS,
-    "pooled": GENERATORS,
-    "classes": GENERATORS,
-    "trained": GENERATORS,
     "synthesize": "synthetic images",
     "pool": "synthetic images",
-    "parts": "synthetic images",
-    "synthetic": "synthetic images",
     "measure": "fidelity",
     "measure_synthetic": "fidelity",
-    "measured": "fidelity",
     "choose": SEARCHES,
-    "chosen": SEARCHES,
     "mix": "mixes",
-    "recipe": "mixes",
     "train_classifier": CLASSIFIERS,
-    "classifier": CLASSIFIERS,
     "score": SCORES,
-    "scored": SCORES,
 }
 
 Key = tuple[str, str]  # a stage, and the generator's name where tasks of a stage differ by it

@@ -130,10 +130,23 @@ class Runs:
         )
 
 
-STAGES: Mapping[type, tuple[str, ...]] = {
-    ReferenceRun: ("reference",),
-    GeneratorRun: ("pooled", "classes", "trained", "measured"),
-    ArmRun: ("parts", "synthetic", "chosen", "recipe", "classifier", "scored"),
+# The stage whose result a field holds.
+STAGES: Mapping[type, Mapping[str, cache.Stage]] = {
+    ReferenceRun: {"reference": train_reference},
+    GeneratorRun: {
+        "pooled": train_generator,
+        "classes": train_generator,
+        "trained": train_generator,
+        "measured": measure,
+    },
+    ArmRun: {
+        "parts": synthesize,
+        "synthetic": synthesize,
+        "chosen": choose,
+        "recipe": mix,
+        "classifier": train_classifier,
+        "scored": score,
+    },
 }
 
 
