@@ -31,7 +31,7 @@ from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
 from augpipe.generators.ticks import Hooks, Validate
 from augpipe.pipeline.budget import parse
-from augpipe.pipeline.compare import More, Runs, local, train_and_score
+from augpipe.pipeline.compare import More, local, train_and_score
 from augpipe.pipeline.compare import compare as call_stages
 from augpipe.pipeline.confirm import confirm
 from augpipe.pipeline.context import Context, workers_and_threads
@@ -41,6 +41,7 @@ from augpipe.pipeline.experiment import load as load_config
 from augpipe.pipeline.planning import for_images
 from augpipe.pipeline.pruning import running
 from augpipe.pipeline.replicates import explored
+from augpipe.pipeline.runs import Runs
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.train_classifier import fit_reference
 from augpipe.pipeline.stages.train_generator import validation

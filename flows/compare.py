@@ -11,7 +11,7 @@ from typing import Any, Final
 from prefect import flow
 
 from augpipe.core.errors import several
-from augpipe.pipeline.compare import More, Runs, resolve, train_and_score
+from augpipe.pipeline.compare import More, train_and_score
 from augpipe.pipeline.compare import compare as call_all
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm
 from augpipe.pipeline.confirm import stage as stage_of
@@ -20,6 +20,7 @@ from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.replicates import explored
+from augpipe.pipeline.runs import Runs, resolve
 from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.results import Results
 from augpipe.report.write import write

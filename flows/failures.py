@@ -12,8 +12,8 @@ from prefect.exceptions import UnfinishedRun, UpstreamTaskError
 from augpipe.core.errors import NotTrainedError, UserError, is_full, one_line, passes
 from augpipe.data.leaks import LeakError
 from augpipe.pipeline.arm import Arm
-from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun, Run
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.runs import ArmRun, GeneratorRun, ReferenceRun, Run
 
 Key = tuple[str, int]  # name of an arm or a generator, and a seed
 # Errors of a task whose input failed.

@@ -12,9 +12,10 @@ import torch
 from augpipe.classifiers import scores
 from augpipe.comparison.finalists import Finalists
 from augpipe.core.store import Store, load_images, load_state
-from augpipe.pipeline.compare import More, Runs
+from augpipe.pipeline.compare import More
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Scored
+from augpipe.pipeline.runs import Runs
 
 PAIR = Finalists("gan", "classic")
 

@@ -13,7 +13,8 @@ from typing import Any
 from jobs import Work, make_work
 
 from augpipe.pipeline import cache
-from augpipe.pipeline.compare import Runs, compare
+from augpipe.pipeline.compare import compare
+from augpipe.pipeline.runs import Runs
 from augpipe.pipeline.stages.train_generator import train_generator
 
 SHORT = (

@@ -19,7 +19,6 @@ from augpipe.core.store import Store
 from augpipe.data import quarantine
 from augpipe.data.sources._listing import Bad
 from augpipe.pipeline import experiment as config
-from augpipe.pipeline.compare import ArmRun, GeneratorRun, Runs
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
     IntakeRecord,
@@ -31,6 +30,7 @@ from augpipe.pipeline.records import (
     TrainedClassifier,
     TrainedGenerator,
 )
+from augpipe.pipeline.runs import ArmRun, GeneratorRun, Runs
 from augpipe.report.collect import collect
 from augpipe.report.results import Results
 from augpipe.synthetic import fidelity

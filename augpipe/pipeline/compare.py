@@ -7,26 +7,16 @@ input.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from augpipe.core.refs import Ref
 from augpipe.pipeline import cache
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
-from augpipe.pipeline.records import (
-    Choice,
-    Measured,
-    Prepared,
-    Recipe,
-    Scored,
-    Synthetic,
-    TrainedClassifier,
-    TrainedGenerator,
-    TrainingSpec,
-)
+from augpipe.pipeline.records import Synthetic, TrainedGenerator, TrainingSpec
+from augpipe.pipeline.runs import ArmRun, BySeed, GeneratorRun, ReferenceRun, Runs
 from augpipe.pipeline.stages.measure import measure
 from augpipe.pipeline.stages.mix import choose, mix, search_steps
 from augpipe.pipeline.stages.prepare import images_to_make
@@ -34,8 +24,6 @@ from augpipe.pipeline.stages.score import score
 from augpipe.pipeline.stages.synthesize import pool, split_plan, synthesize
 from augpipe.pipeline.stages.train_classifier import train_classifier, train_reference
 from augpipe.pipeline.stages.train_generator import join_generators, specs, starts_pretrained, train_generator
-
-BySeed = Mapping[int, Prepared]  # one and the same for every seed, unless each has its own split
 
 # Arm and seed → seeds of further classifiers that are trained on the same recipe, and so on images of the same
 # generator.
@@ -58,106 +46,20 @@ def local(context: Context) -> Call:
     return call
 
 
-@dataclass
-class ReferenceRun:
-    """The reference classifier of one seed."""
-
-    seed: int
-    reference: Ref
-
-
-@dataclass
-class GeneratorRun:
-    """One generator and seed; classes, pooled: per-class models and the model they start from, if any."""
-
-    name: str
-    seed: int
-    prepared: Prepared
-    trained: TrainedGenerator
-    pooled: TrainedGenerator | None = None
-    classes: Sequence[TrainedGenerator] = ()
-    measured: Measured | None = None
-
-
-@dataclass
-class ArmRun:
-    """One arm and seed; synthetic is set if the arm has a generator, chosen if its mix is searched.
-
-    seed: of the classifier; the generator has another one where several classifiers are trained on its images.
-    """
-
-    arm: Arm
-    seed: int
-    prepared: Prepared
-    parts: Sequence[Synthetic] = ()  # of each generator, where several are pooled
-    synthetic: Synthetic | None = None
-    chosen: Choice | None = None
-    recipe: Recipe | None = None
-    classifier: TrainedClassifier | None = None
-    scored: Scored | None = None
-
-
-Run = ReferenceRun | GeneratorRun | ArmRun
-
-
-@dataclass
-class Runs:
-    """All runs of a comparison; with a runner that returns futures, fields hold futures until `resolve`."""
-
-    prepared: BySeed
-    references: dict[int, ReferenceRun] = field(default_factory=dict)
-    generators: dict[tuple[str, int], GeneratorRun] = field(default_factory=dict)
-    arms: dict[tuple[str, int], ArmRun] = field(default_factory=dict)
-
-    def results(self) -> Iterator[tuple[Run, str, Any]]:
-        """(run, field, result or future) of every call, in the order in which they were made."""
-        runs: list[Run] = [*self.references.values(), *self.generators.values()]
-        for run in [*runs, *self.arms.values()]:
-            for name in STAGES[type(run)]:
-                value = getattr(run, name)
-                for item in value if isinstance(value, list | tuple) else [value]:
-                    if item is not None:
-                        yield run, name, item
-
-    def keep(self, experiment: Experiment) -> Runs:
-        """Only the runs of the arms and generators in `experiment`."""
-        arms = {arm.name for arm in experiment.arms}
-        return Runs(
-            self.prepared,
-            {} if not experiment.generators else self.references,  # they may have failed
-            {key: run for key, run in self.generators.items() if key[0] in experiment.generators},
-            {key: run for key, run in self.arms.items() if key[0] in arms},
-        )
-
-
-# The stage whose result a field holds.
-STAGES: Mapping[type, Mapping[str, cache.Stage]] = {
-    ReferenceRun: {"reference": train_reference},
-    GeneratorRun: {
-        "pooled": train_generator,
-        "classes": train_generator,
-        "trained": train_generator,
-        "measured": measure,
-    },
-    ArmRun: {
-        "parts": synthesize,
-        "synthetic": synthesize,
-        "chosen": choose,
-        "recipe": mix,
-        "classifier": train_classifier,
-        "scored": score,
-    },
+# The stage whose result a field of a run holds.
+STAGES: Mapping[str, cache.Stage] = {
+    "reference": train_reference,
+    "pooled": train_generator,
+    "classes": train_generator,
+    "trained": train_generator,
+    "measured": measure,
+    "parts": synthesize,
+    "synthetic": synthesize,
+    "chosen": choose,
+    "recipe": mix,
+    "classifier": train_classifier,
+    "scored": score,
 }
-
-
-def resolve(run: Run, result: Any) -> None:
-    """Replace each future of a run by `result(future)`."""
-    for name in STAGES[type(run)]:
-        value = getattr(run, name)
-        if isinstance(value, list | tuple):
-            setattr(run, name, [result(item) for item in value])
-        elif value is not None:
-            setattr(run, name, result(value))
 
 
 def compare(experiment: Experiment, prepared: BySeed, call: Call) -> Runs:
@@ -206,17 +108,7 @@ def train_and_score(
     plain = [arm for arm in experiment.arms if not arm.generator]
     _call_arms(runs, experiment, plain, call, more)
     _call_arms(runs, experiment, [arm for arm in experiment.arms if arm.generator], call, more)
-    return runs if known is None else _without(runs, known)
-
-
-def _without(runs: Runs, known: Runs) -> Runs:
-    """The runs that are not among `known`."""
-    return Runs(
-        runs.prepared,
-        {key: run for key, run in runs.references.items() if key not in known.references},
-        {key: run for key, run in runs.generators.items() if key not in known.generators},
-        {key: run for key, run in runs.arms.items() if key not in known.arms},
-    )
+    return runs if known is None else runs.without(known)
 
 
 def call_reference(runs: Runs, experiment: Experiment, seed: int, call: Call) -> ReferenceRun:

@@ -14,10 +14,11 @@ from augpipe.comparison.confirm import confirm as confirm_pair
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import Confirm
 from augpipe.core.store import load_table
-from augpipe.pipeline.compare import More, Runs
+from augpipe.pipeline.compare import More
 from augpipe.pipeline.experiment import MOST_SEEDS, RESPLIT, Experiment
 from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, outputs, test_labels
 from augpipe.pipeline.replicates import AS_SET, Explored, design
+from augpipe.pipeline.runs import Runs
 
 FIRST_LOOK: Final = 5  # replicates; every further look has twice as many
 OFF: Final = "the run has no confirm stage (confirm: off)"

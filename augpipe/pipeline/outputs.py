@@ -14,8 +14,8 @@ from augpipe.comparison.options import Metric
 from augpipe.core.counts import Counts
 from augpipe.core.refs import Ref
 from augpipe.core.store import load_images, load_state
-from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.records import Prepared
+from augpipe.pipeline.runs import Runs
 
 
 def counted_classes(metric: Metric, prepared: Prepared) -> tuple[int, ...]:

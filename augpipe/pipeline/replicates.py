@@ -15,9 +15,9 @@ from augpipe.comparison.allocation import Cost, allocate, explore_variances
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import Confirm
 from augpipe.core.store import load_table
-from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import absent_classes, metric_values
+from augpipe.pipeline.runs import ArmRun, Runs
 
 MEASURED_SEEDS: Final = 2  # that show a variance
 AS_SET: Final = "as the config says"

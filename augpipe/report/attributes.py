@@ -19,9 +19,9 @@ from augpipe.comparison.paired import Difference
 from augpipe.comparison.simultaneous import Simultaneous, simultaneous
 from augpipe.comparison.subgroups import GAP, WORST, Subgroups
 from augpipe.core.store import load_images, load_state, load_table
-from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.outputs import outputs
 from augpipe.pipeline.records import ATTRIBUTE
+from augpipe.pipeline.runs import Runs
 from augpipe.report.predictions import Predicted
 
 SEPARATOR: Final = " = "  # between attribute and value in the name of a difference

@@ -20,11 +20,11 @@ from augpipe.core.images import ImageSet
 from augpipe.core.store import load_images, load_table
 from augpipe.data.split_check import NAMES
 from augpipe.pipeline.arm import Arm
-from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, output
 from augpipe.pipeline.records import IntakeRecord, Recipe, Scored
+from augpipe.pipeline.runs import ArmRun, Runs
 from augpipe.report.attributes import attributes_of, compared
 from augpipe.report.predictions import stored_predictions
 from augpipe.report.quality import Quality, quality

@@ -15,9 +15,9 @@ from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.images import ImageSet
 from augpipe.core.refs import Ref
 from augpipe.core.store import load_images, load_state
-from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.model_files import probability_columns
+from augpipe.pipeline.runs import Runs
 
 SPLITS: Final = ("val", "test")
 # With a column of probabilities for each; with more the file would be too large.

@@ -13,8 +13,8 @@ from augpipe.classifiers.arm_dataset import ArmDataset
 from augpipe.comparison.bootstrap import Gain
 from augpipe.core.errors import unknown
 from augpipe.core.store import load_images
-from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.records import Recipe
+from augpipe.pipeline.runs import Runs
 from augpipe.report.results import Results
 from augpipe.report.write import write
 

@@ -13,10 +13,10 @@ from augpipe.classifiers.calibration import temperature
 from augpipe.comparison.options import LABELS
 from augpipe.core.store import load_images, load_state
 from augpipe.pipeline import model_files
-from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import metric_values
+from augpipe.pipeline.runs import ArmRun, Runs
 
 
 @dataclass(frozen=True)

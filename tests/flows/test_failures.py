@@ -22,8 +22,8 @@ from tracked import prefect
 from augpipe.core.errors import NotTrainedError, UserError, is_full, passes
 from augpipe.data.leaks import LeakError
 from augpipe.pipeline import experiment as config
-from augpipe.pipeline.compare import ArmRun, GeneratorRun, ReferenceRun
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.runs import ArmRun, GeneratorRun, ReferenceRun
 from flows.exits import exit_message
 from flows.failures import Failures, ends_all, once_more
 from flows.retries import DELAYS, retried

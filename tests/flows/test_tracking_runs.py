@@ -33,9 +33,9 @@ from augpipe.core.processes import hold, this_process
 from augpipe.core.refs import SplitRefs
 from augpipe.core.store import Store
 from augpipe.pipeline import experiment as config
-from augpipe.pipeline.compare import ArmRun
 from augpipe.pipeline.pruning import RUNNING
 from augpipe.pipeline.records import IntakeRecord, Prepared, Recipe, Scored, Timed, TrainedClassifier, TrainedGenerator
+from augpipe.pipeline.runs import ArmRun
 from flows.failures import Failures
 from flows.tracking import cleanup, pending, runs
 from flows.tracking.names import Point

@@ -14,8 +14,9 @@ from reuse import go, job
 from augpipe.core.store import load_table
 from augpipe.pipeline import cache
 from augpipe.pipeline.arm import Arm
-from augpipe.pipeline.compare import Runs, compare, local, resolve
+from augpipe.pipeline.compare import compare, local
 from augpipe.pipeline.records import Prepared
+from augpipe.pipeline.runs import Runs, resolve
 from augpipe.pipeline.stages.synthesize import synthesize
 
 SMOTE = "{name: smote, generator: smote, mix: {share: 0.3}}"

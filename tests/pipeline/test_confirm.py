@@ -16,10 +16,11 @@ from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import METRICS, Confirm
 from augpipe.core.errors import UserError
 from augpipe.core.store import Store
-from augpipe.pipeline.compare import Runs, train_and_score
+from augpipe.pipeline.compare import train_and_score
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm, fresh_seeds, looks, pooled_seeds, stage
 from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.replicates import Explored, design, explored
+from augpipe.pipeline.runs import Runs
 from augpipe.pipeline.schema_file import config_schema
 from augpipe.pipeline.stages.prepare import check_metric
 from augpipe.pipeline.stages.train_classifier import train_classifier

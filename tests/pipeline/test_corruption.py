@@ -16,7 +16,7 @@ from augpipe.core import integrity
 from augpipe.core.files import digest
 from augpipe.core.store import load_table
 from augpipe.pipeline import cache
-from augpipe.pipeline.compare import Runs
+from augpipe.pipeline.runs import Runs
 
 SMALLEST = ("classifier.steps=6", "arms.smote.mix.share=0.2")
 ROUNDS, EACH = 6, 10

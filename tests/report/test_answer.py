@@ -21,11 +21,11 @@ from augpipe.comparison.options import LABELS, METRICS, Confirm
 from augpipe.comparison.paired import difference, newcombe
 from augpipe.comparison.units import Units
 from augpipe.core.store import Store, load_images, load_state
-from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed, confirm
 from augpipe.pipeline.experiment import RESPLIT, Experiment
 from augpipe.pipeline.outputs import outputs
 from augpipe.pipeline.outputs import test_labels as labels_of
+from augpipe.pipeline.runs import Runs
 from augpipe.report.answer import ADVICE, situation, verdict
 from augpipe.report.answer_section import answer_section
 from augpipe.report.collect import collect, with_confirmed

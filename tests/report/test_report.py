@@ -24,9 +24,9 @@ from augpipe.core.refs import Ref
 from augpipe.core.store import Store, load_images
 from augpipe.pipeline import experiment as config
 from augpipe.pipeline.arm import Arm
-from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Recipe
+from augpipe.pipeline.runs import Runs
 from augpipe.report import page as page_module
 from augpipe.report import quality_section
 from augpipe.report.collect import collect, confusion

@@ -14,8 +14,8 @@ import torch
 from stored_results import CLASSES
 
 from augpipe.pipeline import model_files
-from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.runs import Runs
 from augpipe.report import predictions
 from augpipe.report.collect import collect
 from augpipe.report.results import Results
