@@ -37,16 +37,16 @@ def class_subset(images: ImageSet, label: int | None) -> tuple[ImageSet, NDArray
 class PerClass:
     """Route each label to the model of its class; classes without train images are never sampled."""
 
-    def __init__(self, parts: list[Generator], problem: Problem) -> None:
-        self.parts, self.problem = parts, problem
+    def __init__(self, models: list[Generator], problem: Problem) -> None:
+        self.models, self.problem = models, problem
         self.rows: dict[int, NDArray[np.int64]] = {}
 
     def prepare(self, train: ImageSet) -> None:
         """Prepare each model with the images of its class."""
-        for label, part in enumerate(self.parts):
+        for label, model in enumerate(self.models):
             subset, self.rows[label] = class_subset(train, label)
             if len(subset):
-                part.prepare(subset)
+                model.prepare(subset)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Update each model whose class has at least two images in the batch; return mean losses by name.
@@ -60,7 +60,7 @@ class PerClass:
             if len(batch) < 2:
                 continue
             zeros = torch.zeros(len(batch), dtype=torch.int64, device=labels.device)
-            for name, loss in self.parts[label].step(batch, zeros).items():
+            for name, loss in self.models[label].step(batch, zeros).items():
                 losses.setdefault(name, []).append(loss)
         return {name: torch.stack(values).mean() for name, values in losses.items()}
 
@@ -70,22 +70,22 @@ class PerClass:
         for label in labels.unique().tolist():
             selected = labels == label
             zeros = torch.zeros(int(selected.sum()), dtype=torch.int64)
-            images[selected] = self.parts[label].sample(zeros, rng)
+            images[selected] = self.models[label].sample(zeros, rng)
         return images
 
     def lower_learning_rate(self, factor: float) -> None:
         """Lower the learning rate of every model."""
-        for part in self.parts:
-            part.lower_learning_rate(factor)
+        for model in self.models:
+            model.lower_learning_rate(factor)
 
     def state_dict(self) -> dict[str, Any]:
         """The models' states by label."""
-        return {"parts": {label: part.state_dict() for label, part in enumerate(self.parts)}}
+        return {"parts": {label: model.state_dict() for label, model in enumerate(self.models)}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned; labels missing from `state` keep their fresh model."""
-        for label, part_state in state["parts"].items():
-            self.parts[label].load_state_dict(part_state)
+        for label, model_state in state["parts"].items():
+            self.models[label].load_state_dict(model_state)
 
 
 class PerClassDeriving(PerClass):
@@ -101,14 +101,14 @@ class PerClassDeriving(PerClass):
         parents = torch.empty(len(labels), dtype=torch.int64)
         for label in labels.unique().tolist():
             selected = labels == label
-            part = cast(Deriving, self.parts[label])
-            derived = part.derive(torch.zeros(int(selected.sum()), dtype=torch.int64), rng)
+            model = cast(Deriving, self.models[label])
+            derived = model.derive(torch.zeros(int(selected.sum()), dtype=torch.int64), rng)
             images[selected] = derived.images
             parents[selected] = torch.from_numpy(self.rows[label])[derived.parents]
         return Derived(images, parents)
 
 
-def combine(parts: list[Generator], problem: Problem) -> PerClass:
+def combine(models: list[Generator], problem: Problem) -> PerClass:
     """Combine single-class models, in label order, into one generator."""
-    deriving = isinstance(parts[0], Deriving)
-    return (PerClassDeriving if deriving else PerClass)(parts, problem)
+    deriving = isinstance(models[0], Deriving)
+    return (PerClassDeriving if deriving else PerClass)(models, problem)

@@ -20,9 +20,9 @@ def truncate(generator: Generator, psi: float, kind: str) -> None:
     """
     if not 0 < psi <= 1:
         raise UserError(f"--truncation must be above 0 and at most 1; got {psi:g}")
-    parts = generator.parts if isinstance(generator, PerClass) else [generator]
-    for part in parts:
-        if not isinstance(part, Adversarial) or part.not_truncated:
-            why = part.not_truncated if isinstance(part, Adversarial) else "it has no latents"
+    models = generator.models if isinstance(generator, PerClass) else [generator]
+    for model in models:
+        if not isinstance(model, Adversarial) or model.not_truncated:
+            why = model.not_truncated if isinstance(model, Adversarial) else "it has no latents"
             raise UserError(f"--truncation has no effect on {kind}: {why}; leave it out")
-        part.set_truncation(psi)
+        model.set_truncation(psi)

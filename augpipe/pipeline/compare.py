@@ -53,7 +53,7 @@ STAGES: Mapping[str, cache.Stage] = {
     "classes": train_generator,
     "trained": train_generator,
     "measured": measure,
-    "parts": synthesize,
+    "by_generator": synthesize,
     "synthetic": synthesize,
     "chosen": choose,
     "recipe": mix,
@@ -132,17 +132,17 @@ def call_generator(runs: Runs, experiment: Experiment, spec: TrainingSpec, call:
     devices = experiment.runner.devices
     first, rest = specs(prepared, options, spec.model_copy(update={"devices": devices}))
 
-    def train(part: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
-        total = options.pretrain if part.pooled else options.kimg
+    def train(model: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
+        total = options.pretrain if model.pooled else options.kimg
         trained: TrainedGenerator = call(
             train_generator,
             prepared,
             reference,
-            part,
+            model,
             start,
             options,
             experiment.classifier,
-            title=f"{spec.name}, {part.scope}seed {spec.seed}",
+            title=f"{spec.name}, {model.scope}seed {spec.seed}",
             total=total,
         )
         return trained
@@ -151,7 +151,7 @@ def call_generator(runs: Runs, experiment: Experiment, spec: TrainingSpec, call:
         run = GeneratorRun(spec.name, spec.seed, prepared, train(rest[0]))
     else:
         pooled = train(first) if first is not None else None
-        classes = [train(part, pooled if starts_pretrained(prepared, options, part) else None) for part in rest]
+        classes = [train(model, pooled if starts_pretrained(prepared, options, model) else None) for model in rest]
         joined = call(join_generators, prepared, options, classes, pooled, title=f"join {spec.name}, seed {spec.seed}")
         run = GeneratorRun(spec.name, spec.seed, prepared, joined, pooled, classes)
     runs.generators[spec.name, spec.seed] = run
@@ -167,7 +167,7 @@ def _call_arms(runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Ca
         run = ArmRun(arm, seed, runs.prepared[seed])
         runs.arms[arm.name, seed] = run
         if arm.generator:
-            run.parts, run.synthetic = call_synthetic(runs, experiment, arm, seed, call, shared)
+            run.by_generator, run.synthetic = call_synthetic(runs, experiment, arm, seed, call, shared)
     for arm, seed in new:
         _call_recipe(runs, experiment, runs.arms[arm.name, seed], call)
     every = [one for key in keys for one in _with_more(runs, *key, more)]

@@ -110,8 +110,8 @@ class TrainingSpec(Record, frozen=True):
 class TrainedGenerator(Record, frozen=True):
     """A generator at its best checkpoint on val, its history, and grids with fixed latents.
 
-    kind: its family. part: the class of a model of one class, or "all" for the pooled model that others start from; ""
-    for a joint generator.
+    kind: its family. class_model: the class of a model of one class, or "all" for the pooled model that others start
+    from; "" for a joint generator.
     """
 
     uncounted = frozenset({"history", "previews", "samples", "learned", "time"})
@@ -119,7 +119,7 @@ class TrainedGenerator(Record, frozen=True):
     name: str
     kind: str
     seed: int
-    part: str = ""
+    class_model: str = ""
     checkpoint: Ref
     history: Ref  # kimg, seconds, metric, value
     previews: tuple[tuple[float, Ref], ...]
@@ -133,7 +133,7 @@ class TrainedGenerator(Record, frozen=True):
     @property
     def scope(self) -> str:
         """`class x, ` of a per-class model, otherwise an empty string."""
-        return f"class {self.part}, " if self.part else ""
+        return f"class {self.class_model}, " if self.class_model else ""
 
     @property
     def modules(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class ArmRun:
     arm: Arm
     seed: int
     prepared: Prepared
-    parts: Sequence[Synthetic] = ()  # of each generator, where several are pooled
+    by_generator: Sequence[Synthetic] = ()  # of each generator, where several are pooled
     synthetic: Synthetic | None = None
     chosen: Choice | None = None
     recipe: Recipe | None = None
@@ -108,7 +108,7 @@ class Runs:
 RESULTS: Mapping[type, tuple[str, ...]] = {
     ReferenceRun: ("reference",),
     GeneratorRun: ("pooled", "classes", "trained", "measured"),
-    ArmRun: ("parts", "synthetic", "chosen", "recipe", "classifier", "scored"),
+    ArmRun: ("by_generator", "synthetic", "chosen", "recipe", "classifier", "scored"),
 }
 
 

@@ -289,8 +289,8 @@ def _quiz_images(experiment: Experiment, runs: Runs, name: str) -> tuple[bool, I
     for arm in experiment.arms:
         run = runs.arms[arm.name, seed]
         if name in arm.generators and run.synthetic is not None:
-            part = run.parts[arm.generators.index(name)] if run.parts else run.synthetic
-            drawn.append((experiment.curates(arm, name), load_images(part.images)))
+            drawn_by = run.by_generator[arm.generators.index(name)] if run.by_generator else run.synthetic
+            drawn.append((experiment.curates(arm, name), load_images(drawn_by.images)))
     some = [one for one in drawn if len(one[1])]
     if not some:
         return False, load_images(runs.generators[name, seed].trained.samples)

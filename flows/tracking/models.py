@@ -110,7 +110,7 @@ def log_generator(
     def write(folder: Path) -> None:
         serving.write_generator(folder, trained.checkpoint.path, reference)
 
-    part = f"-{trained.part}" if trained.part else ""
+    part = f"-{trained.class_model}" if trained.class_model else ""
     title = f"generator-{trained.name}{part}-seed{trained.seed}"
     try:
         return log_model(client, run, title, write, generator_signature(shape))

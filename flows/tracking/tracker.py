@@ -145,7 +145,7 @@ class Tracker:
     @_queued("generator")
     def generator(self, prepared: Prepared, trained: TrainedGenerator) -> None:
         """Log a child run for a trained generator: losses over kimg, previews, the model."""
-        name, seed, part = trained.name, trained.seed, trained.part
+        name, seed, part = trained.name, trained.seed, trained.class_model
         tags = {"generator": name, **({"part": part} if part else {})}
         kind, title = ("generator part", f"{name} {part}") if part else ("generator", name)
         run = self._child(kind, title, seed, trained.checkpoint.sha256, trained.time, **tags)

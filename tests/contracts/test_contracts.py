@@ -231,12 +231,12 @@ def test_per_class_and_pretrain_of_any_trained_family(family, here, make_shapes)
     joined = families.build(config, problem, here, 0)
     joined.prepare(train)
     steps(joined, train, 2)
-    first, second = joined.parts[0].state_dict(), joined.parts[1].state_dict()
+    first, second = joined.models[0].state_dict(), joined.models[1].state_dict()
     # Models of one shape and of different seeds, each of which saw its own class.
     assert not torch.equal(*(next(iter(s["nets"]["generator"].values())) for s in (first, second)))
-    joined.parts[0].warm_start(second)
+    joined.models[0].warm_start(second)
     for name, net in second["nets"].items():
-        for key, value in joined.parts[0].state_dict()["nets"][name].items():
+        for key, value in joined.models[0].state_dict()["nets"][name].items():
             assert torch.equal(value, net[key]), (name, key)
     steps(joined, train, 2)
     with pytest.raises(ValueError, match="per_class: true"):

@@ -34,7 +34,7 @@ def test_a_batch_trains_each_model_on_its_own_images(here, make_shapes, monkeypa
     generator = joined("dcgan, per class", train, here)
     images, labels = train.tensors()
     seen: dict[int, torch.Tensor] = {}
-    for label, part in enumerate(generator.parts):
+    for label, part in enumerate(generator.models):
         monkeypatch.setattr(
             part,
             "step",
@@ -48,7 +48,7 @@ def test_a_batch_trains_each_model_on_its_own_images(here, make_shapes, monkeypa
 def test_each_label_is_answered_by_its_own_model(here, make_shapes, monkeypatch) -> None:
     train = make_shapes((9, 8, 7))
     generator = joined("dcgan, per class", train, here)
-    for label, part in enumerate(generator.parts):
+    for label, part in enumerate(generator.models):
         monkeypatch.setattr(
             part,
             "sample",

@@ -54,7 +54,7 @@ def test_images_of_nearly_no_latent_are_all_alike() -> None:
 def test_each_class_of_a_model_per_class_is_truncated() -> None:
     model = build("dcgan", per_class=True)
     truncate(model, 0.5, "dcgan")
-    assert [part.truncation for part in model.parts] == [0.5, 0.5]
+    assert [part.truncation for part in model.models] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(

@@ -347,7 +347,7 @@ COUNTED = [
     (GENERATOR, {"name": "h"}),
     (GENERATOR, {"kind": "bagan"}),
     (GENERATOR, {"seed": 2}),
-    (GENERATOR, {"part": "a"}),
+    (GENERATOR, {"class_model": "a"}),
     (GENERATOR, {"checkpoint": OTHER}),
     (GENERATOR, {"best_kimg": 1.0}),
     (GENERATOR, {"best_metric": 0.2}),

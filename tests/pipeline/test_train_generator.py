@@ -47,10 +47,10 @@ def test_parts_are_joined_into_one_generator_of_every_class(tmp_path: Path) -> N
     first, parts = specs(prepared, options, TrainingSpec(name="d", seed=0))
     assert first is not None
     start = work.generator(prepared, reference, first)
-    assert start.part == "all" and load_images(start.samples).classes == ("all",)
+    assert start.class_model == "all" and load_images(start.samples).classes == ("all",)
     done = [work.generator(prepared, reference, part, start if part.label == 9 else None) for part in parts]
     joined = work.join(prepared, done)
-    assert joined.part == "" and joined.best_kimg == pytest.approx(sum(d.best_kimg for d in done))
+    assert joined.class_model == "" and joined.best_kimg == pytest.approx(sum(d.best_kimg for d in done))
     assert load_images(joined.samples).labels.tolist() == [c for c in range(10) for _ in range(10)]
     kids = load_table(joined.history)
     assert set(kids.metric) == {f"val_kid/{c}" for c in prepared.classes}

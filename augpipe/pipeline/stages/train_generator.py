@@ -245,7 +245,7 @@ def _record(
         name=spec.name,
         kind=training.options.kind,
         seed=spec.seed,
-        part="all" if spec.pooled else "" if spec.label is None else training.problem.classes[0],
+        class_model="all" if spec.pooled else "" if spec.label is None else training.problem.classes[0],
         checkpoint=store.put_state("generators", packed),
         history=_history(store, rows),
         previews=tuple(previews),
@@ -262,24 +262,26 @@ def join_generators(
     context: Context,
     prepared: Prepared,
     options: GeneratorConfig,
-    parts: Sequence[TrainedGenerator],
+    models: Sequence[TrainedGenerator],
     start: TrainedGenerator | None = None,
 ) -> TrainedGenerator:
     """Join per-class models into one generator;
     its kimg and seconds are sums over all models, including the pooled one.
     """
     timer, store = Timer(), context.store
-    name, seed = parts[0].name, parts[0].seed
+    name, seed = models[0].name, models[0].seed
     generator_seed = entropy(seed, "generator", name)
     label = {name: at for at, name in enumerate(prepared.classes)}
-    states = {label[part.part]: load_state(part.checkpoint)["state"] for part in parts}
+    states = {label[model.class_model]: load_state(model.checkpoint)["state"] for model in models}
     packed = families.pack(options, prepared.problem, generator_seed, prepared.splits.train, {"parts": states})
     joined, _ = families.unpack(packed, context.runtime(), store.images)
     shown = torch.tensor(sorted(states)).repeat_interleave(SHOWN)
     images = draw.draw(joined, shown, torch_stream(generator_seed, "preview")).images
-    rows = [(part.best_kimg, part.time.seconds, f"val_kid/{part.part}", part.best_metric) for part in parts]
-    spent = [*parts, *([start] if start else [])]
-    seconds = timer.stop().seconds + sum(part.time.seconds for part in spent)
+    rows = [
+        (model.best_kimg, model.time.seconds, f"val_kid/{model.class_model}", model.best_metric) for model in models
+    ]
+    spent = [*models, *([start] if start else [])]
+    seconds = timer.stop().seconds + sum(model.time.seconds for model in spent)
     return TrainedGenerator(
         name=name,
         kind=options.kind,
@@ -289,9 +291,9 @@ def join_generators(
         previews=(),
         samples=store.put_images(draw.synthetic_set(images, shown, load_images(prepared.splits.train))),
         learned=prepared.splits.train,
-        best_kimg=sum(part.best_kimg for part in spent),
-        best_metric=sum(part.best_metric for part in parts) / len(parts),
-        stopped="; ".join(sorted({part.stopped for part in parts})),
+        best_kimg=sum(model.best_kimg for model in spent),
+        best_metric=sum(model.best_metric for model in models) / len(models),
+        stopped="; ".join(sorted({model.stopped for model in models})),
         time=timer.stop().model_copy(update={"seconds": seconds}),
     )
 
