@@ -121,11 +121,11 @@ def _magnitudes(thumbs: torch.Tensor, side: float = 1.0) -> torch.Tensor:
     rows, columns = waves, waves[FREQUENCIES:]
     constant = rows.sum(1)[:, None] * columns.sum(1)  # the transform of a uniform image
     left, right = rows @ resample.to(rows.dtype), (columns @ resample.to(rows.dtype)).T
-    share = resample.sum(0) / size
+    box = resample.sum(0) / size
     values = []
     for pixels in thumbs.split(2**12):
         chunk = pixels.float()
-        means = (chunk @ share) @ share
+        means = (chunk @ box) @ box
         transform = left @ torch.complex(chunk @ right.real, chunk @ right.imag)
         magnitude = (transform - means[:, None, None] * constant).abs().sqrt()
         # A mirror image exchanges the frequencies (u, v) and (-u, v).

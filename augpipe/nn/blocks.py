@@ -71,29 +71,29 @@ def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaimin
     dcgan: N(0, 0.02²) for both (Radford et al. 2016). Norms start at 1 and 0, biases at 0,
     embeddings at N(0, 1). Raises TypeError for any other layer with parameters.
     """
-    for part in module.modules():
-        names = [name for name, _ in part.named_parameters(recurse=False)]
+    for layer in module.modules():
+        names = [name for name, _ in layer.named_parameters(recurse=False)]
         if not names:
             continue
-        if isinstance(part, Drawn):
-            part.draw_parameters(rng)
+        if isinstance(layer, Drawn):
+            layer.draw_parameters(rng)
             continue
-        weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             if scheme == "dcgan":
-                nn.init.normal_(part.weight, 0.0, 0.02, generator=rng)
-            elif isinstance(part, nn.Linear):
-                bound = 1 / math.sqrt(part.in_features)
-                nn.init.uniform_(part.weight, -bound, bound, generator=rng)
+                nn.init.normal_(layer.weight, 0.0, 0.02, generator=rng)
+            elif isinstance(layer, nn.Linear):
+                bound = 1 / math.sqrt(layer.in_features)
+                nn.init.uniform_(layer.weight, -bound, bound, generator=rng)
             else:
-                nn.init.kaiming_normal_(part.weight, mode="fan_out", generator=rng)
-        elif isinstance(part, nn.Embedding):
-            nn.init.normal_(part.weight, generator=rng)
-        elif isinstance(part, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", generator=rng)
+        elif isinstance(layer, nn.Embedding):
+            nn.init.normal_(layer.weight, generator=rng)
+        elif isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
             if weight is not None:
                 nn.init.ones_(weight)
         else:
-            raise TypeError(f"no initialisation for {type(part).__name__} ({', '.join(names)})")
+            raise TypeError(f"no initialisation for {type(layer).__name__} ({', '.join(names)})")
         if bias is not None:
             nn.init.zeros_(bias)
 

@@ -85,5 +85,5 @@ def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:
 
         workers = max(1, cores() // runner.devices) if pick_device(runner.device) == "cpu" else 1
     count = max(1, min(int(workers), jobs))
-    share = 1 if runner.kind == "dask" else max(1, cores() // count)
-    return count, share if runner.threads == "auto" else runner.threads
+    auto = 1 if runner.kind == "dask" else max(1, cores() // count)
+    return count, auto if runner.threads == "auto" else runner.threads

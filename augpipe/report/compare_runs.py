@@ -25,13 +25,13 @@ COUNTED: Final = ("fingerprint", "source images", "classes", "image", "train", "
 class Moved:
     """One arm in both runs. means: macro recall on test of the first and the second run, over `change`'s seeds.
 
-    change: second minus first, with p corrected over all arms. word: up, down, or why neither is shown.
+    change: second minus first, with p corrected over all arms. label: up, down, or why neither is shown.
     """
 
     arm: str
     means: tuple[float, float]
     change: Gain
-    word: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class RunsCompared:
 
     def sentence(self) -> str:
         """What moved, in one line."""
-        moved = [f"{one.arm} {one.word}" for one in self.arms if one.word in ("up", "down")]
+        moved = [f"{one.arm} {one.label}" for one in self.arms if one.label in ("up", "down")]
         if moved:
             return f"{several(len(moved), 'arm')} of {len(self.arms)} moved: {', '.join(moved)}."
         return f"No arm of {len(self.arms)} is shown to have moved."
@@ -76,7 +76,7 @@ class RunsCompared:
                     "low": one.change.interval.low,
                     "high": one.change.interval.high,
                     "p_holm": one.change.p_holm,
-                    "moved": one.word,
+                    "moved": one.label,
                 }
                 for one in self.arms
             },
@@ -105,7 +105,7 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunsCompared:
     for one, p in zip(moved, corrected, strict=True):
         decided = verdict(one.change.interval, p, len(rows[0]), units)
         change = replace(one.change, p_holm=p, verdict=decided)
-        arms.append(replace(one, change=change, word=WORDS.get(decided, decided)))
+        arms.append(replace(one, change=change, label=WORDS.get(decided, decided)))
     return RunsCompared(
         first,
         second,

@@ -53,7 +53,7 @@ def rows(compared: RunsCompared) -> list[tuple[str, ...]]:
                 f"{100 * interval.mean:+.1f}",
                 f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}",
                 f"{one.change.p_holm:.2g}",
-                one.word,
+                one.label,
             )
         )
     return table

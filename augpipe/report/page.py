@@ -274,5 +274,5 @@ def _chosen(result: ArmResult) -> dict[str, str]:
     }
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}" if np.isfinite(share) else "–"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f}" if np.isfinite(fraction) else "–"

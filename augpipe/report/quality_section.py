@@ -34,7 +34,7 @@ MEMORISED: Final = (
 )
 GALLERY: Final = 8  # triples that the page shows of each generator
 GALLERIES: Final = 1_500_000  # bytes of the page
-WORDS: Final = 6  # notes on missing values that the page shows
+MOST_NOTES: Final = 6  # notes on missing values that the page shows
 
 
 def sections(quality: Quality, classes: int, room: float = 1.0) -> dict[str, Any]:
@@ -61,11 +61,11 @@ def _cell(value: float, note: str) -> str:
 
 def _wide(table: pd.DataFrame, metrics: tuple[str, ...], classes: int) -> dict[str, Any]:
     """Rows per generator (`whole`) and per generator and class (`single`), one column a metric;
-    words: notes on missing values.
+    notes: notes on missing values.
     """
     have = [m for m in metrics if (table.metric == m).any()]
     whole, single = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
-    words = dict[str, None]()
+    notes = dict[str, None]()
     for generator, values in table[table.metric.isin(have)].groupby("generator", sort=False):
         for name, part in list(values.groupby("class", sort=False))[: classes + 1]:
             cells = {r.metric: _cell(float(r.value), "") for r in part.itertuples(index=False)}
@@ -73,8 +73,8 @@ def _wide(table: pd.DataFrame, metrics: tuple[str, ...], classes: int) -> dict[s
             row = (generator, name or "all", on, [cells.get(m, "–") for m in have])
             (single if name else whole).append(row)
         missing = values[~np.isfinite(values.value.astype(float))]
-        words |= {f"{r.metric} {r.note}": None for r in missing.itertuples(index=False)}
-    return {"metrics": have, "whole": whole, "single": single, "words": list(words)[:WORDS]}
+        notes |= {f"{r.metric} {r.note}": None for r in missing.itertuples(index=False)}
+    return {"metrics": have, "whole": whole, "single": single, "notes": list(notes)[:MOST_NOTES]}
 
 
 def _overall(table: pd.DataFrame) -> dict[str, Any]:

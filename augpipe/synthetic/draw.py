@@ -78,7 +78,7 @@ def sample(
             filling = _Filling(generator, counts, pool, curator)
             filling.run(torch_stream(seed, "synthesis"))
         rows = filling.rows()
-        labels = np.repeat(np.array(list(filling.want), np.int64), list(filling.done.values()))
+        labels = np.repeat(np.array(list(filling.planned), np.int64), list(filling.done.values()))
         ids = [f"{name}/{seed}/{row}" for row in range(len(rows))]
         keep_rows(scratch, rows)
         table = _provenance(ids, filling.parents[rows], train, name)
@@ -110,23 +110,23 @@ class _Filling:
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.want = {c: n for c, n in sorted(self.counts.items()) if n > 0}
-        self.done, self.drawn, self.accepted = (dict.fromkeys(self.want, 0) for _ in range(3))
-        ends = np.cumsum(list(self.want.values()))
-        self._start = dict(zip(self.want, [0, *ends[:-1].tolist()], strict=False))
+        self.planned = {c: n for c, n in sorted(self.counts.items()) if n > 0}
+        self.done, self.drawn, self.accepted = (dict.fromkeys(self.planned, 0) for _ in range(3))
+        ends = np.cumsum(list(self.planned.values()))
+        self._start = dict(zip(self.planned, [0, *ends[:-1].tolist()], strict=False))
         self.parents = np.full(len(self.pool), -1, np.int64)
 
     def run(self, rng: torch.Generator) -> None:
         """Draw until the plan is met or no round is left."""
         for _ in range(self.curator.rounds if self.curator else 1):
-            labels = [torch.full((self._to_draw(c),), c) for c in self.want if self._hopeful(c)]
+            labels = [torch.full((self._to_draw(c),), c) for c in self.planned if self._hopeful(c)]
             if not labels:
                 return
             for chunk in torch.cat(labels).to(torch.int64).split(AT_ONCE):
                 self._take(draw(self.generator, chunk, rng), chunk.numpy())
 
     def _missing(self, label: int) -> int:
-        return self.want[label] - self.done[label]
+        return self.planned[label] - self.done[label]
 
     def _hopeful(self, label: int) -> bool:
         """Whether a class lacks images, and candidates of it have a chance to be accepted."""
@@ -169,7 +169,7 @@ class _Filling:
 
     def short(self) -> dict[int, int]:
         """Class → images missing, for classes that lack any."""
-        return {c: self._missing(c) for c in self.want if self._missing(c)}
+        return {c: self._missing(c) for c in self.planned if self._missing(c)}
 
 
 def labels_of(counts: Counts, n: int) -> torch.Tensor:

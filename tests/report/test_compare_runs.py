@@ -70,7 +70,7 @@ def test_what_moved_is_shown_with_its_interval(
     one, other = read_run(first), read_run(second)
     compared = compare_runs(one, other)
     moved = {arm.arm: arm for arm in compared.arms}
-    assert {name: arm.word for name, arm in moved.items()} == {
+    assert {name: arm.label for name, arm in moved.items()} == {
         "real": "not shown to have moved",
         "classic": "not shown to have moved",
         "gan": "down",
@@ -104,7 +104,7 @@ def test_other_seeds_are_paired_as_far_as_both_have_them(first: Path, tmp_path: 
     write_json(second / "summary.json", {**summary, "seeds": [2, 1]})
     compared = compare_runs(read_run(first), read_run(second))
     assert compared.paired == (1, 2)
-    assert {one.word for one in compared.arms} == {"too few seeds to say"}
+    assert {one.label for one in compared.arms} == {"too few seeds to say"}
 
 
 def test_another_test_set_is_refused(first: Path, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_groups_are_resampled_together(first: Path, tmp_path: Path) -> None:
     compared = compare_runs(read_run(first), read_run(second))
     apart = next(one for one in compared.arms if one.arm == "gan")
     assert compared.first.groups is not None and len(set(compared.first.groups)) == 12
-    assert apart.word == "too few test images to say"  # four groups of each class
+    assert apart.label == "too few test images to say"  # four groups of each class
 
 
 @pytest.mark.parametrize(
