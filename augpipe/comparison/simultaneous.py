@@ -38,9 +38,7 @@ class Simultaneous:
     level: float
 
 
-def simultaneous(
-    family: Sequence[Difference], units: Units, alpha: float = ALPHA, draws: int = DRAWS
-) -> list[Simultaneous]:
+def simultaneous(family: Sequence[Difference], units: Units, draws: int = DRAWS) -> list[Simultaneous]:
     """Intervals and p of a family of differences with different names, whose trainings and test units are shared.
 
     All have the same number of replicates G. A family of one gives its pairwise interval. The draws are seeded by the
@@ -55,10 +53,10 @@ def simultaneous(
     if not family:
         return []
     if len(family) == 1:
-        level, smallest = alpha, None
+        level, smallest = ALPHA, None
     else:
         smallest = _smallest_p(sorted(family, key=lambda member: member.name), units, draws)
-        level = float(np.quantile(smallest, alpha))
+        level = float(np.quantile(smallest, ALPHA))
     return [_member(member, level, smallest) for member in family]
 
 

@@ -28,7 +28,7 @@ def label_of(name: object, classes: Sequence[str]) -> int:
     return list(classes).index(text)
 
 
-def require_classes(classes: Sequence[str], least: int = 2) -> None:
+def require_classes(classes: Sequence[str]) -> None:
     """UserError if there are fewer classes than a comparison needs."""
-    if len(classes) < least:
-        raise UserError(f"at least {least} classes are needed; got {', '.join(classes) or 'none'}")
+    if len(classes) < 2:
+        raise UserError(f"at least 2 classes are needed; got {', '.join(classes) or 'none'}")

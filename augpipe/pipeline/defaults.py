@@ -271,16 +271,9 @@ def timed_survey(listing: sources.Listing, options: ImageOptions) -> tuple[Surve
     return images, seconds * len(listing) / max(1, min(SURVEYED, len(listing)))
 
 
-def for_source(
-    path: Path,
-    overrides: Sequence[str] = (),
-    before: Callable[[Outline], None] = lambda outline: None,
-    generators: Sequence[str] = (),
-) -> tuple[Experiment, tuple[Choice, ...]]:
-    """Experiment chosen from the images at a path, not fitted to a budget, and the choices;
-    arguments as in `suggest`.
-    """
-    suggestion = suggest(path, overrides, before, generators)
+def for_source(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, tuple[Choice, ...]]:
+    """Experiment chosen from the images at a path, not fitted to a budget, and the choices."""
+    suggestion = suggest(path, overrides)
     numbers = suggestion.standard()
     return suggestion.experiment(numbers), suggestion.choices(numbers)
 

@@ -131,10 +131,10 @@ class Results:
         """Class names in label order."""
         return self.splits["train"].classes
 
-    def mean(self, arm: str, metric: str, name: str = "", split: str = "test") -> float:
-        """Mean over seeds of one metric value."""
+    def mean(self, arm: str, metric: str, name: str = "") -> float:
+        """Mean over seeds of one metric value on test."""
         scores = self.scores
-        rows = (scores.arm == arm) & (scores.split == split) & (scores.metric == metric) & (scores["class"] == name)
+        rows = (scores.arm == arm) & (scores.split == "test") & (scores.metric == metric) & (scores["class"] == name)
         return float(scores.value[rows].mean())
 
     def by_seed(self, arm: str, split: str = "test") -> dict[int, float]:
