@@ -27,6 +27,7 @@ from augpipe.pipeline.records import (
     TrainedGenerator,
     TrainingSpec,
 )
+from augpipe.pipeline.stages.cells import cell_images
 from augpipe.pipeline.stages.measure import measure
 from augpipe.pipeline.stages.mix import choose, mix, search_steps
 from augpipe.pipeline.stages.prepare import images_to_make
@@ -222,7 +223,8 @@ def call_reference(runs: Runs, experiment: Experiment, seed: int, call: Call) ->
 
 def call_generator(runs: Runs, experiment: Experiment, spec: TrainingSpec, call: Call) -> GeneratorRun:
     """Train a generator: one joint model, or one model per class in separate calls, which are then joined."""
-    prepared, options = runs.prepared[spec.seed], experiment.generators[spec.name]
+    prepared = runs.prepared[spec.seed].by(experiment.conditions.get(spec.name, ()))
+    options = experiment.generators[spec.name]
     reference = runs.references[spec.seed].reference
     devices = experiment.runner.devices
     first, rest = specs(prepared, options, spec.model_copy(update={"devices": devices}))
@@ -307,7 +309,10 @@ def call_synthetic(
     share them through `shared`.
     """
     prepared = runs.prepared[seed]
-    plan = images_to_make(arm, prepared.counts["train"], prepared.classes)
+    if arm.mix.attributes:
+        plan = cell_images(arm, prepared.cells_by(arm.mix.attributes), prepared.classes)
+    else:
+        plan = images_to_make(arm, prepared.counts["train"], prepared.classes)
     parts = []
     for name, counts in zip(arm.generators, split_plan(plan, len(arm.generators)), strict=True):
         curated = experiment.curates(arm, name)

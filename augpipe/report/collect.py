@@ -24,7 +24,7 @@ from augpipe.pipeline.compare import ArmRun, Runs
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, output
-from augpipe.pipeline.records import IntakeRecord, Recipe, Scored
+from augpipe.pipeline.records import IntakeRecord, Recipe, Scored, TrainedGenerator
 from augpipe.report.attributes import attributes_of, compared
 from augpipe.report.predictions import stored_predictions
 from augpipe.report.quality import Quality, quality
@@ -271,13 +271,21 @@ def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult
     return GeneratorResult(
         name,
         experiment.generators[name].kind,
-        load_images(trained[0].samples),
+        _samples(trained[0], runs.prepared[experiment.seeds[0]].classes),
         tuple(run.best_kimg for run in trained),
         tuple(run.stopped for run in trained),
         float(np.mean([run.time.seconds for run in trained])),
         quiz,
         checked,
     )
+
+
+def _samples(trained: TrainedGenerator, classes: Sequence[str]) -> ImageSet:
+    """A generator's samples, with those of a generator of cells in their classes."""
+    samples = load_images(trained.samples)
+    if not trained.class_of:
+        return samples
+    return ImageSet(samples.images, np.array(trained.class_of)[samples.labels], classes, samples.table)
 
 
 def _quiz_images(experiment: Experiment, runs: Runs, name: str) -> tuple[bool, ImageSet]:
@@ -293,7 +301,8 @@ def _quiz_images(experiment: Experiment, runs: Runs, name: str) -> tuple[bool, I
             drawn.append((experiment.curates(arm, name), load_images(part.images)))
     some = [one for one in drawn if len(one[1])]
     if not some:
-        return False, load_images(runs.generators[name, seed].trained.samples)
+        classes = runs.prepared[seed].classes
+        return False, _samples(runs.generators[name, seed].trained, classes)
     return max(some, key=lambda one: (one[0], len(one[1])))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -65,8 +65,12 @@ def sample(
     seed: int,
     store: Store,
     judge: Judge | None = None,
+    class_of: Sequence[int] = (),
 ) -> Sampled:
     """Draw counts[c] images of each class c, in class order, and write them to disk as they are drawn.
+
+    class_of: class of each label that the generator knows, in ascending order, where these are not the classes
+    themselves; counts are then of its labels.
 
     A synthetic image derived from a train image gets that image's id as its parent, and its group; any other is a group
     of its own. `name` is the prefix of the ids, and the source. Images that `judge` rejects are drawn again, round by
@@ -74,10 +78,10 @@ def sample(
     """
     with store.scratch() as scratch:
         with image_writer(scratch, sum(counts.values()), train.spec) as pool:
-            filling = _Filling(generator, counts, pool, judge)
+            filling = _Filling(generator, counts, pool, judge, class_of)
             filling.run(torch_stream(seed, "synthesis"))
         rows = filling.rows()
-        labels = np.repeat(np.array(list(filling.want), np.int64), list(filling.done.values()))
+        labels = filling.classes(np.repeat(np.array(list(filling.want), np.int64), list(filling.done.values())))
         ids = [f"{name}/{seed}/{row}" for row in range(len(rows))]
         keep_rows(scratch, rows)
         table = _provenance(ids, filling.parents[rows], train, name)
@@ -106,6 +110,7 @@ class _Filling:
     counts: Counts
     pool: NDArray[np.uint8]
     judge: Judge | None
+    class_of: Sequence[int] = ()
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -114,6 +119,10 @@ class _Filling:
         ends = np.cumsum(list(self.want.values()))
         self._start = dict(zip(self.want, [0, *ends[:-1].tolist()], strict=False))
         self.parents = np.full(len(self.pool), -1, np.int64)
+
+    def classes(self, labels: Rows) -> Rows:
+        """The class of each of the generator's labels."""
+        return np.array(self.class_of, np.int64)[labels] if self.class_of else labels
 
     def run(self, rng: torch.Generator) -> None:
         """Draw until the plan is met or no round is left."""
@@ -144,7 +153,7 @@ class _Filling:
         images = drawn.images.numpy()
         rows, values = np.arange(len(labels)), dict[str, NDArray[np.float32]]()
         if self.judge is not None:
-            rows, check_values = self.judge.judge(images, labels)
+            rows, check_values = self.judge.judge(images, self.classes(labels))
             values = dict(check_values)
         for label in np.unique(labels).tolist():
             accepted = np.flatnonzero(labels[rows] == label)
@@ -158,7 +167,7 @@ class _Filling:
                 self.values.setdefault(check, np.full(len(self.pool), np.nan, np.float32))
                 self.values[check][places] = measured[accepted]
             if self.judge is not None:
-                self.judge.keep(images[rows[accepted]], labels[rows[accepted]])
+                self.judge.keep(images[rows[accepted]], self.classes(labels[rows[accepted]]))
             self.done[label] += len(accepted)
 
     def rows(self) -> Rows:
@@ -168,7 +177,12 @@ class _Filling:
 
     def short(self) -> dict[int, int]:
         """Class → images missing, for classes that lack any."""
-        return {c: self._missing(c) for c in self.want if self._missing(c)}
+        missing: dict[int, int] = {}
+        for label in self.want:
+            if lacking := self._missing(label):
+                name = int(self.classes(np.array([label]))[0])
+                missing[name] = missing.get(name, 0) + lacking
+        return missing
 
 
 def labels_of(counts: Counts, n: int) -> torch.Tensor:

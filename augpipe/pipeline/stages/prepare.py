@@ -31,6 +31,7 @@ from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import ATTRIBUTE, IntakeRecord, Prepared
+from augpipe.pipeline.stages.cells import cell_splits, empty_cells
 from augpipe.pipeline.validate import check_images, check_listing, list_images
 
 
@@ -64,6 +65,9 @@ def prepare(
         check_metric(experiment, counts["train"])
         data, refs = _store(store, scratch, images, rows)
         attributes = _attributes(intake, rows)
+        cells = cell_splits(experiment, store, refs, attributes)
+        for one in cells:
+            check_images(experiment, surveyed.spec, one.classes)
     return Prepared(
         data=data,
         splits=refs,
@@ -73,9 +77,10 @@ def prepare(
         counts=counts,
         fingerprint=f"{entropy(0, *(getattr(refs, name).sha256 for name in NAMES)):016x}",
         torn_groups=partitioned.torn > 0,
-        intake=_record(intake, partitioned, policy),
+        intake=_record(intake, partitioned, policy, empty_cells(cells)),
         quarantine=store.put_table("quarantine", quarantine(intake.bad, partitioned.removed)),
         attributes=None if attributes is None else store.put_table("attributes", attributes),
+        cells=cells,
         time=timer.stop(),
     )
 
@@ -147,7 +152,9 @@ def _store(
     return data, SplitRefs(**{name: store.put_rows(data, start, stop) for name, start, stop in ranges})
 
 
-def _record(intake: Intake, partitioned: partition.Partition, policy: Policy) -> IntakeRecord:
+def _record(
+    intake: Intake, partitioned: partition.Partition, policy: Policy, notes: tuple[str, ...] = ()
+) -> IntakeRecord:
     groups, near = intake.groups, partitioned.near
     return IntakeRecord(
         fingerprint=intake.fingerprint(),
@@ -158,6 +165,6 @@ def _record(intake: Intake, partitioned: partition.Partition, policy: Policy) ->
         ignored=dict(sorted(intake.listing.ignored.items())),
         split=partitioned.kind,
         groups=None if groups is None else len(set(groups.tolist())),
-        notes=(*intake.notes, *partitioned.notes),
+        notes=(*intake.notes, *partitioned.notes, *notes),
         limits=partitioned.limits,
     )
