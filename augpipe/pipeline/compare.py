@@ -31,7 +31,7 @@ from augpipe.pipeline.stages.cells import cell_images
 from augpipe.pipeline.stages.measure import measure
 from augpipe.pipeline.stages.mix import choose, mix, search_steps
 from augpipe.pipeline.stages.prepare import images_to_make
-from augpipe.pipeline.stages.score import score
+from augpipe.pipeline.stages.score import score, score_with_shift
 from augpipe.pipeline.stages.synthesize import pool, split_plan, synthesize
 from augpipe.pipeline.stages.train_classifier import train_classifier, train_reference
 from augpipe.pipeline.stages.train_generator import join_generators, specs, starts_pretrained, train_generator
@@ -281,7 +281,11 @@ def _call_arms(runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Ca
             total=experiment.classifier.steps,
         )
     for run in trained:
-        run.scored = call(score, run.prepared, run.classifier, run.recipe, title=f"score {_title(run)}")
+        title, shift = f"score {_title(run)}", run.prepared.shift
+        if shift is None:
+            run.scored = call(score, run.prepared, run.classifier, run.recipe, title=title)
+        else:
+            run.scored = call(score_with_shift, run.prepared, run.classifier, run.recipe, shift, title=title)
 
 
 def _title(run: ArmRun) -> str:

@@ -67,7 +67,9 @@ class Prepared(Record, frozen=True):
     For a generator of cells (see `by`) the classes are the cells, and class_of has the class of each.
     """
 
-    uncounted = frozenset({"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "cells", "time"})
+    uncounted = frozenset(
+        {"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "cells", "shift", "time"}
+    )
 
     data: Ref  # the images of all splits
     splits: SplitRefs
@@ -82,6 +84,7 @@ class Prepared(Record, frozen=True):
     attributes: Ref | None = None  # split, id, a column of each attribute
     cells: tuple[CellSplits, ...] = ()  # of each fill by attributes
     class_of: tuple[int, ...] = ()
+    shift: Ref | None = None  # the second test set
     time: Timed
 
     def cells_by(self, attributes: tuple[str, ...]) -> CellSplits:
@@ -266,7 +269,7 @@ class TrainedClassifier(Record, frozen=True):
 
 
 class Scored(Record, frozen=True):
-    """Scores on val and test, and the probabilities they were computed from."""
+    """Scores on val and test, and the probabilities they were computed from; also of the second test set, if any."""
 
     arm: str
     seed: int

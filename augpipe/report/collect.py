@@ -31,6 +31,7 @@ from augpipe.report.quality import Quality, quality
 from augpipe.report.results import ArmResult, GeneratorResult, MeanRecipe, Results
 from augpipe.report.saved_models import saved_models, with_winner
 from augpipe.report.secondary import secondary
+from augpipe.report.shift import shift_confirmed, shift_of
 
 
 def collect(
@@ -56,6 +57,7 @@ def collect(
     absent = absent_classes(prepared.counts["val"], prepared.classes)
     val = metric_values(scores, experiment.metric, "val", absent)
     comparison = _compared(experiment, runs, outputs, units, val, arms)
+    shift = shift_of(experiment, runs, lambda of, on: _compared(experiment, runs, of, [on] * len(seeds), val, arms))
     attributes = attributes_of(runs)
     if attributes is not None:
         pair = Finalists(comparison.best, comparison.strongest)
@@ -79,6 +81,7 @@ def collect(
         seconds=seconds,
         machine=_machine(experiment, threads),
         attributes=attributes,
+        shift=shift,
     )
 
 
@@ -96,6 +99,7 @@ def with_confirmed(results: Results, confirmed: Confirmed | NotConfirmed, second
         if results.attributes is None
         else compared(results.attributes, confirmed.runs, confirmed.finalists, confirmed.classifiers),
         secondary=secondary(confirmed),
+        shift=None if results.shift is None else shift_confirmed(results.shift, confirmed),
         predictions=(*results.predictions, *(p for p in more if (p.arm, p.seed) not in known)),
         models=with_winner(results.models, confirmed),
         seconds=seconds,
