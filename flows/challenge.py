@@ -1,7 +1,8 @@
 """The scheduled job: if the source changed, run the comparison again and promote the better model.
 
 The model in service is the version with the alias `champion` in MLflow's registry. It is replaced only if the
-challenger, chosen on val, is shown to be better on the new test set, without test images that the champion has seen.
+challenger, chosen by the confirm stage or else on val, is shown to be better on the new test set, without test images
+that the champion has seen.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from augpipe.core.home import home
 from augpipe.core.machine import cores
 from augpipe.data.sources import places
 from augpipe.pipeline import refresh as policy
+from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
 from augpipe.report.out import check_out
@@ -83,15 +85,16 @@ def _challenge(
     done = f"the comparison is complete ({folder / 'report.html'})"
     if compared.lost:  # its models may not be there to be registered
         raise TrackingLostError(f"{done}; {compared.lost}")
-    choice = policy.choose(compared.results.scores)
-    run = compared.runs.arms[choice.arm, choice.seed]
+    confirmed = compared.results.confirmed
+    choice, run = policy.challenger(compared.results.scores, compared.runs, confirmed)
     if run.classifier is None:
         raise RuntimeError(f"arm {choice.arm!r} was compared without a classifier")
     new = policy.Challenger(choice, run.classifier.state, run.prepared)
     decision = policy.decide(champion, new, config, _here(config))
     if decision is None:
         # Its tags stay as they are: they say why it was promoted.
-        message = f"the champion stays: val chose it again, arm {choice.arm!r}, seed {choice.seed}"
+        who = "the confirm stage" if choice.decision else "val"
+        message = f"the champion stays: {who} chose it again, arm {choice.arm!r}, seed {choice.seed}"
     else:
         message = Pending(report).last_result(
             lambda: _register(client, classifiers, config, compared, new, decision), "the models in the registry", done
@@ -145,6 +148,7 @@ def _register(
         "augpipe.arm": choice.arm,
         "augpipe.seed": str(choice.seed),
         "augpipe.val_macro_recall": f"{choice.val:.4f}",
+        "augpipe.decision": choice.decision or "none",
         "augpipe.data": compared.results.fingerprint,
         "augpipe.source": compared.results.intake.fingerprint,
         "augpipe.comparison": compared.run,
@@ -158,10 +162,13 @@ def _register(
     for name in arm.generators:
         # A single generator keeps one registry name; each generator of a pool has a name of its own.
         suffix = "" if len(arm.generators) == 1 else f"-{name}"
-        registry, key = Registry(client, f"{config.name}-generator{suffix}"), (name, choice.seed)
+        seed = choice.seed if choice.generator is None else choice.generator
+        registry, key = Registry(client, f"{config.name}-generator{suffix}"), (name, seed)
         if ("generator", *key) not in compared.logged:
             continue  # it could not be logged, as the run has reported
-        weights = compared.runs.generators[key].trained.checkpoint.sha256
+        confirmed = compared.results.confirmed
+        runs = confirmed.runs if choice.decision and isinstance(confirmed, Confirmed) else compared.runs
+        weights = runs.generators[key].trained.checkpoint.sha256
         registered.append((registry, registry.register(compared.logged["generator", *key], weights, tags)))
     tags["augpipe.generator"] = ", ".join(f"{r.name} {v.version}" for r, v in registered) or "none"
     registered.append((classifiers, classifiers.register(logged, new.state.sha256, tags)))

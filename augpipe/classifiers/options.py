@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augpipe.classifiers.losses import AnyLoss, CrossEntropy
-from augpipe.classifiers.plans import Fill, Share
+from augpipe.classifiers.plans import By, Fill, Share
 from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.registry import registered_in
 from augpipe.core.schema import Strict, refuse_changed
@@ -109,7 +109,9 @@ class Mix(Strict):
     fill: Fill = "auto"
     """Synthetic images per class. `auto` (= `not majority`), `minority`, `not minority`, `all`: these classes are
     filled up to the largest one; a float in (0, 1]: every class up to that fraction of the largest; an int, or a
-    mapping of class to int: so many; `search`: as `auto`, and the fraction used is chosen on val."""
+    mapping of class to int: so many; `search`: as `auto`, and the fraction used is chosen on val; `{by: [class,
+    scanner]}`: every combination of class and value of these `source.attributes` up to the largest one, by a generator
+    that is trained on the combinations."""
 
     share: Share = "fill"
     """Probability that an image drawn from a class with synthetic images is synthetic: a number in [0, 1], or a mapping
@@ -168,6 +170,11 @@ class Mix(Strict):
 
     curated: bool | None = None
     """Whether synthetic images must pass the checks of `curation`. null: only those of trained generators."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes that `fill` evens out besides the class; empty: none."""
+        return self.fill.attributes if isinstance(self.fill, By) else ()
 
     @property
     def searches(self) -> bool:

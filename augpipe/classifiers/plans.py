@@ -10,10 +10,41 @@ from pydantic import BeforeValidator, Field
 
 from augpipe.core.counts import Counts, label_of
 from augpipe.core.errors import UserError
+from augpipe.core.schema import Strict
+
+CLASS: Final = "class"  # in `by`: the class itself
+
+
+class By(Strict):
+    """A fill that makes the cells class x attribute equally large, where train has images of them."""
+
+    by: Annotated[tuple[str, ...], Field(min_length=2)]
+    """`class` and the names of one or more of `source.attributes`."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The names without `class`."""
+        return tuple(name for name in self.by if name != CLASS)
+
+
+def _parse_by(names: Any) -> By:
+    """`[class, scanner]` → By; UserError for anything else."""
+    listed = list(names) if isinstance(names, list | tuple) else [names]
+    if not all(isinstance(name, str) for name in listed) or CLASS not in listed or len(listed) < 2:
+        raise UserError(
+            f"a fill by attributes names {CLASS} and attributes, such as {{by: [{CLASS}, scanner]}}; got {names!r}"
+        )
+    if len(set(listed)) < len(listed):
+        raise UserError(f"duplicate name in the fill by {', '.join(listed)}")
+    return By(by=tuple(listed))
 
 
 def _parse_fill(value: Any) -> Any:
     """Validate a fill, with class names as text and NumPy's numbers as Python's; UserError for anything else."""
+    if isinstance(value, By):
+        return value
+    if isinstance(value, Mapping) and set(value) == {"by"} and not isinstance(_plain(value["by"]), int | float):
+        return _parse_by(value["by"])
     if isinstance(value, Mapping):
         value = {name: _plain(n) for name, n in value.items()}
     value = _plain(value)
@@ -23,7 +54,7 @@ def _parse_fill(value: Any) -> Any:
         if value not in _NAMED:
             raise UserError(
                 f"unknown fill {value!r}; choose from {', '.join(_NAMED)}, a float in (0, 1], "
-                "a count, or a count per class"
+                f"a count, a count per class, or {{by: [{CLASS}, ATTRIBUTE]}}"
             )
         return value
     if isinstance(value, float):
@@ -53,7 +84,7 @@ _NAMED: dict[str, Callable[[Counts], set[int]]] = {
 _NAMED["auto"] = _NAMED["search"] = _NAMED["not majority"]
 
 # Number of synthetic images per class, in any spelling (see `plan`).
-Fill = Annotated[str | int | float | Mapping[str, int], BeforeValidator(_parse_fill)]
+Fill = Annotated[str | int | float | By | Mapping[str, int], BeforeValidator(_parse_fill)]
 
 
 def _parse_share(value: Any) -> Any:
@@ -100,9 +131,11 @@ def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:
     - an int: every class gets that many;
     - a mapping of class name to int: that many synthetic images of the class (in imbalanced-learn the number includes
       real ones).
-    Raises UserError for anything else.
+    Raises UserError for anything else, and for a fill by attributes (see `plan_cells`): `have` does not show them.
     """
     largest, fill = max(have.values()), _parse_fill(fill)
+    if isinstance(fill, By):
+        raise UserError(f"the fill by {', '.join(fill.by)} needs a run's source.attributes; choose another fill")
     if isinstance(fill, str):
         requested = {c: largest - have[c] for c in _NAMED[fill](have)}
     elif isinstance(fill, Mapping):
@@ -112,3 +145,14 @@ def plan(fill: Fill, have: Counts, classes: Sequence[str]) -> dict[int, int]:
     else:
         requested = {c: round(largest * fill) - n for c, n in have.items()}
     return {c: n for c, n in sorted(requested.items()) if n > 0}
+
+
+def plan_cells(have: Counts, known: Sequence[bool]) -> dict[int, int]:
+    """Cell → number of synthetic images that fills it up to the largest cell, without cells that get none.
+
+    have: training images of each cell. known: whether a cell's values are known, (C,). A cell without training images
+    gets none, since no generator can learn it; nor does one of unknown values.
+    """
+    filled = {cell: n for cell, n in have.items() if n > 0 and known[cell]}
+    largest = max(filled.values(), default=0)
+    return {cell: largest - n for cell, n in sorted(filled.items()) if n < largest}

@@ -89,6 +89,15 @@ class Store:
 
         return self.put("images", write)
 
+    def put_labels(self, of: Ref, labelled: ImageSet) -> Ref:
+        """Store the images of a stored set with other labels and classes, without a copy of the images."""
+        rows = rows_of(of.path) or Rows(of.sha256, 0, len(labelled))
+
+        def write(folder: Path) -> None:
+            image_folders.write_rows(folder, rows, labelled.labels, labelled.classes, labelled.table)
+
+        return self.put("images", write)
+
     def adopt(self, kind: str, written: Path) -> Ref:
         """Store a finished file or folder of `scratch`, which is moved."""
 

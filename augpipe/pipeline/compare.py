@@ -17,10 +17,11 @@ from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Synthetic, TrainedGenerator, TrainingSpec
 from augpipe.pipeline.runs import ArmRun, BySeed, GeneratorRun, ReferenceRun, Runs
+from augpipe.pipeline.stages.cells import cell_images
 from augpipe.pipeline.stages.measure import measure
 from augpipe.pipeline.stages.mix import choose, mix, search_steps
 from augpipe.pipeline.stages.prepare import images_to_make
-from augpipe.pipeline.stages.score import score
+from augpipe.pipeline.stages.score import score, score_with_shift
 from augpipe.pipeline.stages.synthesize import pool, split_plan, synthesize
 from augpipe.pipeline.stages.train_classifier import train_classifier, train_reference
 from augpipe.pipeline.stages.train_generator import join_generators, specs, starts_pretrained, train_generator
@@ -127,7 +128,8 @@ def call_reference(runs: Runs, experiment: Experiment, seed: int, call: Call) ->
 
 def call_generator(runs: Runs, experiment: Experiment, spec: TrainingSpec, call: Call) -> GeneratorRun:
     """Train a generator: one joint model, or one model per class in separate calls, which are then joined."""
-    prepared, options = runs.prepared[spec.seed], experiment.generators[spec.name]
+    prepared = runs.prepared[spec.seed].by(experiment.conditions.get(spec.name, ()))
+    options = experiment.generators[spec.name]
     reference = runs.references[spec.seed].reference
     devices = experiment.runner.devices
     first, rest = specs(prepared, options, spec.model_copy(update={"devices": devices}))
@@ -184,7 +186,11 @@ def _call_arms(runs: Runs, experiment: Experiment, arms: Sequence[Arm], call: Ca
             total=experiment.classifier.steps,
         )
     for run in trained:
-        run.scored = call(score, run.prepared, run.classifier, run.recipe, title=f"score {_title(run)}")
+        title, shift = f"score {_title(run)}", run.prepared.shift
+        if shift is None:
+            run.scored = call(score, run.prepared, run.classifier, run.recipe, title=title)
+        else:
+            run.scored = call(score_with_shift, run.prepared, run.classifier, run.recipe, shift, title=title)
 
 
 def _title(run: ArmRun) -> str:
@@ -212,7 +218,10 @@ def call_synthetic(
     share them through `shared`.
     """
     prepared = runs.prepared[seed]
-    plan = images_to_make(arm, prepared.counts["train"], prepared.classes)
+    if arm.mix.attributes:
+        plan = cell_images(arm, prepared.cells_by(arm.mix.attributes), prepared.classes)
+    else:
+        plan = images_to_make(arm, prepared.counts["train"], prepared.classes)
     parts = []
     for name, counts in zip(arm.generators, split_plan(plan, len(arm.generators)), strict=True):
         curated = experiment.curates(arm, name)

@@ -54,6 +54,18 @@ class Confirmed:
         """That of the last look."""
         return self.outcomes[-1]
 
+    @property
+    def winner(self) -> str | None:
+        """The arm that the stage decided for; None if it is undecided.
+
+        The arm with synthetic images if it is better, the other one if it is worse or equivalent, since it needs no
+        generator.
+        """
+        decision = self.outcome.decision
+        if decision == "undecided":
+            return None
+        return self.finalists.contender if decision == "better" else self.finalists.rival
+
     def figures(self) -> dict[str, float]:
         """The difference in points with its 95% interval and p, and how much was trained; for tracking."""
         names = ("difference", "low", "high", "p", "generators", "classifiers")

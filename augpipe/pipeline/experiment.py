@@ -21,6 +21,7 @@ from augpipe.data.sources import Source
 from augpipe.generators.options import FAMILIES, AnyGenerator, GeneratorConfig
 from augpipe.generators.preview import preview
 from augpipe.pipeline.arm import Arm, Name
+from augpipe.pipeline.conditions import Conditions, check_attributes, conditions
 from augpipe.pipeline.config_values import overridden, read
 from augpipe.pipeline.runner import Runner
 from augpipe.synthetic.options import GAN_TRAIN, Curation, FidelityOptions, Gate, condition
@@ -178,6 +179,8 @@ class Outline(Strict):
             raise ValueError("resplit draws a split for each seed, but split.kind official has a single one")
         if self.baseline not in names:
             raise unknown("baseline", self.baseline, names)
+        check_attributes(self.arms, self.source)
+        conditions(self.arms)  # raises for arms that contradict each other
         return self
 
     @model_validator(mode="after")
@@ -196,6 +199,11 @@ class Outline(Strict):
             if not self.fidelity.gan_train and condition(gate).figure == GAN_TRAIN:
                 raise ValueError(f"the gate {gate!r} needs fidelity.gan_train: true; got false")
         return self
+
+    @property
+    def conditions(self) -> Conditions:
+        """Generators that are trained on combinations of the class and these attributes."""
+        return conditions(self.arms)
 
     @property
     def unused_generators(self) -> tuple[str, ...]:

@@ -41,26 +41,33 @@ def metric_values(scores: pd.DataFrame, metric: Metric, split: str, absent: Coll
     return recalls.groupby(["arm", "seed"], sort=False).value.min().reset_index()
 
 
-def outputs(runs: Runs, arm: str, classifiers: Mapping[int, Sequence[int]], metric: Metric = "macro_recall") -> Outputs:
-    """What an arm's classifiers predict on the test images, as `metrics.score` takes it.
+def outputs(
+    runs: Runs, arm: str, classifiers: Mapping[int, Sequence[int]], metric: Metric = "macro_recall", split: str = "test"
+) -> Outputs:
+    """What an arm's classifiers predict on the images of a split, as `metrics.score` takes it.
 
     classifiers: generator's seed → seeds of its classifiers. Classes (G,R,N), or for `macro_auc` probabilities
     (G,R,N,K).
     """
-    of = [[output(_probabilities(runs, arm, s), metric) for s in r] for r in classifiers.values()]
+    of = [[output(_probabilities(runs, arm, s), metric, split) for s in r] for r in classifiers.values()]
     return np.array(of)
 
 
-def output(ref: Ref, metric: Metric = "macro_recall") -> Outputs:
-    """Stored test predictions of a classifier: classes (N,), or for `macro_auc` probabilities (N,K)."""
-    probabilities: NDArray[np.float32] = load_state(ref)["test"].numpy()
+def output(ref: Ref, metric: Metric = "macro_recall", split: str = "test") -> Outputs:
+    """Stored predictions of a classifier: classes (N,), or for `macro_auc` probabilities (N,K)."""
+    probabilities: NDArray[np.float32] = load_state(ref)[split].numpy()
     return probabilities if metric == "macro_auc" else probabilities.argmax(1)
 
 
 def test_labels(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     """Class and group of each test image, (N,)."""
-    test = load_images(next(iter(runs.prepared.values())).splits.test)
-    return np.array(test.labels), test.table["group"].to_numpy()
+    return labels_of(next(iter(runs.prepared.values())).splits.test)
+
+
+def labels_of(ref: Ref) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """Class and group of each image of a stored set, (N,)."""
+    images = load_images(ref)
+    return np.array(images.labels), images.table["group"].to_numpy()
 
 
 def _probabilities(runs: Runs, arm: str, seed: int) -> Ref:

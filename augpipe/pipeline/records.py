@@ -48,10 +48,29 @@ class IntakeRecord(BaseModel, frozen=True):
     limits: tuple[str, ...] = ()  # what was not checked; in the report alone
 
 
-class Prepared(Record, frozen=True):
-    """The three splits of a source, with the number of images of each class."""
+class CellSplits(BaseModel, frozen=True):
+    """The splits, labelled by cells of class and attributes (see `data.cells`).
 
-    uncounted = frozenset({"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "time"})
+    by: the attributes. classes: names of the cells. class_of: class of each. known: whether it has no missing value.
+    """
+
+    by: tuple[str, ...]
+    classes: tuple[str, ...]
+    class_of: tuple[int, ...]
+    known: tuple[bool, ...]
+    counts: Mapping[str, Mapping[int, int]]
+    splits: SplitRefs
+
+
+class Prepared(Record, frozen=True):
+    """The three splits of a source, with the number of images of each class.
+
+    For a generator of cells (see `by`) the classes are the cells, and class_of has the class of each.
+    """
+
+    uncounted = frozenset(
+        {"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "cells", "shift", "time"}
+    )
 
     data: Ref  # the images of all splits
     splits: SplitRefs
@@ -64,7 +83,22 @@ class Prepared(Record, frozen=True):
     intake: IntakeRecord
     quarantine: Ref  # id, class, what, reason
     attributes: Ref | None = None  # split, id, a column of each attribute
+    cells: tuple[CellSplits, ...] = ()  # of each fill by attributes
+    class_of: tuple[int, ...] = ()
+    shift: Ref | None = None  # the second test set
     time: Timed
+
+    def cells_by(self, attributes: tuple[str, ...]) -> CellSplits:
+        """The cells of class and these attributes; StopIteration if no fill names them."""
+        return next(one for one in self.cells if one.by == attributes)
+
+    def by(self, attributes: tuple[str, ...]) -> Prepared:
+        """The same images with the cells of class and these attributes in place of classes; unchanged without any."""
+        if not attributes:
+            return self
+        cells = self.cells_by(attributes)
+        values = {name: getattr(cells, name) for name in ("classes", "class_of", "counts", "splits")}
+        return self.model_copy(update={**values, "cells": ()})
 
     @property
     def problem(self) -> Problem:
@@ -111,7 +145,7 @@ class TrainedGenerator(Record, frozen=True):
     """A generator at its best checkpoint on val, its history, and grids with fixed latents.
 
     kind: its family. class_model: the class of a model of one class, or "all" for the pooled model that others start
-    from; "" for a joint generator.
+    from; "" for a joint generator. class_of: class of each label, of a generator of cells (see `Prepared.by`).
     """
 
     uncounted = frozenset({"history", "previews", "samples", "learned", "time"})
@@ -120,6 +154,7 @@ class TrainedGenerator(Record, frozen=True):
     kind: str
     seed: int
     class_model: str = ""
+    class_of: tuple[int, ...] = ()
     checkpoint: Ref
     history: Ref  # kimg, seconds, metric, value
     previews: tuple[tuple[float, Ref], ...]
@@ -238,7 +273,7 @@ class TrainedClassifier(Record, frozen=True):
 
 
 class Scored(Record, frozen=True):
-    """Scores on val and test, and the probabilities they were computed from."""
+    """Scores on val and test, and the probabilities they were computed from; also of the second test set, if any."""
 
     arm: str
     seed: int

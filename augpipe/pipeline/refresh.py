@@ -1,8 +1,9 @@
 """Policy of a scheduled run: what counts as changed, which model challenges the one in service, and when it replaces
 it.
 
-The model in service (champion) is replaced only if the challenger, chosen by val, is shown to be better on the new test
-set. Test images that the champion has learned from, or was chosen by, are left out.
+The model in service (champion) is replaced only if the challenger is shown to be better on the new test set. The
+challenger is of the arm that the confirm stage decided for, or else of the one that val chose. Test images that the
+champion has learned from, or was chosen by, are left out.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.refs import Ref
 from augpipe.core.store import load_images, load_state
+from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import Prepared
+from augpipe.pipeline.runs import ArmRun, Runs
 
 APART: Final = ("runner",)  # parts of an experiment that a model does not depend on
 
@@ -45,16 +48,19 @@ class Champion:
 
 @dataclass(frozen=True)
 class Choice:
-    """An arm and seed, and the seed's macro recall on val."""
+    """An arm and seed, and the seed's macro recall on val. generator: seed of its generators, None: the same. decision:
+    of the confirm stage, by which the arm was chosen; "" if val chose it."""
 
     arm: str
     seed: int
     val: float
+    generator: int | None = None
+    decision: str = ""
 
 
 @dataclass(frozen=True)
 class Challenger:
-    """The classifier that val chose, and the data that it was trained on."""
+    """A classifier, why it challenges, and the data that it was trained on."""
 
     choice: Choice
     state: Ref
@@ -76,10 +82,29 @@ def choose(scores: pd.DataFrame) -> Choice:
 
     scores: columns arm, seed, split, metric, class, value. Ties: the first.
     """
-    val = scores[(scores.split == "val") & (scores.metric == "macro_recall") & (scores["class"] == "")]
+    val = _on_val(scores)
     arm = str(val.groupby("arm", sort=False).value.mean().idxmax())
     seeds = val[val.arm == arm].set_index("seed").value
     return Choice(arm, int(seeds.idxmax()), float(seeds.max()))
+
+
+def challenger(scores: pd.DataFrame, runs: Runs, confirmed: Confirmed | NotConfirmed) -> tuple[Choice, ArmRun]:
+    """The training that challenges: of the arm that the confirm stage decided for, that stage's best one on val;
+    without a decision as by `choose`. scores, runs: of the explore stage.
+    """
+    if isinstance(confirmed, NotConfirmed) or confirmed.winner is None:
+        choice = choose(scores)
+        return choice, runs.arms[choice.arm, choice.seed]
+    val = _on_val(confirmed.scores)
+    best = val.loc[val[val.arm == confirmed.winner].value.idxmax()]
+    choice = Choice(
+        str(best.arm), int(best.seed), float(best.value), int(best.generator_seed), confirmed.outcome.decision
+    )
+    return choice, confirmed.runs.arms[choice.arm, choice.seed]
+
+
+def _on_val(scores: pd.DataFrame) -> pd.DataFrame:
+    return scores[(scores.split == "val") & (scores.metric == "macro_recall") & (scores["class"] == "")]
 
 
 def problem(prepared: Prepared, experiment: Experiment) -> str:

@@ -25,8 +25,8 @@ AS_SET: Final = "as the config says"
 
 @dataclass(frozen=True)
 class Explored:
-    """What the explore stage measured. scores: arm → metric of each seed on test in points, (S,). seconds: arm →
-    mean seconds of its generators with their images, and of one classifier."""
+    """What the explore stage measured. scores: arm → metric of each seed on val in points, (S,), since test has no part
+    in how much is trained. seconds: arm → mean seconds of its generators with their images, and of one classifier."""
 
     scores: Mapping[str, NDArray[np.float64]]
     seconds: Mapping[str, tuple[float, float]]
@@ -47,8 +47,8 @@ def _score(experiment: Experiment, run: ArmRun) -> float:
     if run.scored is None:
         raise ValueError(f"arm {run.arm.name!r}, seed {run.seed} was not scored")
     table = load_table(run.scored.table).assign(arm=run.arm.name, seed=run.seed)
-    absent = absent_classes(run.prepared.counts["test"], run.prepared.classes)
-    return 100 * float(metric_values(table, experiment.metric, "test", absent).value.iloc[0])
+    absent = absent_classes(run.prepared.counts["val"], run.prepared.classes)
+    return 100 * float(metric_values(table, experiment.metric, "val", absent).value.iloc[0])
 
 
 def _seconds(runs: Runs, of: list[ArmRun]) -> tuple[float, float]:

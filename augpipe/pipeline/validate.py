@@ -23,6 +23,7 @@ from augpipe.data.listing_check import (
     require_large_classes,
 )
 from augpipe.data.quarantine import check_any, check_bad
+from augpipe.data.shift import shift_listing
 from augpipe.data.split_check import kind_of, most_train
 from augpipe.generators.preview import check_size
 from augpipe.pipeline.arm import Arm
@@ -56,6 +57,9 @@ def load_checked(
     listing = list_images(outline)
     check_listing(outline, listing)
     check_heads(outline, listing)
+    shift = list_shift(outline, listing.classes)
+    if shift is not None:
+        check_heads(outline, shift)
     after(outline)
     spec = _spec(outline, listing)
     check_gates(outline, spec)
@@ -70,6 +74,15 @@ def list_images(outline: Outline) -> Listing:
     if outline.min_images > 1:
         require_large_classes(listing, outline.min_images)
     return drop_small_classes(listing, outline.min_images)
+
+
+def list_shift(outline: Outline, classes: Sequence[str]) -> Listing | None:
+    """The images of the second test set; None without one. classes: of the source. UserError if its classes differ."""
+    if outline.resplit and getattr(outline.source, "shift", None) is not None:
+        raise UserError(
+            "source.shift is scored beside one test set, and resplit draws one for each seed: set resplit: false"
+        )
+    return shift_listing(outline.source, classes, outline.min_images)
 
 
 def check_listing(outline: Outline, listing: Listing) -> None:

@@ -16,6 +16,7 @@ from augpipe.report.figures import replicate_dots
 from augpipe.report.forest import ForestRow, forest
 from augpipe.report.results import Results
 from augpipe.report.secondary import Secondary
+from augpipe.report.shift import Shift
 
 RARE: Final = 8  # classes in the table
 
@@ -35,6 +36,7 @@ def answer_section(results: Results) -> dict[str, Any]:
         "figure": _figure(confirmed) if isinstance(confirmed, Confirmed) else None,
         "forest": _forest(results) if results.secondary else None,
         "groups": _groups(results),
+        "shift": None if results.shift is None else _shift(results, results.shift),
         "alike": any(one.remark for one in results.secondary),
         "secondary": [_secondary(one) for one in results.secondary],
         "rare": _rare(results) if generative else [],
@@ -108,6 +110,32 @@ def _groups(results: Results) -> dict[str, Any] | None:
     margin = results.confirmed.outcome.margin if isinstance(results.confirmed, Confirmed) else 0.0
     axis = "difference in macro recall, points, with 95% interval"
     return {"figure": forest(rows, margin, axis), "rows": cells}
+
+
+def _shift(results: Results, shift: Shift) -> dict[str, Any]:
+    """Images, the finalists' difference as text, and a row an arm: name, its metric in percent on test and on the
+    second test set with its interval, and the gain over the baseline there with its interval, of all arms at once."""
+    rows = []
+    for arm, level in shift.comparison.levels.items():
+        gain = shift.comparison.over_baseline.get(arm)
+        rows.append(
+            (
+                arm,
+                f"{100 * results.level(arm):.1f}",
+                f"{100 * level.mean:.1f}",
+                f"{100 * level.low:.1f} to {100 * level.high:.1f}",
+                "" if gain is None else f"{100 * gain.shown.mean:+.1f}",
+                "" if gain is None else f"{100 * gain.shown.low:+.1f} to {100 * gain.shown.high:+.1f}",
+            )
+        )
+    one, text = shift.difference, ""
+    if one is not None:
+        text = (
+            f"{one.without:.1f}% without and {one.with_generator:.1f}% with synthetic images: {one.difference:+.1f} "
+            f"points (95% interval {one.low:+.1f} to {one.high:+.1f}, p {one.p:.2g}), on "
+            f"{several(one.replicates, 'replicate')}"
+        )
+    return {"images": f"{sum(shift.counts.values()):,}", "difference": text, "rows": rows}
 
 
 def _secondary(one: Secondary) -> tuple[str, ...]:

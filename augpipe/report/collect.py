@@ -23,7 +23,7 @@ from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, output
-from augpipe.pipeline.records import IntakeRecord, Recipe, Scored
+from augpipe.pipeline.records import IntakeRecord, Recipe, Scored, TrainedGenerator
 from augpipe.pipeline.runs import ArmRun, Runs
 from augpipe.report.attributes import attributes_of, compared
 from augpipe.report.predictions import stored_predictions
@@ -31,6 +31,7 @@ from augpipe.report.quality import Quality, quality
 from augpipe.report.results import ArmResult, GeneratorResult, MeanRecipe, Results
 from augpipe.report.saved_models import saved_models, with_winner
 from augpipe.report.secondary import secondary
+from augpipe.report.shift import shift_confirmed, shift_of
 
 
 def collect(
@@ -56,6 +57,7 @@ def collect(
     absent = absent_classes(prepared.counts["val"], prepared.classes)
     val = metric_values(scores, experiment.metric, "val", absent)
     comparison = _compared(experiment, runs, outputs, units, val, arms)
+    shift = shift_of(experiment, runs, lambda of, on: _compared(experiment, runs, of, [on] * len(seeds), val, arms))
     attributes = attributes_of(runs)
     if attributes is not None:
         pair = Finalists(comparison.best, comparison.strongest)
@@ -79,6 +81,7 @@ def collect(
         seconds=seconds,
         machine=_machine(experiment, threads),
         attributes=attributes,
+        shift=shift,
     )
 
 
@@ -96,6 +99,7 @@ def with_confirmed(results: Results, confirmed: Confirmed | NotConfirmed, second
         if results.attributes is None
         else compared(results.attributes, confirmed.runs, confirmed.finalists, confirmed.classifiers),
         secondary=secondary(confirmed),
+        shift=None if results.shift is None else shift_confirmed(results.shift, confirmed),
         predictions=(*results.predictions, *(p for p in more if (p.arm, p.seed) not in known)),
         models=with_winner(results.models, confirmed),
         seconds=seconds,
@@ -271,13 +275,21 @@ def _generator(experiment: Experiment, runs: Runs, name: str) -> GeneratorResult
     return GeneratorResult(
         name,
         experiment.generators[name].kind,
-        load_images(trained[0].samples),
+        _samples(trained[0], runs.prepared[experiment.seeds[0]].classes),
         tuple(run.best_kimg for run in trained),
         tuple(run.stopped for run in trained),
         float(np.mean([run.time.seconds for run in trained])),
         quiz,
         checked,
     )
+
+
+def _samples(trained: TrainedGenerator, classes: Sequence[str]) -> ImageSet:
+    """A generator's samples, with those of a generator of cells in their classes."""
+    samples = load_images(trained.samples)
+    if not trained.class_of:
+        return samples
+    return ImageSet(samples.images, np.array(trained.class_of)[samples.labels], classes, samples.table)
 
 
 def _quiz_images(experiment: Experiment, runs: Runs, name: str) -> tuple[bool, ImageSet]:
@@ -293,7 +305,8 @@ def _quiz_images(experiment: Experiment, runs: Runs, name: str) -> tuple[bool, I
             drawn.append((experiment.curates(arm, name), load_images(drawn_by.images)))
     some = [one for one in drawn if len(one[1])]
     if not some:
-        return False, load_images(runs.generators[name, seed].trained.samples)
+        classes = runs.prepared[seed].classes
+        return False, _samples(runs.generators[name, seed].trained, classes)
     return max(some, key=lambda one: (one[0], len(one[1])))
 
 

@@ -1,4 +1,4 @@
-"""Predictions of every classifier on val and test, a row an image."""
+"""Predictions of every classifier on val and test, and on a second test set if there is one, a row an image."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.images import ImageSet
 from augpipe.core.refs import Ref
 from augpipe.core.store import load_images, load_state
+from augpipe.data.shift import NAME as SHIFT
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.model_files import probability_columns
 from augpipe.pipeline.runs import Runs
@@ -42,6 +43,8 @@ def stored_predictions(experiment: Experiment, runs: Runs, seeds: Sequence[int])
             run = runs.arms.get((arm.name, seed))
             if run is not None and run.scored is not None:
                 images = {split: getattr(run.prepared.splits, split) for split in SPLITS}
+                if run.prepared.shift is not None:
+                    images[SHIFT] = run.prepared.shift
                 results.append(Predicted(arm.name, seed, images, run.scored.probabilities))
     return tuple(results)
 
@@ -73,8 +76,8 @@ def write_predictions(results: Sequence[Predicted], path: Path) -> dict[str, str
     with path.open("w", encoding="utf-8", newline="") as stream:
         for at, result in enumerate(results):
             probabilities = load_state(result.probabilities)
-            for split in SPLITS:
-                images = load_images(result.images[split])
+            for split, ref in result.images.items():
+                images = load_images(ref)
                 rows, texts = spreadsheet_safe(_rows(result, split, images, probabilities[split].numpy(), grouped))
                 rows.to_csv(stream, index=False, header=at == 0 and split == SPLITS[0], float_format="%.6g")
                 changed |= texts

@@ -30,6 +30,7 @@ from augpipe.report.predictions import Predicted
 from augpipe.report.quality import Quality
 from augpipe.report.saved_models import SavedModel
 from augpipe.report.secondary import Secondary
+from augpipe.report.shift import Shift
 
 VERSIONED = (
     "albumentations",
@@ -111,6 +112,7 @@ class Results:
     confirmed: Confirmed | NotConfirmed = NotConfirmed(OFF, {})  # noqa: RUF009 (frozen)
     secondary: tuple[Secondary, ...] = ()  # of the confirm stage
     attributes: Attributes | None = None  # of the stage that the answer is of
+    shift: Shift | None = None  # the second test set
 
     @property
     def verdict(self) -> str:
@@ -194,6 +196,7 @@ class Results:
                 "imbalance_ratio": imbalance_ratio(self.splits["train"].counts()),
             },
             "attributes": [one.summary() for one in self.attributes.groups] if self.attributes else [],
+            **({} if self.shift is None else {"shift": self.shift.summary(self.classes)}),
             "versions": versions(),
             "machine": self.machine,
             "seconds": round(self.seconds, 2),

@@ -49,14 +49,11 @@ def saved_models(experiment: Experiment, runs: Runs, val: pd.DataFrame) -> tuple
 def with_winner(models: tuple[SavedModel, ...], confirmed: Confirmed) -> tuple[SavedModel, ...]:
     """The models, with the best classifier on val of the arm that the confirm stage decided for in place of another.
 
-    Decided for: the arm with synthetic images if it is better, the other one if it is worse or equivalent, since it
-    needs no generator. Nothing changes if it is undecided, or if that arm has no file (see `saved_models`).
+    Nothing changes if it is undecided, or if that arm has no file (see `saved_models`).
     """
-    decision, experiment = confirmed.outcome.decision, confirmed.experiment
-    finalists = confirmed.finalists
-    winner = finalists.contender if decision == "better" else finalists.rival
-    arm = next(one for one in experiment.arms if one.name == winner)
-    if decision == "undecided" or arm.mix.beside is not None:
+    experiment = confirmed.experiment
+    arm = next((one for one in experiment.arms if one.name == confirmed.winner), None)
+    if arm is None or arm.mix.beside is not None:
         return models
     runs, scores = confirmed.runs, confirmed.scores
     val = metric_values(scores[scores.arm == arm.name], experiment.metric, "val")

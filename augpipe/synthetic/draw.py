@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -66,8 +66,12 @@ def sample(
     seed: int,
     store: Store,
     curator: Filter | None = None,
+    class_of: Sequence[int] = (),
 ) -> Sampled:
     """Draw counts[c] images of each class c, in class order, and write them to disk as they are drawn.
+
+    class_of: class of each label that the generator knows, in ascending order, where these are not the classes
+    themselves; counts are then of its labels.
 
     A synthetic image derived from a train image gets that image's id as its parent, and its group; any other is a group
     of its own. `name` is the prefix of the ids, and the source. Images that `curator` rejects are drawn again, round by
@@ -75,10 +79,10 @@ def sample(
     """
     with store.scratch() as scratch:
         with image_writer(scratch, sum(counts.values()), train.spec) as pool:
-            filling = _Filling(generator, counts, pool, curator)
+            filling = _Filling(generator, counts, pool, curator, class_of)
             filling.run(torch_stream(seed, "synthesis"))
         rows = filling.rows()
-        labels = np.repeat(np.array(list(filling.planned), np.int64), list(filling.done.values()))
+        labels = filling.classes(np.repeat(np.array(list(filling.planned), np.int64), list(filling.done.values())))
         ids = [f"{name}/{seed}/{row}" for row in range(len(rows))]
         keep_rows(scratch, rows)
         table = _provenance(ids, filling.parents[rows], train, name)
@@ -107,6 +111,7 @@ class _Filling:
     counts: Counts
     pool: NDArray[np.uint8]
     curator: Filter | None
+    class_of: Sequence[int] = ()
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,6 +120,10 @@ class _Filling:
         ends = np.cumsum(list(self.planned.values()))
         self._start = dict(zip(self.planned, [0, *ends[:-1].tolist()], strict=False))
         self.parents = np.full(len(self.pool), -1, np.int64)
+
+    def classes(self, labels: Rows) -> Rows:
+        """The class of each of the generator's labels."""
+        return np.array(self.class_of, np.int64)[labels] if self.class_of else labels
 
     def run(self, rng: torch.Generator) -> None:
         """Draw until the plan is met or no round is left."""
@@ -145,7 +154,7 @@ class _Filling:
         images = drawn.images.numpy()
         rows, values = np.arange(len(labels)), dict[str, NDArray[np.float32]]()
         if self.curator is not None:
-            rows, check_values = self.curator.check(images, labels)
+            rows, check_values = self.curator.check(images, self.classes(labels))
             values = dict(check_values)
         for label in np.unique(labels).tolist():
             accepted = np.flatnonzero(labels[rows] == label)
@@ -159,7 +168,7 @@ class _Filling:
                 self.values.setdefault(check, np.full(len(self.pool), np.nan, np.float32))
                 self.values[check][places] = measured[accepted]
             if self.curator is not None:
-                self.curator.keep(images[rows[accepted]], labels[rows[accepted]])
+                self.curator.keep(images[rows[accepted]], self.classes(labels[rows[accepted]]))
             self.done[label] += len(accepted)
 
     def rows(self) -> Rows:
@@ -169,7 +178,12 @@ class _Filling:
 
     def short(self) -> dict[int, int]:
         """Class → images missing, for classes that lack any."""
-        return {c: self._missing(c) for c in self.planned if self._missing(c)}
+        missing: dict[int, int] = {}
+        for label in self.planned:
+            if lacking := self._missing(label):
+                name = int(self.classes(np.array([label]))[0])
+                missing[name] = missing.get(name, 0) + lacking
+        return missing
 
 
 def labels_of(counts: Counts, n: int) -> torch.Tensor:

@@ -101,7 +101,9 @@ def arm_points(recipe: Recipe, prepared: Prepared, trained: TrainedClassifier, s
 
 def fidelity_points(table: pd.DataFrame, classes: Sequence[str], prefix: str = "fidelity") -> list[Point]:
     """Rows of a fidelity table as `prefix/metric`, and `prefix/metric/class` for values per class."""
-    of_class = dict(zip(classes, safe_names(classes), strict=True))
+    # A generator of cells has figures of these instead of classes.
+    every = list(dict.fromkeys([*classes, *(name for name in table["class"] if name)]))
+    of_class = dict(zip(every, safe_names(every), strict=True))
     return [
         Point(f"{prefix}/{metric}" + (f"/{of_class[name]}" if name else ""), float(value))
         for metric, name, value in zip(table.metric, table["class"], table.value, strict=True)

@@ -7,7 +7,9 @@ Trains the arm (one without a generator) of the config on RUNS seeds, as a run w
 got right. Then, DRAWS times: two groups of as many of these runs, none in both, stand for two arms, on test images
 drawn anew with replacement within their class. Nothing is between such arms, so a "better" or "worse" is false. For a
 gain of g points, images that the first arm got right become wrong with the probability that lowers its macro recall by
-g; between seeds the gain varies by a third of itself. Leaves FOLDER/calibration.json and prints a table.
+g; between seeds the gain varies by a third of itself. Each pair is judged twice: as the first look does, and as the
+confirm stage does, with one classifier on each of as many replicates and a look after 5 of 10. Leaves
+FOLDER/calibration.json and prints two tables.
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import gain, macro_recall
+from augpipe.comparison.confirm import confirm
+from augpipe.comparison.options import Confirm
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import verdict
 from augpipe.core import store
 from augpipe.core.files import write_json
 from augpipe.core.home import home
+from augpipe.pipeline.confirm import looks
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment, load
 from augpipe.pipeline.stages.mix import mix
@@ -92,6 +97,31 @@ def told(right: NDArray[np.bool_], labels: NDArray[np.int64], seeds: int, points
     return {"seeds": seeds, "gain": points, "draws": draws, **{k: n / draws for k, n in counts.items()}}
 
 
+def confirmed(
+    right: NDArray[np.bool_], labels: NDArray[np.int64], seeds: int, points: float, draws: int
+) -> dict[str, Any]:
+    """Fractions of the confirm stage's decisions, of intervals that contain the planted gain, and replicates on
+    average.
+    """
+    counts = dict.fromkeys(("better", "worse", "equivalent", "undecided", "covered"), 0)
+    planned, trained = looks(Confirm(generators=seeds)), 0
+    for draw in range(draws):
+        rng = np.random.default_rng([draw, seeds, round(10 * points)])
+        runs, images = rng.permutation(len(right))[: 2 * seeds], drawn_anew(labels, rng)
+        one, other = (right[part][:, images] for part in (runs[:seeds], runs[seeds:]))
+        truth = labels[images]
+        rival, contender = (np.where(of, truth, -1)[:, None] for of in (planted(one, truth, points, rng), other))
+        for n in planned:
+            outcome = confirm(contender[:n], rival[:n], truth, looks=planned)
+            if outcome.decision != "undecided":
+                break
+        trained += n
+        counts[outcome.decision] += 1
+        counts["covered"] += outcome.low <= points <= outcome.high
+    rates = {name: n / draws for name, n in counts.items()}
+    return {"replicates": seeds, "gain": points, "draws": draws, **rates, "trained": trained / draws}
+
+
 def table(found: dict[str, Any]) -> str:
     """Markdown: a row a number of seeds, a column a planted gain."""
     lines = [
@@ -109,6 +139,17 @@ def table(found: dict[str, Any]) -> str:
             *(f"{100 * own[g]['better']:.0f}%" if g in own else "–" for g in GAINS[1:]),
         ]
         lines.append(f"| {seeds} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def confirm_table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a row for each number of replicates and planted gain."""
+    lines = ["| replicates | gain | better | worse | equivalent | covered | trained |", "| --- " * 7 + "|"]
+    lines += [
+        f"| {r['replicates']} | {r['gain']:g} | {100 * r['better']:.1f}% | {100 * r['worse']:.1f}% | "
+        f"{100 * r['equivalent']:.1f}% | {100 * r['covered']:.1f}% | {r['trained']:.1f} |"
+        for r in rows
+    ]
     return "\n".join(lines)
 
 
@@ -140,6 +181,7 @@ def main() -> None:
         np.savez_compressed(kept, right=right, labels=labels)
     level = macro_recall(right, labels)
     rows = [told(right, labels, s, g, given.draws) for s in given.seeds for g in GAINS]
+    stage = [confirmed(right, labels, s, g, given.draws) for s in given.seeds for g in GAINS]
     found = {
         "config": given.config.name,
         "arm": given.arm,
@@ -148,11 +190,13 @@ def main() -> None:
         "macro_recall": float(level.mean()),
         "spread": float(level.std(ddof=1)),
         "rows": rows,
+        "confirm": stage,
         "seconds": time.perf_counter() - begun,
     }
     write_json(given.out / "calibration.json", found)
-    print(json.dumps({k: v for k, v in found.items() if k != "rows"}))
+    print(json.dumps({k: v for k, v in found.items() if k not in ("rows", "confirm")}))
     print(table(found))
+    print(confirm_table(stage))
 
 
 if __name__ == "__main__":

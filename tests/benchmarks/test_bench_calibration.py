@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bench_calibration import drawn_anew, planted, told
+from bench_calibration import confirmed, drawn_anew, planted, told
 
 from augpipe.comparison.bootstrap import macro_recall
 
@@ -28,6 +28,9 @@ def test_of_two_groups_of_one_law_few_are_told_apart_and_of_a_planted_gain_most(
     none, much = (told(right, LABELS, 5, points, 60) for points in (0.0, 5.0))
     assert none["better"] + none["worse"] <= 0.12 and none["covered"] >= 0.85
     assert much["better"] >= 0.8 and much["covered"] >= 0.85 and much["worse"] == 0
+    none, much = (confirmed(right, LABELS, 5, points, 60) for points in (0.0, 5.0))
+    assert none["better"] + none["worse"] <= 0.12 and none["covered"] >= 0.85 and none["trained"] == 5
+    assert much["better"] >= 0.8 and much["covered"] >= 0.85 and much["worse"] == much["equivalent"] == 0
 
 
 def test_images_are_drawn_within_their_class() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +17,11 @@ from stored_results import stored
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import METRICS, Confirm
 from augpipe.core.errors import UserError
-from augpipe.core.store import Store
+from augpipe.core.store import Store, load_table
 from augpipe.pipeline.compare import train_and_score
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm, fresh_seeds, looks, pooled_seeds, stage
 from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.refresh import challenger, choose
 from augpipe.pipeline.replicates import Explored, design, explored
 from augpipe.pipeline.runs import Runs
 from augpipe.pipeline.schema_file import config_schema
@@ -245,4 +248,35 @@ def test_what_the_first_stage_measured(stored: tuple[Experiment, Runs]) -> None:
     result = explored(experiment, runs, generative)
     assert result.seconds == {"real": (0.0, 1.0), "classic": (0.0, 1.0), "gan": (1.0, 1.0)}
     assert {name: len(of) for name, of in result.scores.items()} == dict.fromkeys(generative, 3)
-    assert 40 < result.scores["real"].mean() < result.scores["gan"].mean() <= 100
+    table = {arm: load_table(runs.arms[arm, 2].scored.table) for arm in generative}  # type: ignore[union-attr]
+    for arm, of in table.items():
+        by_split = of[(of.metric == "macro_recall") & (of["class"] == "")].set_index("split").value
+        assert result.scores[arm][2] == 100 * by_split["val"] != 100 * by_split["test"], "test has no part in it"
+
+
+@pytest.mark.parametrize(
+    ("gan", "decision", "arm"), [(0.8, "better", "gan"), (0.1, "worse", "classic"), (0.41, "undecided", "gan")]
+)
+def test_the_decision_gives_the_arm_that_challenges(
+    stored: tuple[Experiment, Runs], tmp_path: Path, gan: float, decision: str, arm: str
+) -> None:
+    """`augpipe refresh`: the best training of that arm on val; where nothing is decided, the one that val chose."""
+    experiment = stored[0].model_copy(update={"confirm": Confirm(generators=5, classifiers=2)})
+    train = Trained(experiment, stored[1], Store(tmp_path), {"real": 0.3, "classic": 0.4, "gan": gan})
+    confirmed = confirm(experiment, PAIR, train)
+    assert isinstance(confirmed, Confirmed) and confirmed.outcome.decision == decision
+    explore = [
+        load_table(run.scored.table).assign(arm=name, seed=seed)
+        for (name, seed), run in stored[1].arms.items()
+        if run.scored is not None
+    ]
+    scores = pd.concat(explore)
+    first = choose(scores)
+    choice, run = challenger(scores, stored[1], confirmed)
+    assert (choice.arm, run.arm.name, run.seed) == (arm, arm, choice.seed)
+    if decision == "undecided":
+        assert choice == first == challenger(scores, stored[1], NotConfirmed("off", {}))[0]
+        return
+    assert choice.decision == decision and choice.seed in confirmed.classifiers[choice.generator or 0]
+    val = confirmed.scores[(confirmed.scores.split == "val") & (confirmed.scores.arm == arm)]
+    assert choice.val == val.value.max() == val.set_index("seed").value[choice.seed]

@@ -289,3 +289,41 @@ def test_groups_of_test_images_by_attribute(
     assert places == sorted(places) and "in the first look, whose seeds" not in text
     assert answer_section(first)["groups"]["rows"][0][0] == "scanner"
     assert answer_section(with_confirmed(results, confirmed, 2.0))["groups"] is None
+
+
+def test_a_second_test_set(stored: tuple[Experiment, Runs], confirmed: Confirmed, tmp_path: Path) -> None:
+    """One of the same images and predictions as test has the same figures, in summary.json, tables and the page."""
+    experiment, store = stored[0], Store(tmp_path / "store")
+    runs, fresh = _with_shift(stored[1], store), _with_shift(confirmed.runs, store)
+    first = collect(experiment, runs, 1.0)
+    assert first.shift is not None and first.shift.comparison.levels == first.comparison.levels
+    both = with_confirmed(first, replace(confirmed, runs=fresh), 2.0)
+    write(both, tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    jsonschema.validate(summary, json.loads(SCHEMA.read_text("utf-8")))
+    shift, outcome = summary["shift"], confirmed.outcome
+    for arm, level in shift["arms"].items():
+        assert level["mean"] == summary["arms"][arm]["mean"]
+    assert [shift["difference"][key] for key in ("difference", "p", "low", "high", "replicates")] == pytest.approx(
+        [outcome.difference, outcome.p, outcome.low, outcome.high, 5]
+    )
+    assert sum(shift["counts"].values()) == len(first.splits["test"])
+    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert (predictions.split == "shift").sum() == (predictions.split == "test").sum() > 0
+    text = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert text.index("<h2>Second test set (shift)") < text.index("<h2>Experiment")
+    assert f"{outcome.difference:+.1f} points (95% interval {outcome.low:+.1f} to {outcome.high:+.1f}" in text
+    assert answer_section(collect(experiment, stored[1], 1.0))["shift"] is None
+
+
+def _with_shift(runs: Runs, store: Store) -> Runs:
+    """The runs with the test images and their predictions as those of a second test set, too."""
+    arms = {}
+    for key, run in runs.arms.items():
+        assert run.scored is not None
+        state = load_state(run.scored.probabilities)
+        again = store.put_state("p", {**state, "shift": state["test"]})
+        prepared = run.prepared.model_copy(update={"shift": run.prepared.splits.test})
+        arms[key] = replace(run, prepared=prepared, scored=run.scored.model_copy(update={"probabilities": again}))
+    shifted = {seed: one.model_copy(update={"shift": one.splits.test}) for seed, one in runs.prepared.items()}
+    return replace(runs, prepared=shifted, arms=arms)

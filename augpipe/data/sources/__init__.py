@@ -63,13 +63,16 @@ def check(source: KindConfig) -> None:
     function = getattr(load_kind(__name__, source.kind, "source"), "check", None)
     if function:
         function(source)
+    if shift := getattr(source, "shift", None):
+        check(shift)
 
 
 def places(source: KindConfig) -> tuple[Path, ...]:
     """The source's folders, which must never be written to."""
     function = getattr(load_kind(__name__, source.kind, "source"), "places", None)
     folders: tuple[Path, ...] = function(source) if function else ()
-    return folders
+    shift = getattr(source, "shift", None)
+    return folders if shift is None else (*folders, *places(shift))
 
 
 def map_paths(source: Any, function: Callable[[str], str]) -> Any:
@@ -87,6 +90,8 @@ def map_paths(source: Any, function: Callable[[str], str]) -> Any:
             mapped[name] = function(value)
         elif isinstance(value, list):
             mapped[name] = [function(one) if isinstance(one, str) else one for one in value]
+    if "shift" in source:
+        mapped["shift"] = map_paths(source["shift"], function)
     return mapped
 
 

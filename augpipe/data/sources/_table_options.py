@@ -7,8 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from augpipe.core.schema import KindConfig, Strict, changed, refuse_changed
+from augpipe.core.schema import Strict, changed, refuse_changed
 from augpipe.data.sources._listing import Attributes, Classes, Encoding, Meanings, Paths, Texts, WholePath
+from augpipe.data.sources._source import SourceConfig
 
 
 class Columns(Strict):
@@ -32,7 +33,7 @@ class Columns(Strict):
     """How often the image is drawn, relative to the others of its class."""
 
 
-class TableOptions(KindConfig):
+class TableOptions(SourceConfig):
     """What to read of a table of files, and how."""
 
     path: WholePath

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from augpipe.core.errors import UserError, several
-from augpipe.core.schema import KindConfig
 from augpipe.data.sources._archive_contents import Contents, Member, fetch_members, list_archive
 from augpipe.data.sources._archive_files import TARS, ZIPS, require_archive
 from augpipe.data.sources._archive_splits import split_note, splits_of_names
@@ -17,6 +16,7 @@ from augpipe.data.sources._files import masks_note, without
 from augpipe.data.sources._foreign import advice_of
 from augpipe.data.sources._layout import COPY, SPLIT_NOTE, NoClassError, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import Attributes, Classes, Encoding, Fetch, Listing, Paths, Texts
+from augpipe.data.sources._source import SourceConfig
 
 GENERAL: Final = True
 # Bytes of all archives inside the archives together: this, or RATIO times the size of the archives if that is more.
@@ -24,7 +24,7 @@ INNER: Final = 2**33
 RATIO: Final = 4
 
 
-class Config(KindConfig):
+class Config(SourceConfig):
     """Options of archives."""
 
     kind: Literal["archive"]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augpipe.core.errors import UserError, choices, unknown
-from augpipe.core.schema import KindConfig
 from augpipe.data.sources._array_columns import CLASS_NAMES, groups_of, others_of, require_in_all, splits_of, weights_of
 from augpipe.data.sources._array_labels import classes_of, left_out_note, unlabelled
 from augpipe.data.sources._array_names import RENAME, SPLIT, Names, form_of
@@ -21,12 +20,13 @@ from augpipe.data.sources._array_text import read, text_of
 from augpipe.data.sources._groups import plain_groups
 from augpipe.data.sources._listing import Attributes, Classes, Listing, Texts, WholePath, only, without_labels
 from augpipe.data.sources._npy import BROKEN, Images, fetching, unreadable, values_of
+from augpipe.data.sources._source import SourceConfig
 from augpipe.data.sources._unused import check_unused
 
 GROUPS: Final = "groups"
 
 
-class Config(KindConfig):
+class Config(SourceConfig):
     """Options of arrays: (N,H,W), (N,H,W,C) or (N,C,H,W).
 
     Floats lie in 0 to 1 or in 0 to 255 and integers in 0 to 255, or `image.window` is set.

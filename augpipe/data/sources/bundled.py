@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from augpipe.core.schema import KindConfig
 from augpipe.data.sources._listing import Listing, Rows
 from augpipe.data.sources._pictures import Blob
+from augpipe.data.sources._source import SourceConfig
 
 
-class Config(KindConfig):
+class Config(SourceConfig):
     """Options of the bundled set."""
 
     kind: Literal["bundled"]

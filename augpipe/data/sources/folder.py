@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from augpipe.core.errors import UserError, choices
-from augpipe.core.schema import KindConfig
 from augpipe.data.sources._beside import check_beside, files_beside, table_hint
 from augpipe.data.sources._files import Files, masks_note, walk, without
 from augpipe.data.sources._foreign import advice
@@ -20,13 +19,14 @@ from augpipe.data.sources._layout import COPY, Layout, NoClassError, Template, a
 from augpipe.data.sources._listing import SPLIT_NAMES, Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
+from augpipe.data.sources._source import SourceConfig
 from augpipe.data.sources._split_lists import split_list_notes
 
 GENERAL: Final = True
 WORD: Final = re.compile(r"[^\W\d_]+([ ._-]).")  # a class and a sign at the beginning of a file's name
 
 
-class ClassFolders(KindConfig):
+class ClassFolders(SourceConfig):
     """Options of a folder whose files are in class folders."""
 
     path: WholePath

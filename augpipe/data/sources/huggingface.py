@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from augpipe.core.errors import UserError, choices, several, unknown
-from augpipe.core.schema import KindConfig
 from augpipe.data.sources._groups import grouped
 from augpipe.data.sources._listing import Bad, Classes, Listing, Meanings, Paths, Rows, Texts
 from augpipe.data.sources._parquet_images import byte_columns, image_columns, image_paths, images_at, read_schema
 from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._shards import Shards, check_official, find_shards, only_shards, split_of_shards
+from augpipe.data.sources._source import SourceConfig
 
 if TYPE_CHECKING:  # it imports pandas, which the options do not need
     from augpipe.data.sources._parquet_parts import Columns, Part
@@ -28,7 +28,7 @@ LABEL: Final = "label"
 SUFFIX: Final = ".parquet"
 
 
-class Config(KindConfig):
+class Config(SourceConfig):
     """Options of Parquet files with images."""
 
     kind: Literal["huggingface"]

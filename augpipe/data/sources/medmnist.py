@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from augpipe.core.errors import UserError, choices, one_line, unknown
 from augpipe.core.home import home, make_folder
-from augpipe.core.schema import KindConfig
 from augpipe.data.sources import arrays
 from augpipe.data.sources._listing import Listing, WholePath
+from augpipe.data.sources._source import SourceConfig
 
 
-class Config(KindConfig):
+class Config(SourceConfig):
     """Options of MedMNIST."""
 
     kind: Literal["medmnist"]

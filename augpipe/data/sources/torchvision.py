@@ -18,9 +18,9 @@ from pydantic import Field, field_validator
 
 from augpipe.core.errors import UserError, cause, choices, one_line, unknown
 from augpipe.core.home import home, make_folder
-from augpipe.core.schema import KindConfig
 from augpipe.data.sources._listing import Listing, Rows, WholePath, labelled
 from augpipe.data.sources._pictures import UNREADABLE, Blob
+from augpipe.data.sources._source import SourceConfig
 
 _TRAIN_TEST: Final = {"train": {"split": "train"}, "test": {"split": "test"}}
 _FLAG: Final = {"train": {"train": True}, "test": {"train": False}}
@@ -49,7 +49,7 @@ _PAIRS: Final = ("_samples", "samples", "_flat_character_images", "imgs")
 GENERATED: Final = ("FakeData",)  # sets without files
 
 
-class Config(KindConfig):
+class Config(SourceConfig):
     """Options of torchvision's sets."""
 
     kind: Literal["torchvision"]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
 from augpipe.core.errors import PictureError, UserError, cause, choices, unknown
-from augpipe.core.schema import KindConfig
 from augpipe.data.sources._archive_files import BROKEN, TARS, open_archive
 from augpipe.data.sources._group_paths import names_note
 from augpipe.data.sources._listing import Bad, Classes, Listing, Meanings, Paths, Rows, Texts
@@ -20,6 +19,7 @@ from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._sample_columns import check_unused, groups_of, split_of
 from augpipe.data.sources._shard_contents import Contents, Wanted
 from augpipe.data.sources._shards import Shards, check_official, find_shards, only_shards, split_of_shards
+from augpipe.data.sources._source import SourceConfig
 from augpipe.data.sources._tar_samples import (
     ARRAYS,
     CLS,
@@ -42,7 +42,7 @@ def _extension(text: str | None) -> str | None:
     return text if text is None else text.lower().lstrip(".")
 
 
-class Config(KindConfig):
+class Config(SourceConfig):
     """Options of WebDataset's shards."""
 
     kind: Literal["webdataset"]

@@ -32,7 +32,9 @@ from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import ATTRIBUTE, IntakeRecord, Prepared
-from augpipe.pipeline.validate import check_images, check_listing, list_images
+from augpipe.pipeline.stages.cells import cell_splits, empty_cells
+from augpipe.pipeline.stages.shift import Shift, take_shift
+from augpipe.pipeline.validate import check_images, check_listing, list_images, list_shift
 
 
 def prepare(
@@ -49,6 +51,7 @@ def prepare(
         options = options.model_copy(update={"seed": entropy(options.seed, "resplit", seed)})
     listing = list_images(experiment)
     check_listing(experiment, listing)
+    list_shift(experiment, listing.classes)  # raises before any picture is read
     surveyed = survey(listing, experiment.image)
     check_images(experiment, surveyed.spec, listing.classes)
     with store.scratch() as scratch:
@@ -65,6 +68,10 @@ def prepare(
         check_metric(experiment, counts["train"])
         data, refs = _store(store, scratch, images, rows)
         attributes = _attributes(intake, rows)
+        cells = cell_splits(experiment, store, refs, attributes)
+        for one in cells:
+            check_images(experiment, surveyed.spec, one.classes)
+        shift = take_shift(store, experiment, surveyed.spec, intake, progress)
     return Prepared(
         data=data,
         splits=refs,
@@ -74,9 +81,11 @@ def prepare(
         counts=counts,
         fingerprint=f"{entropy(0, *(getattr(refs, name).sha256 for name in NAMES)):016x}",
         torn_groups=partitioned.torn > 0,
-        intake=_record(intake, partitioned, policy),
-        quarantine=store.put_table("quarantine", quarantine(intake.bad, partitioned.removed)),
+        intake=_with_shift(_record(intake, partitioned, policy, empty_cells(cells)), shift),
+        quarantine=store.put_table("quarantine", _quarantine(intake, partitioned, shift)),
         attributes=None if attributes is None else store.put_table("attributes", attributes),
+        cells=cells,
+        shift=None if shift is None else shift.images,
         time=timer.stop(),
     )
 
@@ -148,7 +157,21 @@ def _store(
     return data, SplitRefs(**{name: store.put_rows(data, start, stop) for name, start, stop in ranges})
 
 
-def _record(intake: Intake, partitioned: partition.Partition, policy: Policy) -> IntakeRecord:
+def _with_shift(record: IntakeRecord, shift: Shift | None) -> IntakeRecord:
+    if shift is None:
+        return record
+    return record.model_copy(update={"fingerprint": shift.fingerprint, "notes": (*record.notes, *shift.notes)})
+
+
+def _quarantine(intake: Intake, partitioned: partition.Partition, shift: Shift | None) -> pd.DataFrame:
+    if shift is None:
+        return quarantine(intake.bad, partitioned.removed)
+    return quarantine((*intake.bad, *shift.bad), {**partitioned.removed, **shift.removed})
+
+
+def _record(
+    intake: Intake, partitioned: partition.Partition, policy: Policy, notes: tuple[str, ...] = ()
+) -> IntakeRecord:
     groups, near = intake.groups, partitioned.near
     return IntakeRecord(
         fingerprint=intake.fingerprint(),
@@ -159,6 +182,6 @@ def _record(intake: Intake, partitioned: partition.Partition, policy: Policy) ->
         ignored=dict(sorted(intake.listing.ignored.items())),
         split=partitioned.kind,
         groups=None if groups is None else len(set(groups.tolist())),
-        notes=(*intake.notes, *partitioned.notes),
+        notes=(*intake.notes, *partitioned.notes, *notes),
         limits=partitioned.limits,
     )

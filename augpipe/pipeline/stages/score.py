@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import torch
 
 from augpipe.classifiers import scores
 from augpipe.classifiers import trained as trained_classifier
+from augpipe.core.refs import Ref
 from augpipe.core.store import load_images, load_state
+from augpipe.data.shift import NAME as SHIFT
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier
 
 
 def score(context: Context, prepared: Prepared, classifier: TrainedClassifier, recipe: Recipe) -> Scored:
     """Compute every metric on val and test, and store the predicted probabilities."""
+    return _score(context, prepared, classifier, recipe, {})
+
+
+def score_with_shift(
+    context: Context, prepared: Prepared, classifier: TrainedClassifier, recipe: Recipe, shift: Ref
+) -> Scored:
+    """`score`, and the same of the second test set."""
+    return _score(context, prepared, classifier, recipe, {SHIFT: shift})
+
+
+def _score(
+    context: Context, prepared: Prepared, classifier: TrainedClassifier, recipe: Recipe, more: Mapping[str, Ref]
+) -> Scored:
+    """more: further splits."""
     store, runtime = context.store, context.runtime()
     trained = trained_classifier.from_state(load_state(classifier.state), runtime)
     beside = recipe.mix.beside
     synthetic = load_images(recipe.synthetic) if beside and recipe.synthetic else None
     tables, probabilities = [], {}
-    for split in ("val", "test"):
-        images = load_images(getattr(prepared.splits, split))
+    for split, ref in {"val": prepared.splits.val, "test": prepared.splits.test, **more}.items():
+        images = load_images(ref)
         if beside is None or synthetic is None:
             predicted = trained_classifier.predict(trained, images, runtime)
         else:

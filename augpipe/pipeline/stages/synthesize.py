@@ -34,7 +34,8 @@ def synthesize(
 ) -> Synthetic:
     """Draw and store counts[label] images of each class; with `curation`, only images that pass its checks.
 
-    features: extractor of the checks that compare images (see `FidelityOptions.features`).
+    Of a generator of cells, counts are of cells, and the stored labels are classes. features: extractor of the checks
+    that compare images (see `FidelityOptions.features`).
     """
     timer, runtime = Timer(), context.runtime()
     store = context.store
@@ -49,7 +50,16 @@ def synthesize(
             feature_extractor(reference, features, runtime, cache),
             feature_extractor(reference, features, runtime, None),
         )
-    sampled = draw.sample(model, counts, train, name=generator.name, seed=generator.seed, store=store, curator=curator)
+    sampled = draw.sample(
+        model,
+        counts,
+        train,
+        name=generator.name,
+        seed=generator.seed,
+        store=store,
+        curator=curator,
+        class_of=generator.class_of,
+    )
     return Synthetic(
         images=sampled.images,
         checks=sampled.checks,

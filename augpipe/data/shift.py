@@ -1,0 +1,106 @@
+"""The second test set (`source.shift`): its listing, and which of its images are copies of the source's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augpipe.core.counts import LEAST_TEST
+from augpipe.core.errors import UserError, choices, several
+from augpipe.core.schema import KindConfig
+from augpipe.data import sources
+from augpipe.data.duplicates import equal_groups
+from augpipe.data.facts import Facts
+from augpipe.data.intake import Intake
+from augpipe.data.near_copies import near_copies
+from augpipe.data.options import Duplicates
+from augpipe.data.sources import Listing
+
+NAME = "shift"  # of the split
+
+
+def shift_listing(source: KindConfig, classes: Sequence[str], min_images: int = 1) -> Listing | None:
+    """The images of `source.shift`, with labels and ids as of the source; None if it has no second test set.
+
+    classes: of the source, without those that min_images leaves out. UserError if the second set's are others.
+    """
+    shift: KindConfig | None = getattr(source, NAME, None)
+    if shift is None:
+        return None
+    listing = sources.listing(shift)
+    if listing.lost:
+        raise UserError(f"source.shift: cannot read {listing.lost[0]}")
+    have = [name for label, name in enumerate(listing.classes) if (listing.labels == label).any()]
+    missing, more = [n for n in classes if n not in have], [n for n in have if n not in classes]
+    if missing or (more and min_images == 1):
+        what = f"no image of {choices(missing)}" if missing else f"classes that the source lacks, {choices(more)}"
+        raise UserError(
+            f"source.shift has {what}; it needs the classes of the source, {choices(classes)}, under the same names"
+        )
+    kept = sources.only(listing, np.isin(listing.labels, [list(listing.classes).index(name) for name in classes]))
+    place = {name: at for at, name in enumerate(classes)}
+    labels = np.array([place[listing.classes[label]] for label in kept.labels], np.int64)
+    ids = [f"{NAME}/{one}" for one in kept.ids]
+    return replace(kept, ids=ids, labels=labels, classes=tuple(classes), splits=None, weights=None)
+
+
+def without_copies(
+    shift: Intake, intake: Intake, duplicates: Duplicates
+) -> tuple[NDArray[np.int64], dict[str, tuple[str, str]]]:
+    """Rows of the second test set that are not also images of the source; removed ids with class and reason.
+
+    Copies are removed here and not from train, so that a second test set changes no training.
+    """
+    n = len(intake.rows)
+    rows = np.arange(len(shift.rows))
+    if duplicates == "keep":
+        return rows, {}
+    both = _joined(intake.facts, shift.facts)
+    groups, relation = equal_groups(both.content), "equal to"
+    if duplicates == "near":
+        parts = {"train": np.arange(n), "val": np.arange(0), "test": n + rows}
+        groups, relation = near_copies(both, parts, complete=True).groups, "equal or nearly equal to"
+    first = {int(group): at for at, group in reversed(list(enumerate(groups[:n].tolist())))}
+    removed, ids, of_source = dict[str, tuple[str, str]](), shift.ids, intake.ids
+    retained = np.ones(len(rows), bool)
+    for row, group in enumerate(groups[n:].tolist()):
+        if group in first:
+            retained[row] = False
+            name = shift.listing.classes[shift.labels[row]]
+            removed[ids[row]] = name, f"removed from {NAME}: {relation} {of_source[first[group]]}"
+    return rows[retained], removed
+
+
+def _joined(one: Facts, other: Facts) -> Facts:
+    return Facts(**{f.name: np.concatenate([getattr(one, f.name), getattr(other, f.name)]) for f in fields(Facts)})
+
+
+def notes(shift: Intake, intake: Intake, counts: Mapping[int, int], removed: int) -> tuple[str, ...]:
+    """Messages on the second test set. counts: images of each class that are left. UserError for a class without."""
+    classes = shift.listing.classes
+    for label, n in counts.items():
+        if not n:
+            raise UserError(
+                f"class {classes[label]!r} has no image left in source.shift after copies of the source's images are "
+                "removed; set duplicates: keep to keep them"
+            )
+    lines = [f"{NAME}: {note}" for note in shift.notes]
+    if removed:
+        lines.append(f"{several(removed, 'image')} removed from {NAME}: also in the source")
+    if shift.bad:
+        lines.append(f"{several(len(shift.bad), 'file')} of source.shift that cannot be used; quarantine.csv says why")
+    few = {classes[label]: n for label, n in counts.items() if n < LEAST_TEST}
+    if few:
+        named = ", ".join(f"{name!r} {n}" for name, n in few.items())
+        lines.append(f"fewer than {LEAST_TEST} images of a class in source.shift ({named}): rely on no interval of it")
+    if shift.groups is not None and intake.groups is not None:
+        common = len({*shift.groups.tolist()} & {*intake.groups.tolist()})
+        if common:
+            lines.append(
+                f"{several(common, 'group')} of source.shift named as one of the source; if they are the same, such as "
+                "one patient, leave them out"
+            )
+    return tuple(lines)

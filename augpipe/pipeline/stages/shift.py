@@ -1,0 +1,51 @@
+"""Reads the second test set (`source.shift`) and stores it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from augpipe.core.image_folders import keep_rows, write_labels
+from augpipe.core.image_spec import ImageSpec
+from augpipe.core.refs import Ref
+from augpipe.core.store import Store
+from augpipe.data import shift as second
+from augpipe.data.intake import Intake, Progress, take_in
+from augpipe.data.sources import Bad
+from augpipe.pipeline.experiment import Outline
+from augpipe.pipeline.validate import list_shift
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The stored images, and what was left out. fingerprint: of source and second test set."""
+
+    images: Ref
+    fingerprint: str
+    bad: tuple[Bad, ...]
+    removed: Mapping[str, tuple[str, str]]  # id → class, reason
+    notes: tuple[str, ...]
+
+
+def take_shift(store: Store, experiment: Outline, spec: ImageSpec, intake: Intake, progress: Progress) -> Shift | None:
+    """The second test set in the shape of the source's images; None without one. intake: of the source."""
+    listing = list_shift(experiment, intake.listing.classes)
+    if listing is None:
+        return None
+    options = experiment.image.model_copy(update={"size": spec.size, "channels": spec.channels})
+    with store.scratch() as scratch:
+        read = take_in(listing, options, experiment.policy, folder=scratch, progress=progress)
+        rows, removed = second.without_copies(read, intake, experiment.duplicates)
+        images = read.image_set()
+        lines = second.notes(read, intake, images.counts(rows), len(removed))
+        labels, table = images.labels[rows], images.table.iloc[rows].reset_index(drop=True)
+        if read.groups is not None:
+            table["group"] = np.array([f"{second.NAME}/{group}" for group in table["group"]], object)
+        keep_rows(scratch, rows)
+        write_labels(scratch, labels, images.classes, table)
+        ref = store.adopt("images", scratch)
+    both = hashlib.sha256(f"{intake.fingerprint()} {read.fingerprint()}".encode()).hexdigest()[:16]
+    return Shift(ref, both, read.bad, removed, lines)
