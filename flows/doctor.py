@@ -33,6 +33,10 @@ EXTRAS: Final = {
     "torch-fidelity": "fidelity",
     "prefect-dask": "distributed",
     "psycopg2-binary": "servers",
+    "psutil": "servers",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxruntime": "onnx",
 }
 CGROUP: Final = Path("/sys/fs/cgroup")
 
