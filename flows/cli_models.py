@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from augpipe.core.errors import UserError, exists, near_name, several
 from augpipe.core.home import home
 
-from .command_line import Form, Json, Out
+from .command_line import Certificates, Form, Json, Out, PrivateKey
 from .entry import handle_interrupts
 from .output import is_narrow, print_json, print_line, print_text, report, writing
 
@@ -46,6 +46,11 @@ class GenerateOptions:
     format: Form = "folder"
     """folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
     metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files, (0008,001C) Synthetic Data is YES."""
+    certificates: Certificates = None
+    """Sign each PNG file with Content Credentials (C2PA): file of the signer's certificate and its issuers, PEM. Needs
+    augpipe[c2pa]."""
+    key: PrivateKey = None
+    """File of the signer's private key, PEM without a passphrase."""
     checked: Annotated[bool, Parameter(negative="--unchecked")] = False
     """Keep only images that pass the checks of the run (`curation` in its experiment.yaml), drawing missing ones again;
     MODEL must be the run's out folder, and its images still be there. Default: every image is kept."""
@@ -63,6 +68,13 @@ class GenerateOptions:
             raise UserError(f"--seed must be 0 or more; got {self.seed}")
         if not 0 < self.truncation <= 1:
             raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
+        self.signing()
+
+    def signing(self) -> Any:
+        """The C2PA signer's files, or None; UserError if they cannot sign."""
+        from augpipe.report.credentials import signing_of
+
+        return signing_of(self.certificates, self.key, self.format)
 
 
 def generate(model: str, /, *, options: GenerateOptions) -> None:
@@ -116,7 +128,7 @@ def _generated(place: Path, options: GenerateOptions, judge: Judge | None) -> di
     check_new(folder)
     with inference.drawn(loaded, counts, options.seed, judge) as (images, short):
         origin = replace(origin, truncation=options.truncation)
-        write_generated(images, origin, folder, options.format)
+        write_generated(images, origin, folder, options.format, options.signing())
     return {
         "generator": name,
         "seed": options.seed,

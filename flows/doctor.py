@@ -37,6 +37,7 @@ EXTRAS: Final = {
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnx",
+    "c2pa-python": "c2pa",
 }
 CGROUP: Final = Path("/sys/fs/cgroup")
 
