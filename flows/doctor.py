@@ -38,6 +38,7 @@ EXTRAS: Final = {
     "onnxscript": "onnx",
     "onnxruntime": "onnx",
     "c2pa-python": "c2pa",
+    "datasets": "hf",
 }
 CGROUP: Final = Path("/sys/fs/cgroup")
 
