@@ -53,7 +53,7 @@ def arrays_of(dataset: Any) -> tuple[NDArray[np.uint8], NDArray[Any]]:
 
 def _column(dataset: Any, feature: type, what: str, usual: str) -> str:
     """The only column with that feature, or the one with the usual name; UserError if there is none."""
-    names = [name for name, one in dataset.features.items() if isinstance(one, feature)]
+    names: list[str] = [name for name, one in dataset.features.items() if isinstance(one, feature)]
     if len(names) == 1:
         return names[0]
     if usual in names or (usual in dataset.features and not names):
