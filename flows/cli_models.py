@@ -116,12 +116,13 @@ def _generated(place: Path, options: GenerateOptions, judge: Judge | None) -> di
     judge: keeps the images that pass checks; None keeps all.
     """
     from augpipe import inference
+    from augpipe.core.counts import parse_counts
     from augpipe.report.generated import check_new, write_generated
 
     loaded = inference.load_generator(place)
     if options.truncation != 1:
         loaded.truncate(options.truncation)
-    counts = inference.parse_counts(options.counts, loaded.classes)
+    counts = parse_counts(options.counts, loaded.classes)
     origin = inference.origin(loaded, place, options.seed)
     name = options.generator or origin.generator
     folder = options.out or home() / "generated" / f"{name}-seed{options.seed}"

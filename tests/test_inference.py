@@ -22,6 +22,7 @@ from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core import device as runtime
+from augpipe.core.counts import parse_counts
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
 from augpipe.core.options import ImageOptions
@@ -47,7 +48,7 @@ CLASSES = ("0", "a,b", "c=d")
     ],
 )
 def test_counts_name_classes(texts: list[str], counts: dict[int, int]) -> None:
-    assert inference.parse_counts(texts, CLASSES) == counts
+    assert parse_counts(texts, CLASSES) == counts
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_counts_name_classes(texts: list[str], counts: dict[int, int]) -> None:
 )
 def test_other_counts_are_refused(texts: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        inference.parse_counts(texts, CLASSES)
+        parse_counts(texts, CLASSES)
 
 
 def files(place: Path, *names: str) -> Path:
