@@ -38,11 +38,12 @@ from augpipe.data.picture_inputs import NAME_LENGTH, blobs_of
 from augpipe.generators import families
 from augpipe.generators.protocol import Generator
 from augpipe.generators.truncation import truncate
-from augpipe.pipeline import model_files
+from augpipe.pipeline import model_files, model_places
 from augpipe.pipeline.model_files import probability_columns
+from augpipe.pipeline.model_places import WEIGHTS
 from augpipe.synthetic import draw
 
-WEIGHTS, CLASSIFIER = "weights.pt", "classifier.json"
+CLASSIFIER = "classifier.json"
 
 
 def write_classifier(folder: Path, state: Path, classes: Sequence[str], spec: ImageSpec, options: ImageOptions) -> None:
@@ -248,9 +249,9 @@ def _no_model(place: Path) -> UserError:
 def _load_file(place: Path, find: families.Find) -> ServedClassifier | ServedGenerator:
     content = _read(place)
     kind = content.get("augpipe")
-    if kind == model_files.CLASSIFIER:
+    if kind == model_places.CLASSIFIER:
         return ServedClassifier(content["state"], content)
-    if kind == model_files.GENERATOR:
+    if kind == model_places.GENERATOR:
         generator = ServedGenerator(content["state"], model_files.reference_of(content))
         generator.checkpoint = content["checkpoint"]
         return generator

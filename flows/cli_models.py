@@ -69,6 +69,20 @@ class GenerateOptions:
         if not 0 < self.truncation <= 1:
             raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
         self.signing()
+        if self.out is not None:
+            from augpipe.report.out import check_new
+
+            check_new(self.out)
+
+    def check_model(self, place: Path) -> None:
+        """UserError for options that do not fit the model, as far as its file says so without importing torch."""
+        from augpipe.core.counts import parse_counts
+        from augpipe.pipeline.model_places import GENERATOR, check_kind, head_of
+
+        head = head_of(place)
+        check_kind(place, head, GENERATOR)
+        if "classes" in head:
+            parse_counts(self.counts, head["classes"])
 
     def signing(self) -> Any:
         """The C2PA signer's files, or None; UserError if they cannot sign."""
@@ -90,6 +104,7 @@ def generate(model: str, /, *, options: GenerateOptions) -> None:
     options.check()
     require_local(model)
     with model_place(model, "generator", options.generator) as place:
+        options.check_model(place)
         checks = _checks(Path(model), place.name) if options.checked else nullcontext()
         with checks as judge:
             written = _generated(place, options, judge)
@@ -117,7 +132,8 @@ def _generated(place: Path, options: GenerateOptions, judge: Judge | None) -> di
     """
     from augpipe import inference
     from augpipe.core.counts import parse_counts
-    from augpipe.report.generated import check_new, write_generated
+    from augpipe.report.generated import write_generated
+    from augpipe.report.out import check_new
 
     loaded = inference.load_generator(place)
     if options.truncation != 1:
@@ -168,6 +184,9 @@ def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -
         if not exists(path):
             raise UserError(f"no picture or folder {str(path)!r}{near_name(path)}")
     with model_place(model, "classifier") as place:
+        from augpipe.pipeline.model_places import CLASSIFIER, check_kind, head_of
+
+        check_kind(place, head_of(place), CLASSIFIER)
         from augpipe import inference
 
         inputs = inference.inputs_of(images)
@@ -250,6 +269,6 @@ def model_place(model: str, kind: str, name: str | None = None) -> Iterator[Path
         with downloaded(model) as folder:
             yield folder
         return
-    from augpipe.inference import model_file
+    from augpipe.pipeline.model_places import model_file
 
     yield model_file(Path(model), kind, name)
