@@ -1,4 +1,4 @@
-"""Export a run's models for programs without augpipe: TorchScript, or an exported program of torch.
+"""Export a run's models for programs without augpipe: TorchScript, an exported program of torch, or ONNX.
 
 An exported classifier takes uint8 (N,C,H,W) of its own size and returns calibrated probabilities (N,K); a generator
 takes latents (N,L) and labels (N,) and returns uint8 (N,C,H,W); the file says how latents are distributed. Each file is
@@ -12,7 +12,7 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -20,13 +20,11 @@ from torch import nn
 from augpipe.core.errors import RunError, UserError
 from augpipe.core.files import beside
 from augpipe.core.images import to_float, to_uint8
+from augpipe.export_formats import ABOUT, Format
 from augpipe.generators.adversarial import Adversarial
 from augpipe.generators.protocol import Generator
 from augpipe.serving import ServedClassifier, ServedGenerator
 
-Format = Literal["torchscript", "torch-export"]
-SUFFIXES: Final = {"torchscript": ".pt", "torch-export": ".pt2"}
-ABOUT: Final = "augpipe.json"  # extra file inside: kind, classes, inputs, outputs
 TOLERANCE: Final = 1e-4  # of probabilities; of pixels, one grey level of rounding
 TRIED: Final = (3, 5)  # batch sizes: the one of the export, and another one
 
@@ -56,15 +54,6 @@ class _Generator(nn.Module):
 
     def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return to_uint8(self.net(latents, labels))
-
-
-def check_export(file: Path, form: str) -> None:
-    """UserError if a file of this form cannot be written there."""
-    suffix = SUFFIXES[form]
-    if file.suffix.lower() != suffix:
-        raise UserError(f"--out must be a {suffix} file for {form}; got {str(file)!r}")
-    if file.exists():
-        raise UserError(f"{file} exists; choose another --out, or delete it")
 
 
 def export(model: ServedClassifier | ServedGenerator, form: Format, file: Path) -> dict[str, Any]:
@@ -160,11 +149,41 @@ def _write(module: nn.Module, inputs: Sequence[torch.Tensor], form: Format, file
             return
         batch = torch.export.Dim("batch", min=1)
         program = torch.export.export(module, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
+        if form == "onnx":
+            _write_onnx(program, file, about)
+            return
         with file.open("wb") as stream:
             torch.export.save(program, stream, extra_files=extra)
 
 
+def _write_onnx(program: torch.export.ExportedProgram, file: Path, about: dict[str, Any]) -> None:
+    """One file with weights and with inputs and outputs called as in `about`."""
+    inputs, outputs = list(about["inputs"]), list(about["outputs"])
+    written = torch.onnx.export(program, dynamo=True, verbose=False, input_names=inputs, output_names=outputs)
+    if written is None:
+        raise RuntimeError("torch.onnx returned nothing")
+    written.model.metadata_props[ABOUT] = json.dumps(about)
+    written.save(file, external_data=False)
+
+
+def _read_onnx(file: Path) -> Callable[..., torch.Tensor]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def call(*inputs: torch.Tensor) -> torch.Tensor:
+        values = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, values)[0])
+
+    return call
+
+
 def _read(file: Path, form: Format) -> Callable[..., torch.Tensor]:
+    if form == "onnx":
+        return _read_onnx(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if form == "torchscript":

@@ -14,8 +14,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from augpipe import serving
-from augpipe.core.counts import label_of
-from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.errors import UserError, choices
 from augpipe.core.files import digest, scratch
 from augpipe.core.home import home
 from augpipe.core.image_spec import ImageSpec
@@ -29,92 +28,22 @@ from augpipe.data.sources._dicom_files import is_dicom_file
 from augpipe.data.sources._files import walk
 from augpipe.data.sources._listing import Fetch
 from augpipe.data.sources._pictures import SUFFIXES, UNREADABLE, begins_as_picture, quiet, read
+from augpipe.pipeline.model_places import CLASSIFIER, GENERATOR, WEIGHTS, wrong_kind
 from augpipe.report.forms import Origin
 from augpipe.report.predictions import table
 from augpipe.synthetic.draw import Filter
 
-MODELS: Final = "models"  # folder of models in a run's out folder
-TRAINED: Final = "checkpoint.pt"  # of `augpipe train`
 AT_ONCE: Final = 512  # pictures in memory
 
 
-def parse_counts(texts: Sequence[str], classes: Sequence[str]) -> dict[int, int]:
-    """`3=500,7=200`, one or several texts, or a number for every class → label → images.
-
-    A class whose name holds a comma needs a text of its own. UserError for anything else.
-    """
-    counts: dict[int, int] = {}
-    for text in texts:
-        for name, n in _pairs(text, classes):
-            for label in range(len(classes)) if name is None else [label_of(name, classes)]:
-                if label in counts:
-                    raise UserError(f"--counts names class {classes[label]!r} twice")
-                counts[label] = n
-    if not sum(counts.values()):
-        raise UserError("--counts asks for no image; write CLASS=NUMBER, or a number for every class")
-    return counts
-
-
-def _pairs(text: str, classes: Sequence[str]) -> list[tuple[str | None, int]]:
-    """(class or None for every class, number) of each part of a text."""
-    name, _, n = text.rpartition("=")
-    if name in classes:
-        return [(name, _number(n, text))]
-    pairs: list[tuple[str | None, int]] = []
-    for part in text.split(","):
-        name, equals, n = part.strip().rpartition("=")
-        pairs.append((name.strip() if equals else None, _number(n, part)))
-    return pairs
-
-
-def _number(text: str, part: str) -> int:
-    try:
-        n = int(text)
-    except ValueError:
-        n = -1
-    if n < 0:
-        raise UserError(f"--counts {part.strip()!r} is not CLASS=NUMBER or a number")
-    return n
-
-
-def model_file(place: Path, kind: str, name: str | None = None) -> Path:
-    """The file or logged folder of a model: `place` itself, or a model of the run's or training's out folder `place`.
-
-    kind: classifier or generator. name: of a generator, if a run has several; not read for a file, a logged folder or
-    the folder of `augpipe train`. UserError if there is no such model; of several generators it lists the names.
-    """
-    if place.is_file():
-        return place
-    if not place.is_dir():
-        raise UserError(f"no file or folder {str(place)!r}")
-    if (place / serving.WEIGHTS).is_file():
-        return place
-    if (place / TRAINED).is_file() and kind == "generator":
-        return place / TRAINED
-    inner = place / MODELS if (place / MODELS).is_dir() else place
-    if kind == "classifier" and (inner / "classifier.pt").is_file():
-        return inner / "classifier.pt"
-    generators = {path.stem.removeprefix("generator-"): path for path in sorted(inner.glob("generator-*.pt"))}
-    if kind == "generator" and generators:
-        if name is None and len(generators) > 1:
-            raise UserError(
-                f"{place} has several generators; choose one with --generator: {choices(tuple(generators))}"
-            )
-        if name is not None and name not in generators:
-            raise unknown("generator", name, tuple(generators))
-        return generators[name or next(iter(generators))]
-    article = "a" if kind == "classifier" else "a trained"
-    raise UserError(f"{place} holds no {kind}: give {article} {kind}'s file, or the out folder of a run that has one")
-
-
 def load_generator(place: Path) -> serving.ServedGenerator:
-    """A generator from its file or folder; the store below AUGPIPE_HOME is searched for a training set that it needs.
+    """A generator from its file or folder, with training sets of the store below AUGPIPE_HOME.
 
     UserError for a classifier, and for what is no model.
     """
     model = serving.load(place, Store(home() / "store").images)
     if not isinstance(model, serving.ServedGenerator):
-        raise UserError(f"{place} is a classifier; `augpipe generate` needs a generator")
+        raise wrong_kind(place, GENERATOR)
     return model
 
 
@@ -122,7 +51,7 @@ def load_classifier(place: Path) -> serving.ServedClassifier:
     """A classifier from its file or folder. UserError for a generator, and for what is no model."""
     model = serving.load(place)
     if not isinstance(model, serving.ServedClassifier):
-        raise UserError(f"{place} is a generator; `augpipe predict` needs a classifier")
+        raise wrong_kind(place, CLASSIFIER)
     return model
 
 
@@ -146,7 +75,7 @@ def drawn(
 
 def origin(model: serving.ServedGenerator, place: Path, seed: int) -> Origin:
     """The origin of images drawn from a model's file or folder."""
-    weights = place / serving.WEIGHTS if place.is_dir() else place
+    weights = place / WEIGHTS if place.is_dir() else place
     return Origin(model.kind, model.checkpoint or digest(weights), seed)
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.calibration import calibrated
 from augpipe.core import device as runtime
-from augpipe.core.counts import Counts
+from augpipe.core.counts import Counts, parse_counts
 from augpipe.core.errors import UserError, one_line
 from augpipe.core.files import write_json
 from augpipe.core.image_spec import ImageSpec
@@ -40,11 +40,12 @@ from augpipe.data.picture_inputs import NAME_LENGTH, blobs_of
 from augpipe.generators import families
 from augpipe.generators.protocol import Generator
 from augpipe.generators.truncation import truncate
-from augpipe.pipeline import model_files
+from augpipe.pipeline import model_files, model_places
 from augpipe.pipeline.model_files import probability_columns
+from augpipe.pipeline.model_places import WEIGHTS
 from augpipe.synthetic import draw
 
-WEIGHTS, CLASSIFIER = "weights.pt", "classifier.json"
+CLASSIFIER = "classifier.json"
 
 
 def write_classifier(folder: Path, state: Path, classes: Sequence[str], spec: ImageSpec, options: ImageOptions) -> None:
@@ -139,7 +140,7 @@ class ServedClassifier:
 
 
 class ServedGenerator:
-    """labels int64 (N,) → uint8 (N,C,H,W); params: `seed`, another one for other images.
+    """Labels int64 (N,), or images of each class, → uint8 (N,C,H,W).
 
     reference: the training set of a family that derives images from it. find: looks it up by its digest if it is None.
     """
@@ -164,13 +165,25 @@ class ServedGenerator:
     def predict(self, labels: NDArray[np.int64], params: dict[str, Any] | None = None) -> NDArray[np.uint8]:
         """labels int64 (N,), of any other shape flattened → uint8 (N,C,H,W), an image of each label's class.
 
-        params: `seed`, 0 by default; the same labels and seed give the same images.
+        params: `seed`, 0 by default; the same labels and seed give the same images. `counts`, such as `3=500,7=200` or
+        a number for every class: the labels are then those of these counts, in the order of the classes, and `labels`
+        must be empty. UserError for counts of other classes, or beside labels.
         """
+        options = params or {}
         rng = torch.Generator()
-        rng.manual_seed(int((params or {}).get("seed", 0)))
+        rng.manual_seed(int(options.get("seed", 0)))
         requested = torch.from_numpy(np.asarray(labels, dtype=np.int64).ravel())
+        if options.get("counts"):
+            requested = self._labels_of(str(options["counts"]), len(requested))
         images: NDArray[np.uint8] = self._generator.sample(requested, rng).numpy()
         return images
+
+    def _labels_of(self, counts: str, n: int) -> torch.Tensor:
+        """The labels of class counts; n: labels beside them, which must be 0."""
+        if n:
+            raise UserError(f"counts and {n} labels were given; give an empty array of labels beside counts")
+        wanted = parse_counts([counts], self.classes)
+        return torch.tensor([label for label in sorted(wanted) for _ in range(wanted[label])], dtype=torch.int64)
 
     @property
     def generator(self) -> Generator:
@@ -238,9 +251,9 @@ def _no_model(place: Path) -> UserError:
 def _load_file(place: Path, find: families.Find) -> ServedClassifier | ServedGenerator:
     content = _read(place)
     kind = content.get("augpipe")
-    if kind == model_files.CLASSIFIER:
+    if kind == model_places.CLASSIFIER:
         return ServedClassifier(content["state"], content)
-    if kind == model_files.GENERATOR:
+    if kind == model_places.GENERATOR:
         generator = ServedGenerator(content["state"], model_files.reference_of(content))
         generator.checkpoint = content["checkpoint"]
         return generator

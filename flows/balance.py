@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from augpipe.pipeline.records import Prepared, TrainingSpec
 from augpipe.pipeline.runs import ArmRun, Runs
 from augpipe.pipeline.stages.measure import measure_synthetic
 from augpipe.report.balanced_set import Balanced, publish
+from augpipe.report.credentials import Signing
 from augpipe.synthetic import gates
 
 from .arguments import balanced_arm
@@ -36,54 +37,50 @@ from .tracking.pending import Lost
 RealSize = Literal["original", "run"]
 
 
-def run(
-    experiment: Experiment,
-    arm: str,
-    seed: int | None,
-    out: Path,
-    override: str | None,
-    real_size: RealSize = "original",
-    form: str = "folder",
-) -> tuple[Balanced, Lost]:
-    """Build an arm's balanced set and publish it to `out` if every gate holds, or if `override` gives a reason.
+@dataclass(frozen=True)
+class Order:
+    """What to publish where, and how.
 
-    real_size: publish real pictures at their own size (`original`), or at that of the generator's images (`run`). form:
-    one of `forms.FORMS`.
+    seed: None for the config's first one. override: reason to publish although a gate does not hold. real_size: publish
+    real pictures at their own size (`original`), or at that of the generator's images (`run`). form: one of
+    `forms.FORMS`. signing: signs the PNG files of synthetic images.
+    """
+
+    arm: str
+    out: Path
+    seed: int | None = None
+    override: str | None = None
+    real_size: RealSize = "original"
+    form: str = "folder"
+    signing: Signing | None = None
+
+
+def run(experiment: Experiment, order: Order) -> tuple[Balanced, Lost]:
+    """Build an arm's balanced set and publish it to `order.out` if every gate holds, or if `override` gives a reason.
 
     The arguments are checked (`arguments.check_balance`). The result says whether the gates held; `out` is untouched if
     nothing is published. Also returns why MLflow misses a part of the command, or None.
     """
-    chosen_seed = experiment.seeds[0] if seed is None else seed
-    order = _Order(balanced_arm(experiment, arm), chosen_seed, out.resolve(), override, real_size, form)
+    seed = experiment.seeds[0] if order.seed is None else order.seed
+    order = replace(order, seed=seed, out=order.out.resolve())
     with started(experiment) as ready:
-        prepared = prepared_by_seed(experiment, ready.context, (chosen_seed,))
-        title = f"balance {arm}, seed {chosen_seed}"
+        prepared = prepared_by_seed(experiment, ready.context, (seed,))
+        title = f"balance {order.arm}, seed {seed}"
         return ready.call(balance, title, experiment, ready.context, prepared, order)
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What to publish where."""
-
-    arm: Arm
-    seed: int
-    out: Path
-    override: str | None
-    real_size: RealSize
-    form: str
 
 
 @flow(name="balance", validate_parameters=False)
 @undeployed
 @recorded
 def balance(
-    experiment: Experiment, context: Context, prepared: Mapping[int, Prepared], order: _Order
+    experiment: Experiment, context: Context, prepared: Mapping[int, Prepared], order: Order
 ) -> tuple[Balanced, Lost]:
     """Train the generator, draw and check images, measure them, test the gates, publish.
 
     The generator and images of an earlier `run` are reused, so the published set is the one in its report.
     """
-    arm, seed = order.arm, order.seed
+    arm = balanced_arm(experiment, order.arm)
+    (seed,) = prepared
     tracker = Tracker(experiment)
     with tracker.comparison(prepared[seed], "balance", f"balanced set of {arm.name}, seed {seed}"):
         try:
@@ -96,7 +93,8 @@ def balance(
         balanced = _balanced(experiment, runs, arm, seed, order.override)
         folder = order.out if balanced.holds or order.override is not None else None
         if folder is not None:
-            publish(balanced, folder, _real_pictures(balanced) if order.real_size == "original" else None, order.form)
+            originals = _real_pictures(balanced) if order.real_size == "original" else None
+            publish(balanced, folder, originals, order.form, order.signing)
         tracker.balanced(balanced, folder)
         tracker.cost()
     return balanced, tracker.lost

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from augpipe.core.home import home
 
-from .command_line import Form, Json, Out, Sets
+from .command_line import Certificates, Form, Json, Out, PrivateKey, Sets
 from .engine import settle
 from .entry import handle_interrupts
 from .exits import exit_message
@@ -42,6 +42,11 @@ class BalanceOptions:
     format: Form = "folder"
     """folder: class folders and manifest.csv; npz: one array file in MedMNIST's form, with val and test; webdataset:
     tar shards; hf: folder with metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files."""
+    certificates: Certificates = None
+    """Sign each synthetic PNG file with Content Credentials (C2PA): file of the signer's certificate and its issuers,
+    PEM. Needs augpipe[c2pa]."""
+    key: PrivateKey = None
+    """File of the signer's private key, PEM without a passphrase."""
     json: Json = False
     """Print only JSON: `arm`, `seed`, `gates`, `published`, and `out`,
     the output folder (null if nothing was published).
@@ -57,6 +62,13 @@ class BalanceOptions:
 
         check_balance(outline, self.arm, self.seed, self.folder(outline), self.override)
         check_form(self.format, self.real_size)
+        self.signing()
+
+    def signing(self) -> Any:
+        """The C2PA signer's files, or None; UserError if they cannot sign."""
+        from augpipe.report.credentials import signing_of
+
+        return signing_of(self.certificates, self.key, self.format)
 
 
 def balance(config: Path, /, *, options: BalanceOptions) -> None:
@@ -71,13 +83,15 @@ def balance(config: Path, /, *, options: BalanceOptions) -> None:
     folder = options.folder(experiment)
     settle()
     from .arguments import note_seed
+    from .balance import Order
     from .balance import run as balance_one
 
     handle_interrupts()
     if options.seed is not None:
         note_seed(experiment, options.seed)
     size = options.real_size or ("run" if options.format == "npz" else "original")
-    balanced, lost = balance_one(experiment, options.arm, options.seed, folder, options.override, size, options.format)
+    order = Order(options.arm, folder, options.seed, options.override, size, options.format, signing=options.signing())
+    balanced, lost = balance_one(experiment, order)
     if options.json:
         print_json(_balanced_values(balanced, folder))
     else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from augpipe.core.errors import UserError
+from augpipe.export_formats import SUFFIXES, Format, check_format
 
 from .cli_models import model_place, require_local
 from .command_line import Json
@@ -15,52 +15,46 @@ from .entry import handle_interrupts
 from .output import print_json, print_line
 
 TRAINED = "checkpoint.pt"  # of `augpipe train`
-ONNX = (
-    "ONNX needs onnx, onnxscript and onnxruntime, which augpipe does not install: export with --format torch-export, "
-    "and convert the file as docs/how-to/use-the-models.md shows"
-)
 
 
 def export(
     model: str,
     /,
     *,
-    format: Literal["torchscript", "torch-export", "onnx"],
+    format: Format,
     out: Annotated[Path | None, Parameter(name="--out")] = None,
     generator: str | None = None,
     json: Json = False,
 ) -> None:
-    """Export a trained classifier or generator as a file that torch loads without augpipe.
+    """Export a trained classifier or generator as a file for programs without augpipe.
 
     Parameters
     ----------
     model
         The out folder of a run (its best classifier) or of `train`, a file of a run's models/, or a model in MLflow.
     format
-        torchscript: for torch.jit.load, in C++ too; torch-export: for torch.export.load. The file is read back and
-        compared with the model. onnx: not written by augpipe, see the documentation for the conversion.
+        torchscript: for torch.jit.load, in C++ too; torch-export: for torch.export.load; onnx: for ONNX Runtime and
+        others, needs augpipe[onnx]. The file is read back and compared with the model.
     out
-        New file, .pt for torchscript and .pt2 for torch-export (default: MODEL with that suffix in the working
-        directory).
+        New file, .pt for torchscript, .pt2 for torch-export and .onnx for onnx (default: MODEL with that suffix in
+        the working directory).
     generator
         Name of a generator of the run, to export that instead of the classifier.
     json
         Print only JSON: `augpipe` (classifier or generator), `classes`, `inputs`, `outputs`, and `out`, the file.
     """
     handle_interrupts()
-    if format == "onnx":
-        raise UserError(ONNX)
+    check_format(format, out)
     require_local(model)
     wanted = generator is not None or (Path(model) / TRAINED).is_file()
     with model_place(model, "generator" if wanted else "classifier", generator) as place:
         from augpipe import serving
         from augpipe.core.home import home
         from augpipe.core.store import Store
-        from augpipe.export import SUFFIXES, check_export
         from augpipe.export import export as write
 
         file = out or Path(f"{place.stem}-{format}{SUFFIXES[format]}")
-        check_export(file, format)
+        check_format(format, file)
         about = write(serving.load(place, Store(home() / "store").images), format, file)
     if json:
         print_json({**about, "out": str(file)})

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from augpipe.core.errors import UserError, exists, near_name, several
 from augpipe.core.home import home
 
-from .command_line import Form, Json, Out
+from .command_line import Certificates, Form, Json, Out, PrivateKey
 from .entry import handle_interrupts
 from .output import is_narrow, print_json, print_line, print_text, report, writing
 
@@ -46,6 +46,11 @@ class GenerateOptions:
     format: Form = "folder"
     """folder: class folders and manifest.csv; npz: one array file; webdataset: tar shards; hf: folder with
     metadata.csv for Hugging Face datasets; dicom: class folders of DICOM files, (0008,001C) Synthetic Data is YES."""
+    certificates: Certificates = None
+    """Sign each PNG file with Content Credentials (C2PA): file of the signer's certificate and its issuers, PEM. Needs
+    augpipe[c2pa]."""
+    key: PrivateKey = None
+    """File of the signer's private key, PEM without a passphrase."""
     checked: Annotated[bool, Parameter(negative="--unchecked")] = False
     """Keep only images that pass the checks of the run (`curation` in its experiment.yaml), drawing missing ones again;
     MODEL must be the run's out folder, and its images still be there. Default: every image is kept."""
@@ -63,6 +68,27 @@ class GenerateOptions:
             raise UserError(f"--seed must be 0 or more; got {self.seed}")
         if not 0 < self.truncation <= 1:
             raise UserError(f"--truncation must be above 0 and at most 1; got {self.truncation:g}")
+        self.signing()
+        if self.out is not None:
+            from augpipe.report.out import check_new
+
+            check_new(self.out)
+
+    def check_model(self, place: Path) -> None:
+        """UserError for options that do not fit the model, as far as its file says so without importing torch."""
+        from augpipe.core.counts import parse_counts
+        from augpipe.pipeline.model_places import GENERATOR, check_kind, head_of
+
+        head = head_of(place)
+        check_kind(place, head, GENERATOR)
+        if "classes" in head:
+            parse_counts(self.counts, head["classes"])
+
+    def signing(self) -> Any:
+        """The C2PA signer's files, or None; UserError if they cannot sign."""
+        from augpipe.report.credentials import signing_of
+
+        return signing_of(self.certificates, self.key, self.format)
 
 
 def generate(model: str, /, *, options: GenerateOptions) -> None:
@@ -78,6 +104,7 @@ def generate(model: str, /, *, options: GenerateOptions) -> None:
     options.check()
     require_local(model)
     with model_place(model, "generator", options.generator) as place:
+        options.check_model(place)
         checks = _checks(Path(model), place.name) if options.checked else nullcontext()
         with checks as curator:
             written = _generated(place, options, curator)
@@ -104,19 +131,21 @@ def _generated(place: Path, options: GenerateOptions, curator: Filter | None) ->
     curator: keeps the images that pass checks; None keeps all.
     """
     from augpipe import inference
-    from augpipe.report.generated import check_new, write_generated
+    from augpipe.core.counts import parse_counts
+    from augpipe.report.generated import write_generated
+    from augpipe.report.out import check_new
 
     loaded = inference.load_generator(place)
     if options.truncation != 1:
         loaded.truncate(options.truncation)
-    counts = inference.parse_counts(options.counts, loaded.classes)
+    counts = parse_counts(options.counts, loaded.classes)
     origin = inference.origin(loaded, place, options.seed)
     name = options.generator or origin.generator
     folder = options.out or home() / "generated" / f"{name}-seed{options.seed}"
     check_new(folder)
     with inference.drawn(loaded, counts, options.seed, curator) as (images, short):
         origin = replace(origin, truncation=options.truncation)
-        write_generated(images, origin, folder, options.format)
+        write_generated(images, origin, folder, options.format, options.signing())
     return {
         "generator": name,
         "seed": options.seed,
@@ -155,6 +184,9 @@ def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -
         if not exists(path):
             raise UserError(f"no picture or folder {str(path)!r}{near_name(path)}")
     with model_place(model, "classifier") as place:
+        from augpipe.pipeline.model_places import CLASSIFIER, check_kind, head_of
+
+        check_kind(place, head_of(place), CLASSIFIER)
         from augpipe import inference
 
         inputs = inference.inputs_of(images)
@@ -237,6 +269,6 @@ def model_place(model: str, kind: str, name: str | None = None) -> Iterator[Path
         with downloaded(model) as folder:
             yield folder
         return
-    from augpipe.inference import model_file
+    from augpipe.pipeline.model_places import model_file
 
     yield model_file(Path(model), kind, name)

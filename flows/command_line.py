@@ -17,6 +17,9 @@ Out = Annotated[Path | None, Parameter(name="--out")]
 Switch = Annotated[bool, Parameter(negative=())]
 # The switch of commands whose result is one JSON object on standard output; everything else is on standard error.
 Json = Annotated[bool, Parameter(name="--json", negative=())]
+# Files of a C2PA signer.
+Certificates = Annotated[Path | None, Parameter(name="--c2pa-certificate")]
+PrivateKey = Annotated[Path | None, Parameter(name="--c2pa-key")]
 Form = Literal["folder", "npz", "webdataset", "hf", "dicom"]
 
 

@@ -33,6 +33,12 @@ EXTRAS: Final = {
     "torch-fidelity": "fidelity",
     "prefect-dask": "distributed",
     "psycopg2-binary": "servers",
+    "psutil": "servers",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxruntime": "onnx",
+    "c2pa-python": "c2pa",
+    "datasets": "hf",
 }
 CGROUP: Final = Path("/sys/fs/cgroup")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import zipfile
 from pathlib import Path
@@ -22,6 +23,7 @@ from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core import device as runtime
+from augpipe.core.counts import parse_counts
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
 from augpipe.core.machine import cores
@@ -32,6 +34,7 @@ from augpipe.data.sources._pictures import decode
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
 from augpipe.pipeline import model_files
+from augpipe.pipeline.model_places import head_of, model_file
 from augpipe.synthetic.draw import draw
 
 CLASSES = ("0", "a,b", "c=d")
@@ -48,7 +51,7 @@ CLASSES = ("0", "a,b", "c=d")
     ],
 )
 def test_counts_name_classes(texts: list[str], counts: dict[int, int]) -> None:
-    assert inference.parse_counts(texts, CLASSES) == counts
+    assert parse_counts(texts, CLASSES) == counts
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,7 @@ def test_counts_name_classes(texts: list[str], counts: dict[int, int]) -> None:
 )
 def test_other_counts_are_refused(texts: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        inference.parse_counts(texts, CLASSES)
+        parse_counts(texts, CLASSES)
 
 
 def files(place: Path, *names: str) -> Path:
@@ -77,23 +80,36 @@ def files(place: Path, *names: str) -> Path:
 
 def test_a_runs_folder_has_its_classifier_and_generators(tmp_path: Path) -> None:
     run = files(tmp_path, "models/classifier.pt", "models/generator-a.pt", "models/generator-b.pt")
-    assert inference.model_file(run, "classifier").name == "classifier.pt"
-    assert inference.model_file(run / "models", "classifier").name == "classifier.pt"
-    assert inference.model_file(run, "generator", "b").name == "generator-b.pt"
+    assert model_file(run, "classifier").name == "classifier.pt"
+    assert model_file(run / "models", "classifier").name == "classifier.pt"
+    assert model_file(run, "generator", "b").name == "generator-b.pt"
     with pytest.raises(UserError, match="choose one with --generator: a, b"):
-        inference.model_file(run, "generator")
+        model_file(run, "generator")
     with pytest.raises(UserError, match=r"unknown generator 'x'.*choose from a, b"):
-        inference.model_file(run, "generator", "x")
+        model_file(run, "generator", "x")
 
 
 def test_a_training_has_its_checkpoint_and_other_folders_nothing(tmp_path: Path) -> None:
     trained = files(tmp_path / "trained", "checkpoint.pt")
-    assert inference.model_file(trained, "generator") == trained / "checkpoint.pt"
+    assert model_file(trained, "generator") == trained / "checkpoint.pt"
     for place, kind in ((trained, "classifier"), (files(tmp_path / "x", "y"), "generator")):
         with pytest.raises(UserError, match=f"holds no {kind}"):
-            inference.model_file(place, kind)
+            model_file(place, kind)
     with pytest.raises(UserError, match="no file or folder"):
-        inference.model_file(tmp_path / "nowhere", "generator")
+        model_file(tmp_path / "nowhere", "generator")
+
+
+def test_reading_what_a_file_says_of_itself_runs_none_of_its_code(tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "run",))
+
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
+        archive.writestr("model/data.pkl", pickle.dumps({"augpipe": "generator", "state": Harmful()}))
+    assert head_of(tmp_path / "model.pt") == {"augpipe": "generator", "state": None}
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "model.pt").write_bytes(b"PK\3\4")
+    assert head_of(tmp_path / "model.pt") == {} == head_of(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("family", ["cgan", "smote", "dagan"])
@@ -109,6 +125,8 @@ def test_images_are_those_of_the_generator_and_know_their_parents(
     reference = learned if tiny(family).derives else None
     content = model_files.generator_file(checkpoint, reference, train.spec, ImageOptions())
     model_files.write(content, tmp_path / "model.pt")
+    head = head_of(tmp_path / "model.pt")
+    assert head["augpipe"] == "generator" and head["classes"] == list(train.classes)
     served = inference.load_generator(tmp_path / "model.pt")
     with inference.drawn(served, {2: 3, 0: 2}, seed=5) as (images, short):
         drawn = images.take(np.arange(len(images)))

@@ -275,3 +275,9 @@ def test_models_go_through_mlflow(here, trained, make_shapes, tmp_path, monkeypa
     served = pyfunc.load_model(client.get_logged_model(logged.model).artifact_location)
     expected = draw(generator, [0, 1], seed=5).numpy()
     assert np.array_equal(served.predict(np.array([0, 1]), {"seed": 5}), expected)
+    none = np.array([], np.int64)
+    assert np.array_equal(served.predict(none, {"seed": 5, "counts": "1"}), expected)  # of every class
+    with pytest.raises(UserError, match="counts and 2 labels were given"):
+        served.predict(np.array([0, 1]), {"counts": "1"})
+    with pytest.raises(UserError, match="unknown class 'x'"):
+        served.predict(none, {"counts": "x=1"})

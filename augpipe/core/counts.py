@@ -32,3 +32,42 @@ def require_classes(classes: Sequence[str]) -> None:
     """UserError if there are fewer classes than a comparison needs."""
     if len(classes) < 2:
         raise UserError(f"at least 2 classes are needed; got {', '.join(classes) or 'none'}")
+
+
+def parse_counts(texts: Sequence[str], classes: Sequence[str]) -> dict[int, int]:
+    """`3=500,7=200`, one or several texts, or a number for every class → label → images.
+
+    A class whose name holds a comma needs a text of its own. UserError for anything else.
+    """
+    counts: dict[int, int] = {}
+    for text in texts:
+        for name, n in _pairs(text, classes):
+            for label in range(len(classes)) if name is None else [label_of(name, classes)]:
+                if label in counts:
+                    raise UserError(f"--counts names class {classes[label]!r} twice")
+                counts[label] = n
+    if not sum(counts.values()):
+        raise UserError("--counts asks for no image; write CLASS=NUMBER, or a number for every class")
+    return counts
+
+
+def _pairs(text: str, classes: Sequence[str]) -> list[tuple[str | None, int]]:
+    """(class or None for every class, number) of each part of a text."""
+    name, _, n = text.rpartition("=")
+    if name in classes:
+        return [(name, _number(n, text))]
+    pairs: list[tuple[str | None, int]] = []
+    for part in text.split(","):
+        name, equals, n = part.strip().rpartition("=")
+        pairs.append((name.strip() if equals else None, _number(n, part)))
+    return pairs
+
+
+def _number(text: str, part: str) -> int:
+    try:
+        n = int(text)
+    except ValueError:
+        n = -1
+    if n < 0:
+        raise UserError(f"--counts {part.strip()!r} is not CLASS=NUMBER or a number")
+    return n

@@ -1,14 +1,15 @@
-"""Marks in picture files that say they are synthetic: PNG text and XMP with IPTC's digital source type.
+"""Marks in picture files that say they are synthetic: PNG text, XMP and C2PA with IPTC's digital source type.
 
 The pixels are the same with a mark and without, and no decoder needs to know of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 # https://cv.iptc.org/newscodes/digitalsourcetype/: created by a model that was trained on sampled content.
@@ -35,10 +36,20 @@ def synthetic(generator: str, checkpoint: str) -> PngInfo:
     return text
 
 
-def is_synthetic(info: Mapping[Any, Any]) -> bool:
-    """Whether the metadata of an opened picture (Pillow's `info`) say that a trained model made it."""
+def is_synthetic(info: Mapping[Any, Any], embedded: Iterable[bytes] = ()) -> bool:
+    """Whether the metadata of an opened picture (Pillow's `info`) say that a trained model made it.
+
+    embedded: other metadata of the file, such as a C2PA manifest, whose signature is not verified.
+    """
     if info.get("Synthetic") == "yes":
         return True
     packets = (info.get(key) for key in ("xmp", XMP_KEY))
     texts = [text.encode() if isinstance(text, str) else text for text in packets if text]
+    texts += embedded
     return any(word in text for text in texts if isinstance(text, bytes) for word in MODEL_WORDS)
+
+
+def manifests(opened: Image.Image) -> list[bytes]:
+    """Where a PNG or JPEG file has its C2PA manifest (C2PA 2.2, appendix A): `caBX` chunks, APP11 segments."""
+    chunks = [data for name, data, *_ in getattr(opened, "private_chunks", ()) if name == b"caBX"]
+    return chunks + [data for name, data in getattr(opened, "applist", ()) if name == "APP11"]

@@ -21,6 +21,7 @@ from augpipe.core.images import ImageSet, provenance
 from augpipe.core.options import ImageOptions
 from augpipe.data.intake import take_in
 from augpipe.data.sources import Source, listing, suggest
+from augpipe.estimators.hugging_face import arrays_of, is_hugging_face
 
 CHANNELS: Final = (1, 3)
 FORMS: Final = "(N,H,W), (N,H,W,C) or (N,C,H,W)"
@@ -122,13 +123,16 @@ def to_tensors(images: NDArray[Any], labels: NDArray[Any]) -> tuple[Any, Any]:
 
 
 def to_arrays(X: Any, y: Any = None) -> Arrays:
-    """Arrays, tensors, a torch `Dataset` of (image, label), or the path of images → arrays in the layout of the input.
+    """Arrays, tensors, a torch `Dataset` of (image, label), Hugging Face's `Dataset`, or the path of images → arrays in
+    the layout of the input.
 
     A data set or a path has labels, so y must be None: UserError. Arrays and lists are returned as they are.
     """
-    if isinstance(X, str | Path | Dataset):
+    if (hugging_face := is_hugging_face(X)) or isinstance(X, str | Path | Dataset):
         if y is not None:
             raise UserError(f"y must be None, because the {_what(X)} has the labels")
+        if hugging_face:
+            return Arrays(*arrays_of(X))
         return _from_dataset(X) if isinstance(X, Dataset) else _from_path(Path(X))
     tensors = isinstance(X, torch.Tensor)
     images, labels = (v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for v in (X, y))
@@ -136,7 +140,7 @@ def to_arrays(X: Any, y: Any = None) -> Arrays:
 
 
 def _what(X: Any) -> str:
-    return "data set" if isinstance(X, Dataset) else f"source {str(X)!r}"
+    return f"source {str(X)!r}" if isinstance(X, str | Path) else "data set"
 
 
 def _from_dataset(dataset: Any) -> Arrays:

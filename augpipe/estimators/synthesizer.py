@@ -104,8 +104,9 @@ class Synthesizer(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ----------
         X : array, tensor, torch Dataset or path
             Images uint8 in 0 to 255 (other integers are accepted) of shape (N,H,W), (N,H,W,C) or (N,C,H,W), or
-            flattened (N,F) with `image_shape`; or a data set of (image, label), such as torchvision's; or the path of a
-            folder with a folder of pictures for each class.
+            flattened (N,F) with `image_shape`; or a data set of (image, label), such as torchvision's; or Hugging
+            Face's `Dataset` with a column of images and one of class labels; or the path of a folder with a folder of
+            pictures for each class.
         y : array of shape (N,) or None
             Labels, numbers or text; None for a data set or a path, which have labels.
         validation : tuple (X, y) or None, default=None

@@ -19,8 +19,8 @@ from augpipe.core.options import ImageOptions
 from augpipe.core.refs import Ref
 from augpipe.core.states import save_state
 from augpipe.core.store import load_images, load_state
+from augpipe.pipeline.model_places import CLASSIFIER, GENERATOR
 
-CLASSIFIER, GENERATOR = "classifier", "generator"
 REFERENCE_LIMIT: Final = 200 * 2**20  # bytes of reference images that a generator's file or logged model may hold
 
 

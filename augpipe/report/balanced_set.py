@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.experiment import Experiment, dump
 from augpipe.pipeline.records import Measured, Prepared, Synthetic, TrainedGenerator
 from augpipe.report.class_folders import folder_names, pictures
+from augpipe.report.credentials import Signing
 from augpipe.report.croissant import croissant
 from augpipe.report.forms import Content, Origin, write_form
 from augpipe.report.out import BALANCED_FILES, CROISSANT, check_balanced_out
@@ -59,12 +60,16 @@ class Balanced:
 
 
 def publish(
-    balanced: Balanced, out: Path, originals: Iterable[Image.Image] | None = None, form: str = "folder"
+    balanced: Balanced,
+    out: Path,
+    originals: Iterable[Image.Image] | None = None,
+    form: str = "folder",
+    signing: Signing | None = None,
 ) -> None:
     """Write every file of the set to `out` atomically.
 
     originals: the real pictures at their own size, in the order of the train set; None: as the generator learned them.
-    form: one of `forms.FORMS`; npz needs None.
+    form: one of `forms.FORMS`; npz needs None. signing: signs the PNG files of synthetic images.
     """
     check_balanced_out(out)  # again: the folder may have changed while the generator was trained
     real = load_images(balanced.prepared.splits.train)
@@ -72,7 +77,8 @@ def publish(
     with beside(out) as draft:
         draft.mkdir(parents=True)
         manifest = pd.concat([_real_rows(balanced, real), _synthetic_rows(balanced, synthetic)], ignore_index=True)
-        written = write_form(form, _content(balanced, manifest, real, synthetic, originals), draft)
+        content = replace(_content(balanced, manifest, real, synthetic, originals), signing=signing)
+        written = write_form(form, content, draft)
         own_size = originals is not None and written.sizes != {(real.spec.size, real.spec.size)}
         texts = {written.table: written.escaped, "fidelity.csv": write_csv(balanced.fidelity, draft / "fidelity.csv")}
         (draft / "experiment.yaml").write_text(dump(balanced.experiment), encoding="utf-8")

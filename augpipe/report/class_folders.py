@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from augpipe.core.images import ImageSet
 
 RESERVED: Final = ("manifest.csv", "metadata.csv")
+Size = tuple[int, int]  # width, height
 LONGEST: Final = 120  # bytes of a class folder's name; file systems allow 255
 
 
@@ -43,17 +43,12 @@ def pictures(images: ImageSet) -> Iterator[Image.Image]:
         yield Image.fromarray(channels[0] if len(channels) == 1 else channels.transpose(1, 2, 0))
 
 
-def save(
-    pictures: Iterable[Image.Image], folder: Path, names: Sequence[str], marks: Iterable[PngInfo | None]
-) -> set[tuple[int, int]]:
-    """Write the pictures as PNG with their marks (see `core.marks`), and return their sizes.
-
-    Colour profiles are left out, as training does not use them.
-    """
+def save(files: Iterable[tuple[bytes, Size]], folder: Path, names: Sequence[str]) -> set[Size]:
+    """Write PNG files, each given as its bytes with the picture's size, and return their sizes."""
     for name in {str(Path(name).parent) for name in names}:
         (folder / name).mkdir(exist_ok=True)
     sizes = set()
-    for picture, name, mark in zip(pictures, names, marks, strict=True):
-        picture.save(folder / name, format="PNG", icc_profile=None, pnginfo=mark)
-        sizes.add(picture.size)
+    for (data, size), name in zip(files, names, strict=True):
+        (folder / name).write_bytes(data)
+        sizes.add(size)
     return sizes

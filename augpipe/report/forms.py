@@ -22,12 +22,12 @@ from PIL.PngImagePlugin import PngInfo
 from augpipe.core import marks
 from augpipe.core.csv_files import write_csv
 from augpipe.core.images import ImageSet
-from augpipe.report.class_folders import save
+from augpipe.report.class_folders import Size, save
+from augpipe.report.credentials import Signing, signer
 from augpipe.report.dicom_files import save_dicom
 
 SHARD: Final = 10_000  # samples of a WebDataset shard
 ARRAYS: Final = "images.npz"
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Origin:
         """The mark of each PNG file."""
         return marks.synthetic(self.generator, self.checkpoint)
 
+    @property
+    def drawn_by(self) -> str:
+        """Generator and checkpoint in words."""
+        return f"drawn by the generator {self.generator}, checkpoint {self.checkpoint}"
+
 
 @dataclass(frozen=True)
 class Content:
@@ -53,7 +58,8 @@ class Content:
 
     table: a row an image, with `file` (FOLDER/NAME.png), `class` and lineage. labels: int64 (N,). pictures: of mode L
     or RGB. origins: of each image; None for a real one. split: name of the images' split, "" if they have none.
-    held_out: real images of other splits by name, of the same size; only an .npz file has them.
+    held_out: real images of other splits by name, of the same size; only an .npz file has them. signing: signs the PNG
+    files of synthetic images.
     """
 
     table: pd.DataFrame
@@ -63,6 +69,7 @@ class Content:
     origins: Sequence[Origin | None]
     split: str = ""
     held_out: Mapping[str, ImageSet] = field(default_factory=dict)
+    signing: Signing | None = None
 
 
 @dataclass(frozen=True)
@@ -82,14 +89,14 @@ def write_form(form: str, content: Content, out: Path) -> Written:
 
 
 def _folders(content: Content, out: Path) -> Written:
-    sizes = save(content.pictures, out, list(content.table.file), _marks(content))
+    sizes = save(_encoded(content), out, list(content.table.file))
     return _with_manifest(content.table, sizes, out)
 
 
 def _hugging_face(content: Content, out: Path) -> Written:
     """`metadata.csv` with `file_name`, as `datasets.load_dataset("imagefolder")` reads it."""
     table = content.table.rename(columns={"file": "file_name", "class": "label"})
-    sizes = save(content.pictures, out, list(table.file_name), _marks(content))
+    sizes = save(_encoded(content), out, list(table.file_name))
     escaped = write_csv(table, out / "metadata.csv", paths=["file_name"])
     return Written("metadata.csv", escaped, sizes)
 
@@ -166,15 +173,16 @@ def _plain(record: Mapping[Any, Any]) -> dict[str, object]:
 
 
 def _encoded(content: Content) -> Iterator[tuple[bytes, Size]]:
-    for picture, mark in zip(content.pictures, _marks(content), strict=True):
+    """Each picture as a PNG file, with the mark of a synthetic one; colour profiles are left out, as training does not
+    use them.
+    """
+    made = {origin: origin.mark for origin in set(content.origins) if origin is not None}
+    sign = None if content.signing is None else signer(content.signing)
+    for picture, origin in zip(content.pictures, content.origins, strict=True):
         stream = io.BytesIO()
-        picture.save(stream, format="PNG", icc_profile=None, pnginfo=mark)
-        yield stream.getvalue(), picture.size
-
-
-def _marks(content: Content) -> list[PngInfo | None]:
-    marks = {origin: origin.mark for origin in set(content.origins) if origin is not None}
-    return [None if origin is None else marks[origin] for origin in content.origins]
+        picture.save(stream, format="PNG", icc_profile=None, pnginfo=None if origin is None else made[origin])
+        data = stream.getvalue()
+        yield (data if sign is None or origin is None else sign(data, origin.drawn_by)), picture.size
 
 
 def _with_manifest(table: pd.DataFrame, sizes: set[Size], out: Path) -> Written:

@@ -7,31 +7,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from augpipe.core.errors import UserError
 from augpipe.core.files import beside
 from augpipe.core.images import SYNTHETIC, ImageSet
 from augpipe.report.class_folders import folder_names, pictures
+from augpipe.report.credentials import Signing
 from augpipe.report.forms import Content, Origin, write_form
-from augpipe.report.out import check_whole
+from augpipe.report.out import check_new
 
 
-def write_generated(images: ImageSet, origin: Origin, out: Path, form: str) -> None:
-    """Write the images to the new folder `out` atomically; form: one of `forms.FORMS`."""
+def write_generated(images: ImageSet, origin: Origin, out: Path, form: str, signing: Signing | None = None) -> None:
+    """Write the images to the new folder `out` atomically; form: one of `forms.FORMS`. signing: signs PNG files."""
     check_new(out)  # again: the folder may have changed while images were drawn
     with beside(out) as draft:
         draft.mkdir(parents=True)
         labels = np.asarray(images.labels)
         origins = [origin] * len(images)
-        content = Content(_table(images, origin), labels, images.classes, pictures(images), origins)
+        table = _table(images, origin)
+        content = Content(table, labels, images.classes, pictures(images), origins, signing=signing)
         write_form(form, content, draft)
-
-
-def check_new(out: Path) -> None:
-    """UserError unless `out` is new or empty, and can be written."""
-    check_whole(out, ())
-    if out.is_dir() and any(out.iterdir()):
-        name = sorted(path.name for path in out.iterdir())[0]
-        raise UserError(f"the out folder {out} holds {name!r}; choose a new or empty one with --out")
 
 
 def _table(images: ImageSet, origin: Origin) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from augpipe.core.images import ImageSet
 from augpipe.core.store import load_images, load_state
-from augpipe.pipeline.model_files import CLASSIFIER
+from augpipe.pipeline.model_places import CLASSIFIER
 from augpipe.report.figures import image_strip
 from augpipe.report.results import Results
 

@@ -47,6 +47,14 @@ def check_out(out: Path, sources: Sequence[Path] = (), files: Sequence[str] = FI
         _check_replaceable(out, files)
 
 
+def check_new(out: Path) -> None:
+    """UserError unless `out` is new or empty, and can be written."""
+    check_whole(out, ())
+    if out.is_dir() and any(out.iterdir()):
+        name = sorted(path.name for path in out.iterdir())[0]
+        raise UserError(f"the out folder {out} holds {name!r}; choose a new or empty one with --out")
+
+
 def check_balanced_out(out: Path, sources: Sequence[Path] = ()) -> None:
     """UserError if `out` cannot become the folder of a balanced set; that of an earlier set is replaced completely."""
     check_whole(out, sources)

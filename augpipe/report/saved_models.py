@@ -12,7 +12,7 @@ import pandas as pd
 from augpipe.classifiers.calibration import temperature
 from augpipe.comparison.options import LABELS
 from augpipe.core.store import load_images, load_state
-from augpipe.pipeline import model_files
+from augpipe.pipeline import model_files, model_places
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import metric_values
@@ -59,7 +59,7 @@ def with_winner(models: tuple[SavedModel, ...], confirmed: Confirmed) -> tuple[S
     val = metric_values(scores[scores.arm == arm.name], experiment.metric, "val")
     why = f"the best of the {len(val)} trainings of the arm that the confirm stage decided for"
     classifier = _best_classifier(experiment, runs, val, why)
-    return (classifier, *(model for model in models if model.kind != model_files.CLASSIFIER))
+    return (classifier, *(model for model in models if model.kind != model_places.CLASSIFIER))
 
 
 def _best_classifier(experiment: Experiment, runs: Runs, val: pd.DataFrame, why: str) -> SavedModel:
@@ -80,7 +80,7 @@ def _classifier(experiment: Experiment, run: ArmRun, chosen: str) -> SavedModel:
             run.classifier.state, prepared.classes, prepared.problem.spec, experiment.image, t
         )
 
-    return SavedModel("classifier.pt", model_files.CLASSIFIER, run.arm.name, run.seed, chosen, content)
+    return SavedModel("classifier.pt", model_places.CLASSIFIER, run.arm.name, run.seed, chosen, content)
 
 
 def _generator(experiment: Experiment, runs: Runs, name: str) -> SavedModel:
@@ -95,7 +95,7 @@ def _generator(experiment: Experiment, runs: Runs, name: str) -> SavedModel:
         return model_files.generator_file(run.trained.checkpoint, reference, spec, experiment.image)
 
     why = f"KID on val {run.trained.best_metric:.3g}, the lowest of {len(seeds)}"
-    return SavedModel(f"generator-{name}.pt", model_files.GENERATOR, name, seed, why, content)
+    return SavedModel(f"generator-{name}.pt", model_places.GENERATOR, name, seed, why, content)
 
 
 def write_models(models: tuple[SavedModel, ...], folder: Path) -> dict[str, Mapping[str, Any]]:

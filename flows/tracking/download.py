@@ -14,7 +14,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
 from augpipe.core.errors import UserError, one_line
-from augpipe.serving import WEIGHTS
+from augpipe.pipeline.model_places import WEIGHTS
 
 from ..environment import set_environment
 from .store import tracking_uri

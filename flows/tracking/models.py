@@ -39,11 +39,11 @@ class Logged:
 
 
 def generator_signature(shape: tuple[int, int, int]) -> ModelSignature:
-    """labels int64 (N,) and a seed → uint8 (N,C,H,W)."""
+    """labels int64 (N,), a seed, and class counts in place of labels → uint8 (N,C,H,W)."""
     return ModelSignature(
         Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
         Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
-        ParamSchema([ParamSpec("seed", "integer", 0)]),
+        ParamSchema([ParamSpec("seed", "integer", 0), ParamSpec("counts", "string", "")]),
     )
 
 

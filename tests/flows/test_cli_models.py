@@ -123,7 +123,7 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
             ("generate", "{out}/models/generator-smote.pt", "--counts", "1", "--checked"),
             "--checked needs the out folder of a run",
         ),
-        (("export", "{out}", "--format", "onnx"), "ONNX needs onnx, onnxscript and onnxruntime"),
+        (("export", "{out}", "--format", "onnx", "--out", "x.pt"), "--out must be a .onnx file for onnx; got 'x.pt'"),
         (
             ("export", "{out}", "--format", "torchscript", "--out", "x.onnx"),
             "--out must be a .pt file for torchscript; got 'x.onnx'",

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import http.server
 import threading
+import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from in_process import call
+from packaging.requirements import Requirement
+from tiny import ROOT
+
+from flows.doctor import EXTRAS
 
 NOBODY = "http://me:secret@127.0.0.1:9"
 
@@ -98,6 +103,12 @@ def test_a_fault_is_one_line(variables, message, place, servers, monkeypatch, ca
     assert len(problems) == 1 or "AUGPIPE_HOME" in variables
     assert lines[-1].startswith(str(len(problems))) and len(lines) >= 9
     assert "secret" not in said and "Traceback" not in said
+
+
+def test_each_extra_that_is_not_for_developers_is_reported() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = {(Requirement(text).name, extra) for extra, texts in extras.items() if extra != "dev" for text in texts}
+    assert wanted - {("cryptography", "c2pa")} == set(EXTRAS.items())  # MLflow brings it
 
 
 def test_libraries_that_do_not_fit(place, monkeypatch, capsys) -> None:

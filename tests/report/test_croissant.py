@@ -1,7 +1,5 @@
 """The Croissant description of a balanced set, against the rules of the specification (1.0) and the files that it
-names.
-
-mlcroissant is no dependency; where it is installed it validates the description too.
+names, and read by mlcroissant.
 """
 
 from __future__ import annotations
@@ -10,12 +8,12 @@ import fnmatch
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from readers import croissant
 
 from augpipe.report.balanced_set import Balanced, publish
 from augpipe.report.forms import FORMS
@@ -38,7 +36,9 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_description_follows_the_specification(form: str, balanced: Callable[..., Balanced], tmp_path: Path) -> None:
+def test_a_description_follows_the_specification(
+    form: str, balanced: Callable[..., Balanced], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     out = tmp_path / "out"
     publish(balanced(), out, form=form)
     about = json.loads((out / "croissant.json").read_text())
@@ -70,11 +70,15 @@ def test_a_description_follows_the_specification(form: str, balanced: Callable[.
     assert columns == list(pd.read_csv(out / table["contentUrl"]).columns)
     (classes,) = [r for r in about["recordSet"] if r["@id"] == "classes"]
     assert [row["classes/name"] for row in classes["data"]] == ["cat", "dog", "eel"]
-    if find_spec("mlcroissant"):
-        import mlcroissant
-
-        loaded = mlcroissant.Dataset(out / "croissant.json")
-        assert not loaded.metadata.ctx.issues.errors
+    described = croissant(out / "croissant.json")
+    assert not described.metadata.ctx.issues.errors
+    key = {"hf": "images/label"}.get(form, "images/class")
+    assert [row[key].decode() for row in described.records("images")] == ["cat"] * 4 + ["dog"] * 4 + ["eel"] * 4 + [
+        "cat"
+    ] * 2 + ["dog"] * 5
+    if form in ("folder", "hf"):
+        assert {row["pictures/image"].size for row in described.records("pictures")} == {(16, 16)}
+    assert not [record for record in caplog.records if "not standard" in record.message]  # its context
 
 
 def test_it_counts_what_the_card_counts(balanced: Callable[..., Balanced], tmp_path: Path) -> None:

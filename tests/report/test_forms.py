@@ -4,7 +4,6 @@ pixels, labels, lineage, marks of the synthetic images.
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pandas as pd
 import pydicom
 import pytest
 from PIL import Image
+from readers import image_folder, shard_samples
 from torchvision.datasets import ImageFolder
 
 from augpipe.core import marks
@@ -36,9 +36,8 @@ def folder(out: Path) -> Seen:
 
 
 def hf(out: Path) -> Seen:
-    for row in pd.read_csv(out / "metadata.csv", keep_default_na=False).itertuples():
-        with Image.open(out / row.file_name) as picture:
-            yield row.label, row.id, np.asarray(picture), marks.is_synthetic(picture.info)
+    for row in image_folder(out, out.parent / "cache"):
+        yield row["label"], row["id"], np.asarray(row["image"]), marks.is_synthetic(row["image"].info)
 
 
 def npz(out: Path) -> Seen:
@@ -52,13 +51,11 @@ def npz(out: Path) -> Seen:
 
 def webdataset(out: Path) -> Seen:
     with tarfile.open(out / "images-000000.tar") as tar:
-        names = [name.removesuffix(".png") for name in tar.getnames() if name.endswith(".png")]
-        for name in names:
-            about = json.loads(tar.extractfile(f"{name}.json").read())
-            picture = Image.open(io.BytesIO(tar.extractfile(f"{name}.png").read()))
-            assert tar.extractfile(f"{name}.cls").read() == str(["cat", "dog", "eel"].index(about["class"])).encode()
-            assert "NaN" not in json.dumps(about)
-            yield about["class"], about["id"], np.asarray(picture), marks.is_synthetic(picture.info)
+        assert not any(b"NaN" in tar.extractfile(n).read() for n in tar.getnames() if n.endswith(".json"))
+    for sample in shard_samples(out / "images-000000.tar"):
+        about = sample["json"]
+        assert sample["cls"] == ["cat", "dog", "eel"].index(about["class"])
+        yield about["class"], about["id"], np.asarray(sample["png"]), marks.is_synthetic(sample["png"].info)
 
 
 def dicom(out: Path) -> Seen:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter
+from readers import image_folder, shard_samples
 from torchvision.datasets import ImageFolder
 
 from augpipe.core import marks
@@ -77,20 +75,18 @@ def test_other_forms_are_read_by_our_sources(tmp_path: Path, form: str, file: st
 
 def test_a_hugging_face_folder_names_each_file_and_its_label(tmp_path: Path) -> None:
     write_generated(images(1), ORIGIN, tmp_path / "out", "hf")
-    rows = pd.read_csv(tmp_path / "out" / "metadata.csv", keep_default_na=False)
-    assert [exact(label) for label in rows.label] == [CLASSES[c] for c in images(1).labels]
-    for at, name in enumerate(rows.file_name):
-        with Image.open(tmp_path / "out" / name) as picture:
-            assert np.array_equal(as_drawn(picture), images(1).images[at])
+    rows = image_folder(tmp_path / "out", tmp_path / "cache")
+    assert [exact(row["label"]) for row in rows] == [CLASSES[c] for c in images(1).labels]
+    for row, pixels in zip(rows, images(1).images, strict=True):
+        assert np.array_equal(as_drawn(row["image"]), pixels)
 
 
 def test_samples_of_a_shard_hold_class_and_lineage(tmp_path: Path) -> None:
     write_generated(images(1), ORIGIN, tmp_path / "out", "webdataset")
-    with tarfile.open(tmp_path / "out" / "images-000000.tar") as tar:
-        about = json.loads(tar.extractfile("00000005.json").read())
-        picture = Image.open(io.BytesIO(tar.extractfile("00000005.png").read()))
-    assert (about["class"], about["parent"], about["seed"]) == ("größe", "p2", 7)
-    assert marks.is_synthetic(picture.info)
+    sample = shard_samples(tmp_path / "out" / "images-000000.tar")[5]
+    about = sample["json"]
+    assert (sample["cls"], about["class"], about["parent"], about["seed"]) == (2, "größe", "p2", 7)
+    assert marks.is_synthetic(sample["png"].info)
 
 
 @pytest.mark.parametrize("form", FORMS)

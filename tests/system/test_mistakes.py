@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from in_process import call
 from pictures import folders, noise, save
 from tiny import ROOT, environment
+
+from augpipe.core.states import save_state
 
 CONFIG = """
 name: good
@@ -69,6 +73,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).write_text(text)
     (root / "latin.yaml").write_bytes("name: größe\n".encode("latin-1"))
     (root / "cut.zip").write_bytes(b"PK\3\4 not a zip")
+    about = {"classes": ["a", "b", "c"], "state": {"weight": torch.zeros(2)}}
+    for kind in ("classifier", "generator"):
+        save_state({"augpipe": kind, **about}, root / f"{kind}.pt")
+    for name in ("cgan", "smote"):
+        (root / "made" / "models").mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / "generator.pt", root / "made" / "models" / f"generator-{name}.pt")
     (root / "nowhere").symlink_to("gone")
     (root / "loop").symlink_to("loop")
     folders(root / "pictures", 12, ("a", "b", "c"))
@@ -379,6 +389,41 @@ CASES = {
         "generate model.pt --counts 5 --format tfrecord",
         'Invalid value "tfrecord" for --format. Choose from: "folder", "npz", "webdataset", "hf", "dicom"',
     ),
+    "images of a classifier": (
+        "generate classifier.pt --counts 3=5",
+        "classifier.pt is a classifier; `augpipe generate` needs a generator",
+    ),
+    "predictions of a generator": (
+        "predict generator.pt pictures",
+        "generator.pt is a generator; `augpipe predict` needs a classifier",
+    ),
+    "images of an unknown class": ("generate generator.pt --counts eel=5", "unknown class 'eel'; choose from a, b, c"),
+    "counts that are none": ("generate generator.pt --counts a=five", "--counts 'a=five' is not CLASS=NUMBER"),
+    "one of several generators": (
+        "generate made --counts 5",
+        "made has several generators; choose one with --generator: cgan, smote",
+    ),
+    "an unknown generator of a run": (
+        "generate made --counts 5 --generator cgn",
+        "unknown generator 'cgn' (did you mean 'cgan'?); choose from cgan, smote",
+    ),
+    "a run without a classifier": ("predict made pictures", "made holds no classifier: give a classifier's file"),
+    "images into a folder that holds some": (
+        "generate generator.pt --counts 5 --out words",
+        "the out folder words holds 'a.txt'",
+    ),
+    "an export with another ending": (
+        "export classifier.pt --format torchscript --out x.onnx",
+        "--out must be a .pt file for torchscript; got 'x.onnx'",
+    ),
+    "a certificate without its key": (
+        "generate generator.pt --counts 5 --c2pa-certificate file",
+        "--c2pa-certificate and --c2pa-key need each other",
+    ),
+    "signed arrays": (
+        "balance good.yaml --arm acgan --format npz --c2pa-certificate file --c2pa-key file",
+        "--c2pa-certificate signs PNG files; --format npz has none: choose folder, webdataset, hf",
+    ),
     "a truncation above 1": (
         "generate model.pt --counts 5 --truncation 2",
         "--truncation must be above 0 and at most 1; got 2",
@@ -532,6 +577,13 @@ EARLY = (
     "a figure that needs larger images",
     "answers of no quiz",
     "an age that is none",
+    "images of a classifier",
+    "images of an unknown class",
+    "one of several generators",
+    "a run without a classifier",
+    "images into a folder that holds some",
+    "an export with another ending",
+    "signed arrays",
 )
 
 

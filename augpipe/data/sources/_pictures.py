@@ -27,7 +27,7 @@ from PIL import (
 )
 
 from augpipe.core.errors import PictureError, WindowError
-from augpipe.core.marks import is_synthetic
+from augpipe.core.marks import is_synthetic, manifests
 from augpipe.core.options import Resize, Window
 from augpipe.data.sources._dicom import is_dicom, read_dicom
 
@@ -253,7 +253,7 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
             broken_exif = True
     if broken_exif:
         notes.append("unreadable EXIF; orientation ignored")
-    if is_synthetic(opened.info):
+    if is_synthetic(opened.info, manifests(opened)):
         notes.append("marked as made by a trained model, and read as a real image")
     if window is not None and not (is_16_bit or mode.startswith(("I", "F"))):
         notes.append(EIGHT_BITS)
