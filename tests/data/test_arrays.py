@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import noise, save, source
 from sklearn.datasets import load_digits
 
@@ -137,6 +138,16 @@ def test_scikit_learns_digits_as_they_are_saved(tmp_path: Path) -> None:
     images = listed(tmp_path, dict(digits))
     assert images.labels.tolist() == digits.target.tolist()
     assert np.array_equal(next(images.fetch(np.array([5]))).pixels, digits.images[5])
+
+
+@pytest.mark.parametrize("labels", [np.full(6, -1), np.full(6, np.nan), None])
+def test_a_test_without_labels_is_left_out(tmp_path: Path, labels: NDArray[Any] | None) -> None:
+    arrays = {"x_train": X[:18], "y_train": Y[:18], "x_test": X[18:]}
+    images = listed(tmp_path, arrays if labels is None else {**arrays, "y_test": labels})
+    assert len(images) == 18 and images.classes == ("0", "1", "2") and set(images.splits) == {"train"}
+    assert images.notes[-1].startswith("6 images of test without a label")
+    with pytest.raises(UserError, match="has no y_test"):
+        listed(tmp_path, {**arrays, "truth_test": Y[18:]})  # perhaps its labels
 
 
 def test_the_label_of_images_without_one(tmp_path: Path) -> None:

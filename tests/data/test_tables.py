@@ -530,6 +530,21 @@ def test_a_label_of_minus_one_is_noted(tmp_path: Path) -> None:
     assert not listed(labelled_table(tmp_path, [-1, 1] * 3)).notes  # no class but these two
 
 
+@pytest.mark.parametrize("none", ["", "-1", "?"])
+def test_a_test_without_labels_is_left_out(tmp_path: Path, none: str) -> None:
+    """As competitions publish them: no class of such a name, no unusable files."""
+    columns = {"split": ["train"] * 8 + ["test"] * 2}
+    images = listed(labelled_table(tmp_path, ["a", "b"] * 4 + [none] * 2, **columns))
+    assert images.counts() == {"a": 4, "b": 4} and set(images.splits) == {"train"} and not images.bad
+    (note,) = images.notes
+    assert re.match(r"2 images of test without a label.*: test is drawn from the images with labels", note)
+    some = listed(labelled_table(tmp_path, ["a", "b"] * 4 + [none, "a"], **columns))
+    assert some.bad or none in some.classes  # one image of test has a label: nothing is decided for the user
+    if none:
+        path = labelled_table(tmp_path, ["a", "b"] * 4 + [none] * 2, **columns)
+        assert none in listed(path, classes=["a", "b", none]).classes
+
+
 def test_common_names_of_splits(tmp_path: Path) -> None:
     names = ["training", "Valid", "validation", "dev", "testing", "TEST"]
     listing = listed(labelled_table(tmp_path, ["a", "b"] * 3, split=names))
