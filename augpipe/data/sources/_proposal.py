@@ -70,15 +70,18 @@ def proposal(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | 
 def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]) -> str | None:
     """The first column whose first values mostly name pictures below a root; None if none does.
 
-    First as they are written: the number of a patient may be a file's name without its suffix.
+    First as they are written: the number of a patient may be a file's name without its suffix, or without zeros.
     """
     paths = Paths(roots)
     fitting = []
     for name, values in columns.items():
         resolved = [paths.one(str(value)) for value in values[:LOOKED_AT]]
-        if resolved and np.mean([not one.reason for one in resolved]) > MOSTLY:
-            fitting.append((any(one.completed for one in resolved), name))
-    return min(fitting, key=lambda one: one[0])[1] if fitting else None
+        if not resolved or np.mean([not one.reason for one in resolved]) <= MOSTLY:
+            continue
+        padded = any(one.padded for one in resolved)
+        if not padded or len(set(values)) == len(values):  # each picture once
+            fitting.append((any(one.completed for one in resolved), padded, name))
+    return min(fitting, key=lambda one: one[:2])[2] if fitting else None
 
 
 def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
