@@ -185,7 +185,7 @@ def test_patients_of_arrays_as_floats_and_objects_are_not_passed_over(tmp_path: 
     assert images.groups.tolist()[2:] == [str(i) for i in FEW][2:]
     assert any(note.startswith("2 images of") for note in images.notes) == gap
     arrays["patient_id"] = FEW.astype(str).astype(object)
-    with pytest.raises(UserError, match=r"'patient_id' of .* Python objects; .*or set source\.ignore"):
+    with pytest.raises(UserError, match=r"'patient_id' of .* Python objects; .*or set .source\.ignore"):
         listed(tmp_path, arrays)
     assert listed(tmp_path, arrays, ignore=["patient_id"]).groups is None
     assert listed(tmp_path, arrays | {"patient_id": FEW + 0.5}).groups is None

@@ -506,6 +506,28 @@ def test_the_users_own_split_is_not_passed_over(
         assert listed(path, ignore=[name]).splits is None
 
 
+@pytest.mark.parametrize("name", ["Patient Name", "Patient.Name", "Patient: Name", "Patient's_ID", "Patient #"])
+def test_advice_can_be_pasted_into_a_shell(tmp_path: Path, name: str) -> None:
+    """Names of columns with spaces, dots and signs of YAML."""
+    path = labelled_table(tmp_path, ["a", "b"] * 12, **{name: [f"p{i // 4}" for i in range(24)]})
+    with pytest.raises(UserError, match="which looks like groups") as caught:
+        listed(path)
+    use, ignore = re.findall(r"(?:set|or) (\S*source\..*?)(?=, or | if it is)", str(caught.value))
+    assert len(shlex.split(f"--set {use}")) == len(shlex.split(f"--set {ignore}")) == 2
+    assert len(set(sources.listing(load_source(path, shlex.split(use))).groups)) == 6
+    assert sources.listing(load_source(path, shlex.split(ignore))).groups is None
+    split = labelled_table(tmp_path, ["a", "b"] * 12, **{f"Split {name}": ["train", "val", "test"] * 8})
+    with pytest.raises(UserError, match="which looks like its split") as caught:
+        listed(split)
+    option = re.search(r"use it \(--set (.*?)\), or draw", str(caught.value))[1]
+    assert sources.listing(load_source(split, shlex.split(option))).splits is not None
+    columns = {"Image Index": ["img/0.png", "img/1.png"], f"Finding {name}": ["a", "b"], "7": ["a", "b"]}
+    pd.DataFrame(columns).to_csv(tmp_path / "n.csv", index=False)
+    with pytest.raises(UserError, match="has no column 'path'") as caught:
+        listed(tmp_path / "n.csv")
+    assert shlex.split(str(caught.value).partition("; try ")[2])[:2] == ["--set", "source.columns.path=Image Index"]
+
+
 def test_numbered_folds_are_noted_and_other_subsets_are_not(tmp_path: Path) -> None:
     folds, subset = [0, 1, 2, 3] * 3, ["north", "south"] * 6
     path = labelled_table(tmp_path, ["a", "b", "c"] * 4, fold=folds, subset=subset)

@@ -16,6 +16,7 @@ from augpipe.core.yaml_loader import as_yaml
 from augpipe.data.sources._listing import evenly
 from augpipe.data.sources._one_hot import one_hot_columns
 from augpipe.data.sources._paths import Packed, Paths
+from augpipe.data.sources._settings import unquoted
 from augpipe.data.sources._split_columns import is_split, mapping_of, may_be_split, present
 from augpipe.data.sources._table_file import read_file
 from augpipe.data.sources._text import text_or_none
@@ -110,7 +111,7 @@ def split_settings(path: Path) -> list[str]:
             meanings = mapping_of(name, have)
             entries = ", ".join(f"{as_yaml(value)}: {split}" for value, split in meanings.items())
             more = [f"source.splits={{{entries}}}"] if meanings else []
-            return [f"source.columns.split={name}", *more]
+            return [unquoted("source.columns.split", name), *more]
     return []
 
 

@@ -304,7 +304,7 @@ def _unused(
         what="array",
         ignored=config.ignore,
         groups=np.concatenate(groups) if len(groups) == len(parts) else None,
-        setting="source.groups={}",
+        key="source.groups",
     )
 
 

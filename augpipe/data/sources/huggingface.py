@@ -267,7 +267,7 @@ def _check_unused(
         for name in unused_columns(parts, columns)
     }
     notes = check_unused(
-        unused, names, where=where, what="column", groups=groups, ignored=config.ignore, setting="source.group={}"
+        unused, names, where=where, what="column", groups=groups, ignored=config.ignore, key="source.group"
     )
     wider = [note for note in notes if not note.startswith("not used")]
     return (*((f"not used of {where}: {choices(unused)}",) if unused else ()), *wider)
