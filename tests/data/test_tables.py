@@ -642,6 +642,21 @@ def test_options_of_one_hot_columns_without_effect(tmp_path: Path) -> None:
     assert "no row with a picture has the label z" in listing.notes
 
 
+@pytest.mark.parametrize(("one", "zero"), [("x", ""), ("X", ""), ("yes", "no"), ("Y", "N"), ("\u2713", "-")])
+def test_ticked_boxes_are_one_hot_columns(tmp_path: Path, one: str, zero: str) -> None:
+    """As forms and spreadsheets have them: proposed, read, and a row without a tick is one without a 1."""
+    marks = {name: [one if i % 3 == n else zero for i in range(12)] for n, name in enumerate(("cat", "cow", "dog"))}
+    pd.DataFrame({"path": images(tmp_path, 12), **marks}).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(UserError, match=r"try --set 'source\.columns\.label=\[cat, cow, dog\]'"):
+        listed(tmp_path / "m.csv")
+    columns = {"label": ["cat", "cow", "dog"]}
+    assert listed(tmp_path / "m.csv", columns=columns).counts() == {"cat": 4, "cow": 4, "dog": 4}
+    marks["dog"][2] = zero
+    pd.DataFrame({"path": images(tmp_path, 12), **marks}).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(UserError, match=r"1 row of 12 .* without a 1 .* is row 3: set source\.unmarked=drop"):
+        listed(tmp_path / "m.csv", columns=columns)
+
+
 def test_labels_that_occur_only_together(tmp_path: Path) -> None:
     """No label has a row of its own; each is in two combinations, in other places."""
     path = labelled_table(tmp_path, ["A;B", "A;C", "B;C", "normal"])
