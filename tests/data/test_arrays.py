@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import noise, save, source
 from sklearn.datasets import load_digits
 
@@ -139,6 +140,16 @@ def test_scikit_learns_digits_as_they_are_saved(tmp_path: Path) -> None:
     assert np.array_equal(next(images.fetch(np.array([5]))).pixels, digits.images[5])
 
 
+@pytest.mark.parametrize("labels", [np.full(6, -1), np.full(6, np.nan), None])
+def test_a_test_without_labels_is_left_out(tmp_path: Path, labels: NDArray[Any] | None) -> None:
+    arrays = {"x_train": X[:18], "y_train": Y[:18], "x_test": X[18:]}
+    images = listed(tmp_path, arrays if labels is None else {**arrays, "y_test": labels})
+    assert len(images) == 18 and images.classes == ("0", "1", "2") and set(images.splits) == {"train"}
+    assert images.notes[-1].startswith("6 images of test without a label")
+    with pytest.raises(UserError, match="has no y_test"):
+        listed(tmp_path, {**arrays, "truth_test": Y[18:]})  # perhaps its labels
+
+
 def test_the_label_of_images_without_one(tmp_path: Path) -> None:
     labels = np.where(np.arange(N) < 6, -1, Y)
     message = r"6 images of .* label -1, .*--set 'source\.classes=\[\"0\", \"1\", \"2\"\]' leaves"
@@ -174,7 +185,7 @@ def test_patients_of_arrays_as_floats_and_objects_are_not_passed_over(tmp_path: 
     assert images.groups.tolist()[2:] == [str(i) for i in FEW][2:]
     assert any(note.startswith("2 images of") for note in images.notes) == gap
     arrays["patient_id"] = FEW.astype(str).astype(object)
-    with pytest.raises(UserError, match=r"'patient_id' of .* Python objects; .*or set source\.ignore"):
+    with pytest.raises(UserError, match=r"'patient_id' of .* Python objects; .*or set .source\.ignore"):
         listed(tmp_path, arrays)
     assert listed(tmp_path, arrays, ignore=["patient_id"]).groups is None
     assert listed(tmp_path, arrays | {"patient_id": FEW + 0.5}).groups is None

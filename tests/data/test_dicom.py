@@ -27,7 +27,7 @@ def test_patients_of_dicom_files_that_a_table_names(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows]))
     listing = sources.listing(source("manifest", path=tmp_path / "m.csv"))
     assert listing.groups.tolist() == ["P0", "P0", "P1", "P1", "P2", "P2", "x.png"]
-    assert any("set source.ignore=[PatientID]" in note for note in listing.notes)
+    assert any("set 'source.ignore=[PatientID]'" in note for note in listing.notes)
     left_out = sources.listing(source("manifest", path=tmp_path / "m.csv", ignore=["PatientID"]))
     assert left_out.groups is None
     names = (f"{i},{'ab'[i % 2]}" for i in range(6))  # as Kaggle's tables name scans

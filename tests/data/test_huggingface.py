@@ -122,6 +122,11 @@ def test_a_label_of_minus_one_without_names_is_no_class(tmp_path: Path) -> None:
         sources.listing(source("huggingface", path=path))
     listing = sources.listing(source("huggingface", path=path, classes=["0", "1"]))
     assert listing.counts() == {"0": 1, "1": 2}
+    hugging_face(tmp_path / "set" / "train.parquet", [0, 1, 2], names=())
+    hugging_face(tmp_path / "set" / "test.parquet", [-1, -1], 10, names=())
+    divided = sources.listing(source("huggingface", path=tmp_path / "set"))
+    assert divided.counts() == {"0": 1, "1": 1, "2": 1} and not divided.bad
+    assert divided.notes[-1].startswith("2 images of test without a label")
     signs = hugging_face(tmp_path / "y.parquet", [1, -1], names=())
     assert sources.listing(source("huggingface", path=signs)).classes == ("-1", "1")
 

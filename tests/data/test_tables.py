@@ -506,6 +506,28 @@ def test_the_users_own_split_is_not_passed_over(
         assert listed(path, ignore=[name]).splits is None
 
 
+@pytest.mark.parametrize("name", ["Patient Name", "Patient.Name", "Patient: Name", "Patient's_ID", "Patient #"])
+def test_advice_can_be_pasted_into_a_shell(tmp_path: Path, name: str) -> None:
+    """Names of columns with spaces, dots and signs of YAML."""
+    path = labelled_table(tmp_path, ["a", "b"] * 12, **{name: [f"p{i // 4}" for i in range(24)]})
+    with pytest.raises(UserError, match="which looks like groups") as caught:
+        listed(path)
+    use, ignore = re.findall(r"(?:set|or) (\S*source\..*?)(?=, or | if it is)", str(caught.value))
+    assert len(shlex.split(f"--set {use}")) == len(shlex.split(f"--set {ignore}")) == 2
+    assert len(set(sources.listing(load_source(path, shlex.split(use))).groups)) == 6
+    assert sources.listing(load_source(path, shlex.split(ignore))).groups is None
+    split = labelled_table(tmp_path, ["a", "b"] * 12, **{f"Split {name}": ["train", "val", "test"] * 8})
+    with pytest.raises(UserError, match="which looks like its split") as caught:
+        listed(split)
+    option = re.search(r"use it \(--set (.*?)\), or draw", str(caught.value))[1]
+    assert sources.listing(load_source(split, shlex.split(option))).splits is not None
+    columns = {"Image Index": ["img/0.png", "img/1.png"], f"Finding {name}": ["a", "b"], "7": ["a", "b"]}
+    pd.DataFrame(columns).to_csv(tmp_path / "n.csv", index=False)
+    with pytest.raises(UserError, match="has no column 'path'") as caught:
+        listed(tmp_path / "n.csv")
+    assert shlex.split(str(caught.value).partition("; try ")[2])[:2] == ["--set", "source.columns.path=Image Index"]
+
+
 def test_numbered_folds_are_noted_and_other_subsets_are_not(tmp_path: Path) -> None:
     folds, subset = [0, 1, 2, 3] * 3, ["north", "south"] * 6
     path = labelled_table(tmp_path, ["a", "b", "c"] * 4, fold=folds, subset=subset)
@@ -528,6 +550,21 @@ def test_a_label_of_minus_one_is_noted(tmp_path: Path) -> None:
     assert note.endswith("if it means that there is no label, leave it out: --set 'source.classes=[0, 1]'")
     assert listed(path, classes=[0, 1]).classes == ("0", "1")
     assert not listed(labelled_table(tmp_path, [-1, 1] * 3)).notes  # no class but these two
+
+
+@pytest.mark.parametrize("none", ["", "-1", "?"])
+def test_a_test_without_labels_is_left_out(tmp_path: Path, none: str) -> None:
+    """As competitions publish them: no class of such a name, no unusable files."""
+    columns = {"split": ["train"] * 8 + ["test"] * 2}
+    images = listed(labelled_table(tmp_path, ["a", "b"] * 4 + [none] * 2, **columns))
+    assert images.counts() == {"a": 4, "b": 4} and set(images.splits) == {"train"} and not images.bad
+    (note,) = images.notes
+    assert re.match(r"2 images of test without a label.*: test is drawn from the images with labels", note)
+    some = listed(labelled_table(tmp_path, ["a", "b"] * 4 + [none, "a"], **columns))
+    assert some.bad or none in some.classes  # one image of test has a label: nothing is decided for the user
+    if none:
+        path = labelled_table(tmp_path, ["a", "b"] * 4 + [none] * 2, **columns)
+        assert none in listed(path, classes=["a", "b", none]).classes
 
 
 def test_common_names_of_splits(tmp_path: Path) -> None:
@@ -603,6 +640,21 @@ def test_options_of_one_hot_columns_without_effect(tmp_path: Path) -> None:
     path = labelled_table(tmp_path, ["-"] * 2, x=[1, 0], y=[0, 1], z=[0, 0])
     listing = listed(path, columns={"label": ["x", "y", "z"]}, ignore=["label"])
     assert "no row with a picture has the label z" in listing.notes
+
+
+@pytest.mark.parametrize(("one", "zero"), [("x", ""), ("X", ""), ("yes", "no"), ("Y", "N"), ("\u2713", "-")])
+def test_ticked_boxes_are_one_hot_columns(tmp_path: Path, one: str, zero: str) -> None:
+    """As forms and spreadsheets have them: proposed, read, and a row without a tick is one without a 1."""
+    marks = {name: [one if i % 3 == n else zero for i in range(12)] for n, name in enumerate(("cat", "cow", "dog"))}
+    pd.DataFrame({"path": images(tmp_path, 12), **marks}).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(UserError, match=r"try --set 'source\.columns\.label=\[cat, cow, dog\]'"):
+        listed(tmp_path / "m.csv")
+    columns = {"label": ["cat", "cow", "dog"]}
+    assert listed(tmp_path / "m.csv", columns=columns).counts() == {"cat": 4, "cow": 4, "dog": 4}
+    marks["dog"][2] = zero
+    pd.DataFrame({"path": images(tmp_path, 12), **marks}).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(UserError, match=r"1 row of 12 .* without a 1 .* is row 3: set source\.unmarked=drop"):
+        listed(tmp_path / "m.csv", columns=columns)
 
 
 def test_labels_that_occur_only_together(tmp_path: Path) -> None:
@@ -828,6 +880,66 @@ def test_paths_of_another_place_have_a_hint(tmp_path: Path, path: str) -> None:
     pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
     (note,) = listed(tmp_path / "m.csv").notes
     assert "3 paths of the table fit no file" in note and f"{path.format(0)} for img/0.png" in note
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/data/upload/1/abc1230{0}-{0}.png",
+        "/data/local-files/?d=img/{0}.png",
+        "s3://bucket/x/img/{0}.png",
+        "https://host/img/{0}%2Epng?token=3",
+        "file://{root}/img/{0}.png",
+    ],
+)
+def test_addresses_are_the_files_that_fit_their_ends(tmp_path: Path, path: str) -> None:
+    images(tmp_path, 3)
+    written = [path.format(i, root=tmp_path) for i in range(3)]
+    pd.DataFrame({"path": written, "label": ["x", "y", "y"]}).to_csv(tmp_path / "m.csv", index=False)
+    listing = listed(tmp_path / "m.csv")
+    assert listing.ids == ["img/0.png", "img/1.png", "img/2.png"]
+    assert listing.notes == (f"3 paths of the table completed: {written[0]} is img/0.png",)
+
+
+def test_addresses_of_other_files_fit_none(tmp_path: Path) -> None:
+    """Of two that end alike, each may be the file that is there; another suffix is another file."""
+    images(tmp_path, 3)
+    written = ["s3://b/a/0.png", "s3://b/c/0.png", "s3://b/a/1.jpg", "s3://b/a/2.png"]
+    pd.DataFrame({"path": written, "label": ["x", "x", "x", "y"]}).to_csv(tmp_path / "m.csv", index=False)
+    listing = listed(tmp_path / "m.csv")
+    assert listing.ids == ["img/2.png"]
+    assert [bad.reason for bad in listing.bad] == [
+        "row 1: 2 addresses fit the file img/0.png",
+        "row 2: 2 addresses fit the file img/0.png",
+        "row 3: file does not exist",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "columns"), [("{}", {}), ("{}.0", {}), ("img/{}.png", {}), ("{}", {"path": "{path}.png"})]
+)
+def test_numbers_whose_zeros_a_spreadsheet_dropped(tmp_path: Path, written: str, columns: dict[str, str]) -> None:
+    for i in range(3):
+        save(tmp_path / "img" / f"{i:04d}.png", noise(i))
+    rows = {"path": [written.format(i) for i in range(3)], "label": ["x", "y", "y"]}
+    pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
+    listing = listed(tmp_path / "m.csv", columns=columns)
+    assert listing.ids == ["img/0000.png", "img/0001.png", "img/0002.png"]
+    (note,) = listing.notes
+    assert "3 paths of the table completed" in note and "3 numbers without the zeros" in note
+    save(tmp_path / "img" / "001.png", noise(9))  # two files of one number: neither is chosen
+    (bad,) = listed(tmp_path / "m.csv", columns=columns).bad
+    assert bad.reason.startswith("row 2: 2 files of this name: img/0001.png, img/001.png")
+
+
+def test_a_number_of_patients_is_no_column_of_paths(tmp_path: Path) -> None:
+    """Files are numbered too, and only a column that names each of them once may be meant."""
+    for i in range(8):
+        save(tmp_path / f"{i:04d}.png", noise(i))
+    rows = {"subject_no": [i // 2 for i in range(8)], "scan": range(8), "label": ["x", "y"] * 4}
+    pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(UserError, match=r"try --set source\.columns\.path=scan"):
+        listed(tmp_path / "m.csv")
 
 
 def test_letters_with_marks_in_two_spellings_of_unicode(tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_splits_of_different_spellings_and_what_is_none(tmp_path: Path) -> None:
         assert len(listed(tmp_path / names[1].split("/")[0], False).classes) == 2
 
 
+@pytest.mark.parametrize("name", ["unknown", "test", "-1"])
+def test_a_test_of_one_folder_that_names_no_class_is_left_out(tmp_path: Path, name: str) -> None:
+    images = listed(tree(tmp_path / "set", "train/a", "train/b", f"test/{name}"), False)
+    assert images.classes == ("a", "b") and set(images.splits) == {"train"}
+    assert images.notes[-1].startswith(f"2 images of test without a label ({name})")
+    assert not any(repr(name) in note for note in images.notes)
+    other = listed(tree(tmp_path / "other", "train/a", "train/b", "test/c"), False)
+    assert other.classes == ("a", "b", "c")  # whether train lacks a class is no question of names
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 @pytest.mark.parametrize(
     "names",

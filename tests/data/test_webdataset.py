@@ -49,6 +49,16 @@ def test_a_folder_of_shards_in_folders_or_compressed(tmp_path: Path, names: tupl
     assert sorted(listing.splits) == ["test", "test", "train", "train"]
 
 
+@pytest.mark.parametrize("label", [None, b"", b"-1"])
+def test_a_test_without_labels_is_left_out(tmp_path: Path, label: bytes | None) -> None:
+    shard(tmp_path / "train-0.tar", numbered([0, 1, 2, 0]))
+    files = {} if label is None else {"cls": label}
+    shard(tmp_path / "test-0.tar", {f"{i}": {"png": png(10 + i), **files} for i in range(3)})
+    images = sources.listing(source(**sources.suggest(tmp_path)))
+    assert images.counts() == {"0": 2, "1": 1, "2": 1} and set(images.splits) == {"train"} and not images.bad
+    assert images.notes[-1].startswith("3 images of test without a label")
+
+
 def test_labels_from_json(tmp_path: Path) -> None:
     samples = {
         f"{i}": {"jpg": png(i), "json": json.dumps({"dx": "ab"[i % 2], "who": i // 2}).encode(), "txt": b"a cat"}

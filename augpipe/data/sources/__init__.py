@@ -20,6 +20,7 @@ from augpipe.core.schema import KindConfig, by_kind
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._listing import Bad, Listing, alike, check_attributes, only
 from augpipe.data.sources._pictures import Blob
+from augpipe.data.sources._unlabelled import without_unlabelled
 
 Source = Annotated[SerializeAsAny[KindConfig], by_kind(__name__, "source")]
 __all__ = [
@@ -46,9 +47,12 @@ def sources() -> tuple[str, ...]:
 
 
 def listing(source: KindConfig) -> Listing:
-    """List the images of `source` without reading any; UserError if it cannot be found."""
+    """List the images of `source` without reading any; UserError if it cannot be found.
+
+    A val or test without any label is left out.
+    """
     images: Listing = load_kind(__name__, source.kind, "source").listing(source)
-    return images
+    return without_unlabelled(images, getattr(source, "classes", None))
 
 
 def pictures(source: KindConfig) -> Listing:

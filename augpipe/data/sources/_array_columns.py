@@ -14,6 +14,7 @@ from augpipe.data.sources._array_names import SPLIT, SPLIT_LIKE, Names
 from augpipe.data.sources._array_text import check_readable, texts_of
 from augpipe.data.sources._groups import grouped, plain_groups
 from augpipe.data.sources._listing import SPLIT_NAMES, SPLITS
+from augpipe.data.sources._settings import setting
 from augpipe.data.sources._split_columns import is_split, present
 from augpipe.data.sources._unused import is_group_name
 
@@ -43,7 +44,7 @@ def require_in_all(what: str, names: Sequence[str], parts: Sequence[Any], path: 
     if missing and have:
         raise UserError(
             f"{path} has {choices(have)} but not {choices(missing)}: give every split its {what}{absent}, or set "
-            f"source.ignore=[{what}] to leave them unused"
+            f"{setting('source.ignore', (what,))} to leave them unused"
         )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError
 from augpipe.data.sources._npy import BROKEN, head, values_of
+from augpipe.data.sources._settings import setting
 
 
 def as_text(values: NDArray[Any]) -> NDArray[np.object_]:
@@ -32,7 +33,7 @@ def check_readable(path: Path, name: str, inner: str) -> None:
         try:
             head(stream, f"the array {name!r} of {path}, which is called as groups are,")
         except UserError as error:
-            raise UserError(f"{error}; or set source.ignore=[{inner}] to leave it unused") from None
+            raise UserError(f"{error}; or set {setting('source.ignore', (inner,))} to leave it unused") from None
 
 
 def texts_of(path: Path, name: str) -> dict[str, NDArray[Any]]:

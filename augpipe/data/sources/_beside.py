@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._image_folder import tables_of
+from augpipe.data.sources._settings import unquoted
 
 if TYPE_CHECKING:
     from augpipe.data.sources._paths import Packed
@@ -151,7 +152,7 @@ def _table_of(
         options |= {key: name for key, name in more.items() if key not in options}
         why = "its labels differ from the names of the folders"
         sets = [] if packed or below == path.parent else [f"source.root={below}"]
-        sets += [f"source.columns.{key}={name}" for key, name in options.items() if key != "split"]
+        sets += [unquoted(f"source.columns.{key}", name) for key, name in options.items() if key != "split"]
         split = split_settings(path)
         if agrees:
             why = f"its column {options.get('group')!r} looks like groups, such as patients"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError
 from augpipe.data.sources._listing import evenly
+from augpipe.data.sources._settings import setting, unquoted
 from augpipe.data.sources._table_file import is_table
 from augpipe.data.sources._table_groups import groups_of, name_of
 
@@ -43,10 +44,10 @@ def check_beside(beside: Mapping[str, Path], ignored: Collection[str], join: Seq
     for name, other in beside.items():
         if name not in ignored:
             tables = str(other) if not join else f"[{', '.join(map(str, (*join, other)))}]"
-            sets = (f"source.join={tables}", f"source.columns.group={name}")
+            sets = (f"source.join={tables}", unquoted("source.columns.group", name))
+            options = " ".join(f"--set {shlex.quote(one)}" for one in sets)
             raise UserError(
                 f"the table {other} has the column {name!r} of these pictures, which looks like groups, such as "
-                "patients: images of one group could be on both sides of a split; join it with "
-                f"{' '.join(f'--set {shlex.quote(one)}' for one in sets)}, or set source.ignore=[{name}] if it is "
-                "something else"
+                f"patients: images of one group could be on both sides of a split; join it with {options}, or set "
+                f"{setting('source.ignore', (name,))} if it is something else"
             )

@@ -112,11 +112,12 @@ Classes = Annotated[
 
 @dataclass(frozen=True)
 class Bad:
-    """A file or row that cannot be used, and why."""
+    """A file or row that cannot be used, and why. split: of one that only lacks a label."""
 
     id: str
     reason: str
     label: str = ""
+    split: str = ""
 
 
 Fetch = Callable[[Rows], Iterator[Blob]]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._foreign import pixels_in
 from augpipe.data.sources._proposal import mapping
+from augpipe.data.sources._settings import setting
 from augpipe.data.sources._table_options import TableOptions
 
 SHOWN: Final = 60  # columns in a message
@@ -38,7 +38,7 @@ def no_column(config: TableOptions, key: str, name: str, table: Any, columns: Ma
     near = difflib.get_close_matches(name, have, n=1) if name not in have else []
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     proposed, labels = mapping(table, config.roots, columns) if key in ("path", "label") else ({}, list[str]())
-    options = " ".join(f"--set {shlex.quote(f'source.columns.{k}={v}')}" for k, v in proposed.items())
+    options = " ".join(f"--set {setting(f'source.columns.{k}', v)}" for k, v in proposed.items())
     where = _head_below(table, [name for name in columns.values() if isinstance(name, str)])
     options = "" if where else options
     if not where and key == "path" and "path" not in proposed:

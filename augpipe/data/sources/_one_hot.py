@@ -13,7 +13,9 @@ from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._table_options import TableOptions
 from augpipe.data.sources._text import SHOWN
 
-ONES, ZEROS = ("1", "1.0", "true"), ("0", "0.0", "false", "")
+# Also as people tick boxes in forms and spreadsheets.
+ONES: Final = ("1", "1.0", "true", "t", "yes", "y", "x", "✓", "✔", "☑", "☒")
+ZEROS: Final = ("0", "0.0", "false", "f", "no", "n", "-", "☐", "")
 UNCERTAIN: Final = ("-1", "-1.0")  # as in CheXpert and MIMIC-CXR; CelebA's 0
 UNSURE: Final = "with an uncertain label (-1)"
 UNMARKED: Final = "without a 1 in the one-hot columns"
@@ -32,7 +34,7 @@ class OneHot(NamedTuple):
 def one_hot(names: Sequence[str], values: Mapping[str, NDArray[np.object_]], config: TableOptions) -> OneHot:
     """Labels of the columns `names`; UserError for several, none, -1 and other values that the config does not decide.
 
-    Rows whose cells are all empty have no label.
+    Rows whose cells are all empty have no label, if others have zeros.
     """
     text = [pd.Series(values[name]).str.strip().str.lower() for name in names]
     marked, unmarked, unsure = (
@@ -51,12 +53,15 @@ def one_hot(names: Sequence[str], values: Mapping[str, NDArray[np.object_]], con
     refused = wrong if config.combined else wrong | (ones > 1)
     for row in np.flatnonzero(refused)[:1]:
         shown = {name: str(values[name][row])[:SHOWN] for name in names}
+        advice = _advice(bool(wrong[row]), bool(uncertain[row]))
         raise UserError(
             f"row {row + 1} of the manifest {config.path} has the labels {shown}: one of these columns must be 1 and "
-            f"the others 0. {_advice(bool(wrong[row]), bool(uncertain[row]))}"
+            f"the others 0 (x and empty, yes and no are read as these). {advice}"
         )
     labels = np.where(ones == 1, np.array(names, object)[marked.argmax(0)], "")
-    is_empty = np.logical_and.reduce([np.asarray(column == "", bool) for column in text])
+    blank = np.stack([np.asarray(column == "", bool) for column in text])
+    # Where only ticks are written, a row without any is no row without a label, but one without a 1.
+    is_empty = blank.all(0) & (unmarked & ~blank).any()
     _decide_unmarked(labels, left_out, (ones == 0) & ~is_empty, config)
     for row in np.flatnonzero(ones > 1):
         labels[row] = "|".join(name for name, is_one in zip(names, marked[:, row], strict=True) if is_one)
@@ -87,7 +92,7 @@ def one_hot_columns(columns: Mapping[str, NDArray[np.object_]]) -> list[str]:
     """Columns of 0 and 1, if nearly every row has one 1 in them, of two columns that are all every row; else none."""
     known = {*ONES, *ZEROS, *UNCERTAIN}
     text = {name: [str(v).strip().lower() for v in values] for name, values in columns.items()}
-    fit = [name for name, values in text.items() if known.issuperset(values) and any(values)]
+    fit = [name for name, values in text.items() if known.issuperset(values) and set(values) - {"", "-"}]
     if len(fit) < FEWEST and not len(fit) == len(text) == 2:
         return []
     ones = np.sum([np.isin(text[name], ONES) for name in fit], axis=0)

@@ -16,6 +16,7 @@ from augpipe.core.yaml_loader import as_yaml
 from augpipe.data.sources._listing import evenly
 from augpipe.data.sources._one_hot import one_hot_columns
 from augpipe.data.sources._paths import Packed, Paths
+from augpipe.data.sources._settings import unquoted
 from augpipe.data.sources._split_columns import is_split, mapping_of, may_be_split, present
 from augpipe.data.sources._table_file import read_file
 from augpipe.data.sources._text import text_or_none
@@ -70,15 +71,18 @@ def proposal(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | 
 def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]) -> str | None:
     """The first column whose first values mostly name pictures below a root; None if none does.
 
-    First as they are written: the number of a patient may be a file's name without its suffix.
+    First as they are written: the number of a patient may be a file's name without its suffix, or without zeros.
     """
     paths = Paths(roots)
     fitting = []
     for name, values in columns.items():
         resolved = [paths.one(str(value)) for value in values[:LOOKED_AT]]
-        if resolved and np.mean([not one.reason for one in resolved]) > MOSTLY:
-            fitting.append((any(one.completed for one in resolved), name))
-    return min(fitting, key=lambda one: one[0])[1] if fitting else None
+        if not resolved or np.mean([not one.reason for one in resolved]) <= MOSTLY:
+            continue
+        padded = any(one.padded for one in resolved)
+        if not padded or len(set(values)) == len(values):  # each picture once
+            fitting.append((any(one.completed for one in resolved), padded, name))
+    return min(fitting, key=lambda one: one[:2])[2] if fitting else None
 
 
 def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
@@ -107,7 +111,7 @@ def split_settings(path: Path) -> list[str]:
             meanings = mapping_of(name, have)
             entries = ", ".join(f"{as_yaml(value)}: {split}" for value, split in meanings.items())
             more = [f"source.splits={{{entries}}}"] if meanings else []
-            return [f"source.columns.split={name}", *more]
+            return [unquoted("source.columns.split", name), *more]
     return []
 
 

@@ -90,6 +90,6 @@ def check_unused(
             values = np.array(have.values, object)
             if like_groups(key, values, labels[have.rows]):
                 like[key] = number_of(values)
-    refuse(like, where, "key", "source.group={}")
+    refuse(like, where, "key", "source.group")
     others = [key for key in unused if key not in config.ignore]
     return (f"not used of {where}: {few(others)}",) if others else ()

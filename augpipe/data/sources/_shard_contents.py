@@ -57,7 +57,7 @@ class Contents:
     """What all shards hold, in their order: shard, key in it, extension, id, label and group of each picture.
 
     described: keys of the .json files of these pictures; json_keys: of all. pictures, unused: extension → number of all
-    pictures, and of those beside a used one.
+    pictures, and of those beside a used one. splits: of each shard, empty without.
     """
 
     shards: list[int] = field(default_factory=list)
@@ -72,6 +72,7 @@ class Contents:
     unused: Counter[str] = field(default_factory=Counter)
     bad: list[Bad] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    splits: Sequence[str] = ()
 
     def add(self, at: tuple[int, str], sample: Sample, wanted: Wanted) -> None:
         """Add the picture of a key, or the reason why it cannot be used.
@@ -81,7 +82,7 @@ class Contents:
         self.pictures.update(sample.pictures.keys())
         self.json_keys |= dict.fromkeys(sample.described[0])
         shown = printable(name)
-        label, reason = _label(sample, wanted.label)
+        label, reason = without_label = _label(sample, wanted.label)
         group = ""
         if wanted.group in sample.described[0] and not reason:
             group, reason = value_of(sample, wanted.group or "")
@@ -90,7 +91,8 @@ class Contents:
         if sample.reason or ".." in PurePosixPath(name).parts or shown != name:
             reason = sample.reason or "a name that is not UTF-8 or leaves the archive"
         if reason:
-            self.bad.append(Bad(shown, reason, label))
+            unlabelled = self.splits and not label and reason == without_label[1]
+            self.bad.append(Bad(shown, reason, label, self.splits[shard] if unlabelled else ""))
             return
         for key, value in sample.described[0].items():
             self.described.setdefault(key, Values()).add(len(self.ids), value)

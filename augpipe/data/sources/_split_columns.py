@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError, choices, unknown
 from augpipe.core.yaml_loader import as_yaml
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Rows
+from augpipe.data.sources._settings import unquoted
 from augpipe.data.sources._unused import MISSING, ends
 
 # Names by their letters alone; the values decide.
@@ -50,7 +51,7 @@ def check_split_columns(
     for name, values in columns.items():
         have = [] if name in ignored else present(values)
         if is_split(name, have):
-            column = f"{setting}={name}"
+            column = unquoted(setting, name)
             raise UserError(
                 f"{where} has the {what} {name!r} with {choices(have)}, which looks like its split, and is not used: "
                 f"use it ({_options(column, mapping_of(name, have))}), or draw another split (--set "
@@ -59,13 +60,13 @@ def check_split_columns(
         if any(map(NUMBERED.fullmatch, ends(name))) and 2 <= len(have) <= 3 and _are_numbers(have):
             notes.append(
                 f"the {what} {name!r} may number train, val and test, and is not used: to use it, "
-                f"{_options(f'{setting}={name}', mapping_of(name, have))}"
+                f"{_options(unquoted(setting, name), mapping_of(name, have))}"
             )
         if any(map(FOLDS.fullmatch, ends(name))) and 2 <= len(have) <= MOST and _are_numbers(have):
             folds = dict.fromkeys(have, "train") | {have[0]: "test"}
             notes.append(
                 f"the {what} {name!r} numbers folds, and is not used: to take one as test, "
-                f"{_options(f'{setting}={name}', folds)}"
+                f"{_options(unquoted(setting, name), folds)}"
             )
     return tuple(notes)
 

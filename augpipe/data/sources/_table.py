@@ -29,6 +29,7 @@ from augpipe.data.sources._unused import candidate, check_folders, groups_of_fol
 ATTRIBUTE: Final = "attribute "  # before the name of an attribute's column; no key of a config has a space
 # Names of the path's column in tables of others, if there is none called `path` and none was set.
 PATH_NAMES: Final = ("file_name",)  # Hugging Face's image folders
+NO_LABEL: Final = "no label"
 ROBOFLOW: Final = "filename"  # in its `_classes.csv`
 
 
@@ -194,7 +195,7 @@ class Checks:
         left_out = np.full(len(paths), "", object) if left_out is None else left_out
         left_out[self._single_labels() & (left_out == "")] = "with several labels"
         self.dropped = left_out != ""
-        self._reject(self.labels == "", "no label")
+        self._reject(self.labels == "", NO_LABEL)
         hint = checked.hint(paths, self.reasons)
         self.notes = (*table.notes, *checked.notes(), *hint, *_dropped_notes(left_out))
         self.notes = (*self.notes, *self._without_rows())
@@ -215,6 +216,7 @@ class Checks:
                 printable(str(paths[r])) or f"row {numbers[r]}",
                 f"row {numbers[r]}: {self.reasons[r]}",
                 str(self.labels[r]),
+                str(self.splits[r]) if self.splits is not None and self.reasons[r] == NO_LABEL else "",
             )
             for r in np.flatnonzero((self.reasons != "") & ~self.dropped)
         )

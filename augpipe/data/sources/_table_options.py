@@ -21,7 +21,8 @@ class Columns(Strict):
     fits."""
 
     label: str | Annotated[tuple[str, ...], Field(min_length=2)] = "label"
-    """Class: a column, or one column for each class with 1 for its pictures and 0 for the others (one-hot)."""
+    """Class: a column, or one column for each class with 1 for its pictures and 0 for the others (one-hot); a
+    ticked box (x, yes) is 1, an empty one (or no) 0."""
 
     group: str = "group"
     """What must not be divided between train, val and test, such as the patient."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, choices, unknown
+from augpipe.data.sources._settings import setting
 
 # Names of groups, by their letters alone: `PATIENT.ID` is `patientid`.
 _NUMBER: Final = r"(ids?|no|nr|num|number|uids?|uuids?|identifiers?)"
@@ -48,13 +49,13 @@ def check_unused(
     what: str,
     groups: NDArray[Any] | None,
     ignored: Collection[str],
-    setting: str,
+    key: str,
 ) -> tuple[str, ...]:
     """Notes of unused columns; UserError if there are no groups and some of them look like groups.
 
     columns: name → values (N,), or None where they cannot be groups. what: column or array. groups: those that are used
-    (N,), "" for none. ignored: names that the user declared unused; UserError for one that is not there. setting: how a
-    name is declared to be the groups.
+    (N,), "" for none. ignored: names that the user declared unused; UserError for one that is not there. key: of the
+    setting that declares a name to be the groups.
     """
     for name in ignored:
         if name not in columns:
@@ -68,19 +69,19 @@ def check_unused(
             for name, column in values.items()
             if column is not None and like_groups(name, column, labels)
         }
-        refuse(like, where, what, setting)
+        refuse(like, where, what, key)
     else:
         around = {
             name: number_of(column)
             for name, column in values.items()
             if column is not None and is_group_name(name) and _around(column, groups)
         }
-        wider = _wider(around, where, what, setting)
+        wider = _wider(around, where, what, key)
     shown = choices(name or f"a {what} without a name" for name in others)
     return (*((f"not used of {where}: {shown}",) if others else ()), *wider)
 
 
-def refuse(like: Mapping[str, int], where: str, what: str, setting: str) -> None:
+def refuse(like: Mapping[str, int], where: str, what: str, key: str) -> None:
     """UserError for names of what looks like groups, with the number of their values: the fewest are the widest groups.
 
     A study lies within a patient: groups of studies would leave a patient on both sides.
@@ -95,8 +96,8 @@ def refuse(like: Mapping[str, int], where: str, what: str, setting: str) -> None
     verb = "is" if len(like) == 1 else "are"
     raise UserError(
         f"{where} has the {names}, which {which} like groups, such as patients, and {verb} not used: images of one "
-        f"group could be on both sides of a split; set {setting.format(name)}{wide}, or "
-        f"source.ignore=[{', '.join(like)}] if {them} something else"
+        f"group could be on both sides of a split; set {setting(key, name)}{wide}, or "
+        f"{setting('source.ignore', tuple(like))} if {them} something else"
     )
 
 
@@ -115,15 +116,15 @@ def _around(values: NDArray[Any], groups: NDArray[Any]) -> bool:
     return FEWEST <= len(set(known)) < len(known)
 
 
-def _wider(around: Mapping[str, int], where: str, what: str, setting: str) -> tuple[str, ...]:
+def _wider(around: Mapping[str, int], where: str, what: str, key: str) -> tuple[str, ...]:
     """A note of the widest groups around those that are used."""
     if not around:
         return ()
     name = min(around, key=lambda one: around[one])
     return (
         f"the groups of {where} lie within those of the {what} {name!r}, which is not used: images of one of these "
-        f"could be on both sides of a split; set {setting.format(name)}, or source.ignore=[{name}] if it is something "
-        "else",
+        f"could be on both sides of a split; set {setting(key, name)}, or {setting('source.ignore', (name,))} if it is "
+        "something else",
     )
 
 

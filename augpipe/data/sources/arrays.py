@@ -21,6 +21,7 @@ from augpipe.data.sources._groups import plain_groups
 from augpipe.data.sources._listing import Attributes, Classes, Listing, Texts, WholePath, only, without_labels
 from augpipe.data.sources._npy import BROKEN, Images, fetching, unreadable, values_of
 from augpipe.data.sources._source import SourceConfig
+from augpipe.data.sources._unlabelled import unlabelled_note, unlabelled_notes, unlabelled_splits
 from augpipe.data.sources._unused import check_unused
 
 GROUPS: Final = "groups"
@@ -122,8 +123,10 @@ def _listing(config: Config) -> Listing:
     parts, notes = _npz(config) if _is_npz(config.path) else ([_pair(config)], ())
     labels = np.concatenate([part.labels for part in parts])
     names, note = _class_names(config, labels)
-    codes, classes = classes_of(labels, names, config.classes, config.path)
     splits = _splits(parts, config)
+    aside = unlabelled_splits(labels, splits) if config.classes is None else np.zeros(len(labels), bool)
+    codes = np.full(len(labels), -1, np.int64)
+    codes[~aside], classes = classes_of(labels[~aside], names, config.classes, config.path)
     unused = _unused(parts, codes, config, splits)
     fetch, windows = fetching([part.images for part in parts], [part.name for part in parts])
     ids = [f"{part.name or 'images'}/{row:06d}" for part in parts for row in range(part.images.n)]
@@ -141,7 +144,15 @@ def _listing(config: Config) -> Listing:
         attributes={
             name: np.concatenate([plain_groups(part.attributes[name]) for part in parts]) for name in config.attributes
         },
-        notes=(*notes, *unused, *ungrouped, *left_out_note(codes), *([note] if note else []), *windows),
+        notes=(
+            *notes,
+            *unused,
+            *ungrouped,
+            *left_out_note(codes[~aside]),
+            *unlabelled_notes(labels, splits, aside),
+            *([note] if note else []),
+            *windows,
+        ),
     )
     return only(images, codes >= 0)
 
@@ -197,7 +208,8 @@ def _npz(config: Config) -> tuple[list[_Part], tuple[str, ...]]:
     """Read the parts of an .npz, and a note of unusual names; UserError for other array names or unequal lengths."""
     path = config.path
     names, splits, have = _form(path)
-    parts = [_part(config, names, split, have) for split in splits]
+    aside = [split for split in splits if split in ("val", "test") and _is_unlabelled(names, split, have)]
+    parts = [_part(config, names, split, have) for split in splits if split not in aside]
     if config.groups != GROUPS and all(part.groups is None for part in parts):
         wanted = names.of(splits[0], config.groups)
         raise unknown(f"array in source.groups of {path}", wanted, have)
@@ -205,8 +217,15 @@ def _npz(config: Config) -> tuple[list[_Part], tuple[str, ...]]:
         (config.groups, [part.groups for part in parts], ' ("" for an image without one)'),
         ("weights", [part.weights for part in parts], ""),
     ):
-        require_in_all(what, [names.of(split, what) for split in splits], columns, path, absent)
-    return parts, names.note()
+        require_in_all(what, [names.of(part.name, what) for part in parts], columns, path, absent)
+    images = {split: names.of(split, "images") for split in aside}
+    notes = [unlabelled_note(split, Images(path, f"{name}.npy", name).n) for split, name in images.items()]
+    return parts, (*names.note(), *notes)
+
+
+def _is_unlabelled(names: Names, split: str, have: Sequence[str]) -> bool:
+    """Whether a split has images and no other array, which might hold their labels under another name."""
+    return {name for name in have if names.inner(split, name)} == {names.of(split, "images")}
 
 
 def _form(path: Path, needs_train: bool = True) -> tuple[Names, list[str], list[str]]:
@@ -285,7 +304,7 @@ def _unused(
         what="array",
         ignored=config.ignore,
         groups=np.concatenate(groups) if len(groups) == len(parts) else None,
-        setting="source.groups={}",
+        key="source.groups",
     )
 
 

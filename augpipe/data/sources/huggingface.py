@@ -18,6 +18,7 @@ from augpipe.data.sources._parquet_images import byte_columns, image_columns, im
 from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._shards import Shards, check_official, find_shards, only_shards, split_of_shards
 from augpipe.data.sources._source import SourceConfig
+from augpipe.data.sources._unlabelled import unlabelled_splits
 
 if TYPE_CHECKING:  # it imports pandas, which the options do not need
     from augpipe.data.sources._parquet_parts import Columns, Part
@@ -125,9 +126,9 @@ def listing(config: Config) -> Listing:
     ids = np.array([f"{p.id}/{row:06d}" for p in parts for row in range(p.table.num_rows)], object)
     if not sum(sizes):
         raise UserError(f"{where} has no rows")
-    single = _single_labels(parts, columns, config, where)
     by_file = np.repeat(np.array(splits, object), sizes) if splits else None
     split = _split(config, parts, columns, by_file)
+    single = _single_labels(parts, columns, config, where, split.values)
     groups, notes = _groups(config, parts, columns, ids)
     columns = columns._replace(split=split.column)
     unused = _check_unused(config, parts, columns, single.names, groups)
@@ -147,7 +148,10 @@ def listing(config: Config) -> Listing:
         groups=groups if groups is None else groups[retained],
         splits=split.at(retained),
         bad=(
-            *(Bad(str(ids[row]), "no label") for row in np.flatnonzero(single.names == "")),
+            *(
+                Bad(str(ids[row]), "no label", split="" if split.values is None else str(split.values[row]))
+                for row in np.flatnonzero(single.names == "")
+            ),
             *split.bad(ids, labels, classes),
         ),
         lost=tuple(shards.lost),
@@ -164,8 +168,10 @@ def _where(config: Config) -> str:
     return f"the data set {choices(config.path)}"
 
 
-def _single_labels(parts: Sequence[Part], columns: Columns, config: Config, where: str) -> Labels:
-    """Label of each row, and rows with several that are left out;
+def _single_labels(
+    parts: Sequence[Part], columns: Columns, config: Config, where: str, splits: NDArray[np.object_] | None
+) -> Labels:
+    """Label of each row, "" in a split without labels, and rows with several that are left out;
     UserError if the config does not say what to do with them.
     """
     from augpipe.data.sources._parquet_parts import check_minus_one, labels_of
@@ -173,6 +179,7 @@ def _single_labels(parts: Sequence[Part], columns: Columns, config: Config, wher
 
     values, combined = labels_of(parts, columns.label)
     if config.classes is None:
+        values[unlabelled_splits(values, splits)] = ""
         check_minus_one(values, where)
     return single_labels(
         values,
@@ -260,7 +267,7 @@ def _check_unused(
         for name in unused_columns(parts, columns)
     }
     notes = check_unused(
-        unused, names, where=where, what="column", groups=groups, ignored=config.ignore, setting="source.group={}"
+        unused, names, where=where, what="column", groups=groups, ignored=config.ignore, key="source.group"
     )
     wider = [note for note in notes if not note.startswith("not used")]
     return (*((f"not used of {where}: {choices(unused)}",) if unused else ()), *wider)

@@ -20,6 +20,7 @@ from augpipe.data.sources._group_paths import names_note
 from augpipe.data.sources._image_folder import has_picture_beside, inner_folder, tables_of
 from augpipe.data.sources._listing import Bad, Listing, Rows, classes_option, labelled, without_labels
 from augpipe.data.sources._pictures import SUFFIXES, Blob
+from augpipe.data.sources._settings import setting
 from augpipe.data.sources._split_lists import other_splits_note
 from augpipe.data.sources._table_file import is_table
 from augpipe.data.sources._table_options import TableOptions
@@ -151,7 +152,9 @@ def listing(config: Config) -> Listing:
     )
     if not by_patient:
         return images
-    note = f"the {PATIENT} of the DICOM files is the group; set source.ignore=[{PATIENT}] to leave it unused"
+    note = (
+        f"the {PATIENT} of the DICOM files is the group; set {setting('source.ignore', (PATIENT,))} to leave it unused"
+    )
     return by_header(replace(images, notes=(*images.notes, note)), PATIENT)
 
 
@@ -176,7 +179,7 @@ def _patients_and_unused(config: Config, table: Table, rows: Checks) -> tuple[bo
         what="column",
         groups=groups,
         ignored=set(config.ignore) - elsewhere,
-        setting="source.columns.group={}",
+        key="source.columns.group",
     )
     check_beside(beside, config.ignore, config.join or ())
     return dicom and PATIENT not in config.ignore, unused

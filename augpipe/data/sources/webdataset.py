@@ -33,6 +33,7 @@ from augpipe.data.sources._tar_samples import (
 
 if TYPE_CHECKING:  # it imports pandas, which the options do not need
     from augpipe.data.sources._several_labels import Labels
+    from augpipe.data.sources._split_columns import OwnSplit
 
 MOST: Final = 1000  # files of a folder that are looked at
 TO_JSON: Final = "write them into the .json files, and set source.group"
@@ -109,15 +110,17 @@ def suggest(path: Path) -> dict[str, Any] | None:
     tars = _first_tars(path) if path.is_dir() else [path]
     if not tars or not tars[0].is_file() or not tars[0].name.lower().endswith(TARS):
         return None
-    try:
-        with open_archive(tars[0]) as shard:
-            names = [name for name, _, _ in islice(shard.names(), LOOKED_AT)]
-    except (UserError, *BROKEN):  # reported when it is listed, if it can be nothing else
-        only = path.is_dir() and only_shards(path, TARS)
-        return {"kind": "webdataset", "path": str(path)} if only else None
-    if not are_samples(names) and not perhaps_samples(names):
-        return None
-    return {"kind": "webdataset", "path": str(path)}
+    # The last, too: the first may be those of a test without labels.
+    for tar in dict.fromkeys((tars[0], tars[-1])):
+        try:
+            with open_archive(tar) as shard:
+                names = [name for name, _, _ in islice(shard.names(), LOOKED_AT)]
+        except (UserError, *BROKEN):  # reported when it is listed, if it can be nothing else
+            only = path.is_dir() and only_shards(path, TARS)
+            return {"kind": "webdataset", "path": str(path)} if only else None
+        if are_samples(names) or perhaps_samples(names):
+            return {"kind": "webdataset", "path": str(path)}
+    return None
 
 
 def _first_tars(folder: Path) -> list[Path]:
@@ -150,7 +153,7 @@ def listing(config: Config) -> Listing:
     check(config)
     shards, where = find_shards(config.path, TARS), _where(config)
     by_shard = split_of_shards(shards, where) if config.official else []
-    contents = _read(shards, config, where)
+    contents = _read(shards, config, where, by_shard)
     ids = np.array(contents.ids, object)
     groups, notes = groups_of(contents, ids, config, where)
     unfit = contents.of_another_kind(config.image)
@@ -168,7 +171,7 @@ def listing(config: Config) -> Listing:
         fetch=lambda rows: _fetch(shards.paths, contents, retained[rows]),
         groups=groups if groups is None else groups[retained],
         splits=split.at(retained),
-        bad=(*contents.bad, *_unusable(contents, unfit, single.names), *split.bad(ids, labels, classes)),
+        bad=(*contents.bad, *_unusable(contents, unfit, single.names, split), *split.bad(ids, labels, classes)),
         lost=tuple(shards.lost),
         ignored=dict(contents.ignored),
         notes=(*shards.notes, *notes, *unused, *split.notes, *contents.pictures_note(where), *left_out),
@@ -183,11 +186,11 @@ def _column(config: Config) -> str:
     return ".cls files" if config.label == CLS else f"key {config.label!r}"
 
 
-def _read(shards: Shards, config: Config, where: str) -> Contents:
-    """Read all shards without their pictures; UserError if none can be used."""
+def _read(shards: Shards, config: Config, where: str, by_shard: Sequence[str]) -> Contents:
+    """Read all shards without their pictures; UserError if none can be used. by_shard: split of each, empty without."""
     if config.image in ARRAYS:
         raise UserError(f"source.image of {where} is {config.image!r}: {NO_ARRAYS}")
-    contents = Contents(ignored=shards.ignored)
+    contents = Contents(ignored=shards.ignored, splits=by_shard)
     wanted = Wanted(config.image, config.label, config.group)
     for index, (path, name) in enumerate(zip(shards.paths, shards.names, strict=True)):
         names = (config.label, config.group, config.split, *config.ignore)
@@ -231,12 +234,15 @@ def _single_labels(contents: Contents, unfit: NDArray[np.bool_], config: Config,
     return Labels(names, dropped)
 
 
-def _unusable(contents: Contents, unfit: NDArray[np.bool_], names: NDArray[np.object_]) -> Iterator[Bad]:
+def _unusable(
+    contents: Contents, unfit: NDArray[np.bool_], names: NDArray[np.object_], split: OwnSplit
+) -> Iterator[Bad]:
     """Pictures of another kind than the others', and those without a label."""
     for row in np.flatnonzero(names == ""):
         extension = contents.extensions[row]
         reason = f"a key with .{extension} only, and other keys have a picture without a further dot: set source.image"
-        yield Bad(contents.ids[row], reason if unfit[row] else "no label", contents.labels[row])
+        of_split = "" if split.values is None or unfit[row] else str(split.values[row])
+        yield Bad(contents.ids[row], reason if unfit[row] else "no label", contents.labels[row], of_split)
 
 
 def _named(labels: NDArray[np.object_], config: Config, where: str) -> NDArray[np.object_]:
