@@ -21,7 +21,7 @@ from augpipe.core.errors import RunError, UserError
 from augpipe.core.files import beside
 from augpipe.core.images import to_float, to_uint8
 from augpipe.export_formats import ABOUT, Format
-from augpipe.generators.adversarial import Adversarial
+from augpipe.generators.latents import LatentGenerator
 from augpipe.generators.protocol import Generator
 from augpipe.serving import ServedClassifier, ServedGenerator
 
@@ -48,7 +48,7 @@ class _Classifier(nn.Module):
 class _Generator(nn.Module):
     """Latents and labels → images."""
 
-    def __init__(self, generator: Adversarial) -> None:
+    def __init__(self, generator: LatentGenerator) -> None:
         super().__init__()
         self.net = copy.deepcopy(generator.averaged()).cpu().float().eval()
 
@@ -97,10 +97,10 @@ def _generator(model: ServedGenerator) -> tuple[nn.Module, Inputs]:
     return _Generator(generator), inputs
 
 
-def _exportable(generator: Generator, kind: str) -> Adversarial:
+def _exportable(generator: Generator, kind: str) -> LatentGenerator:
     """A generator whose images are one net's of latents and labels; UserError for any other."""
     reason = "its images are not those of one network"
-    if isinstance(generator, Adversarial):
+    if isinstance(generator, LatentGenerator):
         overridden = {name for name in ("sample", "latents", "latent_law") if _overrides(type(generator), name)}
         if "sample" in overridden:
             reason = "its images are more than its network draws"
@@ -113,9 +113,9 @@ def _exportable(generator: Generator, kind: str) -> Adversarial:
     raise UserError(f"a generator of kind {kind} cannot be exported: {reason}")
 
 
-def _overrides(family: type[Adversarial], name: str) -> bool:
-    """Whether a family replaces an attribute of `Adversarial`."""
-    return bool(getattr(family, name) is not getattr(Adversarial, name))
+def _overrides(family: type[LatentGenerator], name: str) -> bool:
+    """Whether a family replaces an attribute of `LatentGenerator`."""
+    return bool(getattr(family, name) is not getattr(LatentGenerator, name))
 
 
 def _about(model: ServedClassifier | ServedGenerator) -> dict[str, Any]:

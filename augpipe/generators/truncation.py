@@ -8,7 +8,7 @@ nothing.
 from __future__ import annotations
 
 from augpipe.core.errors import UserError
-from augpipe.generators.adversarial import Adversarial
+from augpipe.generators.latents import LatentGenerator
 from augpipe.generators.per_class import PerClass
 from augpipe.generators.protocol import Generator
 
@@ -22,7 +22,7 @@ def truncate(generator: Generator, psi: float, kind: str) -> None:
         raise UserError(f"--truncation must be above 0 and at most 1; got {psi:g}")
     models = generator.models if isinstance(generator, PerClass) else [generator]
     for model in models:
-        if not isinstance(model, Adversarial) or model.not_truncated:
-            why = model.not_truncated if isinstance(model, Adversarial) else "it has no latents"
+        if not isinstance(model, LatentGenerator) or model.not_truncated:
+            why = getattr(model, "not_truncated", "it has no latents")
             raise UserError(f"--truncation has no effect on {kind}: {why}; leave it out")
         model.set_truncation(psi)

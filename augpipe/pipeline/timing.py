@@ -140,7 +140,7 @@ def _generator(options: GeneratorConfig, images: ImageSet, runtime: Runtime, lim
         generator.sample(labels, torch_stream(0, "timing"))
         times.append(_clock(runtime))
     drawn = float(np.diff(times)[1:].min()) / DRAWN
-    # Images from which the averaged weights take their batch statistics; see `Adversarial`.
+    # Images from which the averaged weights take their batch statistics; see `LatentGenerator`.
     settled = float(np.prod(getattr(generator, "recalibration", (0,))))
     shown = 0.0
     if options.kimg:

@@ -105,8 +105,8 @@ def test_an_image_lies_between_its_parents_code_and_a_neighbours(here, make_shap
     steps(generator, train, 3)
     generator._recalibrate()
     rng = torch.Generator().manual_seed(1)
-    codes, parents = generator._interpolate(1, 50, rng)
-    rows, known, _ = generator._class_codes(1)
+    codes, parents = generator.interpolation().draw(1, 50, rng)
+    rows, known, _ = generator.interpolation().of(1)
     assert np.array_equal(train.labels[rows], np.ones(12))
     near = NearestNeighbors(n_neighbors=4).fit(known).kneighbors(known)[1][:, 1:]
     for code, parent in zip(codes, parents, strict=True):

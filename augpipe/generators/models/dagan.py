@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from augpipe.core import distributed as parallel
 from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
-from augpipe.generators.adversarial import SAMPLE_BATCH, Adversarial, AdversarialConfig
+from augpipe.generators.adversarial import Adversarial, AdversarialConfig
+from augpipe.generators.latents import SAMPLE_BATCH
 from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn import losses
 from augpipe.nn.blocks import Dropout

@@ -20,23 +20,20 @@ from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from sklearn.neighbors import NearestNeighbors
 from torch import nn
 from torch.nn import functional as F
 
 from augpipe.core import distributed as parallel
 from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet, to_float, to_uint8
-from augpipe.core.seeds import numpy_stream
-from augpipe.generators.adversarial import SAMPLE_BATCH, Adversarial, AdversarialConfig
+from augpipe.generators.adversarial import AdversarialConfig
+from augpipe.generators.interpolation import Interpolation
+from augpipe.generators.latents import SAMPLE_BATCH, LatentGenerator
 from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn.blocks import doublings, widths
 from augpipe.nn.ema import EMA
 from augpipe.nn.options import Operations
-
-MAX_ENCODED = 5000  # encoded images per class to interpolate between
 
 
 class Config(AdversarialConfig):
@@ -125,8 +122,8 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x))
 
 
-class DeepSMOTE(Adversarial):
-    """See the module docstring. Derives from Adversarial for its nets, weight average and random streams."""
+class DeepSMOTE(LatentGenerator):
+    """See the module docstring."""
 
     not_truncated = "it interpolates between images of train, and draws no latents"
 
@@ -139,23 +136,29 @@ class DeepSMOTE(Adversarial):
         self.ema = EMA(net, config.ema_half_kimg)
         self.adam("g", net, config.learning_rate, (0.9, 0.999))
         self._source: tuple[Pool, ClassRows] | None = None
-        self._codes: dict[int, tuple[NDArray[np.int64], torch.Tensor, NDArray[np.int64]]] = {}
+        self._interpolation: Interpolation | None = None
 
     def prepare(self, train: ImageSet) -> None:
         """Store train: new images are interpolated between its codes."""
         super().prepare(train)
         self._source = (Pool(train, self.runtime), ClassRows(train))
-        self._labels, self._codes = np.array(train.labels), {}
+        self._labels, self._interpolation = np.array(train.labels), None
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned; cached codes are dropped."""
+        """Restore what `state_dict` returned; codes of earlier weights are dropped."""
         super().load_state_dict(state)
-        self._codes = {}
+        self._interpolation = None
 
     def warm_start(self, state: Mapping[str, Any]) -> None:
-        """See `Adversarial`; cached codes are dropped."""
+        """See `NetworkGenerator`; codes of earlier weights are dropped."""
         super().warm_start(state)
-        self._codes = {}
+        self._interpolation = None
+
+    def interpolation(self) -> Interpolation:
+        """Codes of the train images by the averaged nets, to draw points between."""
+        if self._interpolation is None:
+            self._interpolation = Interpolation(self._labels, self._encode, self.config.neighbours, self._seed)
+        return self._interpolation
 
     def _sources(self) -> tuple[Pool, ClassRows]:
         if self._source is None:
@@ -174,7 +177,7 @@ class DeepSMOTE(Adversarial):
             metrics["loss_penalty"] = penalty.detach()
         self.update("g", loss)
         self.finish_step(len(real))
-        self._codes = {}
+        self._interpolation = None
         return metrics
 
     def _penalty(self, n: int) -> torch.Tensor:
@@ -212,37 +215,12 @@ class DeepSMOTE(Adversarial):
             self._recalibrate()
         for label in labels.unique().tolist():
             index = torch.nonzero(labels == label).squeeze(1)
-            codes, parents[index] = self._interpolate(label, len(index), rng)
+            codes, parents[index] = self.interpolation().draw(label, len(index), rng)
             images[index] = self._decode(codes)
         return Derived(images, parents)
 
-    def _interpolate(self, label: int, n: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """n interpolated codes (n,Z), and the train rows of their nearer ends."""
-        rows, codes, near = self._class_codes(label)
-        first = torch.randint(0, len(rows), (n,), generator=rng).numpy()
-        which = torch.randint(0, near.shape[1], (n,), generator=rng).numpy()
-        u = torch.rand(n, generator=rng)
-        second = near[first, which]
-        interpolated = torch.lerp(codes[first], codes[second], u[:, None])
-        return interpolated, torch.from_numpy(rows[np.where(u.numpy() <= 0.5, first, second)])
-
-    def _class_codes(self, label: int) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.int64]]:
-        """Cached per class: train rows (N,), their codes (N,Z) on the CPU, and indices of neighbours (N,k)."""
-        if label not in self._codes:
-            pool, _ = self._sources()
-            rows = np.flatnonzero(self._labels == label).astype(np.int64)
-            if len(rows) > MAX_ENCODED:
-                stream = numpy_stream(self._seed, "encodings", label)
-                rows = np.sort(stream.choice(rows, MAX_ENCODED, replace=False))
-            codes = self._encode(pool, torch.from_numpy(rows))
-            k = min(self.config.neighbours, len(rows) - 1)
-            near = np.zeros((len(rows), 1), np.int64)  # a single image is its own neighbour
-            if k:
-                near = NearestNeighbors(n_neighbors=k).fit(codes).kneighbors(return_distance=False)
-            self._codes[label] = rows, codes, near
-        return self._codes[label]
-
-    def _encode(self, pool: Pool, rows: torch.Tensor) -> torch.Tensor:
+    def _encode(self, rows: torch.Tensor) -> torch.Tensor:
+        pool, _ = self._sources()
         chunks = []
         for chunk in rows.split(SAMPLE_BATCH):
             with self.runtime.autocast():
@@ -263,10 +241,10 @@ class DeepSMOTE(Adversarial):
 
     def _recalibrate(self) -> None:
         super()._recalibrate()
-        self._codes = {}
+        self._interpolation = None
 
     def inputs(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
-        """Draw a train image of each label; see `Adversarial`."""
+        """Draw a train image of each label; see `LatentGenerator`."""
         pool, rows = self._sources()
         u = torch.rand(len(labels), generator=rng, dtype=torch.float64)
         return (to_float(self.runtime.move(pool.gather(rows.pick(labels, u)))),)
