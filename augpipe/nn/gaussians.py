@@ -15,16 +15,26 @@ class ClassGaussians:
     def __init__(self, classes: int, latent: int) -> None:
         self.means, self.factors = (torch.zeros(classes, latent), torch.zeros(classes, latent, latent))
 
-    def fit(self, label: int, encodings: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-        """Fit mean and shrunk covariance of a class's encodings (N,Z) (Ledoit & Wolf 2004)."""
+    def fit(
+        self,
+        label: int,
+        encodings: np.ndarray[Any, np.dtype[np.float64]],
+        within: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+    ) -> None:
+        """Fit mean and shrunk covariance of a class's encodings (N,Z) (Ledoit & Wolf 2004).
+
+        within (Z,): mean variance of the distribution of which each encoding is the mean; added to the covariance.
+        """
         mean = encodings.mean(0)
         if len(encodings) > 1:
             covariance, _ = ledoit_wolf(encodings)
-            # Sigma = A A^T with A = V sqrt(Lambda); clipping removes rounding below 0.
-            values, vectors = np.linalg.eigh(covariance)
-            factor = vectors * np.sqrt(values.clip(0))
         else:
-            factor = np.zeros((len(mean), len(mean)))
+            covariance = np.zeros((len(mean), len(mean)))
+        if within is not None:
+            covariance = covariance + np.diag(within)
+        # Sigma = A A^T with A = V sqrt(Lambda); clipping removes rounding below 0.
+        values, vectors = np.linalg.eigh(covariance)
+        factor = vectors * np.sqrt(values.clip(0))
         self.means[label] = torch.from_numpy(mean)
         self.factors[label] = torch.from_numpy(factor)
 
