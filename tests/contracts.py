@@ -12,7 +12,7 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.registry import load_kind
 from augpipe.generators import families
-from augpipe.generators.adversarial import Adversarial
+from augpipe.generators.latents import LatentGenerator
 from augpipe.generators.options import GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
 
@@ -21,9 +21,11 @@ TINY: dict[str, dict[str, Any]] = {
     "acgan": {"width": 0.06, "latent": 8, "batch": 8, "kimg": 0.1},
     "bagan": {"width": 0.06, "latent": 8, "batch": 8, "kimg": 0.1, "autoencoder": 0.08},
     "cgan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
+    "cvae": {"width": 2, "latent": 8, "batch": 8, "kimg": 0.1},
     "dagan": {"width": 0.06, "latent": 8, "batch": 8, "kimg": 0.1, "inner": 1, "critic_inner": 1, "critic_steps": 2},
     "dcgan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
     "deepsmote": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
+    "diffusion": {"width": 4, "batch": 8, "kimg": 0.1, "sampling_steps": 2, "warm_up_kimg": 0.02},
     "progan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.05},
 }
 # What else a family can be, by its own options; the contracts hold for these too.
@@ -51,6 +53,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "augment": ["translation"],
         },
     ),
+    "cvae, prior": ("cvae", {"draw": "prior", "denoise": 0.2, "free_bits": 0.1}),
+    "cvae, between": ("cvae", {"draw": "between"}),
+    "diffusion, all options": ("diffusion", {"guidance": 2.0, "class_balancing": 1.0}),
     "deepsmote, per class": ("deepsmote", {"per_class": True}),
     "deepsmote, codes handed round": ("deepsmote", {"permuted": "codes"}),
     "smote, borderline": ("smote", {"method": "borderline"}),
@@ -63,11 +68,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 @contextmanager
 def few_images_for_statistics() -> Iterator[None]:
     """Batch norms' statistics before each draw are of 1,024 images by default, most of the time of a tiny training."""
-    before, Adversarial.recalibration = Adversarial.recalibration, (2, 8)
+    before, LatentGenerator.recalibration = LatentGenerator.recalibration, (2, 8)
     try:
         yield
     finally:
-        Adversarial.recalibration = before
+        LatentGenerator.recalibration = before
 
 
 def tiny(name: str, **more: Any) -> GeneratorConfig:

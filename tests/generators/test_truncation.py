@@ -10,7 +10,7 @@ from augpipe.core import device as runtime
 from augpipe.core.errors import UserError
 from augpipe.core.image_spec import ImageSpec
 from augpipe.generators import families
-from augpipe.generators.adversarial import Adversarial
+from augpipe.generators.latents import LatentGenerator
 from augpipe.generators.protocol import Problem
 from augpipe.generators.truncation import truncate
 
@@ -26,15 +26,15 @@ def stream() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-@pytest.mark.parametrize("name", ["acgan", "bagan", "cgan", "dcgan"])
+@pytest.mark.parametrize("name", ["acgan", "bagan", "cgan", "dcgan", "cvae"])
 def test_latents_move_towards_their_means(name: str) -> None:
     model = build(name)
-    assert isinstance(model, Adversarial)
-    if name == "bagan":  # each class has a mean of its own
+    assert isinstance(model, LatentGenerator)
+    if name in {"bagan", "cvae"}:  # each class has a mean of its own
         model.ready = True
         model.gaussians.means[:] = torch.tensor([[5.0], [-2.0]])
         model.gaussians.factors[:] = torch.eye(8)
-    means = torch.tensor([5.0, -2.0])[LABELS][:, None] if name == "bagan" else torch.zeros(4, 1)
+    means = torch.tensor([5.0, -2.0])[LABELS][:, None] if name in {"bagan", "cvae"} else torch.zeros(4, 1)
     z = model.latents(LABELS, stream())
     assert torch.equal(model.truncated_latents(LABELS, stream()), z)  # not asked for: not a bit
     truncate(model, 0.3, name)
@@ -59,7 +59,12 @@ def test_each_class_of_a_model_per_class_is_truncated() -> None:
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("smote", "it has no latents"), ("deepsmote", "interpolates between images"), ("progan", "projected to a sphere")],
+    [
+        ("smote", "it has no latents"),
+        ("deepsmote", "interpolates between images"),
+        ("progan", "projected to a sphere"),
+        ("diffusion", "noise of every level"),
+    ],
 )
 def test_where_it_has_no_effect_it_is_refused(name: str, why: str) -> None:
     with pytest.raises(UserError, match=f"--truncation has no effect on {name}: .*{why}"):
