@@ -7,15 +7,14 @@ loss is built, not when a config is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from pydantic import Field, SerializeAsAny, ValidationError
+from pydantic import Field, SerializeAsAny
 
 from augpipe.core.counts import Counts
-from augpipe.core.errors import UserError
 from augpipe.core.registry import Registry
-from augpipe.core.schema import OneOf, Strict, explain
+from augpipe.core.schema import OneOf, Strict
 
 if TYPE_CHECKING:
     import torch
@@ -129,17 +128,4 @@ class LDAM(Loss):
         return ldam
 
 
-def _resolve(value: Any) -> Any:
-    if isinstance(value, Loss):
-        return value
-    if isinstance(value, str):
-        value = {"kind": value}
-    if not isinstance(value, Mapping) or "kind" not in value:
-        raise UserError(f"a loss must be a name, or a mapping with a kind; got {value!r}")
-    try:
-        return losses[value["kind"]].model_validate(value)
-    except ValidationError as error:
-        raise UserError(explain(error)) from None
-
-
-AnyLoss = Annotated[SerializeAsAny[Loss], OneOf(_resolve, "kind", losses.items, by_name=True)]
+AnyLoss = Annotated[SerializeAsAny[Loss], OneOf(Loss, "a loss", "kind", losses.__getitem__, losses.items, by_name=True)]

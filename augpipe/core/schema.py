@@ -78,17 +78,35 @@ class KindConfig(Strict):
 
 @dataclass(frozen=True)
 class OneOf:
-    """Annotation of a field that `resolve` reads as one of several models, named under `key`.
+    """Annotation of a field that is one of several models of `base`, named under `key`.
 
-    by_name: whether `resolve` reads the name of a model alone, too. The field must be `SerializeAsAny[...]`: dumped as
-    the base class it would lose the fields of the actual model, and different configurations would have equal hashes.
-    Its JSON schema is any of `models`, for forms.
+    what: such as `a loss`, for messages. load: name → model; UserError for an unknown name. by_name: whether the name
+    of a model alone is accepted, too. The field must be `SerializeAsAny[...]`: dumped as the base class it would lose
+    the fields of the actual model, and different configurations would have equal hashes. Its JSON schema is any of
+    `models`, for forms.
     """
 
-    resolve: Callable[[Any], Any]
+    base: type[BaseModel]
+    what: str
     key: str
+    load: Callable[[Any], type[BaseModel]]
     models: Callable[[], Iterable[tuple[str, type[BaseModel]]]]
     by_name: bool = False
+
+    def resolve(self, value: Any) -> BaseModel:
+        """The model of a value as it stands in a config; UserError for a mistake in it."""
+        if isinstance(value, self.base):
+            return value
+        if self.by_name and isinstance(value, str):
+            value = {self.key: value}
+        if not isinstance(value, Mapping) or self.key not in value:
+            form = f"{'a name, or ' if self.by_name else ''}a mapping with a {self.key}"
+            raise UserError(f"{self.what} must be {form}; got {value!r}")
+        model = self.load(value[self.key])
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            raise UserError(explain(error)) from None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Read by `resolve` first."""
@@ -114,22 +132,11 @@ class OneOf:
 def by_kind(package: str, what: str) -> OneOf:
     """Annotation: mapping with `kind` → the `Config` of module `package.kind`."""
 
-    def resolve(value: Any) -> Any:
-        if isinstance(value, KindConfig):
-            return value
-        if not isinstance(value, Mapping) or "kind" not in value:
-            raise UserError(f"a {what} must be a mapping with a kind; got {value!r}")
-        config = load_kind(package, value["kind"], what).Config
-        try:
-            return config.model_validate(value)
-        except ValidationError as error:
-            raise UserError(explain(error)) from None
+    def load(kind: Any) -> type[BaseModel]:
+        config: type[BaseModel] = load_kind(package, kind, what).Config
+        return config
 
-    def models() -> Iterable[tuple[str, type[BaseModel]]]:
-        for kind in kinds_in(package):
-            yield kind, load_kind(package, kind, what).Config
-
-    return OneOf(resolve, "kind", models)
+    return OneOf(KindConfig, f"a {what}", "kind", load, lambda: ((kind, load(kind)) for kind in kinds_in(package)))
 
 
 def explain(error: ValidationError) -> str:

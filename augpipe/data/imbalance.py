@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SerializeAsAny, ValidationError
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from augpipe.core.counts import Counts, label_of
 from augpipe.core.errors import UserError
 from augpipe.core.registry import Registry
-from augpipe.core.schema import OneOf, Strict, explain
+from augpipe.core.schema import OneOf, Strict
 
 
 class Profile(Strict):
@@ -117,20 +117,15 @@ class Drop(Profile):
         return {**have, label: max(1, round(have[label] * (1 - self.percent / 100)))}
 
 
-def _resolve(value: Any) -> Any:
-    if isinstance(value, Profile):
-        return value
-    if isinstance(value, str):
-        value = {"profile": value}
-    if not isinstance(value, Mapping) or "profile" not in value:
-        raise UserError(f"an imbalance must be a mapping with a profile; got {value!r}")
-    try:
-        return profiles[value["profile"]].model_validate(value)
-    except ValidationError as error:
-        raise UserError(explain(error)) from None
+def _with_key(value: Any) -> Any:
+    return {"profile": value} if isinstance(value, str) else value
 
 
-Imbalance = Annotated[SerializeAsAny[Profile], OneOf(_resolve, "profile", profiles.items)]
+Imbalance = Annotated[
+    SerializeAsAny[Profile],
+    OneOf(Profile, "an imbalance", "profile", profiles.__getitem__, profiles.items),
+    BeforeValidator(_with_key),
+]
 
 
 def thin(labels: NDArray[np.int64], target: Counts, rng: np.random.Generator) -> NDArray[np.int64]:
