@@ -26,6 +26,7 @@ FILES: Final = (
     "attributes.csv",
     "exported",
 )
+INSPECTION_FILES: Final = ("inspect.html", "inspect.json", "quarantine.csv")
 # Folder → patterns of its files.
 INNER: Final = {
     "samples": ("samples/*.png",),

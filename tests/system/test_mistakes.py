@@ -472,6 +472,14 @@ CASES = {
         "inspect pictures --set arms.cgan.mix.share=0.1",
         "--set arms.cgan.mix.share=0.1 has no effect on augpipe inspect of images",
     ),
+    "an inspection of an empty folder": (
+        "inspect nothing",
+        "nothing needs a sub-folder of pictures for each of at least 2 classes; it has none",
+    ),
+    "an inspection with a misspelt setting": (
+        "inspect pictures --set image.sise=32",
+        "image: unknown key 'sise' (did you mean 'size'?)",
+    ),
     "a config of a config": ("init good.yaml", "good.yaml is a config already; augpipe init takes images"),
     "a config that exists": ("init pictures --out good.yaml", "good.yaml exists; choose another --out, or delete it"),
     "an unknown shell": (
@@ -584,6 +592,9 @@ EARLY = (
     "images into a folder that holds some",
     "an export with another ending",
     "signed arrays",
+    "a setting that an inspection does not read",
+    "an inspection of an empty folder",
+    "an inspection with a misspelt setting",
 )
 
 
