@@ -407,6 +407,11 @@ CASES = {
         "generate made --counts 5 --generator cgn",
         "unknown generator 'cgn' (did you mean 'cgan'?); choose from cgan, smote",
     ),
+    "predictions of an empty folder": ("predict classifier.pt nothing", "no picture below nothing; supported are .png"),
+    "a picture given twice": (
+        "predict classifier.pt pictures ./pictures",
+        "the picture pictures/a/000.png is given twice; leave it out of one of pictures, pictures",
+    ),
     "a run without a classifier": ("predict made pictures", "made holds no classifier: give a classifier's file"),
     "images into a folder that holds some": (
         "generate generator.pt --counts 5 --out words",
@@ -585,16 +590,11 @@ EARLY = (
     "a figure that needs larger images",
     "answers of no quiz",
     "an age that is none",
-    "images of a classifier",
     "images of an unknown class",
     "one of several generators",
-    "a run without a classifier",
-    "images into a folder that holds some",
     "an export with another ending",
-    "signed arrays",
+    "predictions of an empty folder",
     "a setting that an inspection does not read",
-    "an inspection of an empty folder",
-    "an inspection with a misspelt setting",
 )
 
 
