@@ -20,10 +20,10 @@ from torch import nn
 from augpipe.core.errors import RunError, UserError
 from augpipe.core.files import beside
 from augpipe.core.images import to_float, to_uint8
-from augpipe.export_formats import ABOUT, Format
+from augpipe.export_formats import ABOUT, SUFFIXES, Format
 from augpipe.generators.latents import LatentGenerator
 from augpipe.generators.protocol import Generator
-from augpipe.serving import ServedClassifier, ServedGenerator
+from augpipe.serving import ServedClassifier, ServedGenerator, load
 
 TOLERANCE: Final = 1e-4  # of probabilities; of pixels, one grey level of rounding
 TRIED: Final = (3, 5)  # batch sizes: the one of the export, and another one
@@ -71,6 +71,24 @@ def export(model: ServedClassifier | ServedGenerator, form: Format, file: Path) 
         loaded = _read(draft, form)
         for n in TRIED:
             _compare(module, loaded, inputs(n))
+    return about
+
+
+def export_all(models: Path, out: Path, form: Format) -> dict[str, dict[str, str]]:
+    """Write the models of the folder `models` to the new folder `out`, those that can be exported.
+
+    Returns the model's file → `exported`, the new file below the folder of `out`, or `not_exported`, the reason.
+    """
+    out.mkdir()
+    about: dict[str, dict[str, str]] = {}
+    for path in sorted(models.glob("*.pt")):
+        file = out / f"{path.stem}{SUFFIXES[form]}"
+        try:
+            export(load(path), form, file)
+        except (UserError, RunError) as error:
+            about[path.name] = {"not_exported": str(error)}
+        else:
+            about[path.name] = {"exported": f"{out.name}/{file.name}"}
     return about
 
 

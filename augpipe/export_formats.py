@@ -14,8 +14,11 @@ ABOUT: Final = "augpipe.json"  # extra file inside, or entry of ONNX's metadata:
 LIBRARIES: Final = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 
 
-def check_format(form: str, file: Path | None = None) -> None:
-    """UserError if the file cannot be one of the format, or if that needs a library that is not installed."""
+def check_format(form: str, file: Path | None = None, option: str = "--format") -> None:
+    """UserError if the file cannot be one of the format, or if that needs a library that is not installed.
+
+    option: of the command, for the message.
+    """
     suffix = SUFFIXES[form]
     if file is not None and file.suffix.lower() != suffix:
         raise UserError(f"--out must be a {suffix} file for {form}; got {str(file)!r}")
@@ -23,4 +26,4 @@ def check_format(form: str, file: Path | None = None) -> None:
         raise UserError(f"{file} exists; choose another --out, or delete it")
     missing = [name for name in LIBRARIES.get(form, ()) if find_spec(name) is None]
     if missing:
-        raise UserError(f"--format {form} needs {choices(missing)}: pip install 'augpipe[{form}]'")
+        raise UserError(f"{option} {form} needs {choices(missing)}: pip install 'augpipe[{form}]'")

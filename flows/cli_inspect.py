@@ -10,7 +10,6 @@ from augpipe.core.errors import UserError, exists, near_name, unknown
 from augpipe.core.registry import kinds_in
 
 from .command_line import Json, Out, Sets
-from .entry import handle_interrupts
 from .output import print_json, print_line
 
 LISTS: Final = ("families", "sources", "metrics", "checks", "classifiers", "losses", "transforms")
@@ -34,7 +33,6 @@ def inspect(source: Path, /, *, set_: Sets = (), json: Json = False, out: Out = 
         raise UserError(f"no config, folder or file {str(source)!r}{near_name(source)}")
     from .inspection import inspect_source, print_summary
 
-    handle_interrupts()
     inspection, folder = inspect_source(source, set_, out)
     if json:
         print_json(inspection.facts())

@@ -187,9 +187,11 @@ def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -
         from augpipe.pipeline.model_places import CLASSIFIER, check_kind, head_of
 
         check_kind(place, head_of(place), CLASSIFIER)
+        from augpipe.data.unlabelled import inputs_of
+
+        inputs = inputs_of(images)
         from augpipe import inference
 
-        inputs = inference.inputs_of(images)
         loaded = inference.load_classifier(place)
         _write(inference.predict(loaded, inputs), out, json)
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from augpipe.core.errors import UserError
+from augpipe.export_formats import Format, check_format
 
 from .command_line import Json, Out, Sets, Switch
 from .engine import settle
@@ -43,6 +44,8 @@ class RunOptions:
     """Continue a stopped run, reusing its finished results. This is also the default."""
     strict: Switch = False
     """Exit with status 1 if an arm failed. By default the other arms are compared and the report lists the failures."""
+    export: Format | None = None
+    """Write the models in this format too, for programs without augpipe, below exported/; see `augpipe export`."""
     json: Json = False
     """Print only JSON: the content of summary.json, and `out`, the output folder."""
 
@@ -67,6 +70,8 @@ def run(config: Path, /, *, options: RunOptions = DEFAULTS) -> None:
     """
     if options.fresh and options.resume:
         raise UserError("--resume and --fresh are mutually exclusive")
+    if options.export is not None:
+        check_format(options.export, option="--export")
     experiment = load_planned(
         config,
         options.overrides,
@@ -82,7 +87,7 @@ def run(config: Path, /, *, options: RunOptions = DEFAULTS) -> None:
 
     handle_interrupts()
     folder = out_folder(experiment, options.out)
-    compared = compare(experiment, folder, options.fresh)
+    compared = compare(experiment, folder, options.fresh, form=options.export)
     summary = compared.results.summary()
     for name, why in summary["failed"].items():
         report(f"arm {name} failed and is not compared: {why}")

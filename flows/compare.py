@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from prefect import flow
 
 from augpipe.core.errors import several
+from augpipe.export import export_all
+from augpipe.export_formats import Format
 from augpipe.pipeline.compare import More, train_and_score
 from augpipe.pipeline.compare import compare as call_all
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm
@@ -55,18 +58,25 @@ class Compared:
     lost: Lost = None
 
 
-def run(experiment: Experiment, out: Path, fresh: bool = False, known: Mapping[int, Prepared] = NONE) -> Compared:
+def run(
+    experiment: Experiment,
+    out: Path,
+    fresh: bool = False,
+    known: Mapping[int, Prepared] = NONE,
+    form: Format | None = None,
+) -> Compared:
     """Run a comparison and write its files to `out`; UserError for the user's mistakes.
 
     Starts a Prefect server and workers if none are configured. `out` is written to a draft folder and renamed.
-    fresh: reuse no result of an earlier run. known: splits by seed, of a source that was read just now.
+    fresh: reuse no result of an earlier run. known: splits by seed, of a source that was read just now. form: in which
+    the models are exported too; see `export`.
     """
     with started(experiment, fresh) as ready:
         prepared = prepared_by_seed(experiment, ready.context, experiment.seeds, known)
         # After the data, so that a mistake in them is one line.
         for line in (*experiment.notes(), *over_sampling(experiment)):
             report(line)
-        return ready.call(compare, title(experiment), experiment, ready.context, prepared, out)
+        return ready.call(compare, title(experiment), experiment, ready.context, prepared, out, form)
 
 
 def title(experiment: Experiment) -> str:
@@ -90,7 +100,9 @@ def prepared_by_seed(
 @flow(name="compare", validate_parameters=False)
 @undeployed
 @recorded
-def compare(experiment: Experiment, context: Context, prepared: dict[int, Prepared], out: Path) -> Compared:
+def compare(
+    experiment: Experiment, context: Context, prepared: dict[int, Prepared], out: Path, form: Format | None = None
+) -> Compared:
     """Run the graph, compare the arms, confirm the best two with fresh seeds, write the report."""
     start = time.perf_counter()
     tracker = Tracker(experiment)
@@ -99,7 +111,7 @@ def compare(experiment: Experiment, context: Context, prepared: dict[int, Prepar
         confirmed = _confirmed(results, runs, context, prepared, tracker)
         results = with_confirmed(results, confirmed, time.perf_counter() - start)
         with working("writing the report"):
-            write(results, out)
+            write(results, out, None if form is None else partial(export_all, form=form))
         tracker.fidelity(results.quality.fidelity, results.classes)
         tracker.result(out, results.verdict, results.headline())
         if isinstance(confirmed, Confirmed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -12,16 +12,18 @@ from rich.table import Table
 from augpipe.core.errors import UserError, choices, several
 from augpipe.core.home import home
 from augpipe.data import sources
-from augpipe.data.inspect import Inspection, inspect, with_mistakes
 from augpipe.pipeline.config_values import read
 from augpipe.pipeline.defaults import name_of
 from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.validate import mistakes
-from augpipe.report.inspection import FILES, write_inspection
-from augpipe.report.out import check_out
+from augpipe.report.out import INSPECTION_FILES, check_out
 
+from .entry import handle_interrupts
 from .output import Output, print_line
 from .progress import bar
+
+if TYPE_CHECKING:
+    from augpipe.data.inspect import Inspection
 
 # Settings that an inspection of images reads.
 READ = ("source", "image", "split", "imbalance", "duplicates", "on_bad", "min_images", "name")
@@ -30,7 +32,10 @@ SEVERITIES = {"stop": "stops a run", "leak": "leak", "warning": "note"}
 
 
 def inspect_source(source: Path, overrides: Sequence[str], out: Path | None) -> tuple[Inspection, Path]:
-    """Inspect a config's source, or images, and write the results; returns them and their folder."""
+    """Inspect a config's source, or images, and write the results; returns them and their folder.
+
+    What the settings and the names of the files show is checked before torch is imported.
+    """
     is_config = source.is_file() and source.suffix.lower() in (".yaml", ".yml")
     if not is_config:
         _check_read(overrides)
@@ -38,10 +43,15 @@ def inspect_source(source: Path, overrides: Sequence[str], out: Path | None) -> 
     compares = "arms" in values  # else they are filled in, and no run is meant
     experiment = _experiment(values, source, overrides)
     folder = out or home() / "inspections" / experiment.name
-    check_out(folder, sources.places(experiment.source), FILES)
+    check_out(folder, sources.places(experiment.source), INSPECTION_FILES)
+    listed = sources.listing(experiment.source)
+    from augpipe.data.inspect import inspect, with_mistakes
+    from augpipe.report.inspection import write_inspection
+
+    handle_interrupts()
     with bar("reading images") as progress:
         inspection = inspect(
-            sources.listing(experiment.source),
+            listed,
             experiment.image,
             experiment.split if is_config or any(value.startswith("split.") for value in overrides) else None,
             policy=experiment.policy,

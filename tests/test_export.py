@@ -20,8 +20,9 @@ from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core.errors import UserError
 from augpipe.core.options import ImageOptions
+from augpipe.core.states import save_state
 from augpipe.core.store import Store
-from augpipe.export import export
+from augpipe.export import export, export_all
 from augpipe.export_formats import ABOUT, LIBRARIES, SUFFIXES, check_format
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
@@ -131,6 +132,17 @@ def test_what_cannot_be_exported(kind: str, reason: str, train, here, tmp_path: 
     with pytest.raises(UserError, match=f"of kind {kind} cannot be exported.*{reason}"):
         export(Served(), "torchscript", tmp_path / "model.pt")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_models_of_a_run(train, here, tmp_path: Path) -> None:
+    """Those that can be exported; the reason for others."""
+    (tmp_path / "models").mkdir()
+    for kind in ("acgan", "bagan"):
+        save_state(checkpoint(kind, train, here, tmp_path), tmp_path / "models" / f"generator-{kind}.pt")
+    about = export_all(tmp_path / "models", tmp_path / "exported", "torchscript")
+    assert about["generator-acgan.pt"] == {"exported": "exported/generator-acgan.pt"}
+    assert "its latents depend on the class" in about["generator-bagan.pt"]["not_exported"]
+    assert [path.name for path in (tmp_path / "exported").iterdir()] == ["generator-acgan.pt"]
 
 
 def test_where_it_cannot_be_written(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Store, load_state
 from augpipe.data.sources._pictures import decode
+from augpipe.data.unlabelled import inputs_of, pictures_of
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
 from augpipe.pipeline import model_files
@@ -163,7 +164,7 @@ def test_predictions_are_calibrated_and_name_what_cannot_be_read(here: Any, make
     (folder / "1.png").write_bytes(b"no picture")
     Image.fromarray(train.images[0, 0].astype(np.uint16) * 9).save(folder / "deep.png")
     model = inference.load_classifier(tmp_path / "classifier.pt")
-    (rows,) = inference.predict(model, [inference.pictures_of(tmp_path / "new")])
+    (rows,) = inference.predict(model, [pictures_of(tmp_path / "new")])
     assert rows.id.tolist() == [f"{folder}/{at}.png" for at in (0, 1, 5, "deep")]
     assert rows.problem.tolist()[:3:2] == ["", ""] and rows.problem[1]
     # Nobody can set a window here: it is the model's.
@@ -205,13 +206,13 @@ def test_pictures_of_a_folder_of_dicom_or_of_another_source(tmp_path: Path) -> N
     scan = tmp_path / "scans" / "deeper" / "1.dcm"
     scan.parent.mkdir(parents=True)
     scan.write_bytes(b"\0" * 128 + b"DICM")
-    assert inference.pictures_of(tmp_path / "scans").ids == [str(scan)]
+    assert pictures_of(tmp_path / "scans").ids == [str(scan)]
     scan.rename(tmp_path / "plain")
-    assert inference.pictures_of(tmp_path / "plain").ids == [f"{tmp_path}/plain"]
+    assert pictures_of(tmp_path / "plain").ids == [f"{tmp_path}/plain"]
     shard(tmp_path / "shards" / "x-000000.tar", numbered([0, 1, 0]))
-    assert len(inference.pictures_of(tmp_path / "shards").ids) == 3
+    assert len(pictures_of(tmp_path / "shards").ids) == 3
     with pytest.raises(UserError, match="no picture below"):
-        inference.pictures_of(tmp_path / "scans")
+        pictures_of(tmp_path / "scans")
 
 
 def test_a_damaged_model_is_refused(here: Any, make_shapes: Any, tmp_path: Path) -> None:
@@ -247,19 +248,19 @@ def test_new_pictures_in_tables_arrays_and_dicom_need_no_labels(tmp_path: Path) 
         "scans": [f"{tmp_path}/scans/IM{i}" for i in range(4)],
     }
     for name, wanted in ids.items():
-        pictures = inference.pictures_of(tmp_path / name)
+        pictures = pictures_of(tmp_path / name)
         assert list(pictures.ids) == wanted, name
         blobs = list(pictures.fetch(np.arange(1, 3)))
         assert [decode(blob, "full").pixels.size for blob in blobs] == [(128,) * 2 if name == "scans" else (8, 8)] * 2
         assert [one.id for one in pictures.bad] == ["no.png"] * (name == "new.csv")
     shutil.copy(tmp_path / "new.npy", tmp_path / "other.npy")
-    both = inference.inputs_of([tmp_path / "new.npy", tmp_path / "other.npy"])
+    both = inputs_of([tmp_path / "new.npy", tmp_path / "other.npy"])
     assert [one.ids[0] for one in both] == [f"{tmp_path}/{n}.npy/images/000000" for n in ("new", "other")]
     for twice in (["img", "img"], ["img", "img/1.png"], ["new.npy", "new.npy"]):
         with pytest.raises(UserError, match="is given twice; leave it out of one of"):
-            inference.inputs_of([tmp_path / name for name in twice])
-    single = inference.pictures_of(Path(get_testdata_file("CT_small.dcm")))
+            inputs_of([tmp_path / name for name in twice])
+    single = pictures_of(Path(get_testdata_file("CT_small.dcm")))
     assert len(single.ids) == 1
     (tmp_path / "none.csv").write_text("a,b\nx,y\n")
     with pytest.raises(UserError, match=r"no column of the table .*none\.csv names pictures below"):
-        inference.pictures_of(tmp_path / "none.csv")
+        pictures_of(tmp_path / "none.csv")

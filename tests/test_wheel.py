@@ -80,6 +80,29 @@ def test_it_installs_every_module_and_no_package_called_flows(site: Path) -> Non
         assert files == {path.relative_to(site / installed) for path in (site / installed).rglob("*") if path.is_file()}
 
 
+COMMAND = """
+import sys
+from augpipe_flows.cli import main
+sys.argv[1:], place = ["list", "families"], sys.argv[1]
+main()
+parts = [m for name, m in sys.modules.items() if name.partition(".")[0] in ("augpipe", "augpipe_flows", "flows")]
+assert parts and all(m.__file__.startswith(place) for m in parts)
+"""
+
+
+def test_its_command_works_from_any_folder_without_the_checkout(site: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, str(site)],
+        cwd=tmp_path,
+        env=environment(tmp_path, PYTHONPATH=str(site)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "deepsmote" in done.stdout
+
+
 def test_the_dockerfile_names_what_a_build_needs() -> None:
     """No container runtime is needed for this, and none was there to build the image."""
     text = (ROOT / "Dockerfile").read_text("utf-8")

@@ -51,6 +51,8 @@ LATER = (
     "alembic.autogenerate",
     "flows.serving",
     "flows.challenge",
+    "augpipe.data.inspect",
+    "augpipe.report.inspection",
     "augpipe.pipeline.compare",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",

@@ -20,7 +20,6 @@ from augpipe.data.split_check import NAMES
 from augpipe.report.figures import image_strip, side_bars
 from augpipe.report.page_templates import TEMPLATES
 
-FILES: Final = ("inspect.html", "inspect.json", "quarantine.csv")
 BAD: Final = 200  # bad files that the page lists
 CHARTED: Final = 60  # classes whose bars can be distinguished
 WORDS: Final = {"stop": "prevents a run", "leak": "leak", "warning": "note"}

@@ -24,9 +24,16 @@ FILES: Final = (
     "confirm.csv",
     "quiz",
     "attributes.csv",
+    "exported",
 )
+INSPECTION_FILES: Final = ("inspect.html", "inspect.json", "quarantine.csv")
 # Folder → patterns of its files.
-INNER: Final = {"samples": ("samples/*.png",), "models": ("models/*.pt", "models/README.md"), "quiz": ("quiz/*.html",)}
+INNER: Final = {
+    "samples": ("samples/*.png",),
+    "models": ("models/*.pt", "models/README.md"),
+    "quiz": ("quiz/*.html",),
+    "exported": ("exported/*.pt", "exported/*.pt2", "exported/*.onnx"),
+}
 HUGGING_FACE: Final = "metadata.csv"  # in place of manifest.csv in a set for Hugging Face
 CROISSANT: Final = "croissant.json"
 BALANCED_FILES: Final = ("manifest.csv", "card.md", "card.json", "fidelity.csv", "experiment.yaml", CROISSANT)

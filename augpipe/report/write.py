@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from augpipe.core.csv_files import write_csv
@@ -18,9 +19,12 @@ from augpipe.report.predictions import write_predictions
 from augpipe.report.results import Results
 from augpipe.report.saved_models import write_models
 
+# Folder of models, new folder → name of a model's file → what is added to its entry in summary.json.
+Export = Callable[[Path, Path], Mapping[str, Mapping[str, str]]]
 
-def write(results: Results, out: Path) -> None:
-    """Write every file of a run to `out` atomically."""
+
+def write(results: Results, out: Path, export: Export | None = None) -> None:
+    """Write every file of a run to `out` atomically. export: writes the models for other programs too."""
     # Imported late: plotting libraries are slow to import, and config errors should appear first.
     from augpipe.report.page import page
     from augpipe.report.quiz import write_quizzes
@@ -41,6 +45,9 @@ def write(results: Results, out: Path) -> None:
         texts = {name: write_csv(table, draft / name) for name, table in tables.items()}
         texts["predictions.csv"] = write_predictions(results.predictions, draft / "predictions.csv")
         models = write_models(results.models, draft / "models")
+        if export is not None:
+            entries = export(draft / "models", draft / "exported")
+            models = {file: {**about, **entries.get(file, {})} for file, about in models.items()}
         card = model_card(results, models)
         (draft / "models" / CARD).write_text(card, encoding="utf-8")
         summary = {**results.summary(), "models": models, "escaped": texts}

@@ -22,7 +22,8 @@ from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect
 from augpipe.data.options import SplitOptions
-from augpipe.report.inspection import FILES, write_inspection
+from augpipe.report.inspection import write_inspection
+from augpipe.report.out import INSPECTION_FILES
 from flows.inspection import _experiment
 
 EVIL = '<script>alert("x")<b>'
@@ -159,7 +160,7 @@ class Tags(html.parser.HTMLParser):
 
 def test_the_page_is_self_contained_and_escaped(messy: Path, tmp_path: Path) -> None:
     write_inspection(look(messy), ImageOptions(), EVIL, tmp_path / "out")
-    assert {p.name for p in (tmp_path / "out").iterdir()} == set(FILES)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == set(INSPECTION_FILES)
     text = (tmp_path / "out" / "inspect.html").read_text()
     tags = Tags()
     tags.feed(text)
@@ -177,7 +178,7 @@ def test_the_command(messy: Path, tmp_path: Path) -> None:
     done = augpipe(tmp_path, "inspect", "pics", "--out", "found")
     assert done.status == 0, done.err[-2000:]
     assert "134 images of 2 classes" in done.out and "leak: 1 image of val also in train" in done.out
-    assert {p.name for p in (tmp_path / "found").iterdir()} == set(FILES)
+    assert {p.name for p in (tmp_path / "found").iterdir()} == set(INSPECTION_FILES)
     again = augpipe(tmp_path, "inspect", "pics", "--json", "--out", "found")
     assert json.loads(again.out) == json.loads((tmp_path / "found" / "inspect.json").read_text())
     assert sorted((str(p), p.stat().st_mtime_ns) for p in messy.rglob("*")) == before

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,20 @@ def test_each_command_takes_several(monkeypatch, capsys, tmp_path: Path) -> None
         words = (*command, "--set", "seeds=1", "name=x", "baseline=nope", str(config))
         status, said = call(monkeypatch, capsys, *words)
         assert status == 2 and "unknown baseline 'nope'" in said, (command, said)
+
+
+def test_a_shell_completes_commands_options_and_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for shell in ("zsh", "fish", "bash"):
+        status, script = call(monkeypatch, capsys, "completion", shell)
+        assert status == 0 and "compare-runs" in script and "c2pa-certificate" in script
+    (tmp_path / "script").write_text(script)
+    for words, offered in (
+        (["augpipe", "gen"], "generate"),
+        (["augpipe", "generate", "--c2pa"], "--c2pa-certificate --c2pa-key"),
+        (["augpipe", "export", "x", "--format", ""], "torchscript torch-export onnx"),
+    ):
+        line = f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _augpipe; echo ${{COMPREPLY[@]}}"
+        command = ["bash", "-c", f"source {tmp_path / 'script'}; {line}"]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == offered

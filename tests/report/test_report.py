@@ -7,6 +7,7 @@ import html
 import html.parser
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -206,9 +207,18 @@ def test_summary_holds_the_contract(results: Results) -> None:
 def test_the_folder_holds_exactly_the_contracts_files(results: Results, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
     out = tmp_path / "deep" / "out"
-    for _ in range(2):  # and again over itself
-        write(results, out)
-        assert {p.name for p in out.iterdir()} == set(FILES) - {"confirm.csv", "attributes.csv"}
+
+    def export(models: Path, folder: Path) -> dict[str, dict[str, str]]:
+        folder.mkdir()
+        shutil.copy(models / "classifier.pt", folder / "classifier.onnx")
+        return {"classifier.pt": {"exported": "exported/classifier.onnx"}}
+
+    for exporter in (export, None):  # and again over itself
+        write(results, out, exporter)
+        without = {"confirm.csv", "attributes.csv"} | ({"exported"} if exporter is None else set())
+        assert {p.name for p in out.iterdir()} == set(FILES) - without
+        models = json.loads((out / "summary.json").read_text())["models"]
+        assert ("exported" in models["classifier.pt"]) == (exporter is not None)
         pictures = sorted(p.name for p in (out / "samples").iterdir())
         assert sorted(pictures) == ["gan.png", "gan~nearest.png"]
         assert [p.name for p in out.parent.iterdir()] == ["out"]

@@ -407,6 +407,11 @@ CASES = {
         "generate made --counts 5 --generator cgn",
         "unknown generator 'cgn' (did you mean 'cgan'?); choose from cgan, smote",
     ),
+    "predictions of an empty folder": ("predict classifier.pt nothing", "no picture below nothing; supported are .png"),
+    "a picture given twice": (
+        "predict classifier.pt pictures ./pictures",
+        "the picture pictures/a/000.png is given twice; leave it out of one of pictures, pictures",
+    ),
     "a run without a classifier": ("predict made pictures", "made holds no classifier: give a classifier's file"),
     "images into a folder that holds some": (
         "generate generator.pt --counts 5 --out words",
@@ -471,6 +476,14 @@ CASES = {
     "an arm that an inspection does not read": (
         "inspect pictures --set arms.cgan.mix.share=0.1",
         "--set arms.cgan.mix.share=0.1 has no effect on augpipe inspect of images",
+    ),
+    "an inspection of an empty folder": (
+        "inspect nothing",
+        "nothing needs a sub-folder of pictures for each of at least 2 classes; it has none",
+    ),
+    "an inspection with a misspelt setting": (
+        "inspect pictures --set image.sise=32",
+        "image: unknown key 'sise' (did you mean 'size'?)",
     ),
     "a config of a config": ("init good.yaml", "good.yaml is a config already; augpipe init takes images"),
     "a config that exists": ("init pictures --out good.yaml", "good.yaml exists; choose another --out, or delete it"),
@@ -577,13 +590,11 @@ EARLY = (
     "a figure that needs larger images",
     "answers of no quiz",
     "an age that is none",
-    "images of a classifier",
     "images of an unknown class",
     "one of several generators",
-    "a run without a classifier",
-    "images into a folder that holds some",
     "an export with another ending",
-    "signed arrays",
+    "predictions of an empty folder",
+    "a setting that an inspection does not read",
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from pydantic import BeforeValidator, SerializeAsAny, WithJsonSchema, model_serializer
 
@@ -18,7 +18,7 @@ def _shift(value: Any) -> KindConfig | None:
     """A mapping with a kind → the source's options; ValueError for options without effect."""
     if value is None:
         return None
-    source: KindConfig = by_kind("augpipe.data.sources", "shift test set").resolve(value)
+    source = cast(KindConfig, by_kind("augpipe.data.sources", "shift test set").resolve(value))
     for name in ("shift", "attributes"):
         if getattr(source, name, None):
             raise ValueError(f"shift.{name} has no effect: remove it")
