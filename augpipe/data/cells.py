@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 class Cells:
     """Every combination that an image has, sorted by class, then by values.
 
-    labels: cell of each image, int64 (N,). names: of each cell, such as `melanoma, scanner=A`. class_of: class of each
+    labels: cell of each image, int64 (N,). names: of each cell, such as `melanoma + scanner A`. class_of: class of each
     cell, so that the cells of a class are consecutive. known: whether a cell has no missing value.
     """
 
@@ -31,11 +31,11 @@ def cells(labels: NDArray[np.int64], classes: Sequence[str], attributes: Mapping
     number = {row: at for at, row in enumerate(have)}
     return Cells(
         np.array([number[row] for row in rows], np.int64),
-        tuple(", ".join([classes[c], *_pairs(attributes, values)]) for c, *values in have),
+        tuple(" + ".join([classes[c], *_pairs(attributes, values)]) for c, *values in have),
         tuple(c for c, *_ in have),
         tuple(all(values) for _, *values in have),
     )
 
 
 def _pairs(attributes: Mapping[str, Any], values: Sequence[str]) -> list[str]:
-    return [f"{name}={value or '?'}" for name, value in zip(attributes, values, strict=True)]
+    return [f"{name} {value or '?'}" for name, value in zip(attributes, values, strict=True)]

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from augpipe.comparison.confirm import Confirmation
 from augpipe.comparison.confirm import confirm as confirm_pair
@@ -77,12 +79,16 @@ class Confirmed:
         rows = rows[rows["class"] == name]
         return {str(arm): float(of.value.mean()) for arm, of in rows.groupby("arm", sort=False)}
 
-    def levels(self) -> dict[str, float]:
-        """Mean of the comparison's metric on test over all classifiers of each arm."""
+    def values(self) -> dict[str, NDArray[np.float64]]:
+        """The comparison's metric on test of every classifier of each arm, (N,), in the order of `classifiers`."""
         prepared = next(iter(self.runs.prepared.values()))
         absent = absent_classes(prepared.counts["test"], prepared.classes)
         of = metric_values(self.scores, self.experiment.metric, "test", absent)
-        return {str(arm): float(v.mean()) for arm, v in of.groupby("arm", sort=False).value}
+        return {str(arm): v.to_numpy() for arm, v in of.groupby("arm", sort=False).value}
+
+    def levels(self) -> dict[str, float]:
+        """Mean of the comparison's metric on test over all classifiers of each arm."""
+        return {arm: float(values.mean()) for arm, values in self.values().items()}
 
 
 @dataclass(frozen=True)

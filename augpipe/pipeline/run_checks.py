@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError
 from augpipe.core.home import home
@@ -21,13 +25,40 @@ from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.synthesize import curator_of
 from augpipe.pipeline.stages.train_classifier import train_reference
 from augpipe.synthetic.curation import Curator
+from augpipe.synthetic.draw import Judge, Rows, Values
 
 CONFIG: Final = "experiment.yaml"
 SUMMARY: Final = "summary.json"
 
 
+@dataclass(frozen=True)
+class ByClass:
+    """The checks of classes for images of a generator of cells (see `Prepared.by`). class_of: class of each label."""
+
+    curator: Curator
+    class_of: tuple[int, ...]
+
+    @property
+    def rounds(self) -> int:
+        """See `Judge`."""
+        return self.curator.rounds
+
+    @property
+    def oversample(self) -> float:
+        """See `Judge`."""
+        return self.curator.oversample
+
+    def judge(self, images: NDArray[np.uint8], labels: Rows) -> tuple[Rows, Values]:
+        """See `Judge`."""
+        return self.curator.judge(images, np.array(self.class_of)[labels])
+
+    def keep(self, images: NDArray[np.uint8], labels: Rows) -> None:
+        """See `Judge`."""
+        self.curator.keep(images, np.array(self.class_of)[labels])
+
+
 @contextmanager
-def run_checks(folder: Path, file: str) -> Iterator[Curator]:
+def run_checks(folder: Path, file: str) -> Iterator[Judge]:
     """The checks of the run in an out folder, for its generator in `file` of models/; the store is in use while the
     block lasts.
 
@@ -50,7 +81,9 @@ def run_checks(folder: Path, file: str) -> Iterator[Curator]:
         features, runtime = experiment.fidelity.features, context.runtime()
         stored = feature_extractor(reference, features, runtime, store)
         fresh = feature_extractor(reference, features, runtime, None)
-        yield curator_of(experiment.curation, prepared, stored, fresh)
+        curator = curator_of(experiment.curation, prepared, stored, fresh)
+        by = experiment.conditions.get(str(summary["models"][file]["name"]), ())
+        yield ByClass(curator, prepared.by(by).class_of) if by else curator
 
 
 def _context(experiment: Experiment, store: Store) -> Context:

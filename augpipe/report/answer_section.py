@@ -1,24 +1,20 @@
-"""The head of the page: what the answer rests on, the rare classes, what to do next, what it cost."""
+"""The head of the page: what the answer rests on, what to do next, what it cost."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-
-from augpipe.classifiers.scores import minority
 from augpipe.comparison.options import LABELS
 from augpipe.core.errors import several
 from augpipe.pipeline.budget import duration
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.report.answer import ADVICE, situation
-from augpipe.report.figures import replicate_dots
 from augpipe.report.forest import ForestRow, forest
+from augpipe.report.rare import rare_classes
+from augpipe.report.replicates_figure import replicates_figure
 from augpipe.report.results import Results
 from augpipe.report.secondary import Secondary
 from augpipe.report.shift import Shift
-
-RARE: Final = 8  # classes in the table
 
 
 def answer_section(results: Results) -> dict[str, Any]:
@@ -39,7 +35,7 @@ def answer_section(results: Results) -> dict[str, Any]:
         "shift": None if results.shift is None else _shift(results, results.shift),
         "alike": any(one.remark for one in results.secondary),
         "secondary": [_secondary(one) for one in results.secondary],
-        "rare": _rare(results) if generative else [],
+        "rare": rare_classes(results) if generative else [],
         "next": ADVICE[situation(confirmed, generative)],
         "cost": _cost(results),
     }
@@ -70,10 +66,9 @@ def _basis(results: Results) -> str:
 
 
 def _figure(confirmed: Confirmed) -> str:
-    result = confirmed.outcome
-    return replicate_dots(
-        np.array(result.values), result.difference, (result.low, result.high), result.margin, result.metric
-    )
+    values, pair = confirmed.values(), confirmed.finalists
+    names = [str(arm) for arm in (pair.rival, pair.contender)]
+    return replicates_figure(confirmed.outcome, names, [100 * values[arm] for arm in names])
 
 
 def _forest(results: Results) -> str:
@@ -149,44 +144,6 @@ def _secondary(one: Secondary) -> tuple[str, ...]:
         f"{one.p:.2g}",
         one.remark,
     )
-
-
-def _rare(results: Results) -> list[tuple[str, ...]]:
-    """Of the classes with the fewest training images: name, training and test images, then in percent on test the
-    sensitivity without and with synthetic images, their difference with its interval, and both specificities."""
-    train, test = (results.splits[name].counts() for name in ("train", "test"))
-    rare = sorted(minority(train), key=lambda label: train[label])[:RARE]
-    rare = [label for label in rare if test[label]]
-    gains = {one.label: one for one in results.secondary if one.label is not None}
-    rows = []
-    for label in rare:
-        name = results.classes[label]
-        recall, specificity = (_both(results, metric, name) for metric in ("recall", "specificity"))
-        change = f"{recall[1] - recall[0]:+.1f}"
-        if label in gains:
-            gain = gains[label]
-            change += f" ({gain.low:+.1f} to {gain.high:+.1f})"
-            change += f": {gain.remark}" if gain.remark else ""
-        rows.append(
-            (
-                name,
-                f"{train[label]:,}",
-                f"{test[label]:,}",
-                *(f"{value:.1f}" for value in recall),
-                change,
-                *(f"{value:.1f}" for value in specificity),
-            )
-        )
-    return rows
-
-
-def _both(results: Results, metric: str, name: str) -> tuple[float, float]:
-    """A class's metric in percent, without and with synthetic images, of the stage that the answer is of."""
-    arms = (str(results.finalists.rival), str(results.finalists.contender))
-    if isinstance(results.confirmed, Confirmed):
-        means = results.confirmed.means(metric, name)
-        return 100 * means[arms[0]], 100 * means[arms[1]]
-    return 100 * results.mean(arms[0], metric, name), 100 * results.mean(arms[1], metric, name)
 
 
 def _cost(results: Results) -> str:

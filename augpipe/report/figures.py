@@ -30,13 +30,16 @@ BLUE, ORANGE, GREY, BLACK = "#0072B2", "#E69F00", "#999999", "#222222"
 GREEN, VERMILION, PURPLE, SKY = "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 9,
+    "font.size": 10.5,  # 14 px
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.hashsalt": "augpipe",  # equal figures, equal bytes
     "axes.edgecolor": "#666666",
     "text.parse_math": False,  # a class named $x$ is not a formula
 }
+
+
+WIDTH = 6.4  # inches, of a figure whose classes need no more
 
 
 def svg(figure: Figure) -> str:
@@ -91,7 +94,7 @@ def name_classes(axes: Axes, names: Sequence[str]) -> None:
 def counts_bars(classes: Sequence[str], real: Sequence[float], synthetic: Sequence[float]) -> str:
     """Stacked bars: real and synthetic training images of each class."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(4.5, min(14, 0.5 * len(classes) + 2)), 2.6))
+        figure = Figure(figsize=(max(WIDTH, min(14, 0.5 * len(classes) + 2)), 2.8))
         axes: Axes = figure.subplots()
         at = np.arange(len(classes))
         axes.bar(at, real, color=BLUE, label="real")
@@ -107,7 +110,7 @@ def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> st
     """Stacked bars: images of each class in each subset of the split."""
     looks = ((BLUE, ""), (ORANGE, "///"), (GREY, "..."))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(4.5, min(14, 0.5 * len(classes) + 2)), 2.6))
+        figure = Figure(figsize=(max(WIDTH, min(14, 0.5 * len(classes) + 2)), 2.8))
         axes: Axes = figure.subplots()
         at, below = np.arange(len(classes)), np.zeros(len(classes))
         for (side, values), (colour, hatch) in zip(counts.items(), looks, strict=False):
@@ -124,8 +127,8 @@ def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str,
     """One row an arm: mean gain in points of the metric as a dot,
     the interval that its verdict is read from as a bar.
     """
-    with matplotlib.rc_context({**STYLE, "font.size": 11}):
-        figure = Figure(figsize=(6.4, 0.42 * len(gains) + 1.1))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.42 * len(gains) + 1.1))
         axes: Axes = figure.subplots()
         for row, (g, trained) in enumerate(zip(gains, generative, strict=True)):
             colour, marker = (ORANGE, "D") if trained else (BLUE, "o")
@@ -141,33 +144,12 @@ def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str,
         return svg(figure)
 
 
-def replicate_dots(
-    values: NDArray[np.float64], difference: float, interval: tuple[float, float], margin: float, metric: Metric
-) -> str:
-    """Differences (G,R) in points of the metric, a dot each; their mean with its interval above; ± margin as a band."""
-    with matplotlib.rc_context({**STYLE, "font.size": 11}):
-        figure = Figure(figsize=(6.4, 1.9))
-        axes: Axes = figure.subplots()
-        axes.axvspan(-margin, margin, color="#eeeeee", lw=0)
-        axes.axvline(0, color=BLACK, lw=0.8)
-        rows = np.repeat(np.linspace(-0.25, 0.25, len(values)), values.shape[1])
-        axes.plot(values.ravel(), rows, "o", color=BLUE, ms=6, mec=BLACK, mew=0.5, alpha=0.8)
-        axes.plot(interval, [1, 1], color=ORANGE, lw=3)
-        axes.plot(difference, 1, "D", color=ORANGE, ms=9, mec=BLACK, mew=0.6)
-        axes.set_yticks([0, 1], ["each training", "mean, 95% interval"])
-        axes.set_ylim(-0.6, 1.5)
-        axes.set_xlabel(f"difference in {LABELS[metric]}, points")
-        axes.grid(axis="x", color="#dddddd", lw=0.6)
-        axes.set_axisbelow(True)
-        return svg(figure)
-
-
 def recall_heatmap(
     arms: Sequence[str], classes: Sequence[str], counts: Sequence[int], recall: NDArray[np.float64]
 ) -> str:
     """Heatmap of recall (arms, classes) with the values written in; real training image counts below."""
-    with matplotlib.rc_context({**STYLE, "font.size": 8}):
-        width = max(5.0, min(16, 0.55 * len(classes) + 2.4))
+    with matplotlib.rc_context(STYLE):
+        width = max(WIDTH, min(16, 0.55 * len(classes) + 2.4))
         figure = Figure(figsize=(width, 0.36 * len(arms) + 1.3))
         axes: Axes = figure.subplots()
         axes.imshow(recall, cmap="cividis", vmin=0, vmax=1, aspect="auto")
@@ -196,7 +178,7 @@ def ratio_curve(
     levels: arms drawn as horizontal lines, the first with its interval as a band.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 3.4))
+        figure = Figure(figsize=(WIDTH, 3.4))
         axes: Axes = figure.subplots()
         for at, (name, level) in enumerate(levels.items()):
             if at == 0:
@@ -224,7 +206,7 @@ def ratio_curve(
         axes.set_xlabel("fraction of synthetic items in a batch")
         axes.set_ylabel(f"{LABELS[metric]} on test, %")
         axes.set_xlim(left=0)
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
         return svg(figure)
 
 
@@ -237,7 +219,7 @@ def cost_dots(
 ) -> str:
     """Gain with interval over seconds per seed; logarithmic time axis."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 3.4))
+        figure = Figure(figsize=(WIDTH, 3.4))
         axes: Axes = figure.subplots()
         for at, (name, x, g, trained) in enumerate(zip(legends(names), seconds, gains, generative, strict=True)):
             colour = ORANGE if trained else BLUE
@@ -252,15 +234,15 @@ def cost_dots(
         axes.xaxis.set_minor_formatter(lambda x, at: "")
         axes.set_xlabel("seconds per seed: generator, synthesis and classifier")
         axes.set_ylabel(f"gain, points of {LABELS[metric]}")
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
         return svg(figure)
 
 
 def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float64]]) -> str:
     """Row-normalised confusion matrices (K,K) side by side: rows are true classes, columns predicted classes."""
     k = len(classes)
-    with matplotlib.rc_context({**STYLE, "font.size": 7}):
-        side = max(2.6, min(7.0, 0.32 * k + 1.2))
+    with matplotlib.rc_context(STYLE):
+        side = max(3.0, min(9.0, 0.4 * k + 1.6))
         figure = Figure(figsize=(2 * side + 0.8, side + 0.5))
         axes = figure.subplots(1, len(tables), squeeze=False)[0]
         for ax, (arm, table) in zip(axes, tables.items(), strict=True):

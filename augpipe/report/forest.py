@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from augpipe.report.figures import BLACK, BLUE, ORANGE, STYLE, short_name, svg
+from augpipe.report.figures import BLACK, BLUE, ORANGE, STYLE, WIDTH, short_name, svg
 
 
 class ForestRow(NamedTuple):
@@ -26,8 +26,8 @@ def forest(rows: Sequence[ForestRow], margin: float, axis: str) -> str:
     """The tested difference as a diamond on top, the others as circles; ± margin as a band.
     axis: text of the x axis.
     """
-    with matplotlib.rc_context({**STYLE, "font.size": 11}):
-        figure = Figure(figsize=(6.4, 0.36 * len(rows) + 1.0))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.36 * len(rows) + 1.0))
         axes: Axes = figure.subplots()
         axes.axvspan(-margin, margin, color="#eeeeee", lw=0)
         axes.axvline(0, color=BLACK, lw=0.8)

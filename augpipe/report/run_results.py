@@ -18,7 +18,7 @@ from augpipe.pipeline.runs import Runs
 from augpipe.report.results import Results
 from augpipe.report.write import write
 
-PERCENT = ("low", "high", "val", "gain", "gain_low", "gain_high")
+PERCENT = ("low", "high", "val", "gain", "gain_low", "gain_high", "shift")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class RunResults(Results):
 
         Columns `macro_recall` (or the name of another metric), `low, high, val, gain, gain_low, gain_high` are
         fractions, mean over seeds. The gain's interval holds for all arms together; `p` is corrected over the arms.
-        `synthetic` is the number of synthetic training images. The baseline has no gain.
+        `synthetic` is the number of synthetic training images. The baseline has no gain. `shift`, if there is a second
+        test set, is the metric there.
         """
         rows = {result.arm.name: self._row(result.arm.name) for result in self.arms}
         table = pd.DataFrame.from_dict(rows, orient="index")
@@ -79,6 +80,7 @@ class RunResults(Results):
             "high": level.high,
             "val": self.level(name, "val"),
             **_gain(gain),
+            **({} if self.shift is None else {"shift": self.shift.comparison.levels[name].mean}),
         }
 
     @property

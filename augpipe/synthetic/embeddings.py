@@ -29,7 +29,8 @@ class Embedded:
 
     vectors: features float32 (N,F). probabilities: of each class by the real-only classifier, float32 (N,K).
     labels: int64 (N,). images: uint8 (N,C,H,W). groups: of each image, object (N,), see `images.provenance`; None: each
-    image is its own.
+    image is its own. class_of: class of each label, where labels are cells of class and attributes; empty: the classes
+    themselves.
     """
 
     vectors: NDArray[np.float32]
@@ -37,9 +38,15 @@ class Embedded:
     labels: NDArray[np.int64]
     images: NDArray[np.uint8]
     groups: NDArray[np.object_] | None = None
+    class_of: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The class of each image, int64 (N,)."""
+        return np.array(self.class_of, np.int64)[self.labels] if self.class_of else self.labels
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -50,7 +57,8 @@ class Embedded:
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Embedded:
         """A subset of the rows."""
         groups = None if self.groups is None else self.groups[rows]
-        return Embedded(self.vectors[rows], self.probabilities[rows], self.labels[rows], self.images[rows], groups)
+        parts = (self.vectors[rows], self.probabilities[rows], self.labels[rows], self.images[rows])
+        return Embedded(*parts, groups, self.class_of)
 
     def of(self, label: int) -> Embedded:
         """The rows of one class."""
@@ -69,6 +77,7 @@ class Embedded:
             np.concatenate([self.labels, other.labels]),
             np.concatenate([self.images, other.images]),
             groups,
+            self.class_of,
         )
 
 

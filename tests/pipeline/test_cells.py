@@ -19,6 +19,9 @@ from augpipe.pipeline.experiment import Experiment, build
 from augpipe.pipeline.records import TrainingSpec
 from augpipe.pipeline.stages.measure import measure
 from augpipe.pipeline.stages.prepare import prepare
+from augpipe.synthetic.embeddings import Embedded
+from augpipe.synthetic.fidelity.base import Compared
+from augpipe.synthetic.fidelity.judges import agreement
 
 # Images of train: class, scanner, number. Scanner C has no image of a dog, and one image has no scanner.
 TRAIN = [("cat", "A", 12), ("cat", "B", 3), ("cat", "C", 5), ("dog", "A", 2), ("dog", "B", 8), ("dog", "", 1)]
@@ -67,7 +70,7 @@ def test_every_cell_is_filled_up_to_the_largest_and_its_images_are_of_its_scanne
     )
     context = Context(root=tmp_path / "store", device="cpu", threads=1)
     prepared = prepare(context, by)
-    assert any("adds no images of dog, scanner=C: train has none" in note for note in prepared.intake.notes)
+    assert any("adds no images of dog + scanner C: train has none" in note for note in prepared.intake.notes)
     runs = Runs({0: prepared})
 
     def call(stage: Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
@@ -100,14 +103,24 @@ def test_every_cell_is_filled_up_to_the_largest_and_its_images_are_of_its_scanne
         by.classifier,
     )
     names = set(load_table(measured.table)["class"])
-    assert {"cat, scanner=A", "dog, scanner=B"} <= names and "cat" not in names
+    assert {"cat + scanner A", "dog + scanner B"} <= names and "cat" not in names
+
+
+def test_agreement_is_about_the_class_of_a_cell() -> None:
+    """Of cells 0, 1, 2, 3 of classes 0, 0, 1, 1, whose images are taken for the classes 0, 1, 1, 1."""
+    probabilities = np.eye(2, dtype=np.float32)[[0, 1, 1, 1]]
+    images = np.zeros((4, 1, 16, 16), np.uint8)
+    of = Embedded(np.zeros((4, 3), np.float32), probabilities, np.arange(4), images, class_of=(0, 0, 1, 1))
+    assert agreement(Compared(of, of)) == 0.75
+    assert agreement(Compared(of, of.join(of).take(np.array([0, 5, 1])))) == pytest.approx(1 / 3)
+    assert [agreement(Compared(of, of).of(cell)) for cell in range(4)] == [1, 0, 1, 1]
 
 
 def _check_cell_generator(runs: Runs, run: GeneratorRun) -> None:
     """It is trained on the cells, of train images alone."""
     checkpoint = load_state(run.trained.checkpoint)
-    cells = [*(f"cat, scanner={s}" for s in "ABC"), *(f"dog, scanner={s}" for s in "?AB")]
-    assert checkpoint["classes"] == [*cells, "dog, scanner=C"]
+    cells = [*(f"cat + scanner {s}" for s in "ABC"), *(f"dog + scanner {s}" for s in "?AB")]
+    assert checkpoint["classes"] == [*cells, "dog + scanner C"]
     assert run.trained.class_of == (0, 0, 0, 1, 1, 1, 1)
     learned = load_images(run.trained.learned)
     assert learned.counts() == {0: 12, 1: 3, 2: 5, 3: 1, 4: 2, 5: 8, 6: 0}

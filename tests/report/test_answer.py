@@ -155,7 +155,7 @@ def test_the_page_begins_with_the_answer(confirmed: Confirmed, results: Results)
         "<b>gan</b>. Best method without them: the arm <b>classic</b>",
         "Macro recall is the sensitivity of a class",
         "<h2>Rare classes</h2>",
-        "The intervals hold for all of these classes together",
+        "The intervals of the differences hold for all of these classes together",
         ADVICE["better"].split("`")[0],
         "Difference in macro recall of each fresh training",
         "The run took 20 s, of which",
@@ -178,7 +178,10 @@ def test_rare_classes_have_their_test_images_and_their_scores(confirmed: Confirm
     for row in rows:
         of = scores[scores["class"] == row[0]].groupby(["metric", "arm"]).value.mean()
         without, with_generator = (100 * of["recall", arm] for arm in ("classic", "gan"))
-        assert (float(row[3]), float(row[4])) == pytest.approx((without, with_generator), abs=0.06)
+        specific = [100 * of["specificity", arm] for arm in ("classic", "gan")]
+        for cell, mean in zip((row[3], row[4], row[6], row[7]), (without, with_generator, *specific), strict=True):
+            value, low, high = map(float, re.findall(r"[\d.]+", cell))
+            assert value == pytest.approx(mean, abs=0.06) and 0 <= low < value < high <= 100
         change, low, high = map(float, re.findall(r"[+-][\d.]+", row[5]))
         assert low <= change <= high and change == pytest.approx(with_generator - without, abs=0.06)
 

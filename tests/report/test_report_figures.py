@@ -42,7 +42,7 @@ DIGITS = (
 )
 @pytest.mark.parametrize("bars", [True, False])
 def test_names_of_classes_do_not_run_into_each_other(names: tuple[str, ...], bars: bool) -> None:
-    with matplotlib.rc_context({**STYLE, "font.size": 9 if bars else 8}):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(4.5, min(14, 0.5 * len(names) + 2)), 2.6))
         canvas, axes = FigureCanvasAgg(figure), figure.subplots()
         if bars:

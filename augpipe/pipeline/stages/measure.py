@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -77,7 +79,8 @@ def measure_set(
     cache = None if context.fresh else store
     extractor = feature_extractor(reference, options.features, runtime, cache)
     val, train = load_images(prepared.splits.val), load_images(prepared.splits.train)
-    compared = Compared(extractor.embed(val), extractor.embed(images), extractor.embed(train), seed)
+    real, synthetic, learned = (replace(extractor.embed(s), class_of=prepared.class_of) for s in (val, images, train))
+    compared = Compared(real, synthetic, learned, seed)
     table = fidelity.measure(compared, prepared.classes)
     if options.gan_train and len(images):
         trained = _gan_train(images, val, classifier, runtime, seed)

@@ -23,7 +23,7 @@ LEAST_GROUPS: Final = 5  # of real and of synthetic images in each half
 @metric("agreement")
 def agreement(c: Compared) -> float:
     """Fraction of synthetic images whose class the real-only classifier predicts: GAN-test (Shmelkov et al. 2018)."""
-    return float((c.synthetic.predicted == c.synthetic.labels).mean())
+    return float((c.synthetic.predicted == c.synthetic.classes).mean())
 
 
 @metric("inception_score", least=20)

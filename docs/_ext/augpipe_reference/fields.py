@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from augpipe.classifiers.losses import Loss
-from augpipe.core.schema import KindConfig, OneOf
+from augpipe.core.schema import KindConfig
 from augpipe.data.imbalance import Profile
 from augpipe.generators.options import GeneratorConfig
 from augpipe_reference.markdown import prose, table
@@ -92,7 +92,7 @@ def describe(annotation: Any, metadata: tuple[Any, ...] = ()) -> tuple[str, list
         return describe(inner, (*more, *metadata))
     bounds = _bounds(metadata)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation in PAGES and any(isinstance(m, OneOf) for m in metadata):
+        if annotation in PAGES:
             text, page = PAGES[annotation]
             return f"[{text}]({page})", bounds
         return f"[mapping](#{label_of(annotation)})", bounds
