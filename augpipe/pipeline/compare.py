@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from augpipe.core.notebook import Progress, Silent
 from augpipe.core.store import Ref
 from augpipe.pipeline import cache
 from augpipe.pipeline.arm import Arm
@@ -36,6 +37,7 @@ from augpipe.pipeline.stages.train_classifier import train_classifier, train_ref
 from augpipe.pipeline.stages.train_generator import join_generators, specs, starts_pretrained, train_generator
 
 BySeed = Mapping[int, Prepared]  # one and the same for every seed, unless each has its own split
+SILENT = Silent()
 
 # Arm and seed → seeds of further classifiers that are trained on the same recipe, and so on images of the same
 # generator.
@@ -49,13 +51,28 @@ class Call(Protocol):
         """The stage's result, or a future of it."""
 
 
-def local(context: Context) -> Call:
-    """Run each stage immediately in this process, through the cache."""
+def local(context: Context, progress: Progress = SILENT) -> Call:
+    """Run each stage immediately in this process, through the cache. progress: follows the stages."""
 
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
-        return cache.run(stage, context, *inputs).value
+        progress.begin(title, total)
+        value = cache.run(stage, context, *inputs, report=progress.report).value
+        progress.end()
+        return value
 
     return call
+
+
+def count_calls(experiment: Experiment, prepared: BySeed) -> int:
+    """Number of calls of `compare`."""
+    titles = list[str]()
+
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        titles.append(title)
+        return title  # in place of a result, which is only passed on
+
+    compare(experiment, prepared, call)
+    return len(titles)
 
 
 @dataclass

@@ -1,4 +1,6 @@
-"""Expected and measured time of runs on images: python tests/benchmarks/bench_plan.py --out FOLDER [--sets NAME ...].
+"""Expected and measured time of runs on images.
+
+PYTHONPATH=tests python tests/benchmarks/bench_plan.py --out FOLDER [--quick] [--sets NAME ...]
 
 Makes image sets of unlike size, runs each within its budget, and prints what the plan expected, what the run took, and
 the ratio, in all and by stage (sums over its tasks, as in the plan). Processor seconds are those of the command and its
@@ -97,6 +99,8 @@ def run_set(name: str, place: Path, budget: list[str]) -> None:
     place.mkdir(parents=True)
     write_set(place / "pictures", of)
     command = [str(Path(sys.executable).parent / "augpipe"), "run", "pictures", "--out", "out", *budget]
+    if "--quick" not in budget:
+        command.append("--explore-only")  # the confirm stage ends when its result is clear, often before its time
     options = {"cwd": place, "env": environment(place), "text": True, "capture_output": True}
     start, load = time.time(), os.getloadavg()[0]
     dry = subprocess.run([*command, "--dry-run"], check=True, **options)
