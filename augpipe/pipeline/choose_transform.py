@@ -44,7 +44,7 @@ TRAIN, VAL = 2000, 1000  # pictures at most
 SIDE: Final = 32  # pixels at most
 CLASSIFIER: Final = ClassifierOptions(width=0.25, steps=150, evaluations=2)
 AT_ONCE: Final = 4  # processes at most
-ERRORS: Final = 2.0  # standard errors by which another policy has to be better
+ERRORS: Final = 2.5  # standard errors by which another policy has to be better: up to four are compared
 NAMES: Final = {
     "fliplr": "left-right mirrors",
     "flipud": "up-down mirrors",
