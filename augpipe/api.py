@@ -20,6 +20,7 @@ from augpipe.core.files import scratch
 from augpipe.core.home import home
 from augpipe.core.images import ImageSet, Splits
 from augpipe.core.machine import cores
+from augpipe.core.notebook import progress
 from augpipe.core.options import Device, Precision
 from augpipe.core.schema import explain
 from augpipe.core.seeds import entropy
@@ -31,7 +32,7 @@ from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
 from augpipe.generators.ticks import Hooks, Validate
 from augpipe.pipeline.budget import parse
-from augpipe.pipeline.compare import More, local, train_and_score
+from augpipe.pipeline.compare import More, count_calls, local, train_and_score
 from augpipe.pipeline.compare import compare as call_stages
 from augpipe.pipeline.confirm import confirm
 from augpipe.pipeline.context import Context, workers_and_threads
@@ -85,17 +86,19 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
             prepared = {seed: prepare(context, experiment, seed) for seed in experiment.seeds}
         else:
             prepared = dict.fromkeys(experiment.seeds, prepare(context, experiment))
-        runs = call_stages(experiment, prepared, local(context))
+        bar = progress(experiment.name, count_calls(experiment, prepared))
+        runs = call_stages(experiment, prepared, local(context, bar))
         first = collect(experiment, runs, time.perf_counter() - start, threads=threads)
 
         def train(stage: Experiment, more: More, known: Runs | None) -> tuple[Runs, dict[str, str]]:
             splits = dict.fromkeys(stage.seeds, prepared[experiment.seeds[0]])
-            return train_and_score(stage, splits, local(context), more, known), {}
+            return train_and_score(stage, splits, local(context, bar), more, known), {}
 
         confirmed = confirm(
             experiment, first.finalists, train, measured=explored(experiment, runs, first.generative()), first=runs
         )
         results = with_confirmed(first, confirmed, time.perf_counter() - start)
+        bar.close("done")
         return RunResults.of(results, runs)
 
 
@@ -180,7 +183,11 @@ def fit(
     here = device.start(*runtime, threads=threads)
     generator = families.build(options, problem, here, seed)
     validate = _Last() if val is None else _kid(train, val, here, seed)
-    fitted = training.fit(generator, train, options, here, seed=seed, hooks=Hooks(validate))
+    bar = progress(f"train {options.kind}")
+    bar.begin("on kimg", options.kimg)
+    hooks = Hooks(validate, on_progress=lambda kimg, rate: bar.report(f"{rate:.0f} img/s", kimg))
+    fitted = training.fit(generator, train, options, here, seed=seed, hooks=hooks)
+    bar.close(fitted.stopped)
     generator.load_state_dict(fitted.state)
     metric = float("nan") if val is None else fitted.best_metric
     return Fitted(generator, train, options, seed, fitted.best_kimg, metric, fitted.stopped)

@@ -1,10 +1,29 @@
-"""In place of the processes that time nets: costs that do not depend on the machine."""
+"""In place of the processes that time nets and try transforms: costs and a choice that do not depend on the machine."""
 
 from __future__ import annotations
 
-from augpipe.pipeline.costs import Costs, GeneratorCosts, Request
+from typing import Any
+
+import pytest
+
+from augpipe.pipeline import choose_transform, planning
+from augpipe.pipeline.costs import Costs, GeneratorCosts, Request, name_of
+from augpipe.pipeline.defaults import Transform
 
 TIMED = list[int]()  # sizes
+TRIED = list[bool]()  # whether policies were tried too
+CHOSEN = Transform("elastic+fliplr", "as high after left-right mirrors")
+
+
+def use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time no net and try no transform."""
+
+    def choose(experiment: Any, *, policies: bool) -> Transform:
+        TRIED.append(policies)
+        return CHOSEN
+
+    monkeypatch.setattr(planning, "Timers", Slow)
+    monkeypatch.setattr(choose_transform, "choose_transform", choose)
 
 
 class Slow:
@@ -25,7 +44,7 @@ class Slow:
         return Costs(
             python=0.012,
             step=0.1 * area,
-            batch={"": 0.001, **{str(name): 0.02 for name in wanted.transforms if name}},
+            batch={"": 0.001, **{name_of(one): 0.02 for one in wanted.transforms if one}},
             predicted=0.001 * area,
             generators=dict.fromkeys(wanted.generators, each),
             memory=10**9,

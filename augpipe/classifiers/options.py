@@ -22,6 +22,7 @@ TRANSFORMS: Final = registered_in(Path(__file__).with_name("transforms.py"), "po
 UNNORMED: Final = ("convnext_tiny",)  # architectures without batch norms
 WITH_WIDTH: Final = ("small_cnn", "resnet32")  # architectures with a width, and without published weights
 TRANSFORM_FILES: Final = (".json", ".yaml", ".yml")
+SYMMETRIES: Final = ("fliplr", "flipud", "rot180", "rot90")  # after a transform's name: `elastic+fliplr`
 
 
 def _transform(value: Any) -> Any:
@@ -53,8 +54,12 @@ def _read(path: Path) -> Any:
 def _check_transform(value: Any) -> None:
     """UserError for anything but a known name or a pipeline that albumentations can build."""
     if isinstance(value, str):
-        if value not in TRANSFORMS:
-            raise unknown("transform", value, TRANSFORMS)
+        name, *symmetries = value.split("+")
+        if name not in TRANSFORMS:
+            raise unknown("transform", name, TRANSFORMS)
+        for symmetry in symmetries:
+            if symmetry not in SYMMETRIES:
+                raise unknown("symmetry of a transform", symmetry, SYMMETRIES)
     elif isinstance(value, Mapping):
         from augpipe.classifiers.transforms import (
             check_pipeline,  # imports albumentations: only if needed
@@ -162,7 +167,8 @@ class Mix(Strict):
 
     transform: AnyTransform = None
     """Classical augmentation of every image drawn: a name, or an albumentations pipeline as a mapping or as the path of
-    a JSON or YAML file. null: none."""
+    a JSON or YAML file. null: none. Names may have symmetries, as in `elastic+fliplr+rot90`: left-right mirrors
+    (`fliplr`), up-down mirrors (`flipud`), half turns (`rot180`), quarter turns (`rot90`), each as often as not."""
 
     origin_flag: bool = False
     """Give the classifier one more input channel: 1 for synthetic images, 0 for real ones and at test (Antoniou et al.

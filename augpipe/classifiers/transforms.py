@@ -2,7 +2,8 @@
 
 `light`, `medical` and `faces` are albumentations pipelines; `elastic` deforms whole batches; `randaugment`,
 `trivialaugment` and `augmix` are torchvision's. Instead of a name, any pipeline that albumentations can serialise is
-accepted, as a mapping or a file (JSON or YAML), whose content becomes part of the experiment.
+accepted, as a mapping or a file (JSON or YAML), whose content becomes part of the experiment. A name may have
+symmetries: `elastic+fliplr+rot90` mirrors and turns the images before they are deformed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from augpipe.classifiers.symmetries import Symmetries
 from augpipe.core.errors import UserError, one_line
 from augpipe.core.processes import environment_variable
 from augpipe.core.registry import Registry
@@ -193,8 +195,15 @@ def augmix(seed: int) -> Images:
 
 
 def transform(spec: str | Mapping[str, Any], seed: int) -> Images:
-    """The policy of that name, or the serialised pipeline; deterministic for a seed."""
-    return policies[spec](seed) if isinstance(spec, str) else Albumentations(_pipeline(spec), seed)
+    """The policy of that name with its symmetries, or the serialised pipeline; deterministic for a seed."""
+    if not isinstance(spec, str):
+        return Albumentations(_pipeline(spec), seed)
+    name, *symmetries = spec.split("+")
+    change = policies[name](seed)
+    if not symmetries:
+        return change
+    mirrored = Symmetries(symmetries, seed)
+    return lambda images: change(mirrored(images))
 
 
 def _pipeline(serialised: Mapping[str, Any]) -> A.Compose:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +37,7 @@ class Survey:
     pixels: int  # median over pictures
     side: float  # median short side in pixels
     partial: str = ""  # what some of the pictures lose, if the median loses nothing
+    digest: str = ""  # of the sampled pictures' pixels
 
     @property
     def loss(self) -> str:
@@ -79,7 +81,7 @@ def _partial_loss(size: int, sides: NDArray[Any], labels: NDArray[Any], names: S
 
 def survey(listing: Listing, options: ImageOptions) -> Survey:
     """Choose size and channels: as configured, else the largest of SIZES up to the median short side and LARGEST."""
-    sides, areas, rows, colour = [], [], [], False
+    sides, areas, rows, colour, pixels_of = [], [], [], False, hashlib.blake2b(digest_size=16)
     sample = evenly(len(listing), SURVEYED)
     with quiet():
         for row, blob in zip(sample, listing.fetch(sample) if len(listing) else (), strict=True):
@@ -87,6 +89,7 @@ def survey(listing: Listing, options: ImageOptions) -> Survey:
             if picture is None:
                 continue  # reading it later reports the reason
             rows.append(row)
+            pixels_of.update(picture.resize((32, 32), 0).tobytes())
             sides.append((min(picture.size), max(picture.size)))
             areas.append(picture.size[0] * picture.size[1])
             colour = colour or _coloured(picture)
@@ -100,7 +103,8 @@ def survey(listing: Listing, options: ImageOptions) -> Survey:
     # A crop keeps the resolution of the short side; otherwise the long side becomes `size`.
     shrinking = short if options.resize == "crop" else long
     partial = _partial_loss(size, shrinking, listing.labels[np.array(rows, int)], listing.classes)
-    return Survey(listing.counts(), ImageSpec(size, channels), about, pixels, side, partial)
+    spec = ImageSpec(size, channels)
+    return Survey(listing.counts(), spec, about, pixels, side, partial, pixels_of.hexdigest())
 
 
 def _decode_any(blob: Blob, window: Window | None) -> Any:

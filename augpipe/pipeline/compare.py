@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from augpipe.core.notebook import Progress, Silent
 from augpipe.pipeline import cache
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.context import Context
@@ -26,6 +27,8 @@ from augpipe.pipeline.stages.synthesize import pool, split_plan, synthesize
 from augpipe.pipeline.stages.train_classifier import train_classifier, train_reference
 from augpipe.pipeline.stages.train_generator import join_generators, specs, starts_pretrained, train_generator
 
+SILENT = Silent()
+
 # Arm and seed → seeds of further classifiers that are trained on the same recipe, and so on images of the same
 # generator.
 More = Mapping[tuple[str, int], Sequence[int]]
@@ -38,13 +41,28 @@ class Call(Protocol):
         """The stage's result, or a future of it."""
 
 
-def local(context: Context) -> Call:
-    """Run each stage immediately in this process, through the cache."""
+def local(context: Context, progress: Progress = SILENT) -> Call:
+    """Run each stage immediately in this process, through the cache. progress: follows the stages."""
 
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
-        return cache.run(stage, context, *inputs).value
+        progress.begin(title, total)
+        value = cache.run(stage, context, *inputs, report=progress.report).value
+        progress.end()
+        return value
 
     return call
+
+
+def count_calls(experiment: Experiment, prepared: BySeed) -> int:
+    """Number of calls of `compare`."""
+    titles = list[str]()
+
+    def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        titles.append(title)
+        return title  # in place of a result, which is only passed on
+
+    compare(experiment, prepared, call)
+    return len(titles)
 
 
 # The stage whose result a field of a run holds.

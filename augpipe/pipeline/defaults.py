@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from augpipe.classifiers.options import WITH_WIDTH
 from augpipe.classifiers.plans import plan
@@ -45,7 +45,7 @@ MOST = 20_000  # images of all classes that SMOTE draws; training never uses mor
 # recognised by having them; a tenth of what is drawn of each class: docs/results/ideas.md.
 BEYOND, MOST_OF_CLASS, SHARE = 1.1, 400, 0.1
 FAMILIES: Final = ("cgan", "smote")  # of the arms
-POLICY: Final = "elastic"  # no mirrors, no turns: they may change the class
+POLICY: Final = "elastic"  # unless val shows another one to be better; mirrors and turns: see `choose_transform`
 # Overrides that select the images; applied before the source is read.
 _EARLY = tuple(f"{key}{end}" for key in ("source", "image", "split", "min_images") for end in (".", "="))
 # Images of a class; with fewer, train may have a single one, and SMOTE needs a neighbour.
@@ -62,6 +62,16 @@ class Choice:
     why: str
 
 
+class Transform(NamedTuple):
+    """Classical augmentation of the arms called classic; why: "" where it was not tried on the images."""
+
+    name: str = POLICY
+    why: str = ""
+
+
+NOT_TRIED: Final = Transform()
+
+
 @dataclass(frozen=True)
 class Suggestion:
     """The images of a source, and the experiments that suit them.
@@ -76,6 +86,7 @@ class Suggestion:
     images: Survey
     counts: Counts
     read: float
+    transform: Transform = NOT_TRIED
 
     @property
     def smote(self) -> bool:
@@ -162,7 +173,7 @@ class Suggestion:
     def _arms(self) -> list[dict[str, Any]]:
         train, classes = self.counts["train"], tuple(self.images.counts)
         balanced = {"sampler": "balanced"}
-        classic = {**balanced, "transform": POLICY}
+        classic = {**balanced, "transform": self.transform.name}
         synthetic = {"fill": _fill_all(train, classes), "share": SHARE}
         arms: list[dict[str, Any]] = [
             {"name": "real"},
@@ -198,6 +209,8 @@ class Suggestion:
         if not self.smote:
             why += f"; no smote: the smallest class has {min(images.counts.values())} images"
         yield Choice("arms", ", ".join(numbers.arms), why)
+        if self.transform.why:
+            yield Choice("arms.classic.mix.transform", self.transform.name, self.transform.why)
         yield Choice("seeds", str(numbers.seeds), _about_seeds(numbers.seeds))
         yield Choice("confirm.generators", str(numbers.replicates or "off"), _about_confirm(numbers.replicates))
 

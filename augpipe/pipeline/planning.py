@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,17 +21,20 @@ from augpipe.core.image_spec import ImageSpec
 from augpipe.core.machine import cores
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.sources import Listing
+from augpipe.pipeline import choose_transform as trials
 from augpipe.pipeline.budget import DEFAULT, QUICK, SIZES, Budget, Numbers, duration, fit, ladder, parse
 from augpipe.pipeline.context import workers_and_threads
 from augpipe.pipeline.costs import Costs, request
-from augpipe.pipeline.defaults import Choice, Suggestion, expected_counts, timed_survey
-from augpipe.pipeline.estimate import Estimate, Images, estimate
+from augpipe.pipeline.defaults import NOT_TRIED, POLICY, Choice, Suggestion, Transform, expected_counts, timed_survey
+from augpipe.pipeline.estimate import READ, Estimate, Images, estimate
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.timing import Timers
 from augpipe.pipeline.validate import check_images, list_images
 
 PLANS: Final = "plans"
 ROUGH: Final = 1.5  # times the budget: a size whose nets would take longer by the number of its pixels is not timed
+POLICIES_FROM: Final = 600.0  # seconds of a budget in which policies are tried too
+READING: Final = 0.05  # fraction of the budget that reading the pictures for the trial of transforms may take
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,13 @@ def for_images(
     budget = budget or parse(DEFAULT, explicit=False)
     planning = _Planning(suggestion, budget, alone)
     stored = None if fresh else planning.stored()
-    numbers, expected = stored or planning.fitted()
+    numbers, expected, transform = stored or planning.fitted()
     within = expected.seconds <= budget.seconds
     if not within and budget.explicit:
         raise UserError(_too_short(budget, expected, suggestion.overrides))
     if stored is None:
-        planning.store(numbers, expected)
+        planning.store(numbers, expected, transform)
+    suggestion = replace(suggestion, transform=transform)
     return Plan(
         suggestion.experiment(numbers, _note(suggestion.experiment(numbers), numbers, budget)),
         tuple(_data(suggestion.listing, planning.images)),
@@ -103,21 +108,45 @@ class _Planning:
         self.images = Images(suggestion.counts, classes, spec.size, spec.channels, suggestion.read)
         self._costs = dict[int, Costs]()
 
-    def fitted(self) -> tuple[Numbers, Estimate]:
-        """The numbers that fit, by timing; the least ones if none do."""
-        suggestion, wish = self._suggestion, self._suggestion.wish()
+    def fitted(self) -> tuple[Numbers, Estimate, Transform]:
+        """The numbers that fit, by timing; the least ones if none do. The time of planning is part of the budget."""
+        start, suggestion, wish = time.perf_counter(), self._suggestion, self._suggestion.wish()
         processes, _ = _processes(suggestion.experiment(wish), self._alone)
         rungs = ladder(wish, suggestion.needed(), tuple(self._sizes()))
         with Timers(processes) as timers:
 
             def seconds(numbers: Numbers) -> float:
                 expected = self._estimate(numbers, timers, rough=True).seconds
-                if numbers.size in self._costs or expected > ROUGH * self._budget.seconds:
-                    return expected
-                return self._estimate(numbers, timers).seconds
+                if numbers.size not in self._costs and expected <= ROUGH * self._budget.seconds:
+                    expected = self._estimate(numbers, timers).seconds
+                return expected + self._trial_seconds() + time.perf_counter() - start
 
             numbers = fit(rungs, seconds, self._budget.seconds)
-            return numbers, self._estimate(numbers, timers)
+            least = self._estimate(numbers, timers).seconds
+            refused = self._budget.explicit and least > self._budget.seconds
+            transform = NOT_TRIED if refused else self._transform(numbers)
+            self._suggestion = replace(suggestion, transform=transform)
+            return numbers, self._estimate(numbers, timers), transform
+
+    @property
+    def _tries_policies(self) -> bool:
+        return self._budget.seconds >= POLICIES_FROM
+
+    def _transform(self, numbers: Numbers) -> Transform:
+        """The transform that suits the pictures; the default one if trying takes too long, or no arm uses it."""
+        experiment = self._suggestion.experiment(numbers)
+        if experiment.resplit or all(arm.mix.transform != POLICY for arm in experiment.arms):
+            return NOT_TRIED
+        if READ * self.images.read > READING * self._budget.seconds:
+            return Transform(why="mirrors are not tried: that would read all pictures, which takes too long")
+        return trials.choose_transform(experiment, policies=self._tries_policies)
+
+    def _trial_seconds(self) -> float:
+        """Expected seconds of `_transform`, by the nets that were timed last."""
+        size = min(self._costs)
+        costs = self._costs[size]
+        took = trials.seconds(costs.step, costs.batch.get(POLICY, 0.0), size, policies=self._tries_policies)
+        return took + READ * self.images.read
 
     def _estimate(self, numbers: Numbers, timers: Timers, *, rough: bool = False) -> Estimate:
         experiment = self._suggestion.experiment(numbers)
@@ -129,8 +158,11 @@ class _Planning:
             costs = self._costs[known].scaled((images.size / known) ** 2)
         elif costs is None:
             shape = (images.size, images.channels)
-            costs = timers.costs(request(experiment, shape, len(images.classes), threads))
-            self._costs[images.size] = costs
+            wanted = request(experiment, shape, len(images.classes), threads)
+            if self._tries_policies:
+                more = (POLICY, *trials.OTHERS, trials.WITH_MIRRORS)
+                wanted = wanted.model_copy(update={"transforms": tuple(dict.fromkeys((*wanted.transforms, *more)))})
+            self._costs[images.size] = costs = timers.costs(wanted)
         return estimate(experiment, images, costs, processes, threads, servers=not self._alone)
 
     def _sizes(self) -> Iterator[int]:
@@ -163,25 +195,27 @@ class _Planning:
             "counts": {split: sorted(of.items()) for split, of in images.counts.items()},
             "image": [images.size, images.channels],
             "alone": self._alone,
+            "pictures": self._suggestion.images.digest,
             "with": {**environment, "chip": machine.chip(device)},
         }
 
-    def stored(self) -> tuple[Numbers, Estimate] | None:
+    def stored(self) -> tuple[Numbers, Estimate, Transform] | None:
         """The plan of an earlier equal command; None if there is none, or it cannot be read."""
         try:
             plan = json.loads(self._path().read_bytes())
             if plan["depends_on"] != json.loads(json.dumps(self._depends_on())):
                 return None
             values = {**plan["numbers"], "arms": tuple(plan["numbers"]["arms"])}
-            return Numbers(**values), Estimate.model_validate(plan["estimate"])
+            return Numbers(**values), Estimate.model_validate(plan["estimate"]), Transform(**plan["transform"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def store(self, numbers: Numbers, expected: Estimate) -> None:
+    def store(self, numbers: Numbers, expected: Estimate, transform: Transform) -> None:
         """Write the plan, for the next equal command."""
         path = self._path()
         with beside(path) as draft:
-            plan = {"numbers": asdict(numbers), "estimate": expected.model_dump(mode="json")}
+            plan = {"numbers": asdict(numbers), "transform": transform._asdict()}
+            plan["estimate"] = expected.model_dump(mode="json")
             write_json(draft, {**plan, "depends_on": self._depends_on()})
 
 

@@ -25,7 +25,7 @@ from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.synthesize import curator_of
 from augpipe.pipeline.stages.train_classifier import train_reference
 from augpipe.synthetic.curation import Curator
-from augpipe.synthetic.draw import Judge, Rows, Values
+from augpipe.synthetic.draw import Filter, Rows, Values
 
 CONFIG: Final = "experiment.yaml"
 SUMMARY: Final = "summary.json"
@@ -40,25 +40,25 @@ class ByClass:
 
     @property
     def rounds(self) -> int:
-        """See `Judge`."""
+        """See `Filter`."""
         return self.curator.rounds
 
     @property
     def oversample(self) -> float:
-        """See `Judge`."""
+        """See `Filter`."""
         return self.curator.oversample
 
-    def judge(self, images: NDArray[np.uint8], labels: Rows) -> tuple[Rows, Values]:
-        """See `Judge`."""
-        return self.curator.judge(images, np.array(self.class_of)[labels])
+    def check(self, images: NDArray[np.uint8], labels: Rows) -> tuple[Rows, Values]:
+        """See `Filter`."""
+        return self.curator.check(images, np.array(self.class_of)[labels])
 
     def keep(self, images: NDArray[np.uint8], labels: Rows) -> None:
-        """See `Judge`."""
+        """See `Filter`."""
         self.curator.keep(images, np.array(self.class_of)[labels])
 
 
 @contextmanager
-def run_checks(folder: Path, file: str) -> Iterator[Judge]:
+def run_checks(folder: Path, file: str) -> Iterator[Filter]:
     """The checks of the run in an out folder, for its generator in `file` of models/; the store is in use while the
     block lasts.
 

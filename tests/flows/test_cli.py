@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from in_process import call
 from pictures import noise, save
-from slow_nets import Slow
+from slow_nets import use
 from tiny import CONFIG, ROOT, augpipe, environment
 
 from augpipe.classifiers import losses, transforms
-from augpipe.pipeline import planning
 from augpipe.synthetic import curation
 
 
@@ -115,7 +114,7 @@ def test_a_mistake_that_only_the_pictures_show_starts_no_server(command, place, 
             save(place / "pics" / name / f"{i}.png", noise(0 if name == "a" else i))
     monkeypatch.setenv("PREFECT_HOME", str(place / "prefect"))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setattr(planning, "Timers", Slow)
+    use(monkeypatch)
     status, said = call(monkeypatch, capsys, command, "pics", "--out", "out")
     assert status == 2 and "class 'a' has no image left in train" in said.splitlines()[-1]
     assert not (place / "out").exists() and not (place / "data" / "mlflow.db").exists()

@@ -10,7 +10,7 @@ import pytest
 from in_process import call
 from jsonschema.validators import validator_for
 from pictures import noise, save
-from slow_nets import Slow
+from slow_nets import use
 
 from augpipe.core.yaml_loader import read_yaml
 from augpipe.pipeline import planning
@@ -33,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("home", ["work/data", "ho me"])
 def test_the_config_that_a_run_would_choose(home, place, monkeypatch, capsys) -> None:
     monkeypatch.setenv("AUGPIPE_HOME", str(place / home))
-    monkeypatch.setattr(planning, "Timers", Slow)
+    use(monkeypatch)
     overrides = ("arms.real.name='7'", "baseline='7'", "imbalance={profile: counts, counts: {7: 4, yes: 2}}")
     status, said = call(monkeypatch, capsys, "init", "../pics", "--set", *overrides)
     assert status == 0 and said == "config: pics.yaml; augpipe run pics.yaml runs it"

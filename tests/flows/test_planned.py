@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from in_process import call
-from slow_nets import Slow
+from slow_nets import use
 from tiny import CONFIG
 
 from augpipe.pipeline import planning
@@ -18,7 +18,7 @@ from flows.load_config import load, load_checked
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_shapes, make_folder) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(planning, "Timers", Slow)
+    use(monkeypatch)
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     make_folder(tmp_path / "pics", make_shapes((40, 20), size=64))
     return tmp_path

@@ -6,12 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from slow_nets import TIMED, Slow
+from slow_nets import CHOSEN, TIMED, TRIED, use
 from tiny import CONFIG
 
 from augpipe.comparison.options import Confirm
 from augpipe.core.errors import UserError
-from augpipe.pipeline import planning
 from augpipe.pipeline.budget import MOST_SEEDS, parse
 from augpipe.pipeline.defaults import suggest
 from augpipe.pipeline.experiment import build, dump, load
@@ -22,7 +21,8 @@ from augpipe.report.plan_text import plan_lines
 @pytest.fixture(autouse=True)
 def _slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     TIMED.clear()
-    monkeypatch.setattr(planning, "Timers", Slow)
+    TRIED.clear()
+    use(monkeypatch)
     monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
 
 
@@ -53,8 +53,12 @@ def test_more_time_buys_more(folder: Path) -> None:
 def test_the_same_command_has_the_same_plan(folder: Path, tmp_path: Path) -> None:
     first = plan(folder, "10m", "name=x")
     timed = list(TIMED)
+    tried = list(TRIED)
     again = plan(folder, "10m", "name=x")
-    assert timed == TIMED and not first.reused and again.reused
+    assert timed == TIMED and tried == TRIED == [True] and not first.reused and again.reused
+    assert {arm.mix.transform for arm in again.experiment.arms} == {None, CHOSEN.name} and CHOSEN.why in str(
+        again.choices
+    )
     assert dump(again.experiment) == dump(first.experiment) and again.estimate == first.estimate
     fresh = for_images(suggest(folder, ("name=x",)), parse("10m"), fresh=True)
     assert not fresh.reused and len(TIMED) > len(timed)
