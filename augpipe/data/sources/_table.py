@@ -17,6 +17,7 @@ from augpipe.data.sources._groups import plain_groups
 from augpipe.data.sources._join import joined
 from augpipe.data.sources._listing import Bad, check_names
 from augpipe.data.sources._missing_column import no_column
+from augpipe.data.sources._numbered_lists import ID, NOTE
 from augpipe.data.sources._one_hot import one_hot
 from augpipe.data.sources._paths import Paths
 from augpipe.data.sources._repeated import repeated_paths
@@ -50,7 +51,8 @@ def read_table(config: TableOptions) -> Table:
     columns, defaults = config.columns.model_dump(), type(config.columns)().model_dump()
     content = read_file(path, config.encoding)
     if config.join:
-        keys = dict.fromkeys((*_names_of("path", columns["path"]), *PATH_NAMES))
+        number = (ID,) if NOTE in content.notes else ()
+        keys = dict.fromkeys((*_names_of("path", columns["path"]), *PATH_NAMES, *number))
         content = joined(content, list(keys), config.join, config.encoding)
     table, numbers, notes, folders = content
     have = table.column_names
