@@ -5,6 +5,7 @@ Exit status: 0 success, 1 internal error, 2 user error (one line), 3 balanced se
 
 from __future__ import annotations
 
+import gc
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -89,6 +90,7 @@ def main() -> None:
         status, line = message
         print_error(line)
         flush_or_discard()
+        gc.freeze()  # at its end Python looks for garbage, which takes a second among all that is imported
         sys.exit(status)
 
 

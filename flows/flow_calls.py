@@ -16,6 +16,7 @@ from augpipe.core.errors import RunError
 from .failures import reason
 from .loss import is_lost, loss
 from .output import report
+from .signals import received
 
 AWAY: Final = "Prefect's server does not answer; the result is complete, but Prefect does not show it"
 UNREACHABLE: Final = "Prefect's server does not answer"
@@ -70,7 +71,7 @@ def call(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     try:
         return flow(*args, **kwargs)
     except BaseException as raised:
-        lost = is_lost(SETTLE if unreachable(raised) else 0.0)
+        lost = is_lost(SETTLE if unreachable(raised) and received() is None else 0.0)
         if not lost and not unreachable(raised):
             raise
         result, error = _ends.get(name, (None, raised))

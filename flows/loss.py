@@ -123,13 +123,14 @@ def _is_there(record: logging.LogRecord) -> bool:
     return not _server.away.is_set()
 
 
-def cut_off(url: str) -> None:
+def cut_off(url: str, wait: float = HURRY) -> None:
     """Called when a signal stops the command: if the server at `url` does not answer, no request to it is waited for.
 
-    Prefect records the end of the run there, and would wait a minute for each answer. Does not return then.
+    Prefect records the end of the run there, and would wait a minute for each answer. Does not return then. wait:
+    seconds before it is asked, and for its answer.
     """
-    time.sleep(HURRY)
-    if _answers(url, HURRY):
+    time.sleep(wait)
+    if _answers(url, wait):
         return
     hush()
     parts = urlsplit(url)

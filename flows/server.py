@@ -80,7 +80,7 @@ def server(page: bool, key: str, on_loss: Callable[[], None]) -> Iterator[str]:
                 yield f"http://127.0.0.1:{port}/api"
         finally:
             for process in running:
-                _stop(process)
+                _stop(process, page)
 
 
 class _Restarts:
@@ -132,7 +132,10 @@ def _start_on_a_port(running: list[subprocess.Popen[bytes]], page: bool, databas
     return port
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], page: bool = True) -> None:
+    """Stop a server; one whose database stays (`page`) may end by itself, also after a signal to the command."""
+    if not page and received() is not None:
+        process.kill()
     process.terminate()
     try:
         process.wait(5 if received() is None else 2)

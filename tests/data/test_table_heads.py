@@ -77,7 +77,6 @@ def test_a_list_of_paths_without_suffix(root: Path) -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        [f"{i},{path}" for i, path in enumerate(PATHS)],  # CUB's images.txt: numbers of images
         [f"{path},{path}" for path in PATHS],
         [f"{path},{i % 2},x" for i, path in enumerate(PATHS)],
         [*(f"{path},{i % 2}" for i, path in enumerate(PATHS)), "other,1"],
@@ -86,4 +85,12 @@ def test_a_list_of_paths_without_suffix(root: Path) -> None:
 def test_a_list_that_may_be_read_in_several_ways_is_refused(root: Path, rows: list[str]) -> None:
     (root / "u.csv").write_text("\n".join(rows))
     with pytest.raises(UserError, match=r"has no line of column names, .* write one above it"):
+        sources.listing(source("manifest", path=root / "u.csv"))
+
+
+def test_a_numbered_list_of_pictures_needs_that_of_their_classes(root: Path) -> None:
+    (root / "u.csv").write_text("\n".join(f"{i},{path}" for i, path in enumerate(PATHS)))
+    with pytest.raises(
+        UserError, match=r"no column 'label'; it has id, path .*; join the list of the classes by number"
+    ):
         sources.listing(source("manifest", path=root / "u.csv"))

@@ -115,8 +115,8 @@ def test_one_path_below_each_of_two_roots(tmp_path: Path) -> None:
     frame.loc[3] = ["b/0.png", "x"]
     frame.to_csv(tmp_path / "m.csv", index=False)
     assert [bad.reason for bad in listed(tmp_path / "m.csv", root=roots).bad] == [
-        "row 2: duplicate path with another label",
-        "row 4: duplicate path with another label",
+        "row 2: duplicate path with another label: write one row for each picture",
+        "row 4: duplicate path with another label: write one row for each picture",
     ]
 
 
@@ -655,6 +655,19 @@ def test_ticked_boxes_are_one_hot_columns(tmp_path: Path, one: str, zero: str) -
     pd.DataFrame({"path": images(tmp_path, 12), **marks}).to_csv(tmp_path / "m.csv", index=False)
     with pytest.raises(UserError, match=r"1 row of 12 .* without a 1 .* is row 3: set source\.unmarked=drop"):
         listed(tmp_path / "m.csv", columns=columns)
+
+
+def test_annotators_who_disagree_are_counted(tmp_path: Path) -> None:
+    """Each picture twice: with one label it is one image, with two it is none, and the note says what to do."""
+    paths = images(tmp_path, 12)
+    first, second = ["a", "b"] * 6, ["b", "b"] + ["a", "b"] * 5
+    rows = {"path": paths * 2, "label": first + second, "annotator": ["u"] * 12 + ["v"] * 12}
+    pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
+    listing = listed(tmp_path / "m.csv")
+    assert len(listing) == 11 and len(listing.bad) == 2
+    _, disagree, repeated = listing.notes
+    assert disagree.startswith("1 picture of 12 not used, as rows have different labels: img/0.png has a, b; write one")
+    assert repeated.startswith("11 rows repeated")
 
 
 def test_labels_that_occur_only_together(tmp_path: Path) -> None:

@@ -259,6 +259,28 @@ def test_patients_in_the_names_of_files(tmp_path: Path) -> None:
     assert not listed(tmp_path / "other", False).notes
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["in one class", "in both classes"])
+@pytest.mark.parametrize("name", ["P{:03d}_{}", "s{}-{}", "sub-{:02d}_{}", "{:04d}_{}", "A{}_{}"])
+def test_short_names_of_patients_in_the_names_of_files(tmp_path: Path, name: str, shared: bool) -> None:
+    """A letter or none before the number is enough where the numbers repeat as groups do; what may mean patients is
+    enough anywhere."""
+    for i in range(24):
+        save(tmp_path / "ab"[i // 12] / f"{name.format(i % 12 // 3 + (0 if shared else i // 12 * 4), i)}.png", noise(i))
+    notes = listed(tmp_path, False).notes
+    assert bool(notes) == (not shared or name[0] in "Ps")
+    assert all(note.startswith("the names of 24 files begin as those of groups do") for note in notes)
+    for note in notes:
+        layout = re.search("layout: '([^']*)'", note)
+        assert layout and len(set(listed(tmp_path, False, layout=layout[1]).groups)) == (4 if shared else 8)
+
+
+def test_numbers_in_the_names_of_files_that_are_no_groups(tmp_path: Path) -> None:
+    for i in range(24):  # the number of the class, and one of all
+        save(tmp_path / "class" / "ab"[i % 2] / f"{i % 2:03d}_{i}.png", noise(i))
+        save(tmp_path / "all" / "ab"[i % 2] / f"{i:03d}_{i % 5}.png", noise(i))
+    assert not listed(tmp_path / "class", False).notes and not listed(tmp_path / "all", False).notes
+
+
 def texts(root: Path, *names: str, text: str = "0 .5 .5 1 1\n") -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)

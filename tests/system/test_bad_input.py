@@ -320,11 +320,14 @@ def test_a_path_given_twice(tmp_path: Path) -> None:
     path = manifest(root, [*rows, ("a/000.png", "a"), ("./a//001.png", "a"), ("a/002.png", "b")])
     listed = sources.listing(source("manifest", path=path))
     assert [(b.id, b.reason) for b in listed.bad] == [
-        ("a/002.png", "row 3: duplicate path with another label"),
-        ("a/002.png", "row 63: duplicate path with another label"),
+        ("a/002.png", "row 3: duplicate path with another label: write one row for each picture"),
+        ("a/002.png", "row 63: duplicate path with another label: write one row for each picture"),
     ]
     assert len(listed) == 59
-    assert [note.split(":")[0] for note in listed.notes] == ["2 rows repeated"]  # they agree
+    assert [note.split(":")[0] for note in listed.notes] == [
+        "1 picture of 60 not used, as rows have different labels",
+        "2 rows repeated",
+    ]
     groups = [(*row, "p") for row in rows] + [("a/000.png", "a", "q"), ("a/001.png", "a", "p")]
     listed = sources.listing(source("manifest", path=manifest(root, groups, "path,label,group")))
     assert [b.reason for b in listed.bad] == ["row 61: duplicate path with another group"]

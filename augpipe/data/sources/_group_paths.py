@@ -8,10 +8,14 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from augpipe.core.errors import UserError, several
-from augpipe.data.sources._unused import FEWEST, is_group_name, letters
+import numpy as np
 
-NAMED: Final = re.compile(r"([^\W\d_]+)[ _-]?\d+(?=[ _-][^.]|[.].+[.])")  # `patient7` of `patient7_2`
+from augpipe.core.errors import UserError, several
+from augpipe.data.sources._unused import FEWEST, is_group_name, letters, like_groups
+
+NAMED: Final = re.compile(r"([^\W\d_]*)[ _-]?\d+(?=[ _-][^.]|[.].+[.])")  # `patient7` of `patient7_2`, `003` of `003_2`
+LETTERS: Final = re.compile(r"^[^\W\d_]+")
+SHORT: Final = frozenset({"p", "s", "pt", "pat", "pac", "sub", "subj"})  # what patients are called before a number
 MOSTLY: Final = 0.8  # of a class's files are named so
 
 
@@ -57,10 +61,11 @@ def names_note(
     named = [
         name
         for names in by_class.values()
-        if sum(map(bool, names)) >= MOSTLY * len(names) and groups_by_name([n for n in names if n])
+        if sum(map(bool, names)) >= MOSTLY * len(names) and _are_groups([n for n in names if n])
         for name in names
         if name
     ]
+    named = named or _by_repetition([_named(path) for path in paths], classes)
     if not named:
         return ()
     signs = {path.rpartition("/")[2][len(name)] for path in paths for name in [_named(path)] if name}
@@ -70,6 +75,22 @@ def names_note(
         f"the names of {several(len(named), 'file')} begin as those of groups do, such as {named[0]!r}: if each is a "
         f"patient or a person, {advice}, so that none is in more than one of train, val and test",
     )
+
+
+def _are_groups(names: Sequence[str]) -> bool:
+    """As `groups_by_name`, also for what patients are called in short: `P003`."""
+    return groups_by_name([LETTERS.sub("patient", name) if letters(name) in SHORT else name for name in names])
+
+
+def _by_repetition(names: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The names if they are numbers, or a letter and one, that repeat as those of groups do: few pictures each, of one
+    class. Else none.
+    """
+    known = [(name, label) for name, label in zip(names, classes, strict=True) if name]
+    if len(known) < MOSTLY * len(names) or len(kinds := {letters(name) for name, _ in known}) != 1:
+        return []
+    values, labels = (np.array(column, object) for column in zip(*known, strict=True))
+    return values.tolist() if len(min(kinds)) <= 1 and like_groups("", values, labels) else []
 
 
 def _named(path: str) -> str:

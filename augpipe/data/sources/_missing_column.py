@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._foreign import pixels_in
+from augpipe.data.sources._numbered_lists import ID
 from augpipe.data.sources._proposal import mapping
 from augpipe.data.sources._settings import setting
 from augpipe.data.sources._table_options import TableOptions
@@ -45,6 +46,8 @@ def no_column(config: TableOptions, key: str, name: str, table: Any, columns: Ma
         where = pixels_in(have) or (
             f"; no column names pictures below {choices(config.roots)}: set source.root if they are elsewhere"
         )
+    if key == "label" and have == [ID, "path"]:
+        where = "; join the list of the classes by number with --set source.join=LIST"
     if proposed and labels:
         options += f" --set source.columns.label=..., perhaps one of {choices(labels)}"
     return UserError(

@@ -17,8 +17,10 @@ from augpipe.data.sources._groups import plain_groups
 from augpipe.data.sources._join import joined
 from augpipe.data.sources._listing import Bad, check_names
 from augpipe.data.sources._missing_column import no_column
+from augpipe.data.sources._numbered_lists import ID, NOTE
 from augpipe.data.sources._one_hot import one_hot
 from augpipe.data.sources._paths import Paths
+from augpipe.data.sources._repeated import repeated_paths
 from augpipe.data.sources._several_labels import single_labels
 from augpipe.data.sources._split_columns import NO_SPLIT, check_split_columns, may_be_split, splits_of
 from augpipe.data.sources._table_file import read_file
@@ -49,7 +51,8 @@ def read_table(config: TableOptions) -> Table:
     columns, defaults = config.columns.model_dump(), type(config.columns)().model_dump()
     content = read_file(path, config.encoding)
     if config.join:
-        keys = dict.fromkeys((*_names_of("path", columns["path"]), *PATH_NAMES))
+        number = (ID,) if NOTE in content.notes else ()
+        keys = dict.fromkeys((*_names_of("path", columns["path"]), *PATH_NAMES, *number))
         content = joined(content, list(keys), config.join, config.encoding)
     table, numbers, notes, folders = content
     have = table.column_names
@@ -268,29 +271,16 @@ class Checks:
         return np.asarray(numbers, np.float64)
 
     def _reject_duplicates(self) -> None:
-        """Reject repeated paths: they could put an image into both train and test, or into two classes.
-
-        Rows that agree in everything, as those of several boxes in one picture, are one image, with a note.
-        """
-        file = ["root", "path"]
-        more = {k: self._table.rows[k] for k in ("group", "split", "weight") if k in self._table.rows}
+        """Reject repeated paths: they could put an image into both train and test, or into two classes."""
+        more = [key for key in ("group", "split", "weight") if key in self._table.rows]
         rows = pd.DataFrame(
             {"root": self.roots, "path": self.paths, "label": self.labels}
-            | {key: column.to_numpy() for key, column in more.items()}
+            | {key: self._table.rows[key].to_numpy() for key in more}
         )[(self.reasons == "") & ~self.dropped]
-        later = rows.duplicated(file).to_numpy()
-        if not later.any():
-            return
-        index = np.asarray(rows.index)
-        in_conflict = rows.groupby(file)["label"].transform("nunique").to_numpy() > 1
-        self.reasons[index[in_conflict]] = "duplicate path with another label"
-        equal = rows.duplicated().to_numpy() & ~in_conflict
-        other = choices(more) if more else "label"
-        self.reasons[index[later & ~in_conflict & ~equal]] = f"duplicate path with another {other}"
-        self.dropped[index[equal]] = True
-        if n := int(equal.sum()):
-            note = f"{several(n, 'row')} repeated: the path and all that is used of the row are those of an earlier one"
-            self.notes = (*self.notes, note)
+        repeated = repeated_paths(rows, more)
+        self.reasons[list(repeated.reasons)] = list(repeated.reasons.values())
+        self.dropped[repeated.equal] = True
+        self.notes = (*self.notes, *repeated.notes)
 
 
 def _dropped_notes(left_out: NDArray[np.object_]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from augpipe.data.sources._content import Content, without_repeated
 from augpipe.data.sources._files import check_fetched
 from augpipe.data.sources._image_folder import read_folder
 from augpipe.data.sources._nested import flat, inner_values
+from augpipe.data.sources._numbered_lists import is_numbered
 from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 from augpipe.data.sources._table_bytes import (
     HEAD,
@@ -164,7 +165,7 @@ def _delimited(data: bytes) -> tuple[Any, tuple[str, ...]]:
         data, more = _counted(data.decode("utf-8-sig"))
         notes += more
         lines = data[:HEAD].decode("utf-8", "replace").splitlines()
-    elif _is_spaced(lines):
+    elif _is_spaced(lines) or (is_numbered(lines[:LOOKED_AT]) and not set(lines[0]) & set(DELIMITERS)):
         data = _tabbed(data)
         lines = data[:HEAD].decode("utf-8", "replace").splitlines()
     separator = SEPARATOR_LINE.fullmatch(lines[0].strip(" \r")) if lines else None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, several
+from augpipe.data.sources._numbered_lists import ID, NOTE, is_numbered
 from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 from augpipe.data.sources._table_bytes import HEAD
 
@@ -63,6 +64,10 @@ def with_names(table: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
             shown = ", ".join(names)
             note = f"the table has no line of column names: its columns are read as {shown}"
             return pa.table({name: pa.array(columns[name], pa.string()) for name in names}), (note,)
+    if len(first) == 2 and is_numbered([f"{number} x" for number in rows[0]]):
+        names = (ID, "path" if all(map(_is_picture, rows[1])) else path.name.partition(".")[0])
+        columns = dict(zip(names, rows, strict=True))
+        return pa.table({name: pa.array(columns[name], pa.string()) for name in names}), (NOTE,)
     for name in first:
         if _is_picture(name):
             example = ",".join(["path", "label", *["other"] * 9][: len(first)])

@@ -17,6 +17,7 @@ from augpipe.data.sources._files import Files, masks_note, walk, without
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._layout import COPY, Layout, NoClassError, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
+from augpipe.data.sources._numbered_lists import check_numbered_lists
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
 from augpipe.data.sources._source import SourceConfig
@@ -115,6 +116,7 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
         check_beside(config.path, top, images.ids, names, beside, divided)
         if not divided:
             lists = files_beside(config.path, top, beside)
+            check_numbered_lists(lists, images.ids, where)
             notes = (*notes, *split_list_notes(lists, images.ids))
     notes = (
         *notes,
