@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from augpipe.synthetic.fidelity.judges import agreement
 from pictures import noise
 
 from augpipe.core.errors import UserError
@@ -22,6 +21,7 @@ from augpipe.pipeline.stages.measure import measure
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.synthetic.embeddings import Embedded
 from augpipe.synthetic.fidelity.base import Compared
+from augpipe.synthetic.fidelity.from_classifiers import agreement
 
 # Images of train: class, scanner, number. Scanner C has no image of a dog, and one image has no scanner.
 TRAIN = [("cat", "A", 12), ("cat", "B", 3), ("cat", "C", 5), ("dog", "A", 2), ("dog", "B", 8), ("dog", "", 1)]
