@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.images import ImageSet
 from augpipe.core.store import Ref, load_images, load_state
-from augpipe.data.shift import NAME as SHIFT
+from augpipe.data.shift_listing import NAME as SHIFT
 from augpipe.pipeline.compare import Runs
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.model_files import probability_columns
