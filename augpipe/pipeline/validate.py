@@ -23,7 +23,7 @@ from augpipe.data.listing_check import (
     require_large_classes,
 )
 from augpipe.data.quarantine import check_any, check_bad
-from augpipe.data.shift import shift_listing
+from augpipe.data.shift_listing import shift_listing
 from augpipe.data.split_check import kind_of, most_train
 from augpipe.generators.preview import check_size
 from augpipe.pipeline.arm import Arm

@@ -14,7 +14,7 @@ from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.paired import difference, scores
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import Comparison
-from augpipe.data.shift import NAME
+from augpipe.data.shift_listing import NAME
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import counted_classes, labels_of, output, outputs

@@ -1,0 +1,41 @@
+"""The listing of the second test set (`source.shift`), with the labels of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from augpipe.core.errors import UserError, choices
+from augpipe.core.schema import KindConfig
+from augpipe.data import sources
+from augpipe.data.sources import Listing
+
+NAME: Final = "shift"  # of the split
+
+
+def shift_listing(source: KindConfig, classes: Sequence[str], min_images: int = 1) -> Listing | None:
+    """The images of `source.shift`, with labels and ids as of the source; None if it has no second test set.
+
+    classes: of the source, without those that min_images leaves out. UserError if the second set's are others.
+    """
+    shift: KindConfig | None = getattr(source, NAME, None)
+    if shift is None:
+        return None
+    listing = sources.listing(shift)
+    if listing.lost:
+        raise UserError(f"source.shift: cannot read {listing.lost[0]}")
+    have = [name for label, name in enumerate(listing.classes) if (listing.labels == label).any()]
+    missing, more = [n for n in classes if n not in have], [n for n in have if n not in classes]
+    if missing or (more and min_images == 1):
+        what = f"no image of {choices(missing)}" if missing else f"classes that the source lacks, {choices(more)}"
+        raise UserError(
+            f"source.shift has {what}; it needs the classes of the source, {choices(classes)}, under the same names"
+        )
+    kept = sources.only(listing, np.isin(listing.labels, [list(listing.classes).index(name) for name in classes]))
+    place = {name: at for at, name in enumerate(classes)}
+    labels = np.array([place[listing.classes[label]] for label in kept.labels], np.int64)
+    ids = [f"{NAME}/{one}" for one in kept.ids]
+    return replace(kept, ids=ids, labels=labels, classes=tuple(classes), splits=None, weights=None)
