@@ -596,6 +596,23 @@ def test_several_labels_in_a_cell(tmp_path: Path, labels: list[str], joined: set
     assert listed(path, classes=["A", "B"]).classes == ("A", "B")
 
 
+@pytest.mark.parametrize(
+    ("labels", "joined"),
+    [
+        (["cat", "dog", "cat dog", "emu", "fat cat"], {"cat", "dog", "emu", "fat cat", "cat|dog"}),
+        (["16 0", "3", "3 16"], {"3", "0|16", "16|3"}),
+    ],
+)
+def test_several_labels_between_spaces(tmp_path: Path, labels: list[str], joined: set[str]) -> None:
+    """As Kaggle's sets have them; a space is also in the name of one class."""
+    path = labelled_table(tmp_path, labels)
+    with pytest.raises(UserError, match=r"several labels in one cell .* set source\.combined=drop"):
+        listed(path)
+    assert set(listed(path, combined="class").classes) == joined
+    birds = ["american crow", "fish crow", "american black duck", "american duck", "black tern"]
+    assert set(listed(labelled_table(tmp_path, birds)).classes) == set(birds)
+
+
 @pytest.mark.parametrize("labels", [("A|B", "B|A", "A | B"), ("A;B", "B;A", "B ; A")])
 def test_a_combination_is_one_class_in_any_order(tmp_path: Path, labels: tuple[str, ...]) -> None:
     path = labelled_table(tmp_path, ["A", *labels, "B"])

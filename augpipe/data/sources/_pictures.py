@@ -6,7 +6,7 @@ import hashlib
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,7 @@ FORMATS: Final = tuple(
 )
 # Larger pictures are rejected as decompression bombs (Pillow's default limit).
 MOST_PIXELS: Final = 89_478_485
+CLIPPED: Final = "with most values outside of image.window, which are clipped"
 EIGHT_BITS: Final = "of 8 bits, which image.window does not change"
 THUMB: Final = 32  # side in pixels of the grey thumbnail for perceptual hashes
 # Exceptions of Pillow and pydicom for broken files.
@@ -257,12 +258,20 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
         notes.append("marked as made by a trained model, and read as a real image")
     if window is not None and not (is_16_bit or mode.startswith(("I", "F"))):
         notes.append(EIGHT_BITS)
+    if isinstance(window, tuple | list) and EIGHT_BITS not in notes and _is_clipped(np.asarray(upright), window):
+        notes.append(CLIPPED)
     if max_value > 255 and mode == "I":
         # Pillow scales values to 16 bits; undo it, because a window refers to the values in the file.
         values = np.round(np.asarray(upright) * (max_value / 65535))
         range_window = (0.0, float(max_value)) if window == "full" else window
         return Picture(from_array(values.astype(np.int32), range_window), mode, "PPM", tuple(notes))
     return Picture(eight_bits(upright, window), mode, opened.format or "array", tuple(notes))
+
+
+def _is_clipped(values: NDArray[Any], window: Sequence[float]) -> bool:
+    """Whether most values lie outside of the window: it is probably of other pictures."""
+    outside = (values < window[0]) | (values > window[1])
+    return bool(outside.mean() > 0.5)
 
 
 def _exif_is_truncated(exif: object) -> bool:
