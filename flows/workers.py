@@ -5,13 +5,14 @@ New processes would each import Prefect, torch and scikit-learn, for some 8 s of
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, get_context
 from typing import Any, Final, Self
 
@@ -61,6 +62,16 @@ def preload(threads: int) -> None:
         except OSError:
             return  # below a long TMPDIR its socket cannot have its path; workers are new processes then
     _running.append(threads)
+    atexit.register(_end_preloaded, os.getpid())
+
+
+def _end_preloaded(owner: int) -> None:
+    """End the process that is forked, which looks for the end of the command only when it has imported all: seconds
+    after a run that needed no worker. owner: the process that started it."""
+    process = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if process is not None and os.getpid() == owner:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGTERM)
 
 
 @contextmanager
