@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, util
 from typing import Any, Final, Self
 
 from prefect.task_runners import ProcessPoolTaskRunner
@@ -43,7 +43,7 @@ def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
     def checked(*args: Any, **options: Any) -> Any:
         try:
             return submit(*args, **options)
-        except (ConnectionError, EOFError) as error:
+        except (ConnectionError, EOFError, FileNotFoundError) as error:  # the last: its socket was deleted
             raise BrokenProcessPool("the process that workers are forked from has ended") from error
 
     return checked
@@ -72,6 +72,10 @@ def _end_preloaded(owner: int) -> None:
     if process is not None and os.getpid() == owner:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGTERM)
+    # Python reports with a traceback that a folder which was deleted, with all of TMPDIR, cannot be.
+    for removal in list(util._finalizer_registry.values()):  # type: ignore[attr-defined]
+        if any(isinstance(one, str) and not os.path.lexists(one) for one in removal._args):
+            removal.cancel()
 
 
 @contextmanager
