@@ -6,7 +6,7 @@ import hashlib
 import io
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,7 +209,7 @@ def decode(blob: Blob, window: Window | None) -> Picture:
         return decode(blob.pixels, window or blob.window)
     if isinstance(blob, np.ndarray):
         narrow = blob.dtype in (np.uint8, np.bool_) and window is not None
-        notes = (EIGHT_BITS,) if narrow else ()
+        notes = (EIGHT_BITS,) if narrow else tuple(_clipped(blob, window))
         return Picture(from_array(blob, window), _array_mode(blob), "array", notes)
     if isinstance(blob, Image.Image):
         return _upright(blob, window)
@@ -258,20 +258,23 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
         notes.append("marked as made by a trained model, and read as a real image")
     if window is not None and not (is_16_bit or mode.startswith(("I", "F"))):
         notes.append(EIGHT_BITS)
-    if isinstance(window, tuple | list) and EIGHT_BITS not in notes and _is_clipped(np.asarray(upright), window):
-        notes.append(CLIPPED)
     if max_value > 255 and mode == "I":
         # Pillow scales values to 16 bits; undo it, because a window refers to the values in the file.
         values = np.round(np.asarray(upright) * (max_value / 65535))
         range_window = (0.0, float(max_value)) if window == "full" else window
+        notes += _clipped(values, window)
         return Picture(from_array(values.astype(np.int32), range_window), mode, "PPM", tuple(notes))
+    if EIGHT_BITS not in notes:
+        notes += _clipped(np.asarray(upright), window)
     return Picture(eight_bits(upright, window), mode, opened.format or "array", tuple(notes))
 
 
-def _is_clipped(values: NDArray[Any], window: Sequence[float]) -> bool:
-    """Whether most values lie outside of the window: it is probably of other pictures."""
+def _clipped(values: NDArray[Any], window: Window | None) -> list[str]:
+    """A note if most values lie outside of the window: it is probably of other pictures."""
+    if window is None or isinstance(window, str):
+        return []
     outside = (values < window[0]) | (values > window[1])
-    return bool(outside.mean() > 0.5)
+    return [CLIPPED] if outside.mean() > 0.5 else []
 
 
 def _exif_is_truncated(exif: object) -> bool:
