@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
+import tomllib
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -17,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 from augpipe.core.errors import UserError, unknown
 
 from .engine import bare
+from .environment import seconds
 from .proxies import check_proxies, check_reached
 
 if TYPE_CHECKING:
@@ -25,12 +28,18 @@ if TYPE_CHECKING:
 WEB: Final = ("http", "https")
 STORES: Final = (*WEB, "sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "databricks-uc", "uc")
 PATIENCE: Final = 1.0  # seconds; a server that is slow may still answer later
+PATIENCES: Final = ("AUGPIPE_TRACKING_PATIENCE", "AUGPIPE_PREFECT_PATIENCE")
+PROFILES: Final = ("ephemeral", "local", "cloud", "test")  # that Prefect has without a file
 PORTS: Final = {"http": 80, "https": 443}
 
 
 def check_addresses(runner: Runner) -> None:
-    """UserError if MLFLOW_TRACKING_URI, PREFECT_API_URL or the address of a Dask scheduler cannot be used."""
+    """UserError if MLFLOW_TRACKING_URI, PREFECT_API_URL or the address of a Dask scheduler cannot be used, Prefect has
+    no profile of the name in PREFECT_PROFILE, or the time that a server may be away is not one."""
     check_proxies()
+    for name in PATIENCES:
+        seconds(name, 0.0)
+    _check_profile()
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     scheme = urlsplit(uri).scheme.partition("+")[0]  # postgresql+psycopg2
     if scheme in WEB:
@@ -47,6 +56,19 @@ def check_addresses(runner: Runner) -> None:
         if find_spec("prefect_dask") is None:
             raise UserError("runner.kind dask needs prefect-dask: pip install 'augpipe[distributed]'")
         _check_port("Dask scheduler", f"runner.address {runner.address}", str(runner.address))
+
+
+def _check_profile() -> None:
+    """UserError for a profile that Prefect does not have: it would use another, perhaps with another server."""
+    name = os.environ.get("PREFECT_PROFILE", "")
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    try:
+        have = tomllib.loads(path.read_text("utf-8")).get("profiles", {})
+    except (OSError, ValueError):
+        have = {}
+    if name and name not in have and name not in PROFILES:
+        raise unknown(f"profile in PREFECT_PROFILE (unset it, or write it into {path}):", name, have or PROFILES)
 
 
 def _plugins() -> set[str]:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +43,9 @@ class Reporter:
             return
         self._last = now
         draft = self._path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({**self._values, "done": done, "message": message}))
-        os.replace(draft, self._path)
+        with suppress(FileNotFoundError):  # all of TMPDIR was deleted: nothing shows the progress, and the task goes on
+            draft.write_text(json.dumps({**self._values, "done": done, "message": message}))
+            os.replace(draft, self._path)
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)

@@ -5,14 +5,15 @@ New processes would each import Prefect, torch and scikit-learn, for some 8 s of
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import forkserver, get_context
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, get_context, util
 from typing import Any, Final, Self
 
 from prefect.task_runners import ProcessPoolTaskRunner
@@ -43,7 +44,7 @@ def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
     def checked(*args: Any, **options: Any) -> Any:
         try:
             return submit(*args, **options)
-        except (ConnectionError, EOFError) as error:
+        except (ConnectionError, EOFError, FileNotFoundError) as error:  # the last: its socket was deleted
             raise BrokenProcessPool("the process that workers are forked from has ended") from error
 
     return checked
@@ -62,6 +63,20 @@ def preload(threads: int) -> None:
         except OSError:
             return  # below a long TMPDIR its socket cannot have its path; workers are new processes then
     _running.append(threads)
+    atexit.register(_end_preloaded, os.getpid())
+
+
+def _end_preloaded(owner: int) -> None:
+    """End the process that is forked, which looks for the end of the command only when it has imported all: seconds
+    after a run that needed no worker. owner: the process that started it."""
+    process = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if process is not None and os.getpid() == owner:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGTERM)
+    # Python reports with a traceback that a folder which was deleted, with all of TMPDIR, cannot be.
+    for removal in list(util._finalizer_registry.values()):  # type: ignore[attr-defined]
+        if any(isinstance(one, str) and not os.path.lexists(one) for one in removal._args):
+            removal.cancel()
 
 
 @contextmanager

@@ -28,6 +28,8 @@ UNKNOWN_REFUSAL: Final = 400  # for an answer that is not MLflow's own
 TOO_MANY: Final = 429
 FAULTS: Final = 5  # consecutive 500 responses to one call before the run gives up
 SHOWN: Final = 3  # things named in the message about refused calls
+NO_JSON: Final = "the response body was not in a valid JSON format"  # MLflow's words
+PAGE: Final = "a web page answers in place of the tracking server, such as that of a login or a captive portal"
 HURRY: Final = "2"  # timeout of a call in seconds while the run is being stopped
 MISSED: Final = "the run's files are complete; the same command logs what is missing without training again"
 
@@ -61,6 +63,8 @@ def is_refused(error: BaseException) -> bool:
 def _line(error: BaseException) -> str:
     """HTTP status, if any, and message of an error in at most 160 characters."""
     status, text = _status(error), bare_text(one_line(error))
+    if NO_JSON in text:
+        return PAGE
     return f"{status}: {text}"[:160] if status else text[:160]
 
 

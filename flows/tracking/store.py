@@ -19,6 +19,7 @@ from augpipe.core.refs import Ref
 
 from ..databases import ensure_mlflow, sqlite_url
 from ..engine import PATIENCE, bare, bare_text
+from .pending import PAGE
 
 
 def check_store() -> None:
@@ -31,7 +32,7 @@ def check_store() -> None:
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
         try:
-            httpx.get(uri.rstrip("/") + "/health", timeout=PATIENCE)
+            _check_page(httpx.get(uri.rstrip("/") + "/health", timeout=PATIENCE), uri)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UserError(
                 f"no MLflow server answers at MLFLOW_TRACKING_URI {bare(uri)}: {bare_text(str(error))}"
@@ -44,6 +45,22 @@ def check_store() -> None:
             raise UserError(f"MLFLOW_TRACKING_URI {bare(uri)}: {line[:300]}") from None
     elif (home() / "mlflow.db").exists():
         tracking_uri()
+
+
+def _check_page(health: httpx.Response, uri: str) -> None:
+    """UserError if a page answers in place of the server; health: the answer to a request that MLflow answers in text.
+
+    Where a gateway answers it with a page of its own, the server's programming interface decides.
+    """
+    if not _is_page(health):
+        return
+    if _is_page(httpx.get(uri.rstrip("/") + "/api/2.0/mlflow/experiments/search?max_results=1", timeout=PATIENCE)):
+        to = f", which sends on to {bare(health.headers['location'])}" if health.is_redirect else ""
+        raise UserError(f"{PAGE} at MLFLOW_TRACKING_URI {bare(uri)}{to}")
+
+
+def _is_page(answer: httpx.Response) -> bool:
+    return answer.is_redirect or (answer.is_success and "html" in answer.headers.get("content-type", ""))
 
 
 def _move_password() -> None:

@@ -342,3 +342,26 @@ def test_a_table_in_an_archive_that_is_a_split_is_compared(tmp_path: Path, top: 
         rows = "path,dx\n" + "".join(f"{name},{'ab'[i % 2]}\n" for i, name in enumerate(names))
         packed_table(path, names, "labels.csv", rows)
     assert len(sources.listing(source("archive", path=paths))) == 16
+
+
+@pytest.mark.parametrize("cut", [40, 200])
+def test_a_zip_of_zips_that_is_cut_off_is_not_its_first_part(tmp_path: Path, cut: int) -> None:
+    """The end of the zip inside is taken for its end: the rest would be missing without a word."""
+    inner = {}
+    for i, name in enumerate(("train.zip", "test.zip")):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as part:
+            for j, label in enumerate("aabb"):
+                part.writestr(f"{label}/{j}.png", png(10 * i + j))
+        inner[name] = stream.getvalue()
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as whole:
+        for name, data in inner.items():
+            whole.writestr(name, data)
+    assert len(sources.listing(source("archive", path=tmp_path / "set.zip"))) == 8
+    data = (tmp_path / "set.zip").read_bytes()
+    end = data.index(inner["train.zip"]) + len(inner["train.zip"])
+    (tmp_path / "cut.zip").write_bytes(data[: end + cut])
+    with pytest.raises(UserError, match="it is cut off"):
+        sources.listing(source("archive", path=tmp_path / "cut.zip"))
+    (tmp_path / "run.zip").write_bytes(b"#!/bin/sh\n" + inner["train.zip"])  # a program before a zip is no such
+    assert len(sources.listing(source("archive", path=tmp_path / "run.zip"))) == 4

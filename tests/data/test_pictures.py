@@ -313,6 +313,20 @@ def test_eight_bits_need_no_window_and_frames_are_refused(tmp_path: Path) -> Non
         decode(many.read_bytes(), None)
 
 
+def test_a_window_that_clips_most_of_a_picture_is_noted(tmp_path: Path) -> None:
+    """As one of other pictures does; the values below and above it are all black and white."""
+    for i in range(4):
+        deep = noise(i).astype(np.uint16) * 200 + 600
+        (tmp_path / "p" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(deep).save(tmp_path / "p" / "ab"[i % 2] / f"{i}.png")
+    for window, noted in (((0, 100), True), ((600, 51600), False), ("full", False)):
+        taken = came("folder", tmp_path / str(window), ImageOptions(window=window), path=tmp_path / "p")
+        assert any(note.startswith("4 pictures: with most values outside") for note in taken.notes) == noted
+    np.savez(tmp_path / "x.npz", images=np.full((4, 8, 8), 900, np.uint16), labels=[0, 0, 1, 1])
+    taken = came("arrays", tmp_path / "x", ImageOptions(window=(0, 100)), path=tmp_path / "x.npz")
+    assert any("with most values outside" in note for note in taken.notes)
+
+
 def test_a_window_that_changes_no_picture_is_refused(tmp_path: Path) -> None:
     """Some of 8 bits are counted; a set of them alone stops a run."""
     root = folders(tmp_path / "pics", 2)

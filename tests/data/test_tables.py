@@ -266,6 +266,36 @@ def test_groups_in_a_table_beside_are_not_passed_over(tmp_path: Path) -> None:
     assert len(set(listed(tmp_path / "m.csv").groups)) == 6
 
 
+@pytest.mark.parametrize("name", ["list_eval_partition.txt", "list_eval_partition.csv"])
+def test_a_split_in_a_table_beside_is_noted(tmp_path: Path, name: str) -> None:
+    """As CelebA's, in numbers: the note has the options that use it."""
+    path = labelled_table(tmp_path, ["a", "b"] * 6)
+    lines = [f"img/{i}.png {(0, 1, 2)[i % 3]}" for i in range(12)]
+    text = "\n".join(lines) if name.endswith("txt") else "image_id,partition\n" + "\n".join(lines).replace(" ", ",")
+    (tmp_path / name).write_text(text + "\n")
+    (note,) = listed(path).notes
+    sets = [word for word in shlex.split(note) if word.startswith("source.")]
+    assert sources.listing(load_source(path, sets)).splits.tolist() == ["train", "val", "test"] * 4
+
+
+def test_lists_of_a_split_beside_a_table_are_noted(tmp_path: Path) -> None:
+    """As NIH's."""
+    path = labelled_table(tmp_path, ["a", "b"] * 6)
+    (tmp_path / "train_val_list.txt").write_text("\n".join(f"{i}.png" for i in range(8)))
+    (tmp_path / "test_list.txt").write_text("\n".join(f"{i}.png" for i in range(8, 12)))
+    (note,) = listed(path).notes
+    assert "test_list.txt" in note and "train_val_list.txt" in note and "are not used" in note
+
+
+def test_identities_that_are_mostly_of_one_picture_can_be_joined(tmp_path: Path) -> None:
+    path = labelled_table(tmp_path, ["a", "b"] * 6)
+    (tmp_path / "identity_CelebA.txt").write_text("".join(f"img/{i}.png {max(i, 2)}\n" for i in range(12)))
+    with pytest.raises(UserError, match="'identity_CelebA' of these pictures, which looks like groups"):
+        listed(path)
+    joined = listed(path, join=[tmp_path / "identity_CelebA.txt"], columns={"group": "identity_CelebA"})
+    assert len(set(joined.groups)) == 10
+
+
 def test_columns_of_joined_tables(tmp_path: Path) -> None:
     """By path or name; rows in another order; names that both tables have;
     CelebA's list of identities without column names.
@@ -594,6 +624,23 @@ def test_several_labels_in_a_cell(tmp_path: Path, labels: list[str], joined: set
     assert "2 rows with several labels left out" in single.notes
     assert set(listed(path, combined="class").classes) == {"A", "B"} | joined
     assert listed(path, classes=["A", "B"]).classes == ("A", "B")
+
+
+@pytest.mark.parametrize(
+    ("labels", "joined"),
+    [
+        (["cat", "dog", "cat dog", "emu", "fat cat"], {"cat", "dog", "emu", "fat cat", "cat|dog"}),
+        (["16 0", "3", "3 16"], {"3", "0|16", "16|3"}),
+    ],
+)
+def test_several_labels_between_spaces(tmp_path: Path, labels: list[str], joined: set[str]) -> None:
+    """As Kaggle's sets have them; a space is also in the name of one class."""
+    path = labelled_table(tmp_path, labels)
+    with pytest.raises(UserError, match=r"several labels in one cell .* set source\.combined=drop"):
+        listed(path)
+    assert set(listed(path, combined="class").classes) == joined
+    birds = ["american crow", "fish crow", "american black duck", "american duck", "black tern"]
+    assert set(listed(labelled_table(tmp_path, birds)).classes) == set(birds)
 
 
 @pytest.mark.parametrize("labels", [("A|B", "B|A", "A | B"), ("A;B", "B;A", "B ; A")])

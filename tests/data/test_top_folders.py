@@ -281,6 +281,28 @@ def test_numbers_in_the_names_of_files_that_are_no_groups(tmp_path: Path) -> Non
     assert not listed(tmp_path / "class", False).notes and not listed(tmp_path / "all", False).notes
 
 
+@pytest.mark.parametrize("names", [("train", "holdout"), ("Treino", "Teste")])
+def test_a_split_whose_other_side_has_an_unknown_name(tmp_path: Path, names: tuple[str, str]) -> None:
+    tree(tmp_path, *(f"{top}/{label}" for top in names for label in ("cat", "dog")))
+    with pytest.raises(UserError, match="rename them to train, val and test if they are a split") as caught:
+        listed(tmp_path, False)
+    assert listed(tmp_path, False, **advised(str(caught.value))).classes == ("cat", "dog")
+
+
+def test_folders_of_masks_are_no_class(tmp_path: Path) -> None:
+    """By their names, and those of their files, which are those of the pictures in another folder."""
+    for i in range(6):
+        save(tmp_path / "pets" / "images" / f"{'ab'[i % 2]}_{i}.png", noise(i))
+        save(tmp_path / "pets" / "annotations" / "trimaps" / f"{'ab'[i % 2]}_{i}.png", noise(100 + i))
+        save(tmp_path / "dagm" / f"Class{i % 2}" / f"{i:04d}.png", noise(i))
+        save(tmp_path / "dagm" / f"Class{i % 2}" / "Label" / f"{i:04d}_label.png", noise(100 + i))
+    with pytest.raises(UserError, match=r"masks out with .*exclude=\[\"\*annotations/\*\"\]"):
+        listed(tmp_path / "pets", False)
+    notes = [note for note in listed(tmp_path / "dagm", False).notes if "by name the mask of another" in note]
+    assert notes and notes[0].startswith("6 pictures")
+    assert len(listed(tmp_path / "dagm", False, **advised(notes[0]))) == 6
+
+
 def texts(root: Path, *names: str, text: str = "0 .5 .5 1 1\n") -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -196,6 +196,21 @@ def test_a_tracking_store_that_does_not_answer(value, told, place, monkeypatch, 
     assert not (place / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PREFECT_PROFILE", "nosuch", "unknown profile in PREFECT_PROFILE (unset it, or write it into"),
+        ("AUGPIPE_TRACKING_PATIENCE", "abc", "AUGPIPE_TRACKING_PATIENCE must be seconds, 0 or more; got 'abc'"),
+    ],
+)
+def test_a_setting_of_the_environment_that_comes_to_nothing(name, value, message, place, monkeypatch, capsys) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PREFECT_HOME", str(place / "prefect"))
+    status, error = call(monkeypatch, capsys, "run", "tiny.yaml", "--out", "out")
+    assert status == 2 and message in error and "\n" not in error
+    assert not (place / "out").exists()
+
+
 def test_a_prefect_server_that_does_not_answer(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     url = "http://127.0.0.1:9/api"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -125,3 +126,10 @@ def test_long_work_is_not_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     with bar("reading images"), working("writing the report"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_deleted_folder_of_temporary_files_ends_no_task(tmp_path: Path) -> None:
+    with Reporter(tmp_path / "p", "train_classifier", "classifier real, seed 0", 10) as report:
+        shutil.rmtree(tmp_path / "p")
+        report("", 10.0)
+    assert not (tmp_path / "p").exists()

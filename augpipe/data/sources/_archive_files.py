@@ -40,6 +40,7 @@ LONG_HEADERS: Final = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
+MEMBER: Final = b"PK\3\4"  # a member of a zip begins so
 UTF8_NAME: Final = 0x800  # flag of a member whose name is UTF-8
 UNICODE_PATH: Final = 0x7075
 Key = int | tuple[int, int]  # zip: index in the directory; tar: (offset, length) of the data
@@ -97,6 +98,7 @@ class Zip:
     def __init__(self, file: Path | IO[bytes], encoding: str | None = None) -> None:
         self._zip = zipfile.ZipFile(file)
         self._infos = self._zip.infolist()
+        self._check_beginning()
         self._encoding = encoding
         self.guessed: list[str] = []
 
@@ -105,6 +107,15 @@ class Zip:
 
     def __exit__(self, *_: object) -> None:
         self._zip.close()
+
+    def _check_beginning(self) -> None:
+        """BadZipFile if members lie before those of the directory: it is that of a zip inside one that is cut off."""
+        stream: Any = self._zip.fp
+        stream.seek(0)
+        if self._infos and min(info.header_offset for info in self._infos) > 0 and stream.read(4) == MEMBER:
+            raise zipfile.BadZipFile(
+                "its directory is that of a zip inside it: it is cut off (download it again), or several zips in one"
+            )
 
     def names(self) -> Iterator[tuple[str, Key, str]]:
         """Name, key and reason why it cannot be used ("" if it can) of each file."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError
 from augpipe.data.sources._listing import evenly
 from augpipe.data.sources._settings import setting, unquoted
+from augpipe.data.sources._split_columns import splits_option
 from augpipe.data.sources._table_file import is_table
-from augpipe.data.sources._table_groups import groups_of, name_of
+from augpipe.data.sources._table_groups import groups_of, name_of, split_in
 
 MOST: Final = 10  # tables that are looked into
 LARGEST: Final = 2**26  # bytes of such a table
@@ -26,17 +27,35 @@ def groups_beside(path: Path, paths: NDArray[np.object_], join: Sequence[Path]) 
 
     paths: of the pictures, as they are written (N,). join: tables whose columns are the table's own.
     """
-    if not len(paths):
-        return {}
-    rows = evenly(len(paths), SAMPLED)
-    wanted = {name_of(paths[row]) for row in rows}
-    table_of: dict[str, Path] = {}
+    wanted = _sampled(paths)
+    return {name: other for other in _tables_beside(path, join) if wanted for name in groups_of(other, wanted)}
+
+
+def split_beside_note(path: Path, paths: NDArray[np.object_], join: Sequence[Path]) -> tuple[str, ...]:
+    """A note of a table beside `path` that has a split of most of its pictures; see `groups_beside`."""
+    wanted = _sampled(paths)
+    for other in _tables_beside(path, join) if wanted else ():
+        if column := split_in(other, wanted):
+            name, meanings = column
+            tables = str(other) if not join else f"[{', '.join(map(str, (*join, other)))}]"
+            sets = [f"source.join={tables}", unquoted("source.columns.split", name)]
+            options = " ".join(f"--set {shlex.quote(one)}" for one in sets)
+            return (
+                f"the table {other} beside may have the split of these pictures in {name!r}, and is not used: to use "
+                f"it, {options}{f' {splits_option(meanings)}' if meanings else ''}",
+            )
+    return ()
+
+
+def _sampled(paths: NDArray[np.object_]) -> set[str]:
+    """Names of some of the pictures."""
+    return {name_of(paths[row]) for row in evenly(len(paths), SAMPLED)} if len(paths) else set()
+
+
+def _tables_beside(path: Path, join: Sequence[Path]) -> list[Path]:
     used = {one.resolve() for one in (path, *join)}
     files = [o for o in sorted(path.parent.iterdir()) if o.is_file() and o.resolve() not in used]
-    for other in [one for one in files if is_table(one)][:MOST]:
-        if other.stat().st_size <= LARGEST:
-            table_of |= dict.fromkeys(groups_of(other, wanted), other)
-    return table_of
+    return [one for one in files if is_table(one) and one.stat().st_size <= LARGEST][:MOST]
 
 
 def check_beside(beside: Mapping[str, Path], ignored: Collection[str], join: Sequence[Path]) -> None:

@@ -87,6 +87,7 @@ FORMATS: Final = tuple(
 )
 # Larger pictures are rejected as decompression bombs (Pillow's default limit).
 MOST_PIXELS: Final = 89_478_485
+CLIPPED: Final = "with most values outside of image.window, which are clipped"
 EIGHT_BITS: Final = "of 8 bits, which image.window does not change"
 THUMB: Final = 32  # side in pixels of the grey thumbnail for perceptual hashes
 # Exceptions of Pillow and pydicom for broken files.
@@ -208,7 +209,7 @@ def decode(blob: Blob, window: Window | None) -> Picture:
         return decode(blob.pixels, window or blob.window)
     if isinstance(blob, np.ndarray):
         narrow = blob.dtype in (np.uint8, np.bool_) and window is not None
-        notes = (EIGHT_BITS,) if narrow else ()
+        notes = (EIGHT_BITS,) if narrow else tuple(_clipped(blob, window))
         return Picture(from_array(blob, window), _array_mode(blob), "array", notes)
     if isinstance(blob, Image.Image):
         return _upright(blob, window)
@@ -261,8 +262,19 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
         # Pillow scales values to 16 bits; undo it, because a window refers to the values in the file.
         values = np.round(np.asarray(upright) * (max_value / 65535))
         range_window = (0.0, float(max_value)) if window == "full" else window
+        notes += _clipped(values, window)
         return Picture(from_array(values.astype(np.int32), range_window), mode, "PPM", tuple(notes))
+    if EIGHT_BITS not in notes:
+        notes += _clipped(np.asarray(upright), window)
     return Picture(eight_bits(upright, window), mode, opened.format or "array", tuple(notes))
+
+
+def _clipped(values: NDArray[Any], window: Window | None) -> list[str]:
+    """A note if most values lie outside of the window: it is probably of other pictures."""
+    if window is None or isinstance(window, str):
+        return []
+    outside = (values < window[0]) | (values > window[1])
+    return [CLIPPED] if outside.mean() > 0.5 else []
 
 
 def _exif_is_truncated(exif: object) -> bool:

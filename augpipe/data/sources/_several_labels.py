@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError, several
 from augpipe.data.sources._listing import check_names, labelled
 
+MORE: Final = 1.5  # combinations of labels for each label
 LONGEST: Final = 10_000  # characters of a cell that is read as a list
 
 
@@ -106,7 +107,21 @@ def combinations(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         uses = Counter(part for inner in parts.values() for part in set(inner))
         labels = {part for part, n in uses.items() if n > 1} if separator == "|" else _certain_labels(have, many, uses)
         combined |= {name: inner for name, inner in many.items() if labels.intersection(inner)}
-    return combined
+    return combined | _between_spaces(have)
+
+
+def _between_spaces(have: set[str]) -> dict[str, tuple[str, ...]]:
+    """Names of several labels between spaces, `cat dog`, which most names of one class are not.
+
+    There must be each of its labels alone, or all names must be numbers, or there must be far more names than words,
+    each in several.
+    """
+    words = {name: tuple(name.split()) for name in have}
+    uses = Counter(word for inner in words.values() for word in set(inner))
+    many = {name: inner for name, inner in words.items() if len(inner) > 1}
+    if all(map(str.isdecimal, uses)) or (MORE * len(uses) <= len(have) and min(uses.values(), default=0) > 1):
+        return many
+    return {name: inner for name, inner in many.items() if have.issuperset(inner) and len(set(inner)) > 1}
 
 
 def _certain_labels(have: set[str], many: dict[str, tuple[str, ...]], uses: Counter[str]) -> set[str]:

@@ -17,7 +17,7 @@ from augpipe.core.errors import choices, several
 NAMES: Final = re.compile(
     r"(labels?|annotations?|annos?|anns?|bbox(es)?|boxes|xmls?|jsons?|meta[ _-]?(data|info)?|splits?|image[ "
     r"_-]?sets?|info|docs?|csvs?"
-    r"|lists?|txts?|yolo|coco|voc)([ _.-].*)?(train|val|test)?\d*",
+    r"|lists?|txts?|yolo|coco|voc|attributes?|parts)([ _.-].*)?(train|val|test)?\d*",
     re.IGNORECASE,
 )
 SUFFIXES: Final = frozenset(

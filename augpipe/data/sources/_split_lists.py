@@ -16,7 +16,7 @@ from augpipe.data.sources._pictures import SUFFIXES
 
 LISTS: Final = (".txt", ".lst", ".csv", ".tsv", ".list")
 NAMED: Final = re.compile(
-    r"(.*[\W_])?(training|train|validation|valid|val|dev|testing|test)([\W_\d].*|list.*|images.*|set.*|split.*)?",
+    r"(.*?[\W_])??(training|train|validation|valid|val|dev|testing|test)([\W_\d].*|list.*|images.*|set.*|split.*)?",
     re.IGNORECASE,
 )
 LOOKED_AT: Final = 50  # lines

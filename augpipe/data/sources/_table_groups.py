@@ -9,6 +9,7 @@ from typing import Any, Final
 from augpipe.core.errors import UserError
 from augpipe.data.sources._content import Content
 from augpipe.data.sources._groups import plain_groups
+from augpipe.data.sources._split_columns import is_split, mapping_of, may_be_split, present
 from augpipe.data.sources._table_file import read_file
 from augpipe.data.sources._text import text_or_none
 from augpipe.data.sources._unused import FEWEST, is_group_name
@@ -42,6 +43,29 @@ def groups_of(table: Path, wanted: set[str]) -> list[str]:
         if column is not None
     )
     return groups if named else []
+
+
+def split_in(table: Path, wanted: set[str]) -> tuple[str, dict[str, str]] | None:
+    """The column of a table that has a split by its name and values, if another names most of the pictures `wanted`,
+    and what its values mean. None if there is none.
+    """
+    try:
+        content = read_file(table)
+    except UserError:  # it is not the user's source
+        return None
+    texts = {name: text_or_none(content.table[name]) for name in dict.fromkeys(content.table.column_names)}
+    columns = {name: values for name, values in texts.items() if values is not None}
+    if is_headless(content):  # as CelebA's list_eval_partition.txt
+        columns = {name if name == "path" else stem_of(table): values for name, values in columns.items()}
+    for name, values in columns.items():
+        have = present(values)
+        numbers = all(map(str.isdecimal, have)) and 2 <= len(have) <= 3
+        named = any(map(may_be_split, (name, *re.split(r"[\W_]+", name))))
+        if is_split(name, have) or (named and numbers):
+            others = (values for other, values in columns.items() if other != name)
+            if any(len(wanted & {name_of(one) for one in some}) >= MOSTLY * len(wanted) for some in others):
+                return name, mapping_of(name, have)
+    return None
 
 
 def is_headless(content: Content) -> bool:

@@ -58,16 +58,16 @@ def with_names(table: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
 
     first = table.column_names
     rows = [np.array([name, *column.to_pylist()], object) for name, column in zip(first, table.columns, strict=True)]
+    if len(first) == 2 and is_numbered([f"{number} x" for number in rows[0]]):
+        names = (ID, "path" if all(map(_is_picture, rows[1])) else path.name.partition(".")[0])
+        columns = dict(zip(names, rows, strict=True))
+        return pa.table({name: pa.array(columns[name], pa.string()) for name in names}), (NOTE,)
     for names in (("path", "label"), ("label", "path")) if len(first) == 2 else ():
         columns = dict(zip(names, rows, strict=True))
         if _are_list(columns["path"], columns["label"]):
             shown = ", ".join(names)
             note = f"the table has no line of column names: its columns are read as {shown}"
             return pa.table({name: pa.array(columns[name], pa.string()) for name in names}), (note,)
-    if len(first) == 2 and is_numbered([f"{number} x" for number in rows[0]]):
-        names = (ID, "path" if all(map(_is_picture, rows[1])) else path.name.partition(".")[0])
-        columns = dict(zip(names, rows, strict=True))
-        return pa.table({name: pa.array(columns[name], pa.string()) for name in names}), (NOTE,)
     for name in first:
         if _is_picture(name):
             example = ",".join(["path", "label", *["other"] * 9][: len(first)])
@@ -83,8 +83,9 @@ def _are_list(paths: NDArray[np.object_], labels: NDArray[np.object_]) -> bool:
     pictures = all(map(_is_picture, paths))
     # Without suffixes only where the first line can be no column names: a path and a number.
     numbered = all("/" in path for path in paths) and all(map(NUMBER.fullmatch, labels))
+    # Where each path has a label of its own, as of identities, the first line may be column names.
     few = EACH * len(set(labels)) <= len(labels)
-    return (pictures or numbered) and few and not any(map(_is_picture, labels))
+    return (pictures or (numbered and few)) and not any(map(_is_picture, labels))
 
 
 def _cells(text: str, delimiter: str) -> Sequence[str]:

@@ -16,6 +16,11 @@ from augpipe.data.sources._listing import SPLIT_NAMES
 SPLIT_WORD: Final = re.compile(
     r"(|.*[ _.-])(training|train|validation|valid|val|dev|testing|test)(|[ _.-].*|set|data|s)", re.IGNORECASE
 )
+# What train is called, also in Portuguese, Spanish, French, Italian, Polish and Chinese.
+TRAIN: Final = re.compile(
+    r"train(ing)?|treino|treinamento|entrenamiento|entra[iî]nement|apprentissage|addestramento|trening|训练集?",
+    re.IGNORECASE,
+)
 PARTS: Final = re.compile(r"(fold|part|shard|batch|chunk)[ _-]*\d+", re.IGNORECASE)
 MASKS: Final = re.compile(r"masks?|seg|segmentations?|annotations?|gt|ground[ _-]?truths?", re.IGNORECASE)
 ASIDE: Final = re.compile(
@@ -28,6 +33,8 @@ NO_CLASS: Final = re.compile(
     r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do)\d*",
     re.IGNORECASE,
 )
+MOSTLY: Final = 0.8  # of the masks have the names of pictures
+FEWEST: Final = 5  # of them: a few small numbers are names in any folder
 COPY_OF: Final = re.compile(r"(.+?)([ _-]+copy([ _-]*\(?\d+\)?)?| ?\(\d+\))", re.IGNORECASE)
 
 
@@ -38,6 +45,8 @@ def check_tops(paths: Sequence[str], where: str) -> None:
     It says which layout or pattern reads them. An explicit layout skips this.
     """
     inner = _folders_inside(paths)
+    if not _share_folders(inner.values()):
+        _check_masks(paths, inner, where)
     if not all(inner.values()):  # pictures directly in a top folder, as in a class
         _check_flat(inner, where)
         _check_crossed(inner, where)
@@ -51,6 +60,12 @@ def check_tops(paths: Sequence[str], where: str) -> None:
     _check_splits(inner, where)
     if not _share_folders(inner.values()):
         return
+    if len(inner) > 1 and any(map(TRAIN.fullmatch, inner)):
+        raise UserError(
+            f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: rename them to train, "
+            "val and test if they are a split, set source.layout='*/{label}/**/*' to merge them, or "
+            f"{_as_classes(inner)}"
+        )
     masks = [name for name in inner if MASKS.fullmatch(name)]
     if masks and len(masks) < len(inner):
         raise UserError(
@@ -72,6 +87,20 @@ def check_flat_splits(paths: Sequence[str], where: str) -> None:
     inner = _folders_inside(paths)
     if any(inner.values()) and not all(inner.values()):
         _check_flat(inner, where)
+
+
+def _check_masks(paths: Sequence[str], tops: Iterable[str], where: str) -> None:
+    """UserError for top folders that are called as masks are, whose files have the names of pictures beside them."""
+    masks = [name for name in tops if MASKS.fullmatch(name)]
+    stems: dict[bool, set[str]] = {True: set(), False: set()}
+    for path in paths if masks else ():
+        stems[path.split("/", 1)[0] in masks].add(path.rpartition("/")[2].rpartition(".")[0].lower())
+    if masks and len(stems[True] & stems[False]) >= max(FEWEST, MOSTLY * len(stems[True])):
+        raise UserError(
+            f"{where} has the folders {choices(sorted(tops)[:5])}, and the files of {choices(masks)} have the names of "
+            f"the pictures in the others: leave the masks out with {exclude(map(folder_pattern, masks))}, or set "
+            "source.layout='{label}/**/*' if all are classes"
+        )
 
 
 def _folders_inside(paths: Sequence[str]) -> dict[str, set[str]]:

@@ -21,7 +21,7 @@ from augpipe.data.sources._image_folder import has_picture_beside, inner_folder,
 from augpipe.data.sources._listing import Bad, Listing, Rows, classes_option, labelled, without_labels
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 from augpipe.data.sources._settings import setting
-from augpipe.data.sources._split_lists import other_splits_note
+from augpipe.data.sources._split_lists import other_splits_note, split_list_notes
 from augpipe.data.sources._table_file import is_table
 from augpipe.data.sources._table_options import TableOptions
 
@@ -146,7 +146,7 @@ def listing(config: Config) -> Listing:
             *_missing_value_names(classes),
             *_minus_one(classes),
             *(*unused, *rows.notes, *_ungrouped(group), *named),
-            *(other_splits_note(config.path) if rows.splits is None and config.path.is_file() else ()),
+            *(_splits_beside(config, rows, ids) if rows.splits is None and config.path.is_file() else ()),
             *left_out,
         ),
     )
@@ -183,6 +183,19 @@ def _patients_and_unused(config: Config, table: Table, rows: Checks) -> tuple[bo
     )
     check_beside(beside, config.ignore, config.join or ())
     return dicom and PATIENT not in config.ignore, unused
+
+
+def _splits_beside(config: Config, rows: Checks, ids: Sequence[str]) -> tuple[str, ...]:
+    """Notes of files beside the table that have a split of its pictures: tables, or lists of each of train and test."""
+    from augpipe.data.sources._groups_beside import split_beside_note
+
+    used = {path.resolve() for path in (config.path, *(config.join or ()))}
+    lists = [path for path in sorted(config.path.parent.iterdir()) if path.is_file() and path.resolve() not in used]
+    return (
+        *other_splits_note(config.path),
+        *split_list_notes(lists, ids),
+        *split_beside_note(config.path, rows.paths, config.join or ()),
+    )
 
 
 def _names_dicom(rows: Checks, roots: Sequence[Path]) -> bool:
