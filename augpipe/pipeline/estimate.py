@@ -33,9 +33,9 @@ EACH: Final = 0.35  # of each task, besides what its stage computes
 READ: Final = 2.5  # times what a sample took: pixels are also hashed, compared and stored
 CANDIDATES: Final = 2.5  # images drawn for one that the checks let pass
 CHECKED: Final = 1e-3  # of a candidate, besides its drawing and its features
-# Of a measurement, of each of its images, and of each pair of them: 1.3 s of processor time for 640 images (the set
-# `digits` of bench_plan), 74 s for 20,000 (docs/results/speed.md).
-FIDELITY: Final = (0.5, 1e-3, 1.35e-7)
+# Of a measurement, of each of its images, and of each pair of them: 1.0 s of processor time for 640 images on a core
+# that takes 0.57 times PYTHON (the set `digits` of bench_plan), 74 s for 20,000 (docs/results/speed.md).
+FIDELITY: Final = (0.8, 1.4e-3, 1.15e-7)
 DIVERSE: Final = 8  # images of a class whose diversity is measured at a tick
 PARENT: Final = 700_000_000  # bytes of the command and its server
 FILES: Final = 30_000_000  # bytes of databases and report
