@@ -33,7 +33,9 @@ EACH: Final = 0.35  # of each task, besides what its stage computes
 READ: Final = 2.5  # times what a sample took: pixels are also hashed, compared and stored
 CANDIDATES: Final = 2.5  # images drawn for one that the checks let pass
 CHECKED: Final = 1e-3  # of a candidate, besides its drawing and its features
-FIDELITY: Final = (1.5, 4e-3)  # of a measurement, and of each of its images
+# Of a measurement, of each of its images, and of each pair of them: 1.0 s of processor time for 640 images on a core
+# that takes 0.57 times PYTHON (the set `digits` of bench_plan), 74 s for 20,000 (docs/results/speed.md).
+FIDELITY: Final = (0.8, 1.4e-3, 1.15e-7)
 DIVERSE: Final = 8  # images of a class whose diversity is measured at a tick
 PARENT: Final = 700_000_000  # bytes of the command and its server
 FILES: Final = 30_000_000  # bytes of databases and report
@@ -222,6 +224,7 @@ class _Seconds:
 
     def __init__(self, costs: Costs, images: Images) -> None:
         self._costs, self._images = costs, images
+        self._speed = costs.python / PYTHON
 
     def of(self, task: Task) -> float:
         """Seconds of a call; 0 for a stage without a method, which takes next to none."""
@@ -279,7 +282,7 @@ class _Seconds:
         costs, n = self._costs.generators[_name_of(generator)], sum(counts.values())
         if curation is None:
             return costs.settle + n * costs.drawn
-        each = costs.drawn + self._costs.predicted + CHECKED
+        each = costs.drawn + self._costs.predicted + self._speed * CHECKED
         real = self._costs.predicted * self._images.number("train", "val")
         return costs.settle + CANDIDATES * n * each + real
 
@@ -295,7 +298,8 @@ class _Seconds:
         drawn = options.images * len(self._images.classes)
         real = self._images.number("train", "val")
         seconds = costs.settle + drawn * costs.drawn + (drawn + real) * self._costs.predicted
-        seconds += FIDELITY[0] + FIDELITY[1] * (drawn + real)
+        once, each, pair = FIDELITY
+        seconds += self._speed * (once + each * (drawn + real) + pair * (drawn + real) ** 2)
         if options.gan_train:
             seconds += self._training(classifier, "light", classifier.steps, evaluations=1)
         return seconds

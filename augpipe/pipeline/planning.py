@@ -241,10 +241,13 @@ def _note(experiment: Experiment, numbers: Numbers, budget: Budget) -> str:
 
 
 def _too_short(budget: Budget, expected: Estimate, overrides: Sequence[str]) -> str:
-    stay = "; values of --set stay as they are" if overrides else ""
+    stay = (
+        "; values of --set stay as they are" if set(overrides) - {"confirm=off"} else ""
+    )  # that of --quick costs nothing
     return (
         f"a budget of {budget.text} is too short: the least that makes sense takes about "
-        f"{duration(expected.seconds)} here{stay}; give more with --budget, or fewer or smaller images"
+        f"{duration(expected.seconds)} here, with what else the machine does now{stay}; give more with "
+        "--budget, or fewer or smaller images"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from augpipe.pipeline.costs import Costs, GeneratorCosts, request
-from augpipe.pipeline.estimate import PYTHON, Images, Task, estimate, graph, wall
+from augpipe.pipeline.estimate import FIDELITY, PYTHON, READ, Images, Task, estimate, graph, wall
 from augpipe.pipeline.experiment import build
 from augpipe.pipeline.timing import Timers, _steps, measure
 
@@ -73,6 +73,14 @@ def test_each_cost_counts_as_often_as_it_is_paid() -> None:
     shown = GeneratorCosts(shown=0.01, settle=0.0, drawn=0.0, bytes=10)
     generators = {"smote": costs().generators["smote"], "cgan": shown}
     assert seconds(generators=generators) - free == pytest.approx(2 * 10_000 * 0.01)
+
+
+def test_what_is_not_timed_takes_longer_on_a_slow_core() -> None:
+    """The report, fidelity and the checks; measured: 640 images of the set `digits`, and 20,000."""
+    assert seconds(python=2 * PYTHON) == pytest.approx(2 * seconds() - READ * IMAGES.read)
+    for n, took in ((640, 1.0 / 0.57), (20_000, 74.0)):
+        once, each, pair = FIDELITY
+        assert once + each * n + pair * n**2 == pytest.approx(took, rel=0.1)
 
 
 def test_the_confirm_stage_is_that_of_the_arms_that_take_longest() -> None:

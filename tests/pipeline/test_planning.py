@@ -86,7 +86,8 @@ def test_what_the_user_sets_stands(folder: Path) -> None:
     keys = {choice.key for choice in fitted.choices}
     assert keys.isdisjoint({"seeds", "image.size", "generators.cgan.kimg", "classifier.steps"})
     with pytest.raises(
-        UserError, match=r"a budget of 2m is too short: .* takes about .* min here; values of --set stay"
+        UserError,
+        match=r"a budget of 2m is too short: .* takes about .* min here, with what else .*; values of --set stay",
     ):
         plan(folder, "2m", *overrides)
 
@@ -94,6 +95,8 @@ def test_what_the_user_sets_stands(folder: Path) -> None:
 def test_too_short(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a budget of 20s is too short: the least that makes sense"):
         plan(folder, "20s")
+    with pytest.raises(UserError, match="the machine does now; give more with --budget"):
+        plan(folder, "20s", "confirm=off")  # as --quick has it
     assert not (tmp_path / "home").exists()
     default = for_images(suggest(folder, ("classifier.steps=90000",)))
     assert not default.within and len(default.experiment.seeds) == 1
