@@ -40,6 +40,14 @@ def test_a_folder_of_parquet_files_with_images(tmp_path: Path) -> None:
     assert sources.places(source("huggingface", path=tmp_path / "set")) == (tmp_path / "set",)
 
 
+def test_configurations_of_a_repository_are_noted(tmp_path: Path) -> None:
+    for i, name in enumerate(("augmented", "plain")):
+        hugging_face(tmp_path / name / "train-00000-of-00001.parquet", [0, 1, 1], 10 * i)
+    (note,) = sources.listing(source("huggingface", path=tmp_path)).notes
+    assert note.startswith("the folders augmented, plain have files of the same names, and are read together")
+    assert not sources.listing(source("huggingface", path=tmp_path / "plain")).notes
+
+
 def test_one_parquet_file_and_what_is_wrong_in_it(tmp_path: Path) -> None:
     path = hugging_face(tmp_path / "train.parquet", [0, 1, -1, 1, 0, 1], who=list("ppqqrr"))
     assert sources.suggest(path)["kind"] == "huggingface"

@@ -66,6 +66,7 @@ def find_shards(paths: Sequence[Path], suffixes: tuple[str, ...]) -> Shards:
     if any(path.is_dir() for path in paths):
         _check_complete(shards)
         shards.notes += _gaps(shards.names)
+        shards.notes += _configurations(shards.names)
     for path in shards.paths:
         check_fetched(path)
         if not path.stat().st_size:
@@ -149,6 +150,24 @@ def _gaps(names: Sequence[str]) -> list[str]:
                 "missing, if anything is"
             )
     return notes
+
+
+def _configurations(names: Sequence[str]) -> list[str]:
+    """A note of folders with files of the same names, `plain/train-0` and `small/train-0`, as versions of one set have.
+
+    Not of folders of splits.
+    """
+    folders: dict[str, set[str]] = {}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        folders.setdefault(file, set()).add(folder)
+    alike = sorted(set[str]().union(*(some for some in folders.values() if len(some) > 1)))
+    if not alike or any(SPLIT_NAMES.get(part) for folder in alike for part in folder.lower().split("/")):
+        return []
+    return [
+        f"the folders {choices(alike[:SHOWN])} have files of the same names, and are read together: if they are "
+        f"versions of one set, give one of them, such as {alike[0] or 'the files beside the folders'}"
+    ]
 
 
 def without_suffix(name: str, suffixes: Sequence[str]) -> str:
