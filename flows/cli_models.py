@@ -183,6 +183,8 @@ def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -
     for path in images:
         if not exists(path):
             raise UserError(f"no picture or folder {str(path)!r}{near_name(path)}")
+    if out is not None:
+        _check_predictions(out)
     with model_place(model, "classifier") as place:
         from augpipe.pipeline.model_places import CLASSIFIER, check_kind, head_of
 
@@ -194,6 +196,16 @@ def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -
 
         loaded = inference.load_classifier(place)
         _write(inference.predict(loaded, inputs), out, json)
+
+
+def _check_predictions(out: Path) -> None:
+    """UserError if the file exists and holds anything else than predictions: it could be the table of the pictures."""
+    if not out.is_file() or not out.stat().st_size:
+        return
+    with out.open("rb") as stream:
+        columns = stream.readline(1 << 16).rstrip(b"\r\n").split(b",")
+    if columns[0] != b"id" or columns[-1] != b"problem":
+        raise UserError(f"--out {str(out)!r} exists and holds no predictions of augpipe; choose another file")
 
 
 def _write(parts: Iterator[pd.DataFrame], out: Path | None, json: bool) -> None:

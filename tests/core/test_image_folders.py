@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augpipe.core import image_folders
+from augpipe.core.errors import UserError
 from augpipe.core.files import digest
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet
@@ -96,3 +97,12 @@ def test_sets_of_earlier_versions_have_no_digests(tmp_path: Path, make_shapes) -
     ref = Store(tmp_path).put_images(images)
     (ref.path / "digests.npy").unlink()
     assert np.array_equal(load_images(ref.path).digests, images.digests)
+
+
+def test_more_images_than_the_disk_has_room_for_are_refused_before_a_folder_is_made(tmp_path) -> None:
+    with (
+        pytest.raises(UserError, match=r"10,000,000,000,000 images of 32 px need 10,240,000\.0 GB, and .* free"),
+        image_folders.image_writer(tmp_path / "a" / "b", 10**13, ImageSpec(32, 1)),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())

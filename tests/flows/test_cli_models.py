@@ -137,14 +137,17 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
         (("predict", "{out}"), "needs pictures"),
         (("predict", "{out}", "nowhere"), "no picture or folder 'nowhere'"),
         (("predict", "{out}", "{out}", "--out", "x"), "--out must be a .csv file"),
+        (("predict", "{out}", "{out}", "--out", "mine.csv"), "exists and holds no predictions of augpipe"),
         (("predict", "{out}/models", "{out}/models"), "no picture below"),
     ],
 )
 def test_mistakes(single: Ran, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     (tmp_path / "mine").write_text("x")
+    (tmp_path / "mine.csv").write_text("id,label\n1,cat\n")
     (tmp_path / "data").mkdir()
     shutil.copy(warm.database(), tmp_path / "data" / "mlflow.db")  # making one takes seconds
     place = [text.replace("{out}", str(single.folder)) for text in arguments]
     done = augpipe(tmp_path, *place, AUGPIPE_HOME=str(tmp_path / "data"))
     assert done.status == 2 and message in done.err and done.err.count("\n") == 1
-    assert {path.name for path in tmp_path.iterdir()} <= {"mine", "home", "data"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"mine", "mine.csv", "home", "data"}
+    assert (tmp_path / "mine.csv").read_text() == "id,label\n1,cat\n"
