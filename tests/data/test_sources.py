@@ -421,6 +421,8 @@ def test_a_table_beside_one_folder_of_pictures(tmp_path: Path, form: str) -> Non
     # Of a test without labels, as Kaggle publishes it; its name comes first.
     pd.DataFrame({"image": names[:2]}).to_csv(tmp_path / "A_test.csv", index=False)
     pd.DataFrame({"image": names[:2], "size": [1, 2]}).to_csv(tmp_path / "B.csv", index=False)
+    # A form for predictions.
+    pd.DataFrame({"image": names[:6], "label": 0}).to_csv(tmp_path / "A_submission.csv", index=False)
     with pytest.raises(UserError, match=r"the table .*GroundTruth\.csv names the pictures") as caught:
         sources.listing(source("folder", path=tmp_path))
     command = str(caught.value).partition("use the table (")[2]

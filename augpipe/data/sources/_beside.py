@@ -135,13 +135,15 @@ def _table_of(
     """The first table whose labels differ from the folders of the pictures it names, or that has groups of them; else
     None.
 
-    One whose column of labels is known comes before others, such as that of a test without labels. packed: the pictures
+    One whose column of labels is known comes before others, such as that of a test without labels; a competition's form
+    for predictions, whose labels are invented, comes last. packed: the pictures
     are in an archive. divided: they have a split; otherwise a table that has one counts too.
     """
     from augpipe.data.sources._proposal import split_settings, whole_mapping
 
     tables = []
-    for path in [path for path in files if path.suffix.lower() in TABLES][:MOST]:
+    looked_into = [path for path in files if path.suffix.lower() in TABLES][:MOST]
+    for path in sorted(looked_into, key=lambda path: "submission" in path.stem.lower()):
         below = _packed(root, path, of_picture) if packed else _root_of(root, path, of_picture)
         columns = _columns(root, path, of_picture, below)
         if columns is None:
