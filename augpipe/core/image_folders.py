@@ -58,8 +58,8 @@ def _check_space(folder: Path, needed: int, n: int, spec: ImageSpec) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(
-            f"{n:,} images of {spec.size} px need {needed / 1e9:,.1f} GB, and {existing} has {free / 1e9:,.1f} GB free; "
-            "choose fewer"
+            f"{n:,} images of {spec.size} px need {needed / 1e9:,.1f} GB, "
+            f"and {existing} has {free / 1e9:,.1f} GB free: choose fewer"
         )
 
 
