@@ -11,8 +11,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from augpipe.core.seeds import torch_stream
-
 Change = Callable[[torch.Tensor], torch.Tensor]  # (N,C,H,W) → (N,C,H,W), every image
 Values = NDArray[np.float64]
 
@@ -49,7 +47,8 @@ class Symmetries:
 
     def __init__(self, names: Sequence[str], seed: int) -> None:
         self._names = tuple(names)
-        self._rng = torch_stream(seed, "symmetries")
+        # Another seed than that of the policy, whose draws would go along with these.
+        self._rng = torch.Generator().manual_seed((seed ^ 0x5EED) % 2**63)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """A transformed copy of each image."""

@@ -5,11 +5,13 @@ Options of a kind (sources, generator families, imbalance profiles, losses) are 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
 from augpipe.core.schema import Strict
+
+SHIFT: Final = "shift"  # name of the second test set among the splits
 
 Resize = Literal["stretch", "fit", "crop"]
 Window = tuple[float, float] | Literal["full"]

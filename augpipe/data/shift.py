@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from augpipe.core.counts import LEAST_TEST
 from augpipe.core.errors import UserError, several
+from augpipe.core.options import SHIFT
 from augpipe.data.duplicates import equal_groups
 from augpipe.data.facts import Facts
 from augpipe.data.intake import Intake
 from augpipe.data.near_copies import near_copies
 from augpipe.data.options import Duplicates
-from augpipe.data.shift_listing import NAME
 
 
 def without_copies(
@@ -41,7 +41,7 @@ def without_copies(
         if group in first:
             retained[row] = False
             name = shift.listing.classes[shift.labels[row]]
-            removed[ids[row]] = name, f"removed from {NAME}: {relation} {of_source[first[group]]}"
+            removed[ids[row]] = name, f"removed from {SHIFT}: {relation} {of_source[first[group]]}"
     return rows[retained], removed
 
 
@@ -58,9 +58,9 @@ def notes(shift: Intake, intake: Intake, counts: Mapping[int, int], removed: int
                 f"class {classes[label]!r} has no image left in source.shift after copies of the source's images are "
                 "removed; set duplicates: keep to keep them"
             )
-    lines = [f"{NAME}: {note}" for note in shift.notes]
+    lines = [f"{SHIFT}: {note}" for note in shift.notes]
     if removed:
-        lines.append(f"{several(removed, 'image')} removed from {NAME}: also in the source")
+        lines.append(f"{several(removed, 'image')} removed from {SHIFT}: also in the source")
     if shift.bad:
         lines.append(f"{several(len(shift.bad), 'file')} of source.shift that cannot be used; quarantine.csv says why")
     few = {classes[label]: n for label, n in counts.items() if n < LEAST_TEST}

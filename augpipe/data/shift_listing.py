@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
 from augpipe.core.errors import UserError, choices
+from augpipe.core.options import SHIFT
 from augpipe.core.schema import KindConfig
 from augpipe.data import sources
 from augpipe.data.sources import Listing
-
-NAME: Final = "shift"  # of the split
 
 
 def shift_listing(source: KindConfig, classes: Sequence[str], min_images: int = 1) -> Listing | None:
@@ -21,7 +19,7 @@ def shift_listing(source: KindConfig, classes: Sequence[str], min_images: int = 
 
     classes: of the source, without those that min_images leaves out. UserError if the second set's are others.
     """
-    shift: KindConfig | None = getattr(source, NAME, None)
+    shift: KindConfig | None = getattr(source, SHIFT, None)
     if shift is None:
         return None
     listing = sources.listing(shift)
@@ -37,5 +35,5 @@ def shift_listing(source: KindConfig, classes: Sequence[str], min_images: int = 
     kept = sources.only(listing, np.isin(listing.labels, [list(listing.classes).index(name) for name in classes]))
     place = {name: at for at, name in enumerate(classes)}
     labels = np.array([place[listing.classes[label]] for label in kept.labels], np.int64)
-    ids = [f"{NAME}/{one}" for one in kept.ids]
+    ids = [f"{SHIFT}/{one}" for one in kept.ids]
     return replace(kept, ids=ids, labels=labels, classes=tuple(classes), splits=None, weights=None)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.images import ImageSet
+from augpipe.core.options import SHIFT
 from augpipe.core.refs import Ref
 from augpipe.core.store import load_images, load_state
-from augpipe.data.shift_listing import NAME as SHIFT
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.model_files import probability_columns
 from augpipe.pipeline.runs import Runs

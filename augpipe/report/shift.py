@@ -14,7 +14,7 @@ from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.paired import difference, scores
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import Comparison
-from augpipe.data.shift_listing import NAME
+from augpipe.core.options import SHIFT
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import counted_classes, labels_of, output, outputs
@@ -95,7 +95,7 @@ def _output(runs: Runs, arm: str, seed: int, experiment: Experiment) -> Outputs:
     scored = runs.arms[arm, seed].scored
     if scored is None:
         raise RuntimeError(f"arm {arm!r} ended without scores")
-    return output(scored.probabilities, experiment.metric, NAME)
+    return output(scored.probabilities, experiment.metric, SHIFT)
 
 
 def shift_confirmed(shift: Shift, confirmed: Confirmed) -> Shift:
@@ -111,9 +111,9 @@ def _difference(
     if pair.missing:
         return None
     metric = experiment.metric
-    of = [outputs(runs, str(arm), classifiers, metric, NAME) for arm in (pair.contender, pair.rival)]
+    of = [outputs(runs, str(arm), classifiers, metric, SHIFT) for arm in (pair.contender, pair.rival)]
     classes = counted_classes(metric, next(iter(runs.prepared.values())))
-    one = difference(of[0], of[1], units, metric, classes, NAME)
+    one = difference(of[0], of[1], units, metric, classes, SHIFT)
     low, high = one.interval(ALPHA)
     with_generator, without = (float(scores(arm, units, metric, classes).mean()) for arm in of)
     return ShiftDifference(without, with_generator, one.mean, low, high, one.p, len(classifiers))

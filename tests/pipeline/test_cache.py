@@ -241,6 +241,7 @@ STAGES: tuple[Callable[..., Any], ...] = (
     mix.mix,
     train_classifier.train_classifier,
     score.score,
+    score.score_with_shift,
 )
 
 
@@ -339,6 +340,7 @@ COUNTED = [
     (PREPARED, {"classes": ("a", "c")}),
     (PREPARED, {"size": 32}),
     (PREPARED, {"channels": 3}),
+    (PREPARED, {"class_of": (0, 1)}),
     (PREPARED, {"counts": {"train": {0: 5, 1: 3}}}),
     (TrainingSpec(name="g", seed=0), {"name": "h"}),
     (TrainingSpec(name="g", seed=0), {"seed": 1}),
@@ -348,6 +350,7 @@ COUNTED = [
     (GENERATOR, {"kind": "bagan"}),
     (GENERATOR, {"seed": 2}),
     (GENERATOR, {"class_model": "a"}),
+    (GENERATOR, {"class_of": (0, 1)}),
     (GENERATOR, {"checkpoint": OTHER}),
     (GENERATOR, {"best_kimg": 1.0}),
     (GENERATOR, {"best_metric": 0.2}),

@@ -10,9 +10,9 @@ import torch
 
 from augpipe.classifiers import scores
 from augpipe.classifiers import trained as trained_classifier
+from augpipe.core.options import SHIFT
 from augpipe.core.refs import Ref
 from augpipe.core.store import load_images, load_state
-from augpipe.data.shift_listing import NAME as SHIFT
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.records import Prepared, Recipe, Scored, TrainedClassifier
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from augpipe.core.image_folders import keep_rows, write_labels
 from augpipe.core.image_spec import ImageSpec
+from augpipe.core.options import SHIFT
 from augpipe.core.refs import Ref
 from augpipe.core.store import Store
 from augpipe.data import shift as second
 from augpipe.data.intake import Intake, Progress, take_in
-from augpipe.data.shift_listing import NAME
 from augpipe.data.sources import Bad
 from augpipe.pipeline.experiment import Outline
 from augpipe.pipeline.validate import list_shift
@@ -44,7 +44,7 @@ def take_shift(store: Store, experiment: Outline, spec: ImageSpec, intake: Intak
         lines = second.notes(read, intake, images.counts(rows), len(removed))
         labels, table = images.labels[rows], images.table.iloc[rows].reset_index(drop=True)
         if read.groups is not None:
-            table["group"] = np.array([f"{NAME}/{group}" for group in table["group"]], object)
+            table["group"] = np.array([f"{SHIFT}/{group}" for group in table["group"]], object)
         keep_rows(scratch, rows)
         write_labels(scratch, labels, images.classes, table)
         ref = store.adopt("images", scratch)
