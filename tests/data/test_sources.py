@@ -977,6 +977,7 @@ def test_a_file_of_no_kind(tmp_path: Path) -> None:
         ("data-0.arrow", "to_parquet"),
         ("data_batch_1", "name: CIFAR10"),
         ("train-images-idx3-ubyte", "name: MNIST"),
+        ("emnist-letters-train-images-idx3-ubyte.gz", r"name: EMNIST, root: FOLDER, options: \{split: letters\}"),
         ("x.h5", r"np\.savez"),
         ("x.pt", r"np\.savez"),
         ("x.rar", "unpack x.rar"),

@@ -183,11 +183,13 @@ def test_a_proposal_names_path_label_and_groups(tmp_path: Path) -> None:
 )
 def test_a_table_of_pixels(tmp_path: Path, names: list[str]) -> None:
     """As FER2013, Sign Language MNIST and Kaggle's MNIST."""
-    frame = pd.DataFrame({"label": [0, 1], **dict.fromkeys(names, "1")})
+    values = [17 * i % 251 for i in range(10) for _ in range(3)]  # repeated as those of patients are
+    frame = pd.DataFrame({"label": [0, 1] * 15, **dict.fromkeys(names, values)})
     frame.to_csv(tmp_path / "m.csv", index=False)
     with pytest.raises(UserError, match=r"the pixels: .*np\.savez") as caught:
         listed(tmp_path / "m.csv")
     assert "source.root" not in str(caught.value) and len(str(caught.value)) < 1200
+    assert "columns.group" not in str(caught.value)
 
 
 def test_a_proposal_where_the_path_is_called_target(tmp_path: Path) -> None:
@@ -812,7 +814,9 @@ def test_celebas_attributes(tmp_path: Path) -> None:
     notes = listed(path, columns={"label": "Young"}).notes
     assert "the first line of the table says 5 rows, and it has 4" in notes
     (tmp_path / "readme.txt").write_text("some words\nand others\n")
-    with pytest.raises(UserError, match="unknown kind of source"):
+    with pytest.raises(
+        UserError, match=r"unknown kind of source: .*; a \.txt is read if each of its lines is the path"
+    ):
         sources.suggest(tmp_path / "readme.txt")
 
 

@@ -116,6 +116,11 @@ def suggest(path: Path) -> dict[str, Any]:
         if config:
             configs.append(config)
             break
+    if not configs and path.suffix.lower() == ".txt" and path.is_file():
+        raise UserError(
+            f"unknown kind of source: {path}; a .txt is read if each of its lines is the path of a picture and its "
+            "label, such as cat/1.png 0: write a table with the columns path and label, or give the folder of pictures"
+        )
     if not configs:
         raise UserError(
             f"unknown kind of source: {path}; use a folder, .zip, .tar, .tar.gz, .npz, .npy, .csv, .tsv, .tab, .txt, "

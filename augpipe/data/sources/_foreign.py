@@ -21,6 +21,8 @@ ADVICE: Final = {
     "read: write Parquet, datasets.load_from_disk(...).to_parquet('train.parquet')",
     r"(data|test)_batch(_\d)?": "{} is a part of CIFAR-10: set source: {{kind: torchvision, name: CIFAR10, "
     "root: FOLDER}} in a config",
+    r"emnist-.+-ubyte(\.gz)?": "{} is of EMNIST: set source: {{kind: torchvision, name: EMNIST, root: FOLDER, "
+    "options: {{split: letters}}}} in a config, or the split's name in place of letters; FOLDER holds EMNIST/raw",
     r".+-ubyte(\.gz)?": "{} is in MNIST's form: set source: {{kind: torchvision, name: MNIST, root: FOLDER}} "
     "in a config, or FashionMNIST",
     r".+\.(h5|hdf5|mat|tfrecords?|lmdb|mdb|pt|pth|pkl|pickle|npy\.gz|sqlite|db|npy)": f"{{}} {AS_ARRAYS}",

@@ -43,9 +43,11 @@ def no_column(config: TableOptions, key: str, name: str, table: Any, columns: Ma
     where = _head_below(table, [name for name in columns.values() if isinstance(name, str)])
     options = "" if where else options
     if not where and key == "path" and "path" not in proposed:
-        where = pixels_in(have) or (
-            f"; no column names pictures below {choices(config.roots)}: set source.root if they are elsewhere"
+        pixels = pixels_in(have)
+        where = (
+            pixels or f"; no column names pictures below {choices(config.roots)}: set source.root if they are elsewhere"
         )
+        options = "" if pixels else options  # a column of pixels may repeat its values as groups do
     if key == "label" and have == [ID, "path"]:
         where = "; join the list of the classes by number with --set source.join=LIST"
     if proposed and labels:
