@@ -184,7 +184,7 @@ def test_a_proposal_names_path_label_and_groups(tmp_path: Path) -> None:
 def test_a_table_of_pixels(tmp_path: Path, names: list[str]) -> None:
     """As FER2013, Sign Language MNIST and Kaggle's MNIST."""
     values = [17 * i % 251 for i in range(10) for _ in range(3)]  # repeated as those of patients are
-    frame = pd.DataFrame({"label": [0, 1] * 15, **dict.fromkeys(names, values)})
+    frame = pd.DataFrame({"label": [i % 2 for i in range(10) for _ in range(3)], **dict.fromkeys(names, values)})
     frame.to_csv(tmp_path / "m.csv", index=False)
     with pytest.raises(UserError, match=r"the pixels: .*np\.savez") as caught:
         listed(tmp_path / "m.csv")
