@@ -32,8 +32,8 @@ def shift_listing(source: KindConfig, classes: Sequence[str], min_images: int = 
         raise UserError(
             f"source.shift has {what}; it needs the classes of the source, {choices(classes)}, under the same names"
         )
-    kept = sources.only(listing, np.isin(listing.labels, [list(listing.classes).index(name) for name in classes]))
+    common = sources.only(listing, np.isin(listing.labels, [list(listing.classes).index(name) for name in classes]))
     place = {name: at for at, name in enumerate(classes)}
-    labels = np.array([place[listing.classes[label]] for label in kept.labels], np.int64)
-    ids = [f"{SHIFT}/{one}" for one in kept.ids]
-    return replace(kept, ids=ids, labels=labels, classes=tuple(classes), splits=None, weights=None)
+    labels = np.array([place[listing.classes[label]] for label in common.labels], np.int64)
+    ids = [f"{SHIFT}/{one}" for one in common.ids]
+    return replace(common, ids=ids, labels=labels, classes=tuple(classes), splits=None, weights=None)

@@ -176,11 +176,11 @@ def _encoded(content: Content) -> Iterator[tuple[bytes, Size]]:
     """Each picture as a PNG file, with the mark of a synthetic one; colour profiles are left out, as training does not
     use them.
     """
-    made = {origin: origin.mark for origin in set(content.origins) if origin is not None}
+    marks = {origin: origin.mark for origin in set(content.origins) if origin is not None}
     sign = None if content.signing is None else signer(content.signing)
     for picture, origin in zip(content.pictures, content.origins, strict=True):
         stream = io.BytesIO()
-        picture.save(stream, format="PNG", icc_profile=None, pnginfo=None if origin is None else made[origin])
+        picture.save(stream, format="PNG", icc_profile=None, pnginfo=None if origin is None else marks[origin])
         data = stream.getvalue()
         yield (data if sign is None or origin is None else sign(data, origin.drawn_by)), picture.size
 

@@ -62,7 +62,7 @@ def read_table(config: TableOptions) -> Table:
     needed = {key: _names_of(key, columns[key]) for key in columns}
     set_by_user = [key for key in columns if columns[key] != defaults[key]]
     required = dict.fromkeys(("path", "label", *set_by_user))
-    pairs = [(key, name) for key in {**required, **columns} for name in needed[key]]
+    pairs = [(key, name) for key in required | columns for name in needed[key]]
     for key, name in pairs:
         if have.count(name) > 1 or (key in required and name not in have):
             raise no_column(config, key, name, table, columns)
@@ -82,10 +82,8 @@ def read_table(config: TableOptions) -> Table:
     counted = {name for name in config.attributes if not is_group_name(name)}
     unused = {name: table.column(have.index(name)) for name in have if name not in {*values, *counted}}
     # Converted only where they may be groups: a table may have hundreds of columns of features.
-    others = {
-        name: candidate(name, column) if "group" not in rows or is_group_name(name) else None
-        for name, column in unused.items()
-    }
+    known = "group" in rows
+    others = {n: None if known and not is_group_name(n) else candidate(n, column) for n, column in unused.items()}
     splits = {
         name: text
         for name, column in unused.items()

@@ -65,6 +65,7 @@ class Config(LatentConfig):
     neighbours: int = Field(default=5, ge=1)
     """With `draw: between`: the second encoding is one of this many nearest of the class."""
 
+    # A constant of the other families: here one option decides.
     @property
     def derives(self) -> bool:  # type: ignore[override]
         """See `GeneratorConfig`."""

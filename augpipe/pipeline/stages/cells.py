@@ -31,7 +31,7 @@ def cell_splits(
     wanted = {arm.mix.attributes: arm for arm in experiment.arms if arm.mix.attributes}
     if attributes is None:
         return ()
-    made = []
+    splits = []
     for by, arm in wanted.items():
         split = _split(store, refs, {name: attributes[f"{ATTRIBUTE}{name}"].to_numpy(object) for name in by}, by)
         if not plan_cells(split.counts["train"], split.known):
@@ -39,8 +39,8 @@ def cell_splits(
                 f"mix.fill of arm {arm.name!r} draws no images: every combination of class and {' and '.join(by)} has "
                 f"{max(split.counts['train'].values())} training images"
             )
-        made.append(split)
-    return tuple(made)
+        splits.append(split)
+    return tuple(splits)
 
 
 def empty_cells(splits: Sequence[CellSplits]) -> tuple[str, ...]:

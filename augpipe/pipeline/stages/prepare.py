@@ -24,7 +24,7 @@ from augpipe.data import leaks
 from augpipe.data.copied_classes import check_copied_classes
 from augpipe.data.imbalance import Imbalance, thin
 from augpipe.data.intake import Intake, Progress, take_in
-from augpipe.data.options import Policy
+from augpipe.data.options import Policy, SplitOptions
 from augpipe.data.quarantine import quarantine
 from augpipe.data.split_check import NAMES
 from augpipe.data.survey import survey
@@ -46,9 +46,7 @@ def prepare(
     Never cached, because it reads the source. seed: draws a separate split for this seed; None: the experiment's split.
     """
     timer, store = Timer(), context.store
-    policy, options = experiment.policy, experiment.split
-    if seed is not None:
-        options = options.model_copy(update={"seed": entropy(options.seed, "resplit", seed)})
+    policy, options = experiment.policy, _split_options(experiment, seed)
     listing = list_images(experiment)
     check_listing(experiment, listing)
     list_shift(experiment, listing.classes)  # raises before any picture is read
@@ -88,6 +86,14 @@ def prepare(
         shift=None if shift is None else shift.images,
         time=timer.stop(),
     )
+
+
+def _split_options(experiment: Experiment, seed: int | None) -> SplitOptions:
+    """The experiment's options of the split, with a separate seed for the split of `seed`."""
+    options = experiment.split
+    if seed is None:
+        return options
+    return options.model_copy(update={"seed": entropy(options.seed, "resplit", seed)})
 
 
 def _attributes(intake: Intake, rows: Mapping[str, NDArray[np.int64]]) -> pd.DataFrame | None:
