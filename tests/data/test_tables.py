@@ -676,6 +676,14 @@ def test_uncertain_one_hot_labels(tmp_path: Path, uncertain: object, counts: dic
     assert (without in listing.notes) == (uncertain == 0)
 
 
+def test_empty_rows_of_one_hot_columns_are_left_out_where_rows_without_a_1_are(tmp_path: Path) -> None:
+    path = labelled_table(tmp_path, ["-"] * 4, x=[1, 0, "", 0], y=[0, 1, "", 0])
+    one_hot = {"columns": {"label": ["x", "y"]}, "ignore": ["label"]}
+    assert [bad.reason for bad in listed(path, unmarked="none", **one_hot).bad] == ["row 3: no label"]
+    listing = listed(path, unmarked="drop", **one_hot)
+    assert not listing.bad and "2 rows without a 1 in the one-hot columns left out" in listing.notes
+
+
 def test_options_of_one_hot_columns_without_effect(tmp_path: Path) -> None:
     path = labelled_table(tmp_path, ["-"] * 3, x=[1, 0, ""], y=[0, 1, ""])
     for name, value in (("uncertain", 0), ("unmarked", "drop")):
@@ -942,8 +950,44 @@ def test_paths_of_another_place_have_a_hint(tmp_path: Path, path: str) -> None:
     images(tmp_path, 3)
     rows = {"path": [path.format(i) for i in range(3)], "label": ["x", "y", "y"]}
     pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(UserError, match="no path of 3 rows") as caught:
+        listed(tmp_path / "m.csv")
+    assert f"{path.format(0)} for img/0.png" in str(caught.value)
+    pd.DataFrame(rows | {"path": ["img/0.png", *rows["path"][1:]]}).to_csv(tmp_path / "m.csv", index=False)
     (note,) = listed(tmp_path / "m.csv").notes
-    assert "3 paths of the table fit no file" in note and f"{path.format(0)} for img/0.png" in note
+    assert "2 paths of the table fit no file" in note and f"{path.format(1)} for img/1.png" in note
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("a/{}.png", "files of these names are in .*/scans: set source.root=.*/scans$"),
+        ("{}", "files of these names are in .*/scans/a: set source.root="),
+        ("0{}.png", "such as '00.png': set source.root to the folder that the paths are relative to"),
+        ("x{}", "the names of files begin so, such as .*x0_aligned.png; write the files' names"),
+        ("study", "it is a folder; write a row for each picture in it"),
+    ],
+)
+def test_a_table_none_of_whose_files_is_there_says_where_they_are(tmp_path: Path, written: str, message: str) -> None:
+    for i in range(3):
+        save(tmp_path / "set" / "scans" / "a" / f"{i}.png", noise(i))
+        save(tmp_path / "set" / "scans" / "b" / f"x{i}_aligned.png", noise(9 + i))
+    (tmp_path / "set" / "meta" / "study").mkdir(parents=True)
+    table = tmp_path / "set" / "meta" / "m.csv"
+    pd.DataFrame({"path": [written.format(i) for i in range(3)], "label": ["x", "y", "y"]}).to_csv(table, index=False)
+    with pytest.raises(UserError, match="no path of 3 rows") as caught:
+        listed(table)
+    assert re.search(message, str(caught.value))
+
+
+def test_a_table_whose_names_fit_several_files_says_how_to_choose(tmp_path: Path) -> None:
+    for part in ("PART_1", "part_1"):
+        for i in range(3):
+            save(tmp_path / part / f"{i}.png", noise(i))
+    pd.DataFrame({"path": ["0", "1", "2"], "label": ["x", "y", "y"]}).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(UserError, match=r"fit several files.*2 files of this name.*set source\.root to the folder"):
+        listed(tmp_path / "m.csv")
+    assert len(listed(tmp_path / "m.csv", root=tmp_path / "part_1")) == 3
 
 
 @pytest.mark.parametrize(

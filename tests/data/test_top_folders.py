@@ -199,7 +199,10 @@ def test_classes_of_a_split_in_one_name(tmp_path: Path, names: tuple[str, ...], 
     assert images.classes == labels and set(images.splits) == {"train", "test"}
 
 
-@pytest.mark.parametrize("name", ["unlabeled", "test", "Predictions", "_tmp2"])
+@pytest.mark.parametrize(
+    "name",
+    ["unlabeled", "test", "Predictions", "_tmp2", "generated", "a_old", "a.bak", "BACKGROUND_Google", "New folder"],
+)
 def test_class_folders_that_are_no_classes_by_name(tmp_path: Path, name: str) -> None:
     root = tree(tmp_path / "pics", "a", "b", name)
     (note,) = listed(root, False).notes
@@ -395,6 +398,66 @@ def test_a_table_in_a_folder_of_labels_is_proposed(tmp_path: Path) -> None:
     texts(root, "labels/labels.csv", text="file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8)))
     with pytest.raises(UserError, match=r"labels\.csv --set source\.root=\S*pics --set source\.col"):
         listed(root, False)
+
+
+@pytest.mark.parametrize("name", ["Annotation", "labels"])
+def test_a_folder_of_files_called_as_the_pictures_is_no_class(tmp_path: Path, name: str) -> None:
+    """Also if these have no suffix, as annotations of objects may."""
+    root = tree(tmp_path / "pics", "Images/cat", "Images/dog", n=3)
+    texts(root, *(f"{name}/{c}/{i}" for c in ("cat", "dog") for i in range(3)))
+    listing = listed(root, False)
+    assert listing.classes == ("cat", "dog")
+    assert any(f"the folder {name} has no picture but 6 files" in note for note in listing.notes)
+
+
+@pytest.mark.parametrize("beside", ["EmoLabel/list.txt", "styles.csv"])
+def test_a_file_beside_a_single_folder_is_named(tmp_path: Path, beside: str) -> None:
+    root = tree(tmp_path / "pics", "Image/aligned", n=8)
+    texts(root, beside, "README.txt", text="a,b\n1,2,3\n")
+    with pytest.raises(UserError, match=rf"in the folder 'aligned', .*; if \S*{beside} has them, give that file"):
+        listed(root, False)
+
+
+def test_classes_inside_of_the_only_folder_of_a_split(tmp_path: Path) -> None:
+    root = tree(tmp_path / "x", *(f"{s}/images/{c}" for s in ("train", "test") for c in ("crack", "ok")), n=4)
+    texts(root, *(f"{s}/annotations/{i}.xml" for s in ("train", "test") for i in range(4)))
+    with pytest.raises(UserError, match=r"'\{split\}/images/\{label\}/\*\*/\*' if the folders inside of it"):
+        listed(root, False)
+    assert listed(root, False, layout="{split}/images/{label}/**/*").classes == ("crack", "ok")
+
+
+def test_numbers_in_the_names_of_files_may_be_classes(tmp_path: Path) -> None:
+    for i in range(12):
+        save(tmp_path / f"{20 + i}_{i % 2}_{i % 3}_2017{i}.jpg", noise(i))
+    with pytest.raises(UserError, match=r"such as source\.layout='\*_\{label-\}_\*'") as caught:
+        listed(tmp_path, False)
+    assert "it has none; if a part of the files' names is the class, as '20_0_0_20170.jpg'" in str(caught.value)
+    assert listed(tmp_path, False, layout="*_{label-}_*").counts() == {"0": 6, "1": 6}
+
+
+def test_a_table_beside_folders_of_patients_is_named(tmp_path: Path) -> None:
+    """As CheXpert is published: its paths begin with the folder's name, and a patient may have a single picture."""
+    root = tmp_path / "Chest"
+    rows = []
+    for i in range(12):
+        path = f"{'train' if i < 9 else 'valid'}/patient{i:05d}/study1/view1.png"
+        save(root / path, noise(i))
+        rows.append(f"Chest/{path},{30 + i},{int(i % 2 == 0)},{int(i % 2)}")
+    texts(root, "train.csv", text="\n".join(["Path,Age,Sick,Well", *rows]))
+    with pytest.raises(UserError, match=r"the table .*train\.csv names the pictures in its column 'Path'"):
+        listed(root, False)
+
+
+def test_the_advised_group_is_a_numbered_folder_and_no_kind(tmp_path: Path) -> None:
+    folders = [
+        f"{c}/SOB/{kind}{c}/SOB_14-{c}{kind}{i}/{zoom}X"
+        for c in "bm"
+        for kind in "af"
+        for i in "12"
+        for zoom in (40, 100)
+    ]
+    note = next(note for note in listed(tree(tmp_path / "x", *folders), False).notes if "have sub-folders" in note)
+    assert "'{label}/*/*/{group}/**/*'" in note
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._group_paths import called_as_groups
 from augpipe.data.sources._image_folder import tables_of
 from augpipe.data.sources._settings import unquoted
 
@@ -225,13 +226,19 @@ def _columns(
         if rows and name != settings["path"] and agree:
             return settings["path"], name, True
     storage = single or all(not folder or STORAGE.fullmatch(folder) for folder in set(folders))
+    storage = storage or called_as_groups(set(folders))
     if not rows:
         return None
     return settings["path"], settings.get("label", ""), not ("label" in settings or storage)
 
 
 def _agree(values: Sequence[str], folders: Sequence[str]) -> bool:
-    """Whether values and folders stand for each other, one to one, but for a few rows."""
+    """Whether values and folders stand for each other, one to one, but for a few rows.
+
+    Values that are all different stand for nothing.
+    """
+    if len(set(values)) == len(values):
+        return False
     pairs = Counter(zip(values, folders, strict=True))
     most = {value: max((n, f) for (v, f), n in pairs.items() if v == value)[1] for value in set(values)}
     right = sum(most[value] == folder for value, folder in zip(values, folders, strict=True))

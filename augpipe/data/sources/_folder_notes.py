@@ -54,14 +54,23 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
 
 
 def _first_divided(classes: Sequence[str], below: Sequence[Sequence[str]]) -> int:
-    """The first level of the folders inside of classes, of each picture, at which a class has several; 0 if none."""
+    """The first level of the folders inside of classes, of each picture, at which a class has several; 0 if none.
+
+    The first of them whose folders are numbered, and each in one class only, as patients' are, goes before kinds such
+    as `adenosis`.
+    """
+    divided = []
     for level in range(min(map(len, below))):
         inner = dict[str, set[str]]()
         for name, folders in zip(classes, below, strict=True):
             inner.setdefault(name, set()).add(folders[level])
-        if any(len(names) > 1 for names in inner.values()):
-            return level
-    return 0
+        names = set[str]().union(*inner.values())
+        in_one = sum(map(len, inner.values())) == len(names)
+        if any(len(folders) > 1 for folders in inner.values()):
+            divided.append(level)
+            if in_one and all(any(sign.isdecimal() for sign in name) for name in names):
+                return level
+    return divided[0] if divided else 0
 
 
 def _rest(below: Sequence[Sequence[str]], level: int) -> str:

@@ -25,6 +25,12 @@ ADVICE: Final = {
     "options: {{split: letters}}}} in a config, or the split's name in place of letters; FOLDER holds EMNIST/raw",
     r".+-ubyte(\.gz)?": "{} is in MNIST's form: set source: {{kind: torchvision, name: MNIST, root: FOLDER}} "
     "in a config, or FashionMNIST",
+    r"imagelabels\.mat": "{} is of Flowers-102: set source: {{kind: torchvision, name: Flowers102, root: FOLDER}} "
+    "in a config; FOLDER holds flowers-102/jpg and the .mat files",
+    r"(train|test)_[Xy]\.bin": "{} is of STL-10: set source: {{kind: torchvision, name: STL10, root: FOLDER}} in a "
+    "config; FOLDER holds stl10_binary",
+    r"(labels?|targets?|y)([_-].+)?\.npy": "{0} may be the labels of an array of images: give that array, and "
+    "--set source.labels=DIR/{0}",
     r".+\.(h5|hdf5|mat|tfrecords?|lmdb|mdb|pt|pth|pkl|pickle|npy\.gz|sqlite|db|npy)": f"{{}} {AS_ARRAYS}",
     r".+\.npz": "give {} itself",
     r".+\.(rar|7z|gz|bz2|xz|zst)": "unpack {}, and give the folder",

@@ -5,7 +5,7 @@ in folders, or in the files' names.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -39,9 +39,14 @@ def groups_by_name(names: Sequence[str]) -> bool:
     several of each, at least `FEWEST`.
     """
     distinct = set(names)
-    kinds = {letters(name) for name in distinct}
-    numbered = all(any(sign.isdecimal() for sign in name) for name in distinct)
-    return len(kinds) == 1 and numbered and FEWEST <= len(distinct) < len(names) and is_group_name(*kinds)
+    return len(distinct) < len(names) and called_as_groups(distinct)
+
+
+def called_as_groups(names: Collection[str]) -> bool:
+    """Whether different names are called as groups are and numbered, at least `FEWEST`."""
+    kinds = {letters(name) for name in names}
+    numbered = all(any(sign.isdecimal() for sign in name) for name in names)
+    return len(kinds) == 1 and numbered and len(names) >= FEWEST and is_group_name(*kinds)
 
 
 def names_note(

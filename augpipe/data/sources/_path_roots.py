@@ -19,6 +19,8 @@ from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 SUFFIXES: Final = (*PICTURES, *DICOM)
 MISSING: Final = "file does not exist"
 OUTSIDE: Final = "a path outside the root"
+AMBIGUOUS: Final = "files of this name"
+NO_FILE: Final = "not a file"
 
 
 class Location(NamedTuple):
@@ -88,9 +90,7 @@ class Root:
         if len(fitting) == 1 and not self._reason(fitting[0]):
             return Location(fitting[0], "", self.index, completed=True, padded=padded)
         if len(fitting) > 1:
-            return Location(
-                given, f"{len(fitting)} files of this name: {', '.join(fitting[:2])}", self.index, ambiguous=True
-            )
+            return Location(given, f"{len(fitting)} {AMBIGUOUS}: {', '.join(fitting[:2])}", self.index, ambiguous=True)
         return Location(given, MISSING, self.index)
 
     def _with_zeros(self, parts: Sequence[str], whole: bool) -> list[str]:
@@ -171,7 +171,7 @@ class Root:
         names = {}
         for entry in entries:
             try:
-                names[entry.name] = "" if entry.is_file() else "not a file"
+                names[entry.name] = "" if entry.is_file() else NO_FILE
                 if entry.is_symlink() and not Path(entry.path).resolve(strict=True).is_relative_to(resolved_root):
                     names[entry.name] = f"a link to outside the root {self.root}"
             except (OSError, RuntimeError):
@@ -202,6 +202,11 @@ class PackedRoot(Root):
             folder, _, name = path.rpartition("/")
             folders.setdefault(folder, {})[name] = ""
         return folders
+
+
+def is_ambiguous(reason: str) -> bool:
+    """Whether a path cannot be used because it fits several files."""
+    return f" {AMBIGUOUS}: " in reason
 
 
 def _parts(path: str) -> list[str]:

@@ -69,9 +69,10 @@ def proposal(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | 
 
 
 def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]) -> str | None:
-    """The first column whose first values mostly name pictures below a root; None if none does.
+    """The column whose first values mostly name pictures below a root; None if none does.
 
-    First as they are written: the number of a patient may be a file's name without its suffix, or without zeros.
+    First as they are written: the number of a patient may be a file's name without its suffix, or without zeros. Then
+    the column with the most different values: another may name one picture of each patient.
     """
     paths = Paths(roots)
     fitting = []
@@ -81,8 +82,8 @@ def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path
             continue
         padded = any(one.padded for one in resolved)
         if not padded or len(set(values)) == len(values):  # each picture once
-            fitting.append((any(one.completed for one in resolved), padded, name))
-    return min(fitting, key=lambda one: one[:2])[2] if fitting else None
+            fitting.append((any(one.completed for one in resolved), padded, -len(set(values)), name))
+    return min(fitting, key=lambda one: one[:3])[3] if fitting else None
 
 
 def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:

@@ -15,8 +15,8 @@ from augpipe.core.errors import choices, several
 
 # Names of such folders, and suffixes of their files; a class folder whose pictures are missing has neither.
 NAMES: Final = re.compile(
-    r"(labels?|annotations?|annos?|anns?|bbox(es)?|boxes|xmls?|jsons?|meta[ _-]?(data|info)?|splits?|image[ "
-    r"_-]?sets?|info|docs?|csvs?"
+    r"(labels?|\w*[ _-]labels?|(?-i:\w*[a-z]Labels?)|annotations?|annos?|anns?|bbox(es)?|boxes|xmls?|jsons?"
+    r"|meta[ _-]?(data|info)?|splits?|image[ _-]?sets?|info|docs?|csvs?"
     r"|lists?|txts?|yolo|coco|voc|attributes?|parts)([ _.-].*)?(train|val|test)?\d*",
     re.IGNORECASE,
 )
@@ -47,7 +47,7 @@ def sidecars(root: Path, folders: Sequence[str], pictures: Sequence[str]) -> dic
     """Folders below `root` without a picture, whose files describe pictures → their files by suffix.
 
     Only the outermost of each. folders, pictures: paths relative to the root. A folder counts if all of its files are
-    texts, and it is called as such folders are or its files as the pictures.
+    texts, and it is called as such folders are or its files as the pictures; those may have no suffix.
     """
     holding = {path.rsplit("/", n)[0] for path in pictures for n in range(1, path.count("/") + 1)}
     stems = {_stem(path) for path in pictures}
@@ -59,7 +59,9 @@ def sidecars(root: Path, folders: Sequence[str], pictures: Sequence[str]) -> dic
         suffixes = Counter(os.path.splitext(name)[1].lower() for name in names)  # noqa: PTH122 (a name)
         alike = sum(_stem(name) in stems for name in names)
         named = NAMES.fullmatch(folder.rpartition("/")[2]) or 2 * alike > len(names)
-        if names and suffixes.keys() <= SUFFIXES and named:
+        # Files that are called as the pictures describe them, also without a suffix.
+        texts = suffixes.keys() <= (SUFFIXES | {""} if 2 * alike > len(names) else SUFFIXES)
+        if names and texts and named:
             counts[folder] = suffixes
     return counts
 
@@ -89,11 +91,12 @@ def boxes_hint(root: Path, counts: Mapping[str, Counter[str]], pictures: Sequenc
 
 
 def _shown(suffixes: Mapping[str, int]) -> str:
-    return choices(several(n, f"{suffix} file") for suffix, n in sorted(suffixes.items()))
+    return choices(several(n, f"{suffix} file" if suffix else "file") for suffix, n in sorted(suffixes.items()))
 
 
 def _stem(path: str) -> str:
-    return path.rpartition("/")[2].rpartition(".")[0].lower()
+    name = path.rpartition("/")[2].lower()
+    return name.rpartition(".")[0] or name
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -17,6 +17,7 @@ from augpipe.data.sources._groups import plain_groups
 from augpipe.data.sources._join import joined
 from augpipe.data.sources._listing import Bad, check_names
 from augpipe.data.sources._missing_column import no_column
+from augpipe.data.sources._missing_paths import check_some
 from augpipe.data.sources._numbered_lists import ID, NOTE
 from augpipe.data.sources._one_hot import one_hot
 from augpipe.data.sources._paths import Paths
@@ -198,6 +199,8 @@ class Checks:
         self.dropped = left_out != ""
         self._reject(self.labels == "", NO_LABEL)
         hint = checked.hint(paths, self.reasons)
+        if config.path.is_file():
+            check_some(paths, self.reasons.tolist(), config.path, config.roots, *hint)
         self.notes = (*table.notes, *checked.notes(), *hint, *_dropped_notes(left_out))
         self.notes = (*self.notes, *self._without_rows())
         self.splits = self._splits()

@@ -30,7 +30,9 @@ ASIDE: Final = re.compile(
 NO_CLASS: Final = re.compile(
     r"_*(un-?label+ed|no[ _-]?labels?|test(ing)?|test[ "
     r"_-]?(set|data|images?)|predict(ed|ions?)|results?|outputs?|logs?|notebooks?|figures?"
-    r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do)\d*",
+    r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do|to[ _-]?(sort|check|review)"
+    r"|generated|synthetic|samples?|processed|raw|background([ _-]google)?|bad|broken|duplicates?|runs|misc"
+    r"|new[ _]folder|.+([ _-]old|\.(bak|old|orig)))\d*",
     re.IGNORECASE,
 )
 MOSTLY: Final = 0.8  # of the masks have the names of pictures

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -20,6 +19,7 @@ from augpipe.data.sources._listing import SPLIT_NAMES, Attributes, Classes, Fetc
 from augpipe.data.sources._numbered_lists import check_numbered_lists
 from augpipe.data.sources._pictures import SUFFIXES, Blob
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
+from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint, numbered_names_hint
 from augpipe.data.sources._source import SourceConfig
 from augpipe.data.sources._split_lists import split_list_notes
 
@@ -110,10 +110,14 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
         first = f"; {files.bad[0].id}: {files.bad[0].reason}" if files.bad and not paths else ""
         raise UserError(f"{error}{hint}{first}") from None
     if config.layout is None:
-        _check_sidecars(config.path, top, images, beside, where)
+        if config.classes is None and len(images.classes) == 1:
+            hint = inside_hint(images.ids, images.classes[0]) or boxes_hint(config.path, beside, images.ids)
+            check_single(images.classes[0], where, hint)
         names = [images.classes[label] for label in images.labels]
         divided = images.splits is not None
         check_beside(config.path, top, images.ids, names, beside, divided)
+        if config.classes is None and len(images.classes) == 1:
+            check_single(images.classes[0], where, beside_hint(config.path, top, beside))
         if not divided:
             lists = files_beside(config.path, top, beside)
             check_numbered_lists(lists, images.ids, where)
@@ -145,19 +149,6 @@ def _around(layout: str, attributes: Sequence[str], paths: Sequence[str], folder
     return top if labels <= set(top.split("/")) else ""
 
 
-def _check_sidecars(root: Path, top: str, images: Listing, beside: Mapping[str, Counter[str]], where: str) -> None:
-    """UserError if all pictures are in one folder, and a file of JSON or another folder's files of boxes may have their
-    labels.
-    """
-    if len(images.classes) != 1:
-        return
-    jsons = (path for path in files_beside(root, top) if path.suffix.lower() == ".json")
-    if hint := boxes_hint(root, beside, images.ids) or next(map(advice, jsons), ""):
-        raise UserError(
-            f"all pictures of {where} are in the folder {images.classes[0]!r}, and their classes in no folder{hint}"
-        )
-
-
 def _layout_hint(paths: Sequence[str]) -> str:
     """A layout of files whose names may begin with the class, `cat_1.png`; "" if none does."""
     for path in paths[:1]:
@@ -167,7 +158,7 @@ def _layout_hint(paths: Sequence[str]) -> str:
             above = "{split}/" if known and "/" not in folder else f"{'**' if slash else ''}{slash}"
             layout = f"{above}{{label-}}{match[1]}*"
             return f"; if the names of the files begin with the class, as {path!r}, set source.layout={layout!r}"
-    return ""
+    return numbered_names_hint(paths)
 
 
 def _equal(root: Path, one: str, other: str) -> bool:

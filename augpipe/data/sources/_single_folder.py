@@ -1,0 +1,84 @@
+"""All pictures in one folder, so that no folder is a class: where their classes may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Final
+
+from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._beside import TABLES, files_beside
+from augpipe.data.sources._foreign import advice
+from augpipe.data.sources._proposal import read_columns
+
+PROSE: Final = re.compile(r"read[ _-]?me|licen[cs]e|citation|copying|changelog|about", re.IGNORECASE)
+ARRAYS: Final = (".mat", ".npy", ".bin", ".pkl", ".h5")
+FIELDS: Final = re.compile(r"[^_-]+([_-][^_-]+)+")  # of a file's name
+LEAST: Final = 3  # fields of names without a word; two are a group and a number
+EACH: Final = 3  # pictures of a folder inside, on average; a patient may have two
+SHOWN: Final = 5  # files in a message
+MOSTLY: Final = 0.8  # of the names have as many fields
+
+
+def check_single(folder: str, where: str, hint: str) -> None:
+    """UserError if there is a hint of where the classes of pictures are that are all in one folder."""
+    if hint:
+        raise UserError(f"all pictures of {where} are in the folder {folder!r}, and their classes in no folder{hint}")
+
+
+def numbered_names_hint(paths: Sequence[str]) -> str:
+    """`; ` and a layout of files whose names may have the class in a field between others, as `26_1_0_2017.jpg`;
+    "" if they have none.
+    """
+    names = [path.rpartition("/")[2] for path in paths]
+    matches = [FIELDS.fullmatch(name.rpartition(".")[0]) for name in names]
+    fields = [re.split("[_-]", match[0]) for match in matches if match]
+    if not fields or len(fields) < MOSTLY * len(names) or len(fields[0]) < LEAST:
+        return ""
+    n = len(fields[0])
+    # A class repeats; a number of the picture does not.
+    alike = [len({one[at] for one in fields if len(one) > at}) for at in range(n)]
+    least = min((count, at) for at, count in enumerate(alike) if count > 1) if max(alike) > 1 else None
+    if least is None or least[0] > len(fields) / 2:
+        return ""
+    sign = "_" if "_" in names[0] else "-"
+    layout = sign.join("{label-}" if at == least[1] else "*" for at in range(least[1] + 1)) + f"{sign}*"
+    return (
+        f"; if a part of the files' names is the class, as {names[0]!r} may have, say which, such as "
+        f"source.layout={layout!r}"
+    )
+
+
+def inside_hint(ids: Sequence[str], folder: str) -> str:
+    """`; ` and a layout of the folders inside of the only one; "" if there are none, or each has few pictures.
+
+    ids: paths of the pictures, all in `folder`, perhaps below train and test.
+    """
+    below = [path.split("/") for path in ids]
+    at = below[0].index(folder)
+    inner = sorted({parts[at + 1] for parts in below if len(parts) > at + 2})
+    if len(inner) < 2 or EACH * len(inner) > len(ids):
+        return ""
+    above = "{split}/" if at else ""
+    return (
+        f"; set source.layout='{above}{folder}/{{label}}/**/*' if the folders inside of it ({choices(inner[:3])}, ...) "
+        "are the classes"
+    )
+
+
+def beside_hint(root: Path, top: str, aside: Collection[str]) -> str:
+    """`; ` and how to use a file beside the pictures that may have their classes; "" if there is none.
+
+    Tables that were read and agree with the folder are none. aside: folders without pictures.
+    """
+    files = [path for path in files_beside(root, top, aside) if not PROSE.match(path.name)]
+    of_others = [path for path in files if path.suffix.lower() in (".json", *ARRAYS)]
+    if hint := next(filter(None, map(advice, of_others)), ""):
+        return hint
+    tables = [path for path in files if path.suffix.lower() in TABLES and not read_columns(path, 1)]
+    lists = [*tables, *(path for path in files if path.suffix.lower() in (".txt", ".lst"))]
+    if not lists:
+        return ""
+    one = "one of " if len(lists) > 1 else ""
+    return f"; if {one}{choices(map(str, lists[:SHOWN]))} has them, give that file in place of the folder"
