@@ -43,10 +43,11 @@ WIDTH = 6.4  # inches, of a figure whose classes need no more
 
 
 def svg(figure: Figure) -> str:
-    """A figure as a data URI."""
+    """A figure as a data URI; as wide as it was made, so that those of one page share their width."""
     buffer = io.BytesIO()
+    figure.set_layout_engine("constrained")
     with _missing_glyphs():
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -242,7 +243,7 @@ def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float
     """Row-normalised confusion matrices (K,K) side by side: rows are true classes, columns predicted classes."""
     k = len(classes)
     with matplotlib.rc_context(STYLE):
-        side = max(3.0, min(9.0, 0.4 * k + 1.6))
+        side = max(2.8, min(9.0, 0.4 * k + 1.6))
         figure = Figure(figsize=(2 * side + 0.8, side + 0.5))
         axes = figure.subplots(1, len(tables), squeeze=False)[0]
         for ax, (arm, table) in zip(axes, tables.items(), strict=True):
@@ -267,7 +268,6 @@ def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float
             ax.spines[:].set_visible(False)
             ax.tick_params(length=0)
         axes[0].set_ylabel("true class")
-        figure.tight_layout()
         return svg(figure)
 
 

@@ -31,7 +31,6 @@ def replicates_figure(result: Confirmation, names: Sequence[str], levels: Sequen
         for axes in (above, below):
             axes.grid(axis="x", color="#dddddd", lw=0.6)
             axes.set_axisbelow(True)
-        figure.subplots_adjust(hspace=0.6)
         return svg(figure)
 
 

@@ -102,6 +102,22 @@ def test_every_figure_has_a_table_below_it(report: Path, chromium: Tab) -> None:
     assert bare == []
 
 
+def test_figures_share_their_width_and_begin_where_the_text_does(report: Path, chromium: Tab) -> None:
+    """Few classes, so that none needs more; text of 14 px or more."""
+    chromium.open(report, 1280)
+    places = chromium.run(
+        """[...document.querySelectorAll('img.chart')].map(i => i.getBoundingClientRect()).map(r => [r.left, r.width])"""
+    )
+    lefts, widths = ({round(one[at]) for one in places} for at in (0, 1))
+    assert len(places) > 5 and len(widths) == 1
+    assert lefts == {round(chromium.run("document.querySelector('h2').getBoundingClientRect().left"))}
+    sizes = chromium.run(
+        """[...document.querySelectorAll('body *')].filter(e => [...e.childNodes].some(
+            n => n.nodeType === 3 && n.textContent.trim())).map(e => parseFloat(getComputedStyle(e).fontSize))"""
+    )
+    assert min(sizes) >= 14
+
+
 def test_on_a_narrow_screen_figures_keep_their_size_and_scroll(report: Path, chromium: Tab) -> None:
     chromium.open(report, 400)
     sizes = chromium.run(
