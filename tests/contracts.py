@@ -54,6 +54,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "cvae, prior": ("cvae", {"draw": "prior", "denoise": 0.2, "free_bits": 0.1}),
+    "cvae, VAE-GAN": ("cvae", {"adversarial": True, "r1_every": 2, "ada": {"kimg": 0.05}}),
     "cvae, between": ("cvae", {"draw": "between"}),
     "diffusion, all options": ("diffusion", {"guidance": 2.0, "class_balancing": 1.0}),
     "deepsmote, per class": ("deepsmote", {"per_class": True}),
