@@ -26,6 +26,7 @@ TINY: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
     "deepsmote": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
     "diffusion": {"width": 4, "batch": 8, "kimg": 0.1, "sampling_steps": 2, "warm_up_kimg": 0.02},
+    "pixelcnn": {"width": 4, "layers": 2, "components": 2, "batch": 8, "kimg": 0.1},
     "progan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.05},
     "stylegan": {"width": 1, "latent": 8, "batch": 8, "kimg": 0.1},
 }
