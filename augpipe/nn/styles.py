@@ -12,13 +12,16 @@ from augpipe.nn.blocks import EqualLinear
 from augpipe.nn.critics import leaky
 from augpipe.nn.norms import pixel_norm
 
+CLASS_SCALE = 0.2  # of the class's embedding in the mapping's input, relative to the latent
 MAPPING_RATE = 0.01  # learning rate of the mapping network, relative to the others (Karras et al. 2019, appendix C)
 
 
 class StyleMapping(nn.Module):
     """Latents (N,Z), labels (N,) → styles w (N,Z), float32; `layers` fully connected layers.
 
-    The class counts by an embedding beside the latent, both normalised (Karras et al. 2020, ADA).
+    The input is the latent times an embedding of the class and, smaller, that embedding itself, all normalised. With
+    the embedding beside the latent, as in Karras et al. (2020, ADA), all images of a class soon became alike: a style
+    that depends on the class alone is learned before one that depends on both.
     """
 
     def __init__(self, latent: int, classes: int, layers: int) -> None:
@@ -32,7 +35,8 @@ class StyleMapping(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             h = pixel_norm(z.float())
             if self.embedding is not None:
-                h = torch.cat([h, pixel_norm(self.embedding(labels))], 1)
+                of_class = pixel_norm(self.embedding(labels))
+                h = torch.cat([pixel_norm(h * of_class), CLASS_SCALE * of_class], 1)
             for layer in self.layers:
                 h = leaky(layer(h))
         return h

@@ -143,6 +143,6 @@ def test_lazy_penalties_have_updates_of_their_own_at_the_corrected_rate(make_sha
         steps(model, train, 6)
         for name, count, c in zip("gd", counts, (c_g, c_d), strict=True):
             (group,) = model.optimisers[name].param_groups
-            assert group["lr"] == pytest.approx(c * 3e-3) and group["betas"] == (0.0, pytest.approx(0.99**c))
+            assert group["lr"] == pytest.approx(c * 5e-3) and group["betas"] == (0.0, pytest.approx(0.99**c))
             assert max(int(state["step"]) for state in model.optimisers[name].state.values()) == count
     assert both.path_mean > 0 == plain.path_mean

@@ -1,7 +1,7 @@
 """stylegan: a style-based GAN with the design of Karras et al. (2020), "StyleGAN2", in a small size.
 
-A mapping network makes a style of the latent and the class. It scales the channels of every convolution of the
-generator, whose images are sums over resolutions (skip connections); noise is added to every layer. The critic is
+A mapping network makes a style of the latent times a class embedding. It scales the channels of every convolution of
+the generator, whose images are sums over resolutions (skip connections); noise is added to every layer. The critic is
 residual, with minibatch standard deviation and a projection of the class. Training uses the non-saturating loss, lazy
 R1 and, if requested, style mixing and the path-length penalty; both augmentations of the adversarial families apply.
 
@@ -71,7 +71,7 @@ class Config(AdversarialConfig):
     path_length_every: int = Field(default=4, ge=1)
     """Steps between path-length penalties."""
 
-    learning_rate: float = Field(default=3e-3, gt=0)
+    learning_rate: float = Field(default=5e-3, gt=0)
     """Learning rate of Adam; the mapping network's is a hundredth of it."""
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
