@@ -26,7 +26,9 @@ TINY: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
     "deepsmote": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.1},
     "diffusion": {"width": 4, "batch": 8, "kimg": 0.1, "sampling_steps": 2, "warm_up_kimg": 0.02},
+    "pixelcnn": {"width": 4, "layers": 2, "components": 2, "batch": 8, "kimg": 0.1},
     "progan": {"width": 4, "latent": 8, "batch": 8, "kimg": 0.05},
+    "stylegan": {"width": 1, "latent": 8, "batch": 8, "kimg": 0.1},
 }
 # What else a family can be, by its own options; the contracts hold for these too.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -54,6 +56,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "cvae, prior": ("cvae", {"draw": "prior", "denoise": 0.2, "free_bits": 0.1}),
+    "cvae, VAE-GAN": ("cvae", {"adversarial": True, "r1_every": 2, "ada": {"kimg": 0.05}}),
+    "stylegan, all options": (
+        "stylegan",
+        {"style_mixing": 0.9, "path_length": 2.0, "path_length_every": 2, "r1_every": 2, "ada": {"kimg": 0.05}},
+    ),
     "cvae, between": ("cvae", {"draw": "between"}),
     "diffusion, all options": ("diffusion", {"guidance": 2.0, "class_balancing": 1.0}),
     "deepsmote, per class": ("deepsmote", {"per_class": True}),

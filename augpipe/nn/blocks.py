@@ -123,22 +123,25 @@ class EqualConv2d(nn.Module):
 
 
 class EqualLinear(nn.Module):
-    """Linear layer with N(0,1) weights that are scaled by gain/sqrt(fan_in) at run time (see EqualConv2d)."""
+    """Linear layer with N(0,1) weights that are scaled by gain/sqrt(fan_in) at run time (see EqualConv2d).
 
-    def __init__(self, i: int, o: int, gain: float = math.sqrt(2)) -> None:
+    rate: factor of the layer's learning rate; the weights start as large as with 1 (Karras et al. 2019, appendix C).
+    """
+
+    def __init__(self, i: int, o: int, gain: float = math.sqrt(2), rate: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(o, i))
         self.bias = nn.Parameter(torch.empty(o))
-        self.scale = gain / math.sqrt(i)
+        self.scale, self.rate = gain * rate / math.sqrt(i), rate
 
     def draw_parameters(self, rng: torch.Generator) -> None:
-        """Weights N(0,1), bias 0."""
-        nn.init.normal_(self.weight, generator=rng)
+        """Weights N(0, 1/rate²), bias 0."""
+        nn.init.normal_(self.weight, std=1 / self.rate, generator=rng)
         nn.init.zeros_(self.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N,I) → (N,O)."""
-        return F.linear(x, self.weight * self.scale, self.bias)
+        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
 
 
 def doublings(size: int) -> tuple[int, int]:

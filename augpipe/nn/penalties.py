@@ -1,7 +1,8 @@
-"""Gradient penalties of a critic: a function from images (N,C,H,W) to scores (N,)."""
+"""Gradient penalties of a critic, a function from images (N,C,H,W) to scores (N,), and of a style-based generator."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -40,3 +41,15 @@ def r1(critic: Critic, real: torch.Tensor) -> torch.Tensor:
     with respect to these; StyleGAN2-ADA takes it with respect to the images before augmentation.
     """
     return 0.5 * input_gradients(critic, real).square().sum(1).mean()
+
+
+def path_lengths(images: torch.Tensor, styles: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """|J^T y| of each image (Karras et al. 2020, section 3.2), (N,), float32; differentiable.
+
+    images (N,C,H,W) depend on styles (N,L,W), one for each of L layers, with Jacobian J; the square of the length is
+    the mean over layers. noise: N(0,1) in the images' shape; y is it divided by sqrt(H·W).
+    """
+    y = noise / math.sqrt(images.shape[2] * images.shape[3])
+    (gradient,) = torch.autograd.grad((images.float() * y).sum(), styles, create_graph=True)
+    # The square root has no gradient at 0.
+    return (gradient.float().square().sum(2).mean(1) + 1e-12).sqrt()

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, to_float
 from augpipe.generators import families
-from augpipe.generators.models.cvae import CVAE, BetweenCVAE, ClassCVAE, Posterior, kl_divergence
+from augpipe.generators.models.cvae import CVAE, BetweenCVAE, ClassCVAE
 from augpipe.generators.protocol import Deriving, Problem
+from augpipe.nn.variational import Posterior, kl_divergence
 
 
 def built(train: ImageSet, here: Runtime, **options: Any) -> CVAE:
@@ -98,3 +99,35 @@ def test_it_learns_to_reconstruct(here, make_shapes) -> None:
     losses = steps(model, train, 150)
     first, last = (np.mean([t["loss_reconstruction"] for t in part]) for part in (losses[:5], losses[-10:]))
     assert last < 0.35 * first
+
+
+def test_vae_gan_gives_each_net_the_gradient_of_its_objective(here, make_shapes) -> None:
+    """Larsen et al. 2016, algorithm 1: the decoder alone learns from the critic; likeness is of the critic's features."""
+    train = make_shapes((6, 6))
+    options = {"draw": "prior", "adversarial": True, "adversarial_weight": 0.3, "augment": (), "r1": 0.0}
+    model, twin = (built(train, here, **options) for _ in range(2))
+    real, labels = twin.in_class_order(*train.tensors())
+    assert twin.d is not None and model.d is not None
+    posterior = twin.net.encode(real, labels)
+    z = posterior.mean + (0.5 * posterior.log_variance).exp() * twin.normal(posterior.mean)
+    prior = twin.normal(z)
+    rebuilt, target = twin.net(z, labels), twin.d.features(real).detach()
+    n = target[0].numel()
+    assert n == 8 * 8 * 8  # 8 channels at half of 16 pixels
+    bound = 0.5 * F.mse_loss(twin.d.features(rebuilt), target).log() + kl_divergence(posterior).sum(1).mean() / n
+    scores = [twin.d(rebuilt, labels), twin.d(twin.net(prior, labels), labels)]
+    fooled = F.softplus(-torch.cat(scores)).mean()
+    caught = F.softplus(-twin.d(real, labels)).mean() + F.softplus(torch.cat(scores)).mean()
+    model.step(*train.tensors())
+    encoder = ("encoder_class", "stem", "down", "posterior")
+    of_encoder = {name for name, _ in twin.net.named_parameters() if name.startswith(encoder)}
+    of_decoder = {name for name, _ in twin.net.named_parameters()} - of_encoder
+    for loss, net, theirs, names in (
+        (bound, model.net, twin.net, of_encoder),
+        (bound + 0.3 * fooled, model.net, twin.net, of_decoder),
+        (caught, model.d, twin.d, {name for name, _ in twin.d.named_parameters()}),
+    ):
+        expected = torch.autograd.grad(loss, [theirs.get_parameter(n) for n in names], retain_graph=True)
+        assert len(expected) > 10
+        for name, gradient in zip(names, expected, strict=True):
+            torch.testing.assert_close(net.get_parameter(name).grad, gradient, rtol=1e-3, atol=1e-5)

@@ -64,6 +64,7 @@ def test_each_class_of_a_model_per_class_is_truncated() -> None:
         ("deepsmote", "interpolates between images"),
         ("progan", "projected to a sphere"),
         ("diffusion", "noise of every level"),
+        ("pixelcnn", "draws pixel by pixel"),
     ],
 )
 def test_where_it_has_no_effect_it_is_refused(name: str, why: str) -> None:

@@ -5,6 +5,9 @@ variance for all pixels, set to its optimum, the mean squared error of the batch
 weights of reconstruction and KL divergence then need no tuning, and `beta: 1` is the evidence lower bound. Images are
 the decoder's means, so they are smoother than real ones.
 
+`adversarial: true` makes it a VAE-GAN (Larsen et al. 2016): images are compared in the features of a critic, which also
+learns to tell reconstructions and images of the prior from real ones.
+
 Latents are drawn from the prior, from the normal distribution that fits the encodings of the class's train images, or
 between the encodings of two of them. In the last case the nearer image is the parent, and is recorded.
 """
@@ -12,28 +15,29 @@ between the encodings of two of them. In the last case the nearer image is the p
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
 from torch.nn import functional as F
 
 from augpipe.core import distributed as parallel
 from augpipe.core.device import Pool, Runtime
 from augpipe.core.images import ImageSet, to_float
+from augpipe.generators.adversarial import Adversarial, AdversarialConfig
 from augpipe.generators.interpolation import Interpolation, class_rows
-from augpipe.generators.latents import SAMPLE_BATCH, LatentConfig, LatentGenerator
+from augpipe.generators.latents import SAMPLE_BATCH
 from augpipe.generators.protocol import Derived, Problem
-from augpipe.nn.blocks import doublings, widths
+from augpipe.nn import losses
+from augpipe.nn.blocks import doublings
+from augpipe.nn.critics import ResidualCritic
 from augpipe.nn.ema import EMA
 from augpipe.nn.gaussians import ClassGaussians
-from augpipe.nn.residual import Residual
+from augpipe.nn.variational import Posterior, VariationalNet, kl_divergence
 
 
-class Config(LatentConfig):
+class Config(AdversarialConfig):
     """Options of cvae."""
 
     kind: Literal["cvae"]
@@ -43,7 +47,8 @@ class Config(LatentConfig):
     """Dimension of a latent."""
 
     width: float = Field(default=24.0, gt=0, le=512)
-    """Channels at full resolution; doubled with each halving of the resolution, up to four times."""
+    """Channels at full resolution; doubled with each halving of the resolution, up to four times that (the critic's:
+    eight times)."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
     """Learning rate of Adam."""
@@ -65,6 +70,18 @@ class Config(LatentConfig):
     neighbours: int = Field(default=5, ge=1)
     """With `draw: between`: the second encoding is one of this many nearest of the class."""
 
+    adversarial: bool = False
+    """VAE-GAN (Larsen et al. 2016): a critic, in whose features images are compared, makes the images sharper."""
+
+    adversarial_weight: float = Field(default=0.1, gt=0)
+    """Weight of the adversarial loss in the decoder's updates (1 / gamma of the paper, algorithm 1)."""
+
+    r1: float = Field(default=0.01, ge=0)
+    """Weight gamma of the critic's R1 penalty (Mescheder et al. 2018), applied every `r1_every` steps."""
+
+    r1_every: int = Field(default=16, ge=1)
+    """Steps between R1 penalties (lazy regularisation, Karras et al. 2020)."""
+
     # A constant of the other families: here one option decides.
     @property
     def derives(self) -> bool:  # type: ignore[override]
@@ -76,69 +93,29 @@ class Config(LatentConfig):
         yield from super().without_effect()
         if self.draw != "between":
             yield "neighbours", f"with draw: {self.draw}"
+        if not self.adversarial:
+            of_the_critic = ("adversarial_weight", "augment", "ada", "r1", "r1_every")
+            yield from ((name, "with adversarial: false") for name in of_the_critic)
+        elif not self.r1:
+            yield "r1_every", "with r1: 0"
 
 
-class Posterior(NamedTuple):
-    """mean, log_variance (N,Z): of the normal distribution of an image's latent."""
-
-    mean: torch.Tensor
-    log_variance: torch.Tensor
-
-
-class CVAENet(nn.Module):
-    """Encoder and decoder; forward is the decoder: latents (N,Z), labels (N,) → (N,C,H,W) in [-1,1]."""
-
-    def __init__(self, config: Config, problem: Problem) -> None:
-        super().__init__()
-        self.base, k = doublings(problem.spec.size)
-        channels, classes = widths(config.width, k, most=4), len(problem.classes)
-        vector = channels[0]
-        pairs = list(pairwise(channels))
-        self.encoder_class, self.decoder_class = nn.Embedding(classes, vector), nn.Embedding(classes, vector)
-        self.stem = nn.Conv2d(problem.spec.channels, channels[-1], 3, 1, 1)
-        self.down = nn.ModuleList(Residual(b, a, vector, resample="down") for a, b in reversed(pairs))
-        self.posterior = nn.Linear(channels[0] * self.base**2, 2 * config.latent)
-        self.first = nn.Linear(config.latent, channels[0] * self.base**2)
-        self.latent = nn.Linear(config.latent, vector)
-        self.up = nn.ModuleList(Residual(a, b, vector, resample="up") for a, b in pairs)
-        self.last = nn.Conv2d(channels[-1], problem.spec.channels, 3, 1, 1)
-
-    def encode(self, x: torch.Tensor, labels: torch.Tensor) -> Posterior:
-        """(N,C,H,W) in [-1,1], labels (N,) → float32 moments of the latents."""
-        h, vector = self.stem(x), F.silu(self.encoder_class(labels))
-        for block in self.down:
-            h = block(h, vector)
-        mean, log_variance = self.posterior(F.silu(h).flatten(1)).float().chunk(2, 1)
-        # Beyond these, exp() of the variance leaves float32's range before the loss pulls it back.
-        return Posterior(mean, log_variance.clamp(-20, 10))
-
-    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        vector = F.silu(self.decoder_class(labels) + self.latent(z))
-        h = self.first(z).unflatten(1, (-1, self.base, self.base))
-        for block in self.up:
-            h = block(h, vector)
-        out: torch.Tensor = torch.tanh(self.last(F.silu(h)))
-        return out
-
-
-def kl_divergence(posterior: Posterior) -> torch.Tensor:
-    """KL(N(mean, variance) || N(0,1)) of each latent and dimension, (N,Z) (Kingma & Welling 2014, appendix B)."""
-    mean, log_variance = posterior
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-
-
-class CVAE(LatentGenerator):
+class CVAE(Adversarial):
     """See the module docstring."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
         self.config = config
-        net = CVAENet(config, problem)
+        spec, classes = problem.spec, len(problem.classes)
+        net = VariationalNet(spec, classes, width=config.width, latent=config.latent)
         self.net = net
         self.add("generator", net)
         self.ema = EMA(net, config.ema_half_kimg)
         self.adam("g", net, config.learning_rate, (0.9, 0.999))
+        self.d = ResidualCritic(spec, classes, width=config.width) if config.adversarial else None
+        if self.d is not None:
+            self.add("discriminator", self.d)
+            self.adam("d", self.d, config.learning_rate, (0.0, 0.99))
         self._pool: Pool | None = None
 
     def prepare(self, train: ImageSet) -> None:
@@ -147,20 +124,64 @@ class CVAE(LatentGenerator):
         self._pool, self._labels = Pool(train, self.runtime), np.array(train.labels)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Do one update on the evidence lower bound (Kingma & Welling 2014, eq. 10)."""
+        """Do one update on the evidence lower bound (Kingma & Welling 2014, eq. 10), and one of the critic."""
+        if self.d is not None:
+            return self._adversarial_step(self.d, *self.in_class_order(images, labels))
         real, labels = self.local_batch(images, labels)
         with self.runtime.autocast():
-            posterior = self.net.encode(self._with_noise(real), labels)
-            z = posterior.mean + (0.5 * posterior.log_variance).exp() * self.normal(posterior.mean)
+            posterior, z = self._encoded(real, labels)
             rebuilt = self.net(z, labels)
-        error = F.mse_loss(rebuilt.float(), real)
-        divergence = self._divergence(posterior)
-        # With the variance at its optimum s = error, the pixels' log-likelihood has this gradient (see the module).
-        variance = parallel.total(error.detach()) / parallel.size()
-        pixels = real[0].numel()
-        self.update("g", 0.5 * error / variance.clamp(min=1e-8) + self.config.beta * divergence / pixels)
+        error, divergence = F.mse_loss(rebuilt.float(), real), self._divergence(posterior)
+        self.update("g", self._bound(error, divergence, real[0].numel()))
         self.finish_step(len(real))
         return {"loss_reconstruction": error.detach(), "loss_kl": divergence.detach()}
+
+    def _adversarial_step(self, d: ResidualCritic, real: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Update encoder and decoder, then the critic on the same fakes (Larsen et al. 2016, algorithm 1)."""
+        with self.frozen("discriminator"):
+            with self.runtime.autocast():
+                posterior, z = self._encoded(real, labels)
+                target, features = d.features(real), d.features(self.net(z, labels))
+                # Only the decoder learns from the critic's verdict (section 2.3): a second pass, without the encoder.
+                fakes = [self.net(latents, labels) for latents in (z.detach(), self.normal(z))]
+                loss_g = losses.generator_bce(torch.cat([d(self.augment(fake), labels) for fake in fakes]))
+            error, divergence = F.mse_loss(features.float(), target.float()), self._divergence(posterior)
+            bound = self._bound(error, divergence, target[0].numel())
+            self.update("g", bound + self.config.adversarial_weight * loss_g)
+        loss_d = self._critic_loss(d, real, [fake.detach() for fake in fakes], labels)
+        self.update("d", loss_d)
+        self.finish_step(len(real))
+        return {
+            "loss_reconstruction": error.detach(),
+            "loss_kl": divergence.detach(),
+            "loss_g": loss_g.detach(),
+            "loss_d": loss_d.detach(),
+        }
+
+    def _critic_loss(
+        self, d: ResidualCritic, real: torch.Tensor, fakes: list[torch.Tensor], labels: torch.Tensor
+    ) -> torch.Tensor:
+        """Reals against reconstructions and images of the prior; all fakes count as much as all reals."""
+        real = self.augment(real)
+        with self.runtime.autocast():
+            on_real = d(real, labels)
+            on_fake = torch.cat([d(self.augment(fake), labels) for fake in fakes])
+        self.observe(on_real)
+        loss = losses.discriminator_bce(on_real, on_fake)
+        return self.with_r1(loss, lambda x: d(x, labels), real, self.config.r1, self.config.r1_every)
+
+    def _encoded(self, real: torch.Tensor, labels: torch.Tensor) -> tuple[Posterior, torch.Tensor]:
+        """The posteriors of the images, with `denoise`, and a latent of each."""
+        posterior = self.net.encode(self._with_noise(real), labels)
+        return posterior, posterior.mean + (0.5 * posterior.log_variance).exp() * self.normal(posterior.mean)
+
+    def _bound(self, error: torch.Tensor, divergence: torch.Tensor, values: int) -> torch.Tensor:
+        """Negative evidence lower bound per value, of the mean squared error of `values` values an image.
+
+        With the variance at its optimum, the error, the values' log-likelihood has this gradient (see the module).
+        """
+        variance = parallel.total(error.detach()) / parallel.size()
+        return 0.5 * error / variance.clamp(min=1e-8) + self.config.beta * divergence / values
 
     def _with_noise(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.config.denoise * self.normal(x) if self.config.denoise else x
@@ -176,7 +197,7 @@ class CVAE(LatentGenerator):
         """Rows of train, int64 (N,) → moments of their latents by the averaged weights, on the CPU."""
         if self._pool is None:
             raise RuntimeError("cvae needs its training set: call prepare(train) first")
-        moments, net = [], cast(CVAENet, self.ema.module)
+        moments, net = [], cast(VariationalNet, self.ema.module)
         for chunk in rows.split(SAMPLE_BATCH):
             labels = torch.from_numpy(self._labels[chunk.numpy()]).to(self.runtime.device)
             with self.runtime.autocast():

@@ -1,0 +1,148 @@
+"""stylegan: its parts against the formulas, its penalties' steps, and its truncation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from contracts import draw, steps, tiny
+from torch.nn import functional as F
+
+from augpipe.core import device as runtime
+from augpipe.core.image_spec import ImageSpec
+from augpipe.generators import families
+from augpipe.generators.models.stylegan import GeneratorNet, StyleGAN
+from augpipe.generators.protocol import Problem
+from augpipe.nn.blocks import initialise
+from augpipe.nn.penalties import path_lengths
+from augpipe.nn.styles import ModulatedConv2d, StyleMapping, demodulation, mixed_styles, upsample
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def drawn(module: torch.nn.Module) -> Any:
+    initialise(module, torch.Generator().manual_seed(1))
+    return module
+
+
+def built(**options: Any) -> StyleGAN:
+    problem = Problem(ImageSpec(16, 1), ("a", "b", "c"))
+    model = families.build(tiny("stylegan", **options), problem, runtime.start("cpu", threads=1), 0)
+    assert isinstance(model, StyleGAN)
+    return model
+
+
+def test_demodulated_weights_have_norm_1() -> None:
+    weight, style = random(5, 4, 3, 3), random(6, 4, seed=1)
+    modulated = weight[None] * style[:, None, :, None, None] * demodulation(weight, style)[:, :, None, None, None]
+    torch.testing.assert_close(modulated.flatten(2).norm(dim=2), torch.ones(6, 5))
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+def test_modulation_is_a_convolution_with_weights_of_each_image(demodulate: bool) -> None:
+    """Karras et al. 2020, eq. 1 to 3, as a grouped convolution: a group an image."""
+    conv, x, w = drawn(ModulatedConv2d(4, 5, 3, 7, demodulate=demodulate)), random(6, 4, 8, 8), random(6, 7, seed=1)
+    style = 1 + torch.einsum("nw,iw->ni", w, conv.affine.weight) / 7**0.5
+    weights = torch.einsum("oikl,ni->noikl", conv.weight / (4 * 9) ** 0.5, style)
+    if demodulate:
+        weights = weights / weights.square().sum((2, 3, 4), keepdim=True).sqrt()
+    grouped = F.conv2d(x.reshape(1, 24, 8, 8), weights.reshape(30, 4, 3, 3), padding=1, groups=6).view(6, 5, 8, 8)
+    torch.testing.assert_close(conv(x, w), grouped, rtol=1e-4, atol=1e-5)
+
+
+def test_upsampling_is_zeros_between_pixels_and_the_filter_1_3_3_1() -> None:
+    x, sparse = random(2, 3, 5, 5), torch.zeros(2, 3, 10, 10)
+    sparse[:, :, ::2, ::2] = x
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+    kernel = torch.outer(line, line).expand(3, 1, 4, 4)
+    expected = F.conv2d(F.pad(sparse, (2, 1, 2, 1)), kernel, groups=3)
+    torch.testing.assert_close(upsample(x)[:, :, 1:-1, 1:-1], expected[:, :, 1:-1, 1:-1])
+
+
+def test_the_mapping_learns_a_hundredth_as_fast_and_knows_the_class() -> None:
+    mapping, z = drawn(StyleMapping(8, 3, 2)), random(6, 8)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    w = mapping(z, labels)
+    assert w.shape == (6, 8) and not torch.allclose(w, mapping(z, labels.flip(0)))
+    torch.testing.assert_close(w, mapping(3 * z, labels), rtol=1e-4, atol=1e-5)  # only a latent's direction counts
+    layer = mapping.layers[0]
+    assert float(layer.weight.detach().std()) == pytest.approx(100, rel=0.15)
+    before = layer(torch.ones(1, 16))
+    with torch.no_grad():  # one step of Adam moves each parameter by the learning rate
+        layer.weight += 0.1
+        layer.bias += 0.1
+    torch.testing.assert_close(
+        layer(torch.ones(1, 16)) - before, torch.full((1, 8), 0.001 * (16**0.5 + 1)), rtol=1e-2, atol=0
+    )
+
+
+def test_the_path_length_of_a_linear_generator_and_its_gradient() -> None:
+    """G(w) = A (w_1 + w_2): J^T y = A^T y for both layers, so the length is |A^T y|."""
+    matrix, w = random(12, 5).requires_grad_(), random(3, 2, 5, seed=1).requires_grad_()
+    noise = random(3, 3, 2, 2, seed=2)
+    images = (w.sum(1) @ matrix.T).view(3, 3, 2, 2)
+    lengths = path_lengths(images, w, noise)
+    by_hand = (noise.flatten(1) / 2 @ matrix).norm(dim=1)
+    torch.testing.assert_close(lengths, by_hand)
+    (ours,) = torch.autograd.grad((lengths - 0.7).square().mean(), matrix, retain_graph=True)
+    (theirs,) = torch.autograd.grad((by_hand - 0.7).square().mean(), matrix)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_mixing_changes_only_the_later_layers() -> None:
+    net = drawn(GeneratorNet(tiny("stylegan"), Problem(ImageSpec(16, 1), ("a", "b"))))
+    first, second = random(1, 8), random(1, 8, seed=1)
+    outputs: list[list[torch.Tensor]] = []
+    for crossover in (net.layers, 3):
+        seen: list[torch.Tensor] = []
+        hooks = [conv.register_forward_hook(lambda m, i, out, seen=seen: seen.append(out)) for conv in net.convs]
+        net.synthesise(mixed_styles(first, second, net.layers, torch.tensor([crossover])), None)
+        outputs.append(seen)
+        for hook in hooks:
+            hook.remove()
+    same = [torch.equal(a, b) for a, b in zip(*outputs, strict=True)]
+    assert same == [True, True, True, False, False]
+
+
+def test_the_mean_style_of_a_class_follows_its_styles() -> None:
+    model, w = built(), random(5, 8)
+    labels = torch.tensor([0, 0, 2, 0, 2])
+    model.g.track(w, labels)
+    model.g.track(w[:2] + 1, labels[:2])
+    first = 0.005 * w[labels == 0].mean(0)
+    torch.testing.assert_close(model.g.style_means[2], 0.005 * w[labels == 2].mean(0))
+    torch.testing.assert_close(model.g.style_means[0], 0.995 * first + 0.005 * (w[:2] + 1).mean(0))
+    assert not model.g.style_means[1].any()
+
+
+def test_no_latent_gives_one_image_a_class(make_shapes) -> None:
+    train = make_shapes((8, 8, 8))
+    model = built(learning_rate=0.05)
+    steps(model, train, 30)
+    labels = [0, 1, 2] * 4
+    varied = draw(model, labels)
+    assert not torch.equal(varied[0], varied[3])
+    model.set_truncation(0.0)
+    alike = draw(model, labels)
+    for label in range(3):
+        assert (alike[label::3] == alike[label]).all()
+    assert not torch.equal(alike[0], alike[1])
+    net = model.averaged()
+    of_mean = net.synthesise(net.style_means[:, None].expand(-1, net.layers, -1), None)
+    torch.testing.assert_close(alike[:3], ((of_mean.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8), rtol=0, atol=1)
+
+
+def test_lazy_penalties_have_updates_of_their_own_at_the_corrected_rate(make_shapes) -> None:
+    """Karras et al. 2020, appendix B: with k / (k + 1) of the rate, and the betas to that power."""
+    train = make_shapes((8, 8))
+    plain, both = built(r1=0.0), built(r1_every=3, path_length=2.0, path_length_every=2)
+    for model, counts, c_g, c_d in ((plain, (6, 6), 1.0, 1.0), (both, (9, 8), 2 / 3, 3 / 4)):
+        steps(model, train, 6)
+        for name, count, c in zip("gd", counts, (c_g, c_d), strict=True):
+            (group,) = model.optimisers[name].param_groups
+            assert group["lr"] == pytest.approx(c * 5e-3) and group["betas"] == (0.0, pytest.approx(0.99**c))
+            assert max(int(state["step"]) for state in model.optimisers[name].state.values()) == count
+    assert both.path_mean > 0 == plain.path_mean
