@@ -9,12 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from augpipe.data.sources._settings import setting
+
 LOOKED_AT: Final = 200  # files of a folder
 AS_ARRAYS: Final = "is not read: save images and labels as arrays, np.savez('x.npz', images=..., labels=...)"
 # Columns of a table that hold pixels, such as `pixel0`, `1x1` or `pixels`; the last alone, the others by dozens.
 PIXEL: Final = re.compile(r"(px|pixel)?[ _-]*\d+(x\d+)?", re.IGNORECASE)
 PIXELS: Final = re.compile(r"pixels|image_array", re.IGNORECASE)
 LEAST_PIXELS: Final = 49  # 7 x 7
+LABELS: Final = re.compile(r"(.*[_ -])?(labels?|targets?|class(es)?|y)([_ -].*)?", re.IGNORECASE)
 # File names → advice; {} is the name.
 ADVICE: Final = {
     r".+\.arrow|dataset_info\.json": "{} is Arrow, as `save_to_disk` of Hugging Face writes it, and is not "
@@ -29,8 +32,6 @@ ADVICE: Final = {
     "in a config; FOLDER holds flowers-102/jpg and the .mat files",
     r"(train|test)_[Xy]\.bin": "{} is of STL-10: set source: {{kind: torchvision, name: STL10, root: FOLDER}} in a "
     "config; FOLDER holds stl10_binary",
-    r"(labels?|targets?|y)([_-].+)?\.npy": "{0} may be the labels of an array of images: give that array, and "
-    "--set source.labels=DIR/{0}",
     r".+\.(h5|hdf5|mat|tfrecords?|lmdb|mdb|pt|pth|pkl|pickle|npy\.gz|sqlite|db|npy)": f"{{}} {AS_ARRAYS}",
     r".+\.npz": "give {} itself",
     r".+\.(rar|7z|gz|bz2|xz|zst)": "unpack {}, and give the folder",
@@ -43,8 +44,9 @@ ADVICE: Final = {
 
 def advice(path: Path) -> str:
     """`; ` and how to go on with a file, or with a folder that has no pictures; "" if its names say nothing."""
-    names = islice(_names(path), LOOKED_AT) if path.is_dir() else iter((path.name,))
-    return _of(list(names))
+    if not path.is_dir():
+        return _of([path.name])
+    return _pair_of_arrays(path) or _of(list(islice(_names(path), LOOKED_AT)))
 
 
 def advice_of(suffixes: Iterable[str]) -> str:
@@ -67,6 +69,16 @@ def _names(folder: Path) -> Iterator[str]:
     for _, folders, names in os.walk(folder):
         folders.sort()
         yield from sorted(names)
+
+
+def _pair_of_arrays(folder: Path) -> str:
+    """How to give two arrays of a folder, one of which by its name holds the labels of the other; "" for others."""
+    arrays = sorted(folder.glob("*.npy"))
+    labels = [path for path in arrays if LABELS.fullmatch(path.stem)]
+    if len(arrays) != 2 or len(labels) != 1:
+        return ""
+    (images,) = (path for path in arrays if path not in labels)
+    return f"; give {images} with --set {setting('source.labels', str(labels[0]))}"
 
 
 def _of(names: Iterable[str]) -> str:
