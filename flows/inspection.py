@@ -11,12 +11,11 @@ from rich.table import Table
 
 from augpipe.core.errors import UserError, choices, several
 from augpipe.core.home import home
-from augpipe.core.options import SHIFT
 from augpipe.data import sources
 from augpipe.pipeline.config_values import read
 from augpipe.pipeline.defaults import name_of
 from augpipe.pipeline.experiment import Experiment, build
-from augpipe.pipeline.validate import list_shift, mistakes
+from augpipe.pipeline.validate import mistakes
 from augpipe.report.out import INSPECTION_FILES, check_out
 
 from .entry import handle_interrupts
@@ -47,7 +46,6 @@ def inspect_source(source: Path, overrides: Sequence[str], out: Path | None) -> 
     check_out(folder, sources.places(experiment.source), INSPECTION_FILES)
     listed = sources.listing(experiment.source)
     from augpipe.data.inspect import inspect, with_mistakes
-    from augpipe.data.inspect_shift import inspect_shift
     from augpipe.report.inspection import write_inspection
 
     handle_interrupts()
@@ -58,13 +56,6 @@ def inspect_source(source: Path, overrides: Sequence[str], out: Path | None) -> 
             experiment.split if is_config or any(value.startswith("split.") for value in overrides) else None,
             policy=experiment.policy,
             progress=progress,
-        )
-        inspection = inspect_shift(
-            inspection,
-            lambda: list_shift(experiment, inspection.intake.listing.classes),
-            experiment.image,
-            experiment.policy,
-            progress,
         )
     notes = experiment.notes() if compares else ()
     inspection = with_mistakes(inspection, mistakes(experiment, inspection), notes)
@@ -113,11 +104,10 @@ def print_summary(inspection: Inspection, folder: Path) -> None:
     sides = [side for side in ("train", "val", "test") if side in (facts["classes"] or [{}])[0]]
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
-    shift = [SHIFT] if SHIFT in (facts["classes"] or [{}])[0] else []
-    for column in ("images", *sides, *shift, "cannot be used"):
+    for column in ("images", *sides, "cannot be used"):
         table.add_column(column, justify="right")
     for row in facts["classes"][:SHOWN]:
-        cells = [f"{row[key]:,}" for key in ("images", *sides, *shift, "unusable")]
+        cells = [f"{row[key]:,}" for key in ("images", *sides, "unusable")]
         table.add_row(escape(plain(row["name"])), *cells)
     Output().print(table)
     hidden = len(facts["classes"]) - SHOWN

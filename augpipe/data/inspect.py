@@ -14,7 +14,7 @@ from augpipe.core.counts import Counts, counts_of, require_classes
 from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.errors import UserError, several
 from augpipe.core.image_spec import ImageSpec
-from augpipe.core.options import SHIFT, ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import numpy_stream
 from augpipe.data.clean import check_classes, few_test_images, part, torn_notes
 from augpipe.data.copied_classes import check_copied_classes
@@ -49,8 +49,7 @@ class Problem:
 class Inspection:
     """Result of `inspect`. sides: train, val or test of each image; None if unknown.
 
-    train: images of each class in train after duplicates are removed; None if there is no split. shift: images of each
-    class in the second test set; None if there is none.
+    train: images of each class in train after duplicates are removed; None if there is no split.
     """
 
     intake: Intake
@@ -61,7 +60,6 @@ class Inspection:
     near: DuplicateGroups
     problems: tuple[Problem, ...]
     train: Counts | None = None
-    shift: Mapping[str, int] | None = None
 
     def counts(self, side: str | None = None) -> dict[str, int]:
         """Number of images per class, in one of train, val and test or in all."""
@@ -88,7 +86,6 @@ class Inspection:
                     "name": name,
                     "images": total[name],
                     **{side: counts[side][name] for side in sides},
-                    **({} if self.shift is None else {SHIFT: self.shift[name]}),
                     "unusable": unusable[name],
                 }
                 for name in classes

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.counts import LEAST_TEST, counts_of
+from augpipe.core.counts import LEAST_TEST
 from augpipe.core.errors import UserError, several
 from augpipe.core.options import SHIFT
 from augpipe.data.duplicates import equal_groups
@@ -16,28 +16,6 @@ from augpipe.data.facts import Facts
 from augpipe.data.intake import Intake
 from augpipe.data.near_copies import near_copies
 from augpipe.data.options import Duplicates
-from augpipe.data.quarantine import reasons
-
-
-@dataclass(frozen=True)
-class Selected:
-    """Rows of the second test set that a run scores; removed ids with class and reason; images of each class by label;
-    messages."""
-
-    rows: NDArray[np.int64]
-    removed: Mapping[str, tuple[str, str]]
-    counts: Mapping[int, int]
-    notes: tuple[str, ...]
-
-
-def select(shift: Intake, intake: Intake, duplicates: Duplicates) -> Selected:
-    """What a run scores of the second test set, `shift`, beside the source, `intake`.
-
-    UserError if a class has no image left.
-    """
-    rows, removed = without_copies(shift, intake, duplicates)
-    counts = counts_of(shift.labels[rows], len(shift.listing.classes))
-    return Selected(rows, removed, counts, notes(shift, intake, counts, len(removed)))
 
 
 def without_copies(
@@ -84,7 +62,7 @@ def notes(shift: Intake, intake: Intake, counts: Mapping[int, int], removed: int
     if removed:
         lines.append(f"{several(removed, 'image')} removed from {SHIFT}: also in the source")
     if shift.bad:
-        lines.append(f"{several(len(shift.bad), 'file')} of source.shift that cannot be used: {reasons(shift.bad)}")
+        lines.append(f"{several(len(shift.bad), 'file')} of source.shift that cannot be used; quarantine.csv says why")
     few = {classes[label]: n for label, n in counts.items() if n < LEAST_TEST}
     if few:
         named = ", ".join(f"{name!r} {n}" for name, n in few.items())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from augpipe.classifiers.options import WITH_WIDTH
 from augpipe.classifiers.plans import plan
 from augpipe.core.counts import counts_of
-from augpipe.core.options import SHIFT, ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.options import SplitOptions
@@ -30,15 +30,7 @@ from augpipe.pipeline.budget import (
 )
 from augpipe.pipeline.config_values import override
 from augpipe.pipeline.experiment import Experiment, Outline, build, outline_of
-from augpipe.pipeline.validate import (
-    check_gates,
-    check_heads,
-    check_images,
-    check_listing,
-    check_sizes,
-    list_images,
-    list_shift,
-)
+from augpipe.pipeline.validate import check_gates, check_heads, check_images, check_listing, check_sizes, list_images
 
 if TYPE_CHECKING:
     from augpipe.data.survey import Survey
@@ -258,7 +250,7 @@ def suggest(
     check_heads(outline, listing)
     images, read = timed_survey(listing, outline.image)
     fixed["split"] = outline.split.model_dump()
-    counts = expected_counts(listing, outline.split, list_shift(outline, listing.classes))
+    counts = expected_counts(listing, outline.split)
     suggestion = Suggestion(path, tuple(overrides), fixed, listing, images, counts, read)
     # As in `validate.load_checked`: what needs torch is checked last.
     outline = suggestion.outline(suggestion.standard())
@@ -317,12 +309,10 @@ def _named_arms(overrides: Sequence[str], arms: Sequence[str]) -> Iterator[str]:
             yield value
 
 
-def expected_counts(listing: sources.Listing, split: SplitOptions, shift: sources.Listing | None = None) -> Counts:
-    """Approximate number of images of each class in each split. shift: the second test set, also one."""
+def expected_counts(listing: sources.Listing, split: SplitOptions) -> Counts:
+    """Approximate number of images of each class in each split."""
     fractions = {"val": split.val, "test": split.test, "train": 1 - split.val - split.test}
     counts: dict[str, dict[int, int]] = {}
-    if shift is not None:
-        counts[SHIFT] = counts_of(shift.labels, len(shift.classes))
     if listing.splits is not None and split.kind in ("auto", "official"):
         for name in NAMES:
             labels = listing.labels[listing.splits == name]

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.comparison.finalists import Finalists
-from augpipe.core.options import SHIFT
 from augpipe.generators.options import GeneratorConfig
 from augpipe.pipeline import cache
 from augpipe.pipeline.compare import More, compare, train_and_score
@@ -38,7 +37,6 @@ CHECKED: Final = 1e-3  # of a candidate, besides its drawing and its features
 # that takes 0.57 times PYTHON (the set `digits` of bench_plan), 74 s for 20,000 (docs/results/speed.md).
 FIDELITY: Final = (0.8, 1.4e-3, 1.15e-7)
 DIVERSE: Final = 8  # images of a class whose diversity is measured at a tick
-TESTS: Final = ("test", SHIFT)
 PARENT: Final = 700_000_000  # bytes of the command and its server
 FILES: Final = 30_000_000  # bytes of databases and report
 
@@ -64,10 +62,7 @@ class Estimate(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class Images:
-    """What is expected of the source: images of each split and class, their shape, seconds to read them all.
-
-    The second test set, if there is one, is a split, and its reading is not in `read`.
-    """
+    """What is expected of the source: images of each split and class, their shape, seconds to read them all."""
 
     counts: Mapping[str, Mapping[int, int]]
     classes: tuple[str, ...]
@@ -80,8 +75,8 @@ class Images:
         return Images(self.counts, self.classes, size, self.channels, self.read)
 
     def number(self, *splits: str) -> int:
-        """Images of these splits; none of one that there is not."""
-        return sum(sum(self.counts.get(split, {}).values()) for split in splits)
+        """Images of these splits."""
+        return sum(sum(self.counts[split].values()) for split in splits)
 
     @property
     def bytes(self) -> int:
@@ -169,7 +164,7 @@ def estimate(
     spent = {task: EACH * speed * servers + seconds.of(task) for task in tasks}
     fixed = speed * (BEGIN * servers + END)
     rows = [*_rows(explored, spent), *_rows(confirmed, spent, CONFIRM)]
-    reading = READ * images.read * (1 + images.number(SHIFT) / max(1, images.number("train", "val", "test")))
+    reading = READ * images.read
     return Estimate(
         rows=(
             Row(stage="read the pictures", tasks=1, seconds=reading),
@@ -310,7 +305,7 @@ class _Seconds:
         return seconds
 
     def score(self, prepared: Prepared, classifier: Task, recipe: Task) -> float:
-        return self._costs.predicted * self._images.number("val", *TESTS)
+        return self._costs.predicted * self._images.number("val", "test")
 
 
 def _name_of(generator: Task) -> str:
@@ -323,7 +318,7 @@ def _name_of(generator: Task) -> str:
 
 def _disk(tasks: Sequence[Task], images: Images, costs: Costs) -> int:
     """Bytes of the pictures, of each synthetic set and of each checkpoint."""
-    total = FILES + images.bytes * images.number("train", "val", *TESTS)
+    total = FILES + images.bytes * images.number("train", "val", "test")
     for task in tasks:
         if task.stage.__name__ == "synthesize":
             total += images.bytes * sum(task.inputs[3].values())

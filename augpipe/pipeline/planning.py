@@ -19,7 +19,6 @@ from augpipe.core.files import beside, write_json
 from augpipe.core.home import home
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.machine import cores
-from augpipe.core.options import SHIFT
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.sources import Listing
 from augpipe.pipeline import choose_transform as trials
@@ -30,7 +29,7 @@ from augpipe.pipeline.defaults import NOT_TRIED, POLICY, Choice, Suggestion, Tra
 from augpipe.pipeline.estimate import READ, Estimate, Images, estimate
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.timing import Timers
-from augpipe.pipeline.validate import check_images, list_images, list_shift
+from augpipe.pipeline.validate import check_images, list_images
 
 PLANS: Final = "plans"
 ROUGH: Final = 1.5  # times the budget: a size whose nets would take longer by the number of its pixels is not timed
@@ -88,8 +87,7 @@ def for_config(experiment: Experiment) -> Plan:
     """The plan of an experiment whose numbers stand."""
     listing = list_images(experiment)
     surveyed, read = timed_survey(listing, experiment.image)
-    shift = list_shift(experiment, listing.classes)
-    counts = expected_counts(listing, experiment.split, shift)
+    counts = expected_counts(listing, experiment.split)
     train = experiment.imbalance.target(counts["train"], listing.classes)
     spec, counts = surveyed.spec, {**counts, "train": train}
     images = Images(counts, listing.classes, spec.size, spec.channels, read)
@@ -265,8 +263,6 @@ def _data(listing: Listing, images: Images) -> Iterator[str]:
     yield f"classes: {named} (imbalance ratio {ratio:.1f})"
     sides = ", ".join(f"{split} {images.number(split):,}" for split in ("train", "val", "test"))
     yield f"expected splits: {sides}"
-    if SHIFT in images.counts:
-        yield f"second test set: {several(images.number(SHIFT), 'picture')}"
     if listing.bad:
         yield f"{several(len(listing.bad), 'file')} that cannot be used"
     yield from listing.notes

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from augpipe.core.csv_files import write_csv
 from augpipe.core.files import beside, write_json
-from augpipe.core.options import SHIFT, ImageOptions
+from augpipe.core.options import ImageOptions
 from augpipe.data.duplicate_groups import DuplicateGroups
 from augpipe.data.duplicates import BITS, CORRELATION
 from augpipe.data.inspect import Inspection, pictures, sheet_rows
@@ -51,7 +51,6 @@ def inspection_page(inspection: Inspection, options: ImageOptions, name: str) ->
         ratio=ratios["all"] if facts["imbalance_ratio"]["all"] else "",
         ratios=ratios,
         sides=sides,
-        more=[SHIFT] if inspection.shift is not None else [],
         words=WORDS,
         figure=side_bars(classes, bars or {"images": list(inspection.counts().values())})
         if 0 < len(classes) <= CHARTED

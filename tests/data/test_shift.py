@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from pictures import noise
 
 from augpipe.core.errors import UserError
@@ -18,10 +16,8 @@ from augpipe.pipeline.cache import Stage, content
 from augpipe.pipeline.compare import train_and_score
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment, build, dump
-from augpipe.pipeline.planning import for_config
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.score import score
-from flows.inspection import inspect_source
 
 
 def save(path: Path, seeds: range, classes: tuple[str, ...] = ("cat", "dog"), **columns: Any) -> Path:
@@ -100,49 +96,6 @@ def test_what_cannot_be_a_second_test_set(tmp_path: Path) -> None:
     nested = {"kind": "arrays", "path": "x.npz", "shift": {"kind": "arrays", "path": "y.npz"}}
     with pytest.raises(UserError, match=r"source.*: shift\.shift has no effect: remove it"):
         build({**experiment(first).model_dump(mode="json"), "source": {**nested, "shift": nested}})
-
-
-def inspected(tmp_path: Path, first: Path, second: Path, *more: str) -> dict[str, Any]:
-    """What `augpipe inspect` writes."""
-    values = experiment(first, second).model_dump(mode="json")
-    (tmp_path / "x.yaml").write_text(yaml.safe_dump(values))
-    inspection, folder = inspect_source(tmp_path / "x.yaml", more, tmp_path / "out")
-    assert json.loads((folder / "inspect.json").read_text()) == json.loads(json.dumps(inspection.facts()))
-    return inspection.facts()
-
-
-def test_inspect_says_what_a_run_says_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts after copies are removed, the notes, and what stops a run, by the functions of a run."""
-    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home"))
-    first, second = save(tmp_path / "a.npz", range(24)), save(tmp_path / "b.npz", range(20, 34))
-    facts = inspected(tmp_path, first, second)
-    assert {row["name"]: row["shift"] for row in facts["classes"]} == {"cat": 5, "dog": 5}
-    page = (tmp_path / "out" / "inspect.html").read_text()
-    assert "<th>shift</th>" in page
-    prepared = prepare(Context(root=tmp_path / "store", device="cpu", threads=1), experiment(first, second))
-    of_run = [note for note in prepared.intake.notes if "shift" in note]
-    assert of_run and set(of_run) <= {problem["text"] for problem in facts["problems"]}
-    assert not any(problem["severity"] == "stop" for problem in facts["problems"])
-    for seeds, classes in ((range(40, 52), ("cat", "cow")), (range(2), ("cat", "dog"))):
-        with pytest.raises(UserError) as caught:
-            prepare(
-                Context(root=tmp_path / "store", device="cpu", threads=1),
-                experiment(first, save(tmp_path / "c.npz", seeds, classes)),
-            )
-        stops = [
-            p["text"] for p in inspected(tmp_path, first, tmp_path / "c.npz")["problems"] if p["severity"] == "stop"
-        ]
-        assert stops == [str(caught.value)]
-
-
-def test_the_plan_counts_it(tmp_path: Path) -> None:
-    values = {"confirm": {"generators": 3, "classifiers": 1}}
-    first, second = save(tmp_path / "a.npz", range(24)), save(tmp_path / "b.npz", range(100, 900))
-    with_shift, without = (for_config(experiment(first, one, **values)) for one in (second, None))
-    assert "second test set: 800 pictures" in with_shift.data and len(with_shift.data) == len(without.data) + 1
-    assert with_shift.estimate.disk - without.estimate.disk == 800 * 16 * 16
-    rows, before = ({row.stage: row for row in plan.estimate.rows} for plan in (with_shift, without))
-    assert rows.keys() == before.keys() and all(rows[stage].tasks == before[stage].tasks for stage in rows)
 
 
 def test_its_paths_are_those_of_a_source(tmp_path: Path) -> None:

@@ -39,8 +39,9 @@ def take_shift(store: Store, experiment: Outline, spec: ImageSpec, intake: Intak
     options = experiment.image.model_copy(update={"size": spec.size, "channels": spec.channels})
     with store.scratch() as scratch:
         read = take_in(listing, options, experiment.policy, folder=scratch, progress=progress)
-        selected = second.select(read, intake, experiment.duplicates)
-        images, rows = read.image_set(), selected.rows
+        rows, removed = second.without_copies(read, intake, experiment.duplicates)
+        images = read.image_set()
+        lines = second.notes(read, intake, images.counts(rows), len(removed))
         labels, table = images.labels[rows], images.table.iloc[rows].reset_index(drop=True)
         if read.groups is not None:
             table["group"] = np.array([f"{SHIFT}/{group}" for group in table["group"]], object)
@@ -48,4 +49,4 @@ def take_shift(store: Store, experiment: Outline, spec: ImageSpec, intake: Intak
         write_labels(scratch, labels, images.classes, table)
         ref = store.adopt("images", scratch)
     both = hashlib.sha256(f"{intake.fingerprint()} {read.fingerprint()}".encode()).hexdigest()[:16]
-    return Shift(ref, both, read.bad, selected.removed, selected.notes)
+    return Shift(ref, both, read.bad, removed, lines)
