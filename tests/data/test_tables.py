@@ -676,6 +676,16 @@ def test_uncertain_one_hot_labels(tmp_path: Path, uncertain: object, counts: dic
     assert (without in listing.notes) == (uncertain == 0)
 
 
+def test_rows_that_are_empty_in_all_one_hot_columns_may_be_left_out(tmp_path: Path) -> None:
+    """Without the setting they lack a label."""
+    path = labelled_table(tmp_path, ["-"] * 5, x=[1, 0, "", "", 1], y=[0, 1, "", "", 0])
+    options = {"columns": {"label": ["x", "y"]}, "ignore": ["label"]}
+    assert [one.reason for one in listed(path, **options).bad] == ["row 3: no label", "row 4: no label"]
+    listing = listed(path, unmarked="drop", **options)
+    assert listing.counts() == {"x": 2, "y": 1} and not listing.bad
+    assert "2 rows without a 1 in the one-hot columns left out" in listing.notes
+
+
 def test_options_of_one_hot_columns_without_effect(tmp_path: Path) -> None:
     path = labelled_table(tmp_path, ["-"] * 3, x=[1, 0, ""], y=[0, 1, ""])
     for name, value in (("uncertain", 0), ("unmarked", "drop")):

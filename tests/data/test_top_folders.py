@@ -134,7 +134,7 @@ def test_splits_and_masks_within_the_classes_are_noted(tmp_path: Path) -> None:
     assert listed(root, False, exclude=advised(note.split("leave masks")[1])["exclude"]).counts() == {"a": 2, "b": 2}
 
 
-@pytest.mark.parametrize("name", ["thumbnails", "backup", "a - Copy", "a (1)", "A_copy2"])
+@pytest.mark.parametrize("name", ["thumbnails", "backup", "a - Copy", "a (1)", "A_copy2", "a_old", "a.bak"])
 def test_class_folders_that_are_copies_by_name(tmp_path: Path, name: str) -> None:
     root = tree(tmp_path / "pics" / "set", "a", "b", f"{name}/a" if name == "backup" else name)
     note = listed(root, False).notes[0]
@@ -199,7 +199,7 @@ def test_classes_of_a_split_in_one_name(tmp_path: Path, names: tuple[str, ...], 
     assert images.classes == labels and set(images.splits) == {"train", "test"}
 
 
-@pytest.mark.parametrize("name", ["unlabeled", "test", "Predictions", "_tmp2"])
+@pytest.mark.parametrize("name", ["unlabeled", "test", "Predictions", "_tmp2", "BACKGROUND_Google", "New Folder"])
 def test_class_folders_that_are_no_classes_by_name(tmp_path: Path, name: str) -> None:
     root = tree(tmp_path / "pics", "a", "b", name)
     (note,) = listed(root, False).notes
@@ -341,6 +341,12 @@ def test_folders_of_other_files_beside_classes_are_no_classes(tmp_path: Path) ->
         "the folder boxes of all",
         "the folder docs",
     ]
+    # Boxes without a suffix, each with the name of a picture.
+    tree(tmp_path / "dogs" / "images", "a", "b")
+    texts(tmp_path / "dogs", "annotations/Annotation/a/0", "annotations/Annotation/a/1", "attributes/0.txt")
+    images = listed(tmp_path / "dogs", False)
+    assert images.counts() == {"a": 2, "b": 2}
+    assert "the folder annotations has no picture but 2 files without a suffix, and" in " ".join(images.notes)
     texts(root, "cat/note.txt")
     (root / "labels").mkdir()
     assert listed(root, False).classes == ("a", "b", "cat", "labels")
@@ -433,6 +439,35 @@ def test_labels_in_json_beside_a_single_folder_are_named(tmp_path: Path) -> None
     (root / "set" / "coco.json").write_text("{}")
     with pytest.raises(UserError, match=r"in the folder 'images', .*; write the labels in coco\.json as a table"):
         sources.listing(source("folder", path=root))
+
+
+def test_class_folders_between_a_split_and_a_folder_of_all_pictures(tmp_path: Path) -> None:
+    """Boxes of the pictures lie beside, as in sets of object detection whose classes are folders too."""
+    root = tree(tmp_path / "x", *(f"{split}/images/{c}" for split in ("train", "validation") for c in ("dent", "rust")))
+    texts(root, "train/annotations/0.xml")
+    with pytest.raises(UserError, match="in the folder 'images' of each split, with the folders dent, rust") as caught:
+        listed(root, False)
+    images = listed(root, False, **advised(str(caught.value)))
+    assert images.counts() == {"dent": 4, "rust": 4} and set(images.splits) == {"train", "val"}
+
+
+def test_diagnoses_between_the_classes_and_their_patients_are_no_groups(tmp_path: Path) -> None:
+    kinds = {"benign": ("adenosis", "fibroadenoma"), "malignant": ("ductal", "lobular")}
+    folders = [f"{c}/SOB/{kind}/SOB_{kind}-{i}/40X" for c, some in kinds.items() for kind in some for i in range(2)]
+    note = next(note for note in listed(tree(tmp_path, *folders), False).notes if "classes have sub-folders" in note)
+    assert "'{label}/*/*/{group}/**/*'" in note
+
+
+@pytest.mark.parametrize("above", ["", "chest"], ids=["", "around"])
+def test_a_table_beside_folders_of_patients_is_proposed(tmp_path: Path, above: str) -> None:
+    """Its paths begin with the name of the table's folder, and each patient has a picture."""
+    root = tree(tmp_path / above / "chest-small", *(f"train/patient{i}/study1" for i in range(6)), n=1)
+    rows = [f"chest-small/train/patient{i}/study1/0.png,{i},{i % 2 or ''},{1 - i % 2}\n" for i in range(6)]
+    (root / "train.csv").write_text("Path,Age,Edema,No Finding\n" + "".join(rows))
+    with pytest.raises(UserError, match=r"the table .*train\.csv names the pictures in its column 'Path'"):
+        listed(tmp_path / above, False)
+    with pytest.raises(UserError, match=r"--set source\.columns\.path=Path"):
+        listed(root, False)
 
 
 @pytest.mark.parametrize("name", ["patient0000{}", "subj{}", "{}/study1"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._image_folder import tables_of
 from augpipe.data.sources._settings import unquoted
+from augpipe.data.sources._unused import is_group_name, letters
 
 if TYPE_CHECKING:
     from augpipe.data.sources._paths import Packed
@@ -218,16 +219,23 @@ def _columns(
     rows = [row for row, picture in enumerate(pictures) if picture in of_picture]
     folders = [of_picture[pictures[row]] for row in rows]
     single = len(set(of_picture.values())) == 1
+    are_groups = all(map(_is_group, folders))  # folders of patients: what stands for them is no label
     for name, column in columns.items():
         values = [str(column[row]).strip() for row in rows]
         # Every constant column stands for a single folder: that is one class only if it has the folder's name.
         agree = values == folders if single else _agree(values, folders)
-        if rows and name != settings["path"] and agree:
+        label = not are_groups or name == settings.get("label")
+        if rows and name != settings["path"] and label and agree:
             return settings["path"], name, True
-    storage = single or all(not folder or STORAGE.fullmatch(folder) for folder in set(folders))
+    storage = single or are_groups or all(not folder or STORAGE.fullmatch(folder) for folder in set(folders))
     if not rows:
         return None
     return settings["path"], settings.get("label", ""), not ("label" in settings or storage)
+
+
+def _is_group(folder: str) -> bool:
+    """Whether a folder is called as a group is, and numbered: `patient00001`."""
+    return is_group_name(letters(folder)) and any(sign.isdecimal() for sign in folder)
 
 
 def _agree(values: Sequence[str], folders: Sequence[str]) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from augpipe.core.errors import choices
+from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._group_paths import groups_by_name
-from augpipe.data.sources._listing import SPLIT_NAMES
+from augpipe.data.sources._listing import SPLIT_NAMES, Listing
 from augpipe.data.sources._top_folders import ASIDE, MASKS, exclude, notes_of_classes, notes_of_copies
 
 BY_CLASS: Final = "{label}/**/*"
@@ -53,15 +53,38 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
     return notes
 
 
+def check_inner_folders(images: Listing, where: str) -> None:
+    """UserError if the only class has several folders of pictures on each side of a split, `train/images/cat/1.png`.
+
+    Without a split the folders around the classes are descended.
+    """
+    if images.splits is None:
+        return
+    below = [path.split("/")[2:-1] for path in images.ids]
+    inner = {folders[0] for folders in below if folders}
+    if len(inner) > 1 and all(below):
+        only = images.classes[0]
+        raise UserError(
+            f"all pictures of {where} are in the folder {only!r} of each split, with the folders "
+            f"{choices(sorted(inner)[:5])} inside: set source.layout='{{split}}/{only}/{{label}}/**/*' if those are "
+            "the classes"
+        )
+
+
 def _first_divided(classes: Sequence[str], below: Sequence[Sequence[str]]) -> int:
-    """The first level of the folders inside of classes, of each picture, at which a class has several; 0 if none."""
+    """The first level of the folders inside of classes, of each picture, at which a class has several; 0 if none.
+
+    A level whose names all have a number comes before others, as patients have one and their diagnoses none.
+    """
+    divided = []
     for level in range(min(map(len, below))):
         inner = dict[str, set[str]]()
         for name, folders in zip(classes, below, strict=True):
             inner.setdefault(name, set()).add(folders[level])
         if any(len(names) > 1 for names in inner.values()):
-            return level
-    return 0
+            names = set[str]().union(*inner.values())
+            divided.append((not all(any(map(str.isdecimal, name)) for name in names), level))
+    return min(divided)[1] if divided else 0
 
 
 def _rest(below: Sequence[Sequence[str]], level: int) -> str:

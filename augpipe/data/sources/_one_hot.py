@@ -61,7 +61,7 @@ def one_hot(names: Sequence[str], values: Mapping[str, NDArray[np.object_]], con
     labels = np.where(ones == 1, np.array(names, object)[marked.argmax(0)], "")
     blank = np.stack([np.asarray(column == "", bool) for column in text])
     # Where only ticks are written, a row without any is no row without a label, but one without a 1.
-    is_empty = blank.all(0) & (unmarked & ~blank).any()
+    is_empty = blank.all(0) & (unmarked & ~blank).any() & (config.unmarked != "drop")
     _decide_unmarked(labels, left_out, (ones == 0) & ~is_empty, config)
     for row in np.flatnonzero(ones > 1):
         labels[row] = "|".join(name for name, is_one in zip(names, marked[:, row], strict=True) if is_one)

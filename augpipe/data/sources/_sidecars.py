@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from augpipe.core.errors import choices, several
@@ -58,8 +58,11 @@ def sidecars(root: Path, folders: Sequence[str], pictures: Sequence[str]) -> dic
         names = list(islice(_files(root / folder), MOST))
         suffixes = Counter(os.path.splitext(name)[1].lower() for name in names)  # noqa: PTH122 (a name)
         alike = sum(_stem(name) in stems for name in names)
-        named = NAMES.fullmatch(folder.rpartition("/")[2]) or 2 * alike > len(names)
-        if names and suffixes.keys() <= SUFFIXES and named:
+        mostly = 2 * alike > len(names)
+        named = NAMES.fullmatch(folder.rpartition("/")[2]) or mostly
+        # A file without a suffix is a text only if it has the name of a picture.
+        known = SUFFIXES | {""} if mostly else SUFFIXES
+        if names and suffixes.keys() <= known and named:
             counts[folder] = suffixes
     return counts
 
@@ -89,11 +92,14 @@ def boxes_hint(root: Path, counts: Mapping[str, Counter[str]], pictures: Sequenc
 
 
 def _shown(suffixes: Mapping[str, int]) -> str:
-    return choices(several(n, f"{suffix} file") for suffix, n in sorted(suffixes.items()))
+    return choices(
+        several(n, f"{suffix} file") if suffix else f"{several(n, 'file')} without a suffix"
+        for suffix, n in sorted(suffixes.items())
+    )
 
 
 def _stem(path: str) -> str:
-    return path.rpartition("/")[2].rpartition(".")[0].lower()
+    return PurePosixPath(path).stem.lower()
 
 
 def _files(folder: Path) -> Iterator[str]:

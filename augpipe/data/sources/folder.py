@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._beside import check_beside, files_beside, table_hint
 from augpipe.data.sources._files import Files, masks_note, walk, without
+from augpipe.data.sources._folder_notes import check_inner_folders
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._layout import COPY, Layout, NoClassError, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
@@ -151,6 +152,7 @@ def _check_sidecars(root: Path, top: str, images: Listing, beside: Mapping[str, 
     """
     if len(images.classes) != 1:
         return
+    check_inner_folders(images, where)
     jsons = (path for path in files_beside(root, top) if path.suffix.lower() == ".json")
     if hint := boxes_hint(root, beside, images.ids) or next(map(advice, jsons), ""):
         raise UserError(
