@@ -957,6 +957,21 @@ def test_paths_of_another_place_have_a_hint(tmp_path: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("scan_{}.png", "was looked for below {root}, which has a picture, such as img/0.png, but none of these; set"),
+        ("img/", "the paths of the table are folders, such as img/ below {root}: write a table with a row for each"),
+    ],
+)
+def test_paths_of_which_none_is_a_file_say_where_they_were_looked_for(tmp_path: Path, path: str, expected: str) -> None:
+    images(tmp_path, 3)
+    rows = {"path": [path.format(i) for i in range(3)], "label": ["x", "y", "y"]}
+    pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
+    (note,) = listed(tmp_path / "m.csv").notes
+    assert expected.format(root=tmp_path) in note
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/data/upload/1/abc1230{0}-{0}.png",

@@ -124,6 +124,15 @@ class Root:
                 return fit[0] if len(fit) == 1 else ""
         return ""
 
+    def is_folder(self, path: str) -> bool:
+        """Whether a path is a folder below the root."""
+        location = self.exact(path.rstrip("/"))
+        return not location.reason.startswith(OUTSIDE) and bool(location.path) and (self.root / location.path).is_dir()
+
+    def first(self) -> str:
+        """The first picture below the root; "" if there is none."""
+        return next(iter(self._pictures()), "")
+
     @cached_property
     def _root_parts(self) -> list[str]:
         return _parts(self._resolved.as_posix())

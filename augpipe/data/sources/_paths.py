@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, several
+from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._path_forms import paths_of_address
 from augpipe.data.sources._path_roots import MISSING, OUTSIDE, Location, PackedRoot, Root
 
@@ -112,8 +112,9 @@ class Paths:
         return (f"{several(len(self._completed), 'path')} of the table completed: {written} is {completed}{zeros}",)
 
     def hint(self, paths: NDArray[np.object_], reasons: NDArray[np.object_]) -> tuple[str, ...]:
-        """A note if paths that fit no file end as one does:
-        absolute ones of another machine, or with another suffix.
+        """A note if paths that fit no file end as one does: absolute ones of another machine, or with another suffix.
+
+        If no path fits any file, it says where they were looked for.
         """
         missing = [row for row, why in enumerate(reasons) if why == MISSING or why.startswith(OUTSIDE)]
         for row in missing[:LOOKED_AT]:
@@ -123,7 +124,22 @@ class Paths:
                         f"{several(len(missing), 'path')} of the table fit no file below the root, and may be meant "
                         f"for one: {paths[row]} for {match}; write the paths as they are below the root",
                     )
-        return ()
+        return (self._nowhere(str(paths[0]).strip()),) if missing and len(missing) == len(paths) else ()
+
+    def _nowhere(self, path: str) -> str:
+        """What to do with paths of which none fits a file, the first of them `path`."""
+        around = choices(str(root.root) for root in self._roots)
+        if any(root.is_folder(path) for root in self._roots):
+            return (
+                f"the paths of the table are folders, such as {path} below {around}: write a table with a row for "
+                "each picture in them"
+            )
+        example = next((picture for root in self._roots if (picture := root.first())), "")
+        have = f"a picture, such as {example}, but none of these" if example else "no picture"
+        return (
+            f"no path of the table is a file: {path} was looked for below {around}, which has {have}; set source.root "
+            "to the folder that the paths begin in"
+        )
 
     def one(self, path: str) -> Location:
         """A path as written → its first location."""
