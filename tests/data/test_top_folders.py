@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from pictures import noise, save, source
@@ -439,6 +440,22 @@ def test_labels_in_json_beside_a_single_folder_are_named(tmp_path: Path) -> None
     (root / "set" / "coco.json").write_text("{}")
     with pytest.raises(UserError, match=r"in the folder 'images', .*; write the labels in coco\.json as a table"):
         sources.listing(source("folder", path=root))
+    (root / "set" / "coco.json").rename(root / "set" / "imagelabels.mat")
+    with pytest.raises(UserError, match=r"in no folder; imagelabels\.mat has the labels of .*name: Flowers102"):
+        sources.listing(source("folder", path=root))
+
+
+def test_a_folder_of_arrays_says_how_to_give_them(tmp_path: Path) -> None:
+    for name in ("images", "labels"):
+        np.save(tmp_path / f"{name}.npy", np.zeros(2))
+    expected = f"; give {tmp_path / 'images.npy'} with --set source.labels={tmp_path / 'labels.npy'}"
+    with pytest.raises(UserError, match=re.escape(expected)):
+        sources.listing(source("folder", path=tmp_path))
+    (tmp_path / "stl10_binary").mkdir()
+    for name in ("images.npy", "labels.npy"):
+        (tmp_path / name).rename(tmp_path / "stl10_binary" / f"{'test' if 'im' in name else 'train'}_X.bin")
+    with pytest.raises(UserError, match=r"test_X\.bin is a part of STL-10: set source: .*name: STL10"):
+        sources.listing(source("folder", path=tmp_path))
 
 
 def test_class_folders_between_a_split_and_a_folder_of_all_pictures(tmp_path: Path) -> None:

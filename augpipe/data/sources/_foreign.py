@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ AS_ARRAYS: Final = "is not read: save images and labels as arrays, np.savez('x.n
 PIXEL: Final = re.compile(r"(px|pixel)?[ _-]*\d+(x\d+)?", re.IGNORECASE)
 PIXELS: Final = re.compile(r"pixels|image_array", re.IGNORECASE)
 LEAST_PIXELS: Final = 49  # 7 x 7
+LABELS: Final = re.compile(r"(.*[_ -])?(labels?|targets?|class(es)?|y)([_ -].*)?", re.IGNORECASE)
 # File names → advice; {} is the name.
 ADVICE: Final = {
     r".+\.arrow|dataset_info\.json": "{} is Arrow, as `save_to_disk` of Hugging Face writes it, and is not "
@@ -25,6 +27,10 @@ ADVICE: Final = {
     "options: {{split: letters}}}} in a config, or the split's name in place of letters; FOLDER holds EMNIST/raw",
     r".+-ubyte(\.gz)?": "{} is in MNIST's form: set source: {{kind: torchvision, name: MNIST, root: FOLDER}} "
     "in a config, or FashionMNIST",
+    r"imagelabels\.mat": "{} has the labels of Flowers-102: set source: {{kind: torchvision, name: Flowers102, root: "
+    "FOLDER}} in a config; FOLDER holds flowers-102",
+    r"(train|test|unlabeled)_[Xx]\.bin": "{} is a part of STL-10: set source: {{kind: torchvision, name: STL10, root: "
+    "FOLDER}} in a config; FOLDER holds stl10_binary",
     r".+\.(h5|hdf5|mat|tfrecords?|lmdb|mdb|pt|pth|pkl|pickle|npy\.gz|sqlite|db|npy)": f"{{}} {AS_ARRAYS}",
     r".+\.npz": "give {} itself",
     r".+\.(rar|7z|gz|bz2|xz|zst)": "unpack {}, and give the folder",
@@ -37,8 +43,9 @@ ADVICE: Final = {
 
 def advice(path: Path) -> str:
     """`; ` and how to go on with a file, or with a folder that has no pictures; "" if its names say nothing."""
-    names = islice(_names(path), LOOKED_AT) if path.is_dir() else iter((path.name,))
-    return _of(list(names))
+    if not path.is_dir():
+        return _of([path.name])
+    return _pair_of_arrays(path) or _of(list(islice(_names(path), LOOKED_AT)))
 
 
 def advice_of(suffixes: Iterable[str]) -> str:
@@ -61,6 +68,16 @@ def _names(folder: Path) -> Iterator[str]:
     for _, folders, names in os.walk(folder):
         folders.sort()
         yield from sorted(names)
+
+
+def _pair_of_arrays(folder: Path) -> str:
+    """How to give two arrays of a folder, one of which by its name holds the labels of the other; "" for others."""
+    arrays = sorted(folder.glob("*.npy"))
+    labels = [path for path in arrays if LABELS.fullmatch(path.stem)]
+    if len(arrays) != 2 or len(labels) != 1:
+        return ""
+    (images,) = (path for path in arrays if path not in labels)
+    return f"; give {images} with --set {shlex.quote(f'source.labels={labels[0]}')}"
 
 
 def _of(names: Iterable[str]) -> str:

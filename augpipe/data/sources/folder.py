@@ -147,14 +147,14 @@ def _around(layout: str, attributes: Sequence[str], paths: Sequence[str], folder
 
 
 def _check_sidecars(root: Path, top: str, images: Listing, beside: Mapping[str, Counter[str]], where: str) -> None:
-    """UserError if all pictures are in one folder, and a file of JSON or another folder's files of boxes may have their
-    labels.
+    """UserError if all pictures are in one folder, and a file of JSON or MATLAB or another folder's files of boxes may
+    have their labels.
     """
     if len(images.classes) != 1:
         return
     check_inner_folders(images, where)
-    jsons = (path for path in files_beside(root, top) if path.suffix.lower() == ".json")
-    if hint := boxes_hint(root, beside, images.ids) or next(map(advice, jsons), ""):
+    files = (path for path in files_beside(root, top) if path.suffix.lower() in (".json", ".mat"))
+    if hint := boxes_hint(root, beside, images.ids) or next(map(advice, files), ""):
         raise UserError(
             f"all pictures of {where} are in the folder {images.classes[0]!r}, and their classes in no folder{hint}"
         )
