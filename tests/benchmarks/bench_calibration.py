@@ -29,7 +29,7 @@ from augpipe.comparison.options import Confirm
 from augpipe.comparison.units import Units
 from augpipe.comparison.verdict import verdict
 from augpipe.core import store
-from augpipe.core.files import write_json
+from augpipe.core.files import beside, write_json
 from augpipe.core.home import home
 from augpipe.pipeline.confirm import looks
 from augpipe.pipeline.context import Context
@@ -44,18 +44,30 @@ GAINS = (0.0, 1.0, 2.0, 5.0)  # points
 VARIES = 1 / 3  # standard deviation of a gain between seeds, in units of the gain
 
 
-def hits(experiment: Experiment, context: Context, arm: str, runs: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether each run got each test image right, (R,N), and their labels (N,)."""
+def hits(
+    experiment: Experiment, context: Context, arm: str, runs: int, path: Path
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether each run got each test image right, (R,N), and their labels (N,).
+
+    path: written after each run; those of an earlier call that is in it are not trained again.
+    """
+    right: list[NDArray[np.bool_]] = []
+    if path.exists():
+        with np.load(path) as earlier:
+            right, labels = list(earlier["right"][:runs]), earlier["labels"]
+        if len(right) == runs:
+            return np.stack(right), labels
     prepared = prepare(context, experiment)
-    own = next(a for a in experiment.arms if a.name == arm)
+    mixed = next(a for a in experiment.arms if a.name == arm)
     labels = np.array(store.load_images(prepared.splits.test).labels)
-    recipe = mix(context, prepared, own.mix, None)
-    right = []
-    for seed in range(runs):
+    recipe = mix(context, prepared, mixed.mix, None)
+    for seed in range(len(right), runs):
         trained = train_classifier(context, prepared, recipe, experiment.classifier, arm, seed)
         scored = score(context, prepared, trained, recipe)
         found = store.load_state(scored.probabilities)["test"]
         right.append(found.numpy().argmax(1) == labels)
+        with beside(path) as draft, draft.open("wb") as stream:
+            np.savez_compressed(stream, right=np.stack(right), labels=labels)
         print(f"run {seed}: {100 * macro_recall(right[-1][None], labels)[0]:.2f}", flush=True)
     return np.stack(right), labels
 
@@ -172,13 +184,7 @@ def main() -> None:
     context = Context(root=home() / "store", device=runner.device, precision=runner.precision, threads=given.threads)
     begun = time.perf_counter()
     given.out.mkdir(parents=True, exist_ok=True)
-    kept = given.out / f"hits-{given.arm}.npz"  # of an earlier call, for more draws
-    if kept.exists():
-        with np.load(kept) as found:
-            right, labels = found["right"], found["labels"]
-    else:
-        right, labels = hits(experiment, context, given.arm, given.runs)
-        np.savez_compressed(kept, right=right, labels=labels)
+    right, labels = hits(experiment, context, given.arm, given.runs, given.out / f"hits-{given.arm}.npz")
     level = macro_recall(right, labels)
     rows = [told(right, labels, s, g, given.draws) for s in given.seeds for g in GAINS]
     stage = [confirmed(right, labels, s, g, given.draws) for s in given.seeds for g in GAINS]
