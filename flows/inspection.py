@@ -11,6 +11,7 @@ from rich.table import Table
 
 from augpipe.core.errors import UserError, choices, several
 from augpipe.core.home import home
+from augpipe.core.options import SHIFT
 from augpipe.data import sources
 from augpipe.pipeline.config_values import read
 from augpipe.pipeline.defaults import name_of
@@ -46,6 +47,7 @@ def inspect_source(source: Path, overrides: Sequence[str], out: Path | None) -> 
     check_out(folder, sources.places(experiment.source), INSPECTION_FILES)
     listed = sources.listing(experiment.source)
     from augpipe.data.inspect import inspect, with_mistakes
+    from augpipe.pipeline.shift import with_shift
     from augpipe.report.inspection import write_inspection
 
     handle_interrupts()
@@ -57,6 +59,8 @@ def inspect_source(source: Path, overrides: Sequence[str], out: Path | None) -> 
             policy=experiment.policy,
             progress=progress,
         )
+    with bar("reading source.shift") as progress:
+        inspection = with_shift(experiment, inspection, progress)
     notes = experiment.notes() if compares else ()
     inspection = with_mistakes(inspection, mistakes(experiment, inspection), notes)
     write_inspection(inspection, experiment.image, experiment.name, folder)
@@ -101,7 +105,7 @@ def plain(text: str) -> str:
 def print_summary(inspection: Inspection, folder: Path) -> None:
     """Print the classes as a table, then problems, notes and the path of the page."""
     facts = inspection.facts()
-    sides = [side for side in ("train", "val", "test") if side in (facts["classes"] or [{}])[0]]
+    sides = [side for side in ("train", "val", "test", SHIFT) if side in (facts["classes"] or [{}])[0]]
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for column in ("images", *sides, "cannot be used"):

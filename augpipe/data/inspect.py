@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.core.counts import Counts, counts_of, require_classes
 from augpipe.core.csv_files import spreadsheet_safe
 from augpipe.core.errors import UserError, several
 from augpipe.core.image_spec import ImageSpec
-from augpipe.core.options import ImageOptions
+from augpipe.core.options import SHIFT, ImageOptions
 from augpipe.core.seeds import numpy_stream
 from augpipe.data.clean import check_classes, few_test_images, part, torn_notes
 from augpipe.data.copied_classes import check_copied_classes
@@ -26,6 +27,7 @@ from augpipe.data.listing_check import check_names, divided_groups, drop_small_c
 from augpipe.data.near_copies import NearCopies
 from augpipe.data.options import Policy, SplitOptions
 from augpipe.data.quarantine import MOST_BAD, quarantine, reasons
+from augpipe.data.shift import SecondSet
 from augpipe.data.sources._listing import Listing, evenly
 from augpipe.data.split_check import NAMES
 from augpipe.data.survey import Survey, survey
@@ -49,7 +51,8 @@ class Problem:
 class Inspection:
     """Result of `inspect`. sides: train, val or test of each image; None if unknown.
 
-    train: images of each class in train after duplicates are removed; None if there is no split.
+    train: images of each class in train after duplicates are removed; None if there is no split. shift: the second test
+    set; None without one, or if a run would refuse it.
     """
 
     intake: Intake
@@ -60,6 +63,7 @@ class Inspection:
     near: DuplicateGroups
     problems: tuple[Problem, ...]
     train: Counts | None = None
+    shift: SecondSet | None = None
 
     def counts(self, side: str | None = None) -> dict[str, int]:
         """Number of images per class, in one of train, val and test or in all."""
@@ -76,7 +80,7 @@ class Inspection:
         counts = {side: self.counts(side) for side in sides}
         unusable = Counter(one.label for one in intake.bad)
         groups = intake.groups
-        total = self.counts()
+        total, shift = self.counts(), None if self.shift is None else self.shift.counts()
         return {
             "fingerprint": intake.fingerprint(),
             "images": len(intake.rows),
@@ -86,6 +90,7 @@ class Inspection:
                     "name": name,
                     "images": total[name],
                     **{side: counts[side][name] for side in sides},
+                    **({} if shift is None else {SHIFT: shift[name]}),
                     "unusable": unusable[name],
                 }
                 for name in classes
@@ -99,10 +104,16 @@ class Inspection:
             "ignored": dict(sorted(intake.listing.ignored.items())),
             "duplicates": {"equal": self._twins(self.equal), "near": self._twins(self.near)},
             "groups": None if groups is None else self._groups(groups),
-            "notes": list(intake.notes),
+            "notes": [*intake.notes, *(() if self.shift is None else self.shift.notes)],
             "problems": [vars(problem) for problem in self.problems],
-            "escaped": {"quarantine.csv": spreadsheet_safe(quarantine(intake.bad, {}))[1]},
+            "escaped": {"quarantine.csv": spreadsheet_safe(self.quarantine())[1]},
         }
+
+    def quarantine(self) -> pd.DataFrame:
+        """The table of `quarantine.csv`: files that cannot be used, and copies in the second test set."""
+        if self.shift is None:
+            return quarantine(self.intake.bad, {})
+        return quarantine((*self.intake.bad, *self.shift.intake.bad), self.shift.removed)
 
     def named(self, row: int) -> dict[str, str]:
         """Id, class and side of an image."""

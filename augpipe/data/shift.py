@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.counts import LEAST_TEST
+from augpipe.core.counts import LEAST_TEST, counts_of
 from augpipe.core.errors import UserError, several
 from augpipe.core.options import SHIFT
 from augpipe.data.duplicates import equal_groups
@@ -16,6 +16,29 @@ from augpipe.data.facts import Facts
 from augpipe.data.intake import Intake
 from augpipe.data.near_copies import near_copies
 from augpipe.data.options import Duplicates
+
+
+@dataclass(frozen=True)
+class SecondSet:
+    """The second test set as a run uses it. rows: of `intake`, without `removed` (id → class, reason)."""
+
+    intake: Intake
+    rows: NDArray[np.int64]
+    removed: Mapping[str, tuple[str, str]]
+    notes: tuple[str, ...]
+
+    def counts(self) -> dict[str, int]:
+        """Number of images of each class that are scored."""
+        classes = self.intake.listing.classes
+        counts = counts_of(self.intake.labels[self.rows], len(classes))
+        return dict(zip(classes, counts.values(), strict=True))
+
+
+def second_set(shift: Intake, intake: Intake, duplicates: Duplicates) -> SecondSet:
+    """The second test set without copies of the source's images. UserError for a class that has no image left."""
+    rows, removed = without_copies(shift, intake, duplicates)
+    counts = counts_of(shift.labels[rows], len(shift.listing.classes))
+    return SecondSet(shift, rows, removed, notes(shift, intake, counts, len(removed)))
 
 
 def without_copies(

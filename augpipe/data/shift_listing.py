@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,15 @@ from augpipe.data import sources
 from augpipe.data.sources import Listing
 
 
+@contextmanager
+def naming_shift() -> Iterator[None]:
+    """Errors in the block name the second test set: their words are those of errors in the source."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"source.{SHIFT}: {error}") from None
+
+
 def shift_listing(source: KindConfig, classes: Sequence[str], min_images: int = 1) -> Listing | None:
     """The images of `source.shift`, with labels and ids as of the source; None if it has no second test set.
 
@@ -22,7 +32,8 @@ def shift_listing(source: KindConfig, classes: Sequence[str], min_images: int = 
     shift: KindConfig | None = getattr(source, SHIFT, None)
     if shift is None:
         return None
-    listing = sources.listing(shift)
+    with naming_shift():
+        listing = sources.listing(shift)
     if listing.lost:
         raise UserError(f"source.shift: cannot read {listing.lost[0]}")
     have = [name for label, name in enumerate(listing.classes) if (listing.labels == label).any()]
@@ -36,4 +47,5 @@ def shift_listing(source: KindConfig, classes: Sequence[str], min_images: int = 
     place = {name: at for at, name in enumerate(classes)}
     labels = np.array([place[listing.classes[label]] for label in common.labels], np.int64)
     ids = [f"{SHIFT}/{one}" for one in common.ids]
-    return replace(common, ids=ids, labels=labels, classes=tuple(classes), splits=None, weights=None)
+    bad = tuple(replace(one, id=f"{SHIFT}/{one.id}") for one in common.bad)
+    return replace(common, ids=ids, bad=bad, labels=labels, classes=tuple(classes), splits=None, weights=None)

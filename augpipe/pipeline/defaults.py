@@ -30,7 +30,15 @@ from augpipe.pipeline.budget import (
 )
 from augpipe.pipeline.config_values import override
 from augpipe.pipeline.experiment import Experiment, Outline, build, outline_of
-from augpipe.pipeline.validate import check_gates, check_heads, check_images, check_listing, check_sizes, list_images
+from augpipe.pipeline.validate import (
+    check_gates,
+    check_heads,
+    check_images,
+    check_listing,
+    check_shift,
+    check_sizes,
+    list_images,
+)
 
 if TYPE_CHECKING:
     from augpipe.data.survey import Survey
@@ -87,6 +95,8 @@ class Suggestion:
     counts: Counts
     read: float
     transform: Transform = NOT_TRIED
+    shift: sources.Listing | None = None  # the second test set
+    read_shift: float = 0.0
 
     @property
     def smote(self) -> bool:
@@ -248,10 +258,14 @@ def suggest(
     listing = list_images(outline)
     check_listing(outline, listing)
     check_heads(outline, listing)
+    shift = check_shift(outline, listing)
     images, read = timed_survey(listing, outline.image)
+    read_shift = 0.0 if shift is None else timed_survey(shift, outline.image)[1]
     fixed["split"] = outline.split.model_dump()
     counts = expected_counts(listing, outline.split)
-    suggestion = Suggestion(path, tuple(overrides), fixed, listing, images, counts, read)
+    suggestion = Suggestion(
+        path, tuple(overrides), fixed, listing, images, counts, read, shift=shift, read_shift=read_shift
+    )
     # As in `validate.load_checked`: what needs torch is checked last.
     outline = suggestion.outline(suggestion.standard())
     before(outline)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -62,17 +62,22 @@ class Estimate(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class Images:
-    """What is expected of the source: images of each split and class, their shape, seconds to read them all."""
+    """What is expected of the source: images of each split and class, their shape, seconds to read them all.
+
+    shift, read_shift: images of the second test set, and seconds to read them.
+    """
 
     counts: Mapping[str, Mapping[int, int]]
     classes: tuple[str, ...]
     size: int
     channels: int
     read: float
+    shift: int = 0
+    read_shift: float = 0.0
 
     def resized(self, size: int) -> Images:
         """The same at another size."""
-        return Images(self.counts, self.classes, size, self.channels, self.read)
+        return replace(self, size=size)
 
     def number(self, *splits: str) -> int:
         """Images of these splits."""
@@ -115,7 +120,7 @@ def graph(experiment: Experiment, images: Images, nested: More | None = None, po
         return tasks[-1]
 
     # Only what the graph reads.
-    values: dict[str, Any] = {"counts": images.counts, "classes": images.classes}
+    values: dict[str, Any] = {"counts": images.counts, "classes": images.classes, "shift": images.shift or None}
     prepared = Prepared.model_construct(**values)
     by_seed = dict.fromkeys(experiment.seeds, prepared)
     if nested is None:
@@ -164,7 +169,7 @@ def estimate(
     spent = {task: EACH * speed * servers + seconds.of(task) for task in tasks}
     fixed = speed * (BEGIN * servers + END)
     rows = [*_rows(explored, spent), *_rows(confirmed, spent, CONFIRM)]
-    reading = READ * images.read
+    reading = READ * (images.read + images.read_shift)
     return Estimate(
         rows=(
             Row(stage="read the pictures", tasks=1, seconds=reading),
@@ -307,6 +312,9 @@ class _Seconds:
     def score(self, prepared: Prepared, classifier: Task, recipe: Task) -> float:
         return self._costs.predicted * self._images.number("val", "test")
 
+    def score_with_shift(self, prepared: Prepared, classifier: Task, recipe: Task, shift: Any) -> float:
+        return self.score(prepared, classifier, recipe) + self._costs.predicted * self._images.shift
+
 
 def _name_of(generator: Task) -> str:
     """Name of the generator that a task trains, or joins from models of single classes."""
@@ -318,7 +326,7 @@ def _name_of(generator: Task) -> str:
 
 def _disk(tasks: Sequence[Task], images: Images, costs: Costs) -> int:
     """Bytes of the pictures, of each synthetic set and of each checkpoint."""
-    total = FILES + images.bytes * images.number("train", "val", "test")
+    total = FILES + images.bytes * (images.number("train", "val", "test") + images.shift)
     for task in tasks:
         if task.stage.__name__ == "synthesize":
             total += images.bytes * sum(task.inputs[3].values())

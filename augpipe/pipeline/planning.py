@@ -29,7 +29,7 @@ from augpipe.pipeline.defaults import NOT_TRIED, POLICY, Choice, Suggestion, Tra
 from augpipe.pipeline.estimate import READ, Estimate, Images, estimate
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.timing import Timers
-from augpipe.pipeline.validate import check_images, list_images
+from augpipe.pipeline.validate import check_images, list_images, list_shift
 
 PLANS: Final = "plans"
 ROUGH: Final = 1.5  # times the budget: a size whose nets would take longer by the number of its pixels is not timed
@@ -74,7 +74,7 @@ def for_images(
     suggestion = replace(suggestion, transform=transform)
     return Plan(
         suggestion.experiment(numbers, _note(suggestion.experiment(numbers), numbers, budget)),
-        tuple(_data(suggestion.listing, planning.images)),
+        tuple(_data(suggestion.listing, planning.images, suggestion.shift)),
         suggestion.choices(numbers),
         expected,
         budget,
@@ -90,13 +90,15 @@ def for_config(experiment: Experiment) -> Plan:
     counts = expected_counts(listing, experiment.split)
     train = experiment.imbalance.target(counts["train"], listing.classes)
     spec, counts = surveyed.spec, {**counts, "train": train}
-    images = Images(counts, listing.classes, spec.size, spec.channels, read)
+    shift = list_shift(experiment, listing.classes)
+    read_shift = 0.0 if shift is None else timed_survey(shift, experiment.image)[1]
+    images = Images(counts, listing.classes, spec.size, spec.channels, read, len(shift or ()), read_shift)
     processes, threads = _processes(experiment, alone=False)
     with Timers(processes) as timers:
         shape = (images.size, images.channels)
         costs = timers.costs(request(experiment, shape, len(images.classes), threads))
     expected = estimate(experiment, images, costs, processes, threads)
-    return Plan(experiment, tuple(_data(listing, images)), (), expected)
+    return Plan(experiment, tuple(_data(listing, images, shift)), (), expected)
 
 
 class _Planning:
@@ -105,7 +107,8 @@ class _Planning:
     def __init__(self, suggestion: Suggestion, budget: Budget, alone: bool) -> None:
         self._suggestion, self._budget, self._alone = suggestion, budget, alone
         spec, classes = suggestion.images.spec, suggestion.listing.classes
-        self.images = Images(suggestion.counts, classes, spec.size, spec.channels, suggestion.read)
+        read, n = (suggestion.read, suggestion.read_shift), len(suggestion.shift or ())
+        self.images = Images(suggestion.counts, classes, spec.size, spec.channels, read[0], n, read[1])
         self._costs = dict[int, Costs]()
 
     def fitted(self) -> tuple[Numbers, Estimate, Transform]:
@@ -196,6 +199,7 @@ class _Planning:
             "image": [images.size, images.channels],
             "alone": self._alone,
             "pictures": self._suggestion.images.digest,
+            **({} if suggestion.shift is None else {"shift": sorted(suggestion.shift.counts().items())}),
             "with": {**environment, "chip": machine.chip(device)},
         }
 
@@ -251,7 +255,7 @@ def _too_short(budget: Budget, expected: Estimate, overrides: Sequence[str]) -> 
     )
 
 
-def _data(listing: Listing, images: Images) -> Iterator[str]:
+def _data(listing: Listing, images: Images, shift: Listing | None) -> Iterator[str]:
     """What the source holds, and what is wrong with it, as far as no picture has to be read."""
     counts = listing.counts()
     n = several(len(listing), "picture")
@@ -266,3 +270,9 @@ def _data(listing: Listing, images: Images) -> Iterator[str]:
     if listing.bad:
         yield f"{several(len(listing.bad), 'file')} that cannot be used"
     yield from listing.notes
+    if shift is not None:
+        named = ", ".join(f"{name} {count:,}" for name, count in shift.counts().items())
+        yield f"second test set: {several(len(shift), 'picture')} ({named})"
+        if shift.bad:
+            yield f"second test set: {several(len(shift.bad), 'file')} that cannot be used"
+        yield from (f"second test set: {note}" for note in shift.notes)

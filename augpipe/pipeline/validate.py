@@ -23,7 +23,7 @@ from augpipe.data.listing_check import (
     require_large_classes,
 )
 from augpipe.data.quarantine import check_any, check_bad
-from augpipe.data.shift_listing import shift_listing
+from augpipe.data.shift_listing import naming_shift, shift_listing
 from augpipe.data.split_check import kind_of, most_train
 from augpipe.generators.preview import check_size
 from augpipe.pipeline.arm import Arm
@@ -57,9 +57,7 @@ def load_checked(
     listing = list_images(outline)
     check_listing(outline, listing)
     check_heads(outline, listing)
-    shift = list_shift(outline, listing.classes)
-    if shift is not None:
-        check_heads(outline, shift)
+    check_shift(outline, listing)
     after(outline)
     spec = _spec(outline, listing)
     check_gates(outline, spec)
@@ -83,6 +81,16 @@ def list_shift(outline: Outline, classes: Sequence[str]) -> Listing | None:
             "source.shift is scored beside one test set, and resplit draws one for each seed: set resplit: false"
         )
     return shift_listing(outline.source, classes, outline.min_images)
+
+
+def check_shift(outline: Outline, listing: Listing) -> Listing | None:
+    """The images of the second test set, if there is one. UserError for the first mistake that labels and first bytes
+    show. listing: of the source."""
+    shift = list_shift(outline, listing.classes)
+    if shift is not None:
+        with naming_shift():
+            check_heads(outline, shift)
+    return shift
 
 
 def check_listing(outline: Outline, listing: Listing) -> None:

@@ -15,7 +15,6 @@ from augpipe.core.options import ImageOptions
 from augpipe.data.duplicate_groups import DuplicateGroups
 from augpipe.data.duplicates import BITS, CORRELATION
 from augpipe.data.inspect import Inspection, pictures, sheet_rows
-from augpipe.data.quarantine import quarantine
 from augpipe.data.split_check import NAMES
 from augpipe.report.figures import image_strip, side_bars
 from augpipe.report.page_templates import TEMPLATES
@@ -29,7 +28,7 @@ def write_inspection(inspection: Inspection, options: ImageOptions, name: str, o
     """Write every file to `out` atomically."""
     with beside(out) as draft:
         draft.mkdir(parents=True)
-        write_csv(quarantine(inspection.intake.bad, {}), draft / "quarantine.csv")
+        write_csv(inspection.quarantine(), draft / "quarantine.csv")
         write_json(draft / "inspect.json", inspection.facts())
         page = inspection_page(inspection, options, name)
         (draft / "inspect.html").write_text(page, encoding="utf-8")
@@ -51,6 +50,7 @@ def inspection_page(inspection: Inspection, options: ImageOptions, name: str) ->
         ratio=ratios["all"] if facts["imbalance_ratio"]["all"] else "",
         ratios=ratios,
         sides=sides,
+        shift=inspection.shift is not None,
         words=WORDS,
         figure=side_bars(classes, bars or {"images": list(inspection.counts().values())})
         if 0 < len(classes) <= CHARTED

@@ -29,6 +29,8 @@ def test_without_a_hit_it_is_the_square_and_add_interval() -> None:
         assert newcombe(0.0, n, 0.05) == pytest.approx(wilson)
         assert newcombe(1.0, n, 0.05) == pytest.approx(wilson)
     assert newcombe(0.0, 1000, 0.05) == pytest.approx(3.84 / 1000, rel=0.01)
+    # 0 of 10 against 0 of 10, method 10: as published (Newcombe 1998, Table II).
+    assert newcombe(0.0, 10, 0.05) == pytest.approx(0.2775, abs=5e-5)
     # Some right, the same by both: the pair is correlated, and the interval narrower than of two samples.
     low, high = stats.binomtest(30, 100).proportion_ci(0.95, method="wilson")
     apart = ((0.3 - low) ** 2 + (high - 0.3) ** 2) ** 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,6 +74,17 @@ def test_each_cost_counts_as_often_as_it_is_paid() -> None:
     shown = GeneratorCosts(shown=0.01, settle=0.0, drawn=0.0, bytes=10)
     generators = {"smote": costs().generators["smote"], "cgan": shown}
     assert seconds(generators=generators) - free == pytest.approx(2 * 10_000 * 0.01)
+
+
+def test_the_second_test_set_is_read_and_scored() -> None:
+    second = replace(IMAGES, shift=40, read_shift=2.0)
+    with_second, alone = (
+        estimate(build(VALUES), images, costs(predicted=0.01), 1, 1, servers=False) for images in (second, IMAGES)
+    )
+    # Two seeds of four arms, each on 40 images.
+    assert with_second.seconds - alone.seconds == pytest.approx(READ * 2.0 + 8 * 40 * 0.01)
+    assert with_second.disk - alone.disk == 40 * 16**2
+    assert [row.tasks for row in with_second.rows] == [row.tasks for row in alone.rows]
 
 
 def test_what_is_not_timed_takes_longer_on_a_slow_core() -> None:

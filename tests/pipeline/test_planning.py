@@ -132,6 +132,17 @@ def test_the_text(folder: Path) -> None:
     assert " in all of 10m; at most about " in text and "GB of disk" in text
 
 
+def test_the_second_test_set_is_in_the_plan(folder: Path, tmp_path: Path) -> None:
+    text = f"source.shift={{kind: folder, path: {folder}}}"
+    planned = plan(folder, "10m", text)
+    assert "data: second test set: 60 pictures (c0 40, c1 20)" in list(plan_lines(planned))
+    assert not plan(folder, "10m").reused
+    (tmp_path / "other" / "x").mkdir(parents=True)
+    (tmp_path / "other" / "x" / "1.png").write_bytes((folder / "c0").iterdir().__next__().read_bytes())
+    with pytest.raises(UserError, match=r"source\.shift has no image of c0, c1"):
+        plan(folder, "10m", f"source.shift={{kind: folder, path: {tmp_path / 'other'}}}")
+
+
 def test_in_one_process(folder: Path) -> None:
     """As `augpipe.run` does it, without servers."""
     alone = for_images(suggest(folder), parse("10m"), alone=True)

@@ -13,11 +13,10 @@ from augpipe.core.image_spec import ImageSpec
 from augpipe.core.options import SHIFT
 from augpipe.core.refs import Ref
 from augpipe.core.store import Store
-from augpipe.data import shift as second
-from augpipe.data.intake import Intake, Progress, take_in
+from augpipe.data.intake import Intake, Progress
 from augpipe.data.sources import Bad
 from augpipe.pipeline.experiment import Outline
-from augpipe.pipeline.validate import list_shift
+from augpipe.pipeline.shift import read_shift
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,12 @@ class Shift:
 
 def take_shift(store: Store, experiment: Outline, spec: ImageSpec, intake: Intake, progress: Progress) -> Shift | None:
     """The second test set in the shape of the source's images; None without one. intake: of the source."""
-    listing = list_shift(experiment, intake.listing.classes)
-    if listing is None:
-        return None
-    options = experiment.image.model_copy(update={"size": spec.size, "channels": spec.channels})
     with store.scratch() as scratch:
-        read = take_in(listing, options, experiment.policy, folder=scratch, progress=progress)
-        rows, removed = second.without_copies(read, intake, experiment.duplicates)
+        second = read_shift(experiment, spec, intake, scratch, progress)
+        if second is None:
+            return None
+        read, rows = second.intake, second.rows
         images = read.image_set()
-        lines = second.notes(read, intake, images.counts(rows), len(removed))
         labels, table = images.labels[rows], images.table.iloc[rows].reset_index(drop=True)
         if read.groups is not None:
             table["group"] = np.array([f"{SHIFT}/{group}" for group in table["group"]], object)
@@ -49,4 +45,4 @@ def take_shift(store: Store, experiment: Outline, spec: ImageSpec, intake: Intak
         write_labels(scratch, labels, images.classes, table)
         ref = store.adopt("images", scratch)
     both = hashlib.sha256(f"{intake.fingerprint()} {read.fingerprint()}".encode()).hexdigest()[:16]
-    return Shift(ref, both, read.bad, removed, lines)
+    return Shift(ref, both, read.bad, second.removed, second.notes)
