@@ -97,13 +97,13 @@ def fresh(family: str, train: ImageSet, here: Runtime, seed: int = 0) -> Generat
     return generator
 
 
-def steps(generator: Generator, train: ImageSet, n: int, seed: int = 0) -> list[dict[str, float]]:
+def steps(generator: Generator, train: ImageSet, n: int, seed: int = 0, *, batch: int = 8) -> list[dict[str, float]]:
     """n updates on seeded batches; their losses."""
     rng = torch.Generator().manual_seed(seed)
     images, labels = train.tensors()
     told = []
     for _ in range(n):
-        at = torch.randint(0, len(labels), (8,), generator=rng)
+        at = torch.randint(0, len(labels), (batch,), generator=rng)
         told.append({k: float(v) for k, v in generator.step(images[at], labels[at]).items()})
     return told
 
