@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,7 @@ from .output import report
 from .progress import working
 from .source_splits import NONE, splits_by_seed
 from .startup import started
-from .tasks import Submit, result_of
+from .tasks import Submit, all_cached, result_of
 from .tracking import Tracker
 from .tracking.artifacts import create_artifacts
 from .tracking.models import Logged
@@ -76,7 +76,9 @@ def run(
         # After the data, so that a mistake in them is one line.
         for line in (*experiment.notes(), *over_sampling(experiment)):
             report(line)
-        return ready.call(compare, title(experiment), experiment, ready.context, prepared, out, form)
+        graph = partial(call_all, experiment, prepared)
+        flow_call = replace(ready, cached=partial(all_cached, graph, ready.context)).call
+        return flow_call(compare, title(experiment), experiment, ready.context, prepared, out, form)
 
 
 def title(experiment: Experiment) -> str:

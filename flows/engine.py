@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from json import JSONDecodeError
 from multiprocessing import forkserver, resource_tracker
@@ -64,15 +64,16 @@ def _below_home(name: str) -> str:
 
 
 @contextmanager
-def prefect_api(page: bool = False) -> Iterator[str]:
+def prefect_api(page: bool = False, meanwhile: Callable[[], object] = lambda: None) -> Iterator[str]:
     """Provide Prefect's API and yield its address: `PREFECT_API_URL` if set, else a temporary server on loopback.
 
     page: serve Prefect's page too, at its default port. Prefect would start a server by itself, but one more in each
-    worker process. UserError if the configured server does not answer.
+    worker process. meanwhile: called once, while the temporary server starts in its own process. UserError if the
+    configured server does not answer.
     """
-
     configured = check_api()
     if configured:
+        meanwhile()
         # A service waits longer, as Prefect's client does; an outer block watches the command's own server.
         watch = nullcontext() if page or _open else watched(bare(configured), continue_without)
         stop = when_stopped(lambda: cut_off(bare(configured)))
@@ -80,7 +81,10 @@ def prefect_api(page: bool = False) -> Iterator[str]:
             yield bare(configured)
         return
     key = f"augpipe:{secrets.token_urlsafe(24)}"
-    with server(page, key, continue_without) as url, _key_file(key_file(url), key) if page else nullcontext():
+    with (
+        server(page, key, continue_without, meanwhile) as url,
+        _key_file(key_file(url), key) if page else nullcontext(),
+    ):
         # In the environment, not only in this thread's context: Prefect's own threads would not see it
         # and would start another server. Nobody can read the logs of a server that stops with the run.
         variables = {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": key, "PREFECT_LOGGING_TO_API_ENABLED": "false"}
@@ -176,14 +180,18 @@ def bare_text(text: str) -> str:
     return re.sub(r"(\w+://)(?!/)\S*@", r"\1", text)
 
 
-def pool(runner: Runner, workers: int, threads: int) -> Any:
-    """Prefect's task runner: `workers` processes with `threads` threads each, or the workers of a Dask scheduler."""
+def pool(runner: Runner, workers: int, threads: int, ahead: bool = True) -> Any:
+    """Prefect's task runner: `workers` processes with `threads` threads each, or the workers of a Dask scheduler.
+
+    ahead: start the process that workers are forked from now, not with the first task.
+    """
     if runner.kind == "dask":
         return _dask(str(runner.address))
     from .workers import Workers, preload
 
     _start_tracker()
-    preload(threads)
+    if ahead:
+        preload(threads)
     return Workers(max_workers=workers, initializer=_init_worker, initargs=(threads,))
 
 

@@ -35,13 +35,15 @@ STEADY: Final = 60.0  # seconds of running after which the tries are counted ane
 
 
 @contextmanager
-def server(page: bool, key: str, on_loss: Callable[[], None]) -> Iterator[str]:
+def server(
+    page: bool, key: str, on_loss: Callable[[], None], meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[str]:
     """Run a Prefect server on loopback for the duration of the block; it answers only those who have the key.
 
     It has its own process session: Ctrl-C in the terminal stops the run, and the run stops the server. If the run is
     killed, the server ends by itself. If the server is killed, one with a page is started again (see `_Restarts`), and
     `on_loss` is called from a thread for any other. Its database is deleted with the run, because nobody can look at it
-    then; that of a server with a page stays below AUGPIPE_HOME.
+    then; that of a server with a page stays below AUGPIPE_HOME. meanwhile: called once, while the server starts.
     """
     place = home() / "prefect"
     with prefect_folder(place, keep=page) as folder:
@@ -53,7 +55,7 @@ def server(page: bool, key: str, on_loss: Callable[[], None]) -> Iterator[str]:
                 if not database.exists():
                     from_template(database, template)
                 fresh = not database.exists()
-                port = _start_on_a_port(running, page, database, key)
+                port = _start_on_a_port(running, page, database, key, meanwhile)
                 if fresh:
                     copy_database(database, template)
 
@@ -117,11 +119,15 @@ def restart_log() -> Path:
     return home() / "prefect" / "restart.log"
 
 
-def _start_on_a_port(running: list[subprocess.Popen[bytes]], page: bool, database: Path, key: str) -> int:
+def _start_on_a_port(
+    running: list[subprocess.Popen[bytes]], page: bool, database: Path, key: str, meanwhile: Callable[[], object]
+) -> int:
     """Start the server and wait for it; once more if another process takes its port in between. Returns the port."""
-    for wanted in (PAGE if page else 0, 0):
+    for attempt, wanted in enumerate((PAGE if page else 0, 0)):
         port = _port(wanted)
         running[:] = [_start_server(port, page, database, key)]
+        if not attempt:
+            meanwhile()
         try:
             _wait_for(port, running[0], key, threading.Event())
             break

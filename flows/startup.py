@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -34,19 +35,31 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Started:
-    """Settings of a started flow. context: for its stages. workers: number of processes, each with context.threads."""
+    """Settings of a started flow. context: for its stages. workers: number of processes, each with context.threads.
+
+    cached: whether the flow will compute nothing, as far as the cache shows before it starts; its workers then start
+    only if a task needs one.
+    """
 
     experiment: Experiment
     context: Context
     workers: int
+    cached: Callable[[], bool] = lambda: False
 
     def call(self, flow: Flow[P, R], name: str, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the flow with that run name and its worker pool, on a Prefect server; see `flow_calls.call`."""
+        cached: list[bool] = []
+
+        def meanwhile() -> None:
+            tracking_uri()  # creates the default store, which takes seconds
+            cached.append(self.cached())
+            if cached[0]:  # the report is next; its plotting libraries take seconds
+                import_module("augpipe.report.page")
+
         with ExitStack() as stack:
             with working("starting"):
-                tracking_uri()  # creates the default store, which takes seconds
-                stack.enter_context(prefect_api())
-            runner = pool(self.experiment.runner, self.workers, self.context.threads)
+                stack.enter_context(prefect_api(meanwhile=meanwhile))
+            runner = pool(self.experiment.runner, self.workers, self.context.threads, ahead=not cached[0])
             named = flow.with_options(task_runner=runner, flow_run_name=f"{self.experiment.name}: {name}")
             return call(named, *args, **kwargs)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -20,6 +20,9 @@ from augpipe.pipeline.context import Context, silent
 from .failures import once_more
 from .progress import Reporter
 from .retries import DELAYS
+
+if TYPE_CHECKING:
+    from augpipe.pipeline.compare import Call
 
 CACHED: Final = "Cached"  # state of a task whose result was reused from cache
 
@@ -77,6 +80,28 @@ class Submit:
                 self.reused += 1
                 return stored
         return self._task.submit(stage, self._context, inputs, title, total)
+
+
+class _MissingError(Exception):
+    """A result that is not in the cache."""
+
+
+def all_cached(graph: Callable[[Call], object], context: Context) -> bool:
+    """Whether the cache has the results of all calls of a graph; looks up to the first that is missing."""
+    if "auto" in (context.device, context.precision):  # a Dask worker resolves it
+        return False
+
+    def stored(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
+        value = cache.lookup(stage, context, *inputs)
+        if value is None:
+            raise _MissingError(title)
+        return value
+
+    try:
+        graph(stored)
+    except _MissingError:
+        return False
+    return True
 
 
 def _pending(value: Any) -> bool:

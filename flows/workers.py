@@ -26,16 +26,27 @@ _running: list[int] = []
 
 
 class Workers(ProcessPoolTaskRunner):
-    """Prefect's task runner, whose workers are forked if `preload` was called for this number of threads."""
+    """Prefect's task runner, whose workers are forked from one process.
+
+    `preload` starts that process ahead of the first task; else the first task does: a run whose results are all cached
+    needs none.
+    """
 
     def __enter__(self) -> Self:
         super().__enter__()
         executor: Any = self._executor
-        if _running == [self._initargs[0]]:
-            executor._mp_context = get_context("forkserver")  # Prefect's own is always "spawn"
-            # Prefect submits from threads of its own, so that `self.submit` never sees the error.
-            executor.submit = _submitting(executor.submit)
+        # Prefect submits from threads of its own, so that `self.submit` never sees the error.
+        executor.submit = _submitting(executor.submit)
         return self
+
+    def submit(self, *args: Any, **options: Any) -> Any:
+        """As Prefect's; called from the flow's thread, in which signals can be set."""
+        threads = self._initargs[0]
+        preload(threads)
+        if _running == [threads]:
+            executor: Any = self._executor
+            executor._mp_context = get_context("forkserver")  # Prefect's own is always "spawn"
+        return super().submit(*args, **options)
 
 
 def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:

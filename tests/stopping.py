@@ -32,8 +32,14 @@ def sleep(place: Path, data: bytes) -> None:
 
 @flow
 def full(place: Path) -> None:
-    """PLACE/closed gets an x each time that the queue of calls is closed."""
-    for _ in range(6):
+    """PLACE/closed gets an x each time that the queue of calls is closed.
+
+    PLACE/forked: threads of the process that workers are forked from, before and after the first task is submitted.
+    """
+    before = list(workers._running)
+    sleep.submit(place, bytes(10**6))
+    (place / "forked").write_text(f"{before} {workers._running}")
+    for _ in range(5):
         sleep.submit(place, bytes(10**6))
     while not (place / "begun").exists():
         time.sleep(0.05)
@@ -54,9 +60,9 @@ def full(place: Path) -> None:
 
 
 def stop(place: Path) -> None:
-    """Run the flow with one worker."""
+    """Run the flow with one worker, which is not prepared ahead of its tasks."""
     with prefect():
-        full.with_options(task_runner=pool(Runner(device="cpu"), 1, 1))(place)
+        full.with_options(task_runner=pool(Runner(device="cpu"), 1, 1, ahead=False))(place)
 
 
 @flow

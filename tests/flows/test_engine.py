@@ -74,6 +74,7 @@ def test_workers_that_are_ended_with_much_to_come_leave_nothing_waiting(tmp_path
     with pytest.raises(RuntimeError, match="stopped"):
         warm.call(stopping.stop, tmp_path, workers=1)
     assert (tmp_path / "closed").read_text() == "x"
+    assert (tmp_path / "forked").read_text() == "[] [1]"  # started by the first task
 
 
 def test_a_kill_of_the_process_that_workers_are_forked_from_breaks_the_pool(tmp_path: Path) -> None:

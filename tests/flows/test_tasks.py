@@ -14,6 +14,7 @@ from prefect import Task, flow
 from prefect.futures import PrefectFuture
 from tracked import prefect
 
+from augpipe.pipeline.compare import Call
 from augpipe.pipeline.records import (
     Choice,
     Measured,
@@ -28,7 +29,7 @@ from augpipe.pipeline.records import (
 from augpipe.pipeline.stages.mix import mix
 from augpipe.pipeline.stages.train_classifier import train_classifier
 from flows import tasks
-from flows.tasks import CACHED, Submit, result_of, run_stage
+from flows.tasks import CACHED, Submit, all_cached, result_of, run_stage
 
 
 def test_there_is_one_task() -> None:
@@ -94,12 +95,19 @@ def test_what_is_stored_needs_no_task(work: Work, monkeypatch: pytest.MonkeyPatc
         states = [value.state.name for value in (recipe, trained) if isinstance(value, PrefectFuture)]
         return *results, submit.reused, pending, states
 
+    def graph(call: Call) -> None:
+        recipe = call(mix, prepared, real.mix, None, None, None, title="mix")
+        call(train_classifier, prepared, recipe, work.experiment.classifier, "real", 0, title="classifier", total=5)
+
+    assert not all_cached(graph, work.context)
     recipe, first, reused, pending, states = once()
     assert pending == [True, True] and reused == 0 and states == ["Completed"] * 2
     assert isinstance(recipe, Recipe) and isinstance(first, TrainedClassifier)
     again, second, reused, pending, _ = once()
     assert pending == [False, False] and reused == 2
     assert again == recipe and second == first
+    assert all_cached(graph, work.context)
+    assert not all_cached(graph, work.context.model_copy(update={"fresh": True}))
 
     # A task whose inputs were not known in time finds the result itself, and says so.
     @flow
