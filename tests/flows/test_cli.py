@@ -43,10 +43,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["run", "tiny.yaml", "name=x"], "unexpected argument 'name=x' of augpipe run; --set A=1 B=2 sets values"),
         (["run", "tiny.yml"], "no config or folder 'tiny.yml' (did you mean 'tiny.yaml'?)"),
         (["run", "tiny.yaml", "--set", "source={kind: folder, path: /no/such}"], "the folder /no/such does not exist"),
-        (
-            ["run", "missing.csv"],
-            "none of 2 files can be used: file does not exist (2); the first is no.png: row 1: file",
-        ),
+        (["run", "missing.csv"], "such as 'no.png': set source.root to the folder that the paths are relative to"),
         (["rnu", "tiny.yaml"], "rnu"),
         (["list", "familys"], "unknown list 'familys' (did you mean 'families'?); choose from families"),
     ],

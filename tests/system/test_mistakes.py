@@ -195,7 +195,7 @@ CASES = {
     "balance without an arm": ("balance good.yaml", "augpipe balance needs --arm VALUE; see augpipe balance --help"),
     "a table without its files": (
         "run gone.csv",
-        "none of 2 files can be used: file does not exist (2); the first is no.png: row 1: file does not exist",
+        "such as 'no.png': set source.root to the folder that the paths are relative to",
     ),
     "a tracking store of no kind": (
         "run good.yaml",
