@@ -23,11 +23,11 @@ from augpipe.pipeline.experiment import Experiment
 from .cron import ADVICE
 from .engine import key_file, prefect_api
 from .flow_calls import UNREACHABLE, unreachable
-from .loss import hush, is_away, is_lost
 from .output import report
 from .quiet import nothing
 from .refresh import refresh
 from .server import POLL, RESTARTS, restart_log
+from .server_watch import hush, is_away, is_lost
 from .signals import received, terminated
 
 

@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 from augpipe.core.errors import RunError, UserError, cause, one_line
 from augpipe.core.home import home, make_folder
 
-from .loss import HURRY, continue_without, cut_off, is_lost, loss, watched
 from .memory import watch_limit
 from .quiet import quiet_logs
 from .server import server
+from .server_watch import HURRY, continue_without, cut_off, how_lost, is_lost, watched
 from .signals import when_stopped
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def check_api() -> str | None:
     configured = get_current_settings().api.url
     if configured:
         if _open and is_lost():  # that of the command itself, which names it in the environment
-            raise RunError(loss())
+            raise RunError(how_lost())
         _check_api(configured)
     return configured
 

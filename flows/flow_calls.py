@@ -14,8 +14,8 @@ from prefect import Flow
 from augpipe.core.errors import RunError
 
 from .failures import reason
-from .loss import is_lost, loss
 from .output import report
+from .server_watch import how_lost, is_lost
 from .signals import received
 
 AWAY: Final = "Prefect's server does not answer; the result is complete, but Prefect does not show it"
@@ -80,7 +80,7 @@ def call(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
                 report(AWAY)
             return result  # type: ignore[no-any-return]
         if unreachable(error):
-            raise RunError(loss() if lost else f"{UNREACHABLE}: {reason(error)}") from None
+            raise RunError(how_lost() if lost else f"{UNREACHABLE}: {reason(error)}") from None
         raise error from None
     finally:
         _ends.pop(name, None)

@@ -21,8 +21,8 @@ from augpipe.core.errors import RunError
 from augpipe.core.home import home
 
 from .databases import copy_database, from_template, prefect_folder, prefect_template, sqlite_url
-from .loss import LOST, begin, lose, set_away
 from .output import report
+from .server_watch import LOST, lose, server_is_there, set_away
 from .signals import received
 
 START_UP: Final = 120.0  # seconds a server may take on a loaded machine
@@ -158,7 +158,7 @@ def _watched(running: list[subprocess.Popen[bytes]], lost: Callable[[threading.E
 
     lost: called with an event that is set when the block ends.
     """
-    begin()
+    server_is_there()
     stopping = threading.Event()
 
     def watch() -> None:

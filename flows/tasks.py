@@ -1,4 +1,4 @@
-"""The only task of every flow: run a stage through the cache.
+"""The task that runs a stage of a flow through the cache.
 
 Prefect's own cache keys on a task's source text, not on the code it calls, and writes results in place.
 """

@@ -91,7 +91,7 @@ def allocate(
         g = min(max(floor, 5), most)
     else:
         plans = [(_affordable(cost, r, budget, floor, most), r) for r in each]
-        g, r = min(plans, key=lambda plan: _half_width(variances, cost, plan, budget))
+        g, r = min(plans, key=lambda plan: _rank(variances, cost, plan, budget))
     error, seconds = math.sqrt(variances.of_mean(g, r)), cost.of(g, r)
     return Allocation(g, r, error, seconds, _reason(variances, cost, g, r, budget))
 
@@ -105,14 +105,17 @@ def _affordable(cost: Cost, r: int, budget: float, floor: int, most: int) -> int
     return max(floor, min(most, int(budget / max(cost.of(1, r), 1e-9))))
 
 
-def _half_width(variances: Variances, cost: Cost, plan: tuple[int, int], budget: float) -> tuple[bool, float, float]:
-    """Order of plans: within the budget, narrow, quick."""
+def _rank(variances: Variances, cost: Cost, plan: tuple[int, int], budget: float) -> tuple[bool, float, float]:
+    """Sort key of plans: those within the budget first, by the squared half width of the interval, then by seconds.
+
+    Plans beyond the budget are ordered by their seconds.
+    """
     g, r = plan
     seconds = cost.of(g, r)
     replicates = variances.of_mean(g, r) - variances.test
     # The t quantile of G - 1 degrees of freedom weighs the replicates' part alone.
-    wide = float(stats.t.isf(0.025, g - 1) ** 2) * replicates + 1.96**2 * variances.test
-    return seconds > budget, wide if seconds <= budget else seconds, seconds
+    half_width = float(stats.t.isf(0.025, g - 1) ** 2) * replicates + 1.96**2 * variances.test
+    return seconds > budget, half_width if seconds <= budget else seconds, seconds
 
 
 def _reason(variances: Variances, cost: Cost, g: int, r: int, budget: float | None) -> str:

@@ -64,9 +64,13 @@ class Secondary:
         }
 
 
+# A metric that reads predicted classes, and one that reads probabilities.
+METRICS_OF_OUTPUTS: Final[tuple[Metric, Metric]] = ("macro_recall", "macro_auc")
+
+
 @dataclass(frozen=True)
 class _Member:
-    """What one difference is of; classes: those that the metric is restricted to."""
+    """One compared figure: a metric of all classes, or the recall of one. classes: those that the metric reads."""
 
     metric: Metric
     classes: tuple[int, ...]
@@ -77,17 +81,17 @@ def secondary(confirmed: Confirmed) -> tuple[Secondary, ...]:
     """All metrics but the one that is tested, then the recall of the classes with the fewest training images."""
     prepared = next(iter(confirmed.runs.prepared.values()))
     units = Units(*test_labels(confirmed.runs))
-    predicted, probable = (_both(confirmed, metric) for metric in METRICS_OF_OUTPUTS)
+    predicted, probable = (_outputs_of_both(confirmed, metric) for metric in METRICS_OF_OUTPUTS)
     members, family, levels = list[_Member](), list[Difference](), list[list[float]]()
     for member in _members(confirmed.outcome.metric, prepared, units):
-        of = probable if member.metric == "macro_auc" else predicted
+        pair = probable if member.metric == "macro_auc" else predicted
         name = f"{member.metric} {member.label}"
-        family.append(difference(of[0], of[1], units, member.metric, member.classes, name))
-        levels.append([float(scores(one, units, member.metric, member.classes).mean()) for one in of])
+        family.append(difference(pair[0], pair[1], units, member.metric, member.classes, name))
+        levels.append([float(scores(one, units, member.metric, member.classes).mean()) for one in pair])
         members.append(member)
     images = np.bincount(units.labels, minlength=len(prepared.classes))
     rows = zip(members, family, simultaneous(family, units), levels, strict=True)
-    return tuple(_row(member, prepared.classes, images, pair, joint, of) for member, pair, joint, of in rows)
+    return tuple(_row(member, prepared.classes, images, one, joint, both) for member, one, joint, both in rows)
 
 
 def _row(
@@ -116,10 +120,7 @@ def _row(
     )
 
 
-METRICS_OF_OUTPUTS: Final[tuple[Metric, Metric]] = ("macro_recall", "macro_auc")
-
-
-def _both(confirmed: Confirmed, metric: Metric) -> Sequence[Any]:
+def _outputs_of_both(confirmed: Confirmed, metric: Metric) -> Sequence[Any]:
     """What the classifiers of both arms predict, as the metric needs it: with and without synthetic images."""
     finalists = confirmed.finalists
     return [

@@ -20,7 +20,7 @@ import warm
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from augpipe.core.errors import RunError, UserError
-from flows import engine, loss, quiet
+from flows import engine, quiet, server_watch
 
 
 def test_prefects_home_is_below_ours_unless_there_is_one(tmp_path: Path, monkeypatch) -> None:
@@ -140,11 +140,11 @@ def test_a_worker_that_sigterm_does_not_end_is_killed(monkeypatch: pytest.Monkey
 
 
 def test_a_request_to_a_silent_server_is_cut_off_when_the_command_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss, "HURRY", 0.1)
-    monkeypatch.setattr(loss, "hush", lambda: None)  # it would hold for all later tests
+    monkeypatch.setattr(server_watch, "HURRY", 0.1)
+    monkeypatch.setattr(server_watch, "hush", lambda: None)  # it would hold for all later tests
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
-        Thread(target=loss.cut_off, args=(url,), daemon=True).start()
+        Thread(target=server_watch.cut_off, args=(url,), daemon=True).start()
         begun = time.monotonic()
         with pytest.raises(httpx.TransportError):
             httpx.get(url, timeout=60)

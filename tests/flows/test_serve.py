@@ -18,7 +18,7 @@ from process_trees import processes_of
 from tiny import alone, augpipe
 
 from augpipe.core.errors import RunError
-from flows import deployment, loss, server
+from flows import deployment, server, server_watch
 
 CONFIG = """
 name: served
@@ -97,7 +97,7 @@ def test_a_server_that_cannot_be_started_again_is_given_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(server, "RESTARTS", (0.01, 0.02))
-    monkeypatch.setattr(loss._server, "away", threading.Event())
+    monkeypatch.setattr(server_watch._server, "away", threading.Event())
     tries: list[subprocess.Popen[bytes]] = []
 
     def start(stopping: threading.Event) -> subprocess.Popen[bytes]:
@@ -117,14 +117,14 @@ def test_a_server_that_cannot_be_started_again_is_given_up(
 
 
 def test_a_service_whose_server_is_lost_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss._server, "lost", threading.Event())
+    monkeypatch.setattr(server_watch._server, "lost", threading.Event())
     for error in (ConnectError("refused"), RuntimeError("Service exceeded error threshold.")):
         away = pytest.raises(RunError, match="does not answer at http://x/api")
         with away, deployment._one_line("http://x/api", 0):
             raise ExceptionGroup("unhandled errors in a TaskGroup", [error])
     with pytest.raises(KeyError), deployment._one_line("http://x/api", 0):
         raise KeyError
-    loss.lose()
+    server_watch.lose()
     given_up = pytest.raises(RunError, match="could not be started again in 5 tries")
     with given_up, deployment._one_line("http://x/api", 0):
         raise RuntimeError("the server is lost")

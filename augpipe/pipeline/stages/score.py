@@ -1,4 +1,7 @@
-"""The stage that scores a classifier on val and test; test is used nowhere else."""
+"""The stage that scores a classifier on val and test, once for each trained classifier.
+
+What is trained or chosen sees no test image. Later stages read the predictions that are stored here.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The loss of Prefect's server in mid-run:
-noticed, reported once, and after it Prefect waits for nothing and logs nothing.
+"""Watches Prefect's server during a run: if it is lost, that is reported once, and Prefect waits for nothing any more
+and logs nothing.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _server = _Server()
 
 
 def is_lost(wait: float = 0.0) -> bool:
-    """Whether the server has ended before the command, or stays away; wait: seconds until it must have been noticed."""
+    """Whether the server has ended before the command, or stays away. wait: seconds to wait for that to be noticed."""
     return _server.lost.wait(wait)
 
 
-def loss() -> str:
-    """What happened to the server."""
+def how_lost() -> str:
+    """What happened to the server, as a message says it."""
     return _server.what
 
 
-def begin() -> None:
-    """A server is there from now on."""
+def server_is_there() -> None:
+    """Called when a server has started or is configured: it is neither lost nor away."""
     _server.lost.clear()
     _server.away.clear()
     _server.what = LOST
@@ -80,7 +80,7 @@ def watched(url: str, on_loss: Callable[[], None]) -> Iterator[None]:
     If it stays away longer than the patience, it is lost for the rest of the command, and `on_loss` is called from the
     thread. url: its address without user and password.
     """
-    begin()
+    server_is_there()
     limit, stopping = patience(), threading.Event()
 
     def watch() -> None:
@@ -126,8 +126,9 @@ def _is_there(record: logging.LogRecord) -> bool:
 def cut_off(url: str, wait: float = HURRY) -> None:
     """Called when a signal stops the command: if the server at `url` does not answer, no request to it is waited for.
 
-    Prefect records the end of the run there, and would wait a minute for each answer. Does not return then. wait:
-    seconds before it is asked, and for its answer.
+    Prefect records the end of the run there, and would wait a minute for each answer. If the server does not answer,
+    this function never returns: it shuts each new connection to it. wait: seconds before the server is asked, and for
+    its answer.
     """
     time.sleep(wait)
     if _answers(url, wait):
@@ -169,7 +170,7 @@ def _answers(url: str, wait: float = ANSWER) -> bool:
 def continue_without() -> None:
     """Report the loss and `hush` Prefect. Tasks run without the server: it only records their states."""
     hush()
-    report(f"{loss()}; the run continues without it")
+    report(f"{how_lost()}; the run continues without it")
 
 
 def hush() -> None:
