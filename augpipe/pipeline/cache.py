@@ -139,6 +139,9 @@ def _load(path: Path, stage: Stage, parts: Mapping[str, Any]) -> Any:
     or one of its files is missing or damaged.
     """
     try:
+        if path.is_symlink():  # what it points to is not ours, and is not written to
+            path.unlink()
+            raise ValueError("the record is a link")
         record = json.loads(path.read_bytes())
         if record["sha256"] != _digest([record["result"], record["depends_on"]]):
             raise ValueError("the record's SHA-256 differs")

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import requests
 from mlflow.exceptions import MlflowException, RestException
+from mlflow.protos.databricks_pb2 import ErrorCode
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -76,7 +77,9 @@ def _status(error: object) -> int | None:
         stated = re.search(r"too many (\d+) error responses", str(error))
         return int(stated[1]) if stated else 0
     if isinstance(error, RestException):
-        if "error_code" not in error.json:  # a gateway's answer, of which MLflow keeps no status
+        # A gateway's answer, of which MLflow keeps no status; one of 5xx ends as a RetryError before.
+        code = str(error.json.get("error_code", ""))
+        if not (code in ErrorCode.keys() or code.isdecimal()):  # noqa: SIM118 (an enumeration of protobuf)
             return UNKNOWN_REFUSAL
         return int(error.get_http_status_code())
     if isinstance(error, MlflowException) and str(error).startswith("API request to"):

@@ -19,7 +19,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
 from servers import Mlflow
 from tiny import CONFIG, ONE, augpipe, begin, tracking, until
 from tracked import prefect, told
@@ -27,7 +27,7 @@ from tracked import prefect, told
 from augpipe.core.errors import UserError
 from flows.engine import bare_text
 from flows.tracking import pending
-from flows.tracking.pending import Pending, TrackingLostError, hurried, is_away, patience
+from flows.tracking.pending import Pending, TrackingLostError, hurried, is_away, is_refused, patience
 from flows.tracking.store import check_store
 
 SMALL = (
@@ -422,6 +422,10 @@ def test_what_is_away() -> None:
     for status, away in ((503, True), (429, True), (403, False)):
         response.status_code = status
         assert is_away(requests.HTTPError(response=response)) is away
+    # A gateway's refusal in its own words; MLflow's own errors keep their status.
+    for code, away in (("X", False), ("403", False), ("PERMISSION_DENIED", False), ("TEMPORARILY_UNAVAILABLE", True)):
+        assert is_away(RestException({"error_code": code, "message": "no"})) is away
+    assert is_refused(RestException({"error_code": "X", "message": "no"}))
     # The user's mistake stays one, whatever it was met in.
     mistake = UserError("x")
     mistake.__context__ = requests.ConnectionError()

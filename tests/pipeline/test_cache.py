@@ -229,6 +229,18 @@ def test_a_damaged_record_counts_for_nothing(store: Path, text: str) -> None:
     assert made(lines(job(store))) == REFERENCE
 
 
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_a_record_that_is_no_file_is_replaced(store: Path, tmp_path: Path, kind: str) -> None:
+    """What a link points to stays as it is."""
+    other = tmp_path / "other"
+    other.write_text("x")
+    for record in (store / "records").glob("train_reference-*"):
+        record.unlink()
+        record.symlink_to(other) if kind == "link" else record.mkdir()
+    assert made(lines(job(store))) == REFERENCE
+    assert other.read_text() == "x" and not made(lines(job(store)))
+
+
 STAGES: tuple[Callable[..., Any], ...] = (
     train_classifier.train_reference,
     train_generator.train_generator,

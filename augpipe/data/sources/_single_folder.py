@@ -55,6 +55,8 @@ def inside_hint(ids: Sequence[str], folder: str) -> str:
 
     ids: paths of the pictures, all in `folder`, perhaps below train and test.
     """
+    if not ids:
+        return ""
     below = [path.split("/") for path in ids]
     at = below[0].index(folder)
     inner = sorted({parts[at + 1] for parts in below if len(parts) > at + 2})
