@@ -15,7 +15,9 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import LogLocator
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -40,15 +42,34 @@ STYLE: dict[Any, Any] = {
 
 
 WIDTH = 6.4  # inches, of a figure whose classes need no more
+ENTRIES, LETTERS = 10, 22  # of a legend inside of the figure, at most
 
 
 def svg(figure: Figure) -> str:
-    """A figure as a data URI; as wide as it was made, so that those of one page share their width."""
+    """A figure as a data URI; as wide as it was made, so that those of one page share their width.
+
+    A large legend would leave no room for the axes: it stands beside the figure, which is larger by it.
+    """
     buffer = io.BytesIO()
-    figure.set_layout_engine("constrained")
+    found = [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
+    large = [legend for legend in found if _is_large(legend)]
     with _missing_glyphs():
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        for legend in large:
+            legend.set_in_layout(False)
+        figure.set_layout_engine("constrained")
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for legend in large:
+            legend.set_in_layout(True)
+        whole = Bbox.from_bounds(0, 0, *figure.get_size_inches())
+        box = Bbox.union([whole, figure.get_tightbbox()]) if large else whole
+        figure.savefig(buffer, format="svg", bbox_inches=box, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _is_large(legend: Legend) -> bool:
+    names = [text.get_text() for text in legend.get_texts()]
+    return len(names) > ENTRIES or max(map(len, names), default=0) > LETTERS
 
 
 def short_name(name: str, most: int = 24) -> str:

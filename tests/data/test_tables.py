@@ -964,8 +964,10 @@ def test_paths_of_another_place_have_a_hint(tmp_path: Path, path: str) -> None:
         ("a/{}.png", "files of these names are in .*/scans: set source.root=.*/scans$"),
         ("{}", "files of these names are in .*/scans/a: set source.root="),
         ("0{}.png", "such as '00.png': set source.root to the folder that the paths are relative to"),
-        ("x{}", "the names of files begin so, such as .*x0_aligned.png; write the files' names"),
+        ("x{}", "the names of files begin so, such as .*x0_aligned.png; write their names"),
         ("study", "it is a folder; write a row for each picture in it"),
+        ("{root}/set/scans/a/{}.png", "they are below .*/scans/a: set source.root=.*/scans/a$"),
+        ("x" * 300, "set source.root to the folder that the paths are relative to"),
     ],
 )
 def test_a_table_none_of_whose_files_is_there_says_where_they_are(tmp_path: Path, written: str, message: str) -> None:
@@ -974,7 +976,9 @@ def test_a_table_none_of_whose_files_is_there_says_where_they_are(tmp_path: Path
         save(tmp_path / "set" / "scans" / "b" / f"x{i}_aligned.png", noise(9 + i))
     (tmp_path / "set" / "meta" / "study").mkdir(parents=True)
     table = tmp_path / "set" / "meta" / "m.csv"
-    pd.DataFrame({"path": [written.format(i) for i in range(3)], "label": ["x", "y", "y"]}).to_csv(table, index=False)
+    pd.DataFrame({"path": [written.format(i, root=tmp_path) for i in range(3)], "label": list("xyy")}).to_csv(
+        table, index=False
+    )
     with pytest.raises(UserError, match="no path of 3 rows") as caught:
         listed(table)
     assert re.search(message, str(caught.value))

@@ -134,7 +134,7 @@ def test_splits_and_masks_within_the_classes_are_noted(tmp_path: Path) -> None:
     assert listed(root, False, exclude=advised(note.split("leave masks")[1])["exclude"]).counts() == {"a": 2, "b": 2}
 
 
-@pytest.mark.parametrize("name", ["thumbnails", "backup", "a - Copy", "a (1)", "A_copy2"])
+@pytest.mark.parametrize("name", ["thumbnails", "backup", "a - Copy", "a (1)", "A_copy2", "a_old", "b.bak"])
 def test_class_folders_that_are_copies_by_name(tmp_path: Path, name: str) -> None:
     root = tree(tmp_path / "pics" / "set", "a", "b", f"{name}/a" if name == "backup" else name)
     note = listed(root, False).notes[0]
@@ -200,8 +200,7 @@ def test_classes_of_a_split_in_one_name(tmp_path: Path, names: tuple[str, ...], 
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["unlabeled", "test", "Predictions", "_tmp2", "generated", "a_old", "a.bak", "BACKGROUND_Google", "New folder"],
+    "name", ["unlabeled", "test", "Predictions", "_tmp2", "samples", "BACKGROUND_Google", "New folder"]
 )
 def test_class_folders_that_are_no_classes_by_name(tmp_path: Path, name: str) -> None:
     root = tree(tmp_path / "pics", "a", "b", name)
@@ -433,6 +432,40 @@ def test_numbers_in_the_names_of_files_may_be_classes(tmp_path: Path) -> None:
         listed(tmp_path, False)
     assert "it has none; if a part of the files' names is the class, as '20_0_0_20170.jpg'" in str(caught.value)
     assert listed(tmp_path, False, layout="*_{label-}_*").counts() == {"0": 6, "1": 6}
+
+
+@pytest.mark.parametrize("layout", ["*_*_{label-}.*", "*-*_{label-}_*"])
+def test_the_layout_of_numbered_names_fits_them(tmp_path: Path, layout: str) -> None:
+    """A class in the last field, and fields between other signs."""
+    for i in range(12):
+        name = f"{20 + i}_{100 + i}_{i % 2}" if layout.endswith(".*") else f"{20 + i}-{100 + i}_{i % 2}_x{i}"
+        save(tmp_path / f"{name}.png", noise(i))
+    with pytest.raises(UserError, match=re.escape(f"source.layout={layout!r}")):
+        listed(tmp_path, False)
+    assert listed(tmp_path, False, layout=layout).counts() == {"0": 6, "1": 6}
+
+
+def test_tables_beside_folders_that_agree_with_them_or_have_no_labels(tmp_path: Path) -> None:
+    """One row a class; and numbers of individuals that are the classes, beside a table about their pictures."""
+    one = tree(tmp_path / "one", *(f"c{i}" for i in range(8)), n=3)
+    texts(one, "examples.csv", text="".join(["file,label\n", *(f"c{i}/0.png,c{i}\n" for i in range(8))]))
+    assert len(listed(one, False).classes) == 8
+    mice = tree(tmp_path / "mice", *(f"mouse{i}" for i in range(6)), n=3)
+    texts(
+        mice, "t.csv", text="".join(["file,width\n", *(f"mouse{i}/{k}.png,{i}{k}\n" for i in range(6) for k in "012")])
+    )
+    assert len(listed(mice, False).classes) == 6
+
+
+def test_a_column_of_masks_is_not_proposed_as_the_pictures(tmp_path: Path) -> None:
+    rows = ["image,mask,label"]
+    for i in range(40):
+        save(tmp_path / "imgs" / f"{i // 2}.png", noise(i // 2))
+        save(tmp_path / "masks" / f"m{i}.png", noise(100 + i))
+        rows.append(f"imgs/{i // 2}.png,masks/m{i}.png,{'ab'[i // 2 % 2]}")
+    texts(tmp_path, "t.csv", text="\n".join(rows))
+    with pytest.raises(UserError, match=r"source\.columns\.path=image"):
+        sources.listing(source("manifest", path=tmp_path / "t.csv"))
 
 
 def test_a_table_beside_folders_of_patients_is_named(tmp_path: Path) -> None:

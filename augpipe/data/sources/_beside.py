@@ -207,7 +207,7 @@ def _columns(
     """A column that names pictures, one with labels or "", and whether it agrees with the folders, as one without
     labels does; None if no column names pictures of the folders."""
     from augpipe.data.sources._paths import Paths
-    from augpipe.data.sources._proposal import proposal, read_columns
+    from augpipe.data.sources._proposal import may_have_labels, proposal, read_columns
 
     columns = read_columns(path, LOOKED_AT)
     settings = proposal(columns, [below])
@@ -219,26 +219,23 @@ def _columns(
     rows = [row for row, picture in enumerate(pictures) if picture in of_picture]
     folders = [of_picture[pictures[row]] for row in rows]
     single = len(set(of_picture.values())) == 1
+    # Folders of patients beside a table that may have labels are no classes: what stands for a patient is no label.
+    patients = called_as_groups(set(folders)) and may_have_labels(path, below)
     for name, column in columns.items():
+        if name == settings["path"] or (patients and name != settings.get("label")):
+            continue
         values = [str(column[row]).strip() for row in rows]
         # Every constant column stands for a single folder: that is one class only if it has the folder's name.
-        agree = values == folders if single else _agree(values, folders)
-        if rows and name != settings["path"] and agree:
+        if rows and (values == folders if single else _agree(values, folders)):
             return settings["path"], name, True
-    storage = single or all(not folder or STORAGE.fullmatch(folder) for folder in set(folders))
-    storage = storage or called_as_groups(set(folders))
+    storage = single or patients or all(not folder or STORAGE.fullmatch(folder) for folder in set(folders))
     if not rows:
         return None
     return settings["path"], settings.get("label", ""), not ("label" in settings or storage)
 
 
 def _agree(values: Sequence[str], folders: Sequence[str]) -> bool:
-    """Whether values and folders stand for each other, one to one, but for a few rows.
-
-    Values that are all different stand for nothing.
-    """
-    if len(set(values)) == len(values):
-        return False
+    """Whether values and folders stand for each other, one to one, but for a few rows."""
     pairs = Counter(zip(values, folders, strict=True))
     most = {value: max((n, f) for (v, f), n in pairs.items() if v == value)[1] for value in set(values)}
     right = sum(most[value] == folder for value, folder in zip(values, folders, strict=True))

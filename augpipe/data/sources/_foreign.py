@@ -17,7 +17,7 @@ AS_ARRAYS: Final = "is not read: save images and labels as arrays, np.savez('x.n
 PIXEL: Final = re.compile(r"(px|pixel)?[ _-]*\d+(x\d+)?", re.IGNORECASE)
 PIXELS: Final = re.compile(r"pixels|image_array", re.IGNORECASE)
 LEAST_PIXELS: Final = 49  # 7 x 7
-LABELS: Final = re.compile(r"(.*[_ -])?(labels?|targets?|class(es)?|y)([_ -].*)?", re.IGNORECASE)
+LABELS: Final = re.compile(r"(.*[_ -])?(labels?|targets?|y)([_ -].*)?", re.IGNORECASE)
 # File names → advice; {} is the name.
 ADVICE: Final = {
     r".+\.arrow|dataset_info\.json": "{} is Arrow, as `save_to_disk` of Hugging Face writes it, and is not "

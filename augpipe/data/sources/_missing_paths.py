@@ -29,11 +29,12 @@ def check_some(
     if not sample or not all(nowhere):
         return
     where = choices(roots)
-    if why := next(filter(is_ambiguous, reasons), ""):
-        raise UserError(
-            f"the paths of the manifest {table} fit several files below {where}, such as {sample[0]!r} with {why}: set "
-            "source.root to the folder that is meant, or a list of folders that have each file once"
-        )
+    for path, why in zip(paths, reasons, strict=True):
+        if is_ambiguous(why):
+            raise UserError(
+                f"paths of the manifest {table} fit several files below {where}, such as {path!r} with {why}: set "
+                "source.root to the folder that is meant, or a list of folders that have each file once"
+            )
     raise UserError(
         f"no path of {several(len(reasons), 'row')} of the manifest {table} is a file below {where}, such as "
         f"{sample[0]!r}{_advice(sample, table, roots, hint)}"
@@ -42,8 +43,11 @@ def check_some(
 
 def _advice(sample: Sequence[str], table: Path, roots: Sequence[Path], hint: str) -> str:
     first = sample[0]
-    if any((root / first).is_dir() for root in roots if not Path(first).is_absolute()):
+    if any(os.path.isdir(root / first) for root in roots):  # noqa: PTH112 (False for a text that is no path)
         return ": it is a folder; write a row for each picture in it"
+    if Path(first).is_absolute() and all(map(os.path.isfile, sample)):
+        folder = os.path.commonpath([Path(one).parent for one in sample])
+        return f"; they are below {folder}: set {setting('source.root', folder)}"
     if hint:
         return f": {hint}"
     near = [path for path in islice(_files(_around(table)), MOST) if path.suffix.lower() in SUFFIXES]
@@ -55,9 +59,9 @@ def _advice(sample: Sequence[str], table: Path, roots: Sequence[Path], hint: str
             if fitting >= MOSTLY * len(sample):
                 return f"; files of these names are in {root}: set {setting('source.root', str(root))}"
     names = [_name(one) for one in sample]
-    begun = [next((path for path in near if _stem(path.name).startswith(name)), None) for name in names]
-    if begun[0] and sum(path is not None for path in begun) >= MOSTLY * len(names):
-        return f": the names of files begin so, such as {begun[0]}; write the files' names into the table as they are"
+    beginning = [next((path for path in near if _stem(path.name).startswith(name)), None) for name in names]
+    if beginning[0] and sum(path is not None for path in beginning) >= MOSTLY * len(names):
+        return f": the names of files begin so, such as {beginning[0]}; write their names into the table"
     return ": set source.root to the folder that the paths are relative to"
 
 

@@ -26,6 +26,7 @@ LOOKED_AT: Final = 50  # rows
 MOSTLY: Final = 0.8
 FEW: Final = 50  # classes of a column that may be labels by its values
 EACH: Final = 4  # images of a class of it, on average
+FILE_NAMES: Final = re.compile(r"file|path|image|img|picture|photo", re.IGNORECASE)
 LABEL_NAMES: Final = re.compile(
     r"labels?|class(es|_?name|_?id)?|dx|diagnosis|diagnose|target|category|finding|species|grade|y", re.IGNORECASE
 )
@@ -72,7 +73,7 @@ def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path
     """The column whose first values mostly name pictures below a root; None if none does.
 
     First as they are written: the number of a patient may be a file's name without its suffix, or without zeros. Then
-    the column with the most different values: another may name one picture of each patient.
+    one that is called as a column of files is: another may name one picture of each patient, or masks.
     """
     paths = Paths(roots)
     fitting = []
@@ -82,7 +83,7 @@ def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path
             continue
         padded = any(one.padded for one in resolved)
         if not padded or len(set(values)) == len(values):  # each picture once
-            fitting.append((any(one.completed for one in resolved), padded, -len(set(values)), name))
+            fitting.append((any(one.completed for one in resolved), padded, not FILE_NAMES.search(name), name))
     return min(fitting, key=lambda one: one[:3])[3] if fitting else None
 
 
@@ -96,6 +97,16 @@ def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
         return {}
     wanted = {"path": "", "label": "", "group": "", "split": ""}
     return mapping(table, [root], wanted)[0]
+
+
+def may_have_labels(path: Path, root: Path | Packed) -> bool:
+    """Whether a column of a table, by its name or its values, may be the label of pictures below `root`."""
+    try:
+        table = read_file(path).table
+    except UserError:
+        return False
+    settings, likely = mapping(table, [root], {"path": "", "label": "", "group": "", "split": ""})
+    return "label" in settings or bool(likely)
 
 
 def split_settings(path: Path) -> list[str]:

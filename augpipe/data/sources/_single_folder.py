@@ -10,11 +10,12 @@ from typing import Final
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._beside import TABLES, files_beside
 from augpipe.data.sources._foreign import advice
+from augpipe.data.sources._layout import Layout
 from augpipe.data.sources._proposal import read_columns
 
 PROSE: Final = re.compile(r"read[ _-]?me|licen[cs]e|citation|copying|changelog|about", re.IGNORECASE)
 ARRAYS: Final = (".mat", ".npy", ".bin", ".pkl", ".h5")
-FIELDS: Final = re.compile(r"[^_-]+([_-][^_-]+)+")  # of a file's name
+SIGN: Final = re.compile("([_-])")  # between the fields of a file's name
 LEAST: Final = 3  # fields of names without a word; two are a group and a number
 EACH: Final = 3  # pictures of a folder inside, on average; a patient may have two
 SHOWN: Final = 5  # files in a message
@@ -32,18 +33,22 @@ def numbered_names_hint(paths: Sequence[str]) -> str:
     "" if they have none.
     """
     names = [path.rpartition("/")[2] for path in paths]
-    matches = [FIELDS.fullmatch(name.rpartition(".")[0]) for name in names]
-    fields = [re.split("[_-]", match[0]) for match in matches if match]
-    if not fields or len(fields) < MOSTLY * len(names) or len(fields[0]) < LEAST:
+    parts = [re.split(SIGN, name.rpartition(".")[0]) for name in names]  # fields and signs in turn
+    if not parts or len(parts[0]) < 2 * LEAST - 1:
         return ""
-    n = len(fields[0])
-    # A class repeats; a number of the picture does not.
-    alike = [len({one[at] for one in fields if len(one) > at}) for at in range(n)]
-    least = min((count, at) for at, count in enumerate(alike) if count > 1) if max(alike) > 1 else None
-    if least is None or least[0] > len(fields) / 2:
+    alike = {}
+    for at in range(0, len(parts[0]), 2):
+        values = {one[at] for one in parts if len(one) > at}
+        if 1 < len(values) <= len(parts) / 2:  # a class repeats; a number of the picture does not
+            alike[at] = len(values)
+    if not alike:
         return ""
-    sign = "_" if "_" in names[0] else "-"
-    layout = sign.join("{label-}" if at == least[1] else "*" for at in range(least[1] + 1)) + f"{sign}*"
+    label = min(alike, key=lambda at: (alike[at], at))
+    before = "".join("*" if at % 2 == 0 else part for at, part in enumerate(parts[0][:label]))
+    after = [*parts[0][label + 1 :], "."][0]  # a sign, or the suffix
+    layout = f"{'**/' if '/' in paths[0] else ''}{before}{{label-}}{after}*"
+    if sum(Layout(layout).match(path) is not None for path in paths) < MOSTLY * len(paths):
+        return ""
     return (
         f"; if a part of the files' names is the class, as {names[0]!r} may have, say which, such as "
         f"source.layout={layout!r}"

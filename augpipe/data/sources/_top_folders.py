@@ -30,14 +30,13 @@ ASIDE: Final = re.compile(
 NO_CLASS: Final = re.compile(
     r"_*(un-?label+ed|no[ _-]?labels?|test(ing)?|test[ "
     r"_-]?(set|data|images?)|predict(ed|ions?)|results?|outputs?|logs?|notebooks?|figures?"
-    r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do|to[ _-]?(sort|check|review)"
-    r"|generated|synthetic|samples?|processed|raw|background([ _-]google)?|bad|broken|duplicates?|runs|misc"
-    r"|new[ _]folder|.+([ _-]old|\.(bak|old|orig)))\d*",
+    r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do|to[ _-]?(sort|check|review)|unsorted"
+    r"|samples?|duplicates?|background[ _-]google|(new|untitled)[ _-]folder)\d*",
     re.IGNORECASE,
 )
 MOSTLY: Final = 0.8  # of the masks have the names of pictures
 FEWEST: Final = 5  # of them: a few small numbers are names in any folder
-COPY_OF: Final = re.compile(r"(.+?)([ _-]+copy([ _-]*\(?\d+\)?)?| ?\(\d+\))", re.IGNORECASE)
+COPY_OF: Final = re.compile(r"(.+?)([ _-]+copy([ _-]*\(?\d+\)?)?| ?\(\d+\)|[ ._-](old|bak|backup|orig))", re.IGNORECASE)
 
 
 def check_tops(paths: Sequence[str], where: str) -> None:
