@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +25,6 @@ T = TypeVar("T")
 PAUSES: Final = [1.0, 2.0, 4.0, 8.0, 15.0]  # seconds between retries; the last one repeats
 PATIENCE: Final = 600.0  # seconds a run waits for the server at its end
 INTERNAL_ERROR: Final = 500  # HTTP statuses from here on are server errors
-UNKNOWN_REFUSAL: Final = 400  # for an answer that is not MLflow's own
 TOO_MANY: Final = 429
 FAULTS: Final = 5  # consecutive 500 responses to one call before the run gives up
 SHOWN: Final = 3  # things named in the message about refused calls
@@ -60,7 +60,7 @@ def is_refused(error: BaseException) -> bool:
     return rejected and not is_away(error) and not is_full(error)
 
 
-def _line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """HTTP status, if any, and message of an error in at most 160 characters."""
     status, text = _status(error), bare_text(one_line(error))
     if NO_JSON in text:
@@ -76,12 +76,23 @@ def _status(error: object) -> int | None:
         stated = re.search(r"too many (\d+) error responses", str(error))
         return int(stated[1]) if stated else 0
     if isinstance(error, RestException):
-        if "error_code" not in error.json:  # a gateway's answer, of which MLflow keeps no status
-            return UNKNOWN_REFUSAL
-        return int(error.get_http_status_code())
+        return _answered(error) or int(error.get_http_status_code())
     if isinstance(error, MlflowException) and str(error).startswith("API request to"):
         inner = _status(error.__cause__ or error.__context__)
         return int(error.get_http_status_code()) if inner is None else inner
+    return None
+
+
+def _answered(error: RestException) -> int | None:
+    """HTTP status of the answer; None if it is not known.
+
+    MLflow derives a status from the code in the body, 500 for the body of a gateway. The answer itself is a variable of
+    the function that raises the error.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        response = frame.f_locals.get("response")
+        if isinstance(response, requests.Response):
+            return int(response.status_code)
     return None
 
 
@@ -166,7 +177,7 @@ class Pending:
         """Make the call, wait for the server like `finish`, and return the result; UserError if it is refused."""
 
         def refused(error: Exception) -> Exception:
-            return UserError(f"this run cannot be tracked: {_line(error)}")
+            return UserError(f"this run cannot be tracked: {error_line(error)}")
 
         return self._result(call, refused)
 
@@ -178,7 +189,7 @@ class Pending:
         self._ending = True
 
         def refused(error: Exception) -> Exception:
-            return TrackingLostError(f"{done}; tracking failed ({_line(error)}); not logged: {what}; {MISSED}")
+            return TrackingLostError(f"{done}; tracking failed ({error_line(error)}); not logged: {what}; {MISSED}")
 
         return self._result(call, refused)
 
@@ -221,13 +232,13 @@ class Pending:
 
     def _refuse(self, what: str, error: Exception) -> None:
         if not self._refused:
-            self._reason = _line(error)
+            self._reason = error_line(error)
             self._report(f"tracking fails ({self._reason}); the run continues")
         self._refused.append(what)
 
     def _missed(self, error: Exception) -> None:
         if not self._misses:
-            self._report(f"the tracking server does not answer; it is tried again later ({_line(error)})")
+            self._report(f"the tracking server does not answer; it is tried again later ({error_line(error)})")
         self._next = time.monotonic() + PAUSES[min(self._misses, len(PAUSES) - 1)]
         self._misses += 1
         self._faults = self._faults + 1 if _status(error) == INTERNAL_ERROR else 0
