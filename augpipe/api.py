@@ -35,7 +35,7 @@ from augpipe.pipeline.budget import parse
 from augpipe.pipeline.compare import More, count_calls, local, train_and_score
 from augpipe.pipeline.compare import compare as call_stages
 from augpipe.pipeline.confirm import confirm
-from augpipe.pipeline.context import Context, workers_and_threads
+from augpipe.pipeline.context import Context, check_threads, workers_and_threads
 from augpipe.pipeline.defaults import for_source, suggest
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.experiment import load as load_config
@@ -74,6 +74,7 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
     Results are stored below AUGPIPE_HOME and reused by later calls and by the command. fresh: nothing is reused. Raises
     UserError for mistakes in the data, and the exceptions of the stages.
     """
+    check_threads(experiment.runner)
     check_home(places(experiment.source))
     start, store = time.perf_counter(), Store(home() / "store")
     runner = experiment.runner

@@ -108,10 +108,14 @@ def _print_choices(choices: Iterable[Any]) -> None:
 
 
 def _check_places(outline: Any) -> None:
-    """UserError if AUGPIPE_HOME cannot be used or files of the source are missing; nothing is listed."""
+    """UserError if AUGPIPE_HOME cannot be used, files of the source are missing, or the runner has too many threads;
+    nothing is listed.
+    """
     from augpipe.data.sources import check, places
+    from augpipe.pipeline.context import check_threads
     from augpipe.report.out import check_home
 
+    check_threads(outline.runner)
     check_home(places(outline.source))
     store_limit()
     check(outline.source)

@@ -16,6 +16,7 @@ LOGGERS: Final = (
     "prefect.flow_runs",
     "prefect.task_runs",
     "mlflow.store.db.utils",
+    "mlflow.exceptions",  # of a code in an answer that is not MLflow's
     "asyncio",  # of callbacks that a signal ended
 )
 KNOWN: Final = (UserError, RunError, BrokenProcessPool, KeyboardInterrupt, SystemExit)
@@ -27,6 +28,7 @@ WORDS: Final = (
     "BrokenProcessPool",
     "Crash detected!",
     "Finished in state Crashed",
+    "Received error code not recognized by MLflow",
     *FULL_WORDS,
 )
 

@@ -139,9 +139,6 @@ def _load(path: Path, stage: Stage, parts: Mapping[str, Any]) -> Any:
     or one of its files is missing or damaged.
     """
     try:
-        if path.is_symlink():  # what it points to is not ours, and is not written to
-            path.unlink()
-            raise ValueError("the record is a link")
         record = json.loads(path.read_bytes())
         if record["sha256"] != _digest([record["result"], record["depends_on"]]):
             raise ValueError("the record's SHA-256 differs")
@@ -164,6 +161,8 @@ def _save(path: Path, stage: Stage, value: Any, parts: Mapping[str, Any]) -> Non
     # As JSON gives it back, with text keys, so that the digest can be compared when it is read.
     parts, plain = json.loads(json.dumps([parts, plain]))
     record = {"result": plain, "depends_on": parts, "sha256": _digest([plain, parts])}
+    if path.is_symlink():  # no record of ours; what it points to is left alone
+        path.unlink(missing_ok=True)
     with beside(path) as draft:
         write_json(draft, {**record, "made": time.time()})
 

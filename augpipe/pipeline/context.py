@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from augpipe.core.errors import UserError, several
 from augpipe.core.machine import cores
 from augpipe.core.options import Device, Precision
 from augpipe.pipeline.records import Timed
@@ -72,6 +73,18 @@ class Timer:
     def stop(self) -> Timed:
         """Start time, and seconds since the timer was created."""
         return Timed(began=self._began, seconds=time.perf_counter() - self._start)
+
+
+def check_threads(runner: Runner) -> None:
+    """UserError for more threads than this process has cores: they wait for each other, and a step takes minutes.
+
+    A Dask worker may be on another machine.
+    """
+    if runner.kind != "dask" and runner.threads != "auto" and runner.threads > cores():
+        raise UserError(
+            f"runner.threads is {runner.threads}, but this process may use {several(cores(), 'core')}: set it to at "
+            "most that, or to auto"
+        )
 
 
 def workers_and_threads(runner: Runner, jobs: int) -> tuple[int, int]:

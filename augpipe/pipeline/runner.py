@@ -31,7 +31,8 @@ class Runner(Strict):
     """Arithmetic of forward passes. `auto`: bf16-mixed where the hardware supports it, else 32-true."""
 
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Threads of a task. `auto`: the cores divided by the workers; 1 on a Dask worker."""
+    """Threads of a task, at most the cores of this machine. `auto`: the cores divided by the workers; 1 on a Dask
+    worker."""
 
     devices: int = Field(default=1, ge=1, le=64)
     """GPUs (with `device: cpu`: processes) that one generator is trained on, each with its part of every batch. Must

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -61,7 +62,7 @@ def is_refused(error: BaseException) -> bool:
     return rejected and not is_away(error) and not is_full(error)
 
 
-def _line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """HTTP status, if any, and message of an error in at most 160 characters."""
     status, text = _status(error), bare_text(one_line(error))
     if NO_JSON in text:
@@ -77,14 +78,28 @@ def _status(error: object) -> int | None:
         stated = re.search(r"too many (\d+) error responses", str(error))
         return int(stated[1]) if stated else 0
     if isinstance(error, RestException):
-        # A gateway's answer, of which MLflow keeps no status; one of 5xx ends as a RetryError before.
+        if (answered := _answered(error)) is not None:
+            return answered
+        # A gateway's code; one of 5xx ends as a RetryError before.
         code = str(error.json.get("error_code", ""))
-        if not (code in ErrorCode.keys() or code.isdecimal()):  # noqa: SIM118 (an enumeration of protobuf)
-            return UNKNOWN_REFUSAL
-        return int(error.get_http_status_code())
+        known = code in ErrorCode.keys() or code.isdecimal()  # noqa: SIM118 (an enumeration of protobuf)
+        return int(error.get_http_status_code()) if known else UNKNOWN_REFUSAL
     if isinstance(error, MlflowException) and str(error).startswith("API request to"):
         inner = _status(error.__cause__ or error.__context__)
         return int(error.get_http_status_code()) if inner is None else inner
+    return None
+
+
+def _answered(error: RestException) -> int | None:
+    """HTTP status of the answer; None if it is not known.
+
+    MLflow derives a status from the code in the body, 500 for the body of a gateway. The answer itself is a variable of
+    the function that raises the error.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        response = frame.f_locals.get("response")
+        if isinstance(response, requests.Response):
+            return int(response.status_code)
     return None
 
 
@@ -169,7 +184,7 @@ class Pending:
         """Make the call, wait for the server like `finish`, and return the result; UserError if it is refused."""
 
         def refused(error: Exception) -> Exception:
-            return UserError(f"this run cannot be tracked: {_line(error)}")
+            return UserError(f"this run cannot be tracked: {error_line(error)}")
 
         return self._result(call, refused)
 
@@ -181,7 +196,7 @@ class Pending:
         self._ending = True
 
         def refused(error: Exception) -> Exception:
-            return TrackingLostError(f"{done}; tracking failed ({_line(error)}); not logged: {what}; {MISSED}")
+            return TrackingLostError(f"{done}; tracking failed ({error_line(error)}); not logged: {what}; {MISSED}")
 
         return self._result(call, refused)
 
@@ -224,13 +239,13 @@ class Pending:
 
     def _refuse(self, what: str, error: Exception) -> None:
         if not self._refused:
-            self._reason = _line(error)
+            self._reason = error_line(error)
             self._report(f"tracking fails ({self._reason}); the run continues")
         self._refused.append(what)
 
     def _missed(self, error: Exception) -> None:
         if not self._misses:
-            self._report(f"the tracking server does not answer; it is tried again later ({_line(error)})")
+            self._report(f"the tracking server does not answer; it is tried again later ({error_line(error)})")
         self._next = time.monotonic() + PAUSES[min(self._misses, len(PAUSES) - 1)]
         self._misses += 1
         self._faults = self._faults + 1 if _status(error) == INTERNAL_ERROR else 0

@@ -19,7 +19,8 @@ from augpipe.core.refs import Ref
 
 from ..databases import ensure_mlflow, sqlite_url
 from ..engine import PATIENCE, bare, bare_text
-from .pending import PAGE
+from ..quiet import quiet_logs
+from .pending import PAGE, error_line, is_away
 
 
 def check_store() -> None:
@@ -27,12 +28,13 @@ def check_store() -> None:
 
     The default file is not created.
     """
+    quiet_logs()
     _move_password()
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
         try:
-            _check_page(httpx.get(uri.rstrip("/") + "/health", timeout=PATIENCE), uri)
+            _check_answer(httpx.get(uri.rstrip("/") + "/health", timeout=PATIENCE), uri)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UserError(
                 f"no MLflow server answers at MLFLOW_TRACKING_URI {bare(uri)}: {bare_text(str(error))}"
@@ -47,20 +49,24 @@ def check_store() -> None:
         tracking_uri()
 
 
-def _check_page(health: httpx.Response, uri: str) -> None:
-    """UserError if a page answers in place of the server; health: the answer to a request that MLflow answers in text.
+def _check_answer(health: httpx.Response, uri: str) -> None:
+    """UserError if a page answers in place of the server, or the server refuses calls.
 
-    Where a gateway answers it with a page of its own, the server's programming interface decides.
+    health: the answer to a request that MLflow answers in text. A gateway may answer it with a page or a refusal and
+    pass the calls of MLflow's client, which has the user's password or token, so a call decides.
     """
-    if not _is_page(health):
+    page = health.is_redirect or (health.is_success and "html" in health.headers.get("content-type", ""))
+    if health.is_success and not page:
         return
-    if _is_page(httpx.get(uri.rstrip("/") + "/api/2.0/mlflow/experiments/search?max_results=1", timeout=PATIENCE)):
-        to = f", which sends on to {bare(health.headers['location'])}" if health.is_redirect else ""
-        raise UserError(f"{PAGE} at MLFLOW_TRACKING_URI {bare(uri)}{to}")
-
-
-def _is_page(answer: httpx.Response) -> bool:
-    return answer.is_redirect or (answer.is_success and "html" in answer.headers.get("content-type", ""))
+    try:
+        MlflowClient(uri).search_experiments(max_results=1)
+    except MlflowException as error:
+        line = error_line(error)
+        if line == PAGE:
+            to = f", which sends on to {bare(health.headers['location'])}" if health.is_redirect else ""
+            raise UserError(f"{PAGE} at MLFLOW_TRACKING_URI {bare(uri)}{to}") from None
+        if not is_away(error):  # for one that is away the run waits
+            raise UserError(f"the tracking server at MLFLOW_TRACKING_URI {bare(uri)} refuses calls: {line}") from None
 
 
 def _move_password() -> None:

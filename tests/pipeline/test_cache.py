@@ -229,16 +229,17 @@ def test_a_damaged_record_counts_for_nothing(store: Path, text: str) -> None:
     assert made(lines(job(store))) == REFERENCE
 
 
-@pytest.mark.parametrize("kind", ["link", "folder"])
-def test_a_record_that_is_no_file_is_replaced(store: Path, tmp_path: Path, kind: str) -> None:
-    """What a link points to stays as it is."""
-    other = tmp_path / "other"
-    other.write_text("x")
-    for record in (store / "records").glob("train_reference-*"):
-        record.unlink()
-        record.symlink_to(other) if kind == "link" else record.mkdir()
+def test_a_link_or_a_folder_in_place_of_a_record_is_replaced(store: Path, tmp_path: Path) -> None:
+    record, other = next((store / "records").glob("train_reference-*")), tmp_path / "other"
+    other.write_text("another's")
+    record.unlink()
+    record.symlink_to(other)
     assert made(lines(job(store))) == REFERENCE
-    assert other.read_text() == "x" and not made(lines(job(store)))
+    assert not record.is_symlink() and other.read_text() == "another's" and not made(lines(job(store)))
+    record.unlink()
+    (record / "inside").mkdir(parents=True)
+    assert made(lines(job(store))) == REFERENCE
+    assert record.is_file() and not made(lines(job(store)))
 
 
 STAGES: tuple[Callable[..., Any], ...] = (
