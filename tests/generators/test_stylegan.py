@@ -146,3 +146,14 @@ def test_lazy_penalties_have_updates_of_their_own_at_the_corrected_rate(make_sha
             assert group["lr"] == pytest.approx(c * 5e-3) and group["betas"] == (0.0, pytest.approx(0.99**c))
             assert max(int(state["step"]) for state in model.optimisers[name].state.values()) == count
     assert both.path_mean > 0 == plain.path_mean
+
+
+def test_a_lazy_penalty_is_weighted_by_its_interval(make_shapes, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = make_shapes((4, 4)).tensors()
+    model = built(r1=0.5, r1_every=3, path_length=2.0, path_length_every=4)
+    losses = dict[str, float]()
+    monkeypatch.setattr(model, "update", lambda name, loss: losses.update({name: float(loss.detach())}))
+    gradients = float(model._penalise_gradients(images.float() / 127.5 - 1, labels))
+    assert losses["d"] == pytest.approx(0.5 * 3 * gradients) and gradients > 0
+    mean = float(model._penalise_paths(4))
+    assert losses["g"] > 0 and float(model.path_mean) == pytest.approx(0.01 * mean, rel=1e-5)
