@@ -34,8 +34,7 @@ os.environ.pop("PREFECT_API_URL", None)
 # One thread for what tests start: two of them share two cores (`make test` says so for the tests' own processes too).
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-# Files that take longest come first, so that at the end all test processes have work: those that wait for servers,
-# then these.
+# Files that take longest come first, so that at the end all test processes have work.
 SLOW = (
     "tests/system",
     "tests/flows",
@@ -56,6 +55,7 @@ SLOW = (
     "tests/synthetic",
     "tests/pipeline",
 )
+WAITING = ("tests/system", "tests/flows")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -78,12 +78,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         scopes = {found[-1].scope for found in known.name2fixturedefs.values()} if known else set()
         if scopes & {"module", "class"}:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    items.sort(key=_turn)
+    place = {file: at for at, file in enumerate(_turns(list(dict.fromkeys(map(_file, items)))))}
+    items.sort(key=lambda item: place[_file(item)])
 
 
-def _turn(item: pytest.Item) -> int:
-    """Place of the test's file in SLOW, and after all of them."""
-    return next((at for at, name in enumerate(SLOW) if item.nodeid.startswith(name)), len(SLOW))
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _turns(files: list[str]) -> list[str]:
+    """Files in the order in which they start: those that wait for servers by turns with those that compute.
+
+    Of three processes some wait and some compute then, and no core is idle; the short ones come last.
+    """
+    files = sorted(files, key=_rank)
+    waiting = [file for file in files if file.startswith(WAITING)]
+    computing = [file for file in files if not file.startswith(WAITING)]
+    pairs = [file for pair in zip(waiting, computing, strict=False) for file in pair]
+    return list(dict.fromkeys([*pairs, *files]))
+
+
+def _rank(file: str) -> int:
+    """Place of a file in SLOW, and after all of them."""
+    return next((at for at, name in enumerate(SLOW) if file.startswith(name)), len(SLOW))
 
 
 def pytest_collection_finish() -> None:
