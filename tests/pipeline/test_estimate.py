@@ -160,6 +160,7 @@ def test_the_nets_are_timed_here_and_in_processes_of_their_own() -> None:
     for timed in (here, there):
         assert timed.python > 0
         assert set(timed.generators) == {"smote", "cgan"} and set(timed.batch) == {"", "light"}
-        assert timed.step > 0 and timed.predicted > 0 and timed.memory > 10**8
+        # A step is what is left of a whole one after its batch, timed apart: on a busy machine that may be nothing.
+        assert timed.step + timed.batch[""] > 0 and timed.predicted > 0 and timed.memory > 10**8
         assert timed.generators["cgan"].shown > 0 == timed.generators["smote"].shown
     assert not any(process.is_alive() for process in timers._processes)
