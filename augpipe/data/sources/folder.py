@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import filecmp
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -110,18 +111,7 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
         first = f"; {files.bad[0].id}: {files.bad[0].reason}" if files.bad and not paths else ""
         raise UserError(f"{error}{hint}{first}") from None
     if config.layout is None:
-        if config.classes is None and len(images.classes) == 1:
-            hint = inside_hint(images.ids, images.classes[0]) or boxes_hint(config.path, beside, images.ids)
-            check_single(images.classes[0], where, hint)
-        names = [images.classes[label] for label in images.labels]
-        divided = images.splits is not None
-        check_beside(config.path, top, images.ids, names, beside, divided)
-        if config.classes is None and len(images.classes) == 1:
-            check_single(images.classes[0], where, beside_hint(config.path, top, beside))
-        if not divided:
-            lists = files_beside(config.path, top, beside)
-            check_numbered_lists(lists, images.ids, where)
-            notes = (*notes, *split_list_notes(lists, images.ids))
+        notes = (*notes, *_checked_beside(config, top, images, beside, where))
     notes = (
         *notes,
         *sidecar_notes(beside),
@@ -134,6 +124,26 @@ def list_files(config: ClassFolders, files: Files, pictures: Sequence[str]) -> L
         lost=tuple(files.lost),
         notes=(*images.notes, *notes, *masks_note(images.ids)),
     )
+
+
+def _checked_beside(
+    config: ClassFolders, top: str, images: Listing, beside: Mapping[str, Counter[str]], where: str
+) -> tuple[str, ...]:
+    """Notes of lists of a split beside the class folders; UserError if what lies beside has the classes or groups."""
+    single = config.classes is None and len(images.classes) == 1
+    if single:
+        hint = inside_hint(images.ids, images.classes[0]) or boxes_hint(config.path, beside, images.ids)
+        check_single(images.classes[0], where, hint)
+    names = [images.classes[label] for label in images.labels]
+    divided = images.splits is not None
+    check_beside(config.path, top, images.ids, names, beside, divided)
+    if single:
+        check_single(images.classes[0], where, beside_hint(config.path, top, beside))
+    if divided:
+        return ()
+    lists = files_beside(config.path, top, beside)
+    check_numbered_lists(lists, images.ids, where)
+    return split_list_notes(lists, images.ids)
 
 
 def _around(layout: str, attributes: Sequence[str], paths: Sequence[str], folders: Sequence[str]) -> str:
