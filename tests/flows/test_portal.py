@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -46,10 +45,16 @@ def test_a_page_in_place_of_a_tracking_server(path: str, monkeypatch: pytest.Mon
         server.shutdown()
 
 
+class GatewayServer(ThreadingHTTPServer):
+    """status, body: of every answer."""
+
+    status, body = 403, b""
+
+
 class Gateway(BaseHTTPRequestHandler):
     """Answers every request with the server's status and body."""
 
-    server: Any
+    server: GatewayServer
 
     def do_GET(self) -> None:
         self.send_response(self.server.status)
@@ -66,17 +71,17 @@ class Gateway(BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("body", [b'{"error_code": "X", "message": "no"}', b'{"message": "Forbidden"}', b"<html>"])
 def test_a_gateway_that_refuses_is_reported_with_its_status(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+    with GatewayServer(("127.0.0.1", 0), Gateway) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         uri = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        server.body = body  # type: ignore[attr-defined]
+        server.body = body
         for status in (401, 403, 404):
-            server.status = status  # type: ignore[attr-defined]
+            server.status = status
             with pytest.raises(UserError, match=f"{uri} refuses calls: {status}: "):
                 check_store()
-        server.status = 503  # type: ignore[attr-defined]
+        server.status = 503
         check_store()  # the run waits for it
         with pytest.raises(MlflowException) as caught:
             MlflowClient(uri).search_experiments()
