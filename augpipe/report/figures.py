@@ -62,7 +62,8 @@ def svg(figure: Figure) -> str:
         for legend in large:
             legend.set_in_layout(True)
         whole = Bbox.from_bounds(0, 0, *figure.get_size_inches())
-        box = Bbox.union([whole, figure.get_tightbbox()]) if large else whole
+        # Axes of a fixed aspect may push text out of the figure.
+        box = Bbox.union([whole, figure.get_tightbbox()])
         figure.savefig(buffer, format="svg", bbox_inches=box, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 

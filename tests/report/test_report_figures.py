@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
-from augpipe.report.figures import STYLE, name_classes
+from augpipe.comparison.bootstrap import Interval
+from augpipe.report.figures import STYLE, confusion_pair, name_classes, ratio_curve
 
 DIGITS = (
     "0 - zero",
@@ -62,3 +65,20 @@ def test_short_names_stand_upright() -> None:
         axes.bar(np.arange(10), 1)
         name_classes(axes, list("0123456789"))
     assert {label.get_rotation() for label in axes.get_xticklabels()} == {0}
+
+
+@pytest.mark.parametrize("k", [3, 10, 30])
+def test_no_text_of_a_figure_is_cut_off(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matrices have a fixed aspect, which leaves no room for titles in some sizes; a legend of many arms has none."""
+    cut = list[bool]()
+
+    def saved(figure: Figure, *args: Any, bbox_inches: Bbox, **options: Any) -> None:
+        text = figure.get_tightbbox()
+        cut.append(not (bbox_inches.containsx(text.x0) and bbox_inches.containsx(text.x1)))
+        cut.append(not (bbox_inches.containsy(text.y0) and bbox_inches.containsy(text.y1)))
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    confusion_pair([f"class {i}" for i in range(k)], dict.fromkeys(("real", "with images"), np.eye(k)))
+    at = Interval(0.5, 0.4, 0.6, 0.05, 9.0)
+    ratio_curve({f"arm with images {i}": [(0.1 * i, at)] for i in range(k)}, {"real": at}, "macro_recall")
+    assert len(cut) == 4 and not any(cut)
