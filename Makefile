@@ -12,8 +12,9 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 demo: $(READY)
 	$(BIN)/augpipe run configs/digits.yaml --out data/demo
 
+# Compiled modules are kept, also where the environment says otherwise: the tests start hundreds of processes.
 test: $(READY)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What is measured, not tested; minutes. BENCH_ROOT: a folder that holds FashionMNIST/raw.
 bench: $(READY)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import torch
 import warm
 from filelock import FileLock
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from flows.environment import set_environment
 
+gc.disable()  # until all is collected
 # No test may leave a trace in the developer's own home or ask the network for anything.
 # The command's environment, before Prefect and MLflow are imported: most tests call flows without it.
 set_environment()
@@ -103,10 +105,19 @@ def _rank(file: str) -> int:
     return next((at for at, name in enumerate(SLOW) if file.startswith(name)), len(SLOW))
 
 
+def pytest_runtest_setup() -> None:
+    """One thread again, where a run inside the test process has set more: with more threads than cores
+    small nets train ten times slower.
+    """
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
 def pytest_collection_finish() -> None:
     """What is there before the first test stays: it need not be looked at for garbage again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
