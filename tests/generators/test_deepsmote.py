@@ -27,7 +27,7 @@ def drawn(generator: DeepSMOTE, before: torch.Tensor) -> torch.Tensor:
     """The 64 images of one class that the penalty draws where its stream stands at `before`; moves the stream on."""
     rng = generator.rngs["noise"]
     rng.set_state(before)
-    pool, rows = generator._sources()
+    pool, rows = generator.train_images()
     label = generator.present[torch.randint(0, 2, (1,), generator=rng)].expand(64)
     u = torch.rand(64, generator=rng, dtype=torch.float64)
     return to_float(pool.gather(rows.pick(label, u)))
