@@ -35,9 +35,9 @@ from augpipe.core.images import ImageSet
 from augpipe.core.machine import cores
 from augpipe.core.store import load_images
 from augpipe.pipeline.context import Context
-from augpipe.pipeline.defaults import POLICY, Transform
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.stages.prepare import prepare
+from augpipe.pipeline.suggestion import POLICY, Transform
 
 OTHERS: Final = ("light", "medical")  # policies without mirrors
 WITH_MIRRORS: Final = "faces"  # has left-right mirrors of its own

@@ -21,7 +21,8 @@ from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.options import Policy
 from augpipe.data.sources._dicom import windowed
-from augpipe.data.sources._pictures import decode, fit, quiet, through_window
+from augpipe.data.sources._eight_bits import through_window
+from augpipe.data.sources._pictures import decode, fit, quiet
 
 
 def decoded(data: bytes, window: object = None) -> np.ndarray:

@@ -15,8 +15,9 @@ from augpipe.data.sources._archive_splits import inside_split, splits_of_names, 
 from augpipe.data.sources._beside import TABLES
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
 from augpipe.data.sources._files import SYSTEM_FOLDERS, printable
+from augpipe.data.sources._formats import OTHER_FORMATS, SUFFIXES
 from augpipe.data.sources._listing import Bad
-from augpipe.data.sources._pictures import OTHER_FORMATS, SUFFIXES, Blob
+from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._shards import without_suffix
 from augpipe.data.sources._tar_samples import LOOKED_AT, are_samples
 from augpipe.data.sources._top_folders import SPLIT_WORD

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
 from augpipe.data.sources._files import walk
+from augpipe.data.sources._formats import SUFFIXES as PICTURES
 from augpipe.data.sources._path_forms import number_in
-from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 
 SUFFIXES: Final = (*PICTURES, *DICOM)
 MISSING: Final = "file does not exist"

@@ -15,10 +15,11 @@ from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._beside import check_beside, files_beside, table_hint
 from augpipe.data.sources._files import Files, masks_note, walk, without
 from augpipe.data.sources._foreign import advice
+from augpipe.data.sources._formats import SUFFIXES
 from augpipe.data.sources._layout import COPY, Layout, NoClassError, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
 from augpipe.data.sources._numbered_lists import check_numbered_lists
-from augpipe.data.sources._pictures import SUFFIXES, Blob
+from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
 from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint, numbered_names_hint
 from augpipe.data.sources._source import SourceConfig
