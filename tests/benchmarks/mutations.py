@@ -73,10 +73,10 @@ MUTATIONS = (
         "KID is biased",
     ),
     Mutation(
-        "augpipe/comparison/verdict.py",
+        "augpipe/comparison/explore.py",
         "and estimate.low > 0",
         "and estimate.high > 0",
-        "tests/comparison/test_verdict.py",
+        "tests/comparison/test_explore.py",
         "an interval that holds 0 counts as better",
     ),
     Mutation(

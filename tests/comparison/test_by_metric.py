@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from augpipe.comparison.by_metric import compare
+from augpipe.comparison.by_metric import compare_by_metric
 from augpipe.comparison.metrics import score
 from augpipe.comparison.options import LABELS
 from augpipe.comparison.paired import level
@@ -28,7 +28,7 @@ def test_all_arms_in_another_metric(metric) -> None:
     classes = (1, 2) if metric == "minority_recall" else ()
     val = {"real": 0.5, "classic": 0.6, "gan": 0.7}
     generative = {"real": False, "classic": False, "gan": True}
-    result = compare(arms, UNITS, metric, classes, val, generative, "real")
+    result = compare_by_metric(arms, UNITS, metric, classes, val, generative, "real")
     means = {name: score(of, TRUTH, metric, classes).values.mean() for name, of in arms.items()}
     assert {name: of.mean for name, of in result.levels.items()} == pytest.approx(means)
     assert all(of.low <= of.mean <= of.high for of in result.levels.values())

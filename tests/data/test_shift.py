@@ -15,9 +15,9 @@ from augpipe.core.store import load_images, load_table
 from augpipe.data import sources
 from augpipe.data.inspect import Inspection, inspect
 from augpipe.pipeline.cache import Stage, content
-from augpipe.pipeline.compare import train_and_score
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment, build, dump
+from augpipe.pipeline.graph import train_and_score
 from augpipe.pipeline.shift import with_shift
 from augpipe.pipeline.stages.prepare import prepare
 from augpipe.pipeline.stages.score import score

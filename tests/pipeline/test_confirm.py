@@ -18,9 +18,9 @@ from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import METRICS, Confirm
 from augpipe.core.errors import UserError
 from augpipe.core.store import Store, load_table
-from augpipe.pipeline.compare import train_and_score
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm, fresh_seeds, looks, pooled_seeds, stage
 from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.graph import train_and_score
 from augpipe.pipeline.refresh import challenger, choose
 from augpipe.pipeline.replicates import Explored, design, explored
 from augpipe.pipeline.runs import Runs

@@ -184,7 +184,7 @@ class Root:
 
 
 @dataclass
-class PackedRoot(Root):
+class PicturesRoot(Root):
     """Pictures of an archive; nothing is looked up on disk."""
 
     pictures: Sequence[str] = ()

@@ -163,7 +163,7 @@ def _patients_and_unused(config: Config, table: Table, rows: Checks) -> tuple[bo
     """Whether the headers of DICOM files give the groups, and a note of unused columns;
     UserError for groups passed over.
     """
-    from augpipe.data.sources._groups_beside import check_beside, groups_beside
+    from augpipe.data.sources._groups_beside import check_groups_beside, groups_beside
     from augpipe.data.sources._unused import check_unused
 
     groups = rows.column("group")
@@ -182,7 +182,7 @@ def _patients_and_unused(config: Config, table: Table, rows: Checks) -> tuple[bo
         ignored=set(config.ignore) - elsewhere,
         key="source.columns.group",
     )
-    check_beside(beside, config.ignore, config.join or ())
+    check_groups_beside(beside, config.ignore, config.join or ())
     return dicom and PATIENT not in config.ignore, unused
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from augpipe.comparison import bootstrap as comparison
+from augpipe.comparison.explore import Comparison, compare_arms, verdict
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison, compare, verdict
 
 LABELS = np.repeat(np.arange(4), [60, 60, 60, 60]).astype(np.int64)
 
@@ -24,7 +24,7 @@ def runs(p: float, seeds: int = 3, spread: float = 0.0, seed: int = 0, labels=LA
 
 def told(arms: dict[str, np.ndarray], generative: dict[str, bool], **val: float) -> Comparison:
     means = {a: float(r.mean()) for a, r in arms.items()} | val
-    return compare(arms, UNITS, means, generative, "real")
+    return compare_arms(arms, UNITS, means, generative, "real")
 
 
 BASE = runs(0.6, 4, 0.005, seed=3)
