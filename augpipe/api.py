@@ -235,7 +235,12 @@ def _generator_options(config: GeneratorConfig | Mapping[str, Any]) -> Generator
 
 
 def _check_val(train: ImageSet, val: ImageSet) -> None:
-    """UserError if a checkpoint of a training on train cannot be selected by val."""
+    """UserError if a checkpoint of a training on train cannot be selected by val.
+
+    This is the leak guard of `fit`, which knows no test set: there are no sources and no split that
+    `Prepared.refuse_leaks` could compare with. Ids and groups are not compared, because a set made of arrays may number
+    its images from 0, as the other one does.
+    """
     if val.classes != train.classes:
         raise UserError(
             f"val must have the classes of train in their order, {choices(train.classes)}; got {choices(val.classes)}"
