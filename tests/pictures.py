@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -40,6 +42,22 @@ def save(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
     return path
+
+
+def tree(root: Path, *folders: str, n: int = 2) -> Path:
+    """n pictures of noise in each folder."""
+    for seed, folder in enumerate(folders):
+        for i in range(n):
+            save(root / folder / f"{i}.png", noise(100 * seed + i))
+    return root
+
+
+def advised(message: str) -> dict[str, Any]:
+    """The first option that a message advises, as the command reads it."""
+    match = re.search(r"source\.(?:(layout)=|exclude=)((?<=layout=)'[^']*'|[^']*)", message)
+    assert match, message
+    value = yaml.safe_load(match[2])
+    return {"layout" if match[1] else "exclude": value}
 
 
 def folders(root: Path, n: int = 30, names: tuple[str, ...] = ("a", "b")) -> Path:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outcomes import LABELS, runs
 from references import holm_by_definition
 from scipy import stats
 
@@ -15,19 +16,11 @@ from augpipe.comparison.bootstrap import gain, holm, interval, macro_recall
 from augpipe.comparison.explore import Comparison, compare_arms, gains
 from augpipe.comparison.units import Units
 
-LABELS = np.repeat(np.arange(4), [60, 60, 60, 60]).astype(np.int64)
 UNITS = Units(LABELS)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
-
-
-def runs(p: float, seeds: int = 3, spread: float = 0.0, seed: int = 0, labels=LABELS) -> np.ndarray:
-    """Hits of `seeds` runs whose true rate varies by `spread` around p."""
-    r = rng(seed)
-    rates = np.clip(p + spread * r.normal(size=seeds), 0, 1)
-    return r.random((seeds, len(labels))) < rates[:, None]
 
 
 def test_macro_recall_weighs_classes_equally() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from outcomes import TRUTH, arm
 
 from augpipe.comparison.by_metric import compare_by_metric
 from augpipe.comparison.metrics import score
@@ -9,16 +9,7 @@ from augpipe.comparison.options import LABELS
 from augpipe.comparison.paired import level
 from augpipe.comparison.units import Units
 
-TRUTH = np.repeat([0, 1, 2], [60, 20, 12]).astype(np.int64)
-
 UNITS = Units(TRUTH)
-
-
-def arm(seed: int, missed: tuple[int, ...] = (1, 2)) -> np.ndarray:
-    """Five trainings: nine of ten images of class 0 right, none of the classes `missed`."""
-    rng = np.random.default_rng(seed)
-    right = (rng.random((5, 1, len(TRUTH))) < 0.9) & ~np.isin(TRUTH, missed)
-    return np.where(right, TRUTH, (TRUTH + 1) % 3)
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "minority_recall", "worst_class_recall"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from outcomes import TRUTH, arm
 from scipy import stats
 
 from augpipe.comparison.decision import confirm_pair
@@ -11,15 +12,7 @@ from augpipe.comparison.paired import difference, newcombe
 from augpipe.comparison.simultaneous import simultaneous
 from augpipe.comparison.units import Units
 
-TRUTH = np.repeat([0, 1, 2], [60, 20, 12]).astype(np.int64)
 UNITS = Units(TRUTH)
-
-
-def arm(seed: int, missed: tuple[int, ...] = (1, 2)) -> np.ndarray:
-    """Five trainings: nine of ten images of class 0 right, none of the classes `missed`."""
-    rng = np.random.default_rng(seed)
-    right = (rng.random((5, 1, len(TRUTH))) < 0.9) & ~np.isin(TRUTH, missed)
-    return np.where(right, TRUTH, (TRUTH + 1) % 3)
 
 
 def test_without_a_hit_it_is_the_square_and_add_interval() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import html.parser
 import json
 import re
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from html_tags import Tags
 from stored_results import CLASSES, EVIL, recipe_of, with_recipes
 
 from augpipe.classifiers.options import Mix
@@ -42,15 +42,6 @@ from augpipe.report.results import Results
 from augpipe.report.strips import BYTES, nearest, strips
 from augpipe.report.write import write
 from augpipe.synthetic import fidelity
-
-
-class Tags(html.parser.HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
 
 
 @pytest.fixture(scope="module")
