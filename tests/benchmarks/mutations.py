@@ -69,7 +69,7 @@ MUTATIONS = (
         "augpipe/synthetic/fidelity/distances.py",
         "/ (n * (n - 1))",
         "/ (n * n)",
-        "tests/synthetic/test_fidelity.py",
+        "tests/synthetic/test_distances.py",
         "KID is biased",
     ),
     Mutation(
@@ -97,7 +97,7 @@ MUTATIONS = (
         "flows/tracking/names.py",
         'unique = plain if plain == name else f"{plain}_{label}"',
         "unique = plain",
-        "tests/flows/test_tracking_names.py",
+        "tests/flows/tracking/test_names.py",
         "two classes that MLflow spells alike share a name",
     ),
 )

@@ -8,7 +8,6 @@ import gzip
 import json
 import re
 import shlex
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from shards import png, shard
 from augpipe.core.errors import UserError
 from augpipe.data import sources
 from augpipe.data.sources._listing import SPLIT_NAMES
-from augpipe.data.sources._paths import unique_ids
-from augpipe.data.sources._unused import like_groups
 from flows.inspection import _experiment
 
 
@@ -118,14 +115,6 @@ def test_one_path_below_each_of_two_roots(tmp_path: Path) -> None:
         "row 2: duplicate path with another label: write one row for each picture",
         "row 4: duplicate path with another label: write one row for each picture",
     ]
-
-
-def test_roots_of_one_name_and_paths_like_a_root(tmp_path: Path) -> None:
-    roots = two_roots(tmp_path, "one/img", "two/img")
-    paths = np.array(["0.png", "0.png", "1.png"], object)
-    assert unique_ids(paths, np.array([0, 1, 1]), roots) == ["one/img/0.png", "two/img/0.png", "1.png"]
-    paths = np.array(["0.png", "0.png", "one/img/0.png"], object)
-    assert unique_ids(paths, np.array([0, 1, 1]), roots) == ["one/img/0.png", "two/img/0.png", "two/img/one/img/0.png"]
 
 
 def test_a_name_of_two_files_below_one_root_and_of_one_below_another(tmp_path: Path) -> None:
@@ -452,23 +441,6 @@ def test_columns_of_string_views(tmp_path: Path) -> None:
     view = pa.schema([(name, pa.string_view()) for name in table.column_names])
     pq.write_table(table.cast(view), tmp_path / "m.parquet")
     assert listed(tmp_path / "m.parquet").classes == ("x", "y")
-
-
-def test_one_long_cell_takes_no_memory_for_all(tmp_path: Path) -> None:
-    """Text of fixed width would take 4 bytes x 1,000,000 characters x 2,000 rows."""
-    values = np.array([f"p{i // 2}" for i in range(2000)], object)
-    values[0] = "x" * 1_000_000
-    labels = np.arange(2000) % 4 // 2
-    tracemalloc.start()
-    assert like_groups("patient", values, labels)
-    assert not like_groups("score", np.linspace(0, 1, 2000).astype(np.float16), labels)
-    rows = "gone.png,1,0\n" * 500
-    (tmp_path / "m.csv").write_text(f"path,x,y\n{rows}gone.png,1,{'y' * 500_000}\n")
-    with pytest.raises(UserError, match=r"row 501 of the manifest .* has the labels") as caught:
-        listed(tmp_path / "m.csv", columns={"label": ["x", "y"]})
-    assert len(str(caught.value)) < 1000
-    assert tracemalloc.get_traced_memory()[1] < 50_000_000
-    tracemalloc.stop()
 
 
 # labels and splits
@@ -1133,23 +1105,6 @@ def test_a_cell_of_megabytes_that_is_not_used(tmp_path: Path) -> None:
     text = f"path,label,notes\nimg/0.png,a,{'x' * 3_000_000}\nimg/1.png,b,\n"
     (tmp_path / "m.csv").write_text(text)
     assert listed(tmp_path / "m.csv").classes == ("a", "b")
-
-
-GROUPS = """patient Lesion_ID MRN StudyInstanceUID SeriesInstanceUID patientunitid patientunitstayid PATIENT.ID pat_id ptid hadm_id
-person_identifier tumor_id video sequence sequence_id burst_id meta.patient_id SampleID subject-number patient_id.1
-id_patient num_patient img_patient Patient(anon) patient_hash exam_id wsi_name Patienten_Nr Patientennummer id_paciente id_personne
-пациент ID_пациента 患者 病人ID 환자번호 paziente"""
-NO_GROUPS = """sex age site view dataset label_id tumor path id laterality pattern patch sample session visit biopsy device_id
-inpatient n_patients tumor_name stay meta.age num_patients exam image_id image_name возраст 年龄 del_id персона personalité"""
-
-
-def test_names_of_groups() -> None:
-    """Values that repeat in images of several classes are groups by their name alone."""
-    values, labels = np.array([f"v{i // 4}" for i in range(80)], object), np.arange(80) % 2
-    assert [name for name in GROUPS.split() if not like_groups(name, values, labels)] == []
-    assert [name for name in NO_GROUPS.split() if like_groups(name, values, labels)] == []
-    kinds = np.array(["T1", "T2", "FLAIR", "PD", "DWI"] * 16, object)  # of a scanner
-    assert not like_groups("sequence", kinds, labels) and like_groups("video", kinds, labels)
 
 
 def test_roboflows_tables_of_all_splits_are_read_as_one(tmp_path: Path) -> None:

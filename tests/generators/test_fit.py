@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -171,23 +170,6 @@ def test_what_never_was_diverse_has_not_collapsed(here, make_shapes) -> None:
     fitted = run(generator, make_shapes((9, 9)), here, ticks=4)
     assert not any(t.restarted for t in fitted.ticks)
     assert fitted.ticks[0].diversity == 0 and fitted.ticks[-1].diversity > 0.1
-
-
-def test_diversity_is_the_mean_distance_of_pairs_against_the_real_one(make_shapes) -> None:
-    train = make_shapes((30, 30, 1))
-
-    class Same(Recorder):
-        def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-            rows = [int(np.flatnonzero(train.labels == c)[i % 8]) for i, c in enumerate(labels)]
-            return torch.from_numpy(train.images[rows])
-
-    found = training.Diversity(train, seed=0).of(Same())
-    own = train.images[:8].reshape(8, -1).astype(float)
-    pairs = [np.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(own) for b in own[:i]]
-    every = train.images[:30].reshape(30, -1).astype(float)
-    real = [np.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(every) for b in every[:i]]
-    assert set(found) == {0, 1}  # one image has no pair
-    assert found[0] == pytest.approx(np.mean(pairs) / np.mean(real))
 
 
 def test_training_ends_where_nothing_gets_better(here, make_shapes) -> None:
