@@ -3,19 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps
 from sklearn.covariance import ledoit_wolf
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
-from augpipe.generators import families
 from augpipe.generators.models.bagan import BAGAN
-from augpipe.generators.protocol import Problem
 
 
 def made(train: ImageSet, here: Runtime, **options) -> BAGAN:
-    found = families.build(tiny("bagan", **options), Problem(train.spec, train.classes), here, 0)
-    found.prepare(train)
+    found = fresh("bagan", train, here, **options)
     assert isinstance(found, BAGAN)
     return found
 

@@ -7,21 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps
 from sklearn.covariance import ledoit_wolf
 from torch.nn import functional as F
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, to_float
-from augpipe.generators import families
 from augpipe.generators.models.cvae import CVAE, BetweenCVAE, ClassCVAE
-from augpipe.generators.protocol import Deriving, Problem
+from augpipe.generators.protocol import Deriving
 from augpipe.nn.variational import Posterior, kl_divergence
 
 
 def built(train: ImageSet, here: Runtime, **options: Any) -> CVAE:
-    model = families.build(tiny("cvae", **options), Problem(train.spec, train.classes), here, 0)
-    model.prepare(train)
+    model = fresh("cvae", train, here, **options)
     assert isinstance(model, CVAE)
     return model
 

@@ -3,20 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps, tiny
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.store import Store, load_images
-from augpipe.generators import families
 from augpipe.generators.models.dagan import DAGAN
-from augpipe.generators.protocol import Problem
 from augpipe.synthetic import draw as synthesis
 
 
 def made(train: ImageSet, here: Runtime, **options) -> DAGAN:
-    found = families.build(tiny("dagan", **options), Problem(train.spec, train.classes), here, 0)
-    found.prepare(train)
+    found = fresh("dagan", train, here, **options)
     assert isinstance(found, DAGAN)
     return found
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps, tiny
 from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, provenance, to_float
-from augpipe.generators import families
 from augpipe.generators.models.deepsmote import DeepSMOTE
-from augpipe.generators.protocol import Problem
 
 
 def made(train: ImageSet, here: Runtime, **options) -> DeepSMOTE:
-    found = families.build(tiny("deepsmote", **options), Problem(train.spec, train.classes), here, 0)
-    found.prepare(train)
+    found = fresh("deepsmote", train, here, **options)
     assert isinstance(found, DeepSMOTE)
     return found
 
