@@ -45,8 +45,7 @@ class Root:
 
     def exact(self, path: str) -> Location:
         """The file that a path names as it is written, but for spaces around it."""
-        prefix = f"{self.root.as_posix()}/"
-        plain = path[len(prefix) :] if path.startswith(prefix) else path
+        plain = path.removeprefix(f"{self.root.as_posix()}/")
         if not plain:
             return Location(plain, "no path", self.index)
         if plain.startswith("/") or "\0" in plain or ".." in plain.split("/"):
