@@ -32,13 +32,12 @@ from augpipe.generators.options import AnyGenerator, GeneratorConfig
 from augpipe.generators.protocol import Generator, Problem
 from augpipe.generators.ticks import Hooks, Validate
 from augpipe.pipeline.budget import parse
-from augpipe.pipeline.compare import More, count_calls, local, train_and_score
-from augpipe.pipeline.compare import compare as call_stages
 from augpipe.pipeline.confirm import confirm
 from augpipe.pipeline.context import Context, check_threads, workers_and_threads
 from augpipe.pipeline.defaults import for_source, suggest
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.experiment import load as load_config
+from augpipe.pipeline.graph import More, call_stages, count_calls, local, train_and_score
 from augpipe.pipeline.planning import for_images
 from augpipe.pipeline.pruning import running
 from augpipe.pipeline.replicates import explored
@@ -236,7 +235,12 @@ def _generator_options(config: GeneratorConfig | Mapping[str, Any]) -> Generator
 
 
 def _check_val(train: ImageSet, val: ImageSet) -> None:
-    """UserError if a checkpoint of a training on train cannot be selected by val."""
+    """UserError if a checkpoint of a training on train cannot be selected by val.
+
+    This is the leak guard of `fit`, which knows no test set: there are no sources and no split that
+    `Prepared.refuse_leaks` could compare with. Ids and groups are not compared, because a set made of arrays may number
+    its images from 0, as the other one does.
+    """
     if val.classes != train.classes:
         raise UserError(
             f"val must have the classes of train in their order, {choices(train.classes)}; got {choices(val.classes)}"

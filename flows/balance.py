@@ -14,9 +14,9 @@ from augpipe.core.store import load_images, load_table
 from augpipe.data.originals import originals
 from augpipe.data.sources import listing
 from augpipe.pipeline.arm import Arm
-from augpipe.pipeline.compare import call_generator, call_reference, call_synthetic
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.graph import call_generator, call_reference, call_synthetic
 from augpipe.pipeline.records import Prepared, TrainingSpec
 from augpipe.pipeline.runs import ArmRun, Runs
 from augpipe.pipeline.stages.measure import measure_synthetic

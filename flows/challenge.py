@@ -29,7 +29,7 @@ from augpipe.pipeline.records import Prepared
 from augpipe.report.out import check_out
 
 from . import compare
-from .compare import Compared
+from .compare import FlowResult
 from .flow_calls import optional
 from .output import report
 from .registry import WEIGHTS, Registry
@@ -134,7 +134,7 @@ def _register(
     client: MlflowClient,
     classifiers: Registry,
     config: Experiment,
-    compared: Compared,
+    compared: FlowResult,
     new: policy.Challenger,
     decision: Decision,
 ) -> str:

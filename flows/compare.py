@@ -14,13 +14,12 @@ from prefect import flow
 from augpipe.core.errors import several
 from augpipe.export import export_all
 from augpipe.export_formats import Format
-from augpipe.pipeline.compare import More, train_and_score
-from augpipe.pipeline.compare import compare as call_all
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm
 from augpipe.pipeline.confirm import stage as stage_of
 from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.graph import More, call_stages, train_and_score
 from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.replicates import explored
 from augpipe.pipeline.runs import Runs, resolve
@@ -45,7 +44,7 @@ TITLE: Final = 100  # maximum characters of the arms' names in a run's name
 
 
 @dataclass(frozen=True)
-class Compared:
+class FlowResult:
     """A finished comparison. logged: MLflow models by kind, name and seed. run: the parent run's id.
 
     lost: why MLflow misses a part of it, or None.
@@ -64,7 +63,7 @@ def run(
     fresh: bool = False,
     known: Mapping[int, Prepared] = NONE,
     form: Format | None = None,
-) -> Compared:
+) -> FlowResult:
     """Run a comparison and write its files to `out`; UserError for the user's mistakes.
 
     Starts a Prefect server and workers if none are configured. `out` is written to a draft folder and renamed.
@@ -76,7 +75,7 @@ def run(
         # After the data, so that a mistake in them is one line.
         for line in (*experiment.notes(), *over_sampling(experiment)):
             report(line)
-        graph = partial(call_all, experiment, prepared)
+        graph = partial(call_stages, experiment, prepared)
         flow_call = replace(ready, cached=partial(all_cached, graph, ready.context)).call
         return flow_call(compare, title(experiment), experiment, ready.context, prepared, out, form)
 
@@ -104,7 +103,7 @@ def prepared_by_seed(
 @recorded
 def compare(
     experiment: Experiment, context: Context, prepared: dict[int, Prepared], out: Path, form: Format | None = None
-) -> Compared:
+) -> FlowResult:
     """Run the graph, compare the arms, confirm the best two with fresh seeds, write the report."""
     start = time.perf_counter()
     tracker = Tracker(experiment)
@@ -121,7 +120,7 @@ def compare(
         tracker.cost()
     with optional():
         create_artifacts(results, tracker.address)
-    return Compared(results, runs, tracker.logged, tracker.parent, tracker.lost)
+    return FlowResult(results, runs, tracker.logged, tracker.parent, tracker.lost)
 
 
 def _results(
@@ -129,7 +128,7 @@ def _results(
 ) -> tuple[Results, Runs]:
     """Run the graph, tracking what completes, and collect the results of the arms that did not fail."""
     try:
-        runs = call_all(experiment, prepared, Submit(context, experiment.runner.timeout))
+        runs = call_stages(experiment, prepared, Submit(context, experiment.runner.timeout))
         failures = follow(runs, tracker, context)
         remaining, failed = failures.remaining(experiment)
     except BaseException:

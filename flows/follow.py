@@ -10,7 +10,7 @@ from rich.console import Console
 
 from augpipe.core.errors import several
 from augpipe.core.store import load_table
-from augpipe.pipeline import compare
+from augpipe.pipeline import graph
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.records import Choice, IntakeRecord, Prepared, Recipe, Scored, Synthetic, TrainedGenerator
 from augpipe.pipeline.runs import ArmRun, GeneratorRun, Run, Runs
@@ -81,7 +81,7 @@ def follow(runs: Runs, tracker: Tracker, context: Context, before: Runs | None =
 
 def _key(run: Run, name: str) -> Key:
     """Stage of a result, and the generator's name if it is one's training."""
-    stage = STAGES[compare.STAGES[name].__name__]
+    stage = STAGES[graph.STAGES[name].__name__]
     return stage, run.name if stage == GENERATORS and isinstance(run, GeneratorRun) else ""
 
 

@@ -14,8 +14,8 @@ from augpipe.core.home import home
 from augpipe.core.options import SHIFT
 from augpipe.data import sources
 from augpipe.pipeline.config_values import read
-from augpipe.pipeline.defaults import name_of
 from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.suggestion import name_of
 from augpipe.pipeline.validate import mistakes
 from augpipe.report.out import INSPECTION_FILES, check_out
 

@@ -19,6 +19,6 @@ gc.disable()  # as in `entry.main`
 for name in (f"{__package__}.tasks", "torch._dynamo"):
     import_module(name)
 with suppress(fingerprints.ChangedError):  # a worker that asks for it is told so
-    fingerprints.fingerprint(["augpipe.pipeline.compare"])
+    fingerprints.fingerprint(["augpipe.pipeline.graph"])
 gc.freeze()  # what is never looked at for garbage stays shared between the workers
 gc.enable()

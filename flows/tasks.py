@@ -22,7 +22,7 @@ from .progress import Reporter
 from .retries import DELAYS
 
 if TYPE_CHECKING:
-    from augpipe.pipeline.compare import Call
+    from augpipe.pipeline.graph import Call
 
 CACHED: Final = "Cached"  # state of a task whose result was reused from cache
 

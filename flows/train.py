@@ -14,9 +14,9 @@ from augpipe.core.files import beside
 from augpipe.core.images import grid
 from augpipe.core.store import load_images, load_table
 from augpipe.generators import families
-from augpipe.pipeline.compare import call_generator, call_reference
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.graph import call_generator, call_reference
 from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.pipeline.runs import Runs
 from augpipe.pipeline.stages.train_generator import SHOWN

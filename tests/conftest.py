@@ -47,7 +47,7 @@ SLOW = (
     "tests/generators/test_cgan",
     "tests/contracts",
     "tests/test_tutorials",
-    "tests/test_compare_arrays",
+    "tests/estimators",
     "tests/test_wheel",
     "tests/test_export",
     "tests/report/test_report",

@@ -91,8 +91,9 @@ def tiny(name: str, **more: Any) -> GeneratorConfig:
     return config
 
 
-def fresh(family: str, train: ImageSet, here: Runtime, seed: int = 0) -> Generator:
-    generator = families.build(tiny(family), Problem(train.spec, train.classes), here, seed)
+def fresh(family: str, train: ImageSet, here: Runtime, seed: int = 0, **options: Any) -> Generator:
+    """A generator with the smallest config, prepared for `train`."""
+    generator = families.build(tiny(family, **options), Problem(train.spec, train.classes), here, seed)
     generator.prepare(train)
     return generator
 

@@ -10,6 +10,7 @@ from augpipe.classifiers.options import ClassifierOptions
 from augpipe.classifiers.trained import Trained
 from augpipe.core.device import Runtime
 from augpipe.synthetic.embeddings import Embedded
+from augpipe.synthetic.fidelity import Compared
 
 SIDE = 16
 
@@ -43,6 +44,28 @@ def embedded(
     probabilities[np.arange(n), seen % classes] = 0.9
     images = painted(vectors) if images is None else images
     return Embedded(vectors.astype(np.float32), probabilities, labels, images, groups)
+
+
+def sides(
+    n: int, m: int, d: int = 6, shift: float = 0.4, scale: float = 1.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, Compared]:
+    """Real vectors, synthetic vectors that are shifted, and both as they are compared."""
+    x, y = gauss(n, d, seed=seed), gauss(m, d, shift, scale, seed=seed + 1)
+    return x, y, Compared(embedded(x), embedded(y))
+
+
+def double(x: np.ndarray) -> torch.Tensor:
+    """float64, as other libraries compute."""
+    return torch.from_numpy(x).double()
+
+
+class Passes(torch.nn.Module):
+    """torchmetrics' hook for features of one's own: hands them through."""
+
+    num_features = 6
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
 
 
 def untrained(here: Runtime, seed: int = 0, classes: int = 2) -> Trained:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -42,12 +46,61 @@ def save(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
     return path
 
 
+def tree(root: Path, *folders: str, n: int = 2) -> Path:
+    """n pictures of noise in each folder."""
+    for seed, folder in enumerate(folders):
+        for i in range(n):
+            save(root / folder / f"{i}.png", noise(100 * seed + i))
+    return root
+
+
+def advised(message: str) -> dict[str, Any]:
+    """The first option that a message advises, as the command reads it."""
+    match = re.search(r"source\.(?:(layout)=|exclude=)((?<=layout=)'[^']*'|[^']*)", message)
+    assert match, message
+    value = yaml.safe_load(match[2])
+    return {"layout" if match[1] else "exclude": value}
+
+
 def folders(root: Path, n: int = 30, names: tuple[str, ...] = ("a", "b")) -> Path:
     """n different pictures in each of some class folders."""
     for c, name in enumerate(names):
         for i in range(n):
             save(root / name / f"{i:03d}.png", noise(1000 * c + i))
     return root
+
+
+def untouched(root: Path) -> list[tuple[str, int, int]]:
+    """What a source must leave as it is: names, times and sizes of all files."""
+    return sorted((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in root.rglob("*"))
+
+
+def listed_as(root: Path, packed: bool, **options: object) -> sources.Listing:
+    """A folder's pictures, or those of a zip of it."""
+    if not packed:
+        return sources.listing(source("folder", path=root, **options))
+    with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
+        for path in sorted([*root.rglob("*.png"), *root.glob("*.csv")]):
+            archive.write(path, path.relative_to(root))
+    return sources.listing(source("archive", path=root.with_suffix(".zip"), **options))
+
+
+def table(root: Path, rows: list[dict[str, object]], name: str = "m.csv") -> Path:
+    """Rows as a table in a file."""
+    frame = pd.DataFrame(rows)
+    path = root / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_csv(path, index=False)
+    return path
+
+
+def ham(tmp_path: Path, n: int = 40) -> Path:
+    """As HAM10000 comes: pictures in two folders, a table that names them without folder and suffix."""
+    rows = []
+    for i in range(n):
+        name = f"ISIC_{i:07d}"
+        save(tmp_path / f"HAM10000_images_part_{1 + 2 * i // n}" / f"{name}.jpg", noise(i))
+        rows.append({"lesion_id": f"HAM_{i // 2}", "image_id": name, "dx": ("nv", "nv", "mel")[i % 3]})
+    return table(tmp_path, rows, "HAM10000_metadata.csv")
 
 
 def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:

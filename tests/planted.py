@@ -12,8 +12,8 @@ import torch
 from augpipe.classifiers import scores
 from augpipe.comparison.finalists import Finalists
 from augpipe.core.store import Store, load_images, load_state
-from augpipe.pipeline.compare import More
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.graph import More
 from augpipe.pipeline.records import Scored
 from augpipe.pipeline.runs import Runs
 

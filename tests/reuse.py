@@ -13,7 +13,7 @@ from typing import Any
 from jobs import Work, make_work
 
 from augpipe.pipeline import cache
-from augpipe.pipeline.compare import compare
+from augpipe.pipeline.graph import call_stages
 from augpipe.pipeline.runs import Runs
 from augpipe.pipeline.stages.train_generator import train_generator
 
@@ -42,7 +42,7 @@ def go(work: Work) -> tuple[Runs, list[str]]:
         return result.value
 
     prepared = work.prepare()
-    runs = compare(work.experiment, dict.fromkeys(work.experiment.seeds, prepared), call)
+    runs = call_stages(work.experiment, dict.fromkeys(work.experiment.seeds, prepared), call)
     return runs, calls
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from augpipe.pipeline import choose_transform, planning
 from augpipe.pipeline.costs import Costs, GeneratorCosts, Request, name_of
-from augpipe.pipeline.defaults import Transform
+from augpipe.pipeline.suggestion import Transform
 
 TIMED = list[int]()  # sizes
 TRIED = list[bool]()  # whether policies were tried too

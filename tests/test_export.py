@@ -23,7 +23,7 @@ from augpipe.core.options import ImageOptions
 from augpipe.core.states import save_state
 from augpipe.core.store import Store
 from augpipe.export import export, export_all
-from augpipe.export_formats import ABOUT, LIBRARIES, SUFFIXES, check_format
+from augpipe.export_formats import ABOUT, LIBRARIES, SUFFIXES
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
 
@@ -143,17 +143,3 @@ def test_the_models_of_a_run(train, here, tmp_path: Path) -> None:
     assert about["generator-acgan.pt"] == {"exported": "exported/generator-acgan.pt"}
     assert "its latents depend on the class" in about["generator-bagan.pt"]["not_exported"]
     assert [path.name for path in (tmp_path / "exported").iterdir()] == ["generator-acgan.pt"]
-
-
-def test_where_it_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "there.pt").touch()
-    with pytest.raises(UserError, match="exists; choose another --out"):
-        check_format("torchscript", tmp_path / "there.pt")
-    with pytest.raises(UserError, match=r"must be a \.pt2 file for torch-export"):
-        check_format("torch-export", tmp_path / "there.pt")
-
-
-def test_a_format_whose_libraries_are_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LIBRARIES, "onnx", ("torch", "no_such_onnx"))
-    with pytest.raises(UserError, match=r"--format onnx needs no_such_onnx: pip install 'augpipe\[onnx\]'"):
-        check_format("onnx")

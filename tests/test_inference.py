@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,7 @@ import numpy as np
 import pytest
 import torch
 from contracts import fresh, steps, tiny
-from pictures import noise, save
 from PIL import Image
-from pydicom.data import get_testdata_file
-from shards import numbered, shard
 
 from augpipe import inference, serving
 from augpipe.classifiers import train as classification
@@ -23,94 +18,18 @@ from augpipe.classifiers import trained as trained_classifier
 from augpipe.classifiers.mixing import Mixture
 from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.core import device as runtime
-from augpipe.core.counts import parse_counts
 from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet
 from augpipe.core.machine import cores
 from augpipe.core.options import ImageOptions
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Store, load_state
-from augpipe.data.sources._pictures import decode
-from augpipe.data.unlabelled import inputs_of, pictures_of
+from augpipe.data.unlabelled import pictures_of
 from augpipe.generators import families
 from augpipe.generators.protocol import Problem
 from augpipe.pipeline import model_files
-from augpipe.pipeline.model_places import head_of, model_file
+from augpipe.pipeline.model_places import head_of
 from augpipe.synthetic.draw import draw
-
-CLASSES = ("0", "a,b", "c=d")
-
-
-@pytest.mark.parametrize(
-    ("texts", "counts"),
-    [
-        (["0=5"], {0: 5}),
-        (["0=5, c=d=2"], {0: 5, 2: 2}),
-        (["a,b=3"], {1: 3}),
-        (["0=1", "a,b=3"], {0: 1, 1: 3}),
-        (["4"], {0: 4, 1: 4, 2: 4}),
-    ],
-)
-def test_counts_name_classes(texts: list[str], counts: dict[int, int]) -> None:
-    assert parse_counts(texts, CLASSES) == counts
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        (["1=5"], "unknown class '1'.*choose from 0, a,b, c=d"),
-        (["0=many"], "'0=many' is not CLASS=NUMBER or a number"),
-        (["0=-1"], "'0=-1' is not CLASS=NUMBER"),
-        (["0=1,0=2"], "names class '0' twice"),
-        (["0=1", "2"], "names class '0' twice"),
-        (["0"], "asks for no image"),
-        ([""], "'' is not CLASS=NUMBER"),
-    ],
-)
-def test_other_counts_are_refused(texts: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        parse_counts(texts, CLASSES)
-
-
-def files(place: Path, *names: str) -> Path:
-    for name in names:
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(b"x")
-    return place
-
-
-def test_a_runs_folder_has_its_classifier_and_generators(tmp_path: Path) -> None:
-    run = files(tmp_path, "models/classifier.pt", "models/generator-a.pt", "models/generator-b.pt")
-    assert model_file(run, "classifier").name == "classifier.pt"
-    assert model_file(run / "models", "classifier").name == "classifier.pt"
-    assert model_file(run, "generator", "b").name == "generator-b.pt"
-    with pytest.raises(UserError, match="choose one with --generator: a, b"):
-        model_file(run, "generator")
-    with pytest.raises(UserError, match=r"unknown generator 'x'.*choose from a, b"):
-        model_file(run, "generator", "x")
-
-
-def test_a_training_has_its_checkpoint_and_other_folders_nothing(tmp_path: Path) -> None:
-    trained = files(tmp_path / "trained", "checkpoint.pt")
-    assert model_file(trained, "generator") == trained / "checkpoint.pt"
-    for place, kind in ((trained, "classifier"), (files(tmp_path / "x", "y"), "generator")):
-        with pytest.raises(UserError, match=f"holds no {kind}"):
-            model_file(place, kind)
-    with pytest.raises(UserError, match="no file or folder"):
-        model_file(tmp_path / "nowhere", "generator")
-
-
-def test_reading_what_a_file_says_of_itself_runs_none_of_its_code(tmp_path: Path) -> None:
-    class Harmful:
-        def __reduce__(self) -> Any:
-            return (Path.touch, (tmp_path / "run",))
-
-    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
-        archive.writestr("model/data.pkl", pickle.dumps({"augpipe": "generator", "state": Harmful()}))
-    assert head_of(tmp_path / "model.pt") == {"augpipe": "generator", "state": None}
-    assert not (tmp_path / "run").exists()
-    (tmp_path / "model.pt").write_bytes(b"PK\3\4")
-    assert head_of(tmp_path / "model.pt") == {} == head_of(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("family", ["cgan", "smote", "dagan"])
@@ -202,19 +121,6 @@ def test_a_file_that_is_no_model_or_another_kind_is_refused(here: Any, make_shap
             serving.load(folder)
 
 
-def test_pictures_of_a_folder_of_dicom_or_of_another_source(tmp_path: Path) -> None:
-    scan = tmp_path / "scans" / "deeper" / "1.dcm"
-    scan.parent.mkdir(parents=True)
-    scan.write_bytes(b"\0" * 128 + b"DICM")
-    assert pictures_of(tmp_path / "scans").ids == [str(scan)]
-    scan.rename(tmp_path / "plain")
-    assert pictures_of(tmp_path / "plain").ids == [f"{tmp_path}/plain"]
-    shard(tmp_path / "shards" / "x-000000.tar", numbered([0, 1, 0]))
-    assert len(pictures_of(tmp_path / "shards").ids) == 3
-    with pytest.raises(UserError, match="no picture below"):
-        pictures_of(tmp_path / "scans")
-
-
 def test_a_damaged_model_is_refused(here: Any, make_shapes: Any, tmp_path: Path) -> None:
     """torch reads other weights without a word; the sums are in the file."""
     classifier_file(here, make_shapes((4, 4, 4)), tmp_path, 1.0)
@@ -226,41 +132,3 @@ def test_a_damaged_model_is_refused(here: Any, make_shapes: Any, tmp_path: Path)
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"classifier\.pt is damaged: the checksum of its part"):
         serving.load(path)
-
-
-def test_new_pictures_in_tables_arrays_and_dicom_need_no_labels(tmp_path: Path) -> None:
-    """Nor groups: a column of patients is of no matter here."""
-    names = [f"img/{i}.png" for i in range(8)]
-    images = noise(0, 8, 8, 8)
-    for name, pixels in zip(names, images, strict=True):
-        save(tmp_path / name, pixels)
-    rows = "".join(f"{i // 2},{name}\n" for i, name in enumerate(names))
-    (tmp_path / "new.csv").write_text(f"patient,image\n{rows}0,no.png\n")
-    np.save(tmp_path / "new.npy", images)
-    np.savez(tmp_path / "new.npz", x_test=images)
-    (tmp_path / "scans").mkdir()
-    for i in range(4):
-        shutil.copy(get_testdata_file("CT_small.dcm"), tmp_path / "scans" / f"IM{i}")
-    ids = {
-        "new.csv": names,
-        "new.npy": [f"images/{i:06d}" for i in range(8)],
-        "new.npz": [f"test/{i:06d}" for i in range(8)],
-        "scans": [f"{tmp_path}/scans/IM{i}" for i in range(4)],
-    }
-    for name, wanted in ids.items():
-        pictures = pictures_of(tmp_path / name)
-        assert list(pictures.ids) == wanted, name
-        blobs = list(pictures.fetch(np.arange(1, 3)))
-        assert [decode(blob, "full").pixels.size for blob in blobs] == [(128,) * 2 if name == "scans" else (8, 8)] * 2
-        assert [one.id for one in pictures.bad] == ["no.png"] * (name == "new.csv")
-    shutil.copy(tmp_path / "new.npy", tmp_path / "other.npy")
-    both = inputs_of([tmp_path / "new.npy", tmp_path / "other.npy"])
-    assert [one.ids[0] for one in both] == [f"{tmp_path}/{n}.npy/images/000000" for n in ("new", "other")]
-    for twice in (["img", "img"], ["img", "img/1.png"], ["new.npy", "new.npy"]):
-        with pytest.raises(UserError, match="is given twice; leave it out of one of"):
-            inputs_of([tmp_path / name for name in twice])
-    single = pictures_of(Path(get_testdata_file("CT_small.dcm")))
-    assert len(single.ids) == 1
-    (tmp_path / "none.csv").write_text("a,b\nx,y\n")
-    with pytest.raises(UserError, match=r"no column of the table .*none\.csv names pictures below"):
-        pictures_of(tmp_path / "none.csv")

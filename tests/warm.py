@@ -53,7 +53,7 @@ LATER = (
     "flows.challenge",
     "augpipe.data.inspect",
     "augpipe.report.inspection",
-    "augpipe.pipeline.compare",
+    "augpipe.pipeline.graph",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "mlflow.pyfunc",
@@ -98,7 +98,7 @@ def serve(place: Path) -> None:
     from augpipe.core.registry import kinds_in
     from augpipe.generators.options import FAMILIES
 
-    fingerprints.fingerprint(["augpipe.pipeline.compare", *(f"{FAMILIES}.{kind}" for kind in kinds_in(FAMILIES))])
+    fingerprints.fingerprint(["augpipe.pipeline.graph", *(f"{FAMILIES}.{kind}" for kind in kinds_in(FAMILIES))])
     gc.freeze()
     _empty_databases(place)
     listener = socket.socket(socket.AF_UNIX)

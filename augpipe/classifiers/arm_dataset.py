@@ -78,7 +78,7 @@ def _weights(real: ImageSet, synthetic: ImageSet | None, mix: Mix) -> NDArray[np
     have = real.counts()
     added = dict.fromkeys(have, 0) if synthetic is None else synthetic.counts()
     share = mixing.shares(have, added, mix, real.classes)
-    of_class = mixing.class_probabilities(have, mixing.shown(added, share), mix).numpy()
+    of_class = mixing.class_probabilities(have, mixing.drawn_counts(added, share), mix).numpy()
     of_synthetic = share.numpy() * mix.until
     parts = [_within_classes(real, of_class * (1 - of_synthetic))]
     if synthetic is not None:

@@ -17,9 +17,9 @@ from augpipe.core.device import ClassRows, Pool, Runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.seeds import entropy, torch_stream
 
-LEAST_VALUE = 1e-3  # lower bound on check values: powers below 0 stay finite
-# A synthetic image is drawn at most this many times as often as a real one of its class.
-OFTEN = 10.0
+LEAST_CHECK_VALUE = 1e-3  # of `prefer`: powers below 0 stay finite
+LEAST_TOTAL = 1e-3  # of the classes' weights: their fractions stay finite
+MOST_OFTEN = 10.0  # times as often as a real image of its class a synthetic one is drawn at most
 _POWER = {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}
 
 
@@ -60,10 +60,10 @@ class Mixture:
         real_counts = real.counts()
         synthetic_counts = synthetic.counts() if synthetic is not None else dict.fromkeys(real_counts, 0)
         self.shares = shares(real_counts, synthetic_counts, mix, real.classes)
-        self.class_probabilities = class_probabilities(real_counts, shown(synthetic_counts, self.shares), mix)
+        self.class_probabilities = class_probabilities(real_counts, drawn_counts(synthetic_counts, self.shares), mix)
         # Weight of each class in the loss, given the weight of synthetic images.
         weighted = self.class_probabilities * (1 + self.shares * (mix.synthetic_weight - 1))
-        prior = weighted / weighted.sum().clamp(min=LEAST_VALUE)
+        prior = weighted / weighted.sum().clamp(min=LEAST_TOTAL)
         self.objective = objective(mix.loss, mix.weights, mix.defer, prior, real_counts)
         self.blend: str = mix.blend
         self.alpha = mix.alpha
@@ -121,7 +121,7 @@ def class_probabilities(real: Counts, synthetic: Counts, mix: Mix) -> torch.Tens
     return weight / weight.sum()
 
 
-def shown(synthetic: Counts, shares: torch.Tensor) -> dict[int, int]:
+def drawn_counts(synthetic: Counts, shares: torch.Tensor) -> dict[int, int]:
     """Synthetic counts, 0 for classes with share 0:
     images that are never drawn must not raise the class probability.
     """
@@ -146,14 +146,14 @@ def shares(real: Counts, synthetic: Counts, mix: Mix, classes: Sequence[str]) ->
 
 
 def _share(requested: float, real: int, synthetic: int) -> float:
-    """The requested share, limited such that no synthetic image is drawn over OFTEN times as often as a real one.
+    """The requested share, limited such that no synthetic image is drawn over MOST_OFTEN times as often as a real one.
 
     Without the limit, a class with a single synthetic image could show it half of the time. A share of 1 requests
     synthetic images alone, and is not limited.
     """
     if requested == 1 or not synthetic:
         return requested if synthetic else 0.0
-    limit = OFTEN * synthetic / max(1, real)
+    limit = MOST_OFTEN * synthetic / max(1, real)
     return min(requested, limit / (1 + limit))
 
 
@@ -164,6 +164,6 @@ def preferred(synthetic: ImageSet, checks: pd.DataFrame, prefer: Prefer) -> Imag
     check_values = checks.set_index("id").loc[synthetic.table["id"], prefer.check].to_numpy(np.float64)
     finite = np.isfinite(check_values)
     highest = check_values[finite].max() if finite.any() else 1.0
-    values = np.where(finite, check_values, highest).clip(LEAST_VALUE) ** prefer.power
+    values = np.where(finite, check_values, highest).clip(LEAST_CHECK_VALUE) ** prefer.power
     weights = values / values.mean() if len(values) else values
     return ImageSet(synthetic.images, synthetic.labels, synthetic.classes, synthetic.table.assign(weight=weights))

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from augpipe.comparison.bootstrap import LEVEL, Gain, Interval, sign_flip
+from augpipe.comparison.explore import Comparison, clip_to_unit, conclude, with_verdicts
 from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.options import Metric
 from augpipe.comparison.paired import Difference, difference, level
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison, clip_to_unit, conclude, with_verdicts
 
 
-def compare(
+def compare_by_metric(
     outputs: Mapping[str, Outputs],
     units: Units,
     metric: Metric,
@@ -23,7 +23,7 @@ def compare(
     generative: Mapping[str, bool],
     baseline: str,
 ) -> Comparison:
-    """As `verdict.compare`, in a metric of `metrics.score`.
+    """As `explore.compare_arms`, in a metric of `metrics.score`.
 
     outputs: arm → (S,1,N) predicted classes of each seed, or (S,1,N,K) probabilities for `macro_auc`. classes: those
     that the metric is restricted to. val: arm → its mean on val.

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from augpipe.comparison.bootstrap import LEAST_SEEDS, LEVEL, POWER, Gain, Interval, holm, p_value
+from augpipe.comparison.explore import Comparison, clip_to_unit, conclude, verdict
 from augpipe.comparison.metrics import Outputs, score
 from augpipe.comparison.options import Metric
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison, clip_to_unit, conclude, verdict
 
 Estimates = Mapping[str, NDArray[np.float64]]  # arm → metric of each seed, (S,)
 
@@ -112,7 +112,7 @@ def _step(tests: Sequence[Units]) -> float:
     return max(resolution(units.labels) for units in tests)
 
 
-def compare(
+def compare_over_splits(
     values: Estimates,
     tests: Sequence[Units],
     ratio: float,
@@ -121,6 +121,6 @@ def compare(
     baseline: str,
     metric: Metric = "macro_recall",
 ) -> Comparison:
-    """As `comparison.compare`, over splits. tests: of each split."""
+    """As `explore.compare_arms`, over splits. tests: of each split."""
     levels = {arm: clip_to_unit(interval(recalls, ratio, _step(tests))) for arm, recalls in values.items()}
     return conclude(levels, lambda reference: gains(values, reference, ratio, tests), val, generative, baseline, metric)

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from augpipe.comparison.confirm import ALPHA
+from augpipe.comparison.decision import ALPHA
 from augpipe.comparison.metrics import Values
 from augpipe.comparison.paired import Difference
 from augpipe.comparison.units import Units

@@ -22,8 +22,9 @@ from augpipe.core.options import ImageOptions, Window
 from augpipe.data.facts import Facts, FactsBuffer
 from augpipe.data.options import Policy
 from augpipe.data.quarantine import check_bad, reason, reason_for_model
+from augpipe.data.sources._eight_bits import EIGHT_BITS
 from augpipe.data.sources._listing import Bad, Listing
-from augpipe.data.sources._pictures import EIGHT_BITS, UNREADABLE, Blob, Read, quiet, read
+from augpipe.data.sources._pictures import UNREADABLE, Blob, Read, quiet, read
 from augpipe.data.survey import Survey, survey
 
 CHUNK: Final = 512  # small pictures per block

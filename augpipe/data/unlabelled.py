@@ -14,8 +14,8 @@ from augpipe.data.sources import Bad, Source, suggest
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
 from augpipe.data.sources._dicom_files import is_dicom_file
 from augpipe.data.sources._files import walk
+from augpipe.data.sources._formats import SUFFIXES, begins_as_picture
 from augpipe.data.sources._listing import Fetch
-from augpipe.data.sources._pictures import SUFFIXES, begins_as_picture
 
 
 @dataclass(frozen=True)

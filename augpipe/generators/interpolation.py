@@ -1,18 +1,25 @@
-"""Points between the codes of two images of a class: SMOTE in the space of an encoder (Dablain et al. 2021)."""
+"""Points between the codes of two images of a class: SMOTE in the space of an encoder (Dablain et al. 2021).
+
+`Interpolating` is the base of the families that draw images of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
+from augpipe.core.images import ImageSet
 from augpipe.core.seeds import numpy_stream
+from augpipe.generators.latents import LatentGenerator
+from augpipe.generators.protocol import Derived
 
-MAX_ENCODED = 5000  # encoded images per class to interpolate between
+MAX_ENCODED = 5000  # encoded images per class
 
 # Rows of train, int64 (N,) → their codes, float32 (N,Z) on the CPU.
 Encode = Callable[[torch.Tensor], torch.Tensor]
@@ -63,3 +70,65 @@ def class_rows(labels: NDArray[np.int64], label: int, seed: int) -> NDArray[np.i
         stream = numpy_stream(seed, "encodings", label)
         rows = np.sort(stream.choice(rows, MAX_ENCODED, replace=False))
     return rows
+
+
+class Interpolating(LatentGenerator):
+    """Images decoded from points between the codes of two train images of the class; the nearer one is the parent."""
+
+    not_truncated: ClassVar[str] = "it interpolates between images of train, and draws no latents"
+
+    _interpolation: Interpolation | None = None  # of the averaged weights as they are; None if not encoded yet
+
+    @property
+    @abstractmethod
+    def neighbours(self) -> int:
+        """The second code is one of this many nearest of the class."""
+
+    @abstractmethod
+    def codes_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of train, int64 (N,) → their codes by the averaged weights, float32 (N,Z) on the CPU."""
+
+    def interpolation(self) -> Interpolation:
+        """Codes of the train images by the averaged weights, to draw points between."""
+        if self._interpolation is None:
+            self._interpolation = Interpolation(self._train_labels, self.codes_of, self.neighbours, self._seed)
+        return self._interpolation
+
+    def prepare(self, train: ImageSet) -> None:
+        """Store train's labels: points are drawn between the codes of its images."""
+        super().prepare(train)
+        self._train_labels, self._interpolation = np.array(train.labels), None
+
+    def finish_step(self, n: int) -> None:
+        """See `NetworkGenerator`; codes of earlier weights are dropped, as by the following methods."""
+        super().finish_step(n)
+        self._interpolation = None
+
+    def warm_start(self, state: Mapping[str, Any]) -> None:
+        """See `NetworkGenerator`."""
+        super().warm_start(state)
+        self._interpolation = None
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        super().load_state_dict(state)
+        self._interpolation = None
+
+    def _recalibrate(self) -> None:
+        super()._recalibrate()
+        self._interpolation = None
+
+    def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """The images of `derive`."""
+        return self.derive(labels, rng).images
+
+    @torch.no_grad()
+    def derive(self, labels: torch.Tensor, rng: torch.Generator) -> Derived:
+        """Decode points between two codes of the class; the parent is the nearer image."""
+        images = torch.empty((len(labels), *self.problem.spec.shape), dtype=torch.uint8)
+        parents = torch.empty(len(labels), dtype=torch.int64)
+        for label in labels.unique().tolist():
+            index = torch.nonzero(labels == label).squeeze(1)
+            points, parents[index] = self.interpolation().draw(label, len(index), rng)
+            images[index] = self.decode(points, labels[index])
+        return Derived(images, parents)

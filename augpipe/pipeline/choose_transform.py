@@ -35,9 +35,9 @@ from augpipe.core.images import ImageSet
 from augpipe.core.machine import cores
 from augpipe.core.store import load_images
 from augpipe.pipeline.context import Context
-from augpipe.pipeline.defaults import POLICY, Transform
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.stages.prepare import prepare
+from augpipe.pipeline.suggestion import POLICY, Transform
 
 OTHERS: Final = ("light", "medical")  # policies without mirrors
 WITH_MIRRORS: Final = "faces"  # has left-right mirrors of its own
@@ -76,7 +76,9 @@ def choose_transform(experiment: Experiment, *, policies: bool) -> Transform:
     """
     with scratch("augpipe-plan") as folder:
         prepared = prepare(Context(root=folder), experiment)
-        train = _small(load_images(prepared.splits.train), TRAIN)
+        whole = load_images(prepared.splits.train)
+        prepared.refuse_leaks(whole, "a classifier that tries transforms")
+        train = _small(whole, TRAIN)
         val = _small(load_images(prepared.splits.val), VAL)
     plain, *others = _trials([POLICY, *(OTHERS if policies else ())], train, val)
     losses = {name: class_loss(plain.true, of, val.labels, len(val.classes)) for name, of in plain.changed.items()}

@@ -13,9 +13,9 @@ import yaml
 from augpipe.core.errors import one_line
 from augpipe.core.yaml_loader import as_yaml
 from augpipe.pipeline.config_paths import map_paths, to_folder
-from augpipe.pipeline.defaults import Choice
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.schema_file import schema_comment
+from augpipe.pipeline.suggestion import Choice
 
 OPEN: Final = ("generators",)  # mappings with a line for each of their keys, also without a reason
 

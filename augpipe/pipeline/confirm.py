@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.comparison.confirm import Confirmation
-from augpipe.comparison.confirm import confirm as confirm_pair
+from augpipe.comparison.decision import Confirmation, confirm_pair
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import Confirm
 from augpipe.core.store import load_table
-from augpipe.pipeline.compare import More
 from augpipe.pipeline.experiment import MOST_SEEDS, RESPLIT, Experiment
+from augpipe.pipeline.graph import More
 from augpipe.pipeline.outputs import absent_classes, counted_classes, metric_values, outputs, test_labels
 from augpipe.pipeline.replicates import AS_SET, Explored, design
 from augpipe.pipeline.runs import Runs

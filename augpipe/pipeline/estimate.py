@@ -15,10 +15,10 @@ from augpipe.classifiers.options import ClassifierOptions, Mix
 from augpipe.comparison.finalists import Finalists
 from augpipe.generators.options import GeneratorConfig
 from augpipe.pipeline import cache
-from augpipe.pipeline.compare import More, compare, train_and_score
 from augpipe.pipeline.confirm import further, pooled_seeds, replicates, stage
 from augpipe.pipeline.costs import Costs, name_of
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.graph import More, call_stages, train_and_score
 from augpipe.pipeline.records import Prepared, TrainingSpec
 from augpipe.pipeline.stages.mix import search_steps
 from augpipe.pipeline.stages.train_generator import SHOWN, VALIDATED
@@ -124,7 +124,7 @@ def graph(experiment: Experiment, images: Images, nested: More | None = None, po
     prepared = Prepared.model_construct(**values)
     by_seed = dict.fromkeys(experiment.seeds, prepared)
     if nested is None:
-        compare(experiment, by_seed, call)
+        call_stages(experiment, by_seed, call)
     else:
         first = experiment.model_copy(update={"seeds": tuple(pooled)})
         known = train_and_score(first, by_seed, call) if pooled else None

@@ -25,9 +25,10 @@ from augpipe.pipeline import choose_transform as trials
 from augpipe.pipeline.budget import DEFAULT, QUICK, SIZES, Budget, Numbers, duration, fit, ladder, parse
 from augpipe.pipeline.context import workers_and_threads
 from augpipe.pipeline.costs import Costs, request
-from augpipe.pipeline.defaults import NOT_TRIED, POLICY, Choice, Suggestion, Transform, expected_counts, timed_survey
+from augpipe.pipeline.defaults import expected_counts, timed_survey
 from augpipe.pipeline.estimate import READ, Estimate, Images, estimate
 from augpipe.pipeline.experiment import Experiment
+from augpipe.pipeline.suggestion import NOT_TRIED, POLICY, Choice, Suggestion, Transform
 from augpipe.pipeline.timing import Timers
 from augpipe.pipeline.validate import check_images, list_images, list_shift
 

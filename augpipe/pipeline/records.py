@@ -105,14 +105,17 @@ class Prepared(Record, frozen=True):
         """Image shape and classes of a generator."""
         return Problem(ImageSpec(self.size, self.channels), self.classes)
 
-    def refuse_leaks(self, learned: ImageSet, what: str) -> None:
+    def refuse_leaks(self, learned: ImageSet, what: str, *, anonymous: bool = False) -> None:
         """LeakError if `learned` holds, or was made from, an image of val or test or of their groups; called before
-        each training."""
+        each training.
+
+        anonymous: its ids are numbers of rows, which say nothing of groups, so that only pixels and parents count.
+        """
         from augpipe.core.store import load_images  # imports torch, which a key is computed without
         from augpipe.data import leaks
 
         held_out = {side: load_images(getattr(self.splits, side)) for side in ("val", "test")}
-        leaks.check(learned, load_images(self.data), held_out, what, torn_groups=self.torn_groups)
+        leaks.check(learned, load_images(self.data), held_out, what, torn_groups=self.torn_groups or anonymous)
 
 
 class TrainingSpec(Record, frozen=True):

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from augpipe.comparison.bootstrap import LEAST_IMAGES
-from augpipe.comparison.confirm import Confirmation
+from augpipe.comparison.decision import Confirmation
+from augpipe.comparison.explore import Comparison
 from augpipe.comparison.options import LABELS
-from augpipe.comparison.verdict import Comparison
 from augpipe.core.errors import several
 from augpipe.pipeline.budget import duration
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed

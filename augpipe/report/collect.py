@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.comparison import by_metric, resampled
+from augpipe.comparison.explore import Comparison, compare_arms
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison, compare
 from augpipe.core import device as runtime
 from augpipe.core.images import ImageSet
 from augpipe.core.store import load_images, load_table
@@ -215,12 +215,12 @@ def _compared(
         values = resampled.estimates(outputs, labels, metric, classes)
         train = sum(runs.prepared[seeds[0]].counts["train"].values())
         ratio = max(len(y) for y in labels) / train
-        return resampled.compare(values, units, ratio, on_val, generative, baseline, metric)
+        return resampled.compare_over_splits(values, units, ratio, on_val, generative, baseline, metric)
     if metric != "macro_recall":
         paired = {arm: np.stack(of)[:, None] for arm, of in outputs.items()}
-        return by_metric.compare(paired, units[0], metric, classes[0], on_val, generative, baseline)
+        return by_metric.compare_by_metric(paired, units[0], metric, classes[0], on_val, generative, baseline)
     correct = {arm: np.stack(of) == units[0].labels for arm, of in outputs.items()}
-    return compare(correct, units[0], on_val, generative, baseline)
+    return compare_arms(correct, units[0], on_val, generative, baseline)
 
 
 def mean_recipe(recipes: Sequence[Recipe]) -> MeanRecipe:

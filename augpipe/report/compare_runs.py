@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import LEVEL, Gain, gain, holm
+from augpipe.comparison.explore import verdict
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import verdict
 from augpipe.core.errors import UserError, several
 from augpipe.report.run_folder import RunFolder
 

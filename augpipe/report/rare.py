@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.classifiers.scores import minority
-from augpipe.comparison.confirm import ALPHA
+from augpipe.comparison.decision import ALPHA
 from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.paired import level
 from augpipe.comparison.units import Units

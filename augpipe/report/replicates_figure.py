@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from augpipe.comparison.confirm import Confirmation
+from augpipe.comparison.decision import Confirmation
 from augpipe.comparison.options import LABELS
 from augpipe.report.figures import BLACK, BLUE, GREY, ORANGE, STYLE, WIDTH, short_name, svg
 

@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import LEVEL, Gain, Interval
+from augpipe.comparison.explore import Comparison
 from augpipe.comparison.finalists import Finalists
-from augpipe.comparison.verdict import Comparison
 from augpipe.core.images import ImageSet
 from augpipe.core.machine import installed
 from augpipe.data.imbalance import imbalance_ratio

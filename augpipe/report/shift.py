@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from augpipe.comparison.confirm import ALPHA
+from augpipe.comparison.decision import ALPHA
+from augpipe.comparison.explore import Comparison
 from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.metrics import Outputs
 from augpipe.comparison.paired import difference, scores
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison
 from augpipe.core.options import SHIFT
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import Experiment

@@ -52,7 +52,7 @@ def key_of(*parts: Any) -> str:
 def code_of(experiment: Experiment) -> Any:
     """Fingerprint and library versions of the code that results depend on; the time now if edited since start-up."""
     families = {config.kind for config in experiment.generators.values()}
-    modules = ["augpipe.pipeline.compare", *(f"augpipe.generators.models.{k}" for k in families)]
+    modules = ["augpipe.pipeline.graph", *(f"augpipe.generators.models.{k}" for k in families)]
     try:
         return [code.fingerprint(modules), dict(code.libraries()), _machine(experiment)]
     except code.ChangedError:

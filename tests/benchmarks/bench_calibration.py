@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import gain, macro_recall
-from augpipe.comparison.confirm import confirm
+from augpipe.comparison.decision import confirm_pair
+from augpipe.comparison.explore import verdict
 from augpipe.comparison.options import Confirm
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import verdict
 from augpipe.core import store
 from augpipe.core.files import beside, write_json
 from augpipe.core.home import home
@@ -124,7 +124,7 @@ def confirmed(
         truth = labels[images]
         rival, contender = (np.where(of, truth, -1)[:, None] for of in (planted(one, truth, points, rng), other))
         for n in planned:
-            outcome = confirm(contender[:n], rival[:n], truth, looks=planned)
+            outcome = confirm_pair(contender[:n], rival[:n], truth, looks=planned)
             if outcome.decision != "undecided":
                 break
         trained += n

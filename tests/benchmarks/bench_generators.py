@@ -37,9 +37,9 @@ from augpipe.core.images import ImageSet, grid
 from augpipe.core.seeds import torch_stream
 from augpipe.data.imbalance import Natural
 from augpipe.generators import families
-from augpipe.pipeline.compare import call_generator, call_reference
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment, load
+from augpipe.pipeline.graph import call_generator, call_reference
 from augpipe.pipeline.records import Prepared, TrainedGenerator, TrainingSpec
 from augpipe.pipeline.runs import Runs
 from augpipe.pipeline.stages.measure import measure_set

@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from augpipe.comparison.bootstrap import holm, interval
-from augpipe.comparison.confirm import confirm, decide
+from augpipe.comparison.decision import confirm_pair, decide
+from augpipe.comparison.explore import verdict
 from augpipe.comparison.options import METRICS
 from augpipe.comparison.paired import difference
 from augpipe.comparison.simultaneous import simultaneous
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import verdict
 
 SEEDS = 3  # of the explore stage
 CLASSES = 5
@@ -184,7 +184,7 @@ def two_stages(world: World, rng: np.random.Generator) -> dict[str, float]:
         test.predict(arm, thresholds(world, arm, world.generators, world.classifiers, rng))
         for arm in (contender, rival)
     ]
-    answer = confirm(*both, test.labels, test.groups)
+    answer = confirm_pair(*both, test.labels, test.groups)
     truth = world.gain if contender == world.arms - 1 else 0.0
     return {
         "better": answer.decision == "better",
@@ -290,7 +290,7 @@ def of_metric(metric: str) -> Any:
             both.append(output[:, :, few])
         groups = None if test.groups is None else test.groups[few]
         classes = (3, 4) if metric == "minority_recall" else ()
-        answer = confirm(*both, test.labels[few], groups, metric=metric, classes=classes)  # type: ignore[arg-type]
+        answer = confirm_pair(*both, test.labels[few], groups, metric=metric, classes=classes)  # type: ignore[arg-type]
         return {"better": answer.decision == "better", "covered": answer.low <= 0 <= answer.high}
 
     return compare

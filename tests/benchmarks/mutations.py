@@ -69,14 +69,14 @@ MUTATIONS = (
         "augpipe/synthetic/fidelity/distances.py",
         "/ (n * (n - 1))",
         "/ (n * n)",
-        "tests/synthetic/test_fidelity.py",
+        "tests/synthetic/test_distances.py",
         "KID is biased",
     ),
     Mutation(
-        "augpipe/comparison/verdict.py",
+        "augpipe/comparison/explore.py",
         "and estimate.low > 0",
         "and estimate.high > 0",
-        "tests/comparison/test_verdict.py",
+        "tests/comparison/test_explore.py",
         "an interval that holds 0 counts as better",
     ),
     Mutation(
@@ -97,7 +97,7 @@ MUTATIONS = (
         "flows/tracking/names.py",
         'unique = plain if plain == name else f"{plain}_{label}"',
         "unique = plain",
-        "tests/flows/test_tracking_names.py",
+        "tests/flows/tracking/test_names.py",
         "two classes that MLflow spells alike share a name",
     ),
 )

@@ -7,27 +7,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outcomes import LABELS, runs
 from references import holm_by_definition
 from scipy import stats
 
 from augpipe.comparison import bootstrap as comparison
 from augpipe.comparison.bootstrap import gain, holm, interval, macro_recall
+from augpipe.comparison.explore import Comparison, compare_arms, gains
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison, compare, gains
 
-LABELS = np.repeat(np.arange(4), [60, 60, 60, 60]).astype(np.int64)
 UNITS = Units(LABELS)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
-
-
-def runs(p: float, seeds: int = 3, spread: float = 0.0, seed: int = 0, labels=LABELS) -> np.ndarray:
-    """Hits of `seeds` runs whose true rate varies by `spread` around p."""
-    r = rng(seed)
-    rates = np.clip(p + spread * r.normal(size=seeds), 0, 1)
-    return r.random((seeds, len(labels))) < rates[:, None]
 
 
 def test_macro_recall_weighs_classes_equally() -> None:
@@ -142,7 +135,7 @@ def test_an_arm_is_judged_the_same_beside_any_others() -> None:
     alone = gain("b", "a", right, UNITS)
     for order in orders:
         arms = {name: right[name] for name in order}
-        found = compare(arms, UNITS, dict.fromkeys(arms, 0.0), dict.fromkeys(arms, False), "a")
+        found = compare_arms(arms, UNITS, dict.fromkeys(arms, 0.0), dict.fromkeys(arms, False), "a")
         over = found.over_baseline["b"]
         assert (over.interval, over.p) == (alone.interval, alone.p)
 
@@ -231,13 +224,15 @@ def test_luck_of_single_images_is_counted_once(common: float) -> None:
 
 def test_a_level_stays_within_its_range() -> None:
     labels = np.repeat(np.arange(4), 5).astype(np.int64)
-    found = compare({"real": runs(0.95, 3, 0.1, labels=labels)}, Units(labels), {"real": 1.0}, {"real": False}, "real")
+    found = compare_arms(
+        {"real": runs(0.95, 3, 0.1, labels=labels)}, Units(labels), {"real": 1.0}, {"real": False}, "real"
+    )
     assert 0 <= found.levels["real"].low <= found.levels["real"].high <= 1
 
 
 def told(arms: dict[str, np.ndarray], generative: dict[str, bool], **val: float) -> Comparison:
     means = {a: float(r.mean()) for a, r in arms.items()} | val
-    return compare(arms, UNITS, means, generative, "real")
+    return compare_arms(arms, UNITS, means, generative, "real")
 
 
 @pytest.mark.parametrize("n", [5, 7, 30, 33])
@@ -245,7 +240,7 @@ def test_a_level_without_spread_lies_in_its_own_interval(n: int) -> None:
     """All right, in every seed: the mean of weights that sum to 1 may come out a hair above it."""
     labels = np.repeat(np.arange(3), n).astype(np.int64)
     right = {"real": np.ones((3, 3 * n), bool), "one": np.tile(labels == 0, (3, 1))}
-    found = compare(right, Units(labels), {"real": 1.0, "one": 0.3}, dict.fromkeys(right, False), "real")
+    found = compare_arms(right, Units(labels), {"real": 1.0, "one": 0.3}, dict.fromkeys(right, False), "real")
     for level in found.levels.values():
         assert 0 <= level.low <= level.mean <= level.high <= 1
 

@@ -1,24 +1,15 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from outcomes import TRUTH, arm
 
-from augpipe.comparison.by_metric import compare
+from augpipe.comparison.by_metric import compare_by_metric
 from augpipe.comparison.metrics import score
 from augpipe.comparison.options import LABELS
 from augpipe.comparison.paired import level
 from augpipe.comparison.units import Units
 
-TRUTH = np.repeat([0, 1, 2], [60, 20, 12]).astype(np.int64)
-
 UNITS = Units(TRUTH)
-
-
-def arm(seed: int, missed: tuple[int, ...] = (1, 2)) -> np.ndarray:
-    """Five trainings: nine of ten images of class 0 right, none of the classes `missed`."""
-    rng = np.random.default_rng(seed)
-    right = (rng.random((5, 1, len(TRUTH))) < 0.9) & ~np.isin(TRUTH, missed)
-    return np.where(right, TRUTH, (TRUTH + 1) % 3)
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "minority_recall", "worst_class_recall"])
@@ -28,7 +19,7 @@ def test_all_arms_in_another_metric(metric) -> None:
     classes = (1, 2) if metric == "minority_recall" else ()
     val = {"real": 0.5, "classic": 0.6, "gan": 0.7}
     generative = {"real": False, "classic": False, "gan": True}
-    result = compare(arms, UNITS, metric, classes, val, generative, "real")
+    result = compare_by_metric(arms, UNITS, metric, classes, val, generative, "real")
     means = {name: score(of, TRUTH, metric, classes).values.mean() for name, of in arms.items()}
     assert {name: of.mean for name, of in result.levels.items()} == pytest.approx(means)
     assert all(of.low <= of.mean <= of.high for of in result.levels.values())

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from outcomes import TRUTH, arm
 from scipy import stats
 
-from augpipe.comparison.confirm import confirm
+from augpipe.comparison.decision import confirm_pair
 from augpipe.comparison.paired import difference, newcombe
 from augpipe.comparison.simultaneous import simultaneous
 from augpipe.comparison.units import Units
 
-TRUTH = np.repeat([0, 1, 2], [60, 20, 12]).astype(np.int64)
 UNITS = Units(TRUTH)
-
-
-def arm(seed: int, missed: tuple[int, ...] = (1, 2)) -> np.ndarray:
-    """Five trainings: nine of ten images of class 0 right, none of the classes `missed`."""
-    rng = np.random.default_rng(seed)
-    right = (rng.random((5, 1, len(TRUTH))) < 0.9) & ~np.isin(TRUTH, missed)
-    return np.where(right, TRUTH, (TRUTH + 1) % 3)
 
 
 def test_without_a_hit_it_is_the_square_and_add_interval() -> None:
@@ -54,7 +47,7 @@ def test_a_class_that_neither_arm_hits_is_not_certain() -> None:
     alone = difference(a, b, UNITS, classes=(1,), name="1")
     assert alone.interval(0.05) == pytest.approx((-100 * newcombe(0, 20, 0.05), 100 * newcombe(0, 20, 0.05)))
     assert alone.p == 1 and alone.alike == ((0.0, 20.0),)
-    both = confirm(a, b, TRUTH, metric="minority_recall", classes=(1, 2))
+    both = confirm_pair(a, b, TRUTH, metric="minority_recall", classes=(1, 2))
     each = (newcombe(0, 20, 0.05), newcombe(0, 12, 0.05))
     assert both.high == pytest.approx(50 * np.hypot(*each)) and both.decision == "undecided"
     family = [alone, difference(a, b, UNITS, classes=(0,), name="0"), difference(a, b, UNITS, name="all")]

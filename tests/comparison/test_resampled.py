@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from augpipe.comparison.bootstrap import macro_recall
-from augpipe.comparison.resampled import compare, estimates, gain, gains, interval, seeds_needed
+from augpipe.comparison.resampled import compare_over_splits, estimates, gain, gains, interval, seeds_needed
 from augpipe.comparison.units import Units
 
 LABELS = np.repeat(np.arange(3), 40).astype(np.int64)
@@ -116,13 +116,14 @@ def test_a_comparison_over_splits() -> None:
     values = {"real": base, "classic": base + 0.02, "gan": base + 0.06 + rng(3).normal(0, 0.005, 6)}
     val = {arm: float(own.mean()) for arm, own in values.items()}
     generative = {"real": False, "classic": False, "gan": True}
-    found = compare(values, [UNITS], 0.25, val, generative, "real")
+    found = compare_over_splits(values, [UNITS], 0.25, val, generative, "real")
     assert found.best == "gan" and found.strongest == "classic"
     assert found.sentence.startswith("Synthetic images helped: 'gan'")
     assert 0 <= found.levels["gan"].low <= found.levels["gan"].high <= 1
     few = [UNITS, Units(LABELS[[0, 1, 40, 41, 80, 81]])]
     assert (
-        compare(values, few, 0.25, val, generative, "real").over_baseline["gan"].verdict == "too few test images to say"
+        compare_over_splits(values, few, 0.25, val, generative, "real").over_baseline["gan"].verdict
+        == "too few test images to say"
     )
 
 

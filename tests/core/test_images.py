@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from augpipe.core.counts import label_of
-from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance, to_float, to_uint8
 from augpipe.core.options import ImageOptions
 
@@ -49,16 +47,7 @@ def test_take_keeps_image_label_and_provenance_together(make_shapes) -> None:
     assert item.dtype == torch.uint8 and item.shape == (1, 16, 16) and label == 1
 
 
-def test_counts_of_some_rows(make_shapes) -> None:
-    assert make_shapes((3, 4)).counts(np.array([0, 5, 6])) == {0: 1, 1: 2}
-
-
 @pytest.mark.parametrize("window", [(3, 3), (9.0, 1.0)])
 def test_a_window_rises(window) -> None:
     with pytest.raises(ValueError, match=r"a window must be \[low, high\]"):
         ImageOptions(window=window)
-
-
-def test_a_misspelt_class_names_the_choices() -> None:
-    with pytest.raises(UserError, match=r"unknown class 'catt' \(did you mean 'cat'\?\); choose from cat, dog"):
-        label_of("catt", ("cat", "dog"))

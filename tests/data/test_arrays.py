@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pictures import noise, save, source
+from pictures import came, noise, save, source
 from sklearn.datasets import load_digits
 
 from augpipe.core.errors import UserError
+from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 
 N = 24
@@ -216,3 +218,135 @@ def test_one_group_in_two_spellings_is_one(tmp_path: Path) -> None:
     rows = "".join(f"{i}.png,{'ab'[i % 2]},{'3.0' if i < 2 else '3'}\n" for i in range(4))
     (tmp_path / "m.csv").write_text(f"path,label,group\n{rows}")
     assert set(sources.listing(source("manifest", path=tmp_path / "m.csv")).groups) == {"3"}
+
+
+def test_an_npz_in_medmnists_form(tmp_path: Path) -> None:
+    parts = {}
+    for at, (side, n) in enumerate((("train", 20), ("val", 6), ("test", 8))):
+        parts[f"{side}_images"] = noise(at, n, 12, 12, 3)
+        parts[f"{side}_labels"] = (np.arange(n) % 2)[:, None].astype(np.uint8)
+    np.savez_compressed(tmp_path / "x.npz", **parts)
+    taken = came("arrays", tmp_path, ImageOptions(size=12), path=tmp_path / "x.npz", names=("no", "yes"))
+    assert taken.listing.classes == ("no", "yes") and taken.images.shape == (34, 3, 12, 12)
+    assert np.array_equal(taken.images[26], parts["test_images"][0].transpose(2, 0, 1))
+    assert taken.splits.tolist() == ["train"] * 20 + ["val"] * 6 + ["test"] * 8
+    mine = source("arrays", path=tmp_path / "x.npz", official=False)
+    assert sources.listing(mine).splits is None
+
+
+KERAS = ("x_train", "y_train", "x_test", "y_test")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("x", "y"), ("X", "y"), ("data", "target"), KERAS, ("X_train", "y_train", "X_test", "y_test")],
+    ids=" ".join,
+)
+def test_names_of_arrays_that_others_use(tmp_path: Path, names: tuple[str, ...]) -> None:
+    images, labels = noise(0, 12, 8, 8), np.arange(12) % 3
+    parts = np.split(np.arange(12), [8]) if len(names) == 4 else [np.arange(12)]
+    values = [value for rows in parts for value in (images[rows], labels[rows].astype(float))]
+    np.savez(tmp_path / "a.npz", **dict(zip(names, values, strict=True)))
+    taken = came("arrays", tmp_path, ImageOptions(size=8), path=tmp_path / "a.npz")
+    assert np.array_equal(taken.images[:, 0], images) and taken.labels.tolist() == labels.tolist()
+    expected = ["train"] * 8 + ["test"] * 4 if len(names) == 4 else None
+    assert (None if taken.splits is None else taken.splits.tolist()) == expected
+
+
+def test_one_hot_labels_are_classes(tmp_path: Path) -> None:
+    labels = np.arange(9) % 3
+    hot = np.eye(3)[labels]
+    np.savez(tmp_path / "a.npz", images=noise(0, 9, 8, 8), labels=hot, class_names=["x", "y", "z"])
+    listed = sources.listing(source("arrays", path=tmp_path / "a.npz"))
+    assert listed.labels.tolist() == labels.tolist() and listed.classes == ("x", "y", "z")
+    hot[4, 0] = hot[4, 1] = 1
+    np.savez(tmp_path / "b.npz", images=noise(0, 9, 8, 8), labels=hot)
+    with pytest.raises(
+        UserError, match=r"row 4 is not a single 1 among 0: \[1.0, 1.0, 0.0\]. Several labels per image"
+    ):
+        sources.listing(source("arrays", path=tmp_path / "b.npz"))
+    hot[4] = hot[7] = 0
+    np.savez(tmp_path / "b.npz", images=noise(0, 9, 8, 8), labels=hot)
+    with pytest.raises(UserError, match=r"read as one-hot: 2 rows without a 1, the first is row 4"):
+        sources.listing(source("arrays", path=tmp_path / "b.npz"))
+
+
+@pytest.mark.parametrize("split", [False, True, "one"])
+def test_an_array_of_patients_under_another_name_is_not_passed_by(tmp_path: Path, split: bool | str) -> None:
+    values = {"images": noise(0, 24, 8, 8), "labels": np.arange(24) % 2, "patient": np.arange(24) // 2}
+    if split:
+        halves = {"train": np.arange(16), "test": np.arange(16, 24)}
+        values = {f"{s}_{k}": v[rows] for s, rows in halves.items() for k, v in values.items()}
+    if split == "one":
+        del values["test_patient"]
+    path = tmp_path / "a.npz"
+    np.savez(path, **values, remark="made by hand")
+    with pytest.raises(UserError, match=r"array 'patient', which looks like groups.*source.groups=patient"):
+        sources.listing(source("arrays", path=path))
+    if split == "one":
+        with pytest.raises(UserError, match=r"has train_patient but not test_patient: give every"):
+            sources.listing(source("arrays", path=path, groups="patient"))
+    else:
+        listed = sources.listing(source("arrays", path=path, groups="patient"))
+        assert len(set(listed.groups)) == 12
+    ignored = sources.listing(source("arrays", path=path, ignore=["patient"]))
+    assert ignored.groups is None
+    assert any(note.endswith(": remark") for note in ignored.notes)
+    with pytest.raises(UserError, match=r"unknown array in source.groups of .*'.*patent' \(did you mean"):
+        sources.listing(source("arrays", path=path, groups="patent"))
+
+
+def test_what_else_is_in_a_file_of_arrays_is_no_matter(tmp_path: Path) -> None:
+    """Structured and other arrays, a text, coordinates called x and y, names that do not fit."""
+    path, labels = tmp_path / "a.npz", np.array(["a", "b"] * 4)
+    np.savez(
+        path,
+        images=noise(0, 8, 8, 8),
+        labels=labels,
+        x=np.arange(8.0),
+        y=np.arange(8.0),
+        meta=np.zeros(8, [("age", "i4")]),
+        raw=np.array([b"\xff"] * 8),
+        volumes=np.zeros((8, 3, 3)),
+        class_names=np.array(["a", "b"]),
+    )
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("README.txt", "x")
+    listed = sources.listing(source("arrays", path=path))
+    assert listed.classes == ("a", "b") and len(listed) == 8
+    assert any("class_names" in note and "not used" in note for note in listed.notes)
+    np.savez(path, images=noise(0, 8, 8, 8), labels=np.arange(8) % 2 + 1, class_names=np.array(["a", "b"]))
+    assert sources.listing(source("arrays", path=path)).classes == ("1", "2")
+
+
+def test_arrays_in_fortrans_order_and_of_another_byte_order(tmp_path: Path) -> None:
+    pixels = noise(0, 12, 16, 18)
+    for name, images in (("f", np.asfortranarray(pixels)), ("b", pixels.astype(">u2"))):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=(np.arange(12) % 2).astype(">i4"))
+        taken = came("arrays", tmp_path / name, ImageOptions(size=16, resize="crop"), path=tmp_path / f"{name}.npz")
+        assert np.array_equal(taken.images[:, 0], pixels[:, :, 1:17]), name
+
+
+@pytest.mark.parametrize("shape", [(10, 14, 14), (10, 14, 14, 1), (10, 1, 14, 14), (10, 3, 14, 14)])
+def test_shapes_of_arrays(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    pixels = noise(0, *shape)
+    np.save(tmp_path / "x.npy", pixels)
+    np.save(tmp_path / "y.npy", np.array(["a", "b"] * 5))
+    taken = came(
+        "arrays", tmp_path, ImageOptions(size=16, resize="stretch"), path=tmp_path / "x.npy", labels=tmp_path / "y.npy"
+    )
+    assert taken.images.shape == (10, 3 if 3 in shape else 1, 16, 16)
+    assert taken.listing.classes == ("a", "b")
+    assert (taken.facts.width == 14).all()
+
+
+def test_an_npz_with_groups_and_weights_is_read_in_blocks(tmp_path: Path, monkeypatch) -> None:
+    from augpipe.data.sources import _npy
+
+    monkeypatch.setattr(_npy, "AT_ONCE", 16 * 16 * 7)
+    pixels, weights = noise(0, 40, 16, 16), np.linspace(1, 2, 40)
+    np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(40) % 4, groups=np.arange(40) // 8, weights=weights)
+    made = came("arrays", tmp_path, path=tmp_path / "x.npz").image_set()
+    assert np.array_equal(made.images[:, 0], pixels)
+    assert made.table["group"].tolist() == [str(i // 8) for i in range(40)]
+    assert made.table["weight"].tolist() == weights.tolist()

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from pictures import came, noise, save
+from pictures import advised, came, noise, save, tree
 from PIL import Image
 
 from augpipe.core.errors import UserError
@@ -15,21 +12,6 @@ from augpipe.core.options import ImageOptions
 from augpipe.data.copied_classes import LEAST, check_copied_classes
 from augpipe.data.inspect import inspect
 from augpipe.data.options import Policy
-
-
-def tree(root: Path, *folders: str, n: int = 2) -> Path:
-    for seed, folder in enumerate(folders):
-        for i in range(n):
-            save(root / folder / f"{i}.png", noise(100 * seed + i))
-    return root
-
-
-def advised(message: str) -> dict[str, Any]:
-    """The first option that a message advises, as the command reads it."""
-    match = re.search(r"source\.(?:(layout)=|exclude=)((?<=layout=)'[^']*'|[^']*)", message)
-    assert match, message
-    value = yaml.safe_load(match[2])
-    return {"layout" if match[1] else "exclude": value}
 
 
 @pytest.mark.parametrize("name", ["everything", "a more", "set/a"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html.parser
 import json
 import re
 import shlex
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from html_tags import Tags
 from pictures import folders, noise, save, source
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -147,15 +147,6 @@ def test_groups_are_counted(tmp_path: Path) -> None:
     listed = sources.listing(source("manifest", path=tmp_path / "m.csv"))
     facts = inspect(listed, ImageOptions()).facts()
     assert facts["groups"] == {"groups": 4, "largest": 12, "on_several_sides": 1}
-
-
-class Tags(html.parser.HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
 
 
 def test_the_page_is_self_contained_and_escaped(messy: Path, tmp_path: Path) -> None:

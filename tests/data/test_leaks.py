@@ -18,6 +18,7 @@ from augpipe.core.refs import Ref
 from augpipe.core.store import load_images
 from augpipe.data import clean, leaks
 from augpipe.data.leaks import LeakError
+from augpipe.pipeline import choose_transform
 from augpipe.pipeline.records import Prepared
 
 
@@ -71,6 +72,23 @@ def test_an_image_under_a_train_images_name_is_seen(run) -> None:
     name = train.table["id"][5]
     with pytest.raises(LeakError, match=f"'{name}', which differs from the image of that name"):
         work.generator(bad, reference, "acgan")
+
+
+def test_transforms_are_tried_on_no_planted_image(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, prepared, _ = run
+    bad = planted(work, prepared, "val")
+    monkeypatch.setattr(choose_transform, "prepare", lambda context, experiment: bad)
+    with pytest.raises(LeakError, match=r"training data of a classifier that tries transforms contains .* of val"):
+        choose_transform.choose_transform(work.experiment, policies=False)
+
+
+def test_gan_train_sees_no_copy_of_a_val_image(run) -> None:
+    work, prepared, reference = run
+    val = load_images(prepared.splits.val)
+    with pytest.raises(
+        LeakError, match=f"classifier of GAN-train .*'s0', which equals '{val.table['id'][3]}'.* of val"
+    ):
+        work.measured_set(prepared, reference, synthetic(val.take(np.array([3]))))
 
 
 def test_images_made_from_a_test_image_reach_no_classifier(run) -> None:

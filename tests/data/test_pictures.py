@@ -21,7 +21,7 @@ from augpipe.core.options import ImageOptions
 from augpipe.data import sources
 from augpipe.data.options import Policy
 from augpipe.data.sources._dicom import windowed
-from augpipe.data.sources._pictures import decode, fit, quiet, through_window
+from augpipe.data.sources._pictures import decode, fit, quiet
 
 
 def decoded(data: bytes, window: object = None) -> np.ndarray:
@@ -102,19 +102,6 @@ def test_sixteen_bits_go_through_the_window_that_was_asked_for() -> None:
     for data in (grey16(values), pgm, file(Image.fromarray(values.astype(np.float32)), "TIFF")):
         with pytest.raises(PictureError, match=r"need a window: set image\.window"):
             decode(data, None)
-
-
-def test_windows_of_signed_and_odd_values() -> None:
-    values = np.array([[-1000.0, 41.0, 3000.0]])
-    assert through_window(values, (-160, 240)).tolist() == [[0, 128, 255]]
-    with pytest.raises(PictureError, match="have no full range"):
-        through_window(values, "full")
-    with pytest.raises(PictureError, match=r"values from -5 to 3 lie outside 0 to 65535"):
-        through_window(np.array([[-5, 3]], np.int32), "full")
-    with pytest.raises(PictureError, match="NaN or infinite"):
-        through_window(np.array([[np.nan]]), (0, 1))
-    with pytest.raises(PictureError, match="are not pixels"):
-        through_window(np.array([["a"]]), (0, 1))
 
 
 @pytest.mark.parametrize("shape", [(20, 40), (40, 20)])

@@ -73,13 +73,6 @@ def test_shares_are_met_as_far_as_groups_allow() -> None:
         assert (labels[rows["test"]] == c).sum() / n == pytest.approx(0.25, abs=0.01)
 
 
-def test_a_class_of_too_few_groups_is_named() -> None:
-    groups = np.array(["a", "a", "b", "b", "c", "d", "e", "f"], object)
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    with pytest.raises(UserError, match="class 'x' has 2 groups; train, val, test need at least 3"):
-        split(labels, ["x", "y"], SplitOptions(kind="grouped"), np.random.default_rng(0), groups=groups)
-
-
 def test_groups_that_cannot_be_parted_are_told() -> None:
     # a, b, c lie apart for x; so d lies with c for y; then z, in a, c and d, is on two sides at most.
     holds = {"a": "xyz", "b": "xy", "c": "xz", "d": "yz"}
@@ -136,35 +129,6 @@ def test_the_sources_own_split_and_what_it_lacks() -> None:
     rows = split(labels, names(2), SplitOptions(), rng, official=official_of(("train", 100)))[1]
     assert [len(rows[n]) for n in NAMES] == [60, 20, 20]
     assert split(labels, names(2), SplitOptions(kind="stratified"), rng, official=own)[0] == "stratified"
-
-
-@pytest.mark.parametrize(
-    ("kind", "told"), [("official", "the source has no split"), ("grouped", "the source has no groups")]
-)
-def test_kinds_that_the_source_cannot_give(kind: str, told: str) -> None:
-    with pytest.raises(UserError, match=told):
-        split(np.arange(9) % 2, names(2), SplitOptions(kind=kind), np.random.default_rng(0))
-
-
-def test_an_official_split_that_lacks_a_class_is_told() -> None:
-    labels = np.array([0, 1, 0, 1, 0, 0])
-    own = official_of(("train", 2), ("val", 2), ("test", 2))
-    with pytest.raises(UserError, match="the official test of the source has no image of class '1'"):
-        split(labels, names(2), SplitOptions(), np.random.default_rng(0), official=own)
-    lacking = official_of(("train", 2), ("test", 4))
-    with pytest.raises(UserError, match="the official train of the source has no image of class '1'"):
-        split(np.array([0, 0, 0, 1, 0, 1]), names(2), SplitOptions(), np.random.default_rng(0), official=lacking)
-    with pytest.raises(UserError, match="has no train"):
-        split(labels, names(2), SplitOptions(), np.random.default_rng(0), official=official_of(("test", 6)))
-
-
-@pytest.mark.parametrize("n", [1, 2])
-def test_a_class_too_small_is_named(n: int) -> None:
-    image = "image" if n == 1 else "images"
-    with pytest.raises(UserError, match=f"class 'b' has {n} {image}; train, val and test need at least 3"):
-        stratified(np.array([0] * 5 + [1] * n), ["a", "b"], SHARES, np.random.default_rng(0))
-    with pytest.raises(UserError, match=f"class 'b' has {n} images; 5 folds need at least 5"):
-        k_fold(np.array([0] * 9 + [1] * n), ["a", "b"], SplitOptions(), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from pictures import noise, save, source
+from pictures import advised, noise, save, source, tree
 
 from augpipe.core.errors import UserError
 from augpipe.data import sources
@@ -32,21 +31,6 @@ def zipped(root: Path) -> sources.Listing:
         for path in sorted(one for one in root.rglob("*") if one.is_file()):
             archive.write(path, path.relative_to(root))
     return sources.listing(source("archive", path=root.with_suffix(".zip")))
-
-
-def tree(root: Path, *folders: str, n: int = 2) -> Path:
-    for seed, folder in enumerate(folders):
-        for i in range(n):
-            save(root / folder / f"{i}.png", noise(100 * seed + i))
-    return root
-
-
-def advised(message: str) -> dict[str, Any]:
-    """The first option that a message advises, as the command reads it."""
-    match = re.search(r"source\.(?:(layout)=|exclude=)((?<=layout=)'[^']*'|[^']*)", message)
-    assert match, message
-    value = yaml.safe_load(match[2])
-    return {"layout" if match[1] else "exclude": value}
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import errno
-import logging
 import multiprocessing
 import os
 import signal
@@ -19,8 +17,8 @@ import stopping
 import warm
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from augpipe.core.errors import RunError, UserError
-from flows import engine, quiet, server_watch
+from augpipe.core.errors import UserError
+from flows import engine, server_watch
 
 
 def test_prefects_home_is_below_ours_unless_there_is_one(tmp_path: Path, monkeypatch) -> None:
@@ -41,19 +39,6 @@ def test_prefects_home_is_below_ours_unless_there_is_one(tmp_path: Path, monkeyp
     assert os.environ["PREFECT_HOME"] == str(tmp_path / "data" / "prefect")
     assert (tmp_path / "data" / "prefect").is_dir()
     monkeypatch.delenv("PREFECT_HOME")
-
-
-def test_what_the_command_reports_itself_is_not_logged_too() -> None:
-    def record(error: BaseException | None, line: str = "m") -> logging.LogRecord:
-        raised = (type(error), error, None) if error else None
-        return logging.LogRecord("x", logging.ERROR, "f", 1, line, (), raised)
-
-    full = OSError(errno.ENOSPC, "full")
-    for known in (UserError("x"), RunError("x"), BrokenProcessPool("x"), KeyboardInterrupt(), full):
-        assert not quiet.is_news(record(known))
-    assert not quiet.is_news(record(None, "Crash detected! Execution was aborted by a signal"))
-    assert quiet.is_news(record(ValueError("x")))
-    assert quiet.is_news(record(None))
 
 
 def test_nothing_phones_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.runs import ArmRun, GeneratorRun, ReferenceRun
 from flows.exits import exit_message
 from flows.failures import Failures, ends_all, once_more
-from flows.retries import DELAYS, retried
+from flows.retries import DELAYS
 from flows.tasks import run_stage
 
 # No machine has the memory for such a layer: the training fails, and not for a mistake that the config shows.
@@ -191,20 +191,3 @@ def test_what_passes_is_tried_again_and_nothing_else(tmp_path: Path, monkeypatch
     tries = [len((tmp_path / str(at)).read_text()) for at in range(len(PASSES) + len(STAYS))]
     assert tries == [3] * len(PASSES) + [1] * len(STAYS)
     assert len((tmp_path / "99").read_text()) == 1 + len(DELAYS)
-
-
-def test_what_passes_is_tried_again_outside_of_tasks_too() -> None:
-    errors: list[Exception] = [ConnectionError("away"), TimeoutError("slow")]
-
-    def read() -> str:
-        if errors:
-            raise errors.pop(0)
-        return "read"
-
-    assert retried(read, delays=(0, 0)) == "read"
-    errors[:] = [ConnectionError("away"), UserError("wrong")]
-    with pytest.raises(UserError):
-        retried(read, delays=(0, 0))
-    errors[:] = [ConnectionError(str(i)) for i in range(3)]
-    with pytest.raises(ConnectionError, match="2"):
-        retried(read, delays=(0, 0))

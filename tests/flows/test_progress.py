@@ -12,7 +12,7 @@ from rich.console import Console
 from flows import progress
 from flows.board import Board
 from flows.progress import Reporter, bar, duration, working
-from flows.time_left import CLASSIFIERS, GENERATORS, REFERENCES, SCORES, Current, Left, Remaining
+from flows.time_left import CLASSIFIERS, GENERATORS, REFERENCES, SCORES
 
 TASKS = [(REFERENCES, ""), (GENERATORS, "acgan"), (CLASSIFIERS, ""), (SCORES, ""), (SCORES, "")]
 
@@ -88,22 +88,6 @@ def test_a_file_half_gone_is_no_error(tmp_path: Path) -> None:
     board = Board(tmp_path, [(SCORES, "")], Console(file=io.StringIO()))
     board.update()
     assert board.state() == "0 of 1 arms x replicates scored, time left not known yet. Running: no task yet"
-
-
-def test_the_time_left() -> None:
-    """Of tasks that ended, else by how far one is; a classifier's before any has run by the reference classifier's."""
-    left = Remaining([(REFERENCES, ""), (GENERATORS, "a"), (GENERATORS, "b"), *[(CLASSIFIERS, "")] * 4])
-    assert left.seconds([]) is None
-    running = [Current((REFERENCES, ""), 5.0, whole=20.0, left=15.0)]  # and four classifiers of 20
-    assert left.seconds(running) == Left(95.0, False)  # how long generators take is not known
-    left.finish((REFERENCES, ""))
-    left.measured((REFERENCES, ""), 20.0)
-    running = [Current((GENERATORS, "a"), 30.0, whole=60.0, left=30.0), Current((CLASSIFIERS, ""), 10.0)]
-    # Two generators of 60 s (b as a) and four classifiers of 20, less 40 that are done; two run at a time.
-    assert left.seconds(running) == Left((120 + 80 - 40) / 2, True)
-    for key in ((GENERATORS, "a"), (GENERATORS, "b"), *[(CLASSIFIERS, "")] * 4):
-        left.finish(key)
-    assert left.seconds([]) is None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from prefect import Task, flow
 from prefect.futures import PrefectFuture
 from tracked import prefect
 
-from augpipe.pipeline.compare import Call
+from augpipe.pipeline.graph import Call
 from augpipe.pipeline.records import (
     Choice,
     Measured,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +17,12 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException, RestException
 from servers import Mlflow
 from tiny import CONFIG, ONE, augpipe, begin, tracking, until
-from tracked import prefect, told
+from tracked import told
 
 from augpipe.core.errors import UserError
 from flows.engine import bare_text
-from flows.tracking import pending
-from flows.tracking.pending import Pending, TrackingLostError, hurried, is_away, is_refused, patience
 from flows.tracking.store import check_store
 
 SMALL = (
@@ -46,16 +41,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
     yield server
     server.kill()
     mlflow.set_tracking_uri(None)
-
-
-@pytest.fixture(scope="module")
-def quick() -> Iterator[None]:
-    """A Prefect server, and short pauses between tries."""
-    with pytest.MonkeyPatch.context() as patch, prefect():
-        shorter = pending._wait.with_options(retry_delay_seconds=[0.05])
-        patch.setattr(pending, "_wait", shorter)
-        patch.setattr(pending, "PAUSES", [0.05])
-        yield
 
 
 def tracked(url: str) -> list[Run]:
@@ -267,70 +252,6 @@ def test_what_is_done_is_delivered_when_the_last_calls_are_refused(
         assert report.exists() and str(report) in lines[0]
 
 
-def test_nothing_overtakes_a_call_that_waits(tmp_path: Path, quick: None) -> None:
-    """The real client on a real store, which is away at two tries."""
-    client = MlflowClient(tracking(tmp_path))
-    run = client.create_run(client.create_experiment("e")).info.run_id
-    lines: list[str] = []
-    waiting, tries = Pending(lines.append), []
-
-    def first() -> None:
-        tries.append("first")
-        if tries.count("first") < 3:
-            raise requests.ConnectionError("away")
-        client.set_terminated(run)
-
-    waiting.add(first)
-    waiting.add(lambda: tries.append(client.get_run(run).info.status))
-    assert set(tries) == {"first"}
-    waiting.finish()
-    assert tries == ["first"] * 3 + ["FINISHED"]
-    assert len(lines) == 2 and "does not answer" in lines[0] and "answers again" in lines[1]
-    assert waiting.result(lambda: 5) == 5 and len(lines) == 2
-
-
-class Failing(BaseHTTPRequestHandler):
-    """Answers everything with 500, as a server does whose artifact folder cannot be written to."""
-
-    def do_POST(self) -> None:
-        self.send_response(500)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-def test_a_server_that_answers_and_fails_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        client = MlflowClient(f"http://127.0.0.1:{server.server_port}")
-        waiting, tries = Pending(print), []
-
-        def call() -> None:
-            tries.append(1)
-            client.set_tag("run", "a", "b")
-
-        waiting.add(call)  # in mid-run it only waits
-        with pytest.raises(TrackingLostError, match=r"failed \(500\) 5 times at the same call"):
-            waiting.finish()
-        assert len(tries) == 5
-        server.shutdown()
-
-
-def test_a_run_that_is_stopped_waits_for_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that takes the question and never answers."""
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(pending, "HURRY", "1")
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        client = MlflowClient(f"http://127.0.0.1:{deaf.getsockname()[1]}")
-        began = time.monotonic()
-        with hurried():
-            client.set_terminated("a run", "KILLED")
-        assert time.monotonic() - began < 3
-
-
 def test_no_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:s3cret%21@127.0.0.1:9/")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "")
@@ -364,69 +285,3 @@ def test_no_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_an_address_without_its_password(text: str, bare: str) -> None:
     assert bare_text(text) == bare
-
-
-def test_what_the_server_refuses_is_left_out_and_reported_at_the_end(tmp_path: Path) -> None:
-    client = MlflowClient(tracking(tmp_path))
-    run = client.create_run(client.create_experiment("e")).info.run_id
-    lines: list[str] = []
-    waiting = Pending(lines.append)
-    for n in range(5):
-        waiting.add(lambda: client.create_run("12345"), f"arm {n}")
-    # It does not stand in the way of later calls.
-    waiting.add(lambda: client.set_terminated(run))
-    assert client.get_run(run).info.status == "FINISHED" and waiting.refused
-    assert len(lines) == 1 and "12345" in lines[0] and "the run continues" in lines[0]
-    with pytest.raises(TrackingLostError, match=r"12345.*not logged: arm 0, arm 1, arm 2 and 2 more;"):
-        waiting.finish()
-
-
-def test_a_run_that_cannot_be_tracked_at_all_ends_at_once(tmp_path: Path) -> None:
-    client = MlflowClient(tracking(tmp_path))
-    with pytest.raises(UserError, match=r"this run cannot be tracked: .*12345"):
-        Pending(print).result(lambda: client.create_run("12345"))
-
-
-def test_an_error_of_ours_is_not_the_servers(tmp_path: Path) -> None:
-    with pytest.raises(KeyError):
-        Pending(print).add(lambda: {}["x"])
-    full = OSError(errno.ENOSPC, "No space left on device")
-
-    def write() -> None:
-        raise full
-
-    with pytest.raises(OSError, match="No space"):
-        Pending(print).add(write)
-
-
-def test_patience(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
-    monkeypatch.setenv("AUGPIPE_TRACKING_PATIENCE", "soon")
-    with pytest.raises(UserError, match=r"AUGPIPE_TRACKING_PATIENCE must be seconds.*'soon'"):
-        patience()
-    monkeypatch.setenv("AUGPIPE_TRACKING_PATIENCE", "0.1")
-    waiting = Pending(print)
-
-    def away() -> None:
-        raise requests.ConnectionError("away")
-
-    waiting.add(away)
-    with pytest.raises(TrackingLostError, match="did not answer for 0 s"):
-        waiting.finish()
-
-
-def test_what_is_away() -> None:
-    assert is_away(requests.ConnectionError()) and is_away(requests.Timeout())
-    assert is_away(requests.exceptions.RetryError("too many 503 error responses"))
-    assert not is_away(ValueError()) and not is_away(MlflowException("a fault of its own"))
-    response = requests.Response()
-    for status, away in ((503, True), (429, True), (403, False)):
-        response.status_code = status
-        assert is_away(requests.HTTPError(response=response)) is away
-    # A gateway's refusal in its own words; MLflow's own errors keep their status.
-    for code, away in (("X", False), ("403", False), ("PERMISSION_DENIED", False), ("TEMPORARILY_UNAVAILABLE", True)):
-        assert is_away(RestException({"error_code": code, "message": "no"})) is away
-    assert is_refused(RestException({"error_code": "X", "message": "no"}))
-    # The user's mistake stays one, whatever it was met in.
-    mistake = UserError("x")
-    mistake.__context__ = requests.ConnectionError()
-    assert not is_away(mistake)

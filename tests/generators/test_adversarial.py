@@ -6,18 +6,15 @@ import io
 
 import numpy as np
 import torch
-from contracts import draw, steps, tiny
+from contracts import draw, fresh, steps
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
-from augpipe.generators import families
 from augpipe.generators.adversarial import Adversarial
-from augpipe.generators.protocol import Problem
 
 
 def made(train: ImageSet, here: Runtime, name: str = "cgan", seed: int = 0) -> Adversarial:
-    found = families.build(tiny(name), Problem(train.spec, train.classes), here, seed)
-    found.prepare(train)
+    found = fresh(name, train, here, seed)
     assert isinstance(found, Adversarial)
     return found
 

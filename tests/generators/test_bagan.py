@@ -3,20 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps
 from sklearn.covariance import ledoit_wolf
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet
-from augpipe.generators import families
-from augpipe.generators.models import bagan
 from augpipe.generators.models.bagan import BAGAN
-from augpipe.generators.protocol import Problem
 
 
 def made(train: ImageSet, here: Runtime, **options) -> BAGAN:
-    found = families.build(tiny("bagan", **options), Problem(train.spec, train.classes), here, 0)
-    found.prepare(train)
+    found = fresh("bagan", train, here, **options)
     assert isinstance(found, BAGAN)
     return found
 
@@ -96,36 +92,17 @@ def test_a_wrong_label_is_never_the_right_one_nor_one_that_train_lacks(here, mak
         assert others[others > 0].tolist() == pytest.approx([250, 250], rel=0.2)
 
 
-def test_the_decoder_is_told_the_class_where_asked(make_shapes) -> None:
-    problem = Problem(make_shapes((2, 2, 2)).spec, ("a", "b", "c"))
+def test_the_decoder_sees_the_class_if_set(here, make_shapes) -> None:
+    train = make_shapes((2, 2, 2))
     z = torch.randn(1, 8).expand(3, -1)
-    for options, told in (
+    for options, by_class in (
         ({}, False),
         ({"label_embedding": True}, True),
         ({"gradient_penalty": True}, True),
         ({"gradient_penalty": True, "label_embedding": False}, False),
     ):
-        g = bagan.Decoder(tiny("bagan", dropout=0.0, **options), problem)
-        out = g(z, torch.tensor([0, 1, 2]))
-        assert torch.equal(out[0], out[1]) is not told
-
-
-def test_one_softmax_over_the_classes_and_fake(here, make_shapes) -> None:
-    problem = Problem(make_shapes((2, 2, 2)).spec, ("a", "b", "c"))
-    x, labels = torch.zeros(5, 1, 16, 16), torch.zeros(5, dtype=torch.int64)
-    for penalty, shape in ((False, (5, 4)), (True, (5,))):
-        config = tiny("bagan", gradient_penalty=penalty, dropout=0.0)
-        assert bagan.Discriminator(config, problem)(x, labels).shape == shape
-
-
-def test_the_critic_with_a_penalty_scores_by_projection(make_shapes) -> None:
-    problem = Problem(make_shapes((2, 2, 2)).spec, ("a", "b", "c"))
-    d = bagan.Discriminator(tiny("bagan", gradient_penalty=True, dropout=0.0), problem)
-    x, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])
-    assert d.embedding is not None
-    h = d.trunk(x)
-    likeness = (d.embedding.weight[labels] * h).sum(1) / h.shape[1] ** 0.5
-    assert torch.allclose(d(x, labels), d.head(h).squeeze(1) + likeness, atol=1e-5)
+        out = made(train, here, dropout=0.0, **options).g(z, torch.tensor([0, 1, 2]))
+        assert torch.equal(out[0], out[1]) is not by_class
 
 
 def test_an_autoencoder_that_diverged_is_set_back(here, make_shapes) -> None:

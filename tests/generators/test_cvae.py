@@ -7,35 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps
 from sklearn.covariance import ledoit_wolf
-from torch.distributions import Normal
-from torch.distributions import kl_divergence as kl_of
 from torch.nn import functional as F
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, to_float
-from augpipe.generators import families
 from augpipe.generators.models.cvae import CVAE, BetweenCVAE, ClassCVAE
-from augpipe.generators.protocol import Deriving, Problem
+from augpipe.generators.protocol import Deriving
 from augpipe.nn.variational import Posterior, kl_divergence
 
 
 def built(train: ImageSet, here: Runtime, **options: Any) -> CVAE:
-    model = families.build(tiny("cvae", **options), Problem(train.spec, train.classes), here, 0)
-    model.prepare(train)
+    model = fresh("cvae", train, here, **options)
     assert isinstance(model, CVAE)
     return model
-
-
-def random(*shape: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def test_the_divergence_is_that_of_two_normal_distributions() -> None:
-    mean, log_variance = random(5, 3), random(5, 3).flip(0)
-    expected = kl_of(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0))
-    torch.testing.assert_close(kl_divergence(Posterior(mean, log_variance)), expected)
 
 
 def test_a_dimension_costs_at_least_its_free_bits(here, make_shapes) -> None:

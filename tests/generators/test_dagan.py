@@ -3,22 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps, tiny
 
 from augpipe.core.device import Runtime
-from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet
 from augpipe.core.store import Store, load_images
-from augpipe.generators import families
-from augpipe.generators.models import dagan
 from augpipe.generators.models.dagan import DAGAN
-from augpipe.generators.protocol import Problem
 from augpipe.synthetic import draw as synthesis
 
 
 def made(train: ImageSet, here: Runtime, **options) -> DAGAN:
-    found = families.build(tiny("dagan", **options), Problem(train.spec, train.classes), here, 0)
-    found.prepare(train)
+    found = fresh("dagan", train, here, **options)
     assert isinstance(found, DAGAN)
     return found
 
@@ -49,16 +44,6 @@ def test_every_other_image_of_a_class_comes_as_a_partner(here, make_shapes) -> N
         seen |= set(enumerate(torch.cdist(others, pixels).argmin(1).tolist()))
     apart = {(i, j) for i in range(7) for j in range(7) if labels[i] == labels[j] and i != j}
     assert seen == apart
-
-
-def test_the_critic_sees_both_images_of_a_pair(here) -> None:
-    problem = Problem(ImageSpec(16, 3), ("a", "b"))
-    critic = dagan.CriticNet(tiny("dagan", dropout=0.0), problem).eval()
-    one, other = torch.randn(2, 2, 3, 16, 16).unbind(0)
-    pair = torch.cat([one, other], 1).requires_grad_()
-    critic(pair).sum().backward()
-    assert pair.grad is not None
-    assert (pair.grad[:, :3].abs().sum() > 0) and (pair.grad[:, 3:].abs().sum() > 0)
 
 
 def test_a_generator_update_comes_every_so_many_critic_updates(here, make_shapes) -> None:
@@ -96,19 +81,6 @@ def test_a_class_that_train_lacks_has_nothing_to_start_from(here, make_shapes) -
     generator = made(full.take(np.flatnonzero(full.labels != 1)), here)
     with pytest.raises(ValueError, match="no image of class 1"):
         generator.sample(torch.tensor([0, 1]), torch.Generator())
-
-
-@pytest.mark.parametrize("size", [16, 28, 30, 64])
-def test_skips_fit_at_any_size(size: int) -> None:
-    problem = Problem(ImageSpec(size, 1), ("a", "b"))
-    g = dagan.GeneratorNet(tiny("dagan", dropout=0.0), problem)
-    assert g(torch.zeros(2, 1, size, size), torch.zeros(2, 8)).shape == (2, 1, size, size)
-
-
-def test_noise_comes_in_as_8_4_and_2_maps() -> None:
-    g = dagan.GeneratorNet(tiny("dagan"), Problem(ImageSpec(64, 1), ("a", "b")))
-    assert [maps for _, maps in g.places] == [8, 4, 2]
-    assert [size for size, _ in g.places] == [4, 8, 16]
 
 
 def test_synthetic_images_carry_parents_and_their_groups(here, make_shapes, tmp_path) -> None:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps, tiny
 from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, provenance, to_float
-from augpipe.generators import families
 from augpipe.generators.models.deepsmote import DeepSMOTE
-from augpipe.generators.protocol import Problem
 
 
 def made(train: ImageSet, here: Runtime, **options) -> DeepSMOTE:
-    found = families.build(tiny("deepsmote", **options), Problem(train.spec, train.classes), here, 0)
-    found.prepare(train)
+    found = fresh("deepsmote", train, here, **options)
     assert isinstance(found, DeepSMOTE)
     return found
 
@@ -27,7 +24,7 @@ def drawn(generator: DeepSMOTE, before: torch.Tensor) -> torch.Tensor:
     """The 64 images of one class that the penalty draws where its stream stands at `before`; moves the stream on."""
     rng = generator.rngs["noise"]
     rng.set_state(before)
-    pool, rows = generator._sources()
+    pool, rows = generator.train_images()
     label = generator.present[torch.randint(0, 2, (1,), generator=rng)].expand(64)
     u = torch.rand(64, generator=rng, dtype=torch.float64)
     return to_float(pool.gather(rows.pick(label, u)))

@@ -8,20 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps
 from torch import nn
 
 from augpipe.core.device import Runtime
 from augpipe.core.images import ImageSet, provenance, to_float
-from augpipe.generators import families
 from augpipe.generators.models import diffusion
 from augpipe.generators.models.diffusion import Diffusion, denoise, loss_weight, noise_levels
-from augpipe.generators.protocol import Problem
 
 
 def built(train: ImageSet, here: Runtime, **options: Any) -> Diffusion:
-    model = families.build(tiny("diffusion", **options), Problem(train.spec, train.classes), here, 0)
-    model.prepare(train)
+    model = fresh("diffusion", train, here, **options)
     assert isinstance(model, Diffusion)
     return model
 

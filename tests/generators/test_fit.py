@@ -5,18 +5,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from augpipe.core.checkpoint import Checkpoint
 from augpipe.core.device import Runtime
 from augpipe.core.errors import NotTrainedError, UserError
-from augpipe.core.images import ImageSet, provenance
+from augpipe.core.images import ImageSet
 from augpipe.generators import fit as training
-from augpipe.generators.class_draws import ClassUniform, drawn_together
 from augpipe.generators.options import GeneratorConfig
 from augpipe.generators.ticks import Fitted, Hooks, Tick
 
@@ -90,16 +86,6 @@ def test_classes_come_uniformly(here, make_shapes) -> None:
     training.fit(recorder, make_shapes((200, 20, 2)), config(kimg=6), here, seed=0, hooks=Hooks(lambda g: 1.0))
     seen = Counter(recorder.labels)
     assert all(seen[c] == pytest.approx(2000, rel=0.1) for c in range(3))
-
-
-def test_rows_within_a_class_come_uniformly() -> None:
-    labels = np.array([0, 1, 1, 0, 3, 1, 1])
-    train = ImageSet(np.zeros((7, 1, 4, 4), np.uint8), labels, ("a", "b", "c", "d"), provenance(list("abcdefg")))
-    rows = ClassUniform(train, torch.Generator().manual_seed(0)).draw(30_000)
-    seen = Counter(rows.tolist())
-    for row, label in enumerate(labels.tolist()):
-        share = 1 / 3 / {0: 2, 1: 4, 3: 1}[label]
-        assert seen[row] / 30_000 == pytest.approx(share, rel=0.1)
 
 
 class Failing(Recorder):
@@ -184,23 +170,6 @@ def test_what_never_was_diverse_has_not_collapsed(here, make_shapes) -> None:
     fitted = run(generator, make_shapes((9, 9)), here, ticks=4)
     assert not any(t.restarted for t in fitted.ticks)
     assert fitted.ticks[0].diversity == 0 and fitted.ticks[-1].diversity > 0.1
-
-
-def test_diversity_is_the_mean_distance_of_pairs_against_the_real_one(make_shapes) -> None:
-    train = make_shapes((30, 30, 1))
-
-    class Same(Recorder):
-        def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-            rows = [int(np.flatnonzero(train.labels == c)[i % 8]) for i, c in enumerate(labels)]
-            return torch.from_numpy(train.images[rows])
-
-    found = training.Diversity(train, seed=0).of(Same())
-    own = train.images[:8].reshape(8, -1).astype(float)
-    pairs = [np.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(own) for b in own[:i]]
-    every = train.images[:30].reshape(30, -1).astype(float)
-    real = [np.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(every) for b in every[:i]]
-    assert set(found) == {0, 1}  # one image has no pair
-    assert found[0] == pytest.approx(np.mean(pairs) / np.mean(real))
 
 
 def test_training_ends_where_nothing_gets_better(here, make_shapes) -> None:
@@ -288,21 +257,3 @@ def test_more_ticks_than_steps(here, make_shapes) -> None:
     )
     assert [t.kimg for t in fitted.ticks] == [0.05, 0.1]
     assert all(t.images_per_second > 0 for t in fitted.ticks)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(2, 30), st.integers(1, 100), st.integers(1, 8), st.integers(0, 1000))
-def test_classes_are_drawn_for_images_in_a_row(k: int, n: int, together: int, seed: int) -> None:
-    classes = torch.arange(k) * 3
-    labels = drawn_together(classes, n, together, torch.Generator().manual_seed(seed))
-    assert len(labels) == n and set(labels.tolist()) <= set(classes.tolist())
-    for part in labels.split(together):
-        assert len(set(part.tolist())) == 1
-
-
-def test_classes_drawn_together_come_as_often_as_each_other(make_shapes) -> None:
-    rows = ClassUniform(make_shapes((30, 5, 2)), torch.Generator().manual_seed(0), together=4)
-    drawn = torch.cat([rows.draw(40) for _ in range(300)])
-    shares = torch.bincount((drawn >= 30).long() + (drawn >= 35).long()) / len(drawn)
-    assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
-    assert len(drawn.unique()) == 37

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contracts import steps, tiny
+from contracts import fresh, steps, tiny
 from torch.nn import functional as F
 
 from augpipe.core.image_spec import ImageSpec
-from augpipe.generators import families
 from augpipe.generators.models import progan
 from augpipe.generators.models.progan import ProGAN
 from augpipe.generators.protocol import Problem
@@ -72,9 +71,8 @@ def test_reals_fade_too(here, make_shapes) -> None:
 
 def built(here, make_shapes, **options) -> ProGAN:
     train = make_shapes((9, 9))
-    found = families.build(tiny("progan", **options), Problem(train.spec, train.classes), here, 0)
+    found = fresh("progan", train, here, **options)
     assert isinstance(found, ProGAN)
-    found.prepare(train)
     return found
 
 

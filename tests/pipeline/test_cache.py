@@ -21,7 +21,7 @@ from tiny import ROOT
 from augpipe.classifiers.options import Mix
 from augpipe.core import fingerprints as code
 from augpipe.core.refs import Ref, SplitRefs
-from augpipe.pipeline import cache, compare
+from augpipe.pipeline import cache, graph
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import (
@@ -80,7 +80,7 @@ CODE = {
     "classifiers/scores.py": every("score") | every("measure", of=TRAINED),
     "classifiers/search.py": every("mix") | every("search the mix of", of=("smote",)),
     "pipeline/stages/measure.py": every("measure", of=TRAINED),
-    "pipeline/compare.py": set(),
+    "pipeline/graph.py": set(),
     "data/sources/folder.py": set(),
     "report/figures.py": set(),
     "core/seeds.py": ALL - every("score"),  # which draws nothing
@@ -115,7 +115,7 @@ def test_a_setting_concerns_what_reads_it(store: Path, edit: str) -> None:
         return before[f"{stage.__name__} {title}"]
 
     work, titles = job(store), set()
-    compare.compare(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), reused)
+    graph.call_stages(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), reused)
 
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
         title = title.replace("seed 1", "seed 0")
@@ -124,7 +124,7 @@ def test_a_setting_concerns_what_reads_it(store: Path, edit: str) -> None:
         return before[f"{stage.__name__} {title}"]
 
     work = job(store, edit)
-    compare.compare(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), call)
+    graph.call_stages(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), call)
     assert titles == READ[edit]
 
 
@@ -177,7 +177,7 @@ def concerned(store: Path, code_of: Path) -> set[str]:
                 titles.add(f"generator {title}" if stage is train_generator.train_generator else title)
         return cache.lookup(stage, work.context, *inputs)
 
-    compare.compare(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), call)
+    graph.call_stages(work.experiment, dict.fromkeys(work.experiment.seeds, work.prepare()), call)
     return titles
 
 
@@ -291,7 +291,7 @@ def test_the_graph_calls_no_other_stage() -> None:
     }
     # Of images in memory, which no key can hold: for the two stages that measure stored ones.
     assert public - {measuring.measure_set} == set(STAGES)
-    called = public.intersection(f for f in vars(compare).values() if inspect.isfunction(f))
+    called = public.intersection(f for f in vars(graph).values() if inspect.isfunction(f))
     assert called == set(STAGES) - {measuring.measure_synthetic}  # which `balance` calls
 
 

@@ -13,9 +13,9 @@ from augpipe.core.errors import UserError
 from augpipe.core.store import load_images, load_state, load_table
 from augpipe.data import leaks
 from augpipe.pipeline.cache import Stage
-from augpipe.pipeline.compare import call_generator, call_reference, call_synthetic
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.graph import call_generator, call_reference, call_synthetic
 from augpipe.pipeline.records import TrainingSpec
 from augpipe.pipeline.runs import GeneratorRun, Runs
 from augpipe.pipeline.stages.measure import measure

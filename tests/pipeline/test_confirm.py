@@ -18,11 +18,11 @@ from augpipe.comparison.finalists import Finalists
 from augpipe.comparison.options import METRICS, Confirm
 from augpipe.core.errors import UserError
 from augpipe.core.store import Store, load_table
-from augpipe.pipeline.compare import train_and_score
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed, confirm, fresh_seeds, looks, pooled_seeds, stage
 from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.graph import train_and_score
 from augpipe.pipeline.refresh import challenger, choose
-from augpipe.pipeline.replicates import Explored, design, explored
+from augpipe.pipeline.replicates import explored
 from augpipe.pipeline.runs import Runs
 from augpipe.pipeline.schema_file import config_schema
 from augpipe.pipeline.stages.prepare import check_metric
@@ -212,34 +212,6 @@ def test_the_graph_trains_further_classifiers_on_one_generator(stored: tuple[Exp
         assert sorted(i[4] for i in trained if i[3] == arm) == [7, 8, 1007, 1008]
         assert nested.arms[arm, 7].recipe == nested.arms[arm, 1007].recipe
         assert nested.arms[arm, 7].classifier != nested.arms[arm, 1007].classifier
-
-
-def measured(gan: float, plain: float, seconds: float) -> Explored:
-    """Scores that vary by `gan` points between generators and `plain` between classifiers;
-    a generator takes `seconds`.
-    """
-    scores = {
-        "real": plain * np.array([1.0, 0.0, -1.0]),
-        "classic": plain * np.array([-1.0, 1.0, 0.0]),
-        "gan": plain * np.array([-1.0, 1.0, 0.0]) + gan * np.array([1.0, 1.0, -2.0]),
-    }
-    times = {"real": (0.0, 1.0), "classic": (0.0, 1.0), "gan": (seconds, 1.0)}
-    return Explored(scores, times, {"real": False, "classic": False, "gan": True})
-
-
-def test_the_time_goes_where_the_variance_is() -> None:
-    """Classifiers that vary, on dear generators: several on each; generators that vary alone: one.
-    Within the same time.
-    """
-    options = Confirm(generators=10, classifiers="auto")
-    several, why = design(options, PAIR, measured(0.1, 3.0, 60.0))
-    assert isinstance(several.classifiers, int) and several.classifiers > 2
-    assert 3 <= several.generators < 10 and f"{several.generators} generators with" in why
-    assert several.generators * (60 + 2 * several.classifiers) <= 10 * 62
-    single, _ = design(options, PAIR, measured(5.0, 0.01, 1.0))
-    assert (single.generators, single.classifiers) == (10, 1)
-    assert design(Confirm(classifiers=3), PAIR, measured(1, 1, 1))[0] == Confirm(classifiers=3)
-    assert design(options, PAIR, None)[0].classifiers == 1
 
 
 def test_what_the_first_stage_measured(stored: tuple[Experiment, Runs]) -> None:

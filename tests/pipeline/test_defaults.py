@@ -11,7 +11,6 @@ from augpipe.data.sources import listing
 from augpipe.data.survey import survey
 from augpipe.generators.families import build
 from augpipe.generators.protocol import Problem
-from augpipe.pipeline import defaults
 from augpipe.pipeline.defaults import for_source
 
 
@@ -32,19 +31,6 @@ def test_choices_follow_the_folder(tmp_path: Path, make_shapes, make_folder) -> 
     assert mixes["classic"].transform == "elastic" and mixes["mixup+classic"].blend == "mixup"
     assert mixes["smote"].fill == "auto"
     assert len(choices) >= 5 and all(c.value and c.why for c in choices)
-
-
-def test_no_class_is_recognised_by_its_synthetic_images(tmp_path: Path, make_shapes, make_folder) -> None:
-    """The same share in every class, the largest too, and images enough of each for it."""
-    experiment, _ = for_source(make_folder(tmp_path / "x", make_shapes((60, 12))))
-    train = {"c0": 36, "c1": 7}
-    for arm in experiment.arms:
-        if arm.generator == "cgan":
-            assert arm.mix.share == 0.1 and arm.mix.sampler == "balanced"
-            assert {c: arm.mix.fill[c] + n for c, n in train.items()} == {"c0": 41, "c1": 41}
-            assert experiment.curates(arm)
-    large = defaults._fill_all({0: 30_000, 1: 10}, ("a", "b"))
-    assert large == {"a": 400, "b": 400}
 
 
 def test_balanced_data_get_a_count_and_tiny_classes_no_smote(tmp_path: Path, make_shapes, make_folder) -> None:
@@ -79,10 +65,3 @@ def test_overrides_apply_to_what_was_chosen(tmp_path: Path, make_shapes, make_fo
     assert chosen.source.classes == ("c1", "c0")
     with pytest.raises(UserError, match="unknown key 'sedes'"):
         for_source(folder, ("sedes=1",))
-
-
-def test_a_fill_has_a_bound() -> None:
-    train = {0: 30_000, **dict.fromkeys(range(1, 11), 100)}
-    names = tuple(f"k{c}" for c in train)
-    fill = defaults._fill(train, names)
-    assert sum(fill.values()) <= defaults.MOST and "k0" not in fill and fill["k3"] == 2000

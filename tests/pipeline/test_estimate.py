@@ -10,7 +10,7 @@ import pytest
 from augpipe.pipeline.costs import Costs, GeneratorCosts, request
 from augpipe.pipeline.estimate import FIDELITY, PYTHON, READ, Images, Task, estimate, graph, wall
 from augpipe.pipeline.experiment import build
-from augpipe.pipeline.timing import Timers, _steps, measure
+from augpipe.pipeline.timing import Timers, measure
 
 VALUES: dict[str, Any] = {
     "name": "x",
@@ -136,20 +136,6 @@ def test_two_processes_halve_what_does_not_wait() -> None:
     assert wall([], {}, 2) == 0
     both = [seconds(n, step=1.0) for n in (1, 2)]
     assert both[1] < 0.6 * both[0]
-
-
-def test_a_lazy_penalty_counts_for_one_step_of_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("augpipe.pipeline.timing._clock", lambda runtime: clock[0])
-    steps = iter(range(99))
-
-    def step() -> None:
-        clock[0] += 2.6 if next(steps) % 16 == 0 else 1.0
-
-    assert _steps(step, None, 2.0) == pytest.approx(1.1)  # type: ignore[arg-type]
-    clock[0] = 0.0
-    steps = iter(range(99))
-    assert _steps(step, None, 99.0) == pytest.approx(1.1)  # type: ignore[arg-type]
 
 
 def test_the_nets_are_timed_here_and_in_processes_of_their_own() -> None:

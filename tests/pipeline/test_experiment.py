@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from augpipe.core.errors import UserError
 from augpipe.core.yaml_loader import read_yaml
 from augpipe.pipeline import experiment as config
-from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.experiment import build, dump, load
 
 DIGITS = Path(__file__).resolve().parents[2] / "configs" / "digits.yaml"
@@ -392,33 +391,6 @@ def test_too_few_seeds_for_a_verdict_are_named() -> None:
     assert load(DIGITS, ["seeds=2"]).notes() == (note,)
     alone = load(DIGITS, ["seeds=1", "arms=[{name: real}]", "baseline=real", "generators={}"])
     assert not any("verdict" in one for one in alone.notes())
-
-
-@pytest.mark.parametrize(
-    ("mix", "named"),
-    [
-        ("{fill: auto, share: 0.1}", True),
-        ("{fill: search, share: {'9': 0.2}, transform: light, loss: focal}", True),
-        ("{fill: auto, share: auto, sampler: sqrt, transform: elastic}", True),
-        ("{fill: auto, share: 0.1, transform: light}", False),  # `classic` is its twin
-        ("{fill: auto, share: 0.1, sampler: balanced}", False),
-        ("{fill: auto}", False),
-        ("{fill: auto, share: 0.6}", False),
-        ("{fill: 0.5, share: 0.1}", False),  # the classes are not drawn equally often
-    ],
-)
-def test_arms_that_over_sample_besides_are_named_with_the_arm_that_does_only_that(mix: str, named: bool) -> None:
-    arms = [
-        "{name: real}",
-        "{name: classic, mix: {sampler: balanced, transform: light}}",
-        f"{{name: filled, generator: acgan, mix: {mix}}}",
-    ]
-    lines = over_sampling(load(DIGITS, [f"arms=[{', '.join(arms)}]"]))
-    assert len(lines) == named
-    if named:
-        assert "'filled'" in lines[0]
-        twin = lines[0][lines[0].index("{") :]
-        assert not over_sampling(load(DIGITS, [f"arms=[{', '.join([*arms, twin])}]"]))
 
 
 def test_paths_of_a_config_are_relative_to_its_folder(

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jobs import Work, make_work
 from pictures import source
 
@@ -24,7 +22,7 @@ from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.records import Prepared, Synthetic, TrainedGenerator
 from augpipe.pipeline.stages.embed import feature_extractor
 from augpipe.pipeline.stages.measure import SUSPICIOUS
-from augpipe.pipeline.stages.synthesize import FUNNEL, pool, split_plan
+from augpipe.pipeline.stages.synthesize import FUNNEL, pool
 from augpipe.report.balanced_set import Balanced, publish
 from augpipe.synthetic import curation, fidelity, gates, views
 from augpipe.synthetic import draw as synthesis
@@ -330,40 +328,6 @@ def test_what_is_judged_can_be_published(ready: Ready, tmp_path: Path) -> None:
     assert np.bincount(found.labels).tolist() == [
         n + m for n, m in zip(train.counts().values(), images.counts().values(), strict=True)
     ]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.dictionaries(st.integers(0, 5), st.integers(0, 50), min_size=1), st.integers(1, 4))
-def test_a_plan_is_dealt_evenly(plan: dict[int, int], parts: int) -> None:
-    dealt = split_plan(plan, parts)
-    assert len(dealt) == parts
-    for label, n in plan.items():
-        own = [part[label] for part in dealt]
-        assert sum(own) == n and max(own) - min(own) <= 1
-
-
-def test_images_of_several_generators_are_one_set(tmp_path: Path) -> None:
-    work = make_work(tmp_path)
-    prepared = work.prepare()
-    reference = work.reference(prepared)
-    made = []
-    for name, plan in zip(("smote", "acgan"), split_plan({7: 9, 9: 4}, 2), strict=True):
-        trained = work.generator(prepared, reference, name)
-        made.append(work.synthetic(prepared, reference, trained, plan, name == "acgan"))
-    pooled = pool(work.context, made)
-    images = load_images(pooled.images)
-    assert images.labels.tolist() == sorted(images.labels.tolist())
-    assert len(images) == sum(len(load_images(part.images)) for part in made)
-    counts = images.counts()
-    assert counts[7] + pooled.short.get(7, 0) == 9 and counts[9] + pooled.short.get(9, 0) == 4
-    own = images.table[images.table["source"] == "smote"]
-    assert len(own) == 7 and (own["parent"] != "").all()
-    assert set(load_table(pooled.checks)["id"]) == set(images.table["id"])
-    assert set(load_table(pooled.funnel)["generator"]) == {"acgan"}
-    # An arm's mixture takes it as it takes one generator's.
-    arm = work.arm("acgan")
-    both = arm.model_copy(update={"generator": ("smote", "acgan")})
-    assert work.recipe(prepared, both, pooled).synthetic_count == tuple(counts.values())
 
 
 def test_pooled_images_take_turns_within_a_class(ready: Ready) -> None:

@@ -49,11 +49,3 @@ def test_records_survive_json() -> None:
         time=Timed(began=1.0, seconds=2.0),
     )
     assert TrainedGenerator.model_validate_json(record.model_dump_json()) == record
-
-
-def test_a_ref_below_a_store_is_written_relative_and_read_from_another_root() -> None:
-    ref = Ref(path=Path("/one/store/images/abc"), sha256="0" * 64)
-    plain = ref.model_dump(mode="json", context={"store": Path("/one/store")})
-    assert plain["path"] == "images/abc"
-    moved = Ref.model_validate(plain, context={"store": Path("/two")})
-    assert moved.path == Path("/two/images/abc")

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pictures import folders, noise, save
 from tiny import CONFIG
 
@@ -19,10 +17,7 @@ from augpipe.core.errors import UserError
 from augpipe.core.image_spec import ImageSpec
 from augpipe.data import sources
 from augpipe.data.inspect import inspect
-from augpipe.data.options import SplitOptions
 from augpipe.data.sources import Bad, Listing
-from augpipe.data.split import split
-from augpipe.data.split_check import most_train
 from augpipe.pipeline.config_values import override
 from augpipe.pipeline.experiment import Outline, build, outline_of
 from augpipe.pipeline.stages.prepare import prepare
@@ -151,41 +146,6 @@ def test_a_mistake_is_refused_before_a_picture_is_read(overrides: list[str], ima
 def test_what_could_be_run_is_not_refused(overrides: list[str]) -> None:
     check_listing(outline(*overrides), listing(*DIGITS))
     check_listing(outline(), listing(*DIGITS, groups=10))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    sizes=st.lists(st.integers(3, 40), min_size=2, max_size=4),
-    groups=st.sampled_from([None, 1, 2]),
-    kind=st.sampled_from(["auto", "stratified", "k_fold"]),
-    official=st.sampled_from([None, ("train",), ("train", "train", "test")]),
-    val=st.floats(0.05, 0.5),
-    seed=st.integers(0, 99),
-)
-def test_no_split_leaves_more_in_train_than_predicted(
-    sizes: list[int], groups: int | None, kind: Any, official: tuple[str, ...] | None, val: float, seed: int
-) -> None:
-    """Nor with some pictures missing, which cannot be read. Where a split is drawn, it was called possible."""
-    images = listing(*sizes, groups=groups)
-    splits = None if official is None else np.array([official[i % len(official)] for i in range(sum(sizes))], object)
-    options = SplitOptions(kind=kind, folds=3) if kind == "k_fold" else SplitOptions(kind=kind, val=val, test=0.3)
-    rng = np.random.default_rng(seed)
-    usable = np.sort(rng.permutation(sum(sizes))[: max(1, round(0.95 * sum(sizes)))])
-
-    def columns(rows: np.ndarray) -> dict[str, Any]:
-        return {
-            "groups": None if images.groups is None else images.groups[rows],
-            "official": None if splits is None else splits[rows],
-        }
-
-    try:
-        _, rows = split(images.labels[usable], images.classes, options, rng, **columns(usable))
-    except UserError:
-        return
-    every = np.arange(len(images.labels))
-    most = most_train(images.labels, images.classes, options, **columns(every))
-    train = np.bincount(images.labels[usable][rows["train"]], minlength=len(sizes))
-    assert all(n <= most[label] for label, n in enumerate(train))
 
 
 def test_the_shape_of_the_images() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import html.parser
 import json
 import re
 import shutil
@@ -15,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from html_tags import Tags
 from stored_results import CLASSES, EVIL, recipe_of, with_recipes
 
 from augpipe.classifiers.options import Mix
 from augpipe.comparison.bootstrap import Interval
-from augpipe.core.errors import UserError
 from augpipe.core.images import ImageSet, provenance
 from augpipe.core.refs import Ref
 from augpipe.core.store import Store, load_images
@@ -34,23 +33,14 @@ from augpipe.report.collect import collect, confusion
 from augpipe.report.contrasts import _series, contrasts
 from augpipe.report.figures import cost_dots
 from augpipe.report.misread import SHOWN, misread
-from augpipe.report.out import FILES, check_out, check_place
+from augpipe.report.out import FILES
 from augpipe.report.page import _page, page
 from augpipe.report.predictions import write_predictions
 from augpipe.report.quality import _curation, quality
 from augpipe.report.results import Results
-from augpipe.report.strips import BYTES, nearest, strips
+from augpipe.report.strips import BYTES, strips
 from augpipe.report.write import write
 from augpipe.synthetic import fidelity
-
-
-class Tags(html.parser.HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
 
 
 @pytest.fixture(scope="module")
@@ -368,40 +358,6 @@ def test_no_two_generators_pictures_have_one_name(results: Results, tmp_path: Pa
     assert len(list((tmp_path / "out" / "samples").iterdir())) == 4
 
 
-def test_places_that_cannot_be_an_out_folder(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "home" / "data"))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("")
-    images = tmp_path / "images"
-    mine = tmp_path / "mine"
-    for folder in (images, mine / "samples"):
-        folder.mkdir(parents=True)
-    (mine / "samples" / "mine.txt").write_text("dear")
-    refused = {
-        tmp_path / "file": "is a file",
-        tmp_path / "file" / "x": "is a file",
-        mine: "holds 'samples/mine.txt', which no run has written",
-        images / "out": "lies in the image folder",
-        tmp_path / "home": "holds AUGPIPE_HOME",
-        tmp_path / "home" / "data": "holds AUGPIPE_HOME",
-        Path(): "holds",
-        tmp_path: "holds",
-    }
-    for out, told in refused.items():
-        with pytest.raises(UserError, match=re.escape(told)):
-            check_out(out, [images])
-    check_out(tmp_path / "new" / "deep", [images])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "images", "mine"]
-    assert (mine / "samples" / "mine.txt").read_text() == "dear"
-
-
-def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:
-    if not Path("/proc/self").is_dir():
-        pytest.skip("no /proc on this system")
-    with pytest.raises(UserError, match="cannot write to the out folder"):
-        check_place(Path("/proc/augpipe/out"), (), "the out folder")
-
-
 def test_provenance_columns() -> None:
     columns = ["id", "group", "origin", "parent", "source", "weight"]
     assert list(provenance(["a"]).columns) == columns
@@ -493,20 +449,6 @@ def test_effect_sizes_are_told_of_each_arm_against_each_reference_once(
     references = list(dict.fromkeys((own.comparison.baseline, own.comparison.strongest)))
     assert told == [(a, r) for a in left for r in references if a != r]
     assert ("classic", "real") in told or len(left) == 2
-
-
-def test_the_nearest_image_of_train_is_found_among_its_class() -> None:
-    from shapes import shapes
-
-    train = shapes((30, 30), seed=1, size=48)
-    rows = np.flatnonzero(train.labels == 1)
-    asked = np.clip(train.images[rows[[4, 17]]].astype(int) + 3, 0, 255).astype(np.uint8)
-    assert nearest(asked, train, rows).tolist() == [4, 17]
-    # Against all distances one by one, of images that need no averaging.
-    small = shapes((30, 30), seed=1)
-    rows = np.flatnonzero(small.labels == 1)
-    apart = (small.images[rows][None].astype(float) - small.images[:5, None]) ** 2
-    assert nearest(small.images[:5], small, rows).tolist() == apart.sum((2, 3, 4)).argmin(1).tolist()
 
 
 def test_a_line_of_the_ratio_curve_joins_what_differs_in_amount_alone() -> None:

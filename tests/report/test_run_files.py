@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,7 +15,6 @@ from stored_results import CLASSES
 from augpipe.pipeline import model_files
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.runs import Runs
-from augpipe.report import predictions
 from augpipe.report.collect import collect
 from augpipe.report.results import Results
 from augpipe.report.write import write
@@ -39,17 +37,6 @@ def test_predictions_are_a_row_for_each_arm_seed_and_image(results: Results, tmp
     rate = results.scores.query("arm == 'gan' and seed == 0 and split == 'test'")
     macro = rate[rate.metric == "macro_recall"].value.item()
     assert recalls.mean() == pytest.approx(macro)
-
-
-def test_with_many_classes_only_the_predicted_ones_probability_is_written() -> None:
-    rng = np.random.default_rng(0)
-    few, many = (rng.dirichlet(np.ones(k), 3).astype(np.float32) for k in (50, 51))
-    names = [f"c{c}" for c in range(51)]
-    assert len(predictions.table(list("abc"), few, names[:50]).columns) == 3 + 50
-    table = predictions.table(list("abc"), many, names)
-    assert table.columns.tolist() == ["id", "predicted", "probability"]
-    assert table.predicted.tolist() == [names[at] for at in many.argmax(1)]
-    assert table.probability.tolist() == many.max(1).tolist()
 
 
 def test_models_are_the_best_on_val(stored: tuple[Experiment, Runs], tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 from augpipe.core.errors import PictureError, UserError, cause, one_line
 from augpipe.data.sources._archive_files import BROKEN, TARS, ZIPS, Key, Tar, Zip, open_archive
 from augpipe.data.sources._archive_splits import inside_split, splits_of_names, top_of
-from augpipe.data.sources._beside import TABLES
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
 from augpipe.data.sources._files import SYSTEM_FOLDERS, printable
+from augpipe.data.sources._formats import OTHER_FORMATS, SUFFIXES
+from augpipe.data.sources._labels_beside import TABLES
 from augpipe.data.sources._listing import Bad
-from augpipe.data.sources._pictures import OTHER_FORMATS, SUFFIXES, Blob
+from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._shards import without_suffix
 from augpipe.data.sources._tar_samples import LOOKED_AT, are_samples
 from augpipe.data.sources._top_folders import SPLIT_WORD

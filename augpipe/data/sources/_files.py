@@ -14,8 +14,8 @@ from typing import Final
 from augpipe.core.errors import UserError, several
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
 from augpipe.data.sources._dicom import is_dicom
+from augpipe.data.sources._formats import OTHER_FORMATS, starts_as_picture
 from augpipe.data.sources._listing import Bad
-from augpipe.data.sources._pictures import OTHER_FORMATS, starts_as_picture
 
 # Folders that systems, network drives (Synology, QNAP, NetApp) and programs leave beside pictures, with copies of them.
 SYSTEM_FOLDERS: Final = frozenset(

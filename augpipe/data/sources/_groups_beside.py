@@ -58,7 +58,7 @@ def _tables_beside(path: Path, join: Sequence[Path]) -> list[Path]:
     return [one for one in files if is_table(one) and one.stat().st_size <= LARGEST][:MOST]
 
 
-def check_beside(beside: Mapping[str, Path], ignored: Collection[str], join: Sequence[Path]) -> None:
+def check_groups_beside(beside: Mapping[str, Path], ignored: Collection[str], join: Sequence[Path]) -> None:
     """UserError for groups in another table that the user neither joined nor declared unused."""
     for name, other in beside.items():
         if name not in ignored:

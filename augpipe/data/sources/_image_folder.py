@@ -13,8 +13,8 @@ import numpy as np
 
 from augpipe.core.errors import UserError, choices, one_line
 from augpipe.data.sources._content import Content
+from augpipe.data.sources._formats import SUFFIXES
 from augpipe.data.sources._listing import SPLIT_NAMES
-from augpipe.data.sources._pictures import SUFFIXES
 
 NAMES: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv")  # the last is Roboflow's
 DEEPEST: Final = 3  # folders around the splits

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError
-from augpipe.data.sources._pictures import SUFFIXES
+from augpipe.data.sources._formats import SUFFIXES
 from augpipe.data.sources._settings import unquoted
 from augpipe.data.sources._split_columns import MOST, may_be_split
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import PictureError, UserError, one_line
 from augpipe.data.sources._dicom import is_dicom
-from augpipe.data.sources._pictures import Blob, starts_as_picture
+from augpipe.data.sources._formats import starts_as_picture
+from augpipe.data.sources._pictures import Blob
 
 BATCH: Final = 64  # images read at once
 BUFFER: Final = 2**20  # bytes of a file read at once

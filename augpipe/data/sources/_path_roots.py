@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
 from augpipe.data.sources._files import walk
+from augpipe.data.sources._formats import SUFFIXES as PICTURES
 from augpipe.data.sources._path_forms import number_in
-from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 
 SUFFIXES: Final = (*PICTURES, *DICOM)
 MISSING: Final = "file does not exist"
@@ -45,8 +45,7 @@ class Root:
 
     def exact(self, path: str) -> Location:
         """The file that a path names as it is written, but for spaces around it."""
-        prefix = f"{self.root.as_posix()}/"
-        plain = path[len(prefix) :] if path.startswith(prefix) else path
+        plain = path.removeprefix(f"{self.root.as_posix()}/")
         if not plain:
             return Location(plain, "no path", self.index)
         if plain.startswith("/") or "\0" in plain or ".." in plain.split("/"):
@@ -184,7 +183,7 @@ class Root:
 
 
 @dataclass
-class PackedRoot(Root):
+class PicturesRoot(Root):
     """Pictures of an archive; nothing is looked up on disk."""
 
     pictures: Sequence[str] = ()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, several
 from augpipe.data.sources._path_forms import paths_of_address
-from augpipe.data.sources._path_roots import MISSING, OUTSIDE, Location, PackedRoot, Root
+from augpipe.data.sources._path_roots import MISSING, OUTSIDE, Location, PicturesRoot, Root
 
 LOOKED_AT: Final = 20  # paths for which a file is sought that may be meant
 
@@ -42,7 +42,7 @@ def unique_ids(paths: NDArray[np.object_], root_of: NDArray[np.int64], roots: Se
     return ids if len(set(ids)) == len(ids) else prefixed
 
 
-class Packed(NamedTuple):
+class ArchiveRoot(NamedTuple):
     """A root inside an archive: its pictures are listed, not files. pictures: paths with `/` relative to `root`."""
 
     root: Path
@@ -52,9 +52,11 @@ class Packed(NamedTuple):
 class Paths:
     """Check paths of a table against one root or several; a file must be below one of them only."""
 
-    def __init__(self, roots: Sequence[Path | Packed]) -> None:
+    def __init__(self, roots: Sequence[Path | ArchiveRoot]) -> None:
         self._roots = [
-            PackedRoot(root.root, index, pictures=root.pictures) if isinstance(root, Packed) else Root(root, index)
+            PicturesRoot(root.root, index, pictures=root.pictures)
+            if isinstance(root, ArchiveRoot)
+            else Root(root, index)
             for index, root in enumerate(roots)
         ]
         self._completed: list[tuple[str, str]] = []

@@ -30,47 +30,11 @@ from augpipe.core.errors import PictureError, WindowError
 from augpipe.core.marks import is_synthetic, manifests
 from augpipe.core.options import Resize, Window
 from augpipe.data.sources._dicom import is_dicom, read_dicom
+from augpipe.data.sources._eight_bits import EIGHT_BITS, clipped, eight_bits, from_array
 
 if TYPE_CHECKING:
     from augpipe.core.image_spec import ImageSpec
 
-SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".bmp",
-    ".dib",
-    ".tif",
-    ".tiff",
-    ".pgm",
-    ".ppm",
-    ".pnm",
-    ".pbm",
-    ".webp",
-    ".gif",
-)
-# Unsupported picture formats: reported as unusable, not ignored as other files are.
-OTHER_FORMATS = (
-    ".heic",
-    ".heif",
-    ".avif",
-    ".jp2",
-    ".j2k",
-    ".jxl",
-    ".psd",
-    ".svg",
-    ".eps",
-    ".raw",
-    ".dng",
-    ".nef",
-    ".cr2",
-    ".ico",
-    ".tga",
-    ".exr",
-)
-_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"P5", b"P6", b"BM", b"RIFF")
 # Formats that are decoded, whatever the file name. Pillow has more formats, some of which start other programs (EPS)
 # or read other files. Derived from the plugin modules because Pillow registers a format when its module is imported.
 FORMATS: Final = tuple(
@@ -87,8 +51,6 @@ FORMATS: Final = tuple(
 )
 # Larger pictures are rejected as decompression bombs (Pillow's default limit).
 MOST_PIXELS: Final = 89_478_485
-CLIPPED: Final = "with most values outside of image.window, which are clipped"
-EIGHT_BITS: Final = "of 8 bits, which image.window does not change"
 THUMB: Final = 32  # side in pixels of the grey thumbnail for perceptual hashes
 # Exceptions of Pillow and pydicom for broken files.
 UNREADABLE: Final = (
@@ -148,20 +110,6 @@ class Read:
     notes: tuple[str, ...]
 
 
-def begins_as_picture(path: Path) -> bool:
-    """Whether a file is a picture by its first bytes."""
-    try:
-        with path.open("rb") as stream:
-            return starts_as_picture(stream.read(8))
-    except OSError:
-        return True  # reading it later reports the reason
-
-
-def starts_as_picture(data: bytes) -> bool:
-    """Whether the first bytes of a file, at least 8, are a picture's."""
-    return data.startswith(_MAGIC)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Context in which Pillow's decompression bomb warning is an error and other warnings are silenced."""
@@ -209,7 +157,7 @@ def decode(blob: Blob, window: Window | None) -> Picture:
         return decode(blob.pixels, window or blob.window)
     if isinstance(blob, np.ndarray):
         narrow = blob.dtype in (np.uint8, np.bool_) and window is not None
-        notes = (EIGHT_BITS,) if narrow else tuple(_clipped(blob, window))
+        notes = (EIGHT_BITS,) if narrow else tuple(clipped(blob, window))
         return Picture(from_array(blob, window), _array_mode(blob), "array", notes)
     if isinstance(blob, Image.Image):
         return _upright(blob, window)
@@ -262,19 +210,11 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
         # Pillow scales values to 16 bits; undo it, because a window refers to the values in the file.
         values = np.round(np.asarray(upright) * (max_value / 65535))
         range_window = (0.0, float(max_value)) if window == "full" else window
-        notes += _clipped(values, window)
+        notes += clipped(values, window)
         return Picture(from_array(values.astype(np.int32), range_window), mode, "PPM", tuple(notes))
     if EIGHT_BITS not in notes:
-        notes += _clipped(np.asarray(upright), window)
+        notes += clipped(np.asarray(upright), window)
     return Picture(eight_bits(upright, window), mode, opened.format or "array", tuple(notes))
-
-
-def _clipped(values: NDArray[Any], window: Window | None) -> list[str]:
-    """A note if most values lie outside of the window: it is probably of other pictures."""
-    if window is None or isinstance(window, str):
-        return []
-    outside = (values < window[0]) | (values > window[1])
-    return [CLIPPED] if outside.mean() > 0.5 else []
 
 
 def _exif_is_truncated(exif: object) -> bool:
@@ -302,68 +242,6 @@ def _max_value(opened: Image.Image, tiles: Any) -> int:
         if "16" in str(arguments):
             return 65535
     return 0
-
-
-def eight_bits(picture: Image.Image, window: Window | None) -> Image.Image:
-    """Any mode → L or RGB. Transparent pixels become black; more than 8 bits are mapped by `window`."""
-    mode = picture.mode
-    if mode in ("L", "RGB") and "transparency" not in picture.info:
-        return picture
-    if mode.startswith(("I", "F")):
-        return from_array(np.asarray(picture), window)
-    if mode == "1":
-        return picture.convert("L")
-    if mode in ("LA", "La"):
-        grey = Image.new("L", picture.size)
-        grey.paste(picture.convert("LA").getchannel("L"), mask=picture.getchannel("A"))
-        return grey
-    if mode in ("RGBA", "RGBa", "PA") or "transparency" in picture.info:
-        clear = picture.convert("RGBA")
-        plain = Image.new("RGB", picture.size)
-        plain.paste(clear.convert("RGB"), mask=clear.getchannel("A"))
-        return plain
-    return picture.convert("RGB")
-
-
-def from_array(pixels: NDArray[Any], window: Window | None) -> Image.Image:
-    """(H,W), (H,W,1) or (H,W,3) of any number type → L or RGB; PictureError if values would be lost."""
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        raise PictureError(f"pixels of shape {pixels.shape}; use (H,W), (H,W,1), (H,W,3)")
-    if 0 in pixels.shape:
-        raise PictureError(f"pixels of shape {pixels.shape}: an empty picture")
-    if pixels.dtype == np.bool_:
-        pixels = pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype != np.uint8:
-        pixels = through_window(pixels, window)
-    return Image.fromarray(np.ascontiguousarray(pixels))
-
-
-def through_window(values: NDArray[Any], window: Window | None) -> NDArray[np.uint8]:
-    """Numbers of any type → uint8: `window`'s low → 0, high → 255; values outside are clipped."""
-    if values.dtype.kind not in "iuf":
-        raise PictureError(f"values of type {values.dtype} are not pixels")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise PictureError("NaN or infinite pixels")
-    if window is None:
-        low, high = values.min(), values.max()
-        raise WindowError(
-            f"values from {low:g} to {high:g} ({values.dtype}), of more than 8 bits,",
-            f"need a window: set image.window: [low, high]{'' if values.dtype.kind == 'f' else ', or full'}",
-        )
-    if window == "full":
-        if values.dtype.kind == "f":
-            raise WindowError(f"{values.dtype} pixels have no full range;", "set image.window: [low, high]")
-        # Pillow stores 16-bit pixels in a 32-bit type.
-        top = 65535 if values.dtype.itemsize == 4 else np.iinfo(values.dtype).max
-        bounds = (0.0, float(top))
-        if values.min() < 0 or values.max() > top:
-            raise PictureError(f"values from {values.min()} to {values.max()} lie outside 0 to {top}")
-    else:
-        bounds = window
-    scaled = (values.astype(np.float64) - bounds[0]) * (255 / (bounds[1] - bounds[0]))
-    return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
 
 
 def _array_mode(pixels: NDArray[Any]) -> str:

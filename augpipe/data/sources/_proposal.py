@@ -15,7 +15,7 @@ from augpipe.core.errors import UserError
 from augpipe.core.yaml_loader import as_yaml
 from augpipe.data.sources._listing import evenly
 from augpipe.data.sources._one_hot import one_hot_columns
-from augpipe.data.sources._paths import Packed, Paths
+from augpipe.data.sources._paths import ArchiveRoot, Paths
 from augpipe.data.sources._settings import unquoted
 from augpipe.data.sources._split_columns import is_split, mapping_of, may_be_split, present
 from augpipe.data.sources._table_file import read_file
@@ -53,7 +53,7 @@ def columns_of(table: Any) -> dict[str, NDArray[np.object_]]:
     return {name: values for name, values in columns.items() if values is not None}
 
 
-def proposal(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]) -> dict[str, str]:
+def proposal(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | ArchiveRoot]) -> dict[str, str]:
     """`path`: a column that names pictures below a root; `label`: one that by its name holds classes;
     where there are such.
     """
@@ -69,7 +69,7 @@ def proposal(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | 
     return settings | ({"label": likely[0]} if likely else {})
 
 
-def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | Packed]) -> str | None:
+def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path | ArchiveRoot]) -> str | None:
     """The column whose first values mostly name pictures below a root; None if none does.
 
     First as they are written: the number of a patient may be a file's name without its suffix, or without zeros. Then
@@ -87,7 +87,7 @@ def path_column(columns: Mapping[str, NDArray[np.object_]], roots: Sequence[Path
     return min(fitting, key=lambda one: one[:3])[3] if fitting else None
 
 
-def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
+def whole_mapping(path: Path, root: Path | ArchiveRoot) -> dict[str, str]:
     """Columns for path, label, group and split by all rows of a table, with pictures below `root`;
     none if it cannot be read.
     """
@@ -99,7 +99,7 @@ def whole_mapping(path: Path, root: Path | Packed) -> dict[str, str]:
     return mapping(table, [root], wanted)[0]
 
 
-def may_have_labels(path: Path, root: Path | Packed) -> bool:
+def may_have_labels(path: Path, root: Path | ArchiveRoot) -> bool:
     """Whether a column of a table, by its name or its values, may be the label of pictures below `root`."""
     try:
         table = read_file(path).table
@@ -127,7 +127,9 @@ def split_settings(path: Path) -> list[str]:
     return []
 
 
-def mapping(table: Any, roots: Sequence[Path | Packed], wanted: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+def mapping(
+    table: Any, roots: Sequence[Path | ArchiveRoot], wanted: Mapping[str, Any]
+) -> tuple[dict[str, str], list[str]]:
     """Columns for path, label, group and split that are not among the table's as `wanted`, and others that may be the
     label.
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from augpipe.core.errors import UserError, choices, several
 from augpipe.core.schema import refuse_changed
 from augpipe.data.sources._files import check_fetched, walk
+from augpipe.data.sources._formats import SUFFIXES
 from augpipe.data.sources._listing import SPLIT_NAMES
-from augpipe.data.sources._pictures import SUFFIXES
 
 OF: Final = re.compile(r"(.*)-(\d+)-of-(\d+)")  # a file and their number, as Hugging Face writes them
 NUMBERED: Final = re.compile(r"(.*?)(\d+)")  # `train-000`

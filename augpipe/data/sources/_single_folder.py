@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError, choices
-from augpipe.data.sources._beside import TABLES, files_beside
 from augpipe.data.sources._foreign import advice
+from augpipe.data.sources._labels_beside import TABLES, files_beside
 from augpipe.data.sources._layout import Layout
 from augpipe.data.sources._proposal import read_columns
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import choices
+from augpipe.data.sources._formats import SUFFIXES
 from augpipe.data.sources._image_folder import tables_of
 from augpipe.data.sources._listing import SPLIT_NAMES
-from augpipe.data.sources._pictures import SUFFIXES
 
 LISTS: Final = (".txt", ".lst", ".csv", ".tsv", ".list")
 NAMED: Final = re.compile(

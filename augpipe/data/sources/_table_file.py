@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError, one_line, several
 from augpipe.data.sources._content import Content, without_repeated
 from augpipe.data.sources._files import check_fetched
+from augpipe.data.sources._formats import SUFFIXES as PICTURES
 from augpipe.data.sources._image_folder import read_folder
 from augpipe.data.sources._nested import flat, inner_values
 from augpipe.data.sources._numbered_lists import is_numbered
-from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 from augpipe.data.sources._table_bytes import (
     HEAD,
     LINES,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, several
+from augpipe.data.sources._formats import SUFFIXES as PICTURES
 from augpipe.data.sources._numbered_lists import ID, NOTE, is_numbered
-from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 from augpipe.data.sources._table_bytes import HEAD
 
 DELIMITERS: Final = ",;\t|"

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from augpipe.core.errors import UserError, cause, choices
 from augpipe.data.sources._archive_files import BROKEN, Key, Tar, open_archive
+from augpipe.data.sources._formats import SUFFIXES
 from augpipe.data.sources._nested import inner_values, single
-from augpipe.data.sources._pictures import SUFFIXES
 from augpipe.data.sources._unused import LONGEST_GROUP, is_group_name
 
 CLS, JSON, TXT = "cls", "json", "txt"

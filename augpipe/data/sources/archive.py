@@ -11,9 +11,9 @@ from augpipe.core.errors import UserError, several
 from augpipe.data.sources._archive_contents import Contents, Member, fetch_members, list_archive
 from augpipe.data.sources._archive_files import TARS, ZIPS, require_archive
 from augpipe.data.sources._archive_splits import split_note, splits_of_names
-from augpipe.data.sources._beside import check_packed
 from augpipe.data.sources._files import masks_note, without
 from augpipe.data.sources._foreign import advice_of
+from augpipe.data.sources._labels_beside import check_archive_tables
 from augpipe.data.sources._layout import COPY, SPLIT_NOTE, NoClassError, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import Attributes, Classes, Encoding, Fetch, Listing, Paths, Texts
 from augpipe.data.sources._source import SourceConfig
@@ -153,4 +153,4 @@ def _check_tables(archives: Sequence[Path], contents: Contents, pictures: Listin
         for path, label in zip(pictures.ids, pictures.labels, strict=True)
     }
     tables = {path: reading(member) for path, member in contents.tables.items()}
-    check_packed(tables, of_picture, where, pictures.splits is not None)
+    check_archive_tables(tables, of_picture, where, pictures.splits is not None)

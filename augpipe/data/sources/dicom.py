@@ -13,8 +13,8 @@ from augpipe.core.errors import UserError
 from augpipe.data.sources._dicom import SUFFIXES, pydicom
 from augpipe.data.sources._dicom_files import PATIENT, by_header, is_dicom_file
 from augpipe.data.sources._files import walk
+from augpipe.data.sources._formats import SUFFIXES as PICTURES
 from augpipe.data.sources._listing import Bad, Listing, Texts, without_labels
-from augpipe.data.sources._pictures import SUFFIXES as PICTURES
 from augpipe.data.sources.folder import ClassFolders, list_files, opening, require_folder
 
 SAMPLED: Final = 200  # files of a folder that `suggest` looks at

@@ -12,13 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from augpipe.core.errors import UserError, choices
-from augpipe.data.sources._beside import check_beside, files_beside, table_hint
 from augpipe.data.sources._files import Files, masks_note, walk, without
 from augpipe.data.sources._foreign import advice
+from augpipe.data.sources._formats import SUFFIXES
+from augpipe.data.sources._labels_beside import check_labels_beside, files_beside, table_hint
 from augpipe.data.sources._layout import COPY, Layout, NoClassError, Template, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
 from augpipe.data.sources._numbered_lists import check_numbered_lists
-from augpipe.data.sources._pictures import SUFFIXES, Blob
+from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
 from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint, numbered_names_hint
 from augpipe.data.sources._source import SourceConfig
@@ -136,7 +137,7 @@ def _checked_beside(
         check_single(images.classes[0], where, hint)
     names = [images.classes[label] for label in images.labels]
     divided = images.splits is not None
-    check_beside(config.path, top, images.ids, names, beside, divided)
+    check_labels_beside(config.path, top, images.ids, names, beside, divided)
     if single:
         check_single(images.classes[0], where, beside_hint(config.path, top, beside))
     if divided:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from augpipe.core.errors import UserError, choices, several
 from augpipe.data.sources._dicom_files import PATIENT, by_header, is_dicom_file
 from augpipe.data.sources._files import printable
+from augpipe.data.sources._formats import SUFFIXES
 from augpipe.data.sources._group_paths import names_note
 from augpipe.data.sources._image_folder import has_picture_beside, inner_folder, tables_of
 from augpipe.data.sources._listing import Bad, Listing, Rows, classes_option, labelled, without_labels
-from augpipe.data.sources._pictures import SUFFIXES, Blob
+from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._settings import setting
 from augpipe.data.sources._split_lists import other_splits_note, split_list_notes
 from augpipe.data.sources._table_file import is_table
@@ -162,7 +163,7 @@ def _patients_and_unused(config: Config, table: Table, rows: Checks) -> tuple[bo
     """Whether the headers of DICOM files give the groups, and a note of unused columns;
     UserError for groups passed over.
     """
-    from augpipe.data.sources._groups_beside import check_beside, groups_beside
+    from augpipe.data.sources._groups_beside import check_groups_beside, groups_beside
     from augpipe.data.sources._unused import check_unused
 
     groups = rows.column("group")
@@ -181,7 +182,7 @@ def _patients_and_unused(config: Config, table: Table, rows: Checks) -> tuple[bo
         ignored=set(config.ignore) - elsewhere,
         key="source.columns.group",
     )
-    check_beside(beside, config.ignore, config.join or ())
+    check_groups_beside(beside, config.ignore, config.join or ())
     return dicom and PATIENT not in config.ignore, unused
 
 

@@ -18,26 +18,22 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
 from torch.nn import functional as F
 
 from augpipe.core import distributed as parallel
 from augpipe.core.device import Runtime
 from augpipe.core.errors import UserError, several
 from augpipe.core.images import ImageSet, to_float
-from augpipe.core.seeds import numpy_stream
 from augpipe.generators.adversarial import Adversarial, AdversarialConfig
+from augpipe.generators.interpolation import class_rows
+from augpipe.generators.latents import SAMPLE_BATCH
 from augpipe.generators.protocol import Problem
 from augpipe.nn import losses
-from augpipe.nn.blocks import Dropout, doublings
+from augpipe.nn.autoencoders import Decoder, Discriminator, Encoder
+from augpipe.nn.blocks import doublings
 from augpipe.nn.ema import EMA
 from augpipe.nn.gaussians import ClassGaussians
-from augpipe.nn.norms import minibatch_stddev
 from augpipe.nn.penalties import gradient_penalty
-
-ENCODE_BATCH = 256  # images per forward pass of the encoder
-HIDDEN = 128  # with `stddev`: features between trunk and head
-MAX_ENCODED = 5000  # encoded images per class to fit its Gaussian to
 
 
 class Config(AdversarialConfig):
@@ -119,105 +115,6 @@ class Config(AdversarialConfig):
                 yield "r1_every", "with r1: 0"
 
 
-def _channels(config: Config, k: int) -> list[int]:
-    """Channels of the trunk's levels, from full resolution down; the two convolutions of a level have the same width.
-
-    In the paper they have different widths (32 and 64, 128 and 256).
-    """
-    paper = [64, 128, 256, 256, 256] if k <= 2 else [32, 64, 128, 256, 256]
-    return [max(8, round(config.width * w)) for w in [*paper, *[256] * k][:k]]
-
-
-class Trunk(nn.Module):
-    """(N,C,H,W) in [-1,1] → features (N,F): a strided and a plain conv3 per halving, no norms."""
-
-    def __init__(self, config: Config, problem: Problem) -> None:
-        super().__init__()
-        base, k = doublings(problem.spec.size)
-        layers: list[nn.Module] = []
-        below = problem.spec.channels
-        for width in _channels(config, k):
-            layers += [nn.Conv2d(below, width, 3, 2, 1), nn.LeakyReLU(0.2), Dropout(config.dropout)]
-            layers += [nn.Conv2d(width, width, 3, 1, 1), nn.LeakyReLU(0.2), Dropout(config.dropout)]
-            below = width
-        self.layers = nn.Sequential(*layers)
-        self.width = below * base**2
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        out: torch.Tensor = self.layers(x).flatten(1)
-        return out
-
-
-class Decoder(nn.Module):
-    """latent (N,Z), labels (N,) → (N,C,H,W) in [-1,1]; labels are used with `label_embedding` only."""
-
-    def __init__(self, config: Config, problem: Problem) -> None:
-        super().__init__()
-        self.base, k = doublings(problem.spec.size)
-        hidden = max(64, round(config.width * 1024))
-        channels = _channels(config, k)[::-1]
-        self.embedding = nn.Embedding(len(problem.classes), config.latent) if config.embeds else None
-        self.first = nn.Linear(config.latent, hidden)
-        self.second = nn.Linear(hidden, channels[0] * self.base**2)
-        layers: list[nn.Module] = []
-        for i, width in enumerate(channels):
-            below = channels[max(0, i - 1)]
-            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(below, width, 5, 1, 2), nn.ReLU()]
-        self.up = nn.Sequential(*layers)
-        self.last = nn.Conv2d(channels[-1], problem.spec.channels, 3, 1, 1)
-
-    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        if self.embedding is not None:
-            z = z * self.embedding(labels)
-        x = F.relu(self.second(F.relu(self.first(z))))
-        x = self.up(x.view(len(z), -1, self.base, self.base))
-        out: torch.Tensor = torch.tanh(self.last(x))
-        return out
-
-
-class Encoder(nn.Module):
-    """(N,C,H,W) in [-1,1] → latent (N,Z)."""
-
-    def __init__(self, config: Config, problem: Problem) -> None:
-        super().__init__()
-        self.trunk = Trunk(config, problem)
-        self.last = nn.Linear(self.trunk.width, config.latent)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        out: torch.Tensor = self.last(self.trunk(x))
-        return out
-
-
-class Discriminator(nn.Module):
-    """(N,C,H,W), labels (N,) → float32 logits (N,K+1) over classes and FAKE; scores (N,) with BAGAN-GP."""
-
-    def __init__(self, config: Config, problem: Problem) -> None:
-        super().__init__()
-        classes = len(problem.classes)
-        self.trunk = Trunk(config, problem)
-        # How much diversity is normal depends on the class, which a linear head cannot express: add a layer.
-        self.mixed = nn.Linear(self.trunk.width + 1, HIDDEN) if config.stddev else None
-        width = HIDDEN if config.stddev else self.trunk.width
-        self.head = nn.Linear(width, 1 if config.gradient_penalty else classes + 1)
-        self.embedding = nn.Embedding(classes, width) if config.gradient_penalty else None
-
-    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        h = self.trunk(x)
-        if self.mixed is not None:
-            h = F.leaky_relu(self.mixed(minibatch_stddev(h[:, :, None, None]).flatten(1)), 0.2)
-        if self.embedding is None:
-            out: torch.Tensor = self.head(h)
-            return out.float()
-        # Projection (Miyato & Koyama 2018), scaled to the magnitude of the linear head.
-        similarity = (h * self.embedding(labels)).sum(1) / math.sqrt(h.shape[1])
-        score: torch.Tensor = self.head(h).squeeze(1) + similarity
-        return score.float()
-
-
 class BAGAN(Adversarial):
     """See the module docstring."""
 
@@ -226,11 +123,15 @@ class BAGAN(Adversarial):
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
         self.config = config
-        encoder, d = Encoder(config, problem), Discriminator(config, problem)
-        self.encoder, self.d = encoder, d
-        self.add("encoder", encoder)
-        self.g = self.add("generator", Decoder(config, problem))
-        self.add("discriminator", d)
+        spec, classes, width, latent = problem.spec, len(problem.classes), config.width, config.latent
+        self.encoder = Encoder(spec, width=width, latent=latent, dropout=config.dropout)
+        decoder = Decoder(spec, width=width, latent=latent, classes=classes if config.embeds else None)
+        self.d = Discriminator(
+            spec, classes, width=width, dropout=config.dropout, stddev=config.stddev, critic=config.gradient_penalty
+        )
+        self.add("encoder", self.encoder)
+        self.g = self.add("generator", decoder)
+        self.add("discriminator", self.d)
         self.ema = EMA(self.g, config.ema_half_kimg)
         self.gaussians = ClassGaussians(len(problem.classes), config.latent)
         # True once the autoencoder is trained, its weights are copied and the Gaussians are fitted.
@@ -334,14 +235,10 @@ class BAGAN(Adversarial):
 
     @torch.no_grad()
     def _encodings(self, train: ImageSet, label: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Encode a class's images, float64 (N,Z); a random MAX_ENCODED of them if there are more."""
-        rows = np.flatnonzero(train.labels == label)
-        if len(rows) > MAX_ENCODED:
-            rng = numpy_stream(self._seed, "encodings", label)
-            rows = np.sort(rng.choice(rows, MAX_ENCODED, replace=False))
+        """Encode a class's images, float64 (N,Z); at most `interpolation.MAX_ENCODED` of them."""
         chunks = []
-        for start in range(0, len(rows), ENCODE_BATCH):
-            images = torch.from_numpy(train.images[rows[start : start + ENCODE_BATCH]])
+        for chunk in torch.from_numpy(class_rows(train.labels, label, self._seed)).split(SAMPLE_BATCH):
+            images = torch.from_numpy(train.images[chunk.numpy()])
             with self.runtime.autocast():
                 chunks.append(self.encoder(to_float(self.runtime.move(images))).float().cpu())
         return torch.cat(chunks).double().numpy()

@@ -26,9 +26,9 @@ from augpipe.core import distributed as parallel
 from augpipe.core.device import Pool, Runtime
 from augpipe.core.images import ImageSet, to_float
 from augpipe.generators.adversarial import Adversarial, AdversarialConfig
-from augpipe.generators.interpolation import Interpolation, class_rows
+from augpipe.generators.interpolation import Interpolating, class_rows
 from augpipe.generators.latents import SAMPLE_BATCH
-from augpipe.generators.protocol import Derived, Problem
+from augpipe.generators.protocol import Problem
 from augpipe.nn import losses
 from augpipe.nn.blocks import doublings
 from augpipe.nn.critics import ResidualCritic
@@ -196,7 +196,7 @@ class CVAE(Adversarial):
     def encode(self, rows: torch.Tensor) -> Posterior:
         """Rows of train, int64 (N,) → moments of their latents by the averaged weights, on the CPU."""
         if self._pool is None:
-            raise RuntimeError("cvae needs its training set: call prepare(train) first")
+            raise RuntimeError("CVAE needs its training set: call prepare(train) first")
         moments, net = [], cast(VariationalNet, self.ema.module)
         for chunk in rows.split(SAMPLE_BATCH):
             labels = torch.from_numpy(self._labels[chunk.numpy()]).to(self.runtime.device)
@@ -263,57 +263,17 @@ class ClassCVAE(CVAE):
         self._fitted = True
 
 
-class BetweenCVAE(CVAE):
+class BetweenCVAE(Interpolating, CVAE):
     """A CVAE whose latents lie between the encodings of two train images of the class."""
 
-    not_truncated = "it interpolates between images of train, and draws no latents"
+    @property
+    def neighbours(self) -> int:
+        """See `Interpolating`."""
+        return self.config.neighbours
 
-    def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
-        super().__init__(config, problem, runtime, seed)
-        self._interpolation: Interpolation | None = None
-
-    def interpolation(self) -> Interpolation:
-        """Encodings of the train images by the averaged weights, to draw points between."""
-        if self._interpolation is None:
-            self._interpolation = Interpolation(
-                self._labels, lambda rows: self.encode(rows).mean, self.config.neighbours, self._seed
-            )
-        return self._interpolation
-
-    def prepare(self, train: ImageSet) -> None:
-        """See `CVAE`."""
-        super().prepare(train)
-        self._interpolation = None
-
-    def finish_step(self, n: int) -> None:
-        """See `NetworkGenerator`."""
-        super().finish_step(n)
-        self._interpolation = None
-
-    def warm_start(self, state: Mapping[str, Any]) -> None:
-        """See `NetworkGenerator`."""
-        super().warm_start(state)
-        self._interpolation = None
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        super().load_state_dict(state)
-        self._interpolation = None
-
-    def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """The images of `derive`."""
-        return self.derive(labels, rng).images
-
-    @torch.no_grad()
-    def derive(self, labels: torch.Tensor, rng: torch.Generator) -> Derived:
-        """Decode points between the encodings of two images of the class; the parent is the nearer image."""
-        images = torch.empty((len(labels), *self.problem.spec.shape), dtype=torch.uint8)
-        parents = torch.empty(len(labels), dtype=torch.int64)
-        for label in labels.unique().tolist():
-            index = torch.nonzero(labels == label).squeeze(1)
-            points, parents[index] = self.interpolation().draw(label, len(index), rng)
-            images[index] = self.decode(points, labels[index])
-        return Derived(images, parents)
+    def codes_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """The means of the encodings; see `Interpolating`."""
+        return self.encode(rows).mean
 
 
 VARIANTS: Final[Mapping[str, type[CVAE]]] = {"prior": CVAE, "class": ClassCVAE, "between": BetweenCVAE}

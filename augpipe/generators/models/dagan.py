@@ -13,23 +13,19 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional as F
 
 from augpipe.core import distributed as parallel
-from augpipe.core.device import ClassRows, Pool, Runtime
-from augpipe.core.images import ImageSet, to_float, to_uint8
+from augpipe.core.device import Runtime
+from augpipe.core.images import to_uint8
 from augpipe.generators.adversarial import Adversarial, AdversarialConfig
+from augpipe.generators.from_train import FromTrain
 from augpipe.generators.latents import SAMPLE_BATCH
 from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn import losses
-from augpipe.nn.blocks import Dropout
+from augpipe.nn.dense import DenseUNet, PairCritic
 from augpipe.nn.ema import EMA
 from augpipe.nn.options import Operations
 from augpipe.nn.penalties import gradient_penalty
-
-LEVELS = (64, 64, 128, 128)  # the paper's channels
-NOISE_MAPS = (8, 4, 2)  # channels of noise at the decoder's first levels
 
 
 class Config(AdversarialConfig):
@@ -94,143 +90,27 @@ class Config(AdversarialConfig):
             yield "r1_every", "with r1: 0"
 
 
-def _plan(config: Config, problem: Problem) -> list[int]:
-    """Channels of each level: at most four levels, while the image stays at least 3 pixels wide."""
-    size, n = problem.spec.size, 0
-    while n < len(LEVELS) and size >= 6:
-        size, n = -(-size // 2), n + 1
-    return [max(8, round(config.width * w)) for w in LEVELS[:n]]
-
-
-class Block(nn.Module):
-    """`n` conv3, each on the concatenation of all earlier outputs, with a residual from two layers back.
-
-    norm: `batch` or `layer` (over all features of an image). (N,I,H,W) → input and outputs concatenated, (N,`out`,H,W).
-    """
-
-    def __init__(self, i: int, o: int, n: int, norm: Literal["batch", "layer"]) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(i + j * o, o, 3, 1, 1) for j in range(n))
-        self.norms = nn.ModuleList(nn.BatchNorm2d(o) if norm == "batch" else nn.GroupNorm(1, o) for _ in range(n))
-        self.out = i + n * o
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        concatenated, outputs = x, list[torch.Tensor]()
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            h = F.leaky_relu(norm(conv(concatenated)), 0.2)
-            if len(outputs) >= 2:
-                h = h + outputs[-2]
-            outputs.append(h)
-            concatenated = torch.cat([concatenated, h], 1)
-        return concatenated
-
-
-class GeneratorNet(nn.Module):
-    """images (N,C,H,W) in [-1,1], latent (N,Z) → images of their classes (N,C,H,W) in [-1,1]."""
-
-    def __init__(self, config: Config, problem: Problem) -> None:
-        super().__init__()
-        channels, size = _plan(config, problem), problem.spec.size
-        below, sizes, skips = problem.spec.channels, [size], []
-        self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
-        for width in channels:
-            skips.append(below)
-            block = Block(below, width, config.inner, "batch")
-            self.down.append(block)
-            self.shrink.append(nn.Conv2d(block.out, width, 3, 2, 1))
-            sizes.append(-(-sizes[-1] // 2))
-            below = width
-        self.drop = Dropout(config.dropout)
-        self.up, self.merge, self.noise = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        self.places = list(zip(sizes[::-1], NOISE_MAPS, strict=False))[: len(channels)]
-        for level, width in enumerate(reversed(channels)):
-            maps = NOISE_MAPS[level] if level < len(NOISE_MAPS) else 0
-            if maps:
-                self.noise.append(nn.Linear(config.latent, maps * sizes[-1 - level] ** 2))
-            # The input is the lower level, the noise, and the encoder's features of this level (skip).
-            block = Block(below + maps + skips[-1 - level], width, config.inner, "batch")
-            self.up.append(block)
-            self.merge.append(nn.Conv2d(block.out, width, 3, 1, 1))
-            below = width
-        self.last = nn.Conv2d(below, problem.spec.channels, 3, 1, 1)
-
-    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        skips = []
-        for block, shrink in zip(self.down, self.shrink, strict=True):
-            skips.append(x)
-            x = self.drop(F.leaky_relu(shrink(block(x)), 0.2))
-        for level, skip in enumerate(reversed(skips)):
-            if level < len(self.places):
-                size, maps = self.places[level]
-                x = torch.cat([x, self.noise[level](z).view(-1, maps, size, size).to(x.dtype)], 1)
-            x = F.interpolate(x, size=skip.shape[2:])
-            x = self.up[level](torch.cat([x, skip.to(x.dtype)], 1))
-            x = F.leaky_relu(self.merge[level](x), 0.2)
-        out: torch.Tensor = torch.tanh(self.last(x))
-        return out
-
-
-class CriticNet(nn.Module):
-    """Pairs of images, concatenated along channels (N,2C,H,W) → scores (N,), float32."""
-
-    def __init__(self, config: Config, problem: Problem) -> None:
-        super().__init__()
-        below, size = 2 * problem.spec.channels, problem.spec.size
-        self.blocks, self.shrink = nn.ModuleList(), nn.ModuleList()
-        for width in _plan(config, problem):
-            block = Block(below, width, config.critic_inner, "layer")
-            self.blocks.append(block)
-            self.shrink.append(nn.Conv2d(block.out, width, 3, 2, 1))
-            below, size = width, -(-size // 2)
-        self.drop = Dropout(config.dropout)
-        self.last = nn.Linear(below * size**2, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        for block, shrink in zip(self.blocks, self.shrink, strict=True):
-            x = self.drop(F.leaky_relu(shrink(block(x)), 0.2))
-        score: torch.Tensor = self.last(x.flatten(1))
-        return score.squeeze(1).float()
-
-
-class DAGAN(Adversarial):
+class DAGAN(FromTrain, Adversarial):
     """See the module docstring."""
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
         self.config = config
-        self.g = self.add("generator", GeneratorNet(config, problem))
-        self.d = self.add("discriminator", CriticNet(config, problem))
+        spec, width, dropout = problem.spec, config.width, config.dropout
+        unet = DenseUNet(spec, width=width, latent=config.latent, inner=config.inner, dropout=dropout)
+        critic = PairCritic(spec, width=width, inner=config.critic_inner, dropout=dropout)
+        self.g = self.add("generator", unet)
+        self.d = self.add("discriminator", critic)
         self.ema = EMA(self.g, config.ema_half_kimg)
         self.adam("g", self.g, config.learning_rate, (0.0, 0.9))
         self.adam("d", self.d, config.learning_rate, (0.0, 0.9))
-        self._source: tuple[Pool, ClassRows] | None = None
-
-    def prepare(self, train: ImageSet) -> None:
-        """Store train: the generator's input images are drawn from it, and only from it."""
-        super().prepare(train)
-        self._source = (Pool(train, self.runtime), ClassRows(train))
-
-    def _sources(self) -> tuple[Pool, ClassRows]:
-        if self._source is None:
-            raise RuntimeError("DAGAN needs its training set: call prepare(train) first")
-        return self._source
-
-    def _draw(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw a train image per label (N,): their rows (N,), and the images (N,C,H,W) in [-1,1]."""
-        pool, by_class = self._sources()
-        u = torch.rand(len(labels), generator=rng, dtype=torch.float64)
-        rows = by_class.pick(labels.cpu(), u)
-        return rows, to_float(self.runtime.move(pool.gather(rows)))
 
     def _others(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Draw for each image uint8 (N,C,H,W) another one of its class, or itself if the class has no other.
 
         A real pair of the same image twice would teach the generator to copy its input (section 3).
         """
-        pool, by_class = self._sources()
+        pool, by_class = self.train_images()
         labels = labels.cpu()
         u = torch.rand(len(labels), generator=self.rngs["noise"], dtype=torch.float64)
         others = pool.gather(by_class.pick(labels, u))
@@ -274,7 +154,7 @@ class DAGAN(Adversarial):
         """Draw for each label of this process an image of another class; None without such pairs."""
         if not self.config.mismatched or len(self.present) < 2:
             return None
-        return parallel.local_rows(self._draw(self.wrong(labels.cpu()), self.rngs["noise"])[1])
+        return parallel.local_rows(self.draw_train(self.wrong(labels.cpu()), self.rngs["noise"])[1])
 
     def _critic_loss(
         self, source: torch.Tensor, other: torch.Tensor, mismatch: torch.Tensor | None = None
@@ -316,7 +196,7 @@ class DAGAN(Adversarial):
             self._recalibrate()
         chunks, parents = [], []
         for chunk in labels.split(SAMPLE_BATCH):
-            rows, source = self._draw(chunk, rng)
+            rows, source = self.draw_train(chunk, rng)
             z = self._noise(chunk, rng)
             with self.runtime.autocast():
                 chunks.append(to_uint8(self.ema.module(source, self.truncation * z)).cpu())
@@ -325,7 +205,7 @@ class DAGAN(Adversarial):
 
     def inputs(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
         """Draw train images of the labels, and latents; see `Adversarial`."""
-        source = self._draw(labels, rng)[1]
+        source = self.draw_train(labels, rng)[1]
         return source, self._noise(labels, rng)
 
     def _noise(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

@@ -14,22 +14,22 @@ follow the class frequencies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
 from augpipe.core import distributed as parallel
-from augpipe.core.device import ClassRows, Pool, Runtime
-from augpipe.core.images import ImageSet, to_float, to_uint8
+from augpipe.core.device import Runtime
+from augpipe.core.images import to_float, to_uint8
 from augpipe.generators.adversarial import AdversarialConfig
-from augpipe.generators.interpolation import Interpolation
-from augpipe.generators.latents import SAMPLE_BATCH, LatentGenerator
+from augpipe.generators.from_train import FromTrain
+from augpipe.generators.interpolation import Interpolating
+from augpipe.generators.latents import SAMPLE_BATCH
 from augpipe.generators.protocol import Derived, Problem
 from augpipe.nn.blocks import doublings, widths
 from augpipe.nn.ema import EMA
@@ -122,10 +122,8 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x))
 
 
-class DeepSMOTE(LatentGenerator):
+class DeepSMOTE(Interpolating, FromTrain):
     """See the module docstring."""
-
-    not_truncated = "it interpolates between images of train, and draws no latents"
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)
@@ -135,35 +133,11 @@ class DeepSMOTE(LatentGenerator):
         self.add("generator", net)
         self.ema = EMA(net, config.ema_half_kimg)
         self.adam("g", net, config.learning_rate, (0.9, 0.999))
-        self._source: tuple[Pool, ClassRows] | None = None
-        self._interpolation: Interpolation | None = None
 
-    def prepare(self, train: ImageSet) -> None:
-        """Store train: new images are interpolated between its codes."""
-        super().prepare(train)
-        self._source = (Pool(train, self.runtime), ClassRows(train))
-        self._labels, self._interpolation = np.array(train.labels), None
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned; codes of earlier weights are dropped."""
-        super().load_state_dict(state)
-        self._interpolation = None
-
-    def warm_start(self, state: Mapping[str, Any]) -> None:
-        """See `NetworkGenerator`; codes of earlier weights are dropped."""
-        super().warm_start(state)
-        self._interpolation = None
-
-    def interpolation(self) -> Interpolation:
-        """Codes of the train images by the averaged nets, to draw points between."""
-        if self._interpolation is None:
-            self._interpolation = Interpolation(self._labels, self._encode, self.config.neighbours, self._seed)
-        return self._interpolation
-
-    def _sources(self) -> tuple[Pool, ClassRows]:
-        if self._source is None:
-            raise RuntimeError("DeepSMOTE needs its training set: call prepare(train) first")
-        return self._source
+    @property
+    def neighbours(self) -> int:
+        """See `Interpolating`."""
+        return self.config.neighbours
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Do one update on the reconstruction loss and the penalty (see the module docstring)."""
@@ -177,7 +151,6 @@ class DeepSMOTE(LatentGenerator):
             metrics["loss_penalty"] = penalty.detach()
         self.update("g", loss)
         self.finish_step(len(real))
-        self._interpolation = None
         return metrics
 
     def _penalty(self, n: int) -> torch.Tensor:
@@ -186,11 +159,11 @@ class DeepSMOTE(LatentGenerator):
         With `both` only the decoder gets gradients, as in the authors' code: the encoder learns from the
         reconstruction loss alone.
         """
-        pool, rows = self._sources()
         rng, n = self.rngs["noise"], parallel.global_count(n)
         label = self.present[torch.randint(0, len(self.present), (1,), generator=rng)].expand(n)
         u = torch.rand(n, generator=rng, dtype=torch.float64)
-        real = to_float(self.runtime.move(pool.gather(parallel.local_rows(rows.pick(label, u)))))
+        pool, by_class = self.train_images()
+        real = to_float(self.runtime.move(pool.gather(parallel.local_rows(by_class.pick(label, u)))))
         if self.config.permuted == "both":
             with self.runtime.autocast():
                 with torch.no_grad():
@@ -202,25 +175,16 @@ class DeepSMOTE(LatentGenerator):
             permuted = self.net.decode(codes[parallel.local_rows(order)])
         return F.mse_loss(permuted.float(), real)
 
-    def sample(self, labels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """The images of `derive`."""
-        return self.derive(labels, rng).images
-
     @torch.no_grad()
     def derive(self, labels: torch.Tensor, rng: torch.Generator) -> Derived:
-        """Decode points between two codes of the class with the averaged nets; the parent is the nearer image."""
-        images = torch.empty((len(labels), *self.problem.spec.shape), dtype=torch.uint8)
-        parents = torch.empty(len(labels), dtype=torch.int64)
+        """See `Interpolating`; batch statistics are recomputed first if the weights changed."""
         if len(labels) and self._stale:
             self._recalibrate()
-        for label in labels.unique().tolist():
-            index = torch.nonzero(labels == label).squeeze(1)
-            codes, parents[index] = self.interpolation().draw(label, len(index), rng)
-            images[index] = self._decode(codes)
-        return Derived(images, parents)
+        return super().derive(labels, rng)
 
-    def _encode(self, rows: torch.Tensor) -> torch.Tensor:
-        pool, _ = self._sources()
+    def codes_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """See `Interpolating`."""
+        pool, _ = self.train_images()
         chunks = []
         for chunk in rows.split(SAMPLE_BATCH):
             with self.runtime.autocast():
@@ -228,9 +192,10 @@ class DeepSMOTE(LatentGenerator):
             chunks.append(codes.float().cpu())
         return torch.cat(chunks)
 
-    def _decode(self, codes: torch.Tensor) -> torch.Tensor:
+    def decode(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Codes (N,Z) → images uint8 (N,C,H,W) of the averaged decoder, on the CPU; the labels have no effect."""
         chunks = []
-        for chunk in codes.split(SAMPLE_BATCH):
+        for chunk in latents.split(SAMPLE_BATCH):
             with self.runtime.autocast():
                 images = self._average().decode(chunk.to(self.runtime.device))
             chunks.append(to_uint8(images).cpu())
@@ -239,15 +204,9 @@ class DeepSMOTE(LatentGenerator):
     def _average(self) -> Autoencoder:
         return cast(Autoencoder, self.ema.module)
 
-    def _recalibrate(self) -> None:
-        super()._recalibrate()
-        self._interpolation = None
-
     def inputs(self, labels: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
         """Draw a train image of each label; see `LatentGenerator`."""
-        pool, rows = self._sources()
-        u = torch.rand(len(labels), generator=rng, dtype=torch.float64)
-        return (to_float(self.runtime.move(pool.gather(rows.pick(labels, u)))),)
+        return (self.draw_train(labels, rng)[1],)
 
 
 def check(config: Config, problem: Problem) -> None:

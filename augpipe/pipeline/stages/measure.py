@@ -74,7 +74,12 @@ def measure_set(
     classifier: ClassifierOptions,
     seed: int,
 ) -> Measured:
-    """Fidelity of synthetic images against val, and against train for memorisation."""
+    """Fidelity of synthetic images against val, and against train for memorisation.
+
+    LeakError for GAN-train on a copy of an image of val or test that train does not have.
+    """
+    if options.gan_train:
+        prepared.refuse_leaks(images, "the classifier of GAN-train", anonymous=True)
     timer, store, runtime = Timer(), context.store, context.runtime()
     cache = None if context.fresh else store
     extractor = feature_extractor(reference, options.features, runtime, cache)

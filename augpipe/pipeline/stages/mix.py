@@ -185,7 +185,7 @@ def mix(
     have = real.counts()
     added = generated.counts() if generated else dict.fromkeys(have, 0)
     share = mixing.shares(have, added, settled, prepared.classes)
-    probabilities = mixing.class_probabilities(have, mixing.shown(added, share), settled)
+    probabilities = mixing.class_probabilities(have, mixing.drawn_counts(added, share), settled)
     return Recipe(
         real=prepared.splits.train,
         synthetic=ref,

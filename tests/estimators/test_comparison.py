@@ -18,7 +18,7 @@ from augpipe.estimators.comparison import _path, experiment_of
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.experiment import Experiment
 
-TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial" / "from-a-notebook.md"
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial" / "from-a-notebook.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 

@@ -67,7 +67,7 @@ class Confirmation:
         return len(self.values[0])
 
 
-def confirm(
+def confirm_pair(
     contender: Outputs,
     rival: Outputs,
     truth: Labels,
@@ -97,7 +97,7 @@ def confirm(
 def decide(
     estimate: Difference, metric: Metric, margin: float = MARGIN, looks: Sequence[int] | None = None
 ) -> Confirmation:
-    """The decision from an estimated difference; arguments as in `confirm`."""
+    """The decision from an estimated difference; arguments as in `confirm_pair`."""
     g = len(estimate.values)
     counts = list(looks) if looks else [g]
     now = look(counts, g, ALPHA)

@@ -54,14 +54,14 @@ def local(context: Context, progress: Progress = SILENT) -> Call:
 
 
 def count_calls(experiment: Experiment, prepared: BySeed) -> int:
-    """Number of calls of `compare`."""
+    """Number of calls of `call_stages`."""
     titles = list[str]()
 
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
         titles.append(title)
         return title  # in place of a result, which is only passed on
 
-    compare(experiment, prepared, call)
+    call_stages(experiment, prepared, call)
     return len(titles)
 
 
@@ -81,7 +81,7 @@ STAGES: Mapping[str, cache.Stage] = {
 }
 
 
-def compare(experiment: Experiment, prepared: BySeed, call: Call) -> Runs:
+def call_stages(experiment: Experiment, prepared: BySeed, call: Call) -> Runs:
     """Train every generator and classifier of an experiment, and score the classifiers.
 
     Generators take longest, so they are called first, the largest budget before the others; arms without a generator
@@ -112,7 +112,7 @@ def _used(experiment: Experiment) -> list[str]:
 def train_and_score(
     experiment: Experiment, prepared: BySeed, call: Call, more: More = MappingProxyType({}), known: Runs | None = None
 ) -> Runs:
-    """`compare` without the fidelity of the generators; more: see `More`. known: finished runs, of which no call is
+    """`call_stages` without the fidelity of the generators; more: see `More`. known: finished runs, of which no call is
     repeated; the result has the others alone."""
     runs, seeds, names = Runs(prepared), experiment.seeds, _used(experiment)
     if known is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import noise, source
+from pictures import came, folders, listed_as, noise, save, source, why
 from PIL import Image
 
 from augpipe.core.errors import UserError
@@ -365,3 +365,80 @@ def test_a_zip_of_zips_that_is_cut_off_is_not_its_first_part(tmp_path: Path, cut
         sources.listing(source("archive", path=tmp_path / "cut.zip"))
     (tmp_path / "run.zip").write_bytes(b"#!/bin/sh\n" + inner["train.zip"])  # a program before a zip is no such
     assert len(sources.listing(source("archive", path=tmp_path / "run.zip"))) == 4
+
+
+def test_an_archive_with_a_layout_keeps_its_folders(tmp_path: Path) -> None:
+    root = folders(tmp_path / "pics" / "train", 3, ("cat", "dog")).parent
+    for layout in ("train/{label}/*", "{split}/{label}/*"):
+        assert listed_as(root, True, layout=layout).counts() == {"cat": 3, "dog": 3}
+    for c in ("cat", "dog"):
+        save(root / "stain2" / "train" / c / "000.png", noise(9))
+    assert len(listed_as(root, True, layout="**/{label}/*")) == 8
+
+
+def zipped(root: Path, target: Path, top: str = "") -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(root.rglob("*.png")):
+            archive.write(path, f"{top}{path.relative_to(root)}")
+    return target
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_an_archive_is_read_in_place(tmp_path: Path, suffix: str) -> None:
+    root = folders(tmp_path / "pics", 5)
+    target = tmp_path / f"x{suffix}"
+    if suffix == ".zip":
+        zipped(root, target, "wrapped/")
+    else:
+        with tarfile.open(target, f"w:{suffix[5:]}") as archive:
+            archive.add(root, "wrapped")
+    taken = came("archive", tmp_path, path=target)
+    assert taken.listing.counts() == {"a": 5, "b": 5} and not taken.bad
+    plain = came("folder", tmp_path / "plain", path=root)
+    assert sorted(taken.ids) == sorted(plain.ids)
+    assert taken.fingerprint() == plain.fingerprint()
+    by_id = dict(zip(plain.ids, plain.images, strict=True))
+    assert all(np.array_equal(by_id[i], x) for i, x in zip(taken.ids, taken.images, strict=True))
+    assert {p.name for p in tmp_path.iterdir()} == {"pics", "plain", "taken", target.name}
+
+
+def test_several_archives_and_zips_inside_a_zip(tmp_path: Path) -> None:
+    one = zipped(folders(tmp_path / "1", 3, ("a",)), tmp_path / "one.zip", "data/x/")
+    two = zipped(folders(tmp_path / "2", 2, ("b",)), tmp_path / "two.zip", "data/x/")
+    outer = tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.write(one, "deep/one.zip")
+        archive.write(two, "deep/two.zip")
+    assert came("archive", tmp_path / "o", path=outer).listing.counts() == {"a": 3, "b": 2}
+    both = source("archive", path=[one, two])
+    assert sources.listing(both).counts() == {"a": 3, "b": 2}
+
+
+def test_a_picture_packed_into_two_archives_is_one(tmp_path: Path) -> None:
+    root = folders(tmp_path / "pics", 4)
+    one = zipped(root, tmp_path / "one.zip", "data/")
+    save(root / "a" / "000.png", noise(777))  # the same name, another picture
+    two = zipped(root, tmp_path / "two.zip", "data/")
+    taken = came("archive", tmp_path, path=[one, two])
+    assert taken.listing.counts() == {"a": 5, "b": 4} and "a/000~2.png" in taken.ids
+    assert taken.notes == ("7 pictures packed into several archives, taken once",)
+
+
+def test_a_zip_that_holds_something_else_is_told(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(UserError, match="has none"):
+        sources.listing(source("archive", path=tmp_path / "x.zip"))
+    (tmp_path / "y.zip").write_bytes(b"no zip")
+    with pytest.raises(UserError, match=r"cannot read the archive .*y\.zip: File is not a zip file"):
+        sources.listing(source("archive", path=tmp_path / "y.zip"))
+
+
+def test_a_name_that_stands_twice_in_a_zip_is_not_lost(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise(0)).save(buffer, "PNG")
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("a/0.png", "b/0.png", "a/0.png"):
+            archive.writestr(name, buffer.getvalue())
+    taken = came("archive", tmp_path, path=tmp_path / "x.zip")
+    assert why(taken) == {"a/0.png": "duplicate name in the archive"}

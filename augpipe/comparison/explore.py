@@ -1,7 +1,7 @@
 """The first look, or explore stage: every arm against a reference with corrected p-values, and the conclusion in one
 sentence.
 
-The verdict of a run with a confirm stage is decided in `comparison/confirm.py`.
+The verdict of a run with a confirm stage is decided in `comparison/decision.py`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Comparison:
     metric: Metric = "macro_recall"
 
 
-def compare(
+def compare_arms(
     right: Mapping[str, Right], units: Units, val: Mapping[str, float], generative: Mapping[str, bool], baseline: str
 ) -> Comparison:
     """Compare arms by their correct predictions on test (see `Right`).
@@ -130,7 +130,7 @@ def conclude(
     baseline: str,
     metric: Metric = "macro_recall",
 ) -> Comparison:
-    """Build the comparison from each arm's level and its gains over a reference; other arguments as in `compare`."""
+    """Build the comparison from each arm's level and its gains over a reference; the rest as in `compare_arms`."""
     chosen = finalists({arm: val[arm] for arm in levels}, generative)
     strongest, best = chosen.rival or baseline, chosen.contender
     over_baseline = {g.arm: g for g in against(baseline)}

@@ -1,37 +1,25 @@
 from __future__ import annotations
 
 import numpy as np
+from outcomes import LABELS, runs
 
 from augpipe.comparison import bootstrap as comparison
+from augpipe.comparison.explore import Comparison, compare_arms, verdict
 from augpipe.comparison.units import Units
-from augpipe.comparison.verdict import Comparison, compare, verdict
-
-LABELS = np.repeat(np.arange(4), [60, 60, 60, 60]).astype(np.int64)
 
 UNITS = Units(LABELS)
 
 
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def runs(p: float, seeds: int = 3, spread: float = 0.0, seed: int = 0, labels=LABELS) -> np.ndarray:
-    """Hits of `seeds` runs whose true rate varies by `spread` around p."""
-    r = rng(seed)
-    rates = np.clip(p + spread * r.normal(size=seeds), 0, 1)
-    return r.random((seeds, len(labels))) < rates[:, None]
-
-
 def told(arms: dict[str, np.ndarray], generative: dict[str, bool], **val: float) -> Comparison:
     means = {a: float(r.mean()) for a, r in arms.items()} | val
-    return compare(arms, UNITS, means, generative, "real")
+    return compare_arms(arms, UNITS, means, generative, "real")
 
 
 BASE = runs(0.6, 4, 0.005, seed=3)
 
-UP = BASE | (rng(5).random(BASE.shape) < 0.2)
+UP = BASE | (np.random.default_rng(5).random(BASE.shape) < 0.2)
 
-MORE = UP | (rng(6).random(BASE.shape) < 0.4)
+MORE = UP | (np.random.default_rng(6).random(BASE.shape) < 0.4)
 
 
 def test_sentence_synthetic_images_helped() -> None:
@@ -74,7 +62,7 @@ def test_arms_are_named_by_val_not_by_test() -> None:
 
 
 def test_sentence_worse_than_the_strongest_arm_without_a_generator() -> None:
-    most = MORE | (rng(8).random(BASE.shape) < 0.6)
+    most = MORE | (np.random.default_rng(8).random(BASE.shape) < 0.6)
     found = told({"real": BASE, "classic": most, "gan": UP}, {"real": False, "classic": False, "gan": True})
     assert "but not the strongest arm without a trained generator" in found.sentence
 

@@ -14,7 +14,7 @@ from reuse import go, job
 from augpipe.core.store import load_table
 from augpipe.pipeline import cache
 from augpipe.pipeline.arm import Arm
-from augpipe.pipeline.compare import compare, local
+from augpipe.pipeline.graph import call_stages, local
 from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.runs import Runs, resolve
 from augpipe.pipeline.stages.synthesize import synthesize
@@ -42,7 +42,7 @@ def prepared(work: Work) -> Prepared:
 
 @pytest.fixture(scope="module")
 def runs(work: Work, prepared: Prepared) -> Runs:
-    return compare(work.experiment, {0: prepared}, local(work.context))
+    return call_stages(work.experiment, {0: prepared}, local(work.context))
 
 
 def tables(runs: Runs) -> dict[str, str]:
@@ -92,7 +92,7 @@ def test_a_runner_of_futures_gives_the_same(
     def call(stage: cache.Stage, *inputs: Any, title: str, total: float | None = None) -> Any:
         return threads.submit(lambda: cache.run(stage, own.context, *plain(inputs)).value)
 
-    done = compare(own.experiment, {0: own.prepare()}, call)
+    done = call_stages(own.experiment, {0: own.prepare()}, call)
     results = list(done.results())
     assert results and all(isinstance(value, Future) for _, _, value in results)
     for run in (*done.references.values(), *done.generators.values(), *done.arms.values()):
@@ -116,7 +116,7 @@ def counting(work: Work, calls: list[tuple[str, str]]) -> Any:
 def test_arms_with_one_plan_share_their_images(work: Work, prepared: Prepared) -> None:
     calls: list[tuple[str, str]] = []
     both = work.set(with_arms("{name: real}", SMOTE, TWIN))
-    runs = compare(both.experiment, {0: prepared}, counting(both, calls))
+    runs = call_stages(both.experiment, {0: prepared}, counting(both, calls))
     assert len([name for name, _ in calls if name == synthesize.__name__]) == 1
     assert runs.arms["smote", 0].synthetic is runs.arms["twin", 0].synthetic
     # Another plan, or other checks, and the images are others'.
@@ -129,7 +129,7 @@ def test_arms_with_one_plan_share_their_images(work: Work, prepared: Prepared) -
         )
     )
     calls.clear()
-    runs = compare(other.experiment, {0: prepared}, counting(other, calls))
+    runs = call_stages(other.experiment, {0: prepared}, counting(other, calls))
     assert len([name for name, _ in calls if name == synthesize.__name__]) == 3
 
 
@@ -147,7 +147,7 @@ def test_other_arms_change_no_arms_scores(work: Work, runs: Runs, tmp_path: Path
     """Computed anew in a store of its own, so that nothing is equal because it was reused."""
     other = work.set(with_arms(*arms)).but(root=tmp_path / "store")
     before = tables(runs)
-    after = tables(compare(other.experiment, {0: other.prepare()}, local(other.context)))
+    after = tables(call_stages(other.experiment, {0: other.prepare()}, local(other.context)))
     after = {"smote" if name == "renamed" else name: sha for name, sha in after.items()}
     assert after and len(set(before.values())) == 2
     assert {name: sha for name, sha in after.items() if name in before} == {
@@ -158,7 +158,7 @@ def test_other_arms_change_no_arms_scores(work: Work, runs: Runs, tmp_path: Path
 def test_every_call_is_a_result_of_some_run(work: Work, prepared: Prepared) -> None:
     """So that whoever follows a run sees each call end; only images that are pooled are made by several calls."""
     calls: list[tuple[str, str]] = []
-    runs = compare(work.experiment, {0: prepared}, counting(work, calls))
+    runs = call_stages(work.experiment, {0: prepared}, counting(work, calls))
     assert len(list(runs.results())) == len(calls)
     assert len(set(calls)) == len(calls), "titles tell calls apart"
 
@@ -174,7 +174,7 @@ def test_runs_of_the_kept_arms_and_generators(work: Work, runs: Runs) -> None:
 def test_arms_without_a_generator_need_no_reference_classifier(work: Work, prepared: Prepared) -> None:
     calls: list[tuple[str, str]] = []
     alone = work.set(with_arms("{name: real}"))
-    compare(alone.experiment, {0: prepared}, counting(alone, calls))
+    call_stages(alone.experiment, {0: prepared}, counting(alone, calls))
     assert [name for name, _ in calls] == ["mix", "train_classifier", "score"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from augpipe.comparison.bootstrap import interval
-from augpipe.comparison.confirm import confirm, decide
+from augpipe.comparison.decision import confirm_pair, decide
 from augpipe.comparison.options import METRICS
 from augpipe.comparison.paired import Difference, Variances, difference, scores
 from augpipe.comparison.units import Units
@@ -36,7 +36,7 @@ def arm(
 @pytest.mark.parametrize("groups", [None, np.arange(len(TRUTH)) // 5])
 def test_with_one_classifier_it_is_the_estimate_of_seeds(groups: np.ndarray | None) -> None:
     a, b = arm(0, 0.85, (4, 1), (0.04, 0)), arm(1, 0.8, (4, 1))
-    answer = confirm(a, b, TRUTH, groups)
+    answer = confirm_pair(a, b, TRUTH, groups)
     values = (a[:, 0] == TRUTH).astype(float) - (b[:, 0] == TRUTH)
     expected = interval(values, Units(TRUTH, groups))
     assert answer.difference == pytest.approx(100 * expected.mean)
@@ -47,7 +47,7 @@ def test_with_one_classifier_it_is_the_estimate_of_seeds(groups: np.ndarray | No
 
 def test_components_are_those_of_the_nested_analysis_of_variance() -> None:
     a, b = arm(0, 0.8, (6, 4), (0.1, 0.03)), arm(1, 0.8, (6, 4))
-    answer = confirm(a, b, TRUTH)
+    answer = confirm_pair(a, b, TRUTH)
     values = np.array(answer.values)
     assert values == pytest.approx(scores(a, Units(TRUTH)) - scores(b, Units(TRUTH)))
     between = 4 * ((values.mean(1) - values.mean()) ** 2).sum() / 5
@@ -88,24 +88,24 @@ def test_symmetries(metric: str) -> None:
     options: dict = {"metric": metric, "classes": (1, 2) if metric == "minority_recall" else ()}
     a, b = arm(0, 0.85, spread=(0.05, 0.02)), arm(1)
     rng = np.random.default_rng(0)
-    answer, swapped = confirm(a, b, TRUTH, **options), confirm(b, a, TRUTH, **options)
+    answer, swapped = confirm_pair(a, b, TRUTH, **options), confirm_pair(b, a, TRUTH, **options)
     assert (swapped.difference, swapped.low, swapped.high) == pytest.approx(
         (-answer.difference, -answer.high, -answer.low)
     )
     assert swapped.p == pytest.approx(answer.p)
     generators, classifiers, images = (rng.permutation(n) for n in a.shape)
-    mixed = confirm(
+    mixed = confirm_pair(
         a[generators][:, classifiers][:, :, images],
         b[generators][:, classifiers][:, :, images],
         TRUTH[images],
         **options,
     )
     assert (mixed.low, mixed.high, mixed.p) == pytest.approx((answer.low, answer.high, answer.p))
-    twice = confirm(np.tile(a, (2, 1, 1)), np.tile(b, (2, 1, 1)), TRUTH, **options)
+    twice = confirm_pair(np.tile(a, (2, 1, 1)), np.tile(b, (2, 1, 1)), TRUTH, **options)
     assert twice.difference == pytest.approx(answer.difference)
     assert twice.high - twice.low < answer.high - answer.low
     # Names of groups, and images as groups of their own, change nothing.
-    named = confirm(a, b, TRUTH, [f"patient {i}" for i in range(len(TRUTH))], **options)
+    named = confirm_pair(a, b, TRUTH, [f"patient {i}" for i in range(len(TRUTH))], **options)
     assert named.p == pytest.approx(answer.p)
 
 
@@ -114,7 +114,7 @@ def test_interval_p_and_decision_never_disagree() -> None:
     for s in range(30):
         a, b = arm(2 * s, 0.8 + 0.004 * (s - 15), (5, 1)), arm(2 * s + 1, 0.8, (5, 1))
         for looks in (None, (5, 10)):
-            answer = confirm(a, b, TRUTH, looks=looks)
+            answer = confirm_pair(a, b, TRUTH, looks=looks)
             seen.add(answer.decision)
             excludes = answer.low > 0 or answer.high < 0
             assert excludes == (answer.p < 0.05) == (answer.decision in ("better", "worse"))
@@ -124,8 +124,8 @@ def test_interval_p_and_decision_never_disagree() -> None:
 
 def test_a_look_is_stricter_than_the_last_one() -> None:
     a, b = arm(0, 0.9, (5, 2)), arm(1, 0.8, (5, 2))
-    alone, early = confirm(a, b, TRUTH), confirm(a, b, TRUTH, looks=(5, 20))
-    late = confirm(a, b, TRUTH, looks=(3, 5))
+    alone, early = confirm_pair(a, b, TRUTH), confirm_pair(a, b, TRUTH, looks=(5, 20))
+    late = confirm_pair(a, b, TRUTH, looks=(3, 5))
     assert alone.decision == "better"
     assert early.high - early.low > late.high - late.low > alone.high - alone.low
     assert early.p > late.p > alone.p and early.look.number == 1 and late.look.number == 2
@@ -135,14 +135,14 @@ def test_a_class_won_completely_is_a_gain_and_twins_are_equivalent() -> None:
     every = np.tile(TRUTH, (3, 2, 1))
     none = np.where(TRUTH == 2, 0, every)
     for metric in ("macro_recall", "macro_f1", "worst_class_recall"):
-        answer = confirm(every, none, TRUTH, metric=metric)  # type: ignore[arg-type]
+        answer = confirm_pair(every, none, TRUTH, metric=metric)  # type: ignore[arg-type]
         assert answer.decision == "better" and 0 < answer.error < 10 and answer.p < 0.01, metric
-    minority = confirm(every, none, TRUTH, metric="minority_recall", classes=(2,))
+    minority = confirm_pair(every, none, TRUTH, metric="minority_recall", classes=(2,))
     # Adjusted Wald of a pair (Agresti & Min 2005), half an image for each of four outcomes.
     outcomes = np.concatenate([np.ones(2 * 30 + 1), [-1, 0, 0]])
     assert minority.difference == pytest.approx(100)
     assert minority.error == pytest.approx(100 * (outcomes.var() / 32) ** 0.5)
-    twins = confirm(none, none, TRUTH)
+    twins = confirm_pair(none, none, TRUTH)
     assert (twins.decision, twins.low, twins.high, twins.p) == ("equivalent", 0, 0, 1)
 
 
@@ -184,13 +184,13 @@ def test_of_so_many_replicates_four_of_five_runs_decide(mean: float, decided: st
 def test_too_few_to_say() -> None:
     few = np.repeat(np.arange(3), 4).astype(np.int64)
     a, b = np.tile(few, (5, 2, 1)), np.tile((few + 1) % 3, (5, 2, 1))
-    answer = confirm(a, b, few)
+    answer = confirm_pair(a, b, few)
     assert (answer.decision, answer.reason) == ("undecided", "too few test images")
     assert answer.replicates_needed is None and not answer.within_margin
-    patients = confirm(arm(0), arm(1), TRUTH, np.arange(len(TRUTH)) // 15)
+    patients = confirm_pair(arm(0), arm(1), TRUTH, np.arange(len(TRUTH)) // 15)
     assert patients.reason == "too few test images"
     for g, needed in ((1, 3), (2, 3)):
-        short = confirm(arm(0, 0.95, (g, 2)), arm(1, 0.5, (g, 2)), TRUTH)
+        short = confirm_pair(arm(0, 0.95, (g, 2)), arm(1, 0.5, (g, 2)), TRUTH)
         assert (short.decision, short.reason) == ("undecided", "too few replicates")
         assert short.replicates_needed == needed
     hopeless = decide(estimate(0.4, 3.0), "macro_recall")
@@ -199,11 +199,11 @@ def test_too_few_to_say() -> None:
 
 def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match=r"paired arms have one shape; got \(5, 2, 150\) and"):
-        confirm(arm(0), arm(1, shape=(4, 2)), TRUTH)
+        confirm_pair(arm(0), arm(1, shape=(4, 2)), TRUTH)
     with pytest.raises(ValueError, match="margin must be above 0 points; got 0"):
-        confirm(arm(0), arm(1), TRUTH, margin=0)
+        confirm_pair(arm(0), arm(1), TRUTH, margin=0)
     with pytest.raises(ValueError, match=r"5 replicates are none of the planned looks \[3, 6\]"):
-        confirm(arm(0), arm(1), TRUTH, looks=(3, 6))
+        confirm_pair(arm(0), arm(1), TRUTH, looks=(3, 6))
 
 
 def test_patients_that_differ_are_not_taken_for_many_images() -> None:
@@ -227,6 +227,6 @@ def test_an_interval_holds_only_differences_that_are_possible() -> None:
     rival = np.ones((2, 1, 20), int)
     contender = rival.copy()
     contender[1] = 0
-    result = confirm(contender, rival, truth)
+    result = confirm_pair(contender, rival, truth)
     assert result.difference == pytest.approx(50) and result.p > 0.05
     assert (result.low, result.high) == (-100, 100)
