@@ -26,10 +26,7 @@ def test_boundaries_are_the_published_ones(looks: int) -> None:
 
 @pytest.mark.parametrize(
     ("fractions", "published"),
-    [
-        ((1 / 2, 3 / 4, 1), (2.962588, 2.359018, 2.014084)),
-        ((219 / 441, 329 / 441, 1), (2.974067, 2.366106, 2.012987)),
-    ],
+    [((1 / 2, 3 / 4, 1), (2.962588, 2.359018, 2.014084)), ((219 / 441, 329 / 441, 1), (2.974067, 2.366106, 2.012987))],
 )
 def test_boundaries_of_unequal_looks_are_the_published_ones(
     fractions: tuple[float, ...], published: tuple[float, ...]
