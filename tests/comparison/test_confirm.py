@@ -179,7 +179,8 @@ def estimate(mean: float, error: float, df: float = 12.0, g: int = 5) -> Differe
 def test_equivalence_is_two_one_sided_tests(mean: float, error: float) -> None:
     answer = decide(estimate(mean, error), "macro_recall", margin=0.5)
     p = max(stats.t.sf((mean + 0.5) / error, 12.0), stats.t.cdf((mean - 0.5) / error, 12.0))
-    assert answer.within_margin == (p < 0.05)
+    assert answer.within_margin == (p < 0.05) == (answer.inner[0] > -0.5 and answer.inner[1] < 0.5)
+    assert answer.inner == pytest.approx(stats.t.interval(0.9, 12.0, mean, error))
     differs = 2 * stats.t.sf(abs(mean) / error, 12.0) < 0.05
     expected = ("better" if mean > 0 else "worse") if differs else "equivalent"
     assert answer.decision == (expected if differs or p < 0.05 else "undecided")
