@@ -16,12 +16,13 @@ demo: $(READY)
 test: $(READY)
 	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# What is measured, not tested; minutes. BENCH_ROOT: a folder that holds FashionMNIST/raw.
+# What is measured, not tested; minutes. BENCH_ROOT: a folder that holds FashionMNIST/raw, MNIST/raw, orl_faces/orl_faces.zip, or some of these.
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_start.py
 	$(BIN)/python tests/benchmarks/bench_demo.py
 	$(BIN)/python tests/benchmarks/mutations.py
 	$(BIN)/python tests/benchmarks/bench_inspect.py $(if $(BENCH_ROOT),--root $(BENCH_ROOT))
+	$(if $(BENCH_ROOT),$(BIN)/python tests/benchmarks/bench_fidelity_claims.py $(BENCH_ROOT))
 
 lint: $(READY)
 	$(BIN)/ruff check .

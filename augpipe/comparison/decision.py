@@ -34,10 +34,10 @@ class Confirmation:
     """The answer of the confirm stage; all figures in points of the metric.
 
     low, high: 95% interval, which excludes 0 exactly if p < .05. With looks, both are corrected for them (repeated
-    interval and p). within_margin: whether the 90% interval lies within ± margin, also if the decision is better or
-    worse. error, df: of the mean. reason: why nothing could be decided, if it lies in the design. replicates_needed:
-    generators in total, with as many classifiers each, that decide with 80% power if the difference is as observed;
-    None if decided, or if more than 1000. values: (G,R) differences of the trainings.
+    interval and p). inner: the 90% interval, likewise. within_margin: whether it lies within ± margin, also if the
+    decision is better or worse. error, df: of the mean. reason: why nothing could be decided, if it lies in the
+    design. replicates_needed: generators in total, with as many classifiers each, that decide with 80% power if the
+    difference is as observed; None if decided, or if more than 1000. values: (G,R) differences of the trainings.
     """
 
     metric: Metric
@@ -51,6 +51,7 @@ class Confirmation:
     decision: Decision
     reason: Reason
     margin: float
+    inner: tuple[float, float]
     within_margin: bool
     replicates_needed: int | None
     look: Look
@@ -128,6 +129,7 @@ def decide(
         decision=decision,
         reason=reason,
         margin=margin,
+        inner=inner,
         within_margin=within and not reason,
         replicates_needed=_needed(estimate, margin, reason) if decision == "undecided" else None,
         look=now,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,3 +120,20 @@ def resolve(run: Run, result: Any) -> None:
             setattr(run, name, [result(item) for item in value])
         elif value is not None:
             setattr(run, name, result(value))
+
+
+def training_seconds(runs: Runs, seeds: Collection[int]) -> float:
+    """Seconds in which generators, images or classifiers of these seeds were made, as measured when they were: at once
+    counts once, and reused results count as well."""
+    generators = [run for (_, seed), run in runs.generators.items() if seed in seeds]
+    arms = [run for (_, seed), run in runs.arms.items() if seed in seeds]
+    results = [
+        *(one for run in generators for one in (run.trained, run.pooled, *run.classes)),
+        *(one for run in arms for one in (run.synthetic, run.chosen, run.classifier, *run.by_generator)),
+    ]
+    times = [one.time for one in results if one is not None]
+    total, end = 0.0, 0.0
+    for time in sorted(times, key=lambda time: time.began):
+        total += max(0.0, time.began + time.seconds - max(time.began, end))
+        end = max(end, time.began + time.seconds)
+    return total

@@ -14,6 +14,7 @@ from augpipe.core.errors import several
 from augpipe.pipeline.budget import duration
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import RESPLIT
+from augpipe.pipeline.runs import training_seconds
 from augpipe.report.secondary import Secondary
 
 FIRST_LOOK: Final = "A first look, not confirmed"
@@ -44,11 +45,13 @@ def confirmed_sentence(confirmed: Confirmed) -> str:
     if result.decision == "worse":
         return f"{who} lowered {metric} by {size} ({_range(result, -1)}) against {RIVAL}, confirmed on {trainings}."
     if result.decision == "equivalent":
+        inner = f"90% interval {result.inner[0]:+.1f} to {result.inner[1]:+.1f}"
         return (
-            f"{who} made no difference larger than {result.margin:g} points to {RIVAL} ({_range(result)}), confirmed "
+            f"{who} made no difference larger than {result.margin:g} points compared with {RIVAL} ({inner}), confirmed "
             f"on {trainings}."
         )
-    changed = f"{result.difference:+.1f} points ({_range(result)}) over {RIVAL} on {trainings}"
+    both = f"{result.low:+.1f} to {result.high:+.1f}"
+    changed = f"{result.difference:+.1f} points ({both}) over {RIVAL} on {trainings}"
     return f"Not decided: {who[0].lower()}{who[1:]} changed {metric} by {changed}; {would_decide(confirmed)}."
 
 
@@ -59,16 +62,19 @@ def generators_of(confirmed: Confirmed) -> str:
 
 
 def would_decide(confirmed: Confirmed) -> str:
-    """How many more replicates would decide, and how long they take; or what else is missing."""
+    """How many more trainings would decide, and how long they take; or what else is missing."""
     result = confirmed.outcome
     if result.reason == "too few test images":
         return f"at least {LEAST_IMAGES} test images of every class, of as many groups, are needed"
     if result.replicates_needed is None:
         return "more trainings alone would not decide, more test images may"
     n = max(1, result.replicates_needed - result.generators)
-    trained = result.generators - len(confirmed.pooled)
-    about = f", about {duration(n * confirmed.seconds / trained)}," if trained else ""
-    return f"{several(n, 'more replicate')}{about} would decide"
+    trained = [g for g in confirmed.classifiers if g not in confirmed.pooled]
+    # Of a stage that reused results, its own seconds are too few.
+    measured = training_seconds(confirmed.runs, {s for g in trained for s in confirmed.classifiers[g]})
+    seconds = max(confirmed.seconds, measured)
+    about = f", about {duration(n * seconds / len(trained))}," if trained else ""
+    return f"{several(n, 'more training')}{about} would decide in 4 of 5 cases"
 
 
 def _range(result: Confirmation, sign: int = 1) -> str:
@@ -77,14 +83,16 @@ def _range(result: Confirmation, sign: int = 1) -> str:
     return f"{low:.1f} to {high:.1f}"
 
 
-# (stage's outcome, whether a better rival exists besides the baseline) → advice. Every outcome has a row.
+# Situation → advice. Every outcome has a row; {needed}: replicates that would decide, in total.
 ADVICE: Final = {
     "better": "Use the arm with synthetic images: `augpipe balance` publishes its balanced set, `models/` has its "
     "classifier.",
     "worse": "Leave the synthetic images out; train by the best method without them.",
     "equivalent": "Leave the synthetic images out: they cost time and change nothing that matters. Train by the best "
     "method without them.",
-    "more replicates": "Give the confirm stage more replicates: a longer --budget, or a larger confirm.generators.",
+    "more replicates": "Train more: run the same command with `--set confirm.generators={needed}`, and with a longer "
+    "`--budget` if it has one. Finished trainings are reused.",
+    "more time": "Train more: run the same command with a longer `--budget`. Finished trainings are reused.",
     "more test images": "Collect more test images of the rare classes; more training does not help.",
     "first look": "Run again with the confirm stage (without --explore-only, --quick or confirm: off) before you rely "
     "on it.",
@@ -108,7 +116,21 @@ def situation(confirmed: Confirmed | NotConfirmed, generative: bool) -> str:
         return result.decision
     if result.reason == "too few test images" or (result.replicates_needed is None and not result.reason):
         return "more test images"
-    return "more replicates"
+    return "more replicates" if _more_are_allowed(confirmed) else "more time"
+
+
+def _more_are_allowed(confirmed: Confirmed) -> bool:
+    """Whether a larger `confirm.generators` trains as many as would decide: not if time is what limits them."""
+    options, needed = confirmed.experiment.confirm, confirmed.outcome.replicates_needed or 0
+    return options != "off" and options.classifiers != "auto" and options.generators < needed
+
+
+def advice(confirmed: Confirmed | NotConfirmed, generative: bool) -> str:
+    """What to do next, in a line; arguments as in `situation`."""
+    text = ADVICE[situation(confirmed, generative)]
+    if isinstance(confirmed, NotConfirmed):
+        return text
+    return text.replace("{needed}", str(confirmed.outcome.replicates_needed))
 
 
 def summary_of(

@@ -7,8 +7,9 @@ from typing import Any
 from augpipe.comparison.options import LABELS
 from augpipe.core.errors import several
 from augpipe.pipeline.budget import duration
-from augpipe.pipeline.confirm import Confirmed
-from augpipe.report.answer import ADVICE, situation
+from augpipe.pipeline.confirm import Confirmed, NotConfirmed
+from augpipe.pipeline.replicates import AS_SET
+from augpipe.report.answer import advice
 from augpipe.report.forest import ForestRow, forest
 from augpipe.report.rare import rare_classes
 from augpipe.report.replicates_figure import replicates_figure
@@ -23,6 +24,7 @@ def answer_section(results: Results) -> dict[str, Any]:
     is_confirmed = isinstance(confirmed, Confirmed)
     with_generator, without = results.finalists.contender, results.finalists.rival
     generative = with_generator is not None
+    rare = rare_classes(results) if generative else []
     return {
         "confirmed": is_confirmed,
         "pooled": isinstance(confirmed, Confirmed) and bool(confirmed.pooled),
@@ -34,9 +36,11 @@ def answer_section(results: Results) -> dict[str, Any]:
         "groups": _groups(results),
         "shift": None if results.shift is None else _shift(results, results.shift),
         "alike": any(one.remark for one in results.secondary),
+        "rare_alike": any("by both" in cell for row in rare for cell in row),
         "secondary": [_secondary(one) for one in results.secondary],
-        "rare": rare_classes(results) if generative else [],
-        "next": ADVICE[situation(confirmed, generative)],
+        "rare": rare,
+        "design": _design(confirmed),
+        "next": advice(confirmed, generative),
         "cost": _cost(results),
     }
 
@@ -48,21 +52,27 @@ def _basis(results: Results) -> str:
     if not isinstance(confirmed, Confirmed):
         return f"All arms were compared once, on {first}; {confirmed.reason}."
     result = confirmed.outcome
-    each = "" if result.classifiers == 1 else f", {result.classifiers} classifiers of each arm on every one"
+    each = "" if result.classifiers == 1 else f"; in each, {result.classifiers} classifiers of either arm"
     looks = len(confirmed.outcomes)
-    seen = "" if looks == 1 else f" The result was looked at {looks} times; interval and p allow for that."
+    times = "twice" if looks == 2 else f"{looks} times"
+    seen = "" if looks == 1 else f" The result was looked at {times}; interval and p-value allow for that."
     seeds = list(confirmed.classifiers)
+    figures = f"95% confidence interval {result.low:+.1f} to {result.high:+.1f} points, p-value {result.p:.2g}.{seen}"
     if confirmed.pooled:
         return (
             f"There are two arms, so validation had nothing to choose: the answer rests on all "
-            f"{several(result.generators, 'replicate')} of both (seeds {seeds[0]} to {seeds[-1]}{each}). "
-            f"95% interval {result.low:+.1f} to {result.high:+.1f} points, p {result.p:.2g}.{seen}"
+            f"{several(result.generators, 'replicate')} of both (seeds {seeds[0]} to {seeds[-1]}{each}). {figures}"
         )
     return (
         f"Validation chose the two in a first look at all arms ({first}). The answer rests on "
         f"{several(result.generators, 'fresh replicate')} of these two alone (seeds {seeds[0]} to {seeds[-1]}{each}). "
-        f"95% interval {result.low:+.1f} to {result.high:+.1f} points, p {result.p:.2g}.{seen}"
+        f"{figures}"
     )
+
+
+def _design(confirmed: Confirmed | NotConfirmed) -> str:
+    """Why so many generators and classifiers were trained, if the run chose their numbers."""
+    return confirmed.design if isinstance(confirmed, Confirmed) and confirmed.design != AS_SET else ""
 
 
 def _figure(confirmed: Confirmed) -> str:
@@ -79,7 +89,7 @@ def _forest(results: Results) -> str:
     result = confirmed.outcome
     tested = ForestRow(LABELS[result.metric], result.difference, result.low, result.high, tested=True)
     rows = [ForestRow(one.title, one.difference, one.low, one.high) for one in results.secondary]
-    return forest([tested, *rows], result.margin, "difference, points, with 95% interval")
+    return forest([tested, *rows], result.margin, "difference, points, with 95% confidence interval")
 
 
 def _groups(results: Results) -> dict[str, Any] | None:
@@ -103,7 +113,7 @@ def _groups(results: Results) -> dict[str, Any] | None:
         for g in groups
     ]
     margin = results.confirmed.outcome.margin if isinstance(results.confirmed, Confirmed) else 0.0
-    axis = "difference in macro recall, points, with 95% interval"
+    axis = "difference in macro recall, points, with 95% confidence interval"
     return {"figure": forest(rows, margin, axis), "rows": cells}
 
 
@@ -127,7 +137,7 @@ def _shift(results: Results, shift: Shift) -> dict[str, Any]:
     if one is not None:
         text = (
             f"{one.without:.1f}% without and {one.with_generator:.1f}% with synthetic images: {one.difference:+.1f} "
-            f"points (95% interval {one.low:+.1f} to {one.high:+.1f}, p {one.p:.2g}), on "
+            f"points (95% confidence interval {one.low:+.1f} to {one.high:+.1f}, p-value {one.p:.2g}), on "
             f"{several(one.replicates, 'replicate')}"
         )
     return {"images": f"{sum(shift.counts.values()):,}", "difference": text, "rows": rows}

@@ -12,7 +12,8 @@ import numpy as np
 from augpipe.classifiers.options import Mix
 from augpipe.comparison.bootstrap import Interval
 from augpipe.pipeline.arm import Arm
-from augpipe.report.figures import confusion_pair, cost_dots, ratio_curve
+from augpipe.report.figures import cost_dots, ratio_curve
+from augpipe.report.heatmaps import confusion_pair
 from augpipe.report.results import Results
 
 CONFUSED: Final = 15  # pairs of classes in the table
@@ -34,18 +35,20 @@ def _ratio(results: Results) -> dict[str, Any] | None:
     """
     comparison = results.comparison
     series: dict[str, list[tuple[float, Interval]]] = {}
-    rows = []
+    rows, trained = [], set()
     for result in results.arms:
         level, fraction = comparison.levels[result.arm.name], float(result.recipe.synthetic_share)
         if not result.arm.generators:
             continue
         name = _series(result.arm)
+        if result.generative:
+            trained.add(name)
         series.setdefault(name, []).append((fraction, level))
         rows.append((name, result.arm.name, f"{fraction:.3f}", *_level(level)))
     if not series:
         return None
     levels = {name: comparison.levels[name] for name in (comparison.baseline, comparison.strongest)}
-    return {"figure": ratio_curve(series, levels, comparison.metric), "rows": sorted(rows)}
+    return {"figure": ratio_curve(series, levels, comparison.metric, trained), "rows": sorted(rows)}
 
 
 def _series(arm: Arm) -> str:

@@ -6,9 +6,9 @@ import base64
 import io
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib
@@ -38,6 +38,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "augpipe",  # equal figures, equal bytes
     "axes.edgecolor": "#666666",
     "text.parse_math": False,  # a class named $x$ is not a formula
+    "savefig.transparent": True,  # the page's shadow shows at which side a wide figure goes on
 }
 
 
@@ -98,6 +99,20 @@ def _missing_glyphs() -> Iterator[None]:
         yield
 
 
+LONG, SHORT = 22, 12  # letters of a class's name on an axis: of up to MANY classes, and of more
+MANY = 12
+
+
+def class_names(names: Sequence[str]) -> list[str]:
+    """Names of classes for an axis: cut where there are many."""
+    return [short_name(name, LONG if len(names) <= MANY else SHORT) for name in names]
+
+
+def extra_height(names: Sequence[str]) -> float:
+    """Inches that a figure needs for names longer than SHORT, should they be rotated."""
+    return 0.085 * max(0, max(map(len, names), default=0) - SHORT)
+
+
 def name_classes(axes: Axes, names: Sequence[str]) -> None:
     """Label columns 0, 1, ... of an otherwise finished figure: horizontally if the names fit, else rotated.
 
@@ -117,12 +132,13 @@ def name_classes(axes: Axes, names: Sequence[str]) -> None:
 def counts_bars(classes: Sequence[str], real: Sequence[float], synthetic: Sequence[float]) -> str:
     """Stacked bars: real and synthetic training images of each class."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(WIDTH, min(14, 0.5 * len(classes) + 2)), 2.8))
+        names = class_names(classes)
+        figure = Figure(figsize=(max(WIDTH, min(14, 0.5 * len(classes) + 2)), 2.8 + extra_height(names)))
         axes: Axes = figure.subplots()
         at = np.arange(len(classes))
         axes.bar(at, real, color=BLUE, label="real")
         axes.bar(at, synthetic, bottom=real, color=ORANGE, hatch="///", edgecolor="white", label="synthetic")
-        name_classes(axes, [short_name(c, 12) for c in classes])
+        name_classes(axes, names)
         axes.set_ylabel("training images")
         # Above the bars: they may fill the whole height.
         axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
@@ -133,23 +149,32 @@ def side_bars(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> st
     """Stacked bars: images of each class in each subset of the split."""
     looks = ((BLUE, ""), (ORANGE, "///"), (GREY, "..."))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(WIDTH, min(14, 0.5 * len(classes) + 2)), 2.8))
+        names = class_names(classes)
+        figure = Figure(figsize=(max(WIDTH, min(14, 0.5 * len(classes) + 2)), 2.8 + extra_height(names)))
         axes: Axes = figure.subplots()
         at, below = np.arange(len(classes)), np.zeros(len(classes))
         for (side, values), (colour, hatch) in zip(counts.items(), looks, strict=False):
             axes.bar(at, values, bottom=below, color=colour, hatch=hatch, edgecolor="white", label=side)
             below = below + np.asarray(values)
-        name_classes(axes, [short_name(c, 12) for c in classes])
+        name_classes(axes, names)
         axes.set_ylabel("images")
         if len(counts) > 1:
             axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
         return svg(figure)
 
 
-def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str, metric: Metric) -> str:
-    """One row an arm: mean gain in points of the metric as a dot,
-    the interval that its verdict is read from as a bar.
+def gain_dots(
+    gains: Sequence[Gain],
+    generative: Sequence[bool],
+    reference: str,
+    metric: Metric,
+    by_seed: Mapping[str, Sequence[float]] | None = None,
+) -> str:
+    """One row an arm: mean gain in points of the metric as a dot, the interval that its verdict is read from as a bar.
+
+    by_seed: arm → gain of each seed in points, as small dots below the bar.
     """
+    small = by_seed or {}
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.42 * len(gains) + 1.1))
         axes: Axes = figure.subplots()
@@ -158,6 +183,8 @@ def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str,
             i = g.shown
             axes.plot([100 * i.low, 100 * i.high], [row, row], color=colour, lw=2)
             axes.plot(100 * i.mean, row, marker, color=colour, ms=7, mec=BLACK, mew=0.6)
+            points = small.get(g.arm, ())
+            axes.plot(points, np.full(len(points), row + 0.28), "o", color=GREY, ms=3.5, alpha=0.8)
         axes.axvline(0, color=BLACK, lw=0.8)
         axes.set_yticks(range(len(gains)), [short_name(g.arm) for g in gains])
         axes.set_ylim(len(gains) - 0.5, -0.5)
@@ -167,38 +194,22 @@ def gain_dots(gains: Sequence[Gain], generative: Sequence[bool], reference: str,
         return svg(figure)
 
 
-def recall_heatmap(
-    arms: Sequence[str], classes: Sequence[str], counts: Sequence[int], recall: NDArray[np.float64]
-) -> str:
-    """Heatmap of recall (arms, classes) with the values written in; real training image counts below."""
-    with matplotlib.rc_context(STYLE):
-        width = max(WIDTH, min(16, 0.55 * len(classes) + 2.4))
-        figure = Figure(figsize=(width, 0.36 * len(arms) + 1.3))
-        axes: Axes = figure.subplots()
-        axes.imshow(recall, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-        if len(classes) <= 30:
-            for (y, x), value in np.ndenumerate(recall):
-                axes.text(
-                    x, y, f"{100 * value:.0f}", ha="center", va="center", color="black" if value > 0.55 else "white"
-                )
-        name_classes(axes, [f"{short_name(c, 12)}\n{n}" for c, n in zip(classes, counts, strict=True)])
-        axes.set_yticks(range(len(arms)), [short_name(a) for a in arms])
-        axes.set_xlabel("class, with its real training images")
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
-        return svg(figure)
-
-
 LINES = ("-", "--", "-.", ":")
 MARKS = "osD^vP*X"
+TRAINED_LOOKS = ((ORANGE, "D"), (VERMILION, "^"), (PURPLE, "P"), (BLACK, "*"))
+OTHER_LOOKS = ((BLUE, "o"), (SKY, "s"), (GREEN, "v"), (GREY, "X"))
 
 
 def ratio_curve(
-    series: Mapping[str, Sequence[tuple[float, Interval]]], levels: Mapping[str, Interval], metric: Metric
+    series: Mapping[str, Sequence[tuple[float, Interval]]],
+    levels: Mapping[str, Interval],
+    metric: Metric,
+    trained: Collection[str] = (),
 ) -> str:
     """The metric over the fraction of synthetic items: one line a series, one point an arm.
 
-    levels: arms drawn as horizontal lines, the first with its interval as a band.
+    levels: arms drawn as horizontal lines, the first with its interval as a band. trained: series of a trained
+    generator, which have the colours and marks that such arms have in other figures.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.4))
@@ -207,9 +218,10 @@ def ratio_curve(
             if at == 0:
                 axes.axhspan(100 * level.low, 100 * level.high, color="#eeeeee", lw=0)
             axes.axhline(100 * level.mean, color=BLACK, lw=1, ls=LINES[at % 4], label=short_name(name))
-        colours = (ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY, GREY)
+        looks = {True: cycle(TRAINED_LOOKS), False: cycle(OTHER_LOOKS)}
         labels = legends(list(series))
-        for at, points in enumerate(series.values()):
+        for at, (name, points) in enumerate(series.items()):
+            colour, mark = next(looks[name in trained])
             ordered = sorted(points, key=lambda point: point[0])
             x = [fraction for fraction, _ in ordered]
             y = np.array([[100 * i.mean, 100 * i.low, 100 * i.high] for _, i in ordered])
@@ -217,8 +229,8 @@ def ratio_curve(
                 x,
                 y[:, 0],
                 [np.maximum(0, y[:, 0] - y[:, 1]), np.maximum(0, y[:, 2] - y[:, 0])],
-                color=colours[at % len(colours)],
-                marker=MARKS[at % len(MARKS)],
+                color=colour,
+                marker=mark,
                 ms=6,
                 mec=BLACK,
                 mew=0.6,
@@ -258,38 +270,6 @@ def cost_dots(
         axes.set_xlabel("seconds per seed: generator, synthesis and classifier")
         axes.set_ylabel(f"gain, points of {LABELS[metric]}")
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
-        return svg(figure)
-
-
-def confusion_pair(classes: Sequence[str], tables: Mapping[str, NDArray[np.float64]]) -> str:
-    """Row-normalised confusion matrices (K,K) side by side: rows are true classes, columns predicted classes."""
-    k = len(classes)
-    with matplotlib.rc_context(STYLE):
-        side = max(2.8, min(9.0, 0.4 * k + 1.6))
-        figure = Figure(figsize=(2 * side + 0.8, side + 0.5))
-        axes = figure.subplots(1, len(tables), squeeze=False)[0]
-        for ax, (arm, table) in zip(axes, tables.items(), strict=True):
-            ax.imshow(table, cmap="cividis", vmin=0, vmax=1)
-            if k <= 12:
-                for (y, x), value in np.ndenumerate(table):
-                    if value >= 0.005:
-                        ax.text(
-                            x,
-                            y,
-                            f"{100 * value:.0f}",
-                            ha="center",
-                            va="center",
-                            color="black" if value > 0.55 else "white",
-                        )
-            ticks = range(k) if k <= 40 else []
-            names = [short_name(c, 10) for c in classes] if k <= 40 else []
-            ax.set_xticks(ticks, names, rotation=90)
-            ax.set_yticks(ticks, names)
-            ax.set_title(short_name(arm))
-            ax.set_xlabel("predicted class")
-            ax.spines[:].set_visible(False)
-            ax.tick_params(length=0)
-        axes[0].set_ylabel("true class")
         return svg(figure)
 
 

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augpipe.comparison.bootstrap import Gain
-from augpipe.comparison.options import DEFINITIONS, LABELS, Metric
+from augpipe.comparison.options import DEFINITIONS, LABELS
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.experiment import dump
 from augpipe.report.answer_section import answer_section
 from augpipe.report.contrasts import contrasts
-from augpipe.report.figures import counts_bars, gain_dots, recall_heatmap
+from augpipe.report.figures import counts_bars, gain_dots
+from augpipe.report.heatmaps import recall_heatmap
 from augpipe.report.misread import misread
 from augpipe.report.page_templates import TEMPLATES
 from augpipe.report.quality_section import sections
@@ -57,7 +58,7 @@ def _page(results: Results, room: float) -> str:
         experiment=results.experiment,
         answer=answer_section(results),
         confounded=over_sampling(results.experiment),
-        chosen_by_val=_chosen_by_val(results),
+        chosen_by_val=chosen_by_val(results),
         comparison=comparison,
         metric=LABELS[comparison.metric],
         definition=DEFINITIONS[comparison.metric],
@@ -65,8 +66,8 @@ def _page(results: Results, room: float) -> str:
         intake=_intake(results),
         counts_figures=fillings[:few],
         more_fillings=len(fillings) - few,
-        gains_figure=_forest(comparison.over_baseline, generative, comparison.baseline, comparison.metric),
-        rivals_figure=_forest(comparison.over_strongest, generative, comparison.strongest, comparison.metric)
+        gains_figure=_forest(results, comparison.over_baseline, comparison.baseline),
+        rivals_figure=_forest(results, comparison.over_strongest, comparison.strongest)
         if comparison.strongest != comparison.baseline
         else None,
         contrasts=contrasts(results),
@@ -85,21 +86,23 @@ def _page(results: Results, room: float) -> str:
     )
 
 
-def _chosen_by_val(results: Results) -> str:
-    """Why the gain of the arm in the verdict is optimistic; empty if val had no choice."""
-    comparison = results.comparison
-    lead = comparison.best or comparison.strongest
-    kind = " with a trained generator" if comparison.best else ""
-    n = sum(result.generative == bool(comparison.best) for result in results.arms)
-    if n < 2 or lead == comparison.baseline:
+def chosen_by_val(results: Results) -> str:
+    """Which of the two arms validation chose among several, and why their figures are optimistic; empty if none."""
+    kinds = ((results.finalists.contender, True, "with"), (results.finalists.rival, False, "without"))
+    choices = []
+    for arm, generative, kind in kinds:
+        n = sum(result.generative == generative for result in results.arms)
+        if arm is not None and n > 1:
+            choices.append(f"{arm} among {n} arms {kind} a trained generator")
+    if not choices:
         return ""
     return (
-        f"Val chose {lead} among {n} arms{kind} by the same trained seeds that test then scored: a lucky seed raises "
-        "both, so the gain of the arm chosen is somewhat too high here (chosen on val with the same seeds). "
+        f"Validation chose {' and '.join(choices)}, by the same trained seeds that test then scored. A lucky seed "
+        "raises both, so the scores of an arm that was chosen are somewhat too high here. "
         + (
             "The answer above is of fresh seeds, which had no part in the choice."
             if isinstance(results.confirmed, Confirmed)
-            else "New seeds of this arm alone would give a fair value."
+            else "Only new seeds of the chosen arms give a fair value (the confirm stage)."
         )
     )
 
@@ -111,10 +114,13 @@ def _references(results: Results, row: Mapping[str, Any]) -> list[tuple[str, dic
     return [(name, gain) for name, gain in against.items() if name != row["name"]]
 
 
-def _forest(gains: Mapping[str, Gain], generative: Mapping[str, bool], reference: str, metric: Metric) -> str | None:
+def _forest(results: Results, gains: Mapping[str, Gain], reference: str) -> str | None:
     if not gains:
         return None
-    return gain_dots(list(gains.values()), [generative[arm] for arm in gains], reference, metric)
+    generative, base = results.generative(), results.by_seed(reference)
+    by_seed = {arm: [100 * (v - base[seed]) for seed, v in results.by_seed(arm).items()] for arm in gains}
+    trained = [generative[arm] for arm in gains]
+    return gain_dots(list(gains.values()), trained, reference, results.comparison.metric, by_seed)
 
 
 def _recall(results: Results, arms: list[str], recall: NDArray[np.float64]) -> tuple[list[str], list[list[str]]]:
@@ -177,14 +183,19 @@ def _counts_figures(results: Results) -> list[tuple[str, str, str, list[tuple[st
         (
             ", ".join(arms),
             "; ".join(
-                f"{c}: {r:.12g} real, {s:.12g} synthetic"
+                f"{c}: {_count(r)} real, {_count(s)} synthetic"
                 for c, r, s in zip(results.classes, real, synthetic, strict=True)
             ),
             counts_bars(results.classes, real, synthetic),
-            [(c, f"{r:.12g}", f"{s:.12g}") for c, r, s in zip(results.classes, real, synthetic, strict=True)],
+            [(c, _count(r), _count(s)) for c, r, s in zip(results.classes, real, synthetic, strict=True)],
         )
         for synthetic, arms in seen.items()
     ]
+
+
+def _count(images: float) -> str:
+    """A number of images; with one decimal if it is the mean of different numbers."""
+    return f"{images:,.0f}" if abs(images - round(images)) < 1e-9 else f"{images:,.1f}"
 
 
 def _points(gain: Gain | None) -> dict[str, str]:
@@ -235,7 +246,7 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "gain": _points(comparison.over_baseline.get(arm)),
         "over_strongest": _points(comparison.over_strongest.get(arm)),
         "short": ", ".join(f"{n} of {name}" for name, n in result.short.items()),
-        "synthetic": f"{sum(result.recipe.synthetic_count):.12g}",
+        "synthetic": _count(sum(result.recipe.synthetic_count)),
         "share": f"{result.recipe.synthetic_share:.2f}",
         "seconds": f"{result.seconds:.0f}",
         "chosen": _chosen(result),

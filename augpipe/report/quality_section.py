@@ -118,5 +118,5 @@ def _gallery(quality: Quality, name: str) -> list[tuple[str, str]]:
     images = quality.galleries[name].images[: 3 * GALLERY]
     if not len(images):
         return []
-    labels = ("synthetic", "nearest of train", "nearest held out")
+    labels = ("synthetic", "nearest training image", "nearest held-out image")
     return [(label, image_strip(images[at::3])) for at, label in enumerate(labels)]

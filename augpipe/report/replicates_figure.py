@@ -52,5 +52,5 @@ def _differences(axes: Axes, result: Confirmation) -> None:
     axes.plot(values.ravel(), rows, "o", color=GREY, ms=6, mec=BLACK, mew=0.5, alpha=0.8)
     axes.plot([result.low, result.high], [1, 1], color=ORANGE, lw=3)
     axes.plot(result.difference, 1, "D", color=ORANGE, ms=9, mec=BLACK, mew=0.6)
-    axes.set_yticks([0, 1], ["each training", "mean, 95% interval"])
+    axes.set_yticks([0, 1], ["each training", "mean, 95% confidence interval"])
     axes.set_ylim(-0.6, 1.5)

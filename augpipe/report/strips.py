@@ -41,14 +41,14 @@ def strips(results: Results, room: float = 1.0) -> tuple[list[dict[str, Any]], i
 def _of_class(results: Results, label: int) -> Iterator[tuple[str, str]]:
     train = results.splits["train"]
     real = np.flatnonzero(train.labels == label)
-    yield "real, train", image_strip(train.images[real[:SHOWN]])
+    yield "real, training", image_strip(train.images[real[:SHOWN]])
     for generator in results.generators:
         samples = generator.samples
         shown = samples.images[np.flatnonzero(samples.labels == label)[:SHOWN]]
         yield generator.name, image_strip(shown)
         if len(shown) and len(real):
             near = train.images[real[nearest(shown, train, real)]]
-            yield f"nearest of train to {generator.name}", image_strip(near)
+            yield f"training image nearest to {generator.name}", image_strip(near)
 
 
 def nearest(images: NDArray[np.uint8], train: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -162,6 +162,16 @@ def test_holm_is_its_definition(p_values: list[float]) -> None:
 
 def test_holm_on_a_worked_example() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    # Computed by R's multtest, as statsmodels has it in its tests of `multipletests` (res_multtest1).
+    p = [0.838541, 0.642194, 0.680846, 0.967834, 0.716269, 0.177096952723, 5.23656777208e-5, 0.0202732688798]
+    r = [1, 1, 1, 1, 1, 1, 5.23656777208e-4, 0.14191288215860]
+    p += [2.8140506198e-4, 0.0149877310796]
+    r += [2.53264555782e-3, 0.11990184863680]
+    assert holm(p) == pytest.approx(r, rel=1e-12)
+    # A Bonferroni test of every set of hypotheses that has this one (Marcus, Peritz & Gabriel 1976).
+    sets = [s for k in range(1, 6) for s in itertools.combinations(range(5, 10), k)]
+    closed = [max(min(1.0, len(s) * min(p[i] for i in s)) for s in sets if at in s) for at in range(5, 10)]
+    assert holm(p[5:]) == pytest.approx(closed)
 
 
 def test_seeds_needed_would_do() -> None:

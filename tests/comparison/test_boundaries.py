@@ -24,6 +24,17 @@ def test_boundaries_are_the_published_ones(looks: int) -> None:
     assert boundaries(fractions) == pytest.approx(PUBLISHED[looks], abs=6e-4)
 
 
+@pytest.mark.parametrize(
+    ("fractions", "published"),
+    [((1 / 2, 3 / 4, 1), (2.962588, 2.359018, 2.014084)), ((219 / 441, 329 / 441, 1), (2.974067, 2.366106, 2.012987))],
+)
+def test_boundaries_of_unequal_looks_are_the_published_ones(
+    fractions: tuple[float, ...], published: tuple[float, ...]
+) -> None:
+    """Printed in the documentation of gsDesign (Anderson), article on integer sample sizes: 2.5% of one side."""
+    assert boundaries(fractions) == pytest.approx(published, abs=1e-6)
+
+
 @pytest.mark.parametrize("fractions", [(0.25, 0.5, 1.0), (0.3, 0.35, 0.9), (0.1, 0.97, 1.0)])
 @pytest.mark.parametrize("alpha", [0.05, 0.4])
 def test_the_error_up_to_each_look_is_what_it_may_spend(fractions: tuple[float, ...], alpha: float) -> None:

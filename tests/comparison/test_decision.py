@@ -4,14 +4,17 @@ its decisions, its symmetries.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from augpipe.comparison.bootstrap import interval
-from augpipe.comparison.decision import confirm_pair, decide
+from augpipe.comparison.bootstrap import degrees, interval
+from augpipe.comparison.boundaries import look
+from augpipe.comparison.decision import confirm_pair, decide, replicates_needed
 from augpipe.comparison.options import METRICS
-from augpipe.comparison.paired import Difference, Variances, difference, scores
+from augpipe.comparison.paired import Difference, Variances, difference, estimate_of, scores
 from augpipe.comparison.units import Units
 
 TRUTH = np.repeat(np.arange(3), [60, 60, 30]).astype(np.int64)
@@ -71,6 +74,25 @@ def test_degrees_of_freedom_are_satterthwaites() -> None:
     assert 1 <= estimate.df < 5
     # Of one class, only its 30 images count.
     assert difference(a, b, UNITS, classes=(2,)).of_test == pytest.approx(29)
+
+
+def test_of_two_means_they_are_welchs() -> None:
+    """Satterthwaite's formula for two variance components is that of Welch's test, scipy's here."""
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0, 1, 5), rng.normal(0, 2, 30)
+    a, b = first.var(ddof=1) / 5, second.var(ddof=1) / 30
+    expected = stats.ttest_ind(first, second, equal_var=False).df
+    assert float(degrees(a + b, a, b, 5, 29)) == pytest.approx(expected)
+
+
+def test_without_variance_of_test_images_it_is_the_paired_t() -> None:
+    """Of the generators' means, scipy's."""
+    rng = np.random.default_rng(0)
+    ours, theirs = 80 + rng.normal(0, 1, (6, 2)), 79 + rng.normal(0, 1, (6, 2))
+    expected = stats.ttest_rel(ours.mean(1), theirs.mean(1))
+    answer = estimate_of("", ours - theirs, np.zeros((6, len(TRUTH))), 0.0, UNITS, 100.0, 30.0)
+    assert (answer.p, answer.df) == pytest.approx((expected.pvalue, expected.df))
+    assert answer.interval(0.05) == pytest.approx(tuple(expected.confidence_interval(0.95)))
 
 
 @pytest.mark.parametrize("shape, spread", [((3, 8), (0.05, 0.05)), ((5, 2), (0.0, 0.1))])
@@ -157,7 +179,8 @@ def estimate(mean: float, error: float, df: float = 12.0, g: int = 5) -> Differe
 def test_equivalence_is_two_one_sided_tests(mean: float, error: float) -> None:
     answer = decide(estimate(mean, error), "macro_recall", margin=0.5)
     p = max(stats.t.sf((mean + 0.5) / error, 12.0), stats.t.cdf((mean - 0.5) / error, 12.0))
-    assert answer.within_margin == (p < 0.05)
+    assert answer.within_margin == (p < 0.05) == (answer.inner[0] > -0.5 and answer.inner[1] < 0.5)
+    assert answer.inner == pytest.approx(stats.t.interval(0.9, 12.0, mean, error))
     differs = 2 * stats.t.sf(abs(mean) / error, 12.0) < 0.05
     expected = ("better" if mean > 0 else "worse") if differs else "equivalent"
     assert answer.decision == (expected if differs or p < 0.05 else "undecided")
@@ -179,6 +202,35 @@ def test_of_so_many_replicates_four_of_five_runs_decide(mean: float, decided: st
         p = 2 * stats.t.sf(abs(values.mean()) / error, df)
         hits += p < 0.05 if decided == "better" else (low > -0.5 and high < 0.5)
     assert 0.75 < hits / 1500 < 0.92
+
+
+@pytest.mark.parametrize("effect, pairs", [(0.2, 199), (0.3, 90), (0.5, 34), (0.8, 15), (1.0, 10)])
+def test_replicates_needed_are_those_of_tables_for_the_paired_t(effect: float, pairs: int) -> None:
+    """Pairs for 80% power at 5%, two-sided, by the noncentral t: as tables and calculators of sample sizes print."""
+    n = np.arange(3, 300)
+    power = stats.nct.sf(stats.t.isf(0.025, n - 1), n - 1, effect * n**0.5)
+    assert n[power >= 0.8][0] == pairs
+    alone = replace(estimate(effect, 0.1, g=3), variances=Variances(1.0, 0.0, 0.0))
+    assert replicates_needed(alone, margin=1e-6) == pairs
+
+
+@pytest.mark.parametrize("mean, test", [(1.5, 0.16), (1.0, 0.0)])
+def test_they_decide_four_of_five_runs_with_looks_as_well(mean: float, test: float) -> None:
+    """Simulated with looks at 5, 10, 20, ... replicates, and the test units' variance estimated, with 60 degrees."""
+    of = Variances(4.0, 0.0, test)
+    needed = replicates_needed(replace(estimate(mean, 1.0), variances=of, of_test=60.0))
+    assert needed is not None and needed > 20
+    rng, runs = np.random.default_rng(0), 10_000
+    replicates = mean + 2 * rng.normal(size=(runs, needed)) + test**0.5 * rng.normal(size=(runs, 1))
+    of_test, decided = test * rng.chisquare(60, runs) / 60, np.zeros(runs, bool)
+    counts = [n for n in (5, 10, 20, 40) if n < needed] + [needed]
+    for n in counts:
+        values = replicates[:, :n]
+        between = values.var(axis=1, ddof=1) / n
+        t = np.abs(values.mean(1)) / np.sqrt(between + of_test)
+        df = degrees(between + of_test, between, of_test, n, 60.0)
+        decided |= t > stats.t.isf(look(counts, n).level / 2, df)
+    assert decided.mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_too_few_to_say() -> None:

@@ -51,6 +51,15 @@ def test_the_order_does_not_matter_and_the_names_are_the_seed() -> None:
         simultaneous([family[0], short], UNITS)
 
 
+def designed_vectors(n: int) -> np.ndarray:
+    """Orthonormal vectors (n,U), each with mean 0 within every class."""
+    raw = np.random.default_rng(0).normal(size=(len(TRUTH), n))
+    for label in range(4):
+        raw[label == TRUTH] -= raw[label == TRUTH].mean(0)
+    q: np.ndarray = np.linalg.qr(raw)[0].T
+    return q
+
+
 def designed(vectors: np.ndarray) -> list[Difference]:
     """Members whose estimates have the correlation of these vectors (J,U), with known variance."""
     return [
@@ -63,10 +72,7 @@ def test_levels_are_sidaks_and_dunnetts() -> None:
     """Critical values of the largest of k |z|:
     independent, and all against one control (Dunnett 1964, table, infinite df).
     """
-    raw = np.random.default_rng(0).normal(size=(len(TRUTH), 5))
-    for label in range(4):
-        raw[label == TRUTH] -= raw[label == TRUTH].mean(0)
-    q = np.linalg.qr(raw)[0].T
+    q = designed_vectors(5)
     apart = simultaneous(designed(q[:3]), UNITS, draws=200_000)[0].level
     assert apart == pytest.approx(1 - 0.95 ** (1 / 3), rel=0.03)
     for k, critical in ((2, 2.21), (3, 2.35), (4, 2.44)):
@@ -76,6 +82,20 @@ def test_levels_are_sidaks_and_dunnetts() -> None:
         assert stats.norm.isf(level / 2) == pytest.approx(critical, abs=0.015)
     same = simultaneous(designed(np.stack([q[0], q[0], q[0]])), UNITS, draws=200_000)[0]
     assert same.level == pytest.approx(0.05, rel=0.03)
+
+
+@pytest.mark.parametrize("k, df", [(2, 4), (5, 8), (5, 20), (9, 60)])
+def test_with_few_degrees_of_freedom_the_joint_level_is_that_of_the_multivariate_t(k: int, df: int) -> None:
+    """k arms against one: the exact coverage of the intervals (Dunnett; scipy's integral) is 95%, or a little above."""
+    q = designed_vectors(k + 1)
+    members = [replace(m, df=float(df)) for m in designed(q[1:] - q[0])]
+    joint = simultaneous(members, UNITS)
+    critical = joint[0].high / members[0].error
+    assert all(m.high == pytest.approx(critical * member.error) for m, member in zip(joint, members, strict=True))
+    shape = np.full((k, k), 0.5) + 0.5 * np.eye(k)
+    bound = np.full(k, critical)
+    covered = stats.multivariate_t(np.zeros(k), shape, df=df).cdf(bound, lower_limit=-bound, random_state=0)
+    assert 0.945 < covered < 0.97
 
 
 @pytest.mark.parametrize("spread, expected", [(0.0, 0.5), (0.12, 0.1)])

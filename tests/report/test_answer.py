@@ -21,12 +21,14 @@ from augpipe.comparison.options import LABELS, METRICS, Confirm
 from augpipe.comparison.paired import difference, newcombe
 from augpipe.comparison.units import Units
 from augpipe.core.store import Store, load_images, load_state
+from augpipe.pipeline.budget import duration
 from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed, confirm
 from augpipe.pipeline.experiment import RESPLIT, Experiment
 from augpipe.pipeline.outputs import outputs
 from augpipe.pipeline.outputs import test_labels as labels_of
+from augpipe.pipeline.records import Timed
 from augpipe.pipeline.runs import Runs
-from augpipe.report.answer import ADVICE, situation, verdict
+from augpipe.report.answer import ADVICE, advice, situation, verdict
 from augpipe.report.answer_section import answer_section
 from augpipe.report.collect import collect, with_confirmed
 from augpipe.report.out import check_out
@@ -69,15 +71,15 @@ def of(confirmed: Confirmed, **changes: Any) -> Confirmed:
             "worse",
         ),
         (
-            {"decision": "equivalent", "difference": 0.1, "low": -0.3, "high": 0.45},
-            "Synthetic images from gan made no difference larger than 0.5 points to the best method without them "
-            "(-0.3 to 0.5), confirmed on 5 fresh trainings.",
+            {"decision": "equivalent", "difference": 0.1, "low": -0.4, "high": 0.6, "inner": (-0.3, 0.45)},
+            "Synthetic images from gan made no difference larger than 0.5 points compared with the best method without "
+            "them (90% interval -0.3 to +0.5), confirmed on 5 fresh trainings.",
             "equivalent",
         ),
         (
             {"decision": "undecided", "difference": 0.7, "low": -0.5, "high": 1.9, "replicates_needed": 17},
-            "Not decided: synthetic images from gan changed macro recall by +0.7 points (-0.5 to 1.9) over the best "
-            "method without them on 5 fresh trainings; 12 more replicates, about 4.0 min, would decide.",
+            "Not decided: synthetic images from gan changed macro recall by +0.7 points (-0.5 to +1.9) over the best "
+            "method without them on 5 fresh trainings; 12 more trainings, about 4.0 min, would decide in 4 of 5 cases.",
             "more replicates",
         ),
         (
@@ -101,6 +103,21 @@ def test_every_decision_has_a_sentence_and_an_advice(
     assert verdict(results.comparison, one, {"x": "why"}).endswith("Failed and not compared: 'x'.")
 
 
+def test_the_time_of_more_trainings_is_measured_where_results_were_reused(
+    confirmed: Confirmed, results: Results
+) -> None:
+    """Two at once count once; a command that found all of them finished took a second."""
+    runs = {}
+    for at, (key, run) in enumerate(confirmed.runs.arms.items()):
+        assert run.classifier is not None
+        time = Timed(began=1e9 + 30.0 * (at // 2), seconds=30.0)
+        runs[key] = replace(run, classifier=run.classifier.model_copy(update={"time": time}), synthetic=None)
+    one = of(confirmed, decision="undecided", replicates_needed=7)
+    one = replace(one, runs=replace(confirmed.runs, arms=runs), seconds=1.0)
+    whole = 30.0 * -(-len(runs) // 2)
+    assert f"2 more trainings, about {duration(2 * whole / 5)}, would" in verdict(results.comparison, one, {})
+
+
 def test_without_a_confirm_stage_it_is_a_first_look(results: Results) -> None:
     off, failed = NotConfirmed(OFF, {}), NotConfirmed("the confirm stage failed for 'gan'", {"gan": "x"})
     assert verdict(results.comparison, off, {}).startswith("A first look, not confirmed. Synthetic")
@@ -113,8 +130,19 @@ def test_without_a_confirm_stage_it_is_a_first_look(results: Results) -> None:
     rows = [situation(one, generative=True) for one in (off, failed, own_splits)]
     rows.append(situation(off, generative=False))
     assert rows == ["first look", "failed", "resplit", "no generator"]
-    reached = {*rows, "better", "worse", "equivalent", "more replicates", "more test images"}
+    reached = {*rows, "better", "worse", "equivalent", "more replicates", "more time", "more test images"}
     assert reached == set(ADVICE), "every row can be reached"
+
+
+def test_the_advice_names_what_limits_the_number_of_trainings(confirmed: Confirmed) -> None:
+    """`confirm.generators` (here 5), or the time: with a larger number already, or with `classifiers: auto`."""
+    undecided = of(confirmed, decision="undecided", replicates_needed=17)
+    assert "`--set confirm.generators=17`" in advice(undecided, generative=True)
+    for options in (Confirm(generators=20), Confirm(generators=5, classifiers="auto")):
+        experiment = undecided.experiment.model_copy(update={"confirm": options})
+        limited = replace(undecided, experiment=experiment)
+        assert situation(limited, generative=True) == "more time"
+        assert "longer `--budget`" in advice(limited, generative=True)
 
 
 def test_the_summary_is_what_its_schema_says(confirmed: Confirmed, results: Results, tmp_path: Path) -> None:
@@ -157,18 +185,24 @@ def test_the_page_begins_with_the_answer(confirmed: Confirmed, results: Results)
         "<h2>Rare classes</h2>",
         "The intervals of the differences hold for all of these classes together",
         ADVICE["better"].split("`")[0],
+        "<h2>Each fresh training of the two arms</h2>",
         "Difference in macro recall of each fresh training",
         "The run took 20 s, of which",
         "<h2>Other metrics, and each class</h2>",
         "<h2>Experiment</h2>",
         "Nothing is tested here",
+        "Validation chose classic among 2 arms without a trained generator",
+        "scores of an arm that was chosen are somewhat too high here. The answer above is of fresh seeds",
     ]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
-    assert "<th>p</th>" not in text.partition("Effect sizes")[0], "the first look has no verdicts"
+    assert "<th>p-value</th>" not in text.partition("Effect sizes")[0], "the first look has no verdicts"
+    assert not answer_section(with_confirmed(results, confirmed, 20.0))["design"], "numbers as the config says"
+    chosen = with_confirmed(results, replace(confirmed, design="5 generators with 2 classifiers."), 20.0)
+    assert answer_section(chosen)["design"] == "5 generators with 2 classifiers."
     first = page(results)
     assert "A first look, not confirmed." in first and "Nothing is tested here" not in first
-    assert "Of the first look: without intervals." in first and "<th>p</th>" in first
+    assert "Of the first look: without intervals." in first and "<th>p-value</th>" in first
 
 
 def test_rare_classes_have_their_test_images_and_their_scores(confirmed: Confirmed, results: Results) -> None:
@@ -315,7 +349,9 @@ def test_a_second_test_set(stored: tuple[Experiment, Runs], confirmed: Confirmed
     assert (predictions.split == "shift").sum() == (predictions.split == "test").sum() > 0
     text = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert text.index("<h2>Second test set (shift)") < text.index("<h2>Experiment")
-    assert f"{outcome.difference:+.1f} points (95% interval {outcome.low:+.1f} to {outcome.high:+.1f}" in text
+    assert (
+        f"{outcome.difference:+.1f} points (95% confidence interval {outcome.low:+.1f} to {outcome.high:+.1f}" in text
+    )
     assert answer_section(collect(experiment, stored[1], 1.0))["shift"] is None
 
 

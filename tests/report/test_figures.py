@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from augpipe.comparison.bootstrap import Interval
-from augpipe.report.figures import STYLE, confusion_pair, name_classes, ratio_curve
+from augpipe.report.figures import STYLE, name_classes, ratio_curve
+from augpipe.report.heatmaps import confusion_pair
 
 DIGITS = (
     "0 - zero",

@@ -34,7 +34,7 @@ from augpipe.report.contrasts import _series, contrasts
 from augpipe.report.figures import cost_dots
 from augpipe.report.misread import SHOWN, misread
 from augpipe.report.out import FILES
-from augpipe.report.page import _page, page
+from augpipe.report.page import _page, chosen_by_val, page
 from augpipe.report.predictions import write_predictions
 from augpipe.report.quality import _curation, quality
 from augpipe.report.results import Results
@@ -92,9 +92,11 @@ def test_the_page_says_what_it_should(results: Results, text: str) -> None:
 
 
 def test_the_page_says_where_val_chose_the_arm_of_the_verdict(results: Results) -> None:
-    """And which arm over-samples besides; nothing of either where there was no choice and no such arm."""
+    """Of each kind, and which arm over-samples besides; nothing where there was no choice and no such arm."""
     text = page(results)
-    assert "Val chose" not in text and "over-samples" not in text
+    assert "Validation chose classic among 2 arms without a trained generator, by the same" in text
+    assert "over-samples" not in text
+    assert chosen_by_val(replace(results, arms=tuple(r for r in results.arms if r.arm.name != "classic"))) == ""
     gan = next(result for result in results.arms if result.generative)
     mix = Mix(fill="auto", share=0.1, transform="faces")
     other = replace(gan, arm=gan.arm.model_copy(update={"mix": mix}))
@@ -102,7 +104,7 @@ def test_the_page_says_where_val_chose_the_arm_of_the_verdict(results: Results) 
     experiment = results.experiment.model_copy(update={"arms": tuple(arms)})
     others = [replace(r, generative=r.arm.name != "real") for r in results.arms]
     text = page(replace(results, experiment=experiment, arms=tuple(others)))
-    assert f"Val chose {results.comparison.best} among {len(others) - 1} arms with a" in text
+    assert f"Validation chose {results.comparison.best} among {len(others) - 1} arms with a" in text
     assert "An arm that over-samples without synthetic images" in text
 
 
@@ -444,7 +446,7 @@ def test_effect_sizes_are_told_of_each_arm_against_each_reference_once(
     arms = tuple(arm for arm in experiment.arms if arm.name in left)
     own = collect(experiment.model_copy(update={"arms": arms}), kept, 1.0)
     text = page(own)
-    table = text[text.index("Effect sizes") : text.index("Values selected on val")]
+    table = text[text.index("Effect sizes") : text.index("Values chosen by validation")]
     told = re.findall(r'<tr><td class="name">(.*?)</td><td class="text">(.*?)</td>', table)
     references = list(dict.fromkeys((own.comparison.baseline, own.comparison.strongest)))
     assert told == [(a, r) for a in left for r in references if a != r]
