@@ -26,7 +26,7 @@ from augpipe.nn.history import PastFakes, ScoreMeans, WeightHistory
 from augpipe.nn.losses import Target
 from augpipe.nn.options import PAIRED, RELATIVISTIC
 from augpipe.nn.penalties import Critic, gradient_penalty
-from augpipe.nn.rotations import quarter_turns
+from augpipe.nn.rotations import TURNS, quarter_turns
 from augpipe.nn.virtual_norm import WithReference
 
 
@@ -196,11 +196,11 @@ class Techniques(Adversarial):
         return loss
 
     def _rotation_loss(self, images: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of the critic's guess of the quarter turns."""
+        """Cross-entropy of the critic's guess of a random number of quarter turns for each image."""
         d: Any = self.nets["discriminator"]
-        turned, turns = quarter_turns(images)
+        turns = (self._uniform(len(images))[:, 0] * TURNS).long()
         with self.runtime.autocast():
-            logits = d.heads.turns(d.features(turned))
+            logits = d.heads.turns(d.features(quarter_turns(images, turns)))
         return losses.classification(logits, turns)
 
     def warm_start(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Rotation as an auxiliary task: by how many quarter turns was an image rotated? (Chen et al. 2019, SS-GAN)"""
+"""Rotation as an auxiliary task: by how many quarter turns was an image rotated? (SS-GAN, Chen et al. 2019)"""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import torch
 TURNS = 4
 
 
-def quarter_turns(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N,C,S,S) → every fourth image, rotated by 0, 90, 180 and 270 degrees, and the number of quarter turns.
-
-    About N images, as many as in the batch (Chen et al. 2019, section 4).
-    """
-    some = images[::TURNS]
-    turned = torch.cat([torch.rot90(some, turns, (2, 3)) for turns in range(TURNS)])
-    return turned, torch.arange(TURNS, device=images.device).repeat_interleave(len(some))
+def quarter_turns(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """(N,C,S,S), quarter turns (N,) of 0 to 3 → each image, rotated counter-clockwise by its number of turns."""
+    rotated = torch.stack([torch.rot90(images, turn, (2, 3)) for turn in range(TURNS)])
+    return rotated[turns, torch.arange(len(images), device=images.device)]

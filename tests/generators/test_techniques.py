@@ -56,8 +56,9 @@ def lecam_term(g, real, fake, options) -> torch.Tensor:
 
 
 def rotation_term(g, real, fake, options) -> torch.Tensor:
-    turned, turns = quarter_turns(real.images)
-    return options["rotation"] * F.cross_entropy(g.d.heads.rotation(g.d.features(turned)), turns)
+    turns = (torch.rand(len(real.labels), 1, generator=g.rngs["device"])[:, 0] * 4).long()
+    features = g.d.features(quarter_turns(real.images, turns))
+    return options["rotation"] * F.cross_entropy(g.d.heads.rotation(features), turns)
 
 
 def gradient_term(g, real, fake, options) -> torch.Tensor:
