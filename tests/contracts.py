@@ -56,7 +56,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "rotation": 1.0,
         },
     ),
-    "cgan, pairs": ("cgan", {"head": "projection", "loss": "relativistic_pairing", "r2": 0.01, "r1_every": 2}),
+    "cgan, pairs": (
+        "cgan",
+        {
+            "head": "projection",
+            "loss": "relativistic_pairing",
+            "r2": 0.01,
+            "r1_every": 2,
+            "infogan": {"categories": 3, "continuous": 1},
+        },
+    ),
     "dcgan, techniques": (
         "dcgan",
         {

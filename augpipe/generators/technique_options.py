@@ -26,6 +26,31 @@ class Apa(Strict):
     """Thousands of real images over which the probability of a replacement can rise from 0 to 1; it ends at 0.8."""
 
 
+class InfoGan(Strict):
+    """Codes that the critic recovers from the image (InfoGAN, Chen et al. 2016)."""
+
+    categories: int = Field(default=4, ge=0, le=1000)
+    """Values of the categorical code; 0: no such code."""
+
+    continuous: int = Field(default=0, ge=0, le=1000)
+    """Continuous codes, N(0,1)."""
+
+    categorical_weight: float = Field(default=1.0, ge=0)
+    """Weight of the categorical code's cross-entropy in both losses."""
+
+    continuous_weight: float = Field(default=0.1, ge=0)
+    """Weight of the continuous codes' negative log-likelihood in both losses."""
+
+    @model_validator(mode="after")
+    def _check_codes(self) -> InfoGan:
+        if self.categories == 1 or not (self.categories or self.continuous):
+            raise ValueError(
+                f"categories: {self.categories} with continuous: {self.continuous} is no code; "
+                "set categories to 2 or more, or continuous to 1 or more"
+            )
+        return self
+
+
 class TechniqueConfig(AdversarialConfig):
     """Training techniques; each is off by default."""
 
@@ -97,6 +122,15 @@ class TechniqueConfig(AdversarialConfig):
     rotation_generator: float = Field(default=0.2, ge=0)
     """Weight of the same task on fakes in the generator's loss."""
 
+    infogan: InfoGan | None = None
+    """Codes, independent of the class, that the critic recovers from the image: a category is a kind of image within
+    each class (Chen et al. 2016). null: none."""
+
+    @property
+    def codes(self) -> int:
+        """Latents that are codes, or that a category is the largest of."""
+        return self.infogan.categories + self.infogan.continuous if self.infogan else 0
+
     @property
     def adversarial(self) -> str:
         """Name of the loss in use."""
@@ -130,6 +164,10 @@ class TechniqueConfig(AdversarialConfig):
                 f"apa needs a critic whose sign separates real from fake; with loss: {self.adversarial} only "
                 f"differences of scores count, choose loss from {signed}, or set apa: null"
             )
+        if self.codes >= self.latent:
+            raise ValueError(f"infogan has {self.codes} codes, which take the place of latents; set latent above that")
+        if self.infogan and self.replay:
+            raise ValueError(f"replay: {self.replay} keeps images without their codes; with infogan set replay: 0")
         return self
 
 

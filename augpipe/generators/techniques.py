@@ -7,7 +7,7 @@ A family adds its nets, and asks for `show` and `with_critic_terms` in the criti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from augpipe.generators.technique_options import TechniqueConfig
 from augpipe.nn import adversarial_losses, losses
 from augpipe.nn.augment import Adaptive
 from augpipe.nn.blocks import Scheme
+from augpipe.nn.codes import WithCodes, code_losses
 from augpipe.nn.heads import CriticOutput
 from augpipe.nn.history import PastFakes, ScoreMeans, WeightHistory
 from augpipe.nn.losses import Target
@@ -31,11 +32,12 @@ from augpipe.nn.virtual_norm import WithReference
 
 
 class Side(NamedTuple):
-    """Images (N,C,H,W) as the critic was shown them, their labels (N,), and what it returned."""
+    """Images (N,C,H,W) as the critic was shown them, their labels (N,), what it returned; latents (N,Z) of fakes."""
 
     images: torch.Tensor
     labels: torch.Tensor
     output: CriticOutput
+    latents: torch.Tensor | None = None
 
 
 class Techniques(Adversarial):
@@ -53,7 +55,9 @@ class Techniques(Adversarial):
         self.histories: dict[str, WeightHistory] = {}
 
     def add(self, name: str, net: nn.Module, scheme: Scheme = "kaiming", *, spectral: bool = False) -> nn.Module:
-        """See `NetworkGenerator`; initialised orthogonally and with virtual batch norms if requested."""
+        """See `NetworkGenerator`; with codes, orthogonal initialisation and virtual batch norms if requested."""
+        if name == "generator" and self.options.infogan and self.options.infogan.categories:
+            net = WithCodes(net, self.options.infogan.categories)
         if name == "generator" and self.options.virtual_batch_norm:
             labels = torch.arange(self.options.virtual_batch_norm) % len(self.problem.classes)
             latents = self.latents(labels, torch_stream(self._seed, "reference batch"))
@@ -86,10 +90,10 @@ class Techniques(Adversarial):
                 fake = self.nets["generator"](z, fake_labels)
             fake, fake_labels = self._with_past(fake, fake_labels)
             on_real = self._score(real, labels)
-            return on_real, self._score(self.augment(fake), fake_labels)
+            return on_real, self._score(self.augment(fake), fake_labels, z)
 
-    def _score(self, images: torch.Tensor, labels: torch.Tensor) -> Side:
-        return Side(images, labels, self.nets["discriminator"](images, labels))
+    def _score(self, images: torch.Tensor, labels: torch.Tensor, latents: torch.Tensor | None = None) -> Side:
+        return Side(images, labels, self.nets["discriminator"](images, labels), latents)
 
     def _fake_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels of the global batch's fakes, on the CPU: those of the reals (N,) if pairs are compared, else drawn."""
@@ -158,6 +162,7 @@ class Techniques(Adversarial):
             loss = loss + options.lecam * losses.lecam(on_real, on_fake, means.real, means.fake)
         if options.rotation:
             loss = loss + options.rotation * self._rotation_loss(real.images)
+        loss = self._with_codes(loss, fake)
         for side, gamma in ((real, options.r1), (fake, options.r2)):
             loss = self.with_r1(loss, self._critic_of(side.labels), side.images, gamma, options.r1_every)
         return loss
@@ -178,7 +183,7 @@ class Techniques(Adversarial):
         """Fakes through the critic for the generator's update; labels (N,): those of the reals."""
         with self.runtime.autocast():
             z, fake_labels = self.noise(self._fake_labels(labels))
-            return self._score(self.augment(self.nets["generator"](z, fake_labels)), fake_labels)
+            return self._score(self.augment(self.nets["generator"](z, fake_labels)), fake_labels, z)
 
     def generator_loss(self, fake: Side, real: CriticOutput | None) -> torch.Tensor:
         """The adversarial loss of the generator; real: see `compared`."""
@@ -193,7 +198,17 @@ class Techniques(Adversarial):
             loss = loss + self.options.feature_matching * matching
         if self.options.rotation and self.options.rotation_generator:
             loss = loss + self.options.rotation_generator * self._rotation_loss(fake.images)
-        return loss
+        return self._with_codes(loss, fake)
+
+    def _with_codes(self, loss: torch.Tensor, fake: Side) -> torch.Tensor:
+        """The loss and that of the critic's guess of the fakes' codes, if there are any."""
+        infogan, d = self.options.infogan, cast(Any, self.nets["discriminator"])
+        if infogan is None or fake.latents is None:
+            return loss
+        with self.runtime.autocast():
+            guess = d.heads.guess(fake.output.features)
+        categorical, continuous = code_losses(guess, fake.latents, infogan.categories)
+        return loss + infogan.categorical_weight * categorical + infogan.continuous_weight * continuous
 
     def _rotation_loss(self, images: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the critic's guess of a random number of quarter turns for each image."""

@@ -23,13 +23,17 @@ class CriticOutput(NamedTuple):
 
 
 class FeatureHeads(nn.Module):
-    """Minibatch discrimination with so many kernels, if any, and a head for rotations; features (N,F) → (N,width)."""
+    """Minibatch discrimination with so many kernels, if any, and heads for rotations and for so many codes.
 
-    def __init__(self, features: int, *, kernels: int, rotation: bool) -> None:
+    Features (N,F) → (N,width).
+    """
+
+    def __init__(self, features: int, *, kernels: int, rotation: bool, codes: int) -> None:
         super().__init__()
         self.width = features + kernels
         self.minibatch = MinibatchDiscrimination(features, kernels) if kernels else None
         self.rotation = nn.Linear(self.width, TURNS) if rotation else None
+        self.codes = nn.Linear(self.width, codes) if codes else None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """See the class."""
@@ -40,7 +44,15 @@ class FeatureHeads(nn.Module):
 
     def turns(self, features: torch.Tensor) -> torch.Tensor:
         """Features (N,width) → logits of the number of quarter turns (N,4), float32."""
-        if self.rotation is None:
-            raise RuntimeError("the critic has no head for rotations")
-        logits: torch.Tensor = self.rotation(features)
-        return logits.float()
+        return _head(self.rotation, features)
+
+    def guess(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (N,width) → logits of the category and means of the continuous codes, float32."""
+        return _head(self.codes, features)
+
+
+def _head(head: nn.Module | None, features: torch.Tensor) -> torch.Tensor:
+    if head is None:
+        raise RuntimeError("the critic was built without this head")
+    out: torch.Tensor = head(features)
+    return out.float()

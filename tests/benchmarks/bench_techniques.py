@@ -69,6 +69,7 @@ TECHNIQUES: Final[dict[str, dict[str, Any]]] = {
     "APA": {"apa": {"kimg": 100.0}},
     "replay": {"replay": 1000},
     "rotation": {"rotation": 1.0},
+    "InfoGAN": {"infogan": {"categories": 4}},
 }
 
 

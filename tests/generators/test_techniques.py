@@ -61,6 +61,13 @@ def rotation_term(g, real, fake, options) -> torch.Tensor:
     return options["rotation"] * F.cross_entropy(g.d.heads.rotation(features), turns)
 
 
+def code_term(g, real, fake, options) -> torch.Tensor:
+    """Cross-entropy of the largest of the first three latents, and a tenth of that of a Gaussian, for the fourth."""
+    guess = g.d.heads.codes(fake.output.features)
+    squares = (fake.latents[:, 3:4] - guess[:, 3:]).square().sum(1)
+    return F.cross_entropy(guess[:, :3], fake.latents[:, :3].argmax(1)) + 0.1 * 0.5 * squares.mean()
+
+
 def gradient_term(g, real, fake, options) -> torch.Tensor:
     def critic(x: torch.Tensor) -> torch.Tensor:
         return g.d(x, real.labels).score
@@ -71,7 +78,7 @@ def gradient_term(g, real, fake, options) -> torch.Tensor:
 def r1_and_r2(g, real, fake, options) -> torch.Tensor:
     """Both every second step, with twice the weight."""
     total = torch.zeros(())
-    for images, labels, _ in (real, fake):
+    for images, labels, *_ in (real, fake):
         total = total + 2 * 0.3 * r1(lambda x, labels=labels: g.d(x, labels).score, images)
     return total
 
@@ -82,6 +89,7 @@ def r1_and_r2(g, real, fake, options) -> torch.Tensor:
         ("dcgan", {}, lambda r, f: F.softplus(-r).mean() + F.softplus(f).mean(), no_term),
         ("cgan", {"loss": "hinge", "lecam": 0.3, "r1": 0}, lambda r, f: F.relu(1 - r).mean() + F.relu(1 + f).mean(), lecam_term),
         ("dcgan", {"loss": "least_squares", "rotation": 0.5}, lambda r, f: (mean_square(r - 1) + mean_square(f + 1)) / 2, rotation_term),
+        ("dcgan", {"infogan": {"categories": 3, "continuous": 1}}, lambda r, f: F.softplus(-r).mean() + F.softplus(f).mean(), code_term),
         ("cgan", {"loss": "wasserstein_gp", "r1": 0}, lambda r, f: f.mean() - r.mean(), gradient_term),
         ("cgan", {"loss": "relativistic_pairing", "r1": 0.3, "r2": 0.3, "r1_every": 2}, lambda r, f: F.softplus(f - r).mean(), r1_and_r2),
     ],
@@ -249,6 +257,9 @@ def test_without_a_technique_nothing_is_added() -> None:
         ({"head": "projection", "loss": "wasserstein_gp", "apa": {}}, "apa needs .* choose loss from nonsaturating, hinge"),
         ({"head": "projection", "loss": "relativistic_average", "ada": {}}, "set ada: null"),
         ({"label_flips": 0.5}, "less than 0.5"),
+        ({"infogan": {"categories": 1}}, "categories: 1 with continuous: 0 is no code"),
+        ({"infogan": {"categories": 8}}, "infogan has 8 codes, .* set latent above that"),
+        ({"infogan": {}, "replay": 5}, "replay: 5 .* with infogan set replay: 0"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from augpipe.core.errors import UserError
 from augpipe.nn.attention import SelfAttention, attended_level
 from augpipe.nn.blocks import initialise
+from augpipe.nn.codes import WithCodes, categories, code_losses
 from augpipe.nn.history import PastFakes, ScoreMeans, WeightHistory
 from augpipe.nn.minibatch import MinibatchDiscrimination
 from augpipe.nn.norms import ConditionalBatchNorm2d, split_sizes
@@ -187,3 +188,29 @@ def test_quarter_turns() -> None:
     for at, (y, x) in enumerate([(0, 2), (0, 0), (2, 0), (2, 2)]):  # where the top right corner goes
         assert turned[2 * at : 2 * at + 2, 0, y, x].tolist() == [2.0, 11.0]
     assert torch.equal(turned[:2], images[:2])
+
+
+def test_categories_of_latents_are_uniform_and_stay_when_truncated() -> None:
+    z = torch.randn(9000, 5, generator=rng())
+    assert torch.allclose(categories(z, 3).bincount() / 9000, torch.full((3,), 1 / 3), atol=0.02)
+    assert torch.equal(categories(0.1 * z, 3), categories(z, 3))
+
+
+class Echo(nn.Module):
+    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return z
+
+
+def test_a_generator_sees_the_category_and_the_other_latents() -> None:
+    z = torch.tensor([[0.3, 2.0, -1.0, 0.7], [5.0, 2.0, 9.0, -0.4]])
+    seen = WithCodes(Echo(), 3)(z, torch.zeros(2))
+    assert seen.tolist() == [[0, 1, 0, z[0, 3].item()], [0, 0, 1, z[1, 3].item()]]
+
+
+def test_the_bound_of_the_mutual_information() -> None:
+    z = torch.tensor([[0.3, 2.0, 0.5, 9.0], [5.0, 2.0, -1.0, 9.0]])
+    guess = torch.cat([torch.log(torch.tensor([[0.2, 0.8], [0.6, 0.4]])), torch.tensor([[0.1], [1.0]])], 1)
+    categorical, continuous = code_losses(guess, z, 2)
+    assert categorical.item() == pytest.approx(-(math.log(0.8) + math.log(0.6)) / 2)
+    assert continuous.item() == pytest.approx(0.5 * (0.4**2 + 2.0**2) / 2)
+    assert code_losses(guess[:, :2], z, 2)[1] == 0 and code_losses(guess, z, 0)[0] == 0

@@ -160,7 +160,9 @@ class CriticNet(nn.Module):
         self.down = nn.Sequential(*down)
         self.conv = nn.Conv2d(channels[-1] + 1, channels[-1], 3, 1, 1)
         self.flat = nn.Linear(channels[-1] * base**2, channels[-1])
-        self.heads = FeatureHeads(channels[-1], kernels=config.minibatch_discrimination, rotation=config.rotation > 0)
+        self.heads = FeatureHeads(
+            channels[-1], kernels=config.minibatch_discrimination, rotation=config.rotation > 0, codes=config.codes
+        )
         self.softmax, width = config.head == "softmax", self.heads.width
         self.classes = nn.Linear(width, classes + 1 if self.softmax else classes)
         self.real = None if self.softmax else nn.Linear(width, 1)

@@ -112,7 +112,7 @@ class DiscriminatorNet(nn.Module):
             below = width
         self.trunk = nn.Sequential(*layers)
         self.heads = FeatureHeads(
-            below * base**2, kernels=config.minibatch_discrimination, rotation=config.rotation > 0
+            below * base**2, kernels=config.minibatch_discrimination, rotation=config.rotation > 0, codes=config.codes
         )
         self.last = nn.Linear(self.heads.width, 1)
         self.embedding = nn.Embedding(classes, self.heads.width) if classes > 1 else None
