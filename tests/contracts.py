@@ -64,6 +64,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "r2": 0.01,
             "r1_every": 2,
             "infogan": {"categories": 3, "continuous": 1},
+            "encoder": True,
         },
     ),
     "dcgan, techniques": (

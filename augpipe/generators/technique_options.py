@@ -126,6 +126,10 @@ class TechniqueConfig(AdversarialConfig):
     """Codes, independent of the class, that the critic recovers from the image: a category is a kind of image within
     each class (Chen et al. 2016). null: none."""
 
+    encoder: bool = False
+    """Train an encoder of images to latents with the generator; the critic sees images with their latents (BiGAN,
+    Donahue et al. 2017)."""
+
     @property
     def codes(self) -> int:
         """Latents that are codes, or that a category is the largest of."""
@@ -135,6 +139,11 @@ class TechniqueConfig(AdversarialConfig):
     def adversarial(self) -> str:
         """Name of the loss in use."""
         return self.loss or self.default_loss
+
+    @property
+    def generator_side(self) -> str:
+        """Name of the loss whose side of the generator is in use."""
+        return self.adversarial
 
     @property
     def signed(self) -> bool:
@@ -168,6 +177,11 @@ class TechniqueConfig(AdversarialConfig):
             raise ValueError(f"infogan has {self.codes} codes, which take the place of latents; set latent above that")
         if self.infogan and self.replay:
             raise ValueError(f"replay: {self.replay} keeps images without their codes; with infogan set replay: 0")
+        if self.encoder and (self.replay or self.adversarial == "wasserstein_gp"):
+            other = f"replay: {self.replay}" if self.replay else f"loss: {self.adversarial}"
+            raise ValueError(
+                f"encoder: true needs the latent of each image, which {other} does not have; use one of them"
+            )
         return self
 
 

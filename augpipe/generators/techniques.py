@@ -14,6 +14,7 @@ from torch import nn
 
 from augpipe.core import distributed as parallel
 from augpipe.core.device import Runtime
+from augpipe.core.images import to_float
 from augpipe.core.seeds import torch_stream
 from augpipe.generators.adversarial import Adversarial
 from augpipe.generators.protocol import Problem
@@ -22,6 +23,7 @@ from augpipe.nn import adversarial_losses, losses
 from augpipe.nn.augment import Adaptive
 from augpipe.nn.blocks import Scheme
 from augpipe.nn.codes import WithCodes, code_losses
+from augpipe.nn.encoders import LatentEncoder
 from augpipe.nn.heads import CriticOutput
 from augpipe.nn.history import PastFakes, ScoreMeans, WeightHistory
 from augpipe.nn.losses import Target
@@ -53,6 +55,8 @@ class Techniques(Adversarial):
         self.past = PastFakes(config.replay) if config.replay else None
         self.score_means = ScoreMeans() if config.lecam else None
         self.histories: dict[str, WeightHistory] = {}
+        if config.encoder:
+            self.add("encoder", LatentEncoder(problem.spec, config.latent, width=config.width))
 
     def add(self, name: str, net: nn.Module, scheme: Scheme = "kaiming", *, spectral: bool = False) -> nn.Module:
         """See `NetworkGenerator`; with codes, orthogonal initialisation and virtual batch norms if requested."""
@@ -63,6 +67,10 @@ class Techniques(Adversarial):
             latents = self.latents(labels, torch_stream(self._seed, "reference batch"))
             net = WithReference(net, latents, labels)
         return super().add(name, net, "orthogonal" if self.options.orthogonal else scheme, spectral=spectral)
+
+    def with_encoder(self, net: nn.Module) -> nn.Module:
+        """The generator's net and the encoder, if there is one: they are trained together."""
+        return nn.ModuleList([net, self.nets["encoder"]]) if self.options.encoder else net
 
     def adam(
         self, name: str, net: nn.Module, learning_rate: float, betas: tuple[float, float]
@@ -89,11 +97,24 @@ class Techniques(Adversarial):
             with torch.no_grad():
                 fake = self.nets["generator"](z, fake_labels)
             fake, fake_labels = self._with_past(fake, fake_labels)
-            on_real = self._score(real, labels)
+            with torch.no_grad():
+                latents = self._encoded(real)
+            on_real = self._score(real, labels, latents)
             return on_real, self._score(self.augment(fake), fake_labels, z)
 
     def _score(self, images: torch.Tensor, labels: torch.Tensor, latents: torch.Tensor | None = None) -> Side:
-        return Side(images, labels, self.nets["discriminator"](images, labels), latents)
+        return Side(images, labels, self.nets["discriminator"](images, labels, latents), latents)
+
+    def _encoded(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Latents (N,Z) of images (N,C,H,W), if there is an encoder."""
+        return self.nets["encoder"](images) if self.options.encoder else None
+
+    @torch.no_grad()
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Images uint8 (N,C,H,W) → their latents (N,Z), on the CPU; with `encoder: true`."""
+        with self.runtime.autocast():
+            latents: torch.Tensor = self.nets["encoder"](to_float(self.runtime.move(images)))
+        return latents.float().cpu()
 
     def _fake_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels of the global batch's fakes, on the CPU: those of the reals (N,) if pairs are compared, else drawn."""
@@ -154,7 +175,7 @@ class Techniques(Adversarial):
         options = self.options
         if options.adversarial == "wasserstein_gp" and options.gradient_penalty:
             with self.runtime.autocast():
-                penalty = gradient_penalty(self._critic_of(real.labels), real.images, fake.images, self.rngs["device"])
+                penalty = gradient_penalty(self._critic_of(real), real.images, fake.images, self.rngs["device"])
             loss = loss + options.gradient_penalty * penalty
         if self.score_means is not None:
             on_real, on_fake, means = real.output.score, fake.output.score, self.score_means
@@ -164,20 +185,21 @@ class Techniques(Adversarial):
             loss = loss + options.rotation * self._rotation_loss(real.images)
         loss = self._with_codes(loss, fake)
         for side, gamma in ((real, options.r1), (fake, options.r2)):
-            loss = self.with_r1(loss, self._critic_of(side.labels), side.images, gamma, options.r1_every)
+            loss = self.with_r1(loss, self._critic_of(side), side.images, gamma, options.r1_every)
         return loss
 
-    def _critic_of(self, labels: torch.Tensor) -> Critic:
-        """The critic's scores as a function of images of the labels (N,)."""
-        return lambda images: self._score(images, labels).output.score
+    def _critic_of(self, side: Side) -> Critic:
+        """The critic's scores as a function of images of the side's labels and latents."""
+        return lambda images: self._score(images, side.labels, side.latents).output.score
 
     def compared(self, real: torch.Tensor, labels: torch.Tensor) -> CriticOutput | None:
-        """What the critic returns for reals in the generator's update; None if no term compares fakes with them."""
-        if not (self.options.feature_matching or self.options.adversarial in RELATIVISTIC):
+        """What the critic returns for reals in the generator's update; None if no term needs it."""
+        options = self.options
+        if not (options.feature_matching or options.adversarial in RELATIVISTIC or options.encoder):
             return None
         real = self.augment(real)
-        with torch.no_grad(), self.runtime.autocast():
-            return self._score(real, labels).output
+        with torch.set_grad_enabled(options.encoder), self.runtime.autocast():
+            return self._score(real, labels, self._encoded(real)).output
 
     def fakes(self, labels: torch.Tensor) -> Side:
         """Fakes through the critic for the generator's update; labels (N,): those of the reals."""
@@ -188,11 +210,21 @@ class Techniques(Adversarial):
     def generator_loss(self, fake: Side, real: CriticOutput | None) -> torch.Tensor:
         """The adversarial loss of the generator; real: see `compared`."""
         score = fake.output.score
-        loss = adversarial_losses.losses[self.options.adversarial]
-        return loss.generator(score, score if real is None else real.score)
+        loss = adversarial_losses.losses[self.options.generator_side]
+        return loss.generator(score, score if real is None else real.score.detach())
+
+    def _encoder_loss(self, fake: Side, real: CriticOutput) -> torch.Tensor:
+        """The loss of the encoder, for which reals with their latents are what fakes are for the generator.
+
+        Every loss is the same with reals and fakes exchanged and their scores' signs changed.
+        """
+        loss = adversarial_losses.losses[self.options.generator_side]
+        return loss.generator(-real.score, -fake.output.score.detach())
 
     def with_generator_terms(self, loss: torch.Tensor, fake: Side, real: CriticOutput | None) -> torch.Tensor:
         """The generator's loss and the terms that were requested; real: see `compared`."""
+        if self.options.encoder and real is not None:
+            loss = loss + self._encoder_loss(fake, real)
         if self.options.feature_matching and real is not None:
             matching = losses.feature_matching(real.features.float(), fake.output.features.float())
             loss = loss + self.options.feature_matching * matching

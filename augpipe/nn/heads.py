@@ -23,17 +23,18 @@ class CriticOutput(NamedTuple):
 
 
 class FeatureHeads(nn.Module):
-    """Minibatch discrimination with so many kernels, if any, and heads for rotations and for so many codes.
+    """Minibatch discrimination with so many kernels, if any, and heads for rotations, so many codes, and latents.
 
-    Features (N,F) → (N,width).
+    joint: size of the latents that an image is matched with, or 0. Features (N,F) → (N,width).
     """
 
-    def __init__(self, features: int, *, kernels: int, rotation: bool, codes: int) -> None:
+    def __init__(self, features: int, *, kernels: int, rotation: bool, codes: int, joint: int) -> None:
         super().__init__()
         self.width = features + kernels
         self.minibatch = MinibatchDiscrimination(features, kernels) if kernels else None
         self.rotation = nn.Linear(self.width, TURNS) if rotation else None
         self.codes = nn.Linear(self.width, codes) if codes else None
+        self.joint = _two_layers(self.width + joint, self.width) if joint else None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """See the class."""
@@ -49,6 +50,16 @@ class FeatureHeads(nn.Module):
     def guess(self, features: torch.Tensor) -> torch.Tensor:
         """Features (N,width) → logits of the category and means of the continuous codes, float32."""
         return _head(self.codes, features)
+
+    def match(self, features: torch.Tensor, latents: torch.Tensor | None) -> torch.Tensor | None:
+        """Features (N,width), latents (N,Z) → how well they go together, (N,), float32; None without such a head."""
+        if self.joint is None or latents is None:
+            return None
+        return _head(self.joint, torch.cat([features, latents.to(features.dtype)], 1)).squeeze(1)
+
+
+def _two_layers(inputs: int, hidden: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))
 
 
 def _head(head: nn.Module | None, features: torch.Tensor) -> torch.Tensor:

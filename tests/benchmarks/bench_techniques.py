@@ -70,6 +70,7 @@ TECHNIQUES: Final[dict[str, dict[str, Any]]] = {
     "replay": {"replay": 1000},
     "rotation": {"rotation": 1.0},
     "InfoGAN": {"infogan": {"categories": 4}},
+    "encoder": {"encoder": True},
 }
 
 

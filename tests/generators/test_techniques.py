@@ -109,6 +109,10 @@ def test_the_critics_loss_is_the_sum_of_its_equations(name, options, adversarial
     [
         ({"loss": "relativistic_average"}, lambda f, r: F.softplus(r.score.mean() - f.score).mean() + F.softplus(r.score - f.score.mean()).mean()),
         ({"loss": "relativistic_pairing"}, lambda f, r: F.softplus(r.score - f.score).mean()),
+        # What a fake is for the generator, a real image with its latent is for the encoder.
+        ({"encoder": True}, lambda f, r: -f.score.mean() + r.score.mean()),
+        ({"encoder": True, "loss": "nonsaturating"}, lambda f, r: F.softplus(-f.score).mean() + F.softplus(r.score).mean()),
+        ({"encoder": True, "loss": "relativistic_pairing"}, lambda f, r: 2 * F.softplus(r.score - f.score).mean()),
         ({"feature_matching": 2.0}, lambda f, r: -f.score.mean() + 2 * (f.features.mean(0) - r.features.mean(0)).square().sum()),
     ],
 )  # fmt: skip
@@ -121,6 +125,22 @@ def test_the_generators_loss_is_the_sum_of_its_equations(options, expected) -> N
     same.update("d", critic_loss)
     on_real = same.compared(real, labels)
     torch.testing.assert_close(loss, expected(same.fakes(labels).output, on_real).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "head"), [("cgan", "softmax"), ("cgan", "projection"), ("dcgan", "")])
+def test_the_critic_sees_images_with_their_latents(name: str, head: str) -> None:
+    generator = build(name, encoder=True, **({"head": head} if head else {}))
+    images, labels = generator.local_batch(*batch())
+    real, fake = generator.show(images, labels)
+    assert torch.equal(real.latents, generator.nets["encoder"](real.images))
+    for side in (real, fake):
+        joint = generator.d.heads.joint(torch.cat([generator.d.features(side.images), side.latents], 1))
+        without = generator.d(side.images, side.labels).score
+        torch.testing.assert_close(side.output.score, without + joint.squeeze(1), rtol=1e-4, atol=1e-5)
+    before = [p.detach().clone() for p in generator.nets["encoder"].parameters()]
+    generator.step(*batch())
+    assert all(not torch.equal(p, b) for p, b in zip(generator.nets["encoder"].parameters(), before, strict=True))
+    assert generator.encode(batch()[0]).shape == (8, 8)
 
 
 def test_rotation_is_in_the_generators_loss_with_a_weight_of_its_own() -> None:
@@ -260,6 +280,7 @@ def test_without_a_technique_nothing_is_added() -> None:
         ({"infogan": {"categories": 1}}, "categories: 1 with continuous: 0 is no code"),
         ({"infogan": {"categories": 8}}, "infogan has 8 codes, .* set latent above that"),
         ({"infogan": {}, "replay": 5}, "replay: 5 .* with infogan set replay: 0"),
+        ({"encoder": True, "replay": 5}, "encoder: true needs the latent of each image, which replay: 5 does not have"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:

@@ -69,6 +69,11 @@ class Config(TechniqueConfig):
         """Name of the loss in use."""
         return "class_or_fake" if self.head == "softmax" else super().adversarial
 
+    @property
+    def generator_side(self) -> str:
+        """Name of the loss whose side of the generator is in use."""
+        return "nonsaturating" if self.head == "softmax" else super().generator_side
+
     @model_validator(mode="after")
     def _check_loss(self) -> Config:
         if self.loss is not None and self.head == "softmax":
@@ -161,7 +166,11 @@ class CriticNet(nn.Module):
         self.conv = nn.Conv2d(channels[-1] + 1, channels[-1], 3, 1, 1)
         self.flat = nn.Linear(channels[-1] * base**2, channels[-1])
         self.heads = FeatureHeads(
-            channels[-1], kernels=config.minibatch_discrimination, rotation=config.rotation > 0, codes=config.codes
+            channels[-1],
+            kernels=config.minibatch_discrimination,
+            rotation=config.rotation > 0,
+            codes=config.codes,
+            joint=config.latent if config.encoder else 0,
         )
         self.softmax, width = config.head == "softmax", self.heads.width
         self.classes = nn.Linear(width, classes + 1 if self.softmax else classes)
@@ -175,14 +184,16 @@ class CriticNet(nn.Module):
         out: torch.Tensor = self.heads(F.leaky_relu(self.flat(h.flatten(1)), 0.2))
         return out
 
-    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> CriticOutput:
+    def forward(self, x: torch.Tensor, labels: torch.Tensor, latents: torch.Tensor | None = None) -> CriticOutput:
         """Score and classify; the projection head follows Miyato & Koyama (2018, eq. 5)."""
         h = self.features(x)
-        classes = self.classes(h).float()
+        classes, match = self.classes(h).float(), self.heads.match(h, latents)
         if self.real is None or self.embedding is None:
+            if match is not None:  # a logit of all classes against FAKE
+                classes = torch.cat([classes[:, :-1] + match[:, None], classes[:, -1:]], 1)
             return CriticOutput(losses.realness(classes, labels), h, classes)
         score = self.real(h).squeeze(1) + (h * self.embedding(labels)).sum(1)
-        return CriticOutput(score.float(), h, classes)
+        return CriticOutput(score.float() if match is None else score.float() + match, h, classes)
 
 
 class CGAN(Techniques):
@@ -196,7 +207,7 @@ class CGAN(Techniques):
         self.g = self.add("generator", GeneratorNet(config, problem))
         self.d = self.add("discriminator", CriticNet(config, problem), spectral=config.spectral)
         self.ema = EMA(self.g, config.ema_half_kimg)
-        self.adam("g", self.g, config.learning_rate, (0.0, 0.99))
+        self.adam("g", self.with_encoder(self.g), config.learning_rate, (0.0, 0.99))
         self.adam("d", self.d, config.learning_rate, (0.0, 0.99))
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -229,8 +240,7 @@ class CGAN(Techniques):
     def _generator_loss(self, real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         on_real = self.compared(real, labels)
         fake = self.fakes(labels)
-        softmax = self.config.head == "softmax"
-        loss = losses.generator_bce(fake.output.score) if softmax else self.generator_loss(fake, on_real)
+        loss = self.generator_loss(fake, on_real)
         if self.config.class_weight:
             classes = fake.output.classes[:, : len(self.problem.classes)]
             loss = loss + self.config.class_weight * losses.classification(classes, fake.labels)

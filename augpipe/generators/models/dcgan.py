@@ -112,7 +112,11 @@ class DiscriminatorNet(nn.Module):
             below = width
         self.trunk = nn.Sequential(*layers)
         self.heads = FeatureHeads(
-            below * base**2, kernels=config.minibatch_discrimination, rotation=config.rotation > 0, codes=config.codes
+            below * base**2,
+            kernels=config.minibatch_discrimination,
+            rotation=config.rotation > 0,
+            codes=config.codes,
+            joint=config.latent if config.encoder else 0,
         )
         self.last = nn.Linear(self.heads.width, 1)
         self.embedding = nn.Embedding(classes, self.heads.width) if classes > 1 else None
@@ -122,13 +126,14 @@ class DiscriminatorNet(nn.Module):
         out: torch.Tensor = self.heads(self.trunk(x).flatten(1))
         return out
 
-    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> CriticOutput:
+    def forward(self, x: torch.Tensor, labels: torch.Tensor, latents: torch.Tensor | None = None) -> CriticOutput:
         """See the class."""
         h = self.features(x)
+        match = self.heads.match(h, latents)
         logit: torch.Tensor = self.last(h).squeeze(1)
         if self.embedding is not None:
             logit = logit + (h * self.embedding(labels)).sum(1) / math.sqrt(h.shape[1])
-        return CriticOutput(logit.float(), h, h.new_empty(len(h), 0))
+        return CriticOutput(logit.float() if match is None else logit.float() + match, h, h.new_empty(len(h), 0))
 
 
 class DCGAN(Techniques):
@@ -140,7 +145,7 @@ class DCGAN(Techniques):
         self.g = self.add("generator", GeneratorNet(config, problem), "dcgan")
         self.d = self.add("discriminator", DiscriminatorNet(config, problem), "dcgan")
         self.ema = EMA(self.g, config.ema_half_kimg)
-        self.adam("g", self.g, config.learning_rate, (0.5, 0.999))
+        self.adam("g", self.with_encoder(self.g), config.learning_rate, (0.5, 0.999))
         self.adam("d", self.d, config.learning_rate, (0.5, 0.999))
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
