@@ -34,7 +34,10 @@ from augpipe.nn.virtual_norm import WithReference
 
 
 class Side(NamedTuple):
-    """Images (N,C,H,W) as the critic was shown them, their labels (N,), what it returned; latents (N,Z) of fakes."""
+    """Images (N,C,H,W) as the critic was shown them, their labels (N,), and what it returned.
+
+    latents (N,Z): those of fakes; of reals only if there is an encoder.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
