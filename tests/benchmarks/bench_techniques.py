@@ -57,7 +57,7 @@ TECHNIQUES: Final[dict[str, dict[str, Any]]] = {
     "relativistic pairing, R1 and R2": {**PROJECTION, "loss": "relativistic_pairing", "r2": 0.005},
     "nonsaturating, noisy labels": {**PROJECTION, "loss": "nonsaturating", "label_noise": 0.2},
     "spectral norm": {"spectral": True},
-    "attention": {"attention": 8},
+    "attention": {"attention": None},  # at half of the image's resolution
     "orthogonal": {"orthogonal": True},
     "latent skips": {"latent_skips": True},
     "virtual batch norm": {"virtual_batch_norm": 32},
@@ -107,6 +107,8 @@ def measure(
 ) -> dict[str, Any]:
     """Train once; agreement and SSIM of the samples, images a second of processor time."""
     here = runtime.start("cpu", threads=1)
+    if "attention" in options:
+        options = {"attention": args.size // 2}
     config = load_kind("augpipe.generators.models", "cgan", "generator").Config(
         kind="cgan", kimg=args.kimg, width=args.width, augment=["translation"], **options
     )
