@@ -44,7 +44,8 @@ class AdversarialConfig(LatentConfig):
 
     @property
     def signed(self) -> bool:
-        """Whether a score above 0 means real; False for a Wasserstein critic, whose sign is arbitrary."""
+        """Whether a score above 0 means real; False if only differences of scores count, as for a
+        Wasserstein critic."""
         return True
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
@@ -57,8 +58,8 @@ class AdversarialConfig(LatentConfig):
     def _ada_needs_a_sign(self) -> AdversarialConfig:
         if self.ada and not self.signed:
             raise ValueError(
-                f"ada needs a critic whose sign separates real from fake; this {self.kind} has a Wasserstein critic, "
-                "set ada: null"
+                f"ada needs a critic whose sign separates real from fake; only differences of the scores of this "
+                f"{self.kind}'s critic count, set ada: null"
             )
         return self
 

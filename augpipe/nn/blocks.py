@@ -53,7 +53,7 @@ def use_rng(module: nn.Module, rng: torch.Generator) -> None:
             layer.rng = rng
 
 
-Scheme = Literal["kaiming", "dcgan"]
+Scheme = Literal["kaiming", "dcgan", "orthogonal"]
 
 
 @runtime_checkable
@@ -68,8 +68,9 @@ def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaimin
     """Initialise every parameter from `rng` (on the CPU): equal architecture and seed give equal weights.
 
     kaiming: N(0, 2/fan_out) for convolutions, U(±1/sqrt(fan_in)) for linear layers (He et al. 2015).
-    dcgan: N(0, 0.02²) for both (Radford et al. 2016). Norms start at 1 and 0, biases at 0,
-    embeddings at N(0, 1). Raises TypeError for any other layer with parameters.
+    dcgan: N(0, 0.02²) for both (Radford et al. 2016). orthogonal: rows or columns of the (out, rest) matrix are
+    orthonormal, embeddings too (Saxe et al. 2014; Brock et al. 2019, section 3). Norms start at 1 and 0, biases at 0,
+    embeddings otherwise at N(0, 1). Raises TypeError for any other layer with parameters.
     """
     for layer in module.modules():
         names = [name for name, _ in layer.named_parameters(recurse=False)]
@@ -79,16 +80,8 @@ def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaimin
             layer.draw_parameters(rng)
             continue
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            if scheme == "dcgan":
-                nn.init.normal_(layer.weight, 0.0, 0.02, generator=rng)
-            elif isinstance(layer, nn.Linear):
-                bound = 1 / math.sqrt(layer.in_features)
-                nn.init.uniform_(layer.weight, -bound, bound, generator=rng)
-            else:
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", generator=rng)
-        elif isinstance(layer, nn.Embedding):
-            nn.init.normal_(layer.weight, generator=rng)
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
+            _draw_weight(layer, rng, scheme)
         elif isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
             if weight is not None:
                 nn.init.ones_(weight)
@@ -96,6 +89,23 @@ def initialise(module: nn.Module, rng: torch.Generator, scheme: Scheme = "kaimin
             raise TypeError(f"no initialisation for {type(layer).__name__} ({', '.join(names)})")
         if bias is not None:
             nn.init.zeros_(bias)
+
+
+def _draw_weight(
+    layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding, rng: torch.Generator, scheme: Scheme
+) -> None:
+    """Initialise a weight; see `initialise`."""
+    if scheme == "orthogonal":
+        nn.init.orthogonal_(layer.weight, generator=rng)
+    elif isinstance(layer, nn.Embedding):
+        nn.init.normal_(layer.weight, generator=rng)
+    elif scheme == "dcgan":
+        nn.init.normal_(layer.weight, 0.0, 0.02, generator=rng)
+    elif isinstance(layer, nn.Linear):
+        bound = 1 / math.sqrt(layer.in_features)
+        nn.init.uniform_(layer.weight, -bound, bound, generator=rng)
+    else:
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", generator=rng)
 
 
 class EqualConv2d(nn.Module):

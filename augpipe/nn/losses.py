@@ -5,15 +5,21 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from augpipe.core import distributed as parallel
 
-def discriminator_bce(real: torch.Tensor, fake: torch.Tensor, real_target: float = 1.0) -> torch.Tensor:
+# Probability of "real" that the critic is trained to: one for all images, or (N,).
+Target = float | torch.Tensor
+
+
+def discriminator_bce(
+    real: torch.Tensor, fake: torch.Tensor, real_target: Target = 1.0, fake_target: Target = 0.0
+) -> torch.Tensor:
     """Logits (N,), (M,) → -E[log D(x)] - E[log(1 - D(G(z)))] (Goodfellow et al. 2014, eq. 1).
 
     real_target below 1 is one-sided label smoothing (Salimans et al. 2016, 3.4).
     """
-    return F.binary_cross_entropy_with_logits(
-        real, torch.full_like(real, real_target)
-    ) + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    as_real, as_fake = torch.zeros_like(real) + real_target, torch.zeros_like(fake) + fake_target
+    return F.binary_cross_entropy_with_logits(real, as_real) + F.binary_cross_entropy_with_logits(fake, as_fake)
 
 
 def generator_bce(fake: torch.Tensor) -> torch.Tensor:
@@ -83,3 +89,16 @@ def data_to_data(
     negative = negative.masked_fill(labels[:, None] == labels[None, :], float("-inf"))
     pairs = torch.cat([positive[:, None], negative], 1)
     return (pairs.logsumexp(1) - positive).mean()
+
+
+def feature_matching(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """Features (N,F), (M,F) → ||E f(x) - E f(G(z))||² (Salimans et al. 2016, 3.1), over the global batch."""
+    return (parallel.gather(real).mean(0) - parallel.gather(fake).mean(0)).square().sum()
+
+
+def lecam(real: torch.Tensor, fake: torch.Tensor, mean_real: torch.Tensor, mean_fake: torch.Tensor) -> torch.Tensor:
+    """Scores (N,), (M,) → E[(D(x) - mean_fake)²] + E[(D(G(z)) - mean_real)²] (LeCam, Tseng et al. 2021).
+
+    mean_real, mean_fake: running means of the scores of both sides. It draws each side towards the other.
+    """
+    return (real - mean_fake).square().mean() + (fake - mean_real).square().mean()

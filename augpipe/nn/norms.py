@@ -55,37 +55,50 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
 
 def norms_global(module: nn.Module) -> None:
     """Replace every batch norm in `module` by a GlobalBatchNorm2d."""
-    _replace_norms(module, GlobalBatchNorm2d)
+    replace_norms(module, GlobalBatchNorm2d)
 
 
-def _replace_norms(module: nn.Module, replace: Callable[[nn.BatchNorm2d], nn.BatchNorm2d]) -> None:
+def replace_norms(module: nn.Module, replace: Callable[[nn.BatchNorm2d], nn.Module]) -> None:
     """Replace every batch norm in `module` by `replace(norm)`, recursively."""
     for name, part in list(module.named_children()):
         if isinstance(part, nn.BatchNorm2d):
             setattr(module, name, replace(part))
         else:
-            _replace_norms(part, replace)
+            replace_norms(part, replace)
 
 
 class ConditionalBatchNorm2d(nn.Module):
-    """Batch norm with a gain and bias per class (Dumoulin et al. 2017): x (N,C,H,W), labels (N,) → (N,C,H,W)."""
+    """Batch norm with a gain and bias per class (Dumoulin et al. 2017): x (N,C,H,W), labels (N,) → (N,C,H,W).
 
-    def __init__(self, features: int, classes: int) -> None:
+    latent: size of a vector (N,latent) that also adds to gain and bias, linearly; 0 for none. It is the part of the
+    latent that a block of BigGAN sees (Brock et al. 2019, appendix B).
+    """
+
+    def __init__(self, features: int, classes: int, latent: int = 0) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(features, affine=False)
         self.gain = nn.Parameter(torch.empty(classes, features))
         self.shift = nn.Parameter(torch.empty(classes, features))
+        self.skip = nn.Linear(latent, 2 * features, bias=False) if latent else None
 
     def draw_parameters(self, rng: torch.Generator) -> None:
         """Gain 1 and shift 0 for every class; draws nothing."""
         nn.init.ones_(self.gain)
         nn.init.zeros_(self.shift)
 
-    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, labels: torch.Tensor, latent: torch.Tensor | None = None) -> torch.Tensor:
         """See the class."""
         out: torch.Tensor = self.norm(x)
         gain, shift = self.gain[labels].to(out.dtype), self.shift[labels].to(out.dtype)
+        if self.skip is not None and latent is not None:
+            more_gain, more_shift = self.skip(latent).to(out.dtype).chunk(2, 1)
+            gain, shift = gain + more_gain, shift + more_shift
         return torch.addcmul(shift[:, :, None, None], out, gain[:, :, None, None])
+
+
+def split_sizes(latent: int, parts: int) -> list[int]:
+    """Sizes of the parts of a latent, which differ by at most 1; the larger ones come first."""
+    return [latent // parts + (at < latent % parts) for at in range(parts)]
 
 
 class _Spectral(nn.Module):
@@ -175,7 +188,7 @@ class ApartBatchNorm2d(nn.BatchNorm2d):
 
 def norms_apart(module: nn.Module) -> None:
     """Give every batch norm in `module` a second one that starts as a copy of the first."""
-    _replace_norms(module, ApartBatchNorm2d)
+    replace_norms(module, ApartBatchNorm2d)
 
 
 @contextmanager

@@ -45,4 +45,4 @@ def test_labels_count_by_projection() -> None:
     assert d.embedding is not None
     h = d.trunk(x).flatten(1)
     likeness = (d.embedding.weight[labels] * h).sum(1) / h.shape[1] ** 0.5
-    assert torch.allclose(d(x, labels), d.last(h).squeeze(1) + likeness, atol=1e-5)
+    assert torch.allclose(d(x, labels).score, d.last(h).squeeze(1) + likeness, atol=1e-5)

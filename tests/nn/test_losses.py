@@ -107,3 +107,14 @@ def test_data_to_data_leaves_easy_pairs_alone() -> None:
     proxies = torch.tensor([[1.0, 0.0], [-0.9, 1.05]])
     losses.data_to_data(embedding, proxies, torch.tensor([0, 1])).backward()
     assert embedding.grad is not None and embedding.grad.abs().max() == 0
+
+
+def test_feature_matching_is_the_distance_of_the_means() -> None:
+    real, fake = torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([[0.0, 4.0]])
+    assert losses.feature_matching(real, fake).item() == pytest.approx(2**2 + 3**2)
+
+
+def test_lecam_draws_each_side_towards_the_mean_of_the_other() -> None:
+    real, fake = torch.tensor([2.0, 4.0]), torch.tensor([-1.0])
+    found = losses.lecam(real, fake, torch.tensor(3.0), torch.tensor(-2.0)).item()
+    assert found == pytest.approx((4**2 + 6**2) / 2 + (-1 - 3) ** 2)
