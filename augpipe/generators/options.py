@@ -24,6 +24,10 @@ class GeneratorConfig(KindConfig):
     derives: ClassVar[bool] = False
     # Whether images are read from the option `source`, which a logged model must then contain (`Finite`).
     external: ClassVar[bool] = False
+    # Why its latents cannot be truncated, or its images not exported as one network; "" if they can, or if that depends
+    # on options.
+    not_truncated: ClassVar[str] = ""
+    not_exported: ClassVar[str] = ""
     # What a classifier of its images learns from: train alone, or images from elsewhere as well.
     knowledge: ClassVar[str] = CLOSED_SET
 

@@ -80,10 +80,10 @@ def check_size(config: KindConfig, size: int, channels: int | None) -> None:
 
 
 def check_truncated(kind: str) -> None:
-    """UserError for a family without training, and so without latents; other families say so when one is loaded."""
+    """UserError for a family whose latents can never be truncated; others say so when a model is loaded."""
     known = preview(kind) if kind in kinds_in(FAMILIES) else None
-    if known is not None and not known.config.is_trained():
-        raise UserError(f"--truncation has no effect on {kind}: it has no latents; leave it out")
+    if known is not None and known.config.not_truncated:
+        raise UserError(f"--truncation has no effect on {kind}: {known.config.not_truncated}; leave it out")
 
 
 def check_stored_images(kind: str, sha256: str, store: Path) -> None:
@@ -102,10 +102,10 @@ def not_stored(kind: str, derives: bool, sha256: str) -> UserError:
 
 
 def check_exported(kind: str) -> None:
-    """UserError for a family without latents, whose images are not those of one network."""
+    """UserError for a family that can never be exported; others say so when a model is loaded."""
     known = preview(kind) if kind in kinds_in(FAMILIES) else None
-    if known is not None and "latent" not in known.config.model_fields:
-        raise UserError(f"a generator of kind {kind} cannot be exported: its images are not those of one network")
+    if known is not None and known.config.not_exported:
+        raise UserError(f"a generator of kind {kind} cannot be exported: {known.config.not_exported}")
 
 
 @cache

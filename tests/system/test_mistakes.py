@@ -102,7 +102,7 @@ def models(root: Path) -> None:
     for kind in ("classifier", "generator"):
         save_state({"augpipe": kind, **about}, root / f"{kind}.pt")
     (root / "made" / "models").mkdir(parents=True)
-    for name in ("cgan", "smote", "images"):
+    for name in ("cgan", "diffusion", "smote", "images"):
         state = {"config": {"kind": name}, "spec": [16, 1], "train": {"sha256": "0" * 64}}
         held = {"reference": {}, "available": {0: 8, 1: 5, 2: 0}} if name == "images" else {}
         save_state(
@@ -417,7 +417,7 @@ CASES = {
     "counts that are none": ("generate generator.pt --counts a=five", "--counts 'a=five' is not CLASS=NUMBER"),
     "one of several generators": (
         "generate made --counts 5",
-        "made has several generators; choose one with --generator: cgan, images, smote",
+        "made has several generators; choose one with --generator: cgan, diffusion, images, smote",
     ),
     "an unknown generator of a run": (
         "generate made --counts 5 --generator cgn",
@@ -577,6 +577,10 @@ CASES = {
         "generate made --generator smote --counts 3 --truncation 0.5",
         "--truncation has no effect on smote: it has no latents; leave it out",
     ),
+    "truncated latents of a diffusion": (
+        "generate checkpoint-diffusion.pt --counts 3 --truncation 0.5",
+        "--truncation has no effect on diffusion: its images depend on noise of every level; train with guidance above",
+    ),
     "checks of no run": (
         "generate made --generator cgan --counts 3 --checked",
         "--checked needs the out folder of a run, whose experiment.yaml names the checks; made has none",
@@ -700,6 +704,7 @@ EARLY = (
     "truncated latents of a family without any",
     "checks of no run",
     "an export of a family without a network",
+    "truncated latents of a diffusion",
     "a model that nobody logged",
     "an inspection into a file",
     "images from elsewhere of other classes",

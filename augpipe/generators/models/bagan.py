@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ MAX_ENCODED = 5000  # encoded images per class to fit its Gaussian to
 
 class Config(AdversarialConfig):
     """Options of BAGAN."""
+
+    not_exported: ClassVar[str] = "its latents depend on the class"
 
     kind: Literal["bagan"]
     """BAGAN: a GAN initialised from an autoencoder of all classes (Mariani et al. 2018)."""

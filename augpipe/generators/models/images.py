@@ -23,6 +23,8 @@ class Config(GeneratorConfig):
 
     external: ClassVar[bool] = True
     knowledge: ClassVar[str] = OWN_IMAGES
+    not_truncated: ClassVar[str] = "it has no latents"
+    not_exported: ClassVar[str] = "its images are not those of one network"
 
     kind: Literal["images"]
     """Images of any other generator, made elsewhere and read from a folder, archive, table or arrays; no training."""
