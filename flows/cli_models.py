@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -221,15 +220,6 @@ def check_file(out: Path) -> None:
     check_place(out.absolute().parent, (), "the folder of --out")
 
 
-def check_logged(model: str) -> None:
-    """UserError if MLflow's server does not answer, or its default database is not there yet: nothing was logged."""
-    from .addresses import check_tracking
-
-    check_tracking()
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (home() / "mlflow.db").exists():
-        raise UserError(f"cannot get {model} from MLflow: no run has logged a model yet (no {home() / 'mlflow.db'})")
-
-
 def _check_predictions(out: Path) -> None:
     """UserError if the file exists and holds anything else than predictions: it could be the table of the pictures."""
     if not out.is_file() or not out.stat().st_size:
@@ -310,6 +300,8 @@ def model_place(model: str, kind: str, name: str | None = None) -> Iterator[Path
     if model.startswith(ADDRESSES):
         if name is not None:
             raise UserError(f"--generator chooses among the generators of a run's folder; {model} is one model")
+        from .logged import check_logged
+
         check_logged(model)
         from .tracking.download import downloaded
 

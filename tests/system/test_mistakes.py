@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "latin.yaml").write_bytes("name: größe\n".encode("latin-1"))
     (root / "cut.zip").write_bytes(b"PK\3\4 not a zip")
     models(root)
+    (root / "tracked").mkdir()
+    with closing(sqlite3.connect(root / "tracked" / "mlflow.db")) as database, database:
+        database.execute("CREATE TABLE registered_models (name TEXT)")
+        database.execute("CREATE TABLE runs (run_uuid TEXT)")
+        database.execute("INSERT INTO registered_models VALUES ('good-classifier')")
     (root / "nowhere").symlink_to("gone")
     (root / "loop").symlink_to("loop")
     folders(root / "pictures", 12, ("a", "b", "c"))
@@ -421,7 +428,7 @@ CASES = {
     ),
     "an unknown generator of a run": (
         "generate made --counts 5 --generator cgn",
-        "unknown generator 'cgn' (did you mean 'cgan'?); choose from cgan, smote",
+        "unknown generator 'cgn' (did you mean 'cgan'?); choose from cgan, diffusion, images, smote",
     ),
     "predictions of an empty folder": ("predict classifier.pt nothing", "no picture below nothing; supported are .png"),
     "a picture given twice": (
@@ -598,6 +605,16 @@ CASES = {
     "a model that nobody logged": (
         "generate models:/nobody/1 --counts 3",
         "cannot get models:/nobody/1 from MLflow: no run has logged a model yet",
+    ),
+    "a model of another name": (
+        "generate models:/good-clasifier@champion --counts 3",
+        "unknown registered model in MLflow: 'good-clasifier' (did you mean 'good-classifier'?)",
+        {"AUGPIPE_HOME": "tracked"},
+    ),
+    "a run that is not there": (
+        "predict runs:/abc/classifier pictures",
+        "unknown run in MLflow: 'abc'",
+        {"AUGPIPE_HOME": "tracked"},
     ),
     "a model of a server that is away": (
         "predict models:/nobody/1 pictures",
