@@ -25,7 +25,6 @@ from augpipe.core.options import Device, Precision
 from augpipe.core.schema import explain
 from augpipe.core.seeds import entropy
 from augpipe.core.store import Store, load_images
-from augpipe.data.sources import places
 from augpipe.generators import families
 from augpipe.generators import fit as training
 from augpipe.generators.options import AnyGenerator, GeneratorConfig
@@ -74,7 +73,7 @@ def compare(experiment: Experiment, *, fresh: bool = False) -> RunResults:
     UserError for mistakes in the data, and the exceptions of the stages.
     """
     check_threads(experiment.runner)
-    check_home(places(experiment.source))
+    check_home(experiment.places)
     start, store = time.perf_counter(), Store(home() / "store")
     runner = experiment.runner
     _, threads = workers_and_threads(runner, len(experiment.seeds) * len(experiment.arms))
@@ -122,8 +121,8 @@ def run(
         raise UserError(f"budget applies to images only; an Experiment has its own settings; got budget={budget!r}")
     experiment = source if isinstance(source, Experiment) else _planned(source, overrides, budget, fresh)
     folder = Path(out) if out is not None else home() / "runs" / experiment.name
-    check_home(places(experiment.source))
-    check_out(folder, places(experiment.source))  # before the expensive part
+    check_home(experiment.places)
+    check_out(folder, experiment.places)  # before the expensive part
     results = compare(experiment, fresh=fresh)
     write(results, folder)
     return results
@@ -227,6 +226,10 @@ def _generator_options(config: GeneratorConfig | Mapping[str, Any]) -> Generator
         raise UserError(explain(error)) from None
     except ValueError as error:
         raise UserError(str(error)) from None
+    if options.external:
+        raise UserError(
+            f"{options.kind} reads its images from a source, which a run compares with val and test; use it in a config"
+        )
     if options.pretrain:
         raise UserError(
             "pretrain is done by a run and by `augpipe train`, not by fit; remove it, or train with one of them"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from augpipe import serving
+from augpipe.core.counts import check_available
 from augpipe.core.errors import UserError
 from augpipe.core.files import digest, scratch
 from augpipe.core.home import home
@@ -25,7 +26,7 @@ from augpipe.data.unlabelled import Pictures
 from augpipe.pipeline.model_places import CLASSIFIER, GENERATOR, WEIGHTS, wrong_kind
 from augpipe.report.forms import Origin
 from augpipe.report.predictions import table
-from augpipe.synthetic.draw import Filter
+from augpipe.synthetic.draw import Filter, available
 
 AT_ONCE: Final = 512  # pictures in memory
 
@@ -56,8 +57,11 @@ def drawn(
     """counts[label] images of each class, in class order, on disk while the block lasts; class → images missing.
 
     The same model, counts and seed give the same images. curator: only images that it accepts; UserError if there is
-    none.
+    none. UserError for more images than a model has that draws each once.
     """
+    limit = available(model.generator)
+    if limit is not None and curator is None:
+        check_available(counts, limit, model.classes)
     with scratch("augpipe-generated") as folder:
         images, short = model.draw(counts, seed, Store(folder), curator)
         if not len(images):

@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,6 @@ from augpipe.core.images import ImageSet, provenance
 from augpipe.core.machine import cores
 from augpipe.core.options import ImageOptions
 from augpipe.core.refs import Ref
-from augpipe.core.states import damaged_part
 from augpipe.core.store import Store, load_images, load_state
 from augpipe.data.intake import read_pictures
 from augpipe.data.picture_inputs import NAME_LENGTH, blobs_of
@@ -42,7 +40,7 @@ from augpipe.generators.protocol import Generator
 from augpipe.generators.truncation import truncate
 from augpipe.pipeline import model_files, model_places
 from augpipe.pipeline.model_files import probability_columns
-from augpipe.pipeline.model_places import WEIGHTS
+from augpipe.pipeline.model_places import WEIGHTS, no_model
 from augpipe.synthetic import draw
 
 CLASSIFIER = "classifier.json"
@@ -69,7 +67,7 @@ def write_generator(
 ) -> None:
     """Write the files of a logged generator into a new folder.
 
-    reference: the training set of a family that derives images from it (`GeneratorConfig.derives`), else None.
+    reference: the images that the family draws from (`GeneratorConfig.draws_from_images`), else None.
     Raises NotWrittenError if the reference images exceed `limit` bytes.
     """
     images = None if reference is None else load_images(reference)
@@ -228,7 +226,7 @@ def load(place: Path, find: families.Find = lambda sha256: None) -> ServedClassi
     if "config" in state:
         return ServedGenerator(state, _reference(place, state))
     if "shape" not in state:
-        raise _no_model(place)
+        raise no_model(place)
     return ServedClassifier(state, _bundle(place / CLASSIFIER))
 
 
@@ -244,10 +242,6 @@ def _bundle(path: Path) -> dict[str, Any] | None:
         raise UserError(f"cannot read {path}: {one_line(error)[:NAME_LENGTH]}") from None
 
 
-def _no_model(place: Path) -> UserError:
-    return UserError(f"{place} is not a model of augpipe")
-
-
 def _load_file(place: Path, find: families.Find) -> ServedClassifier | ServedGenerator:
     content = _read(place)
     kind = content.get("augpipe")
@@ -261,25 +255,23 @@ def _load_file(place: Path, find: families.Find) -> ServedClassifier | ServedGen
         return ServedGenerator(content, find=find)
     if "shape" in content:
         return ServedClassifier(content)
-    raise _no_model(place)
+    raise no_model(place)
 
 
 def _read(path: Path) -> dict[str, Any]:
     """A file of weights; no code of it is run. UserError if it is damaged."""
     try:
-        damaged = damaged_part(path)
-        state = {} if damaged else load_state(path)
+        model_places.check_whole(path)
+        state = load_state(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except UserError:
+        raise
     # Not torch's message, which advises to load the file anyway.
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, LookupError, BadZipFile):
-        raise _no_model(path) from None
-    if damaged:
-        raise UserError(
-            f"{path} is damaged: the checksum of its part {damaged} does not hold; copy it again, or repeat the run"
-        )
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, LookupError):
+        raise no_model(path) from None
     if not isinstance(state, dict):
-        raise _no_model(path)
+        raise no_model(path)
     return state
 
 

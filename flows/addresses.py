@@ -40,12 +40,7 @@ def check_addresses(runner: Runner) -> None:
     for name in PATIENCES:
         seconds(name, 0.0)
     _check_profile()
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    scheme = urlsplit(uri).scheme.partition("+")[0]  # postgresql+psycopg2
-    if scheme in WEB:
-        _check_port("MLflow server", f"MLFLOW_TRACKING_URI {bare(uri)}", uri)
-    elif scheme and scheme not in STORES and scheme not in _plugins():
-        raise unknown(f"scheme in MLFLOW_TRACKING_URI {bare(uri)}:", scheme, STORES)
+    check_tracking()
     if url := os.environ.get("PREFECT_API_URL"):
         if urlsplit(url).scheme not in WEB:
             raise UserError(
@@ -56,6 +51,16 @@ def check_addresses(runner: Runner) -> None:
         if find_spec("prefect_dask") is None:
             raise UserError("runner.kind dask needs prefect-dask: pip install 'augpipe[distributed]'")
         _check_port("Dask scheduler", f"runner.address {runner.address}", str(runner.address))
+
+
+def check_tracking() -> None:
+    """UserError if MLFLOW_TRACKING_URI cannot be used."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    scheme = urlsplit(uri).scheme.partition("+")[0]  # postgresql+psycopg2
+    if scheme in WEB:
+        _check_port("MLflow server", f"MLFLOW_TRACKING_URI {bare(uri)}", uri)
+    elif scheme and scheme not in STORES and scheme not in _plugins():
+        raise unknown(f"scheme in MLFLOW_TRACKING_URI {bare(uri)}:", scheme, STORES)
 
 
 def _check_profile() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError, unknown
-from augpipe.data.sources import places
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.experiment import Outline
 from augpipe.report.out import check_balanced_out, check_place
@@ -37,7 +36,7 @@ def check_train(outline: Outline, generator: str, seed: int, out: Path, resume: 
     if generator not in outline.generators:
         raise unknown("generator", generator, outline.generators)
     check_seed(seed)
-    _check_folder(out, places(outline.source), resume)
+    _check_folder(out, outline.places, resume)
 
 
 def check_balance(outline: Outline, arm: str, seed: int | None, out: Path, override: str | None) -> None:
@@ -46,7 +45,7 @@ def check_balance(outline: Outline, arm: str, seed: int | None, out: Path, overr
     if override is not None and not override.strip():
         raise UserError("--override needs a reason, which is recorded; got an empty one")
     check_seed(0 if seed is None else seed)
-    check_balanced_out(out, places(outline.source))
+    check_balanced_out(out, outline.places)
 
 
 def check_form(form: str, real_size: str | None) -> None:

@@ -21,7 +21,6 @@ from augpipe.comparison.promotion import Decision
 from augpipe.core import device as runtime
 from augpipe.core.home import home
 from augpipe.core.machine import cores
-from augpipe.data.sources import places
 from augpipe.pipeline import refresh as policy
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.experiment import Experiment
@@ -57,7 +56,7 @@ def refresh(config: Experiment, out: Path | None = None) -> Refreshed:
     config: the experiment. out: the report's folder, by default runs/NAME below AUGPIPE_HOME.
     """
     folder = (out or home() / "runs" / config.name).absolute()
-    check_out(folder, places(config.source))
+    check_out(folder, config.places)
     check_store()
     mlflow.set_tracking_uri(tracking_uri()[0])  # for `models:/` addresses
     client = MlflowClient()

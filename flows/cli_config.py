@@ -33,11 +33,10 @@ def init(images: Path, /, *, set_: Sets = (), out: Out = None) -> None:
         return out or Path(f"{outline.name}.yaml")
 
     def check(outline: Any) -> None:
-        from augpipe.data.sources import places
         from augpipe.report.out import check_place
 
         _check_new(file_of(outline))
-        check_place(file_of(outline).absolute(), places(outline.source), "the config")
+        check_place(file_of(outline).absolute(), outline.places, "the config")
 
     experiment, choices = choose(images, set_, check)
     from augpipe.core.files import beside

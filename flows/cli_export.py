@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from augpipe.export_formats import SUFFIXES, Format, check_format
 
-from .cli_models import model_place, require_local
+from .cli_models import check_file, model_place, require_local
 from .command_line import Json
 from .entry import handle_interrupts
 from .output import print_json, print_line
@@ -45,9 +45,12 @@ def export(
     """
     handle_interrupts()
     check_format(format, out)
+    if out is not None:
+        check_file(out)
     require_local(model)
     wanted = generator is not None or (Path(model) / TRAINED).is_file()
     with model_place(model, "generator" if wanted else "classifier", generator) as place:
+        check_exportable(place)
         from augpipe import serving
         from augpipe.core.home import home
         from augpipe.core.store import Store
@@ -60,3 +63,13 @@ def export(
         print_json({**about, "out": str(file)})
     else:
         print_line(f"{about['augpipe']}: {file}")
+
+
+def check_exportable(place: Path) -> None:
+    """UserError for what is no model, and for a family that cannot be exported; without importing torch."""
+    from augpipe.generators.preview import check_exported
+    from augpipe.pipeline.model_places import check_model, family_of, head_of
+
+    head = head_of(place)
+    check_model(place, head)
+    check_exported(family_of(head))

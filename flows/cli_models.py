@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 from cyclopts import Parameter
@@ -76,13 +77,23 @@ class GenerateOptions:
 
     def check_model(self, place: Path) -> None:
         """UserError for options that do not fit the model, as far as its file says so without importing torch."""
-        from augpipe.core.counts import parse_counts
-        from augpipe.pipeline.model_places import GENERATOR, check_kind, head_of
+        from augpipe.core.counts import check_available, parse_counts
+        from augpipe.core.files import check_space
+        from augpipe.generators.preview import check_stored_images, check_truncated
+        from augpipe.pipeline.model_places import GENERATOR, check_kind, family_of, head_of, spec_of
 
         head = head_of(place)
         check_kind(place, head, GENERATOR)
+        if self.truncation != 1:
+            check_truncated(family_of(head))
+        if place.is_file() and "path" not in head.get("train", {"path": ""}):
+            check_stored_images(family_of(head), head["train"]["sha256"], home() / "store")
         if "classes" in head:
-            parse_counts(self.counts, head["classes"])
+            counts, spec = parse_counts(self.counts, head["classes"]), spec_of(head)
+            if "available" in head and not self.checked:
+                check_available(counts, head["available"], head["classes"])
+            if spec is not None:
+                check_space(Path(gettempdir()), sum(counts.values()), spec)
 
     def signing(self) -> Any:
         """The C2PA signer's files, or None; UserError if they cannot sign."""
@@ -120,6 +131,9 @@ def generate(model: str, /, *, options: GenerateOptions) -> None:
 
 
 def _checks(folder: Path, file: str) -> AbstractContextManager[Filter]:
+    from augpipe.pipeline.model_places import check_run
+
+    check_run(folder)
     from augpipe.pipeline.run_checks import run_checks
 
     return run_checks(folder, file)
@@ -184,6 +198,7 @@ def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -
         if not exists(path):
             raise UserError(f"no picture or folder {str(path)!r}{near_name(path)}")
     if out is not None:
+        check_file(out)
         _check_predictions(out)
     with model_place(model, "classifier") as place:
         from augpipe.pipeline.model_places import CLASSIFIER, check_kind, head_of
@@ -196,6 +211,13 @@ def predict(model: str, /, *images: Path, out: Out = None, json: Json = False) -
 
         loaded = inference.load_classifier(place)
         _write(inference.predict(loaded, inputs), out, json)
+
+
+def check_file(out: Path) -> None:
+    """UserError if a file cannot be written where `--out` says."""
+    from augpipe.report.out import check_place
+
+    check_place(out.absolute().parent, (), "the folder of --out")
 
 
 def _check_predictions(out: Path) -> None:
@@ -278,6 +300,9 @@ def model_place(model: str, kind: str, name: str | None = None) -> Iterator[Path
     if model.startswith(ADDRESSES):
         if name is not None:
             raise UserError(f"--generator chooses among the generators of a run's folder; {model} is one model")
+        from .logged import check_logged
+
+        check_logged(model)
         from .tracking.download import downloaded
 
         with downloaded(model) as folder:

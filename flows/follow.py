@@ -125,8 +125,10 @@ def describe_choice(choice: Choice) -> str:
 
 
 def shortage(run: ArmRun, synthetic: Any) -> Iterator[str]:
-    """A message if the checks left an arm with fewer images than planned."""
+    """A message if an arm has fewer images than planned: of the checks, or because its generator has no more."""
     prepared: Prepared = run.prepared
     missing = ", ".join(f"{n} of class {prepared.classes[c]}" for c, n in synthetic.short.items())
     if missing:
-        yield (f"arm {run.arm.name}, seed {run.seed}: too few images passed the checks; missing: {missing}")
+        limited = set(run.arm.generators) & set(prepared.external)
+        why = "there are too few images that pass the checks" if limited else "too few images passed the checks"
+        yield f"arm {run.arm.name}, seed {run.seed}: {why}; missing: {missing}"

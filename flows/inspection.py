@@ -14,7 +14,7 @@ from augpipe.core.home import home
 from augpipe.core.options import SHIFT
 from augpipe.data import sources
 from augpipe.pipeline.config_values import read
-from augpipe.pipeline.experiment import Experiment, build
+from augpipe.pipeline.experiment import Experiment, build, outline_of
 from augpipe.pipeline.suggestion import name_of
 from augpipe.pipeline.validate import mistakes
 from augpipe.report.out import INSPECTION_FILES, check_out
@@ -42,9 +42,11 @@ def inspect_source(source: Path, overrides: Sequence[str], out: Path | None) -> 
         _check_read(overrides)
     values = _config(source) if is_config else {"source": sources.suggest(source)}
     compares = "arms" in values  # else they are filled in, and no run is meant
-    experiment = _experiment(values, source, overrides)
-    folder = out or home() / "inspections" / experiment.name
-    check_out(folder, sources.places(experiment.source), INSPECTION_FILES)
+    _fill_in(values, source)
+    outline = outline_of(values, str(source), overrides)
+    folder = out or home() / "inspections" / outline.name
+    check_out(folder, outline.places, INSPECTION_FILES)
+    experiment = build(values, overrides, where=str(source))
     listed = sources.listing(experiment.source)
     from augpipe.data.inspect import inspect, with_mistakes
     from augpipe.pipeline.shift import with_shift
@@ -86,15 +88,14 @@ def _config(source: Path) -> dict[str, Any]:
     return values
 
 
-def _experiment(values: dict[str, Any], source: Path, overrides: Sequence[str]) -> Experiment:
-    """An experiment that is never run; only its source, image, split and policy are used."""
+def _fill_in(values: dict[str, Any], source: Path) -> None:
+    """Complete the values to those of an experiment that is never run: its source, image, split and policy are used."""
     values.setdefault("name", name_of(source))
     values.setdefault("arms", [{"name": "real"}])
     arms = values["arms"]
     first = arms[0] if isinstance(arms, list) and arms else None
     if isinstance(first, dict) and "name" in first:  # else `build` reports what is wrong with them
         values.setdefault("baseline", first["name"])
-    return build(values, overrides, where=str(source))
 
 
 def plain(text: str) -> str:

@@ -111,14 +111,15 @@ def _check_places(outline: Any) -> None:
     """UserError if AUGPIPE_HOME cannot be used, files of the source are missing, or the runner has too many threads;
     nothing is listed.
     """
-    from augpipe.data.sources import check, places
+    from augpipe.data.sources import check
     from augpipe.pipeline.context import check_threads
     from augpipe.report.out import check_home
 
     check_threads(outline.runner)
-    check_home(places(outline.source))
+    check_home(outline.places)
     store_limit()
-    check(outline.source)
+    for source in outline.sources:
+        check(source)
 
 
 def out_folder(outline: Any, out: Path | None) -> Path:
@@ -128,7 +129,6 @@ def out_folder(outline: Any, out: Path | None) -> Path:
 
 def check_out_folder(outline: Any, out: Path | None) -> None:
     """UserError if the folder of a comparison cannot be written."""
-    from augpipe.data.sources import places
     from augpipe.report.out import check_out
 
-    check_out(out_folder(outline, out), places(outline.source))
+    check_out(out_folder(outline, out), outline.places)

@@ -70,6 +70,9 @@ def test_without_val_the_last_checkpoint_is_kept(make_shapes) -> None:
 def test_a_mistake_names_the_choices(make_shapes) -> None:
     with pytest.raises(augpipe.UserError, match="unknown generator 'gan'"):
         augpipe.fit(make_shapes((4, 4)), {"kind": "gan"})
+    external = {"kind": "images", "source": {"kind": "bundled", "name": "digits"}}
+    with pytest.raises(augpipe.UserError, match="images reads its images from a source, which a run compares"):
+        augpipe.fit(make_shapes((4, 4)), external)
     with pytest.raises(augpipe.UserError, match="pretrain is done by a run and by `augpipe train`"):
         augpipe.fit(make_shapes((4, 4)), {"kind": "cgan", "per_class": True, "pretrain": 1})
 

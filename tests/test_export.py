@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from augpipe.core.errors import UserError
 from augpipe.core.options import ImageOptions
 from augpipe.core.states import save_state
 from augpipe.core.store import Store
-from augpipe.export import export, export_all
+from augpipe.export import _exportable, export, export_all
 from augpipe.export_formats import ABOUT, LIBRARIES, SUFFIXES
 from augpipe.generators import families
+from augpipe.generators.preview import check_exported, check_truncated
 from augpipe.generators.protocol import Problem
+from augpipe.generators.truncation import truncate
 
 # What this command still writes for programs that load it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:FutureWarning")
@@ -132,6 +135,28 @@ def test_what_cannot_be_exported(kind: str, reason: str, train, here, tmp_path: 
     with pytest.raises(UserError, match=f"of kind {kind} cannot be exported.*{reason}"):
         export(Served(), "torchscript", tmp_path / "model.pt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", families.names())
+def test_what_a_family_cannot_do_is_known_before_torch_is_imported(kind: str, train, here) -> None:
+    model, config = fresh(kind, train, here), tiny(kind)
+    reason = ""
+    try:
+        _exportable(model, kind)
+    except UserError as error:
+        reason = str(error).partition("exported: ")[2]
+    assert config.not_exported == reason or kind == "cvae"  # depends on its options
+    if config.not_exported:
+        with pytest.raises(UserError, match=config.not_exported):
+            check_exported(kind)
+    refused = ""
+    try:
+        truncate(model, 0.5, kind)
+    except UserError as error:
+        refused = str(error)
+        with pytest.raises(UserError, match=re.escape(refused)):
+            check_truncated(kind)
+    assert bool(config.not_truncated) == bool(refused)
 
 
 def test_the_models_of_a_run(train, here, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_a_logged_generator_needs_no_store(family, here, make_shapes, tmp_path) 
 
 def test_a_generator_with_too_large_a_reference_is_not_logged(here, make_shapes, tmp_path) -> None:
     _, checkpoint, learned = packed("smote", tmp_path, make_shapes((8, 6)), here)
-    with pytest.raises(NotWrittenError, match="derives images from its training set"):
+    with pytest.raises(NotWrittenError, match="draws from images that must be part of the model"):
         serving.write_generator(tmp_path / "model", checkpoint.path, learned, limit=1000)
     assert not (tmp_path / "model").exists()
 

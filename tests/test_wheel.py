@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from contracts import fresh, tiny
 from mlflow import MlflowClient, pyfunc
+from pictures import folders
 from tiny import ROOT, environment, tracking
 
 from augpipe import serving
@@ -85,12 +86,15 @@ import sys
 from augpipe_flows.cli import main
 sys.argv[1:], place = ["list", "families"], sys.argv[1]
 main()
+sys.argv[1:] = ["inspect", "pictures", "--out", "inspection"]
+main()
 parts = [m for name, m in sys.modules.items() if name.partition(".")[0] in ("augpipe", "augpipe_flows", "flows")]
 assert parts and all(m.__file__.startswith(place) for m in parts)
 """
 
 
 def test_its_command_works_from_any_folder_without_the_checkout(site: Path, tmp_path: Path) -> None:
+    folders(tmp_path / "pictures", 6)
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, str(site)],
         cwd=tmp_path,
@@ -101,6 +105,7 @@ def test_its_command_works_from_any_folder_without_the_checkout(site: Path, tmp_
         check=True,
     )
     assert "deepsmote" in done.stdout
+    assert (tmp_path / "inspection" / "inspect.html").is_file()  # of a template inside the package
 
 
 def test_the_dockerfile_names_what_a_build_needs() -> None:

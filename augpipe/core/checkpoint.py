@@ -11,9 +11,8 @@ from typing import Any, Final
 import torch
 
 from augpipe.core.errors import UserError, several
-from augpipe.core.files import beside
+from augpipe.core.files import beside, damaged_part
 from augpipe.core.integrity import LOGGER
-from augpipe.core.states import damaged_part
 from augpipe.core.store import load_state
 
 

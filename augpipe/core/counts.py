@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError, unknown
+from augpipe.core.errors import UserError, several, unknown
 
 Counts = Mapping[int, int]  # class → images
 # Test images (or groups) that every class needs: fewer do not estimate their variance.
@@ -32,6 +32,16 @@ def require_classes(classes: Sequence[str]) -> None:
     """UserError if there are fewer classes than a comparison needs."""
     if len(classes) < 2:
         raise UserError(f"at least 2 classes are needed; got {', '.join(classes) or 'none'}")
+
+
+def check_available(counts: Counts, available: Counts, classes: Sequence[str]) -> None:
+    """UserError for more images of a class than a model has, each of which it draws once."""
+    for label, n in counts.items():
+        if n > available[label]:
+            raise UserError(
+                f"the model has {several(available[label], 'image')} of class {classes[label]!r}, made elsewhere, and "
+                f"draws each once; {n:,} were requested"
+            )
 
 
 def parse_counts(texts: Sequence[str], classes: Sequence[str]) -> dict[int, int]:

@@ -6,18 +6,23 @@ import ctypes
 import glob
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from augpipe.core.errors import UserError, passes
 from augpipe.core.home import make_folder
 from augpipe.core.processes import is_mark_of_dead, mark
+
+if TYPE_CHECKING:
+    from augpipe.core.image_spec import ImageSpec
 
 
 @contextmanager
@@ -155,3 +160,24 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys and a final newline."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
+
+
+def check_space(folder: Path, n: int, spec: ImageSpec) -> None:
+    """UserError if the pixels of n images need more space than the disk of `folder` has free."""
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    needed, free = n * math.prod(spec.shape), shutil.disk_usage(existing).free
+    if needed > free:
+        raise UserError(
+            f"{n:,} images of {spec.size} px need {needed / 1e9:,.1f} GB, "
+            f"and {existing} has {free / 1e9:,.1f} GB free: choose fewer"
+        )
+
+
+def damaged_part(path: Path) -> str:
+    """The first part of a file written by torch whose checksum does not hold, "" if all do; BadZipFile if it is no such
+    file.
+
+    torch does not compare the checksums of the archive that it reads.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip() or ""

@@ -8,9 +8,7 @@ the next folder that holds them, and which of its rows they are, `start` up to b
 from __future__ import annotations
 
 import json
-import math
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augpipe.core.errors import UserError
-from augpipe.core.files import write_json
+from augpipe.core.files import check_space, write_json
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet, pixel_digests
 from augpipe.core.refs import ROWS, Rows, pixels_of, rows_of
@@ -37,7 +34,7 @@ def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.u
     UserError if the images need more space than the disk has free.
     """
     shape = (n, *spec.shape)
-    _check_space(folder, math.prod(shape), n, spec)
+    check_space(folder, n, spec)
     folder.mkdir(parents=True)
     path = folder / PIXELS
     if n == 0:
@@ -51,16 +48,6 @@ def image_writer(folder: Path, n: int, spec: ImageSpec) -> Iterator[NDArray[np.u
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
     yield rows
     rows.flush()
-
-
-def _check_space(folder: Path, needed: int, n: int, spec: ImageSpec) -> None:
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    free = shutil.disk_usage(existing).free
-    if needed > free:
-        raise UserError(
-            f"{n:,} images of {spec.size} px need {needed / 1e9:,.1f} GB, "
-            f"and {existing} has {free / 1e9:,.1f} GB free: choose fewer"
-        )
 
 
 def keep_rows(folder: Path, rows: NDArray[np.int64]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,16 +15,6 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
     """Write tensors and plain values, readable with `weights_only=True`."""
     with path.open("wb") as stream:  # with a path, torch would write its name into the file
         torch.save(dict(canonical(state)), stream)
-
-
-def damaged_part(path: Path) -> str:
-    """The first part of a file written by torch whose checksum does not hold, "" if all do; BadZipFile if it is no such
-    file.
-
-    torch does not compare the checksums of the archive that it reads.
-    """
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip() or ""
 
 
 def canonical(value: Any) -> Any:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from augpipe.core.device import Runtime
-from augpipe.core.errors import UserError
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.images import ImageSet
 from augpipe.core.refs import Ref
@@ -20,7 +19,8 @@ from augpipe.core.registry import kinds_in, load_kind
 from augpipe.core.store import load_images
 from augpipe.generators import per_class
 from augpipe.generators.options import FAMILIES, GeneratorConfig
-from augpipe.generators.protocol import Deriving, Generator, Problem
+from augpipe.generators.preview import not_stored
+from augpipe.generators.protocol import Generator, Problem
 
 # SHA-256 of a stored image set → the set, or None if it is not available (`Store.images`).
 Find = Callable[[str], ImageSet | None]
@@ -59,10 +59,11 @@ def pack(config: GeneratorConfig, problem: Problem, seed: int, train: Ref, state
     """Pack a generator into a checkpoint of tensors and plain values, readable with `weights_only=True`.
 
     train: its training set. The checkpoint holds the set's digest and no path, so equal training gives equal bytes in
-    any store. A family that derives images from train needs the set again in `unpack`.
+    any store. A family that draws from stored images needs them again in `unpack`: train, or those of its source, in
+    place of which they are then given here.
     """
     return {
-        "config": config.model_dump(mode="json"),
+        "config": config.of_checkpoint().model_dump(mode="json"),
         "spec": [problem.spec.size, problem.spec.channels],
         "classes": list(problem.classes),
         "seed": seed,
@@ -74,8 +75,8 @@ def pack(config: GeneratorConfig, problem: Problem, seed: int, train: Ref, state
 def unpack(checkpoint: Mapping[str, Any], runtime: Runtime, find: Find) -> tuple[Generator, Problem]:
     """Rebuild the generator from what `pack` returned, ready to sample.
 
-    find: looks the train set up by its digest; called only for a family that derives images from train.
-    Raises UserError if such a family's train set is not available.
+    find: looks the train set up by its digest; called only for a family that draws from stored images.
+    Raises UserError if they are not available.
     """
     config: GeneratorConfig = load_kind(FAMILIES, checkpoint["config"]["kind"], "generator").Config.model_validate(
         checkpoint["config"]
@@ -83,21 +84,18 @@ def unpack(checkpoint: Mapping[str, Any], runtime: Runtime, find: Find) -> tuple
     size, channels = checkpoint["spec"]
     problem = Problem(ImageSpec(size, channels), tuple(checkpoint["classes"]))
     generator = build(config, problem, runtime, checkpoint["seed"])
-    if isinstance(generator, Deriving):
-        generator.prepare(_train_set(config.kind, checkpoint["train"], find))
+    if config.draws_from_images:
+        generator.prepare(_stored_images(config, checkpoint["train"], find))
     generator.load_state_dict(checkpoint["state"])
     return generator, problem
 
 
-def _train_set(kind: str, train: Mapping[str, str], find: Find) -> ImageSet:
-    """The train set of a checkpoint, by digest; checkpoints of earlier versions also hold its path."""
+def _stored_images(config: GeneratorConfig, train: Mapping[str, str], find: Find) -> ImageSet:
+    """The images that a checkpoint draws from, by digest; checkpoints of earlier versions also hold their path."""
     images = find(train["sha256"])
     if images is not None:
         return images
     path = Path(train["path"]) if "path" in train else None
     if path is not None and path.is_dir():
         return load_images(path)
-    raise UserError(
-        f"{kind} derives images from its training set, which is not available: no image set with SHA-256 "
-        f"{train['sha256']}"
-    )
+    raise not_stored(config.kind, config.derives, train["sha256"])

@@ -10,6 +10,8 @@ from pydantic import Field, SerializeAsAny, model_validator
 from augpipe.core.schema import KindConfig, by_kind, refuse_changed
 
 FAMILIES: Final = "augpipe.generators.models"
+CLOSED_SET: Final = "closed set"
+OWN_IMAGES: Final = "own images"
 TRAINING: Final = ("batch", "ticks", "patience", "collapse", "together")
 
 
@@ -20,6 +22,14 @@ class GeneratorConfig(KindConfig):
     generative: ClassVar[bool] = True
     # Whether images are derived from single train images (`Deriving`), which a logged model must then contain.
     derives: ClassVar[bool] = False
+    # Whether images are read from the option `source`, which a logged model must then contain (`Finite`).
+    external: ClassVar[bool] = False
+    # Why its latents cannot be truncated, or its images not exported as one network; "" if they can, or if that depends
+    # on options.
+    not_truncated: ClassVar[str] = ""
+    not_exported: ClassVar[str] = ""
+    # What a classifier of its images learns from: train alone, or images from elsewhere as well.
+    knowledge: ClassVar[str] = CLOSED_SET
 
     kimg: float = Field(default=60.0, ge=0)
     """Training budget, in thousands of real images shown."""
@@ -49,7 +59,7 @@ class GeneratorConfig(KindConfig):
     """Models of classes with fewer train images than this start from the `pretrain` model."""
 
     @model_validator(mode="after")
-    def _is_trained(self) -> GeneratorConfig:
+    def _has_budget(self) -> GeneratorConfig:
         if not self.kimg and type(self).model_fields["kimg"].default:
             raise ValueError(f"kimg: 0 would draw from an untrained {self.kind}; set it above 0")
         return self
@@ -58,8 +68,22 @@ class GeneratorConfig(KindConfig):
     def _check_per_class(self) -> GeneratorConfig:
         if self.pretrain and not self.per_class:
             raise ValueError("pretrain initialises the models of single classes: set per_class: true")
-        if self.per_class and not self.generative:
+        if self.per_class and not self.is_trained():
             raise ValueError(f"{self.kind} trains no model: set per_class: false")
+        return self
+
+    @classmethod
+    def is_trained(cls) -> bool:
+        """Whether a model is trained here."""
+        return cls.generative and not cls.external
+
+    @property
+    def draws_from_images(self) -> bool:
+        """Whether it draws from stored images, of train or of its source: a model's file must contain them."""
+        return self.derives or self.external
+
+    def of_checkpoint(self) -> GeneratorConfig:
+        """The options that its images depend on, which a checkpoint contains."""
         return self
 
     def check_used(self) -> None:
@@ -69,7 +93,7 @@ class GeneratorConfig(KindConfig):
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options that nothing reads with the values of the others, and why; a family adds its own."""
-        if not self.generative:
+        if not self.is_trained():
             yield from ((name, f"on {self.kind}, which is not trained") for name in TRAINING)
         if not self.pretrain:
             yield "pretrain_below", "with pretrain: 0"

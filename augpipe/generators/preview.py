@@ -19,6 +19,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 from augpipe.core.errors import UserError
+from augpipe.core.refs import NAME
+from augpipe.core.registry import kinds_in
 from augpipe.core.schema import KindConfig
 from augpipe.generators.options import FAMILIES, GeneratorConfig
 
@@ -33,6 +35,7 @@ LIGHT: Final = frozenset(
         "augpipe.core.errors",
         "augpipe.core.registry",
         "augpipe.core.schema",
+        "augpipe.data.sources",
         "augpipe.generators.options",
         "augpipe.nn.options",
     }
@@ -74,6 +77,35 @@ def check_size(config: KindConfig, size: int, channels: int | None) -> None:
         raise
     except Exception:  # noqa: S110 (it needs more than the preview has; made again when the family is imported)
         pass
+
+
+def check_truncated(kind: str) -> None:
+    """UserError for a family whose latents can never be truncated; others say so when a model is loaded."""
+    known = preview(kind) if kind in kinds_in(FAMILIES) else None
+    if known is not None and known.config.not_truncated:
+        raise UserError(f"--truncation has no effect on {kind}: {known.config.not_truncated}; leave it out")
+
+
+def check_stored_images(kind: str, sha256: str, store: Path) -> None:
+    """UserError if a family draws from stored images, and the store does not have those of this digest."""
+    known = preview(kind) if kind in kinds_in(FAMILIES) else None
+    if known is None or not (known.config.derives or known.config.external):
+        return
+    if not (store / "images" / sha256[:NAME]).exists():
+        raise not_stored(kind, known.config.derives, sha256)
+
+
+def not_stored(kind: str, derives: bool, sha256: str) -> UserError:
+    """The error for a checkpoint whose images are not available."""
+    what = "derives images from its training set, which is" if derives else "draws from images that are"
+    return UserError(f"{kind} {what} not available: no image set with SHA-256 {sha256}")
+
+
+def check_exported(kind: str) -> None:
+    """UserError for a family that can never be exported; others say so when a model is loaded."""
+    known = preview(kind) if kind in kinds_in(FAMILIES) else None
+    if known is not None and known.config.not_exported:
+        raise UserError(f"a generator of kind {kind} cannot be exported: {known.config.not_exported}")
 
 
 @cache

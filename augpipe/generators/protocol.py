@@ -60,6 +60,21 @@ class Deriving(Protocol):
 
 
 @runtime_checkable
+class Finite(Protocol):
+    """A generator that has a limited number of images, each of which is drawn once.
+
+    `sample` raises UserError for more images of a class than there are.
+    """
+
+    @property
+    def available(self) -> Mapping[int, int]:
+        """Number of images of each class, zeros included."""
+
+    def without_replacement(self, rng: torch.Generator) -> Generator:
+        """The same generator for several calls of `sample`, which draw no image twice; rng: for their order."""
+
+
+@runtime_checkable
 class WarmStarting(Protocol):
     """A generator that can start from the nets of another of its family."""
 

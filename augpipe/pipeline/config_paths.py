@@ -17,6 +17,10 @@ def map_paths(values: dict[str, Any], function: Callable[[str], str]) -> None:
     """Replace each path in the values of a config, which need not be valid, by `function` of it."""
     if "source" in values:
         values["source"] = sources.map_paths(values["source"], function)
+    generators = values.get("generators")
+    for generator in generators.values() if isinstance(generators, dict) else ():
+        if isinstance(generator, dict) and "source" in generator:
+            generator["source"] = sources.map_paths(generator["source"], function)
     arms = values.get("arms")
     for arm in arms if isinstance(arms, list) else ():
         mix = arm.get("mix") if isinstance(arm, dict) else None

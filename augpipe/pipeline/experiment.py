@@ -17,8 +17,8 @@ from augpipe.core.registry import kinds_in
 from augpipe.core.schema import KindConfig, Strict, changed, explain
 from augpipe.data.imbalance import Imbalance, Natural
 from augpipe.data.options import Duplicates, OnBad, Policy, SplitOptions
-from augpipe.data.sources import Source
-from augpipe.generators.options import FAMILIES, AnyGenerator, GeneratorConfig
+from augpipe.data.sources import Source, places
+from augpipe.generators.options import CLOSED_SET, FAMILIES, AnyGenerator, GeneratorConfig
 from augpipe.generators.preview import preview
 from augpipe.pipeline.arm import Arm, Name
 from augpipe.pipeline.conditions import Conditions, check_attributes, conditions
@@ -27,6 +27,7 @@ from augpipe.pipeline.runner import Runner
 from augpipe.synthetic.options import GAN_TRAIN, Curation, FidelityOptions, Gate, condition
 
 MOST_SEEDS: Final = 1000  # replicates of a comparison
+PUBLISHED_WEIGHTS: Final = "published weights"
 RESPLIT: Final = "with resplit each seed has its own test images, so there is no confirm stage"
 
 _Seed = Annotated[int, Field(ge=0)]
@@ -212,6 +213,17 @@ class Outline(Strict):
         return tuple(name for name in self.generators if name not in used)
 
     @property
+    def sources(self) -> tuple[KindConfig, ...]:
+        """The source, and those of generators whose images were made elsewhere."""
+        external = (getattr(generator, "source", None) for generator in self.generators.values())
+        return (self.source, *(source for source in external if isinstance(source, KindConfig)))
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Folders that are read from, which must never be written to."""
+        return tuple(place for source in self.sources for place in places(source))
+
+    @property
     def policy(self) -> Policy:
         """Options for unusable files, duplicates and small classes."""
         return Policy(on_bad=self.on_bad, duplicates=self.duplicates, min_images=self.min_images)
@@ -225,6 +237,12 @@ class Experiment(Outline):
 
     @model_validator(mode="after")
     def _generators_fit(self) -> Self:
+        for name, attributes in self.conditions.items():
+            if self.generators[name].external and attributes:
+                raise ValueError(
+                    f"generator {name!r} reads its images from a source, which has classes alone: mix.fill by "
+                    f"{choices(attributes)} needs a generator that is trained"
+                )
         for arm in self.arms:
             prefer = arm.mix.prefer
             if prefer and not (self.curates(arm) and prefer.check in self.curation.checks):
@@ -255,6 +273,15 @@ class Experiment(Outline):
     def generative(self) -> dict[str, bool]:
         """Whether each arm uses a trained generator."""
         return {arm.name: any(self.generators[name].generative for name in arm.generators) for arm in self.arms}
+
+    def knowledge(self) -> dict[str, str]:
+        """What each arm's classifier learns from besides train; `closed set` is nothing."""
+        start = [PUBLISHED_WEIGHTS] if self.classifier.pretrained else []
+        more = {
+            arm.name: sorted({self.generators[name].knowledge for name in arm.generators} - {CLOSED_SET})
+            for arm in self.arms
+        }
+        return {name: ", ".join([*start, *of]) or CLOSED_SET for name, of in more.items()}
 
     def notes(self) -> tuple[str, ...]:
         """What a run does not use because of its arms, and what it cannot say because of its seeds, a line each."""

@@ -147,10 +147,10 @@ def call_reference(runs: Runs, experiment: Experiment, seed: int, call: Call) ->
 def call_generator(runs: Runs, experiment: Experiment, spec: TrainingSpec, call: Call) -> GeneratorRun:
     """Train a generator: one joint model, or one model per class in separate calls, which are then joined."""
     prepared = runs.prepared[spec.seed].by(experiment.conditions.get(spec.name, ()))
-    options = experiment.generators[spec.name]
+    options = experiment.generators[spec.name].of_checkpoint()
     reference = runs.references[spec.seed].reference
-    devices = experiment.runner.devices
-    first, rest = specs(prepared, options, spec.model_copy(update={"devices": devices}))
+    more = {"devices": experiment.runner.devices, "images": prepared.external.get(spec.name)}
+    first, rest = specs(prepared, options, spec.model_copy(update=more))
 
     def train(model: TrainingSpec, start: TrainedGenerator | None = None) -> TrainedGenerator:
         total = options.pretrain if model.pooled else options.kimg

@@ -44,17 +44,21 @@ def classifier_file(
     return {**_about(CLASSIFIER, classes, spec, options), "temperature": temperature, "state": load_state(state)}
 
 
-def generator_file(checkpoint: Ref, reference: Ref | None, spec: ImageSpec, options: ImageOptions) -> dict[str, Any]:
-    """The content of a generator's file.
+def generator_file(
+    checkpoint: Ref, reference: Ref | None, spec: ImageSpec, options: ImageOptions, *, limited: bool = False
+) -> dict[str, Any]:
+    """The content of a generator's file; limited: whether it draws each image of `reference` once.
 
-    reference: the training set of a family that derives images from it (`GeneratorConfig.derives`), else None.
+    reference: the images that the family draws from (`GeneratorConfig.draws_from_images`), else None.
     Raises NotWrittenError if it exceeds REFERENCE_LIMIT bytes.
     """
     state = load_state(checkpoint)
+    images = None if reference is None else load_images(reference)
     return {
         **_about(GENERATOR, state["classes"], spec, options),
+        **({} if images is None or not limited else {"available": images.counts()}),
         "checkpoint": checkpoint.sha256,
-        "reference": None if reference is None else _reference(load_images(reference)),
+        "reference": None if images is None else _reference(images),
         "state": state,
     }
 
@@ -84,7 +88,7 @@ def check_size(images: ImageSet, limit: int = REFERENCE_LIMIT) -> None:
     """NotWrittenError if reference images exceed `limit` bytes."""
     if images.images.nbytes > limit:
         raise NotWrittenError(
-            f"it derives images from its training set, which must be part of the model: "
+            f"it draws from images that must be part of the model: "
             f"{images.images.nbytes / 2**20:,.0f} MiB, but the limit is {limit / 2**20:,.0f} MiB"
         )
 

@@ -10,11 +10,15 @@ from typing import Any, Final
 from zipfile import BadZipFile, ZipFile
 
 from augpipe.core.errors import UserError, choices, unknown
+from augpipe.core.files import damaged_part
+from augpipe.core.image_spec import ImageSpec
 
 CLASSIFIER, GENERATOR = "classifier", "generator"
 MODELS: Final = "models"  # folder of models in a run's out folder
 TRAINED: Final = "checkpoint.pt"  # of `augpipe train`
 WEIGHTS: Final = "weights.pt"  # in the folder of a logged model
+CONFIG: Final = "experiment.yaml"  # in a run's out folder
+SUMMARY: Final = "summary.json"
 USES: Final = {CLASSIFIER: "augpipe predict", GENERATOR: "augpipe generate"}
 
 
@@ -48,6 +52,12 @@ def model_file(place: Path, kind: str, name: str | None = None) -> Path:
     raise UserError(f"{place} holds no {kind}: give {article} {kind}'s file, or the out folder of a run that has one")
 
 
+def check_run(folder: Path) -> None:
+    """UserError if a folder is no run's, which has the checks of its images."""
+    if not (folder / CONFIG).is_file() or not (folder / SUMMARY).is_file():
+        raise UserError(f"--checked needs the out folder of a run, whose {CONFIG} names the checks; {folder} has none")
+
+
 def head_of(place: Path) -> Mapping[str, Any]:
     """The plain values of a model's file, or of a logged model's weights, without its tensors; empty if they cannot be
     read this way.
@@ -66,9 +76,56 @@ def head_of(place: Path) -> Mapping[str, Any]:
 
 
 def check_kind(place: Path, head: Mapping[str, Any], kind: str) -> None:
-    """UserError if a model is of the other kind; head: of its file, see `head_of`."""
-    if head.get("augpipe", kind) != kind:
+    """UserError if a file is no model, one of the other kind, or damaged; head: of the file, see `head_of`."""
+    if _kind_of(head) not in ("", kind):
         raise wrong_kind(place, kind)
+    check_model(place, head)
+
+
+def check_model(place: Path, head: Mapping[str, Any]) -> None:
+    """UserError if a file is no model, or damaged; head: of the file, see `head_of`."""
+    if not _kind_of(head):
+        raise no_model(place)
+    check_whole(place / WEIGHTS if place.is_dir() else place)
+
+
+def _kind_of(head: Mapping[str, Any]) -> str:
+    """The kind of a run's file, or of a checkpoint or logged weights; "" for what is no model."""
+    if head.get("augpipe") in USES:
+        return str(head["augpipe"])
+    return GENERATOR if "config" in head else CLASSIFIER if "shape" in head else ""
+
+
+def check_whole(file: Path) -> None:
+    """UserError if a part of a model's file is not what was written."""
+    try:
+        damaged = damaged_part(file)
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror or error}") from None
+    except (BadZipFile, ValueError, EOFError, RuntimeError):
+        raise no_model(file) from None
+    if damaged:
+        raise UserError(
+            f"{file} is damaged: the checksum of its part {damaged} does not hold; copy it again, or repeat the run"
+        )
+
+
+def no_model(place: Path) -> UserError:
+    """The error for a file or folder that is no model."""
+    return UserError(f"{place} is not a model of augpipe")
+
+
+def family_of(head: Mapping[str, Any]) -> str:
+    """The family of a generator by the head of its file; "" if it does not say."""
+    checkpoint = head if "config" in head else head.get("state") or {}
+    return str(checkpoint.get("config", {}).get("kind", ""))
+
+
+def spec_of(head: Mapping[str, Any]) -> ImageSpec | None:
+    """The shape of a generator's images by the head of its file; None if it does not say."""
+    checkpoint = head if "config" in head else head.get("state") or {}
+    size, channels = checkpoint.get("spec", (None, None))
+    return ImageSpec(size, channels) if size and channels else None
 
 
 def wrong_kind(place: Path, kind: str) -> UserError:

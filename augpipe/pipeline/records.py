@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from augpipe.classifiers.options import Mix
 from augpipe.classifiers.plans import Share
@@ -69,7 +69,7 @@ class Prepared(Record, frozen=True):
     """
 
     uncounted = frozenset(
-        {"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "cells", "shift", "time"}
+        {"fingerprint", "torn_groups", "intake", "quarantine", "attributes", "cells", "shift", "external", "time"}
     )
 
     data: Ref  # the images of all splits
@@ -86,6 +86,7 @@ class Prepared(Record, frozen=True):
     cells: tuple[CellSplits, ...] = ()  # of each fill by attributes
     class_of: tuple[int, ...] = ()
     shift: Ref | None = None  # the second test set
+    external: Mapping[str, Ref] = Field(default_factory=dict)  # generator → its images, which were made elsewhere
     time: Timed
 
     def cells_by(self, attributes: tuple[str, ...]) -> CellSplits:
@@ -123,6 +124,7 @@ class TrainingSpec(Record, frozen=True):
 
     pooled: one model of all classes without labels, from which models of single classes start.
     devices: processes that train it together, each with its own device.
+    images: those that a generator of images made elsewhere draws from.
     folder: where the training keeps its own checkpoint; in the store by default.
     """
 
@@ -133,6 +135,7 @@ class TrainingSpec(Record, frozen=True):
     label: int | None = None
     pooled: bool = False
     devices: int = 1
+    images: Ref | None = None
     folder: Path | None = None
     class_name: str = ""
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from augpipe.core.store import Store
 from augpipe.pipeline import cache
 from augpipe.pipeline.context import Context, workers_and_threads
 from augpipe.pipeline.experiment import Experiment, load
+from augpipe.pipeline.model_places import CONFIG, SUMMARY, check_run
 from augpipe.pipeline.pruning import running
 from augpipe.pipeline.records import Prepared
 from augpipe.pipeline.stages.embed import feature_extractor
@@ -26,9 +26,6 @@ from augpipe.pipeline.stages.synthesize import curator_of
 from augpipe.pipeline.stages.train_classifier import train_reference
 from augpipe.synthetic.curation import Curator
 from augpipe.synthetic.draw import Filter, Rows, Values
-
-CONFIG: Final = "experiment.yaml"
-SUMMARY: Final = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -65,8 +62,7 @@ def run_checks(folder: Path, file: str) -> Iterator[Filter]:
     The source is read again. The real-only classifier of the generator's seed comes from the store, or is trained again
     if it is no longer there. UserError if the folder is no run's, the run checks nothing, or its source has changed.
     """
-    if not (folder / CONFIG).is_file() or not (folder / SUMMARY).is_file():
-        raise UserError(f"--checked needs the out folder of a run, whose {CONFIG} names the checks; {folder} has none")
+    check_run(folder)
     experiment = load(folder / CONFIG)
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     if not experiment.curation.checks:

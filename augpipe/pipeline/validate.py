@@ -29,6 +29,7 @@ from augpipe.generators.preview import check_size
 from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.config_values import read
 from augpipe.pipeline.experiment import Experiment, Outline, build, outline_of
+from augpipe.pipeline.external import check_external
 from augpipe.synthetic.options import condition, pixel_obstacle
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def load_checked(
     check_listing(outline, listing)
     check_heads(outline, listing)
     check_shift(outline, listing)
+    check_external(outline, listing)
     after(outline)
     spec = _spec(outline, listing)
     check_gates(outline, spec)
@@ -177,7 +179,7 @@ def mistakes(experiment: Experiment, inspection: Inspection) -> list[str]:
     )
     if not listing.classes:
         pictures = ()  # nothing to build a classifier for
-    errors += [*thinning, *_errors((_check_arms, *pictures), experiment, listing)]
+    errors += [*thinning, *_errors((_check_arms, check_external, *pictures), experiment, listing)]
     return list(dict.fromkeys(str(error) for error in errors))
 
 

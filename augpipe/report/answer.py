@@ -11,9 +11,10 @@ from augpipe.comparison.decision import Confirmation
 from augpipe.comparison.explore import Comparison
 from augpipe.comparison.options import LABELS
 from augpipe.core.errors import several
+from augpipe.generators.options import CLOSED_SET
 from augpipe.pipeline.budget import duration
 from augpipe.pipeline.confirm import Confirmed, NotConfirmed
-from augpipe.pipeline.experiment import RESPLIT
+from augpipe.pipeline.experiment import RESPLIT, Experiment
 from augpipe.pipeline.runs import training_seconds
 from augpipe.report.secondary import Secondary
 
@@ -31,6 +32,21 @@ def verdict(comparison: Comparison, confirmed: Confirmed | NotConfirmed, failed:
         names = ", ".join(repr(name) for name in failed)
         sentence += f" Failed and not compared: {names}."
     return sentence
+
+
+def unequal_knowledge(experiment: Experiment, comparison: Comparison) -> tuple[str, ...]:
+    """A sentence if the arm with synthetic images and its rival learn from different things."""
+    known = experiment.knowledge()
+    if comparison.best is None or comparison.strongest is None:
+        return ()
+    with_images, without = known[comparison.best], known[comparison.strongest]
+    if with_images == without:
+        return ()
+    return (
+        f"The two do not know the same: {comparison.best!r} learns from {with_images} as well as from train, "
+        f"{comparison.strongest!r} from {'train alone' if without == CLOSED_SET else without}; a difference may come "
+        "from what the generator of these images had seen.",
+    )
 
 
 def confirmed_sentence(confirmed: Confirmed) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from augpipe.comparison.bootstrap import Gain
 from augpipe.comparison.options import DEFINITIONS, LABELS
 from augpipe.data.imbalance import imbalance_ratio
+from augpipe.generators.options import CLOSED_SET
 from augpipe.pipeline.confirm import Confirmed
 from augpipe.pipeline.confounding import over_sampling
 from augpipe.pipeline.experiment import dump
@@ -246,6 +247,7 @@ def _row(results: Results, arm: str, generative: bool) -> dict[str, Any]:
         "gain": _points(comparison.over_baseline.get(arm)),
         "over_strongest": _points(comparison.over_strongest.get(arm)),
         "short": ", ".join(f"{n} of {name}" for name, n in result.short.items()),
+        "knowledge": "" if (known := results.experiment.knowledge()[result.arm.name]) == CLOSED_SET else known,
         "synthetic": _count(sum(result.recipe.synthetic_count)),
         "share": f"{result.recipe.synthetic_share:.2f}",
         "seconds": f"{result.seconds:.0f}",

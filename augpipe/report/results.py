@@ -24,7 +24,7 @@ from augpipe.pipeline.confirm import OFF, Confirmed, NotConfirmed
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.outputs import absent_classes, metric_values
 from augpipe.pipeline.records import IntakeRecord
-from augpipe.report.answer import summary_of, verdict
+from augpipe.report.answer import summary_of, unequal_knowledge, verdict
 from augpipe.report.attributes import Attributes
 from augpipe.report.predictions import Predicted
 from augpipe.report.quality import Quality
@@ -117,7 +117,8 @@ class Results:
     @property
     def verdict(self) -> str:
         """Whether synthetic images help: the confirm stage's answer, or the first look's."""
-        return verdict(self.comparison, self.confirmed, self.failed)
+        sentence = verdict(self.comparison, self.confirmed, self.failed)
+        return " ".join([sentence, *unequal_knowledge(self.experiment, self.comparison)])
 
     @property
     def finalists(self) -> Finalists:
@@ -217,6 +218,7 @@ class Results:
             "gain_over_strongest": _gain(comparison.over_strongest.get(name)),
             "generator": result.arm.made_by or None,
             "generative": result.generative,
+            "knowledge": self.experiment.knowledge()[name],
             "real_counts": self._named(dict(enumerate(result.recipe.real_count))),
             "synthetic_counts": self._named(dict(enumerate(result.recipe.synthetic_count))),
             "share": result.recipe.synthetic_share,

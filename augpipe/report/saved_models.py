@@ -89,10 +89,11 @@ def _generator(experiment: Experiment, runs: Runs, name: str) -> SavedModel:
     run = runs.generators[name, seed]
 
     def content() -> dict[str, Any]:
-        derives = experiment.generators[name].derives
-        reference = run.trained.learned if derives else None
-        spec = run.prepared.problem.spec
-        return model_files.generator_file(run.trained.checkpoint, reference, spec, experiment.image)
+        options, spec = experiment.generators[name], run.prepared.problem.spec
+        reference = run.trained.learned if options.draws_from_images else None
+        return model_files.generator_file(
+            run.trained.checkpoint, reference, spec, experiment.image, limited=options.external
+        )
 
     why = f"KID on val {run.trained.best_metric:.3g}, the lowest of {len(seeds)}"
     return SavedModel(f"generator-{name}.pt", model_places.GENERATOR, name, seed, why, content)

@@ -18,7 +18,7 @@ from augpipe.core.images import SYNTHETIC, ImageSet, provenance
 from augpipe.core.refs import Ref
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Store
-from augpipe.generators.protocol import Derived, Deriving, Generator
+from augpipe.generators.protocol import Derived, Deriving, Finite, Generator
 
 AT_ONCE = 1024  # images per call of the generator
 LEAST_RATE: Final = 1 / 4  # lower bound on the assumed acceptance rate of candidates
@@ -75,12 +75,14 @@ def sample(
 
     A synthetic image derived from a train image gets that image's id as its parent, and its group; any other is a group
     of its own. `name` is the prefix of the ids, and the source. Images that `curator` rejects are drawn again, round by
-    round; `short` counts those that are still missing after the last round.
+    round; `short` counts those that are still missing after the last round, or when a Finite generator has no more.
     """
     with store.scratch() as scratch:
         with image_writer(scratch, sum(counts.values()), train.spec) as pool:
-            filling = _Filling(generator, counts, pool, curator, class_of)
-            filling.run(torch_stream(seed, "synthesis"))
+            rng = torch_stream(seed, "synthesis")
+            once = generator.without_replacement(rng) if isinstance(generator, Finite) else generator
+            filling = _Filling(once, counts, pool, curator, class_of)
+            filling.run(rng)
         rows = filling.rows()
         labels = filling.classes(np.repeat(np.array(list(filling.planned), np.int64), list(filling.done.values())))
         ids = [f"{name}/{seed}/{row}" for row in range(len(rows))]
@@ -120,6 +122,7 @@ class _Filling:
         ends = np.cumsum(list(self.planned.values()))
         self._start = dict(zip(self.planned, [0, *ends[:-1].tolist()], strict=False))
         self.parents = np.full(len(self.pool), -1, np.int64)
+        self._available = available(self.generator)
 
     def classes(self, labels: Rows) -> Rows:
         """The class of each of the generator's labels."""
@@ -140,15 +143,19 @@ class _Filling:
     def _hopeful(self, label: int) -> bool:
         """Whether a class lacks images, and candidates of it have a chance to be accepted."""
         hopeless = self.drawn[label] >= HOPELESS and self.accepted[label] == 0
-        return self._missing(label) > 0 and not hopeless
+        return self._missing(label) > 0 and self._left(label) > 0 and not hopeless
+
+    def _left(self, label: int) -> float:
+        """Images of a class that the generator can still draw."""
+        return math.inf if self._available is None else self._available[label] - self.drawn[label]
 
     def _to_draw(self, label: int) -> int:
         """Candidates to draw for a class: the missing images over the acceptance rate so far."""
         missing = self._missing(label)
         if self.curator is None:
-            return missing
+            return int(min(missing, self._left(label)))
         rate = self.accepted[label] / self.drawn[label] if self.drawn[label] else 1.0
-        return math.ceil(missing * self.curator.oversample / max(rate, LEAST_RATE))
+        return int(min(math.ceil(missing * self.curator.oversample / max(rate, LEAST_RATE)), self._left(label)))
 
     def _take(self, drawn: Derived, labels: Rows) -> None:
         images = drawn.images.numpy()
@@ -186,10 +193,18 @@ class _Filling:
         return missing
 
 
-def labels_of(counts: Counts, n: int) -> torch.Tensor:
-    """n labels of each class that has images, int64, in class order."""
-    have = [label for label, count in counts.items() if count > 0]
-    return torch.tensor(have, dtype=torch.int64).repeat_interleave(n)
+def labels_of(counts: Counts, n: int, generator: Generator | None = None) -> torch.Tensor:
+    """n labels of each class that has images, int64, in class order; fewer where a Finite `generator` has fewer."""
+    have = torch.tensor([label for label, count in counts.items() if count > 0], dtype=torch.int64)
+    limit = None if generator is None else available(generator)
+    if limit is None:
+        return have.repeat_interleave(n)
+    return have.repeat_interleave(torch.tensor([min(n, limit[label]) for label in have.tolist()], dtype=torch.int64))
+
+
+def available(generator: Generator) -> Counts | None:
+    """Number of images of each class that a generator can draw; None if it draws any number."""
+    return generator.available if isinstance(generator, Finite) else None
 
 
 def draw(generator: Generator, labels: torch.Tensor, rng: torch.Generator) -> Derived:

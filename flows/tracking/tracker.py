@@ -152,7 +152,7 @@ class Tracker:
         model = models.logged(run) if run.info.status == "FINISHED" else None
         if model is None:
             config = self._experiment.generators[name]
-            reference = trained.learned if config.derives else None
+            reference = trained.learned if config.draws_from_images else None
             shape = prepared.problem.spec.shape
             model = models.log_generator(self._client, run, trained, shape, reference)
             params = {**names.flat(config.model_dump(mode="json")), "stopped": trained.stopped}
@@ -168,7 +168,8 @@ class Tracker:
         arm = next(arm for arm in self._experiment.arms if arm.name == name)
         digests = [content(recipe), trained.state.sha256, scored.table.sha256]
         generator = arm.made_by or "none"
-        run = self._child("arm", name, seed, digests, trained.time, arm=name, generator=generator)
+        tags = {"arm": name, "generator": generator, "knowledge": self._experiment.knowledge()[name]}
+        run = self._child("arm", name, seed, digests, trained.time, **tags)
         model = models.logged(run) if run.info.status == "FINISHED" else None
         if model is None:
             image = self._experiment.image

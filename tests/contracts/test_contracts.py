@@ -16,7 +16,7 @@ from augpipe.core.errors import UserError
 from augpipe.core.seeds import torch_stream
 from augpipe.core.store import Store
 from augpipe.generators import families
-from augpipe.generators.protocol import Deriving, Problem
+from augpipe.generators.protocol import Deriving, Finite, Problem
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_a_checkpoint_stands_alone(family, here, make_shapes, tmp_path) -> None:
     assert torch.equal(draw(back, [1, 0, 1]), draw(generator, [1, 0, 1]))
     empty = Store(tmp_path / "empty").images
     assert tiny(family).derives == isinstance(generator, Deriving)
-    if isinstance(generator, Deriving):
+    if tiny(family).draws_from_images:
         with pytest.raises(ValueError, match=f"not available.*{ref.sha256}"):
             families.unpack(packed, here, empty)
         # Checkpoints of earlier versions hold the set's path.
@@ -138,6 +138,11 @@ def test_a_class_with_five_images(family, here, make_shapes) -> None:
     train = make_shapes((30, 5))
     generator = fresh(family, train, here)
     steps(generator, train, 2)
+    if isinstance(generator, Finite):
+        assert generator.available == {0: 30, 1: 5}
+        with pytest.raises(UserError, match="class 'c1' has 5 images, each of which is drawn once; 20 were requested"):
+            draw(generator, [1] * 20)
+        return
     assert draw(generator, [1] * 20).shape == (20, 1, 16, 16)
 
 
@@ -233,7 +238,7 @@ def test_a_hundred_classes(family, here, make_shapes) -> None:
     assert draw(generator, list(range(100))).shape == (100, 1, 16, 16)
 
 
-@pytest.mark.parametrize("family", [f for f in families.names() if f != "smote"])
+@pytest.mark.parametrize("family", [f for f in families.names() if tiny(f).is_trained()])
 def test_per_class_and_pretrain_of_any_trained_family(family, here, make_shapes) -> None:
     train = make_shapes((8, 6))
     config = tiny(family, per_class=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ JARGON = re.compile(
 )
 LONGEST = 420  # characters of a line, with the test's own paths
 SECONDS = 2.0  # of processor time
+WEIGHT = 0.7071
 TEXTS = {
     "good.yaml": CONFIG,
     "empty.yaml": "",
@@ -73,12 +75,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).write_text(text)
     (root / "latin.yaml").write_bytes("name: größe\n".encode("latin-1"))
     (root / "cut.zip").write_bytes(b"PK\3\4 not a zip")
-    about = {"classes": ["a", "b", "c"], "state": {"weight": torch.zeros(2)}}
-    for kind in ("classifier", "generator"):
-        save_state({"augpipe": kind, **about}, root / f"{kind}.pt")
-    for name in ("cgan", "smote"):
-        (root / "made" / "models").mkdir(parents=True, exist_ok=True)
-        shutil.copy(root / "generator.pt", root / "made" / "models" / f"generator-{name}.pt")
+    models(root)
+    (root / "tracked").mkdir()
+    with closing(sqlite3.connect(root / "tracked" / "mlflow.db")) as database, database:
+        database.execute("CREATE TABLE registered_models (name TEXT)")
+        database.execute("CREATE TABLE runs (run_uuid TEXT)")
+        database.execute("INSERT INTO registered_models VALUES ('good-classifier')")
     (root / "nowhere").symlink_to("gone")
     (root / "loop").symlink_to("loop")
     folders(root / "pictures", 12, ("a", "b", "c"))
@@ -99,6 +101,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(root / "short.npz", images=noise(0, 5, 8, 8), labels=np.arange(4))
     np.save(root / "lone.npy", noise(0, 5, 8, 8))
     return root
+
+
+def models(root: Path) -> None:
+    """Files of models, as far as they are read before torch is imported, and files that are none."""
+    about = {"classes": ["a", "b", "c"], "state": {"weight": torch.full((2,), WEIGHT)}}
+    for kind in ("classifier", "generator"):
+        save_state({"augpipe": kind, **about}, root / f"{kind}.pt")
+    (root / "made" / "models").mkdir(parents=True)
+    for name in ("cgan", "diffusion", "smote", "images"):
+        state = {"config": {"kind": name}, "spec": [16, 1], "train": {"sha256": "0" * 64}}
+        held = {"reference": {}, "available": {0: 8, 1: 5, 2: 0}} if name == "images" else {}
+        save_state(
+            {"augpipe": "generator", "classes": about["classes"], "state": state, **held},
+            root / "made" / "models" / f"generator-{name}.pt",
+        )
+        save_state({"classes": about["classes"], **state}, root / f"checkpoint-{name}.pt")
+    whole = (root / "generator.pt").read_bytes()
+    at = whole.index(np.float32(WEIGHT).tobytes())
+    (root / "flipped.pt").write_bytes(whole[:at] + b"flip" + whole[at + 4 :])
+    (root / "halved.pt").write_bytes(whole[: len(whole) // 2])
+    torch.save({"weight": torch.zeros(2)}, root / "foreign.pt")
 
 
 RUN = "run good.yaml --set "
@@ -401,11 +424,11 @@ CASES = {
     "counts that are none": ("generate generator.pt --counts a=five", "--counts 'a=five' is not CLASS=NUMBER"),
     "one of several generators": (
         "generate made --counts 5",
-        "made has several generators; choose one with --generator: cgan, smote",
+        "made has several generators; choose one with --generator: cgan, diffusion, images, smote",
     ),
     "an unknown generator of a run": (
         "generate made --counts 5 --generator cgn",
-        "unknown generator 'cgn' (did you mean 'cgan'?); choose from cgan, smote",
+        "unknown generator 'cgn' (did you mean 'cgan'?); choose from cgan, diffusion, images, smote",
     ),
     "predictions of an empty folder": ("predict classifier.pt nothing", "no picture below nothing; supported are .png"),
     "a picture given twice": (
@@ -523,6 +546,106 @@ CASES = {
         "gone.csv has no column 'quiz'; a quiz page saves the columns quiz, item",
     ),
     "answers that are not there": ("quiz score nosuch.csv", "no file 'nosuch.csv'"),
+    "an archive that is no model": ("generate short.npz --counts 3", "short.npz is not a model of augpipe"),
+    "a broken archive as a model": ("predict cut.zip pictures", "cut.zip is not a model of augpipe"),
+    "a checkpoint of another program": ("generate foreign.pt --counts 3", "foreign.pt is not a model of augpipe"),
+    "an export of another program's checkpoint": (
+        "export foreign.pt --format torchscript",
+        "foreign.pt is not a model of augpipe",
+    ),
+    "half of a model's file": ("generate halved.pt --counts 3", "halved.pt is not a model of augpipe"),
+    "a changed byte in a model's file": (
+        "generate flipped.pt --counts 3",
+        "flipped.pt is damaged: the checksum of its part",
+    ),
+    "predictions of a checkpoint": (
+        "predict checkpoint-cgan.pt pictures",
+        "checkpoint-cgan.pt is a generator; `augpipe predict` needs a classifier",
+    ),
+    "pictures as a model": ("generate pictures --counts 3", "pictures holds no generator: give a trained generator's"),
+    "no images": ("generate made --generator cgan --counts a=0", "--counts asks for no image; write CLASS=NUMBER"),
+    "fewer than no images": (
+        "generate made --generator cgan --counts a=-4",
+        "--counts 'a=-4' is not CLASS=NUMBER or a number",
+    ),
+    "more images than the disk holds": (
+        "generate made --generator cgan --counts a=1000000000000",
+        "1,000,000,000,000 images of 16 px need 256,000.0 GB, and ",
+    ),
+    "more images than were made elsewhere": (
+        "generate made --generator images --counts b=6",
+        "the model has 5 images of class 'b', made elsewhere, and draws each once; 6 were requested",
+    ),
+    "a checkpoint without its training set": (
+        "generate checkpoint-smote.pt --counts 3",
+        "smote derives images from its training set, which is not available: no image set with SHA-256 0000",
+    ),
+    "truncated latents of a family without any": (
+        "generate made --generator smote --counts 3 --truncation 0.5",
+        "--truncation has no effect on smote: it has no latents; leave it out",
+    ),
+    "truncated latents of a diffusion": (
+        "generate checkpoint-diffusion.pt --counts 3 --truncation 0.5",
+        "--truncation has no effect on diffusion: its images depend on noise of every level; train with guidance above",
+    ),
+    "checks of no run": (
+        "generate made --generator cgan --counts 3 --checked",
+        "--checked needs the out folder of a run, whose experiment.yaml names the checks; made has none",
+    ),
+    "images into a folder with others": (
+        "generate made --generator cgan --counts 3 --out pictures",
+        "the out folder pictures holds 'a'; choose a new or empty one with --out",
+    ),
+    "predictions below a file": ("predict classifier.pt pictures --out file/x.csv", "the folder of --out "),
+    "an export below a file": ("export classifier.pt --format torchscript --out file/x.pt", "the folder of --out "),
+    "an export of a family without a network": (
+        "export made --generator smote --format torchscript",
+        "a generator of kind smote cannot be exported: its images are not those of one network",
+    ),
+    "a model that nobody logged": (
+        "generate models:/nobody/1 --counts 3",
+        "cannot get models:/nobody/1 from MLflow: no run has logged a model yet",
+    ),
+    "a model of another name": (
+        "generate models:/good-clasifier@champion --counts 3",
+        "unknown registered model in MLflow: 'good-clasifier' (did you mean 'good-classifier'?)",
+        {"AUGPIPE_HOME": "tracked"},
+    ),
+    "a run that is not there": (
+        "predict runs:/abc/classifier pictures",
+        "unknown run in MLflow: 'abc'",
+        {"AUGPIPE_HOME": "tracked"},
+    ),
+    "a model of a server that is away": (
+        "predict models:/nobody/1 pictures",
+        f"no MLflow server answers at MLFLOW_TRACKING_URI {NOBODY}",
+        {"MLFLOW_TRACKING_URI": NOBODY},
+    ),
+    "an inspection into a file": ("inspect good.yaml --out file", "the out folder file cannot be a folder"),
+    "images from elsewhere without a source": (
+        f"{RUN} 'generators.smote={{kind: images}}'",
+        "generators.smote.source: kind images needs a source",
+    ),
+    "images from elsewhere that are not there": (
+        f"{RUN} 'generators.smote={{kind: images, source: {{kind: folder, path: nosuch}}}}'",
+        "nosuch does not exist",
+    ),
+    "images from elsewhere of other classes": (
+        f"{RUN} 'generators.smote={{kind: images, source: {{kind: folder, path: names}}}}' duplicates=keep",
+        "generators.smote.source: it has classes that the experiment lacks, Cat, cat ; rename them",
+    ),
+    "images from elsewhere that are none": (
+        f"{RUN} 'generators.smote={{kind: images, source: {{kind: folder, path: damaged}}}}' on_bad=fail",
+        "generators.smote.source: cannot use generators.smote/a/x0.png: not a picture of a supported format",
+    ),
+    "an out folder among images from elsewhere": (
+        f"{RUN} 'generators.smote={{kind: images, source: {{kind: folder, path: mixed/train}}}}' --out mixed/train/x",
+        "the out folder mixed/train/x lies in the image folder ",
+    ),
+    "training on images from elsewhere": (
+        f"{RUN} 'generators.smote={{kind: images, kimg: 5, source: {{kind: folder, path: pictures}}}}'",
+        "generators.smote: kimg: must be less than or equal to 0 (got 5)",
+    ),
     "nothing to inspect": ("inspect nosuch", "no config, folder or file 'nosuch'"),
 }
 
@@ -588,6 +711,20 @@ EARLY = (
     "images of an unknown class",
     "one of several generators",
     "an export with another ending",
+    "an archive that is no model",
+    "a checkpoint of another program",
+    "half of a model's file",
+    "a changed byte in a model's file",
+    "more images than the disk holds",
+    "more images than were made elsewhere",
+    "a checkpoint without its training set",
+    "truncated latents of a family without any",
+    "checks of no run",
+    "an export of a family without a network",
+    "truncated latents of a diffusion",
+    "a model that nobody logged",
+    "an inspection into a file",
+    "images from elsewhere of other classes",
     "a setting that an inspection does not read",
 )
 

@@ -51,6 +51,8 @@ FORMATS: Final = tuple(
 )
 # Larger pictures are rejected as decompression bombs (Pillow's default limit).
 MOST_PIXELS: Final = 89_478_485
+MARKED: Final = "marked as made by a trained model"
+AS_REAL: Final = ", and read as a real image"
 THUMB: Final = 32  # side in pixels of the grey thumbnail for perceptual hashes
 # Exceptions of Pillow and pydicom for broken files.
 UNREADABLE: Final = (
@@ -203,7 +205,7 @@ def _upright(opened: Image.Image, window: Window | None) -> Picture:
     if broken_exif:
         notes.append("unreadable EXIF; orientation ignored")
     if is_synthetic(opened.info, manifests(opened)):
-        notes.append("marked as made by a trained model, and read as a real image")
+        notes.append(MARKED + AS_REAL)
     if window is not None and not (is_16_bit or mode.startswith(("I", "F"))):
         notes.append(EIGHT_BITS)
     if max_value > 255 and mode == "I":

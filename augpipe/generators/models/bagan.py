@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ from augpipe.nn.penalties import gradient_penalty
 
 class Config(AdversarialConfig):
     """Options of BAGAN."""
+
+    not_exported: ClassVar[str] = "its latents depend on the class"
 
     kind: Literal["bagan"]
     """BAGAN: a GAN initialised from an autoencoder of all classes (Mariani et al. 2018)."""

@@ -40,6 +40,8 @@ class Config(AdversarialConfig):
     """Options of DeepSMOTE."""
 
     derives: ClassVar[bool] = True
+    not_truncated: ClassVar[str] = "it interpolates between images of train, and draws no latents"
+    not_exported: ClassVar[str] = "its images are more than its network draws"
 
     kind: Literal["deepsmote"]
     """DeepSMOTE: SMOTE between the codes of an autoencoder (Dablain et al. 2021)."""
@@ -124,6 +126,8 @@ class Autoencoder(nn.Module):
 
 class DeepSMOTE(Interpolating, FromTrain):
     """See the module docstring."""
+
+    not_truncated = Config.not_truncated
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)

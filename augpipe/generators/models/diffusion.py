@@ -40,6 +40,9 @@ SAMPLE_BATCH: Final = 128  # images per forward pass in sampling
 class Config(NetworkConfig):
     """Options of diffusion."""
 
+    not_truncated: ClassVar[str] = "its images depend on noise of every level; train with guidance above 1 instead"
+    not_exported: ClassVar[str] = "its images are not those of one network"
+
     kind: Literal["diffusion"]
     """A class-conditional diffusion model (Karras et al. 2022)."""
 
@@ -162,7 +165,7 @@ def noise_levels(steps: int) -> torch.Tensor:
 class Diffusion(NetworkGenerator):
     """See the module docstring."""
 
-    not_truncated: ClassVar[str] = "its images depend on noise of every level; train with guidance above 1 instead"
+    not_truncated = Config.not_truncated
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)

@@ -30,6 +30,9 @@ SAMPLE_BATCH: Final = 256  # images drawn together
 class Config(NetworkConfig):
     """Options of pixelcnn."""
 
+    not_truncated: ClassVar[str] = "it draws pixel by pixel, and no latents"
+    not_exported: ClassVar[str] = "its images are not those of one network"
+
     kind: Literal["pixelcnn"]
     """A gated, class-conditional PixelCNN (van den Oord et al. 2016)."""
 
@@ -58,7 +61,7 @@ class Config(NetworkConfig):
 class PixelCNN(NetworkGenerator):
     """See the module docstring."""
 
-    not_truncated: ClassVar[str] = "it draws pixel by pixel, and no latents"
+    not_truncated = Config.not_truncated
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -32,6 +32,9 @@ from augpipe.nn.penalties import gradient_penalty
 
 class Config(AdversarialConfig):
     """Options of progressive GAN."""
+
+    not_truncated: ClassVar[str] = "its latents are projected to a sphere, so only their direction counts"
+    not_exported: ClassVar[str] = "its images are more than its network draws"
 
     kind: Literal["progan"]
     """Progressive GAN: both nets grow from the base resolution (Karras et al. 2018)."""
@@ -159,7 +162,7 @@ class CriticNet(_Progressive):
 class ProGAN(Adversarial):
     """See the module docstring."""
 
-    not_truncated = "its latents are projected to a sphere, so only their direction counts"
+    not_truncated = Config.not_truncated
 
     def __init__(self, config: Config, problem: Problem, runtime: Runtime, seed: int) -> None:
         super().__init__(config, problem, runtime, seed)

@@ -30,6 +30,8 @@ class Config(GeneratorConfig):
 
     generative: ClassVar[bool] = False
     derives: ClassVar[bool] = True
+    not_truncated: ClassVar[str] = "it has no latents"
+    not_exported: ClassVar[str] = "its images are not those of one network"
 
     kind: Literal["smote"]
     """SMOTE in pixel space and two variants, by imbalanced-learn; no training."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final, Literal, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 import torch
 from pydantic import Field
@@ -37,6 +37,8 @@ PATH_DECAY: Final = 0.99  # of the mean path length, an update (Karras et al. 20
 
 class Config(AdversarialConfig):
     """Options of stylegan."""
+
+    not_exported: ClassVar[str] = "its images are more than its network draws"
 
     kind: Literal["stylegan"]
     """A style-based GAN (Karras et al. 2020)."""

@@ -45,7 +45,7 @@ def measure(
     """Fidelity of fresh, uncurated images of every class that train has; classifier: options for GAN-train."""
     model, _ = families.unpack(load_state(generator.checkpoint), context.runtime(), context.store.images)
     train = load_images(prepared.splits.train)
-    labels = draw.labels_of(prepared.counts["train"], options.images)
+    labels = draw.labels_of(prepared.counts["train"], options.images, model)
     drawn = draw.draw(model, labels, torch_stream(generator.seed, "measure")).images
     images = draw.synthetic_set(drawn, labels, train)
     return measure_set(context, prepared, reference, images, options, classifier, generator.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from augpipe.pipeline.context import Context, Timer
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.records import ATTRIBUTE, IntakeRecord, Prepared
 from augpipe.pipeline.stages.cells import cell_splits, empty_cells
+from augpipe.pipeline.stages.external import External, take_external
 from augpipe.pipeline.stages.shift import Shift, take_shift
 from augpipe.pipeline.validate import check_images, check_listing, list_images, list_shift
 
@@ -64,6 +66,7 @@ def prepare(
         leaks.check_disjoint(rows, intake.ids)
         check_fractions(experiment, counts["train"], images.classes)
         check_metric(experiment, counts["train"])
+        external = take_external(store, experiment, surveyed.spec, intake, rows, progress)
         data, refs = _store(store, scratch, images, rows)
         attributes = _attributes(intake, rows)
         cells = cell_splits(experiment, store, refs, attributes)
@@ -79,11 +82,12 @@ def prepare(
         counts=counts,
         fingerprint=f"{entropy(0, *(getattr(refs, name).sha256 for name in NAMES)):016x}",
         torn_groups=partitioned.torn > 0,
-        intake=_with_shift(_record(intake, partitioned, policy, empty_cells(cells)), shift),
-        quarantine=store.put_table("quarantine", _quarantine(intake, partitioned, shift)),
+        intake=_with_external(_with_shift(_record(intake, partitioned, policy, empty_cells(cells)), shift), external),
+        quarantine=store.put_table("quarantine", _quarantine(intake, partitioned, shift, external)),
         attributes=None if attributes is None else store.put_table("attributes", attributes),
         cells=cells,
         shift=None if shift is None else shift.images,
+        external={} if external is None else external.images,
         time=timer.stop(),
     )
 
@@ -169,10 +173,23 @@ def _with_shift(record: IntakeRecord, shift: Shift | None) -> IntakeRecord:
     return record.model_copy(update={"fingerprint": shift.fingerprint, "notes": (*record.notes, *shift.notes)})
 
 
-def _quarantine(intake: Intake, partitioned: partition.Partition, shift: Shift | None) -> pd.DataFrame:
-    if shift is None:
-        return quarantine(intake.bad, partitioned.removed)
-    return quarantine((*intake.bad, *shift.bad), {**partitioned.removed, **shift.removed})
+def _with_external(record: IntakeRecord, external: External | None) -> IntakeRecord:
+    if external is None:
+        return record
+    both = f"{record.fingerprint} {external.fingerprint}"
+    fingerprint = hashlib.sha256(both.encode()).hexdigest()[:16]
+    return record.model_copy(update={"fingerprint": fingerprint, "notes": (*record.notes, *external.notes)})
+
+
+def _quarantine(
+    intake: Intake, partitioned: partition.Partition, shift: Shift | None, external: External | None
+) -> pd.DataFrame:
+    bad, removed = [*intake.bad], dict(partitioned.removed)
+    for more in (shift, external):
+        if more is not None:
+            bad += more.bad
+            removed |= more.removed
+    return quarantine(tuple(bad), removed)
 
 
 def _record(

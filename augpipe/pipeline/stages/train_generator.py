@@ -76,10 +76,12 @@ class _Training:
         self.start = start.checkpoint if start else None
         self.threads, self.classifier = context.threads, classifier
         self.seed = entropy(spec.seed, "generator", spec.name)
-        self.problem, self.train_ref = prepared.problem, prepared.splits.train
+        self.problem, self.train_ref = prepared.problem, spec.images or prepared.splits.train
         self.train, self.val = load_images(self.train_ref), load_images(prepared.splits.val)
         prepared.refuse_leaks(self.train, f"generator {spec.name!r}")
         self.options = options
+        if options.external and spec.images is None:
+            raise UserError(f"generator {spec.name!r} reads its images from a source, and none were read")
         if options.per_class:
             kimg = options.pretrain if spec.pooled else options.kimg
             single = {"per_class": False, "pretrain": 0.0, "kimg": kimg}
@@ -122,6 +124,7 @@ class _Training:
             "image": [self.problem.spec.size, self.problem.spec.channels],
             "validation": [self.classifier.model_dump(mode="json"), VALIDATED],
             "start": self.start.sha256 if self.start else None,
+            "images": spec.images.sha256 if spec.images else None,
             "with": where,
             "reference": self.reference.sha256,
             "code": fingerprints.fingerprint([__name__, f"{FAMILIES}.{self.options.kind}"]),
@@ -180,10 +183,9 @@ def _train(
     timer = Timer()
     work = _Training(context, prepared, reference, spec, start, options, classifier)
     generator, store = work.build(), work.store
-    shown = draw.labels_of(work.train.counts(), SHOWN)
 
     def on_tick(tick: Tick, current: Generator) -> dict[str, Any]:
-        picture = _preview(current, shown, work.seed)
+        picture = _preview(current, work.train, work.seed)
         if not distributed.leads():
             return {}
         ref = store.put("previews", lambda path: picture.save(path, format="PNG"), ".png")
@@ -207,7 +209,7 @@ def _train(
     )
     distributed.wait_for_all()  # rank 0 must not remove the checkpoint while others still read it
     generator.load_state_dict(fitted.state)
-    trained = _record(work, generator, fitted, shown, timer)
+    trained = _record(work, generator, fitted, timer)
     if checkpoint and spec.folder is None and distributed.leads():
         checkpoint.remove()
     return trained
@@ -217,19 +219,18 @@ def validation(classifier: Trained, train: ImageSet, val: ImageSet, runtime: Run
     """Class-wise KID of newly drawn images against val, in features of a classifier of real images."""
     extractor = FeatureExtractor(classifier, runtime)
     real = extractor.embed(val)
-    labels = draw.labels_of(train.counts(), VALIDATED)
 
     def validate(current: Generator) -> float:
+        labels = draw.labels_of(train.counts(), VALIDATED, current)
         images = draw.draw(current, labels, torch_stream(seed, "validation")).images
         return class_kid(real, extractor.embed(draw.synthetic_set(images, labels, train)))
 
     return validate
 
 
-def _record(
-    training: _Training, generator: Generator, fitted: Fitted, shown: torch.Tensor, timer: Timer
-) -> TrainedGenerator | None:
+def _record(training: _Training, generator: Generator, fitted: Fitted, timer: Timer) -> TrainedGenerator | None:
     store, spec = training.store, training.spec
+    shown = draw.labels_of(training.train.counts(), SHOWN, generator)
     images = draw.draw(generator, shown, torch_stream(training.seed, "preview")).images
     if not distributed.leads():
         return None
@@ -320,7 +321,8 @@ def _tick_rows(tick: Tick) -> Iterator[Row]:
         yield tick.kimg, tick.seconds, metric, value
 
 
-def _preview(generator: Generator, labels: torch.Tensor, seed: int) -> Image.Image:
+def _preview(generator: Generator, train: ImageSet, seed: int) -> Image.Image:
     """A grid with the same latents at every tick."""
+    labels = draw.labels_of(train.counts(), SHOWN, generator)
     images = draw.draw(generator, labels, torch_stream(seed, "preview")).images.numpy()
     return grid(images, SHOWN, scale=max(1, 48 // images.shape[2]))
