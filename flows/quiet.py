@@ -13,6 +13,7 @@ from .signals import received
 
 # Loggers that repeat the error of a flow or a task.
 LOGGERS: Final = (
+    "augpipe",  # of files that are damaged because they are being deleted
     "prefect",
     "prefect.flow_runs",
     "prefect.task_runs",

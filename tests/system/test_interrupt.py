@@ -132,7 +132,9 @@ def test_a_run_whose_home_is_deleted_ends_in_one_line(tmp_path: Path) -> None:
     assert process.wait(30) == 1, said(tmp_path)
     out, err = said(tmp_path)
     assert out == "" and "Traceback" not in err
-    assert err.splitlines()[-1].startswith(f"augpipe: the store in {tmp_path / 'data'} was deleted during the run. Run the same")
+    assert err.splitlines()[-1].startswith(
+        f"augpipe: the store in {tmp_path / 'data'} was deleted during the run. Run the same"
+    )
     assert not list((tmp_path / "home" / "tmp").iterdir()) and not (tmp_path / "out").exists()
     until = time.monotonic() + 15
     while (left := [pid for pid in below if is_running(pid)]) and time.monotonic() < until:
