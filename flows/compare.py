@@ -77,7 +77,8 @@ def run(
             report(line)
         graph = partial(call_stages, experiment, prepared)
         flow_call = replace(ready, cached=partial(all_cached, graph, ready.context)).call
-        return flow_call(compare, title(experiment), experiment, ready.context, prepared, out, form)
+        # Absolute, as the working directory may be deleted meanwhile.
+        return flow_call(compare, title(experiment), experiment, ready.context, prepared, out.absolute(), form)
 
 
 def title(experiment: Experiment) -> str:

@@ -20,12 +20,14 @@ from urllib.parse import urlsplit
 
 from augpipe.core.errors import RunError, UserError, cause, one_line
 from augpipe.core.home import home, make_folder
+from augpipe.core.processes import ignore_terminal
 
+from .connections import within
 from .memory import watch_limit
 from .quiet import quiet_logs
 from .server import server
 from .server_watch import HURRY, continue_without, cut_off, how_lost, is_lost, watched
-from .signals import when_stopped
+from .signals import ignored, when_stopped
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -152,14 +154,18 @@ def _check_api(url: str) -> None:
     import httpx
     from prefect.client.orchestration import get_client
 
-    try:
+    def fault() -> Exception | None:
         with get_client(sync_client=True, httpx_settings={"timeout": PATIENCE}) as client:
             error = client.api_healthcheck()
             if error is None and not _is_version(client.api_version()):
                 error = ValueError("what answers is no Prefect server")
+            return error
+
+    try:
+        error = within(2 * PATIENCE, fault)
     except JSONDecodeError:  # a page, such as a login's
         error = ValueError("what answers is no Prefect server")
-    except (httpx.HTTPError, ValueError, RuntimeError) as raised:
+    except (httpx.HTTPError, TimeoutError, ValueError, RuntimeError) as raised:
         error = raised
     if error is not None:
         reason = cause(error)
@@ -196,18 +202,13 @@ def pool(runner: Runner, workers: int, threads: int, ahead: bool = True) -> Any:
 
 
 def _start_tracker() -> None:
-    """Start Python's tracker of semaphores so that a lost terminal does not end it.
+    """Start Python's tracker of semaphores so that neither a lost terminal nor Ctrl-\\ ends it.
 
-    It ignores SIGINT and SIGTERM, but not SIGHUP; the next one would log a traceback for each semaphore it does not
-    know.
+    It ignores SIGINT and SIGTERM, but no other signal; the next one would log a traceback for each semaphore it does
+    not know.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return  # only the main thread may set signals
-    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited
-    try:
+    with ignored(signal.SIGHUP, signal.SIGQUIT):
         resource_tracker.ensure_running()
-    finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL if handler is None else handler)
 
 
 def _dask(address: str) -> Any:
@@ -233,8 +234,7 @@ def _init_worker(threads: int) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # Ctrl-C reaches every process of the terminal. Only the run handles it and stops its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_terminal()
     from .workers import THREADS
 
     os.environ.update(dict.fromkeys(THREADS, str(threads)))

@@ -1,4 +1,4 @@
-"""The command's first steps: Ctrl-C while its libraries are imported, which takes seconds,
+"""The command's first steps: Ctrl-C or Ctrl-\\ while its libraries are imported, which takes seconds,
 ends it with one line too.
 """
 
@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Final
 
 from .memory import watch_limit
-from .signals import interrupted
+from .signals import interrupted, terminated
 
+DEFAULT: Final = (signal.default_int_handler, signal.SIG_DFL)
 CONTINUE: Final = "Run the same command again to continue (train: with --resume)"
 STOPPED: Final = f"stopped; no file is half-written. {CONTINUE}"
 
@@ -21,8 +22,9 @@ STOPPED: Final = f"stopped; no file is half-written. {CONTINUE}"
 def main() -> None:
     """Entry point of `augpipe`."""
     gc.disable()  # for the time of the imports: they leave no garbage, and looking for it takes a tenth of their time
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # not in the background
-        signal.signal(signal.SIGINT, _end)
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) in DEFAULT:  # not in the background
+            signal.signal(number, _end)
     try:
         os.getcwd()  # noqa: PTH109 (without an import)
     except OSError:  # libraries end the process where there is none
@@ -58,10 +60,11 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def handle_interrupts() -> None:
-    """All is imported. From now on Ctrl-C raises KeyboardInterrupt, so that servers and workers are stopped."""
+    """All is imported. From now on Ctrl-C and Ctrl-\\ raise exceptions, so that servers and workers are stopped."""
     end_of_imports()
-    if signal.getsignal(signal.SIGINT) in (_end, signal.default_int_handler):
-        signal.signal(signal.SIGINT, interrupted)
+    for number, handler in ((signal.SIGINT, interrupted), (signal.SIGQUIT, terminated)):
+        if signal.getsignal(number) in (_end, *DEFAULT):
+            signal.signal(number, handler)
 
 
 def end_of_imports() -> None:

@@ -15,6 +15,8 @@ from augpipe.pipeline.arm import Arm
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.runs import ArmRun, GeneratorRun, ReferenceRun, Run
 
+from .home_watch import is_home_deleted
+
 Key = tuple[str, int]  # name of an arm or a generator, and a seed
 # Errors of a task whose input failed.
 WAITED: Final = (UpstreamTaskError, UnfinishedRun)
@@ -26,13 +28,14 @@ def once_more(task: Any, run: Any, state: Any) -> bool:
 
 
 def ends_all(error: BaseException) -> bool:
-    """Whether the error ends the whole run: the user's mistake, a leak, a full disk, dead workers.
+    """Whether the error ends the whole run: the user's mistake, a leak, a full disk, dead workers, a deleted store.
 
     A worker that is killed while it starts leaves a broken pipe to the run, not a broken pool.
     """
     if isinstance(error, NotTrainedError):
         return False
-    return isinstance(error, UserError | LeakError | BrokenProcessPool | BrokenPipeError) or is_full(error)
+    ends = isinstance(error, UserError | LeakError | BrokenProcessPool | BrokenPipeError)
+    return ends or is_full(error) or is_home_deleted()
 
 
 @dataclass

@@ -8,10 +8,12 @@ from typing import Final
 
 from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
 
+from .home_watch import is_home_deleted
 from .signals import received
 
 # Loggers that repeat the error of a flow or a task.
 LOGGERS: Final = (
+    "augpipe",  # of files that are damaged because they are being deleted
     "prefect",
     "prefect.flow_runs",
     "prefect.task_runs",
@@ -47,7 +49,7 @@ def quiet_logs(worker: bool = False) -> None:
 
 def is_news(record: logging.LogRecord) -> bool:
     """Logging filter: False for an error that ends the command with one line (see `exits`)."""
-    if received() is not None:
+    if received() is not None or is_home_deleted():
         return False
     error = record.exc_info[1] if record.exc_info else None
     line = record.getMessage()

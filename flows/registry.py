@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -17,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from augpipe.core.errors import UserError, is_full, one_line
+from augpipe.core.files import temporary
 from augpipe.core.store import load_state
 
 from .tracking.models import Logged
@@ -92,7 +92,7 @@ class Registry:
 
         use: called with the checkpoint to test it.
         """
-        with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
+        with temporary("augpipe-champion-") as folder:
             try:
                 model = _fetch(
                     lambda: download_artifacts(artifact_uri=f"models:/{self.name}/{version.version}", dst_path=folder)
@@ -130,14 +130,14 @@ class Registry:
         run, path = version.run_id, f"{LEARNED}/{SEEN}"
         if not run or path not in [file.path for file in self._client.list_artifacts(run, LEARNED)]:
             return None
-        with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
+        with temporary("augpipe-champion-") as folder:
             file = _fetch(lambda: self._client.download_artifacts(run, path, folder))
             prints: NDArray[np.uint64] = np.load(file, allow_pickle=False)
             return prints
 
     def log_seen(self, logged: Logged, prints: NDArray[np.uint64]) -> None:
         """Log the fingerprints of the images that a run's model was trained or selected on."""
-        with tempfile.TemporaryDirectory(prefix="augpipe-champion-") as folder:
+        with temporary("augpipe-champion-") as folder:
             np.save(Path(folder) / SEEN, prints)
             self._client.log_artifact(logged.run, str(Path(folder) / SEEN), LEARNED)
 

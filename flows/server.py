@@ -22,7 +22,7 @@ from augpipe.core.home import home
 
 from .databases import copy_database, from_template, prefect_folder, prefect_template, sqlite_url
 from .output import report
-from .server_watch import LOST, lose, server_is_there, set_away
+from .server_watch import LOST, Silence, lose, server_is_there, set_away
 from .signals import received
 
 START_UP: Final = 120.0  # seconds a server may take on a loaded machine
@@ -42,8 +42,9 @@ def server(
 
     It has its own process session: Ctrl-C in the terminal stops the run, and the run stops the server. If the run is
     killed, the server ends by itself. If the server is killed, one with a page is started again (see `_Restarts`), and
-    `on_loss` is called from a thread for any other. Its database is deleted with the run, because nobody can look at it
-    then; that of a server with a page stays below AUGPIPE_HOME. meanwhile: called once, while the server starts.
+    `on_loss` is called from a thread for any other; one that no longer answers is killed. Its database is deleted with
+    the run, because nobody can look at it then; that of a server with a page stays below AUGPIPE_HOME. meanwhile:
+    called once, while the server starts.
     """
     place = home() / "prefect"
     with prefect_folder(place, keep=page) as folder:
@@ -67,19 +68,20 @@ def server(
 
             restarts = _Restarts(again)
 
-            def lost(stopping: threading.Event) -> bool:
+            def lost(stopping: threading.Event, what: str) -> bool:
                 if received() is not None:  # all processes are being stopped
                     return False
-                if page and restarts(running[0], stopping):
+                if page and restarts(running[0], stopping, what):
                     return True
                 if not stopping.is_set():
-                    lose()
+                    lose(what)
                     if not page:
                         on_loss()
                 return False
 
-            with _watched(running, lost):
-                yield f"http://127.0.0.1:{port}/api"
+            url = f"http://127.0.0.1:{port}/api"
+            with _watched(running, url, lost):
+                yield url
         finally:
             for process in running:
                 _stop(process, page)
@@ -93,11 +95,11 @@ class _Restarts:
     def __init__(self, start: Callable[[threading.Event], subprocess.Popen[bytes]]) -> None:
         self._start, self._tries, self._since = start, 0, time.monotonic()
 
-    def __call__(self, ended: subprocess.Popen[bytes], stopping: threading.Event) -> bool:
+    def __call__(self, ended: subprocess.Popen[bytes], stopping: threading.Event, what: str = LOST) -> bool:
         """Whether it is started again; False too if the command is being stopped."""
         if time.monotonic() - self._since > STEADY or not self._tries:
             self._tries = 0
-            report(f"{LOST}; it is started again")
+            report(f"{what}; it is started again")
         set_away(True)
         _stop(ended)
         while self._tries < len(RESTARTS):
@@ -153,18 +155,33 @@ def _stop(process: subprocess.Popen[bytes], page: bool = True) -> None:
 
 
 @contextmanager
-def _watched(running: list[subprocess.Popen[bytes]], lost: Callable[[threading.Event], bool]) -> Iterator[None]:
+def _watched(
+    running: list[subprocess.Popen[bytes]], url: str, lost: Callable[[threading.Event, str], bool]
+) -> Iterator[None]:
     """While the block runs, a thread waits for the server's end; `lost` returns whether it started another.
 
-    lost: called with an event that is set when the block ends.
+    A server that no longer answers is killed: each request to it would wait a minute. lost: called with an event that
+    is set when the block ends, and with what happened.
     """
     server_is_there()
-    stopping = threading.Event()
+    silence, stopping = Silence(url), threading.Event()
 
     def watch() -> None:
+        nonlocal silence
+        what, last = LOST, time.monotonic()
         while not stopping.wait(POLL):
-            if running[0].poll() is not None and not lost(stopping):
+            if time.monotonic() - last > silence.pause:
+                silence.ask()
+                last = time.monotonic()
+            if silence.is_over() and running[0].poll() is None and not stopping.is_set():
+                what = f"Prefect's server of this run has not answered for {silence.limit:.0f} s"
+                running[0].kill()
+                running[0].wait()
+            if running[0].poll() is None:
+                continue
+            if not lost(stopping, what):
                 return
+            silence, what = Silence(url), LOST
 
     watcher = threading.Thread(target=watch, name="server watch", daemon=True)
     watcher.start()

@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from .connections import peers, shut, within
 from .environment import seconds
 from .output import report
 from .quiet import nothing
@@ -73,6 +70,33 @@ def patience() -> float:
     return seconds("AUGPIPE_PREFECT_PATIENCE", PATIENCE)
 
 
+class Silence:
+    """How long a server has not answered, without the time in which this process was stopped, as by Ctrl-Z.
+
+    limit: the patience. pause: seconds between two requests.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url, self.limit = url, patience()
+        self.pause, self._answer = min(PAUSE, self.limit / 2), min(ANSWER, max(self.limit, 1) / 2)
+        self._misses, self._seconds, self._last = 0, 0.0, time.monotonic()
+
+    def ask(self) -> bool:
+        """Whether it answers now."""
+        there, now = _answers(self._url, self._answer), time.monotonic()
+        passed, self._last = now - self._last, now
+        awake = passed < 2 * (self.pause + self._answer)
+        self._misses = 0 if there else self._misses + 1
+        self._seconds = 0.0 if there else self._seconds + passed * awake
+        return there
+
+    def is_over(self) -> bool:
+        """Whether the patience has come to its end; not at the first request, in the middle of which this process may
+        have been stopped.
+        """
+        return self._misses > 1 and self._seconds > self.limit
+
+
 @contextmanager
 def watched(url: str, on_loss: Callable[[], None]) -> Iterator[None]:
     """While the block runs, a thread asks the configured server for a sign of life.
@@ -81,19 +105,16 @@ def watched(url: str, on_loss: Callable[[], None]) -> Iterator[None]:
     thread. url: its address without user and password.
     """
     server_is_there()
-    limit, stopping = patience(), threading.Event()
+    silence, stopping = Silence(url), threading.Event()
 
     def watch() -> None:
-        since = time.monotonic()
-        while not stopping.wait(min(PAUSE, limit / 2)):
-            there = _answers(url)
+        while not stopping.wait(silence.pause):
+            there = silence.ask()
             set_away(not there)
-            if there:
-                since = time.monotonic()
-                continue
-            if time.monotonic() - since > limit and not stopping.is_set():
-                lose(f"Prefect's server at {url} has not answered for {limit:.0f} s")
+            if silence.is_over() and not stopping.is_set():
+                lose(f"Prefect's server at {url} has not answered for {silence.limit:.0f} s")
                 on_loss()
+                _keep_shut(url, stopping)
                 return
 
     threading.Thread(target=watch, name="api watch", daemon=True).start()
@@ -126,44 +147,34 @@ def _is_there(record: logging.LogRecord) -> bool:
 def cut_off(url: str, wait: float = HURRY) -> None:
     """Called when a signal stops the command: if the server at `url` does not answer, no request to it is waited for.
 
-    Prefect records the end of the run there, and would wait a minute for each answer. If the server does not answer,
-    this function never returns: it shuts each new connection to it. wait: seconds before the server is asked, and for
-    its answer.
+    Prefect records the end of the run there, and would wait a minute for each answer; MLflow, half a minute. If the
+    server does not answer, this function never returns: it shuts each new connection to it. wait: seconds before the
+    server is asked, and for its answer.
     """
     time.sleep(wait)
-    if _answers(url, wait):
-        return
-    hush()
-    parts = urlsplit(url)
-    try:
-        addresses = socket.getaddrinfo(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
-    except OSError:
-        return
-    while True:
-        _shut({address[:2] for *_, address in addresses})
-        time.sleep(HURRY / 10)
+    if not _answers(url, wait):
+        hush()
+        _keep_shut(url, threading.Event())
 
 
-def _shut(peers: set[tuple[Any, ...]]) -> None:
-    """Shut down this process's connections to these addresses: who waits for an answer gets an error."""
-    listed = Path("/proc/self/fd")
-    for number in [int(p.name) for p in listed.iterdir()] if listed.is_dir() else range(1024):
-        with suppress(OSError):
-            if not stat.S_ISSOCK(os.fstat(number).st_mode):
-                continue
-            with socket.socket(fileno=os.dup(number)) as connection:
-                if connection.getpeername()[:2] in peers:
-                    connection.shutdown(socket.SHUT_RDWR)
+def _keep_shut(url: str, ended: threading.Event) -> None:
+    """Shut each connection to a server that does not answer, until the event is set."""
+    addresses = peers(url)
+    while addresses and not ended.wait(HURRY / 10):
+        shut(addresses)
 
 
 def _answers(url: str, wait: float = ANSWER) -> bool:
     import httpx
 
-    try:
+    def status() -> int:
         # No certificate is checked, as no secret is sent and nothing is believed.
         with httpx.Client(verify=False, timeout=wait) as client:  # noqa: S501
-            return client.get(f"{url.rstrip('/')}/health").status_code not in BAD_GATEWAY
-    except (httpx.HTTPError, httpx.InvalidURL, OSError):
+            return client.get(f"{url.rstrip('/')}/health").status_code
+
+    try:
+        return within(wait, status) not in BAD_GATEWAY
+    except (httpx.HTTPError, httpx.InvalidURL, OSError):  # the last: also TimeoutError
         return False
 
 

@@ -18,7 +18,7 @@ _called: list[Callable[[], None]] = []  # when the command is stopped
 
 
 class Terminated(SystemExit):
-    """SIGTERM or SIGHUP was received."""
+    """SIGTERM, SIGHUP or SIGQUIT was received."""
 
 
 def interrupted(number: int, frame: FrameType | None) -> None:
@@ -70,3 +70,17 @@ def handle_termination() -> None:
     signal.signal(signal.SIGTERM, terminated)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
         signal.signal(signal.SIGHUP, terminated)
+
+
+@contextmanager
+def ignored(*numbers: signal.Signals) -> Iterator[None]:
+    """Processes that are started in the block ignore these signals; only where this is the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signals
+        return
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}  # inherited
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -21,10 +23,14 @@ from augpipe.pipeline.context import Context, workers_and_threads
 from augpipe.pipeline.experiment import Experiment
 from augpipe.pipeline.pruning import TRACKED, prune, running, size_below_home
 
-from .engine import check_api, pool, prefect_api
+from .connections import drips_cut, is_http
+from .engine import check_api, pool, prefect_api, stop_workers
 from .flow_calls import call
+from .home_watch import home_watched
 from .output import report
 from .progress import working
+from .server_watch import cut_off
+from .signals import when_stopped
 from .tracking.store import check_store, tracking_uri
 
 PROGRESS: Final = "augpipe-progress"  # name of the folder of progress files
@@ -78,8 +84,17 @@ def local_context(experiment: Experiment) -> Iterator[Context]:
     store = Store(home() / "store")
     check_room()
     _, threads = workers_and_threads(experiment.runner, 1)
-    with running(store), scratch(PROGRESS) as progress:
+    with _run(store), scratch(PROGRESS) as progress:
         yield _context(experiment, store, progress, threads)
+
+
+@contextmanager
+def _run(store: Store) -> Iterator[None]:
+    """Hold the store's lock, and watch what a run depends on; without AUGPIPE_HOME all that workers compute is lost."""
+    tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
+    stop = when_stopped(partial(cut_off, tracking)) if is_http(tracking) else nullcontext()
+    with running(store) as lock, home_watched(lock, stop_workers), drips_cut(tracking), stop:
+        yield
 
 
 def _context(experiment: Experiment, store: Store, progress: Path, threads: int, fresh: bool = False) -> Context:
@@ -120,7 +135,7 @@ def started(experiment: Experiment, fresh: bool = False) -> Iterator[Started]:
     store = Store(home() / "store")
     limit = store_limit()
     check_room()
-    with running(store), _progress(experiment) as progress:
+    with _run(store), _progress(experiment) as progress:
         context = _context(experiment, store, progress, threads, fresh)
         yield Started(experiment, context, workers)
     # The run is complete; files that cannot be removed now belong to another user, or go next time.

@@ -9,7 +9,6 @@ import atexit
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -17,6 +16,10 @@ from multiprocessing import forkserver, get_context, util
 from typing import Any, Final, Self
 
 from prefect.task_runners import ProcessPoolTaskRunner
+
+from augpipe.core.processes import FROM_TERMINAL
+
+from .signals import ignored
 
 THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FORKED: Final = "AUGPIPE_FORKED"  # environment variable of the process that is forked
@@ -68,7 +71,8 @@ def preload(threads: int) -> None:
     get_context("forkserver").set_forkserver_preload([f"{__package__}.preloaded"])
     # OpenBLAS reads its number of threads when it is loaded.
     variables = {**dict.fromkeys(THREADS, str(threads)), FORKED: "1"}
-    with _variables(variables), _without_interrupts():
+    # Only the run handles Ctrl-C and Ctrl-\\, and stops its workers.
+    with _variables(variables), ignored(*FROM_TERMINAL):
         try:
             forkserver.ensure_running()
         except OSError:
@@ -102,16 +106,3 @@ def _variables(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = before[name]
             else:
                 del os.environ[name]
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes that are started in the block ignore Ctrl-C: only the run handles it, and stops them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set signals
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)

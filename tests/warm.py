@@ -223,9 +223,10 @@ def _command(arguments: Sequence[str]) -> None:
     from flows.engine import settle
     from flows.environment import set_environment
 
-    # Tests that were started in the background ignore SIGINT, those below `nohup` SIGHUP.
+    # Tests that were started in the background ignore SIGINT and SIGQUIT, those below `nohup` SIGHUP.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     _fork_workers(WORKERS)
     if "PREFECT_API_URL" in os.environ:  # Prefect has read its settings at import
         from prefect.context import refresh_global_settings_context
@@ -312,7 +313,8 @@ def _fork_workers(number: int) -> None:
 
 
 def _wait_for_work(work: socket.socket) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the run's workers do once they begin
+    for number in (signal.SIGINT, signal.SIGQUIT):  # as the run's workers do once they begin
+        signal.signal(number, signal.SIG_IGN)
     size, fds, _, _ = socket.recv_fds(work, 8, FDS)
     if not size:  # the command ended without need of it
         os._exit(0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import glob
 import hashlib
 import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 import zipfile
@@ -102,6 +104,17 @@ def scratch(name: str, folder: Path | None = None) -> Iterator[Path]:
         _remove(path)
 
 
+@contextmanager
+def temporary(prefix: str) -> Iterator[str]:
+    """A new folder where the system has temporary files, deleted after the block.
+
+    TMPDIR is created again if all of it was deleted, as may happen in a run of days.
+    """
+    Path(tempfile.gettempdir()).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        yield folder
+
+
 def _exchange(one: Path, other: Path) -> bool:
     """Exchange the names of two folders in one step; False where the system cannot (renameat2 of Linux can)."""
     try:
@@ -143,15 +156,25 @@ def rename(draft: Path, target: Path) -> None:
     _sync(target.parent)
 
 
+def check_regular(path: Path) -> None:
+    """OSError if a path exists and is no regular file: whoever opens a pipe waits until something writes to it.
+
+    FileNotFoundError if it does not exist.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's sorted (relative name, SHA-256) lines."""
+    """SHA-256 of a file, or of a folder's sorted (relative name, SHA-256) lines; OSError for pipes and sockets."""
     if path.is_dir():
         lines = (
             f"{file.relative_to(path).as_posix()} {digest(file)}\n"
             for file in sorted(path.rglob("*"))
-            if file.is_file()
+            if file.exists() and not file.is_dir()
         )
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+    check_regular(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -5,6 +5,7 @@ The comparison is repeated when inode, size or modification time of a file has c
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import uuid
@@ -29,7 +30,7 @@ def intact(path: Path, sha256: str) -> bool:
         state = _state(path)
         if _compared.get(path) == (sha256, state):
             return True
-        if digest(path).startswith(sha256):
+        if _has_digest(path, sha256):
             _compared[path] = (sha256, state)
             return True
         if _state(path) == state:  # otherwise another process has replaced it meanwhile
@@ -37,6 +38,15 @@ def intact(path: Path, sha256: str) -> bool:
     except FileNotFoundError:
         pass
     return False
+
+
+def _has_digest(path: Path, sha256: str) -> bool:
+    try:
+        return digest(path).startswith(sha256)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False  # a pipe, a socket, or a folder that holds one
 
 
 def touch(path: Path) -> bool:

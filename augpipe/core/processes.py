@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from augpipe.core.home import make_folder
+
+FROM_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT)
 
 
 @contextmanager
@@ -31,11 +35,23 @@ def environment_variable(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
+def ignore_terminal() -> None:
+    """Ignore Ctrl-C and Ctrl-\\, which a terminal sends to every process of a command: its first process handles them,
+    and stops this one.
+    """
+    for number in FROM_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Hold a lock on a file while the block runs. When the process ends, even by SIGKILL, the system frees the lock."""
     make_folder(path.parent)
-    with FileLock(path):
+    lock = FileLock(path)
+    with lock:
+        while not path.exists():  # deleted by `is_held` of another process between its creation and the lock
+            lock.release()
+            lock.acquire()
         try:
             yield
         finally:

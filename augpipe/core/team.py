@@ -29,6 +29,7 @@ from torch import distributed
 from augpipe.core import device as runtime
 from augpipe.core.errors import FULL_WORDS, RunError, UserError, is_full
 from augpipe.core.options import Device
+from augpipe.core.processes import ignore_terminal
 
 T = TypeVar("T")
 GRACE: Final = 1.0  # seconds to wait for the errors of the other processes after one failed
@@ -106,8 +107,7 @@ def _failure(folder: Path, first: int, status: int) -> BaseException:
 
 
 def _run(rank: int, team: Team, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C reaches every process of the terminal; the parent handles it and ends these.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_terminal()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = Path(str(team.place))
     try:

@@ -21,7 +21,7 @@ from typing import Any, Final, get_type_hints
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from augpipe.core import fingerprints, machine
-from augpipe.core.files import beside, write_json
+from augpipe.core.files import beside, check_regular, write_json
 from augpipe.core.integrity import LOGGER
 from augpipe.core.refs import Ref, SplitRefs, is_stored
 from augpipe.core.schema import KindConfig, Strict
@@ -139,6 +139,7 @@ def _load(path: Path, stage: Stage, parts: Mapping[str, Any]) -> Any:
     or one of its files is missing or damaged.
     """
     try:
+        check_regular(path)
         record = json.loads(path.read_bytes())
         if record["sha256"] != _digest([record["result"], record["depends_on"]]):
             raise ValueError("the record's SHA-256 differs")

@@ -33,6 +33,7 @@ from augpipe.core.errors import RunError
 from augpipe.core.files import scratch
 from augpipe.core.images import ImageSet
 from augpipe.core.machine import cores
+from augpipe.core.processes import ignore_terminal
 from augpipe.core.store import load_images
 from augpipe.pipeline.context import Context
 from augpipe.pipeline.experiment import Experiment
@@ -136,7 +137,7 @@ def _trials(transforms: Sequence[str], train: ImageSet, val: ImageSet) -> list[T
 
 
 def _ignore_signals() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    ignore_terminal()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from augpipe.core import machine
 from augpipe.core.device import pick_device, pick_precision
 from augpipe.core.errors import UserError, several
-from augpipe.core.files import beside, write_json
+from augpipe.core.files import beside, check_regular, write_json
 from augpipe.core.home import home
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.machine import cores
@@ -207,6 +207,7 @@ class _Planning:
     def stored(self) -> tuple[Numbers, Estimate, Transform] | None:
         """The plan of an earlier equal command; None if there is none, or it cannot be read."""
         try:
+            check_regular(self._path())
             plan = json.loads(self._path().read_bytes())
             if plan["depends_on"] != json.loads(json.dumps(self._depends_on())):
                 return None

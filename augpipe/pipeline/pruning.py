@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from augpipe.core.files import sweep
+from augpipe.core.files import check_regular, sweep
 from augpipe.core.home import home
 from augpipe.core.processes import hold, is_held
 from augpipe.core.store import Store
@@ -71,6 +71,7 @@ def records(store: Store) -> list[StoredResult]:
         if item.kind != RECORDS or item.path.suffix != ".json":
             continue
         try:
+            check_regular(item.path)
             created = float(json.loads(item.path.read_bytes())["made"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
@@ -96,16 +97,17 @@ def size_below_home(*names: str) -> int:
 
 
 @contextmanager
-def running(store: Store) -> Iterator[None]:
+def running(store: Store) -> Iterator[Path]:
     """Hold a lock while the block runs: nothing used since then is pruned. The lock file is named by its start time.
 
     Before and after it, drafts of processes that were killed are deleted: a stopped run kills its workers while they
     write.
     """
     _sweep(store)
-    with hold(store.root / RUNNING / f"{time.time():.6f}-{uuid.uuid4().hex}"):
+    lock = store.root / RUNNING / f"{time.time():.6f}-{uuid.uuid4().hex}"
+    with hold(lock):
         try:
-            yield
+            yield lock
         finally:
             _sweep(store)
 

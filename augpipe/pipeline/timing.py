@@ -25,6 +25,7 @@ from augpipe.classifiers.options import Mix
 from augpipe.core.device import Pool, Runtime, start
 from augpipe.core.errors import RunError
 from augpipe.core.images import ImageSet, provenance
+from augpipe.core.processes import ignore_terminal
 from augpipe.core.seeds import torch_stream
 from augpipe.generators import families
 from augpipe.generators.class_draws import ClassUniform
@@ -222,7 +223,7 @@ class Timers:
 
 def _serve(pipe: Connection, other: Connection) -> None:
     """Answer requests until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    ignore_terminal()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     other.close()
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
@@ -95,11 +96,10 @@ def check_whole(out: Path, sources: Sequence[Path]) -> None:
     """UserError if the folder cannot be created, or contains AUGPIPE_HOME, the working directory or the images."""
     check_place(out, sources, "the out folder")
     place = out.resolve()
-    for folder, what in (
-        (home(), "AUGPIPE_HOME"),
-        (Path.cwd(), "the working directory"),
-        *((source, "the images") for source in sources),
-    ):
+    holding = [(home(), "AUGPIPE_HOME"), *((source, "the images") for source in sources)]
+    with suppress(FileNotFoundError):  # it was deleted during the run
+        holding.append((Path.cwd(), "the working directory"))
+    for folder, what in holding:
         if folder.resolve().is_relative_to(place):
             raise UserError(f"the out folder {out} would be replaced completely but holds {what}; choose another --out")
     if place.is_mount():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from augpipe import serving
+from augpipe.core.files import temporary
 from augpipe.core.options import ImageOptions
 from augpipe.core.refs import Ref
 from augpipe.pipeline.model_files import NotWrittenError, probability_columns
@@ -79,7 +79,7 @@ def log_model(
     if model is not None:
         return model
     run_id, experiment = str(run.info.run_id), run.info.experiment_id
-    with tempfile.TemporaryDirectory(prefix="augpipe-model-") as folder:
+    with temporary("augpipe-model-") as folder:
         write(Path(folder) / "model")  # first: if it raises, MLflow has no trace of this model
         content = _content(Path(folder) / "model", signature)
         entity = _logged_before(client, experiment, content)

@@ -32,6 +32,12 @@ FAULTS: Final = 5  # consecutive 500 responses to one call before the run gives 
 SHOWN: Final = 3  # things named in the message about refused calls
 NO_JSON: Final = "the response body was not in a valid JSON format"  # MLflow's words
 PAGE: Final = "a web page answers in place of the tracking server, such as that of a login or a captive portal"
+AWAY: Final = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,  # a connection that is closed in the middle of an answer
+    requests.exceptions.RetryError,
+)
 HURRY: Final = "2"  # timeout of a call in seconds while the run is being stopped
 MISSED: Final = "the run's files are complete; the same command logs what is missing without training again"
 
@@ -74,7 +80,7 @@ def _status(error: object) -> int | None:
     """HTTP status of the response; 0 if there was none; None if the error is not about the connection."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return int(error.response.status_code)
-    if isinstance(error, requests.ConnectionError | requests.Timeout | requests.exceptions.RetryError):
+    if isinstance(error, AWAY):
         stated = re.search(r"too many (\d+) error responses", str(error))
         return int(stated[1]) if stated else 0
     if isinstance(error, RestException):
@@ -244,20 +250,23 @@ class Pending:
         self._refused.append(what)
 
     def _missed(self, error: Exception) -> None:
+        line = error_line(error)
+        what = line if line == PAGE else f"the tracking server does not answer ({line})"
         if not self._misses:
-            self._report(f"the tracking server does not answer; it is tried again later ({error_line(error)})")
+            self._report(f"{what}; it is tried again later")
         self._next = time.monotonic() + PAUSES[min(self._misses, len(PAUSES) - 1)]
         self._misses += 1
         self._faults = self._faults + 1 if _status(error) == INTERNAL_ERROR else 0
         lost = ""
         if self._faults >= FAULTS:
-            lost = f"failed ({INTERNAL_ERROR}) {FAULTS} times at the same call; see its log"
+            failed = f"the tracking server failed ({INTERNAL_ERROR}) {FAULTS} times at the same call; see its log"
+            lost = line if line == PAGE else failed
         elif time.monotonic() >= self._until:
-            lost = f"did not answer for {self._patience:.0f} s"
+            lost = f"the tracking server did not answer for {self._patience:.0f} s"
         if lost and self._until < float("inf"):
             # In mid-run nothing is complete yet; `finish` is called when it is.
             advice = f"; {MISSED}" if self._ending else ""
-            raise TrackingLostError(f"the tracking server {lost}{advice}") from None
+            raise TrackingLostError(f"{lost}{advice}") from None
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from PIL import Image
 from augpipe.core import device, machine
 from augpipe.core import fingerprints as code
 from augpipe.core.errors import UserError
+from augpipe.core.files import temporary
 from augpipe.core.processes import is_dead, is_here, this_process
 from augpipe.core.refs import Ref
 from augpipe.pipeline.experiment import Experiment
@@ -220,7 +220,7 @@ def log_previews(client: MlflowClient, run: Run, previews: Sequence[tuple[float,
     if not previews:
         return
     stamp = round((timed.began + timed.seconds) * 1000)
-    with tempfile.TemporaryDirectory(prefix="augpipe-previews-") as folder:
+    with temporary("augpipe-previews-") as folder:
         for kimg, ref in previews:
             name = f"preview+step+{round(kimg)}+timestamp+{stamp}+{ref.sha256[:32]}"
             with Image.open(ref.path) as picture:

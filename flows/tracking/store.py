@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
+from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
@@ -17,10 +19,13 @@ from augpipe.core.errors import UserError, one_line
 from augpipe.core.home import home, make_folder, make_home
 from augpipe.core.refs import Ref
 
+from ..connections import within
 from ..databases import ensure_mlflow, sqlite_url
 from ..engine import PATIENCE, bare, bare_text
 from ..quiet import quiet_logs
 from .pending import PAGE, error_line, is_away
+
+CALL: Final = 60.0  # seconds for a call of MLflow's client; it has a limit for each part of the answer
 
 
 def check_store() -> None:
@@ -34,8 +39,9 @@ def check_store() -> None:
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
         try:
-            _check_answer(httpx.get(uri.rstrip("/") + "/health", timeout=PATIENCE), uri)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            health = within(PATIENCE, partial(httpx.get, uri.rstrip("/") + "/health", timeout=PATIENCE))
+            within(CALL, partial(_check_answer, health, uri))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise UserError(
                 f"no MLflow server answers at MLFLOW_TRACKING_URI {bare(uri)}: {bare_text(str(error))}"
             ) from None

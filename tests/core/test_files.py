@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from augpipe.core.errors import UserError
-from augpipe.core.files import beside, scratch
+from augpipe.core.files import beside, scratch, temporary
 
 
 def test_nothing_half_written_is_left(tmp_path: Path) -> None:
@@ -133,3 +133,10 @@ with scratch("augpipe-x") as folder:
         assert one.stat().st_mode & 0o777 == 0o700
         assert {one, other} == set(tmp_path.iterdir())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_deleted_folder_of_temporary_files_is_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with temporary("augpipe-x-") as folder:
+        assert Path(folder).parent == tmp_path / "gone" and Path(folder).name.startswith("augpipe-x-")
+    assert not list((tmp_path / "gone").iterdir())

@@ -1,4 +1,4 @@
-"""Ctrl-C in the first seconds, while libraries are imported."""
+"""Ctrl-C and Ctrl-\\ in the first seconds, while libraries are imported."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from tiny import CONFIG, ROOT, environment
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at /proc")
-@pytest.mark.parametrize("library", ["pydantic_core", "libtorch_cpu"])
-def test_ctrl_c_while_libraries_are_imported(tmp_path: Path, library: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "library"), [(signal.SIGQUIT, "pydantic_core"), (signal.SIGINT, "libtorch_cpu")], ids=["quit", "ctrl-c"]
+)
+def test_a_signal_while_libraries_are_imported(tmp_path: Path, number: signal.Signals, library: str) -> None:
     """As soon as one is loaded: no traceback, whatever is in the middle of its import."""
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     process = subprocess.Popen(
@@ -26,16 +28,16 @@ def test_ctrl_c_while_libraries_are_imported(tmp_path: Path, library: str) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     with process:
         until = time.monotonic() + 60
         while library not in Path(f"/proc/{process.pid}/maps").read_text():
             assert process.poll() is None and time.monotonic() < until
             time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and len(output.splitlines()) == 1, output
+    assert process.returncode == 128 + number and len(output.splitlines()) == 1, output
     assert output.startswith("augpipe: stopped; no file is half-written")
 
 

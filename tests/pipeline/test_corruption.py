@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,20 @@ def swap(path: Path, others: Sequence[Path], rng: random.Random) -> None:
     path.write_bytes(rng.choice(others).read_bytes())
 
 
-KINDS: tuple[Callable[[Path, Sequence[Path], random.Random], None], ...] = (flip, truncate, delete, swap)
+def pipe(path: Path, others: Sequence[Path], rng: random.Random) -> None:
+    """Who opens it waits for ever."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def listen(path: Path, others: Sequence[Path], rng: random.Random) -> None:
+    """A socket: its own path may have 107 bytes, a relative one is short."""
+    path.unlink()
+    with chdir(path.parent), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path.name)
+
+
+KINDS: tuple[Callable[[Path, Sequence[Path], random.Random], None], ...] = (flip, truncate, delete, swap, pipe, listen)
 
 
 def damage(store: Path, rng: random.Random) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import time
@@ -76,6 +77,7 @@ def learning(temporary: Path) -> bool:
 # Prefect server alone is killed: `test_killed`.
 HOW = {
     "ctrl-c": (signal.SIGINT, "all"),
+    "ctrl-\\": (signal.SIGQUIT, "all"),
     "terminate": (signal.SIGTERM, "run"),
     "a container stops": (signal.SIGTERM, "all"),
     "a lost terminal": (signal.SIGHUP, "all"),
@@ -119,6 +121,25 @@ def test_a_run_that_is_stopped(tmp_path: Path, how: str) -> None:
     assert len(lines) == 1, err
     if target == "worker":
         assert "a worker process was killed, often for lack of memory" in err
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
+def test_a_run_whose_home_is_deleted_ends_in_one_line(tmp_path: Path) -> None:
+    """What it has made is gone: it does not compute for hours more."""
+    process = start(tmp_path, own_server=False)
+    below = family(process.pid)
+    shutil.rmtree(tmp_path / "data", ignore_errors=True)
+    assert process.wait(30) == 1, said(tmp_path)
+    out, err = said(tmp_path)
+    assert out == "" and "Traceback" not in err
+    assert err.splitlines()[-1].startswith(
+        f"augpipe: the store in {tmp_path / 'data'} was deleted during the run. Run the same"
+    )
+    assert not list((tmp_path / "home" / "tmp").iterdir()) and not (tmp_path / "out").exists()
+    until = time.monotonic() + 15
+    while (left := [pid for pid in below if is_running(pid)]) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not left
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")

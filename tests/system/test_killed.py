@@ -91,12 +91,15 @@ def test_kills_change_nothing(tmp_path: Path, single: Ran) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find processes")
 @pytest.mark.parametrize("whose", ["the run's own", "the user's"])
 def test_without_its_prefect_server_a_run_goes_on_and_delivers(tmp_path: Path, single: Ran, whose: str) -> None:
-    """Only Prefect's record of the run is lost, which a server of the run's own deletes anyway."""
+    """Only Prefect's record of the run is lost, which a server of the run's own deletes anyway. That one freezes, and
+    is killed by the run; the user's is killed. Before, the run is stopped for a while, as by Ctrl-Z and `fg`.
+    """
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     # Over the results of `single`: one generator and its arm are left to be made.
     kimg = 0.3 if whose == "the user's" else 0.35
     command = (*COMMAND, "--set", f"generators.acgan.kimg={kimg}")
-    given = alone(tmp_path, AUGPIPE_HOME=str(single.home), MLFLOW_TRACKING_URI=tracking(tmp_path))
+    more = {"AUGPIPE_HOME": str(single.home), "MLFLOW_TRACKING_URI": tracking(tmp_path)}
+    given = alone(tmp_path, AUGPIPE_PREFECT_PATIENCE="4", **more)
     users = None
     if whose == "the user's":
         users = Prefect(tmp_path / "prefect", quiet=True, empty=warm.prefect_database())
@@ -105,7 +108,10 @@ def test_without_its_prefect_server_a_run_goes_on_and_delivers(tmp_path: Path, s
     below = family(process.pid)
     servers = [pid for pid in below if b"server_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(servers) == (users is None)
-    users.kill() if users else os.kill(servers[0], signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(3)
+    os.killpg(process.pid, signal.SIGCONT)
+    users.kill() if users else os.kill(servers[0], signal.SIGSTOP)
     begun = time.monotonic()
     assert process.wait(120) == 0, (tmp_path / "log").read_text()[-3000:]
     assert time.monotonic() - begun < 60

@@ -56,32 +56,43 @@ def test_nothing_overtakes_a_call_that_waits(tmp_path: Path, quick: None) -> Non
 
 
 class Failing(BaseHTTPRequestHandler):
-    """Answers everything with 500, as a server does whose artifact folder cannot be written to."""
+    """Answers everything with 500, as a server does whose artifact folder cannot be written to, or with a page."""
+
+    server: Any
 
     def do_POST(self) -> None:
-        self.send_response(500)
-        self.send_header("Content-Length", "0")
+        self.send_response(200 if self.server.page else 500)
+        self.send_header("Content-Length", str(len(self.server.page)))
         self.end_headers()
+        self.wfile.write(self.server.page)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
-def test_a_server_that_answers_and_fails_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
+@pytest.mark.parametrize(
+    ("page", "line"), [(b"", r"failed \(500\) 5 times at the same call"), (b"<html></html>", pending.PAGE)]
+)
+def test_a_server_that_answers_and_fails_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch, quick: None, page: bytes, line: str
+) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        server.page = page  # type: ignore[attr-defined]
         Thread(target=server.serve_forever, daemon=True).start()
         client = MlflowClient(f"http://127.0.0.1:{server.server_port}")
-        waiting, tries = Pending(print), []
+        lines: list[str] = []
+        waiting, tries = Pending(lines.append), []
 
         def call() -> None:
             tries.append(1)
             client.set_tag("run", "a", "b")
 
         waiting.add(call)  # in mid-run it only waits
-        with pytest.raises(TrackingLostError, match=r"failed \(500\) 5 times at the same call"):
+        with pytest.raises(TrackingLostError, match=line) as lost:
             waiting.finish()
-        assert len(tries) == 5
+        assert len(tries) == 5 and len(lines) == 1 and "it is tried again later" in lines[0]
+        assert not page or all(line in text and "500" not in text for text in (lines[0], str(lost.value)))
         server.shutdown()
 
 
