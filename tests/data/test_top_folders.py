@@ -26,12 +26,32 @@ def listed(root: Path, packed: bool, **options: Any) -> sources.Listing:
     return sources.listing(source("archive", path=root.with_suffix(".zip"), **options))
 
 
-def zipped(root: Path) -> sources.Listing:
-    """All files, not only the pictures, in an archive."""
+def zipped(root: Path, **options: Any) -> sources.Listing:
+    """All files, not only the pictures, and folders in an archive."""
     with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
-        for path in sorted(one for one in root.rglob("*") if one.is_file()):
+        for path in sorted(root.rglob("*")):
             archive.write(path, path.relative_to(root))
-    return sources.listing(source("archive", path=root.with_suffix(".zip")))
+    return sources.listing(source("archive", path=root.with_suffix(".zip"), **options))
+
+
+def as_either(root: Path, **options: Any) -> sources.Listing:
+    """The listing of a folder; in a zip it must have the same classes and notes, or stop with the same message."""
+    answers = []
+    for read in (lambda: sources.listing(source("folder", path=root, **options)), lambda: zipped(root, **options)):
+        try:
+            answer: Any = read()
+            shown = repr((answer.classes, answer.counts(), sorted(answer.notes)))
+        except UserError as error:
+            answer, shown = error, str(error)
+        shown = shown.replace(f" in the archive {root}.zip", "").replace(
+            f"the archive {root}.zip", f"the folder {root}"
+        )
+        shown = shown.replace("unpack the archive and ", "").replace(" in place of the folder", "")
+        answers.append((answer, shown.replace(f"{root}/", "").replace(f"source.root={root}", "source.root=.")))
+    assert answers[0][1] == answers[1][1]
+    if isinstance(answers[0][0], UserError):
+        raise answers[0][0]
+    return answers[0][0]
 
 
 def tree(root: Path, *folders: str, n: int = 2) -> Path:
@@ -328,14 +348,14 @@ def test_boxes_of_object_detection_are_no_class(tmp_path: Path, form: str) -> No
     for name, text in files.items():
         texts(tmp_path / "pics", name, text=text)
     with pytest.raises(UserError, match=r"as object detection has \(YOLO, VOC, COCO\): write a table"):
-        listed(tmp_path / "pics", False)
+        as_either(tmp_path / "pics")
 
 
 def test_folders_of_other_files_beside_classes_are_no_classes(tmp_path: Path) -> None:
     """An empty folder is still one, as is one of texts under a name of its own."""
     root = tree(tmp_path / "pics", "a", "b")
     texts(root, "annotations/xmls/0.xml", "boxes of all/0.txt", "boxes of all/1.txt", "docs/about.md")
-    images = listed(root, False)
+    images = as_either(root)
     assert images.classes == ("a", "b")
     noted = [note for note in images.notes if "is not read as a class" in note]
     assert [note.split(" has no")[0] for note in noted] == [
@@ -345,7 +365,7 @@ def test_folders_of_other_files_beside_classes_are_no_classes(tmp_path: Path) ->
     ]
     texts(root, "cat/note.txt")
     (root / "labels").mkdir()
-    assert listed(root, False).classes == ("a", "b", "cat", "labels")
+    assert as_either(root).classes == ("a", "b", "cat", "labels")
 
 
 def test_lists_of_a_split_beside_classes_are_noted(tmp_path: Path) -> None:
@@ -353,9 +373,9 @@ def test_lists_of_a_split_beside_classes_are_noted(tmp_path: Path) -> None:
     root = tree(tmp_path / "food", "images/a", "images/b", n=4)
     texts(root, "meta/train.txt", text="a/0\na/1\nb/0\nb/1\n")
     texts(root, "meta/labels.txt", text="a\nb\n")
-    assert not any("split" in note for note in listed(root, False).notes)
+    assert not any("split" in note for note in as_either(root).notes)
     texts(root, "meta/test_list.txt", text="images/a/2.png 0\nimages/b/3.png 1\n")
-    images = listed(root, False)
+    images = as_either(root)
     assert images.classes == ("a", "b") and images.splits is None
     assert any(
         note.startswith("test_list.txt, train.txt list pictures of test, train, and are not used")
@@ -396,7 +416,7 @@ def test_a_table_in_a_folder_of_labels_is_proposed(tmp_path: Path) -> None:
     root = tree(tmp_path / "pics", "images", n=8)
     texts(root, "labels/labels.csv", text="file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8)))
     with pytest.raises(UserError, match=r"labels\.csv --set source\.root=\S*pics --set source\.col"):
-        listed(root, False)
+        as_either(root)
 
 
 @pytest.mark.parametrize("name", ["Annotation", "labels"])
@@ -404,7 +424,7 @@ def test_a_folder_of_files_called_as_the_pictures_is_no_class(tmp_path: Path, na
     """Also if these have no suffix, as annotations of objects may."""
     root = tree(tmp_path / "pics", "Images/cat", "Images/dog", n=3)
     texts(root, *(f"{name}/{c}/{i}" for c in ("cat", "dog") for i in range(3)))
-    listing = listed(root, False)
+    listing = as_either(root)
     assert listing.classes == ("cat", "dog")
     assert any(f"the folder {name} has no picture but 6 files" in note for note in listing.notes)
 
@@ -414,24 +434,24 @@ def test_a_file_beside_a_single_folder_is_named(tmp_path: Path, beside: str) -> 
     root = tree(tmp_path / "pics", "Image/aligned", n=8)
     texts(root, beside, "README.txt", text="a,b\n1,2,3\n")
     with pytest.raises(UserError, match=rf"in the folder 'aligned', .*; if \S*{beside} has them, give that file"):
-        listed(root, False)
+        as_either(root)
 
 
 def test_classes_inside_of_the_only_folder_of_a_split(tmp_path: Path) -> None:
     root = tree(tmp_path / "x", *(f"{s}/images/{c}" for s in ("train", "test") for c in ("crack", "ok")), n=4)
     texts(root, *(f"{s}/annotations/{i}.xml" for s in ("train", "test") for i in range(4)))
     with pytest.raises(UserError, match=r"'\{split\}/images/\{label\}/\*\*/\*' if the folders inside of it"):
-        listed(root, False)
+        as_either(root)
     assert listed(root, False, layout="{split}/images/{label}/**/*").classes == ("crack", "ok")
 
 
 def test_numbers_in_the_names_of_files_may_be_classes(tmp_path: Path) -> None:
     for i in range(12):
-        save(tmp_path / f"{20 + i}_{i % 2}_{i % 3}_2017{i}.jpg", noise(i))
+        save(tmp_path / "x" / f"{20 + i}_{i % 2}_{i % 3}_2017{i}.jpg", noise(i))
     with pytest.raises(UserError, match=r"such as source\.layout='\*_\{label-\}_\*'") as caught:
-        listed(tmp_path, False)
+        as_either(tmp_path / "x")
     assert "it has none; if a part of the files' names is the class, as '20_0_0_20170.jpg'" in str(caught.value)
-    assert listed(tmp_path, False, layout="*_{label-}_*").counts() == {"0": 6, "1": 6}
+    assert as_either(tmp_path / "x", layout="*_{label-}_*").counts() == {"0": 6, "1": 6}
 
 
 @pytest.mark.parametrize("layout", ["*_*_{label-}.*", "*-*_{label-}_*"])
@@ -449,12 +469,12 @@ def test_tables_beside_folders_that_agree_with_them_or_have_no_labels(tmp_path: 
     """One row a class; and numbers of individuals that are the classes, beside a table about their pictures."""
     one = tree(tmp_path / "one", *(f"c{i}" for i in range(8)), n=3)
     texts(one, "examples.csv", text="".join(["file,label\n", *(f"c{i}/0.png,c{i}\n" for i in range(8))]))
-    assert len(listed(one, False).classes) == 8
+    assert len(as_either(one).classes) == 8
     mice = tree(tmp_path / "mice", *(f"mouse{i}" for i in range(6)), n=3)
     texts(
         mice, "t.csv", text="".join(["file,width\n", *(f"mouse{i}/{k}.png,{i}{k}\n" for i in range(6) for k in "012")])
     )
-    assert len(listed(mice, False).classes) == 6
+    assert len(as_either(mice).classes) == 6
 
 
 def test_a_column_of_masks_is_not_proposed_as_the_pictures(tmp_path: Path) -> None:
@@ -478,7 +498,7 @@ def test_a_table_beside_folders_of_patients_is_named(tmp_path: Path) -> None:
         rows.append(f"Chest/{path},{30 + i},{int(i % 2 == 0)},{int(i % 2)}")
     texts(root, "train.csv", text="\n".join(["Path,Age,Sick,Well", *rows]))
     with pytest.raises(UserError, match=r"the table .*train\.csv names the pictures in its column 'Path'"):
-        listed(root, False)
+        as_either(root)
 
 
 def test_the_advised_group_is_a_numbered_folder_and_no_kind(tmp_path: Path) -> None:
@@ -524,11 +544,11 @@ def test_an_advised_layout_of_patients_below_a_folder_around_the_classes(tmp_pat
 
 
 def test_labels_in_json_beside_a_single_folder_are_named(tmp_path: Path) -> None:
-    root = tree(tmp_path, "set/images")
-    assert sources.listing(source("folder", path=root)).classes == ("images",)
+    root = tree(tmp_path / "x", "set/images")
+    assert as_either(root).classes == ("images",)
     (root / "set" / "coco.json").write_text("{}")
     with pytest.raises(UserError, match=r"in the folder 'images', .*; write the labels in coco\.json as a table"):
-        sources.listing(source("folder", path=root))
+        as_either(root)
 
 
 @pytest.mark.parametrize("name", ["patient0000{}", "subj{}", "{}/study1"])

@@ -6,10 +6,8 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from augpipe.core.errors import UserError, choices
@@ -41,84 +39,66 @@ class Table(NamedTuple):
     why: str
 
 
+class Beside(NamedTuple):
+    """The folder of files beside pictures, `root`, and of the pictures unless they are in an archive.
+
+    packed: the archive in messages; "" for a folder.
+    """
+
+    root: Path
+    packed: str = ""
+
+    def name(self, path: Path) -> str:
+        """A file in messages and commands; of an archive, where unpacking it there would put it."""
+        return path.relative_to(self.root).as_posix() if self.packed else str(path)
+
+    def place(self, path: Path) -> str:
+        """A file in messages, with the archive that it is in."""
+        return f"{self.name(path)} in {self.packed}" if self.packed else str(path)
+
+    def command(self, path: Path, options: str) -> str:
+        """`use the table (command)`, of a table or with it those of all splits."""
+        folder, kind = path.parent.parent, ""
+        if folder.is_relative_to(self.root) and any(path in tables for tables in tables_of(folder).values()):
+            path, kind = folder, "--set source.kind=manifest "
+        unpack = "unpack the archive and " if self.packed else ""
+        return f"{unpack}use the table (augpipe run {shlex.quote(self.name(path))} {kind}{options})"
+
+
 def check_beside(
-    root: Path, top: str, ids: Sequence[str], names: Sequence[str], aside: Collection[str] = (), divided: bool = True
+    at: Beside, top: str, of_picture: Mapping[str, str], aside: Collection[str] = (), divided: bool = True
 ) -> None:
     """UserError if a file beside the folders has labels of the pictures that differ from the names of their folders, or
     groups, or a split unless the folders are one (`divided`).
 
-    ids: paths of the pictures below `root`/`top`; names: the class of each by its folder. aside: folders without
-    pictures whose files are looked at too. An explicit `layout` skips this.
+    of_picture: paths of the pictures below the root → the class of each by its folder; `top` is around all. aside:
+    folders without pictures whose files are looked at too. An explicit `layout` skips this.
     """
-    of_picture = {f"{top}{path}": name for path, name in zip(ids, names, strict=True)}
-    folders = choices(sorted(set(names))[:3])
+    folders = choices(sorted(set(of_picture.values()))[:3])
     advice = f"set source.layout='{{label}}/**/*' if the folders ({folders}, ...) are the classes"
-    files = files_beside(root, top, aside)
-    if table := _table_of(root, files, of_picture, divided=divided):
-        command = _command(root, table.path, table.options)
+    files = files_beside(at.root, top, aside)
+    if table := _table_of(at, files, of_picture, divided=divided):
         raise UserError(
-            f"the table {table.path} names the pictures in its column {table.column!r}, and {table.why}: use the table "
-            f"({command}), or {advice}"
+            f"the table {at.place(table.path)} names the pictures in its column {table.column!r}, and {table.why}: "
+            f"{at.command(table.path, table.options)}, or {advice}"
         )
     for path in files:
         if path.name == "dataset.json" and _has_labels(path):
             raise UserError(
-                f"{path} has labels of the pictures: write them as a table with the columns path and label, or {advice}"
+                f"{at.place(path)} has labels of the pictures: write them as a table with the columns path and label, "
+                f"or {advice}"
             )
 
 
-def check_packed(
-    packed: Mapping[str, Callable[[], bytes]], of_picture: Mapping[str, str], where: str, divided: bool
-) -> None:
-    """As `check_beside`, for an archive.
-
-    packed: paths of its tables → function that reads them. of_picture: paths of its pictures → the class of each by its
-    folder.
-    """
-    with TemporaryDirectory() as scratch:
-        root = Path(scratch).resolve()
-        table = _table_of(root, _unpacked(packed, root), of_picture, packed=True, divided=divided)
-    if table is None:
-        return
-    name = table.path.relative_to(root).as_posix()
-    folders = choices(sorted(set(of_picture.values()))[:3])
-    raise UserError(
-        f"the table {name} in {where} names the pictures in its column {table.column!r}, and {table.why}: unpack the "
-        f"archive and use the table (augpipe run {shlex.quote(name)} {table.options}), or set "
-        f"source.layout='{{label}}/**/*' if the folders ({folders}, ...) are the classes"
-    )
-
-
-def _unpacked(packed: Mapping[str, Callable[[], bytes]], root: Path) -> list[Path]:
-    """Write an archive's tables below `root`; one that cannot be read is left out."""
-    files = []
-    for name, read in sorted(packed.items(), key=lambda item: item[0].count("/"))[:MOST]:
-        path = root / name
-        if not path.resolve().is_relative_to(root):  # a name such as ../x
-            continue
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(read())
-            files.append(path)
-    return files
-
-
-def table_hint(root: Path, top: str, ids: Sequence[str]) -> str:
+def table_hint(at: Beside, top: str, pictures: Sequence[str]) -> str:
     """How to use a table beside pictures that are in no class folder; "" if there is none."""
-    of_picture = dict.fromkeys((f"{top}{i}" for i in ids), "")
-    table = _table_of(root, files_beside(root, top), of_picture)
+    table = _table_of(at, files_beside(at.root, top), dict.fromkeys(pictures, ""))
     if table is None:
         return ""
-    command = _command(root, table.path, table.options)
-    return f"; the table {table.path} names the pictures in its column {table.column!r}: use it ({command})"
-
-
-def _command(root: Path, table: Path, sets: str) -> str:
-    """The command that reads a table, or with it those of all splits."""
-    folder = table.parent.parent
-    if folder.is_relative_to(root) and any(table in tables for tables in tables_of(folder).values()):
-        return f"augpipe run {shlex.quote(str(folder))} --set source.kind=manifest {sets}"
-    return f"augpipe run {shlex.quote(str(table))} {sets}"
+    return (
+        f"; the table {at.place(table.path)} names the pictures in its column {table.column!r}: "
+        f"{at.command(table.path, table.options).replace('use the table', 'use it')}"
+    )
 
 
 def files_beside(root: Path, top: str, aside: Collection[str] = ()) -> list[Path]:
@@ -131,22 +111,23 @@ def files_beside(root: Path, top: str, aside: Collection[str] = ()) -> list[Path
 
 
 def _table_of(
-    root: Path, files: Sequence[Path], of_picture: Mapping[str, str], *, packed: bool = False, divided: bool = True
+    at: Beside, files: Sequence[Path], of_picture: Mapping[str, str], *, divided: bool = True
 ) -> Table | None:
     """The first table whose labels differ from the folders of the pictures it names, or that has groups of them; else
     None.
 
     One whose column of labels is known comes before others, such as that of a test without labels; a competition's form
-    for predictions, whose labels are invented, comes last. packed: the pictures
-    are in an archive. divided: they have a split; otherwise a table that has one counts too.
+    for predictions, whose labels are invented, comes last. divided: the pictures have a split; otherwise a table that
+    has one counts too.
     """
     from augpipe.data.sources._proposal import split_settings, whole_mapping
 
     tables = []
     looked_into = [path for path in files if path.suffix.lower() in TABLES][:MOST]
     for path in sorted(looked_into, key=lambda path: "submission" in path.stem.lower()):
-        below = _packed(root, path, of_picture) if packed else _root_of(root, path, of_picture)
-        columns = _columns(root, path, of_picture, below)
+        root = _root_of(at.root, path, of_picture)
+        below = _packed(at.root, root, of_picture) if at.packed else root
+        columns = _columns(at.root, path, of_picture, below)
         if columns is None:
             continue
         column, label, agrees = columns
@@ -154,7 +135,7 @@ def _table_of(
         more = whole_mapping(path, below) if label or not agrees else _groups(path)
         options |= {key: name for key, name in more.items() if key not in options}
         why = "its labels differ from the names of the folders"
-        sets = [] if packed or below == path.parent else [f"source.root={below}"]
+        sets = [] if root == path.parent else [f"source.root={at.name(root)}"]
         sets += [unquoted(f"source.columns.{key}", name) for key, name in options.items() if key != "split"]
         split = split_settings(path)
         if agrees:
@@ -191,14 +172,12 @@ def _root_of(root: Path, table: Path, of_picture: Mapping[str, str]) -> Path:
     return table.parent if any(path.startswith(prefix) for path in of_picture) else root
 
 
-def _packed(root: Path, table: Path, of_picture: Mapping[str, str]) -> Packed:
-    """The pictures of an archive that are in the folder of a table."""
+def _packed(root: Path, folder: Path, of_picture: Mapping[str, str]) -> Packed:
+    """The pictures of an archive that are in a folder below `root`."""
     from augpipe.data.sources._paths import Packed
 
-    folder = table.parent.relative_to(root).as_posix()
-    prefix = "" if folder == "." else f"{folder}/"
-    pictures = [path.removeprefix(prefix) for path in of_picture if path.startswith(prefix)]
-    return Packed(table.parent, pictures)
+    prefix = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+    return Packed(folder, [path.removeprefix(prefix) for path in of_picture if path.startswith(prefix)])
 
 
 def _columns(
@@ -214,7 +193,7 @@ def _columns(
     if "path" not in settings or len(columns) == 1:  # nothing that could be a label
         return None
     paths = Paths([below])
-    prefix = (below if isinstance(below, Path) else path.parent).relative_to(root)
+    prefix = (below if isinstance(below, Path) else below.root).relative_to(root)
     pictures = [(prefix / paths.one(str(value)).path).as_posix() for value in columns[settings["path"]]]
     rows = [row for row, picture in enumerate(pictures) if picture in of_picture]
     folders = [of_picture[pictures[row]] for row in rows]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError, choices
-from augpipe.data.sources._beside import TABLES, files_beside
+from augpipe.data.sources._beside import TABLES, Beside, files_beside
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._layout import Layout
 from augpipe.data.sources._proposal import read_columns
@@ -74,12 +73,12 @@ def inside_hint(ids: Sequence[str], folder: str) -> str:
     )
 
 
-def beside_hint(root: Path, top: str, aside: Collection[str]) -> str:
+def beside_hint(at: Beside, top: str, aside: Collection[str]) -> str:
     """`; ` and how to use a file beside the pictures that may have their classes; "" if there is none.
 
     Tables that were read and agree with the folder are none. aside: folders without pictures.
     """
-    files = [path for path in files_beside(root, top, aside) if not PROSE.match(path.name)]
+    files = [path for path in files_beside(at.root, top, aside) if not PROSE.match(path.name)]
     of_others = [path for path in files if path.suffix.lower() in (".json", *ARRAYS)]
     if hint := next(filter(None, map(advice, of_others)), ""):
         return hint
@@ -88,4 +87,5 @@ def beside_hint(root: Path, top: str, aside: Collection[str]) -> str:
     if not lists:
         return ""
     one = "one of " if len(lists) > 1 else ""
-    return f"; if {one}{choices(map(str, lists[:SHOWN]))} has them, give that file in place of the folder"
+    give = "unpack the archive and give that file" if at.packed else "give that file in place of the folder"
+    return f"; if {one}{choices(map(at.name, lists[:SHOWN]))} has them, {give}"
