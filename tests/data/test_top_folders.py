@@ -132,6 +132,27 @@ def test_pictures_without_a_class_beside_a_split(tmp_path: Path, names: tuple[st
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize("top", ["", "set/"])
+def test_advised_layouts_below_folders_around_all(tmp_path: Path, top: str, packed: bool) -> None:
+    """Folds and patients would be the classes if a layout were matched with the folders around all."""
+    folds = tree(tmp_path / "folds", *(f"{top}fold{i}/{c}" for i in range(3) for c in "ab"))
+    patients = tree(tmp_path / "patients", *(f"{top}patient{i}/{c}" for i in range(4) for c in "ab"))
+    for root, groups in ((folds, 0), (patients, 4)):
+        with pytest.raises(UserError, match="with the same folders inside") as caught:
+            listed(root, packed)
+        images = listed(root, packed, **advised(str(caught.value)))
+        assert images.classes == ("a", "b") and not images.bad
+        assert groups == (0 if images.groups is None else len(set(images.groups)))
+    split = tree(tmp_path / "split", *(f"{top}{side}/{c}" for side in ("train", "test") for c in "ab"))
+    assert set(listed(split, packed, layout="{split}/{label}/**/*").splits) == {"train", "test"}
+    if top:
+        with pytest.raises(
+            UserError, match=r"with and without 'set', .*'set/\*/\{label\}/\*\*/\*' or .*'set/\{lab"
+        ):
+            listed(folds, packed, layout="*/{label}/**/*")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 @pytest.mark.parametrize("names", [("fold0", "fold1", "fold2"), ("images", "masks"), ("part_1", "part_2")])
 def test_folds_parts_and_masks_above_the_classes(tmp_path: Path, names: tuple[str, ...], packed: bool) -> None:
     root = tree(tmp_path / "pics", *(f"{name}/{c}" for name in names for c in "ab"))

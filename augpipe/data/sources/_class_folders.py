@@ -84,7 +84,8 @@ def list_tree(config: Options, tree: Tree) -> Listing:
             hint = hint or (table_hint(tree.beside, top, _full(tree, top, paths)) if paths else tree.advice())
             hint = hint or _layout_hint(paths)
         first = f"; {tree.bad[0].id}: {tree.bad[0].reason}" if tree.bad and not paths else ""
-        raise UserError(f"{error}{hint}{first}") from None
+        message = str(error) if config.layout else _below(top, str(error))
+        raise UserError(f"{message}{hint}{first}") from None
     if config.layout is None:
         notes = (*notes, *_checked_beside(config, tree, top, images, beside))
     notes = (
@@ -97,7 +98,7 @@ def list_tree(config: Options, tree: Tree) -> Listing:
         images,
         bad=(*tree.bad, *images.bad),
         ignored=dict(tree.ignored),
-        notes=(*images.notes, *notes, *masks_note(images.ids)),
+        notes=(*(_below(top, note) for note in images.notes), *notes, *masks_note(images.ids)),
     )
 
 
@@ -127,16 +128,37 @@ def _checked_beside(
 
 
 def _around(layout: str, attributes: Sequence[str], paths: Sequence[str], folders: Sequence[str]) -> str:
-    """Folders around all classes if a layout reads no class from the whole paths, or only these folders; else "".
+    """Folders around all classes if a layout reads nothing from the whole paths, or only these folders; else "".
 
-    A layout that a message proposes is that of the paths below them.
+    A layout that a message proposes is that of the paths below them. UserError for one that reads other values there
+    than from the whole paths.
     """
     top = shared_top(paths, folders, keep_splits=True)
     if not top:
         return ""
     parsed = Layout(layout, attributes)
-    labels = {place.label for path in paths if (place := parsed.match(path)) is not None}
-    return top if labels <= set(top.split("/")) else ""
+    whole, inside = (
+        {path: place for path in paths if (place := parsed.match(path[start:])) is not None} for start in (0, len(top))
+    )
+    if not whole:
+        return top
+    around = set(top[:-1].split("/"))
+    if inside and any(set(values) <= around for values in zip(*((*p[:3], *p[3]) for p in whole.values()), strict=True)):
+        return top
+    if any(inside.get(path, place) != place for path, place in whole.items()):
+        parts = layout.split("/")
+        for at, folder in enumerate(top.split("/")[:-1]):
+            parts[at] = folder if parts[at] == "*" else parts[at]
+        raise UserError(
+            f"the layout {layout!r} fits {min(inside)!r} with and without {top[:-1]!r}, the only folder around all: "
+            f"set source.layout={top + layout!r} or source.layout={'/'.join(parts)!r}"
+        )
+    return ""
+
+
+def _below(top: str, text: str) -> str:
+    """A message with the layouts that it proposes for paths below `top` so that they fit nothing else."""
+    return re.sub(r"(source\.layout=|layout: )'(?=\*)", lambda match: f"{match[0]}{top}", text)
 
 
 def _layout_hint(paths: Sequence[str]) -> str:
