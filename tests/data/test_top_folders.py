@@ -146,9 +146,7 @@ def test_advised_layouts_below_folders_around_all(tmp_path: Path, top: str, pack
     split = tree(tmp_path / "split", *(f"{top}{side}/{c}" for side in ("train", "test") for c in "ab"))
     assert set(listed(split, packed, layout="{split}/{label}/**/*").splits) == {"train", "test"}
     if top:
-        with pytest.raises(
-            UserError, match=r"with and without 'set', .*'set/\*/\{label\}/\*\*/\*' or .*'set/\{lab"
-        ):
+        with pytest.raises(UserError, match=r"with and without 'set', .*'set/\*/\{label\}/\*\*/\*' or .*'set/\{lab"):
             listed(folds, packed, layout="*/{label}/**/*")
 
 

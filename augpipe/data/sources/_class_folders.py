@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._beside import Beside, check_beside, files_beside, table_hint
-from augpipe.data.sources._files import masks_note, without
+from augpipe.data.sources._files import masks_note, selected
 from augpipe.data.sources._layout import COPY, Layout, NoClassError, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing
 from augpipe.data.sources._numbered_lists import check_numbered_lists
@@ -29,6 +29,8 @@ class Options(Protocol):
     def layout(self) -> str | None: ...
     @property
     def classes(self) -> tuple[str, ...] | None: ...
+    @property
+    def include(self) -> tuple[str, ...]: ...
     @property
     def exclude(self) -> tuple[str, ...]: ...
     @property
@@ -60,7 +62,7 @@ class Tree:
 
 def list_tree(config: Options, tree: Tree) -> Listing:
     """List the pictures by their class folders; UserError if there are none, or if these seem to be something else."""
-    wanted, notes = without(tree.pictures, config.exclude, tree.where)
+    wanted, notes = selected(tree.pictures, config.include, config.exclude, tree.where)
     folders = _without_emptied(tree.folders, tree.pictures, wanted)
     beside = {} if config.layout else sidecars(tree.beside.root, folders, wanted)
     folders = [f for f in folders if not any(f"{f}/".startswith(f"{one}/") for one in beside)]

@@ -30,6 +30,9 @@ class ClassFolders(SourceConfig):
     classes: Classes = None
     """Use only these classes, in this order. null: all, sorted."""
 
+    include: Texts = ()
+    """Read only pictures whose path matches one of these patterns, such as `scans/*`; `*` also matches `/`."""
+
     exclude: Texts = ()
     """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`;
     `*` also matches `/`.
