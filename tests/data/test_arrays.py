@@ -216,3 +216,12 @@ def test_one_group_in_two_spellings_is_one(tmp_path: Path) -> None:
     rows = "".join(f"{i}.png,{'ab'[i % 2]},{'3.0' if i < 2 else '3'}\n" for i in range(4))
     (tmp_path / "m.csv").write_text(f"path,label,group\n{rows}")
     assert set(sources.listing(source("manifest", path=tmp_path / "m.csv")).groups) == {"3"}
+
+
+def test_labels_in_a_file_of_their_own_are_named(tmp_path: Path) -> None:
+    """As KMNIST's."""
+    for split in ("train", "test"):
+        np.savez(tmp_path / f"kmnist-{split}-imgs.npz", noise(0, 5, 8, 8))
+        np.savez(tmp_path / f"kmnist-{split}-labels.npz", np.arange(5))
+    with pytest.raises(UserError, match=r"it has arr_0: .*; if kmnist-train-labels\.npz has the labels, load both"):
+        sources.listing(source("arrays", path=tmp_path / "kmnist-train-imgs.npz"))

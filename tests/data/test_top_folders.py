@@ -590,3 +590,55 @@ def test_a_test_without_classes_and_masks_beside_a_split_say_what_to_leave_out(t
             listed(root, packed)
         listing = listed(root, packed, **advised(str(caught.value)))
         assert listing.classes == ("a", "b") and not listing.bad
+
+
+# Layouts of public sets: folders of pictures, other files, and what is read or said.
+PUBLIC = {
+    "Stanford Cars": (("cars_train", "cars_test"), {}, "which by their names are a split, and no"),
+    "Market-1501": (("bounding_box_train", "bounding_box_test", "query"), {}, "which by their names are a split, and"),
+    "GTSRB": (("Train/0", "Train/1", "Test", "Meta"), {}, r'Meta: leave these .*exclude=\["\*Meta/\*"\]'),
+    "PlantVillage": (("color/a", "color/b", "segmented/a", "segmented/b"), {}, "versions of the same pictures: set"),
+    "RVL-CDIP": (
+        ("images/imagesa/a", "images/imagesb/b"),
+        {"labels/train.txt": "imagesa/a/0.png 0\nimagesb/b/0.png 1\nimagesb/b/1.png 0\n"},
+        r"labels/train\.txt names the pictures .*its labels differ .*root=\S+ --set source.columns.path=path",
+    ),
+    "FGVC-Aircraft": (("data/images",), {"data/images_variant_train.txt": "0 707-320\n"}, "is of FGVC-Aircraft: set"),
+    "CIFAR-100": ((), {"cifar-100-python/file.txt~": "x", "cifar-100-python/train": "x"}, "is of CIFAR-100: set"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_layouts_of_public_sets_that_hold_no_class_folders(tmp_path: Path, name: str) -> None:
+    folders, files, message = PUBLIC[name]
+    root = tree(tmp_path / "x", *folders)
+    for path, text in files.items():
+        texts(root, path, text=text)
+    with pytest.raises(UserError, match=message):
+        as_either(root)
+
+
+def test_classes_two_folders_deep_have_a_layout_in_the_note(tmp_path: Path) -> None:
+    """As in LC25000 and SUN397: what organ or letter the classes are of."""
+    root = tree(tmp_path / "x", "set/lung/aca", "set/lung/scc", "set/colon/aca2", "set/colon/n")
+    note = next(note for note in as_either(root).notes if "have sub-folders" in note)
+    layout = re.search("if they are the classes, set layout: '([^']*)'", note)
+    assert layout and as_either(root, layout=layout[1]).classes == ("aca", "aca2", "n", "scc")
+
+
+@pytest.mark.parametrize("name", ["{}-{}-{}", "{}_{:04d}_{}"])
+def test_patients_behind_the_class_in_the_names_of_files(tmp_path: Path, name: str) -> None:
+    """As in OCT2017, `CNV-1016042-1.jpeg`; and GTSRB's tracks, whose classes are numbers."""
+    classes = ("CNV", "DME") if name[2] == "-" else ("0", "1")
+    for i in range(48):
+        save(tmp_path / "x" / classes[i // 24] / f"{name.format(classes[i // 24], 100 + i // 3, i)}.png", noise(i))
+    (note,) = as_either(tmp_path / "x").notes
+    layout = re.search("layout: '([^']*)'", note)
+    assert note.startswith("the names of 48 files begin as those of groups do")
+    assert layout and len(set(as_either(tmp_path / "x", layout=layout[1]).groups)) == 16
+
+
+def test_numbered_class_folders_with_few_pictures_are_noted(tmp_path: Path) -> None:
+    """As PH2's: a folder for each lesion."""
+    root = tree(tmp_path / "x", *(f"IMD{i:03d}" for i in range(12)))
+    assert any("are numbered, such as 'IMD000', and have few" in note for note in as_either(root).notes)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from augpipe.data.sources._paths import Packed
 
 TABLES: Final = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
+LISTS: Final = (".txt",)  # of a path and a label a line, as training code reads them
 NO_LABELS: Final = " (it has no labels: write the names of the folders into it as a column label)"
 MOST: Final = 10  # tables that are looked into
 LOOKED_AT: Final = 200  # rows
@@ -121,9 +122,11 @@ def _table_of(
     has one counts too.
     """
     from augpipe.data.sources._proposal import split_settings, whole_mapping
+    from augpipe.data.sources._table_file import is_table
 
     tables = []
-    looked_into = [path for path in files if path.suffix.lower() in TABLES][:MOST]
+    lists = [path for path in files if path.suffix.lower() in LISTS and is_table(path)]
+    looked_into = [*(path for path in files if path.suffix.lower() in TABLES), *lists][:MOST]
     for path in sorted(looked_into, key=lambda path: "submission" in path.stem.lower()):
         root = _root_of(at.root, path, of_picture)
         below = _packed(at.root, root, of_picture) if at.packed else root

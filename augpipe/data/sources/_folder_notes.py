@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,6 +12,9 @@ from augpipe.data.sources._listing import SPLIT_NAMES
 from augpipe.data.sources._top_folders import ASIDE, MASKS, exclude, notes_of_classes, notes_of_copies
 
 BY_CLASS: Final = "{label}/**/*"
+NUMBERED: Final = re.compile(r"([^\W\d_]*)[ _-]?\d+")
+MANY: Final = 10  # classes
+EACH: Final = 5  # pictures
 
 
 def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
@@ -27,6 +31,11 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
             f"the class folders are called as groups are, such as {classes[0]!r}: if each is a patient or a person and "
             f"no class, set layout: '{prefix}{{group}}/{{label}}/**/*', with {{label}} where the class stands, or use "
             "a table with the columns path, label and group"
+        )
+    elif numbered := _numbered(classes):
+        notes.append(
+            f"the class folders are numbered, such as {numbered!r}, and have few pictures each: if each is one patient "
+            "or object and no class, use a table with the columns path, label and group"
         )
     below = [path.split("/")[depth + 1 : -1] for path in paths]  # folders inside of the class
     notes += notes_of_copies(name for folders in below for name in folders)
@@ -48,9 +57,20 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
         notes.append(
             "classes have sub-folders; if each is a patient or a person, set "
             f"layout: '{prefix}{'*/' * level}{{group}}/{_rest(below, level + 1)}' so that none is in more than one of "
-            "train, val and test"
+            f"train, val and test; if they are the classes, set layout: '{prefix.removesuffix('{label}/')}*/"
+            f"{'*/' * level}{{label}}/{_rest(below, level + 1)}'"
         )
     return notes
+
+
+def _numbered(classes: Sequence[str]) -> str:
+    """A class if all, at least MANY, are called by one word and a number and have fewer than EACH pictures on average;
+    else "".
+    """
+    names = set(classes)
+    many = len(names) >= MANY and len(classes) < EACH * len(names)
+    words = {match[1] for name in names if (match := NUMBERED.fullmatch(name))} if many else set()
+    return classes[0] if len(words) == 1 and all(map(NUMBERED.fullmatch, names)) else ""
 
 
 def _first_divided(classes: Sequence[str], below: Sequence[Sequence[str]]) -> int:

@@ -79,7 +79,7 @@ def beside_hint(at: Beside, top: str, aside: Collection[str]) -> str:
     Tables that were read and agree with the folder are none. aside: folders without pictures.
     """
     files = [path for path in files_beside(at.root, top, aside) if not PROSE.match(path.name)]
-    of_others = [path for path in files if path.suffix.lower() in (".json", *ARRAYS)]
+    of_others = [path for path in files if path.suffix.lower() in (".json", ".txt", *ARRAYS)]
     if hint := next(filter(None, map(advice, of_others)), ""):
         return hint
     tables = [path for path in files if path.suffix.lower() in TABLES and not read_columns(path, 1)]

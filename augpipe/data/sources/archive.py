@@ -107,7 +107,7 @@ def listing(config: Config) -> Listing:
             ignored=contents.ignored,
             opening=opening,
             equal=equal,
-            advice=lambda: advice_of(contents.ignored),
+            advice=lambda: advice_of(path.rpartition("/")[2] for path in sorted(contents.others)),
             full=contents.packed_path,
             more=[f"{split}/{top}" for split, top in contents.tops.items() if top],
         )
