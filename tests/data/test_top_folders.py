@@ -239,7 +239,7 @@ def test_classes_of_a_split_in_one_name(tmp_path: Path, names: tuple[str, ...], 
 
 
 @pytest.mark.parametrize(
-    "name", ["unlabeled", "test", "Predictions", "_tmp2", "samples", "BACKGROUND_Google", "New folder"]
+    "name", ["unlabeled", "test", "Predictions", "pred", "_tmp2", "samples", "BACKGROUND_Google", "New folder"]
 )
 def test_class_folders_that_are_no_classes_by_name(tmp_path: Path, name: str) -> None:
     root = tree(tmp_path / "pics", "a", "b", name)
@@ -604,6 +604,18 @@ PUBLIC = {
         r"labels/train\.txt names the pictures .*its labels differ .*root=\S+ --set source.columns.path=path",
     ),
     "FGVC-Aircraft": (("data/images",), {"data/images_variant_train.txt": "0 707-320\n"}, "is of FGVC-Aircraft: set"),
+    "BCCD": (
+        ("TRAIN/a", "TRAIN/b", "TEST/a", "TEST/b", "TEST_SIMPLE/a"),
+        {},
+        r'TEST_SIMPLE: leave these out with .*exclude=\["\*TEST_SIMPLE/\*"\]',
+    ),
+    "IDC": (
+        [f"{8863 + 17 * i}/{c}" for i in range(10) for c in "01"],
+        {},
+        r"8863, 8880, .* look like groups, .* set source\.layout='\{group\}/\{label\}/\*\*/\*' if those",
+    ),
+    "OASIS": ((), {"a/0.nii.gz": "x", "b/0.nii.gz": "x"}, "0.nii.gz is a volume, which is not read: save its slices"),
+    "pairs of files": (("",), {"data.json": "[]"}, r"it has none; write the labels in data\.json as a table"),
     "CIFAR-100": ((), {"cifar-100-python/file.txt~": "x", "cifar-100-python/train": "x"}, "is of CIFAR-100: set"),
 }
 
@@ -642,3 +654,17 @@ def test_numbered_class_folders_with_few_pictures_are_noted(tmp_path: Path) -> N
     """As PH2's: a folder for each lesion."""
     root = tree(tmp_path / "x", *(f"IMD{i:03d}" for i in range(12)))
     assert any("are numbered, such as 'IMD000', and have few" in note for note in as_either(root).notes)
+
+
+def test_numbered_classes_with_a_split_inside_are_classes(tmp_path: Path) -> None:
+    root = tree(tmp_path / "x", *(f"{i}/{side}" for i in range(12) for side in ("train", "test")), n=1)
+    assert len(as_either(root).classes) == 12
+
+
+def test_both_eyes_of_a_patient_are_noted(tmp_path: Path) -> None:
+    """As EyePACS': the classes of the two may differ."""
+    for i in range(24):
+        save(tmp_path / "x" / "ab"[i % 5 > 2] / f"{10 + i // 2}_{('left', 'right')[i % 2]}.png", noise(i))
+    (note,) = as_either(tmp_path / "x").notes
+    layout = re.search("layout: '([^']*)'", note)
+    assert layout and len(set(as_either(tmp_path / "x", layout=layout[1]).groups)) == 12

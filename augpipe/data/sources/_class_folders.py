@@ -84,7 +84,7 @@ def list_tree(config: Options, tree: Tree) -> Listing:
         hint = boxes_hint(tree.beside.root, beside, wanted)
         if isinstance(error, NoClassError):
             hint = hint or (table_hint(tree.beside, top, _full(tree, top, paths)) if paths else tree.advice())
-            hint = hint or _layout_hint(paths)
+            hint = hint or _layout_hint(paths) or (beside_hint(tree.beside, top, ()) if paths else "")
         first = f"; {tree.bad[0].id}: {tree.bad[0].reason}" if tree.bad and not paths else ""
         message = str(error) if config.layout else _below(top, str(error))
         raise UserError(f"{message}{hint}{first}") from None

@@ -49,7 +49,8 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
             ]
         notes.append(
             f"every class has the sub-folders {choices(inner[:5])}; set layout: '{prefix}*/{{label}}/**/*' if these "
-            f"are the classes, or '{prefix}{{label}}/{{group}}/{_rest(below, 1)}' if each is a patient or a person"
+            f"are the classes, '{prefix}{{group}}/{{label}}/**/*' if the folders above them are patients, or "
+            f"'{prefix}{{label}}/{{group}}/{_rest(below, 1)}' if each is a patient or a person"
             + (f"; leave masks out with {exclude(masks)}" if masks else "")
         )
     elif not are_groups and any(folders and not any(map(ASIDE.fullmatch, folders)) for folders in below):

@@ -13,6 +13,7 @@ from augpipe.data.sources._settings import setting
 
 LOOKED_AT: Final = 200  # files of a folder
 AS_ARRAYS: Final = "is not read: save images and labels as arrays, np.savez('x.npz', images=..., labels=...)"
+AS_PICTURES: Final = "which is not read: save its {} as pictures, such as PNG, and name the {} of each as its group"
 # Columns of a table that hold pixels, such as `pixel0`, `1x1` or `pixels`; the last alone, the others by dozens.
 PIXEL: Final = re.compile(r"(px|pixel)?[ _-]*\d+(x\d+)?", re.IGNORECASE)
 PIXELS: Final = re.compile(r"pixels|image_array", re.IGNORECASE)
@@ -40,6 +41,9 @@ ADVICE: Final = {
     "config; FOLDER holds stl10_binary",
     r".+\.(h5|hdf5|mat|tfrecords?|lmdb|mdb|pt|pth|pkl|pickle|npy\.gz|sqlite|db|npy)": f"{{}} {AS_ARRAYS}",
     r".+\.npz": "give {} itself",
+    r".+\.(nii(\.gz)?|nrrd|mha|mhd)": f"{{}} is a volume, {AS_PICTURES.format('slices', 'volume or patient')}",
+    r".+\.(mp4|avi|mov|mkv|webm)": f"{{}} is a video, {AS_PICTURES.format('frames', 'video')}",
+    r".+\.(svs|ndpi|mrxs|czi)": f"{{}} is a whole slide, {AS_PICTURES.format('tiles', 'slide or patient')}",
     r".+\.(rar|7z|gz|bz2|xz|zst)": "unpack {}, and give the folder",
     r".+\.json": "write the labels in {} as a table with a path and a label in each row, such as .csv or .jsonl",
     r".+\.(zip|tar|tgz)": (

@@ -16,6 +16,7 @@ from augpipe.data.sources._unused import FEWEST, is_group_name, letters, like_gr
 NAMED: Final = re.compile(r"([^\W\d_]*)[ _-]?\d+(?=[ _-][^.]|[.].+[.])")  # `patient7` of `patient7_2`, `003` of `003_2`
 LETTERS: Final = re.compile(r"^[^\W\d_]+")
 SHORT: Final = frozenset({"p", "s", "pt", "pat", "pac", "sub", "subj"})  # what patients are called before a number
+SIDES: Final = re.compile(r"(.*\d)[ _-](left|right|l|r|od|os)", re.IGNORECASE)
 MOSTLY: Final = 0.8  # of a class's files are named so
 
 
@@ -72,6 +73,7 @@ def names_note(
     ]
     starts = [_after_class(path, name) for path, name in zip(paths, classes, strict=True)]
     named = named or _by_repetition([_named(path, start) for path, start in zip(paths, starts, strict=True)], classes)
+    named = named or _of_pairs(paths)
     if not named:
         return ()
     return (
@@ -119,6 +121,13 @@ def _by_repetition(names: Sequence[str], classes: Sequence[str]) -> list[str]:
         return []
     values, labels = (np.array(column, object) for column in zip(*known, strict=True))
     return values.tolist() if len(min(kinds)) <= 1 and like_groups("", values, labels) else []
+
+
+def _of_pairs(paths: Sequence[str]) -> list[str]:
+    """What the names begin with if they end with the side of an eye or breast, `10_left` and `10_right`; else none."""
+    matches = [SIDES.fullmatch(path.rpartition("/")[2].rpartition(".")[0]) for path in paths]
+    named = [match[1] for match in matches if match]
+    return named if len(named) >= MOSTLY * len(paths) and len(set(named)) <= MOSTLY * len(named) else []
 
 
 def _named(path: str, start: int = 0) -> str:

@@ -222,8 +222,9 @@ def layout_of(paths: Sequence[str], where: str) -> str:
                 f"{exclude(map(folder_pattern, others))}, or set layout: '{BY_CLASS}' if all are classes"
             )
         raise UserError(
-            f"{where} has both train and test folders and {choices(others[:5])}: set "
-            f"layout: '{BY_SPLIT}' if they are a split, '{BY_CLASS}' if they are classes"
+            f"{where} has both train and test folders and {choices(others[:5])}: leave these out with "
+            f"{exclude(map(folder_pattern, others))} if the others are a split, or set layout: '{BY_CLASS}' if all are "
+            "classes"
         )
     check_flat_splits(paths, where)
     return BY_SPLIT

@@ -35,12 +35,13 @@ ASIDE: Final = re.compile(
 # By name no classes: pictures without labels, or what programs write.
 NO_CLASS: Final = re.compile(
     r"_*(un-?label+ed|no[ _-]?labels?|test(ing)?|test[ "
-    r"_-]?(set|data|images?)|predict(ed|ions?)|results?|outputs?|logs?|notebooks?|figures?"
+    r"_-]?(set|data|images?)|pred(s|ict(ed|ions?))?|results?|outputs?|logs?|notebooks?|figures?"
     r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do|to[ _-]?(sort|check|review)|unsorted"
     r"|samples?|duplicates?|background[ _-]google|(new|untitled)[ _-]folder)\d*",
     re.IGNORECASE,
 )
 MOSTLY: Final = 0.8  # of the masks have the names of pictures
+MANY: Final = 5  # numbered folders, as of patients, for each class
 FEWEST: Final = 5  # of them: a few small numbers are names in any folder
 COPY_OF: Final = re.compile(r"(.+?)([ _-]+copy([ _-]*\(?\d+\)?)?| ?\(\d+\)|[ ._-](old|bak|backup|orig))", re.IGNORECASE)
 
@@ -58,7 +59,9 @@ def check_tops(paths: Sequence[str], where: str) -> None:
         _check_flat(inner, where)
         _check_crossed(inner, where)
         return
-    if _share_folders(inner.values()) and groups_by_name([n for n, i in inner.items() for _ in i]):
+    if _share_folders(inner.values()) and (
+        groups_by_name([n for n, i in inner.items() for _ in i]) or _are_many_numbers(inner)
+    ):
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:3])}, ..., which look like groups, such as patients, "
             "with the same folders inside: set source.layout='{group}/{label}/**/*' if those are the classes, or "
@@ -230,6 +233,14 @@ def _check_splits(inner: Mapping[str, set[str]], where: str) -> None:
         template = f"{before}{{split}}{after}/{'*/' if again else ''}{{label}}/**/*"
         advice = f"set source.layout='{template}' if they are a split"
     raise UserError(f"{where} has the folders {choices(sorted(inner)[:5])}: {advice}, or {_as_classes(inner)}")
+
+
+def _are_many_numbers(inner: Mapping[str, set[str]]) -> bool:
+    """Whether the folders are numbers, many more than the classes inside of all of them."""
+    within = set[str]().union(*inner.values())
+    no_classes = any(name.lower() in SPLIT_NAMES or MASKS.fullmatch(name) or ASIDE.fullmatch(name) for name in within)
+    many = len(inner) >= MANY * len(within) > MANY
+    return many and not no_classes and all(name.isdecimal() for name in inner)
 
 
 def _as_classes(inner: Mapping[str, set[str]]) -> str:
