@@ -82,8 +82,8 @@ def test_pictures_in_deeper_folders_are_not_lost(tmp_path: Path) -> None:
     assert listed.counts() == {"ill": 4, "well": 4} and listed.groups is None
     (note,) = listed.notes
     assert note == (
-        "every class has the sub-folders p1, p2; set layout: '*/{label}/**/*' if these are the classes, or "
-        "'{label}/{group}/*' if each is a patient or a person"
+        "every class has the sub-folders p1, p2; set layout: '*/{label}/**/*' if these are the classes, "
+        "'{group}/{label}/**/*' if the folders above them are patients, or '{label}/{group}/*' if each is a patient or a person"
     )
     save(tmp_path / "ill" / "p3" / "0.png", noise(50))
     (note,) = sources.listing(source("folder", path=tmp_path)).notes

@@ -192,6 +192,19 @@ def test_a_table_of_pixels(tmp_path: Path, names: list[str]) -> None:
     assert "columns.group" not in str(caught.value)
 
 
+@pytest.mark.parametrize("written", ["", "img/"])
+def test_a_proposal_for_a_table_in_a_folder_beside_the_pictures(tmp_path: Path, written: str) -> None:
+    """As Derm7pt's `meta/meta.csv`, whose paths begin in `images`."""
+    names = [written + name.partition("/")[2] for name in images(tmp_path / "set", 12)]
+    (tmp_path / "set" / "meta").mkdir()
+    path = tmp_path / "set" / "meta" / "meta.csv"
+    pd.DataFrame({"case": range(12), "diagnosis": ["a", "b"] * 6, "derm": names}).to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"but the column 'derm' does below") as caught:
+        listed(path)
+    sets = [word for word in shlex.split(str(caught.value).split("; try ")[1].split("; ")[0]) if "=" in word]
+    assert sources.listing(load_source(path, sets)).counts() == {"a": 6, "b": 6}
+
+
 def test_a_proposal_where_the_path_is_called_target(tmp_path: Path) -> None:
     """The name is one of labels, and the user took it for the path."""
     frame = pd.DataFrame({"target": ["gone/0.png"] * 4, "kind": ["x", "y"] * 2})

@@ -604,6 +604,22 @@ PUBLIC = {
         r"labels/train\.txt names the pictures .*its labels differ .*root=\S+ --set source.columns.path=path",
     ),
     "FGVC-Aircraft": (("data/images",), {"data/images_variant_train.txt": "0 707-320\n"}, "is of FGVC-Aircraft: set"),
+    "AffectNet": (
+        ("Manually_Annotated/7", "Manually_Annotated/103"),
+        {
+            "training.csv": "file,valence,expression\n"
+            + "".join(f"{n}/{i}.png,.1,{i}\n" for n in (7, 103) for i in "01")
+        },
+        r"training\.csv names the pictures in its column 'file'",
+    ),
+    "MIMIC-CXR": (
+        [f"p10/p{i}/s{i}{k}" for i in range(5) for k in "12"],
+        {
+            "meta.csv": "id,subject_id\n"
+            + "".join(f"p{i}/s{i}{k}/{n}.png,p{i}\n" for i in range(5) for k in "12" for n in "01")
+        },
+        r"column 'subject_id' looks like groups, .* --set source\.columns\.group=subject_id\), or",
+    ),
     "BCCD": (
         ("TRAIN/a", "TRAIN/b", "TEST/a", "TEST/b", "TEST_SIMPLE/a"),
         {},

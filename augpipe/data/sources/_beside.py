@@ -190,6 +190,7 @@ def _columns(
     labels does; None if no column names pictures of the folders."""
     from augpipe.data.sources._paths import Paths
     from augpipe.data.sources._proposal import may_have_labels, proposal, read_columns
+    from augpipe.data.sources._unused import is_group_name
 
     columns = read_columns(path, LOOKED_AT)
     settings = proposal(columns, [below])
@@ -204,13 +205,15 @@ def _columns(
     # Folders of patients beside a table that may have labels are no classes: what stands for a patient is no label.
     patients = called_as_groups(set(folders)) and may_have_labels(path, below)
     for name, column in columns.items():
-        if name == settings["path"] or (patients and name != settings.get("label")):
+        if name == settings["path"] or is_group_name(name) or (patients and name != settings.get("label")):
             continue
         values = [str(column[row]).strip() for row in rows]
         # Every constant column stands for a single folder: that is one class only if it has the folder's name.
         if rows and (values == folders if single else _agree(values, folders)):
             return settings["path"], name, True
-    storage = single or patients or all(not folder or STORAGE.fullmatch(folder) for folder in set(folders))
+    names = set(folders)
+    numbers = all(folder.isdecimal() for folder in names) and max(map(len, names), default=0) > 1
+    storage = single or patients or numbers or all(not folder or STORAGE.fullmatch(folder) for folder in names)
     if not rows:
         return None
     return settings["path"], settings.get("label", ""), not ("label" in settings or storage)

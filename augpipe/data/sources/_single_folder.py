@@ -17,6 +17,7 @@ ARRAYS: Final = (".mat", ".npy", ".bin", ".pkl", ".h5")
 SIGN: Final = re.compile("([_-])")  # between the fields of a file's name
 LEAST: Final = 3  # fields of names without a word; two are a group and a number
 EACH: Final = 3  # pictures of a folder inside, on average; a patient may have two
+MOST: Final = 8  # files that may be lists
 SHOWN: Final = 5  # files in a message
 MOSTLY: Final = 0.8  # of the names have as many fields
 
@@ -84,7 +85,7 @@ def beside_hint(at: Beside, top: str, aside: Collection[str]) -> str:
         return hint
     tables = [path for path in files if path.suffix.lower() in TABLES and not read_columns(path, 1)]
     lists = [*tables, *(path for path in files if path.suffix.lower() in (".txt", ".lst"))]
-    if not lists:
+    if not 0 < len(lists) <= MOST:  # more are of a picture each
         return ""
     one = "one of " if len(lists) > 1 else ""
     give = "unpack the archive and give that file" if at.packed else "give that file in place of the folder"
