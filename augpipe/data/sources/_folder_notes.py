@@ -25,18 +25,7 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
     classes = [path.split("/")[depth] for path in paths]
     notes = [*notes_of_classes(sorted(set(classes)))]
     are_groups = groups_by_name(classes)
-    if are_groups:
-        prefix = template.removesuffix(BY_CLASS)
-        notes.append(
-            f"the class folders are called as groups are, such as {classes[0]!r}: if each is a patient or a person and "
-            f"no class, set layout: '{prefix}{{group}}/{{label}}/**/*', with {{label}} where the class stands, or use "
-            "a table with the columns path, label and group"
-        )
-    elif numbered := _numbered(classes):
-        notes.append(
-            f"the class folders are numbered, such as {numbered!r}, and have few pictures each: if each is one patient "
-            "or object and no class, use a table with the columns path, label and group"
-        )
+    notes += _called_as_groups(classes, are_groups, template.removesuffix(BY_CLASS))
     below = [path.split("/")[depth + 1 : -1] for path in paths]  # folders inside of the class
     notes += notes_of_copies(name for folders in below for name in folders)
     if inner := _repeated_folders(paths, depth):
@@ -62,6 +51,22 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
             f"{'*/' * level}{{label}}/{_rest(below, level + 1)}'"
         )
     return notes
+
+
+def _called_as_groups(classes: Sequence[str], are_groups: bool, prefix: str) -> list[str]:
+    """A note of class folders that by their names may be patients or objects."""
+    if are_groups:
+        return [
+            f"the class folders are called as groups are, such as {classes[0]!r}: if each is a patient or a person and "
+            f"no class, set layout: '{prefix}{{group}}/{{label}}/**/*', with {{label}} where the class stands, or use "
+            "a table with the columns path, label and group"
+        ]
+    if numbered := _numbered(classes):
+        return [
+            f"the class folders are numbered, such as {numbered!r}, and have few pictures each: if each is one patient "
+            "or object and no class, use a table with the columns path, label and group"
+        ]
+    return []
 
 
 def _numbered(classes: Sequence[str]) -> str:

@@ -68,8 +68,21 @@ def check_tops(paths: Sequence[str], where: str) -> None:
             f"{_as_classes(inner)}"
         )
     _check_splits(inner, where)
-    if not _share_folders(inner.values()):
-        return
+    if _share_folders(inner.values()):
+        _check_kinds(inner, where)
+
+
+def check_flat_splits(paths: Sequence[str], where: str) -> None:
+    """UserError if only some of the folders train, val and test have class folders, as published tests without labels
+    have none.
+    """
+    inner = _folders_inside(paths)
+    if any(inner.values()) and not all(inner.values()):
+        _check_flat(inner, where)
+
+
+def _check_kinds(inner: Mapping[str, set[str]], where: str) -> None:
+    """UserError for folders with the same folders inside that by their names are a split, masks, versions or parts."""
     if len(inner) > 1 and any(map(TRAIN.fullmatch, inner)):
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: rename them to train, "
@@ -94,15 +107,6 @@ def check_tops(paths: Sequence[str], where: str) -> None:
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: set "
             f"source.layout='*/{'{split}/' if is_split else ''}{{label}}/**/*' to merge them, or {_as_classes(inner)}"
         )
-
-
-def check_flat_splits(paths: Sequence[str], where: str) -> None:
-    """UserError if only some of the folders train, val and test have class folders, as published tests without labels
-    have none.
-    """
-    inner = _folders_inside(paths)
-    if any(inner.values()) and not all(inner.values()):
-        _check_flat(inner, where)
 
 
 def _check_masks(paths: Sequence[str], tops: Iterable[str], where: str) -> None:
