@@ -62,7 +62,7 @@ def use_utf8() -> None:
     variables = {**os.environ, "PYTHONUTF8": "1"}
     if sys.stdout is not None:
         variables.setdefault("PYTHONIOENCODING", f"{sys.stdout.encoding}:backslashreplace")
-    os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], variables)
+    os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], variables)  # noqa: S606 (no shell)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

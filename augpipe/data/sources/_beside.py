@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._group_paths import called_as_groups
-from augpipe.data.sources._image_folder import tables_of
+from augpipe.data.sources._place import Beside
 from augpipe.data.sources._settings import unquoted
 
 if TYPE_CHECKING:
@@ -38,32 +38,6 @@ class Table(NamedTuple):
     column: str
     options: str
     why: str
-
-
-class Beside(NamedTuple):
-    """The folder of files beside pictures, `root`, and of the pictures unless they are in an archive.
-
-    packed: the archive in messages; "" for a folder.
-    """
-
-    root: Path
-    packed: str = ""
-
-    def name(self, path: Path) -> str:
-        """A file in messages and commands; of an archive, where unpacking it there would put it."""
-        return path.relative_to(self.root).as_posix() if self.packed else str(path)
-
-    def place(self, path: Path) -> str:
-        """A file in messages, with the archive that it is in."""
-        return f"{self.name(path)} in {self.packed}" if self.packed else str(path)
-
-    def command(self, path: Path, options: str) -> str:
-        """`use the table (command)`, of a table or with it those of all splits."""
-        folder, kind = path.parent.parent, ""
-        if folder.is_relative_to(self.root) and any(path in tables for tables in tables_of(folder).values()):
-            path, kind = folder, "--set source.kind=manifest "
-        unpack = "unpack the archive and " if self.packed else ""
-        return f"{unpack}use the table (augpipe run {shlex.quote(self.name(path))} {kind}{options})"
 
 
 def check_beside(

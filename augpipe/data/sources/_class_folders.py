@@ -10,11 +10,12 @@ from pathlib import PurePosixPath
 from typing import Final, Protocol
 
 from augpipe.core.errors import UserError, choices
-from augpipe.data.sources._beside import Beside, check_beside, files_beside, table_hint
+from augpipe.data.sources._beside import check_beside, files_beside, table_hint
 from augpipe.data.sources._files import masks_note, selected
 from augpipe.data.sources._layout import COPY, Layout, NoClassError, arrange, shared_top, without_copy
 from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing
 from augpipe.data.sources._numbered_lists import check_numbered_lists
+from augpipe.data.sources._place import Beside
 from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
 from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint, numbered_names_hint
 from augpipe.data.sources._split_lists import split_list_notes

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError
-from augpipe.data.sources._beside import Beside
 from augpipe.data.sources._pictures import SUFFIXES
+from augpipe.data.sources._place import Beside
 from augpipe.data.sources._settings import unquoted
 from augpipe.data.sources._split_columns import MOST, may_be_split
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from augpipe.core.errors import UserError, choices
-from augpipe.data.sources._beside import TABLES, Beside, files_beside
+from augpipe.data.sources._beside import TABLES, files_beside
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._layout import Layout
+from augpipe.data.sources._place import Beside
 from augpipe.data.sources._proposal import read_columns
 
 PROSE: Final = re.compile(r"read[ _-]?me|licen[cs]e|citation|copying|changelog|about", re.IGNORECASE)

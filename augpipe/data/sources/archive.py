@@ -13,7 +13,6 @@ from augpipe.data.sources._archive_contents import Contents, Member, fetch_membe
 from augpipe.data.sources._archive_files import TARS, ZIPS, require_archive
 from augpipe.data.sources._archive_splits import split_note, splits_of_names
 from augpipe.data.sources._archive_texts import texts_beside
-from augpipe.data.sources._beside import Beside
 from augpipe.data.sources._class_folders import Tree, list_tree
 from augpipe.data.sources._foreign import advice_of
 from augpipe.data.sources._layout import SPLIT_NOTE, Template, shared_top
@@ -29,6 +28,7 @@ from augpipe.data.sources._listing import (
     without_labels,
 )
 from augpipe.data.sources._pictures import Blob
+from augpipe.data.sources._place import Beside
 from augpipe.data.sources._source import SourceConfig
 
 GENERAL: Final = True

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from augpipe.core.errors import UserError
-from augpipe.data.sources._beside import Beside
 from augpipe.data.sources._class_folders import Tree, list_tree
 from augpipe.data.sources._files import Files, walk
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._layout import Template
 from augpipe.data.sources._listing import Attributes, Classes, Fetch, Listing, Rows, Texts, WholePath
 from augpipe.data.sources._pictures import SUFFIXES, Blob
+from augpipe.data.sources._place import Beside
 from augpipe.data.sources._source import SourceConfig
 
 GENERAL: Final = True
