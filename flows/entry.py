@@ -31,6 +31,7 @@ def main() -> None:
         os.write(2, b"augpipe: the working directory no longer exists; change to another (cd)\n")
         raise SystemExit(2) from None
     open_standard_streams()
+    use_utf8()
     if sys.flags.optimize > 1:
         os.write(2, b"augpipe: PYTHONOPTIMIZE=2 (python -OO) removes texts that MLflow reads; unset it\n")
         raise SystemExit(2)
@@ -51,6 +52,19 @@ def open_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
             os.set_inheritable(number, True)
+
+
+def use_utf8() -> None:
+    """Start the command again in Python's UTF-8 mode if the locale's encoding is another, such as ASCII.
+
+    Names of files and classes would be read and written in that one. The terminal has its encoding as before.
+    """
+    if sys.flags.utf8_mode or sys.getfilesystemencoding().lower() == "utf-8":
+        return
+    variables = {**os.environ, "PYTHONUTF8": "1"}
+    if sys.stdout is not None:
+        variables.setdefault("PYTHONIOENCODING", f"{sys.stdout.encoding}:backslashreplace")
+    os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], variables)  # noqa: S606 (no shell)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

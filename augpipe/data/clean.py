@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augpipe.core.counts import LEAST_TEST
 from augpipe.core.errors import UserError, several
 from augpipe.data.duplicates import equal_groups
+from augpipe.data.few_test import few_test_note
 from augpipe.data.intake import Intake
 from augpipe.data.listing_check import check_filled, torn_groups
 from augpipe.data.near_copies import NearCopies, near_copies
 from augpipe.data.options import Policy, SplitOptions
-from augpipe.data.sources._listing import classes_option
 from augpipe.data.split import split
 from augpipe.data.split_check import NAMES
 
 Rows = NDArray[np.int64]
-MOST_TEST: Final = 0.5  # fraction of a class that advice gives to test
 
 
 @dataclass(frozen=True)
@@ -137,30 +133,14 @@ def few_test_images(intake: Intake, test: Rows, kind: str) -> tuple[str, ...]:
     """Warn before anything is trained if a class has too few test images, or groups of them, for any verdict."""
     labels, groups = intake.labels, intake.groups
     units = np.arange(len(labels)) if groups is None else groups
-    what = "image" if groups is None else "group"
-    have = {
-        name: len(set(units[test[labels[test] == label]].tolist())) for label, name in enumerate(intake.listing.classes)
-    }
-    few = {name: n for name, n in have.items() if n < LEAST_TEST}
-    if not few:
-        return ()
-    total = min(
-        len(set(units[labels == label].tolist())) for label, name in enumerate(intake.listing.classes) if name in few
+    have, total = (
+        {
+            name: len(set(units[rows[labels[rows] == label]].tolist()))
+            for label, name in enumerate(intake.listing.classes)
+        }
+        for rows in (test, np.arange(len(labels)))
     )
-    share = math.ceil(20 * LEAST_TEST / max(1, total)) / 20
-    others = [name for name in have if name not in few]
-    without = f", or leave such classes out ({classes_option(others)})" if len(others) > 1 else ""
-    advice = f"set split.test={share:g}" if share <= MOST_TEST else f"add {what}s{without}"
-    if kind == "k_fold":
-        advice = f"set fewer split.folds, or add {what}s{without}"
-    if kind == "official":
-        other = "stratified" if groups is None else "grouped"
-        advice = f"draw another split (split.kind={other}) and {advice}"
-    named = ", ".join(f"{name!r} {n}" for name, n in list(few.items())[:5])
-    return (
-        f"no verdict is possible: at least {LEAST_TEST} test {what}s of every class are needed, and "
-        f"{several(len(few), 'class')} of {len(have)} have fewer ({named}{', ...' if len(few) > 5 else ''}); {advice}",
-    )
+    return few_test_note(have, total, "image" if groups is None else "group", kind)
 
 
 def torn_notes(torn: int, options: SplitOptions) -> tuple[str, ...]:

@@ -62,8 +62,8 @@ def pictures_of(path: Path) -> Pictures:
     """Picture and DICOM files: one, or all below a folder, whatever the folders are called; or another source's
     pictures.
 
-    A folder without other pictures may have DICOM files. Tables and arrays need no labels; other sources (archives,
-    Parquet, shards) are read as `run` reads them. UserError if there is no picture.
+    A folder without other pictures may have DICOM files. Tables, arrays and archives need no labels; other sources
+    (Parquet, shards) are read as `run` reads them. UserError if there is no picture.
     """
     if path.is_dir():
         files = walk(path, (*SUFFIXES, *DICOM))

@@ -104,17 +104,19 @@ def for_source(path: Path, overrides: Sequence[str] = ()) -> tuple[Experiment, t
 
 def expected_counts(listing: sources.Listing, split: SplitOptions) -> Counts:
     """Approximate number of images of each class in each split."""
-    fractions = {"val": split.val, "test": split.test, "train": 1 - split.val - split.test}
+    fractions = {"val": split.val, "test": split.test}
+    if split.kind == "k_fold":
+        fractions = dict.fromkeys(fractions, 1 / split.folds)
     counts: dict[str, dict[int, int]] = {}
     if listing.splits is not None and split.kind in ("auto", "official"):
         for name in NAMES:
             labels = listing.labels[listing.splits == name]
             counts[name] = counts_of(labels, len(listing.classes))
-        if not sum(counts["val"].values()):
-            counts["val"] = {c: round(split.val * n) for c, n in counts["train"].items()}
-            counts["train"] = {c: n - counts["val"][c] for c, n in counts["train"].items()}
+        have = dict(counts["train"])
+        for name in [name for name in fractions if not sum(counts[name].values())]:  # drawn from train
+            counts[name] = {c: round(fractions[name] * n) for c, n in have.items()}
+            counts["train"] = {c: n - counts[name][c] for c, n in counts["train"].items()}
     else:
-        for name, fraction in fractions.items():
-            have = listing.counts().values()
-            counts[name] = {c: round(fraction * n) for c, n in enumerate(have)}
+        for name, fraction in {**fractions, "train": 1 - sum(fractions.values())}.items():
+            counts[name] = {c: round(fraction * n) for c, n in enumerate(listing.counts().values())}
     return {**counts, "train": {c: max(1, n) for c, n in counts["train"].items()}}

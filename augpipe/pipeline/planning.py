@@ -19,6 +19,7 @@ from augpipe.core.files import beside, check_regular, write_json
 from augpipe.core.home import home
 from augpipe.core.image_spec import ImageSpec
 from augpipe.core.machine import cores
+from augpipe.data.few_test import few_test_note
 from augpipe.data.imbalance import imbalance_ratio
 from augpipe.data.sources import Listing
 from augpipe.pipeline import choose_transform as trials
@@ -75,7 +76,10 @@ def for_images(
     suggestion = replace(suggestion, transform=transform)
     return Plan(
         suggestion.experiment(numbers, _note(suggestion.experiment(numbers), numbers, budget)),
-        tuple(_data(suggestion.listing, planning.images, suggestion.shift)),
+        (
+            *_data(suggestion.listing, planning.images, suggestion.shift),
+            *_few_test(suggestion.listing, planning.images, suggestion.experiment(numbers)),
+        ),
         suggestion.choices(numbers),
         expected,
         budget,
@@ -99,7 +103,8 @@ def for_config(experiment: Experiment) -> Plan:
         shape = (images.size, images.channels)
         costs = timers.costs(request(experiment, shape, len(images.classes), threads))
     expected = estimate(experiment, images, costs, processes, threads)
-    return Plan(experiment, tuple(_data(listing, images, shift)), (), expected)
+    data = (*_data(listing, images, shift), *_few_test(listing, images, experiment))
+    return Plan(experiment, data, (), expected)
 
 
 class _Planning:
@@ -278,3 +283,14 @@ def _data(listing: Listing, images: Images, shift: Listing | None) -> Iterator[s
         if shift.bad:
             yield f"second test set: {several(len(shift.bad), 'file')} that cannot be used"
         yield from (f"second test set: {note}" for note in shift.notes)
+
+
+def _few_test(listing: Listing, images: Images, experiment: Experiment) -> tuple[str, ...]:
+    """That no verdict is possible with so few test images; of groups that is known only when they are divided."""
+    kind = experiment.split.kind
+    if kind == "auto":
+        kind = "stratified" if listing.splits is None else "official"
+    if listing.groups is not None:
+        return ()
+    test = {name: images.counts["test"].get(label, 0) for label, name in enumerate(images.classes)}
+    return few_test_note(test, listing.counts(), "image", kind)

@@ -128,3 +128,24 @@ def test_two_processes_store_at_once(tmp_path: Path) -> None:
         pids.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]
     assert len(list((tmp_path / "values").iterdir())) == 75 + 2 * 75
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at /proc")
+def test_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the file, then its name, then the folder's entry: a record that names it never stands for less."""
+    done, fsync, rename = [], os.fsync, os.rename
+
+    def synced(number: int) -> None:
+        fsync(number)
+        done.append(("synced", Path(f"/proc/self/fd/{number}").readlink()))
+
+    def renamed(source: Path, target: Path) -> None:
+        done.append(("named", Path(target)))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    ref = Store(tmp_path).put("values", partial(write_json, value={"a": 1}), ".json")
+    (kind, draft), *rest = done
+    assert kind == "synced" and draft.parent == ref.path.parent and draft != ref.path
+    assert rest == [("named", ref.path), ("synced", ref.path.parent)]

@@ -421,7 +421,10 @@ def test_a_picture_packed_into_two_archives_is_one(tmp_path: Path) -> None:
     two = zipped(root, tmp_path / "two.zip", "data/")
     taken = came("archive", tmp_path, path=[one, two])
     assert taken.listing.counts() == {"a": 5, "b": 4} and "a/000~2.png" in taken.ids
-    assert taken.notes == ("7 pictures packed into several archives, taken once",)
+    assert taken.notes == (
+        "the class folders are read from data, the only folder",
+        "7 pictures packed into several archives, taken once",
+    )
 
 
 def test_a_zip_that_holds_something_else_is_told(tmp_path: Path) -> None:

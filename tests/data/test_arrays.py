@@ -350,3 +350,12 @@ def test_an_npz_with_groups_and_weights_is_read_in_blocks(tmp_path: Path, monkey
     assert np.array_equal(made.images[:, 0], pixels)
     assert made.table["group"].tolist() == [str(i // 8) for i in range(40)]
     assert made.table["weight"].tolist() == weights.tolist()
+
+
+def test_labels_in_a_file_of_their_own_are_named(tmp_path: Path) -> None:
+    """As KMNIST's."""
+    for split in ("train", "test"):
+        np.savez(tmp_path / f"kmnist-{split}-imgs.npz", noise(0, 5, 8, 8))
+        np.savez(tmp_path / f"kmnist-{split}-labels.npz", np.arange(5))
+    with pytest.raises(UserError, match=r"it has arr_0: .*; if kmnist-train-labels\.npz has the labels, load both"):
+        sources.listing(source("arrays", path=tmp_path / "kmnist-train-imgs.npz"))

@@ -50,8 +50,8 @@ def test_pictures_in_deeper_folders_are_not_lost(tmp_path: Path) -> None:
     assert listed.counts() == {"ill": 4, "well": 4} and listed.groups is None
     (note,) = listed.notes
     assert note == (
-        "every class has the sub-folders p1, p2; set layout: '*/{label}/**/*' if these are the classes, or "
-        "'{label}/{group}/*' if each is a patient or a person"
+        "every class has the sub-folders p1, p2; set layout: '*/{label}/**/*' if these are the classes, "
+        "'{group}/{label}/**/*' if the folders above them are patients, or '{label}/{group}/*' if each is a patient or a person"
     )
     save(tmp_path / "ill" / "p3" / "0.png", noise(50))
     (note,) = sources.listing(source("folder", path=tmp_path)).notes
@@ -166,8 +166,12 @@ def test_pictures_that_are_left_out(tmp_path: Path, packed: bool) -> None:
     listed = listed_as(root, packed, exclude=["*_mask.png", "unlabelled/*"])
     assert listed.counts() == {"a": 3, "b": 3} and not listed.bad
     assert "4 pictures left out by source.exclude" in listed.notes
-    with pytest.raises(UserError, match=r"source.exclude '\*.tif' matches no picture of the"):
-        listed_as(root, packed, exclude=["*.tif"])
+    listed = listed_as(root, packed, include=["a/*", "b/*"], exclude="*_mask.png")
+    assert listed.counts() == {"a": 3, "b": 3} and not listed.bad
+    assert {"3 pictures left out by source.include", "1 picture left out by source.exclude"} <= set(listed.notes)
+    for option in ("include", "exclude"):
+        with pytest.raises(UserError, match=rf"source.{option} '\*.tif' matches no picture of the"):
+            listed_as(root, packed, **{option: ["*.tif"]})
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])

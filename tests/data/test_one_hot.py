@@ -64,7 +64,9 @@ def test_options_of_one_hot_columns_without_effect(tmp_path: Path) -> None:
 def test_ticked_boxes_are_one_hot_columns(tmp_path: Path, one: str, zero: str) -> None:
     """As forms and spreadsheets have them: proposed, read, and a row without a tick is one without a 1."""
     marks = {name: [one if i % 3 == n else zero for i in range(12)] for n, name in enumerate(("cat", "cow", "dog"))}
-    pd.DataFrame({"path": images(tmp_path, 12), **marks}).to_csv(tmp_path / "m.csv", index=False)
+    constant = {"sex": "F", "seen": one}  # no classes
+    table = pd.DataFrame({"path": images(tmp_path, 12), **marks, **constant})
+    table.to_csv(tmp_path / "m.csv", index=False)
     with pytest.raises(UserError, match=r"try --set 'source\.columns\.label=\[cat, cow, dog\]'"):
         listed(tmp_path / "m.csv")
     columns = {"label": ["cat", "cow", "dog"]}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from labelled_tables import images, listed
+from labelled_tables import images, listed, load_source
 from pictures import noise, save
 
 from augpipe.core.errors import UserError
+from augpipe.data import sources
 
 
 def test_a_proposal_names_path_label_and_groups(tmp_path: Path) -> None:
@@ -88,3 +90,16 @@ def test_proposals_of_boxes_titles_and_cells_without_a_label(tmp_path: Path) -> 
     table.write_bytes(b"PK\3\4" + bytes(50))
     with pytest.raises(UserError, match=r"t\.csv is by its content a spreadsheet or a zip.*save it as CSV"):
         listed(table)
+
+
+@pytest.mark.parametrize("written", ["", "img/"])
+def test_a_proposal_for_a_table_in_a_folder_beside_the_pictures(tmp_path: Path, written: str) -> None:
+    """As Derm7pt's `meta/meta.csv`, whose paths begin in `images`."""
+    names = [written + name.partition("/")[2] for name in images(tmp_path / "set", 12)]
+    (tmp_path / "set" / "meta").mkdir()
+    path = tmp_path / "set" / "meta" / "meta.csv"
+    pd.DataFrame({"case": range(12), "diagnosis": ["a", "b"] * 6, "derm": names}).to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"but the column 'derm' does below") as caught:
+        listed(path)
+    sets = [word for word in shlex.split(str(caught.value).split("; try ")[1].split("; ")[0]) if "=" in word]
+    assert sources.listing(load_source(path, sets)).counts() == {"a": 6, "b": 6}

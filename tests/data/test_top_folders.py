@@ -25,12 +25,32 @@ def listed(root: Path, packed: bool, **options: Any) -> sources.Listing:
     return sources.listing(source("archive", path=root.with_suffix(".zip"), **options))
 
 
-def zipped(root: Path) -> sources.Listing:
-    """All files, not only the pictures, in an archive."""
+def zipped(root: Path, **options: Any) -> sources.Listing:
+    """All files, not only the pictures, and folders in an archive."""
     with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
-        for path in sorted(one for one in root.rglob("*") if one.is_file()):
+        for path in sorted(root.rglob("*")):
             archive.write(path, path.relative_to(root))
-    return sources.listing(source("archive", path=root.with_suffix(".zip")))
+    return sources.listing(source("archive", path=root.with_suffix(".zip"), **options))
+
+
+def as_either(root: Path, **options: Any) -> sources.Listing:
+    """The listing of a folder; in a zip it must have the same classes and notes, or stop with the same message."""
+    answers = []
+    for read in (lambda: sources.listing(source("folder", path=root, **options)), lambda: zipped(root, **options)):
+        try:
+            answer: Any = read()
+            shown = repr((answer.classes, answer.counts(), sorted(answer.notes)))
+        except UserError as error:
+            answer, shown = error, str(error)
+        shown = shown.replace(f" in the archive {root}.zip", "").replace(
+            f"the archive {root}.zip", f"the folder {root}"
+        )
+        shown = shown.replace("unpack the archive and ", "").replace(" in place of the folder", "")
+        answers.append((answer, shown.replace(f"{root}/", "").replace(f"source.root={root}", "source.root=.")))
+    assert answers[0][1] == answers[1][1]
+    if isinstance(answers[0][0], UserError):
+        raise answers[0][0]
+    return answers[0][0]
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
@@ -93,6 +113,25 @@ def test_pictures_without_a_class_beside_a_split(tmp_path: Path, names: tuple[st
         assert listed(root, packed, exclude=options["exclude"]).classes == ("a", "b")
     vehicles = tree(tmp_path / "vehicles", "train/x", "train/y", "bus")  # a train is a class here
     assert listed(vehicles, packed).classes == ("bus", "train")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize("top", ["", "set/"])
+def test_advised_layouts_below_folders_around_all(tmp_path: Path, top: str, packed: bool) -> None:
+    """Folds and patients would be the classes if a layout were matched with the folders around all."""
+    folds = tree(tmp_path / "folds", *(f"{top}fold{i}/{c}" for i in range(3) for c in "ab"))
+    patients = tree(tmp_path / "patients", *(f"{top}patient{i}/{c}" for i in range(4) for c in "ab"))
+    for root, groups in ((folds, 0), (patients, 4)):
+        with pytest.raises(UserError, match="with the same folders inside") as caught:
+            listed(root, packed)
+        images = listed(root, packed, **advised(str(caught.value)))
+        assert images.classes == ("a", "b") and not images.bad
+        assert groups == (0 if images.groups is None else len(set(images.groups)))
+    split = tree(tmp_path / "split", *(f"{top}{side}/{c}" for side in ("train", "test") for c in "ab"))
+    assert set(listed(split, packed, layout="{split}/{label}/**/*").splits) == {"train", "test"}
+    if top:
+        with pytest.raises(UserError, match=r"with and without 'set', .*'set/\*/\{label\}/\*\*/\*' or .*'set/\{lab"):
+            listed(folds, packed, layout="*/{label}/**/*")
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
@@ -184,7 +223,7 @@ def test_classes_of_a_split_in_one_name(tmp_path: Path, names: tuple[str, ...], 
 
 
 @pytest.mark.parametrize(
-    "name", ["unlabeled", "test", "Predictions", "_tmp2", "samples", "BACKGROUND_Google", "New folder"]
+    "name", ["unlabeled", "test", "Predictions", "pred", "_tmp2", "samples", "BACKGROUND_Google", "New folder"]
 )
 def test_class_folders_that_are_no_classes_by_name(tmp_path: Path, name: str) -> None:
     root = tree(tmp_path / "pics", "a", "b", name)
@@ -312,14 +351,14 @@ def test_boxes_of_object_detection_are_no_class(tmp_path: Path, form: str) -> No
     for name, text in files.items():
         texts(tmp_path / "pics", name, text=text)
     with pytest.raises(UserError, match=r"as object detection has \(YOLO, VOC, COCO\): write a table"):
-        listed(tmp_path / "pics", False)
+        as_either(tmp_path / "pics")
 
 
 def test_folders_of_other_files_beside_classes_are_no_classes(tmp_path: Path) -> None:
     """An empty folder is still one, as is one of texts under a name of its own."""
     root = tree(tmp_path / "pics", "a", "b")
     texts(root, "annotations/xmls/0.xml", "boxes of all/0.txt", "boxes of all/1.txt", "docs/about.md")
-    images = listed(root, False)
+    images = as_either(root)
     assert images.classes == ("a", "b")
     noted = [note for note in images.notes if "is not read as a class" in note]
     assert [note.split(" has no")[0] for note in noted] == [
@@ -329,7 +368,7 @@ def test_folders_of_other_files_beside_classes_are_no_classes(tmp_path: Path) ->
     ]
     texts(root, "cat/note.txt")
     (root / "labels").mkdir()
-    assert listed(root, False).classes == ("a", "b", "cat", "labels")
+    assert as_either(root).classes == ("a", "b", "cat", "labels")
 
 
 def test_lists_of_a_split_beside_classes_are_noted(tmp_path: Path) -> None:
@@ -337,9 +376,9 @@ def test_lists_of_a_split_beside_classes_are_noted(tmp_path: Path) -> None:
     root = tree(tmp_path / "food", "images/a", "images/b", n=4)
     texts(root, "meta/train.txt", text="a/0\na/1\nb/0\nb/1\n")
     texts(root, "meta/labels.txt", text="a\nb\n")
-    assert not any("split" in note for note in listed(root, False).notes)
+    assert not any("split" in note for note in as_either(root).notes)
     texts(root, "meta/test_list.txt", text="images/a/2.png 0\nimages/b/3.png 1\n")
-    images = listed(root, False)
+    images = as_either(root)
     assert images.classes == ("a", "b") and images.splits is None
     assert any(
         note.startswith("test_list.txt, train.txt list pictures of test, train, and are not used")
@@ -380,7 +419,7 @@ def test_a_table_in_a_folder_of_labels_is_proposed(tmp_path: Path) -> None:
     root = tree(tmp_path / "pics", "images", n=8)
     texts(root, "labels/labels.csv", text="file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8)))
     with pytest.raises(UserError, match=r"labels\.csv --set source\.root=\S*pics --set source\.col"):
-        listed(root, False)
+        as_either(root)
 
 
 @pytest.mark.parametrize("name", ["Annotation", "labels"])
@@ -388,7 +427,7 @@ def test_a_folder_of_files_called_as_the_pictures_is_no_class(tmp_path: Path, na
     """Also if these have no suffix, as annotations of objects may."""
     root = tree(tmp_path / "pics", "Images/cat", "Images/dog", n=3)
     texts(root, *(f"{name}/{c}/{i}" for c in ("cat", "dog") for i in range(3)))
-    listing = listed(root, False)
+    listing = as_either(root)
     assert listing.classes == ("cat", "dog")
     assert any(f"the folder {name} has no picture but 6 files" in note for note in listing.notes)
 
@@ -398,24 +437,24 @@ def test_a_file_beside_a_single_folder_is_named(tmp_path: Path, beside: str) -> 
     root = tree(tmp_path / "pics", "Image/aligned", n=8)
     texts(root, beside, "README.txt", text="a,b\n1,2,3\n")
     with pytest.raises(UserError, match=rf"in the folder 'aligned', .*; if \S*{beside} has them, give that file"):
-        listed(root, False)
+        as_either(root)
 
 
 def test_classes_inside_of_the_only_folder_of_a_split(tmp_path: Path) -> None:
     root = tree(tmp_path / "x", *(f"{s}/images/{c}" for s in ("train", "test") for c in ("crack", "ok")), n=4)
     texts(root, *(f"{s}/annotations/{i}.xml" for s in ("train", "test") for i in range(4)))
     with pytest.raises(UserError, match=r"'\{split\}/images/\{label\}/\*\*/\*' if the folders inside of it"):
-        listed(root, False)
+        as_either(root)
     assert listed(root, False, layout="{split}/images/{label}/**/*").classes == ("crack", "ok")
 
 
 def test_numbers_in_the_names_of_files_may_be_classes(tmp_path: Path) -> None:
     for i in range(12):
-        save(tmp_path / f"{20 + i}_{i % 2}_{i % 3}_2017{i}.jpg", noise(i))
+        save(tmp_path / "x" / f"{20 + i}_{i % 2}_{i % 3}_2017{i}.jpg", noise(i))
     with pytest.raises(UserError, match=r"such as source\.layout='\*_\{label-\}_\*'") as caught:
-        listed(tmp_path, False)
+        as_either(tmp_path / "x")
     assert "it has none; if a part of the files' names is the class, as '20_0_0_20170.jpg'" in str(caught.value)
-    assert listed(tmp_path, False, layout="*_{label-}_*").counts() == {"0": 6, "1": 6}
+    assert as_either(tmp_path / "x", layout="*_{label-}_*").counts() == {"0": 6, "1": 6}
 
 
 @pytest.mark.parametrize("layout", ["*_*_{label-}.*", "*-*_{label-}_*"])
@@ -433,12 +472,12 @@ def test_tables_beside_folders_that_agree_with_them_or_have_no_labels(tmp_path: 
     """One row a class; and numbers of individuals that are the classes, beside a table about their pictures."""
     one = tree(tmp_path / "one", *(f"c{i}" for i in range(8)), n=3)
     texts(one, "examples.csv", text="".join(["file,label\n", *(f"c{i}/0.png,c{i}\n" for i in range(8))]))
-    assert len(listed(one, False).classes) == 8
+    assert len(as_either(one).classes) == 8
     mice = tree(tmp_path / "mice", *(f"mouse{i}" for i in range(6)), n=3)
     texts(
         mice, "t.csv", text="".join(["file,width\n", *(f"mouse{i}/{k}.png,{i}{k}\n" for i in range(6) for k in "012")])
     )
-    assert len(listed(mice, False).classes) == 6
+    assert len(as_either(mice).classes) == 6
 
 
 def test_a_column_of_masks_is_not_proposed_as_the_pictures(tmp_path: Path) -> None:
@@ -462,7 +501,7 @@ def test_a_table_beside_folders_of_patients_is_named(tmp_path: Path) -> None:
         rows.append(f"Chest/{path},{30 + i},{int(i % 2 == 0)},{int(i % 2)}")
     texts(root, "train.csv", text="\n".join(["Path,Age,Sick,Well", *rows]))
     with pytest.raises(UserError, match=r"the table .*train\.csv names the pictures in its column 'Path'"):
-        listed(root, False)
+        as_either(root)
 
 
 def test_the_advised_group_is_a_numbered_folder_and_no_kind(tmp_path: Path) -> None:
@@ -508,11 +547,11 @@ def test_an_advised_layout_of_patients_below_a_folder_around_the_classes(tmp_pat
 
 
 def test_labels_in_json_beside_a_single_folder_are_named(tmp_path: Path) -> None:
-    root = tree(tmp_path, "set/images")
-    assert sources.listing(source("folder", path=root)).classes == ("images",)
+    root = tree(tmp_path / "x", "set/images")
+    assert as_either(root).classes == ("images",)
     (root / "set" / "coco.json").write_text("{}")
     with pytest.raises(UserError, match=r"in the folder 'images', .*; write the labels in coco\.json as a table"):
-        sources.listing(source("folder", path=root))
+        as_either(root)
 
 
 @pytest.mark.parametrize("name", ["patient0000{}", "subj{}", "{}/study1"])
@@ -535,3 +574,97 @@ def test_a_test_without_classes_and_masks_beside_a_split_say_what_to_leave_out(t
             listed(root, packed)
         listing = listed(root, packed, **advised(str(caught.value)))
         assert listing.classes == ("a", "b") and not listing.bad
+
+
+# Layouts of public sets: folders of pictures, other files, and what is read or said.
+PUBLIC = {
+    "Stanford Cars": (("cars_train", "cars_test"), {}, "which by their names are a split, and no"),
+    "Market-1501": (("bounding_box_train", "bounding_box_test", "query"), {}, "which by their names are a split, and"),
+    "GTSRB": (("Train/0", "Train/1", "Test", "Meta"), {}, r'Meta: leave these .*exclude=\["\*Meta/\*"\]'),
+    "PlantVillage": (("color/a", "color/b", "segmented/a", "segmented/b"), {}, "versions of the same pictures: set"),
+    "RVL-CDIP": (
+        ("images/imagesa/a", "images/imagesb/b"),
+        {"labels/train.txt": "imagesa/a/0.png 0\nimagesb/b/0.png 1\nimagesb/b/1.png 0\n"},
+        r"labels/train\.txt names the pictures .*its labels differ .*root=\S+ --set source.columns.path=path",
+    ),
+    "FGVC-Aircraft": (("data/images",), {"data/images_variant_train.txt": "0 707-320\n"}, "is of FGVC-Aircraft: set"),
+    "AffectNet": (
+        ("Manually_Annotated/7", "Manually_Annotated/103"),
+        {
+            "training.csv": "file,valence,expression\n"
+            + "".join(f"{n}/{i}.png,.1,{i}\n" for n in (7, 103) for i in "01")
+        },
+        r"training\.csv names the pictures in its column 'file'",
+    ),
+    "MIMIC-CXR": (
+        [f"p10/p{i}/s{i}{k}" for i in range(5) for k in "12"],
+        {
+            "meta.csv": "id,subject_id\n"
+            + "".join(f"p{i}/s{i}{k}/{n}.png,p{i}\n" for i in range(5) for k in "12" for n in "01")
+        },
+        r"column 'subject_id' looks like groups, .* --set source\.columns\.group=subject_id\), or",
+    ),
+    "BCCD": (
+        ("TRAIN/a", "TRAIN/b", "TEST/a", "TEST/b", "TEST_SIMPLE/a"),
+        {},
+        r'TEST_SIMPLE: leave these out with .*exclude=\["\*TEST_SIMPLE/\*"\]',
+    ),
+    "IDC": (
+        [f"{8863 + 17 * i}/{c}" for i in range(10) for c in "01"],
+        {},
+        r"8863, 8880, .* look like groups, .* set source\.layout='\{group\}/\{label\}/\*\*/\*' if those",
+    ),
+    "OASIS": ((), {"a/0.nii.gz": "x", "b/0.nii.gz": "x"}, "0.nii.gz is a volume, which is not read: save its slices"),
+    "pairs of files": (("",), {"data.json": "[]"}, r"it has none; write the labels in data\.json as a table"),
+    "CIFAR-100": ((), {"cifar-100-python/file.txt~": "x", "cifar-100-python/train": "x"}, "is of CIFAR-100: set"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_layouts_of_public_sets_that_hold_no_class_folders(tmp_path: Path, name: str) -> None:
+    folders, files, message = PUBLIC[name]
+    root = tree(tmp_path / "x", *folders)
+    for path, text in files.items():
+        texts(root, path, text=text)
+    with pytest.raises(UserError, match=message):
+        as_either(root)
+
+
+def test_classes_two_folders_deep_have_a_layout_in_the_note(tmp_path: Path) -> None:
+    """As in LC25000 and SUN397: what organ or letter the classes are of."""
+    root = tree(tmp_path / "x", "set/lung/aca", "set/lung/scc", "set/colon/aca2", "set/colon/n")
+    note = next(note for note in as_either(root).notes if "have sub-folders" in note)
+    layout = re.search("if they are the classes, set layout: '([^']*)'", note)
+    assert layout and as_either(root, layout=layout[1]).classes == ("aca", "aca2", "n", "scc")
+
+
+@pytest.mark.parametrize("name", ["{}-{}-{}", "{}_{:04d}_{}"])
+def test_patients_behind_the_class_in_the_names_of_files(tmp_path: Path, name: str) -> None:
+    """As in OCT2017, `CNV-1016042-1.jpeg`; and GTSRB's tracks, whose classes are numbers."""
+    classes = ("CNV", "DME") if name[2] == "-" else ("0", "1")
+    for i in range(48):
+        save(tmp_path / "x" / classes[i // 24] / f"{name.format(classes[i // 24], 100 + i // 3, i)}.png", noise(i))
+    (note,) = as_either(tmp_path / "x").notes
+    layout = re.search("layout: '([^']*)'", note)
+    assert note.startswith("the names of 48 files begin as those of groups do")
+    assert layout and len(set(as_either(tmp_path / "x", layout=layout[1]).groups)) == 16
+
+
+def test_numbered_class_folders_with_few_pictures_are_noted(tmp_path: Path) -> None:
+    """As PH2's: a folder for each lesion."""
+    root = tree(tmp_path / "x", *(f"IMD{i:03d}" for i in range(12)))
+    assert any("are numbered, such as 'IMD000', and have few" in note for note in as_either(root).notes)
+
+
+def test_numbered_classes_with_a_split_inside_are_classes(tmp_path: Path) -> None:
+    root = tree(tmp_path / "x", *(f"{i}/{side}" for i in range(12) for side in ("train", "test")), n=1)
+    assert len(as_either(root).classes) == 12
+
+
+def test_both_eyes_of_a_patient_are_noted(tmp_path: Path) -> None:
+    """As EyePACS': the classes of the two may differ."""
+    for i in range(24):
+        save(tmp_path / "x" / "ab"[i % 5 > 2] / f"{10 + i // 2}_{('left', 'right')[i % 2]}.png", noise(i))
+    (note,) = as_either(tmp_path / "x").notes
+    layout = re.search("layout: '([^']*)'", note)
+    assert layout and len(set(as_either(tmp_path / "x", layout=layout[1]).groups)) == 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,11 @@ def test_pictures_of_a_folder_of_dicom_or_of_another_source(tmp_path: Path) -> N
     assert pictures_of(tmp_path / "plain").ids == [f"{tmp_path}/plain"]
     shard(tmp_path / "shards" / "x-000000.tar", numbered([0, 1, 0]))
     assert len(pictures_of(tmp_path / "shards").ids) == 3
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:  # whatever the folders are called
+        for i in range(4):
+            archive.writestr(f"patient{i // 2}/ill/{i}.png", b"")
+        archive.writestr("new.png", b"")
+    assert len(pictures_of(tmp_path / "x.zip").ids) == 5
     with pytest.raises(UserError, match="no picture below"):
         pictures_of(tmp_path / "scans")
 

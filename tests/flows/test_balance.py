@@ -76,6 +76,7 @@ def test_a_set_whose_gates_hold_is_published(held: Ran, place: Path) -> None:
     assert held.status == 0, held.err[-3000:]
     assert "gate agreement > 0.5: holds (" in held.out and "balanced set: held" in held.out
     assert own_lines(held.err) == [] and "Traceback" not in held.err
+    assert "seed 5 is not one of the config's (0, 1): its generator is trained for this alone" in held.err
     out = place / "held"
     table = pd.read_csv(out / "manifest.csv", dtype=str, keep_default_na=False)
     there = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}

@@ -62,3 +62,21 @@ def test_without_docstrings_nothing_is_begun(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2 and done.stderr.startswith("augpipe: PYTHONOPTIMIZE=2")
+
+
+def test_names_beyond_ascii_where_the_locale_has_no_such_letters(tmp_path: Path) -> None:
+    """They are read and written as they are on disk; the terminal gets escapes."""
+    (tmp_path / "Größe").mkdir()
+    script = (
+        "import os, sys; from flows.entry import use_utf8; use_utf8()\n"
+        "print(sys.argv[1]); open(sys.argv[1] + '/names', 'w').write(str(os.listdir()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "Größe"],
+        cwd=tmp_path,
+        env=environment(tmp_path, PYTHONPATH=str(ROOT), LC_ALL="POSIX", PYTHONUTF8="0"),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == rb"Gr\xf6\xdfe" + b"\n"
+    assert (tmp_path / "Größe" / "names").read_text(encoding="utf-8").count("'Größe'") == 1

@@ -3,15 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pictures import folders, source
 
 from augpipe.core.errors import UserError
 from augpipe.core.image_spec import ImageSpec
-from augpipe.core.options import ImageOptions
+from augpipe.core.options import ImageOptions, SplitOptions
 from augpipe.data.sources import listing
 from augpipe.data.survey import survey
 from augpipe.generators.families import build
 from augpipe.generators.protocol import Problem
-from augpipe.pipeline.defaults import for_source
+from augpipe.pipeline.defaults import expected_counts, for_source
 
 
 def test_choices_follow_the_folder(tmp_path: Path, make_shapes, make_folder) -> None:
@@ -65,3 +66,14 @@ def test_overrides_apply_to_what_was_chosen(tmp_path: Path, make_shapes, make_fo
     assert chosen.source.classes == ("c1", "c0")
     with pytest.raises(UserError, match="unknown key 'sedes'"):
         for_source(folder, ("sedes=1",))
+
+
+def test_expected_splits_are_those_of_the_split(tmp_path: Path) -> None:
+    """Test is drawn from train where a source has none; folds are not fractions."""
+    folders(tmp_path / "train", 10)
+    folders(tmp_path / "val", 3)
+    expected = expected_counts(listing(source("folder", path=tmp_path)), SplitOptions(test=0.3))
+    assert {name: sum(n.values()) for name, n in expected.items()} == {"train": 14, "val": 6, "test": 6}
+    whole = listing(source("folder", path=tmp_path / "train"))
+    expected = expected_counts(whole, SplitOptions(kind="k_fold", folds=10))
+    assert {name: sum(n.values()) for name, n in expected.items()} == {"train": 16, "val": 2, "test": 2}

@@ -126,6 +126,7 @@ def test_the_text(folder: Path) -> None:
     assert "data: 60 pictures of 2 classes; 64 px, grey" in text
     assert "classes: c0 40, c1 20 (imbalance ratio 2.0)" in text
     assert "expected splits: train 36, val 12, test 12" in text
+    assert "data: no verdict is possible: at least 5 test images" in text and "('c1' 4); set split.test=0.25" in text
     assert "chose image.size" in text and "lowered from" in text
     for stage in ("read the pictures", "generators", "classifiers of the arms", "fidelity"):
         assert stage in text

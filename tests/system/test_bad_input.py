@@ -580,7 +580,7 @@ def test_zips_inside_a_zip_that_cannot_be_used(tmp_path: Path, monkeypatch) -> N
         outer.writestr("__MACOSX/._x.zip", b"x")
     monkeypatch.setattr(module, "LARGEST", 2000)
     listed = sources.listing(source("archive", path=tmp_path / "x.zip"))
-    assert listed.counts() == {"a": 1, "b": 1} and listed.ignored == {"hidden": 1}
+    assert listed.counts() == {"a": 1, "b": 1} and listed.ignored == {"__MACOSX": 1}
     big, broken = sorted(listed.lost)
     assert broken.startswith("the zip broken.zip in the archive") and "not a zip" in broken
     assert "the zip big.zip" in big and "a decompression bomb" in big
@@ -608,8 +608,12 @@ def test_splits_in_archives_of_their_own(tmp_path: Path) -> None:
 def test_train_and_test_beside_another_folder_are_asked_about(tmp_path: Path) -> None:
     for name in ("train/a", "train/b", "test/a", "test/b", "docs"):
         save(tmp_path / name / "x.png", noise(len(name)))
-    with pytest.raises(UserError, match=r"has both train and test folders and docs: .*layout: '\{split\}"):
+    with pytest.raises(UserError, match=r"has both train and test folders and docs: leave these .*exclude=\[\"\*docs/"):
         sources.listing(source("folder", path=tmp_path))
+    save(tmp_path / "docs" / "a" / "y.png", noise(77))
+    with pytest.raises(UserError, match=r"docs: leave these out with .*exclude=\[.*if the others are a"):
+        sources.listing(source("folder", path=tmp_path))
+    (tmp_path / "docs" / "a" / "y.png").unlink()
     assert len(sources.listing(source("folder", path=tmp_path, layout="{split}/{label}/*"))) == 4
 
 

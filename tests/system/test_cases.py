@@ -40,7 +40,9 @@ CASES: dict[str, list[tuple[str, int, str]]] = {
     "04": [
         ("inspect case", 0, "84 images of 2 classes | the folder chest_xray contains the same files again ! {split}")
     ],
-    "05": [(f"run case --set arms.classic.mix.transform=case/{name}.yaml", 0, "") for name in ("ssr", "pad", "safe")],
+    "05": [
+        (f"run case --set arms.classic.mix.transform=case/{name}.yaml", 0, "") for name in ("ssr", "pad", "rgb", "safe")
+    ],
     "06": [
         ("run case --set image.size=64 arms.classic.mix.transform=case/crop.yaml", 0, ""),
         ("run case --set image.size=64 arms.classic.mix.transform=case/r32.yaml", 2, "32"),

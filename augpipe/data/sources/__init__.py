@@ -116,7 +116,7 @@ def suggest(path: Path) -> dict[str, Any]:
         if config:
             configs.append(config)
             break
-    if not configs and path.suffix.lower() == ".txt" and path.is_file():
+    if not configs and path.suffix.lower() == ".txt" and path.is_file() and not advice(path):
         raise UserError(
             f"unknown kind of source: {path}; a .txt is read if each of its lines is the path of a picture and its "
             "label, such as cat/1.png 0: write a table with the columns path and label, or give the folder of pictures"

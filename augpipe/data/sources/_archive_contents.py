@@ -1,9 +1,9 @@
-"""What is in archives: pictures, also of zips inside them, tables, and files that cannot be used."""
+"""What is in archives: pictures, also of zips inside them, other files, and what cannot be used."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,6 @@ from augpipe.data.sources._archive_splits import inside_split, splits_of_names, 
 from augpipe.data.sources._dicom import SUFFIXES as DICOM
 from augpipe.data.sources._files import SYSTEM_FOLDERS, printable
 from augpipe.data.sources._formats import OTHER_FORMATS, SUFFIXES
-from augpipe.data.sources._labels_beside import TABLES
 from augpipe.data.sources._listing import Bad
 from augpipe.data.sources._pictures import Blob
 from augpipe.data.sources._shards import without_suffix
@@ -37,15 +36,17 @@ class Member:
 @dataclass
 class Contents:
     """Pictures by id, unusable files, archives inside that cannot be read, counts of ignored files by suffix, names of
-    unknown encoding, and tables. split: of the archive that is being listed, by its name; "" if it is none. by_name:
-    whether names of archives may be splits. split_names: archives inside others that are a split. tops: split → folders
-    around all classes of its archive, left out of ids.
+    unknown encoding, other files such as tables, and folders.
 
-    inner_bytes: sum over all archives inside the archives, at most inner_limit.
+    split: of the archive that is being listed, by its name; "" if it is none. by_name: whether names of archives may be
+    splits. only_one: whether there is no other archive. split_names: archives inside others that are a split. tops:
+    split → folders around all classes of its archive, left out of ids. inner_bytes: sum over all archives inside the
+    archives, at most inner_limit.
     """
 
     inner_limit: int
     by_name: bool
+    only_one: bool
     split: str = ""
     split_names: list[PurePosixPath] = field(default_factory=list)
     tops: dict[str, str] = field(default_factory=dict)
@@ -56,7 +57,8 @@ class Contents:
     repeated: int = 0
     inner_bytes: int = 0
     guessed: list[str] = field(default_factory=list)
-    tables: dict[str, Member] = field(default_factory=dict)
+    others: dict[str, Member] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
 
     def packed_path(self, path: str) -> str:
         """The path of a picture as tables beside it name it:
@@ -68,10 +70,20 @@ class Contents:
 
 @dataclass
 class _Members:
-    """Pictures and tables of one archive, by their paths in it."""
+    """Pictures and other files of one archive, by their paths in it, and its folders."""
 
     pictures: dict[str, Member] = field(default_factory=dict)
-    tables: dict[str, Member] = field(default_factory=dict)
+    others: dict[str, Member] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    holding: set[str] = field(default_factory=set)  # folders of files
+
+    def add_folders(self, names: Iterable[str], archives: Iterable[str] = ()) -> None:
+        """Add folders, and those around them, but for those of archives, hidden ones and those outside."""
+        for name in {*names, *self.holding}:
+            path = PurePosixPath(name)
+            if _is_inside(name, path) and not _is_hidden(path):
+                self.folders.update(map(str, (path, *path.parents)))
+        self.folders.difference_update(".", *(map(str, PurePosixPath(name).parents) for name in archives))
 
 
 def list_archive(index: int, path: Path, contents: Contents, encoding: str | None) -> None:
@@ -93,8 +105,10 @@ def list_archive(index: int, path: Path, contents: Contents, encoding: str | Non
                             "together, a decompression bomb; unpack it and use the folder"
                         )
                     inside.append((name, key))
+            members.add_folders(archive.folders, [name for name, _ in inside])
             _list_all_inner((index, path), archive, inside, contents)
-            _add_all(members, "" if contents.split else path.name.split(".")[0], contents)
+            alone = contents.only_one and not inside  # its name would be the class of all
+            _add_all(members, "" if contents.split or alone else path.name.split(".")[0], contents)
             contents.guessed += archive.guessed
     except BROKEN as error:
         if isinstance(error, UserError):
@@ -129,6 +143,7 @@ def _list_inner(at: tuple[int, Path], archive: Zip | Tar, entry: tuple[str, Key]
                 at_inside = Member(index, member[1], key, kind == "tar", inner.sum(member[1]))
                 _collect(members, member, at_inside, contents)
                 first += [member[0]] * (len(first) < LOOKED_AT)
+            members.add_folders(inner.folders)
             contents.guessed += inner.guessed
     except BROKEN as error:
         # It may hold a whole class.
@@ -144,14 +159,14 @@ def _list_inner(at: tuple[int, Path], archive: Zip | Tar, entry: tuple[str, Key]
 
 
 def _collect(members: _Members, entry: tuple[str, Key, str], member: Member, contents: Contents) -> None:
-    """Add a member if it is a picture or a table; record it as ignored or bad otherwise."""
+    """Add a member; record one that is no picture as ignored or bad."""
     name, _, reason = entry
+    members.holding.add(name.replace("\\", "/").rpartition("/")[0])
     path = _picture_path(name, reason, contents)
     if path is None:
         inside = PurePosixPath(name.replace("\\", "/"))
-        usable = not reason and _is_inside(name, inside) and not _is_hidden(inside)
-        if usable and name.lower().endswith(TABLES):
-            members.tables.setdefault(str(inside), member)
+        if not reason and _is_inside(name, inside) and not _is_hidden(inside):
+            members.others.setdefault(str(inside), member)
         return
     if path in members.pictures:
         contents.bad.append(Bad(path, "duplicate name in the archive"))
@@ -169,9 +184,14 @@ def _add_all(members: _Members, stem: str, contents: Contents) -> None:
     if pictures and contents.split:
         same = contents.tops.setdefault(contents.split, top) == top
         contents.tops[contents.split] = top if same else ""
-    for path, table in members.tables.items():
-        inside = inside_split(f"{stem}/{path}" if loose else path, "", contents.split)
-        contents.tables.setdefault(inside, table)
+    for path, other in members.others.items():
+        contents.others.setdefault(inside_split(f"{stem}/{path}" if loose else path, "", contents.split), other)
+    around = {"", *(f"{parent}/" for parent in PurePosixPath(top, "_").parents)}
+    contents.folders.update(
+        inside_split(f"{stem}/{folder}" if loose else folder, top, contents.split)
+        for folder in members.folders
+        if f"{folder}/" not in around
+    )
     for path, member in pictures.items():
         inside = inside_split(f"{stem}/{path}" if loose else path, top, contents.split)
         existing = contents.members.get(inside)
@@ -194,7 +214,7 @@ def _picture_path(name: str, reason: str, contents: Contents) -> str | None:
     """Normalised path of a member; None if it is not a picture or is unsafe, which is recorded in `contents`."""
     path = PurePosixPath(name.replace("\\", "/"))
     if _is_hidden(path):
-        contents.ignored["hidden"] += 1
+        contents.ignored[next((part for part in path.parts if part.lower() in SYSTEM_FOLDERS), "hidden")] += 1
         return None
     if path.suffix.lower() in OTHER_FORMATS:
         reason = reason or f"{path.suffix[1:].upper()}, an unsupported format"

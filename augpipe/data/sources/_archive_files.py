@@ -92,7 +92,8 @@ def index_of(key: Key) -> int:
 class Zip:
     """Members of a zip file.
 
-    guessed: file names that are neither ASCII nor UTF-8, read as cp437, the encoding of a zip that names none.
+    guessed: file names that are neither ASCII nor UTF-8, read as cp437, the encoding of a zip that names none. folders:
+    those with an entry, without others of unknown encoding; complete after `names`.
     """
 
     def __init__(self, file: Path | IO[bytes], encoding: str | None = None) -> None:
@@ -101,6 +102,7 @@ class Zip:
         self._check_beginning()
         self._encoding = encoding
         self.guessed: list[str] = []
+        self.folders: list[str] = []
 
     def __enter__(self) -> Zip:
         return self
@@ -121,6 +123,8 @@ class Zip:
         """Name, key and reason why it cannot be used ("" if it can) of each file."""
         for at, info in enumerate(self._infos):
             if info.is_dir():
+                if info.flag_bits & UTF8_NAME or info.filename.isascii():
+                    self.folders.append(info.filename)
                 continue
             reason = ""
             if info.flag_bits & 1:
@@ -200,6 +204,7 @@ class Tar:
 
     def __init__(self, file: Path | IO[bytes], encoding: str | None = None) -> None:
         self._encoding = encoding
+        self.folders: list[str] = []
         path, stream = (file, None) if isinstance(file, Path) else (None, file)
         self._tar = tarfile.open(  # noqa: SIM115 (closed by __exit__)
             path, fileobj=stream, encoding=encoding or "utf-8", tarinfo=_TarInfo
@@ -215,6 +220,7 @@ class Tar:
         """Name, key and reason why it cannot be used ("" if it can) of each file."""
         for info in self._tar:
             if info.isdir():
+                self.folders.append(info.name)
                 continue
             link = info.issym() or info.islnk()
             plain = info.isreg() and not info.issparse()

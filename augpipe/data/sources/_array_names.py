@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._foreign import labels_beside
 from augpipe.data.sources._listing import SPLIT_NAMES, SPLITS
 from augpipe.data.sources._npy import BROKEN, head
 
@@ -76,7 +77,7 @@ def form_of(path: Path, have: Sequence[str], needs_train: bool = True) -> tuple[
     if not best:
         raise UserError(
             f"{path} has neither images and labels nor train_images and train_labels, x_train and y_train, x and y; "
-            f"it has {choices(have)}: {RENAME}"
+            f"it has {choices(have)}: {RENAME}{labels_beside(path)}"
         )
     names, splits = best[0]
     if needs_train and splits != [""] and "train" not in splits:

@@ -119,24 +119,34 @@ def check_fetched(path: Path) -> None:
         raise UserError(f"{path} is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`")
 
 
-def without(paths: Sequence[str], patterns: tuple[str, ...], where: str) -> tuple[list[str], tuple[str, ...]]:
-    """Paths that no pattern matches, and a note of how many others there are; `*` also matches `/`.
+def selected(
+    paths: Sequence[str], include: Sequence[str], exclude: Sequence[str], where: str
+) -> tuple[list[str], tuple[str, ...]]:
+    """Paths that match a pattern of `include`, if there are any, and none of `exclude`, and notes of how many others
+    there are; `*` also matches `/`.
 
     UserError for a pattern that matches no path: it would be ignored.
     """
-    remaining, left_out = list(paths), 0
-    for pattern in patterns:
-        matches = re.compile(fnmatch.translate(pattern)).match
-        if not any(matches(path) for path in paths):
-            example = f"; the first is {paths[0]!r}" if paths else ""
-            raise UserError(f"source.exclude {pattern!r} matches no picture of {where}{example}")
-        before = len(remaining)
-        remaining = [path for path in remaining if not matches(path)]
-        left_out += before - len(remaining)
-    if paths and not remaining:
-        raise UserError(f"source.exclude leaves out all {several(len(paths), 'picture')} of {where}")
-    note = f"{several(left_out, 'picture')} left out by source.exclude"
-    return remaining, (note,) if patterns else ()
+    remaining, notes = list(paths), list[str]()
+    for name, patterns in (("include", include), ("exclude", exclude)):
+        if not patterns:
+            continue
+        matched = set[str]().union(*(_matching(paths, pattern, f"source.{name}", where) for pattern in patterns))
+        rest = [path for path in remaining if (path in matched) == (name == "include")]
+        if remaining and not rest:
+            raise UserError(f"source.{name} leaves out all {several(len(remaining), 'picture')} of {where}")
+        notes.append(f"{several(len(remaining) - len(rest), 'picture')} left out by source.{name}")
+        remaining = rest
+    return remaining, tuple(notes)
+
+
+def _matching(paths: Sequence[str], pattern: str, option: str, where: str) -> set[str]:
+    matches = re.compile(fnmatch.translate(pattern)).match
+    matched = {path for path in paths if matches(path)}
+    if not matched:
+        example = f"; the first is {paths[0]!r}" if paths else ""
+        raise UserError(f"{option} {pattern!r} matches no picture of {where}{example}")
+    return matched
 
 
 def masks_note(paths: Sequence[str]) -> tuple[str, ...]:

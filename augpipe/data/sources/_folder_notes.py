@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,6 +12,9 @@ from augpipe.data.sources._listing import SPLIT_NAMES
 from augpipe.data.sources._top_folders import ASIDE, MASKS, exclude, notes_of_classes, notes_of_copies
 
 BY_CLASS: Final = "{label}/**/*"
+NUMBERED: Final = re.compile(r"([^\W\d_]*)[ _-]?\d+")
+MANY: Final = 10  # classes
+EACH: Final = 5  # pictures
 
 
 def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
@@ -21,13 +25,7 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
     classes = [path.split("/")[depth] for path in paths]
     notes = [*notes_of_classes(sorted(set(classes)))]
     are_groups = groups_by_name(classes)
-    if are_groups:
-        prefix = template.removesuffix(BY_CLASS)
-        notes.append(
-            f"the class folders are called as groups are, such as {classes[0]!r}: if each is a patient or a person and "
-            f"no class, set layout: '{prefix}{{group}}/{{label}}/**/*', with {{label}} where the class stands, or use "
-            "a table with the columns path, label and group"
-        )
+    notes += _called_as_groups(classes, are_groups, template.removesuffix(BY_CLASS))
     below = [path.split("/")[depth + 1 : -1] for path in paths]  # folders inside of the class
     notes += notes_of_copies(name for folders in below for name in folders)
     if inner := _repeated_folders(paths, depth):
@@ -40,7 +38,8 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
             ]
         notes.append(
             f"every class has the sub-folders {choices(inner[:5])}; set layout: '{prefix}*/{{label}}/**/*' if these "
-            f"are the classes, or '{prefix}{{label}}/{{group}}/{_rest(below, 1)}' if each is a patient or a person"
+            f"are the classes, '{prefix}{{group}}/{{label}}/**/*' if the folders above them are patients, or "
+            f"'{prefix}{{label}}/{{group}}/{_rest(below, 1)}' if each is a patient or a person"
             + (f"; leave masks out with {exclude(masks)}" if masks else "")
         )
     elif not are_groups and any(folders and not any(map(ASIDE.fullmatch, folders)) for folders in below):
@@ -48,9 +47,36 @@ def folder_notes(paths: Sequence[str], template: str, depth: int) -> list[str]:
         notes.append(
             "classes have sub-folders; if each is a patient or a person, set "
             f"layout: '{prefix}{'*/' * level}{{group}}/{_rest(below, level + 1)}' so that none is in more than one of "
-            "train, val and test"
+            f"train, val and test; if they are the classes, set layout: '{prefix.removesuffix('{label}/')}*/"
+            f"{'*/' * level}{{label}}/{_rest(below, level + 1)}'"
         )
     return notes
+
+
+def _called_as_groups(classes: Sequence[str], are_groups: bool, prefix: str) -> list[str]:
+    """A note of class folders that by their names may be patients or objects."""
+    if are_groups:
+        return [
+            f"the class folders are called as groups are, such as {classes[0]!r}: if each is a patient or a person and "
+            f"no class, set layout: '{prefix}{{group}}/{{label}}/**/*', with {{label}} where the class stands, or use "
+            "a table with the columns path, label and group"
+        ]
+    if numbered := _numbered(classes):
+        return [
+            f"the class folders are numbered, such as {numbered!r}, and have few pictures each: if each is one patient "
+            "or object and no class, use a table with the columns path, label and group"
+        ]
+    return []
+
+
+def _numbered(classes: Sequence[str]) -> str:
+    """A class if all, at least MANY, are called by one word and a number and have fewer than EACH pictures on average;
+    else "".
+    """
+    names = set(classes)
+    many = len(names) >= MANY and len(classes) < EACH * len(names)
+    words = {match[1] for name in names if (match := NUMBERED.fullmatch(name))} if many else set()
+    return classes[0] if len(words) == 1 and all(map(NUMBERED.fullmatch, names)) else ""
 
 
 def _first_divided(classes: Sequence[str], below: Sequence[Sequence[str]]) -> int:

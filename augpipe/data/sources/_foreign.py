@@ -13,6 +13,7 @@ from augpipe.data.sources._settings import setting
 
 LOOKED_AT: Final = 200  # files of a folder
 AS_ARRAYS: Final = "is not read: save images and labels as arrays, np.savez('x.npz', images=..., labels=...)"
+AS_PICTURES: Final = "which is not read: save its {} as pictures, such as PNG, and name the {} of each as its group"
 # Columns of a table that hold pixels, such as `pixel0`, `1x1` or `pixels`; the last alone, the others by dozens.
 PIXEL: Final = re.compile(r"(px|pixel)?[ _-]*\d+(x\d+)?", re.IGNORECASE)
 PIXELS: Final = re.compile(r"pixels|image_array", re.IGNORECASE)
@@ -24,6 +25,12 @@ ADVICE: Final = {
     "read: write Parquet, datasets.load_from_disk(...).to_parquet('train.parquet')",
     r"(data|test)_batch(_\d)?": "{} is a part of CIFAR-10: set source: {{kind: torchvision, name: CIFAR10, "
     "root: FOLDER}} in a config",
+    r"file\.txt~": "{} is of CIFAR-100: set source: {{kind: torchvision, name: CIFAR100, root: FOLDER}} in a config; "
+    "FOLDER holds cifar-100-python",
+    r"images_(variant|family|manufacturer)_(train|val|trainval|test)\.txt": "{} is of FGVC-Aircraft: set source: "
+    "{{kind: torchvision, name: FGVCAircraft, root: FOLDER}} in a config; FOLDER holds fgvc-aircraft-2013b",
+    r"(kmnist|k49)-(train|test)-(imgs|labels)\.npz": "{} has one array: save images and labels in one file, "
+    "np.savez('x.npz', images=np.load('...-imgs.npz')['arr_0'], labels=np.load('...-labels.npz')['arr_0'])",
     r"emnist-.+-ubyte(\.gz)?": "{} is of EMNIST: set source: {{kind: torchvision, name: EMNIST, root: FOLDER, "
     "options: {{split: letters}}}} in a config, or the split's name in place of letters; FOLDER holds EMNIST/raw",
     r".+-ubyte(\.gz)?": "{} is in MNIST's form: set source: {{kind: torchvision, name: MNIST, root: FOLDER}} "
@@ -34,6 +41,9 @@ ADVICE: Final = {
     "config; FOLDER holds stl10_binary",
     r".+\.(h5|hdf5|mat|tfrecords?|lmdb|mdb|pt|pth|pkl|pickle|npy\.gz|sqlite|db|npy)": f"{{}} {AS_ARRAYS}",
     r".+\.npz": "give {} itself",
+    r".+\.(nii(\.gz)?|nrrd|mha|mhd)": f"{{}} is a volume, {AS_PICTURES.format('slices', 'volume or patient')}",
+    r".+\.(mp4|avi|mov|mkv|webm)": f"{{}} is a video, {AS_PICTURES.format('frames', 'video')}",
+    r".+\.(svs|ndpi|mrxs|czi)": f"{{}} is a whole slide, {AS_PICTURES.format('tiles', 'slide or patient')}",
     r".+\.(rar|7z|gz|bz2|xz|zst)": "unpack {}, and give the folder",
     r".+\.json": "write the labels in {} as a table with a path and a label in each row, such as .csv or .jsonl",
     r".+\.(zip|tar|tgz)": (
@@ -49,9 +59,17 @@ def advice(path: Path) -> str:
     return _pair_of_arrays(path) or _of(list(islice(_names(path), LOOKED_AT)))
 
 
-def advice_of(suffixes: Iterable[str]) -> str:
-    """As `advice`, by the suffixes of an archive's files."""
-    return _of([f"x{suffix}" for suffix in suffixes]).replace("; x.", "; .", 1)
+def advice_of(names: Iterable[str]) -> str:
+    """As `advice`, by the names of an archive's files."""
+    return _of(list(islice(names, LOOKED_AT)))
+
+
+def labels_beside(path: Path) -> str:
+    """`; ` and how to go on with a file of arrays beside which one by its name has labels; "" if there is none."""
+    words = set(re.split("[_-]", path.stem.lower()))
+    beside = [one for one in sorted(path.parent.glob(f"*{path.suffix}")) if one != path and LABELS.fullmatch(one.stem)]
+    alike = max(beside, key=lambda one: len(words & set(re.split("[_-]", one.stem.lower()))), default=None)
+    return f"; if {alike.name} has the labels, load both and save them so" if alike else ""
 
 
 def pixels_in(columns: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from augpipe.data.sources._unused import FEWEST, is_group_name, letters, like_gr
 NAMED: Final = re.compile(r"([^\W\d_]*)[ _-]?\d+(?=[ _-][^.]|[.].+[.])")  # `patient7` of `patient7_2`, `003` of `003_2`
 LETTERS: Final = re.compile(r"^[^\W\d_]+")
 SHORT: Final = frozenset({"p", "s", "pt", "pat", "pac", "sub", "subj"})  # what patients are called before a number
+SIDES: Final = re.compile(r"(.*\d)[ _-](left|right|l|r|od|os)", re.IGNORECASE)
 MOSTLY: Final = 0.8  # of a class's files are named so
 
 
@@ -70,16 +71,39 @@ def names_note(
         for name in names
         if name
     ]
-    named = named or _by_repetition([_named(path) for path in paths], classes)
+    starts = [_after_class(path, name) for path, name in zip(paths, classes, strict=True)]
+    named = named or _by_repetition([_named(path, start) for path, start in zip(paths, starts, strict=True)], classes)
+    named = named or _of_pairs(paths)
     if not named:
         return ()
-    signs = {path.rpartition("/")[2][len(name)] for path in paths for name in [_named(path)] if name}
-    if layout and len(named) == len(paths) and len(signs) == 1:
-        advice = f"set layout: '{layout.removesuffix('**/*')}{{group-}}{signs.pop()}*'"
     return (
         f"the names of {several(len(named), 'file')} begin as those of groups do, such as {named[0]!r}: if each is a "
-        f"patient or a person, {advice}, so that none is in more than one of train, val and test",
+        f"patient or a person, {_layout_of_names(paths, starts, named, layout) or advice}, so that none is in more "
+        "than one of train, val and test",
     )
+
+
+def _layout_of_names(paths: Sequence[str], starts: Sequence[int], named: Sequence[str], layout: str) -> str:
+    """The setting of a layout that reads the groups in the names of all files; "" if none does.
+
+    starts: where the names of the groups begin to differ from those of the classes.
+    """
+    if not layout or len(named) != len(paths):
+        return ""
+    names = [path.rpartition("/")[2] for path in paths]
+    signs, rests = zip(
+        *((name[len(group)], name[len(group) + 1 :]) for name, group in zip(names, named, strict=True)), strict=True
+    )
+    if len(set(signs)) > 1 or (any(starts) and any(signs[0] in rest for rest in rests)):
+        return ""
+    return f"set layout: '{layout.removesuffix('**/*')}{{group{'+' if any(starts) else '-'}}}{signs[0]}*'"
+
+
+def _after_class(path: str, label: str) -> int:
+    """Where a file's name goes on if it begins with the name or number of its class and a sign, else 0."""
+    start = ("0*" if label.isdecimal() else "") + re.escape(label)
+    match = re.match(rf"{start}[ _-]", path.rpartition("/")[2], re.IGNORECASE)
+    return match.end() if match else 0
 
 
 def _are_groups(names: Sequence[str]) -> bool:
@@ -92,13 +116,22 @@ def _by_repetition(names: Sequence[str], classes: Sequence[str]) -> list[str]:
     class. Else none.
     """
     known = [(name, label) for name, label in zip(names, classes, strict=True) if name]
-    if len(known) < MOSTLY * len(names) or len(kinds := {letters(name) for name, _ in known}) != 1:
+    kinds = {letters(name[_after_class(name, label) :]) for name, label in known}
+    if len(known) < MOSTLY * len(names) or len(kinds) != 1:
         return []
     values, labels = (np.array(column, object) for column in zip(*known, strict=True))
     return values.tolist() if len(min(kinds)) <= 1 and like_groups("", values, labels) else []
 
 
-def _named(path: str) -> str:
-    """The group that a file's name begins with; "" for none, also if nothing follows it."""
-    match = NAMED.match(path.rpartition("/")[2])
-    return match[0] if match else ""
+def _of_pairs(paths: Sequence[str]) -> list[str]:
+    """What the names begin with if they end with the side of an eye or breast, `10_left` and `10_right`; else none."""
+    matches = [SIDES.fullmatch(path.rpartition("/")[2].rpartition(".")[0]) for path in paths]
+    named = [match[1] for match in matches if match]
+    return named if len(named) >= MOSTLY * len(paths) and len(set(named)) <= MOSTLY * len(named) else []
+
+
+def _named(path: str, start: int = 0) -> str:
+    """The group that a file's name begins with, from `start` on; "" for none, also if nothing follows it."""
+    name = path.rpartition("/")[2]
+    match = NAMED.match(name, start)
+    return name[: match.end()] if match else ""

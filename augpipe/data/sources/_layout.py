@@ -214,14 +214,17 @@ def layout_of(paths: Sequence[str], where: str) -> str:
         return BY_CLASS
     if None in named:
         others = sorted(name for name in first if name.lower() not in SPLIT_NAMES)
-        if all(map(MASKS.fullmatch, others)):
+        flat = not any(path.count("/") > 1 and path.split("/", 1)[0] in others for path in paths)
+        if flat or all(map(MASKS.fullmatch, others)):
+            what = "these pictures, which are in no class folder," if flat else "the masks"
             raise UserError(
-                f"{where} has both train and test folders and {choices(others[:5])}: leave the masks out with "
+                f"{where} has both train and test folders and {choices(others[:5])}: leave {what} out with "
                 f"{exclude(map(folder_pattern, others))}, or set layout: '{BY_CLASS}' if all are classes"
             )
         raise UserError(
-            f"{where} has both train and test folders and {choices(others[:5])}: set "
-            f"layout: '{BY_SPLIT}' if they are a split, '{BY_CLASS}' if they are classes"
+            f"{where} has both train and test folders and {choices(others[:5])}: leave these out with "
+            f"{exclude(map(folder_pattern, others))} if the others are a split, or set layout: '{BY_CLASS}' if all are "
+            "classes"
         )
     check_flat_splits(paths, where)
     return BY_SPLIT

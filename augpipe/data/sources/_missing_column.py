@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._foreign import pixels_in
 from augpipe.data.sources._numbered_lists import ID
-from augpipe.data.sources._proposal import mapping
+from augpipe.data.sources._path_roots import Root
+from augpipe.data.sources._proposal import LOOKED_AT, columns_of, mapping
 from augpipe.data.sources._settings import setting
 from augpipe.data.sources._table_options import TableOptions
 
@@ -32,6 +34,24 @@ def _head_below(table: Any, names: Sequence[str]) -> str:
     return ""
 
 
+def _named_above(table: Any, path: Path) -> tuple[str, Path] | None:
+    """A column whose values, as they are written, are pictures below the folder around that of the table, which may be
+    `labels` or `meta`, or below one beside it, and that folder; None if there is none.
+    """
+    above = path.parent.parent
+    columns = columns_of(table.slice(0, LOOKED_AT))
+    try:
+        beside = sorted(one for one in above.iterdir() if one.is_dir())
+    except OSError:
+        return None
+    for folder in (above, *beside[:LOOKED_AT]):
+        root = Root(folder, 0)
+        for name, values in columns.items():
+            if len(values) and all(not root.exact(str(value)).reason for value in values):
+                return name, folder
+    return None
+
+
 def no_column(config: TableOptions, key: str, name: str, table: Any, columns: Mapping[str, Any]) -> UserError:
     """The error of a missing column, with all that are there and a proposal for path, label and group."""
     have = table.column_names
@@ -44,9 +64,13 @@ def no_column(config: TableOptions, key: str, name: str, table: Any, columns: Ma
     options = "" if where else options
     if not where and key == "path" and "path" not in proposed:
         pixels = pixels_in(have)
-        where = (
-            pixels or f"; no column names pictures below {choices(config.roots)}: set source.root if they are elsewhere"
-        )
+        elsewhere = f"{choices(config.roots)}: set source.root if they are elsewhere"
+        if config.root is None and (found := _named_above(table, config.path)):
+            options += (
+                f" --set {setting('source.columns.path', found[0])} --set {setting('source.root', str(found[1]))}"
+            )
+            elsewhere = f"{config.path.parent}, but the column {found[0]!r} does below {found[1]}"
+        where = pixels or f"; no column names pictures below {elsewhere}"
         options = "" if pixels else options  # a column of pixels may repeat its values as groups do
     if key == "label" and have == [ID, "path"]:
         where = "; join the list of the classes by number with --set source.join=LIST"

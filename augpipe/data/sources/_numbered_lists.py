@@ -12,6 +12,7 @@ from typing import Final
 
 from augpipe.core.errors import UserError
 from augpipe.data.sources._formats import SUFFIXES
+from augpipe.data.sources._place import Beside
 from augpipe.data.sources._settings import unquoted
 from augpipe.data.sources._split_columns import MOST, may_be_split
 
@@ -31,13 +32,13 @@ def is_numbered(lines: Sequence[str]) -> bool:
     return all(number == str(first + row) for row, (number, _) in enumerate(words))
 
 
-def check_numbered_lists(files: Iterable[Path], ids: Sequence[str], where: str) -> None:
+def check_numbered_lists(at: Beside, files: Iterable[Path], pictures: Sequence[str], where: str) -> None:
     """UserError if lists beside the pictures have a split of them by number, with the command that uses it.
 
-    ids: paths of the pictures, with `/`.
+    pictures: their paths below `at.root`, with `/`.
     """
     lists = {path: values for path in files if path.suffix.lower() == ".txt" and (values := _read(path))}
-    images = next((path for path, values in lists.items() if _name_pictures(values, ids)), None)
+    images = next((path for path, values in lists.items() if _name_pictures(values, pictures)), None)
     if images is None:
         return
     others = {path: values for path, values in lists.items() if path != images and len(values) == len(lists[images])}
@@ -49,17 +50,18 @@ def check_numbered_lists(files: Iterable[Path], ids: Sequence[str], where: str) 
         return
     # The value of train: published lists of this form ask whether a picture is in train.
     splits = "{1: train, 0: test}" if set(others[split]) == {"0", "1"} else "..."
-    root = next((one for one in (images.parent, *_folders(images.parent)) if (one / lists[images][0]).is_file()), None)
+    root = _root(at, images.parent, lists[images][0], pictures)
     sets = [
-        f"source.join=[{label}, {split}]",
+        f"source.join=[{at.name(label)}, {at.name(split)}]",
         unquoted("source.columns.label", label.stem),
         unquoted("source.columns.split", split.stem),
         f"source.splits={splits}",
-        *([f"source.root={root}"] if root not in (None, images.parent) else []),
+        *([f"source.root={at.name(root)}"] if root else []),
     ]
     raise UserError(
         f"the lists {images.name}, {label.name} and {split.name} have the classes and the split of the pictures of "
-        f"{where} by number, and are not used: use them (augpipe run {shlex.quote(str(images))} "
+        f"{where} by number, and are not used: {'unpack the archive and ' if at.archive else ''}use them (augpipe run "
+        f"{shlex.quote(at.name(images))} "
         f"{' '.join(f'--set {shlex.quote(one)}' for one in sets)}), or set source.layout='{{label}}/**/*' to draw "
         "another split"
     )
@@ -91,5 +93,8 @@ def _is_split(path: Path, values: Sequence[str]) -> bool:
     return may_be_split(path.stem) and 2 <= len(set(values)) <= MOST
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.iterdir() if one.is_dir())
+def _root(at: Beside, folder: Path, first: str, pictures: Sequence[str]) -> Path | None:
+    """The folder that a list's paths are relative to, if that is not its own; None if none is."""
+    above = [path.removesuffix(first) for path in pictures if path == first or path.endswith(f"/{first}")]
+    roots = [at.root / prefix for prefix in above]
+    return None if folder in roots else next(iter(roots), None)

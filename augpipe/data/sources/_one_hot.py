@@ -89,10 +89,19 @@ def _decide_unmarked(
 
 
 def one_hot_columns(columns: Mapping[str, NDArray[np.object_]]) -> list[str]:
-    """Columns of 0 and 1, if nearly every row has one 1 in them, of two columns that are all every row; else none."""
+    """Columns of 0 and 1, if nearly every row has one 1 in them, of two columns that are all every row; else none.
+
+    A constant column counts only if it is a class without rows: 0 as the others write it, and no `F` for female.
+    """
     known = {*ONES, *ZEROS, *UNCERTAIN}
     text = {name: [str(v).strip().lower() for v in values] for name, values in columns.items()}
-    fit = [name for name, values in text.items() if known.issuperset(values) and set(values) - {"", "-"}]
+    marks = {name: set(values) for name, values in text.items() if known.issuperset(values)}
+    used = set[str]().union(*(values for values in marks.values() if len(values) > 1))
+    fit = [
+        name
+        for name, values in marks.items()
+        if values - {"", "-"} and (len(values) > 1 or values <= used.difference(ONES))
+    ]
     if len(fit) < FEWEST and not len(fit) == len(text) == 2:
         return []
     ones = np.sum([np.isin(text[name], ONES) for name in fit], axis=0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Final
 
 from augpipe.core.errors import UserError, choices
 from augpipe.data.sources._foreign import advice
 from augpipe.data.sources._labels_beside import TABLES, files_beside
 from augpipe.data.sources._layout import Layout
+from augpipe.data.sources._place import Beside
 from augpipe.data.sources._proposal import read_columns
 
 PROSE: Final = re.compile(r"read[ _-]?me|licen[cs]e|citation|copying|changelog|about", re.IGNORECASE)
@@ -18,6 +18,7 @@ ARRAYS: Final = (".mat", ".npy", ".bin", ".pkl", ".h5")
 SIGN: Final = re.compile("([_-])")  # between the fields of a file's name
 LEAST: Final = 3  # fields of names without a word; two are a group and a number
 EACH: Final = 3  # pictures of a folder inside, on average; a patient may have two
+MOST: Final = 8  # files that may be lists
 SHOWN: Final = 5  # files in a message
 MOSTLY: Final = 0.8  # of the names have as many fields
 
@@ -74,18 +75,19 @@ def inside_hint(ids: Sequence[str], folder: str) -> str:
     )
 
 
-def beside_hint(root: Path, top: str, aside: Collection[str]) -> str:
+def beside_hint(at: Beside, top: str, aside: Collection[str]) -> str:
     """`; ` and how to use a file beside the pictures that may have their classes; "" if there is none.
 
     Tables that were read and agree with the folder are none. aside: folders without pictures.
     """
-    files = [path for path in files_beside(root, top, aside) if not PROSE.match(path.name)]
-    of_others = [path for path in files if path.suffix.lower() in (".json", *ARRAYS)]
+    files = [path for path in files_beside(at.root, top, aside) if not PROSE.match(path.name)]
+    of_others = [path for path in files if path.suffix.lower() in (".json", ".txt", *ARRAYS)]
     if hint := next(filter(None, map(advice, of_others)), ""):
         return hint
     tables = [path for path in files if path.suffix.lower() in TABLES and not read_columns(path, 1)]
     lists = [*tables, *(path for path in files if path.suffix.lower() in (".txt", ".lst"))]
-    if not lists:
+    if not 0 < len(lists) <= MOST:  # more are of a picture each
         return ""
     one = "one of " if len(lists) > 1 else ""
-    return f"; if {one}{choices(map(str, lists[:SHOWN]))} has them, give that file in place of the folder"
+    give = "unpack the archive and give that file" if at.archive else "give that file in place of the folder"
+    return f"; if {one}{choices(map(at.name, lists[:SHOWN]))} has them, {give}"

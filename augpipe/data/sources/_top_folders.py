@@ -16,12 +16,18 @@ from augpipe.data.sources._listing import SPLIT_NAMES
 SPLIT_WORD: Final = re.compile(
     r"(|.*[ _.-])(training|train|validation|valid|val|dev|testing|test)(|[ _.-].*|set|data|s)", re.IGNORECASE
 )
+OF_PICTURES: Final = re.compile(r"[ _-]?(images?|imgs?|pictures|pics|jpe?g|png|set|data|s)", re.IGNORECASE)
 # What train is called, also in Portuguese, Spanish, French, Italian, Polish and Chinese.
 TRAIN: Final = re.compile(
     r"train(ing)?|treino|treinamento|entrenamiento|entra[iî]nement|apprentissage|addestramento|trening|训练集?",
     re.IGNORECASE,
 )
 PARTS: Final = re.compile(r"(fold|part|shard|batch|chunk)[ _-]*\d+", re.IGNORECASE)
+# What versions of the same pictures are called, as PlantVillage's.
+VERSIONS: Final = re.compile(
+    r"colou?r|rgb|gr[ae]y(scale)?|segmented|binary|edges?|original|cropped|enhanced|depth|thermal|infrared|n?ir",
+    re.IGNORECASE,
+)
 MASKS: Final = re.compile(r"masks?|seg|segmentations?|annotations?|gt|ground[ _-]?truths?", re.IGNORECASE)
 ASIDE: Final = re.compile(
     r"_*(thumb(nail)?s?|previews?|back[ _-]?ups?|copy|copies|aug(mented|mentations?)?|resized)", re.IGNORECASE
@@ -29,12 +35,13 @@ ASIDE: Final = re.compile(
 # By name no classes: pictures without labels, or what programs write.
 NO_CLASS: Final = re.compile(
     r"_*(un-?label+ed|no[ _-]?labels?|test(ing)?|test[ "
-    r"_-]?(set|data|images?)|predict(ed|ions?)|results?|outputs?|logs?|notebooks?|figures?"
+    r"_-]?(set|data|images?)|pred(s|ict(ed|ions?))?|results?|outputs?|logs?|notebooks?|figures?"
     r"|plots?|checkpoints?|weights|scripts?|te?mp|trash|junk|mis+ing|to[ _-]?do|to[ _-]?(sort|check|review)|unsorted"
     r"|samples?|duplicates?|background[ _-]google|(new|untitled)[ _-]folder)\d*",
     re.IGNORECASE,
 )
 MOSTLY: Final = 0.8  # of the masks have the names of pictures
+MANY: Final = 5  # numbered folders, as of patients, for each class
 FEWEST: Final = 5  # of them: a few small numbers are names in any folder
 COPY_OF: Final = re.compile(r"(.+?)([ _-]+copy([ _-]*\(?\d+\)?)?| ?\(\d+\)|[ ._-](old|bak|backup|orig))", re.IGNORECASE)
 
@@ -52,15 +59,30 @@ def check_tops(paths: Sequence[str], where: str) -> None:
         _check_flat(inner, where)
         _check_crossed(inner, where)
         return
-    if _share_folders(inner.values()) and groups_by_name([n for n, i in inner.items() for _ in i]):
+    if _share_folders(inner.values()) and (
+        groups_by_name([n for n, i in inner.items() for _ in i]) or _are_many_numbers(inner)
+    ):
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:3])}, ..., which look like groups, such as patients, "
             "with the same folders inside: set source.layout='{group}/{label}/**/*' if those are the classes, or "
             f"{_as_classes(inner)}"
         )
     _check_splits(inner, where)
-    if not _share_folders(inner.values()):
-        return
+    if _share_folders(inner.values()):
+        _check_kinds(inner, where)
+
+
+def check_flat_splits(paths: Sequence[str], where: str) -> None:
+    """UserError if only some of the folders train, val and test have class folders, as published tests without labels
+    have none.
+    """
+    inner = _folders_inside(paths)
+    if any(inner.values()) and not all(inner.values()):
+        _check_flat(inner, where)
+
+
+def _check_kinds(inner: Mapping[str, set[str]], where: str) -> None:
+    """UserError for folders with the same folders inside that by their names are a split, masks, versions or parts."""
     if len(inner) > 1 and any(map(TRAIN.fullmatch, inner)):
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: rename them to train, "
@@ -73,21 +95,18 @@ def check_tops(paths: Sequence[str], where: str) -> None:
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: leave the masks out "
             f"with {exclude(map(folder_pattern, masks))}, or {_as_classes(inner)}"
         )
+    if len(inner) > 1 and all(map(VERSIONS.fullmatch, inner)):
+        raise UserError(
+            f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside, which may be versions "
+            f"of the same pictures: set source.layout='{sorted(inner)[0]}/{{label}}/**/*' to read one of them, or "
+            f"{_as_classes(inner)}"
+        )
     if len(inner) > 1 and all(PARTS.fullmatch(name) for name in inner):
         is_split = all(name.lower() in SPLIT_NAMES for name in set[str]().union(*inner.values()))
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside: set "
             f"source.layout='*/{'{split}/' if is_split else ''}{{label}}/**/*' to merge them, or {_as_classes(inner)}"
         )
-
-
-def check_flat_splits(paths: Sequence[str], where: str) -> None:
-    """UserError if only some of the folders train, val and test have class folders, as published tests without labels
-    have none.
-    """
-    inner = _folders_inside(paths)
-    if any(inner.values()) and not all(inner.values()):
-        _check_flat(inner, where)
 
 
 def _check_masks(paths: Sequence[str], tops: Iterable[str], where: str) -> None:
@@ -177,14 +196,19 @@ def _check_crossed(inner: Mapping[str, set[str]], where: str) -> None:
     matches = {name: SPLIT_WORD.fullmatch(name) for name in inner}
     words = {name: match for name, match in matches.items() if match is not None}
     bare = {name.rstrip("0123456789 _-").lower() for name in inner}
-    if bare <= set(SPLIT_NAMES) and {SPLIT_NAMES[name] for name in bare} > {"train"}:
-        raise UserError(
-            f"{where} has the folders {choices(sorted(inner)[:5])}, which by their names are a split, and no folders "
-            "of classes in them: say where the class is in the files' names, as source.layout='{split}/{label-}.*' "
-            f"does for train/cat.1.jpg, or {_as_classes(inner)}"
-        )
+    is_bare = bare <= set(SPLIT_NAMES) and {SPLIT_NAMES[name] for name in bare} > {"train"}
     kinds = {(match[1], match[3]) for match in words.values()}
     splits = {SPLIT_NAMES[match[2].lower()] for match in words.values()}
+    # Such as cars_train and cars_test, and no classes such as train_a and test_a.
+    is_one = splits > {"train"} and len(kinds) == 1 and any(b or OF_PICTURES.fullmatch(a) for b, a in kinds)
+    if is_bare or is_one:
+        before, after = ("", "") if is_bare else next(iter(kinds))
+        names = choices(sorted(inner if is_bare else words)[:5])
+        raise UserError(
+            f"{where} has the folders {names}, which by their names are a split, and no folders of classes in them: "
+            f"use a table of the pictures, say where the class is in the files' names, as source.layout="
+            f"'{before}{{split}}{after}/{{label-}}.*' does for {before}train{after}/cat.1.jpg, or {_as_classes(inner)}"
+        )
     crossed = len(words) == len(inner) == len(kinds) * len({m[2] for m in words.values()})
     before, after = ([kind[side] for kind in kinds] for side in (0, 1))
     if not crossed or len(kinds) < 2 or not splits > {"train"} or (any(before) and any(after)):
@@ -213,6 +237,14 @@ def _check_splits(inner: Mapping[str, set[str]], where: str) -> None:
         template = f"{before}{{split}}{after}/{'*/' if again else ''}{{label}}/**/*"
         advice = f"set source.layout='{template}' if they are a split"
     raise UserError(f"{where} has the folders {choices(sorted(inner)[:5])}: {advice}, or {_as_classes(inner)}")
+
+
+def _are_many_numbers(inner: Mapping[str, set[str]]) -> bool:
+    """Whether the folders are numbers, many more than the classes inside of all of them."""
+    within = set[str]().union(*inner.values())
+    no_classes = any(name.lower() in SPLIT_NAMES or MASKS.fullmatch(name) or ASIDE.fullmatch(name) for name in within)
+    many = len(inner) >= MANY * len(within) > MANY
+    return many and not no_classes and all(name.isdecimal() for name in inner)
 
 
 def _as_classes(inner: Mapping[str, set[str]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,11 +12,23 @@ from augpipe.core.errors import UserError, several
 from augpipe.data.sources._archive_contents import Contents, Member, fetch_members, list_archive
 from augpipe.data.sources._archive_files import TARS, ZIPS, require_archive
 from augpipe.data.sources._archive_splits import split_note, splits_of_names
-from augpipe.data.sources._files import masks_note, without
+from augpipe.data.sources._archive_texts import texts_beside
+from augpipe.data.sources._class_folders import Tree, list_tree
 from augpipe.data.sources._foreign import advice_of
-from augpipe.data.sources._labels_beside import check_archive_tables
-from augpipe.data.sources._layout import COPY, SPLIT_NOTE, NoClassError, Template, arrange, shared_top, without_copy
-from augpipe.data.sources._listing import Attributes, Classes, Encoding, Fetch, Listing, Paths, Texts
+from augpipe.data.sources._layout import SPLIT_NOTE, Template, shared_top
+from augpipe.data.sources._listing import (
+    Attributes,
+    Classes,
+    Encoding,
+    Fetch,
+    Listing,
+    Paths,
+    Rows,
+    Texts,
+    without_labels,
+)
+from augpipe.data.sources._pictures import Blob
+from augpipe.data.sources._place import Beside
 from augpipe.data.sources._source import SourceConfig
 
 GENERAL: Final = True
@@ -36,6 +49,9 @@ class Config(SourceConfig):
 
     classes: Classes = None
     """Use only these classes, in this order. null: all, sorted."""
+
+    include: Texts = ()
+    """Read only pictures whose path matches one of these patterns, such as `scans/*`; `*` also matches `/`."""
 
     exclude: Texts = ()
     """Leave out pictures whose path matches one of these patterns, such as `*_mask.png` or `test/*`;
@@ -71,44 +87,60 @@ def check(config: Config) -> None:
 def listing(config: Config) -> Listing:
     """List every picture of every archive; UserError if an archive cannot be opened."""
     contents, by_name = _contents(config)
-    where = " and ".join(f"the archive {path}" for path in config.path)
-    wanted, left_out = without(tuple(contents.members), config.exclude, where)
-    shared = shared_top(wanted, keep_splits=config.layout is not None)
-    members = {path.removeprefix(shared): contents.members[path] for path in wanted}
+    members, where = contents.members, _where(config)
     if not members:
         _refuse_unusable(contents, where)
-    paths, copy = list(members), ""
-    if config.layout is None:
-        paths, copy = without_copy(paths, lambda a, b: members[a].sum is not None and members[a].sum == members[b].sum)
 
-    def opening(ids: Sequence[str]) -> Fetch:
-        return lambda rows: fetch_members(config.path, [members[ids[row]] for row in rows])
+    def opening(top: str) -> Callable[[Sequence[str]], Fetch]:
+        return lambda ids: partial(_fetch, config.path, [members[f"{top}{path}"] for path in ids])
 
-    try:
-        pictures = arrange(paths, config.layout, config.classes, where, opening, attributes=config.attributes)
-    except NoClassError as error:
-        raise UserError(f"{error}{advice_of(contents.ignored) if not paths else ''}") from None
-    if config.layout is None and contents.tables:
-        _check_tables(config.path, contents, pictures, shared, where)
-    return replace(
-        pictures,
-        bad=(*contents.bad, *pictures.bad),
-        lost=tuple(contents.lost),
-        ignored=dict(contents.ignored),
-        notes=(
-            *(note for note in pictures.notes if not (contents.tops and note == SPLIT_NOTE)),
-            *([split_note(config.path)] if by_name else []),
-            *_notes_of(contents, left_out),
-            *masks_note(pictures.ids),
-            *([COPY.format(copy)] if copy else []),
-        ),
-    )
+    def equal(one: str, other: str) -> bool:
+        return members[one].sum is not None and members[one].sum == members[other].sum
+
+    with texts_beside(config.path, contents) as root:
+        tree = Tree(
+            where=where,
+            beside=Beside(root, where),
+            pictures=tuple(members),
+            folders=sorted(contents.folders),
+            bad=contents.bad,
+            ignored=contents.ignored,
+            opening=opening,
+            equal=equal,
+            advice=lambda: advice_of(path.rpartition("/")[2] for path in sorted(contents.others)),
+            full=contents.packed_path,
+            more=[f"{split}/{top}" for split, top in contents.tops.items() if top],
+        )
+        pictures = list_tree(config, tree)
+    notes = [note for note in pictures.notes if not (contents.tops and note == SPLIT_NOTE)]
+    if by_name:
+        notes.append(split_note(config.path))
+    return replace(pictures, lost=tuple(contents.lost), notes=(*notes, *_notes_of(contents)))
+
+
+def pictures(config: Config) -> Listing:
+    """Every picture of the archives, for predictions, whatever the folders are called."""
+    contents, _ = _contents(config)
+    if not contents.members:
+        _refuse_unusable(contents, _where(config))
+    members, top = list(contents.members.values()), shared_top(tuple(contents.members))
+    ids = [path.removeprefix(top) for path in contents.members]
+    fetch = partial(_fetch, config.path, members)
+    return without_labels(ids, fetch, tuple(contents.bad))
+
+
+def _fetch(archives: Sequence[Path], members: Sequence[Member], rows: Rows) -> Iterator[Blob]:
+    return fetch_members(archives, [members[row] for row in rows])
+
+
+def _where(config: Config) -> str:
+    return " and ".join(f"the archive {path}" for path in config.path)
 
 
 def _contents(config: Config) -> tuple[Contents, bool]:
     """What is in the archives, and whether their names are the split."""
     packed = sum(path.stat().st_size for path in config.path if path.is_file())
-    contents = Contents(max(INNER, RATIO * packed), by_name=config.layout is None)
+    contents = Contents(max(INNER, RATIO * packed), by_name=config.layout is None, only_one=len(config.path) == 1)
     splits = splits_of_names(config.path) if config.layout is None else [""] * len(config.path)
     for index, (archive, split) in enumerate(zip(config.path, splits, strict=True)):
         contents.split = split
@@ -125,10 +157,9 @@ def _refuse_unusable(contents: Contents, where: str) -> None:
         raise UserError(f"{where} has no usable picture; the first, {first.id}: {first.reason}")
 
 
-def _notes_of(contents: Contents, left_out: Sequence[str]) -> Iterator[str]:
+def _notes_of(contents: Contents) -> Iterator[str]:
     if contents.split_names:
         yield split_note(contents.split_names, " inside the archive")
-    yield from left_out
     if contents.repeated:
         yield f"{several(contents.repeated, 'picture')} packed into several archives, taken once"
     if contents.guessed:
@@ -136,21 +167,3 @@ def _notes_of(contents: Contents, left_out: Sequence[str]) -> Iterator[str]:
             f"{several(len(contents.guessed), 'file name')} of unknown encoding read as cp437, such as "
             f"{contents.guessed[0]!r}; set source.encoding, such as gbk or shift_jis, if they look wrong"
         )
-
-
-def _check_tables(archives: Sequence[Path], contents: Contents, pictures: Listing, shared: str, where: str) -> None:
-    """UserError if a table in the archives has other labels than the folders of the pictures that it names."""
-
-    def reading(member: Member) -> Callable[[], bytes]:
-        def read() -> bytes:
-            blob = next(fetch_members(archives, [member]))
-            return blob if isinstance(blob, bytes) else b""
-
-        return read
-
-    of_picture = {
-        contents.packed_path(f"{shared}{path}"): pictures.classes[label]
-        for path, label in zip(pictures.ids, pictures.labels, strict=True)
-    }
-    tables = {path: reading(member) for path, member in contents.tables.items()}
-    check_archive_tables(tables, of_picture, where, pictures.splits is not None)

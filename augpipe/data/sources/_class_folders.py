@@ -1,0 +1,184 @@
+"""List pictures by their class folders, in a folder or in an archive, and look at what lies beside them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Final, Protocol
+
+from augpipe.core.errors import UserError, choices
+from augpipe.data.sources._files import masks_note, selected
+from augpipe.data.sources._labels_beside import check_labels_beside, files_beside, table_hint
+from augpipe.data.sources._layout import COPY, Layout, NoClassError, arrange, shared_top, without_copy
+from augpipe.data.sources._listing import SPLIT_NAMES, Bad, Fetch, Listing
+from augpipe.data.sources._numbered_lists import check_numbered_lists
+from augpipe.data.sources._place import Beside
+from augpipe.data.sources._sidecars import boxes_hint, sidecar_notes, sidecars
+from augpipe.data.sources._single_folder import beside_hint, check_single, inside_hint, numbered_names_hint
+from augpipe.data.sources._split_lists import split_list_notes
+
+WORD: Final = re.compile(r"[^\W\d_]+([ ._-]).")  # a class and a sign at the beginning of a file's name
+
+
+class Options(Protocol):
+    """What a source of class folders may be set to."""
+
+    @property
+    def layout(self) -> str | None: ...
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+    @property
+    def include(self) -> tuple[str, ...]: ...
+    @property
+    def exclude(self) -> tuple[str, ...]: ...
+    @property
+    def attributes(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Paths, with `/`, of pictures in folders, and what lies beside them.
+
+    where: in messages. folders: all of them, also those without a picture. ignored: files that are no pictures, by
+    suffix. opening: folders around all classes → ids → their fetch. equal: whether two pictures have the same bytes.
+    advice: how to go on where there is no picture. full: a picture's path as tables beside it name it. more: further
+    folders whose files lie beside the pictures.
+    """
+
+    where: str
+    beside: Beside
+    pictures: Sequence[str]
+    folders: Sequence[str]
+    bad: Sequence[Bad]
+    ignored: Mapping[str, int]
+    opening: Callable[[str], Callable[[Sequence[str]], Fetch]]
+    equal: Callable[[str, str], bool]
+    advice: Callable[[], str]
+    full: Callable[[str], str] = str
+    more: Sequence[str] = ()
+
+
+def list_tree(config: Options, tree: Tree) -> Listing:
+    """List the pictures by their class folders; UserError if there are none, or if these seem to be something else."""
+    wanted, notes = selected(tree.pictures, config.include, config.exclude, tree.where)
+    folders = _without_emptied(tree.folders, tree.pictures, wanted)
+    beside = {} if config.layout else sidecars(tree.beside.root, folders, wanted)
+    folders = [f for f in folders if not any(f"{f}/".startswith(f"{one}/") for one in beside)]
+    top = _around(config.layout, config.attributes, wanted, folders) if config.layout else shared_top(wanted, folders)
+    paths, copy = [path.removeprefix(top) for path in wanted], ""
+    if config.layout is None:
+        paths, copy = without_copy(paths, lambda one, other: tree.equal(f"{top}{one}", f"{top}{other}"))
+    folders = [f.removeprefix(top) for f in folders if f.startswith(top)]
+    if copy:
+        folders = [folder for folder in folders if folder.split("/", 1)[0] != copy]
+    if not paths and tree.folders and tree.ignored and not tree.bad:
+        have = choices(f"{n:,} {suffix}" for suffix, n in sorted(tree.ignored.items()))
+        raise UserError(f"{tree.where} has no picture of a supported format, but {have}{tree.advice()}")
+    try:
+        images = arrange(
+            paths, config.layout, config.classes, tree.where, tree.opening(top), folders, config.attributes
+        )
+    except UserError as error:
+        hint = boxes_hint(tree.beside.root, beside, wanted)
+        if isinstance(error, NoClassError):
+            hint = hint or (table_hint(tree.beside, top, _full(tree, top, paths)) if paths else tree.advice())
+            hint = hint or _layout_hint(paths) or (beside_hint(tree.beside, top, ()) if paths else "")
+        first = f"; {tree.bad[0].id}: {tree.bad[0].reason}" if tree.bad and not paths else ""
+        message = str(error) if config.layout else _below(top, str(error))
+        raise UserError(f"{message}{hint}{first}") from None
+    if config.layout is None:
+        notes = (*notes, *_checked_beside(config, tree, top, images, beside))
+    notes = (
+        *notes,
+        *sidecar_notes(beside),
+        *([f"the class folders are read from {top[:-1]}, the only folder"] if top else []),
+        *([COPY.format(copy)] if copy else []),
+    )
+    return replace(
+        images,
+        bad=(*tree.bad, *images.bad),
+        ignored=dict(tree.ignored),
+        notes=(*(_below(top, note) for note in images.notes), *notes, *masks_note(images.ids)),
+    )
+
+
+def _full(tree: Tree, top: str, paths: Sequence[str]) -> list[str]:
+    return [tree.full(f"{top}{path}") for path in paths]
+
+
+def _checked_beside(
+    config: Options, tree: Tree, top: str, images: Listing, beside: Mapping[str, Counter[str]]
+) -> tuple[str, ...]:
+    """Notes of lists of a split beside the class folders; UserError if what lies beside has the classes or groups."""
+    single = config.classes is None and len(images.classes) == 1
+    if single:
+        hint = inside_hint(images.ids, images.classes[0]) or boxes_hint(tree.beside.root, beside, images.ids)
+        check_single(images.classes[0], tree.where, hint)
+    pictures, aside = _full(tree, top, images.ids), (*beside, *tree.more)
+    class_of = {path: images.classes[label] for path, label in zip(pictures, images.labels.tolist(), strict=True)}
+    divided = images.splits is not None
+    check_labels_beside(tree.beside, top, class_of, aside, divided)
+    if single:
+        check_single(images.classes[0], tree.where, beside_hint(tree.beside, top, aside))
+    if divided:
+        return ()
+    lists = files_beside(tree.beside.root, top, aside)
+    check_numbered_lists(tree.beside, lists, pictures, tree.where)
+    return split_list_notes(lists, images.ids)
+
+
+def _around(layout: str, attributes: Sequence[str], paths: Sequence[str], folders: Sequence[str]) -> str:
+    """Folders around all classes if a layout reads nothing from the whole paths, or only these folders; else "".
+
+    A layout that a message proposes is that of the paths below them. UserError for one that reads other values there
+    than from the whole paths.
+    """
+    top = shared_top(paths, folders, keep_splits=True)
+    if not top:
+        return ""
+    parsed = Layout(layout, attributes)
+    whole, inside = (
+        {path: place for path in paths if (place := parsed.match(path[start:])) is not None} for start in (0, len(top))
+    )
+    if not whole:
+        return top
+    around = set(top[:-1].split("/"))
+    if inside and any(set(values) <= around for values in zip(*((*p[:3], *p[3]) for p in whole.values()), strict=True)):
+        return top
+    if any(inside.get(path, place) != place for path, place in whole.items()):
+        parts = layout.split("/")
+        for at, folder in enumerate(top.split("/")[:-1]):
+            parts[at] = folder if parts[at] == "*" else parts[at]
+        raise UserError(
+            f"the layout {layout!r} fits {min(inside)!r} with and without {top[:-1]!r}, the only folder around all: "
+            f"set source.layout={top + layout!r} or source.layout={'/'.join(parts)!r}"
+        )
+    return ""
+
+
+def _below(top: str, text: str) -> str:
+    """A message with the layouts that it proposes for paths below `top` so that they fit nothing else."""
+    return re.sub(r"(source\.layout=|layout: )'(?=\*)", lambda match: f"{match[0]}{top}", text)
+
+
+def _layout_hint(paths: Sequence[str]) -> str:
+    """A layout of files whose names may begin with the class, `cat_1.png`; "" if none does."""
+    for path in paths[:1]:
+        folder, slash, name = path.rpartition("/")
+        if match := WORD.match(name):
+            known = folder.split("/")[0].lower() in SPLIT_NAMES
+            above = "{split}/" if known and "/" not in folder else f"{'**' if slash else ''}{slash}"
+            layout = f"{above}{{label-}}{match[1]}*"
+            return f"; if the names of the files begin with the class, as {path!r}, set source.layout={layout!r}"
+    return numbered_names_hint(paths)
+
+
+def _without_emptied(folders: Sequence[str], before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """The folders without those all of whose pictures were left out; they are no classes without pictures."""
+    if len(before) == len(after):
+        return list(folders)
+    had, have = ({str(parent) for path in paths for parent in PurePosixPath(path).parents} for paths in (before, after))
+    return [folder for folder in folders if folder in have or folder not in had]
