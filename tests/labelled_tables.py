@@ -9,7 +9,7 @@ import pandas as pd
 from pictures import noise, save, source
 
 from augpipe.data import sources
-from flows.inspection import _experiment
+from augpipe.pipeline.experiment import Experiment, build
 
 
 def images(root: Path, n: int, folder: str = "img") -> list[str]:
@@ -27,9 +27,15 @@ def labelled_table(root: Path, labels: list[object], **columns: list[object]) ->
     return root / "m.csv"
 
 
+def experiment_of(source: dict[str, object], sets: list[str]) -> Experiment:
+    """An experiment that only reads its source, with `--set`s."""
+    values = {"name": "table", "source": source, "arms": [{"name": "real"}], "baseline": "real"}
+    return build(values, sets)
+
+
 def load_source(path: Path, sets: list[str]) -> Any:
     """The table's options with `--set`s, as the command reads them."""
-    return _experiment({"source": sources.suggest(path)}, path, sets).source
+    return experiment_of(sources.suggest(path), sets).source
 
 
 def listed(path: Path, **options: object) -> sources.Listing:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from html_tags import Tags
+from labelled_tables import experiment_of
 from pictures import folders, noise, save, source
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -24,7 +25,6 @@ from augpipe.data.inspect import Inspection, inspect
 from augpipe.data.options import SplitOptions
 from augpipe.report.inspection import write_inspection
 from augpipe.report.out import INSPECTION_FILES
-from flows.inspection import _experiment
 
 EVIL = '<script>alert("x")<b>'
 
@@ -273,7 +273,7 @@ def test_advice_leaves_out_what_is_too_small_when_it_is_typed(tmp_path: Path) ->
     where = {"kind": "folder", "path": str(tmp_path / "pics"), "layout": "{label}/{group}/*"}
 
     def warnings(sets: list[str]) -> list[str]:
-        experiment = _experiment({"source": dict(where)}, tmp_path, sets)
+        experiment = experiment_of(dict(where), sets)
         found = inspect(sources.listing(experiment.source), experiment.image, experiment.split)
         return [one.text for one in found.problems if one.text.startswith(("no verdict", "class"))]
 

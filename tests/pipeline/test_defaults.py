@@ -7,7 +7,8 @@ from pictures import folders, source
 
 from augpipe.core.errors import UserError
 from augpipe.core.image_spec import ImageSpec
-from augpipe.core.options import ImageOptions, SplitOptions
+from augpipe.core.options import ImageOptions
+from augpipe.data.options import SplitOptions
 from augpipe.data.sources import listing
 from augpipe.data.survey import survey
 from augpipe.generators.families import build
