@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import call
 from tiny import ROOT, Ran, augpipe
 
 from augpipe.pipeline.experiment import load
@@ -51,6 +52,17 @@ class Tutorial:
         return augpipe(self.place, *arguments, *(["--set", *more] if more else []))
 
 
+def test_your_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The run that follows: that of the tutorial in ten minutes (flows/test_cli.py), with the same arms."""
+    page = Tutorial("your-own-folder", tmp_path)
+    page.code(monkeypatch)
+    monkeypatch.setenv("AUGPIPE_HOME", str(tmp_path / "data"))
+    (inspection,) = page.commands("inspect")
+    assert call(monkeypatch, capsys, *inspection) == (0, page.blocks("text")[0].strip())
+    (balance,) = page.commands("balance")
+    assert balance[3] in page.blocks("text")[1] and f"arms.{balance[3]}.mix.share" in page.commands("run")[-1][-1]
+
+
 def test_x_rays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
     page = Tutorial("x-rays", tmp_path)
     shutil.copy(shared / "medmnist" / "pneumoniamnist.npz", tmp_path)
@@ -90,6 +102,43 @@ def test_faces(tmp_path: Path, shared: Path) -> None:
         "--out",
         "balanced",
     ]  # run by the tutorial above
+
+
+def test_images_made_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Tutorial("images-made-elsewhere", tmp_path)
+    page.code(monkeypatch)
+    page.config()
+    few = (
+        "seeds=1",
+        "classifier.steps=12",
+        "classifier.evaluations=1",
+        "fidelity.images=20",
+        "curation.checks=[copies]",
+    )
+    few = (*few, "arms.sd+classic.mix.fill={eight: 12, nine: 12}", "runner.workers=1", "runner.threads=1")
+    (refused, run), (balance,) = page.commands("run"), page.commands("balance")
+    first = page.run(refused, *few)
+    assert first.status == 2 and "augpipe: 4 images of generators.sd.source equal to one of val or test" in first.err
+    assert not (tmp_path / "results").exists()
+    page.code(monkeypatch, 1)
+    ran = page.run(run, *few)
+    assert ran.status == 0, ran.err[-2000:]
+    assert "sd: its images lie no nearer to val and test than to train" in ran.err + ran.out
+    arms = json.loads((tmp_path / "results" / "summary.json").read_text())["arms"]
+    assert {name: arm["knowledge"] for name, arm in arms.items()} == {
+        "real": "closed set",
+        "classic": "closed set",
+        "sd+classic": "own images",
+    }
+    assert "The two do not know the same: 'sd+classic' learns from own images" in ran.out + ran.err
+    html = (tmp_path / "results" / "report.html").read_text()
+    assert "sd+classic learns from own images as well as from train." in html
+    published = page.run(balance, *few)
+    assert published.status == 0, published.err[-2000:]
+    assert "sd/0/" in (tmp_path / "balanced" / "manifest.csv").read_text()
+    few_more, too_many = (page.run(command) for command in page.commands("generate"))
+    assert few_more.status == 0 and len(list((tmp_path / "twenty" / "nine").iterdir())) == 20
+    assert too_many.status == 2 and "the model has 100 images of class 'nine', made elsewhere" in too_many.err
 
 
 def test_nightly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
