@@ -6,7 +6,7 @@ python tests/benchmarks/bench_techniques.py --out FOLDER [--data digits|mnist|fa
 Trains `cgan` on one thread with the first IMAGES images of each class and each technique of TECHNIQUES, once for each
 seed; the last state counts, nothing is selected. An oracle classifies SAMPLES images of each class: a support vector
 machine of all digits, or of 20,000 images of MNIST's or Fashion-MNIST's train set (ROOT holds MNIST/raw or
-FashionMNIST/raw), used here only. Diversity is the mean SSIM of two samples of a class, beside that of two real images;
+FashionMNIST/raw, gzipped or not), used here only. Diversity is the mean SSIM of two samples of a class, beside that of two real images;
 lower is more varied. Both differences from the plain `cgan` with the same head are paired by seed, with a 95% interval
 of Student's t.
 
@@ -17,6 +17,7 @@ goes on with what is missing.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import math
 import time
@@ -80,13 +81,18 @@ def pictures(name: str, root: Path | None, size: int) -> tuple[torch.Tensor, tor
         bunch = load_digits()
         grey, labels = torch.from_numpy(bunch.images).float() * (255 / 16), torch.from_numpy(bunch.target)
     else:
-        import torchvision
-
-        kind = {"mnist": torchvision.datasets.MNIST, "fashion": torchvision.datasets.FashionMNIST}[name]
-        train = kind(str(root), train=True)
-        grey, labels = train.data.float(), train.targets
+        folder = (root or Path()) / {"mnist": "MNIST", "fashion": "FashionMNIST"}[name] / "raw"
+        # After a head of 16 bytes for images and 8 for labels, one byte a value.
+        parts = [_raw(folder / f"train-{part}-ubyte", head) for part, head in (("images-idx3", 16), ("labels-idx1", 8))]
+        grey, labels = parts[0].reshape(-1, 28, 28).float(), parts[1].long()
     sized = F.interpolate(grey[:, None], (size, size), mode="bilinear", antialias=True)
     return sized.round().clamp(0, 255).to(torch.uint8), labels
+
+
+def _raw(file: Path, head: int) -> torch.Tensor:
+    """The bytes of a file after its head; of FILE.gz if it is not there."""
+    content = file.read_bytes() if file.exists() else gzip.decompress(file.with_name(f"{file.name}.gz").read_bytes())
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=head).copy())
 
 
 def flat(images: torch.Tensor) -> np.ndarray[Any, Any]:
