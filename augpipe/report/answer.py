@@ -110,9 +110,9 @@ ADVICE: Final = {
     "`--budget` if it has one. Finished trainings are reused.",
     "more time": "Train more: run the same command with a longer `--budget`. Finished trainings are reused.",
     "more test images": "Collect more test images of the rare classes; more training does not help.",
-    "first look": "Run again with the confirm stage (without --explore-only, --quick or confirm: off) before you rely "
-    "on it.",
-    "resplit": "Set resplit: false for a verdict that fresh seeds confirm; with resplit, more seeds narrow the "
+    "first look": "Run again with the confirm stage (without `--explore-only`, `--quick` or `confirm: off`) before you "
+    "rely on it.",
+    "resplit": "Set `resplit: false` for a verdict that fresh seeds confirm; with `resplit`, more seeds narrow the "
     "intervals.",
     "no generator": "Add an arm with a trained generator, such as cgan, if synthetic images are the question.",
     "failed": "Mend the failure and run the same command again; finished trainings are reused.",

@@ -89,7 +89,7 @@ def _forest(results: Results) -> str:
     result = confirmed.outcome
     tested = ForestRow(LABELS[result.metric], result.difference, result.low, result.high, tested=True)
     rows = [ForestRow(one.title, one.difference, one.low, one.high) for one in results.secondary]
-    return forest([tested, *rows], result.margin, "difference, points, with 95% confidence interval")
+    return forest([tested, *rows], result.margin, "difference, points (95% confidence interval)")
 
 
 def _groups(results: Results) -> dict[str, Any] | None:
@@ -113,7 +113,7 @@ def _groups(results: Results) -> dict[str, Any] | None:
         for g in groups
     ]
     margin = results.confirmed.outcome.margin if isinstance(results.confirmed, Confirmed) else 0.0
-    axis = "difference in macro recall, points, with 95% confidence interval"
+    axis = "difference, points (95% confidence interval)"
     return {"figure": forest(rows, margin, axis), "rows": cells}
 
 
