@@ -36,6 +36,11 @@ def test_places_that_cannot_be_an_out_folder(tmp_path: Path, monkeypatch) -> Non
     check_out(tmp_path / "new" / "deep", [images])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "images", "mine"]
     assert (mine / "samples" / "mine.txt").read_text() == "dear"
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()  # the working directory, during a run
+    check_out(tmp_path / "new" / "deep", [images])
 
 
 def test_a_place_where_nothing_can_be_made(tmp_path: Path) -> None:

@@ -71,7 +71,9 @@ class Failing(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(
-    ("page", "line"), [(b"", r"failed \(500\) 5 times at the same call"), (b"<html></html>", pending.PAGE)]
+    ("page", "line"),
+    [(b"", r"failed \(500\) 5 times at the same call"), (b"<html></html>", pending.PAGE)],
+    ids=["500", "a page"],
 )
 def test_a_server_that_answers_and_fails_is_not_waited_for_long(
     monkeypatch: pytest.MonkeyPatch, quick: None, page: bytes, line: str
