@@ -132,7 +132,7 @@ def test_from_a_run_to_images_and_predictions(single: Ran, tmp_path: Path) -> No
             ("export", "{out}", "--format", "torchscript", "--generator", "smote"),
             "of kind smote cannot be exported: its images are not those of one network",
         ),
-        (("generate", "models:/none/1", "--counts", "1"), "cannot get models:/none/1 from MLflow"),
+        (("generate", "models:/none/1", "--counts", "1"), "unknown registered model in MLflow: 'none'; there is none"),
         (("generate", "{out}/models/classifier.pt", "--counts", "1"), "is a classifier"),
         (("predict", "{out}"), "needs pictures"),
         (("predict", "{out}", "nowhere"), "no picture or folder 'nowhere'"),
