@@ -28,8 +28,9 @@ def kl_divergence(posterior: Posterior) -> torch.Tensor:
 
 
 class VariationalNet(nn.Module):
-    """Encoder and decoder; forward is the decoder: latents (N,Z), labels (N,) → (N,C,H,W) in [-1,1].
+    """Encoder and decoder; forward is the decoder: latents (N,Z), labels (N,) → means (N,C,H,W) of images in [-1,1].
 
+    The means have no bound: a tanh would saturate at images that are mostly black, and pass no gradient any more.
     width: channels at full resolution.
     """
 
@@ -63,5 +64,5 @@ class VariationalNet(nn.Module):
         h = self.first(z).unflatten(1, (-1, self.base, self.base))
         for block in self.up:
             h = block(h, vector)
-        out: torch.Tensor = torch.tanh(self.last(F.silu(h)))
+        out: torch.Tensor = self.last(F.silu(h))
         return out

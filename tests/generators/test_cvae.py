@@ -12,7 +12,7 @@ from sklearn.covariance import ledoit_wolf
 from torch.nn import functional as F
 
 from augpipe.core.device import Runtime
-from augpipe.core.images import ImageSet, to_float
+from augpipe.core.images import ImageSet, provenance, to_float
 from augpipe.generators.models.cvae import CVAE, BetweenCVAE, ClassCVAE
 from augpipe.generators.protocol import Deriving
 from augpipe.nn.variational import Posterior, kl_divergence
@@ -85,6 +85,17 @@ def test_it_learns_to_reconstruct(here, make_shapes) -> None:
     losses = steps(model, train, 150)
     first, last = (np.mean([t["loss_reconstruction"] for t in part]) for part in (losses[:5], losses[-10:]))
     assert last < 0.35 * first
+
+
+def test_images_that_are_mostly_black_are_learnt(here) -> None:
+    """As MNIST's: a bounded decoder saturates at black in its first steps, and never leaves it."""
+    pictures = np.zeros((20, 1, 16, 16), np.uint8)
+    for row in range(20):
+        pictures[row, :, row % 2 * 8 + 2 : row % 2 * 8 + 6, 7] = 255
+    train = ImageSet(pictures, np.arange(20) % 2, ("up", "down"), provenance([str(i) for i in range(20)]))
+    losses = steps(built(train, here, width=16, latent=16), train, 60, batch=20)
+    best_constant = float(to_float(torch.from_numpy(pictures)).var())
+    assert np.mean([one["loss_reconstruction"] for one in losses[-5:]]) < 0.5 * best_constant
 
 
 def test_vae_gan_gives_each_net_the_gradient_of_its_objective(here, make_shapes) -> None:
