@@ -581,7 +581,11 @@ PUBLIC = {
     "Stanford Cars": (("cars_train", "cars_test"), {}, "which by their names are a split, and no"),
     "Market-1501": (("bounding_box_train", "bounding_box_test", "query"), {}, "which by their names are a split, and"),
     "GTSRB": (("Train/0", "Train/1", "Test", "Meta"), {}, r'Meta: leave these .*exclude=\["\*Meta/\*"\]'),
-    "PlantVillage": (("color/a", "color/b", "segmented/a", "segmented/b"), {}, "versions of the same pictures: set"),
+    "PlantVillage": (
+        ("color/a", "color/b", "segmented/a", "segmented/b"),
+        {},
+        r'versions of .* set \'source.include=\["\*color/\*"\]',
+    ),
     "RVL-CDIP": (
         ("images/imagesa/a", "images/imagesb/b"),
         {"labels/train.txt": "imagesa/a/0.png 0\nimagesb/b/0.png 1\nimagesb/b/1.png 0\n"},

@@ -98,7 +98,7 @@ def _check_kinds(inner: Mapping[str, set[str]], where: str) -> None:
     if len(inner) > 1 and all(map(VERSIONS.fullmatch, inner)):
         raise UserError(
             f"{where} has the folders {choices(sorted(inner)[:5])} with the same folders inside, which may be versions "
-            f"of the same pictures: set source.layout='{sorted(inner)[0]}/{{label}}/**/*' to read one of them, or "
+            f"of the same pictures: set 'source.include=[\"{folder_pattern(sorted(inner)[0])}\"]' to read one, or "
             f"{_as_classes(inner)}"
         )
     if len(inner) > 1 and all(PARTS.fullmatch(name) for name in inner):
