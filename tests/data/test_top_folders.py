@@ -263,6 +263,12 @@ def test_folders_without_a_class_say_why(tmp_path: Path) -> None:
             listed(tmp_path / folder, False)
         assert advised(str(caught.value))["layout"] == layout
         assert listed(tmp_path / folder, False, layout=layout).classes == ("cat", "dog")
+    for i, breed in enumerate(("great_dane", "great_pyrenees", "pug")):  # as in Oxford-IIIT Pet
+        save(tmp_path / "breeds" / f"{breed}_{i}.png", noise(30 + i))
+    with pytest.raises(UserError, match="begin with the class") as caught:
+        listed(tmp_path / "breeds", False)
+    breeds = listed(tmp_path / "breeds", False, **advised(str(caught.value)))
+    assert breeds.classes == ("great_dane", "great_pyrenees", "pug")
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "a").symlink_to(tmp_path / "flat")
     with pytest.raises(UserError, match="it has none; a: a link to outside the folder"):
@@ -590,6 +596,14 @@ PUBLIC = {
         ("images/imagesa/a", "images/imagesb/b"),
         {"labels/train.txt": "imagesa/a/0.png 0\nimagesb/b/0.png 1\nimagesb/b/1.png 0\n"},
         r"labels/train\.txt names the pictures .*its labels differ .*root=\S+ --set source.columns.path=path",
+    ),
+    "CelebA": (
+        ("img_align_celeba",),
+        {
+            "list_attr_celeba.txt": "2\nMale Smiling\n0.png 1 -1\n1.png -1 1\n",
+            "list_eval_partition.txt": "0.png 0\n1.png 1\n",
+        },
+        r"list_attr_celeba\.txt names the pictures",
     ),
     "FGVC-Aircraft": (("data/images",), {"data/images_variant_train.txt": "0 707-320\n"}, "is of FGVC-Aircraft: set"),
     "AffectNet": (

@@ -171,9 +171,16 @@ def _layout_hint(paths: Sequence[str]) -> str:
         if match := WORD.match(name):
             known = folder.split("/")[0].lower() in SPLIT_NAMES
             above = "{split}/" if known and "/" not in folder else f"{'**' if slash else ''}{slash}"
-            layout = f"{above}{{label-}}{match[1]}*"
+            label = "{label+}" if _only_numbers_follow(paths, match[1]) else "{label-}"
+            layout = f"{above}{label}{match[1]}*"
             return f"; if the names of the files begin with the class, as {path!r}, set source.layout={layout!r}"
     return numbered_names_hint(paths)
+
+
+def _only_numbers_follow(paths: Sequence[str], sign: str) -> bool:
+    """Whether only a number comes after the last `sign` of every name, and some classes have the sign too: a_dog_1."""
+    stems = [PurePosixPath(path).stem.rpartition(sign) for path in paths]
+    return all(number.isdigit() for _, _, number in stems) and any(sign in label for label, _, _ in stems)
 
 
 def _without_emptied(folders: Sequence[str], before: Sequence[str], after: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TABLES: Final = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
 LISTS: Final = (".txt",)  # of a path and a label a line, as training code reads them
+DIVIDES: Final = re.compile(r"partition|split|fold", re.IGNORECASE)  # in the name of a list of train, val and test
 NO_LABELS: Final = " (it has no labels: write the names of the folders into it as a column label)"
 MOST_TABLES: Final = 10  # that are read
 ROWS_READ: Final = 200  # of each table
@@ -99,7 +100,9 @@ def _table_with_labels(
     from augpipe.data.sources._table_file import is_table
 
     tables = []
-    lists = [path for path in files if path.suffix.lower() in LISTS and is_table(path)]
+    lists = [
+        path for path in files if path.suffix.lower() in LISTS and not DIVIDES.search(path.stem) and is_table(path)
+    ]
     looked_into = [*(path for path in files if path.suffix.lower() in TABLES), *lists][:MOST_TABLES]
     for path in sorted(looked_into, key=lambda path: "submission" in path.stem.lower()):
         root = _root_of(at.root, path, class_of)
